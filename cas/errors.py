@@ -1,0 +1,124 @@
+"""Everything that can go wrong, each with its exit code and its advice.
+
+The message of an error carries the facts (what happened, on what); the class carries the exit code
+and the next step. ``cas`` and ``cas-admin`` print both and no traceback, except with ``--debug``.
+"""
+
+from __future__ import annotations
+
+
+class CasError(Exception):
+    """A failure that a user can read and act on."""
+
+    exit_code = 4
+    verdict = "failed"
+    hint = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, offset: int | None = None) -> None:
+        """Keep the facts.
+
+        :param hint: the next step, where it depends on the facts; else the class's
+        :param offset: byte offset in the dump at which the failure was seen
+        """
+        super().__init__(message)
+        self.hint = type(self).hint if hint is None else hint
+        self.offset = offset
+
+
+class UsageError(CasError):
+    """The command line asks for something that cannot be meant."""
+
+    exit_code = 2
+    hint = "see: cas --help"
+
+
+class ConfigError(CasError):
+    """The configuration file cannot be used as it is."""
+
+    exit_code = 2
+    hint = "see cas.conf(5)"
+
+
+class NotADump(CasError):
+    """The file is not a kernel dump that can be read."""
+
+    hint = "give the vmcore itself, or an archive that holds one"
+
+
+class UnsupportedFormat(NotADump):
+    """The file is recognised, but nothing here opens it."""
+
+
+class UnpackError(CasError):
+    """The upload's compression or archive is damaged."""
+
+    hint = "ask for the file again and compare checksums before unpacking"
+
+
+class Refused(CasError):
+    """Policy forbids what was asked."""
+
+    exit_code = 5
+    verdict = "refused"
+
+
+class KernelNotFound(CasError):
+    """No catalogued debuginfo matches the dump."""
+
+    exit_code = 6
+    verdict = "waiting"
+    hint = "put the package below `kernels` and run: cas-admin -b"
+
+
+class AmbiguousKernel(CasError):
+    """Several catalogued kernels match the dump equally well."""
+
+    exit_code = 6
+    verdict = "waiting"
+    hint = "remove the package that does not belong to this dump and run: cas-admin -b"
+
+
+class KernelMismatch(CasError):
+    """A vmlinux is not the one that its package or the dump promised."""
+
+    hint = "the package is damaged or mislabelled: replace it and run: cas-admin -b"
+
+
+class PackageError(CasError):
+    """A debuginfo package cannot be read."""
+
+    hint = "replace the package and run: cas-admin -b"
+
+
+class EngineError(CasError):
+    """A debugger could not analyse the dump."""
+
+
+class DiskFull(CasError):
+    """There is no room for what must be written."""
+
+    exit_code = 75
+    hint = "free space (cas-admin -p removes old jobs), then run the same command again"
+
+
+class TryAgain(CasError):
+    """Something needed is busy or unreachable at the moment."""
+
+    exit_code = 75
+    hint = "run the same command again later"
+
+
+class JobFailed(CasError):
+    """A job stopped before its end; its directory says where."""
+
+
+EXIT_CODES: dict[int, str] = {
+    0: "complete",
+    2: "usage",
+    3: "partial",
+    4: "failed",
+    5: "refused",
+    6: "waiting",
+    75: "try again later",
+}
+"""Meaning of every exit status of ``cas -i`` and ``cas-admin``; cas(1) has the same table."""

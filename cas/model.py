@@ -1,0 +1,235 @@
+"""The values that travel between the stages: frozen, in the field's words, free of behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One thing that a damaged dump lacks."""
+
+    what: str
+    """A sentence with sizes, e.g. ``declares 8.0 GiB, data ends at 3.2 GiB (40 %)``."""
+    offset: int | None = None
+    """Byte offset in the dump file where the damage begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What a kernel dump says about itself, read without any vmlinux."""
+
+    path: Path
+    format: str
+    """``ELF``, ``KDUMP``, ``flattened ELF`` or ``flattened KDUMP``."""
+    size_bytes: int
+    """Apparent size of the dump file."""
+    arch: str
+    """``uname -m`` spelling: ``x86_64``, ``i686``, ``aarch64``, …"""
+    osrelease: str | None = None
+    build_id: str | None = None
+    """Lower-case hex of the kernel's GNU build-id, from VMCOREINFO (Linux 5.9 and later)."""
+    banner: str | None = None
+    """The kernel's whole ``Linux version …`` line, without the newline."""
+    crash_time: datetime | None = None
+    """UTC; VMCOREINFO's CRASHTIME or the KDUMP header's timestamp."""
+    page_size: int | None = None
+    kaslr_offset: int | None = None
+    """How far KASLR moved the kernel, in bytes."""
+    dump_level: int | None = None
+    """makedumpfile's ``-d`` value; ``None`` where the format does not tell."""
+    compression: str | None = None
+    """Of the pages: ``zlib``, ``lzo``, ``snappy``, ``zstd`` or ``None``."""
+    missing: tuple[Missing, ...] = ()
+    """What a damaged dump lacks; empty for a whole one."""
+    panic_message: str | None = None
+    """The line of the kernel log that announces the crash."""
+    dmesg: str | None = None
+    """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
+    vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """What a reader of the report should know, e.g. a VMCOREINFO that contradicts the banner."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A vmlinux: in a catalogued package, or installed on this machine."""
+
+    release: str
+    arch: str
+    source: Path
+    """The package file, or the vmlinux itself when it is installed."""
+    member: str | None
+    """Path of the vmlinux inside the package, as the package spells it; ``None`` if installed."""
+    build_id: str | None = None
+    banner: str | None = None
+    size_bytes: int | None = None
+    """Size of the vmlinux."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The kernel chosen for a dump, and why it is believed to be the right one."""
+
+    kernel: Kernel
+    evidence: str
+    """``build-id``, ``banner`` or ``release and build time``."""
+    detail: str
+    """The evidence in a sentence, with the values compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a backtrace; an inlined function is a frame of its own."""
+
+    function: str
+    offset: int | None = None
+    """Bytes from the start of the function; ``None`` for inlined frames."""
+    pc: int | None = None
+    kmod: str | None = None
+    """Kernel module that the code belongs to; ``None`` for vmlinux."""
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of the crashed kernel."""
+
+    pid: int
+    comm: str
+    cpu: int | None = None
+    state: str | None = None
+    address: int | None = None
+    """Of its ``struct task_struct``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kmod:
+    """A kernel module that was loaded when the kernel crashed."""
+
+    name: str
+    """As the kernel spells it, with underscores."""
+    size_bytes: int | None = None
+    taint: str = ""
+    """Taint letters of this module, e.g. ``OE``."""
+    address: int | None = None
+    has_debuginfo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """What crashed, where and why: drgn's reading of the dump."""
+
+    panic_message: str | None = None
+    panic_task: Task | None = None
+    backtrace: tuple[Frame, ...] = ()
+    kmods: tuple[Kmod, ...] = ()
+    taint: str = ""
+    """The kernel's taint letters, e.g. ``GOE``; empty when not tainted."""
+    uptime_s: float | None = None
+    cpus_online: int | None = None
+    memory_bytes: int | None = None
+    nodename: str | None = None
+    crash_time: datetime | None = None
+    """UTC, from the kernel's own clock."""
+    dmesg: str | None = None
+    problems: tuple[str, ...] = ()
+    """What could not be read, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One topic's commands, rendered for one dump."""
+
+    name: str
+    """File name of the snippet and of its output."""
+    title: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One snippet's result."""
+
+    name: str
+    title: str
+    status: str
+    """``ok``, ``failed`` (a command reported an error), ``timeout``, ``cut`` (output limit),
+    ``crashed`` (the debugger died) or ``not run``."""
+    engine: str
+    """``crash`` or ``drgn``."""
+    path: Path
+    """The output file in the job directory."""
+    seconds: float = 0.0
+    size_bytes: int = 0
+    error: str | None = None
+    """What went wrong, in a sentence; ``None`` when ``ok``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The verdict on the crash itself: one screen for a person in a hurry."""
+
+    what: str
+    """What happened, in a line: the panic message, cleaned of addresses' noise."""
+    where: str | None
+    """Function, module and file:line of the code at fault."""
+    who: str | None
+    """Task and CPU."""
+    when: str | None
+    """Crash time and uptime."""
+    taint: str
+    """Taint letters with their meaning, or ``not tainted``."""
+    kmods: str
+    """Out-of-tree and suspect modules, or how many are loaded."""
+    confidence: str
+    """How sure, and why."""
+    next_steps: tuple[str, ...]
+    signature: str | None
+    """Stable hex id of crashes with the same cause; ``None`` without a backtrace."""
+    similar: tuple[str, ...] = ()
+    """Tickets with the same signature, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a job found out; ``result.json`` carries it, the other reports draw it."""
+
+    ticket: str
+    directory: Path
+    upload: Path
+    server: str
+    """Name of the machine that ran the analysis."""
+    started: datetime
+    verdict: str
+    """``complete``, ``partial``, ``waiting``, ``failed`` or ``refused``."""
+    stage: str
+    """The last stage that was finished."""
+    reason: str | None = None
+    """Why the verdict is not ``complete``, in a sentence."""
+    hint: str | None = None
+    """The next step when it is not ``complete``."""
+    offset: int | None = None
+    engine: str | None = None
+    """Which engine ran the snippets."""
+    ladder: tuple[str, ...] = ()
+    """The rungs tried, in order, e.g. ``crash: full``, ``crash: --minimal``, ``drgn``."""
+    limits_hit: tuple[str, ...] = ()
+    dump: Dump | None = None
+    match: Match | None = None
+    vmlinux: Path | None = None
+    answer: FirstAnswer | None = None
+    finding: Finding | None = None
+    sections: tuple[Section, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage."""
