@@ -1,0 +1,260 @@
+"""What the administrator decided: cas.conf, read once into a frozen value.
+
+The format is that of the original's manual: three sections of ``key = value`` lines. Only this
+module sees :mod:`configparser`. Keys are compared without regard to case, as the original did.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cas.errors import ConfigError
+
+SYSTEM_FILE = Path("/etc/cas.conf")
+SECTIONS = ("settings", "maintenance", "advanced")
+MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
+"""Wrong names that the original's own manual and releases used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """How results are mailed."""
+
+    host: str | None = None
+    """``None``: no mail is sent."""
+    port: int | None = None
+    """``None``: 25, 587 with STARTTLS, 465 with TLS."""
+    security: str = "none"
+    """``none``, ``starttls`` or ``tls``."""
+    user: str | None = None
+    password_file: Path | None = None
+    """First line is the password; never in the configuration or an argument list."""
+    sender: str | None = None
+    """``From`` address; ``None``: ``cas@`` and this machine's name."""
+    sections: tuple[str, ...] = ("traceback", "sys", "modules")
+    """Snippets whose output may leave this machine in a mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every directive of cas.conf(5), with its default."""
+
+    kernels: Path
+    debugs: Path
+    """Cache of extracted vmlinux files and kernel modules, by build-id."""
+    work_directory: Path
+    database: str
+    """A path or a SQLAlchemy URL."""
+    casuser: str | None = None
+    rpm_filter: str = r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    debug_level: str = "INFO"
+    sshkey: Path | None = None
+    mail: Mail = field(default_factory=Mail)
+    purge_limit_days: int = 90
+    auto_purge: bool = False
+    crash: str = "crash"
+    """The crash program for this machine's architecture: a path, or a name looked up in PATH."""
+    crash_for_arch: Mapping[str, Path] = field(default_factory=dict)
+    """crash programs that read dumps of another architecture, by ``uname -m`` name."""
+    buffer_size_bytes: int | None = None
+    """How much of a dump without VMCOREINFO is searched for the banner; ``None``: all."""
+    engine: str = "auto"
+    """``auto``, ``crash`` or ``drgn``."""
+    snippets: tuple[Path, ...] = ()
+    """The site's snippet directories, after the shipped one."""
+    command_timeout_s: float = 60.0
+    start_timeout_s: float = 300.0
+    section_limit_bytes: int = 64 << 20
+    memory_limit_bytes: int = 16 << 30
+    file: Path | None = None
+    """The file that was read; ``None`` when there is none."""
+    warnings: tuple[str, ...] = ()
+
+
+def read(path: Path | None, defaults: Config) -> Config:
+    """Read the configuration file over the defaults.
+
+    :param path: ``None``: there is no file, the defaults hold
+    :raises ConfigError: unreadable, malformed, unknown key or unusable value, with its line
+    """
+    if path is None:
+        return defaults
+    text = _text(path)
+    parsed = _parse(path, text)
+    config, warnings = replace(defaults, file=path), []
+    for section, key, value in _entries(parsed):
+        where = f"{path}, line {_line_of(text, key)}"
+        known, warning = _known(section, key, where)
+        warnings += [warning] if warning else []
+        config = _apply(config, known, value, where)
+    return replace(config, warnings=tuple(warnings))
+
+
+def directives() -> tuple[str, ...]:
+    """Every key that cas.conf may hold, spelled as in the manual."""
+    return tuple(_DIRECTIVES)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}") from error
+
+
+def _parse(path: Path, text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text, source=str(path))
+    except configparser.Error as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    return parser
+
+
+def _entries(parser: configparser.RawConfigParser) -> Iterator[tuple[str, str, str]]:
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            yield section, key, value.strip()
+
+
+def _line_of(text: str, key: str) -> int:
+    pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
+    found = pattern.search(text)
+    return text.count("\n", 0, found.end()) + 1 if found else 0
+
+
+def _known(section: str, key: str, where: str) -> tuple[str, str | None]:
+    if section not in SECTIONS:
+        raise ConfigError(
+            f"{where}: unknown section [{section}]; the sections are {', '.join(SECTIONS)}"
+        )
+    lowered = {name.lower(): name for name in _DIRECTIVES}
+    right = MISSPELLINGS.get(key.lower())
+    if right:
+        return right, f"{where}: `{key}` is read as `{right}`; please correct it"
+    if key.lower() in lowered:
+        return lowered[key.lower()], None
+    if re.fullmatch(r"crash_[a-z0-9_]+", key):
+        return key, None
+    nearest = difflib.get_close_matches(key.lower(), lowered, n=1, cutoff=0.0)[0]
+    raise ConfigError(f"{where}: unknown key `{key}`; did you mean `{lowered[nearest]}`?")
+
+
+def _apply(config: Config, key: str, value: str, where: str) -> Config:
+    try:
+        if value == "":
+            return config
+        if key.startswith("crash_"):
+            return _set_crash_for_arch(config, key, value)
+        target, convert = _DIRECTIVES[key]
+        return _set(config, target, convert(value))
+    except ValueError as error:
+        raise ConfigError(f"{where}: `{key} = {value}`: {error}") from error
+
+
+def _set(config: Config, target: str, value: Any) -> Config:
+    if target.startswith("mail."):
+        return replace(config, mail=replace(config.mail, **{target[5:]: value}))
+    return replace(config, **{target: value})
+
+
+def _set_crash_for_arch(config: Config, key: str, value: str) -> Config:
+    arch = key.removeprefix("crash_")
+    arches = {**config.crash_for_arch, "i686" if arch == "32" else arch: _absolute(value)}
+    return replace(config, crash_for_arch=arches)
+
+
+def _absolute(value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("an absolute path is needed")
+    return path
+
+
+def _paths(value: str) -> tuple[Path, ...]:
+    return tuple(_absolute(part) for part in value.split(":") if part)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return () if value.lower() == "none" else tuple(value.replace(",", " ").split())
+
+
+def _database(value: str) -> str:
+    return value if "://" in value else str(_absolute(value))
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        for choice in choices:
+            if value.lower() == choice.lower():
+                return choice
+        raise ValueError(f"must be one of {', '.join(choices)}")
+
+    return convert
+
+
+def _yes_no(value: str) -> bool:
+    states = configparser.RawConfigParser.BOOLEAN_STATES
+    if value.lower() not in states:
+        raise ValueError("must be Yes or No")
+    return states[value.lower()]
+
+
+def _positive(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise ValueError("must be a whole number above 0")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    return float(_positive(value))
+
+
+def _size(value: str) -> int:
+    """Bytes; ``K``, ``M``, ``G`` and ``T`` stand for powers of 1024."""
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", value, re.IGNORECASE | re.ASCII)
+    if not found or int(found[1]) < 1:
+        raise ValueError("must be a size such as 64M or 16G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+def _size_or_none(value: str) -> int | None:
+    return None if value.lower() == "none" else _size(value)
+
+
+_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "casuser": ("casuser", str),
+    "kernels": ("kernels", _absolute),
+    "rpmFilter": ("rpm_filter", str),
+    "debugs": ("debugs", _absolute),
+    "debugLevel": ("debug_level", _choice("DEBUG", "INFO")),
+    "workDirectory": ("work_directory", _absolute),
+    "smtphost": ("mail.host", str),
+    "smtpPort": ("mail.port", _positive),
+    "smtpSecurity": ("mail.security", _choice("none", "starttls", "tls")),
+    "smtpUser": ("mail.user", str),
+    "smtpPasswordFile": ("mail.password_file", _absolute),
+    "mailFrom": ("mail.sender", str),
+    "mailSections": ("mail.sections", _words),
+    "database": ("database", _database),
+    "sshkey": ("sshkey", _absolute),
+    "purgeLimit": ("purge_limit_days", _positive),
+    "autoPurge": ("auto_purge", _yes_no),
+    "engine": ("engine", _choice("auto", "crash", "drgn")),
+    "snippets": ("snippets", _paths),
+    "crash": ("crash", str),
+    "crash_32": ("crash_for_arch", _absolute),
+    "buffersize": ("buffer_size_bytes", _size_or_none),
+    "commandTimeout": ("command_timeout_s", _seconds),
+    "startTimeout": ("start_timeout_s", _seconds),
+    "sectionLimit": ("section_limit_bytes", _size),
+    "memoryLimit": ("memory_limit_bytes", _size),
+}
