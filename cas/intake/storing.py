@@ -1,0 +1,59 @@
+"""The upload on its way into the job directory, while the work on it already goes on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cas.intake.unpack import IsDump, plan, settle, store
+from cas.progress import Progress
+
+
+class Storing:
+    """Copies or unpacks an upload; a context manager that ends when the dump is on the disk.
+
+    A plain dump can be read where it lies while its copy is made; a wrapped one is unpacked first.
+    """
+
+    def __init__(self, path: Path, directory: Path, is_dump: IsDump, progress: Progress) -> None:
+        """Begin.
+
+        :raises CasError: the upload cannot be read, unpacked or written
+        """
+        self._upload = plan(path)
+        self._pool = ThreadPoolExecutor(1)
+        self._stored: Future[Path] = Future()
+        if self._upload.wrapping:
+            self._stored.set_result(store(self._upload, directory, is_dump, progress))
+        else:
+            self._stored = self._pool.submit(store, self._upload, directory, is_dump, progress)
+        self._settled = self._pool.submit(lambda: settle(self._stored.result()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self.settled()
+
+    @property
+    def readable(self) -> Path:
+        """A file that holds the dump now: the upload itself, or what was unpacked."""
+        return self.stored() if self._upload.wrapping else self._upload.path
+
+    def stored(self) -> Path:
+        """The dump in the job directory, once all of it is written."""
+        return self._stored.result()
+
+    def settled(self) -> Path:
+        """The dump in the job directory, once it would survive a power cut."""
+        self._settled.result()
+        return self.stored()
