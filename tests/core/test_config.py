@@ -1,0 +1,125 @@
+"""cas.conf: the manual's file as it is, and errors that name line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Site
+
+from cas.config import Config, read
+from cas.errors import ConfigError
+
+MANUAL = r"""
+[settings]
+casuser=root
+kernels=/mnt/kernels
+rpmFilter=.*kerne.+-debuginfo-[0-9].*\.rpm
+debugs=/cores/debugs
+debugLevel=DEBUG
+workDirectory=/cores/processed
+smtphost=mail.example.com
+database=/var/db/cas/cas.db
+[maintenance]
+purgeLimit=90
+autoPurge=Yes
+[advanced]
+# crash_32=/usr/local/i386/crash
+# buffersize=None
+"""
+
+
+@pytest.fixture
+def defaults(tmp_path: Path) -> Config:
+    return Config(tmp_path / "k", tmp_path / "d", tmp_path / "w", str(tmp_path / "db"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "cas.conf"
+    path.write_text(text)
+    return path
+
+
+def test_the_manuals_file_is_read_as_it_is(tmp_path: Path, defaults: Config) -> None:
+    config = read(write(tmp_path, MANUAL), defaults)
+    assert config.casuser == "root"
+    assert config.kernels == Path("/mnt/kernels")
+    assert config.rpm_filter == r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    assert config.debugs == Path("/cores/debugs")
+    assert config.debug_level == "DEBUG"
+    assert config.work_directory == Path("/cores/processed")
+    assert config.mail.host == "mail.example.com"
+    assert config.database == "/var/db/cas/cas.db"
+    assert (config.purge_limit_days, config.auto_purge) == (90, True)
+    assert config.warnings == ()
+
+
+def test_every_directive_of_the_manual_is_known(tmp_path: Path, defaults: Config) -> None:
+    text = MANUAL.replace("# crash_32", "crash_32").replace("# buffersize", "buffersize")
+    config = read(write(tmp_path, f"{text}sshkey=/home/cas/.ssh/id\n"), defaults)
+    assert config.crash_for_arch == {"i686": Path("/usr/local/i386/crash")}
+    assert config.buffer_size_bytes is None
+    assert config.sshkey == Path("/home/cas/.ssh/id")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "value"),
+    [
+        ("stmphost", "smtphost", "mail"),
+        ("rpmFilters", "rpmFilter", ".*"),
+        ("buffer", "buffersize", "None"),
+    ],
+)
+def test_misspellings_of_the_original_are_read_with_a_warning(
+    tmp_path: Path, defaults: Config, wrong: str, right: str, value: str
+) -> None:
+    config = read(write(tmp_path, f"[settings]\n{wrong}={value}\n"), defaults)
+    assert len(config.warnings) == 1
+    assert "line 2" in config.warnings[0]
+    assert f"`{right}`" in config.warnings[0]
+
+
+def test_an_unknown_key_names_its_line_and_the_nearest_key(
+    tmp_path: Path, defaults: Config
+) -> None:
+    path = write(tmp_path, "[settings]\n# a comment\nworkDir = /x\n")
+    with pytest.raises(ConfigError, match=r"line 3: unknown key `workDir`.*`workDirectory`"):
+        read(path, defaults)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("purgeLimit = soon", "a whole number"),
+        ("autoPurge = perhaps", "Yes or No"),
+        ("debugLevel = LOUD", "DEBUG, INFO"),
+        ("kernels = relative/path", "an absolute path"),
+        ("sectionLimit = lots", "a size"),
+        ("smtpSecurity = rot13", "starttls"),
+    ],
+)
+def test_an_unusable_value_names_its_line_and_what_is_needed(
+    tmp_path: Path, defaults: Config, line: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"line 2: .*{reason}"):
+        read(write(tmp_path, f"[settings]\n{line}\n"), defaults)
+
+
+def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
+    config = read(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
+    assert config.section_limit_bytes == 3 << 20
+
+
+def test_a_wrong_file_is_a_usage_error_without_traceback(site: Site) -> None:
+    site.settings["colour"] = "red"
+    done = site.cas("-i", "T-1", "-f", "vmcore")
+    assert done.returncode == 2
+    assert "unknown key `colour`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not site.jobs.exists()
+
+
+def test_a_missing_configuration_file_is_named(site: Site) -> None:
+    done = site.cas("--config", "/nonexistent/cas.conf", "-i", "T-1", "-f", "vmcore")
+    assert done.returncode == 2
+    assert "/nonexistent/cas.conf: No such file" in done.stderr
