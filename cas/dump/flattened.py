@@ -1,0 +1,140 @@
+"""makedumpfile's flattened format: a dump written as records, for a pipe.
+
+Source: makedumpfile 1.7.2, makedumpfile.h (struct makedumpfile_header, makedumpfile_data_header):
+a 4096-byte header, then records of a big-endian offset and size, each followed by its bytes; the
+end is offset -1. Records may come in any order, and a later one replaces an earlier one.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from cas.dump.memory import Source, human
+from cas.errors import NotADump
+from cas.model import Missing
+
+MAGIC = b"makedumpfile\0\0\0\0"
+HEADER_BYTES = 4096
+RECORD_LIMIT = 1 << 23
+RUN_LIMIT = 1 << 14
+_RECORD = struct.Struct(">qq")
+_LARGEST = 1 << 56
+
+
+class _Run:
+    """Records that continue one another in the dump, though not in the stream."""
+
+    def __init__(self, start: int) -> None:
+        self.end = start
+        self.starts = array("Q")
+        self.places = array("Q")
+
+    @property
+    def start(self) -> int:
+        return self.starts[0]
+
+    def append(self, place: int, size: int) -> None:
+        self.starts.append(self.end)
+        self.places.append(place)
+        self.end += size
+
+    def pieces(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Place in the stream, offset in the dump and size of what overlaps a range."""
+        first = max(bisect_right(self.starts, offset) - 1, 0)
+        for at in range(first, len(self.starts)):
+            start = self.starts[at]
+            stop = self.starts[at + 1] if at + 1 < len(self.starts) else self.end
+            if start >= end:
+                return
+            low, high = max(start, offset), min(stop, end)
+            if low < high:
+                yield self.places[at] + low - start, low, high - low
+
+
+class Flattened:
+    """The dump inside a flattened stream, readable at random."""
+
+    def __init__(self, stream: Source) -> None:
+        """Index the records without reading their bytes.
+
+        :raises NotADump: another type or version of the format, or more records than any dump has
+        """
+        header = stream.read(0, 32)
+        if len(header) < 32 or not header.startswith(MAGIC):
+            raise NotADump("no flattened header")
+        kind, version = struct.unpack_from(">qq", header, 16)
+        if (kind, version) != (1, 1):
+            raise NotADump(f"flattened format of unknown type {kind}, version {version}", offset=16)
+        self._stream = stream
+        self.missing: tuple[Missing, ...] = ()
+        self._runs = sorted(self._index(), key=lambda run: run.start)
+        self._starts = [run.start for run in self._runs]
+        pairs = zip(self._runs, self._runs[1:], strict=False)
+        self._disjoint = all(one.end <= two.start for one, two in pairs)
+        self.size = max((run.end for run in self._runs), default=0)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes there; what no record wrote reads as zeros, as in the rearranged file."""
+        end = min(offset + size, self.size)
+        if offset < 0 or offset >= end:
+            return b""
+        pieces = [
+            piece for run in self._runs_over(offset, end) for piece in run.pieces(offset, end)
+        ]
+        if len(pieces) == 1 and pieces[0][2] == end - offset:
+            return self._stream.read(pieces[0][0], end - offset)
+        result = bytearray(end - offset)
+        for place, start, length in sorted(pieces):
+            data = self._stream.read(place, length)
+            result[start - offset : start - offset + len(data)] = data
+        return bytes(result)
+
+    def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The whole range: what the stream left out is not worth a search."""
+        if start < min(end, self.size):
+            yield start, min(end, self.size)
+
+    def _runs_over(self, offset: int, end: int) -> list[_Run]:
+        last = bisect_right(self._starts, end - 1)
+        first = max(bisect_right(self._starts, offset) - 1, 0) if self._disjoint else 0
+        return [run for run in self._runs[first:last] if run.end > offset]
+
+    def _index(self) -> list[_Run]:
+        runs: list[_Run] = []
+        growing: dict[int, _Run] = {}  # by their end, where the next record may go on
+        at = HEADER_BYTES
+        for _ in range(RECORD_LIMIT):
+            record = self._stream.read(at, 16)
+            if len(record) < 16:
+                self.missing = (self._no_end(at),)
+                return runs
+            offset, size = _RECORD.unpack(record)
+            if offset == -1:
+                return runs
+            if not 0 <= offset < _LARGEST or not 0 < size < _LARGEST:
+                self.missing = (Missing("a record of the flattened stream is damaged", at),)
+                return runs
+            present = min(size, self._stream.size - at - 16)
+            if present > 0:
+                run = growing.pop(offset, None) or _begin(runs, offset)
+                run.append(at + 16, present)
+                growing[run.end] = run
+            at += 16 + size
+        raise NotADump(f"flattened stream of more than {RECORD_LIMIT} records", offset=at)
+
+    def _no_end(self, at: int) -> Missing:
+        size = self._stream.size
+        if at > size:
+            what = f"the last record goes on to {human(at)}, data ends at {human(size)}"
+            return Missing(f"flattened stream is cut: {what} ({100 * size // at} %)", size)
+        return Missing(f"flattened stream has no end record, data ends at {human(size)}", size)
+
+
+def _begin(runs: list[_Run], offset: int) -> _Run:
+    if len(runs) >= RUN_LIMIT:
+        raise NotADump("flattened stream too scattered to be read")
+    runs.append(_Run(offset))
+    return runs[-1]

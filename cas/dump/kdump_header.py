@@ -1,0 +1,118 @@
+"""The header and sub-header of a KDUMP, in either byte order and word size.
+
+Source: makedumpfile 1.7.2, diskdump_mod.h (struct disk_dump_header, struct kdump_sub_header);
+libkdumpfile, diskdump.c, for the 32-bit layouts.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+from cas.dump.memory import Source
+from cas.errors import NotADump
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header and the sub-header, with the 64-bit fields of version 6 taken in."""
+
+    order: str
+    bits: int
+    version: int
+    utsname: tuple[str, ...]
+    """sysname, nodename, release, version, machine, domainname."""
+    timestamp_s: int
+    status: int
+    block_size: int
+    sub_blocks: int
+    bitmap_blocks: int
+    max_mapnr: int
+    dump_level: int | None = None
+    split: bool = False
+    start_pfn: int = 0
+    end_pfn: int = 0
+    vmcoreinfo: tuple[int, int] = (0, 0)
+    """Offset and size in the file; the same for `notes` and `eraseinfo`."""
+    notes: tuple[int, int] = (0, 0)
+    eraseinfo: tuple[int, int] = (0, 0)
+
+    @property
+    def bitmap_offset(self) -> int:
+        """Of the first bitmap."""
+        return (1 + self.sub_blocks) * self.block_size
+
+    @property
+    def bitmap_bytes(self) -> int:
+        """Of both bitmaps together."""
+        return self.bitmap_blocks * self.block_size
+
+
+def read_header(source: Source) -> Header:
+    """The header in the byte order and word size in which its block size makes sense.
+
+    :raises NotADump: in none
+    """
+    data = source.read(0, 464)
+    for order in "<>":
+        for bits, at in ((64, 408), (32, 404), (32, 408)):
+            header = _header(data, order, bits, at)
+            if header is not None:
+                return _with_sub_header(source, header, padded=at == 408)
+    raise NotADump("KDUMP header with impossible sizes", offset=424)
+
+
+def _header(data: bytes, order: str, bits: int, at: int) -> Header | None:
+    """:param at: offset of the timestamp, which depends on how the machine aligns it"""
+    fields = struct.Struct(order + ("qq" if bits == 64 else "ii") + "IIIIIII")
+    if len(data) < at + fields.size:
+        return None
+    seconds, _, status, block_size, sub_blocks, bitmap_blocks, max_mapnr, _, _ = fields.unpack_from(
+        data, at
+    )
+    (version,) = struct.unpack_from(order + "i", data, 8)
+    plausible = block_size in (4096, 8192, 16384, 32768, 65536) and 0 <= version < 64
+    if not plausible or sub_blocks > 1 << 20:
+        return None
+    names = (data[start : start + 65].split(b"\0")[0] for start in range(12, 402, 65))
+    return Header(
+        order=order,
+        bits=bits,
+        version=version,
+        utsname=tuple(name.decode("ascii", "replace") for name in names),
+        timestamp_s=seconds,
+        status=status,
+        block_size=block_size,
+        sub_blocks=sub_blocks,
+        bitmap_blocks=bitmap_blocks,
+        max_mapnr=max_mapnr,
+    )
+
+
+def _with_sub_header(source: Source, header: Header, *, padded: bool) -> Header:
+    """:param padded: whether a 32-bit machine aligns 64-bit fields to 8 bytes (ARM does)"""
+    if header.version < 1 or not source.read(0, 8).startswith(b"KDUMP"):
+        return header
+    if header.bits == 64:
+        layout = "QiiQQQQQQQQQQQ"
+    else:
+        layout = "IiiII4xQI4xQI4xQI4xQQQ" if padded else "IiiIIQIQIQIQQQ"
+    fields = struct.Struct(header.order + layout)
+    data = source.read(header.block_size, fields.size).ljust(fields.size, b"\0")
+    (_, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
+        fields.unpack(data)
+    )
+    version = header.version
+    if version >= 6:
+        start, end = wide[0], wide[1]
+    return replace(
+        header,
+        dump_level=level if 0 <= level < 64 else None,
+        split=version >= 2 and split == 1,
+        start_pfn=start if version >= 2 and split else 0,
+        end_pfn=end if version >= 2 and split else 0,
+        max_mapnr=wide[2] if version >= 6 and wide[2] else header.max_mapnr,
+        vmcoreinfo=(info, info_size) if version >= 3 else (0, 0),
+        notes=(note, note_size) if version >= 4 else (0, 0),
+        eraseinfo=(erase, erase_size) if version >= 5 else (0, 0),
+    )

@@ -1,0 +1,99 @@
+"""What every format reader gives: physical memory at random, and the facts of its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cas.errors import NotADump
+from cas.model import Missing
+
+_EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
+
+
+class Absent(NotADump):
+    """The dump does not hold this memory, or does not tell this fact."""
+
+
+class Source(Protocol):
+    """The bytes of a dump as its format means them: a file, or a flattened stream put in order."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, holes included."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes there; fewer at the end."""
+
+    def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that are not holes, as start and end."""
+
+
+class Memory(Protocol):
+    """Physical memory of the crashed machine."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """All the bytes there.
+
+        :raises Absent: some of them are excluded, or lie beyond the end of a damaged dump
+        """
+
+    def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """What the dump holds of a physical range: addresses ascending, each with some bytes.
+
+        Every chunk begins at a page; a range without holes may come in several chunks.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An opened dump."""
+
+    format: str
+    """``ELF`` or ``KDUMP``."""
+    arch: str | None
+    order: str
+    """Byte order, as `struct` spells it."""
+    memory: Memory
+    page_size: int | None = None
+    vmcoreinfo: bytes | None = None
+    osrelease: str | None = None
+    """From the KDUMP header's utsname."""
+    written: datetime | None = None
+    """The KDUMP header's timestamp, UTC."""
+    dump_level: int | None = None
+    compression: str | None = None
+    missing: tuple[Missing, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def moment(seconds: int) -> datetime | None:
+    """A kernel's clock as UTC; ``None`` for zero and for what no crash in this century says."""
+    if not _EARLIEST_S <= seconds < _LATEST_S:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def human(size: int) -> str:
+    """A size for people, in binary units.
+
+    >>> human(5 * 2**30)
+    '5.0 GiB'
+    """
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} PiB"
+
+
+def cut(declared: int, size: int) -> Missing:
+    """The statement that a dump ends before what its headers promise."""
+    share = 100 * size // declared
+    sizes = f"{human(declared)}, data ends at {human(size)}"
+    if human(declared) == human(size):
+        sizes = f"{declared} bytes, data ends at {size}"
+    return Missing(f"declares {sizes} ({share} %)", offset=size)

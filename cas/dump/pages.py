@@ -1,0 +1,90 @@
+"""Decompression of the pages of a KDUMP.
+
+Source: makedumpfile 1.7.2, diskdump_mod.h: DUMP_DH_COMPRESSED_*, the same values in the header's
+status and in each page descriptor's flags.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+from cas.dump.memory import Absent
+
+ZLIB, LZO, SNAPPY, ZSTD = 0x1, 0x2, 0x4, 0x20
+NAMES = {ZLIB: "zlib", LZO: "lzo", SNAPPY: "snappy", ZSTD: "zstd"}
+_MASK = ZLIB | LZO | SNAPPY | ZSTD
+
+
+def inflate(data: bytes, flags: int, page_size: int) -> bytes:
+    """The page.
+
+    :param flags: of its descriptor
+    :raises Absent: damaged, or not of the size of a page
+    """
+    method = flags & _MASK
+    if method not in _METHODS:
+        raise Absent(f"page with unknown compression {method:#x}")
+    page = _METHODS[method](data, page_size)
+    if len(page) != page_size:
+        raise Absent(f"page of {len(page)} bytes instead of {page_size}")
+    return page
+
+
+def name(flags: int, status: int) -> str | None:
+    """How the pages are compressed: what their flags say, the header's status if they differ."""
+    seen = flags & _MASK
+    chosen = seen if seen in NAMES else seen & status
+    return NAMES.get(chosen)
+
+
+def _plain(data: bytes, _: int) -> bytes:
+    return data
+
+
+def _zlib(data: bytes, page_size: int) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, page_size)
+    except zlib.error as error:
+        raise Absent(f"damaged zlib page: {error}") from error
+
+
+def _lzo(data: bytes, page_size: int) -> bytes:
+    from lzallright import LZOCompressor, LZOError
+
+    try:
+        return LZOCompressor.decompress(data, page_size)
+    except LZOError as error:
+        raise Absent(f"damaged lzo page: {error}") from error
+
+
+def _snappy(data: bytes, page_size: int) -> bytes:
+    from cramjam import DecompressionError, snappy
+
+    try:
+        # The size stands in the data: asked first, so that a lie takes no memory.
+        if snappy.decompress_raw_len(data) != page_size:
+            raise Absent("snappy page of another size")
+        return bytes(snappy.decompress_raw(data))
+    except DecompressionError as error:
+        raise Absent(f"damaged snappy page: {error}") from error
+
+
+def _zstd(data: bytes, page_size: int) -> bytes:
+    from zstandard import ZstdDecompressor, ZstdError, get_frame_parameters
+
+    try:
+        if get_frame_parameters(data).content_size != page_size:
+            raise Absent("zstd page of another size")
+        return ZstdDecompressor().decompress(data, max_output_size=page_size)
+    except ZstdError as error:
+        raise Absent(f"damaged zstd page: {error}") from error
+
+
+_METHODS: dict[int, Callable[[bytes, int], bytes]] = {
+    0: _plain,
+    ZLIB: _zlib,
+    LZO: _lzo,
+    SNAPPY: _snappy,
+    ZSTD: _zstd,
+}

@@ -1,0 +1,182 @@
+"""The lockless printk ring buffer of Linux 5.10 and later.
+
+A ring of descriptors tells where in a ring of bytes each message stands; a third array, in the step
+of the descriptors, has the messages' times. Positions grow for ever and are taken modulo the size.
+
+Source: kernel/printk/printk_ringbuffer.h and .c, whose get_data() and desc_read() decide here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cas.dump.memory import Absent
+from cas.dump.translate import Kernel
+
+Record = tuple[int, bytes]
+"""Nanoseconds since boot, and the text without its last newline."""
+
+RECORDS_LIMIT = 1 << 18
+_BITS_LIMIT = 26
+_SLICE = 4096
+_COMMITTED, _FINALIZED = 1, 2
+_EMPTY_LINE_LPOS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Sizes and offsets of the structures, from VMCOREINFO."""
+
+    desc_size: int
+    state_var: int
+    begin: int
+    next: int
+    info_size: int
+    ts_nsec: int
+    text_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The newest part of the ring of bytes."""
+
+    data: bytes
+    start: int
+    """Position of the first byte."""
+    bits: int
+    """The ring has ``2 ** bits`` bytes."""
+    mask: int
+    """Positions are ``unsigned long``."""
+
+    def block(self, begin: int, after: int) -> bytes | None:
+        """A data block, its id included; ``None`` when it is older than what is here."""
+        if begin >> self.bits != after >> self.bits:  # too long for the end: put at the beginning
+            begin = after >> self.bits << self.bits
+        at = begin - self.start & self.mask
+        size = after - begin & self.mask
+        return self.data[at : at + size] if at + size <= len(self.data) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """The rings, found and measured."""
+
+    kernel: Kernel
+    layout: _Layout
+    text: _Text
+    descs: int
+    infos: int
+    count_bits: int
+    tail: int
+    head: int
+
+    def records(self) -> Iterator[Record]:
+        """The newest `RECORDS_LIMIT` at most."""
+        ids = (1 << 8 * self.kernel.long_bytes - 2) - 1
+        ring = 1 << self.count_bits
+        count = min((self.head - self.tail & ids) + 1, ring, RECORDS_LIMIT)
+        number = self.head - count + 1 & ids
+        while count > 0:
+            at = number % ring
+            size = min(_SLICE, ring - at, count)
+            yield from self._slice(number, at, size)
+            number, count = number + size & ids, count - size
+
+    def _slice(self, number: int, at: int, size: int) -> Iterator[Record]:
+        """Neighbours in the rings: read at once."""
+        desc_size, info_size = self.layout.desc_size, self.layout.info_size
+        descs = self.kernel.read(self.descs + at * desc_size, size * desc_size)
+        infos = self.kernel.read(self.infos + at * info_size, size * info_size)
+        for index in range(size):
+            text_len = self.kernel.unpack("H", infos, index * info_size + self.layout.text_len)
+            text = self._message(number + index, descs, index * desc_size, text_len)
+            if text is not None:
+                time_ns = self.kernel.unpack("Q", infos, index * info_size + self.layout.ts_nsec)
+                yield time_ns, text
+
+    def _message(self, number: int, descs: bytes, at: int, text_len: int) -> bytes | None:
+        """``None`` for a record that is not written to its end, or whose text was lost."""
+        long_bits = 8 * self.kernel.long_bytes
+        state = self.kernel.unpack("L", descs, at + self.layout.state_var)
+        ids = (1 << long_bits - 2) - 1
+        if state >> long_bits - 2 not in (_COMMITTED, _FINALIZED) or (state ^ number) & ids:
+            return None
+        begin = self.kernel.unpack("L", descs, at + self.layout.begin)
+        after = self.kernel.unpack("L", descs, at + self.layout.next)
+        if begin & 1 and after & 1:
+            return b"" if begin == after == _EMPTY_LINE_LPOS else None
+        block = self.text.block(begin, after)
+        if block is None:
+            return None
+        return block[self.kernel.long_bytes :][:text_len]
+
+
+def ring_records(kernel: Kernel, limit: int) -> Iterator[Record]:
+    """The records, oldest first.
+
+    :param limit: most bytes of the ring of bytes that are read
+    :raises Absent: VMCOREINFO does not lead to them, or they are not in the dump
+    """
+    return _ring(kernel, limit).records()
+
+
+def _ring(kernel: Kernel, limit: int) -> _Ring:
+    info = kernel.info
+    prb = kernel.read(kernel.long(info.symbol("prb") or 0), info.size("printk_ringbuffer"))
+    ring = info.offset("printk_ringbuffer.desc_ring")
+    counter = _counter(kernel)
+
+    def member(name: str, kind: str = "L", inner: int = 0) -> int:
+        return kernel.unpack(kind, prb, ring + info.offset(f"prb_desc_ring.{name}") + inner)
+
+    count_bits = member("count_bits", "I")
+    if count_bits > _BITS_LIMIT:
+        raise Absent(f"a kernel log of 2^{count_bits} records")
+    return _Ring(
+        kernel=kernel,
+        layout=_layout(kernel),
+        text=_text(kernel, prb, limit),
+        descs=member("descs"),
+        infos=member("infos"),
+        count_bits=count_bits,
+        tail=member("tail_id", inner=counter),
+        head=member("head_id", inner=counter),
+    )
+
+
+def _text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
+    info = kernel.info
+    ring = info.offset("printk_ringbuffer.text_data_ring")
+    bits = kernel.unpack("I", prb, ring + info.offset("prb_data_ring.size_bits"))
+    if not 6 <= bits <= _BITS_LIMIT + 6:
+        raise Absent(f"a kernel log of 2^{bits} bytes")
+    data = kernel.unpack("L", prb, ring + info.offset("prb_data_ring.data"))
+    head_at = ring + info.offset("prb_data_ring.head_lpos") + _counter(kernel)
+    head = kernel.unpack("L", prb, head_at)
+    mask = (1 << 8 * kernel.long_bytes) - 1
+    size = 1 << bits
+    window = min(size, limit)
+    start = head - window & mask
+    begin = start % size
+    first = kernel.read(data + begin, min(window, size - begin))
+    rest = kernel.read(data, window - len(first))
+    return _Text(data=first + rest, start=start, bits=bits, mask=mask)
+
+
+def _layout(kernel: Kernel) -> _Layout:
+    info = kernel.info
+    block = info.offset("prb_desc.text_blk_lpos")
+    return _Layout(
+        desc_size=info.size("prb_desc"),
+        state_var=info.offset("prb_desc.state_var") + _counter(kernel),
+        begin=block + info.offset("prb_data_blk_lpos.begin"),
+        next=block + info.offset("prb_data_blk_lpos.next"),
+        info_size=info.size("printk_info"),
+        ts_nsec=info.offset("printk_info.ts_nsec"),
+        text_len=info.offset("printk_info.text_len"),
+    )
+
+
+def _counter(kernel: Kernel) -> int:
+    return kernel.info.offset("atomic_long_t.counter")

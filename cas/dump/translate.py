@@ -1,0 +1,250 @@
+"""Kernel virtual addresses to physical ones, with nothing but VMCOREINFO.
+
+Each architecture has a rule for its linear mappings or a walk of its page tables; the sources are
+the kernel's, by file, at the functions. A rule is here only where VMCOREINFO tells all it needs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cas.dump.memory import Absent, Memory
+from cas.dump.page_table import PageTable, Span, arm64_entry, x86_entry
+from cas.dump.vmcoreinfo import VmcoreInfo
+
+Translate = Callable[[int], Span]
+"""Physical address of a virtual one, and how many bytes on from there are contiguous."""
+
+_WHOLE = 1 << 64
+_X86_KERNEL_MAP = 0xFFFFFFFF80000000
+_X86_IMAGE_BYTES = 1 << 30
+_SPANS_LIMIT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a translation starts from."""
+
+    arch: str
+    order: str
+    page_size: int
+    memory: Memory
+    info: VmcoreInfo
+
+
+class Kernel:
+    """The kernel's memory by virtual address."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Choose the architecture's rule.
+
+        :raises Absent: none for this architecture, or VMCOREINFO lacks what it needs
+        """
+        if machine.arch not in _RULES:
+            raise Absent(f"no rule for virtual addresses of {machine.arch}")
+        self._memory = machine.memory
+        self._translate = _RULES[machine.arch](machine)
+        self._mask = (1 << (32 if machine.arch in ("i686", "arm") else 64)) - 1
+        self.long_bytes = 4 if machine.arch in ("i686", "arm") else 8
+        self._order = machine.order
+        self.info = machine.info
+
+    def read(self, address: int, size: int) -> bytes:
+        """All the bytes there.
+
+        :raises Absent: not mapped, or not in the dump
+        """
+        parts: list[bytes] = []
+        for _ in range(_SPANS_LIMIT):
+            if size <= 0:
+                return b"".join(parts)
+            physical, rest = self._translate(address & self._mask)
+            part = min(size, rest)
+            parts.append(self._memory.read(physical, part))
+            address, size = address + part, size - part
+        raise Absent("memory too scattered to be read")
+
+    def physical(self, address: int) -> int:
+        """Physical address of a virtual one."""
+        return self._translate(address & self._mask)[0]
+
+    def long(self, address: int) -> int:
+        """An ``unsigned long`` or a pointer."""
+        return self.unpack("L", self.read(address, self.long_bytes))
+
+    def unsigned(self, address: int) -> int:
+        """An ``unsigned int``."""
+        return self.unpack("I", self.read(address, 4))
+
+    def unpack(self, kind: str, data: bytes, offset: int = 0) -> int:
+        """One unsigned number of the kernel's byte order from bytes that were read.
+
+        :param kind: ``H``, ``I``, ``Q`` as in `struct`, or ``L`` for the kernel's ``long``
+        :raises Absent: the bytes end before it
+        """
+        code = ("I" if self.long_bytes == 4 else "Q") if kind == "L" else kind
+        try:
+            value: int = struct.unpack_from(self._order + code, data, offset)[0]
+        except struct.error as error:
+            raise Absent("a structure is cut short") from error
+        return value
+
+
+def _x86_64(machine: Machine) -> Translate:
+    """arch/x86/include/asm/page_64.h, __phys_addr_nodebug(); all else by the page tables."""
+    info = machine.info
+    phys_base = info.number("phys_base")
+    top = next(
+        (
+            at
+            for name in ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
+            if (at := info.symbol(name))
+        ),
+        None,
+    )
+    if phys_base is None or top is None:
+        raise Absent("VMCOREINFO tells neither phys_base nor the page tables")
+    encryption = info.number("sme_mask") or 0
+    levels = 5 if info.number("pgtable_l5_enabled") else 4
+    table = PageTable(
+        memory=machine.memory,
+        root=top - _X86_KERNEL_MAP + phys_base,
+        shifts=tuple(12 + 9 * level for level in reversed(range(levels))),
+        bits=9,
+        top_bits=9,
+        order="<",
+        entry=lambda value, shift: x86_entry(value & ~encryption, shift),
+    )
+
+    def translate(address: int) -> Span:
+        if _X86_KERNEL_MAP <= address < _X86_KERNEL_MAP + _X86_IMAGE_BYTES:
+            offset = address - _X86_KERNEL_MAP
+            return offset + phys_base, _X86_IMAGE_BYTES - offset
+        return table.walk(address)
+
+    return translate
+
+
+def _aarch64(machine: Machine) -> Translate:
+    """arch/arm64/include/asm/memory.h: the image by kimage_voffset; all else by the page tables."""
+    info = machine.info
+    voffset, top, va_bits = (
+        info.number("kimage_voffset"),
+        info.symbol("swapper_pg_dir"),
+        info.number("VA_BITS"),
+    )
+    if voffset is None or top is None or va_bits is None or not 36 <= va_bits <= 52:
+        raise Absent("VMCOREINFO tells neither kimage_voffset nor the page tables")
+    page_bits = machine.page_size.bit_length() - 1
+    size = info.number("TCR_EL1_T1SZ")
+    # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits.
+    if size is not None and page_bits != 16 and 12 <= size <= 28:
+        va_bits = 64 - size
+    bits = page_bits - 3
+    shifts = tuple(reversed(range(page_bits, va_bits, bits)))
+    table = PageTable(
+        memory=machine.memory,
+        root=top - voffset & (1 << 64) - 1,
+        shifts=shifts,
+        bits=bits,
+        top_bits=va_bits - shifts[0],
+        order=machine.order,
+        entry=lambda value, shift: arm64_entry(value, shift, page_bits, wide=va_bits == 52),
+    )
+    image = info.symbol("_stext") or top
+
+    def translate(address: int) -> Span:
+        try:
+            return table.walk(address)
+        except Absent:
+            if abs(address - image) < 1 << 27:
+                return address - voffset & (1 << 64) - 1, machine.page_size
+            raise
+
+    return translate
+
+
+def _i686(machine: Machine) -> Translate:
+    """arch/x86/include/asm/page_32.h: low memory is moved by PAGE_OFFSET, with and without PAE.
+
+    The default split is at 3 GiB; the kernel's text tells the others (arch/x86/Kconfig, VMSPLIT_*).
+    """
+    text = machine.info.symbol("_stext") or machine.info.symbol("swapper_pg_dir")
+    if text is None:
+        raise Absent("VMCOREINFO does not tell where the kernel's text is")
+    splits = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)
+    return _linear(next((split for split in splits if text >= split), 0), 1 << 30)
+
+
+def _ppc64(_: Machine) -> Translate:
+    """arch/powerpc/include/asm/page.h, __pa(): the four upper bits are the region."""
+    return _linear(0xC000000000000000, 1 << 60)
+
+
+def _s390x(machine: Machine) -> Translate:
+    """Identity, up to Linux 6.9; from 6.10 on VMCOREINFO tells both mappings.
+
+    arch/s390/include/asm/page.h, __pa_nodebug(): the image lies above the identity mapping.
+    """
+    base = machine.info.hexadecimal("IDENTITYBASE")
+    virtual = machine.info.hexadecimal("KERNELOFFSET")
+    physical = machine.info.hexadecimal("KERNELOFFPHYS")
+    if base is None or physical is None or virtual is None:
+        return _linear(0, _WHOLE)
+
+    def translate(address: int) -> Span:
+        if address >= virtual:
+            return address - virtual + physical, 1 << 30
+        return _linear(base, _WHOLE)(address)
+
+    return translate
+
+
+def _riscv64(machine: Machine) -> Translate:
+    """arch/riscv/kernel/crash_core.c and include/asm/page.h: linear map below, image above."""
+    info = machine.info
+    base, ram = info.number("PAGE_OFFSET"), info.number("phys_ram_base")
+    link, image = info.number("KERNEL_LINK_ADDR"), info.number("va_kernel_pa_offset")
+    if base is None or ram is None:
+        raise Absent("VMCOREINFO does not tell PAGE_OFFSET and phys_ram_base")
+
+    def translate(address: int) -> Span:
+        if link is not None and image is not None and address >= link:
+            return address - image, 1 << 30
+        return _linear(base - ram, _WHOLE)(address)
+
+    return translate
+
+
+def _loongarch64(_: Machine) -> Translate:
+    """arch/loongarch/include/asm/addrspace.h, TO_PHYS(): the direct map windows."""
+
+    def translate(address: int) -> Span:
+        if address >> 60 not in (8, 9):
+            raise Absent(f"address {address:#x} is not in a direct map window")
+        return address & (1 << 48) - 1, 1 << 30
+
+    return translate
+
+
+def _linear(base: int, size: int) -> Translate:
+    def translate(address: int) -> Span:
+        if not base <= address < base + size:
+            raise Absent(f"address {address:#x} is not in the linear map")
+        return address - base, base + size - address
+
+    return translate
+
+
+_RULES: dict[str, Callable[[Machine], Translate]] = {
+    "x86_64": _x86_64,
+    "aarch64": _aarch64,
+    "i686": _i686,
+    "ppc64": _ppc64,
+    "ppc64le": _ppc64,
+    "s390x": _s390x,
+    "riscv64": _riscv64,
+    "loongarch64": _loongarch64,
+}

@@ -1,0 +1,71 @@
+"""VMCOREINFO: the KEY=value lines that a kernel leaves for readers of its dump.
+
+Source: Documentation/admin-guide/kdump/vmcoreinfo.rst; kernel/crash_core.c for how each is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cas.dump.memory import Absent
+
+TEXT_LIMIT = 1 << 16
+"""VMCOREINFO_BYTES is a page, and pages are at most 64 KiB."""
+_KEY_LIMIT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class VmcoreInfo:
+    """The lines, with lookups by kind: addresses are hexadecimal, all else decimal."""
+
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+    def symbol(self, name: str) -> int | None:
+        """Address of a symbol, as the running kernel had it."""
+        return self._integer(f"SYMBOL({name})", 16)
+
+    def number(self, name: str) -> int | None:
+        """A number; arm64 and riscv print some with ``0x``."""
+        return self._integer(f"NUMBER({name})", 0)
+
+    def size(self, name: str) -> int:
+        """Size of a structure in bytes.
+
+        :raises Absent: not told, or more than any structure has
+        """
+        return self._small(f"SIZE({name})")
+
+    def offset(self, name: str) -> int:
+        """Offset of a member in bytes; see `size`."""
+        return self._small(f"OFFSET({name})")
+
+    def hexadecimal(self, key: str) -> int | None:
+        """A plain line such as ``KERNELOFFSET``, printed without ``0x``."""
+        return self._integer(key, 16)
+
+    def decimal(self, key: str) -> int | None:
+        """A plain line such as ``CRASHTIME``."""
+        return self._integer(key, 10)
+
+    def _small(self, key: str) -> int:
+        value = self._integer(key, 10)
+        if value is None or not 0 <= value < 1 << 16:
+            raise Absent(f"VMCOREINFO has no usable {key}")
+        return value
+
+    def _integer(self, key: str, base: int) -> int | None:
+        text = self.lines.get(key, "")
+        try:
+            return int(text, base) if len(text) < 32 else None
+        except ValueError:
+            return None
+
+
+def parse(text: bytes) -> VmcoreInfo:
+    """The lines of a note or of the page in memory; what is no KEY=value line is skipped."""
+    lines = text[:TEXT_LIMIT].split(b"\0")[0].decode("utf-8", "replace").split("\n")
+    pairs = (line.partition("=") for line in lines)
+    return VmcoreInfo(
+        {key: value for key, equals, value in pairs if equals and len(key) < _KEY_LIMIT}
+    )

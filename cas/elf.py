@@ -1,0 +1,339 @@
+"""Bounded reading of ELF files: headers, notes, build-id and Linux banner.
+
+Everything here takes a `Read`, so that the same code serves a file, a flattened dump and bytes in
+memory. Sizes and offsets come from hostile files: each is checked against a limit before memory is
+taken, and what lies beyond the end of the data is left out.
+
+Headers and notes are named tuples, not dataclasses: large dumps have thousands of them.
+
+Source: elf(5); System V ABI, chapters 4 and 5; include/uapi/linux/elf.h.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from cas.errors import NotADump
+
+Read = Callable[[int, int], bytes]
+"""``read(offset, size)`` gives the bytes there: fewer than ``size`` at the end of the data."""
+
+ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
+PT_LOAD, PT_NOTE = 1, 4
+SHT_PROGBITS, SHT_NOTE = 1, 7
+
+TABLE_LIMIT = 1 << 17
+"""Most program or section headers that a file may declare."""
+NOTES_LIMIT = 32 << 20
+"""Most bytes of notes that are read from one segment; 64 KiB pages and 8192 CPUs stay below."""
+BANNER_SCAN_LIMIT = 96 << 20
+_CHUNK = 4 << 20
+_BANNER_LIMIT = 1024
+_CANDIDATES = 4096
+_BANNER_START = b"Linux version "
+_BANNER = re.compile(rb"Linux version [0-9]+\.[0-9]+[^\0\n]{8,1000}+\n\0")
+
+_MACHINES = {
+    (3, 32): "i686",
+    (8, 64): "mips64",
+    (20, 32): "ppc",
+    (21, 64): "ppc64",
+    (22, 64): "s390x",
+    (40, 32): "arm",
+    (43, 64): "sparc64",
+    (50, 64): "ia64",
+    (62, 64): "x86_64",
+    (62, 32): "x86_64",
+    (183, 64): "aarch64",
+    (243, 64): "riscv64",
+    (258, 64): "loongarch64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The file header, with the counts that overflow it already looked up."""
+
+    bits: int
+    order: str
+    """``<`` or ``>``, as `struct` spells byte order."""
+    type: int
+    machine: int
+    flags: int
+    phoff: int
+    phentsize: int
+    phnum: int
+    shoff: int
+    shentsize: int
+    shnum: int
+    shstrndx: int
+
+
+class Segment(NamedTuple):
+    """A program header."""
+
+    type: int
+    flags: int
+    offset: int
+    vaddr: int
+    paddr: int
+    filesz: int
+    memsz: int
+    align: int
+
+
+class Section(NamedTuple):
+    """A section header; `name` is an index into the string table."""
+
+    name: int
+    type: int
+    flags: int
+    addr: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    addralign: int
+    entsize: int
+
+
+class Note(NamedTuple):
+    """One note; `desc` is cut where the notes end."""
+
+    name: str
+    type: int
+    desc: bytes
+
+
+def reader(data: bytes) -> Read:
+    """A `Read` of bytes in memory."""
+    return lambda offset, size: data[offset : offset + max(size, 0)] if offset >= 0 else b""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Read]:
+    """A `Read` of a file, for the length of a ``with`` block.
+
+    :raises NotADump: the file cannot be opened or read
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield lambda offset, size: _pread(fd, offset, size)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise NotADump(f"{path} cannot be read: {error.strerror}") from error
+
+
+def header(read: Read) -> Header:
+    """The file header.
+
+    :raises NotADump: not ELF, cut inside the header, or more headers declared than `TABLE_LIMIT`
+    """
+    ident = read(0, 64)
+    if ident[:4] != b"\x7fELF" or len(ident) < 52 or ident[4] not in (1, 2):
+        raise NotADump("no ELF header")
+    if ident[5] not in (1, 2):
+        raise NotADump(f"ELF header with unknown byte order {ident[5]}", offset=5)
+    bits, order = 32 * ident[4], "<" if ident[5] == 1 else ">"
+    fields = struct.Struct(order + ("HHIIIIIHHHHHH" if bits == 32 else "HHIQQQIHHHHHH"))
+    if len(ident) < 16 + fields.size:
+        raise NotADump("ELF header is cut short", offset=len(ident))
+    # e_ehsize is not believed: QEMU writes 8 there.
+    kind, machine, _, _, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = (
+        fields.unpack_from(ident, 16)
+    )
+    first = _first_section(read, bits, order, shoff)
+    if first is not None:
+        phnum = first.info if phnum == 0xFFFF else phnum
+        shnum = first.size if shnum == 0 else shnum
+        shstrndx = first.link if shstrndx == 0xFFFF else shstrndx
+    if phnum > TABLE_LIMIT or shnum > TABLE_LIMIT:
+        raise NotADump(f"ELF header declares {phnum} program headers and {shnum} sections")
+    return Header(
+        bits=bits,
+        order=order,
+        type=kind,
+        machine=machine,
+        flags=flags,
+        phoff=phoff,
+        phentsize=phentsize,
+        phnum=phnum,
+        shoff=shoff,
+        shentsize=shentsize,
+        shnum=shnum,
+        shstrndx=shstrndx,
+    )
+
+
+def segments(read: Read, elf: Header) -> tuple[Segment, ...]:
+    """The program headers; those beyond the end of the data are left out."""
+    if elf.bits == 32:
+        fields = struct.Struct(elf.order + "IIIIIIII")
+        rows = _table(read, fields, elf.phoff, elf.phentsize, elf.phnum)
+        return tuple(
+            Segment(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
+            for kind, offset, vaddr, paddr, filesz, memsz, flags, align in rows
+        )
+    fields = struct.Struct(elf.order + "IIQQQQQQ")
+    rows = _table(read, fields, elf.phoff, elf.phentsize, elf.phnum)
+    return tuple(Segment(*row) for row in rows)
+
+
+def sections(read: Read, elf: Header) -> tuple[Section, ...]:
+    """The section headers; those beyond the end of the data are left out."""
+    fields = _section_fields(elf.bits, elf.order)
+    rows = _table(read, fields, elf.shoff, elf.shentsize, elf.shnum)
+    return tuple(Section(*row) for row in rows)
+
+
+def section_named(read: Read, elf: Header, name: str) -> Section | None:
+    """The first section of that name."""
+    table = sections(read, elf)
+    if elf.shstrndx >= len(table):
+        return None
+    strings = read(table[elf.shstrndx].offset, min(table[elf.shstrndx].size, _CHUNK))
+    wanted = name.encode() + b"\0"
+    return next((s for s in table if strings.startswith(wanted, s.name)), None)
+
+
+def notes(data: bytes, order: str, align: int = 4) -> Iterator[Note]:
+    """The notes of a PT_NOTE segment or an SHT_NOTE section.
+
+    :param align: the segment's or section's alignment; only 8 differs from the usual 4
+    """
+    step = 8 if align == 8 else 4
+    offset = 0
+    while offset + 12 <= len(data):
+        name_size, desc_size, kind = struct.unpack_from(order + "III", data, offset)
+        start = _up(offset + 12 + name_size, step)
+        name = data[offset + 12 : offset + 12 + name_size].rstrip(b"\0")
+        yield Note(name.decode("ascii", "replace"), kind, data[start : start + desc_size])
+        offset = _up(start + desc_size, step)
+
+
+def arch(elf: Header) -> str:
+    """The architecture as ``uname -m`` spells it.
+
+    :raises NotADump: a machine that Linux does not run on, or that CAS does not know
+    """
+    name = _MACHINES.get((elf.machine, elf.bits))
+    if name is None:
+        raise NotADump(f"unknown ELF machine {elf.machine} ({elf.bits} bit)", offset=18)
+    return "ppc64le" if name == "ppc64" and elf.order == "<" else name
+
+
+def build_id(path: Path) -> str | None:
+    """The GNU build-id of a vmlinux, kernel module or ``.debug`` file, in lower-case hex.
+
+    :return: ``None`` when the file was linked without one
+    :raises NotADump: not an ELF file, or unreadable
+    """
+    with opened(path) as read:
+        return build_id_of(read)
+
+
+def build_id_of(read: Read) -> str | None:
+    """The GNU build-id; see `build_id`. The first MiB of a vmlinux is not always enough."""
+    elf = header(read)
+    # Sections first: a stripped-off .debug file keeps program headers that point nowhere.
+    tables: list[tuple[int, int, int]] = [
+        (s.offset, s.size, s.addralign) for s in sections(read, elf) if s.type == SHT_NOTE
+    ]
+    tables += [(s.offset, s.filesz, s.align) for s in segments(read, elf) if s.type == PT_NOTE]
+    for offset, size, align in tables[:256]:
+        for note in notes(read(offset, min(size, 1 << 20)), elf.order, align):
+            if note.name == "GNU" and note.type == 3 and note.desc:
+                return note.desc[:64].hex()
+    return None
+
+
+def linux_banner(path: Path) -> str | None:
+    """The ``Linux version …`` line of a vmlinux, without its newline.
+
+    :return: ``None`` when there is none, as in a ``.debug`` file without contents
+    :raises NotADump: not an ELF file, or unreadable
+    """
+    with opened(path) as read:
+        return linux_banner_of(read)
+
+
+def linux_banner_of(read: Read) -> str | None:
+    """The ``Linux version …`` line; see `linux_banner`.
+
+    Works on the beginning of a vmlinux too, where the section headers at its end are not there yet:
+    then the loaded segments are searched. ``linux_banner`` stands in ``.rodata`` (init/version.c).
+    """
+    elf = header(read)
+    rodata = section_named(read, elf, ".rodata")
+    if rodata is not None and rodata.type == SHT_PROGBITS:
+        return _scan(read, rodata.offset, rodata.size)
+    loads = (s for s in segments(read, elf) if s.type == PT_LOAD and s.filesz)
+    found = (_scan(read, s.offset, s.filesz) for s in islice(loads, 8))
+    return next((banner for banner in found if banner is not None), None)
+
+
+def banner_in(data: bytes) -> str | None:
+    """The first whole ``Linux version …`` line in bytes, without its newline."""
+    at = data.find(_BANNER_START)
+    for _ in range(_CANDIDATES):
+        if at < 0:
+            return None
+        found = _BANNER.match(data, at)
+        if found:
+            return found[0][:-2].decode("utf-8", "replace")
+        at = data.find(_BANNER_START, at + 1)
+    return None
+
+
+def _scan(read: Read, offset: int, size: int) -> str | None:
+    """Search in steps that overlap, so that a banner across two steps is seen."""
+    end = offset + min(size, BANNER_SCAN_LIMIT)
+    for at in range(offset, end, _CHUNK):
+        data = read(at, min(_CHUNK + _BANNER_LIMIT, end - at))
+        banner = banner_in(data)
+        if banner is not None or not data:
+            return banner
+    return None
+
+
+def _table(
+    read: Read, fields: struct.Struct, offset: int, entry_size: int, count: int
+) -> list[tuple[int, ...]]:
+    """The whole entries of a table; an entry size below the structure's is a lie: none."""
+    if entry_size < fields.size or entry_size > 128 or count == 0:
+        return []
+    data = read(offset, entry_size * count)
+    starts = range(0, len(data) - fields.size + 1, entry_size)
+    return [fields.unpack_from(data, start) for start in starts]
+
+
+def _first_section(read: Read, bits: int, order: str, shoff: int) -> Section | None:
+    """Section 0, which holds the counts that do not fit the header."""
+    fields = _section_fields(bits, order)
+    data = read(shoff, fields.size) if shoff else b""
+    return Section(*fields.unpack(data)) if len(data) == fields.size else None
+
+
+def _section_fields(bits: int, order: str) -> struct.Struct:
+    return struct.Struct(order + ("IIIIIIIIII" if bits == 32 else "IIQQQQIIQQ"))
+
+
+def _pread(fd: int, offset: int, size: int) -> bytes:
+    """Offsets that no file can have are beyond its end, not an error."""
+    if offset < 0 or size <= 0 or offset + size > 1 << 62:
+        return b""
+    return os.pread(fd, size, offset)
+
+
+def _up(value: int, step: int) -> int:
+    return (value + step - 1) & -step
