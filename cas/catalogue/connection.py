@@ -1,0 +1,178 @@
+"""How a database is opened: SQLite by path, anything else by URL, always with the newest tables."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from cas.catalogue.tables import HEAD
+from cas.errors import ConfigError, DiskFull, TryAgain
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK_KEY = 0x636173
+"""Of PostgreSQL's advisory lock, which keeps two processes from migrating at once."""
+_NO_CATALOGUE = ("not a database", "malformed", "no such table", "no such column", "encrypted")
+_DAMAGED_HINT = (
+    "move the file away, then run cas-admin -b, and cas-admin index to find the jobs again"
+)
+
+
+class Database:
+    """Connections, each for one transaction; opening brings the tables up to date."""
+
+    def __init__(self, database: str, timeout_s: float) -> None:
+        """Open it.
+
+        :param database: a path of a SQLite file, or a SQLAlchemy URL
+        :param timeout_s: how long to wait for a lock
+        :raises ConfigError: not a database, or one of a newer version of this program
+        :raises TryAgain: locked, unreachable, or not writable
+        """
+        self._url = _url(database)
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.name = (self._url.database or "") if self._is_sqlite else str(self._url)
+        self._timeout_s = timeout_s
+        if self._is_sqlite:
+            _make_parent(Path(self.name))
+        try:
+            self._engine = create_engine(self._url, poolclass=NullPool)
+        except ImportError as error:
+            raise ConfigError(
+                f"database: {self.name} needs a Python package that is not installed: {error.name}"
+            ) from error
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", self._configure_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        self._migrate()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state and changes nothing."""
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that owns the right to write from its first moment."""
+        with (
+            self._translated(),
+            self._engine.connect() as connection,
+            connection.execution_options(cas_writes=True).begin(),
+        ):
+            yield connection
+
+    def _migrate(self) -> None:
+        if self._version() == HEAD:
+            return
+        with self.writing() as connection:
+            if not self._is_sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+            self._require_ours(connection)
+            _upgrade(connection)
+
+    def _version(self) -> str | None:
+        """The schema's version in one query; ``None`` when there is none yet."""
+        with self._translated(), self._engine.begin() as connection:
+            try:
+                row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+            except DBAPIError as error:
+                if _is_missing_table(error):
+                    return None
+                raise
+            return row[0] if row else None
+
+    def _require_ours(self, connection: Connection) -> None:
+        """Refuse what another program, or a later version of this one, has made.
+
+        :raises ConfigError: it is such a database
+        """
+        tables = inspect(connection).get_table_names()
+        if "alembic_version" not in tables:
+            if tables and self._is_sqlite:
+                raise ConfigError(f"database: {self.name} belongs to another program")
+            return
+        row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+        version = str(row[0]) if row else "0"
+        if version > HEAD:
+            raise ConfigError(
+                f"database: {self.name} has tables of version {version}, newer than {HEAD}",
+                hint="install the version of cas that made it, or configure another database",
+            )
+
+    def _configure_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
+        # Transactions begin where `_begin_sqlite` says so, not where the driver guesses.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout_s * 1000)}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # With a write-ahead log readers are never blocked.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._translation(error, error.orig) from error
+        except sqlite3.Error as error:
+            raise self._translation(error, error) from error
+
+    def _translation(self, error: Exception, cause: BaseException | None) -> Exception:
+        message = str(cause).strip()
+        if any(part in message for part in _NO_CATALOGUE):
+            return ConfigError(
+                f"database: {self.name} cannot be used: {message}", hint=_DAMAGED_HINT
+            )
+        if "disk is full" in message:
+            return DiskFull(f"no room for the database {self.name}")
+        if isinstance(cause, sqlite3.OperationalError) or "OperationalError" in repr(type(cause)):
+            return TryAgain(f"database {self.name}: {message}")
+        return error
+
+
+def _url(database: str) -> URL:
+    if "://" not in database:
+        return URL.create("sqlite", database=str(Path(database).expanduser().absolute()))
+    try:
+        url = make_url(database)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        raise ConfigError(f"database: not a path and not a usable URL: {error}") from error
+    return url
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TryAgain(
+            f"database {path}: its directory cannot be made: {error.strerror}"
+        ) from error
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("cas_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_missing_table(error: DBAPIError) -> bool:
+    message = str(error.orig)
+    return "no such table" in message or "does not exist" in message
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # takes a second to import, and is needed once per version
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,73 @@
+"""A vmlinux that stands on this machine already, where distributions install it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cas import elf
+from cas.errors import NotADump
+from cas.model import Dump, Kernel
+
+_LAYOUTS = (
+    "usr/lib/debug/lib/modules/{}/vmlinux",
+    "usr/lib/debug/usr/lib/modules/{}/vmlinux",
+    "usr/lib/debug/usr/lib/modules/{}/vmlinux.debug",
+    "usr/lib/debug/boot/vmlinux-{}",
+    "usr/lib/debug/boot/vmlinux-{}.debug",
+    "usr/lib/debug/lib/modules/{}/vmlinux.debug",
+    "lib/modules/{}/build/vmlinux",
+    "lib/modules/{}/vmlinux",
+)
+_KMOD_LAYOUTS = (
+    "usr/lib/debug/lib/modules/{}",
+    "usr/lib/debug/usr/lib/modules/{}",
+    "lib/modules/{}",
+)
+_RELEASE = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,127}")
+
+
+def find_installed(dump: Dump, root: Path) -> Kernel | None:
+    """The installed vmlinux with the dump's build-id.
+
+    :param root: where the file system begins; ``/`` but for tests
+    """
+    if dump.build_id is None or dump.osrelease is None or not _RELEASE.fullmatch(dump.osrelease):
+        return None
+    for layout in _LAYOUTS:
+        path = root / layout.format(dump.osrelease)
+        if path.is_file() and _build_id(path) == dump.build_id:
+            return Kernel(
+                release=dump.osrelease,
+                arch=dump.arch,
+                source=path,
+                member=None,
+                build_id=dump.build_id,
+                size_bytes=path.stat().st_size,
+            )
+    return None
+
+
+def kmod_paths(kernel: Kernel) -> Iterator[Path]:
+    """Files of kernel modules that are installed beside an installed vmlinux."""
+    root = _root(kernel)
+    for layout in _KMOD_LAYOUTS:
+        if root is not None:
+            yield from (root / layout.format(kernel.release)).rglob("*.ko*")
+
+
+def _root(kernel: Kernel) -> Path | None:
+    """The root that `find_installed` was given."""
+    for layout in _LAYOUTS:
+        tail = layout.format(kernel.release)
+        if str(kernel.source).endswith("/" + tail):
+            return Path(str(kernel.source)[: -len(tail)])
+    return None
+
+
+def _build_id(path: Path) -> str | None:
+    try:
+        return elf.build_id(path)
+    except NotADump:
+        return None

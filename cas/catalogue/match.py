@@ -1,0 +1,169 @@
+"""Which of the catalogued kernels crashed: build-id, else banner, else release and build time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from cas.catalogue.advice import package_hint
+from cas.catalogue.facts import Candidate
+from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
+from cas.model import Dump, Kernel, Match
+
+Examine = Callable[[Candidate], Candidate]
+"""Looks into a vmlinux for banner and build-id; raises `PackageError`."""
+
+_BUILD_STAMP = re.compile(r"#\d.*$")
+_RELEASE = re.compile(r"Linux version (\S+)")
+_SHOWN = 8
+"""How many candidates an error lists."""
+
+
+def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
+    """The kernel with the dump's build-id; ``None`` when there is none.
+
+    :raises AmbiguousKernel: kernels that cannot be the same one share the build-id
+    """
+    equal = [c.kernel for c in candidates if dump.build_id and c.kernel.build_id == dump.build_id]
+    if not equal:
+        return None
+    if len({(kernel.release, kernel.size_bytes) for kernel in equal}) > 1:
+        raise _ambiguous(dump, "have the same build-id", equal)
+    detail = f"build-id {dump.build_id} in the dump and in the package"
+    return Match(_first(equal), "build-id", detail)
+
+
+def by_release(dump: Dump, candidates: Sequence[Candidate], examine: Examine) -> Match:
+    """The kernel of the dump's release that the dump's other words confirm.
+
+    :param candidates: kernels of the dump's release and architecture
+    :raises KernelNotFound: none is confirmed
+    :raises AmbiguousKernel: several are
+    """
+    open_ones, excluded = _split_by_build_id(dump, candidates)
+    examined, damaged = _examined(dump, open_ones, examine)
+    match = by_build_id(dump, examined)
+    if match is not None:
+        return match
+    remaining, also_excluded = _split_by_build_id(dump, examined)
+    kernels = [candidate.kernel for candidate in remaining]
+    match = (
+        _by_banner(dump, kernels) or _by_stamp(dump, kernels) or _by_release_alone(dump, kernels)
+    )
+    if match is None:
+        others = [c.kernel for c in (*excluded, *also_excluded, *remaining)]
+        raise not_found(dump, others, damaged)
+    return match
+
+
+def not_found(
+    dump: Dump, others: Sequence[Kernel] = (), damaged: Sequence[str] = ()
+) -> KernelNotFound:
+    """The error that names what to get.
+
+    :param others: kernels of the same release that are not the dump's
+    :param damaged: why packages could not be examined
+    """
+    release = release_of(dump)
+    facts = [f"no debuginfo for {release or 'an unnamed kernel'} ({dump.arch})"]
+    facts.append(f"build-id {dump.build_id}" if dump.build_id else "no build-id in the dump")
+    message = ", ".join(facts)
+    if others:
+        message += "; catalogued with that release, but another build: " + _listed(others)
+    if damaged:
+        message += "; not usable: " + "; ".join(damaged[:_SHOWN])
+    return KernelNotFound(message, hint=package_hint(release, dump.arch) if release else None)
+
+
+def release_of(dump: Dump) -> str | None:
+    """The dump's osrelease, from its banner where nothing else tells."""
+    found = _RELEASE.match(dump.banner) if dump.banner and dump.osrelease is None else None
+    return found[1] if found else dump.osrelease
+
+
+def _split_by_build_id(
+    dump: Dump, candidates: Sequence[Candidate]
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Those that may be the dump's kernel, and those whose build-id says that they are not."""
+    excluded = [
+        c
+        for c in candidates
+        if dump.build_id and c.kernel.build_id and c.kernel.build_id != dump.build_id
+    ]
+    return [c for c in candidates if c not in excluded], excluded
+
+
+def _examined(
+    dump: Dump, candidates: Sequence[Candidate], examine: Examine
+) -> tuple[list[Candidate], list[str]]:
+    """The candidates with banner and build-id, where the dump has something to compare."""
+    if dump.build_id is None and dump.banner is None:
+        return list(candidates), []
+    examined, damaged = [], []
+    for candidate in candidates:
+        try:
+            examined.append(candidate if candidate.examined else examine(candidate))
+        except PackageError as error:
+            damaged.append(str(error))
+    return examined, damaged
+
+
+def _by_banner(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
+    equal = [kernel for kernel in kernels if dump.banner and kernel.banner == dump.banner]
+    if not equal:
+        return None
+    _one_build(dump, "have the same banner", equal)
+    return Match(_first(equal), "banner", f"the same banner in dump and package: {dump.banner}")
+
+
+def _by_stamp(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
+    stamp = _stamp(dump.banner)
+    equal = [kernel for kernel in kernels if stamp and _stamp(kernel.banner) == stamp]
+    if not equal:
+        return None
+    _one_build(dump, f"have the build time {stamp!r}", equal)
+    detail = f"release {release_of(dump)} and build time {stamp!r} in dump and package"
+    return Match(_first(equal), "release and build time", detail)
+
+
+def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
+    """Only where the dump offers nothing that could contradict."""
+    if dump.build_id or _stamp(dump.banner) or not kernels:
+        return None
+    if len({(kernel.build_id, kernel.banner, kernel.size_bytes) for kernel in kernels}) > 1:
+        raise _ambiguous(dump, "have that release, and the dump tells no more", kernels)
+    detail = f"release {release_of(dump)}: the dump tells nothing else, and no other is catalogued"
+    return Match(_first(kernels), "release", detail)
+
+
+def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:
+    if len({(kernel.build_id, kernel.size_bytes) for kernel in kernels}) > 1:
+        raise _ambiguous(dump, what, kernels)
+
+
+def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
+    return AmbiguousKernel(
+        f"{len(kernels)} catalogued kernels for {release_of(dump)} ({dump.arch}) {what}: "
+        + _listed(kernels)
+    )
+
+
+def _listed(kernels: Sequence[Kernel]) -> str:
+    shown = [
+        f"{kernel.source} (build-id {kernel.build_id or 'unknown'}, "
+        f"banner {kernel.banner or 'not read'})"
+        for kernel in sorted(kernels, key=lambda kernel: str(kernel.source))
+    ]
+    more = len(shown) - _SHOWN
+    return "; ".join(shown[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _first(kernels: Sequence[Kernel]) -> Kernel:
+    """The same one on every run."""
+    return min(kernels, key=lambda kernel: (str(kernel.source), kernel.member or ""))
+
+
+def _stamp(banner: str | None) -> str | None:
+    """``#1 SMP PREEMPT_DYNAMIC Mon Mar  3 10:15:00 UTC 2025``: utsname's version."""
+    found = _BUILD_STAMP.search(banner) if banner else None
+    return found[0] if found else None

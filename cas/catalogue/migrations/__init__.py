@@ -1,0 +1,1 @@
+"""Alembic's environment; `cas.catalogue.connection` runs it."""

@@ -1,0 +1,208 @@
+"""Files that appear whole or not at all: written beside their place, checked, then renamed.
+
+Writing and hashing happen in a thread, so that the decompressor never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.errors import CasError, ConfigError, DiskFull, TryAgain
+
+TEMPORARY = ".partial-"
+"""How the names of unfinished files begin."""
+_BLOCK = 64 << 10
+_QUEUED = 8
+_WRITEBACK = 16 << 20
+"""How much is written before the disk is told to begin."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+
+Piece = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file shall be, and what it must be to get there."""
+
+    path: Path
+    size_bytes: int
+    verify: Callable[[Path], None] = lambda _: None
+    """Called with the finished temporary file; raises what keeps it from being published."""
+    digest: tuple[str, str] | None = None
+    """hashlib's name of an algorithm, and the hex digest that the content must have."""
+
+
+class WrongDigest(ValueError):
+    """The content is not what the package's header promised."""
+
+
+def place(target: Place, content: Iterable[Piece]) -> None:
+    """Write the content to a temporary file, verify it and give it its name.
+
+    :raises DiskFull: there is no room; nothing is left behind
+    :raises WrongDigest: the content differs from what was promised
+    :raises ConfigError: the directory may not be written
+    """
+    with writing_to(target.path.parent, target.size_bytes):
+        require_room(target.path.parent, target.size_bytes)
+        fd, name = tempfile.mkstemp(dir=target.path.parent, prefix=TEMPORARY)
+        temporary = Path(name)
+        try:
+            try:
+                _write(fd, content, target)
+            finally:
+                os.close(fd)
+            target.verify(temporary)
+            temporary.replace(target.path)
+            _sync_directory(target.path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def make_directory(path: Path) -> None:
+    """Create the directory and its parents.
+
+    :raises ConfigError: that is not allowed there
+    """
+    with writing_to(path, 0):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def require_room(directory: Path, size_bytes: int) -> None:
+    """Refuse to begin what cannot be finished.
+
+    :raises DiskFull: fewer bytes are free than are needed
+    """
+    have = _free_bytes(directory)
+    if have < size_bytes:
+        raise _no_room(directory, size_bytes, have)
+
+
+@contextmanager
+def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
+    """Translate what the system says while writing below a directory of the cache."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, directory, size_bytes) from error
+
+
+def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
+    if error.errno in _NO_ROOM:
+        return _no_room(directory, size_bytes, _free_bytes(directory))
+    if error.errno in _FORBIDDEN:
+        return ConfigError(f"debugs: {directory} cannot be written: {error.strerror}")
+    return TryAgain(f"{directory} cannot be written: {error.strerror}")
+
+
+def _no_room(directory: Path, need: int, have: int) -> DiskFull:
+    return DiskFull(
+        f"no room in {directory}: {need / 1e6:.1f} MB needed, {have / 1e6:.1f} MB available"
+    )
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+def _write(fd: int, content: Iterable[Piece], target: Place) -> None:
+    writer = _Writer(fd, target.digest[0] if target.digest else None)
+    try:
+        for piece in content:
+            writer.put(piece)
+    finally:
+        size, digest = writer.finish()
+    os.ftruncate(fd, size)
+    if target.digest is not None and digest != target.digest[1].lower():
+        raise WrongDigest(f"{target.digest[0]} {digest}, {target.digest[1]} promised")
+    os.fchmod(fd, 0o400)
+    os.fsync(fd)
+
+
+class _Writer:
+    """A thread that writes pieces one after the other, leaving holes for zeros."""
+
+    def __init__(self, fd: int, algorithm: str | None) -> None:
+        self._fd = fd
+        self._hash = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
+        self._pieces: queue.Queue[Piece | None] = queue.Queue(_QUEUED)
+        self._size = 0
+        self._begun = 0
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(self, piece: Piece) -> None:
+        """Have a piece written; waits while several are on their way."""
+        if self._error is not None:
+            raise self._error
+        self._pieces.put(piece)
+
+    def finish(self) -> tuple[int, str | None]:
+        """Wait for the last piece; the size and the digest of it all."""
+        self._pieces.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._size, self._hash.hexdigest() if self._hash else None
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if self._error is not None:
+                continue
+            try:
+                self._store(memoryview(piece))
+            except OSError as error:
+                self._error = error
+
+    def _store(self, piece: memoryview) -> None:
+        if self._hash is not None:
+            self._hash.update(piece)
+        for start in range(0, len(piece), _BLOCK):
+            block = piece[start : start + _BLOCK]
+            if not _is_zero(block):
+                _write_all(self._fd, block, self._size + start)
+        self._size += len(piece)
+        if self._size - self._begun >= _WRITEBACK:
+            self._begin_writeback()
+
+    def _begin_writeback(self) -> None:
+        # On Linux this starts writing dirty pages out, and drops only those that are clean: the
+        # fsync at the end finds little left to do, and the file stays in memory for its readers.
+        length = self._size - self._begun
+        os.posix_fadvise(self._fd, self._begun, length, os.POSIX_FADV_DONTNEED)
+        self._begun = self._size
+
+
+def _is_zero(block: memoryview) -> bool:
+    """Looks at the ends first: nearly every block is told from zeros by one byte."""
+    return block[0] == block[-1] == 0 and bytes(block).count(0) == len(block)
+
+
+def _write_all(fd: int, block: memoryview, offset: int) -> None:
+    while block:
+        written = os.pwrite(fd, block, offset)
+        block, offset = block[written:], offset + written
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,73 @@
+"""The catalogue's tables, as SQLAlchemy Core sees them; the migrations create them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+HEAD = "0001"
+"""The newest migration; a test compares it with Alembic's."""
+
+metadata = MetaData()
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("arch", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("build_time_s", BigInteger),
+    Column("scanned_at", DateTime, nullable=False),
+)
+"""``state`` is ``ok``, ``bad`` or ``unreadable``; times are UTC."""
+
+kernels = Table(
+    "kernels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column(
+        "package_id",
+        Integer,
+        ForeignKey("packages.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("release", String(160), nullable=False, index=True),
+    Column("arch", String(32), nullable=False),
+    Column("flavour", String(64), nullable=False),
+    Column("member", Text, nullable=False),
+    Column("build_id", String(128), index=True),
+    Column("banner", Text),
+    Column("examined", Boolean, nullable=False),
+    Column("size_bytes", BigInteger),
+)
+"""``examined``: whether the vmlinux itself was read; ``banner`` is empty until then."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ticket", String(64), nullable=False, index=True),
+    Column("directory", Text, nullable=False, unique=True),
+    Column("started", DateTime, nullable=False),
+    Column("verdict", String(16), nullable=False, index=True),
+    Column("osrelease", String(160)),
+    Column("build_id", String(128)),
+    Column("signature", String(128), index=True),
+    Column("panic_message", Text),
+)
