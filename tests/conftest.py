@@ -137,6 +137,19 @@ def vmcore(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def vmlinux(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The vmlinux of the shipped x86_64 dump."""
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+
+    def unpack(path: Path) -> None:
+        with path.open("wb") as file:
+            argv = [needs("bsdtar"), "-xOf", package, "*/vmlinux"]
+            subprocess.run(argv, stdout=file, check=True)
+
+    return made("vmlinux", unpack)
+
+
+@pytest.fixture(scope="session")
 def converted(
     vmcore: Path, made: Callable[[str, Callable[[Path], object]], Path]
 ) -> Callable[..., Path]:

@@ -1,0 +1,1 @@
+"""Engines: how crash and drgn are started, asked and ended."""

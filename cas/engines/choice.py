@@ -1,0 +1,36 @@
+"""Which crash program, if any, reads a dump of a given architecture here."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from cas.config import Config
+from cas.errors import EngineError
+from cas.supervise import find_program
+
+
+def choose_crash(config: Config, arch: str, engine: str) -> Path | None:
+    """The crash program for an architecture.
+
+    :param engine: ``auto``, ``crash`` or ``drgn``
+    :return: ``None``: the snippets run through drgn
+    :raises EngineError: crash was demanded, here or by the configuration, and is not there
+    """
+    if engine == "drgn":
+        return None
+    is_native = arch == platform.machine()
+    named = config.crash if is_native else config.crash_for_arch.get(arch)
+    if named is None:
+        if engine == "crash":
+            raise EngineError(f"no crash program for {arch} is configured", hint=_hint(arch))
+        return None
+    program = find_program(str(named))
+    if program is None and (engine == "crash" or named != "crash"):
+        raise EngineError(f"the crash program {named} cannot be run", hint=_hint(arch))
+    return program
+
+
+def _hint(arch: str) -> str:
+    key = "crash" if arch == platform.machine() else f"crash_{arch}"
+    return f"install it, set `{key}` in cas.conf, or use --engine drgn"

@@ -1,0 +1,137 @@
+"""The first answer: what crashed, where and why, read from the dump with drgn's own helpers.
+
+Each fact stands alone: one that cannot be read leaves a sentence, and the others go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from drgn.helpers.linux.cpumask import for_each_cpu, for_each_online_cpu
+from drgn.helpers.linux.mm import totalram_pages
+from drgn.helpers.linux.module import module_taints
+from drgn.helpers.linux.panic import tainted
+from drgn.helpers.linux.printk import get_dmesg
+from drgn.helpers.linux.sched import get_task_state
+from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
+
+from cas.engines.drgn_backtrace import frames, panic_task
+from cas.engines.drgn_target import Partial, Target
+
+STAMP = r"^(?:<\d+>)?(?:\[[^\]\n]*\] ?)*"
+"""What printk and its console drivers put before a message."""
+
+FAULT = re.compile(
+    STAMP + r"("
+    r"BUG: (?:kernel NULL pointer|unable to handle|stack guard page|KASAN|KFENCE).*"
+    r"|(?:watchdog: |NMI watchdog: )?BUG: soft lockup.*"
+    r"|(?:NMI )?watchdog: Watchdog detected hard LOCKUP.*"
+    r"|[Uu]nable to handle kernel .*"
+    r"|kernel BUG at .*"
+    r"|(?:general protection fault|double fault|divide error|stack segment|traps: PANIC)\b.*"
+    r"|(?:Internal error|Oops|invalid opcode): .*"
+    r")",
+    re.MULTILINE,
+)
+"""How x86, arm64, s390 and ppc kernels announce a fault."""
+
+FOLLOWS = ("Internal error:", "Oops:", "invalid opcode:")
+"""Lines that follow a more telling one, except where that is lost."""
+
+PANIC = re.compile(STAMP + r"(Kernel panic - not syncing: (.*))", re.MULTILINE)
+
+SAYS_NOTHING = re.compile(r"Fatal exception|Oops|Fatal error|softlockup: hung tasks|Hard LOCKUP")
+"""Reasons of a panic that only repeat that there was a fault."""
+
+
+def panic_message(dmesg: str) -> str | None:
+    """The line of the kernel log that says why the kernel crashed.
+
+    The panic's own line is preferred unless it only repeats that there was a fault before it.
+    """
+    panic = next(PANIC.finditer(dmesg), None)
+    if panic and not SAYS_NOTHING.match(panic[2]):
+        return panic[1].rstrip()
+    faults = list(FAULT.finditer(dmesg, 0, panic.start() if panic else len(dmesg)))
+    telling = [fault for fault in faults if not fault[1].startswith(FOLLOWS)]
+    best = (telling or faults)[-1] if faults else panic
+    return best[1].rstrip() if best else None
+
+
+def _nodename(target: Target) -> str:
+    return _text(target.prog["init_uts_ns"].name.nodename.string_())
+
+
+def _taint(target: Target) -> str:
+    return tainted(target.prog).replace(" ", "")
+
+
+def _uptime_s(target: Target) -> float:
+    return round(uptime(target.prog), 3)
+
+
+def _crash_time(target: Target) -> int:
+    return int(ktime_get_real_seconds(target.prog).value_())
+
+
+def _cpus_online(target: Target) -> int:
+    # A panic takes the other CPUs offline without making them inactive.
+    prog = target.prog
+    online = set(for_each_online_cpu(prog))
+    if "__cpu_active_mask" in prog:
+        online |= set(for_each_cpu(prog["__cpu_active_mask"].address_of_()))
+    return len(online)
+
+
+def _memory_bytes(target: Target) -> int:
+    return int(totalram_pages(target.prog)) * int(target.prog["PAGE_SIZE"])
+
+
+def _kmods(target: Target) -> Partial:
+    kmods = [
+        {
+            "name": kmod.name,
+            "size_bytes": kmod.size_bytes,
+            "taint": module_taints(kmod.object),
+            "address": kmod.regions[0][0] if kmod.regions else None,
+            "has_debuginfo": target.has_debuginfo(kmod.name),
+        }
+        for kmod in target.kmods
+    ]
+    return Partial(kmods, target.kmods_end)
+
+
+def _dmesg(target: Target) -> str:
+    return _text(get_dmesg(target.prog))
+
+
+def _panic_task(target: Target) -> dict[str, Any]:
+    task, cpu = panic_task(target.prog)
+    return {
+        "pid": task.pid.value_(),
+        "comm": _text(task.comm.string_()),
+        "cpu": cpu,
+        "state": get_task_state(task),
+        "address": task.value_(),
+    }
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+FACTS: Mapping[str, tuple[str, Callable[[Target], Any]]] = {
+    "nodename": ("the node's name", _nodename),
+    "taint": ("the taint flags", _taint),
+    "uptime_s": ("the uptime", _uptime_s),
+    "crash_time": ("the clock", _crash_time),
+    "cpus_online": ("the number of CPUs", _cpus_online),
+    "memory_bytes": ("the size of the memory", _memory_bytes),
+    "dmesg": ("the kernel log", _dmesg),
+    "kmods": ("the list of kernel modules", _kmods),
+    "panic_task": ("the panic task", _panic_task),
+    "backtrace": ("the backtrace of the panic task", frames),
+}
+"""Name in :class:`cas.model.FirstAnswer`, what to call it, and how to read it; risky ones last."""

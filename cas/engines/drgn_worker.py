@@ -1,0 +1,144 @@
+"""The process that drgn runs in: requests on stdin, answers on stdout, a JSON object a line.
+
+A damaged dump can kill drgn, hang it or fill the memory, so it never runs in our own process.
+Requests, in this order:
+
+- ``{"open": {…}}``, the fields of :class:`cas.engines.drgn_target.Request`: no answer unless it
+  fails, then ``{"failed": SENTENCE}`` to this and every later request
+- ``{"answer": {"fact_timeout_s": N}}``: one ``{"fact": NAME, "value": …, "problem": …}`` for each
+  fact, after ``{"reading": WHAT}``; then ``{"done": "answer", "refused": [KMOD, …]}``
+- ``{"run": {"command": …, "output": PATH, "max_bytes": N, "timeout_s": N}}`` appends to a file:
+  ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …}``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from cas.engines.drgn_answer import FACTS, panic_message
+from cas.engines.drgn_target import CannotOpen, Partial, Request, Target
+
+
+class Late(BaseException):
+    """What was asked for took longer than allowed; not for drgn's own handlers to catch."""
+
+
+def main() -> None:
+    """Serve requests until stdin ends."""
+    requests, replies = _take_standard_streams()
+    # A first answer is over before there is garbage worth a collection.
+    gc.disable()
+    signal.signal(signal.SIGALRM, _raise_late)
+    session = Session(replies)
+    for line in requests:
+        session.serve(json.loads(line))
+
+
+class Session:
+    """One dump and the conversation about it."""
+
+    def __init__(self, replies: IO[str]) -> None:
+        self._replies = replies
+        self._target: Target | None = None
+        self._failure = "no dump was opened"
+
+    def serve(self, request: dict[str, Any]) -> None:
+        """Do what one request asks."""
+        if "open" in request:
+            self._open(Request(**request["open"]))
+        if self._target is None:
+            self._reply(failed=self._failure)
+        elif "answer" in request:
+            self._answer(self._target, request["answer"]["fact_timeout_s"])
+        elif "run" in request:
+            self._run(self._target, request["run"])
+
+    def _open(self, request: Request) -> None:
+        try:
+            self._target = Target(request)
+        except CannotOpen as error:
+            self._failure = str(error)
+
+    def _answer(self, target: Target, timeout_s: float) -> None:
+        for name, (what, read) in FACTS.items():
+            self._reply(reading=what)
+            value, problem = None, None
+            try:
+                with time_limit(timeout_s):
+                    value = read(target)
+            except Late:
+                problem = f"{what}: given up after {timeout_s:g} s"
+            except Exception as error:
+                problem = f"{what}: {sentence(error)}"
+            if isinstance(value, Partial):
+                value, problem = value.value, value.problem and f"{what}: {value.problem}"
+            self._reply(fact=name, value=value, problem=problem)
+            if name == "dmesg" and value:
+                self._reply(fact="panic_message", value=panic_message(value), problem=None)
+        self._reply(done="answer", refused=target.refused)
+
+    def _run(self, target: Target, request: dict[str, Any]) -> None:
+        # Importing drgn's commands costs more than the whole first answer's Python.
+        from cas.engines.drgn_run import Full, Output, run_command
+
+        gc.enable()
+        error: str | None
+        status, error = "timeout", f"timed out after {request['timeout_s']:g} s"
+        try:
+            target.describe_all()
+            self._reply(running=request["command"])
+            with (
+                Output(Path(request["output"]), request["max_bytes"]) as output,
+                time_limit(request["timeout_s"]),
+            ):
+                error = run_command(target.prog, request["command"], output)
+            status = "failed" if error else "ok"
+        except Full:
+            status, error = "cut", f"cut after {request['max_bytes']} bytes"
+        except Late:
+            pass
+        except Exception as failure:
+            status, error = "failed", sentence(failure)
+        self._reply(done="run", status=status, error=error)
+
+    def _reply(self, **message: Any) -> None:
+        self._replies.write(json.dumps(message) + "\n")
+        self._replies.flush()
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`Late` in the block when it takes longer."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _raise_late(*_: object) -> None:
+    raise Late
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _take_standard_streams() -> tuple[IO[str], IO[str]]:
+    """Keep the conversation to ourselves: what drgn prints goes to stderr, and it reads nothing."""
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return requests, replies

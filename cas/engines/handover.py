@@ -1,0 +1,33 @@
+"""What a job leaves for the person who goes on by hand: ``crash.in`` and the ``crash`` wrapper."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cas.model import Snippet
+
+WRAPPER = "crash"
+COMMANDS = "crash.in"
+
+
+def write_commands(directory: Path, snippets: Sequence[Snippet]) -> None:
+    """Write the ``crash.in`` that does by hand what the job did: ``./crash -i crash.in``."""
+    lines = [f"{command} >> {snippet.name}" for snippet in snippets for command in snippet.commands]
+    (directory / COMMANDS).write_text("\n".join((*lines, "exit", "")))
+
+
+def write_wrapper(directory: Path, program: Path | None, vmlinux: Path, vmcore: Path) -> None:
+    """Write the executable that opens the debugger on this dump from any working directory.
+
+    :param program: crash; ``None``: drgn's own command line
+    """
+    if program:
+        argv = [str(program), str(vmlinux), str(vmcore)]
+    else:
+        argv = [sys.executable, "-m", "drgn", "-c", str(vmcore), "-s", str(vmlinux)]
+    wrapper = directory / WRAPPER
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', errors="surrogateescape")
+    wrapper.chmod(0o700)
