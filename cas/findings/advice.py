@@ -1,0 +1,144 @@
+"""How sure the verdict is, and what to do next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cas.findings.crash import Crash
+from cas.findings.kinds import EXCEPTIONS, Kind
+from cas.findings.stack import plain_name
+from cas.findings.taint import suspects
+from cas.model import Dump, Match
+
+STEPS_LIMIT = 5
+LEVELS = ("high", "medium", "low")
+
+_OF_KIND = {
+    Kind.SYSRQ: "deliberate crash: ask who triggered it and why, then look at the tasks in D state"
+    " and at the run queues; the panic itself is not the fault",
+    Kind.HUNG_TASK: "see what the blocked task waits for and who holds it: stacks of all tasks in"
+    " D state, inflight I/O, disks and mounts",
+    Kind.SOFT_LOCKUP: "the CPU did not schedule: read the run queues and the backtraces of all CPUs"
+    " for a lock holder or an endless loop",
+    Kind.HARD_LOCKUP: "the CPU took no interrupts: read the backtraces of all CPUs for a spinlock"
+    " held with interrupts off; rule out firmware (SMI)",
+    Kind.RCU_STALL: "find the CPU that stalls RCU: backtraces of all CPUs, run queues, and whether"
+    " a virtual machine was short of CPU time",
+    Kind.OUT_OF_MEMORY: "memory ran out: compare the largest tasks with slab, shared memory and"
+    " huge pages; the task that panics is seldom the one that ate it",
+    Kind.MACHINE_CHECK: "hardware: decode the [Hardware Error] lines of the kernel log, read the"
+    " machine's event log, call the hardware vendor",
+    Kind.NMI: "ask whether someone sent the NMI (a management controller's button, a hypervisor);"
+    " if nobody did, read the machine's event log",
+    Kind.STACK_PROTECTOR: "a local variable was overrun: read the writes to arrays in the function"
+    " that the message names",
+    Kind.STACK_OVERFLOW: "the stack ran out: look in the backtrace for recursion and for large"
+    " local variables",
+    Kind.DOUBLE_FAULT: "compare the stack pointer with the stack's limits: an overflow is the usual"
+    " cause; else suspect the hardware",
+    Kind.BUG_ON: "read the assertion at that line of the source: it says what the kernel relied on",
+    Kind.DIVIDE_ERROR: "find the divisor in the disassembly of the function at fault (dis -l)",
+    Kind.NULL_DEREFERENCE: "the address is the offset of the field in a structure that was NULL:"
+    " find the pointer in the disassembly of the function at fault",
+    Kind.NONE: "ask how the dump was made: a hypervisor's dump of a hung machine shows the reason"
+    " in the tasks in D state and on the run queues",
+    Kind.PANIC: "read the code that calls panic() and the lines before it in the kernel log",
+}
+_CORRUPTION = frozenset({Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR, Kind.PROTECTION_FAULT})
+_POISON = re.compile(r"dead0000000001|dead4ead|(?:6b){4}|(?:5a){4}|(?:a5){4}|(?:cc){4}")
+"""Freed list entries, spinlocks, and memory freed or never set (``include/linux/poison.h``)."""
+_OVERWRITTEN = re.compile(r"use-after-free|slab-out-of-bounds|[Rr]edzone|Poison overwritten")
+
+
+def confidence(crash: Crash, dump: Dump, match: Match | None) -> str:
+    """How sure the verdict is, and why: a level, then what it rests on."""
+    grounds = list(_grounds(crash, dump, match))
+    level = max(level for level, _ in grounds)
+    return f"{LEVELS[level]}: {'; '.join(text for _, text in grounds)}"
+
+
+def next_steps(crash: Crash, dump: Dump, match: Match | None) -> tuple[str, ...]:
+    """What to do, the most useful first."""
+    steps = (*_data_steps(crash, dump, match), *_crash_steps(crash))
+    return tuple(dict.fromkeys(steps))[:STEPS_LIMIT]
+
+
+def _grounds(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[int, str]]:
+    if match is None:
+        yield 2, "no kernel found, read from the kernel log alone"
+    else:
+        yield int(match.evidence not in ("build-id", "banner")), f"kernel by {match.evidence}"
+    if dump.is_whole:
+        yield 0, "dump whole"
+    else:
+        yield 1, f"dump damaged ({dump.missing[0].what})"
+    yield _ground_of_frames(crash)
+    if crash.kind is Kind.NONE:
+        yield 2, "no crash message"
+    elif not crash.event.has_panic and crash.kind not in EXCEPTIONS:
+        yield 1, "no panic message"
+    if not crash.has_log:
+        yield 1, "no kernel log"
+
+
+def _ground_of_frames(crash: Crash) -> tuple[int, str]:
+    if crash.agrees:
+        return 0, "backtrace and kernel log agree"
+    if crash.agrees is False and crash.logged is not None:
+        return 1, f"backtrace and kernel log disagree (the log says {crash.logged.function})"
+    if crash.source is None:
+        return 2, "no backtrace"
+    return int(crash.source != "backtrace"), f"function from the {crash.source}"
+
+
+def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
+    if match is None:
+        build_id = f", build-id {dump.build_id}" if dump.build_id else ""
+        yield (
+            f"get the debuginfo package of {dump.osrelease or 'this kernel'} ({dump.arch})"
+            f"{build_id}; put it below `kernels` and run: cas-admin -b"
+        )
+    if not dump.is_whole:
+        yield f"ask for the dump again: it {dump.missing[0].what}"
+    if crash.event.earlier:
+        count = crash.event.earlier
+        were = "oops stands" if count == 1 else "oopses stand"
+        yield f"{count} earlier {were} in the kernel log: read the first one first"
+
+
+def _crash_steps(crash: Crash) -> Iterator[str]:
+    yield from _kmod_steps(crash)
+    if crash.kind in _OF_KIND:
+        yield _OF_KIND[crash.kind]
+    if _smells_of_corruption(crash):
+        yield (
+            "memory was overwritten or used after it was freed: reproduce with"
+            " slub_debug=FZPU, or with a KASAN kernel, to catch the writer"
+        )
+    if "M" in (crash.taint or "") and crash.kind is not Kind.MACHINE_CHECK:
+        yield "a machine check came before: rule out the hardware first"
+    if crash.owner and not crash.owner.kmod and crash.kind in EXCEPTIONS:
+        yield f"look for a fix in later kernels: changes of {plain_name(crash.owner.function)}"
+
+
+def _kmod_steps(crash: Crash) -> Iterator[str]:
+    on_stack = {frame.kmod for frame in crash.frames if frame.kmod}
+    marked = [kmod.name for kmod in suspects(crash.kmods or ())]
+    guilty = [name for name in marked if name in on_stack]
+    if guilty:
+        names = ", ".join(guilty)
+        yield f"{names} is not the distribution's and in the backtrace: ask its vendor"
+        yield f"try to reproduce without {names}"
+    elif marked and crash.kind in _CORRUPTION:
+        yield f"try to reproduce without {', '.join(marked)}"
+
+
+def _smells_of_corruption(crash: Crash) -> bool:
+    message = crash.event.message
+    return (
+        crash.kind in _CORRUPTION
+        or _POISON.search(message) is not None
+        or _OVERWRITTEN.search(message) is not None
+        or "B" in (crash.taint or "")
+    )

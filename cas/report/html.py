@@ -1,0 +1,100 @@
+"""The report as one HTML file: no scripts, nothing from elsewhere, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cas.model import Report, Section
+from cas.report.excerpt import excerpt, tail
+from cas.report.plain import dmesg_of, frame_text, remarks, status
+from cas.report.screen import rows
+from cas.report.text import one_line
+
+LINES = 400
+"""Of each section; the whole is in the section's file."""
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("cas.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A section as the page shows it; all text is printable."""
+
+    anchor: str
+    title: str
+    name: str
+    state: str
+    status: str
+    text: str
+
+
+def render_html(report: Report) -> str:
+    """The whole of ``report.html``."""
+    sections = [shown(section, LINES) for section in report.sections]
+    page = _page(report, [*sections, *_log(report, LINES)])
+    return _TEMPLATES.get_template("report.html").render(page)
+
+
+def render_mail(report: Report, sections: Sequence[Shown]) -> str:
+    """The HTML alternative of the mail.
+
+    :param sections: those that may leave this machine
+    """
+    return _TEMPLATES.get_template("mail.html").render(_page(report, sections))
+
+
+def shown(section: Section, lines: int) -> Shown:
+    """A section, with so many lines of its output."""
+    return Shown(
+        anchor=f"section-{one_line(section.name)}",
+        title=one_line(section.title),
+        name=one_line(section.name),
+        state="ok" if section.status == "ok" else "bad",
+        status=status(section),
+        text=excerpt(section, lines).text(one_line(section.path.name)),
+    )
+
+
+def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
+    """What the templates draw."""
+    said = {row.label: row.texts for row in rows(report)}
+    return {
+        "ticket": one_line(report.ticket),
+        "started": f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip(),
+        "verdict": one_line(report.verdict),
+        "reason": one_line(report.reason or ""),
+        "what": (said.get("What") or said["Verdict"])[0],
+        "rows": [(label, texts) for label, texts in said.items() if label not in _APART],
+        "next_steps": said.get("Next", ()),
+        "directory": one_line(str(report.directory)),
+        "server": one_line(report.server),
+        "frames": _frames(report),
+        "remarks": remarks(report),
+        "sections": sections,
+    }
+
+
+_APART = frozenset({"Verdict", "What", "Next"})
+"""Rows that the page does not show in its table."""
+
+
+def _frames(report: Report) -> list[tuple[str, bool]]:
+    frames = report.answer.backtrace if report.answer else ()
+    return [(frame_text(frame), frame.inlined) for frame in frames]
+
+
+def _log(report: Report, lines: int) -> list[Shown]:
+    dmesg = dmesg_of(report)
+    if not dmesg:
+        return []
+    text = tail(dmesg, lines).text("the dump")
+    return [Shown("kernel-log", "Kernel log", "dmesg", "ok", "from the dump", text)]

@@ -1,0 +1,199 @@
+"""The mail with the results: composed, and handed to an SMTP server.
+
+Formats: RFC 5322 for the message, RFC 5321 for the addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import smtplib
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, formataddr, getaddresses, parseaddr
+
+from cas.config import Mail
+from cas.errors import CasError, ConfigError, TryAgain
+from cas.model import Report
+from cas.report.address import check_address, flaw
+from cas.report.html import Shown, render_mail, shown
+from cas.report.plain import location
+from cas.report.screen import verdict
+from cas.report.text import one_line
+
+LINES = 200
+"""Of each section."""
+SIZE_LIMIT = 256 << 10
+"""Characters of all sections together."""
+TIMEOUT_S = 30.0
+PASSWORD_LIMIT = 4096
+
+_PORTS = {"none": 25, "starttls": 587, "tls": 465}
+_POLICY = SMTP.clone(cte_type="7bit")
+
+
+class MailServerDown(TryAgain):
+    """The SMTP server cannot be reached, or asks to come back later."""
+
+    hint = "the mail is kept in the job directory and sent with the next run"
+
+
+class MailRefused(CasError):
+    """The SMTP server will never take this mail."""
+
+    hint = "check the address, smtphost and smtpUser (see cas.conf(5))"
+
+
+def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMessage:
+    """The mail about a report: the verdict, where the results are, and the sections allowed.
+
+    The same report gives the same ``Message-ID``, so that a mail sent twice is seen once.
+
+    :param now: with its time zone; the mail's date
+    :raises UsageError: the address is none
+    :raises ConfigError: the sender's address is none
+    """
+    sender = _sender(report, settings)
+    message = EmailMessage(policy=_POLICY)
+    message["Subject"] = f"CAS results for {one_line(report.ticket)}"
+    message["From"] = sender
+    message["To"] = check_address(to)
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = _message_id(report, to, sender)
+    message["Auto-Submitted"] = "auto-generated"
+    sections = _bounded(
+        shown(section, LINES) for section in report.sections if section.name in settings.sections
+    )
+    message.set_content(_text(report, sections))
+    message.add_alternative(render_mail(report, sections), subtype="html")
+    return message
+
+
+def send(message: EmailMessage, settings: Mail) -> None:
+    """Hand a mail to the SMTP server.
+
+    :raises MailServerDown: not now
+    :raises MailRefused: never
+    :raises ConfigError: no server, no password, or a password that would travel unencrypted
+    """
+    host, port = _server(settings)
+    password = _password(settings)
+    try:
+        with _connection(host, port, settings, message) as smtp:
+            if settings.security == "starttls":
+                smtp.starttls(context=ssl.create_default_context())
+            if settings.user is not None:
+                smtp.login(settings.user, password)
+            smtp.send_message(message)
+    except (OSError, smtplib.SMTPException, UnicodeError) as error:
+        raise _translated(error, f"{host} port {port}") from error
+
+
+def _sender(report: Report, settings: Mail) -> str:
+    if settings.sender is None:
+        default = f"cas@{report.server}"
+        return "cas@localhost" if flaw(default) else default
+    (name, address), *others = getaddresses([settings.sender])
+    reason = flaw(address or settings.sender)
+    if reason or others or not settings.sender.isprintable():
+        reason = reason or "one address is needed, without line breaks"
+        raise ConfigError(f"mailFrom = {settings.sender!a} is no address: {reason}")
+    return formataddr((name, address))
+
+
+def _message_id(report: Report, to: str, sender: str) -> str:
+    told = (report.ticket, str(report.directory), report.verdict, report.reason or "", to)
+    digest = hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return f"<cas-{digest}@{parseaddr(sender)[1].partition('@')[2]}>"
+
+
+def _bounded(sections: Iterable[Shown]) -> list[Shown]:
+    kept, room = [], SIZE_LIMIT
+    for section in sections:
+        text = section.text if len(section.text) <= room else f"{section.text[:room]}\n…"
+        room = max(0, room - len(text))
+        kept.append(replace(section, text=text))
+    return kept
+
+
+def _text(report: Report, sections: Sequence[Shown]) -> str:
+    head = f"{verdict(report)}\n{location(report)}Output data:\n"
+    return head + "\n".join(f"{section.text}\n" for section in sections)
+
+
+def _server(settings: Mail) -> tuple[str, int]:
+    if settings.host is None:
+        raise ConfigError("there is no smtphost to send mail through")
+    return settings.host, settings.port or _PORTS[settings.security]
+
+
+def _password(settings: Mail) -> str:
+    if settings.user is None:
+        return ""
+    if settings.security == "none":
+        raise ConfigError(
+            "smtpUser without encryption would send the password in the clear",
+            hint="set smtpSecurity to starttls or tls",
+        )
+    path = settings.password_file
+    if path is None:
+        raise ConfigError(f"there is no smtpPasswordFile for smtpUser {settings.user}")
+    try:
+        with path.open(encoding="utf-8") as file:
+            password = file.readline(PASSWORD_LIMIT).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"smtpPasswordFile {path}: {reason}") from error
+    if not password or not password.isascii():
+        raise ConfigError(f"smtpPasswordFile {path}: its first line is empty or not ASCII")
+    return password
+
+
+def _connection(
+    host: str, port: int, settings: Mail, message: EmailMessage
+) -> AbstractContextManager[smtplib.SMTP]:
+    # The name of this machine would otherwise be looked up, which can take long.
+    domain = parseaddr(str(message["From"]))[1].partition("@")[2]
+    name = domain if "." in domain else "[127.0.0.1]"
+    if settings.security == "tls":
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(host, port, name, timeout=TIMEOUT_S, context=context)
+    return smtplib.SMTP(host, port, name, timeout=TIMEOUT_S)
+
+
+def _translated(error: Exception, server: str) -> CasError:
+    where = f"mail server {server}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"{where}: its certificate is not trusted: {error.verify_message}",
+            hint="add the issuer to this machine's trusted certificates, or correct smtphost",
+        )
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return ConfigError(
+            f"{where} answered {error.smtp_code} {one_line(error.smtp_error)}",
+            hint="correct smtpUser or the password in smtpPasswordFile",
+        )
+    if isinstance(error, smtplib.SMTPNotSupportedError | UnicodeError):
+        return ConfigError(f"{where}: {error}", hint="correct smtphost, smtpSecurity or smtpUser")
+    code, said = _answer(error)
+    if code >= 500 and isinstance(error, _ABOUT_THE_MAIL):
+        return MailRefused(f"{where} answered {code} {said}")
+    reason = getattr(error, "strerror", None) or f"{code or ''} {said}".strip()
+    return MailServerDown(f"{where}: {reason or type(error).__name__}")
+
+
+_ABOUT_THE_MAIL = (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError)
+
+
+def _answer(error: Exception) -> tuple[int, str]:
+    """Code and text; codes from 500 on are final, RFC 5321 section 4.2.1."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, said = next(iter(error.recipients.values()))
+        return code, one_line(said)
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code, one_line(error.smtp_error)
+    return 0, one_line(str(error))

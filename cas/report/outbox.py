@@ -1,0 +1,99 @@
+"""Mails that wait in their job directory until the server takes them.
+
+``mail.eml`` waits, ``mail.sent.eml`` has been taken, ``mail.refused.eml`` never will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cas.config import Mail
+from cas.errors import JobFailed, TryAgain
+from cas.report.files import cannot_write, sync_directory, write_whole
+from cas.report.mail import MailRefused, send
+
+WAITING = "mail.eml"
+SENT = "mail.sent.eml"
+REFUSED = "mail.refused.eml"
+LOCK_TIMEOUT_S = 60.0
+
+
+def queue(message: EmailMessage, directory: Path) -> bool:
+    """Keep a mail durably in its job directory until :func:`deliver` has sent it.
+
+    :return: whether there is something to deliver; not when this very mail was sent before
+    :raises DiskFull: no room
+    :raises TryAgain: another process sends an earlier mail of this job and does not end
+    """
+    sent = directory / SENT
+    try:
+        with _lock(directory, LOCK_TIMEOUT_S):
+            if sent.is_file() and _read(sent)["Message-ID"] == message["Message-ID"]:
+                return False
+            write_whole(directory / WAITING, message.as_bytes())
+            return True
+    except Timeout as error:
+        raise TryAgain(f"another process is sending the mail in {directory}") from error
+
+
+def deliver(directory: Path, settings: Mail) -> bool:
+    """Send the mail that waits in a job directory, once, also when several processes try.
+
+    :return: whether it was sent now; not when there is none or another process is at it
+    :raises MailServerDown: not now; the mail stays
+    :raises MailRefused: never; the mail is set aside as ``mail.refused.eml``
+    :raises ConfigError: the mail settings cannot work; the mail stays
+    """
+    if not (directory / WAITING).is_file():
+        return False
+    try:
+        with _lock(directory, 0):
+            return _send_waiting(directory, settings)
+    except Timeout:
+        return False
+
+
+def waiting_mails(work_directory: Path) -> Iterator[Path]:
+    """Job directories below the work directory in which a mail waits."""
+    return (path.parent for path in sorted(work_directory.glob(f"*/*/{WAITING}")))
+
+
+def _send_waiting(directory: Path, settings: Mail) -> bool:
+    waiting = directory / WAITING
+    # The process that had the lock before may have sent it.
+    if not waiting.is_file():
+        return False
+    try:
+        send(_read(waiting), settings)
+    except MailRefused:
+        _move(waiting, directory / REFUSED)
+        raise
+    _move(waiting, directory / SENT)
+    return True
+
+
+def _lock(directory: Path, timeout_s: float) -> AbstractContextManager[object]:
+    return FileLock(directory / ".mail.lock", timeout=timeout_s, mode=0o600)
+
+
+def _read(path: Path) -> EmailMessage:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise JobFailed(f"cannot read {path}: {error.strerror}") from error
+    return message_from_bytes(content, _class=EmailMessage, policy=SMTP)
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        path.replace(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise cannot_write(target, error, 0) from error

@@ -1,0 +1,20 @@
+"""The files of a job directory that say what was found out."""
+
+from __future__ import annotations
+
+from cas.model import Report
+from cas.report.files import write_whole
+from cas.report.html import render_html
+from cas.report.plain import render_text
+from cas.report.result import write_result
+
+
+def write_report(report: Report) -> None:
+    """Write ``report.txt`` and ``report.html``, and last ``result.json``.
+
+    :raises DiskFull: no room; ``result.json`` is then the old one or missing
+    :raises JobFailed: the job directory cannot be written
+    """
+    write_whole(report.directory / "report.txt", render_text(report).encode())
+    write_whole(report.directory / "report.html", render_html(report).encode())
+    write_result(report)

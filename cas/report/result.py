@@ -1,0 +1,152 @@
+"""``result.json``: the record that a job is finished, and what it found out.
+
+It is written last, whole or not at all: what is not in it was not finished. Values are exact;
+whoever prints them makes them printable (:func:`cas.report.text.printable`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cas.errors import JobFailed
+from cas.model import Dump, FirstAnswer, Report, Section
+from cas.report.files import write_whole
+
+NAME = "result.json"
+VERSION = 1
+"""Grows when a key goes or changes its meaning, not when one is added."""
+SIZE_LIMIT = 64 << 20
+
+
+def write_result(report: Report) -> Path:
+    """Write ``result.json`` into the job directory, durably.
+
+    :raises DiskFull: no room
+    :raises JobFailed: the directory cannot be written
+    """
+    path = report.directory / NAME
+    text = json.dumps(as_result(report), indent=2, default=_encode)
+    write_whole(path, text.encode("ascii") + b"\n")
+    return path
+
+
+def as_result(report: Report) -> dict[str, Any]:
+    """A report as the keys and values of ``result.json``."""
+    return {
+        "version": VERSION,
+        **_job(report),
+        **_outcome(report),
+        "kernel": _kernel(report),
+        "evidence": report.match.evidence if report.match else None,
+        "evidence_detail": report.match.detail if report.match else None,
+        "dump": _dump(report.dump) if report.dump else None,
+        "answer": _answer(report.answer) if report.answer else None,
+        "finding": asdict(report.finding) if report.finding else None,
+        "signature": report.finding.signature if report.finding else None,
+        "similar": report.finding.similar if report.finding else (),
+        "sections": [_section(section) for section in report.sections],
+        "mail": None,
+    }
+
+
+def load(path: Path) -> Mapping[str, Any]:
+    """Read a ``result.json`` back.
+
+    :param path: the file, or the job directory that holds it
+    :raises JobFailed: the job was not finished, or the file is damaged or of a later version
+    """
+    file = path / NAME if path.is_dir() else path
+    result = _parse(file)
+    if not isinstance(result, dict) or not isinstance(result.get("version"), int):
+        raise JobFailed(f"{file} is damaged: it has no version")
+    if result["version"] > VERSION:
+        raise JobFailed(
+            f"{file} is of version {result['version']}, this program knows {VERSION}",
+            hint="use the release of cas that wrote it, or a later one",
+        )
+    return result
+
+
+def _parse(file: Path) -> object:
+    try:
+        with file.open("rb") as stream:
+            return json.loads(stream.read(SIZE_LIMIT))
+    except FileNotFoundError as error:
+        raise JobFailed(f"there is no {file}: the job was not finished") from error
+    except OSError as error:
+        raise JobFailed(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise JobFailed(f"{file} is damaged: {error}") from error
+
+
+def _job(report: Report) -> dict[str, Any]:
+    return {
+        "ticket": report.ticket,
+        "directory": report.directory,
+        "upload": report.upload,
+        "server": report.server,
+        "started": report.started,
+        "seconds": dict(report.seconds),
+    }
+
+
+def _outcome(report: Report) -> dict[str, Any]:
+    return {
+        "verdict": report.verdict,
+        "stage": report.stage,
+        "reason": report.reason,
+        "hint": report.hint,
+        "offset": report.offset,
+        "limits_hit": report.limits_hit,
+        "engine": report.engine,
+        "ladder": report.ladder,
+    }
+
+
+def _kernel(report: Report) -> dict[str, Any] | None:
+    """Of the match, or what the dump alone says."""
+    dump, kernel = report.dump, report.match.kernel if report.match else None
+    if dump is None and kernel is None:
+        return None
+    return {
+        "release": kernel.release if kernel else dump and dump.osrelease,
+        "arch": kernel.arch if kernel else dump and dump.arch,
+        "build_id": (kernel and kernel.build_id) or (dump and dump.build_id),
+        "banner": (kernel and kernel.banner) or (dump and dump.banner),
+        "package": kernel.source if kernel and kernel.member else None,
+        "member": kernel.member if kernel else None,
+        "vmlinux": report.vmlinux,
+    }
+
+
+def _dump(dump: Dump) -> dict[str, Any]:
+    facts = asdict(dump)
+    # The log is a section of its own, and VMCOREINFO stands in the dump.
+    for large in ("dmesg", "vmcoreinfo"):
+        del facts[large]
+    return {**facts, "is_whole": dump.is_whole}
+
+
+def _answer(answer: FirstAnswer) -> dict[str, Any]:
+    facts = asdict(answer)
+    del facts["dmesg"]
+    return facts
+
+
+def _section(section: Section) -> dict[str, Any]:
+    return {**asdict(section), "path": section.path.name}
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in {NAME}")

@@ -1,0 +1,167 @@
+"""The one-screen verdict that opens every report: at most 24 lines of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cas.model import Dump, Finding, Report
+from cas.report.text import human_size, one_line
+
+WIDTH = 80
+HEIGHT = 24
+_LABEL = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and what there is to say; a paragraph for each text."""
+
+    label: str
+    texts: tuple[str, ...]
+
+
+def rows(report: Report) -> tuple[Row, ...]:
+    """The facts of the verdict, printable, in the order in which they are read."""
+    said = (
+        ("Verdict", (_verdict(report),)),
+        *_finding_rows(report.finding),
+        ("Kernel", (_kernel(report),)),
+        ("Dump", (_dump(report.dump),)),
+        *_judgement_rows(report),
+        ("Next", _next_steps(report)),
+    )
+    cleaned = [(label, tuple(one_line(text) for text in texts if text)) for label, texts in said]
+    return tuple(Row(label, texts) for label, texts in cleaned if texts)
+
+
+def screen(report: Report) -> str:
+    """The verdict as text, below a title."""
+    return f"{_title(report)}\n{'-' * WIDTH}\n{verdict(report)}"
+
+
+def verdict(report: Report) -> str:
+    """The verdict as text; rows that are too long for one screen end in ``…``."""
+    said = rows(report)
+    blocks = [_wrapped(row) for row in said]
+    limits = _fit([len(block) for block in blocks], HEIGHT - 2)
+    lines: list[str] = []
+    for row, block, limit in zip(said, blocks, limits, strict=True):
+        lines += _labelled(row.label, _cut(block, limit))
+    return "\n".join(lines) + "\n"
+
+
+def cut_rows(report: Report) -> tuple[Row, ...]:
+    """The rows of which the screen shows only a part."""
+    said = rows(report)
+    heights = [len(_wrapped(row)) for row in said]
+    limits = _fit(heights, HEIGHT - 2)
+    return tuple(
+        row for row, height, limit in zip(said, heights, limits, strict=True) if height > limit
+    )
+
+
+def in_full(row: Row) -> str:
+    """A row as text, whatever its length."""
+    return "\n".join(_labelled(row.label, _wrapped(row)))
+
+
+def _title(report: Report) -> str:
+    left = f"CAS report for {one_line(report.ticket)}"
+    started = f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip()
+    return f"{left}  {started:>{max(0, WIDTH - len(left) - 2)}}"
+
+
+def _verdict(report: Report) -> str:
+    return f"{report.verdict}: {report.reason}" if report.reason else report.verdict
+
+
+def _finding_rows(finding: Finding | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if finding is None:
+        return
+    yield "What", (finding.what,)
+    yield "Where", (finding.where or "unknown",)
+    yield "Task", (finding.who or "unknown",)
+    yield "When", (finding.when or "unknown",)
+    yield "Taint", (finding.taint,)
+    yield "Modules", (finding.kmods,)
+
+
+def _judgement_rows(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if report.finding is None:
+        return
+    yield "Sure", (report.finding.confidence,)
+    yield "Seen before", (_seen_before(report.finding),)
+
+
+def _seen_before(finding: Finding) -> str:
+    if finding.signature is None:
+        return "unknown: there is no backtrace to compare"
+    tickets = ", ".join(finding.similar) or "no"
+    return f"{tickets} (signature {finding.signature})"
+
+
+def _kernel(report: Report) -> str:
+    dump, match = report.dump, report.match
+    if dump is None:
+        return ""
+    words = [f"{dump.osrelease or 'unknown release'} {dump.arch}"]
+    build_id = dump.build_id or (match.kernel.build_id if match else None)
+    if build_id:
+        words.append(f"build-id {build_id}")
+    words.append(f"matched by {match.evidence}" if match else "no debuginfo")
+    return ", ".join(words)
+
+
+def _dump(dump: Dump | None) -> str:
+    if dump is None:
+        return ""
+    words = [f"{dump.format}, {human_size(dump.size_bytes)}"]
+    if dump.compression:
+        words.append(dump.compression)
+    if dump.dump_level is not None:
+        words.append(f"dump level {dump.dump_level}")
+    lacks = "; ".join(missing.what for missing in dump.missing)
+    words.append(f"damaged: {lacks}" if lacks else "whole")
+    return ", ".join(words)
+
+
+def _next_steps(report: Report) -> tuple[str, ...]:
+    steps = report.finding.next_steps if report.finding else ()
+    hint = (report.hint,) if report.hint else ()
+    return (*hint, *steps)
+
+
+def _wrapped(row: Row) -> list[str]:
+    mark = len(row.texts) > 1
+    lines: list[str] = []
+    for text in row.texts:
+        lines += textwrap.wrap(
+            text,
+            WIDTH - _LABEL,
+            initial_indent="- " if mark else "",
+            subsequent_indent="  " if mark else "",
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _fit(heights: list[int], room: int) -> list[int]:
+    """How many lines each row may have: the tallest give way first, the last of them soonest."""
+    limits = list(heights)
+    while sum(limits) > room and max(limits) > 1:
+        tallest = max(limits)
+        limits[len(limits) - 1 - limits[::-1].index(tallest)] -= 1
+    return limits
+
+
+def _cut(lines: list[str], limit: int) -> list[str]:
+    if len(lines) <= limit:
+        return lines
+    last = lines[limit - 1][: WIDTH - _LABEL - 2]
+    return [*lines[: limit - 1], f"{last} …"]
+
+
+def _labelled(label: str, lines: list[str]) -> list[str]:
+    return [f"{label if not number else '':<{_LABEL}}{line}" for number, line in enumerate(lines)]
