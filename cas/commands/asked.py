@@ -1,0 +1,53 @@
+"""What a command line asks for, and what comes of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cas import __version__
+from cas.config import Config
+from cas.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What ``__main__`` read for the commands: configuration, clock, and where to report."""
+
+    config: Config
+    progress: Progress
+    now: datetime
+    """With a time zone."""
+    is_interactive: bool
+    """Whether a person can answer questions on stdin."""
+    ask: Callable[[str], str]
+    """Put a question to that person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A command's results for stdout, and the exit status."""
+
+    lines: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parsed command line."""
+
+    command: Callable[[World], Answer]
+    config: Path | None = None
+    debug: bool = False
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """The options that both programs have."""
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="read FILE instead of /etc/cas.conf"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

@@ -1,0 +1,65 @@
+"""``cas -i ID -f FILE``: a dump and a ticket in, results out; ``cas -i ID`` goes on with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cas import job as jobs
+from cas.commands.asked import Answer, World
+from cas.dump import recognise
+from cas.errors import UsageError
+from cas.intake import plan
+from cas.job import Job, Order
+from cas.report.address import check_address
+from cas.triage import triage
+
+PARTIAL = 3
+
+
+def submit(order: Order, world: World) -> Answer:
+    """Start a job; nothing is created when its order cannot be carried out.
+
+    :raises CasError: the ticket, the file or the address is of no use
+    """
+    jobs.check_ticket(order.ticket)
+    if order.email:
+        check_address(order.email)
+    upload = plan(order.upload)
+    if upload.wrapping is None:
+        recognise(order.upload)
+    job = jobs.create(world.config.work_directory, _absolute(order), world.now)
+    return _finish(job, world)
+
+
+def resume(ticket: str, world: World) -> Answer:
+    """Go on with the ticket's newest job that has not come to its end.
+
+    :raises UsageError: there is none
+    """
+    unfinished = [
+        job
+        for job in map(jobs.load, jobs.jobs(world.config.work_directory, jobs.check_ticket(ticket)))
+        if job.verdict in (None, "waiting")
+    ]
+    if not unfinished:
+        raise UsageError(
+            f"{ticket} has no unfinished job", hint="to analyse a dump: cas -i ID -f FILE"
+        )
+    return _finish(unfinished[-1], world)
+
+
+def _finish(job: Job, world: World) -> Answer:
+    """Run a job to its end; results that can be used are named on stdout.
+
+    :raises CasError: what stopped it
+    """
+    report, error = triage(job, world.config, world.progress)
+    if error:
+        world.progress.say(f"the job's directory is {job.directory}")
+        raise error
+    return Answer((str(job.directory),), PARTIAL if report.verdict == "partial" else 0)
+
+
+def _absolute(order: Order) -> Order:
+    return replace(order, upload=Path(order.upload).absolute())

@@ -1,0 +1,338 @@
+"""The pipeline: one short list of steps from an uploaded dump to the ticket's results."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cas import findings, resources, snippets
+from cas import job as jobs
+from cas.catalogue import Catalogue, JobRecord, extract
+from cas.config import Config
+from cas.dump import identify, is_dump
+from cas.engines import crash, drgn
+from cas.engines.choice import choose_crash
+from cas.engines.handover import write_commands, write_wrapper
+from cas.engines.limits import Limits
+from cas.errors import CasError, EngineError
+from cas.intake import Storing
+from cas.job import Job
+from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet
+from cas.progress import Progress
+from cas.report.mail import compose
+from cas.report.outbox import deliver, queue
+from cas.report.report import write_report
+
+log = logging.getLogger("cas")
+FIRST_ANSWER_S = 120.0
+
+
+def triage(job: Job, config: Config, progress: Progress) -> tuple[Report, CasError | None]:
+    """Take a job as far as it goes, from wherever it stopped.
+
+    :return: what was found out, and what stopped it before its end
+    """
+    with jobs.lock(job.directory), jobs.logged(job, config.debug_level), ExitStack() as stack:
+        run = _Triage(job, config, progress, stack)
+        error = run.analyse()
+        run.publish()
+        run.notify(datetime.now(UTC))
+        return run.report, error
+
+
+class _Triage:
+    """One run of a job: what it knows so far, enriched step by step."""
+
+    def __init__(self, job: Job, config: Config, progress: Progress, stack: ExitStack) -> None:
+        self.job = job
+        self.config = config
+        self.progress = progress
+        self.stack = stack
+        self.engine = job.order.engine or config.engine
+        self.room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
+        self.catalogue = Catalogue(config.database)
+        self.storing: Storing | None = None
+        self.limits = Limits(
+            config.command_timeout_s,
+            config.start_timeout_s,
+            config.section_limit_bytes,
+            config.memory_limit_bytes,
+        )
+        self.problems: list[str] = []
+        """Why the verdict cannot be ``complete``, in sentences."""
+        self.seconds: dict[str, float] = {}
+        self.report = Report(
+            ticket=job.order.ticket,
+            directory=job.directory,
+            upload=job.order.upload,
+            server=socket.gethostname(),
+            started=job.started,
+            verdict="failed",
+            stage=job.stages[-1],
+            seconds=self.seconds,
+        )
+
+    def analyse(self) -> CasError | None:
+        """Everything between the upload and the last section; what stopped it."""
+        try:
+            with ExitStack() as storing:
+                self.run_stages(storing)
+        except CasError as error:
+            log.debug("stopped", exc_info=error)
+            self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
+            self.know(offset=error.offset)
+            return error
+        reason = "; ".join(self.problems) or None
+        self.know(verdict="partial" if reason else "complete", reason=reason)
+        return None
+
+    def run_stages(self, storing: ExitStack) -> None:
+        """The stages in order; each adds to the report what it found out."""
+        worker = self.stack.enter_context(drgn.Worker(self.room, self.limits.memory_bytes))
+        dump = self.identify(self.store(storing))
+        match = self.match(dump)
+        found = self.extract(dump, match)
+        session = self.start_crash(dump, found.vmlinux)
+        self.catalogue.preload()
+        answer = self.answer(worker, drgn.Opened(dump, found.vmlinux, found.kmods))
+        if self.job.order.wants_kmods:
+            self.extract_kmods(match, answer)
+        self.run_snippets(session, worker, self.render(dump, answer))
+
+    def store(self, storing: ExitStack) -> Path:
+        """A file that holds the dump; its copy in the job directory may still be under way."""
+        if self.job.vmcore:
+            return self.job.directory / self.job.vmcore
+        with self.timed("store"):
+            order = self.job.order
+            self.storing = Storing(order.upload, self.job.directory, is_dump, self.progress)
+        storing.callback(self.stored)
+        storing.enter_context(self.storing)
+        return self.storing.readable
+
+    def stored(self) -> None:
+        """Note that the dump is safe in the job directory."""
+        if self.storing and not self.job.vmcore:
+            self.job = self.job.finished("stored", vmcore=self.storing.settled().name)
+
+    def identify(self, path: Path) -> Dump:
+        """What the dump says about itself."""
+        with self.timed("identify"):
+            dump = identify(path)
+        self.know(dump=dump)
+        self.progress.say(_identity(dump))
+        for remark in dump.remarks:
+            self.progress.warn(remark)
+        for missing in dump.missing:
+            self.degrade(f"the dump is damaged: {missing.what}")
+        return dump
+
+    def match(self, dump: Dump) -> Match:
+        """The kernel that crashed, and why it is believed to be the right one."""
+        with self.timed("match"):
+            match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
+        self.know(match=match)
+        self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
+        return match
+
+    def extract(self, dump: Dump, match: Match) -> extract.Extraction:
+        """The vmlinux, and the kmods of the log's call traces for their file and line."""
+        names = findings.kmods_in_traces(dump.dmesg)
+        with self.timed("extract"):
+            found = extract.extract(match, names, self.config.debugs, self.progress)
+        self.know(vmlinux=found.vmlinux)
+        return found
+
+    def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
+        """A crash session that reads the dump while drgn gives the first answer."""
+        vmcore = self.storing.stored() if self.storing else dump.path
+        try:
+            program = choose_crash(self.config, dump.arch, self.engine)
+            write_wrapper(self.job.directory, program, vmlinux, vmcore)
+            if program is None:
+                return None
+            transcript = self.stack.enter_context((self.job.directory / "crash.out").open("wb"))
+            target = crash.Target(program, vmlinux, vmcore)
+            session = crash.Crash(target, self.limits, self.room, transcript)
+        except EngineError as error:
+            self.give_up_crash(error)
+            return None
+        return self.stack.enter_context(session)
+
+    def answer(self, worker: drgn.Worker, opened: drgn.Opened) -> FirstAnswer | None:
+        """What crashed, where and why, told as soon as it is known."""
+        answer = None
+        try:
+            with self.timed("first answer"):
+                answer = worker.answer(opened, FIRST_ANSWER_S)
+        except EngineError as error:
+            self.degrade(f"drgn gave no first answer: {error}")
+        self.conclude(opened.dump, answer)
+        return answer
+
+    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
+        """The verdict on the crash, told at once."""
+        finding = findings.find(dump, answer, self.report.match)
+        if finding.signature:
+            seen = self.catalogue.similar(finding.signature, self.job.directory)
+            finding = replace(finding, similar=seen)
+        self.know(answer=answer, finding=finding)
+        self.progress.say(_headline(finding))
+
+    def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
+        """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
+        facts = snippets.Facts(
+            dump.arch,
+            dump.osrelease,
+            [kmod.name for kmod in answer.kmods] if answer else [],
+            dump.size_bytes,
+            frozenset(path.name for path in self.job.directory.iterdir()),
+        )
+        directories = (resources.shipped("snippets") / "crash", *self.config.snippets)
+        loaded = snippets.load(directories, facts, self.room)
+        for remark in loaded.remarks:
+            log.info("%s", remark)
+        for broken in loaded.unusable:
+            self.note_unusable(broken)
+        write_commands(self.job.directory, loaded.snippets)
+        return loaded.snippets
+
+    def note_unusable(self, broken: snippets.Unusable) -> None:
+        """A snippet that gave no commands has a section that says why."""
+        path = self.job.directory / broken.name
+        path.touch()
+        self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
+
+    def run_snippets(
+        self, session: crash.Crash | None, worker: drgn.Worker, chosen: Sequence[Snippet]
+    ) -> None:
+        """Each snippet into its file: in crash where it serves, else in drgn."""
+        in_crash = self.for_crash(session, chosen) if session else ()
+        text = f"Running {len(chosen)} snippets with {'crash' if in_crash else 'drgn'}"
+        with self.timed("snippets"), self.progress.bar(text, len(chosen), "snippets") as step:
+            for snippet in chosen:
+                output = self.job.directory / snippet.name
+                if session and snippet in in_crash:
+                    section = session.run(snippet, output)
+                else:
+                    section = worker.run(snippet, output, self.limits)
+                self.take(section)
+                step(1)
+
+    def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
+        """The snippets that crash can be believed in; none when it cannot read the dump."""
+        try:
+            with self.timed("crash start"):
+                options = session.open()
+        except EngineError as error:
+            self.give_up_crash(error)
+            return ()
+        finally:
+            self.know(ladder=tuple(session.ladder))
+        if options:
+            self.degrade(f"crash opened the dump only with {options}")
+        if session.sees_all_tasks:
+            return chosen
+        self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
+        return [snippet for snippet in chosen if not snippets.walks_tasks(snippet)]
+
+    def take(self, section: Section) -> None:
+        """A section into the report; what went wrong is told, a broken limit degrades the job."""
+        self.know(sections=(*self.report.sections, section))
+        if section.status == "failed":
+            self.progress.warn(f"{section.name}: {section.error}")
+        elif section.status != "ok":
+            self.degrade(f"{section.name}: {section.error}")
+
+    def give_up_crash(self, error: EngineError) -> None:
+        """Go on with drgn, unless the user wants crash and nothing else."""
+        if self.engine == "crash":
+            raise error
+        self.degrade(f"{error}; the snippets run through drgn instead")
+
+    def extract_kmods(self, match: Match, answer: FirstAnswer | None) -> None:
+        """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
+        names = {kmod.name for kmod in answer.kmods} if answer else set()
+        with self.timed("kmods"):
+            found = extract.kmods(match, names, self.config.debugs, self.progress)
+        directory = self.job.directory / "usr/lib/debug/lib/modules" / match.kernel.release
+        for path in found.values():
+            _link(path, directory)
+        if absent := sorted(names - set(found)):
+            self.progress.warn(f"no debuginfo for the kernel modules {', '.join(absent)}")
+
+    def know(self, **facts: Any) -> None:
+        """Add to what the report says."""
+        self.report = replace(self.report, **facts)
+
+    def degrade(self, problem: str) -> None:
+        """Tell something that keeps the verdict from being ``complete``."""
+        self.progress.warn(problem)
+        self.problems.append(problem)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long a stage took."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
+
+    def publish(self) -> None:
+        """Everything that was found out, into the job directory and the index of jobs."""
+        if self.report.dump and not self.report.finding:
+            self.conclude(self.report.dump, None)
+        is_usable = self.report.verdict in ("complete", "partial")
+        self.know(stage="reported" if is_usable else self.job.stages[-1])
+        if self.report.dump and self.job.vmcore:
+            self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
+        with self.timed("report"):
+            write_report(self.report)
+        self.job = self.job.finished("reported", verdict=self.report.verdict)
+        self.catalogue.record_job(JobRecord.of(self.report))
+
+    def notify(self, now: datetime) -> None:
+        """The mail; a server that is down costs a warning, not the job."""
+        email, directory = self.job.order.email, self.job.directory
+        if not email:
+            return
+        try:
+            queue(compose(self.report, email, self.config.mail, now), directory)
+            deliver(directory, self.config.mail)
+        except CasError as error:
+            self.progress.warn(f"the mail to {email} is not sent: {error}; {error.hint}")
+        else:
+            self.job = self.job.finished("notified")
+            self.progress.say(f"Results mailed to {email}")
+
+
+def _identity(dump: Dump) -> str:
+    known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
+    return ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
+
+
+def _headline(finding: Finding) -> str:
+    seen = f"seen in {', '.join(finding.similar)}" if finding.similar else ""
+    where = f"at {finding.where}" if finding.where else ""
+    return "; ".join(part for part in (f"{finding.what} {where}".strip(), seen) if part)
+
+
+def _link(path: Path, directory: Path) -> None:
+    """Give a cached file a name in the job directory; a copy where a link cannot be."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / path.name
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:  # another file system
+        shutil.copy(path, target)
