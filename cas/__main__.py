@@ -15,7 +15,7 @@ from cas.commands import Asked, World, parse
 from cas.config import SYSTEM_FILE, Config, read
 from cas.console import Console
 from cas.errors import CasError
-from cas.report.text import printable
+from cas.text import printable
 
 
 def run() -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
 from cas.errors import CasError
 from cas.progress import Advance
-from cas.report.text import printable
+from cas.text import printable
 
 log = logging.getLogger("cas")
+log.addHandler(logging.NullHandler())  # what no job's log takes is not for stderr either
 
 
 class Console:
@@ -37,7 +36,6 @@ class Console:
 
     def fail(self, error: CasError) -> None:
         """Tell what ended the command, and what to do next."""
-        log.error("%s", error)
         self._line("!", "31", str(error))
         if error.hint:
             self._line(" ", "0", f"→ {error.hint}")
@@ -78,8 +76,3 @@ def _bar(stream: TextIO, text: str, total: int | None, unit: str) -> Iterator[Ad
     with rich_progress.Progress(*columns, console=RichConsole(file=stream)) as shown:
         task = shown.add_task(text, total=total)
         yield lambda done: shown.update(task, advance=done)
-
-
-def standard_console() -> Console:
-    """The console of this process: its stderr and its environment."""
-    return Console(sys.stderr, os.environ)

@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ SHT_PROGBITS, SHT_NOTE = 1, 7
 
 TABLE_LIMIT = 1 << 17
 """Most program or section headers that a file may declare."""
+NOTE_LIMIT = 1 << 17
+"""Most notes that are read from one segment; each CPU has up to 16."""
 NOTES_LIMIT = 32 << 20
 """Most bytes of notes that are read from one segment; 64 KiB pages and 8192 CPUs stay below."""
 BANNER_SCAN_LIMIT = 96 << 20
@@ -49,6 +51,7 @@ _MACHINES = {
     (22, 64): "s390x",
     (40, 32): "arm",
     (43, 64): "sparc64",
+    (3, 64): "i686",
     (50, 64): "ia64",
     (62, 64): "x86_64",
     (62, 32): "x86_64",
@@ -149,30 +152,12 @@ def header(read: Read) -> Header:
     if len(ident) < 16 + fields.size:
         raise NotADump("ELF header is cut short", offset=len(ident))
     # e_ehsize is not believed: QEMU writes 8 there.
-    kind, machine, _, _, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = (
-        fields.unpack_from(ident, 16)
-    )
-    first = _first_section(read, bits, order, shoff)
-    if first is not None:
-        phnum = first.info if phnum == 0xFFFF else phnum
-        shnum = first.size if shnum == 0 else shnum
-        shstrndx = first.link if shstrndx == 0xFFFF else shstrndx
-    if phnum > TABLE_LIMIT or shnum > TABLE_LIMIT:
-        raise NotADump(f"ELF header declares {phnum} program headers and {shnum} sections")
-    return Header(
-        bits=bits,
-        order=order,
-        type=kind,
-        machine=machine,
-        flags=flags,
-        phoff=phoff,
-        phentsize=phentsize,
-        phnum=phnum,
-        shoff=shoff,
-        shentsize=shentsize,
-        shnum=shnum,
-        shstrndx=shstrndx,
-    )
+    kind, machine, _, _, phoff, shoff, flags, _, *counts = fields.unpack_from(ident, 16)
+    elf = Header(bits, order, kind, machine, flags, phoff, counts[0], counts[1], shoff, *counts[2:])
+    elf = _with_large_counts(read, elf)
+    if elf.phnum > TABLE_LIMIT or elf.shnum > TABLE_LIMIT:
+        raise NotADump(f"ELF header declares {elf.phnum} program headers, {elf.shnum} sections")
+    return elf
 
 
 def segments(read: Read, elf: Header) -> tuple[Segment, ...]:
@@ -213,7 +198,9 @@ def notes(data: bytes, order: str, align: int = 4) -> Iterator[Note]:
     """
     step = 8 if align == 8 else 4
     offset = 0
-    while offset + 12 <= len(data):
+    for _ in range(NOTE_LIMIT):
+        if offset + 12 > len(data):
+            return
         name_size, desc_size, kind = struct.unpack_from(order + "III", data, offset)
         start = _up(offset + 12 + name_size, step)
         name = data[offset + 12 : offset + 12 + name_size].rstrip(b"\0")
@@ -317,11 +304,19 @@ def _table(
     return [fields.unpack_from(data, start) for start in starts]
 
 
-def _first_section(read: Read, bits: int, order: str, shoff: int) -> Section | None:
-    """Section 0, which holds the counts that do not fit the header."""
-    fields = _section_fields(bits, order)
-    data = read(shoff, fields.size) if shoff else b""
-    return Section(*fields.unpack(data)) if len(data) == fields.size else None
+def _with_large_counts(read: Read, elf: Header) -> Header:
+    """Counts that do not fit the header stand in section 0."""
+    fields = _section_fields(elf.bits, elf.order)
+    data = read(elf.shoff, fields.size) if elf.shoff else b""
+    if len(data) < fields.size:
+        return elf
+    first = Section(*fields.unpack(data))
+    return replace(
+        elf,
+        phnum=first.info if elf.phnum == 0xFFFF else elf.phnum,
+        shnum=first.size if elf.shnum == 0 else elf.shnum,
+        shstrndx=first.link if elf.shstrndx == 0xFFFF else elf.shstrndx,
+    )
 
 
 def _section_fields(bits: int, order: str) -> struct.Struct:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cas.errors import CasError, Refused, TryAgain
+from cas.files import write_whole
 
 STATE = "job.json"
 STAGES = (
@@ -61,20 +62,14 @@ class Job:
     verdict: str | None = None
     """How the job ended; ``None`` while it has not."""
 
-    def reached(self, stage: str) -> bool:
-        """Whether a stage is finished."""
-        return stage in self.stages
-
-    def finished(self, stage: str, **facts: Any) -> Self:
-        """The job with one more stage behind it, on the disk before this returns."""
+    def having(self, stage: str, **facts: Any) -> Self:
+        """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})
-        job = replace(self, stages=stages, **facts)
-        job.save()
-        return job
+        return replace(self, stages=stages, **facts)
 
     def save(self) -> None:
         """Write ``job.json`` so that a power cut leaves the old state or the new one."""
-        write_durably(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
+        write_whole(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
 
 
 def check_ticket(ticket: str) -> str:
@@ -180,21 +175,6 @@ def logged(job: Job, level: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file so that a power cut leaves the old content or the new, never neither."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _take(descriptor: int, directory: Path) -> None:

@@ -218,6 +218,8 @@ def _why_not_for(header: Mapping[str, str], facts: Facts) -> str | None:
 def _text(path: Path, data: bytes, facts: Facts, room: Path) -> str:
     if _is_executable(path):
         return _decoded(path, _printed(path, facts, room))
+    if data.startswith(b"#!"):
+        raise SnippetError(f"{path} is a program, but not executable")
     return _rendered(path, _decoded(path, data), facts)
 
 

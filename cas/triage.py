@@ -21,16 +21,13 @@ from cas.config import Config
 from cas.dump import identify, is_dump
 from cas.engines import crash, drgn
 from cas.engines.choice import choose_crash
-from cas.engines.handover import write_commands, write_wrapper
+from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.limits import Limits
 from cas.errors import CasError, EngineError
 from cas.intake import Storing
 from cas.job import Job
 from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet
 from cas.progress import Progress
-from cas.report.mail import compose
-from cas.report.outbox import deliver, queue
-from cas.report.report import write_report
 
 log = logging.getLogger("cas")
 FIRST_ANSWER_S = 120.0
@@ -87,7 +84,8 @@ class _Triage:
             with ExitStack() as storing:
                 self.run_stages(storing)
         except CasError as error:
-            log.debug("stopped", exc_info=error)
+            log.error("%s", error)
+            log.debug("it came from here", exc_info=error)
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
             return error
@@ -107,6 +105,7 @@ class _Triage:
         if self.job.order.wants_kmods:
             self.extract_kmods(match, answer)
         self.run_snippets(session, worker, self.render(dump, answer))
+        self.reached("analysed")
 
     def store(self, storing: ExitStack) -> Path:
         """A file that holds the dump; its copy in the job directory may still be under way."""
@@ -122,13 +121,15 @@ class _Triage:
     def stored(self) -> None:
         """Note that the dump is safe in the job directory."""
         if self.storing and not self.job.vmcore:
-            self.job = self.job.finished("stored", vmcore=self.storing.settled().name)
+            self.reached("stored", vmcore=self.storing.settled().name)
+            self.job.save()
 
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
         with self.timed("identify"):
             dump = identify(path)
         self.know(dump=dump)
+        self.reached("identified")
         self.progress.say(_identity(dump))
         for remark in dump.remarks:
             self.progress.warn(remark)
@@ -141,6 +142,7 @@ class _Triage:
         with self.timed("match"):
             match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
         self.know(match=match)
+        self.reached("matched")
         self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
         return match
 
@@ -150,6 +152,7 @@ class _Triage:
         with self.timed("extract"):
             found = extract.extract(match, names, self.config.debugs, self.progress)
         self.know(vmlinux=found.vmlinux)
+        self.reached("prepared")
         return found
 
     def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
@@ -160,7 +163,7 @@ class _Triage:
             write_wrapper(self.job.directory, program, vmlinux, vmcore)
             if program is None:
                 return None
-            transcript = self.stack.enter_context((self.job.directory / "crash.out").open("wb"))
+            transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
             target = crash.Target(program, vmlinux, vmcore)
             session = crash.Crash(target, self.limits, self.room, transcript)
         except EngineError as error:
@@ -184,9 +187,11 @@ class _Triage:
         finding = findings.find(dump, answer, self.report.match)
         if finding.signature:
             seen = self.catalogue.similar(finding.signature, self.job.directory)
-            finding = replace(finding, similar=seen)
+            others = tuple(ticket for ticket in seen if ticket != self.report.ticket)
+            finding = replace(finding, similar=others)
         self.know(answer=answer, finding=finding)
-        self.progress.say(_headline(finding))
+        for line in _headlines(finding):
+            self.progress.say(line)
 
     def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
         """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
@@ -195,7 +200,7 @@ class _Triage:
             dump.osrelease,
             [kmod.name for kmod in answer.kmods] if answer else [],
             dump.size_bytes,
-            frozenset(path.name for path in self.job.directory.iterdir()),
+            frozenset({self.storing.stored().name if self.storing else dump.path.name}),
         )
         directories = (resources.shipped("snippets") / "crash", *self.config.snippets)
         loaded = snippets.load(directories, facts, self.room)
@@ -217,7 +222,9 @@ class _Triage:
     ) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
         in_crash = self.for_crash(session, chosen) if session else ()
-        text = f"Running {len(chosen)} snippets with {'crash' if in_crash else 'drgn'}"
+        engine = "crash" if in_crash else "drgn"
+        self.know(engine=engine, ladder=(*self.report.ladder, *([] if in_crash else ["drgn"])))
+        text = f"Running {len(chosen)} snippets with {engine}"
         with self.timed("snippets"), self.progress.bar(text, len(chosen), "snippets") as step:
             for snippet in chosen:
                 output = self.job.directory / snippet.name
@@ -227,6 +234,8 @@ class _Triage:
                     section = worker.run(snippet, output, self.limits)
                 self.take(section)
                 step(1)
+        if not in_crash:
+            write_transcript(self.job.directory, self.report.sections)
 
     def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
         """The snippets that crash can be believed in; none when it cannot read the dump."""
@@ -274,6 +283,10 @@ class _Triage:
         """Add to what the report says."""
         self.report = replace(self.report, **facts)
 
+    def reached(self, stage: str, **facts: Any) -> None:
+        """Note that a stage is finished; the job's record is saved when results are safe."""
+        self.job = self.job.having(stage, **facts)
+
     def degrade(self, problem: str) -> None:
         """Tell something that keeps the verdict from being ``complete``."""
         self.progress.warn(problem)
@@ -290,30 +303,32 @@ class _Triage:
 
     def publish(self) -> None:
         """Everything that was found out, into the job directory and the index of jobs."""
+        # the template engine is loaded only now: the first answer does not wait for it
+        from cas.report.report import write_report
+
         if self.report.dump and not self.report.finding:
             self.conclude(self.report.dump, None)
-        is_usable = self.report.verdict in ("complete", "partial")
-        self.know(stage="reported" if is_usable else self.job.stages[-1])
+        self.know(stage=self.job.stages[-1])
         if self.report.dump and self.job.vmcore:
             self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
         with self.timed("report"):
             write_report(self.report)
-        self.job = self.job.finished("reported", verdict=self.report.verdict)
+        self.reached("reported", verdict=self.report.verdict)
+        self.job.save()
         self.catalogue.record_job(JobRecord.of(self.report))
 
     def notify(self, now: datetime) -> None:
-        """The mail; a server that is down costs a warning, not the job."""
-        email, directory = self.job.order.email, self.job.directory
-        if not email:
-            return
-        try:
-            queue(compose(self.report, email, self.config.mail, now), directory)
-            deliver(directory, self.config.mail)
-        except CasError as error:
-            self.progress.warn(f"the mail to {email} is not sent: {error}; {error.hint}")
-        else:
-            self.job = self.job.finished("notified")
-            self.progress.say(f"Results mailed to {email}")
+        """The mail, and those that could not be sent before; none of them can fail the job."""
+        from cas.report.mail import compose
+        from cas.report.outbox import deliver_all, queue
+
+        email = self.job.order.email
+        if email:
+            queue(compose(self.report, email, self.config.mail, now), self.job.directory)
+        sent = deliver_all(self.config.work_directory, self.config.mail, self.progress)
+        if self.job.directory in sent:
+            self.reached("notified")
+            self.job.save()
 
 
 def _identity(dump: Dump) -> str:
@@ -321,10 +336,11 @@ def _identity(dump: Dump) -> str:
     return ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
 
 
-def _headline(finding: Finding) -> str:
-    seen = f"seen in {', '.join(finding.similar)}" if finding.similar else ""
-    where = f"at {finding.where}" if finding.where else ""
-    return "; ".join(part for part in (f"{finding.what} {where}".strip(), seen) if part)
+def _headlines(finding: Finding) -> Iterator[str]:
+    seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
+    yield f"{finding.what}{seen}"
+    if finding.where:
+        yield ", ".join(filter(None, (f"at {finding.where}", finding.who)))
 
 
 def _link(path: Path, directory: Path) -> None:

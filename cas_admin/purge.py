@@ -11,7 +11,7 @@ from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, Refused, TryAgain
-from cas.intake import size
+from cas.text import human_size
 
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
 PURGED = ".purged-"
@@ -25,7 +25,7 @@ def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Ans
     """
     limit = world.config.purge_limit_days if days is None else days
     old = old_jobs(world.config.work_directory, limit, world.now)
-    listed = tuple(f"{directory}  {size(_size_bytes(directory))}" for directory in old)
+    listed = tuple(f"{directory}  {human_size(_size_bytes(directory))}" for directory in old)
     if only_list or not old:
         world.progress.say(f"{len(old)} jobs are older than {limit} days")
         return Answer(listed)
@@ -47,6 +47,8 @@ def remove(directories: Iterable[Path], world: World) -> list[str]:
     :return: a line for each that is gone
     :raises CasError: some could not be removed
     """
+    for half_gone in world.config.work_directory.glob(f"*/{PURGED}*"):
+        shutil.rmtree(half_gone)
     gone, kept = [], []
     catalogue = Catalogue(world.config.database)
     for directory in directories:

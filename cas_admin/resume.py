@@ -16,7 +16,10 @@ def resume(world: World) -> Answer:
 
     :return: a line for each that came to its end; status 6 while some still wait
     """
+    from cas.report.outbox import deliver_all
+
     lines, waiting = [], 0
+    deliver_all(world.config.work_directory, world.config.mail, world.progress)
     for job in waiting_jobs(world):
         line = _go_on(job, world)
         lines += [line] if line else []

@@ -2,82 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import os
-import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
 
-FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
-COMMANDS = Path(sys.executable).parent
-
-
-def needs(program: str) -> str:
-    """The path of a program; in CI its absence is a failure, elsewhere the test is left out."""
-    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        message = f"{program} is not installed (see tests/system-packages)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-    return str(found)
-
-
-@dataclass
-class Site:
-    """An installation of its own below a temporary directory: configuration, catalogue, jobs."""
-
-    directory: Path
-    settings: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def jobs(self) -> Path:
-        return self.directory / "cores"
-
-    def run(self, program: str, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
-        self.configure()
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.directory),
-            "CAS_CONF": str(self.directory / "cas.conf"),
-            **self.environment,
-        }
-        options = {"stdin": subprocess.DEVNULL, "cwd": self.directory, "timeout": 300, **how}
-        return subprocess.run(
-            [COMMANDS / program, *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-            **options,
-        )
-
-    def cas(self, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
-        return self.run("cas", *words, **how)
-
-    def admin(self, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
-        return self.run("cas-admin", *words, **how)
-
-    def configure(self) -> None:
-        lines = [f"{key} = {value}" for key, value in self.settings.items()]
-        (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, "")))
-
-    def job(self, ticket: str) -> Path:
-        """The directory of the ticket's only job."""
-        (directory,) = (self.jobs / ticket).iterdir()
-        return directory
-
-    def result(self, ticket: str) -> Mapping[str, Any]:
-        result: Mapping[str, Any] = json.loads((self.job(ticket) / "result.json").read_text())
-        return result
+from installed import FIXTURES, Site, needs
 
 
 @pytest.fixture
@@ -165,12 +99,3 @@ def converted(
         return made(name, write)
 
     return convert
-
-
-@pytest.fixture
-def without_crash(site: Site, tmp_path: Path) -> Iterator[None]:
-    """No crash on PATH, as on a fresh machine."""
-    bin_directory = tmp_path / "bin"
-    bin_directory.mkdir()
-    site.environment["PATH"] = str(bin_directory)
-    yield

@@ -157,12 +157,14 @@ class Catalogue:
         release = match.release_of(dump)
         candidates = store.with_release(release) if release is not None else []
         candidates = [c for c in candidates if c.kernel.arch == dump.arch]
+        there = _those_there(candidates)
+        gone = [f"{c.kernel.source} is gone" for c in candidates if c not in there]
 
         def look_into(candidate: Candidate) -> Candidate:
             progress.say(f"Reading the banner of the kernel in {candidate.kernel.source.name}")
             return _examined(store, candidate)
 
-        return match.by_release(dump, candidates, look_into)
+        return match.by_release(dump, there, look_into, gone)
 
 
 def _read(store: Store, path: Path, stamp: FileStamp) -> None:

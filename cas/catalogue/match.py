@@ -33,10 +33,13 @@ def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
     return Match(_first(equal), "build-id", detail)
 
 
-def by_release(dump: Dump, candidates: Sequence[Candidate], examine: Examine) -> Match:
+def by_release(
+    dump: Dump, candidates: Sequence[Candidate], examine: Examine, unusable: Sequence[str] = ()
+) -> Match:
     """The kernel of the dump's release that the dump's other words confirm.
 
     :param candidates: kernels of the dump's release and architecture
+    :param unusable: why others were left out
     :raises KernelNotFound: none is confirmed
     :raises AmbiguousKernel: several are
     """
@@ -52,17 +55,17 @@ def by_release(dump: Dump, candidates: Sequence[Candidate], examine: Examine) ->
     )
     if match is None:
         others = [c.kernel for c in (*excluded, *also_excluded, *remaining)]
-        raise not_found(dump, others, damaged)
+        raise not_found(dump, others, [*unusable, *damaged])
     return match
 
 
 def not_found(
-    dump: Dump, others: Sequence[Kernel] = (), damaged: Sequence[str] = ()
+    dump: Dump, others: Sequence[Kernel] = (), unusable: Sequence[str] = ()
 ) -> KernelNotFound:
     """The error that names what to get.
 
     :param others: kernels of the same release that are not the dump's
-    :param damaged: why packages could not be examined
+    :param unusable: why packages were left out
     """
     release = release_of(dump)
     facts = [f"no debuginfo for {release or 'an unnamed kernel'} ({dump.arch})"]
@@ -70,8 +73,8 @@ def not_found(
     message = ", ".join(facts)
     if others:
         message += "; catalogued with that release, but another build: " + _listed(others)
-    if damaged:
-        message += "; not usable: " + "; ".join(damaged[:_SHOWN])
+    if unusable:
+        message += "; not usable: " + "; ".join(unusable[:_SHOWN])
     return KernelNotFound(message, hint=package_hint(release, dump.arch) if release else None)
 
 

@@ -1,7 +1,8 @@
 """``rpmFilter``: the regular expressions of ``find -regex``, in Python's spelling.
 
-Source: GNU findutils manual, "emacs regular expression syntax"; the default of ``find`` also lets
-``.`` match a newline. ``+ * ?`` repeat, ``\\( \\)`` group, ``\\|`` separates, braces are ordinary.
+``+ * ?`` repeat, ``\\( \\)`` group, ``\\|`` separates, braces are ordinary.
+
+Source: GNU findutils manual, "emacs regular expression syntax".
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def compile_filter(expression: str) -> re.Pattern[str]:
     try:
         if len(expression) > _LENGTH_LIMIT:
             raise _Invalid(f"longer than {_LENGTH_LIMIT} characters")
-        return re.compile(_Translation(expression).python(), re.DOTALL)
+        return re.compile(_Translation(expression).python())
     except (_Invalid, re.error, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"rpmFilter: {expression[:200]!r} is not a regular expression as find -regex has them: "
@@ -123,7 +124,7 @@ class _Translation:
         self._at += 1
         body = "".join(items)
         if not body:
-            return "." if negated else "(?!)"
+            return r"[\s\S]" if negated else "(?!)"
         return f"[{'^' if negated else ''}{body}]"
 
     def _bracket_item(self) -> str:

@@ -21,6 +21,7 @@ from cas.errors import CasError, ConfigError, DiskFull, TryAgain
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
 _BLOCK = 64 << 10
+_ZEROS = bytes(_BLOCK)
 _QUEUED = 8
 _WRITEBACK = 16 << 20
 """How much is written before the disk is told to begin."""
@@ -191,7 +192,7 @@ class _Writer:
 
 def _is_zero(block: memoryview) -> bool:
     """Looks at the ends first: nearly every block is told from zeros by one byte."""
-    return block[0] == block[-1] == 0 and bytes(block).count(0) == len(block)
+    return block[0] == block[-1] == 0 and bytes(block) == _ZEROS[: len(block)]
 
 
 def _write_all(fd: int, block: memoryview, offset: int) -> None:

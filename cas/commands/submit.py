@@ -8,7 +8,7 @@ from pathlib import Path
 from cas import job as jobs
 from cas.commands.asked import Answer, World
 from cas.dump import recognise
-from cas.errors import UsageError
+from cas.errors import ConfigError, UsageError
 from cas.intake import plan
 from cas.job import Job, Order
 from cas.report.address import check_address
@@ -25,6 +25,8 @@ def submit(order: Order, world: World) -> Answer:
     jobs.check_ticket(order.ticket)
     if order.email:
         check_address(order.email)
+        if not world.config.mail.host:
+            raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
     upload = plan(order.upload)
     if upload.wrapping is None:
         recognise(order.upload)

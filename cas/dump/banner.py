@@ -17,6 +17,7 @@ IMAGE_BYTES = 64 << 20
 """How far behind the kernel's text its read-only data is looked for."""
 SEARCH_BYTES = 4 << 30
 """Most bytes of memory that are searched when nothing tells where to look."""
+_CHUNK_COST = 16 << 10  # a compressed page takes as long as so many plain bytes
 _OVERLAP = 1024
 _KEY = b"OSRELEASE="
 _NOTE_HEAD = 24
@@ -53,7 +54,7 @@ def search(memory: Memory) -> Found:
     for address, data in _joined(memory, 0, 1 << 64):
         banner = banner or banner_in(data)
         vmcoreinfo = vmcoreinfo or _vmcoreinfo_in(address, data)
-        seen += max(len(data), _PAGE)
+        seen += len(data) + _CHUNK_COST
         if banner and vmcoreinfo:
             break
         if seen >= SEARCH_BYTES:

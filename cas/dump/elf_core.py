@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from cas import elf
 from cas.dump.memory import Absent, Image, Source, cut
+from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.errors import NotADump, UnsupportedFormat
 from cas.model import Missing
 
@@ -78,11 +79,13 @@ def open_core(source: Source) -> Image:
     vmcoreinfo = next((n.desc for n in notes if n.name == "VMCOREINFO"), None)
     if vmcoreinfo is None:
         _refuse_foreign(notes, header)
+    loads = [s for s in segments if s.type == elf.PT_LOAD]
     return Image(
         format="ELF",
         arch=elf.arch(header),
         order=header.order,
-        memory=ElfMemory(source, [s for s in segments if s.type == elf.PT_LOAD]),
+        memory=ElfMemory(source, loads),
+        phys_base=_phys_base(loads),
         vmcoreinfo=vmcoreinfo,
         missing=tuple(_missing(source, header, segments)),
     )
@@ -112,6 +115,12 @@ def _refuse_foreign(notes: list[elf.Note], header: elf.Header) -> None:
         )
     if not notes and header.phnum == 0:
         raise NotADump("an ELF core without program headers")
+
+
+def _phys_base(loads: list[elf.Segment]) -> int | None:
+    """Of the segment with the kernel's text, as makedumpfile has it (arch/x86_64.c)."""
+    text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
+    return next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)
 
 
 def _missing(

@@ -189,6 +189,7 @@ def _machine(image: Image, info: VmcoreInfo) -> Machine:
         order=image.order,
         page_size=_page_size(image, info) or 4096,
         memory=image.memory,
+        phys_base=image.phys_base,
         info=info,
     )
 

@@ -13,10 +13,10 @@ from cas.dump import pages
 from cas.dump.kdump_header import Header, read_header
 from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
 from cas.dump.memory import Image, Source, cut, moment
+from cas.dump.vmcoreinfo import TEXT_LIMIT
 from cas.model import Missing
 
 _INCOMPLETE = 0x8
-_NOTES_LIMIT = 1 << 20
 _TAIL_BYTES = DESCRIPTOR_BYTES << 15
 _TAIL_STEPS = 32
 _PRSTATUS_BYTES = {
@@ -41,14 +41,15 @@ def open_kdump(source: Source) -> Image:
     header = read_header(source)
     memory = KdumpMemory(source, header)
     flags, missing = _survey(source, header, memory)
-    vmcoreinfo = source.read(header.vmcoreinfo[0], min(header.vmcoreinfo[1], _NOTES_LIMIT))
+    notes = _notes(source, header)
     return Image(
         format="KDUMP",
-        arch=_arch(source, header),
+        arch=_arch(header, notes),
         order=header.order,
         memory=memory,
         page_size=header.block_size,
-        vmcoreinfo=vmcoreinfo or None,
+        phys_base=header.phys_base,
+        vmcoreinfo=_vmcoreinfo(source, header, notes),
         osrelease=header.utsname[2] or None,
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
@@ -98,12 +99,22 @@ def _last_pages(memory: KdumpMemory) -> tuple[int, int]:
     return flags, end
 
 
-def _arch(source: Source, header: Header) -> str | None:
+def _notes(source: Source, header: Header) -> list[elf.Note]:
+    data = source.read(header.notes[0], min(header.notes[1], elf.NOTES_LIMIT))
+    return list(elf.notes(data, header.order))
+
+
+def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes | None:
+    offset, size = header.vmcoreinfo
+    text = source.read(offset, min(size, TEXT_LIMIT))
+    return text or next((note.desc for note in notes if note.name == "VMCOREINFO"), None)
+
+
+def _arch(header: Header, notes: list[elf.Note]) -> str | None:
     """Of the utsname, which libvirt leaves empty; else by the size of the register notes."""
     machine = header.utsname[4]
-    if machine:
-        name = "arm" if machine.startswith("armv") else _MACHINES.get(machine, machine)
-        return "i686" if header.bits == 32 and name == "x86_64" else name
-    data = source.read(header.notes[0], min(header.notes[1], _NOTES_LIMIT))
-    sizes = (len(note.desc) for note in elf.notes(data, header.order) if note.name == "CORE")
-    return next((_PRSTATUS_BYTES.get((header.order, size)) for size in sizes), None)
+    if not machine:
+        sizes = (len(note.desc) for note in notes if note.name == "CORE")
+        return next((_PRSTATUS_BYTES.get((header.order, size)) for size in sizes), None)
+    name = "arm" if machine.startswith("armv") else _MACHINES.get(machine, machine)
+    return "i686" if header.bits == 32 and name == "x86_64" else name

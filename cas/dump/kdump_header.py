@@ -28,6 +28,7 @@ class Header:
     sub_blocks: int
     bitmap_blocks: int
     max_mapnr: int
+    phys_base: int | None = None
     dump_level: int | None = None
     split: bool = False
     start_pfn: int = 0
@@ -94,12 +95,12 @@ def _with_sub_header(source: Source, header: Header, *, padded: bool) -> Header:
     if header.version < 1 or not source.read(0, 8).startswith(b"KDUMP"):
         return header
     if header.bits == 64:
-        layout = "QiiQQQQQQQQQQQ"
+        layout = "qiiQQQQQQQQQQQ"
     else:
         layout = "IiiII4xQI4xQI4xQI4xQQQ" if padded else "IiiIIQIQIQIQQQ"
     fields = struct.Struct(header.order + layout)
     data = source.read(header.block_size, fields.size).ljust(fields.size, b"\0")
-    (_, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
+    (base, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
         fields.unpack(data)
     )
     version = header.version
@@ -107,6 +108,7 @@ def _with_sub_header(source: Source, header: Header, *, padded: bool) -> Header:
         start, end = wide[0], wide[1]
     return replace(
         header,
+        phys_base=base,
         dump_level=level if 0 <= level < 64 else None,
         split=version >= 2 and split == 1,
         start_pfn=start if version >= 2 and split else 0,

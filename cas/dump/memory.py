@@ -58,6 +58,8 @@ class Image:
     """Byte order, as `struct` spells it."""
     memory: Memory
     page_size: int | None = None
+    phys_base: int | None = None
+    """Of x86_64, for kernels whose VMCOREINFO does not tell it."""
     vmcoreinfo: bytes | None = None
     osrelease: str | None = None
     """From the KDUMP header's utsname."""

@@ -17,6 +17,9 @@ Entry = Callable[[int, int], tuple[int, bool]]
 :raises Absent: nothing is mapped
 """
 
+X86_KERNEL_MAP = 0xFFFFFFFF80000000
+X86_IMAGE_BYTES = 1 << 30
+"""The kernel's image has at most so much of the map (arch/x86/include/asm/page_64_types.h)."""
 _X86_ADDRESS = 0x000FFFFFFFFFF000
 _ARM64_ADDRESS = 0x0000FFFFFFFFF000
 
@@ -56,7 +59,7 @@ class PageTable:
 def x86_entry(value: int, shift: int) -> tuple[int, bool]:
     """arch/x86/include/asm/pgtable_types.h: present is bit 0, a large page bit 7."""
     if not value & 1:
-        raise Absent("not mapped")
+        raise Absent("the page tables do not map it")
     return value & _X86_ADDRESS, shift == 12 or (shift < 39 and bool(value & 0x80))
 
 
@@ -68,7 +71,7 @@ def arm64_entry(value: int, shift: int, page_bits: int, *, wide: bool) -> tuple[
     kind = value & 3
     is_last = shift == page_bits
     if kind not in (1, 3) or (is_last and kind == 1):
-        raise Absent("not mapped")
+        raise Absent("the page tables do not map it")
     address = value & _ARM64_ADDRESS & -(1 << page_bits)
     if page_bits == 16:
         address |= (value & 0xF000) << 36

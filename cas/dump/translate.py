@@ -11,15 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cas.dump.memory import Absent, Memory
-from cas.dump.page_table import PageTable, Span, arm64_entry, x86_entry
+from cas.dump.page_table import (
+    X86_IMAGE_BYTES,
+    X86_KERNEL_MAP,
+    PageTable,
+    Span,
+    arm64_entry,
+    x86_entry,
+)
 from cas.dump.vmcoreinfo import VmcoreInfo
 
 Translate = Callable[[int], Span]
 """Physical address of a virtual one, and how many bytes on from there are contiguous."""
 
 _WHOLE = 1 << 64
-_X86_KERNEL_MAP = 0xFFFFFFFF80000000
-_X86_IMAGE_BYTES = 1 << 30
+_ARM64_IMAGE_BYTES = 1 << 27
 _SPANS_LIMIT = 1 << 16
 
 
@@ -31,6 +37,8 @@ class Machine:
     order: str
     page_size: int
     memory: Memory
+    phys_base: int | None
+    """Of x86_64, as the dump's headers tell it."""
     info: VmcoreInfo
 
 
@@ -94,23 +102,33 @@ class Kernel:
 
 def _x86_64(machine: Machine) -> Translate:
     """arch/x86/include/asm/page_64.h, __phys_addr_nodebug(); all else by the page tables."""
+    phys_base = machine.info.number("phys_base")
+    base = machine.phys_base if phys_base is None else phys_base
+    if base is None:
+        raise Absent("nothing tells phys_base")
+    table = _x86_64_table(machine, base)
+
+    def translate(address: int) -> Span:
+        if X86_KERNEL_MAP <= address < X86_KERNEL_MAP + X86_IMAGE_BYTES:
+            offset = address - X86_KERNEL_MAP
+            return offset + base, X86_IMAGE_BYTES - offset
+        return table.walk(address)
+
+    return translate
+
+
+def _x86_64_table(machine: Machine, phys_base: int) -> PageTable:
+    """The top table had three names: init_level4_pgt up to 4.12, swapper_pg_dir an alias."""
     info = machine.info
-    phys_base = info.number("phys_base")
-    top = next(
-        (
-            at
-            for name in ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
-            if (at := info.symbol(name))
-        ),
-        None,
-    )
-    if phys_base is None or top is None:
-        raise Absent("VMCOREINFO tells neither phys_base nor the page tables")
+    names = ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
+    top = next(filter(None, map(info.symbol, names)), None)
+    if top is None:
+        raise Absent("VMCOREINFO does not tell where the page tables are")
     encryption = info.number("sme_mask") or 0
     levels = 5 if info.number("pgtable_l5_enabled") else 4
-    table = PageTable(
+    return PageTable(
         memory=machine.memory,
-        root=top - _X86_KERNEL_MAP + phys_base,
+        root=top - X86_KERNEL_MAP + phys_base,
         shifts=tuple(12 + 9 * level for level in reversed(range(levels))),
         bits=9,
         top_bits=9,
@@ -118,52 +136,48 @@ def _x86_64(machine: Machine) -> Translate:
         entry=lambda value, shift: x86_entry(value & ~encryption, shift),
     )
 
-    def translate(address: int) -> Span:
-        if _X86_KERNEL_MAP <= address < _X86_KERNEL_MAP + _X86_IMAGE_BYTES:
-            offset = address - _X86_KERNEL_MAP
-            return offset + phys_base, _X86_IMAGE_BYTES - offset
-        return table.walk(address)
-
-    return translate
-
 
 def _aarch64(machine: Machine) -> Translate:
     """arch/arm64/include/asm/memory.h: the image by kimage_voffset; all else by the page tables."""
     info = machine.info
-    voffset, top, va_bits = (
-        info.number("kimage_voffset"),
-        info.symbol("swapper_pg_dir"),
-        info.number("VA_BITS"),
-    )
-    if voffset is None or top is None or va_bits is None or not 36 <= va_bits <= 52:
+    voffset, top = info.number("kimage_voffset"), info.symbol("swapper_pg_dir")
+    if voffset is None or top is None:
         raise Absent("VMCOREINFO tells neither kimage_voffset nor the page tables")
+    image = info.symbol("_stext") or top
+    table = _aarch64_table(machine, top - voffset)
+
+    def translate(address: int) -> Span:
+        try:
+            return table.walk(address)
+        except Absent:
+            # A cut dump may lack the tables; the image needs none.
+            if abs(address - image) >= _ARM64_IMAGE_BYTES:
+                raise
+            return address - voffset & (1 << 64) - 1, machine.page_size
+
+    return translate
+
+
+def _aarch64_table(machine: Machine, root: int) -> PageTable:
+    va_bits = machine.info.number("VA_BITS")
+    if va_bits is None or not 36 <= va_bits <= 52:
+        raise Absent("VMCOREINFO does not tell VA_BITS")
     page_bits = machine.page_size.bit_length() - 1
-    size = info.number("TCR_EL1_T1SZ")
     # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits.
+    size = machine.info.number("TCR_EL1_T1SZ")
     if size is not None and page_bits != 16 and 12 <= size <= 28:
         va_bits = 64 - size
     bits = page_bits - 3
     shifts = tuple(reversed(range(page_bits, va_bits, bits)))
-    table = PageTable(
+    return PageTable(
         memory=machine.memory,
-        root=top - voffset & (1 << 64) - 1,
+        root=root & (1 << 64) - 1,
         shifts=shifts,
         bits=bits,
         top_bits=va_bits - shifts[0],
         order=machine.order,
         entry=lambda value, shift: arm64_entry(value, shift, page_bits, wide=va_bits == 52),
     )
-    image = info.symbol("_stext") or top
-
-    def translate(address: int) -> Span:
-        try:
-            return table.walk(address)
-        except Absent:
-            if abs(address - image) < 1 << 27:
-                return address - voffset & (1 << 64) - 1, machine.page_size
-            raise
-
-    return translate
 
 
 def _i686(machine: Machine) -> Translate:

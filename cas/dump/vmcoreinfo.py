@@ -50,7 +50,7 @@ class VmcoreInfo:
 
     def _small(self, key: str) -> int:
         value = self._integer(key, 10)
-        if value is None or not 0 <= value < 1 << 16:
+        if value is None or not 0 <= value <= 4096:
             raise Absent(f"VMCOREINFO has no usable {key}")
         return value
 

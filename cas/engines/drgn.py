@@ -114,8 +114,13 @@ class Worker:
 
     def open(self, opened: Opened) -> None:
         """Let the worker begin to read the dump; whether it can be read shows later."""
+        if self._is_alive and opened == self._opened:
+            return
         self._opened = opened
-        self._send({"open": opened.request()})
+        if self._is_alive:
+            self._send({"open": opened.request()})
+        else:
+            self._revive()
 
     def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.
@@ -125,11 +130,11 @@ class Worker:
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
         deadline = time.monotonic() + timeout_s
-        self._revive()
         self.open(opened)
-        self._send({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE}})
-        facts: Message = {}
-        problems: list[str] = []
+        known = _known(opened.dump)
+        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(known)}
+        self._send({"answer": request})
+        facts, problems = dict(known), list[str]()
         what = "the dump"
         try:
             while "done" not in (message := self._receive(deadline, timeout_s)):
@@ -137,9 +142,13 @@ class Worker:
                 _take(message, facts, problems)
             _refuse(message["refused"], facts, problems)
         except WorkerEnded as error:
-            if not facts:
+            if facts == known:
                 raise
             problems.append(f"{what}: {error}")
+        if not any(value for name, value in facts.items() if name not in known):
+            raise EngineError(
+                f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
+            )
         return _answer(facts, problems)
 
     def run(self, snippet: Snippet, output: Path, limits: Limits) -> Section:
@@ -241,6 +250,13 @@ def _home_of_drgn() -> str:
     if found is None or found.origin is None:
         raise EngineError("the Python package drgn is not installed", hint="pip install drgn")
     return str(Path(found.origin).parent.parent)
+
+
+def _known(dump: Dump) -> Message:
+    """What the dump's reader has found out already: the slowest facts in a long log."""
+    if dump.dmesg is None:
+        return {}
+    return {"dmesg": dump.dmesg, "panic_message": dump.panic_message}
 
 
 def _take(message: Message, facts: Message, problems: list[str]) -> None:

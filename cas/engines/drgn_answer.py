@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from drgn.helpers.linux.cpumask import for_each_cpu, for_each_online_cpu
 from drgn.helpers.linux.mm import totalram_pages
@@ -40,10 +40,22 @@ FAULT = re.compile(
 FOLLOWS = ("Internal error:", "Oops:", "invalid opcode:")
 """Lines that follow a more telling one, except where that is lost."""
 
+YEAR_10000 = 253_402_300_800
+"""In seconds after 1970."""
+
 PANIC = re.compile(STAMP + r"(Kernel panic - not syncing: (.*))", re.MULTILINE)
 
 SAYS_NOTHING = re.compile(r"Fatal exception|Oops|Fatal error|softlockup: hung tasks|Hard LOCKUP")
 """Reasons of a panic that only repeat that there was a fault."""
+
+
+class Fact(NamedTuple):
+    """One thing to find out."""
+
+    what: str
+    """How to call it in a sentence."""
+    read: Callable[[Target], Any]
+    """Its value in JSON's types, or a :class:`Partial` with such."""
 
 
 def panic_message(dmesg: str) -> str | None:
@@ -73,7 +85,10 @@ def _uptime_s(target: Target) -> float:
 
 
 def _crash_time(target: Target) -> int:
-    return int(ktime_get_real_seconds(target.prog).value_())
+    seconds = int(ktime_get_real_seconds(target.prog).value_())
+    if not 0 <= seconds < YEAR_10000:
+        raise ValueError(f"{seconds} s after 1970 is no date")
+    return seconds
 
 
 def _cpus_online(target: Target) -> int:
@@ -122,16 +137,16 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-FACTS: Mapping[str, tuple[str, Callable[[Target], Any]]] = {
-    "nodename": ("the node's name", _nodename),
-    "taint": ("the taint flags", _taint),
-    "uptime_s": ("the uptime", _uptime_s),
-    "crash_time": ("the clock", _crash_time),
-    "cpus_online": ("the number of CPUs", _cpus_online),
-    "memory_bytes": ("the size of the memory", _memory_bytes),
-    "dmesg": ("the kernel log", _dmesg),
-    "kmods": ("the list of kernel modules", _kmods),
-    "panic_task": ("the panic task", _panic_task),
-    "backtrace": ("the backtrace of the panic task", frames),
+FACTS: Mapping[str, Fact] = {
+    "nodename": Fact("the node's name", _nodename),
+    "taint": Fact("the taint flags", _taint),
+    "uptime_s": Fact("the uptime", _uptime_s),
+    "crash_time": Fact("the clock", _crash_time),
+    "cpus_online": Fact("the number of CPUs", _cpus_online),
+    "memory_bytes": Fact("the size of the memory", _memory_bytes),
+    "dmesg": Fact("the kernel log", _dmesg),
+    "kmods": Fact("the list of kernel modules", _kmods),
+    "panic_task": Fact("the panic task", _panic_task),
+    "backtrace": Fact("the backtrace of the panic task", frames),
 }
-"""Name in :class:`cas.model.FirstAnswer`, what to call it, and how to read it; risky ones last."""
+"""By their names in :class:`cas.model.FirstAnswer`; those that may fail badly come last."""

@@ -25,6 +25,7 @@ from drgn.helpers.linux.sched import (
     cpu_rq,
     task_cpu,
     task_on_cpu,
+    task_rq,
     task_state_to_char,
     thread_group_leader,
 )
@@ -57,6 +58,8 @@ CONDITIONS: Mapping[str, Condition] = {
 
 FOREACH = frozenset({"bt", "files", "ps", "set", "sig", "task", "vm", "vtop"})
 """What ``foreach`` can do with a task."""
+TABLES = frozenset({"ps", "set"})
+"""Of these, what it does with all tasks at once."""
 
 
 class Refused(Exception):
@@ -114,15 +117,20 @@ def run_for_each(prog: Program, words: Sequence[str]) -> None:
     at = next((i for i, word in enumerate(words) if word in FOREACH), len(words))
     chosen = [STATES.get(word, word) for word in words[1:at]]
     action = " ".join(words[at:])
-    if action == "ps -m":
-        return _print_waits(_select(prog, chosen))
-    if not all(word in CONDITIONS or word in STATES.values() for word in chosen):
+    by_name = not all(word in CONDITIONS or word in STATES.values() for word in chosen)
+    if action == "ps -m" and not by_name:
+        return _print_waits(prog, _select(prog, chosen))
+    if by_name or not TABLES.isdisjoint(words):
         return run_in_drgn(prog, " ".join(["foreach", *chosen, action]))
+    return _show_each(_select(prog, chosen), action)
+
+
+def _show_each(tasks: Iterable[Object], action: str) -> None:
     failed = 0
-    for number, task in enumerate(_select(prog, chosen)):
+    for number, task in enumerate(tasks):
         print("\n" if number else "", end="")
         try:
-            run_in_drgn(prog, f"foreach {task.value_():x} {action}")
+            run_in_drgn(task.prog_, f"foreach {task.value_():x} {action}")
         except (CommandError, Refused):
             raise
         except Exception as error:
@@ -134,7 +142,7 @@ def run_for_each(prog: Program, words: Sequence[str]) -> None:
 
 def show_waits(prog: Program, _: Sequence[str]) -> None:
     """How long ago each task last ran (``ps -m``)."""
-    _print_waits(for_each_task(prog, idle=True))
+    _print_waits(prog, for_each_task(prog, idle=True))
 
 
 def show_backtraces(prog: Program, words: Sequence[str]) -> None:
@@ -184,35 +192,33 @@ def _select(prog: Program, chosen: Sequence[str]) -> Iterator[Object]:
             yield task
 
 
-def _print_waits(tasks: Iterable[Object]) -> None:
+def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
     """Most recently run first, as crash sorts them."""
     names = {letter: name for name, letter in STATES.items()}
-    clocks: dict[int, int] = {}
-    rows = []
-    for task in tasks:
-        cpu = task_cpu(task)
-        if cpu not in clocks:
-            clocks[cpu] = _clock_ns(task.prog_, cpu)
-        rows.append((_waited_ns(task, clocks[cpu]), cpu, task))
-    for waited_ns, cpu, task in sorted(rows, key=lambda row: row[0]):
+    now_ns = max(cpu_rq(prog, cpu).clock.value_() for cpu in for_each_online_cpu(prog))
+    rows = [(_waited_ns(task, now_ns), task) for task in tasks]
+    for waited_ns, task in sorted(rows, key=lambda row: row[0]):
         state = task_state_to_char(task)
         print(
             f"[{_duration(waited_ns)}] [{names.get(state, state)}]  PID: {task.pid.value_():<7}"
-            f"  TASK: {task.value_():x}  CPU: {cpu}"
+            f"  TASK: {task.value_():x}  CPU: {task_cpu(task)}"
             f"  COMMAND: {double_quote_ascii_string(task.comm.string_())}"
         )
 
 
-def _clock_ns(prog: Program, cpu: int) -> int:
-    """A CPU's clock of running tasks at the time of the crash, when an idle CPU's stands still."""
-    rq = cpu_rq(prog, cpu)
-    now_ns = max(cpu_rq(prog, each).clock.value_() for each in for_each_online_cpu(prog))
-    return int(now_ns - rq.clock.value_() + rq.clock_task.value_())
+def _waited_ns(task: Object, now_ns: int) -> int:
+    """How long ago a task last ran.
 
+    The scheduler notes the time when it takes a task off its CPU, by the CPU's clock of running
+    tasks; that of an idle CPU stands still.
 
-def _waited_ns(task: Object, clock_ns: int) -> int:
-    # The scheduler notes the time when it takes a task off its CPU, whatever its configuration.
-    return 0 if task_on_cpu(task) else max(0, clock_ns - task.se.exec_start.value_())
+    :param now_ns: the latest time of any CPU's clock
+    """
+    if task_on_cpu(task):
+        return 0
+    rq = task_rq(task)
+    slept_ns = now_ns - rq.clock.value_() + rq.clock_task.value_() - task.se.exec_start.value_()
+    return max(0, int(slept_ns))
 
 
 def _duration(duration_ns: int) -> str:

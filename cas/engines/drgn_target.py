@@ -47,9 +47,16 @@ PLATFORMS: Mapping[str, tuple[Architecture, PlatformFlags]] = {
 }
 
 USER_HALF_BYTES = 1 << 47
-"""Virtual addresses below are never the kernel's, except on s390x and 32-bit machines."""
 NULL_AREA_BYTES = 64 << 10
-SHARED_SPACE = (Architecture.S390X, Architecture.S390, Architecture.I386, Architecture.ARM)
+NOT_THE_KERNELS: Mapping[Architecture, int] = {
+    Architecture.AARCH64: USER_HALF_BYTES,
+    Architecture.ARM: NULL_AREA_BYTES,
+    Architecture.I386: NULL_AREA_BYTES,
+    Architecture.PPC64: USER_HALF_BYTES,
+    Architecture.RISCV64: USER_HALF_BYTES,
+    Architecture.X86_64: USER_HALF_BYTES,
+}
+"""How many of the lowest virtual addresses, in bytes, never mean the kernel's own memory."""
 
 
 class CannotOpen(Exception):
@@ -70,7 +77,7 @@ class LoadedKmod(NamedTuple):
     object: Object
     """``struct module *``."""
     regions: tuple[tuple[int, int], ...]
-    """Address and size in bytes of each part that is in use."""
+    """Address and size in bytes of each part, code first; a part may be empty."""
 
     @property
     def size_bytes(self) -> int:
@@ -219,16 +226,17 @@ def _program(dump: str, platform: Platform | None, vmcoreinfo: str | None) -> Pr
     prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
     prog.set_enabled_debug_info_finders([])
     prog.set_core_dump(dump)
-    _unmap_user_half(prog)
+    _let_null_fault(prog)
     if not prog.flags & ProgramFlags.IS_LINUX_KERNEL:
         raise CannotOpen("the dump has no VMCOREINFO, without which drgn finds no kernel in it")
     return prog
 
 
-def _unmap_user_half(prog: Program) -> None:
+def _let_null_fault(prog: Program) -> None:
     """Let NULL pointers fault: QEMU's dumps give physical addresses as virtual ones, from 0 on."""
-    shared = prog.platform is None or prog.platform.arch in SHARED_SPACE
-    prog.add_memory_segment(0, NULL_AREA_BYTES if shared else USER_HALF_BYTES, _fault)
+    size = NOT_THE_KERNELS.get(prog.platform.arch) if prog.platform else None
+    if size:
+        prog.add_memory_segment(0, size, _fault)
 
 
 def _fault(address: int, _size: int, _offset: int, _physical: bool) -> bytes:
@@ -262,5 +270,4 @@ def _symbols(kmod: LoadedKmod) -> list[Symbol]:
 def _loaded_kmods(prog: Program) -> Iterator[LoadedKmod]:
     for module in itertools.islice(for_each_module(prog), MAX_KMODS):
         name = module.name.string_().decode("utf-8", "replace")
-        regions = tuple(region for region in module_address_regions(module) if region[1])
-        yield LoadedKmod(name, module, regions)
+        yield LoadedKmod(name, module, tuple(module_address_regions(module)))

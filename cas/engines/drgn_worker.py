@@ -5,8 +5,9 @@ Requests, in this order:
 
 - ``{"open": {…}}``, the fields of :class:`cas.engines.drgn_target.Request`: no answer unless it
   fails, then ``{"failed": SENTENCE}`` to this and every later request
-- ``{"answer": {"fact_timeout_s": N}}``: one ``{"fact": NAME, "value": …, "problem": …}`` for each
-  fact, after ``{"reading": WHAT}``; then ``{"done": "answer", "refused": [KMOD, …]}``
+- ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
+  ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
+  ``{"done": "answer", "refused": [KMOD, …]}``
 - ``{"run": {"command": …, "output": PATH, "max_bytes": N, "timeout_s": N}}`` appends to a file:
   ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …}``
 """
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from cas.engines.drgn_answer import FACTS, panic_message
+from cas.engines.drgn_answer import FACTS, Fact, panic_message
 from cas.engines.drgn_target import CannotOpen, Partial, Request, Target
 
 
@@ -57,30 +58,24 @@ class Session:
         if self._target is None:
             self._reply(failed=self._failure)
         elif "answer" in request:
-            self._answer(self._target, request["answer"]["fact_timeout_s"])
+            self._answer(self._target, **request["answer"])
         elif "run" in request:
             self._run(self._target, request["run"])
 
     def _open(self, request: Request) -> None:
+        self._target = None
         try:
             self._target = Target(request)
         except CannotOpen as error:
             self._failure = str(error)
 
-    def _answer(self, target: Target, timeout_s: float) -> None:
-        for name, (what, read) in FACTS.items():
-            self._reply(reading=what)
-            value, problem = None, None
-            try:
-                with time_limit(timeout_s):
-                    value = read(target)
-            except Late:
-                problem = f"{what}: given up after {timeout_s:g} s"
-            except Exception as error:
-                problem = f"{what}: {sentence(error)}"
-            if isinstance(value, Partial):
-                value, problem = value.value, value.problem and f"{what}: {value.problem}"
-            self._reply(fact=name, value=value, problem=problem)
+    def _answer(self, target: Target, fact_timeout_s: float, known: list[str]) -> None:
+        for name, fact in FACTS.items():
+            if name in known:
+                continue
+            self._reply(reading=fact.what)
+            value, problem = read_fact(target, fact, fact_timeout_s)
+            self._reply(fact=name, value=value, problem=problem and f"{fact.what}: {problem}")
             if name == "dmesg" and value:
                 self._reply(fact="panic_message", value=panic_message(value), problem=None)
         self._reply(done="answer", refused=target.refused)
@@ -112,6 +107,18 @@ class Session:
     def _reply(self, **message: Any) -> None:
         self._replies.write(json.dumps(message) + "\n")
         self._replies.flush()
+
+
+def read_fact(target: Target, fact: Fact, timeout_s: float) -> Partial:
+    """A fact, as far as it can be read."""
+    try:
+        with time_limit(timeout_s):
+            value = fact.read(target)
+    except Late:
+        return Partial(None, f"given up after {timeout_s:g} s")
+    except Exception as error:
+        return Partial(None, sentence(error))
+    return value if isinstance(value, Partial) else Partial(value, None)
 
 
 @contextlib.contextmanager

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cas.model import Snippet
+from cas.model import Section, Snippet
 
 WRAPPER = "crash"
 COMMANDS = "crash.in"
+TRANSCRIPT = "crash.out"
 
 
 def write_commands(directory: Path, snippets: Sequence[Snippet]) -> None:
     """Write the ``crash.in`` that does by hand what the job did: ``./crash -i crash.in``."""
     lines = [f"{command} >> {snippet.name}" for snippet in snippets for command in snippet.commands]
     (directory / COMMANDS).write_text("\n".join((*lines, "exit", "")))
+
+
+def write_transcript(directory: Path, sections: Sequence[Section]) -> None:
+    """Write ``crash.out`` from the sections, where no crash session wrote it."""
+    with (directory / TRANSCRIPT).open("wb") as transcript:
+        for section in sections:
+            transcript.write(f"{section.title} ({section.name})\n".encode())
+            with section.path.open("rb") as output:
+                shutil.copyfileobj(output, transcript)
 
 
 def write_wrapper(directory: Path, program: Path | None, vmlinux: Path, vmcore: Path) -> None:

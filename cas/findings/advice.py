@@ -95,12 +95,10 @@ def _ground_of_frames(crash: Crash) -> tuple[int, str]:
 def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
     if match is None:
         build_id = f", build-id {dump.build_id}" if dump.build_id else ""
-        yield (
-            f"get the debuginfo package of {dump.osrelease or 'this kernel'} ({dump.arch})"
-            f"{build_id}; put it below `kernels` and run: cas-admin -b"
-        )
+        release = dump.osrelease or "this kernel"
+        yield f"needed: the debuginfo package of {release} ({dump.arch}){build_id}"
     if not dump.is_whole:
-        yield f"ask for the dump again: it {dump.missing[0].what}"
+        yield f"ask for the dump again: {dump.missing[0].what}"
     if crash.event.earlier:
         count = crash.event.earlier
         were = "oops stands" if count == 1 else "oopses stand"

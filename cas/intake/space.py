@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cas.errors import CasError, DiskFull
+from cas.text import human_size
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -21,7 +22,8 @@ def require(directory: Path, need_bytes: int, what: str) -> None:
     have = free_bytes(directory)
     if have < need_bytes:
         raise DiskFull(
-            f"no room for {what} in {directory}: needs {size(need_bytes)}, has {size(have)}"
+            f"no room for {what} in {directory}: "
+            f"needs {human_size(need_bytes)}, has {human_size(have)}"
         )
 
 
@@ -47,20 +49,11 @@ def writing(target: Path, need_bytes: int | None, what: str) -> Iterator[None]:
             raise
         if error.errno not in FULL:
             raise CasError(f"cannot write {target}: {error.strerror}") from error
-        need = size(need_bytes) if need_bytes else f"more than {size(written)}"
-        have = size(free_bytes(target.parent))
+        need = human_size(need_bytes) if need_bytes else f"more than {human_size(written)}"
+        have = human_size(free_bytes(target.parent))
         raise DiskFull(
             f"no room for {what} in {target.parent}: needs {need}, has {have}"
         ) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-
-
-def size(size_bytes: float) -> str:
-    """A number of bytes for people: ``3.2 GiB``."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size_bytes < 1024:
-            return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} TiB"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from cas.errors import NotADump, UnpackError
+from cas.files import sync_directory
 from cas.intake.space import require, writing
 from cas.intake.wrapping import BUFFER_BYTES, PEEK_BYTES, Stream, peek, sound, unwrap, wrapping
 from cas.progress import Advance, Progress
@@ -103,12 +104,9 @@ def store(upload: Upload, directory: Path, is_dump: IsDump, progress: Progress) 
 
 def settle(path: Path) -> None:
     """Make sure that a file and its name survive a power cut."""
-    for name, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(name, flags)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
 
 
 class _Counted(io.RawIOBase):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.model import Section
-from cas.report.text import printable
+from cas.text import printable
 
 LINE_LIMIT = 2000
 """Bytes of a line that are shown."""

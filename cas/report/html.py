@@ -11,7 +11,7 @@ from cas.model import Report, Section
 from cas.report.excerpt import excerpt, tail
 from cas.report.plain import dmesg_of, frame_text, remarks, status
 from cas.report.screen import rows
-from cas.report.text import one_line
+from cas.text import one_line
 
 LINES = 400
 """Of each section; the whole is in the section's file."""

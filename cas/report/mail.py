@@ -23,7 +23,7 @@ from cas.report.address import check_address, flaw
 from cas.report.html import Shown, render_mail, shown
 from cas.report.plain import location
 from cas.report.screen import verdict
-from cas.report.text import one_line
+from cas.text import one_line
 
 LINES = 200
 """Of each section."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cas.config import Mail
-from cas.errors import JobFailed, TryAgain
-from cas.report.files import cannot_write, sync_directory, write_whole
+from cas.errors import CasError, JobFailed, TryAgain
+from cas.files import cannot_write, sync_directory, write_whole
+from cas.progress import Progress
 from cas.report.mail import MailRefused, send
 
 WAITING = "mail.eml"
@@ -58,6 +59,22 @@ def deliver(directory: Path, settings: Mail) -> bool:
             return _send_waiting(directory, settings)
     except Timeout:
         return False
+
+
+def deliver_all(work_directory: Path, settings: Mail, progress: Progress) -> set[Path]:
+    """Send every mail that waits below the work directory; tell of each what became of it.
+
+    :return: the job directories whose mail was sent now
+    """
+    sent = set()
+    for directory in waiting_mails(work_directory):
+        try:
+            if deliver(directory, settings):
+                sent.add(directory)
+                progress.say(f"results of {directory} mailed")
+        except CasError as error:
+            progress.warn(f"the mail of {directory} is not sent: {error}; {error.hint}")
+    return sent
 
 
 def waiting_mails(work_directory: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cas.model import Frame, Report, Section
 from cas.report.excerpt import excerpt, tail
 from cas.report.screen import WIDTH, cut_rows, in_full, screen
-from cas.report.text import one_line
+from cas.text import one_line
 
 LINES = 200
 """Of each section; the whole is in the section's file."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cas.files import write_whole
 from cas.model import Report
-from cas.report.files import write_whole
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.result import write_result

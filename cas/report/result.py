@@ -1,7 +1,7 @@
 """``result.json``: the record that a job is finished, and what it found out.
 
 It is written last, whole or not at all: what is not in it was not finished. Values are exact;
-whoever prints them makes them printable (:func:`cas.report.text.printable`).
+whoever prints them makes them printable (:func:`cas.text.printable`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import JobFailed
+from cas.files import write_whole
 from cas.model import Dump, FirstAnswer, Report, Section
-from cas.report.files import write_whole
 
 NAME = "result.json"
 VERSION = 1

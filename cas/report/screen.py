@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Report
-from cas.report.text import human_size, one_line
+from cas.text import human_size, one_line
 
 WIDTH = 80
 HEIGHT = 24

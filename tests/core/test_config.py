@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Site
 
 from cas.config import Config, read
 from cas.errors import ConfigError
+
+from installed import Site
 
 MANUAL = r"""
 [settings]

@@ -61,7 +61,8 @@ def test_two_jobs_within_one_second_have_two_directories(job: Job, tmp_path: Pat
 
 
 def test_a_job_is_read_back_as_it_was(job: Job) -> None:
-    later = job.finished("stored", vmcore="vmcore").finished("identified")
+    later = job.having("identified").having("stored", vmcore="vmcore")
+    later.save()
     assert jobs.load(job.directory) == later
     assert later.stages == ("received", "stored", "identified")
 

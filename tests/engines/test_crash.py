@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import needs
 
 from cas.engines.crash import Crash, Target
 from cas.engines.limits import Limits
 from cas.errors import EngineError
 from cas.model import Section, Snippet
+
+from installed import needs
 
 LIMITS = Limits(command_s=3, start_s=120, section_bytes=1 << 20, memory_bytes=8 << 30)
 
@@ -93,7 +94,9 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
     garbage.write_bytes(b"KDUMP   " + bytes(100_000))
     with (
         start(Target(Path(needs("crash")), vmlinux, garbage), tmp_path) as crash,
-        pytest.raises(EngineError, match=r"crash: exit status 1: .*crash --minimal: exit status 1: "),
+        pytest.raises(
+            EngineError, match=r"crash: exit status 1: .*crash --minimal: exit status 1: "
+        ),
     ):
         crash.open()
     assert crash.ladder == ["crash", "crash --zero_excluded", "crash --minimal"]

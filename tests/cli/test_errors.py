@@ -1,0 +1,224 @@
+"""Bad input: one clear sentence, the right status, nothing lost, no traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cas.catalogue import Catalogue
+from cas.progress import Silent
+
+from installed import FIXTURES, Site, needs
+
+
+def failed(done: subprocess.CompletedProcess[str], status: int, *sentences: str) -> None:
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    for sentence in sentences:
+        assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Path:
+    return tmp_path / "upload"
+
+
+def test_no_such_file(site: Site, upload: Path) -> None:
+    failed(site.cas("-i", "T-1", "-f", upload), 4, f"cannot read {upload}: No such file")
+    assert not site.jobs.exists()
+
+
+def test_a_directory(site: Site, upload: Path) -> None:
+    upload.mkdir()
+    failed(site.cas("-i", "T-1", "-f", upload), 4, "directory")
+    assert not site.jobs.exists()
+
+
+def test_an_empty_file(site: Site, upload: Path) -> None:
+    upload.touch()
+    failed(site.cas("-i", "T-1", "-f", upload), 4, "is empty")
+
+
+def test_a_text_file(site: Site, upload: Path) -> None:
+    upload.write_text("Dear support,\nplease find attached\n" * 100)
+    failed(site.cas("-i", "T-1", "-f", upload), 4, "text")
+    assert not site.jobs.exists()
+
+
+def test_a_vmlinux(site: Site, vmlinux: Path) -> None:
+    failed(site.cas("-i", "T-1", "-f", vmlinux), 4, "vmlinux")
+
+
+def test_a_packed_text_file_is_told_too(site: Site, upload: Path) -> None:
+    subprocess.run([needs("xz"), "-k", __file__, "-c"], stdout=upload.open("wb"), check=True)
+    failed(site.cas("-i", "T-1", "-f", upload), 4, "text")
+
+
+@pytest.mark.parametrize("ticket", ["a/b", "../../etc", "..", "", "-x", "a b"])
+def test_an_identifier_that_cannot_name_a_directory(site: Site, vmcore: Path, ticket: str) -> None:
+    done = site.cas(f"--identifier={ticket}", "-f", vmcore)
+    assert done.returncode in (2, 5)
+    assert done.stderr
+    assert not site.jobs.exists()
+
+
+def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(site: Site, vmcore: Path) -> None:
+    site.settings["debugs"] = str(site.directory / "debugs")
+    done = site.cas("-i", "T-1", "-f", vmcore)
+    failed(
+        done,
+        6,
+        "no debuginfo for 6.1.192-1.cas1.x86_64 (x86_64), build-id",
+        "kernel-debuginfo-6.1.192-1.cas1.x86_64",
+        "cas-admin -b",
+    )
+    result = site.result("T-1")
+    assert result["verdict"] == "waiting"
+    assert result["dump"]["panic_message"].startswith("BUG: kernel NULL pointer dereference")
+    assert "Call Trace" in (site.job("T-1") / "report.txt").read_text()
+
+
+@pytest.mark.parametrize("how", ["cas", "cas-admin"])
+def test_a_waiting_job_is_finished_when_its_kernel_arrives(
+    site: Site, vmcore: Path, how: str
+) -> None:
+    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
+    assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
+    assert site.cas("-i", "T-1").returncode == 6
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    shutil.copy(package, site.settings["kernels"])
+    if how == "cas-admin":
+        done = site.admin("-b")
+        assert f"complete {site.job('T-1')}" in done.stdout
+    else:
+        Catalogue(site.settings["database"]).build(
+            Path(site.settings["kernels"]), r".*\.rpm", Silent()
+        )
+        done = site.cas("-i", "T-1")
+        assert done.stdout == f"{site.job('T-1')}\n"
+    assert done.returncode == 0, done.stderr
+    assert site.result("T-1")["verdict"] == "complete"
+
+
+def test_nothing_to_resume_is_said(site: Site) -> None:
+    failed(site.cas("-i", "T-1"), 2, "T-1 has no unfinished job")
+
+
+def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    site.settings["workDirectory"] = str(tmp_path / "file" / "cores")
+    failed(site.cas("-i", "T-1", "-f", vmcore), 4, "cannot create a job directory", "cas.conf")
+
+
+def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
+    site_a: Site, vmcore: Path
+) -> None:
+    site_a.settings["crash"] = "/nonexistent/crash"
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 3
+    assert "the crash program /nonexistent/crash cannot be run" in done.stderr
+    assert site_a.result("T-1")["engine"] == "drgn"
+
+
+def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
+    site_a.environment["PATH"] = str(tmp_path)
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    assert site_a.result("T-1")["engine"] == "drgn"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("exit 1", "exit status 1 without a message"), ("sleep 1000", "not ready after 2 s")],
+)
+def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
+    site_a: Site, vmcore: Path, tmp_path: Path, script: str, reason: str
+) -> None:
+    program = tmp_path / "crash"
+    program.write_text(f"#!/bin/sh\n[ $1 != --version ] || exit 0\n{script}\n")
+    program.chmod(0o755)
+    site_a.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    site_a.settings["startTimeout"] = "2"
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 3
+    assert reason in done.stderr
+    result = site_a.result("T-1")
+    assert result["ladder"] == ["crash", "crash --zero_excluded", "crash --minimal", "drgn"]
+    assert result["engine"] == "drgn"
+
+
+def test_a_failing_crash_that_was_demanded_fails_the_job(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "crash"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    site_a.settings["crash"] = str(program)
+    done = site_a.cas("-i", "T-1", "-f", vmcore, "--engine", "crash")
+    failed(done, 4, "exit status 1 without a message", "--engine drgn")
+    assert site_a.result("T-1")["finding"]["what"].startswith("BUG: kernel NULL")
+
+
+def test_a_package_with_another_kernel_than_its_header_says(
+    site: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    build_id = site_build_id(site, vmcore)
+    lying = package.read_bytes()
+    wrong = ("0" * 30).encode()
+    assert build_id[2:32].encode() in lying
+    # the payload stays, only the header's links name another build-id
+    header_end = lying.index(b"\xfd7zXZ")
+    header = lying[:header_end].replace(build_id[2:32].encode(), wrong)
+    (tmp_path / "kernels" / package.name).write_bytes(header + lying[header_end:])
+    site.settings["debugs"] = str(tmp_path / "debugs")
+    site.admin("-b")
+    done = site.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode in (4, 6)
+    assert "build-id" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "debugs").rglob("vmlinux")) == []
+
+
+def site_build_id(site: Site, vmcore: Path) -> str:
+    line = next(
+        line
+        for line in site.cas("identify", vmcore).stdout.splitlines()
+        if line.startswith("build_id")
+    )
+    return line.split()[1]
+
+
+def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root mounts a small disk")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=True)
+    try:
+        site_a.settings["workDirectory"] = str(small)
+        done = site_a.cas("-i", "T-1", "-f", vmcore)
+        failed(done, 75, "no room for", "needs 24.2 MiB, has")
+        assert not list(small.rglob("vmcore*"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_corrupt_package_is_recorded_and_the_others_are_read(site: Site) -> None:
+    kernels = Path(site.settings["kernels"])
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    (kernels / package.name).symlink_to(package)
+    (kernels / "kernel-debuginfo-6.broken.rpm").write_bytes(package.read_bytes()[:500])
+    (kernels / "loop").symlink_to(kernels)
+    done = site.admin("-b")
+    assert done.returncode == 3
+    assert "kernel-debuginfo-6.broken.rpm: " in done.stderr
+    assert "1 kernels in the catalogue; packages: 2 read, 0 unchanged, 0 gone, 1 unusable" in (
+        done.stdout
+    )
+    assert "0 read, 2 unchanged" in site.admin("-b").stdout

@@ -1,0 +1,161 @@
+"""What a job leaves in the ticket's directory."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from installed import FIXTURES, Site, needs
+
+SECTIONS = ("traceback", "sys", "log", "modules", "memory", "blocked", "ps", "runqueues")
+KEYS = [
+    "version",
+    "verdict",
+    "stage",
+    "reason",
+    "offset",
+    "limits_hit",
+    "engine",
+    "ladder",
+    "kernel",
+    "evidence",
+    "sections",
+    "signature",
+    "similar",
+]
+
+
+def test_the_directory_holds_what_the_manual_says(finished: Site) -> None:
+    job = finished.job("T-1")
+    for name in [
+        "T-1.log",
+        "crash",
+        "crash.in",
+        "crash.out",
+        "report.txt",
+        "report.html",
+        "result.json",
+        "vmcore.elf",
+    ]:
+        assert (job / name).is_file(), name
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_snippet_has_its_output(finished: Site, name: str) -> None:
+    assert (finished.job("T-1") / name).stat().st_size > 0
+
+
+def test_crash_in_ends_in_exit(finished: Site) -> None:
+    lines = (finished.job("T-1") / "crash.in").read_text().splitlines()
+    assert lines[-1] == "exit"
+    assert "bt >> traceback" in lines
+
+
+def test_the_result_has_every_key_of_the_design(finished: Site) -> None:
+    result = finished.result("T-1")
+    assert [key for key in KEYS if key not in result] == []
+    assert (result["verdict"], result["engine"]) == ("complete", "drgn")
+    assert result["evidence"] == "build-id"
+
+
+def test_the_report_names_the_line_that_crashed(finished: Site) -> None:
+    text, _, _ = (finished.job("T-1") / "report.txt").read_text().partition("\n\nLocation:")
+    screen = text.splitlines()
+    assert len(screen) <= 24
+    assert "BUG: kernel NULL pointer dereference" in text
+    assert "cas_oops" in text
+    assert "drivers/cas/cas_oops.c:" in text
+    assert "kworker" in text
+    assert all(len(line) <= 80 for line in screen)
+
+
+def test_the_backtrace_crosses_the_module_with_file_line_and_inlined_frames(
+    finished: Site,
+) -> None:
+    frames = finished.result("T-1")["answer"]["backtrace"]
+    inside = [frame for frame in frames if frame["kmod"] == "cas_oops"]
+    assert len(inside) > 1
+    assert all(frame["file"].endswith("cas_oops.c") and frame["line"] for frame in inside)
+    assert any(frame["inlined"] for frame in inside)
+    assert frames[-1]["function"] == "ret_from_fork"
+
+
+def test_modules_are_those_that_were_loaded(finished: Site) -> None:
+    found = {path.name for path in (finished.job("T-1") / "usr").rglob("*.ko*")}
+    loaded = {kmod["name"] for kmod in finished.result("T-1")["answer"]["kmods"]}
+    assert {name.partition(".")[0].replace("-", "_") for name in found} == loaded
+    assert "nf-cas-dummy.ko.debug" in found
+    assert "cas_spare.ko.debug" not in found
+
+
+def test_everything_is_private(finished: Site) -> None:
+    modes = {path: path.stat().st_mode for path in finished.jobs.rglob("*")}
+    assert [path for path, mode in modes.items() if stat.S_IMODE(mode) & 0o077] == []
+
+
+def test_the_log_has_times(finished: Site) -> None:
+    first = (finished.job("T-1") / "T-1.log").read_text().splitlines()[0]
+    assert first[:4].isdigit()
+
+
+def test_the_second_run_makes_a_second_directory_and_sees_the_first(
+    site_a: Site, vmcore: Path
+) -> None:
+    site_a.settings["engine"] = "drgn"
+    first = site_a.cas("-i", "T-1", "-f", vmcore)
+    again = site_a.cas("-i", "T-1", "-f", vmcore)
+    other = site_a.cas("-i", "T-2", "-f", vmcore)
+    assert [first.returncode, again.returncode, other.returncode] == [0, 0, 0]
+    assert first.stdout != again.stdout
+    assert "seen in T-1" in other.stderr
+    assert json.loads((Path(other.stdout.strip()) / "result.json").read_text())["similar"] == [
+        "T-1"
+    ]
+
+
+def test_the_submitted_file_is_untouched(site_a: Site, tmp_path: Path) -> None:
+    site_a.settings["engine"] = "drgn"
+    upload = tmp_path / "vmcore 'of'\nT-9.xz"
+    upload.write_bytes((FIXTURES / "a" / "vmcore.elf.xz").read_bytes())
+    before = upload.read_bytes(), upload.stat()
+    done = site_a.cas("-i", "T-9", "-f", upload)
+    after = upload.stat()
+    assert done.returncode == 0, done.stderr
+    assert upload.read_bytes() == before[0]
+    assert (after.st_mtime_ns, after.st_mode) == (before[1].st_mtime_ns, before[1].st_mode)
+
+
+def test_with_crash_the_snippets_run_there(site_a: Site, vmcore: Path) -> None:
+    needs("crash")
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    result = site_a.result("T-1")
+    assert result["engine"] == "crash"
+    assert {section["status"] for section in result["sections"]} == {"ok"}
+    traceback = (site_a.job("T-1") / "traceback").read_text()
+    assert "[exception RIP: cas_sum_entries" in traceback
+    shell = subprocess.run(
+        [site_a.job("T-1") / "crash", "-s"],
+        input="sys\nexit\n",
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "DUMPFILE:" in shell.stdout
+
+
+def test_without_crash_the_wrapper_opens_drgn(finished: Site) -> None:
+    shell = subprocess.run(
+        [finished.job("T-1") / "crash"],
+        input="print(prog['init_uts_ns'].name.release.string_().decode())\n",
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "6.1.192-1.cas1.x86_64" in shell.stdout, shell.stderr

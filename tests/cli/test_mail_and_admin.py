@@ -1,0 +1,220 @@
+"""cas -e, and the chores of cas-admin, through the installed commands."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Mailbox
+
+from installed import COMMANDS, FIXTURES, Site, closed_port
+
+
+class Inbox(Mailbox):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.directory = directory
+
+    def mails(self) -> list[EmailMessage]:
+        files = sorted((self.directory / "new").iterdir())
+        return [message_from_bytes(file.read_bytes(), policy=default) for file in files]  # type: ignore[misc]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Controller]:
+    controller = Controller(Inbox(tmp_path / "inbox"), hostname="127.0.0.1", port=closed_port())
+    controller.start()
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture
+def mailing(site_a: Site) -> Site:
+    site_a.settings |= {
+        "engine": "drgn",
+        "smtphost": "127.0.0.1",
+        "mailFrom": "Core Analysis <cas@example.com>",
+        "mailSections": "traceback sys",
+    }
+    return site_a
+
+
+def test_the_mail_has_the_manuals_form_and_the_verdict_first(
+    mailing: Site, vmcore: Path, server: Controller
+) -> None:
+    mailing.settings["smtpPort"] = str(server.port)
+    done = mailing.cas("-i", "12345", "-f", vmcore, "-e", "user@cas-server.com")
+    assert done.returncode == 0, done.stderr
+    (mail,) = server.handler.mails()
+    body = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert mail["Subject"] == "CAS results for 12345"
+    assert mail["From"] == "Core Analysis <cas@example.com>"
+    assert f"\nLocation: {mailing.job('12345')}\n" in body
+    assert "\nServer: " in body
+    assert "\nOutput data:\n" in body
+    assert body.index("NULL pointer") < body.index("Location:")
+    assert "cas_audit_work" in body.partition("Output data:")[2]
+    assert mail.get_body(("html",)) is not None
+
+
+def test_a_server_that_is_down_leaves_the_job_successful_and_the_mail_is_sent_later(
+    mailing: Site, vmcore: Path, server: Controller
+) -> None:
+    mailing.settings["smtpPort"] = str(closed_port())
+    done = mailing.cas("-i", "T-1", "-f", vmcore, "-e", "user@cas-server.com")
+    assert done.returncode == 0
+    assert "Connection refused" in done.stderr
+    mailing.settings["smtpPort"] = str(server.port)
+    assert mailing.admin("resume").returncode == 0
+    assert mailing.admin("resume").returncode == 0
+    assert len(server.handler.mails()) == 1
+
+
+@pytest.mark.parametrize("address", ["nobody", "a@b\nBcc: c@d", "a b@c"])
+def test_an_address_that_is_none_is_refused_before_the_work(
+    mailing: Site, vmcore: Path, address: str
+) -> None:
+    done = mailing.cas("-i", "T-1", "-f", vmcore, "-e", address)
+    assert done.returncode == 2
+    assert "is no e-mail address" in done.stderr
+    assert not mailing.jobs.exists()
+
+
+def test_an_address_without_a_mail_server_is_refused_before_the_work(
+    site_a: Site, vmcore: Path
+) -> None:
+    done = site_a.cas("-i", "T-1", "-f", vmcore, "-e", "user@example.com")
+    assert done.returncode == 2
+    assert "`smtphost`" in done.stderr
+    assert not site_a.jobs.exists()
+
+
+def old_job(site: Site, ticket: str, stamp: str = "2020.01.31.23.59.59") -> Path:
+    """A finished job that looks as if it had been made long ago."""
+    (directory,) = (site.jobs / "T-1").iterdir()
+    old = site.jobs / ticket / stamp
+    shutil.copytree(directory, old)
+    return old
+
+
+@pytest.fixture
+def jobs(site_a: Site) -> Site:
+    """A site with a job of today, made by a dump that waits for its kernel."""
+    site_a.settings["engine"] = "drgn"
+    dump = FIXTURES / "a" / "vmcore.elf.xz"
+    site_a.settings["debugs"] = str(site_a.directory / "debugs")
+    site_a.settings["kernels"] = str(site_a.directory / "none")
+    site_a.settings["database"] = str(site_a.directory / "empty.db")
+    assert site_a.cas("-i", "T-1", "-f", dump).returncode == 6
+    return site_a
+
+
+def test_purge_without_a_terminal_purges_nothing(jobs: Site) -> None:
+    old = old_job(jobs, "T-0")
+    done = jobs.admin("-p", input="y\n")
+    assert done.returncode == 5
+    assert "--yes" in done.stderr
+    assert old.exists()
+
+
+def test_a_dry_run_lists_what_would_go(jobs: Site) -> None:
+    old = old_job(jobs, "T-0")
+    done = jobs.admin("-p", "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.startswith(str(old))
+    assert str(jobs.job("T-1")) not in done.stdout
+    assert old.exists()
+
+
+def test_only_the_programs_own_old_jobs_go(jobs: Site) -> None:
+    old = old_job(jobs, "T-0")
+    strangers = [
+        jobs.jobs / "T-0" / "2020.01.01.00.00.00",
+        jobs.jobs / "notes",
+        jobs.jobs / "T-1" / "keep",
+    ]
+    for stranger in strangers:
+        stranger.mkdir(parents=True)
+    (jobs.jobs / "T-2").symlink_to(jobs.jobs / "T-0")
+    done = jobs.admin("-p", "-d", "30", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"removed {old}\n"
+    assert not old.exists()
+    assert all(stranger.exists() for stranger in strangers)
+    assert jobs.job_directories("T-1") != []
+
+
+def test_purging_takes_the_rows_along(jobs: Site, vmcore: Path) -> None:
+    assert jobs.admin("-p", "-d", "0", "--yes").returncode == 0
+    done = jobs.cas("-i", "T-2", "-f", vmcore)
+    assert "seen in" not in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("y", True), ("Y", True), ("n", False), ("", False)])
+def test_purge_asks_on_a_terminal(jobs: Site, answer: str, *, goes: bool) -> None:
+    jobs.settings["autoPurge"] = "Yes"
+    old = old_job(jobs, "T-0")
+    said = on_a_terminal(jobs, ["cas-admin", "-p"], f"{answer}\n")
+    assert "You are about to purge data, is this what you really want to do? [Y/y/N/n]:" in said
+    assert old.exists() is not goes
+
+
+def test_progress_bars_appear_on_a_terminal_only(site_a: Site, tmp_path: Path) -> None:
+    site_a.settings |= {"engine": "drgn", "debugs": str(tmp_path / "debugs")}
+    dump = FIXTURES / "a" / "vmcore.elf.xz"
+    said = on_a_terminal(site_a, ["cas", "-i", "T-1", "-f", str(dump)])
+    for step in ("Unpacking vmcore.elf.xz", "Extracting", "Running"):
+        assert any("━" in line for line in said.splitlines() if step in line), step
+    plain = site_a.cas("-i", "T-1", "-f", dump)
+    assert "━" not in plain.stderr
+    assert "\x1b" not in plain.stderr
+
+
+def on_a_terminal(site: Site, argv: list[str], answer: str = "") -> str:
+    """Run a command on a terminal of its own; what appeared there."""
+    site.configure()
+    leader, follower = pty.openpty()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(site.directory),
+        "CAS_CONF": str(site.directory / "cas.conf"),
+        "TERM": "xterm",
+        "COLUMNS": "100",
+    }
+    process = subprocess.Popen(
+        [COMMANDS / argv[0], *argv[1:]],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(follower)
+    os.write(leader, answer.encode())
+    said = read_terminal(leader)
+    assert process.wait(60) is not None
+    return said
+
+
+def read_terminal(leader: int) -> str:
+    said = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and select.select([leader], [], [], 60)[0]:
+        try:
+            data = os.read(leader, 65536)
+        except OSError:  # the last follower is closed
+            break
+        said += data
+    os.close(leader)
+    return said.decode("utf-8", "replace")

@@ -1,0 +1,98 @@
+"""A report with everything in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from cas.model import (
+    Dump,
+    Finding,
+    FirstAnswer,
+    Frame,
+    Kernel,
+    Kmod,
+    Match,
+    Report,
+    Section,
+    Task,
+)
+
+STARTED = dt.datetime(2026, 11, 21, 8, 41, 20, tzinfo=dt.UTC)
+
+
+def sample_report(directory: Path) -> Report:
+    """A finished job; a log of 500 lines among its sections."""
+    (directory / "traceback").write_text('PID: 23  COMMAND: "kworker/1:1"\n #0 panic\n')
+    (directory / "log").write_text("".join(f"line {number}\n" for number in range(1, 501)))
+    (directory / "ps").write_text("".join(f"task {number}\n" for number in range(1, 501)))
+    return Report(
+        ticket="T-1",
+        directory=directory,
+        upload=Path("/srv/vmcore.xz"),
+        server="cas.example.com",
+        started=STARTED,
+        verdict="complete",
+        stage="reported",
+        engine="crash",
+        ladder=("crash: full",),
+        dump=_dump(directory),
+        match=Match(_kernel(), "build-id", "the dump's build-id is the package's"),
+        vmlinux=Path("/var/cache/cas/vmlinux"),
+        answer=_answer(),
+        finding=_finding(),
+        sections=(
+            _section(directory, "traceback", "Backtraces"),
+            _section(directory, "log", "Kernel log"),
+            _section(directory, "ps", "Tasks"),
+        ),
+        seconds={"match": 0.01},
+    )
+
+
+def _dump(directory: Path) -> Dump:
+    return Dump(
+        directory / "vmcore",
+        "ELF",
+        25380088,
+        "x86_64",
+        osrelease="6.1.0",
+        build_id="ab" * 20,
+        crash_time=STARTED,
+        dump_level=31,
+        dmesg="secret line of the log",
+        vmcoreinfo={"OSRELEASE": "6.1.0"},
+    )
+
+
+def _kernel() -> Kernel:
+    return Kernel("6.1.0", "x86_64", Path("/srv/k.rpm"), "usr/lib/debug/vmlinux", "ab" * 20)
+
+
+def _answer() -> FirstAnswer:
+    frames = (
+        Frame("panic", 0x28B, file="kernel/panic.c", line=459),
+        Frame("balance", kmod="demo", file="demo.c", line=62, inlined=True),
+        Frame("sum_entries", 0x13, kmod="demo"),
+    )
+    return FirstAnswer("panic", Task(23, "kworker/1:1", 1), frames, (Kmod("demo", taint="O"),))
+
+
+def _finding() -> Finding:
+    return Finding(
+        what="BUG: kernel NULL pointer dereference, address: 0018 in sum_entries [demo]",
+        where="balance [demo] at demo.c:62, inlined in sum_entries+0x13",
+        who="kworker/1:1, pid 23, CPU 1",
+        when="2026-11-21 08:41:20 UTC, 8 seconds after boot",
+        taint="O: out-of-tree module loaded",
+        kmods="demo (O); 1 loaded",
+        confidence="high: kernel by build-id; dump whole",
+        next_steps=("ask the vendor of demo", "try to reproduce without demo"),
+        signature="0123456789abcdef",
+        similar=("T-1187", "T-1101"),
+    )
+
+
+def _section(directory: Path, name: str, title: str) -> Section:
+    path = directory / name
+    return Section(name, title, "ok", "crash", path, 0.3, path.stat().st_size)

@@ -1,0 +1,417 @@
+"""The mail with the results, through a real SMTP server on this machine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email
+import ipaddress
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from filelock import FileLock
+from sample_report import STARTED, sample_report
+
+from cas.config import Mail
+from cas.errors import ConfigError, UsageError
+from cas.model import Report
+from cas.report.address import check_address
+from cas.report.mail import MailRefused, MailServerDown, compose, send
+from cas.report.outbox import deliver, queue, waiting_mails
+
+from installed import closed_port
+
+TO = "user@cas.example.com"
+SECTIONS = ("traceback", "log")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    return sample_report(tmp_path)
+
+
+@pytest.fixture
+def message(report: Report) -> EmailMessage:
+    return compose(report, TO, Mail(sections=SECTIONS), STARTED)
+
+
+class Inbox:
+    """What an SMTP server took, and what it is told to answer."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.answer = "250 OK"
+        self.logins: list[bytes] = []
+        self.encrypted: list[bool] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
+        """Called by aiosmtpd for every mail."""
+        if self.answer.startswith("250"):
+            self.envelopes.append(envelope)
+            self.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
+        return self.answer
+
+    def login(self, server: Any, session: Any, envelope: Any, how: str, who: Any) -> AuthResult:
+        """Called by aiosmtpd for every login; the password is ``secret``."""
+        assert isinstance(who, LoginPassword)
+        self.logins.append(who.login)
+        return AuthResult(success=who.password == b"secret", handled=False)
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def smtp(inbox: Inbox) -> Iterator[Callable[..., int]]:
+    """Start an SMTP server on a free port of this machine: ``smtp(**options)`` gives the port."""
+    running: list[Controller] = []
+
+    def start(**options: Any) -> int:
+        controller = Controller(inbox, hostname="127.0.0.1", port=closed_port(), **options)
+        controller.start()
+        running.append(controller)
+        return int(controller.port)
+
+    yield start
+    for controller in running:
+        controller.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for ``localhost``, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    """What the server needs to speak TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine trusts the server's certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text("secret\nand a note\n")
+    return path
+
+
+def parsed(content: bytes) -> EmailMessage:
+    return email.message_from_bytes(content, _class=EmailMessage, policy=SMTP)
+
+
+def text_of(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    assert part is not None
+    text: str = part.get_content()
+    return text
+
+
+def test_the_headers_are_those_of_the_manual(message: EmailMessage) -> None:
+    assert message["Subject"] == "CAS results for T-1"
+    assert message["From"] == "cas@cas.example.com"
+    assert message["To"] == TO
+    assert message["Date"] == "Sat, 21 Nov 2026 08:41:20 +0000"
+    assert message["Message-ID"].endswith("@cas.example.com>")
+
+
+def test_the_verdict_comes_first_then_the_lines_of_the_manual(
+    message: EmailMessage, report: Report
+) -> None:
+    text = text_of(message, "plain")
+    head, _, rest = text.partition(f"\nLocation: {report.directory}\n")
+    assert head.startswith("Verdict     complete\n")
+    assert len(head.splitlines()) <= 24
+    assert rest.startswith("Server: cas.example.com\nOutput data:\nPID: 23  COMMAND:")
+
+
+def test_only_the_sections_that_are_allowed_leave_the_machine(message: EmailMessage) -> None:
+    for kind in ("plain", "html"):
+        text = text_of(message, kind)
+        assert "kworker/1:1" in text
+        assert "line 500" in text
+        assert "task 1" not in text
+
+
+def test_long_sections_are_cut(message: EmailMessage) -> None:
+    assert "… 300 earlier lines in log" in text_of(message, "plain")
+
+
+def test_a_mail_is_small_whatever_the_sections_hold(report: Report) -> None:
+    for section in report.sections:
+        section.path.write_text(("é" * 1990 + "\n") * 1000)
+    mail = compose(report, TO, Mail(sections=("traceback", "log", "ps")), STARTED)
+    assert len(mail.as_bytes()) < 4 << 20
+
+
+def test_the_html_says_what_the_text_says(message: EmailMessage, report: Report) -> None:
+    text = text_of(message, "html")
+    assert f"Location: {report.directory}<br>" in text
+    assert "in sum_entries [demo]" in text
+    assert "<script" not in text
+
+
+def test_every_line_is_ascii_and_of_legal_length(report: Report) -> None:
+    report.sections[0].path.write_bytes(b"\x1b[31m \xff \xc3\xbc " + b"x" * 5000)
+    raw = compose(report, TO, Mail(sections=SECTIONS), STARTED).as_bytes()
+    assert raw.isascii()
+    assert b"\x1b" not in raw
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+
+
+def test_control_characters_are_escaped(report: Report) -> None:
+    report.sections[0].path.write_bytes(b"\x1b]0;owned\x07\n<b>bold</b>\n")
+    message = compose(report, TO, Mail(sections=SECTIONS), STARTED)
+    assert "\\x1b]0;owned\\x07" in text_of(message, "plain")
+    assert "&lt;b&gt;bold" in text_of(message, "html")
+
+
+def test_the_same_report_gives_the_same_message_id(report: Report, message: EmailMessage) -> None:
+    later = compose(report, TO, Mail(), STARTED + dt.timedelta(hours=1))
+    other = compose(replace(report, verdict="partial"), TO, Mail(), STARTED)
+    assert later["Message-ID"] == message["Message-ID"] != other["Message-ID"]
+
+
+@pytest.mark.parametrize(
+    "address", ["user@host", "first.last+tag@sub.example.com", "a@1.example", "o'neil@example.com"]
+)
+def test_plain_addresses_are_taken(address: str) -> None:
+    assert check_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "user", "@host", "user@", "a@b@c", "a b@host", "a..b@host", ".a@host", "a@-host"),
+        *("a@host.", "a@host\nBcc: x@y", "a@host\r\n", "ä@host", "a@b,c@d", "a@b c", "<a@b>"),
+        *("Name <a@b>", "a@[127.0.0.1]", "a\x00@b", "a" * 65 + "@b", "a@" + "b." * 130 + "c"),
+    ],
+)
+def test_anything_else_is_no_address(address: str) -> None:
+    with pytest.raises(UsageError, match="is no e-mail address"):
+        check_address(address)
+
+
+def test_an_address_with_a_header_in_it_is_refused(report: Report) -> None:
+    with pytest.raises(UsageError):
+        compose(report, "a@b\nBcc: c@d", Mail(), STARTED)
+
+
+@pytest.mark.parametrize("sender", ["nobody", "a@b\nBcc: c@d", "CAS <a@b@c>", "a@b, c@d"])
+def test_a_sender_that_is_no_address_is_an_error_of_the_configuration(
+    report: Report, sender: str
+) -> None:
+    with pytest.raises(ConfigError, match="mailFrom"):
+        compose(report, TO, Mail(sender=sender), STARTED)
+
+
+def test_a_sender_can_have_a_name(report: Report) -> None:
+    message = compose(report, TO, Mail(sender="Core Analysis <cas@site.example>"), STARTED)
+    assert message["From"] == "Core Analysis <cas@site.example>"
+
+
+def test_a_mail_arrives(message: EmailMessage, inbox: Inbox, smtp: Callable[..., int]) -> None:
+    send(message, Mail("127.0.0.1", smtp()))
+    (envelope,) = inbox.envelopes
+    assert envelope.rcpt_tos == [TO]
+    assert envelope.mail_from == "cas@cas.example.com"
+    assert parsed(bytes(envelope.content or b""))["Subject"] == "CAS results for T-1"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_starttls_encrypts_and_logs_in(
+    message: EmailMessage,
+    inbox: Inbox,
+    smtp: Callable[..., int],
+    tls: ssl.SSLContext,
+    password_file: Path,
+) -> None:
+    port = smtp(
+        tls_context=tls, require_starttls=True, auth_required=True, authenticator=inbox.login
+    )
+    send(message, Mail("localhost", port, "starttls", "cas", password_file))
+    assert inbox.encrypted == [True]
+    assert inbox.logins == [b"cas"]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_encrypts_from_the_first_byte(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tls: ssl.SSLContext
+) -> None:
+    send(message, Mail("localhost", smtp(ssl_context=tls), "tls"))
+    assert inbox.encrypted == [True]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tls: ssl.SSLContext
+) -> None:
+    port = smtp(tls_context=tls)
+    with pytest.raises(ConfigError, match=f"localhost port {port}: its certificate is not trusted"):
+        send(message, Mail("localhost", port, "starttls"))
+    assert not inbox.envelopes
+
+
+def test_a_server_without_starttls_gets_no_mail(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int]
+) -> None:
+    with pytest.raises(ConfigError, match="STARTTLS"):
+        send(message, Mail("127.0.0.1", smtp(), "starttls"))
+    assert not inbox.envelopes
+
+
+def test_a_password_never_travels_in_the_clear(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], password_file: Path
+) -> None:
+    with pytest.raises(ConfigError, match="in the clear"):
+        send(message, Mail("127.0.0.1", smtp(), "none", "cas", password_file))
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_wrong_password_is_an_error_of_the_configuration(
+    message: EmailMessage,
+    inbox: Inbox,
+    smtp: Callable[..., int],
+    tls: ssl.SSLContext,
+    password_file: Path,
+) -> None:
+    password_file.write_text("wrong\n")
+    port = smtp(tls_context=tls, authenticator=inbox.login)
+    queue(message, password_file.parent)
+    with pytest.raises(ConfigError, match="535") as caught:
+        deliver(password_file.parent, Mail("localhost", port, "starttls", "cas", password_file))
+    assert "smtpPasswordFile" in caught.value.hint
+    assert (password_file.parent / "mail.eml").exists()
+
+
+def test_a_password_file_that_is_missing_is_named(message: EmailMessage, tmp_path: Path) -> None:
+    settings = Mail("127.0.0.1", 25, "starttls", "cas", tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"smtpPasswordFile .*/none: No such file"):
+        send(message, settings)
+
+
+def test_without_a_server_in_the_configuration_nothing_is_sent(message: EmailMessage) -> None:
+    with pytest.raises(ConfigError, match="smtphost"):
+        send(message, Mail())
+
+
+def test_a_server_that_is_down_is_named_with_port_and_reason(message: EmailMessage) -> None:
+    port = closed_port()
+    with pytest.raises(MailServerDown, match=f"127.0.0.1 port {port}: Connection refused") as down:
+        send(message, Mail("127.0.0.1", port))
+    assert down.value.exit_code == 75
+
+
+def test_a_name_that_does_not_exist_is_a_server_that_is_down(message: EmailMessage) -> None:
+    with pytest.raises(MailServerDown, match=r"mail\.invalid port 25"):
+        send(message, Mail("mail.invalid"))
+
+
+def test_a_server_that_asks_to_come_back_gets_the_mail_later(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    settings = Mail("127.0.0.1", smtp())
+    inbox.answer = "451 greylisted"
+    queue(message, tmp_path)
+    with pytest.raises(MailServerDown, match="451 greylisted"):
+        deliver(tmp_path, settings)
+    inbox.answer = "250 OK"
+    assert deliver(tmp_path, settings)
+    assert len(inbox.envelopes) == 1
+
+
+def test_a_mail_that_is_refused_for_good_is_set_aside(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    settings = Mail("127.0.0.1", smtp())
+    inbox.answer = "554 no such user"
+    queue(message, tmp_path)
+    with pytest.raises(MailRefused, match="answered 554 no such user"):
+        deliver(tmp_path, settings)
+    assert (tmp_path / "mail.refused.eml").exists()
+    assert not deliver(tmp_path, settings)
+
+
+def test_a_queued_mail_waits_for_the_server_and_is_sent_once(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    job = tmp_path / "T-1" / "2026.11.21.08.41.20"
+    job.mkdir(parents=True)
+    assert queue(message, job)
+    with pytest.raises(MailServerDown):
+        deliver(job, Mail("127.0.0.1", closed_port()))
+    assert list(waiting_mails(tmp_path)) == [job]
+    settings = Mail("127.0.0.1", smtp())
+    assert deliver(job, settings)
+    assert not deliver(job, settings)
+    assert not queue(message, job)
+    assert list(waiting_mails(tmp_path)) == []
+    assert len(inbox.envelopes) == 1
+    assert (job / "mail.sent.eml").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_mail_of_a_job_that_went_on_is_sent_too(
+    report: Report, message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    settings = Mail("127.0.0.1", smtp())
+    waiting = compose(replace(report, verdict="waiting"), TO, settings, STARTED)
+    for mail in (waiting, message):
+        queue(mail, tmp_path)
+        deliver(tmp_path, settings)
+    assert len(inbox.envelopes) == 2
+
+
+def test_a_mail_that_another_process_is_sending_is_left_to_it(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    queue(message, tmp_path)
+    with FileLock(tmp_path / ".mail.lock"):
+        assert not deliver(tmp_path, Mail("127.0.0.1", smtp()))
+    assert not inbox.envelopes
+
+
+def test_what_is_queued_is_what_arrives(
+    message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
+) -> None:
+    queue(message, tmp_path)
+    deliver(tmp_path, Mail("127.0.0.1", smtp()))
+    arrived = parsed(bytes(inbox.envelopes[0].content or b""))
+    assert text_of(arrived, "plain").splitlines() == text_of(message, "plain").splitlines()
