@@ -63,7 +63,7 @@ class Config:
     crash_for_arch: Mapping[str, Path] = field(default_factory=dict)
     """crash programs that read dumps of another architecture, by ``uname -m`` name."""
     buffer_size_bytes: int | None = None
-    """How much of a dump without VMCOREINFO is searched for the banner; ``None``: all."""
+    """How much of a dump without VMCOREINFO is searched for the banner; ``None``: 4 GiB."""
     engine: str = "auto"
     """``auto``, ``crash`` or ``drgn``."""
     snippets: tuple[Path, ...] = ()

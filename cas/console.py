@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cas.errors import CasError
 from cas.progress import Advance
 from cas.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 log = logging.getLogger("cas")
 log.addHandler(logging.NullHandler())  # what no job's log takes is not for stderr either
@@ -23,6 +26,7 @@ class Console:
         self._stream = stream
         self._is_terminal = stream.isatty() and environment.get("TERM") != "dumb"
         self._has_colour = self._is_terminal and "NO_COLOR" not in environment
+        self._shown: RichProgress | None = None
 
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
@@ -48,31 +52,42 @@ class Console:
             yield lambda _: None
             return
         log.info("%s", text)
-        with _bar(self._stream, printable(text), total, unit) as advance:
-            yield advance
+        with self._bar(total, unit) as shown:
+            task = shown.add_task(printable(text), total=total)
+            yield lambda done: shown.update(task, advance=done)
+            if total is None:
+                shown.update(task, total=1, completed=1)
 
     def _line(self, mark: str, colour: str, text: str) -> None:
         if self._has_colour:
             mark = f"\x1b[{colour}m{mark}\x1b[0m"
-        self._stream.write(f"{mark} {printable(text)}\n")
-        self._stream.flush()
+        # above a bar that is being drawn, or the two would overwrite each other
+        stream = self._shown.console.file if self._shown else self._stream
+        stream.write(f"{mark} {printable(text)}\n")
+        stream.flush()
 
+    @contextmanager
+    def _bar(self, total: int | None, unit: str) -> Iterator[RichProgress]:
+        # rich costs a third of a second at start-up: only those who see it pay for it
+        from rich import progress
+        from rich.console import Console as RichConsole
 
-@contextmanager
-def _bar(stream: TextIO, text: str, total: int | None, unit: str) -> Iterator[Advance]:
-    # rich costs a third of a second at start-up: only those who see it pay for it
-    from rich import progress as rich_progress
-    from rich.console import Console as RichConsole
-
-    amount: rich_progress.ProgressColumn = rich_progress.DownloadColumn(binary_units=True)
-    if unit != "B":
-        amount = rich_progress.MofNCompleteColumn()
-    columns = (
-        rich_progress.TextColumn("* {task.description}", markup=False),
-        rich_progress.BarColumn(),
-        amount,
-        rich_progress.TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with rich_progress.Progress(*columns, console=RichConsole(file=stream)) as shown:
-        task = shown.add_task(text, total=total)
-        yield lambda done: shown.update(task, advance=done)
+        columns: list[progress.ProgressColumn] = [
+            progress.TextColumn("* {task.description}", markup=False),
+            progress.BarColumn(),
+        ]
+        if total is not None:
+            is_bytes = unit == "B"
+            columns.append(
+                progress.DownloadColumn(binary_units=True)
+                if is_bytes
+                else progress.MofNCompleteColumn()
+            )
+        columns.append(progress.TimeElapsedColumn())
+        console = RichConsole(file=self._stream, no_color=not self._has_colour)
+        with progress.Progress(*columns, console=console) as shown:
+            self._shown = shown
+            try:
+                yield shown
+            finally:
+                self._shown = None

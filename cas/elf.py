@@ -41,6 +41,8 @@ _CHUNK = 4 << 20
 _BANNER_LIMIT = 1024
 _CANDIDATES = 4096
 _BANNER_START = b"Linux version "
+# From Linux 6.1 on a weak copy without the build's number stands in vmlinux too (init/version.c).
+_NUMBERLESS = b" # "
 _BANNER = re.compile(rb"Linux version [0-9]+\.[0-9]+[^\0\n]{8,1000}+\n\0")
 
 _MACHINES = {
@@ -59,6 +61,8 @@ _MACHINES = {
     (243, 64): "riscv64",
     (258, 64): "loongarch64",
 }
+ARCHES = frozenset({*_MACHINES.values(), "ppc64le"})
+"""Every architecture that can be told, as ``uname -m`` spells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +280,7 @@ def banner_in(data: bytes) -> str | None:
         if at < 0:
             return None
         found = _BANNER.match(data, at)
-        if found:
+        if found and _NUMBERLESS not in found[0]:
             return found[0][:-2].decode("utf-8", "replace")
         at = data.find(_BANNER_START, at + 1)
     return None

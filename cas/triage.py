@@ -18,12 +18,12 @@ from cas import findings, resources, snippets
 from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord, extract
 from cas.config import Config
-from cas.dump import identify, is_dump
+from cas.dump import SEARCH_BYTES, identify, is_dump
 from cas.engines import crash, drgn
 from cas.engines.choice import choose_crash
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.limits import Limits
-from cas.errors import CasError, EngineError
+from cas.errors import CasError, EngineError, TryAgain
 from cas.intake import Storing
 from cas.job import Job
 from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet
@@ -64,6 +64,8 @@ class _Triage:
             config.section_limit_bytes,
             config.memory_limit_bytes,
         )
+        self.is_over = True
+        """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
         self.problems: list[str] = []
         """Why the verdict cannot be ``complete``, in sentences."""
         self.seconds: dict[str, float] = {}
@@ -88,6 +90,7 @@ class _Triage:
             log.debug("it came from here", exc_info=error)
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
+            self.is_over = error.exit_code != TryAgain.exit_code
             return error
         reason = "; ".join(self.problems) or None
         self.know(verdict="partial" if reason else "complete", reason=reason)
@@ -127,7 +130,7 @@ class _Triage:
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
         with self.timed("identify"):
-            dump = identify(path)
+            dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
         self.know(dump=dump)
         self.reached("identified")
         self.progress.say(_identity(dump))
@@ -175,7 +178,7 @@ class _Triage:
         """What crashed, where and why, told as soon as it is known."""
         answer = None
         try:
-            with self.timed("first answer"):
+            with self.timed("first answer"), self.progress.bar("Asking drgn what crashed", None):
                 answer = worker.answer(opened, FIRST_ANSWER_S)
         except EngineError as error:
             self.degrade(f"drgn gave no first answer: {error}")
@@ -240,7 +243,7 @@ class _Triage:
     def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
         """The snippets that crash can be believed in; none when it cannot read the dump."""
         try:
-            with self.timed("crash start"):
+            with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
                 options = session.open()
         except EngineError as error:
             self.give_up_crash(error)
@@ -271,8 +274,12 @@ class _Triage:
     def extract_kmods(self, match: Match, answer: FirstAnswer | None) -> None:
         """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
         names = {kmod.name for kmod in answer.kmods} if answer else set()
-        with self.timed("kmods"):
-            found = extract.kmods(match, names, self.config.debugs, self.progress)
+        try:
+            with self.timed("kmods"):
+                found = extract.kmods(match, names, self.config.debugs, self.progress)
+        except CasError as error:
+            self.degrade(f"the kernel modules cannot be extracted: {error}")
+            return
         directory = self.job.directory / "usr/lib/debug/lib/modules" / match.kernel.release
         for path in found.values():
             _link(path, directory)
@@ -313,7 +320,7 @@ class _Triage:
             self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
         with self.timed("report"):
             write_report(self.report)
-        self.reached("reported", verdict=self.report.verdict)
+        self.reached("reported", verdict=self.report.verdict if self.is_over else None)
         self.job.save()
         self.catalogue.record_job(JobRecord.of(self.report))
 

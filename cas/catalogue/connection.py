@@ -124,7 +124,7 @@ class Database:
             raise self._translation(error, error) from error
 
     def _translation(self, error: Exception, cause: BaseException | None) -> Exception:
-        message = str(cause).strip()
+        message = " ".join(str(cause).split())
         if any(part in message for part in _NO_CATALOGUE):
             return ConfigError(
                 f"database: {self.name} cannot be used: {message}", hint=_DAMAGED_HINT
@@ -141,6 +141,8 @@ def _url(database: str) -> URL:
         return URL.create("sqlite", database=str(Path(database).expanduser().absolute()))
     try:
         url = make_url(database)
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigError(f"database: {url!r} is neither SQLite nor PostgreSQL")
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()

@@ -22,7 +22,7 @@ from cas.catalogue.rpm import Header
 from cas.errors import PackageError
 
 _INPUT = 256 << 10
-_OUTPUT = 1 << 20
+_OUTPUT = 256 << 10
 _MEMORY_LIMIT = 192 << 20
 """For the xz dictionary; ``xz -9`` needs 65 MiB."""
 _ZSTD_WINDOW_LIMIT = 128 << 20

@@ -20,13 +20,13 @@ from cas.errors import CasError, ConfigError, DiskFull, TryAgain
 
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
-_BLOCK = 64 << 10
+_BLOCK = 128 << 10
 _ZEROS = bytes(_BLOCK)
-_QUEUED = 8
+_QUEUED = 4
 _WRITEBACK = 16 << 20
 """How much is written before the disk is told to begin."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 Piece = bytes | memoryview
 
@@ -144,7 +144,7 @@ class _Writer:
         self._pieces: queue.Queue[Piece | None] = queue.Queue(_QUEUED)
         self._size = 0
         self._begun = 0
-        self._error: OSError | None = None
+        self._error: OSError | MemoryError | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -168,7 +168,7 @@ class _Writer:
                 continue
             try:
                 self._store(memoryview(piece))
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 self._error = error
 
     def _store(self, piece: memoryview) -> None:

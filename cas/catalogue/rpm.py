@@ -30,6 +30,8 @@ _ENTRIES_LIMIT = 65535
 _STORE_LIMIT = 32 << 20
 """A kernel-debuginfo with 30,000 files needs 4 MiB; rpm itself would allow 256."""
 _KERNELS_LIMIT = 64
+_ARCH_LIMIT = 32
+_SIZE_LIMIT = 1 << 60
 _INT64 = 5
 _SMALLEST = {2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 1, 9: 1}
 """Bytes that one item of a tag type takes at least."""
@@ -158,7 +160,7 @@ def read_header(path: Path) -> Header:
             tags, payload_offset = _tags(file)
         return Header(
             name=_text(tags.get(_NAME)),
-            arch=uname_arch(_text(tags.get(_ARCH))),
+            arch=uname_arch(_text(tags.get(_ARCH)))[:_ARCH_LIMIT],
             build_time_s=next(iter(_numbers(tags.get(_BUILDTIME))), None),
             files=_files(tags),
             digest_algorithm=_DIGESTS.get(next(iter(_numbers(tags.get(_FILEDIGESTALGO))), 1)),
@@ -262,6 +264,8 @@ def _files(tags: dict[int, Any]) -> tuple[File, ...]:
     paths = _paths(tags)
     count = len(paths)
     sizes = _numbers(tags.get(_LONGFILESIZES)) or _numbers(tags.get(_FILESIZES))
+    if any(size >= _SIZE_LIMIT for size in sizes):
+        raise _Damaged("it lists a file that no disk could hold")
     modes = _padded(_numbers(tags.get(_FILEMODES)), count)
     links = _texts(tags.get(_FILELINKTOS), count)
     digests = _texts(tags.get(_FILEDIGESTS), count)

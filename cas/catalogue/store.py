@@ -88,11 +88,11 @@ class Store:
 
     def with_build_id(self, build_id: str) -> list[Candidate]:
         """The kernels that have this build-id."""
-        return self._candidates(kernels.c.build_id == build_id)
+        return self._candidates(kernels.c.build_id == _storable(build_id))
 
     def with_release(self, release: str) -> list[Candidate]:
         """The kernels of this release, of any architecture."""
-        return self._candidates(kernels.c.release == release)
+        return self._candidates(kernels.c.release == _storable(release))
 
     def set_identity(self, kernel_id: int, banner: str | None, build_id: str | None) -> None:
         """Remember what a vmlinux says about itself."""
@@ -111,10 +111,10 @@ class Store:
                     directory=directory,
                     started=job.started.astimezone(UTC).replace(tzinfo=None),
                     verdict=job.verdict,
-                    osrelease=job.osrelease,
-                    build_id=job.build_id,
+                    osrelease=_storable(job.osrelease),
+                    build_id=_storable(job.build_id),
                     signature=job.signature,
-                    panic_message=job.panic_message,
+                    panic_message=_storable(job.panic_message),
                 )
             )
 
@@ -150,6 +150,13 @@ class Store:
         )
         with self._database.reading() as connection:
             return [_candidate(row) for row in connection.execute(query).mappings()]
+
+
+def _storable(text: str | None) -> str | None:
+    """A dump's words, without the characters that a database refuses."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _put(connection: Connection, path: Path, stamp: FileStamp, **columns: Any) -> int:

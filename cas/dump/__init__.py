@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from cas.dump.banner import SEARCH_BYTES
 from cas.dump.identify import identify
 from cas.dump.recognise import is_dump, recognise
 
-__all__ = ["identify", "is_dump", "recognise"]
+__all__ = ["SEARCH_BYTES", "identify", "is_dump", "recognise"]

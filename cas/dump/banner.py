@@ -46,7 +46,7 @@ def banner_of_image(memory: Memory, text: int) -> str | None:
     return None
 
 
-def search(memory: Memory) -> Found:
+def search(memory: Memory, limit_bytes: int = SEARCH_BYTES) -> Found:
     """The banner and the text of VMCOREINFO, anywhere in memory, upwards from its beginning."""
     banner: str | None = None
     vmcoreinfo: bytes | None = None
@@ -57,7 +57,7 @@ def search(memory: Memory) -> Found:
         seen += len(data) + _CHUNK_COST
         if banner and vmcoreinfo:
             break
-        if seen >= SEARCH_BYTES:
+        if seen >= limit_bytes:
             return Found(banner, vmcoreinfo, is_exhausted=True)
     return Found(banner, vmcoreinfo)
 

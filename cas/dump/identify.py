@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.dump.banner import Found, banner_of_image, search
+from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.memory import Absent, Image, Source, moment
 from cas.dump.panic import panic_message
@@ -48,25 +48,27 @@ class _Words:
         return self.banner is not None and _release(self.banner) == self.info.lines.get("OSRELEASE")
 
 
-def identify(path: Path) -> Dump:
+def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
     """Identity and completeness of a dump, and the kernel log.
 
     Opening a damaged dump succeeds as long as its headers are there: see `Dump.missing`.
 
+    :param search_bytes: most bytes of memory searched for the banner of a dump whose headers do
+        not lead to it
     :raises UnsupportedFormat: a dump that nothing here opens
     :raises NotADump: anything else, or no header left
     """
     with opened(path) as file:
         flattened = recognise_source(file, str(path)) == "flattened"
         try:
-            return _identify(path, file, flattened=flattened)
+            stream = Flattened(file) if flattened else None
+            return _identify(path, file, stream, search_bytes)
         except NotADump as error:
             message = f"{path}: {error}"
             raise type(error)(message, hint=error.hint, offset=error.offset) from error
 
 
-def _identify(path: Path, file: FileSource, *, flattened: bool) -> Dump:
-    stream = Flattened(file) if flattened else None
+def _identify(path: Path, file: FileSource, stream: Flattened | None, search_bytes: int) -> Dump:
     try:
         image = _open(stream or file)
     except NotADump as error:
@@ -74,7 +76,7 @@ def _identify(path: Path, file: FileSource, *, flattened: bool) -> Dump:
             raise
         lost = stream.missing[0]
         raise NotADump(f"{lost.what}; {error}", offset=lost.offset) from error
-    words = _listen(image)
+    words = _listen(image, search_bytes)
     dump = _dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
@@ -123,13 +125,13 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
     )
 
 
-def _listen(image: Image) -> _Words:
+def _listen(image: Image, search_bytes: int) -> _Words:
     """The kernel's words by the header's VMCOREINFO; if it is absent or wrong, by a search."""
     told = parse(image.vmcoreinfo or b"")
     words = _hear(image, told)
     if words.agree:
         return words
-    found = search(image.memory)
+    found = search(image.memory, search_bytes)
     if found.vmcoreinfo and found.vmcoreinfo != image.vmcoreinfo:
         again = _hear(image, parse(found.vmcoreinfo))
         if again.agree or not told.lines:

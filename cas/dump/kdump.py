@@ -111,10 +111,12 @@ def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes 
 
 
 def _arch(header: Header, notes: list[elf.Note]) -> str | None:
-    """Of the utsname, which libvirt leaves empty; else by the size of the register notes."""
+    """Of the utsname; QEMU leaves it empty or ``Unknown``, then the register notes' size tells."""
     machine = header.utsname[4]
-    if not machine:
-        sizes = (len(note.desc) for note in notes if note.name == "CORE")
-        return next((_PRSTATUS_BYTES.get((header.order, size)) for size in sizes), None)
     name = "arm" if machine.startswith("armv") else _MACHINES.get(machine, machine)
-    return "i686" if header.bits == 32 and name == "x86_64" else name
+    if name == "x86_64" and header.bits == 32:
+        return "i686"
+    if name in elf.ARCHES:
+        return name
+    sizes = (len(note.desc) for note in notes if note.name == "CORE" and note.type == 1)
+    return next((_PRSTATUS_BYTES.get((header.order, size)) for size in sizes), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import chain
 
 from cas.dump import pages
 from cas.dump.kdump_header import Header
@@ -18,6 +19,7 @@ DESCRIPTOR_BYTES = 24
 _BLOCK_BYTES = 4096
 _BLOCK_FRAMES = 8 * _BLOCK_BYTES
 _STEP_BYTES = 1 << 20
+_BATCH_BYTES = DESCRIPTOR_BYTES << 12
 _CACHED_PAGES = 256
 _FRAMES_LIMIT = 1 << 34
 """64 TiB in 4 KiB pages."""
@@ -132,12 +134,29 @@ class KdumpMemory:
         return b"".join(parts)[skip : skip + size]
 
     def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """See `Memory.chunks`; damaged pages are left out."""
-        for frame in self._bitmap.frames(start // self._page_size, -(-end // self._page_size)):
+        """See `Memory.chunks`; damaged pages are left out, and pages of zeros."""
+        frames = self._bitmap.frames(start // self._page_size, -(-end // self._page_size))
+        first = next(frames, None)
+        if first is None:
+            return
+        descriptors = self._descriptors_from(self._bitmap.index(first) or 0)
+        zeros = -1
+        for frame, descriptor in zip(chain((first,), frames), descriptors, strict=False):
+            if descriptor[0] == zeros:
+                continue
             try:
-                yield frame * self._page_size, self._page(frame)
+                page = self._inflate(frame, descriptor)
             except Absent:
                 continue
+            if page.strip(b"\0"):
+                yield frame * self._page_size, page
+            else:
+                zeros = descriptor[0]
+
+    def _descriptors_from(self, index: int) -> Iterator[tuple[int, ...]]:
+        end = self.descriptors_end
+        for at in range(self.descriptors_offset + DESCRIPTOR_BYTES * index, end, _BATCH_BYTES):
+            yield from self.descriptors(at, min(at + _BATCH_BYTES, end))
 
     def _page(self, frame: int) -> bytes:
         page = self._cache.get(frame)
@@ -156,7 +175,10 @@ class KdumpMemory:
         descriptor = self._source.read(at, DESCRIPTOR_BYTES)
         if len(descriptor) < DESCRIPTOR_BYTES:
             raise Absent(f"the descriptor of page frame {frame:#x} is cut off", offset=at)
-        offset, size, flags, _ = self._struct.unpack(descriptor)
+        return self._inflate(frame, self._struct.unpack(descriptor))
+
+    def _inflate(self, frame: int, descriptor: tuple[int, ...]) -> bytes:
+        offset, size, flags, _ = descriptor
         # A page that does not get smaller is stored as it is.
         data = self._source.read(offset, size) if size <= self._page_size else b""
         if len(data) < size or not data:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cas.intake.unpack import IsDump, plan, settle, store
 from cas.progress import Progress
+
+PATIENCE_S = 1.0
+"""A copy that takes longer than this is shown."""
 
 
 class Storing:
@@ -23,6 +26,8 @@ class Storing:
         :raises CasError: the upload cannot be read, unpacked or written
         """
         self._upload = plan(path)
+        self._target = directory / self._upload.vmcore_name
+        self._progress = progress
         self._pool = ThreadPoolExecutor(1)
         self._stored: Future[Path] = Future()
         if self._upload.wrapping:
@@ -51,7 +56,21 @@ class Storing:
 
     def stored(self) -> Path:
         """The dump in the job directory, once all of it is written."""
+        try:
+            return self._stored.result(timeout=PATIENCE_S)
+        except TimeoutError:
+            self._watch()
         return self._stored.result()
+
+    def _watch(self) -> None:
+        seen = 0
+        what, total = f"Copying {self._upload.path.name}", self._upload.size_bytes
+        with self._progress.bar(what, total) as advance:
+            while not self._stored.done():
+                wait([self._stored], timeout=0.2)
+                written = self._target.stat().st_size if self._target.exists() else 0
+                advance(written - seen)
+                seen = written
 
     def settled(self) -> Path:
         """The dump in the job directory, once it would survive a power cut."""

@@ -1,0 +1,127 @@
+"""Everything that is no dump is named, with advice."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from writer import Elf, Kdump, flattened, written
+
+from cas.dump import identify, is_dump, recognise
+from cas.errors import NotADump, UnsupportedFormat
+
+FOREIGN = {
+    b"\xed\x23\x8f\x61\x73\x01\x19\xa8": "LKCD",
+    b"\xa8\x19\x01\x73\x61\x8f\x23\xfd": "s390 stand-alone",
+    b"sadump\0\0": "sadump",
+    b"\xd2\xbe\xd2\xbe": "VMware",
+    b"\xd3\xbe\xd3\xbe": "VMware",
+    b"LibvirtQemudSave": "libvirt",
+    b"QEVM": "migration stream",
+    b"LinuxGuestRecord": "Xen",
+    b"\x14\x20\x28\x01": "Hyper-V",
+}
+OTHER = {
+    b"MDMP": "Windows minidump",
+    b"\x1f\x8b\x08": "gzip",
+    b"BZh9": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x89LZO\0\r\n\x1a\n": "lzop",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "rar",
+    b"\x1f\x9d": "compress",
+    b"070701": "cpio",
+    bytes(257) + b"ustar": "tar",
+    b"\xed\xab\xee\xdb": "RPM",
+    "Grüße,\n".encode() * 99: "text",
+    bytes(1000): "zeros",
+    b"\x9b\xfe\x01\x02" * 9: "unknown kind",
+}
+
+
+@pytest.mark.parametrize(("magic", "name"), FOREIGN.items(), ids=FOREIGN.values())
+def test_dump_that_nothing_here_opens_is_named(tmp_path: Path, magic: bytes, name: str) -> None:
+    path = written(tmp_path, magic + bytes(5000))
+    assert is_dump(magic + bytes(500))
+    for read in (recognise, identify):
+        with pytest.raises(UnsupportedFormat, match=name) as caught:
+            read(path)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(("magic", "name"), OTHER.items(), ids=OTHER.values())
+def test_file_that_is_no_dump_is_named(tmp_path: Path, magic: bytes, name: str) -> None:
+    path = written(tmp_path, magic)
+    assert not is_dump(magic)
+    for read in (recognise, identify):
+        with pytest.raises(NotADump, match=name) as caught:
+            read(path)
+        assert caught.value.hint
+
+
+def test_empty_file_is_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(NotADump, match=r"vmcore is empty$"):
+        identify(written(tmp_path, b""))
+
+
+def test_directory_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(NotADump, match="is a directory"):
+        identify(tmp_path)
+
+
+def test_missing_file_is_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(NotADump, match="No such file"):
+        identify(tmp_path / "absent")
+
+
+def test_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    subprocess.run(["mkfifo", tmp_path / "fifo"], check=True)
+    with pytest.raises(NotADump, match="not a regular file"):
+        identify(tmp_path / "fifo")
+
+
+def test_vmlinux_is_called_one(vmlinux: Path) -> None:
+    with pytest.raises(NotADump, match="is a vmlinux, not a dump"):
+        identify(vmlinux)
+
+
+def test_program_is_called_one() -> None:
+    with pytest.raises(NotADump, match=r"executable|shared object or program"):
+        identify(Path("/bin/sh"))
+
+
+@pytest.mark.parametrize("kind", [3, 6, 0x46494C45, 0x53494749])
+def test_core_of_a_process_is_told_from_a_dump(tmp_path: Path, kind: int) -> None:
+    path = written(tmp_path, Elf(notes=[("CORE", 1, bytes(336)), ("CORE", kind, b"x")]).build())
+    with pytest.raises(NotADump, match="userland process") as caught:
+        identify(path)
+    assert "gdb" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("notes", "name"), [([("Xen", 2, b"x")], "Xen"), ([("CORE", 4, b"x")], "netdump")]
+)
+def test_elf_dump_of_another_kind_is_named(
+    tmp_path: Path, notes: list[tuple[str, int, bytes]], name: str
+) -> None:
+    with pytest.raises(UnsupportedFormat, match=name):
+        identify(written(tmp_path, Elf(notes=notes).build()))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (Elf().build(), "ELF"),
+        (Kdump().build(), "KDUMP"),
+        (b"DISKDUMP" + bytes(500), "KDUMP"),
+        (flattened(b"x"), "flattened"),
+    ],
+    ids=["elf", "kdump", "diskdump", "flattened"],
+)
+def test_dump_is_recognised_by_its_beginning(tmp_path: Path, data: bytes, name: str) -> None:
+    assert is_dump(data[:512])
+    assert recognise(written(tmp_path, data)) == name

@@ -1,0 +1,141 @@
+"""Virtual addresses to physical ones, by page tables built here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from cas.dump.memory import Absent
+from cas.dump.translate import Kernel, Machine
+from cas.dump.vmcoreinfo import parse
+
+KERNEL_MAP = 0xFFFFFFFF80000000
+TARGET = 0x5000000
+
+
+@dataclass
+class Tables:
+    """Entries of page tables by physical address."""
+
+    entries: dict[int, int] = field(default_factory=dict)
+
+    def read(self, address: int, size: int) -> bytes:
+        if address not in self.entries:
+            raise Absent(f"{address:#x} is not in the dump")
+        return struct.pack("<Q", self.entries[address])[:size]
+
+    def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        yield from ()
+
+    def map(
+        self, address: int, shifts: tuple[int, ...], bits: tuple[int, ...], kind: tuple[int, int]
+    ) -> None:
+        """Lead an address through tables at 0x10000, 0x20000 … to the page at TARGET."""
+        for level, (shift, width) in enumerate(zip(shifts, bits, strict=True)):
+            at = 0x10000 * (level + 1) + 8 * (address >> shift & (1 << width) - 1)
+            is_last = level == len(shifts) - 1
+            self.entries[at] = TARGET | kind[1] if is_last else 0x10000 * (level + 2) | kind[0]
+
+
+def kernel(arch: str, tables: Tables, lines: Mapping[str, str], page: int = 4096) -> Kernel:
+    info = parse("".join(f"{key}={value}\n" for key, value in lines.items()).encode())
+    return Kernel(Machine(arch, "<", page, tables, None, info))
+
+
+X86 = {"NUMBER(phys_base)": "0", "SYMBOL(init_top_pgt)": f"{KERNEL_MAP + 0x10000:x}"}
+
+
+@pytest.mark.parametrize(
+    ("shifts", "leaf", "offset"),
+    [((39, 30, 21, 12), 0x63, 0x123), ((39, 30, 21), 0xE3, 0x12345), ((39, 30), 0xE3, 0x1234567)],
+    ids=["page", "2-mib", "1-gib"],
+)
+def test_x86_64_pages_of_every_size(shifts: tuple[int, ...], leaf: int, offset: int) -> None:
+    tables = Tables()
+    address = 0xFFFF888100000000 + (offset if len(shifts) < 4 else 0x123)
+    tables.map(address, shifts, (9,) * len(shifts), (0x63, leaf))
+    expected = (TARGET & -(1 << shifts[-1])) + (address & (1 << shifts[-1]) - 1)
+    assert kernel("x86_64", tables, X86).physical(address) == expected
+
+
+def test_x86_64_with_five_levels() -> None:
+    tables = Tables()
+    tables.map(0xFF11000000000456, (48, 39, 30, 21, 12), (9,) * 5, (0x63, 0x63))
+    lines = {**X86, "NUMBER(pgtable_l5_enabled)": "1"}
+    assert kernel("x86_64", tables, lines).physical(0xFF11000000000456) == TARGET + 0x456
+
+
+def test_x86_64_encryption_bit_is_taken_off() -> None:
+    tables, mask = Tables(), 1 << 47
+    tables.map(0xFFFF888000000456, (39, 30, 21, 12), (9,) * 4, (0x63 | mask, 0x63 | mask))
+    lines = {**X86, "NUMBER(sme_mask)": str(mask)}
+    assert kernel("x86_64", tables, lines).physical(0xFFFF888000000456) == TARGET + 0x456
+
+
+def test_x86_64_image_moves_with_phys_base() -> None:
+    lines = {**X86, "NUMBER(phys_base)": "-4194304"}
+    image = kernel("x86_64", Tables(), lines)
+    assert image.physical(KERNEL_MAP + 0x1000000) == 0x1000000 - 4194304
+
+
+@pytest.mark.parametrize(
+    ("page", "va_bits", "shifts", "bits"),
+    [
+        (4096, 48, (39, 30, 21, 12), (9, 9, 9, 9)),
+        (4096, 39, (30, 21, 12), (9, 9, 9)),
+        (4096, 48, (39, 30, 21), (9, 9, 9)),
+        (16384, 47, (36, 25, 14), (11, 11, 11)),
+        (16384, 48, (47, 36, 25, 14), (1, 11, 11, 11)),
+        (65536, 48, (42, 29, 16), (6, 13, 13)),
+        (65536, 52, (42, 29, 16), (10, 13, 13)),
+    ],
+)
+def test_aarch64_of_every_page_size(
+    page: int, va_bits: int, shifts: tuple[int, ...], bits: tuple[int, ...]
+) -> None:
+    address, tables = (1 << 64) - (1 << va_bits - 1) + 0x1234560, Tables()
+    is_block = shifts[-1] > page.bit_length() - 1
+    tables.map(address, shifts, bits, (3, 1 if is_block else 3))
+    lines = {
+        "NUMBER(kimage_voffset)": "0xffff800008000000",
+        "SYMBOL(swapper_pg_dir)": "ffff800008010000",
+        "NUMBER(VA_BITS)": str(va_bits),
+        "NUMBER(TCR_EL1_T1SZ)": hex(64 - va_bits),
+    }
+    expected = (TARGET & -(1 << shifts[-1])) + (address & (1 << shifts[-1]) - 1)
+    assert kernel("aarch64", tables, lines, page).physical(address) == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "lines", "address", "physical"),
+    [
+        ("ppc64le", {}, 0xC000000001234567, 0x1234567),
+        ("s390x", {}, 0x1234567, 0x1234567),
+        ("i686", {"SYMBOL(_stext)": "c1000000"}, 0xC1234567, 0x1234567),
+        ("i686", {"SYMBOL(_stext)": "81000000"}, 0x81234567, 0x1234567),
+        ("loongarch64", {}, 0x9000000001234567, 0x1234567),
+        (
+            "riscv64",
+            {"NUMBER(PAGE_OFFSET)": "0xff60000000000000", "NUMBER(phys_ram_base)": "2147483648"},
+            0xFF60000001234567,
+            0x81234567,
+        ),
+    ],
+)
+def test_linear_maps(arch: str, lines: dict[str, str], address: int, physical: int) -> None:
+    assert kernel(arch, Tables(), lines).physical(address) == physical
+
+
+def test_address_that_is_not_mapped_is_absent() -> None:
+    tables = Tables({0x10000 + 8 * (0xFFFF888000000000 >> 39 & 511): 0})
+    with pytest.raises(Absent, match="do not map"):
+        kernel("x86_64", tables, X86).physical(0xFFFF888000000000)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64", "i686", "ia64"])
+def test_vmcoreinfo_that_tells_too_little_is_absent(arch: str) -> None:
+    with pytest.raises(Absent):
+        kernel(arch, Tables(), {})
