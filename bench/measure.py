@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""Speed and memory as ratios against a named peer, both measured in turns in the same run.
+
+usage: bench/measure.py [--full DIRECTORY] [--rounds N] [NAME…]
+
+Without --full the shipped dump is measured; with it also the full-size kernel that bench/fullsize
+put into DIRECTORY. NAME chooses some of the measurements (see MEASUREMENTS below).
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+COMMANDS = Path(sys.executable).parent
+NINE = "bt\nbt -a\nsys\nlog\nmod\nkmem -i\nkmem -f\nps\nexit\n"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A dump, its package, and a site on which a first job has warmed the cache."""
+
+    name: str
+    dump: Path
+    package: Path
+    site: Path
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "CAS_CONF": str(self.site / "cas.conf")}
+
+    def cas(self, *words: str | Path) -> list[str | Path]:
+        return [COMMANDS / "cas", *words]
+
+    @property
+    def vmlinux(self) -> Path:
+        (vmlinux,) = (self.site / "debugs").glob("*/vmlinux")
+        return vmlinux
+
+    @property
+    def job(self) -> Path:
+        """The first job, the one that warmed the cache."""
+        return min((self.site / "cores" / "WARM").iterdir())
+
+
+def prepare(name: str, dump: Path, package: Path, scratch: Path) -> Material:
+    site = scratch / name
+    site.mkdir()
+    settings = {"kernels": package.parent, "workDirectory": site / "cores"}
+    settings |= {"debugs": site / "debugs", "database": site / "cas.db"}
+    lines = [f"{key} = {value}\n" for key, value in settings.items()]
+    (site / "cas.conf").write_text("[settings]\n" + "".join(lines))
+    material = Material(name, dump, package, site)
+    run([COMMANDS / "cas-admin", "-b"], material.environment())
+    run(material.cas("-i", "WARM", "-f", dump), material.environment())
+    return material
+
+
+def run(argv: list[str | Path], environment: dict[str, str], **how: object) -> None:
+    done = subprocess.run(argv, env=environment, capture_output=True, check=False, **how)  # type: ignore[call-overload]
+    if done.returncode not in (0, 3):
+        sys.exit(f"{argv}: exit status {done.returncode}\n{done.stderr.decode()}")
+
+
+def timed(argv: list[str | Path], environment: dict[str, str], **how: object) -> float:
+    begun = time.perf_counter()
+    run(argv, environment, **how)
+    return time.perf_counter() - begun
+
+
+def bare_crash(material: Material, commands: str) -> float:
+    """crash -s -i, in an empty directory with an empty HOME, as the job runs it."""
+    with tempfile.TemporaryDirectory() as room:
+        script = Path(room) / "commands"
+        script.write_text(commands)
+        environment = {"PATH": os.environ["PATH"], "HOME": room, "TERM": "dumb"}
+        argv = ["crash", "--no_crashrc", "-s", "-i", script, material.vmlinux, material.dump]
+        return timed(argv, environment, cwd=room)
+
+
+def first_answer(material: Material) -> float:
+    """Seconds from starting cas to the line that says what crashed."""
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        material.cas("-i", "ANSWER", "-f", material.dump),
+        env=material.environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None  # noqa: S101
+        for line in process.stderr:
+            if line.startswith("* at "):
+                answered = time.perf_counter() - begun
+        process.wait()
+    return answered
+
+
+def ratio(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> str:
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    best = min(own / other for own, other in pairs)
+    return f"{mine:8.3f} s {theirs:8.3f} s   ratio {mine / theirs:.3f} (best round {best:.3f})"
+
+
+def measure_first_answer(material: Material, rounds: int) -> Iterator[str]:
+    yield "first answer / crash with nine commands (<= 0.15): " + ratio(
+        lambda: first_answer(material), lambda: bare_crash(material, NINE), rounds
+    )
+
+
+def measure_whole_job(material: Material, rounds: int) -> Iterator[str]:
+    commands = (material.job / "crash.in").read_text()
+    yield "whole job / bare crash run of its crash.in (<= 1.10): " + ratio(
+        lambda: timed(material.cas("-i", "JOB", "-f", material.dump), material.environment()),
+        lambda: bare_crash(material, commands),
+        rounds,
+    )
+
+
+def measure_identify(material: Material, rounds: int) -> Iterator[str]:
+    code = (
+        "import sys, time, pathlib; from cas.dump import identify; begun = time.perf_counter();"
+        "identify(pathlib.Path(sys.argv[1])); print(time.perf_counter() - begun)"
+    )
+    sparse = material.site / "sparse"
+    script = HERE / "sparse_vmcore.py"
+    run([sys.executable, script, sparse, "64", material.dump], dict(os.environ))
+    for name, dump in (("the dump", material.dump), ("64 GiB sparse", sparse)):
+        argv = [sys.executable, "-c", code, dump]
+        inside = [float(subprocess.check_output(argv)) for _ in range(rounds)]
+        argv = [COMMANDS / "cas", "identify", dump]
+        whole = [timed(argv, dict(os.environ)) for _ in range(rounds)]
+        yield (
+            f"identify {name} (<= 0.100 s): {statistics.median(inside):.3f} s; "
+            f"`cas identify` with Python's start-up {statistics.median(whole):.3f} s"
+        )
+
+
+def measure_extract(material: Material, rounds: int) -> Iterator[str]:
+    code = (
+        "import sys, pathlib; from cas.catalogue import Catalogue, extract;"
+        "from cas.dump import identify; from cas.progress import Silent;"
+        "match = Catalogue(sys.argv[1]).find(identify(pathlib.Path(sys.argv[2])));"
+        "extract.vmlinux(match, pathlib.Path(sys.argv[3]), Silent())"
+    )
+    cache = material.site / "bench-debugs"
+
+    def ours() -> float:
+        shutil.rmtree(cache, ignore_errors=True)
+        argv = [sys.executable, "-c", code, material.site / "cas.db", material.dump, cache]
+        return timed(argv, dict(os.environ))
+
+    def peer() -> float:
+        target = material.site / "bench-vmlinux"
+        target.unlink(missing_ok=True)
+        begun = time.perf_counter()
+        with target.open("wb") as file:
+            argv = ["bsdtar", "-xOf", material.package, "*/vmlinux"]
+            subprocess.run(argv, stdout=file, check=True)
+        return time.perf_counter() - begun
+
+    yield f"vmlinux out of {material.package.parent.name} / bsdtar -xOf (<= 1.05): " + ratio(
+        ours, peer, rounds
+    )
+
+
+def measure_start_up(material: Material, rounds: int) -> Iterator[str]:
+    for option in ("--version", "--help"):
+        times = [timed(material.cas(option), material.environment()) for _ in range(rounds)]
+        yield f"cas {option} (<= 0.2 s): {statistics.median(times):.3f} s"
+    bare = [timed([sys.executable, "-c", "pass"], dict(os.environ)) for _ in range(rounds)]
+    yield f"python -c pass: {statistics.median(bare):.3f} s"
+
+
+def measure_memory(material: Material, rounds: int) -> Iterator[str]:
+    process = subprocess.Popen(
+        material.cas("-i", "MEMORY", "-f", material.dump),
+        env=material.environment(),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    peak = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(
+            [peak, *(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)]
+        )
+        time.sleep(0.02)
+    yield f"resident memory of cas itself in a whole job (<= 150 MiB): {peak / 1024:.0f} MiB"
+
+
+MEASUREMENTS = {
+    "first-answer": measure_first_answer,
+    "whole-job": measure_whole_job,
+    "identify": measure_identify,
+    "extract": measure_extract,
+    "start-up": measure_start_up,
+    "memory": measure_memory,
+}
+
+
+def materials(full: Path | None, scratch: Path) -> Iterator[Material]:
+    fixtures = HERE.parent / "tests" / "kernels" / "fixtures" / "a"
+    dump = scratch / "vmcore.elf"
+    dump.write_bytes(lzma.decompress((fixtures / "vmcore.elf.xz").read_bytes()))
+    yield prepare("shipped", dump, next(fixtures.glob("*.rpm")), scratch)
+    if full:
+        for kind in ("rpm-xz", "rpm-zstd"):
+            package = next((full / kind).glob("*.rpm"))
+            yield prepare(f"full-size-{kind}", full / "vmcore.elf", package, scratch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scratch", type=Path, help="a directory on the disk to measure")
+    parser.add_argument("name", nargs="*", choices=[[], *MEASUREMENTS])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        for material in materials(arguments.full, Path(scratch)):
+            print(f"== {material.name}: {material.dump.name}, load {os.getloadavg()[0]:.1f}")
+            for name in arguments.name or MEASUREMENTS:
+                for line in MEASUREMENTS[name](material, arguments.rounds):
+                    print(f"   {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

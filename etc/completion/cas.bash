@@ -1,0 +1,61 @@
+# bash completion for cas(1) and cas-admin(8); it needs nothing but bash 4.
+# bash-completion loads it for `cas` under this name, for `cas-admin` by a link named cas-admin.bash.
+
+_cas_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}
+
+# The first of the words given that stands on the command line before the cursor.
+_cas_verb() {
+    local verb word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        for verb; do
+            if [[ $word == "$verb" ]]; then
+                printf '%s' "$verb"
+                return
+            fi
+        done
+    done
+}
+
+_cas() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
+    COMPREPLY=()
+    case $previous in
+        -f | --file | --config) _cas_files "$current"; return ;;
+        --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
+        -e | --email | -i | --identifier) return ;;
+    esac
+    if [[ $(_cas_verb identify) == identify ]]; then
+        words='--json -h --help'
+        [[ $current == -* ]] || { _cas_files "$current"; return; }
+    else
+        words='-i --identifier -f --file -e --email -m --modules --engine --config --debug --version
+            -h --help'
+        [[ $current == -* ]] || words=identify
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+_cas_admin() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
+    COMPREPLY=()
+    case $previous in
+        --config) _cas_files "$current"; return ;;
+        -d | --days) return ;;
+    esac
+    case $(_cas_verb build purge resume) in
+        purge) words='-d --days -y --yes -n --dry-run -h --help' ;;
+        build | resume) words='-h --help' ;;
+        *)
+            words='-b --build -p --purge -d --days -y --yes -n --dry-run --config --debug --version
+                -h --help'
+            [[ $current == -* ]] || words='build purge resume'
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _cas cas
+complete -F _cas_admin cas-admin
