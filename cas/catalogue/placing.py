@@ -22,7 +22,7 @@ TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
 _BLOCK = 128 << 10
 _ZEROS = bytes(_BLOCK)
-_QUEUED = 4
+_QUEUED = 16
 _WRITEBACK = 16 << 20
 """How much is written before the disk is told to begin."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

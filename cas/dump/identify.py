@@ -9,7 +9,6 @@ from pathlib import Path
 from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.memory import Absent, Image, Source, moment
-from cas.dump.panic import panic_message
 from cas.dump.printk import dmesg
 from cas.dump.recognise import recognise_source
 from cas.dump.source import FileSource, opened
@@ -17,6 +16,7 @@ from cas.dump.translate import Kernel, Machine
 from cas.dump.vmcoreinfo import VmcoreInfo, parse
 from cas.errors import NotADump
 from cas.model import Dump, Missing
+from cas.panic import panic_message
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
 _EARLY = 1 << 16

@@ -5,7 +5,6 @@ Each fact stands alone: one that cannot be read leaves a sentence, and the other
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,33 +19,8 @@ from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 from cas.engines.drgn_backtrace import frames, panic_task
 from cas.engines.drgn_target import Partial, Target
 
-STAMP = r"^(?:<\d+>)?(?:\[[^\]\n]*\] ?)*"
-"""What printk and its console drivers put before a message."""
-
-FAULT = re.compile(
-    STAMP + r"("
-    r"BUG: (?:kernel NULL pointer|unable to handle|stack guard page|KASAN|KFENCE).*"
-    r"|(?:watchdog: |NMI watchdog: )?BUG: soft lockup.*"
-    r"|(?:NMI )?watchdog: Watchdog detected hard LOCKUP.*"
-    r"|[Uu]nable to handle kernel .*"
-    r"|kernel BUG at .*"
-    r"|(?:general protection fault|double fault|divide error|stack segment|traps: PANIC)\b.*"
-    r"|(?:Internal error|Oops|invalid opcode): .*"
-    r")",
-    re.MULTILINE,
-)
-"""How x86, arm64, s390 and ppc kernels announce a fault."""
-
-FOLLOWS = ("Internal error:", "Oops:", "invalid opcode:")
-"""Lines that follow a more telling one, except where that is lost."""
-
 YEAR_10000 = 253_402_300_800
 """In seconds after 1970."""
-
-PANIC = re.compile(STAMP + r"(Kernel panic - not syncing: (.*))", re.MULTILINE)
-
-SAYS_NOTHING = re.compile(r"Fatal exception|Oops|Fatal error|softlockup: hung tasks|Hard LOCKUP")
-"""Reasons of a panic that only repeat that there was a fault."""
 
 
 class Fact(NamedTuple):
@@ -56,20 +30,6 @@ class Fact(NamedTuple):
     """How to call it in a sentence."""
     read: Callable[[Target], Any]
     """Its value in JSON's types, or a :class:`Partial` with such."""
-
-
-def panic_message(dmesg: str) -> str | None:
-    """The line of the kernel log that says why the kernel crashed.
-
-    The panic's own line is preferred unless it only repeats that there was a fault before it.
-    """
-    panic = next(PANIC.finditer(dmesg), None)
-    if panic and not SAYS_NOTHING.match(panic[2]):
-        return panic[1].rstrip()
-    faults = list(FAULT.finditer(dmesg, 0, panic.start() if panic else len(dmesg)))
-    telling = [fault for fault in faults if not fault[1].startswith(FOLLOWS)]
-    best = (telling or faults)[-1] if faults else panic
-    return best[1].rstrip() if best else None
 
 
 def _nodename(target: Target) -> str:

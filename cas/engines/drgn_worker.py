@@ -24,8 +24,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from cas.engines.drgn_answer import FACTS, Fact, panic_message
+from cas.engines.drgn_answer import FACTS, Fact
 from cas.engines.drgn_target import CannotOpen, Partial, Request, Target
+from cas.panic import panic_message
 
 
 class Late(BaseException):

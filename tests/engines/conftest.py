@@ -1,0 +1,82 @@
+"""What the engines open: the shipped kernel with its kernel modules, and its dump."""
+
+from __future__ import annotations
+
+import lzma
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from cas.engines.drgn import Opened, Worker
+from cas.model import Dump
+
+from installed import FIXTURES, needs
+
+
+@pytest.fixture(scope="session")
+def unpack(made: Callable[[str, Callable[[Path], object]], Path]) -> Callable[[str], Path]:
+    """Unpack the debuginfo package of one of the shipped kernels."""
+    bsdtar = needs("bsdtar")
+
+    def unpack(part: str) -> Path:
+        (package,) = (FIXTURES / part).glob("*.rpm")
+
+        def extract(directory: Path) -> None:
+            directory.mkdir()
+            subprocess.run([bsdtar, "-xf", package, "-C", directory], check=True)
+
+        return made(f"debuginfo-{part}", extract)
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def debuginfo(unpack: Callable[[str], Path]) -> Path:
+    """The shipped kernel's debuginfo package, unpacked."""
+    return unpack("a")
+
+
+@pytest.fixture(scope="session")
+def opened_aarch64(
+    made: Callable[[str, Callable[[Path], object]], Path],
+    unpack: Callable[[str], Path],
+) -> Opened:
+    """The shipped aarch64 kernel and its dump."""
+    packed = FIXTURES / "arm64" / "vmcore.elf.xz"
+    (vmlinux,) = unpack("arm64").rglob("vmlinux")
+    vmcore = made(
+        "vmcore-arm64.elf", lambda path: path.write_bytes(lzma.decompress(packed.read_bytes()))
+    )
+    return Opened(dump_at(vmcore, "aarch64"), vmlinux)
+
+
+@pytest.fixture(scope="session")
+def kmods(debuginfo: Path) -> Mapping[str, Path]:
+    """Debug files by the kernel's spelling of the kernel module's name."""
+    found = debuginfo.rglob("*.ko.debug")
+    return {path.name.removesuffix(".ko.debug").replace("-", "_"): path for path in found}
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    directory = tmp_path / "room"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def worker(room: Path) -> Iterator[Worker]:
+    with Worker(room) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="session")
+def opened(vmcore: Path, vmlinux: Path) -> Opened:
+    return Opened(dump_at(vmcore, "x86_64"), vmlinux)
+
+
+def dump_at(path: Path, arch: str) -> Dump:
+    """A dump of which nothing is known but its architecture."""
+    return Dump(path=path, format="ELF", size_bytes=path.stat().st_size, arch=arch)

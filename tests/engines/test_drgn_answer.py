@@ -1,0 +1,217 @@
+"""drgn's first answer, from the shipped dump and from damaged ones."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.engines.drgn import Opened, Worker
+from cas.errors import EngineError
+from cas.model import FirstAnswer
+
+TIMEOUT_S = 60
+
+
+def at(path: Path, opened: Opened) -> Opened:
+    """The same kernel's dump in another file."""
+    return replace(opened, dump=replace(opened.dump, path=path))
+
+
+@pytest.fixture(scope="module")
+def answer(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> FirstAnswer:
+    with Worker(tmp_path_factory.mktemp("room")) as worker:
+        return worker.answer(opened, TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def full_answer(
+    opened: Opened, kmods: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> FirstAnswer:
+    with Worker(tmp_path_factory.mktemp("room")) as worker:
+        return worker.answer(replace(opened, kmods=kmods), TIMEOUT_S)
+
+
+def test_the_fault_is_the_panic_message_not_its_consequence(answer: FirstAnswer) -> None:
+    assert answer.panic_message is not None
+    assert answer.panic_message.startswith("BUG: kernel NULL pointer dereference, address: ")
+
+
+def test_the_panic_task_is_the_kworker_on_the_crashed_cpu(answer: FirstAnswer) -> None:
+    assert answer.panic_task is not None
+    assert answer.panic_task.comm.startswith("kworker/1:")
+    assert (answer.panic_task.cpu, answer.panic_task.state) == (1, "R (running)")
+
+
+def test_the_system_is_described(answer: FirstAnswer) -> None:
+    assert (answer.nodename, answer.cpus_online, answer.taint) == ("cas-guest", 2, "GDO")
+    assert answer.memory_bytes is not None and 64 << 20 < answer.memory_bytes <= 96 << 20
+    assert answer.uptime_s is not None and 5 < answer.uptime_s < 300
+    assert answer.crash_time is not None and answer.crash_time.tzinfo is not None
+    assert answer.problems == ()
+
+
+def test_the_kernel_log_has_stamps_and_the_end_of_the_panic(answer: FirstAnswer) -> None:
+    assert answer.dmesg is not None
+    assert answer.dmesg.startswith("[    0.000000] Linux version 6.1.192-1.cas1.x86_64")
+    assert "end Kernel panic" in answer.dmesg
+
+
+def test_kernel_modules_are_spelled_as_the_kernel_does(answer: FirstAnswer) -> None:
+    assert [kmod.name for kmod in answer.kmods] == ["cas_oops", "cas_stuck", "nf_cas_dummy"]
+    assert {kmod.taint for kmod in answer.kmods} == {"O"}
+    assert not any(kmod.has_debuginfo for kmod in answer.kmods)
+
+
+def test_the_backtrace_crosses_a_kernel_module_without_debuginfo(answer: FirstAnswer) -> None:
+    names = [(frame.kmod, frame.function) for frame in answer.backtrace]
+    assert names[-7:] == [
+        ("cas_oops", "cas_sum_entries"),
+        ("cas_oops", "cas_audit_ledger"),
+        ("cas_oops", "cas_audit_work"),
+        (None, "process_one_work"),
+        (None, "worker_thread"),
+        (None, "kthread"),
+        (None, "ret_from_fork"),
+    ]
+
+
+def test_frames_of_a_kernel_module_without_debuginfo_have_offsets(answer: FirstAnswer) -> None:
+    frame = next(frame for frame in answer.backtrace if frame.kmod)
+    assert frame.offset is not None and frame.offset > 0
+    assert (frame.file, frame.line) == (None, None)
+
+
+def test_frames_of_a_kernel_module_with_debuginfo_have_lines(full_answer: FirstAnswer) -> None:
+    frames = {frame.function: frame for frame in full_answer.backtrace if frame.kmod == "cas_oops"}
+    assert all(frame.line for frame in frames.values())
+    assert frames["cas_sum_entries"].file == "drivers/cas/cas_oops.c"
+
+
+def test_inlined_functions_are_frames_of_their_own(full_answer: FirstAnswer) -> None:
+    inlined = [frame for frame in full_answer.backtrace if frame.inlined and frame.kmod]
+    assert [frame.function for frame in inlined] == ["cas_balance", "cas_weigh"]
+    assert {frame.offset for frame in inlined} == {None}
+
+
+def test_kernel_modules_with_a_debug_file_are_marked(full_answer: FirstAnswer) -> None:
+    assert all(kmod.has_debuginfo for kmod in full_answer.kmods)
+
+
+def test_a_debug_file_of_another_kernel_module_is_refused(
+    worker: Worker, opened: Opened, kmods: Mapping[str, Path]
+) -> None:
+    wrong = replace(opened, kmods={"cas_oops": kmods["cas_spare"]})
+    answer = worker.answer(wrong, TIMEOUT_S)
+    assert not answer.kmods[0].has_debuginfo
+    assert answer.problems == ("cas_oops: the given debug file is of another build",)
+
+
+@pytest.mark.parametrize("compression", ["-c", "-l"])
+def test_compressed_dumps_give_the_same_backtrace(
+    worker: Worker,
+    opened: Opened,
+    answer: FirstAnswer,
+    converted: Callable[..., Path],
+    compression: str,
+) -> None:
+    other = at(converted(compression, "-d", "31"), opened)
+    assert worker.answer(other, TIMEOUT_S).backtrace == answer.backtrace
+
+
+def test_another_architectures_dump_is_read_like_our_own(
+    worker: Worker, opened_aarch64: Opened
+) -> None:
+    answer = worker.answer(opened_aarch64, TIMEOUT_S)
+    functions = [frame.function for frame in answer.backtrace]
+    assert functions.index("cas_sum_entries") < functions.index("process_one_work")
+    assert answer.problems == ()
+
+
+def test_a_dump_without_register_notes_is_unwound_from_its_stack(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    bare = tmp_path / "vmcore"
+    bare.write_bytes(without_prstatus(opened.dump.path.read_bytes()))
+    answer = worker.answer(at(bare, opened), TIMEOUT_S)
+    assert answer.backtrace[0].function == "cas_sum_entries"
+    assert answer.backtrace[-1].function == "ret_from_fork"
+    assert any("the registers of CPU 1 cannot be used" in problem for problem in answer.problems)
+
+
+def without_prstatus(dump: bytes) -> bytes:
+    """The dump with its register notes renamed, so that nobody finds them."""
+    return dump.replace(b"CORE\0\0\0\0", b"NONE\0\0\0\0")
+
+
+def test_a_dump_without_vmcoreinfo_is_opened_with_what_the_reader_found(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    dump = opened.dump.path.read_bytes()
+    bare = tmp_path / "vmcore"
+    bare.write_bytes(dump.replace(b"VMCOREINFO\0", b"UNKNOWNOTE\0"))
+    bare_dump = at(bare, opened)
+    found = replace(bare_dump.dump, vmcoreinfo=vmcoreinfo(dump))
+    assert worker.answer(replace(bare_dump, dump=found), TIMEOUT_S).problems == ()
+
+
+def vmcoreinfo(dump: bytes) -> dict[str, str]:
+    name = dump.index(b"VMCOREINFO\0")
+    (size,) = struct.unpack_from("<I", dump, name - 8)
+    text = dump[name + 12 : name + 12 + size].decode()
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def test_a_dump_that_does_not_name_its_machine_is_opened_by_the_readers_word(
+    worker: Worker, opened: Opened, converted: Callable[..., Path], tmp_path: Path
+) -> None:
+    nameless = tmp_path / "vmcore"
+    dump = converted("-c", "-d", "31").read_bytes()
+    utsname = slice(12, 12 + 6 * 65)
+    nameless.write_bytes(dump[: utsname.start] + bytes(6 * 65) + dump[utsname.stop :])
+    answer = worker.answer(at(nameless, opened), TIMEOUT_S)
+    assert answer.problems == ()
+
+
+def test_a_dump_without_its_page_tables_is_refused_with_the_reason(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    short = tmp_path / "vmcore"
+    short.write_bytes(opened.dump.path.read_bytes()[: 8 << 20])
+    with pytest.raises(EngineError, match="drgn can read nothing in the dump: short read"):
+        worker.answer(at(short, opened), TIMEOUT_S)
+
+
+def test_the_readers_kernel_log_is_not_read_again(worker: Worker, opened: Opened) -> None:
+    read = replace(opened.dump, dmesg="[    0.000000] a log\n", panic_message="a message")
+    answer = worker.answer(replace(opened, dump=read), TIMEOUT_S)
+    assert (answer.dmesg, answer.panic_message) == (read.dmesg, "a message")
+
+
+def test_garbage_is_refused_with_drgns_reason(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    garbage = tmp_path / "vmcore"
+    garbage.write_bytes(os.urandom(1 << 16))
+    with pytest.raises(EngineError, match="drgn cannot open the dump: not an ELF core file"):
+        worker.answer(at(garbage, opened), TIMEOUT_S)
+
+
+def test_a_vmlinux_without_debug_information_is_named(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    empty = tmp_path / "vmlinux"
+    empty.write_bytes(b"")
+    with pytest.raises(EngineError, match=f"{empty}"):
+        worker.answer(Opened(opened.dump, empty), TIMEOUT_S)
+
+
+def test_another_kernels_vmlinux_is_refused(
+    worker: Worker, opened: Opened, kmods: Mapping[str, Path]
+) -> None:
+    with pytest.raises(EngineError, match="no debug information of this kernel"):
+        worker.answer(Opened(opened.dump, kmods["cas_oops"]), TIMEOUT_S)

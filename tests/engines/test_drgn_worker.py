@@ -1,0 +1,219 @@
+"""The drgn process and its end: hung, killed, starved; and the snippets' commands in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.engines.drgn import Opened, Worker
+from cas.engines.limits import Limits
+from cas.errors import EngineError
+from cas.model import Section, Snippet
+
+TIMEOUT_S = 60
+LIMITS = Limits(command_s=60, start_s=60, section_bytes=16 << 20, memory_bytes=8 << 30)
+COMMANDS = (
+    "bt, bt -a, bt -sx, bt -l, sys, sys -t, log, mod, mod -t, kmem -i, kmem -s, ps, ps -m, "
+    "foreach bt, foreach files, runq, dev, dev -d, mount, net, files, irq, timer, task, vm, "
+    "swap, mach, p jiffies, set"
+)
+ESCAPES = (
+    "sys > {}, sys >> {}, sys | tee {}, !touch {}, sys 2> {}, foreach UN bt > {}, "
+    "foreach RU bt | tee {}, eval (1|2) > {}, !"
+)
+
+
+@pytest.fixture(scope="module")
+def open_worker(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with Worker(tmp_path_factory.mktemp("room")) as worker:
+        worker.open(opened)
+        yield worker
+
+
+def run(worker: Worker, output: Path, *commands: str, **limits: int) -> Section:
+    snippet = Snippet(output.name, "a title", commands)
+    return worker.run(snippet, output, replace(LIMITS, **limits))
+
+
+def test_commands_write_one_after_the_other(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "sys", "mod")
+    text = section.path.read_text()
+    assert (section.status, section.error, section.engine) == ("ok", None, "drgn")
+    assert section.size_bytes == len(text.encode())
+    assert text.index("NODENAME") < text.index("nf_cas_dummy")
+
+
+@pytest.mark.parametrize("command", COMMANDS.split(", "))
+def test_commands_of_the_snippets_run(open_worker: Worker, tmp_path: Path, command: str) -> None:
+    section = run(open_worker, tmp_path / "out", command)
+    assert (section.status, section.error) == ("ok", None)
+
+
+def test_blocked_tasks_are_shown_with_their_backtrace(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "foreach UN bt")
+    text = section.path.read_text()
+    assert 'COMMAND: "cat"' in text
+    assert "cas_stuck_read" in text
+    assert text.count("PID: ") == 1
+
+
+def test_blocked_tasks_are_shown_with_how_long(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "foreach UN ps -m")
+    (line,) = section.path.read_text().splitlines()
+    assert line.startswith("[0 00:00:0")
+    assert "[UN]  PID: " in line
+    assert line.endswith('COMMAND: "cat"')
+
+
+def test_stopped_cpus_count_as_online(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "sys")
+    assert "CPUS: 2\n" in section.path.read_text()
+
+
+def test_a_descriptor_without_a_file_is_passed_over(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "foreach nc files")
+    assert 'COMMAND: "nc"' in section.path.read_text()
+    assert section.status == "ok"
+
+
+def test_an_unknown_command_does_not_stop_the_others(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "nosuchcommand", "sys")
+    assert section.status == "failed"
+    assert section.error == "nosuchcommand: command not found"
+    assert "NODENAME" in section.path.read_text()
+
+
+def test_an_unknown_option_is_told_in_the_output(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "sys --frobnicate")
+    assert section.status == "failed"
+    assert "--frobnicate" in section.path.read_text()
+
+
+def test_exit_is_not_obeyed(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "exit", "quit", "q", "sys -t")
+    assert (section.status, section.path.read_text()) == ("ok", "TAINTED_MASK: 1080  GDO\n")
+
+
+@pytest.mark.parametrize("command", ESCAPES.split(", "))
+def test_nothing_reaches_a_shell_or_another_file(
+    open_worker: Worker, tmp_path: Path, command: str
+) -> None:
+    target = tmp_path / "target"
+    section = run(open_worker, tmp_path / "out", command.format(target))
+    assert section.status == "failed"
+    assert section.error is not None and "refused" in section.error
+    assert not target.exists()
+
+
+def test_an_operator_that_is_no_pipe_is_calculated(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "eval (4|1)")
+    assert section.status == "ok"
+    assert "hexadecimal: 5" in section.path.read_text()
+
+
+def test_output_ends_at_its_limit(open_worker: Worker, tmp_path: Path) -> None:
+    section = run(open_worker, tmp_path / "out", "log", "sys", section_bytes=1000)
+    assert (section.status, section.size_bytes) == ("cut", 1000)
+    assert section.error == "log: cut after 1000 bytes"
+
+
+def test_a_slow_command_is_given_up_and_the_next_one_runs(
+    open_worker: Worker, tmp_path: Path
+) -> None:
+    pid = open_worker.pid
+    slow = "drgn [0 for _ in iter(int, 1) if False]"
+    section = run(open_worker, tmp_path / "out", slow, "sys", command_s=1)
+    assert (section.status, section.error) == ("timeout", f"{slow}: timed out after 1 s")
+    assert "NODENAME" in section.path.read_text()
+    assert open_worker.pid == pid
+
+
+def test_a_command_that_hangs_inside_drgn_is_killed_and_the_next_one_runs(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    worker.open(opened)
+    pid = worker.pid
+    # A loop in C, where no signal handler of Python's comes to its turn.
+    section = run(worker, tmp_path / "out", "drgn any(iter(int, 1))", "sys", command_s=1)
+    assert section.status == "timeout"
+    assert "NODENAME" in section.path.read_text()
+    assert not is_alive(pid)
+
+
+def test_a_snippet_runs_in_a_fresh_process_after_one_that_killed_drgn(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    worker.open(opened)
+    deadly = "drgn import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    section = run(worker, tmp_path / "out", "sys -t", deadly, "mach")
+    assert section.status == "crashed"
+    assert section.error == f"{deadly}: drgn was killed by SIGSEGV"
+    assert "TAINTED_MASK" in section.path.read_text()
+    assert "MACHINE TYPE" in section.path.read_text()
+
+
+def test_a_dump_that_always_kills_drgn_is_given_up(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    worker.open(opened)
+    deadly = "drgn import os; os.abort()"
+    section = run(worker, tmp_path / "out", *[deadly] * 5)
+    assert section.error is not None
+    assert section.error.endswith("drgn died 4 times on this dump")
+
+
+def test_a_stopped_worker_is_killed_after_the_time_allowed(worker: Worker, opened: Opened) -> None:
+    pid = worker.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(EngineError, match="timed out after 1 s"):
+        worker.answer(opened, 1)
+    assert not is_alive(pid)
+
+
+def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Opened) -> None:
+    killer = threading.Timer(0.05, os.kill, (worker.pid, signal.SIGSEGV))
+    killer.start()
+    with pytest.raises(EngineError, match="drgn was killed by SIGSEGV"):
+        worker.answer(opened, TIMEOUT_S)
+
+
+def test_an_answer_can_be_had_after_a_death(worker: Worker, opened: Opened) -> None:
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match="killed by SIGKILL"):
+        worker.answer(opened, TIMEOUT_S)
+    assert worker.answer(opened, TIMEOUT_S).panic_task is not None
+
+
+def test_memory_is_limited(room: Path, opened: Opened) -> None:
+    with Worker(room, memory_bytes=150 << 20) as worker, pytest.raises(EngineError):
+        worker.answer(opened, TIMEOUT_S)
+
+
+def test_no_process_is_left(room: Path) -> None:
+    with Worker(room) as worker:
+        pid = worker.pid
+    assert not is_alive(pid)
+
+
+def test_the_environment_is_not_inherited(
+    worker: Worker, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.open(opened)
+    section = run(worker, tmp_path / "out", "drgn import os; print(sorted(os.environ))")
+    names = section.path.read_text()
+    assert "DEBUGINFOD_URLS" not in names
+    assert "DRGN_DISABLE_PLUGINS" in names
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
