@@ -161,18 +161,21 @@ class _Triage:
     def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
         """A crash session that reads the dump while drgn gives the first answer."""
         vmcore = self.storing.stored() if self.storing else dump.path
+        program = self.crash_program(dump.arch)
+        write_wrapper(self.job.directory, program, vmlinux, vmcore)
+        if program is None:
+            return None
+        transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
+        target = crash.Target(program, vmlinux, vmcore)
+        return self.stack.enter_context(crash.Crash(target, self.limits, self.room, transcript))
+
+    def crash_program(self, arch: str) -> Path | None:
+        """The crash for an architecture; ``None``: drgn serves instead."""
         try:
-            program = choose_crash(self.config, dump.arch, self.engine)
-            write_wrapper(self.job.directory, program, vmlinux, vmcore)
-            if program is None:
-                return None
-            transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
-            target = crash.Target(program, vmlinux, vmcore)
-            session = crash.Crash(target, self.limits, self.room, transcript)
+            return choose_crash(self.config, arch, self.engine)
         except EngineError as error:
             self.give_up_crash(error)
             return None
-        return self.stack.enter_context(session)
 
     def answer(self, worker: drgn.Worker, opened: drgn.Opened) -> FirstAnswer | None:
         """What crashed, where and why, told as soon as it is known."""
@@ -189,12 +192,19 @@ class _Triage:
         """The verdict on the crash, told at once."""
         finding = findings.find(dump, answer, self.report.match)
         if finding.signature:
-            seen = self.catalogue.similar(finding.signature, self.job.directory)
-            others = tuple(ticket for ticket in seen if ticket != self.report.ticket)
-            finding = replace(finding, similar=others)
+            finding = replace(finding, similar=self.similar(finding.signature))
         self.know(answer=answer, finding=finding)
         for line in _headlines(finding):
             self.progress.say(line)
+
+    def similar(self, signature: str) -> tuple[str, ...]:
+        """Other tickets with this signature; a database that is busy now costs only these."""
+        try:
+            seen = self.catalogue.similar(signature, self.job.directory)
+        except TryAgain as error:
+            self.progress.warn(f"similar crashes cannot be looked up: {error}")
+            return ()
+        return tuple(ticket for ticket in seen if ticket != self.report.ticket)
 
     def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
         """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
@@ -263,6 +273,7 @@ class _Triage:
         if section.status == "failed":
             self.progress.warn(f"{section.name}: {section.error}")
         elif section.status != "ok":
+            self.know(limits_hit=(*self.report.limits_hit, f"{section.name}: {section.status}"))
             self.degrade(f"{section.name}: {section.error}")
 
     def give_up_crash(self, error: EngineError) -> None:

@@ -115,6 +115,45 @@ def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) 
     failed(site.cas("-i", "T-1", "-f", vmcore), 4, "cannot create a job directory", "cas.conf")
 
 
+def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    site_a.settings |= {
+        "engine": "drgn",
+        "database": str(tmp_path / "file" / "cas.db"),
+        "debugs": str(tmp_path / "debugs"),
+    }
+    failed(site_a.cas("-i", "T-1", "-f", vmcore), 75, "cas.db")
+    assert (site_a.job("T-1") / "report.txt").exists()
+    site_a.settings["database"] = str(tmp_path / "cas.db")
+    done = site_a.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_snippet_that_hangs_is_named_and_the_others_run(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    needs("crash")
+    snippets = tmp_path / "snippets"
+    snippets.mkdir()
+    (snippets / "hang").write_text("# title: A snippet that hangs\n!sleep 1000\nsys\n")
+    (snippets / "old~").write_text("sys\n")
+    (snippets / "arch").write_text('#!/bin/sh\necho "!echo $CAS_ARCH $CAS_KERNEL"\n')
+    (snippets / "arch").chmod(0o755)
+    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "20"}
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 3
+    assert "hang: !sleep 1000: timed out after 20 s" in done.stderr
+    status = {section["name"]: section["status"] for section in site_a.result("T-1")["sections"]}
+    assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
+    assert site_a.result("T-1")["limits_hit"] == ["hang: timeout"]
+    job = site_a.job("T-1")
+    assert "x86_64 6.1.192-1.cas1.x86_64" in (job / "arch").read_text()
+    assert "DUMPFILE" in (job / "hang").read_text()
+    assert "'old~'" in (job / "T-1.log").read_text()
+
+
 def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
     site_a: Site, vmcore: Path
 ) -> None:
