@@ -1,0 +1,48 @@
+"""Packages that rpmbuild made, once for all tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import kernel_packages as kp
+import pytest
+
+from cas.catalogue import Catalogue
+from cas.model import Dump
+from cas.progress import Silent
+
+
+@pytest.fixture
+def kernels(tmp_path: Path) -> Path:
+    """The directory that the catalogue is built from."""
+    directory = tmp_path / "kernels"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return Catalogue(tmp_path / "cas.db", timeout_s=0.2)
+
+
+@pytest.fixture
+def built(catalogue: Catalogue, kernels: Path) -> Callable[..., Catalogue]:
+    """``built(recipe, …)``: a catalogue of these packages, each in a directory of its own."""
+
+    def build(*recipes: kp.Recipe) -> Catalogue:
+        for number, recipe in enumerate(recipes):
+            kp.build(recipe, kernels / str(number))
+        catalogue.build(kernels, kp.FILTER, Silent())
+        return catalogue
+
+    return build
+
+
+@pytest.fixture
+def dump() -> Callable[..., Dump]:
+    """``dump(build_id=…)``: what the dump of a small kernel says."""
+
+    def make(**facts: str | None) -> Dump:
+        words = {"arch": "x86_64", "osrelease": kp.RELEASE} | facts
+        return Dump(path=Path("vmcore"), format="ELF", size_bytes=1, **words)
+
+    return make

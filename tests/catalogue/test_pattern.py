@@ -1,0 +1,93 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cas.catalogue.pattern import compile_filter
+from cas.errors import ConfigError
+
+NAMES = (
+    "kernel-debuginfo-5.14.0-427.el9.x86_64.rpm",
+    "kernel-debuginfo-common-x86_64-5.14.0-427.el9.x86_64.rpm",
+    "kernel-PAE-debuginfo-2.6.18-398.el5.i686.rpm",
+    "kernel-rt-debuginfo-4.18.0.rpm.old",
+    "abab",
+    "ab",
+    "aab+",
+    "a{2}",
+    "a|b",
+    "x(y)",
+    "c]d",
+    "e-f",
+    "g^h$",
+    "*star",
+    "back\\slash",
+    "new\nline",
+    "word_two words",
+)
+EXPRESSIONS = (
+    r".*kerne.+-debuginfo-[0-9].*\.rpm",
+    r".*/kernel\(-PAE\)?-debuginfo-[0-9].*\.rpm",
+    r".*\(common\|PAE\).*",
+    r".*/\(ab\)+",
+    r".*/a?ab",
+    r".*/\(a\)\1b+.",
+    r".*/a{2}",
+    r".*/a|b",
+    r".*/x(y)",
+    r".*/[]c]]d",
+    r".*/[^]a-z]*star",
+    r".*/[a-e-]-f",
+    r".*/g^h$",
+    r"^.*/g.*\$$",
+    r".*/\*star",
+    r".*/\(*star\)",
+    r".*/\(^ab\|e-f\)$",
+    r".*/[\]*back.*",
+    r".*/back[\\]slash",
+    r".*/new.line",
+    r".*/new[^x]line",
+    r".*\bwords\b.*",
+    r".*\<two.*",
+    r".*/\w+ \w+",
+    r".*/[[:alpha:]]b",
+    r".*/[z-a]b",
+    r".*/a**b",
+    r".*/a+?b",
+    r".*/\{2\}",
+    r"",
+    r".*/\(\)ab",
+    r".*/ab\|.*/e-f",
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("names")
+    for name in NAMES:
+        (directory / name).touch()
+    return directory
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_filter_matches_what_find_matches(expression: str, tree: Path) -> None:
+    listed = subprocess.run(
+        ["find", tree, "-type", "f", "-regex", expression, "-print0"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    pattern = compile_filter(expression)
+    ours = {str(path) for path in tree.iterdir() if pattern.fullmatch(str(path))}
+    assert ours == set(listed.stdout.split("\0")) - {""}
+
+
+@pytest.mark.parametrize("expression", [r"a\(b", r"a\)b", "[abc", "a\\", r"\(a\)\2", "[[.a.]]"])
+def test_an_invalid_filter_names_the_directive(expression: str) -> None:
+    with pytest.raises(ConfigError, match=r"rpmFilter: .*" + "is not a regular expression"):
+        compile_filter(expression)
+
+
+def test_a_deeply_nested_filter_is_an_error_not_a_crash() -> None:
+    with pytest.raises(ConfigError):
+        compile_filter(r"\(" * 1500 + r"\)" * 1500)

@@ -1,0 +1,165 @@
+import bz2
+import gzip
+import io
+import lzma
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import kernel_packages as kp
+import pytest
+import zstandard
+
+from cas.catalogue import payload
+from cas.catalogue.rpm import File, Header, read_header
+from cas.errors import PackageError
+
+CONTENT = b"".join(random.Random(7).randbytes(1000) * 500 for _ in range(3))  # noqa: S311
+VMLINUX = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
+
+
+def members(path: Path) -> dict[str, bytes]:
+    found = {}
+    with payload.opened(path, read_header(path)) as stream:
+        for member in stream:
+            found[member.path] = b"".join(stream.content())
+            assert len(found[member.path]) == member.size_bytes
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind", ["w6.gzdio", "w6.bzdio", "w6.xzdio", "w6.lzdio", "w3.zstdio", "w.ufdio"]
+)
+def test_every_compression_of_rpm_is_read(kind: str, tmp_path: Path) -> None:
+    files, links = kp.debuginfo("one", kmods={"x.ko.debug": CONTENT})
+    found = members(kp.build(kp.Recipe(files, links, payload=kind), tmp_path))
+    assert found.items() >= files.items()
+    assert {path: found[path].decode() for path in links} == links
+
+
+@pytest.mark.parametrize(
+    "compress",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress, bytes],
+)
+def test_streams_one_after_the_other_are_one(compress: Callable[[bytes], bytes]) -> None:
+    packed = compress(CONTENT) + compress(CONTENT[:5000])
+    assert b"".join(payload.decompressed(io.BytesIO(packed))) == CONTENT + CONTENT[:5000]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_stream_cut_short_is_damaged(compress: Callable[[bytes], bytes]) -> None:
+    packed = compress(CONTENT)
+    with pytest.raises(payload.Damaged):
+        list(payload.decompressed(io.BytesIO(packed[: len(packed) // 2])))
+
+
+@pytest.mark.parametrize("kind", ["w6.gzdio", "w6.bzdio", "w6.xzdio", "w3.zstdio", "w.ufdio"])
+def test_a_damaged_payload_is_an_error_that_names_the_package(kind: str, tmp_path: Path) -> None:
+    files, links = kp.debuginfo("one", kmods={"x.ko.debug": CONTENT})
+    package = kp.build(kp.Recipe(files, links, payload=kind), tmp_path)
+    original, start = package.read_bytes(), read_header(package).payload_offset
+    chance = random.Random(3)  # noqa: S311
+    failures = 0
+    for _ in range(30):
+        content = bytearray(original)
+        for at in chance.choices(range(start, len(content)), k=4):
+            content[at] ^= chance.randrange(1, 256)
+        package.write_bytes(
+            content[: chance.choice([len(content), chance.randrange(start, len(content))])]
+        )
+        try:
+            members(package)
+        except PackageError as error:
+            assert f"{package}: the payload is damaged" in str(error)
+            failures += 1
+    assert failures > 10
+
+
+def newc(name: str, size: int, content: bytes) -> bytes:
+    fields = [1, 0o100644, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
+    return padded(padded(head) + content)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def header(*files: File) -> Header:
+    return Header("kernel-debuginfo", "x86_64", None, files, "sha256", 0)
+
+
+def file(path: str, size: int) -> File:
+    return File(path, size, 0o100644, "", size, "")
+
+
+def stream(*pieces: bytes, files: tuple[File, ...] = ()) -> payload.Payload:
+    return payload.Payload(iter(pieces), header(*files))
+
+
+TRAILER = newc("TRAILER!!!", 0, b"")
+
+
+def test_a_member_that_is_not_read_is_skipped() -> None:
+    archive = newc("./a", 5, b"aaaaa") + newc("./b", 3, b"bbb") + TRAILER
+    pieces = [archive[at : at + 7] for at in range(0, len(archive), 7)]
+    payload_stream = stream(*pieces)
+    found = [
+        (member.path, b"".join(payload_stream.content()))
+        for member in payload_stream
+        if member.path == "/b"
+    ]
+    assert found == [("/b", b"bbb")]
+
+
+def test_the_stripped_format_takes_names_and_sizes_from_the_header() -> None:
+    files = (file("/a", 6), file("/b", 3))
+    archive = (
+        padded(b"07070X00000001") + padded(b"bbb") + padded(b"07070X00000000") + padded(b"aaaaaa")
+    )
+    payload_stream = stream(archive + TRAILER, files=files)
+    found = [(member.path, b"".join(payload_stream.content())) for member in payload_stream]
+    assert found == [("/b", b"bbb"), ("/a", b"aaaaaa")]
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"",
+        b"07070",
+        b"garbage, and enough of it to be a header" * 10,
+        b"070701" + b"+0000001" * 13,
+        b"070701" + b"ffffffff" * 13,
+        newc("./a", 0xFFFFFFFF, b"short"),
+        newc("./a", 3, b"abc"),
+        b"07070X00000005",
+        b"07070X-0000001",
+        b"07070Xffffffff",
+    ],
+)
+def test_an_archive_that_lies_is_damaged(archive: bytes) -> None:
+    payload_stream = stream(archive, files=(file("/a", 1),))
+    with pytest.raises(payload.Damaged):
+        for _ in payload_stream:
+            list(payload_stream.content())
+
+
+def test_memory_stays_small_whatever_the_payload_becomes(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zst"
+    zeros = tmp_path / "zeros"
+    with zeros.open("wb") as file:
+        file.truncate(1 << 30)
+    subprocess.run(["zstd", "-q", "-1", zeros, "-o", bomb], check=True)
+    script = (
+        "import resource, sys; from cas.catalogue.payload import decompressed\n"
+        "size = sum(map(len, decompressed(open(sys.argv[1], 'rb', buffering=0))))\n"
+        "print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, bomb], capture_output=True, text=True, check=True
+    )
+    size, peak_kib = map(int, done.stdout.split())
+    assert size == 1 << 30
+    assert peak_kib < 150 << 10
