@@ -1,13 +1,16 @@
-"""Files of the job directory that are whole or not there."""
+"""Files that are whole or not there, and room on the disk: the only home of both."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 from cas.errors import CasError, DiskFull, JobFailed
+from cas.text import human_size
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when there is no room: on the disk, in the quota, under a size limit."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -35,12 +38,34 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def require_room(directory: Path, need_bytes: int, what: str) -> None:
+    """Refuse to begin what cannot end.
+
+    :raises DiskFull: the file system has less room than needed
+    """
+    if _free_bytes(directory) < need_bytes:
+        raise no_room(directory, human_size(need_bytes), what)
+
+
+def no_room(directory: Path, need: str, what: str) -> DiskFull:
+    """The error for a disk or quota that is full, with need and have."""
+    have = human_size(_free_bytes(directory))
+    return DiskFull(f"no room for {what} in {directory}: needs {need}, has {have}")
+
+
 def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
-    """The error to raise for a file that could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        have = shutil.disk_usage(path.parent).free
-        return DiskFull(f"no room for {path}: needs {need_bytes} bytes, {have} are free")
+    """The error for a file that could not be written."""
+    if error.errno in FULL:
+        return no_room(path.parent, human_size(need_bytes), path.name)
     return JobFailed(f"cannot write {path}: {error.strerror}")
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize
 
 
 def _write(path: Path, content: bytes) -> None:

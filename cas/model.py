@@ -81,7 +81,7 @@ class Match:
 
     kernel: Kernel
     evidence: str
-    """``build-id``, ``banner`` or ``release and build time``."""
+    """``build-id``, ``banner``, ``release and build time`` or ``release``."""
     detail: str
     """The evidence in a sentence, with the values compared."""
 

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.errors import CasError, ConfigError, DiskFull, TryAgain
+from cas.errors import CasError, ConfigError, TryAgain
+from cas.files import FULL, no_room, require_room, sync_directory
+from cas.text import human_size
 
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
@@ -25,7 +27,6 @@ _ZEROS = bytes(_BLOCK)
 _QUEUED = 16
 _WRITEBACK = 16 << 20
 """How much is written before the disk is told to begin."""
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 Piece = bytes | memoryview
@@ -55,7 +56,7 @@ def place(target: Place, content: Iterable[Piece]) -> None:
     :raises ConfigError: the directory may not be written
     """
     with writing_to(target.path.parent, target.size_bytes):
-        require_room(target.path.parent, target.size_bytes)
+        require_room(target.path.parent, target.size_bytes, target.path.name)
         fd, name = tempfile.mkstemp(dir=target.path.parent, prefix=TEMPORARY)
         temporary = Path(name)
         try:
@@ -65,7 +66,7 @@ def place(target: Place, content: Iterable[Piece]) -> None:
                 os.close(fd)
             target.verify(temporary)
             temporary.replace(target.path)
-            _sync_directory(target.path.parent)
+            sync_directory(target.path.parent)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -80,16 +81,6 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
-def require_room(directory: Path, size_bytes: int) -> None:
-    """Refuse to begin what cannot be finished.
-
-    :raises DiskFull: fewer bytes are free than are needed
-    """
-    have = _free_bytes(directory)
-    if have < size_bytes:
-        raise _no_room(directory, size_bytes, have)
-
-
 @contextmanager
 def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
     """Translate what the system says while writing below a directory of the cache."""
@@ -100,25 +91,11 @@ def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
 
 
 def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
-    if error.errno in _NO_ROOM:
-        return _no_room(directory, size_bytes, _free_bytes(directory))
+    if error.errno in FULL:
+        return no_room(directory, human_size(size_bytes), "an extracted file")
     if error.errno in _FORBIDDEN:
         return ConfigError(f"debugs: {directory} cannot be written: {error.strerror}")
     return TryAgain(f"{directory} cannot be written: {error.strerror}")
-
-
-def _no_room(directory: Path, need: int, have: int) -> DiskFull:
-    return DiskFull(
-        f"no room in {directory}: {need / 1e6:.1f} MB needed, {have / 1e6:.1f} MB available"
-    )
-
-
-def _free_bytes(directory: Path) -> int:
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return 0
-    return found.f_bavail * found.f_frsize
 
 
 def _write(fd: int, content: Iterable[Piece], target: Place) -> None:
@@ -199,11 +176,3 @@ def _write_all(fd: int, block: memoryview, offset: int) -> None:
     while block:
         written = os.pwrite(fd, block, offset)
         block, offset = block[written:], offset + written
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

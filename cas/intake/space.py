@@ -1,36 +1,14 @@
-"""Room on the disk: asked for before writing, and said plainly when it runs out."""
+"""Writing a file whole or not at all, when what it is made of is still unknown."""
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cas.errors import CasError, DiskFull
+from cas.errors import CasError
+from cas.files import FULL, no_room
 from cas.text import human_size
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def require(directory: Path, need_bytes: int, what: str) -> None:
-    """Refuse to begin what cannot end.
-
-    :raises DiskFull: the file system has less room than needed
-    """
-    have = free_bytes(directory)
-    if have < need_bytes:
-        raise DiskFull(
-            f"no room for {what} in {directory}: "
-            f"needs {human_size(need_bytes)}, has {human_size(have)}"
-        )
-
-
-def free_bytes(directory: Path) -> int:
-    """What an ordinary user can still write there."""
-    state = os.statvfs(directory)
-    return state.f_bavail * state.f_frsize
 
 
 @contextmanager
@@ -50,10 +28,7 @@ def writing(target: Path, need_bytes: int | None, what: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise CasError(f"cannot write {target}: {error.strerror}") from error
         need = human_size(need_bytes) if need_bytes else f"more than {human_size(written)}"
-        have = human_size(free_bytes(target.parent))
-        raise DiskFull(
-            f"no room for {what} in {target.parent}: needs {need}, has {have}"
-        ) from error
+        raise no_room(target.parent, need, what) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from cas.errors import NotADump, UnpackError
-from cas.files import sync_directory
-from cas.intake.space import require, writing
+from cas.files import require_room, sync_directory
+from cas.intake.space import writing
 from cas.intake.wrapping import BUFFER_BYTES, PEEK_BYTES, Stream, peek, sound, unwrap, wrapping
 from cas.progress import Advance, Progress
 
@@ -133,7 +133,7 @@ def _copy(upload: Upload, target: Path) -> None:
         target.open("wb") as copy,
     ):
         if not _share_blocks(source, copy):
-            require(target.parent, need, f"a copy of {upload.path.name}")
+            require_room(target.parent, need, f"a copy of {upload.path.name}")
             for start, end in _data_ranges(source.fileno(), upload.size_bytes):
                 _copy_range(source.fileno(), copy.fileno(), start, end)
             copy.truncate(upload.size_bytes)

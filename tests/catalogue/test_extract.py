@@ -143,7 +143,7 @@ def test_a_member_that_the_payload_lacks_is_named(tmp_path: Path, cache: Path) -
 
 
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(DiskFull, match=r"1152921504606\.8 MB needed, .* MB available"):
+    with pytest.raises(DiskFull, match=r"needs 1048576\.0 TiB, has "):
         placing.place(placing.Place(tmp_path / "vmlinux", 1 << 60), [b"x"])
     assert list(tmp_path.iterdir()) == []
 
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_behind(tmp_path: Path, c
     done = subprocess.run(
         [sys.executable, "-c", script, package, cache], capture_output=True, text=True, check=True
     )
-    assert "0.3 MB needed" in done.stdout
+    assert "needs 29" in done.stdout
     assert leftovers(cache) == []
     assert list(cache.glob("*/vmlinux")) == []
 
