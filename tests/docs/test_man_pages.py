@@ -58,14 +58,15 @@ def head(one: str) -> str:
 
 def flags(text: str) -> Iterator[str]:
     """The options that ``Fl`` marks."""
-    is_flag = False
-    for word in text.split():
-        if word in ("Fl", ".Fl"):
-            is_flag = True
-        elif word == "," or re.fullmatch(r"\.?[A-Z][a-z]", word):
-            is_flag = False
-        elif is_flag and word != "|":
-            yield f"-{word}"
+    for line in text.splitlines():
+        is_flag = False
+        for word in line.split():
+            if word in ("Fl", ".Fl"):
+                is_flag = True
+            elif word in (",", ";", ".") or re.fullmatch(r"\.?[A-Z][a-z]", word):
+                is_flag = False
+            elif is_flag and word != "|":
+                yield f"-{word}"
 
 
 def listed(text: str) -> list[str]:
@@ -160,10 +161,9 @@ def fixed_defaults() -> dict[str, str]:
         name: re.search(r"^Default:\n\.Ql (.+) \.$", one, re.M)
         for name, one in directive_items().items()
     }
-    plain = {
+    return {
         name: one[1].replace(r"\e", "\\").replace(r"\&", "") for name, one in found.items() if one
     }
-    return plain
 
 
 def test_the_directives_are_those_of_the_program() -> None:

@@ -1,0 +1,370 @@
+"""The pipeline: one short list of steps from an uploaded dump to the ticket's results.
+
+Only :mod:`cas.triage` imports this, once drgn is on its way in a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cas import findings, resources, snippets
+from cas.catalogue import Catalogue, JobRecord, extract
+from cas.config import Config
+from cas.dump import SEARCH_BYTES, identify, is_dump
+from cas.engines import crash, drgn
+from cas.engines.choice import choose_crash
+from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
+from cas.engines.limits import Limits
+from cas.errors import CasError, EngineError, TryAgain
+from cas.intake import Storing
+from cas.job import Job
+from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet
+from cas.progress import Progress
+
+log = logging.getLogger("cas")
+FIRST_ANSWER_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What is running or open for the length of a run."""
+
+    worker: drgn.Worker
+    room: Path
+    """An empty directory for the debuggers."""
+    stack: ExitStack
+    """Ends what the run starts."""
+
+
+class Pipeline:
+    """One run of a job: what it knows so far, enriched step by step."""
+
+    def __init__(self, job: Job, config: Config, progress: Progress, tools: Tools) -> None:
+        """Prepare a run; nothing is done yet."""
+        self.job = job
+        self.config = config
+        self.progress = progress
+        self.worker = tools.worker
+        self.room = tools.room
+        self.stack = tools.stack
+        self.engine = job.order.engine or config.engine
+        self.catalogue = Catalogue(config.database)
+        self.storing: Storing | None = None
+        self.limits = Limits(
+            config.command_timeout_s,
+            config.start_timeout_s,
+            config.section_limit_bytes,
+            config.memory_limit_bytes,
+        )
+        self.is_over = True
+        """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
+        self.problems: list[str] = []
+        """Why the verdict cannot be ``complete``, in sentences."""
+        self.seconds: dict[str, float] = {}
+        self.report = Report(
+            ticket=job.order.ticket,
+            directory=job.directory,
+            upload=job.order.upload,
+            server=socket.gethostname(),
+            started=job.started,
+            verdict="failed",
+            stage=job.stages[-1],
+            seconds=self.seconds,
+        )
+
+    def analyse(self) -> CasError | None:
+        """Everything between the upload and the last section; what stopped it."""
+        try:
+            with ExitStack() as storing:
+                self.run_stages(storing)
+        except CasError as error:
+            log.error("%s", error)
+            log.debug("it came from here", exc_info=error)
+            self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
+            self.know(offset=error.offset)
+            self.is_over = error.exit_code != TryAgain.exit_code
+            return error
+        reason = "; ".join(self.problems) or None
+        self.know(verdict="partial" if reason else "complete", reason=reason)
+        return None
+
+    def run_stages(self, storing: ExitStack) -> None:
+        """The stages in order; each adds to the report what it found out."""
+        dump = self.identify(self.store(storing))
+        match = self.match(dump)
+        found = self.extract(dump, match)
+        session = self.start_crash(dump, found.vmlinux)
+        self.catalogue.preload()
+        answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
+        if self.job.order.wants_kmods:
+            self.extract_kmods(match, answer)
+        self.run_snippets(session, self.render(dump, answer))
+        self.reached("analysed")
+
+    def store(self, storing: ExitStack) -> Path:
+        """A file that holds the dump; its copy in the job directory may still be under way."""
+        if self.job.vmcore:
+            return self.job.directory / self.job.vmcore
+        with self.timed("store"):
+            order = self.job.order
+            self.storing = Storing(order.upload, self.job.directory, is_dump, self.progress)
+        storing.callback(self.stored)
+        storing.enter_context(self.storing)
+        return self.storing.readable
+
+    def stored(self) -> None:
+        """Note that the dump is safe in the job directory."""
+        if self.storing and not self.job.vmcore:
+            self.reached("stored", vmcore=self.storing.settled().name)
+            self.job.save()
+
+    def identify(self, path: Path) -> Dump:
+        """What the dump says about itself."""
+        with self.timed("identify"):
+            dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
+        self.know(dump=dump)
+        self.reached("identified")
+        self.progress.say(_identity(dump))
+        for remark in dump.remarks:
+            self.progress.warn(remark)
+        for missing in dump.missing:
+            self.degrade(f"the dump is damaged: {missing.what}")
+        return dump
+
+    def match(self, dump: Dump) -> Match:
+        """The kernel that crashed, and why it is believed to be the right one."""
+        with self.timed("match"):
+            match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
+        self.know(match=match)
+        self.reached("matched")
+        self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
+        return match
+
+    def extract(self, dump: Dump, match: Match) -> extract.Extraction:
+        """The vmlinux, and the kmods of the log's call traces for their file and line."""
+        names = findings.kmods_in_traces(dump.dmesg)
+        with self.timed("extract"):
+            found = extract.extract(match, names, self.config.debugs, self.progress)
+        self.know(vmlinux=found.vmlinux)
+        self.reached("prepared")
+        return found
+
+    def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
+        """A crash session that reads the dump while drgn gives the first answer."""
+        vmcore = self.storing.stored() if self.storing else dump.path
+        program = self.crash_program(dump.arch)
+        write_wrapper(self.job.directory, program, vmlinux, vmcore)
+        if program is None:
+            return None
+        transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
+        target = crash.Target(program, vmlinux, vmcore)
+        return self.stack.enter_context(crash.Crash(target, self.limits, self.room, transcript))
+
+    def crash_program(self, arch: str) -> Path | None:
+        """The crash for an architecture; ``None``: drgn serves instead."""
+        try:
+            return choose_crash(self.config, arch, self.engine)
+        except EngineError as error:
+            self.give_up_crash(error)
+            return None
+
+    def answer(self, opened: drgn.Opened) -> FirstAnswer | None:
+        """What crashed, where and why, told as soon as it is known."""
+        answer = None
+        try:
+            with self.timed("first answer"), self.progress.bar("Asking drgn what crashed", None):
+                answer = self.worker.answer(opened, FIRST_ANSWER_S)
+        except EngineError as error:
+            self.degrade(f"drgn gave no first answer: {error}")
+        self.conclude(opened.dump, answer)
+        return answer
+
+    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
+        """The verdict on the crash, told at once."""
+        finding = findings.find(dump, answer, self.report.match)
+        if finding.signature:
+            finding = replace(finding, similar=self.similar(finding.signature))
+        self.know(answer=answer, finding=finding)
+        for line in _headlines(finding):
+            self.progress.say(line)
+
+    def similar(self, signature: str) -> tuple[str, ...]:
+        """Other tickets with this signature; a database that is busy now costs only these."""
+        try:
+            seen = self.catalogue.similar(signature, self.job.directory)
+        except TryAgain as error:
+            self.progress.warn(f"similar crashes cannot be looked up: {error}")
+            return ()
+        return tuple(ticket for ticket in seen if ticket != self.report.ticket)
+
+    def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
+        """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
+        facts = snippets.Facts(
+            dump.arch,
+            dump.osrelease,
+            [kmod.name for kmod in answer.kmods] if answer else [],
+            dump.size_bytes,
+            frozenset({self.storing.stored().name if self.storing else dump.path.name}),
+        )
+        directories = (resources.shipped("snippets") / "crash", *self.config.snippets)
+        loaded = snippets.load(directories, facts, self.room)
+        for remark in loaded.remarks:
+            log.info("%s", remark)
+        for broken in loaded.unusable:
+            self.note_unusable(broken)
+        write_commands(self.job.directory, loaded.snippets)
+        return loaded.snippets
+
+    def note_unusable(self, broken: snippets.Unusable) -> None:
+        """A snippet that gave no commands has a section that says why."""
+        path = self.job.directory / broken.name
+        path.touch()
+        self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
+
+    def run_snippets(self, session: crash.Crash | None, chosen: Sequence[Snippet]) -> None:
+        """Each snippet into its file: in crash where it serves, else in drgn."""
+        in_crash = self.for_crash(session, chosen) if session else ()
+        engine = "crash" if in_crash else "drgn"
+        self.know(engine=engine, ladder=(*self.report.ladder, *([] if in_crash else ["drgn"])))
+        text = f"Running {len(chosen)} snippets with {engine}"
+        with self.timed("snippets"), self.progress.bar(text, len(chosen), "snippets") as step:
+            for snippet in chosen:
+                output = self.job.directory / snippet.name
+                if session and snippet in in_crash:
+                    section = session.run(snippet, output)
+                else:
+                    section = self.worker.run(snippet, output, self.limits)
+                self.take(section)
+                step(1)
+        if not in_crash:
+            write_transcript(self.job.directory, self.report.sections)
+
+    def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
+        """The snippets that crash can be believed in; none when it cannot read the dump."""
+        try:
+            with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
+                options = session.open()
+        except EngineError as error:
+            self.give_up_crash(error)
+            return ()
+        finally:
+            self.know(ladder=tuple(session.ladder))
+        if options:
+            self.degrade(f"crash opened the dump only with {options}")
+        if session.sees_all_tasks:
+            return chosen
+        self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
+        return [snippet for snippet in chosen if not snippets.walks_tasks(snippet)]
+
+    def take(self, section: Section) -> None:
+        """A section into the report; what went wrong is told, a broken limit degrades the job."""
+        self.know(sections=(*self.report.sections, section))
+        if section.status == "failed":
+            self.progress.warn(f"{section.name}: {section.error}")
+        elif section.status != "ok":
+            self.know(limits_hit=(*self.report.limits_hit, f"{section.name}: {section.status}"))
+            self.degrade(f"{section.name}: {section.error}")
+
+    def give_up_crash(self, error: EngineError) -> None:
+        """Go on with drgn, unless the user wants crash and nothing else."""
+        if self.engine == "crash":
+            raise error
+        self.degrade(f"{error}; the snippets run through drgn instead")
+
+    def extract_kmods(self, match: Match, answer: FirstAnswer | None) -> None:
+        """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
+        names = {kmod.name for kmod in answer.kmods} if answer else set()
+        try:
+            with self.timed("kmods"):
+                found = extract.kmods(match, names, self.config.debugs, self.progress)
+        except CasError as error:
+            self.degrade(f"the kernel modules cannot be extracted: {error}")
+            return
+        directory = self.job.directory / "usr/lib/debug/lib/modules" / match.kernel.release
+        for path in found.values():
+            _link(path, directory)
+        if absent := sorted(names - set(found)):
+            self.progress.warn(f"no debuginfo for the kernel modules {', '.join(absent)}")
+
+    def know(self, **facts: Any) -> None:
+        """Add to what the report says."""
+        self.report = replace(self.report, **facts)
+
+    def reached(self, stage: str, **facts: Any) -> None:
+        """Note that a stage is finished; the job's record is saved when results are safe."""
+        self.job = self.job.having(stage, **facts)
+
+    def degrade(self, problem: str) -> None:
+        """Tell something that keeps the verdict from being ``complete``."""
+        self.progress.warn(problem)
+        self.problems.append(problem)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long a stage took."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
+
+    def publish(self) -> None:
+        """Everything that was found out, into the job directory and the index of jobs."""
+        # the template engine is loaded only now: the first answer does not wait for it
+        from cas.report.report import write_report
+
+        if self.report.dump and not self.report.finding:
+            self.conclude(self.report.dump, None)
+        self.know(stage=self.job.stages[-1])
+        if self.report.dump and self.job.vmcore:
+            self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
+        with self.timed("report"):
+            write_report(self.report)
+        self.reached("reported", verdict=self.report.verdict if self.is_over else None)
+        self.job.save()
+        self.catalogue.record_job(JobRecord.of(self.report))
+
+    def notify(self, now: datetime) -> None:
+        """The mail, and those that could not be sent before; none of them can fail the job."""
+        from cas.report.mail import compose
+        from cas.report.outbox import deliver_all, queue
+
+        email = self.job.order.email
+        if email:
+            queue(compose(self.report, email, self.config.mail, now), self.job.directory)
+        sent = deliver_all(self.config.work_directory, self.config.mail, self.progress)
+        if self.job.directory in sent:
+            self.reached("notified")
+            self.job.save()
+
+
+def _identity(dump: Dump) -> str:
+    known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
+    return ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
+
+
+def _headlines(finding: Finding) -> Iterator[str]:
+    seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
+    yield f"{finding.what}{seen}"
+    if finding.where:
+        yield ", ".join(filter(None, (f"at {finding.where}", finding.who)))
+
+
+def _link(path: Path, directory: Path) -> None:
+    """Give a cached file a name in the job directory; a copy where a link cannot be."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / path.name
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:  # another file system
+        shutil.copy(path, target)
