@@ -62,6 +62,11 @@ class Job:
     verdict: str | None = None
     """How the job ended; ``None`` while it has not."""
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
+        return self.verdict in (None, "waiting")
+
     def having(self, stage: str, **facts: Any) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})

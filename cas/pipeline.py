@@ -317,7 +317,7 @@ class Pipeline:
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
 
-    def publish(self) -> None:
+    def publish(self, now: datetime) -> None:
         """Everything that was found out, into the job directory and the index of jobs."""
         # the template engine is loaded only now: the first answer does not wait for it
         from cas.report.report import write_report
@@ -329,22 +329,23 @@ class Pipeline:
             self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
         with self.timed("report"):
             write_report(self.report)
+        self.queue_mail(now)
         self.reached("reported", verdict=self.report.verdict if self.is_over else None)
         self.job.save()
         self.catalogue.record_job(JobRecord.of(self.report))
 
-    def notify(self, now: datetime) -> None:
-        """The mail, and those that could not be sent before; none of them can fail the job."""
+    def queue_mail(self, now: datetime) -> None:
+        """The mail, ready to be sent once the job's lock is released."""
         from cas.report.mail import compose
-        from cas.report.outbox import deliver_all, queue
+        from cas.report.outbox import queue
 
         email = self.job.order.email
-        if email:
+        if not email:
+            return
+        try:
             queue(compose(self.report, email, self.config.mail, now), self.job.directory)
-        sent = deliver_all(self.config.work_directory, self.config.mail, self.progress)
-        if self.job.directory in sent:
-            self.reached("notified")
-            self.job.save()
+        except CasError as error:
+            self.progress.warn(f"there is no mail to {email}: {error}")
 
 
 def _identity(dump: Dump) -> str:

@@ -39,6 +39,11 @@ def human_size(size_bytes: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things: ``1 kernel``, ``2 kernels``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _shown(found: re.Match[str]) -> str:
     if found[0].isprintable():
         return found[0]

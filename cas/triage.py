@@ -29,6 +29,17 @@ def triage(job: Job, config: Config, progress: Progress) -> tuple[Report, CasErr
 
         pipeline = Pipeline(job, config, progress, Tools(worker, room, stack))
         error = pipeline.analyse()
-        pipeline.publish()
-        pipeline.notify(datetime.now(UTC))
+        pipeline.publish(datetime.now(UTC))
         return pipeline.report, error
+
+
+def send_mails(config: Config, progress: Progress) -> None:
+    """Send the mails that wait in job directories; none that cannot be sent fails anything."""
+    from cas.report.outbox import deliver_all
+
+    for directory in deliver_all(config.work_directory, config.mail, progress):
+        try:
+            with jobs.lock(directory):
+                jobs.load(directory).having("notified").save()
+        except CasError as error:
+            progress.warn(f"the mail of {directory} is sent, but that is not recorded: {error}")

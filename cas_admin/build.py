@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.text import count
 from cas_admin.purge import old_jobs, remove
 from cas_admin.resume import resume
 
@@ -17,12 +18,16 @@ def build(world: World) -> Answer:
     :raises CasError: the directory or the database cannot be used
     """
     config = world.config
+    if config.file is None:  # nobody has said where packages are: make the place for them
+        config.kernels.mkdir(parents=True, exist_ok=True)
     catalogue = Catalogue(config.database)
     summary = catalogue.build(config.kernels, config.rpm_filter, world.progress)
     for path, reason in summary.bad:
-        world.progress.warn(f"{path}: {reason}")
+        world.progress.warn(reason if str(path) in reason else f"{path}: {reason}")
+    if not summary.kernels:
+        world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
     lines = [
-        f"{summary.kernels} kernels in the catalogue; packages: {summary.added} read, "
+        f"{count(summary.kernels, 'kernel')} in the catalogue; packages: {summary.added} read, "
         f"{summary.unchanged} unchanged, {summary.removed} gone, {len(summary.bad)} unusable"
     ]
     lines += resume(world).lines

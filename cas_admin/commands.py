@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from cas.commands import Asked, common_options
+from cas.commands import Answer, Asked, World, common_options, verb_options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,11 +20,19 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("-p", "--purge", action="store_true", help="remove old jobs")
     _purge_options(admin)
+    # on the program only: a verb's defaults would hide what stands before the verb
+    admin.set_defaults(days=None, yes=False, dry_run=False)
     common_options(admin)
     verbs = admin.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    verbs.add_parser("build", help="the same as -b")
-    _purge_options(verbs.add_parser("purge", help="the same as -p"))
-    verbs.add_parser("resume", help="go on with waiting jobs, send mails that could not be sent")
+    verb_options(verbs.add_parser("build", help="the same as -b"))
+    purge = verbs.add_parser("purge", help="the same as -p")
+    _purge_options(purge)
+    verb_options(purge)
+    for name, text in (
+        ("resume", "go on with unfinished jobs, send mails that could not be sent"),
+        ("index", "enter every job directory into the database again"),
+    ):
+        verb_options(verbs.add_parser(name, help=text))
     return admin
 
 
@@ -32,21 +40,31 @@ def parse(argv: Sequence[str]) -> Asked:
     """What ``cas-admin`` is asked to do; exits with status 2 on a wrong command line."""
     admin = parser()
     arguments = admin.parse_args(argv)
-    verb = arguments.verb or ("build" if arguments.build else "purge" if arguments.purge else None)
+    asked = {"build": arguments.build, "purge": arguments.purge, arguments.verb: arguments.verb}
+    wanted = [name for name, is_asked in asked.items() if is_asked]
+    if len(wanted) != 1:
+        admin.error("say what to do, once: -b, -p or a verb")
+    if wanted != ["purge"] and (arguments.days is not None or arguments.yes or arguments.dry_run):
+        admin.error("-d, -y and -n belong to a purge")
+    return Asked(_command(wanted[0], arguments), arguments.config, arguments.debug)
+
+
+def _command(verb: str, arguments: argparse.Namespace) -> Callable[[World], Answer]:
     if verb == "build":
         from cas_admin.build import build
 
-        return Asked(build, arguments.config, arguments.debug)
-    if verb == "purge":
-        from cas_admin.purge import purge
-
-        command = partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)
-        return Asked(command, arguments.config, arguments.debug)
+        return build
     if verb == "resume":
         from cas_admin.resume import resume
 
-        return Asked(resume, arguments.config, arguments.debug)
-    admin.error("say what to do: -b, -p or a verb")
+        return resume
+    if verb == "index":
+        from cas_admin.index import index
+
+        return index
+    from cas_admin.purge import purge
+
+    return partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)
 
 
 def _purge_options(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +81,6 @@ def _purge_options(parser: argparse.ArgumentParser) -> None:
         (("-n", "--dry-run"), "with purge: only list what would go"),
     ):
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
-    parser.set_defaults(days=None, yes=False, dry_run=False)
 
 
 def _days(text: str) -> int:

@@ -11,7 +11,7 @@ from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, Refused, TryAgain
-from cas.text import human_size
+from cas.text import count, human_size
 
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
 PURGED = ".purged-"
@@ -27,7 +27,7 @@ def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Ans
     old = old_jobs(world.config.work_directory, limit, world.now)
     listed = tuple(f"{directory}  {human_size(_size_bytes(directory))}" for directory in old)
     if only_list or not old:
-        world.progress.say(f"{len(old)} jobs are older than {limit} days")
+        world.progress.say(f"{count(len(old), 'job')} older than {count(limit, 'day')}")
         return Answer(listed)
     if not sure:
         _confirm(world, listed)

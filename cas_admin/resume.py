@@ -1,4 +1,4 @@
-"""``cas-admin resume``: go on with the jobs that waited for a kernel, and with unsent mail."""
+"""``cas-admin resume``: go on with unfinished jobs, and with unsent mail."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from cas import job as jobs
 from cas.commands import Answer, World
 from cas.errors import CasError
 from cas.job import Job
-from cas.triage import triage
+from cas.triage import send_mails, triage
+
+WAITING = 6
 
 
 def resume(world: World) -> Answer:
-    """Go on with every waiting job.
+    """Go on with every job that waits for a kernel or was stopped on its way.
 
     :return: a line for each that came to its end; status 6 while some still wait
     """
-    from cas.report.outbox import deliver_all
-
-    lines, waiting = [], 0
-    deliver_all(world.config.work_directory, world.config.mail, world.progress)
-    for job in waiting_jobs(world):
+    lines = []
+    for job in _unfinished(world):
         line = _go_on(job, world)
         lines += [line] if line else []
-        waiting += line is None
-    return Answer(tuple(lines), 6 if waiting else 0)
+    send_mails(world.config, world.progress)
+    return Answer(tuple(lines), WAITING if any(_unfinished(world)) else 0)
 
 
-def waiting_jobs(world: World) -> Iterator[Job]:
-    """The jobs whose kernel was not in the catalogue, oldest first."""
+def _unfinished(world: World) -> Iterator[Job]:
     for directory in jobs.jobs(world.config.work_directory):
         try:
             job = jobs.load(directory)
         except CasError as error:
             world.progress.warn(str(error))
             continue
-        if job.verdict == "waiting":
+        if job.is_unfinished:
             yield job
 
 
 def _go_on(job: Job, world: World) -> str | None:
+    """How a job ended; ``None`` when it still waits, or another run has it."""
     try:
         report, stopped = triage(job, world.config, world.progress)
     except CasError as error:
-        stopped = error
+        world.progress.warn(f"{job.directory}: {error}")
+        return None
     if stopped:
         world.progress.warn(f"{job.directory}: {stopped}")
-        return None
-    return f"{report.verdict} {job.directory}"
+    return None if report.verdict == "waiting" else f"{report.verdict} {job.directory}"

@@ -49,25 +49,40 @@ class Site:
         return self.directory / "cores"
 
     def run(self, program: str, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
-        self.configure()
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.directory),
-            "CAS_CONF": str(self.directory / "cas.conf"),
-            **self.environment,
-        }
-        options = {"stdin": subprocess.DEVNULL, "cwd": self.directory, "timeout": 300, **how}
+        options = {"stdin": subprocess.DEVNULL, "timeout": 300, **how}
         if "input" in how:
             del options["stdin"]
         return subprocess.run(
             [COMMANDS / program, *words],
-            env=environment,
+            env=self._prepared(),
+            cwd=self.directory,
             capture_output=True,
             text=True,
             errors="surrogateescape",
             check=False,
             **options,
         )
+
+    def start(self, program: str, *words: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [COMMANDS / program, *words],
+            env=self._prepared(),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _prepared(self) -> dict[str, str]:
+        """The environment, once the configuration is written."""
+        self.configure()
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "CAS_CONF": str(self.directory / "cas.conf"),
+            **self.environment,
+        }
 
     def cas(self, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
         return self.run("cas", *words, **how)

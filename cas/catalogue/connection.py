@@ -18,9 +18,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x636173
 """Of PostgreSQL's advisory lock, which keeps two processes from migrating at once."""
 _NO_CATALOGUE = ("not a database", "malformed", "no such table", "no such column", "encrypted")
-_DAMAGED_HINT = (
-    "move the file away, then run cas-admin -b, and cas-admin index to find the jobs again"
-)
+_DAMAGED_HINT = "move the file away, then run: cas-admin -b && cas-admin index"
 
 
 class Database:

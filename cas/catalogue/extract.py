@@ -16,6 +16,7 @@ from cas.catalogue.placing import Piece, Place, WrongDigest, place
 from cas.errors import NotADump, PackageError
 from cas.model import Kernel, Match
 from cas.progress import Progress
+from cas.text import count
 
 _KMOD_LIMIT = 1 << 30
 """Most bytes that a compressed kernel module may become; the largest known has 100 MB."""
@@ -108,7 +109,7 @@ def _fill(missing: _Wanted, entry: Entry, progress: Progress) -> None:
         entry.remember_kmods(kmod_files.names(_kmod_paths(missing.kernel, header)))
     if not targets:
         return
-    what = "vmlinux" if missing.vmlinux else f"{len(targets)} kernel modules"
+    what = "vmlinux" if missing.vmlinux else count(len(targets), "kernel module")
     with progress.bar(f"Extracting {what} of {missing.kernel.release}", size) as advance:
         _unpack(source, header, targets, advance)
     if missing.vmlinux:

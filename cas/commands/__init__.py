@@ -1,63 +1,6 @@
 """The verbs of ``cas``, one module each; without a verb, the classic form submits a dump."""
 
-from __future__ import annotations
+from cas.commands.asked import Answer, Asked, World, common_options, verb_options
+from cas.commands.command_line import parse, parser
 
-import argparse
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-
-from cas.commands.asked import Answer, Asked, World, common_options
-from cas.job import Order
-
-__all__ = ["Answer", "Asked", "World", "common_options", "parse", "parser"]
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of ``cas``; a test compares it with cas(1)."""
-    cas = argparse.ArgumentParser(
-        prog="cas", description="Find out why a kernel crashed, from its dump."
-    )
-    cas.add_argument("-i", "--identifier", metavar="ID", help="unique ID for the core: its ticket")
-    cas.add_argument("-f", "--file", metavar="FILE", type=Path, help="the dump, packed or not")
-    cas.add_argument("-e", "--email", metavar="EMAIL", help="mail the results to this address")
-    cas.add_argument(
-        "-m", "--modules", action="store_true", help="extract the debuginfo of loaded modules"
-    )
-    cas.add_argument("--engine", choices=("auto", "crash", "drgn"), help="what runs the snippets")
-    common_options(cas)
-    verbs = cas.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    identify = verbs.add_parser("identify", help="tell what a dump says about itself")
-    identify.add_argument("dump", metavar="FILE", type=Path, help="an unpacked dump")
-    identify.add_argument("--json", action="store_true", help="as JSON")
-    return cas
-
-
-def parse(argv: Sequence[str]) -> Asked:
-    """What ``cas`` is asked to do; exits with status 2 on a wrong command line."""
-    cas = parser()
-    arguments = cas.parse_args(argv)
-    if arguments.verb == "identify":
-        from cas.commands.identify import identify
-
-        command = partial(identify, arguments.dump, as_json=arguments.json)
-        return Asked(command, arguments.config, arguments.debug)
-    if not arguments.identifier:
-        cas.error("-i ID is needed: the ticket that the results belong to")
-    from cas.commands.submit import resume, submit
-
-    if arguments.file is None:
-        command = partial(resume, arguments.identifier)
-    else:
-        command = partial(submit, _order(arguments))
-    return Asked(command, arguments.config, arguments.debug)
-
-
-def _order(arguments: argparse.Namespace) -> Order:
-    return Order(
-        arguments.identifier,
-        arguments.file,
-        arguments.email,
-        arguments.modules,
-        arguments.engine,
-    )
+__all__ = ["Answer", "Asked", "World", "common_options", "parse", "parser", "verb_options"]

@@ -46,8 +46,21 @@ class Asked:
 
 def common_options(parser: argparse.ArgumentParser) -> None:
     """The options that both programs have."""
+    verb_options(parser)
+    parser.set_defaults(config=None, debug=False)
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, help="read FILE instead of /etc/cas.conf"
+        "--version",
+        action="version",
+        version=f"%(prog)s {__version__}",
+        help="show the version and exit",
     )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def verb_options(parser: argparse.ArgumentParser) -> None:
+    """The options that may also stand after a verb."""
+    # without defaults of their own, or a verb's would hide what stands before the verb
+    nothing = argparse.SUPPRESS
+    text = "read FILE instead of $CAS_CONF or /etc/cas.conf"
+    parser.add_argument("--config", metavar="FILE", type=Path, default=nothing, help=text)
+    text = "show tracebacks of errors"
+    parser.add_argument("--debug", action="store_true", default=nothing, help=text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cas.commands.asked import Answer, World
+from cas.dump import SEARCH_BYTES
 from cas.dump import identify as identify_dump
 from cas.model import Dump
 
@@ -17,7 +18,7 @@ def identify(path: Path, world: World, *, as_json: bool) -> Answer:
 
     :raises NotADump: it is not a kernel dump
     """
-    dump = identify_dump(path)
+    dump = identify_dump(path, world.config.buffer_size_bytes or SEARCH_BYTES)
     facts = _facts(dump)
     text = json.dumps(facts, indent=1) if as_json else _table(facts)
     return Answer((text,), 0 if dump.is_whole else 3)

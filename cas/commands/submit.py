@@ -12,7 +12,7 @@ from cas.errors import ConfigError, UsageError
 from cas.intake import plan
 from cas.job import Job, Order
 from cas.report.address import check_address
-from cas.triage import triage
+from cas.triage import send_mails, triage
 
 PARTIAL = 3
 
@@ -22,33 +22,43 @@ def submit(order: Order, world: World) -> Answer:
 
     :raises CasError: the ticket, the file or the address is of no use
     """
+    _check(order, world)
+    upload = plan(order.upload)
+    if upload.wrapping is None:
+        recognise(order.upload)
+    order = replace(order, upload=Path(order.upload).absolute())
+    return _finish(jobs.create(world.config.work_directory, order, world.now), world)
+
+
+def resume(order: Order, world: World) -> Answer:
+    """Go on with the ticket's newest job that has not come to its end.
+
+    :param order: its address, modules and engine are added to what was asked before
+    :raises UsageError: there is none
+    """
+    _check(order, world)
+    directories = jobs.jobs(world.config.work_directory, order.ticket)
+    unfinished = [job for job in map(jobs.load, directories) if job.is_unfinished]
+    if not unfinished:
+        raise UsageError(
+            f"{order.ticket} has no unfinished job", hint="to analyse a dump: cas -i ID -f FILE"
+        )
+    job = unfinished[-1]
+    amended = replace(
+        job.order,
+        email=order.email or job.order.email,
+        wants_kmods=order.wants_kmods or job.order.wants_kmods,
+        engine=order.engine or job.order.engine,
+    )
+    return _finish(replace(job, order=amended), world)
+
+
+def _check(order: Order, world: World) -> None:
     jobs.check_ticket(order.ticket)
     if order.email:
         check_address(order.email)
         if not world.config.mail.host:
             raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
-    upload = plan(order.upload)
-    if upload.wrapping is None:
-        recognise(order.upload)
-    job = jobs.create(world.config.work_directory, _absolute(order), world.now)
-    return _finish(job, world)
-
-
-def resume(ticket: str, world: World) -> Answer:
-    """Go on with the ticket's newest job that has not come to its end.
-
-    :raises UsageError: there is none
-    """
-    unfinished = [
-        job
-        for job in map(jobs.load, jobs.jobs(world.config.work_directory, jobs.check_ticket(ticket)))
-        if job.verdict in (None, "waiting")
-    ]
-    if not unfinished:
-        raise UsageError(
-            f"{ticket} has no unfinished job", hint="to analyse a dump: cas -i ID -f FILE"
-        )
-    return _finish(unfinished[-1], world)
 
 
 def _finish(job: Job, world: World) -> Answer:
@@ -57,11 +67,8 @@ def _finish(job: Job, world: World) -> Answer:
     :raises CasError: what stopped it
     """
     report, error = triage(job, world.config, world.progress)
+    send_mails(world.config, world.progress)
     if error:
         world.progress.say(f"the job's directory is {job.directory}")
         raise error
     return Answer((str(job.directory),), PARTIAL if report.verdict == "partial" else 0)
-
-
-def _absolute(order: Order) -> Order:
-    return replace(order, upload=Path(order.upload).absolute())

@@ -16,6 +16,13 @@ from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
 _UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
+_SILENCE = {
+    True: "nothing announces a crash: the dump shows a system that was running",
+    False: "neither the kernel log nor a backtrace can be read from this dump",
+}
+"""What is said of a dump in which no crash is announced: by whether there is anything to read."""
+
+
 def find(dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding:
     """Judge a crash.
 
@@ -24,7 +31,7 @@ def find(dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding
     """
     crash = crash_of(dump, answer)
     return Finding(
-        what=_what(crash),
+        what=_what(crash, dump),
         where=_where(crash),
         who=_who(crash),
         when=_when(crash.time, crash.uptime_s),
@@ -36,10 +43,10 @@ def find(dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding
     )
 
 
-def _what(crash: Crash) -> str:
+def _what(crash: Crash, dump: Dump) -> str:
     message = crash.event.message
     if crash.kind is Kind.NONE:
-        return message or "nothing announces a crash: the dump shows a system that was running"
+        return message or _SILENCE[bool(dump.dmesg or crash.frames)]
     if crash.kind is Kind.SYSRQ:
         return f"{message} (deliberate)"
     owner = crash.owner

@@ -28,7 +28,7 @@ _cas() {
         -e | --email | -i | --identifier) return ;;
     esac
     if [[ $(_cas_verb identify) == identify ]]; then
-        words='--json -h --help'
+        words='--json --config --debug -h --help'
         [[ $current == -* ]] || { _cas_files "$current"; return; }
     else
         words='-i --identifier -f --file -e --email -m --modules --engine --config --debug --version
@@ -45,13 +45,13 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume) in
-        purge) words='-d --days -y --yes -n --dry-run -h --help' ;;
-        build | resume) words='-h --help' ;;
+    case $(_cas_verb build purge resume index) in
+        purge) words='-d --days -y --yes -n --dry-run --config --debug -h --help' ;;
+        build | resume | index) words='--config --debug -h --help' ;;
         *)
             words='-b --build -p --purge -d --days -y --yes -n --dry-run --config --debug --version
                 -h --help'
-            [[ $current == -* ]] || words='build purge resume'
+            [[ $current == -* ]] || words='build purge resume index'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -191,6 +191,26 @@ def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
     assert result["engine"] == "drgn"
 
 
+def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "crash"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    program.chmod(0o755)
+    site_a.settings["crash"] = str(program)
+    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Opening it with crash" in line:
+                process.terminate()
+        assert process.wait(60) == 130
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert not (site_a.job("T-1") / "result.json").exists()
+    done = site_a.cas("-i", "T-1", "--engine", "drgn")
+    assert done.returncode == 0, done.stderr
+    assert site_a.result("T-1")["verdict"] == "complete"
+
+
 def test_a_failing_crash_that_was_demanded_fails_the_job(
     site_a: Site, vmcore: Path, tmp_path: Path
 ) -> None:
@@ -242,10 +262,27 @@ def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_
     try:
         site_a.settings["workDirectory"] = str(small)
         done = site_a.cas("-i", "T-1", "-f", vmcore)
-        failed(done, 75, "no room for", "needs 24.2 MiB, has")
+        failed(done, 75, "no room for", f"needs {vmcore.stat().st_blocks / 2048:.1f} MiB, has")
         assert not list(small.rglob("vmcore*"))
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_the_index_of_jobs_can_be_made_anew(site_a: Site, vmcore: Path) -> None:
+    site_a.settings["engine"] = "drgn"
+    assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 0
+    Path(site_a.settings["database"]).unlink()
+    stopped = site_a.jobs / "T-1" / "2020.01.01.00.00.00"
+    stopped.mkdir()
+    (stopped / "job.json").write_text("{}")
+    assert site_a.admin("index").stdout == "1 job entered\n"
+    assert "seen in T-1" in site_a.cas("-i", "T-2", "-f", vmcore).stderr
+
+
+def test_options_that_would_be_ignored_are_refused(site: Site) -> None:
+    failed(site.cas("-i", "T-1", "identify", "vmcore"), 2, "identify takes no options of a job")
+    failed(site.admin("-b", "-d", "3"), 2, "belong to a purge")
+    failed(site.admin("-b", "purge"), 2, "once")
 
 
 def test_a_corrupt_package_is_recorded_and_the_others_are_read(site: Site) -> None:
@@ -256,8 +293,8 @@ def test_a_corrupt_package_is_recorded_and_the_others_are_read(site: Site) -> No
     (kernels / "loop").symlink_to(kernels)
     done = site.admin("-b")
     assert done.returncode == 3
-    assert "kernel-debuginfo-6.broken.rpm: " in done.stderr
-    assert "1 kernels in the catalogue; packages: 2 read, 0 unchanged, 0 gone, 1 unusable" in (
+    assert "kernel-debuginfo-6.broken.rpm is no intact RPM" in done.stderr
+    assert "1 kernel in the catalogue; packages: 2 read, 0 unchanged, 0 gone, 1 unusable" in (
         done.stdout
     )
     assert "0 read, 2 unchanged" in site.admin("-b").stdout

@@ -137,6 +137,13 @@ def test_a_dry_run_lists_what_would_go(jobs: Site) -> None:
     assert old.exists()
 
 
+def test_options_of_purge_hold_wherever_they_stand(jobs: Site) -> None:
+    old = old_job(jobs, "T-0")
+    assert jobs.admin("-n", "-d", "30", "purge", "--yes").stdout.startswith(str(old))
+    assert jobs.admin("-d", "36500", "purge", "--yes").stdout == ""
+    assert old.exists()
+
+
 def test_only_the_programs_own_old_jobs_go(jobs: Site) -> None:
     old = old_job(jobs, "T-0")
     strangers = [

@@ -90,7 +90,9 @@ def test_bash_offers_the_choices_of_an_option() -> None:
         ("cas", "--config"),
         ("cas", "identify"),
         ("cas", "identify", "--json"),
+        ("cas", "identify", "--config"),
         ("cas-admin", "--config"),
+        ("cas-admin", "index", "--config"),
     ],
     ids=" ".join,
 )

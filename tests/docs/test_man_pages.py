@@ -32,7 +32,6 @@ CAS, ADMIN, CONF = (ROOT / "man" / name for name in ("cas.1", "cas-admin.8", "ca
 EXAMPLE = ROOT / "etc" / "cas.conf"
 PARSERS = {CAS: cas.commands.parser(), ADMIN: cas_admin.commands.parser()}
 PROGRAMS = pytest.mark.parametrize("page", PARSERS, ids=["cas", "cas-admin"])
-HELP = {"-h", "--help"}
 
 
 def section(page: Path, title: str) -> str:
@@ -103,10 +102,18 @@ def test_the_options_are_those_of_the_program(page: Path) -> None:
 
 @PROGRAMS
 def test_the_verbs_and_their_options_are_those_of_the_program(page: Path) -> None:
-    heads = [head(one) for one in items(section(page, "VERBS"))]
-    documented = {re.findall(r"\bCm (\w+)", one)[0]: set(flags(one)) for one in heads}
-    known = {verb: options(parser) - HELP for verb, parser in verbs(PARSERS[page]).items()}
-    assert documented == known
+    text = section(page, "VERBS")
+    of_every_verb = set(flags(text.partition(".Bl ")[0]))
+    heads = [head(one) for one in items(text)]
+    documented = {re.findall(r"\bCm (\w+)", one)[0]: of_every_verb | {*flags(one)} for one in heads}
+    assert documented == {verb: options(parser) for verb, parser in verbs(PARSERS[page]).items()}
+
+
+@PROGRAMS
+def test_the_synopsis_has_every_verb(page: Path) -> None:
+    lines = re.findall(r"^\.Cm (.*)$", section(page, "SYNOPSIS"), re.M)
+    shown = [verb for line in lines for verb in line.split(" | ")]
+    assert shown == list(verbs(PARSERS[page]))
 
 
 @pytest.mark.parametrize("page", [CAS, ADMIN, CONF], ids=lambda page: page.name)

@@ -1,0 +1,49 @@
+"""``cas-admin index``: the database is an index of the job directories, and can be made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cas import job as jobs
+from cas.catalogue import Catalogue, JobRecord
+from cas.commands import Answer, World
+from cas.errors import CasError
+from cas.report.result import NAME, load
+from cas.text import count
+
+
+def index(world: World) -> Answer:
+    """Enter every job directory that has a result; status 4 when some cannot be read.
+
+    :raises TryAgain: the database cannot be used
+    """
+    catalogue, entered, unreadable = Catalogue(world.config.database), 0, 0
+    for directory in jobs.jobs(world.config.work_directory):
+        if not (directory / NAME).exists():  # it has not come to a result yet
+            continue
+        try:
+            record = _record(load(directory))
+        except (CasError, KeyError, TypeError, ValueError) as error:
+            world.progress.warn(f"{directory}: {error}")
+            unreadable += 1
+            continue
+        catalogue.record_job(record)
+        entered += 1
+    return Answer((f"{count(entered, 'job')} entered",), 4 if unreadable else 0)
+
+
+def _record(result: Mapping[str, Any]) -> JobRecord:
+    dump = result["dump"] or {}
+    return JobRecord(
+        ticket=result["ticket"],
+        directory=Path(result["directory"]),
+        started=datetime.fromisoformat(result["started"]),
+        verdict=result["verdict"],
+        osrelease=dump.get("osrelease"),
+        build_id=dump.get("build_id"),
+        signature=result["signature"],
+        panic_message=dump.get("panic_message"),
+    )
