@@ -129,7 +129,7 @@ class Pipeline:
 
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
-        with self.timed("identify"):
+        with self.timed("identify"), self.progress.bar("Reading the dump", None):
             dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
         self.know(dump=dump)
         self.reached("identified")

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from installed import needs
 
 from cas.findings import find, kmods_in_traces
 from cas.findings.taint import LETTERS, describe_kmods, describe_taint
 from cas.model import Dump, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
+
+from installed import needs
 
 LOG = """\
 [    9.000000] BUG: kernel NULL pointer dereference, address: 0000000000000018
