@@ -100,7 +100,7 @@ def first_answer(material: Material) -> float:
     ) as process:
         assert process.stderr is not None  # noqa: S101
         for line in process.stderr:
-            if line.startswith("* at "):
+            if line.startswith("* in "):
                 answered = time.perf_counter() - begun
         process.wait()
     return answered

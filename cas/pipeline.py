@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cas.engines import crash, drgn
 from cas.engines.choice import choose_crash
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.limits import Limits
+from cas.engines.workshop import Workshop
 from cas.errors import CasError, EngineError, TryAgain
 from cas.intake import Storing
 from cas.job import Job
@@ -34,28 +35,17 @@ log = logging.getLogger("cas")
 FIRST_ANSWER_S = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What is running or open for the length of a run."""
-
-    worker: drgn.Worker
-    room: Path
-    """An empty directory for the debuggers."""
-    stack: ExitStack
-    """Ends what the run starts."""
-
-
 class Pipeline:
     """One run of a job: what it knows so far, enriched step by step."""
 
-    def __init__(self, job: Job, config: Config, progress: Progress, tools: Tools) -> None:
+    def __init__(self, job: Job, config: Config, progress: Progress, workshop: Workshop) -> None:
         """Prepare a run; nothing is done yet."""
         self.job = job
         self.config = config
         self.progress = progress
-        self.worker = tools.worker
-        self.room = tools.room
-        self.stack = tools.stack
+        self.worker = workshop.worker
+        self.room = workshop.room
+        self.stack = workshop.stack
         self.engine = job.order.engine or config.engine
         self.catalogue = Catalogue(config.database)
         self.storing: Storing | None = None
@@ -102,9 +92,9 @@ class Pipeline:
         dump = self.identify(self.store(storing))
         match = self.match(dump)
         found = self.extract(dump, match)
-        session = self.start_crash(dump, found.vmlinux)
         self.catalogue.preload()
         answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
+        session = self.start_crash(dump, found.vmlinux)
         if self.job.order.wants_kmods:
             self.extract_kmods(match, answer)
         self.run_snippets(session, self.render(dump, answer))
@@ -159,7 +149,7 @@ class Pipeline:
         return found
 
     def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
-        """A crash session that reads the dump while drgn gives the first answer."""
+        """A crash session, which reads the dump while the snippets are prepared."""
         vmcore = self.storing.stored() if self.storing else dump.path
         program = self.crash_program(dump.arch)
         write_wrapper(self.job.directory, program, vmlinux, vmcore)
@@ -357,7 +347,7 @@ def _headlines(finding: Finding) -> Iterator[str]:
     seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
     yield f"{finding.what}{seen}"
     if finding.where:
-        yield ", ".join(filter(None, (f"at {finding.where}", finding.who)))
+        yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
 
 
 def _link(path: Path, directory: Path) -> None:

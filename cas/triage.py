@@ -1,33 +1,30 @@
-"""A job from wherever it stopped to its end: locked, logged, and with drgn under way early."""
+"""A job from wherever it stopped to its end: locked, logged, and with its mail."""
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cas import job as jobs
 from cas.config import Config
-from cas.engines.drgn import Worker
+from cas.engines.workshop import Workshop
 from cas.errors import CasError
 from cas.job import Job
 from cas.model import Report
 from cas.progress import Progress
 
 
-def triage(job: Job, config: Config, progress: Progress) -> tuple[Report, CasError | None]:
+def triage(
+    job: Job, config: Config, progress: Progress, workshop: Workshop
+) -> tuple[Report, CasError | None]:
     """Take a job as far as it goes.
 
     :return: what was found out, and what stopped it before its end
     """
-    with jobs.lock(job.directory), jobs.logged(job, config.debug_level), ExitStack() as stack:
-        room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
-        worker = stack.enter_context(Worker(room, config.memory_limit_bytes))
-        # the worker imports drgn while we import the rest
-        from cas.pipeline import Pipeline, Tools
+    with jobs.lock(job.directory), jobs.logged(job, config.debug_level):
+        # drgn's process gets ready while we import the rest
+        from cas.pipeline import Pipeline
 
-        pipeline = Pipeline(job, config, progress, Tools(worker, room, stack))
+        pipeline = Pipeline(job, config, progress, workshop)
         error = pipeline.analyse()
         pipeline.publish(datetime.now(UTC))
         return pipeline.report, error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cas import job as jobs
 from cas.commands import Answer, World
+from cas.engines.workshop import workshop
 from cas.errors import CasError
 from cas.job import Job
 from cas.triage import send_mails, triage
@@ -40,7 +41,8 @@ def _unfinished(world: World) -> Iterator[Job]:
 def _go_on(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it still waits, or another run has it."""
     try:
-        report, stopped = triage(job, world.config, world.progress)
+        with workshop(world.config) as opened:
+            report, stopped = triage(job, world.config, world.progress, opened)
     except CasError as error:
         world.progress.warn(f"{job.directory}: {error}")
         return None

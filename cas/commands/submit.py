@@ -7,9 +7,8 @@ from pathlib import Path
 
 from cas import job as jobs
 from cas.commands.asked import Answer, World
-from cas.dump import recognise
+from cas.engines.workshop import Workshop, workshop
 from cas.errors import ConfigError, UsageError
-from cas.intake import plan
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.triage import send_mails, triage
@@ -23,11 +22,11 @@ def submit(order: Order, world: World) -> Answer:
     :raises CasError: the ticket, the file or the address is of no use
     """
     _check(order, world)
-    upload = plan(order.upload)
-    if upload.wrapping is None:
-        recognise(order.upload)
-    order = replace(order, upload=Path(order.upload).absolute())
-    return _finish(jobs.create(world.config.work_directory, order, world.now), world)
+    with workshop(world.config) as opened:
+        _look_at(order.upload)
+        order = replace(order, upload=Path(order.upload).absolute())
+        job = jobs.create(world.config.work_directory, order, world.now)
+        return _finish(job, world, opened)
 
 
 def resume(order: Order, world: World) -> Answer:
@@ -50,7 +49,8 @@ def resume(order: Order, world: World) -> Answer:
         wants_kmods=order.wants_kmods or job.order.wants_kmods,
         engine=order.engine or job.order.engine,
     )
-    return _finish(replace(job, order=amended), world)
+    with workshop(world.config) as opened:
+        return _finish(replace(job, order=amended), world, opened)
 
 
 def _check(order: Order, world: World) -> None:
@@ -61,12 +61,25 @@ def _check(order: Order, world: World) -> None:
             raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
 
 
-def _finish(job: Job, world: World) -> Answer:
+def _look_at(path: Path) -> None:
+    """Make sure that there is a dump, or an archive that may hold one.
+
+    :raises NotADump: there is something else, or nothing
+    """
+    # drgn's process gets ready while these are imported
+    from cas.dump import recognise
+    from cas.intake import plan
+
+    if plan(path).wrapping is None:
+        recognise(path)
+
+
+def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     """Run a job to its end; results that can be used are named on stdout.
 
     :raises CasError: what stopped it
     """
-    report, error = triage(job, world.config, world.progress)
+    report, error = triage(job, world.config, world.progress, opened)
     send_mails(world.config, world.progress)
     if error:
         world.progress.say(f"the job's directory is {job.directory}")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 WHAT = {
     "a/kernel-debuginfo": "vmlinux and four kmods; xz payload",
-    "a/vmcore.elf.xz": "oops in cas_oops with a busy guest around it; ELF, makedumpfile -E -d 31, xz",
-    "b/kernel-debuginfo": "the osrelease of a, built again: another build-id and banner; zstd payload",
+    "a/vmcore.elf.xz": "oops in cas_oops, busy guest; ELF, makedumpfile -E -d 31, xz",
+    "b/kernel-debuginfo": "the osrelease of a with another build-id and banner; zstd payload",
     "b/vmcore.kdump": "oops in cas_oops, lean guest; KDUMP with zlib, makedumpfile -c -d 31",
     "arm64/kernel-debuginfo": "another architecture; xz payload",
     "arm64/vmcore.elf.xz": "oops in cas_oops, lean guest; ELF as QEMU wrote it, unfiltered, xz",

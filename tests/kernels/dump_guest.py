@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TextIO
 
 PANIC_TIMEOUT_S = 300
 PANIC_MARK = b"end Kernel panic"
@@ -61,7 +62,7 @@ def dump_memory(monitor: Path, dump: Path) -> None:
         command(stream, "dump-guest-memory", paging=False, protocol=f"file:{dump}")
 
 
-def command(stream, name: str, **arguments: object) -> None:
+def command(stream: TextIO, name: str, **arguments: object) -> None:
     """Run one QMP command; events that arrive before its answer are passed over."""
     stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
     stream.flush()

@@ -9,52 +9,24 @@ import struct
 import sys
 from pathlib import Path
 
-EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-PHDR_SIZE = 56
+HEADER_SIZE = 64
+PROGRAM_HEADER_SIZE = 56
 
 
 def main(path: Path) -> None:
     with path.open("r+b") as dump:
-        (
-            ident,
-            kind,
-            machine,
-            version,
-            entry,
-            phoff,
-            _shoff,
-            flags,
-            _ehsize,
-            phentsize,
-            phnum,
-            _shentsize,
-            _shnum,
-            _shstrndx,
-        ) = EHDR.unpack(dump.read(EHDR.size))
-        if phentsize != PHDR_SIZE:
+        header = bytearray(dump.read(HEADER_SIZE))
+        (phoff,) = struct.unpack_from("<Q", header, 32)
+        phentsize, phnum = struct.unpack_from("<HH", header, 54)
+        if phentsize != PROGRAM_HEADER_SIZE:
             raise SystemExit(f"{path}: program headers of {phentsize} bytes")
         dump.seek(phoff)
-        program_headers = dump.read(phnum * PHDR_SIZE)
+        program_headers = dump.read(phnum * PROGRAM_HEADER_SIZE)
+        struct.pack_into("<QQ", header, 32, HEADER_SIZE, 0)  # e_phoff, e_shoff
+        struct.pack_into("<H", header, 52, HEADER_SIZE)  # e_ehsize
+        struct.pack_into("<HHH", header, 58, 0, 0, 0)  # e_shentsize, e_shnum, e_shstrndx
         dump.seek(0)
-        dump.write(
-            EHDR.pack(
-                ident,
-                kind,
-                machine,
-                version,
-                entry,
-                EHDR.size,
-                0,
-                flags,
-                EHDR.size,
-                PHDR_SIZE,
-                phnum,
-                0,
-                0,
-                0,
-            )
-        )
-        dump.write(program_headers)
+        dump.write(header + program_headers)
 
 
 if __name__ == "__main__":
