@@ -10,6 +10,15 @@ from cas.catalogue import Catalogue
 from cas.model import Dump
 from cas.progress import Silent
 
+from installed import needs
+
+
+@pytest.fixture(autouse=True, scope="session")
+def programs() -> None:
+    """What makes and unpacks the packages."""
+    for program in ("rpmbuild", "bsdtar", "zstd", "find"):
+        needs(program)
+
 
 @pytest.fixture
 def kernels(tmp_path: Path) -> Path:

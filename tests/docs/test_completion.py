@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -121,17 +120,15 @@ def test_other_shells_know_every_option_and_verb(name: str) -> None:
     assert missing == set()
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_zsh_can_read_its_file() -> None:
-    subprocess.run(["zsh", "-n", COMPLETION / "_cas"], check=True)
+    subprocess.run([needs("zsh"), "-n", COMPLETION / "_cas"], check=True)
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
 def test_fish_offers_the_long_options_of_the_command_line(words: tuple[str, ...]) -> None:
     script = f'source {COMPLETION}/cas.fish; complete -C "{" ".join(words)} --"'
     done = subprocess.run(
-        ["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True
+        [needs("fish"), "--no-config", "-c", script], capture_output=True, text=True, check=True
     )
     offered = {line.split("\t")[0] for line in done.stdout.splitlines()}
     assert offered == {word for word in COMMAND_LINES[words] if word.startswith("--")}

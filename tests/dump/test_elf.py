@@ -11,6 +11,8 @@ from writer import BANNER, Elf
 from cas import elf
 from cas.errors import NotADump
 
+from installed import needs
+
 GNU = ("GNU", 3, bytes.fromhex("5d8ecc2f5985c922ddcb6702c14459515d1dafcd"))
 
 
@@ -89,7 +91,9 @@ def test_build_id_absent_is_none() -> None:
 
 @pytest.mark.parametrize("program", ["/bin/sh", "/bin/ls"])
 def test_build_id_of_a_program_is_what_readelf_says(program: str) -> None:
-    said = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [needs("readelf"), "-n", program], capture_output=True, text=True, check=True
+    )
     assert f"Build ID: {elf.build_id(Path(program))}" in said.stdout
 
 

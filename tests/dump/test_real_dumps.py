@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,8 @@ from writer import Elf, Kdump, vmcoreinfo, written
 from cas import elf
 from cas.dump import identify, recognise
 from cas.model import Dump
+
+from installed import needs
 
 Converted = Callable[..., Path]
 
@@ -35,14 +35,6 @@ FORMATS = {
     ("-d17",): ("KDUMP", None, 17),
     ("-c", "-d0"): ("KDUMP", "zlib", 0),
 }
-
-
-def program(name: str) -> str:
-    """Its path; in CI its absence is a failure, elsewhere the test is left out."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed")
-    return str(found)
 
 
 def test_shipped_dump_tells_its_identity(vmcore: Path, vmlinux: Path) -> None:
@@ -100,7 +92,7 @@ def test_flattened_dump_tells_the_same(
 ) -> None:
     path = tmp_path / "vmcore.flat"
     with path.open("wb") as file:
-        argv = [program("makedumpfile"), "-F", option, "-d31", vmcore]
+        argv = [needs("makedumpfile"), "-F", option, "-d31", vmcore]
         subprocess.run(argv, stdout=file, stderr=subprocess.DEVNULL, check=True)
     dump = identify(path)
     assert (dump.format, dump.is_whole, recognise(path)) == (format, True, "flattened")
@@ -128,7 +120,7 @@ def test_cut_dump_is_never_called_whole(
 )
 def test_crash_reads_the_same_release(tmp_path: Path, data: bytes) -> None:
     path = written(tmp_path, data)
-    argv = [program("crash"), "--osrelease", path]
+    argv = [needs("crash"), "--osrelease", path]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert said.strip() == identify(path).osrelease
 
