@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from cas.commands import Asked, World, parse
-from cas.config import SYSTEM_FILE, Config, read
+from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
 from cas.errors import CasError
 from cas.text import printable
@@ -58,6 +58,7 @@ def _status(asked: Asked, console: Console) -> int:
 
 def _world(asked: Asked, console: Console) -> World:
     config = read(config_file(asked.config, os.environ), defaults(os.environ))
+    config = override(config, os.environ, asked.intervals)
     for warning in config.warnings:
         console.warn(warning)
     return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input)

@@ -42,6 +42,48 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """What an upload may cost; there is no limit of ratio, an honest dump of zeros has any."""
+
+    unpack_bytes: int = 1 << 40
+    """Of everything that is unpacked, over all layers and members together."""
+    reserve_bytes: int = 512 << 20
+    """Free space of the work directory's file system that unpacking and fetching leave alone."""
+    members: int = 10_000
+    """Of all archives of an upload together."""
+    depth: int = 16
+    """Wrappings inside one another."""
+    sidecar_bytes: int = 256 << 20
+    """Of all sidecar files of an upload together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How programs that read a dump are watched and ended; seconds may have fractions."""
+
+    sandbox: str = "auto"
+    """``auto`` (bubblewrap where it works), ``bwrap`` (refuse without it) or ``none``."""
+    watchdog_s: float = 30.0
+    """Without output and without use of the processor, after which a program counts as hung."""
+    stop_s: float = 5.0
+    """Between the request to stop and the kill."""
+    respawn_s: float = 1.0
+    """Between two starts of a program in one job, at least."""
+    attempts: int = 8
+    """Starts of one program in one job, at most."""
+    command_s: float = 60.0
+    start_s: float = 300.0
+    section_bytes: int = 64 << 20
+    memory_bytes: int = 16 << 30
+    cpu_s: float = 3600.0
+    """Processor time of one program."""
+    file_bytes: int = 4 << 30
+    """Size of a file that a program writes."""
+    processes: int = 64
+    """That a program may have at a time, where the system can count them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Every directive of cas.conf(5), with its default."""
 
@@ -68,10 +110,12 @@ class Config:
     """``auto``, ``crash`` or ``drgn``."""
     snippets: tuple[Path, ...] = ()
     """The site's snippet directories, after the shipped one."""
-    command_timeout_s: float = 60.0
-    start_timeout_s: float = 300.0
-    section_limit_bytes: int = 64 << 20
-    memory_limit_bytes: int = 16 << 30
+    supervision: Supervision = field(default_factory=Supervision)
+    intake: IntakeLimits = field(default_factory=IntakeLimits)
+    private_addresses: bool = False
+    """Whether a URL may lead to loopback, link-local and private networks."""
+    fetch_timeout_s: float = 60.0
+    """Without a byte from a server, after which it counts as gone."""
     file: Path | None = None
     """The file that was read; ``None`` when there is none."""
     warnings: tuple[str, ...] = ()
@@ -161,9 +205,10 @@ def _apply(config: Config, key: str, value: str, where: str) -> Config:
 
 
 def _set(config: Config, target: str, value: Any) -> Config:
-    if target.startswith("mail."):
-        return replace(config, mail=replace(config.mail, **{target[5:]: value}))
-    return replace(config, **{target: value})
+    group, dot, name = target.rpartition(".")
+    if not dot:
+        return replace(config, **{target: value})
+    return replace(config, **{group: replace(getattr(config, group), **{name: value})})
 
 
 def _set_crash_for_arch(config: Config, key: str, value: str) -> Config:
@@ -215,7 +260,9 @@ def _positive(value: str) -> int:
 
 
 def _seconds(value: str) -> float:
-    return float(_positive(value))
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,3})?", value, re.ASCII) or float(value) <= 0:
+        raise ValueError("must be a number of seconds above 0")
+    return float(value)
 
 
 def _size(value: str) -> int:
@@ -253,8 +300,66 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "crash": ("crash", str),
     "crash_32": ("crash_for_arch", _absolute),
     "buffersize": ("buffer_size_bytes", _size_or_none),
-    "commandTimeout": ("command_timeout_s", _seconds),
-    "startTimeout": ("start_timeout_s", _seconds),
-    "sectionLimit": ("section_limit_bytes", _size),
-    "memoryLimit": ("memory_limit_bytes", _size),
+    "sandbox": ("supervision.sandbox", _choice("auto", "bwrap", "none")),
+    "commandTimeout": ("supervision.command_s", _seconds),
+    "startTimeout": ("supervision.start_s", _seconds),
+    "watchdog": ("supervision.watchdog_s", _seconds),
+    "stopInterval": ("supervision.stop_s", _seconds),
+    "respawnInterval": ("supervision.respawn_s", _seconds),
+    "attempts": ("supervision.attempts", _positive),
+    "sectionLimit": ("supervision.section_bytes", _size),
+    "memoryLimit": ("supervision.memory_bytes", _size),
+    "cpuLimit": ("supervision.cpu_s", _seconds),
+    "fileLimit": ("supervision.file_bytes", _size),
+    "processLimit": ("supervision.processes", _positive),
+    "unpackLimit": ("intake.unpack_bytes", _size),
+    "diskReserve": ("intake.reserve_bytes", _size),
+    "memberLimit": ("intake.members", _positive),
+    "depthLimit": ("intake.depth", _positive),
+    "sidecarLimit": ("intake.sidecar_bytes", _size),
+    "privateAddresses": ("private_addresses", _yes_no),
+    "fetchTimeout": ("fetch_timeout_s", _seconds),
 }
+
+INTERVALS = {
+    "commandTimeout": "one debugger command",
+    "startTimeout": "a debugger to open the dump",
+    "watchdog": "no output and no use of the processor, then a program is hung",
+    "stopInterval": "a program to end when asked to, then it is killed",
+    "respawnInterval": "between two starts of a program",
+    "fetchTimeout": "a server to send something",
+}
+"""Directives that the environment and the command line may set too, and what the time is for."""
+
+
+def option_of(key: str) -> str:
+    """The command line option of an interval.
+
+    >>> option_of("stopInterval")
+    '--stop-interval'
+    """
+    return "--" + re.sub("([A-Z])", r"-\1", key).lower()
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of an interval.
+
+    >>> variable_of("stopInterval")
+    'CAS_STOP_INTERVAL'
+    """
+    return "CAS" + option_of(key)[1:].replace("-", "_").upper()
+
+
+def override(config: Config, environment: Mapping[str, str], options: Mapping[str, str]) -> Config:
+    """Set intervals: the command line counts before the environment, that before the file.
+
+    :param options: from the command line, by directive
+    :raises ConfigError: not a number of seconds
+    """
+    for key in INTERVALS:
+        variable = variable_of(key)
+        if environment.get(variable):
+            config = _apply(config, key, environment[variable], f"the variable {variable}")
+        if options.get(key):
+            config = _apply(config, key, options[key], f"the option {option_of(key)}")
+    return config

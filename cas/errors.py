@@ -62,6 +62,32 @@ class Refused(CasError):
     verdict = "refused"
 
 
+class LimitExceeded(Refused):
+    """An upload asks for more than the configuration allows."""
+
+    hint = "if the upload is honest, raise the limit in cas.conf and run cas again"
+
+    def __init__(self, message: str, *, limit: str, hint: str | None = None) -> None:
+        """Keep the facts.
+
+        :param limit: the directive of cas.conf that was reached, e.g. ``unpackLimit``
+        """
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
+class SandboxMissing(Refused):
+    """The configuration demands a sandbox that does not work here."""
+
+    hint = "install bubblewrap and allow user namespaces, or set `sandbox = auto` in cas.conf"
+
+
+class FetchError(CasError):
+    """A URL does not lead to a file."""
+
+    hint = "check the URL, or fetch the file by other means and give its path"
+
+
 class KernelNotFound(CasError):
     """No catalogued debuginfo matches the dump."""
 

@@ -46,6 +46,12 @@ class Order:
     wants_kmods: bool = False
     engine: str | None = None
     """Instead of the configuration's engine."""
+    member: str | None = None
+    """The dump to take from an archive that holds several."""
+    more: tuple[Path, ...] = ()
+    """Further parts of a split dump."""
+    url: str | None = None
+    """Where the upload is fetched from, without a password; `upload` is then where it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,9 @@ def load(directory: Path) -> Job:
     """
     try:
         facts = json.loads((directory / STATE).read_bytes())
-        order = Order(**{**facts["order"], "upload": Path(facts["order"]["upload"])})
+        asked = facts["order"]
+        paths = {"upload": Path(asked["upload"]), "more": tuple(map(Path, asked.get("more", ())))}
+        order = Order(**{**asked, **paths})
         return Job(
             directory,
             order,
@@ -211,5 +219,6 @@ def _as_json(job: Job) -> dict[str, Any]:
     facts = asdict(job)
     del facts["directory"]
     facts["order"]["upload"] = str(job.order.upload)
+    facts["order"]["more"] = [str(path) for path in job.order.more]
     facts["started"] = job.started.isoformat()
     return {"version": 1, **facts}

@@ -19,6 +19,33 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Registers:
+    """One processor's registers at the crash, from the dump's NT_PRSTATUS notes."""
+
+    cpu: int
+    """Position of the note: processors without one are not counted."""
+    pid: int
+    values: Mapping[str, int]
+    """By the architecture's own names, e.g. ``rip``, in the order of ``struct user_regs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The upload, unpacked: what of it is in the job directory."""
+
+    vmcore: Path
+    """The dump; the first part of a split set."""
+    parts: tuple[Path, ...] = ()
+    """All parts of a split set in the order of their page frames; empty for a dump in one file."""
+    sidecars: tuple[Path, ...] = ()
+    """Files that came with it."""
+    missing: tuple[Missing, ...] = ()
+    """What the upload's wrapping lost: cut or damaged compression."""
+    remarks: tuple[str, ...] = ()
+    """What a reader should know, e.g. bytes behind the end of the compressed data."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dump:
     """What a kernel dump says about itself, read without any vmlinux."""
 
@@ -50,6 +77,8 @@ class Dump:
     dmesg: str | None = None
     """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
+    registers: tuple[Registers, ...] = ()
+    """Of the processors whose notes are in the dump."""
     remarks: tuple[str, ...] = ()
     """What a reader of the report should know, e.g. a VMCOREINFO that contradicts the banner."""
 
@@ -225,6 +254,11 @@ class Report:
     ladder: tuple[str, ...] = ()
     """The rungs tried, in order, e.g. ``crash: full``, ``crash: --minimal``, ``drgn``."""
     limits_hit: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
+    """What a damaged dump gave anyway, a phrase each."""
+    customer_note: str | None = None
+    """What to write to the customer who sent a damaged dump."""
+    stored: Stored | None = None
     dump: Dump | None = None
     match: Match | None = None
     vmlinux: Path | None = None

@@ -50,10 +50,10 @@ class Pipeline:
         self.catalogue = Catalogue(config.database)
         self.storing: Storing | None = None
         self.limits = Limits(
-            config.command_timeout_s,
-            config.start_timeout_s,
-            config.section_limit_bytes,
-            config.memory_limit_bytes,
+            config.supervision.command_s,
+            config.supervision.start_s,
+            config.supervision.section_bytes,
+            config.supervision.memory_bytes,
         )
         self.is_over = True
         """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from cas import __version__
-from cas.config import Config
+from cas.config import INTERVALS, Config, option_of
 from cas.progress import Progress
 
 
@@ -42,6 +42,8 @@ class Asked:
     command: Callable[[World], Answer]
     config: Path | None = None
     debug: bool = False
+    intervals: Mapping[str, str] = field(default_factory=dict)
+    """Of the command line, by directive of cas.conf."""
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
@@ -64,3 +66,10 @@ def verb_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, default=nothing, help=text)
     text = "show tracebacks of errors"
     parser.add_argument("--debug", action="store_true", default=nothing, help=text)
+
+
+def interval_options(parser: argparse.ArgumentParser) -> None:
+    """The options for times that the environment and cas.conf can set too."""
+    group = parser.add_argument_group("times, in seconds")
+    for key, meaning in INTERVALS.items():
+        group.add_argument(option_of(key), dest=key, metavar="S", help=f"for {meaning}")

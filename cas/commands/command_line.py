@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cas.commands.asked import Asked, common_options, verb_options
+from cas.commands.asked import Asked, common_options, interval_options, verb_options
+from cas.config import INTERVALS
 from cas.job import Order
 
-CLASSIC = ("identifier", "file", "email", "modules", "engine")
+CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", *INTERVALS)
 """The options of the form without a verb."""
 
 
@@ -22,12 +23,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="`cas -i ID` without -f goes on with the ticket's job that has not ended.",
     )
     cas.add_argument("-i", "--identifier", metavar="ID", help="the ticket that the core belongs to")
-    cas.add_argument("-f", "--file", metavar="FILE", type=Path, help="the dump, packed or not")
+    text = "the dump, packed or not, or its URL; several for the parts of a split dump"
+    cas.add_argument("-f", "--file", metavar="FILE", action="append", help=text)
+    cas.add_argument("--member", metavar="NAME", help="the dump to take from an archive of several")
     cas.add_argument("-e", "--email", metavar="EMAIL", help="mail the results to this address")
     cas.add_argument(
         "-m", "--modules", action="store_true", help="extract the debuginfo of loaded modules"
     )
     cas.add_argument("--engine", choices=("auto", "crash", "drgn"), help="what runs the snippets")
+    interval_options(cas)
     common_options(cas)
     verbs = cas.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     identify = verbs.add_parser("identify", help="tell what a dump says about itself")
@@ -53,14 +57,18 @@ def parse(argv: Sequence[str]) -> Asked:
     from cas.commands.submit import resume, submit
 
     action = submit if arguments.file else resume
-    return Asked(partial(action, _order(arguments)), arguments.config, arguments.debug)
+    times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
+    return Asked(partial(action, _order(arguments)), arguments.config, arguments.debug, times)
 
 
 def _order(arguments: argparse.Namespace) -> Order:
+    first, *more = arguments.file or [""]
     return Order(
         arguments.identifier,
-        arguments.file or Path(),
+        Path(first),
         arguments.email,
         arguments.modules,
         arguments.engine,
+        member=arguments.member,
+        more=tuple(map(Path, more)),
     )

@@ -31,5 +31,5 @@ def workshop(config: Config) -> Iterator[Workshop]:
     """
     with ExitStack() as stack:
         room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
-        worker = stack.enter_context(Worker(room, config.memory_limit_bytes))
+        worker = stack.enter_context(Worker(room, config.supervision.memory_bytes))
         yield Workshop(worker, room, stack)

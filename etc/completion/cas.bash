@@ -25,14 +25,17 @@ _cas() {
     case $previous in
         -f | --file | --config) _cas_files "$current"; return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
-        -e | --email | -i | --identifier) return ;;
+        -e | --email | -i | --identifier | --member) return ;;
+        --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
+        --respawn-interval | --fetch-timeout) return ;;
     esac
     if [[ $(_cas_verb identify) == identify ]]; then
         words='--json --config --debug -h --help'
         [[ $current == -* ]] || { _cas_files "$current"; return; }
     else
-        words='-i --identifier -f --file -e --email -m --modules --engine --config --debug --version
-            -h --help'
+        words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
+            --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout --config
+            --debug --version -h --help'
         [[ $current == -* ]] || words=identify
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Config, read
+from cas.config import Config, override, read
 from cas.errors import ConfigError
 
 from installed import Site
@@ -108,7 +108,25 @@ def test_an_unusable_value_names_its_line_and_what_is_needed(
 
 def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
     config = read(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
-    assert config.section_limit_bytes == 3 << 20
+    assert config.supervision.section_bytes == 3 << 20
+
+
+def test_an_interval_comes_from_the_command_line_then_the_environment_then_the_file(
+    tmp_path: Path, defaults: Config
+) -> None:
+    text = "[advanced]\nwatchdog = 3\nstopInterval = 3\nstartTimeout = 3\n"
+    config = read(write(tmp_path, text), defaults)
+    environment = {"CAS_WATCHDOG": "2", "CAS_STOP_INTERVAL": "2"}
+    config = override(config, environment, {"watchdog": "0.5"})
+    times = config.supervision
+    assert (times.watchdog_s, times.stop_s, times.start_s) == (0.5, 2, 3)
+
+
+def test_an_interval_that_is_no_time_names_where_it_came_from(defaults: Config) -> None:
+    with pytest.raises(ConfigError, match="the variable CAS_WATCHDOG: .*number of seconds"):
+        override(defaults, {"CAS_WATCHDOG": "soon"}, {})
+    with pytest.raises(ConfigError, match="the option --watchdog: .*number of seconds"):
+        override(defaults, {}, {"watchdog": "-1"})
 
 
 def test_a_wrong_file_is_a_usage_error_without_traceback(site: Site) -> None:
