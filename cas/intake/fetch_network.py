@@ -1,0 +1,185 @@
+"""Connections that go only where policy allows, and that end when a server stalls.
+
+A name is resolved once; every address is checked, and the connection goes to a checked address, not
+to the name. A second answer of the name server (DNS rebinding) is thus never used. Proxies of the
+environment are not used: behind one we could not know where a connection ends.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cas.errors import FetchError, Refused
+from cas.intake.fetch_source import Broken, FetchPolicy
+from cas.intake.url import Url
+from cas.text import one_line
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+STALL_TIMEOUTS = 5
+"""So many timeouts may pass until an answer's head or STALL_BYTES of the file have come."""
+STALL_BYTES = 64 << 10
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last four bytes are the IPv4 address that is reached."""
+EMBEDDING = (NAT64, ipaddress.IPv6Network("::ffff:0:0/96"))
+
+
+class PrivateAddress(Refused):
+    """A URL leads into a private network."""
+
+    hint = "if that is right here, set `privateAddresses = Yes` in cas.conf"
+
+
+def is_private(text: str) -> bool:
+    """Whether an address is anything else than a public host's.
+
+    >>> [is_private(text) for text in ("10.0.0.1", "::ffff:127.0.0.1", "100.64.0.1", "9.9.9.9")]
+    [True, True, True, False]
+    """
+    address: Address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in EMBEDDING):
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        elif address.sixtofour or address.teredo or address.is_site_local:
+            return True  # tunnels, whose far end is not what is connected to
+    return not address.is_global or address.is_multicast or address.is_reserved
+
+
+def connect(url: Url, policy: FetchPolicy) -> socket.socket:
+    """A connection to the URL's host.
+
+    :raises PrivateAddress: an address of the host may not be reached
+    :raises FetchError: there is no such host
+    :raises Broken: nobody answers
+    """
+    found = _resolve(url)
+    for *_, address in found:
+        if not policy.private_addresses and is_private(str(address[0])):
+            shown = url.host if url.host == address[0] else f"{url.host} ({address[0]})"
+            raise PrivateAddress(f"{shown} is in a private network, which is not allowed")
+    problem = ""
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        connection.settimeout(policy.timeout_s)
+        try:
+            connection.connect(address)
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, OSError):
+                raise
+            problem = reason(error)
+        else:
+            return connection
+    raise Broken(f"{url.authority} cannot be reached: {problem}")
+
+
+def secure(connection: socket.socket, url: Url) -> ssl.SSLSocket:
+    """TLS over a connection, with the certificate checked against the system's trust.
+
+    An end without TLS's own goodbye is an error: a download cannot be cut short unnoticed.
+    """
+    context = ssl.create_default_context()
+    try:
+        return context.wrap_socket(connection, server_hostname=url.host, suppress_ragged_eofs=False)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def translated(url: Url) -> Iterator[None]:
+    """Say what went wrong with a connection: later it may work, or never.
+
+    :raises FetchError: the server's certificate or protocol is of no use
+    :raises Broken: everything else
+    """
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise FetchError(
+            f"{url}: the certificate of {url.host} is not trusted: {error.verify_message}",
+            hint="if the site has its own authority, add it to the system's certificates",
+        ) from error
+    except ssl.SSLError as error:
+        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            raise Broken(f"{url}: the connection broke") from error
+        raise FetchError(f"{url}: TLS with {url.host} failed: {reason(error)}") from error
+    except OSError as error:
+        raise Broken(f"{url}: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """What a system error says, in a phrase."""
+    if isinstance(error, TimeoutError):
+        return "the server did not answer in time"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "the connection broke"
+    return one_line(error.strerror or type(error).__name__)
+
+
+class Patient(io.RawIOBase):
+    """What a socket receives, for as long as the server gets on.
+
+    The socket's own timeout ends a silent server. This ends one that drips: each head of an answer
+    and each STALL_BYTES of the file must come within STALL_TIMEOUTS timeouts.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Read from a connected socket that has its timeout set."""
+        self._connection = connection
+        self._raw = connection.makefile("rb", buffering=0)
+        self._timeout_s = connection.gettimeout() or 60.0
+        self._earned_bytes = 0
+        self.allow()
+
+    def allow(self) -> None:
+        """Begin to wait anew."""
+        self._deadline = time.monotonic() + STALL_TIMEOUTS * self._timeout_s
+
+    def earned(self, size_bytes: int) -> None:
+        """Count bytes of the file."""
+        self._earned_bytes += size_bytes
+        if self._earned_bytes >= STALL_BYTES:
+            self._earned_bytes = 0
+            self.allow()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """Receive once.
+
+        :raises TimeoutError: the server is silent, or drips
+        """
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(min(left_s, self._timeout_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+def _resolve(url: Url) -> list[tuple[Any, ...]]:
+    try:
+        return socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        message = f"{url.host} has no address: {error.strerror}"
+        if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
+            raise Broken(message) from error
+        raise FetchError(message) from error
+    except (OSError, UnicodeError) as error:
+        raise FetchError(f"{url.host} cannot be the name of a host") from error

@@ -1,0 +1,172 @@
+"""A URL as a value that can be shown: its secrets never appear in its text.
+
+A password, and a query that may hold a token or a signature, are kept for the request alone.
+``str()`` and ``repr()`` show ``?…`` for a query and ``…@`` for what stands before the host; only
+the user of ftp and sftp, who is no secret there, is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from cas.errors import UsageError
+
+PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
+"""The schemes that are fetched, and where their servers listen."""
+NAME_CHARACTERS = 100
+_SHOWN = "…"
+_PATH = "/%:@!$&'()*+,;=~-._"
+_QUERY = _PATH + "?"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Url:
+    """Where a file is, in parts; :func:`parse` makes it."""
+
+    scheme: str
+    host: str
+    """Lower case, ASCII; an IPv6 address without its brackets."""
+    port: int
+    path: str
+    """As it is sent by http: percent-encoded, beginning with a slash."""
+    query: str = field(default="", repr=False)
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self._before_host()}{self.authority}{self._after_host()}"
+
+    def __repr__(self) -> str:
+        return f"<Url {self}>"
+
+    @property
+    def authority(self) -> str:
+        """Host, and the port where it is not the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """What an http request asks for: path and query, a secret perhaps."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Who may see the credentials."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def is_kept_whole(self) -> bool:
+        """Whether its text says all of it, so that it can be fetched again by what was logged."""
+        return _SHOWN not in str(self)
+
+    @property
+    def file_path(self) -> str:
+        """The path for ftp and sftp, decoded: below the login directory, or absolute.
+
+        Source: RFC 1738, 3.2.2 for ftp (``%2F`` leads to the root); draft-ietf-secsh-scp-sftp-ssh-
+        uri for sftp (absolute), with curl's ``/~/`` for the home directory.
+        """
+        path = unquote(self.path)
+        if self.scheme == "ftp":
+            return re.sub(r";type=[aid]$", "", path[1:])
+        return path.removeprefix("/~/")
+
+    @property
+    def name(self) -> str:
+        """A file name made from the last part of the path; ``download`` where there is none."""
+        last = unquote(self.path.rpartition("/")[2])
+        safe = re.sub(r"[^A-Za-z0-9._+-]", "_", last).lstrip(".-")
+        return safe[-NAME_CHARACTERS:].lstrip(".-") or "download"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells one URL from another without giving it away; credentials do not count."""
+        text = "\n".join((self.scheme, self.authority, self.target))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _before_host(self) -> str:
+        if self.user is None and self.password is None:
+            return ""
+        if self.scheme in ("ftp", "sftp") and self.user:
+            secret = f":{_SHOWN}" if self.password else ""
+            return f"{quote(self.user, safe='')}{secret}@"
+        return f"{_SHOWN}@"
+
+    def _after_host(self) -> str:
+        return f"{self.path}?{_SHOWN}" if self.query else self.path
+
+
+def is_url(text: str) -> bool:
+    """Whether a command line argument is meant as a URL, of whatever scheme.
+
+    >>> [is_url(text) for text in ("https://a/b", "file:///etc", "httpd.core", "http:", "data:x")]
+    [True, True, False, False, False]
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def parse(text: str) -> Url:
+    """Read a URL that can be fetched; a fragment is dropped.
+
+    :raises UsageError: another scheme, or not usable; the message holds no secret
+    """
+    scheme = text.partition(":")[0].lower()
+    if scheme not in PORTS:
+        shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else "other"
+        raise UsageError(f"{shown}: URLs are not fetched; use {', '.join(PORTS)} or a file")
+    if _SHOWN in text:
+        raise UsageError(
+            "this URL was shortened for a log: its password or query is not kept",
+            hint="give the whole URL with -f; a password can stay in ~/.netrc instead",
+        )
+    parts, port = _split(text, scheme)
+    return Url(
+        scheme,
+        _host(parts.hostname or "", scheme),
+        port,
+        quote(parts.path, safe=_PATH) or "/",
+        quote(parts.query, safe=_QUERY),
+        _decoded(parts.username, scheme),
+        _decoded(parts.password, scheme),
+    )
+
+
+def _split(text: str, scheme: str) -> tuple[SplitResult, int]:
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+        raise _unusable(scheme, "it holds control characters or bytes that are not UTF-8")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        # no `from`: the library's message may quote the password
+        raise _unusable(scheme, "its host or port cannot be read") from None
+    if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):
+        raise _unusable(scheme, "it holds port 0, a backslash or encoded control characters")
+    return parts, PORTS[scheme] if port is None else port
+
+
+def _host(host: str, scheme: str) -> str:
+    try:
+        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        ascii_host = ""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%[\w.-]+)?", ascii_host):
+        raise _unusable(scheme, "there is no usable host in it")
+    return ascii_host.lower()
+
+
+def _decoded(secret: str | None, scheme: str) -> str | None:
+    if secret is None:
+        return None
+    decoded = unquote(secret)
+    if re.search(r"[\x00-\x1f\x7f]", decoded):
+        raise _unusable(scheme, "its user or password holds control characters")
+    return decoded
+
+
+def _unusable(scheme: str, reason: str) -> UsageError:
+    return UsageError(f"the {scheme} URL cannot be used: {reason}")

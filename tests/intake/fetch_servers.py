@@ -1,0 +1,353 @@
+"""Servers on loopback for the tests of fetching: well-behaved, broken and hostile ones."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cas.intake.fetch import FetchPolicy
+
+from installed import closed_port, needs
+
+
+@dataclass
+class Served:
+    """A file on an http server, and how its server misbehaves."""
+
+    body: bytes
+    etag: str | None = '"v1"'
+    breaks: list[int] = field(default_factory=list)
+    """Of each request in turn: after how many bytes the connection is cut."""
+    statuses: list[int] = field(default_factory=list)
+    """Of each request in turn, before the file is given."""
+    headers: dict[str, str] = field(default_factory=dict)
+    declared: int | None = None
+    """A Content-Length that is a lie."""
+    has_ranges: bool = True
+    has_length: bool = True
+
+    def give(self, request: Request) -> None:
+        if self.statuses:
+            request.send(self.statuses.pop(0), {"Content-Length": "0"})
+            return
+        begin = self.begin(request)
+        if begin >= len(self.body) > 0:
+            total = {"Content-Range": f"bytes */{len(self.body)}", "Content-Length": "0"}
+            request.send(416, total)
+            return
+        request.send(206 if begin else 200, self.described(begin))
+        end = begin + self.breaks.pop(0) if self.breaks else None
+        request.wfile.write(self.body[begin:end])
+
+    def begin(self, request: Request) -> int:
+        asked = request.headers.get("Range", "")
+        if not self.has_ranges or not asked or request.headers.get("If-Range") != self.etag:
+            return 0
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def described(self, begin: int) -> dict[str, str]:
+        size = len(self.body)
+        headers = dict(self.headers)
+        if self.has_length:
+            headers["Content-Length"] = str(self.declared or size - begin)
+        if self.etag:
+            headers["ETag"] = self.etag
+        if begin:
+            headers["Content-Range"] = f"bytes {begin}-{size - 1}/{size}"
+        return headers
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request to a :class:`Web`."""
+
+    server: _HttpServer
+
+    def do_GET(self) -> None:
+        web = self.server.web
+        web.requests.append((self.path, dict(self.headers)))
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            given = web.files.get(self.path.partition("?")[0])
+            if given is None:
+                self.send(404, {"Content-Length": "0"})
+            elif isinstance(given, Served):
+                given.give(self)
+            else:
+                given(self)
+
+    def send(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _HttpServer(ThreadingHTTPServer):
+    web: Web
+
+    def handle_error(self, *_: object) -> None:
+        pass  # the client may leave whenever it wants
+
+
+@dataclass
+class Web:
+    """An http server: its files by path, and the requests that came."""
+
+    address: str
+    files: dict[str, Served | Callable[[Request], None]] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    def url(self, path: str) -> str:
+        return f"{self.address}{path}"
+
+    def asked(self, path: str, header: str) -> list[str | None]:
+        """What the requests for a path said in a header."""
+        return [headers.get(header) for at, headers in self.requests if at == path]
+
+
+@contextlib.contextmanager
+def web(certificate: Path | None = None) -> Iterator[Web]:
+    """An http server; https with a file that holds key and certificate."""
+    server = _HttpServer(("127.0.0.1", 0), Request)
+    scheme, host = "http", "127.0.0.1"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        scheme, host = "https", "localhost"
+    server.web = Web(f"{scheme}://{host}:{server.server_port}")
+    with _running(server):
+        yield server.web
+
+
+@contextlib.contextmanager
+def _running(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def certificate(directory: Path) -> Path:
+    """Key and certificate of ``localhost`` in one file, signed by itself."""
+    key, made = directory / "key.pem", directory / "made.pem"
+    names = "subjectAltName=DNS:localhost"
+    argv = [needs("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=test"]
+    argv += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", names]
+    subprocess.run([*argv, "-keyout", key, "-out", made], check=True, capture_output=True)
+    both = directory / "server.pem"
+    both.write_bytes(key.read_bytes() + made.read_bytes())
+    return both
+
+
+def dripping(data: bytes, pause_s: float) -> Callable[[Request], None]:
+    """An answer that comes byte by byte."""
+
+    def give(request: Request) -> None:
+        request.send(200, {"Content-Length": str(len(data)), "ETag": '"drip"'})
+        for byte in data:
+            request.wfile.write(bytes([byte]))
+            time.sleep(pause_s)
+
+    return give
+
+
+def redirect(location: str, status: int = 302) -> Callable[[Request], None]:
+    """An answer that sends the client somewhere else."""
+    return lambda request: request.send(status, {"Location": location, "Content-Length": "0"})
+
+
+@dataclass
+class FtpSite:
+    """An ftp server, and how it misbehaves."""
+
+    port: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    password: str | None = None
+    breaks: list[int] = field(default_factory=list)
+    """Of each RETR in turn: after how many bytes both connections are cut."""
+    declared: int | None = None
+    """A SIZE that is a lie."""
+    refused: tuple[str, ...] = ()
+    """Commands that this server does not know."""
+    pasv_host: str = "127,0,0,1"
+    greeting: bytes = b"220 here\r\n"
+    commands: list[str] = field(default_factory=list)
+
+
+class _FtpSession(socketserver.StreamRequestHandler):
+    """The dialogue of RFC 959 as far as downloads need it."""
+
+    server: _FtpServer
+
+    def handle(self) -> None:
+        self.site, self.offset, self.user = self.server.site, 0, ""
+        self.wfile.write(self.site.greeting)
+        with contextlib.suppress(OSError):
+            while line := self.rfile.readline().decode().strip():
+                self.site.commands.append(line)
+                command, _, word = line.partition(" ")
+                self.obey(command, word)
+
+    def say(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+    def obey(self, command: str, word: str) -> None:
+        answer = getattr(self, f"on_{command.lower()}", None)
+        if answer is None or command in self.site.refused:
+            self.say(f"502 {command} is not known")
+        elif command in ("SIZE", "MDTM", "RETR") and word not in self.site.files:
+            self.say("550 no such file")
+        else:
+            answer(word)
+
+    def on_user(self, word: str) -> None:
+        self.user = word
+        self.say("331 and the password?")
+
+    def on_pass(self, word: str) -> None:
+        good = self.site.password in (None, word)
+        self.say("230 come in" if good else f"530 {word} is not the password of {self.user}")
+
+    def on_type(self, _: str) -> None:
+        self.say("200 so be it")
+
+    def on_size(self, word: str) -> None:
+        self.say(f"213 {self.site.declared or len(self.site.files[word])}")
+
+    def on_mdtm(self, _: str) -> None:
+        self.say("213 20251121084129")
+
+    def on_pasv(self, _: str) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        port = self.listener.getsockname()[1]
+        self.say(f"227 here ({self.site.pasv_host},{port >> 8},{port & 255})")
+
+    def on_rest(self, word: str) -> None:
+        self.offset = int(word)
+        self.say("350 and now?")
+
+    def on_retr(self, word: str) -> None:
+        self.say("150 here it comes")
+        data, _ = self.listener.accept()
+        end = self.offset + self.site.breaks.pop(0) if self.site.breaks else None
+        with data, self.listener:
+            data.sendall(self.site.files[word][self.offset : end])
+        if end is not None:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.offset = 0
+        self.say("226 that was it")
+
+
+class _FtpServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    site: FtpSite
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def ftp(site: FtpSite) -> Iterator[FtpSite]:
+    """A running ftp server."""
+    server = _FtpServer(("127.0.0.1", 0), _FtpSession)
+    server.site, site.port = site, server.server_address[1]
+    with _running(server):
+        yield site
+
+
+@dataclass
+class Sshd:
+    """OpenSSH's server with keys of its own; its users' home is a directory of the test."""
+
+    directory: Path
+    home: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def url(self, path: Path) -> str:
+        return f"sftp://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
+
+    def know(self, key: Path | None = None) -> None:
+        """Write the server's key, or another one, into known_hosts."""
+        kind, data = (key or self.directory / "host.pub").read_text().split()[:2]
+        known = self.home / ".ssh/known_hosts"
+        known.write_text(f"[127.0.0.1]:{self.port} {kind} {data}\n")
+
+
+def make_key(path: Path) -> Path:
+    """A key pair; the private one is at the path."""
+    argv = [needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", path]
+    subprocess.run(argv, check=True)
+    return path
+
+
+@contextlib.contextmanager
+def sshd(directory: Path, home: Path) -> Iterator[Sshd]:
+    """A running sshd that takes ``home/.ssh/id_ed25519``."""
+    program, port = needs("sshd"), closed_port()
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    (home / ".ssh").mkdir(parents=True, exist_ok=True)
+    make_key(directory / "host")
+    user = make_key(home / ".ssh/id_ed25519")
+    shutil.copy(f"{user}.pub", directory / "authorized")
+    settings = {
+        "ListenAddress": f"127.0.0.1:{port}",
+        "HostKey": directory / "host",
+        "AuthorizedKeysFile": directory / "authorized",
+        "Subsystem": "sftp internal-sftp",
+        "StrictModes": "no",
+        "PermitRootLogin": "yes",
+        "PasswordAuthentication": "no",
+        "PidFile": "none",
+    }
+    config = directory / "sshd_config"
+    config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    with (directory / "sshd.log").open("wb") as log:
+        argv = [program, "-D", "-e", "-f", config]
+        with subprocess.Popen(argv, stderr=log, stdin=subprocess.DEVNULL) as process:
+            try:
+                _await(port, process)
+                yield Sshd(directory, home, port, process)
+            finally:
+                process.terminate()
+
+
+def _await(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("sshd did not start")
+
+
+def patient_policy(home: Path, **changes: object) -> FetchPolicy:
+    """A policy for servers on loopback, in a hurry."""
+    values = {
+        "private_addresses": True,
+        "timeout_s": 5.0,
+        "attempts": 3,
+        "pause_s": 0.01,
+        "home": home,
+        **changes,
+    }
+    return FetchPolicy(**values)  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""URLs as values: what counts as one, what is refused, and what is never shown."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from cas.errors import UsageError
+from cas.intake.fetch_network import is_private
+from cas.intake.url import is_url, parse
+
+
+@pytest.mark.parametrize(
+    "text", ["http://h/f", "HTTPS://h/f", "ftp://h", "sftp://h/f", "file:///etc", "x+y.z-1://"]
+)
+def test_a_scheme_and_two_slashes_make_a_url(text: str) -> None:
+    assert is_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["httpd.core", "http:", "http:/x", "data:,x", "./http://h", "/http://h", "1a://h", "", "://h"],
+)
+def test_a_file_name_is_no_url(text: str) -> None:
+    assert not is_url(text)
+
+
+@pytest.mark.parametrize("scheme", ["file", "data", "gopher", "ftps", "jar", "s3"])
+def test_other_schemes_are_refused_with_the_ones_that_work(scheme: str) -> None:
+    with pytest.raises(UsageError, match=f"{scheme}: URLs are not .* http, https, ftp, sftp"):
+        parse(f"{scheme}://host/file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://",
+        "http:///f",
+        "http://h:0/f",
+        "http://h:65536/f",
+        "http://h:s3cret/f",
+        "http://u:s3cret@h:x/f",
+        "http://[::1/f",
+        "http://u:s3cret@[::1/f",
+        "http://a b/f",
+        "http://h\\@evil/f",
+        "http://h/a\nb",
+        "http://h/a%0d%0aDELE x",
+        "ftp://h/a%00b",
+        "ftp://u%0aPASS:s3cret@h/f",
+        "http://h/\udc80",
+        "http://u:s3cret\x00@h/",
+        "http://" + "h" * 300 + "/f",
+        "http://\u2100.example/f",
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_its_secret(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("HTTP://Host:80/a?b=c#d", "http://host/a?…"),
+        ("https://token@host/a", "https://…@host/a"),
+        ("https://user:s3cret@host:8443", "https://…@host:8443/"),
+        ("ftp://user:s3cret@host/a", "ftp://user:…@host/a"),
+        ("sftp://user@host:22/a", "sftp://user@host/a"),
+        ("http://[2001:DB8::1]:8080/a", "http://[2001:db8::1]:8080/a"),
+        ("http://bücher.example/ä b", "http://xn--bcher-kva.example/%C3%A4%20b"),
+    ],
+)
+def test_its_text_has_no_secret(text: str, shown: str) -> None:
+    url = parse(text)
+    assert (str(url), repr(url), f"{url}") == (shown, f"<Url {shown}>", shown)
+
+
+def test_its_text_says_whether_it_is_whole() -> None:
+    assert parse("sftp://user@host/a").is_kept_whole
+    assert not parse("https://host/a?b").is_kept_whole
+    with pytest.raises(UsageError, match="was shortened"):
+        parse(str(parse("https://host/a?b")))
+
+
+def test_it_is_a_value() -> None:
+    url = parse("https://user:s3cret@host/a?b")
+    assert pickle.loads(pickle.dumps(url)) == url  # noqa: S301
+    assert url.fingerprint != parse("https://host/a?c").fingerprint
+    assert url.fingerprint == parse("https://other@host/a?b").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("ftp://h/a/b%20c", "a/b c"),
+        ("ftp://h/%2Fa", "/a"),
+        ("ftp://h/a;type=i", "a"),
+        ("sftp://h/a", "/a"),
+        ("sftp://h/~/a", "a"),
+    ],
+)
+def test_paths_on_ftp_and_sftp_servers(text: str, path: str) -> None:
+    assert parse(text).file_path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("http://h/a/vmcore-1.2_3.gz", "vmcore-1.2_3.gz"),
+        ("http://h/", "download"),
+        ("http://h/a/..", "download"),
+        ("http://h/.bashrc", "bashrc"),
+        ("http://h/-rf", "rf"),
+        ("http://h/a%2F..%2Fb%20c", "a_.._b_c"),
+        ("http://h/" + "x" * 300 + ".gz", "x" * 97 + ".gz"),
+    ],
+)
+def test_the_file_name_is_of_our_own_making(text: str, name: str) -> None:
+    assert parse(text).name == name
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",  # noqa: S104
+        "10.1.2.3",
+        "100.64.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.168.1.1",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::1",
+        "2001:db8::1",
+        "2002:7f00:1::",
+        "2001::1",
+        "fc00::1",
+        "fd12::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "ff02::1",
+    ],
+)
+def test_private_addresses(address: str) -> None:
+    assert is_private(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["9.9.9.9", "::ffff:9.9.9.9", "64:ff9b::909:909", "2620:fe::fe", "172.32.0.1"]
+)
+def test_public_addresses(address: str) -> None:
+    assert not is_private(address)
