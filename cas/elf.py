@@ -30,8 +30,10 @@ ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
 PT_LOAD, PT_NOTE = 1, 4
 SHT_PROGBITS, SHT_NOTE = 1, 7
 
-TABLE_LIMIT = 1 << 17
+TABLE_LIMIT = 1 << 18
 """Most program or section headers that a file may declare."""
+NO_ADDRESS = (1 << 64) - 1, (1 << 32) - 1
+"""Physical addresses of segments that have none."""
 NOTE_LIMIT = 1 << 17
 """Most notes that are read from one segment; each CPU has up to 16."""
 NOTES_LIMIT = 32 << 20
@@ -223,6 +225,11 @@ def arch(elf: Header) -> str:
     return "ppc64le" if name == "ppc64" and elf.order == "<" else name
 
 
+def arch_of_machine(machine: int, bits: int) -> str | None:
+    """The architecture of an ``e_machine``, ``ppc64`` for both byte orders; ``None``: unknown."""
+    return _MACHINES.get((machine, bits))
+
+
 def build_id(path: Path) -> str | None:
     """The GNU build-id of a vmlinux, kernel module or ``.debug`` file, in lower-case hex.
 
@@ -299,13 +306,13 @@ def _scan(read: Read, offset: int, size: int) -> str | None:
 
 def _table(
     read: Read, fields: struct.Struct, offset: int, entry_size: int, count: int
-) -> list[tuple[int, ...]]:
+) -> Iterator[tuple[int, ...]]:
     """The whole entries of a table; an entry size below the structure's is a lie: none."""
     if entry_size < fields.size or entry_size > 128 or count == 0:
-        return []
+        return
     data = read(offset, entry_size * count)
-    starts = range(0, len(data) - fields.size + 1, entry_size)
-    return [fields.unpack_from(data, start) for start in starts]
+    for start in range(0, len(data) - fields.size + 1, entry_size):
+        yield fields.unpack_from(data, start)
 
 
 def _with_large_counts(read: Read, elf: Header) -> Header:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from cas.dump.banner import SEARCH_BYTES
+from cas.dump.glance import glance
 from cas.dump.identify import identify
-from cas.dump.recognise import is_dump, recognise
+from cas.dump.reassemble import reassemble
+from cas.dump.recognise import is_dump, kind_of, recognise
 
-__all__ = ["SEARCH_BYTES", "identify", "is_dump", "recognise"]
+__all__ = [
+    "SEARCH_BYTES",
+    "glance",
+    "identify",
+    "is_dump",
+    "kind_of",
+    "reassemble",
+    "recognise",
+]

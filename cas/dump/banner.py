@@ -53,7 +53,7 @@ def search(memory: Memory, limit_bytes: int = SEARCH_BYTES) -> Found:
     seen = 0
     for address, data in _joined(memory, 0, 1 << 64):
         banner = banner or banner_in(data)
-        vmcoreinfo = vmcoreinfo or _vmcoreinfo_in(address, data)
+        vmcoreinfo = vmcoreinfo or vmcoreinfo_in(address, data)
         seen += len(data) + _CHUNK_COST
         if banner and vmcoreinfo:
             break
@@ -62,8 +62,11 @@ def search(memory: Memory, limit_bytes: int = SEARCH_BYTES) -> Found:
     return Found(banner, vmcoreinfo)
 
 
-def _vmcoreinfo_in(address: int, data: bytes) -> bytes | None:
-    """At a page boundary only: the same words elsewhere are a program's copy."""
+def vmcoreinfo_in(address: int, data: bytes) -> bytes | None:
+    """The text of VMCOREINFO in bytes of memory that begin at an address.
+
+    At a page boundary only: the same words elsewhere are a program's copy.
+    """
     at = data.find(_KEY)
     while at >= 0:
         is_aligned = (address + at) % _PAGE in (0, _NOTE_HEAD)
@@ -81,4 +84,4 @@ def _joined(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]
         if address != expected:
             tail = b""
         yield address - len(tail), tail + data
-        tail, expected = data[-_OVERLAP:], address + len(data)
+        tail, expected = (tail + data[-_OVERLAP:])[-_OVERLAP:], address + len(data)

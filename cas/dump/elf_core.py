@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 
 from cas import elf
-from cas.dump.memory import Absent, Image, Source, cut
+from cas.dump.elf_survey import survey
+from cas.dump.memory import Absent, Foreign, Image, Source
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.errors import NotADump, UnsupportedFormat
-from cas.model import Missing
 
 NT_PRPSINFO, NT_TASKSTRUCT, NT_AUXV = 3, 4, 6
 NT_FILE, NT_SIGINFO = 0x46494C45, 0x53494749
-_INCOMPLETE = 1
+_OSABI_FREEBSD, _OSABI_STANDALONE = b"\x09", b"\xff"
 _CHUNK = 4 << 20
-_NO_ADDRESS = (1 << 64) - 1, (1 << 32) - 1
 
 
 class ElfMemory:
@@ -34,7 +34,7 @@ class ElfMemory:
         covered = 0
         for segment in sorted(segments, key=lambda s: (s.paddr, -s.filesz)):
             start, end = max(segment.paddr, covered), segment.paddr + segment.filesz
-            if segment.paddr not in _NO_ADDRESS and start < end:
+            if segment.paddr not in elf.NO_ADDRESS and start < end:
                 self._extents.append((start, end, segment.offset + start - segment.paddr))
                 covered = end
         self._starts = [start for start, _, _ in self._extents]
@@ -54,15 +54,22 @@ class ElfMemory:
         return result
 
     def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """See `Memory.chunks`; holes of a sparse file are not read."""
+        """See `Memory.chunks`; holes of a sparse file are not read.
+
+        Segments of a damaged dump may all show the same bytes: no more are given than there are.
+        """
+        left = self._source.size
         for low, high, offset in self._extents[max(bisect_right(self._starts, start) - 1, 0) :]:
             if low >= end:
                 return
             first, last = max(low, start), min(high, end)
             for begin, stop in self._source.data(offset + first - low, offset + last - low):
                 for at in range(begin, stop, _CHUNK):
-                    address = low + at - offset
-                    yield address, self._source.read(at, min(_CHUNK, stop - at))
+                    if left <= 0:
+                        return
+                    data = self._source.read(at, min(_CHUNK, stop - at))
+                    left -= len(data)
+                    yield low + at - offset, data
 
 
 def open_core(source: Source) -> Image:
@@ -75,10 +82,12 @@ def open_core(source: Source) -> Image:
     if header.type != elf.ET_CORE:
         raise NotADump(f"an ELF file of type {header.type} is not a core")
     segments = elf.segments(source.read, header)
-    notes = list(_notes(source, header, segments))
+    notes = list(islice(_notes(source, header, segments), elf.NOTE_LIMIT))
     vmcoreinfo = next((n.desc for n in notes if n.name == "VMCOREINFO"), None)
     if vmcoreinfo is None:
-        _refuse_foreign(notes, header)
+        _refuse_foreign(source, header, notes)
+    if not segments:
+        raise NotADump("an ELF core without program headers")
     loads = [s for s in segments if s.type == elf.PT_LOAD]
     return Image(
         format="ELF",
@@ -87,7 +96,8 @@ def open_core(source: Source) -> Image:
         memory=ElfMemory(source, loads),
         phys_base=_phys_base(loads),
         vmcoreinfo=vmcoreinfo,
-        missing=tuple(_missing(source, header, segments)),
+        notes=tuple(notes),
+        missing=tuple(survey(source, header, segments)),
     )
 
 
@@ -100,38 +110,38 @@ def _notes(
         yield from elf.notes(data, header.order)
 
 
-def _refuse_foreign(notes: list[elf.Note], header: elf.Header) -> None:
+def _refuse_foreign(source: Source, header: elf.Header, notes: list[elf.Note]) -> None:
     kinds = {(note.name, note.type) for note in notes}
     if any(name == "Xen" for name, _ in kinds):
         raise UnsupportedFormat(
-            "a core of a Xen hypervisor or domain", hint="analyse it with crash and xen-syms"
+            "a core of a Xen hypervisor", hint="analyse it with crash and xen-syms"
+        )
+    if elf.section_named(source.read, header, ".note.Xen"):
+        raise UnsupportedFormat(
+            "a core of a Xen domain", hint="open it with crash and the vmlinux of the domain"
+        )
+    if source.read(7, 1) in (_OSABI_FREEBSD, _OSABI_STANDALONE):
+        raise UnsupportedFormat(
+            "a core of a FreeBSD kernel", hint="open it with kgdb of that FreeBSD"
         )
     if ("CORE", NT_TASKSTRUCT) in kinds and ("CORE", NT_AUXV) not in kinds:
         raise UnsupportedFormat("a dump of netdump", hint="open it with crash of that time")
     if any(kind in (NT_AUXV, NT_FILE, NT_SIGINFO, NT_PRPSINFO) for _, kind in kinds):
-        raise NotADump(
-            "a core of a userland process, not of the kernel",
+        name = _program(notes)
+        raise Foreign(
+            f"a core of a userland process{name and f' ({name})'}, not of the kernel",
             hint="open it with gdb and the program that dumped it",
         )
-    if not notes and header.phnum == 0:
-        raise NotADump("an ELF core without program headers")
+
+
+def _program(notes: list[elf.Note]) -> str:
+    """The process's name: the last 96 bytes of struct elf_prpsinfo are its name and arguments."""
+    info = next((note.desc for note in notes if note.type == NT_PRPSINFO), b"")
+    name = info[-96:-80] if len(info) in (124, 128, 136) else b""
+    return name.split(b"\0")[0].decode("ascii", "replace")
 
 
 def _phys_base(loads: list[elf.Segment]) -> int | None:
     """Of the segment with the kernel's text, as makedumpfile has it (arch/x86_64.c)."""
     text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
     return next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)
-
-
-def _missing(
-    source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]
-) -> Iterator[Missing]:
-    if len(segments) < header.phnum:
-        what = f"only {len(segments)} of {header.phnum} program headers are there"
-        yield Missing(what, offset=source.size)
-    declared = max((s.offset + s.filesz for s in segments), default=0)
-    if declared > source.size:
-        yield cut(declared, source.size)
-    # RISC-V uses the bit for its compressed instructions (EF_RISCV_RVC).
-    if header.flags & _INCOMPLETE and header.machine != 243:
-        yield Missing("makedumpfile marked the dump as incomplete")

@@ -20,6 +20,8 @@ MAGIC = b"makedumpfile\0\0\0\0"
 HEADER_BYTES = 4096
 RECORD_LIMIT = 1 << 23
 RUN_LIMIT = 1 << 14
+OVERLAPPING_LIMIT = 1 << 8
+"""Most runs where some overlap: makedumpfile writes little more than its header twice."""
 _RECORD = struct.Struct(">qq")
 _LARGEST = 1 << 56
 
@@ -74,6 +76,8 @@ class Flattened:
         self._starts = [run.start for run in self._runs]
         pairs = zip(self._runs, self._runs[1:], strict=False)
         self._disjoint = all(one.end <= two.start for one, two in pairs)
+        if not self._disjoint and len(self._runs) > OVERLAPPING_LIMIT:
+            raise NotADump("flattened stream too scattered to be read")
         self.size = max((run.end for run in self._runs), default=0)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -93,9 +97,23 @@ class Flattened:
         return bytes(result)
 
     def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The whole range: what the stream left out is not worth a search."""
-        if start < min(end, self.size):
-            yield start, min(end, self.size)
+        """What records wrote of a range; records that continue one another make one part."""
+        begin = stop = start
+        for run in self._runs_over(start, end):
+            low, high = max(start, run.start), min(end, run.end)
+            if low > stop and begin < stop:
+                yield begin, stop
+            begin, stop = (low, high) if low > stop else (begin, max(stop, high))
+        if begin < stop:
+            yield begin, stop
+
+    def gap(self, start: int, end: int) -> int | None:
+        """See `Source.gap`."""
+        for run in self._runs_over(start, end) if start < end else ():
+            if run.start > start:
+                return start
+            start = max(start, run.end)
+        return start if start < end else None
 
     def _runs_over(self, offset: int, end: int) -> list[_Run]:
         last = bisect_right(self._starts, end - 1)

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
-from cas.dump.memory import Absent, Image, Source, moment
-from cas.dump.printk import dmesg
+from cas.dump.loose_log import find_log
+from cas.dump.memory import Absent, Foreign, Image, Source, human, moment
+from cas.dump.printk import Log, read_log
 from cas.dump.recognise import recognise_source
+from cas.dump.registers import registers
+from cas.dump.salvage import salvage
 from cas.dump.source import FileSource, opened
 from cas.dump.translate import Kernel, Machine
-from cas.dump.vmcoreinfo import VmcoreInfo, parse
-from cas.errors import NotADump
+from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
+from cas.errors import NotADump, UnsupportedFormat
 from cas.model import Dump, Missing
 from cas.panic import panic_message
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
+_NO_LOG = "the kernel log cannot be read: "
+LOOSE_BYTES = 1 << 30
+"""Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
 _EARLY = 1 << 16
 """The banner is the first line that a kernel prints."""
-_BUILD_ID = re.compile(r"[0-9a-f]{16,128}")
-_ARCH_LINES = {
-    "NUMBER(phys_base)": "x86_64",
-    "NUMBER(kimage_voffset)": "aarch64",
-    "SAMODE31": "s390x",
-    "NUMBER(phys_ram_base)": "riscv64",
-    "SYMBOL(mmu_vmemmap_psize)": "ppc64",
-    "CONFIG_X86_PAE": "i686",
-    "CONFIG_ARM_LPAE": "arm",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class _Words:
     banner: str | None = None
     log: str | None = None
     remarks: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
     @property
     def agree(self) -> bool:
@@ -51,21 +49,43 @@ class _Words:
 def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
     """Identity and completeness of a dump, and the kernel log.
 
-    Opening a damaged dump succeeds as long as its headers are there: see `Dump.missing`.
+    A damaged dump succeeds as long as its headers are there, or other words that name its kernel
+    and architecture: see `Dump.missing`.
 
     :param search_bytes: most bytes of memory searched for the banner of a dump whose headers do
         not lead to it
     :raises UnsupportedFormat: a dump that nothing here opens
-    :raises NotADump: anything else, or no header left
+    :raises NotADump: anything else, or too little is left
     """
     with opened(path) as file:
-        flattened = recognise_source(file, str(path)) == "flattened"
+        kind = recognise_source(file, str(path))
         try:
-            stream = Flattened(file) if flattened else None
+            stream = Flattened(file) if kind == "flattened" else None
             return _identify(path, file, stream, search_bytes)
         except NotADump as error:
+            left = (
+                None
+                if isinstance(error, Foreign | UnsupportedFormat)
+                else salvage(path, file, error)
+            )
+            if left is not None:
+                return left
             message = f"{path}: {error}"
             raise type(error)(message, hint=error.hint, offset=error.offset) from error
+
+
+def headline(path: Path, source: Source) -> Dump | None:
+    """What the headers alone tell, without a look at completeness and memory.
+
+    :return: ``None`` when they name neither release nor build-id
+    :raises NotADump: no dump, or its headers are not all there
+    """
+    if recognise_source(source, str(path)) == "flattened":
+        source = Flattened(source)
+    image = _open(source, checked=False)
+    info = parse(image.vmcoreinfo or b"")
+    dump = _dump(path, replace(image, missing=(), notes=(), remarks=()), _Words(info))
+    return dump if dump.osrelease or dump.build_id else None
 
 
 def _identify(path: Path, file: FileSource, stream: Flattened | None, search_bytes: int) -> Dump:
@@ -80,7 +100,7 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
     dump = _dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
-    inner = tuple(Missing(missing.what) for missing in image.missing)
+    inner = tuple(Missing(missing.what) for missing in dump.missing)
     return replace(
         dump,
         format=f"flattened {image.format}",
@@ -89,7 +109,7 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
     )
 
 
-def _open(source: Source) -> Image:
+def _open(source: Source, *, checked: bool = True) -> Image:
     # Each reader is imported only for its format: it is a share of the whole identification.
     if source.read(0, 4) == b"\x7fELF":
         from cas.dump.elf_core import open_core
@@ -97,30 +117,31 @@ def _open(source: Source) -> Image:
         return open_core(source)
     from cas.dump.kdump import open_kdump
 
-    return open_kdump(source)
+    return open_kdump(source, checked=checked)
 
 
 def _dump(path: Path, image: Image, words: _Words) -> Dump:
     info = words.info
-    build_id = info.lines.get("BUILD-ID", "").lower()
+    arch = _arch(image, info)
     release = _release(words.banner) if words.banner else info.lines.get("OSRELEASE")
     return Dump(
         path=path,
         format=image.format,
         size_bytes=0,
-        arch=_arch(image, info),
+        arch=arch,
         osrelease=release or image.osrelease,
-        build_id=build_id if _BUILD_ID.fullmatch(build_id) else None,
+        build_id=build_id(info),
         banner=words.banner,
         crash_time=moment(info.decimal("CRASHTIME") or 0) or image.written,
         page_size=_page_size(image, info),
         kaslr_offset=info.hexadecimal("KERNELOFFSET"),
         dump_level=image.dump_level,
         compression=image.compression,
-        missing=image.missing,
+        missing=image.missing + words.missing,
         panic_message=panic_message(words.log) if words.log else None,
         dmesg=words.log,
         vmcoreinfo=info.lines,
+        registers=registers(image.notes, arch, image.order),
         remarks=image.remarks + words.remarks,
     )
 
@@ -130,13 +151,25 @@ def _listen(image: Image, search_bytes: int) -> _Words:
     told = parse(image.vmcoreinfo or b"")
     words = _hear(image, told)
     if words.agree:
-        return words
+        return words if words.log else _with_loose_log(words, image, search_bytes)
     found = search(image.memory, search_bytes)
     if found.vmcoreinfo and found.vmcoreinfo != image.vmcoreinfo:
         again = _hear(image, parse(found.vmcoreinfo))
         if again.agree or not told.lines:
             words = again
-    return _settle(words, told, found)
+    return _with_loose_log(_settle(words, told, found), image, search_bytes)
+
+
+def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
+    """A log that nothing leads to is looked for by its records."""
+    if words.log:
+        return words
+    log = find_log(image.memory, image.order, min(search_bytes, LOOSE_BYTES))
+    if not log:
+        return words
+    remark = "the kernel log was found by a search for its records, and may lack some"
+    remarks = (*(r for r in words.remarks if not r.startswith(_NO_LOG)), remark)
+    return replace(words, log=log, remarks=remarks)
 
 
 def _settle(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
@@ -145,9 +178,10 @@ def _settle(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
     banner = words.banner or found.banner
     claimed = told.lines.get("OSRELEASE")
     if told.lines and banner and claimed != _release(banner):
-        remarks.append(f"VMCOREINFO names {claimed}, the kernel itself {_release(banner)}")
+        says = f"VMCOREINFO names {claimed or 'no kernel'}"
+        remarks.append(f"{says}, the kernel itself {_release(banner)}")
         if words.info is told:
-            words = _Words(VmcoreInfo(), banner, words.log, words.remarks)
+            words = replace(words, info=VmcoreInfo(), banner=banner)
     if not told.lines and words.info.lines:
         remarks.append("VMCOREINFO was found in memory, not in the dump's headers")
     if not told.lines and not words.info.lines:
@@ -164,15 +198,37 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     try:
         kernel = Kernel(_machine(image, info))
     except NotADump as error:
-        return _Words(info, remarks=(f"the kernel log cannot be read: {error}",))
-    log: str | None = None
+        return _Words(info, remarks=(f"{_NO_LOG}{error}",))
+    log = Log("")
     remarks: tuple[str, ...] = ()
     try:
-        log = dmesg(kernel)
+        log = read_log(kernel)
     except Absent as error:
-        remarks = (f"the kernel log cannot be read: {error}",)
-    said = _BANNER.search(log[:_EARLY]) if log else None
-    return _Words(info, said[1] if said else _image_banner(image, kernel), log, remarks)
+        remarks = (f"{_NO_LOG}{error}",)
+    said = _BANNER.search(log.text[:_EARLY])
+    banner = said[1] if said else _image_banner(image, kernel)
+    missing = tuple(_lost(log)) if log.text or banner else tuple(_blank(kernel))
+    return _Words(info, banner, log.text or None, remarks, missing)
+
+
+def _blank(kernel: Kernel) -> Iterator[Missing]:
+    """A pointer to the log that is zero: no running kernel has that (kernel/printk/printk.c)."""
+    address = kernel.info.symbol("prb") or kernel.info.symbol("log_buf")
+    try:
+        is_blank = address is not None and not kernel.long(address)
+    except Absent:
+        return
+    if is_blank:
+        yield Missing("the kernel's own memory is zeros in the file: the copy was not finished")
+
+
+def _lost(log: Log) -> Iterator[Missing]:
+    """What a log of which a part was read lacks."""
+    if log.lost:
+        total = f"{'' if log.is_counted else 'at least '}{log.records + log.lost}"
+        yield Missing(f"{log.records} of {total} records of the kernel log could be read")
+    elif log.lost_bytes:
+        yield Missing(f"{human(log.lost_bytes)} of the kernel log could not be read")
 
 
 def _image_banner(image: Image, kernel: Kernel) -> str | None:
@@ -198,8 +254,7 @@ def _machine(image: Image, info: VmcoreInfo) -> Machine:
 
 def _arch(image: Image, info: VmcoreInfo) -> str:
     """:raises NotADump: neither the headers nor VMCOREINFO tell"""
-    told = (arch for line, arch in _ARCH_LINES.items() if line in info.lines)
-    arch = image.arch or next(told, None)
+    arch = image.arch or arch_told(info)
     if arch is None:
         raise NotADump("nothing in the dump tells its architecture")
     return "ppc64le" if arch == "ppc64" and image.order == "<" else arch

@@ -11,36 +11,24 @@ from __future__ import annotations
 from cas import elf
 from cas.dump import pages
 from cas.dump.kdump_header import Header, read_header
-from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
-from cas.dump.memory import Image, Source, cut, moment
+from cas.dump.kdump_memory import KdumpMemory
+from cas.dump.kdump_survey import survey
+from cas.dump.memory import Image, Source, moment
+from cas.dump.registers import arch_of
 from cas.dump.vmcoreinfo import TEXT_LIMIT
-from cas.model import Missing
 
-_INCOMPLETE = 0x8
-_TAIL_BYTES = DESCRIPTOR_BYTES << 15
-_TAIL_STEPS = 32
-_PRSTATUS_BYTES = {
-    ("<", 336): "x86_64",
-    ("<", 392): "aarch64",
-    ("<", 504): "ppc64le",
-    ("<", 376): "riscv64",
-    ("<", 480): "loongarch64",
-    ("<", 144): "i686",
-    ("<", 148): "arm",
-    (">", 336): "s390x",
-    (">", 504): "ppc64",
-}
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
 
 
-def open_kdump(source: Source) -> Image:
+def open_kdump(source: Source, *, checked: bool = True) -> Image:
     """The image of a KDUMP or DISKDUMP.
 
+    :param checked: whether pages and descriptors are looked at for damage
     :raises NotADump: the header makes no sense in either byte order
     """
     header = read_header(source)
     memory = KdumpMemory(source, header)
-    flags, missing = _survey(source, header, memory)
+    flags, missing = survey(source, header, memory) if checked else (header.status, ())
     notes = _notes(source, header)
     return Image(
         format="KDUMP",
@@ -54,49 +42,9 @@ def open_kdump(source: Source) -> Image:
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
         compression=pages.name(flags, header.status),
-        missing=tuple(missing),
+        notes=tuple(notes),
+        missing=missing,
     )
-
-
-def _survey(source: Source, header: Header, memory: KdumpMemory) -> tuple[int, list[Missing]]:
-    """The compression flags of the last descriptors, and what the file lacks."""
-    missing: list[Missing] = []
-    if header.status & _INCOMPLETE:
-        missing.append(Missing("makedumpfile marked the dump as incomplete"))
-    if header.split:
-        what = f"is one part of a split dump: page frames {header.start_pfn} to {header.end_pfn}"
-        missing.append(Missing(what))
-    parts = (header.vmcoreinfo, header.notes, header.eraseinfo)
-    declared = max(sum(part) for part in parts)
-    declared = max(declared, header.bitmap_offset + header.bitmap_bytes)
-    flags = 0
-    if declared <= source.size:
-        declared = max(declared, memory.descriptors_end)
-    if declared <= source.size:
-        flags, end = _last_pages(memory)
-        declared = max(declared, end)
-    if declared > source.size:
-        missing.append(cut(declared, source.size))
-    return flags, missing
-
-
-def _last_pages(memory: KdumpMemory) -> tuple[int, int]:
-    """Compression flags and the end of the page data, from the last descriptors.
-
-    Pages of zeros share one page at the very beginning of the data: such descriptors say nothing,
-    and the search goes back to the last one that has its own.
-    """
-    flags, end, first = 0, 0, memory.first_page
-    stop = memory.descriptors_end
-    for _ in range(_TAIL_STEPS):
-        start = max(stop - _TAIL_BYTES, memory.descriptors_offset)
-        for offset, size, flag, _ in memory.descriptors(start, stop):
-            flags |= flag
-            end = max(end, offset + size)
-        if end > first or start == memory.descriptors_offset:
-            break
-        stop = start
-    return flags, end
 
 
 def _notes(source: Source, header: Header) -> list[elf.Note]:
@@ -112,11 +60,12 @@ def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes 
 
 def _arch(header: Header, notes: list[elf.Note]) -> str | None:
     """Of the utsname; QEMU leaves it empty or ``Unknown``, then the register notes' size tells."""
-    machine = header.utsname[4]
+    return arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
+
+
+def arch_of_machine(machine: str, bits: int) -> str | None:
+    """The architecture that a utsname's machine means; ``None`` for ``Unknown`` and the like."""
     name = "arm" if machine.startswith("armv") else _MACHINES.get(machine, machine)
-    if name == "x86_64" and header.bits == 32:
+    if name == "x86_64" and bits == 32:
         return "i686"
-    if name in elf.ARCHES:
-        return name
-    sizes = (len(note.desc) for note in notes if note.name == "CORE" and note.type == 1)
-    return next((_PRSTATUS_BYTES.get((header.order, size)) for size in sizes), None)
+    return name if name in elf.ARCHES else None

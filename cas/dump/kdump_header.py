@@ -37,6 +37,10 @@ class Header:
     """Offset and size in the file; the same for `notes` and `eraseinfo`."""
     notes: tuple[int, int] = (0, 0)
     eraseinfo: tuple[int, int] = (0, 0)
+    status_offset: int = 424
+    """Of `status` in the file."""
+    padded: bool = True
+    """Whether a 32-bit machine aligns 64-bit fields to 8 bytes, as ARM does."""
 
     @property
     def bitmap_offset(self) -> int:
@@ -59,7 +63,7 @@ def read_header(source: Source) -> Header:
         for bits, at in ((64, 408), (32, 404), (32, 408)):
             header = _header(data, order, bits, at)
             if header is not None:
-                return _with_sub_header(source, header, padded=at == 408)
+                return _with_sub_header(source, header)
     raise NotADump("KDUMP header with impossible sizes", offset=424)
 
 
@@ -87,18 +91,25 @@ def _header(data: bytes, order: str, bits: int, at: int) -> Header | None:
         sub_blocks=sub_blocks,
         bitmap_blocks=bitmap_blocks,
         max_mapnr=max_mapnr,
+        status_offset=at + bits // 4,
+        padded=at == 408,
     )
 
 
-def _with_sub_header(source: Source, header: Header, *, padded: bool) -> Header:
-    """:param padded: whether a 32-bit machine aligns 64-bit fields to 8 bytes (ARM does)"""
+def sub_header_fields(header: Header) -> struct.Struct:
+    """The layout of the sub-header: phys_base, dump_level, split, start and end page frame, offset
+    and size of VMCOREINFO, notes and erase info, and again as 64 bits start, end, max_mapnr.
+    """
+    if header.bits == 64:
+        return struct.Struct(header.order + "qiiQQQQQQQQQQQ")
+    layout = "IiiII4xQI4xQI4xQI4xQQQ" if header.padded else "IiiIIQIQIQIQQQ"
+    return struct.Struct(header.order + layout)
+
+
+def _with_sub_header(source: Source, header: Header) -> Header:
     if header.version < 1 or not source.read(0, 8).startswith(b"KDUMP"):
         return header
-    if header.bits == 64:
-        layout = "qiiQQQQQQQQQQQ"
-    else:
-        layout = "IiiII4xQI4xQI4xQI4xQQQ" if padded else "IiiIIQIQIQIQQQ"
-    fields = struct.Struct(header.order + layout)
+    fields = sub_header_fields(header)
     data = source.read(header.block_size, fields.size).ljust(fields.size, b"\0")
     (base, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
         fields.unpack(data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from cas.elf import Note
 from cas.errors import NotADump
 from cas.model import Missing
 
@@ -15,6 +16,10 @@ _EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
 
 class Absent(NotADump):
     """The dump does not hold this memory, or does not tell this fact."""
+
+
+class Foreign(NotADump):
+    """The file is no kernel dump at all: nothing is to be salvaged."""
 
 
 class Source(Protocol):
@@ -29,6 +34,9 @@ class Source(Protocol):
 
     def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of a range that are not holes, as start and end."""
+
+    def gap(self, start: int, end: int) -> int | None:
+        """The first offset of a range that a flattened stream wrote nothing to."""
 
 
 class Memory(Protocol):
@@ -67,6 +75,7 @@ class Image:
     """The KDUMP header's timestamp, UTC."""
     dump_level: int | None = None
     compression: str | None = None
+    notes: tuple[Note, ...] = ()
     missing: tuple[Missing, ...] = ()
     remarks: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ from cas.dump.memory import Absent
 
 ZLIB, LZO, SNAPPY, ZSTD = 0x1, 0x2, 0x4, 0x20
 NAMES = {ZLIB: "zlib", LZO: "lzo", SNAPPY: "snappy", ZSTD: "zstd"}
-_MASK = ZLIB | LZO | SNAPPY | ZSTD
+MASK = ZLIB | LZO | SNAPPY | ZSTD
 
 
 def inflate(data: bytes, flags: int, page_size: int) -> bytes:
@@ -22,7 +22,7 @@ def inflate(data: bytes, flags: int, page_size: int) -> bytes:
     :param flags: of its descriptor
     :raises Absent: damaged, or not of the size of a page
     """
-    method = flags & _MASK
+    method = flags & MASK
     if method not in _METHODS:
         raise Absent(f"page with unknown compression {method:#x}")
     page = _METHODS[method](data, page_size)
@@ -33,7 +33,7 @@ def inflate(data: bytes, flags: int, page_size: int) -> bytes:
 
 def name(flags: int, status: int) -> str | None:
     """How the pages are compressed: what their flags say, the header's status if they differ."""
-    seen = flags & _MASK
+    seen = flags & MASK
     chosen = seen if seen in NAMES else seen & status
     return NAMES.get(chosen)
 

@@ -12,14 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cas.dump.memory import Absent
+from cas.dump.patchy import Patchy, what_is_there
 from cas.dump.translate import Kernel
 
 Record = tuple[int, bytes]
 """Nanoseconds since boot, and the text without its last newline."""
+Records = Iterator[Record | None]
+"""``None`` stands for a record that a damaged dump lacks."""
 
 RECORDS_LIMIT = 1 << 18
 _BITS_LIMIT = 26
 _SLICE = 4096
+_RECORD_BYTES = 1 << 17
+"""A text has at most 64 KiB: its length stands in 16 bits."""
 _COMMITTED, _FINALIZED = 1, 2
 _EMPTY_LINE_LPOS = 3
 
@@ -41,7 +46,7 @@ class _Layout:
 class _Text:
     """The newest part of the ring of bytes."""
 
-    data: bytes
+    patches: Patchy
     start: int
     """Position of the first byte."""
     bits: int
@@ -50,12 +55,19 @@ class _Text:
     """Positions are ``unsigned long``."""
 
     def block(self, begin: int, after: int) -> bytes | None:
-        """A data block, its id included; ``None`` when it is older than what is here."""
+        """A data block, its id included; ``None`` when it is older than what is here.
+
+        :raises Absent: the dump lacks some of it
+        """
         if begin >> self.bits != after >> self.bits:  # too long for the end: put at the beginning
             begin = after >> self.bits << self.bits
         at = begin - self.start & self.mask
         size = after - begin & self.mask
-        return self.data[at : at + size] if at + size <= len(self.data) else None
+        if at + size > len(self.patches.data):
+            return None
+        size = min(size, _RECORD_BYTES)
+        self.patches.require(at, size)
+        return self.patches.data[at : at + size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class _Ring:
     tail: int
     head: int
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Records:
         """The newest `RECORDS_LIMIT` at most."""
         ids = (1 << 8 * self.kernel.long_bytes - 2) - 1
         ring = 1 << self.count_bits
@@ -83,20 +95,36 @@ class _Ring:
             yield from self._slice(number, at, size)
             number, count = number + size & ids, count - size
 
-    def _slice(self, number: int, at: int, size: int) -> Iterator[Record]:
+    def _slice(self, number: int, at: int, size: int) -> Records:
         """Neighbours in the rings: read at once."""
         desc_size, info_size = self.layout.desc_size, self.layout.info_size
-        descs = self.kernel.read(self.descs + at * desc_size, size * desc_size)
-        infos = self.kernel.read(self.infos + at * info_size, size * info_size)
+        try:
+            descs = what_is_there(self.kernel, self.descs + at * desc_size, size * desc_size)
+            infos = what_is_there(self.kernel, self.infos + at * info_size, size * info_size)
+        except Absent:
+            yield from [None] * size
+            return
         for index in range(size):
-            text_len = self.kernel.unpack("H", infos, index * info_size + self.layout.text_len)
-            text = self._message(number + index, descs, index * desc_size, text_len)
-            if text is not None:
-                time_ns = self.kernel.unpack("Q", infos, index * info_size + self.layout.ts_nsec)
-                yield time_ns, text
+            try:
+                descs.require(index * desc_size, desc_size)
+                infos.require(index * info_size, info_size)
+                record = self._record(number + index, index, descs.data, infos.data)
+            except Absent:
+                yield None
+                continue
+            if record is not None:
+                yield record
+
+    def _record(self, number: int, index: int, descs: bytes, infos: bytes) -> Record | None:
+        """``None`` for a record that is not written to its end, or that was overwritten."""
+        info_at = index * self.layout.info_size
+        text_len = self.kernel.unpack("H", infos, info_at + self.layout.text_len)
+        text = self._message(number, descs, index * self.layout.desc_size, text_len)
+        if text is None:
+            return None
+        return self.kernel.unpack("Q", infos, info_at + self.layout.ts_nsec), text
 
     def _message(self, number: int, descs: bytes, at: int, text_len: int) -> bytes | None:
-        """``None`` for a record that is not written to its end, or whose text was lost."""
         long_bits = 8 * self.kernel.long_bytes
         state = self.kernel.unpack("L", descs, at + self.layout.state_var)
         ids = (1 << long_bits - 2) - 1
@@ -112,7 +140,7 @@ class _Ring:
         return block[self.kernel.long_bytes :][:text_len]
 
 
-def ring_records(kernel: Kernel, limit: int) -> Iterator[Record]:
+def ring_records(kernel: Kernel, limit: int) -> Records:
     """The records, oldest first.
 
     :param limit: most bytes of the ring of bytes that are read
@@ -159,9 +187,17 @@ def _text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
     window = min(size, limit)
     start = head - window & mask
     begin = start % size
-    first = kernel.read(data + begin, min(window, size - begin))
-    rest = kernel.read(data, window - len(first))
-    return _Text(data=first + rest, start=start, bits=bits, mask=mask)
+    first = min(window, size - begin)
+    patches = _patches(kernel, data + begin, first).joined(_patches(kernel, data, window - first))
+    return _Text(patches=patches, start=start, bits=bits, mask=mask)
+
+
+def _patches(kernel: Kernel, address: int, size: int) -> Patchy:
+    """Nothing at all is a patch too: the records without text are still told."""
+    try:
+        return what_is_there(kernel, address, size)
+    except Absent:
+        return Patchy(bytes(size), ((0, size),))
 
 
 def _layout(kernel: Kernel) -> _Layout:

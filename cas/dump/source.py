@@ -37,6 +37,30 @@ class FileSource:
             if begin < end:
                 yield begin, min(start, end)
 
+    def gap(self, _start: int, _end: int) -> None:
+        """A hole of a file means zeros."""
+
+
+class Bytes:
+    """A dump, or its beginning, in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read from bytes."""
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `FileSource.read`."""
+        return self._data[offset : offset + size] if offset >= 0 and size > 0 else b""
+
+    def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """See `FileSource.data`."""
+        if start < min(end, self.size):
+            yield start, min(end, self.size)
+
+    def gap(self, _start: int, _end: int) -> None:
+        """See `FileSource.gap`."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileSource]:

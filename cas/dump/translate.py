@@ -56,7 +56,7 @@ class Kernel:
         self._translate = _RULES[machine.arch](machine)
         self._mask = (1 << (32 if machine.arch in ("i686", "arm") else 64)) - 1
         self.long_bytes = 4 if machine.arch in ("i686", "arm") else 8
-        self._order = machine.order
+        self.order = machine.order
         self.info = machine.info
 
     def read(self, address: int, size: int) -> bytes:
@@ -94,7 +94,7 @@ class Kernel:
         """
         code = ("I" if self.long_bytes == 4 else "Q") if kind == "L" else kind
         try:
-            value: int = struct.unpack_from(self._order + code, data, offset)[0]
+            value: int = struct.unpack_from(self.order + code, data, offset)[0]
         except struct.error as error:
             raise Absent("a structure is cut short") from error
         return value

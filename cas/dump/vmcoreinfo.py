@@ -5,6 +5,7 @@ Source: Documentation/admin-guide/kdump/vmcoreinfo.rst; kernel/crash_core.c for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,16 @@ from cas.dump.memory import Absent
 TEXT_LIMIT = 1 << 16
 """VMCOREINFO_BYTES is a page, and pages are at most 64 KiB."""
 _KEY_LIMIT = 128
+_BUILD_ID = re.compile(r"[0-9a-f]{16,128}")
+_ARCH_LINES = {
+    "NUMBER(phys_base)": "x86_64",
+    "NUMBER(kimage_voffset)": "aarch64",
+    "SAMODE31": "s390x",
+    "NUMBER(phys_ram_base)": "riscv64",
+    "SYMBOL(mmu_vmemmap_psize)": "ppc64",
+    "CONFIG_X86_PAE": "i686",
+    "CONFIG_ARM_LPAE": "arm",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +80,14 @@ def parse(text: bytes) -> VmcoreInfo:
     return VmcoreInfo(
         {key: value for key, equals, value in pairs if equals and len(key) < _KEY_LIMIT}
     )
+
+
+def arch_told(info: VmcoreInfo) -> str | None:
+    """The architecture that only one kind of kernel's lines tell; ``ppc64`` of both byte orders."""
+    return next((arch for line, arch in _ARCH_LINES.items() if line in info.lines), None)
+
+
+def build_id(info: VmcoreInfo) -> str | None:
+    """The kernel's build-id in lower-case hex; ``None`` when it is absent or no such thing."""
+    value = info.lines.get("BUILD-ID", "").lower()
+    return value if _BUILD_ID.fullmatch(value) else None

@@ -26,7 +26,7 @@ from writer import (
     written,
 )
 
-from cas.dump import identify
+from cas.dump import glance, identify
 
 MEMORY, INFO = kernel_memory()
 LOG = "[    0.001000] first\n[    2.500000] two\n[    2.500000] lines\n[    3.000000] end\n"
@@ -186,12 +186,47 @@ def test_elf_cut_in_its_memory_says_how_much_is_there(tmp_path: Path) -> None:
 
 
 def test_sparse_dump_of_64_gib_is_whole_and_named(tmp_path: Path) -> None:
-    data = bytearray(Elf({0: b""}, [info_note(INFO)]).build())
+    data = bytearray(Elf({**MEMORY, 1 << 32: b""}, [info_note(INFO)]).build())
     size = (64 << 30).to_bytes(8, "little")
-    data[64 + 56 + 32 : 64 + 56 + 48] = size * 2
+    data[64 + 2 * 56 + 32 : 64 + 2 * 56 + 48] = size * 2
     path = tmp_path / "vmcore"
     path.write_bytes(data)
     with path.open("r+b") as file:
         file.truncate(len(data) + (64 << 30))
     dump = identify(path)
     assert (dump.osrelease, dump.build_id, dump.is_whole) == ("6.1.0-test", BUILD_ID, True)
+
+
+def test_more_segments_than_the_header_can_count(tmp_path: Path) -> None:
+    memory = {0x10000000 + 2 * PAGE * number: b"x" for number in range(70_000)}
+    dump = identified(tmp_path, Elf({**MEMORY, **memory}, [info_note(INFO)], many=True).build())
+    assert (dump.dmesg, dump.is_whole) == (LOG, True)
+
+
+def test_diskdump_is_the_same_format_without_a_sub_header(tmp_path: Path) -> None:
+    old = b"DISKDUMP" + Kdump(pages(MEMORY), b"", version=0).build()[8:]
+    dump = identified(tmp_path, old)
+    assert (dump.format, dump.banner, dump.is_whole) == ("KDUMP", BANNER, True)
+
+
+@pytest.mark.parametrize("data", [ELF.build(), KDUMP.build(), flattened(ELF.build())])
+def test_glance_tells_the_identity_from_the_beginning(tmp_path: Path, data: bytes) -> None:
+    head = data[: data.index(INFO) + len(INFO) + 100]
+    seen = glance(written(tmp_path, head))
+    assert seen is not None
+    assert (seen.osrelease, seen.build_id, seen.arch) == ("6.1.0-test", BUILD_ID, "x86_64")
+    assert (seen.missing, seen.dmesg) == ((), None)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"KDUMP   ", b"x" * 9000, ELF.build()[:200]])
+def test_glance_at_too_little_is_none(tmp_path: Path, data: bytes) -> None:
+    assert glance(written(tmp_path, data)) is None
+
+
+def test_glance_at_an_absent_file_is_none(tmp_path: Path) -> None:
+    assert glance(tmp_path / "absent") is None
+
+
+def test_kdump_of_another_release_than_its_kernel_is_told_by_the_banner(tmp_path: Path) -> None:
+    dump = identified(tmp_path, Kdump(pages(MEMORY), b"", release="5.0.0-other").build())
+    assert dump.osrelease == "6.1.0-test"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
-from writer import Elf, Kdump, flattened, written
+from writer import BANNER, Elf, Kdump, flattened, vmcoreinfo, written
 
-from cas.dump import identify, is_dump, recognise
+from cas.dump import identify, is_dump, kind_of, recognise
 from cas.errors import NotADump, UnsupportedFormat
 
 FOREIGN = {
@@ -20,10 +21,23 @@ FOREIGN = {
     b"LibvirtQemudSave": "libvirt",
     b"QEVM": "migration stream",
     b"LinuxGuestRecord": "Xen",
+    b"Xen saved domain, xl format\n \0 \r": "Xen",
+    b"\xff" * 8 + b"XENF": "Xen",
+    b"\xed\xeb\x0f\xf0": "Xen",
+    b"sadump\0\0" + bytes(144) + b"\1": "one disk of a set",
+    b"sadump\0\0" + bytes(150): "one partition",
+    bytes(4096) + b"sadump\0\0": "media backup",
+    b"\xa8\x19\x01\x73\x61\x8f\x23\xfd" + bytes(71) + b"\3" + bytes(12) + b"\1": "volume 3",
+    b"LibvirtQemudPart": "unfinished save",
+    b"minidump FreeBSD/amd64": "FreeBSD",
+    b"EMiL": "LiME",
     b"\x14\x20\x28\x01": "Hyper-V",
 }
 OTHER = {
     b"MDMP": "Windows minidump",
+    b"PAGEDU64": "Windows crash dump",
+    b"QFI\xfb" + bytes(59) + b"\2": "2 internal snapshots",
+    b"QFI\xfb" + bytes(60): "qcow2 disk image, not",
     b"\x1f\x8b\x08": "gzip",
     b"BZh9": "bzip2",
     b"\xfd7zXZ\0": "xz",
@@ -47,6 +61,7 @@ OTHER = {
 def test_dump_that_nothing_here_opens_is_named(tmp_path: Path, magic: bytes, name: str) -> None:
     path = written(tmp_path, magic + bytes(5000))
     assert is_dump(magic + bytes(500))
+    assert kind_of(magic + bytes(500)) == ("vmware" if name == "VMware" else "dump")
     for read in (recognise, identify):
         with pytest.raises(UnsupportedFormat, match=name) as caught:
             read(path)
@@ -57,6 +72,7 @@ def test_dump_that_nothing_here_opens_is_named(tmp_path: Path, magic: bytes, nam
 def test_file_that_is_no_dump_is_named(tmp_path: Path, magic: bytes, name: str) -> None:
     path = written(tmp_path, magic)
     assert not is_dump(magic)
+    assert kind_of(magic) is None
     for read in (recognise, identify):
         with pytest.raises(NotADump, match=name) as caught:
             read(path)
@@ -125,3 +141,62 @@ def test_elf_dump_of_another_kind_is_named(
 def test_dump_is_recognised_by_its_beginning(tmp_path: Path, data: bytes, name: str) -> None:
     assert is_dump(data[:512])
     assert recognise(written(tmp_path, data)) == name
+
+
+@pytest.mark.parametrize("machine", [(64, 136), (32, 124)])
+def test_core_of_a_process_is_told_by_the_name_of_its_program(
+    tmp_path: Path, machine: tuple[int, int]
+) -> None:
+    bits, size = machine
+    info = (bytes(size - 96) + b"postgres").ljust(size, b"\0")
+    path = written(tmp_path, Elf(notes=[("CORE", 3, info)], bits=bits).build())
+    with pytest.raises(NotADump, match=r"a core of a userland process \(postgres\)"):
+        identify(path)
+
+
+@pytest.mark.parametrize(("osabi", "name"), [(9, "FreeBSD"), (255, "FreeBSD")])
+def test_core_of_another_system_is_named(tmp_path: Path, osabi: int, name: str) -> None:
+    data = bytearray(Elf(notes=[("", 0, b"")]).build())
+    data[7] = osabi
+    with pytest.raises(UnsupportedFormat, match=name):
+        identify(written(tmp_path, bytes(data)))
+
+
+def test_core_of_a_xen_domain_is_named_by_its_section(tmp_path: Path) -> None:
+    names = b"\0.note.Xen\0.shstrtab\0"
+    head = bytearray(Elf(notes=[]).build()[:64])
+    struct.pack_into("<QQ", head, 32, 0, 64 + len(names))
+    struct.pack_into("<HHHHH", head, 54, 0, 0, 64, 3, 2)
+    rows = [(0,) * 10, (1, 7, 0, 0, 64, 0, 0, 0, 4, 0), (11, 3, 0, 0, 64, len(names), 0, 0, 1, 0)]
+    table = b"".join(struct.pack("<IIQQQQIIQQ", *row) for row in rows)
+    with pytest.raises(UnsupportedFormat, match="a core of a Xen domain"):
+        identify(written(tmp_path, bytes(head) + names + table))
+
+
+def test_raw_memory_is_told_by_vmcoreinfo_at_a_page(tmp_path: Path) -> None:
+    data = b"\x9b" * 8192 + vmcoreinfo() + bytes(5000)
+    with pytest.raises(UnsupportedFormat, match=r"looks like raw memory of Linux 6\.1\.0-test"):
+        identify(written(tmp_path, data))
+
+
+def test_file_with_a_banner_may_be_raw_memory(tmp_path: Path) -> None:
+    data = b"\x9b" * 9000 + BANNER.encode() + b"\n\0"
+    with pytest.raises(UnsupportedFormat, match=r"holds the banner of Linux 6\.1\.0-test"):
+        identify(written(tmp_path, data))
+
+
+@pytest.mark.parametrize("block", [4096, 65536])
+def test_part_of_a_split_dump_is_told_by_its_beginning(block: int) -> None:
+    pages = {number: bytes(block) for number in (1, 2)}
+    part = Kdump(pages, split=(0, 2), block=block).build()
+    assert kind_of(part[: 128 << 10]) == "part"
+    assert kind_of(Kdump(pages, block=block).build()[: 128 << 10]) == "dump"
+
+
+def test_vmware_snapshot_is_told_from_its_memory() -> None:
+    assert kind_of(b"\xd2\xbe\xd2\xbe" + bytes(500)) == "vmware"
+
+
+@pytest.mark.parametrize("head", [b"", b"K", b"KDUMP   ", b"\x7fELF", b"KDUMP   " + bytes(9000)])
+def test_beginning_that_is_cut_is_no_part(head: bytes) -> None:
+    assert kind_of(head) in (None, "dump")

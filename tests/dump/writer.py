@@ -91,11 +91,12 @@ class Elf:
             self.order + ("IIQQQQIIQQ" if self.bits == 64 else "IIIIIIIIII"),
             *(0, 0, 0, 0, 0, 0, 0, count, 0, 0),
         )
-        headers, body, at = self._segment(4, data_at, 0, len(notes)), notes, data_at + len(notes)
+        headers, at = [self._segment(4, data_at, 0, len(notes))], data_at + len(notes)
         for address, data in self.memory.items():
-            headers += self._segment(1, at, address, len(data))
-            body, at = body + data, at + len(data)
-        return ident + numbers + (section if has_section else b"") + headers + body
+            headers.append(self._segment(1, at, address, len(data)))
+            at += len(data)
+        front = ident + numbers + (section if has_section else b"") + b"".join(headers)
+        return front + notes + b"".join(self.memory.values())
 
     def _segment(self, kind: int, offset: int, address: int, size: int) -> bytes:
         if self.bits == 64:
@@ -151,14 +152,15 @@ class Kdump:
     def _data(self, start: int) -> bytes:
         held = [f for f in sorted(self.pages) if not self.split or f in range(*self.split)]
         at = start + 24 * len(held)
-        descriptors, data = b"", b""
+        descriptors, data = [], []
         for frame in held:
             packed = self.compress(self.pages[frame])
             small = len(packed) < self.block
             stored, flag = (packed, self.flag) if small else (self.pages[frame], 0)
-            descriptors += struct.pack(self.order + "qIIQ", at + len(data), len(stored), flag, 0)
-            data += stored
-        return descriptors + data
+            descriptors.append(struct.pack(self.order + "qIIQ", at, len(stored), flag, 0))
+            data.append(stored)
+            at += len(stored)
+        return b"".join(descriptors) + b"".join(data)
 
     def _header(self, sub_blocks: int, bitmap_blocks: int, frames: int) -> bytes:
         names = ("Linux", "node", self.release, "#1 SMP", self.machine, "(none)")

@@ -1,0 +1,90 @@
+"""What an ELF vmcore lacks, seen from its headers.
+
+Source: elf(5); makedumpfile 1.7.2, elf_info.c (DUMP_ELF_INCOMPLETE in ``e_flags``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cas import elf
+from cas.dump.memory import Source, cut, human
+from cas.model import Missing
+
+_INCOMPLETE = 1
+_RISCV = 243
+_SLACK = 1 << 16
+"""A file copied from a partition may end behind its last segment."""
+_TOP = 1 << 64
+_TYPES, _FOREIGN_TYPES = 8, 0x60000000
+"""Segments of the base standard are below, those of systems and machines from there on."""
+
+
+def survey(
+    source: Source, header: elf.Header, segments: Sequence[elf.Segment]
+) -> Iterator[Missing]:
+    """Everything that the program headers promise and the file does not keep."""
+    if len(segments) < header.phnum:
+        what = f"only {len(segments)} of {header.phnum} program headers are there"
+        yield Missing(what, offset=source.size)
+    declared = max((s.offset + s.filesz for s in segments), default=0)
+    if declared > source.size:
+        yield cut(declared, source.size)
+    # RISC-V uses the bit for its compressed instructions (EF_RISCV_RVC).
+    if header.flags & _INCOMPLETE and header.machine != _RISCV:
+        yield Missing("makedumpfile marked the dump as incomplete")
+    if not any(s.filesz for s in segments if s.type == elf.PT_LOAD):
+        yield from _without_memory(source, declared)
+    yield from _impossible(header, segments)
+    yield from _blank_notes(source, segments)
+    yield from _gaps(source, segments)
+
+
+def _without_memory(source: Source, declared: int) -> Iterator[Missing]:
+    if source.size > declared + _SLACK:
+        what = f"no program header leads to memory, but the file goes on to {human(source.size)}"
+        yield Missing(what, offset=declared)
+
+
+def _impossible(header: elf.Header, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
+    """The first program header that no writer of dumps makes."""
+    front = header.phoff + header.phnum * header.phentsize
+    for number, segment in enumerate(segments):
+        wrong = _wrong(segment, front)
+        if wrong:
+            what = f"program header {number} of {len(segments)} is damaged: {wrong}"
+            yield Missing(what, offset=header.phoff + number * header.phentsize)
+            return
+
+
+def _wrong(segment: elf.Segment, front: int) -> str | None:
+    if segment.type not in (elf.PT_LOAD, elf.PT_NOTE):
+        is_known = segment.type < _TYPES or segment.type >= _FOREIGN_TYPES
+        return None if is_known and any(segment) else "it is blank, or of no known type"
+    if not segment.filesz:
+        return None
+    if segment.offset < front:
+        return f"its data begin inside the headers, at {segment.offset}"
+    if segment.memsz and segment.filesz > segment.memsz and segment.type == elf.PT_LOAD:
+        return f"{human(segment.filesz)} of data for {human(segment.memsz)} of memory"
+    has_address = segment.type == elf.PT_LOAD and segment.paddr not in elf.NO_ADDRESS
+    if has_address and segment.paddr + segment.filesz > _TOP:
+        return f"it ends beyond the highest address, at {segment.paddr + segment.filesz:#x}"
+    return None
+
+
+def _blank_notes(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
+    """Notes come first in a file: zeros there were never copied."""
+    for segment in (s for s in segments if s.type == elf.PT_NOTE):
+        data = source.read(segment.offset, min(segment.filesz, 1 << 16))
+        if data and not data.strip(b"\0"):
+            yield Missing("the notes are zeros: the copy was not finished", segment.offset)
+            return
+
+
+def _gaps(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
+    for segment in segments:
+        at = source.gap(segment.offset, segment.offset + segment.filesz)
+        if at is not None and at < source.size:
+            yield Missing(f"the flattened stream has no record for offset {at} of the dump")
+            return

@@ -1,0 +1,329 @@
+"""A split dump put together again: the parts of ``makedumpfile --split`` as one KDUMP.
+
+Each part has the header, the whole bitmap, and the descriptors and pages of its own page frames.
+Source: makedumpfile 1.7.2, makedumpfile.c (reassemble_dumpfile), diskdump_mod.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.dump.bitmap import Bitmap
+from cas.dump.kdump_header import Header, read_header, sub_header_fields
+from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
+from cas.dump.kdump_survey import INCOMPLETE
+from cas.dump.memory import cut, human
+from cas.dump.source import FileSource, opened
+from cas.errors import NotADump
+from cas.files import cannot_write
+from cas.model import Missing
+
+_CHUNK = 1 << 20
+_BATCH_BYTES = DESCRIPTOR_BYTES << 14
+_FRONT_LIMIT = 64 << 20
+"""Most bytes before the bitmap: they hold the notes of all processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file of the set."""
+
+    path: Path
+    source: FileSource
+    header: Header
+    memory: KdumpMemory
+    data: tuple[int, int]
+    """Where the pages begin and end; makedumpfile leaves room before them."""
+    has_zeros: bool
+    """Whether the first page is one of zeros, which stands for all such pages."""
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        return self.header.start_pfn, self.header.end_pfn
+
+    @property
+    def has_bitmap(self) -> bool:
+        return self.source.size >= self.memory.descriptors_offset
+
+
+def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
+    """Join the parts of a split dump, given in any order.
+
+    The result is marked as incomplete when something is missing, as makedumpfile would.
+
+    :param target: a file that is made or replaced; sparse, and on the disk when this returns
+    :return: what is missing: parts with their page frames, and what is cut off of each
+    :raises NotADump: not one usable part, or parts of different dumps
+    :raises DiskFull: there is no room for the result
+    """
+    with ExitStack() as files:
+        found, missing = _open(files, parts)
+        _require_one_dump(found)
+        chain, more = _chain(found)
+        missing += more
+        missing += [lack for part in chain for lack in _cut(part)]
+        gaps = list(_gaps(chain))
+        missing += [_absent(chain[0], gap) for gap in gaps if _held(chain[0], gap)]
+        try:
+            _write(target, _Joined(chain, gaps, is_incomplete=bool(missing)))
+        except OSError as error:
+            if target.is_file():
+                target.unlink()
+            raise cannot_write(target, error, sum(part.source.size for part in chain)) from error
+    return tuple(missing)
+
+
+def _open(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Missing]]:
+    found: list[_Part] = []
+    missing: list[Missing] = []
+    for path in paths:
+        try:
+            source = files.enter_context(opened(path))
+            part = _part(path, source)
+        except NotADump as error:
+            missing.append(Missing(f"{path.name} is not a part of the dump: {error}"))
+            continue
+        if part.has_bitmap:
+            found.append(part)
+        else:
+            what = f"{path.name} ends before its pages: page frames {_span(part.frames)}"
+            missing.append(Missing(what, source.size))
+    if not found:
+        raise NotADump("; ".join(lack.what for lack in missing) or "no part of a split dump")
+    return found, missing
+
+
+def _part(path: Path, source: FileSource) -> _Part:
+    if not source.read(0, 8).startswith(b"KDUMP"):
+        raise NotADump("no KDUMP header")
+    header = read_header(source)
+    if not header.split or not 0 <= header.start_pfn <= header.end_pfn:
+        raise NotADump("it is not split")
+    front = header.block_size + sub_header_fields(header).size
+    if not front <= header.bitmap_offset <= _FRONT_LIMIT:
+        raise NotADump(f"its header has {human(header.bitmap_offset)}")
+    memory = KdumpMemory(source, header)
+    start = _first_page(memory, source.size)
+    page = source.read(start, header.block_size)
+    has_zeros = len(page) == header.block_size and not page.strip(b"\0")
+    return _Part(path, source, header, memory, (start, source.size), has_zeros)
+
+
+def _first_page(memory: KdumpMemory, size: int) -> int:
+    """Lowest offset that a descriptor leads to."""
+    low = end = memory.descriptors_end
+    starts = range(memory.descriptors_offset, min(end, size), _BATCH_BYTES)
+    batches = (memory.descriptors(at, min(at + _BATCH_BYTES, end)) for at in starts)
+    offsets = (row[0] for batch in batches for row in batch if low <= row[0] < size)
+    return min(offsets, default=min(low, size))
+
+
+def _require_one_dump(parts: list[_Part]) -> None:
+    """:raises NotADump: two parts whose headers or bitmaps differ"""
+    first = parts[0]
+    for part in parts[1:]:
+        if _identity(part) != _identity(first) or not _same_bitmap(part, first):
+            raise NotADump(
+                f"{first.path.name} and {part.path.name} are parts of different dumps",
+                hint="give the parts of one dump only",
+            )
+
+
+def _identity(part: _Part) -> tuple[object, ...]:
+    header = part.header
+    sizes = header.block_size, header.sub_blocks, header.bitmap_blocks, header.max_mapnr
+    kind = header.order, header.bits, header.version
+    return kind, sizes, header.utsname, header.timestamp_s, header.vmcoreinfo, header.notes
+
+
+def _same_bitmap(one: _Part, other: _Part) -> bool:
+    start, end = one.header.bitmap_offset, one.memory.descriptors_offset
+    return all(
+        one.source.read(at, min(_CHUNK, end - at)) == other.source.read(at, min(_CHUNK, end - at))
+        for at in range(start, end, _CHUNK)
+    )
+
+
+def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
+    """The parts in the order of their page frames, without empty ones and copies.
+
+    A small dump has parts without page frames. Of two copies the longer one is taken; that
+    something is given twice matters only where something else is missing.
+    """
+    chain: list[_Part] = []
+    twice: list[str] = []
+    for part in sorted(parts, key=lambda part: (part.frames, -part.source.size)):
+        start, end = part.frames
+        if chain and part.frames == chain[-1].frames:
+            twice += [f"{part.path.name} is the same part as {chain[-1].path.name}"]
+        elif chain and start < chain[-1].header.end_pfn:
+            raise NotADump(f"{part.path.name} and {chain[-1].path.name} share page frames")
+        elif start < end or not chain:
+            chain.append(part)
+    full = [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1]
+    lacks = any(_held(full[0], gap) for gap in _gaps(full))
+    doubles = [Missing(f"{what}: page frames were expected") for what in twice if lacks]
+    return full, doubles
+
+
+def _gaps(chain: list[_Part]) -> Iterator[tuple[int, int]]:
+    at = 0
+    for part in chain:
+        if part.header.start_pfn > at:
+            yield at, part.header.start_pfn
+        at = part.header.end_pfn
+    if at < chain[0].header.max_mapnr:
+        yield at, chain[0].header.max_mapnr
+
+
+def _held(part: _Part, frames: tuple[int, int]) -> int:
+    """How many of the page frames the whole dump holds."""
+    return _second_bitmap(part, *frames).count
+
+
+def _second_bitmap(part: _Part, start: int, end: int) -> Bitmap:
+    header = part.header
+    half = header.bitmap_bytes // 2
+    end = min(end, 8 * half)
+    return Bitmap(part.source, header.bitmap_offset + half, min(start, end), end)
+
+
+def _absent(part: _Part, gap: tuple[int, int]) -> Missing:
+    pages = _held(part, gap)
+    size = human(pages * part.header.block_size)
+    return Missing(f"no part has page frames {_span(gap)}: {pages} pages, {size}")
+
+
+def _cut(part: _Part) -> Iterator[Missing]:
+    """What a part lacks at its end, by its descriptors."""
+    end = part.memory.descriptors_end
+    if end <= part.source.size:
+        last = max(end - _BATCH_BYTES, part.memory.descriptors_offset)
+        rows = part.memory.descriptors(last, end)
+        end = max((offset + size for offset, size, _, _ in rows), default=0)
+    if end > part.source.size:
+        lack = cut(end, part.source.size)
+        what = f"{part.path.name} (page frames {_span(part.frames)}) {lack.what}"
+        yield Missing(what, lack.offset)
+
+
+def _span(frames: tuple[int, int]) -> str:
+    return f"{frames[0]} to {frames[1]}"
+
+
+class _Joined:
+    """The layout of the result."""
+
+    def __init__(
+        self, chain: list[_Part], gaps: list[tuple[int, int]], *, is_incomplete: bool
+    ) -> None:
+        self.chain = chain
+        self.gaps = gaps
+        self.is_incomplete = is_incomplete
+        self.descriptors = chain[0].memory.descriptors_offset
+        counts = [part.memory.bitmap.count for part in chain]
+        at = self.descriptors + DESCRIPTOR_BYTES * sum(counts)
+        self.moves: list[int] = []
+        """How far each part's pages move in the file."""
+        for part in chain:
+            start, end = part.data
+            self.moves.append(at - start)
+            at += end - start
+        self.size = at
+
+    def moved(self, part: _Part, descriptor: tuple[int, ...], move: int) -> tuple[int, ...]:
+        """A descriptor for the result; one that points out of the part's pages leads to no page."""
+        offset, size, flags, page_flags = descriptor
+        low, high = part.data
+        if not low <= offset <= high - size:
+            return 0, 0, flags, page_flags
+        if offset == low and part.has_zeros and self.chain[0].has_zeros:
+            low, move = self.chain[0].data[0], self.moves[0]
+            return low + move, size, flags, page_flags
+        return offset + move, size, flags, page_flags
+
+
+def _write(target: Path, joined: _Joined) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(target, flags, 0o600), "wb", buffering=0) as file:
+        fd = file.fileno()
+        _write_front(fd, joined)
+        _write_bitmaps(fd, joined)
+        _write_descriptors(fd, joined)
+        for part, move in zip(joined.chain, joined.moves, strict=True):
+            _copy(fd, part.source, part.data, move)
+        os.ftruncate(fd, joined.size)
+        os.fsync(fd)
+
+
+def _write_front(fd: int, joined: _Joined) -> None:
+    """Header and sub-header, no longer those of a part."""
+    first = joined.chain[0]
+    header = first.header
+    front = bytearray(first.source.read(0, header.bitmap_offset))
+    status = header.status | (INCOMPLETE if joined.is_incomplete else 0)
+    struct.pack_into(header.order + "I", front, header.status_offset, status & 0xFFFFFFFF)
+    fields = sub_header_fields(header)
+    row = list(fields.unpack_from(front, header.block_size))
+    row[2:5] = 0, 0, 0
+    if header.version >= 5 and row[10]:
+        row[9] += joined.moves[0]
+    if header.version >= 6:
+        row[11:13] = 0, 0
+    fields.pack_into(front, header.block_size, *row)
+    _put(fd, bytes(front), 0)
+
+
+def _write_bitmaps(fd: int, joined: _Joined) -> None:
+    """Both bitmaps; page frames that no part has are taken out of the second."""
+    first = joined.chain[0]
+    second = first.header.bitmap_offset + first.header.bitmap_bytes // 2
+    for at in range(first.header.bitmap_offset, joined.descriptors, _CHUNK):
+        data = bytearray(first.source.read(at, min(_CHUNK, joined.descriptors - at)))
+        for start, end in joined.gaps:
+            _clear(data, start + 8 * (second - at), end + 8 * (second - at), 8 * (second - at))
+        _put(fd, bytes(data), at)
+
+
+def _clear(data: bytearray, start: int, end: int, origin: int) -> None:
+    """Clear bits, as far as they are in the data and not before the bitmap's origin."""
+    start, end = max(start, origin, 0), min(end, 8 * len(data))
+    if start >= end:
+        return
+    low, high = start // 8, -(-end // 8)
+    bits = int.from_bytes(data[low:high], "little")
+    bits &= ~(((1 << end - start) - 1) << start - 8 * low)
+    data[low:high] = bits.to_bytes(high - low, "little")
+
+
+def _write_descriptors(fd: int, joined: _Joined) -> None:
+    target = joined.descriptors
+    for part, move in zip(joined.chain, joined.moves, strict=True):
+        start, end = part.memory.descriptors_offset, part.memory.descriptors_end
+        row = struct.Struct(part.header.order + "qIIQ")
+        for at in range(start, end, _BATCH_BYTES):
+            rows = part.memory.descriptors(at, min(at + _BATCH_BYTES, end))
+            moved = (joined.moved(part, descriptor, move) for descriptor in rows)
+            _put(fd, b"".join(row.pack(*descriptor) for descriptor in moved), target + at - start)
+        target += end - start
+
+
+def _copy(fd: int, source: FileSource, extent: tuple[int, int], move: int) -> None:
+    for begin, stop in source.data(*extent):
+        for at in range(begin, stop, _CHUNK):
+            _put(fd, source.read(at, min(_CHUNK, stop - at)), at + move)
+
+
+def _put(fd: int, data: bytes, offset: int) -> None:
+    """Write what is not zeros: the file has its size already."""
+    if not data.strip(b"\0"):
+        return
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
