@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from cas.errors import CasError
 from cas.progress import Advance
-from cas.text import printable
+from cas.text import short_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 log = logging.getLogger("cas")
 log.addHandler(logging.NullHandler())  # what no job's log takes is not for stderr either
+BAR_TEXT_LIMIT = 200
+"""Characters in front of a bar."""
 
 
 class Console:
@@ -53,7 +55,7 @@ class Console:
             return
         log.info("%s", text)
         with self._bar(total, unit) as shown:
-            task = shown.add_task(printable(text), total=total)
+            task = shown.add_task(short_line(text, BAR_TEXT_LIMIT), total=total)
             yield lambda done: shown.update(task, advance=done)
             if total is None:
                 shown.update(task, total=1, completed=1)
@@ -61,10 +63,15 @@ class Console:
     def _line(self, mark: str, colour: str, text: str) -> None:
         if self._has_colour:
             mark = f"\x1b[{colour}m{mark}\x1b[0m"
-        # above a bar that is being drawn, or the two would overwrite each other
-        stream = self._shown.console.file if self._shown else self._stream
-        stream.write(f"{mark} {printable(text)}\n")
-        stream.flush()
+        line = f"{mark} {short_line(text)}"
+        if self._shown is None:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+            return
+        from rich.text import Text
+
+        # above the bar that is being drawn, or the two would overwrite each other
+        self._shown.console.print(Text.from_ansi(line), soft_wrap=True)
 
     @contextmanager
     def _bar(self, total: int | None, unit: str) -> Iterator[RichProgress]:

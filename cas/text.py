@@ -7,7 +7,19 @@ an escape, as in Python.
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import textwrap
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeAlias
+
+ExceptionInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+LINE_LIMIT = 4096
+"""Characters of one line that a terminal, a log or a screen is given."""
 
 
 def printable(text: str | bytes) -> str:
@@ -15,7 +27,7 @@ def printable(text: str | bytes) -> str:
 
     Newlines and tabs stay. Escaped are control and format characters (C0, DEL, C1, bidirectional
     marks, zero-width characters), line and paragraph separators, private and unassigned code
-    points, and bytes that are not UTF-8.
+    points, letters that nobody sees, and bytes that are not UTF-8.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
@@ -27,6 +39,50 @@ def one_line(text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     return printable(_BLANKS.sub(" ", text).strip(" "))
+
+
+def short_line(text: str, limit: int = LINE_LIMIT) -> str:
+    """Printable text on a single line that says how much of it was left out.
+
+    :param limit: characters of the text that are shown
+    """
+    if len(text) <= limit:
+        return one_line(text)
+    return f"{one_line(text[:limit])} … ({len(text) - limit:,} more characters)"
+
+
+def json_text(
+    value: object, *, indent: int | None = None, default: Callable[[object], object] | None = None
+) -> str:
+    r"""JSON of which every byte prints, and which gives back the exact text.
+
+    ``json`` leaves DEL as it is, which terminals obey; ``\x7f``, as in plain text, is no JSON.
+    """
+    text = json.dumps(value, indent=indent, default=default)
+    return text.replace("\x7f", "\\u007f")
+
+
+def located(what: str, offset: int | None) -> str:
+    """What a dump lacks, and where that begins: ``…, from byte 3,435,973,836 on``."""
+    return what if offset is None else f"{what}, from byte {offset:,} on"
+
+
+class LogLines(logging.Formatter):
+    """One printable line for each record: no text can pretend to be a record of its own.
+
+    Tracebacks follow theirs, indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return short_line(super().formatMessage(record))
+
+    def formatException(self, info: ExceptionInfo) -> str:
+        """The lines of a traceback."""
+        return textwrap.indent(printable(super().formatException(info)), "    ")
 
 
 def human_size(size_bytes: int) -> str:
@@ -45,9 +101,9 @@ def count(number: int, noun: str) -> str:
 
 
 def _shown(found: re.Match[str]) -> str:
-    if found[0].isprintable():
-        return found[0]
     code = ord(found[0])
+    if found[0].isprintable() and not any(first <= code <= last for first, last in _UNSEEN):
+        return found[0]
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x100:
@@ -57,3 +113,10 @@ def _shown(found: re.Match[str]) -> str:
 
 _UNUSUAL = re.compile(r"[^\t\n\x20-\x7e]")
 _BLANKS = re.compile(r"[ \t\n]+")
+
+_UNSEEN = (
+    *((0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800)),
+    *((0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF)),
+)
+"""Code points that Python counts as printable and nobody sees: Unicode's
+Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the blank Braille pattern."""

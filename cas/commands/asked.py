@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from cas import __version__
 from cas.config import INTERVALS, Config, option_of
 from cas.progress import Progress
+from cas.text import short_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Asked:
     debug: bool = False
     intervals: Mapping[str, str] = field(default_factory=dict)
     """Of the command line, by directive of cas.conf."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose complaints are printable: file names come from customers too."""
+
+    def error(self, message: str) -> NoReturn:
+        """See the library; status 2."""
+        super().error(short_line(message))
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:

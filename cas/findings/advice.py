@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cas.findings.crash import Crash
+from cas.findings.damage import next_step
 from cas.findings.kinds import EXCEPTIONS, Kind
 from cas.findings.stack import plain_name
 from cas.findings.taint import suspects
@@ -98,7 +99,7 @@ def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
         release = dump.osrelease or "this kernel"
         yield f"needed: the debuginfo package of {release} ({dump.arch}){build_id}"
     if not dump.is_whole:
-        yield f"ask for the dump again: {dump.missing[0].what}"
+        yield next_step(dump)
     if crash.event.earlier:
         count = crash.event.earlier
         were = "oops stands" if count == 1 else "oopses stand"

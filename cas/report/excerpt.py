@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas.model import Section
-from cas.text import printable
+from cas.text import human_size, one_line, printable
 
 LINE_LIMIT = 2000
-"""Bytes of a line that are shown."""
+"""Bytes (of a text: characters) of a line that are shown."""
+READ_LIMIT = 128 << 10
+"""Bytes of a section's first or last lines that are read for a report."""
 _BLOCK = 1 << 20
 _ENDS_MATTER = frozenset({"log", "dmesg"})
 """Sections whose last lines tell the most."""
@@ -25,16 +27,22 @@ class Excerpt:
     """Lines that are not shown."""
     is_tail: bool = False
     """Whether the last lines are shown and not the first."""
+    size_bytes: int = 0
+    """Of all lines together."""
+    is_cut: bool = False
+    """Whether the end of a shown line is not shown."""
 
     def note(self, where: str) -> str | None:
         """What to say about the lines that are not shown.
 
         :param where: the file that has them
         """
-        if not self.left_out:
-            return None
-        kind = "earlier" if self.is_tail else "more"
-        return f"… {self.left_out} {kind} line{'s' if self.left_out > 1 else ''} in {where}"
+        size = f"({human_size(self.size_bytes)} in all)"
+        if self.left_out:
+            kind = "earlier" if self.is_tail else "more"
+            lines = f"{self.left_out:,} {kind} line{'s' if self.left_out > 1 else ''}"
+            return f"… {lines} in {where} {size}"
+        return f"… the whole lines are in {where} {size}" if self.is_cut else None
 
     def text(self, where: str) -> str:
         """The lines, with the note where the others would be."""
@@ -47,7 +55,7 @@ class Excerpt:
 def excerpt(section: Section, limit: int) -> Excerpt:
     """The first lines of a section's output, or the last ones of a kernel log.
 
-    :param limit: lines; memory is bounded by it, whatever the size of the file
+    :param limit: lines; memory is bounded, whatever the size of the file
     """
     if not section.path.is_file():
         return Excerpt((), 0)
@@ -55,32 +63,47 @@ def excerpt(section: Section, limit: int) -> Excerpt:
     try:
         return _read(section.path, limit, is_tail=is_tail)
     except OSError as error:
-        return Excerpt((f"{section.path.name} cannot be read: {error.strerror}",), 0)
+        return Excerpt((one_line(f"{section.path.name} cannot be read: {error.strerror}"),), 0)
 
 
 def tail(text: str, limit: int) -> Excerpt:
     """The last lines of a text."""
-    lines = text.rstrip("\n").split("\n")
-    shown = [printable(line[:LINE_LIMIT]) for line in lines[-limit:]]
-    return Excerpt(tuple(shown), len(lines) - len(shown), is_tail=True)
+    text = text.rstrip("\n")
+    lines = text.rsplit("\n", limit)[-limit:]
+    return _excerpt(lines, text.count("\n") + 1, len(text), is_tail=True)
 
 
 def _read(path: Path, limit: int, *, is_tail: bool) -> Excerpt:
-    total = sum(1 for _ in _lines(path))
-    skip = max(0, total - limit) if is_tail else 0
-    shown = [
-        printable(line.rstrip(b"\n"))
-        for number, line in enumerate(_lines(path))
-        if skip <= number < skip + limit
-    ]
-    return Excerpt(tuple(shown), total - len(shown), is_tail)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Lines without what is beyond the limit of a line."""
+    total, size = _extent(path)
+    start = max(0, size - READ_LIMIT) if is_tail else 0
     with path.open("rb") as file:
-        while line := file.readline(_BLOCK):
-            kept = line[:LINE_LIMIT]
-            while not line.endswith(b"\n") and (line := file.readline(_BLOCK)):
-                pass
-            yield kept
+        file.seek(start)
+        data = file.read(READ_LIMIT)
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    if is_tail and start and len(lines) > 1:
+        del lines[0]  # its beginning was not read
+    elif not is_tail and len(data) < size and len(lines) > 1:
+        del lines[-1]  # its end was not read
+    chosen = lines[-limit:] if is_tail else lines[:limit]
+    return _excerpt(chosen, total, size, is_tail=is_tail)
+
+
+def _excerpt(lines: Sequence[str | bytes], total: int, size: int, *, is_tail: bool) -> Excerpt:
+    is_cut = any(len(line) > LINE_LIMIT for line in lines)
+    return Excerpt(tuple(map(_line, lines)), total - len(lines), is_tail, size, is_cut)
+
+
+def _extent(path: Path) -> tuple[int, int]:
+    """How many lines and how many bytes a file has."""
+    newlines, size, last = 0, 0, b"\n"
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            newlines += block.count(b"\n")
+            size += len(block)
+            last = block[-1:]
+    return newlines + (last != b"\n"), size
+
+
+def _line(line: str | bytes) -> str:
+    shown = printable(line[:LINE_LIMIT])
+    return f"{shown} … (cut after {LINE_LIMIT:,})" if len(line) > LINE_LIMIT else shown

@@ -9,9 +9,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cas.model import Report, Section
 from cas.report.excerpt import excerpt, tail
-from cas.report.plain import dmesg_of, frame_text, remarks, status
+from cas.report.plain import (
+    customer_note,
+    dmesg_of,
+    frame_text,
+    register_lines,
+    remarks,
+    sidecars,
+    status,
+)
 from cas.report.screen import rows
-from cas.text import one_line
+from cas.text import one_line, short_line
 
 LINES = 400
 """Of each section; the whole is in the section's file."""
@@ -56,7 +64,7 @@ def shown(section: Section, lines: int) -> Shown:
     """A section, with so many lines of its output."""
     return Shown(
         anchor=f"section-{one_line(section.name)}",
-        title=one_line(section.title),
+        title=short_line(section.title),
         name=one_line(section.name),
         state="ok" if section.status == "ok" else "bad",
         status=status(section),
@@ -71,7 +79,7 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
         "ticket": one_line(report.ticket),
         "started": f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip(),
         "verdict": one_line(report.verdict),
-        "reason": one_line(report.reason or ""),
+        "reason": short_line(report.reason or ""),
         "what": (said.get("What") or said["Verdict"])[0],
         "rows": [(label, texts) for label, texts in said.items() if label not in _APART],
         "next_steps": said.get("Next", ()),
@@ -79,6 +87,9 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
         "server": one_line(report.server),
         "frames": _frames(report),
         "remarks": remarks(report),
+        "customer": customer_note(report),
+        "sidecars": sidecars(report),
+        "registers": "\n".join(register_lines(report)),
         "sections": sections,
     }
 

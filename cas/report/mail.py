@@ -21,7 +21,7 @@ from cas.errors import CasError, ConfigError, TryAgain
 from cas.model import Report
 from cas.report.address import check_address, flaw
 from cas.report.html import Shown, render_mail, shown
-from cas.report.plain import location
+from cas.report.plain import customer_box, location
 from cas.report.screen import verdict
 from cas.text import one_line
 
@@ -107,7 +107,7 @@ def _sender(report: Report, settings: Mail) -> str:
 
 def _message_id(report: Report, to: str, sender: str) -> str:
     told = (report.ticket, str(report.directory), report.verdict, report.reason or "", to)
-    digest = hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    digest = hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return f"<cas-{digest}@{parseaddr(sender)[1].partition('@')[2]}>"
 
 
@@ -121,7 +121,8 @@ def _bounded(sections: Iterable[Shown]) -> list[Shown]:
 
 
 def _text(report: Report, sections: Sequence[Shown]) -> str:
-    head = f"{verdict(report)}\n{location(report)}Output data:\n"
+    parts = filter(None, (verdict(report), customer_box(report), location(report)))
+    head = "\n".join(parts) + "Output data:\n"
     return head + "\n".join(f"{section.text}\n" for section in sections)
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -15,9 +15,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cas.config import Mail
-from cas.errors import CasError, JobFailed, TryAgain
+from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, sync_directory, write_whole
-from cas.progress import Progress
 from cas.report.mail import MailRefused, send
 
 WAITING = "mail.eml"
@@ -61,25 +60,10 @@ def deliver(directory: Path, settings: Mail) -> bool:
         return False
 
 
-def deliver_all(work_directory: Path, settings: Mail, progress: Progress) -> set[Path]:
-    """Send every mail that waits below the work directory; tell of each what became of it.
-
-    :return: the job directories whose mail was sent now
-    """
-    sent = set()
-    for directory in waiting_mails(work_directory):
-        try:
-            if deliver(directory, settings):
-                sent.add(directory)
-                progress.say(f"results of {directory} mailed")
-        except CasError as error:
-            progress.warn(f"the mail of {directory} is not sent: {error}; {error.hint}")
-    return sent
-
-
 def waiting_mails(work_directory: Path) -> Iterator[Path]:
-    """Job directories below the work directory in which a mail waits."""
-    return (path.parent for path in sorted(work_directory.glob(f"*/*/{WAITING}")))
+    """Job directories in which a mail waits; not those that are being removed."""
+    waiting = (path.parent for path in sorted(work_directory.glob(f"*/*/{WAITING}")))
+    return (directory for directory in waiting if not directory.name.startswith("."))
 
 
 def _send_waiting(directory: Path, settings: Mail) -> bool:
@@ -96,8 +80,19 @@ def _send_waiting(directory: Path, settings: Mail) -> bool:
     return True
 
 
-def _lock(directory: Path, timeout_s: float) -> AbstractContextManager[object]:
-    return FileLock(directory / ".mail.lock", timeout=timeout_s, mode=0o600)
+@contextmanager
+def _lock(directory: Path, timeout_s: float) -> Iterator[None]:
+    lock = FileLock(directory / ".mail.lock", timeout=timeout_s, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:  # which is an OSError too
+        raise
+    except OSError as error:
+        raise cannot_write(directory / ".mail.lock", error, 0) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(path: Path) -> EmailMessage:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
-from cas.model import Frame, Report, Section
+from cas.model import Frame, Registers, Report, Section
 from cas.report.excerpt import excerpt, tail
-from cas.report.screen import WIDTH, cut_rows, in_full, screen
-from cas.text import one_line
+from cas.report.screen import WIDTH, cut_rows, in_full, lacks, screen
+from cas.text import one_line, short_line
 
 LINES = 200
 """Of each section; the whole is in the section's file."""
+SIDECARS = 100
+PROCESSORS = 64
+"""Whose registers are shown; result.json has all."""
+
+
+_RULE = "-" * WIDTH
 
 
 def render_text(report: Report) -> str:
@@ -45,15 +52,48 @@ def remarks(report: Report) -> tuple[str, ...]:
         said.append(f"tried in turn: {', '.join(report.ladder)}")
     if report.match:
         said.append(f"kernel: {report.match.detail}")
+    if report.stored and report.stored.missing:
+        said.append(f"the upload: {lacks(report.stored.missing)}")
+    said += report.stored.remarks if report.stored else ()
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()
-    return tuple(one_line(text) for text in said)
+    return tuple(short_line(text) for text in said)
+
+
+def sidecars(report: Report) -> tuple[str, ...]:
+    """Names of the files that came with the dump; of very many the first."""
+    paths = report.stored.sidecars if report.stored else ()
+    names = [one_line(f"{path.parent.name}/{path.name}") for path in paths[:SIDECARS]]
+    more = len(paths) - len(names)
+    return (*names, f"and {more:,} more") if more else tuple(names)
+
+
+def register_lines(report: Report) -> tuple[str, ...]:
+    """Each processor's registers, where no debugger shows them."""
+    if report.dump is None or _is_debugged(report):
+        return ()
+    return tuple(_register_lines(report.dump.registers[:PROCESSORS]))
+
+
+def customer_note(report: Report) -> str:
+    """What to send to the customer: printable paragraphs, each on one line."""
+    paragraphs = (report.customer_note or "").split("\n\n")
+    return "\n\n".join(filter(None, map(short_line, paragraphs)))
+
+
+def customer_box(report: Report) -> str:
+    """What to send to the customer, between two rules; empty for a dump that is whole."""
+    note = customer_note(report)
+    if not note:
+        return ""
+    paragraphs = (textwrap.fill(text, WIDTH) for text in note.split("\n\n"))
+    return "\n".join(("To the customer", _RULE, "\n\n".join(paragraphs), _RULE, ""))
 
 
 def status(section: Section) -> str:
     """How a section ended: ``ok, crash, 0.4 s``."""
     words = f"{section.status}, {section.engine}, {section.seconds:.1f} s"
-    return one_line(f"{words}: {section.error}" if section.error else words)
+    return short_line(f"{words}: {section.error}" if section.error else words)
 
 
 def has_log(report: Report) -> bool:
@@ -79,11 +119,35 @@ def _parts(report: Report) -> Iterator[str]:
         yield _headed("Backtrace", "\n".join(backtrace_lines(report.answer.backtrace)))
     if said := remarks(report):
         yield _headed("Remarks", "\n".join(f"- {text}" for text in said))
+    yield from _damage_parts(report)
     for section in report.sections:
         shown = excerpt(section, LINES).text(one_line(section.path.name))
-        yield _headed(f"{one_line(section.title)} ({section.name}: {status(section)})", shown)
+        title = f"{short_line(section.title)} ({one_line(section.name)}: {status(section)})"
+        yield _headed(title, shown)
     if dmesg := dmesg_of(report):
         yield _headed("Kernel log", tail(dmesg, LINES).text("the dump"))
+
+
+def _damage_parts(report: Report) -> Iterator[str]:
+    yield customer_box(report)
+    if names := sidecars(report):
+        yield _headed("Came with the dump", "\n".join(f"- {name}" for name in names))
+    if lines := register_lines(report):
+        yield _headed("Registers", "\n".join(lines))
+
+
+def _is_debugged(report: Report) -> bool:
+    """Whether a debugger had its say: its output shows the registers in their place."""
+    told = (section.engine for section in report.sections if section.size_bytes)
+    return report.answer is not None or any(engine in ("crash", "drgn") for engine in told)
+
+
+def _register_lines(processors: Sequence[Registers]) -> Iterator[str]:
+    for held in processors:
+        yield f"CPU {held.cpu}, pid {held.pid}"
+        values = [f"{one_line(name):>8} {value:016x}" for name, value in held.values.items()]
+        for first in range(0, len(values), 3):
+            yield " ".join(values[first : first + 3])
 
 
 def _headed(title: str, text: str) -> str:

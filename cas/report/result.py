@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from typing import Any
 from cas.errors import JobFailed
 from cas.files import write_whole
 from cas.model import Dump, FirstAnswer, Report, Section
+from cas.text import json_text
 
 NAME = "result.json"
 VERSION = 1
 """Grows when a key goes or changes its meaning, not when one is added."""
 SIZE_LIMIT = 64 << 20
+TEXT_LIMIT = 64 << 10
+"""Characters of a reason, an error or a panic message."""
 
 
 def write_result(report: Report) -> Path:
@@ -30,7 +33,7 @@ def write_result(report: Report) -> Path:
     :raises JobFailed: the directory cannot be written
     """
     path = report.directory / NAME
-    text = json.dumps(as_result(report), indent=2, default=_encode)
+    text = json_text(as_result(report), indent=2, default=_encode)
     write_whole(path, text.encode("ascii") + b"\n")
     return path
 
@@ -45,6 +48,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "evidence": report.match.evidence if report.match else None,
         "evidence_detail": report.match.detail if report.match else None,
         "dump": _dump(report.dump) if report.dump else None,
+        **_upload(report),
         "answer": _answer(report.answer) if report.answer else None,
         "finding": asdict(report.finding) if report.finding else None,
         "signature": report.finding.signature if report.finding else None,
@@ -99,13 +103,42 @@ def _outcome(report: Report) -> dict[str, Any]:
     return {
         "verdict": report.verdict,
         "stage": report.stage,
-        "reason": report.reason,
+        "reason": _bounded(report.reason),
         "hint": report.hint,
         "offset": report.offset,
         "limits_hit": report.limits_hit,
         "engine": report.engine,
         "ladder": report.ladder,
+        "sandbox": report.sandbox,
+        "recovered": report.recovered,
+        "customer_note": report.customer_note,
     }
+
+
+def _upload(report: Report) -> dict[str, Any]:
+    """What arrived: what it lacks, what came with it, and what is read without a debugger."""
+    stored, dump = report.stored, report.dump
+    missing = (*(stored.missing if stored else ()), *(dump.missing if dump else ()))
+    remarks = (*(stored.remarks if stored else ()), *(dump.remarks if dump else ()))
+    return {
+        "missing": [asdict(lack) for lack in missing],
+        "remarks": remarks,
+        "parts": [path.name for path in stored.parts] if stored else [],
+        "sidecars": [path.name for path in stored.sidecars] if stored else [],
+        "registers": registers(dump) if dump else [],
+    }
+
+
+def registers(dump: Dump) -> list[dict[str, Any]]:
+    """Each processor's registers; in hex, for programs whose numbers end at 53 bits."""
+    return [
+        {
+            "cpu": held.cpu,
+            "pid": held.pid,
+            "values": {name: hex(value) for name, value in held.values.items()},
+        }
+        for held in dump.registers
+    ]
 
 
 def _kernel(report: Report) -> dict[str, Any] | None:
@@ -125,21 +158,28 @@ def _kernel(report: Report) -> dict[str, Any] | None:
 
 
 def _dump(dump: Dump) -> dict[str, Any]:
-    facts = asdict(dump)
-    # The log is a section of its own, and VMCOREINFO stands in the dump.
-    for large in ("dmesg", "vmcoreinfo"):
+    # The log is a section of its own, VMCOREINFO stands in the dump, registers at the top.
+    facts = asdict(replace(dump, dmesg=None, vmcoreinfo={}, registers=()))
+    for large in ("dmesg", "vmcoreinfo", "registers"):
         del facts[large]
+    facts["panic_message"] = _bounded(dump.panic_message)
     return {**facts, "is_whole": dump.is_whole}
 
 
 def _answer(answer: FirstAnswer) -> dict[str, Any]:
     facts = asdict(answer)
     del facts["dmesg"]
+    facts["panic_message"] = _bounded(answer.panic_message)
     return facts
 
 
 def _section(section: Section) -> dict[str, Any]:
-    return {**asdict(section), "path": section.path.name}
+    return {**asdict(section), "path": section.path.name, "error": _bounded(section.error)}
+
+
+def _bounded(text: str | None) -> str | None:
+    """A line of a debugger's output, or of a kernel log, may be as long as all of it."""
+    return text if text is None or len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}…"
 
 
 def _encode(value: object) -> object:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.model import Dump, Finding, Report
-from cas.text import human_size, one_line
+from cas.model import Dump, Finding, Missing, Report
+from cas.text import human_size, located, one_line, short_line
 
 WIDTH = 80
 HEIGHT = 24
+LACKS = 20
+"""Missing things that are listed; ``result.json`` has them all."""
 _LABEL = 12
 
 
@@ -29,10 +31,11 @@ def rows(report: Report) -> tuple[Row, ...]:
         *_finding_rows(report.finding),
         ("Kernel", (_kernel(report),)),
         ("Dump", (_dump(report.dump),)),
+        ("Recovered", (", ".join(report.recovered),)),
         *_judgement_rows(report),
         ("Next", _next_steps(report)),
     )
-    cleaned = [(label, tuple(one_line(text) for text in texts if text)) for label, texts in said]
+    cleaned = [(label, tuple(short_line(text) for text in texts if text)) for label, texts in said]
     return tuple(Row(label, texts) for label, texts in cleaned if texts)
 
 
@@ -122,9 +125,15 @@ def _dump(dump: Dump | None) -> str:
         words.append(dump.compression)
     if dump.dump_level is not None:
         words.append(f"dump level {dump.dump_level}")
-    lacks = "; ".join(missing.what for missing in dump.missing)
-    words.append(f"damaged: {lacks}" if lacks else "whole")
+    words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else "whole")
     return ", ".join(words)
+
+
+def lacks(missing: Sequence[Missing]) -> str:
+    """What is missing and where that begins; of very many things the first."""
+    told = [located(lack.what, lack.offset) for lack in missing[:LACKS]]
+    more = len(missing) - LACKS
+    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
 
 
 def _next_steps(report: Report) -> tuple[str, ...]:

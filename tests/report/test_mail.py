@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import email
 import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -203,6 +204,28 @@ def test_control_characters_are_escaped(report: Report) -> None:
     message = compose(report, TO, Mail(sections=SECTIONS), STARTED)
     assert "\\x1b]0;owned\\x07" in text_of(message, "plain")
     assert "&lt;b&gt;bold" in text_of(message, "html")
+
+
+def test_no_text_of_a_dump_adds_a_header_or_leaves_its_place(report: Report) -> None:
+    nasty = "\ud800\udcff\x1b[31m\u202e\r\n.\r\nBcc: c@d\n\nbody\x9b"
+    hostile = replace(report, verdict="partial", reason=nasty, server=nasty, recovered=(nasty,))
+    hostile = replace(hostile, customer_note=f"{nasty}\n\n{nasty}", hint=nasty, ticket=nasty)
+    message = parsed(compose(hostile, TO, Mail(sections=SECTIONS), STARTED).as_bytes())
+    plain = parsed(compose(report, TO, Mail(), STARTED).as_bytes())
+    assert message.keys() == plain.keys()
+    assert message["From"] == "cas@localhost"
+    for text in (message["Subject"], text_of(message, "plain"), text_of(message, "html")):
+        assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
+        assert not re.search(r"\r(?!\n)|^Bcc|^\.\r?$", text, re.MULTILINE)
+
+
+def test_the_customers_sentences_are_in_the_mail(report: Report) -> None:
+    note = "Thank you.\n\nPlease send <it> again."
+    message = compose(replace(report, customer_note=note), TO, Mail(), STARTED)
+    text = text_of(message, "plain")
+    assert text.index("Verdict") < text.index("To the customer\n---") < text.index("Location:")
+    assert "Please send <it> again." in text
+    assert "Please send &lt;it&gt; again." in text_of(message, "html")
 
 
 def test_the_same_report_gives_the_same_message_id(report: Report, message: EmailMessage) -> None:

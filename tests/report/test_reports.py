@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,20 +12,26 @@ from pathlib import Path
 import pytest
 from sample_report import sample_report
 
-from cas.errors import JobFailed
-from cas.model import Finding, Frame, Missing, Report
+from cas.errors import CasError, JobFailed
+from cas.model import Finding, Frame, Missing, Registers, Report, Stored
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
 
-HOSTILE = "\x1b]0;owned\x07<script>alert(1)</script>\u202e\x9b31m\udcff&"
+HOSTILE = (
+    "\x1b]0;owned\x07<script>alert(1)</script>\u202e\x9b31m\udcff&"
+    "\r\x7f\u061c\u2028\u200b\ufeff\ud800"
+)
 RESULT_KEYS = """
     version verdict stage reason hint offset limits_hit engine ladder kernel evidence dump answer
+    recovered customer_note missing remarks parts sidecars registers
     finding sections signature similar seconds ticket directory server started upload mail
 """
-HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+HARMFUL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 @pytest.fixture
@@ -36,20 +43,40 @@ def hostile(report: Report) -> Report:
     """The report of a dump that puts harmful text wherever it can."""
     assert report.finding and report.answer and report.dump and report.match
     for name in ("traceback", "log", "ps"):
-        (report.directory / name).write_bytes(HOSTILE.encode("utf-8", "surrogateescape") * 3)
+        (report.directory / name).write_bytes(HOSTILE.encode("utf-8", "surrogatepass") * 3)
     finding = Finding(*(HOSTILE,) * 7, next_steps=(HOSTILE,), signature=None, similar=(HOSTILE,))
     frames = (Frame(HOSTILE, kmod=HOSTILE, file=HOSTILE, line=1),)
     return replace(
         report,
         verdict="partial",
+        stage=HOSTILE,
+        engine=HOSTILE,
+        ladder=(HOSTILE, HOSTILE),
         reason=HOSTILE,
         hint=HOSTILE,
         limits_hit=(HOSTILE,),
+        server=HOSTILE,
+        recovered=(HOSTILE,),
+        customer_note=f"{HOSTILE}\n\n{HOSTILE}",
+        stored=Stored(
+            Path(HOSTILE),
+            (Path(HOSTILE),),
+            (Path(HOSTILE) / HOSTILE,),
+            (Missing(HOSTILE, 1),),
+            (HOSTILE,),
+        ),
         finding=finding,
         answer=replace(report.answer, backtrace=frames, problems=(HOSTILE,)),
-        dump=replace(report.dump, osrelease=HOSTILE, missing=(Missing(HOSTILE),)),
+        dump=replace(
+            report.dump,
+            **dict.fromkeys(("osrelease", "arch", "build_id", "format", "compression"), HOSTILE),
+            missing=(Missing(HOSTILE),),
+            remarks=(HOSTILE,),
+            registers=(Registers(0, 1, {HOSTILE: 1}),),
+        ),
         sections=tuple(
-            replace(section, title=HOSTILE, error=HOSTILE) for section in report.sections
+            replace(section, **dict.fromkeys(("title", "error", "status", "engine"), HOSTILE))
+            for section in report.sections
         ),
     )
 
@@ -102,13 +129,13 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
 
 def test_long_sections_are_cut_and_their_file_is_named(report: Report) -> None:
     text = render_text(report)
-    assert "task 200\n… 300 more lines in ps\n" in text
+    assert "task 200\n… 300 more lines in ps (4.3 KiB in all)\n" in text
     assert "task 201" not in text
 
 
 def test_of_a_kernel_log_the_end_is_shown(report: Report) -> None:
     text = render_text(report)
-    assert "… 300 earlier lines in log\nline 301\n" in text
+    assert "… 300 earlier lines in log (4.3 KiB in all)\nline 301\n" in text
     assert "line 500\n" in text
 
 
@@ -139,9 +166,121 @@ def test_a_job_that_failed_at_once_has_a_report(tmp_path: Path, report: Report) 
     assert load(tmp_path)["kernel"] is None
 
 
+def salvaged(report: Report) -> Report:
+    """A job on a damaged dump that no debugger could open."""
+    assert report.dump
+    return replace(
+        report,
+        verdict="partial",
+        answer=None,
+        sections=(),
+        recovered=("release and build-id", "kernel log (1,234 lines, to 812.4 s)"),
+        customer_note="Thank you.\n\nIt is not complete: " + "word " * 30,
+        dump=replace(
+            report.dump,
+            missing=(Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836),),
+            registers=(Registers(0, 27, {"rip": 0xFFFFFFFF81000000, "rsp": 16}),),
+        ),
+        stored=Stored(
+            report.dump.path,
+            sidecars=(report.directory / "sidecars" / "dmesg.txt",),
+            missing=(Missing("gzip data is cut", 77),),
+            remarks=("5 bytes behind the end",),
+        ),
+    )
+
+
+def test_a_damaged_dump_is_told_in_the_text_report(report: Report) -> None:
+    text = render_text(salvaged(report))
+    for told in (
+        "Recovered   release and build-id, kernel log (1,234 lines, to 812.4 s)\n",
+        "- the upload: gzip data is cut, from byte 77 on\n- 5 bytes behind the end\n",
+        "To the customer\n" + "-" * 80 + "\nThank you.\n\nIt is not complete: word",
+        "- sidecars/dmesg.txt\n",
+        "CPU 0, pid 27\n     rip ffffffff81000000      rsp 0000000000000010\n",
+    ):
+        assert told in text
+    assert "ends at 3.2 GiB (40 %), from byte 3,435,973,836 on" in " ".join(text.split())
+    assert max(map(len, text.partition("Came with")[0].splitlines())) <= 80
+
+
+def test_a_damaged_dump_is_told_in_the_page(report: Report) -> None:
+    text = render_html(salvaged(report))
+    page = Page(text)
+    assert {"#sidecars", "#registers"} <= set(page.values("href"))
+    assert {"customer", "sidecars", "registers"} <= set(page.values("id"))
+    assert "<p>Thank you.</p>\n<p>It is not complete: word" in text
+    assert "from byte 3,435,973,836 on" in text
+
+
+def test_registers_are_shown_only_where_no_debugger_shows_them(report: Report) -> None:
+    saved = salvaged(report)
+    debugged = replace(saved, answer=report.answer, sections=report.sections)
+    assert "ffffffff81000000" in render_text(saved)
+    assert "ffffffff81000000" not in render_text(debugged)
+    own = (replace(report.sections[0], engine="salvage"),)
+    assert "ffffffff81000000" in render_text(replace(saved, sections=own))
+
+
+def test_result_json_carries_the_damage(report: Report) -> None:
+    write_report(salvaged(report))
+    result = load(report.directory)
+    assert result["missing"] == [
+        {"what": "gzip data is cut", "offset": 77},
+        {"what": "declares 8.0 GiB, data ends at 3.2 GiB (40 %)", "offset": 3_435_973_836},
+    ]
+    assert result["remarks"] == ["5 bytes behind the end"]
+    assert result["sidecars"] == ["dmesg.txt"]
+    values = {"rip": "0xffffffff81000000", "rsp": "0x10"}
+    assert result["registers"] == [{"cpu": 0, "pid": 27, "values": values}]
+    assert result["recovered"][0] == "release and build-id"
+    assert result["customer_note"].startswith("Thank you.")
+
+
+def test_a_whole_dump_has_no_word_for_the_customer(report: Report) -> None:
+    assert "To the customer" not in render_text(report)
+    assert "To the customer" not in render_html(report)
+
+
+def test_a_section_of_any_size_costs_little_memory_and_its_size_is_told(report: Report) -> None:
+    section = report.sections[0]
+    with section.path.open("wb") as file:
+        file.write(b"first\n")
+        file.truncate(256 << 20)
+    tracemalloc.start()
+    text = render_text(replace(report, sections=(section,)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+    assert "first\n… 1 more line in traceback (256.0 MiB in all)\n" in text
+
+
+@pytest.mark.parametrize("name", ["traceback", "log"])
+def test_long_lines_are_cut_and_their_file_is_named(report: Report, name: str) -> None:
+    (section,) = (section for section in report.sections if section.name == name)
+    section.path.write_bytes(b"x" * 5_000_000)
+    text = render_text(replace(report, sections=(section,)))
+    assert "x" * 2000 + " … (cut after 2,000)\n" in text.replace("… the whole lines", "\n")
+    assert f"… the whole lines are in {name} (4.8 MiB in all)" in text
+    assert len(text) < 8000
+
+
+def test_an_error_as_long_as_a_debuggers_output_is_cut_everywhere(report: Report) -> None:
+    long = "e" * 5_000_000
+    sections = tuple(replace(section, error=long) for section in report.sections)
+    assert report.dump and report.answer
+    dump = replace(report.dump, panic_message=long)
+    answer = replace(report.answer, panic_message=long)
+    broken = replace(report, verdict="partial", reason=long, dump=dump, answer=answer)
+    write_report(replace(broken, sections=sections))
+    for name in ("report.txt", "report.html", "result.json"):
+        assert (report.directory / name).stat().st_size < 1 << 20
+
+
 def test_harmful_text_is_escaped_in_the_text_report(report: Report) -> None:
     text = render_text(hostile(report))
     assert not HARMFUL.search(text)
+    text.encode()
     assert "\\x1b]0;owned\\x07" in text
     assert "\\xff" in text
 
@@ -149,6 +288,7 @@ def test_harmful_text_is_escaped_in_the_text_report(report: Report) -> None:
 def test_harmful_text_is_escaped_in_the_page(report: Report) -> None:
     text = render_html(hostile(report))
     assert not HARMFUL.search(text)
+    text.encode()
     assert "script" not in Page(text).tags
     assert "&lt;script&gt;" in text
 
@@ -196,7 +336,9 @@ def test_result_json_carries_no_kernel_log(report: Report) -> None:
 
 def test_result_json_is_ascii_and_gives_back_the_exact_text(report: Report) -> None:
     write_report(hostile(report))
-    assert (report.directory / "result.json").read_bytes().isascii()
+    written = (report.directory / "result.json").read_bytes()
+    assert written.isascii()
+    assert b"\x7f" not in written
     assert load(report.directory)["finding"]["what"] == HOSTILE
 
 
@@ -209,7 +351,7 @@ def test_reports_are_for_their_owner_only_and_nothing_else_is_left(report: Repor
 
 
 def test_a_directory_that_is_gone_is_said(report: Report) -> None:
-    with pytest.raises(JobFailed, match=r"cannot write .*report\.txt: No such file"):
+    with pytest.raises(CasError, match=r"cannot write .*report\.txt: No such file"):
         write_report(replace(report, directory=report.directory / "gone"))
 
 

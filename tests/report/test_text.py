@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import unicodedata
 
 import pytest
 
-from cas.text import human_size, one_line, printable
+from cas.text import LogLines, human_size, json_text, located, one_line, printable, short_line
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,7 @@ from cas.text import human_size, one_line, printable
         ("\u202eabc\u2066\u200f", "\\u202eabc\\u2066\\u200f"),
         ("\u2028\u200b\ufeff", "\\u2028\\u200b\\ufeff"),
         ("\U000e0041", "\\U000e0041"),
+        ("\u061c\u00ad\u3164\ufe0f\u115f", "\\u061c\\xad\\u3164\\ufe0f\\u115f"),
         ("\udcff", "\\xff"),
         ("\ud800", "\\ud800"),
         (b"ok \xff\xfe \xc3\xbc", "ok \\xff\\xfe ü"),
@@ -44,6 +47,41 @@ def test_no_control_or_format_character_survives() -> None:
 
 def test_a_line_stays_one_line() -> None:
     assert one_line("  a\n\tb   c\r\n") == "a b c\\x0d"
+
+
+def test_a_line_that_is_too_long_says_how_much_is_left_out() -> None:
+    assert short_line("a\nb" * 4, 9) == "a ba ba b … (3 more characters)"
+    assert short_line("a\nb", 9) == "a b"
+
+
+def test_json_is_printable_ascii_and_gives_back_the_exact_text() -> None:
+    text = "".join(map(chr, (*range(0x20), *range(0x7E, 0x100), 0x202E, 0xDCFF, 0x1F600)))
+    shown = json_text({text: [text]}, indent=1)
+    assert printable(shown) == shown
+    assert shown.isascii()
+    assert json.loads(shown) == {text: [text]}
+
+
+def test_offsets_are_told_in_groups_of_three_digits() -> None:
+    assert located("ends", 3_435_973_836) == "ends, from byte 3,435,973,836 on"
+    assert located("ends", None) == "ends"
+
+
+def test_no_text_forges_a_line_of_the_log() -> None:
+    record = logging.LogRecord("cas", logging.INFO, "", 0, "%s", ("a\n2026 INFO \x1b[31mb",), None)
+    assert LogLines().format(record).endswith(" INFO a 2026 INFO \\x1b[31mb")
+
+
+def test_tracebacks_in_the_log_are_indented_and_printable() -> None:
+    try:
+        raise ValueError("one\n2026 INFO \x1b[31mforged")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("cas", logging.DEBUG, "", 0, "from", (), info)
+    first, *rest = LogLines().format(record).split("\n")
+    assert first.endswith(" DEBUG from")
+    assert all(line.startswith("    ") for line in rest)
+    assert rest[-1] == "    2026 INFO \\x1b[31mforged"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,239 @@
+"""What a damaged dump lacks, what it gave anyway, and what to write to the one who sent it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from cas.findings.log import read_log
+from cas.model import Dump, Missing, Report, Stored
+from cas.text import count, human_size, located, one_line, short_line
+
+LISTED = 5
+"""Things missing that are told one by one; result.json has all of them."""
+
+
+class Cause(Enum):
+    """Why something is missing: each asks the customer for something else."""
+
+    PART = "part"
+    INCOMPLETE = "incomplete"
+    WRAPPING = "wrapping"
+    PACKED_CUT = "packed cut"
+    CUT = "cut"
+    DAMAGED = "damaged"
+
+
+_WORDS = (
+    ("data ends", Cause.CUT),
+    ("is cut", Cause.CUT),
+    ("are there", Cause.CUT),
+    ("end record", Cause.CUT),
+    ("ends before its pages", Cause.CUT),
+    ("marked the dump as incomplete", Cause.INCOMPLETE),
+    ("part of a split dump", Cause.PART),
+    ("no part has", Cause.PART),
+    ("is the same part as", Cause.PART),
+    ("is not a part of", Cause.PART),
+)
+"""Words of the readers' sentences; what says none of them is damage in the middle."""
+
+_LIKELY = {
+    Cause.PART: "makedumpfile wrote the dump in several files (--split), and not all of them"
+    " arrived.",
+    Cause.INCOMPLETE: "makedumpfile itself marked the dump as incomplete: most likely the dump"
+    " target ran full, or the crash kernel was reset before it had finished.",
+    Cause.WRAPPING: "The compressed file ends too early or was changed on its way: most likely"
+    " the transfer was cut, or did not keep the bytes (FTP in text mode, a mail gateway).",
+    Cause.PACKED_CUT: "What it was packed in arrived whole, so it was cut before it was packed:"
+    " most likely its disk ran full, or it was packed while it was still being written.",
+    Cause.CUT: "Most likely the file was cut in a copy or a transfer, or while it was still being"
+    " written.",
+    Cause.DAMAGED: "The file has its full length, but bytes inside it are wrong: most likely they"
+    " were changed by storage or in the transfer.",
+}
+
+_COMPARE = (
+    "On the machine where the dump was written, please look at its size and checksum"
+    " (ls -l {name}; sha256sum {name})"
+)
+_WANTED = {
+    Cause.PART: "Please send the other parts of the set, together with this one.",
+    Cause.INCOMPLETE: "Please check the free space of the dump target (usually /var/crash), the"
+    " memory reserved for the crash kernel (crashkernel=) and whether a watchdog or a management"
+    " controller resets the machine while it dumps. If there is a complete dump of this crash or"
+    " of another one, please send it.",
+    Cause.WRAPPING: _COMPARE + ", test it (gzip -t, xz -t, zstd -t or the like), and send it again"
+    " in binary mode if they differ from what arrived. If the file at your end is damaged too,"
+    " please pack the dump again.",
+    Cause.PACKED_CUT: "Please look at the dump before it was packed: is it larger than"
+    " {unpacked:,} bytes? If so, please pack it again and send it. If it is not, please check the"
+    " free space of the dump target (usually /var/crash).",
+    Cause.CUT: _COMPARE + ". If they differ from what arrived, please send the file again in"
+    " binary mode. If it is as short at your end, please check the free space of the dump target"
+    " (usually /var/crash).",
+    Cause.DAMAGED: _COMPARE + ". If the checksum differs from that of the file you sent, please"
+    " send it again; if not, please check the storage that holds it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged dump in words."""
+
+    reason: str
+    """What is missing, and where that begins: why the verdict is not ``complete``."""
+    recovered: tuple[str, ...]
+    """What it gave anyway, a phrase each."""
+    customer_note: str
+    """To the customer who sent it: paragraphs with an empty line between them."""
+
+
+def assess(report: Report, arrived_bytes: int | None = None) -> Damage | None:
+    """Judge what is missing; ``None`` for a dump, and an upload, of which nothing is.
+
+    :param report: with all sections that were run
+    :param arrived_bytes: size of the upload as it came, wrapped or not
+    """
+    missing = _missing(report)
+    if not missing:
+        return None
+    return Damage(_reason(report), recovered(report), _note(report, arrived_bytes))
+
+
+def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...]:
+    """Why things are missing, the one that explains the others first."""
+    stored, dump = report.stored, report.dump
+    found = _causes_of_upload(stored) if stored else set()
+    found |= {_cause(lack.what, Cause.DAMAGED) for lack in dump.missing} if dump else set()
+    is_set = bool(stored and stored.parts)
+    if is_set and stored and stored.missing:
+        found.discard(Cause.INCOMPLETE)  # the mark is ours: a part is missing
+    if found & {Cause.INCOMPLETE, Cause.WRAPPING}:
+        found.discard(Cause.CUT)  # a consequence
+    if Cause.CUT in found and dump and not is_set and arrived_bytes not in (None, dump.size_bytes):
+        found = found - {Cause.CUT} | {Cause.PACKED_CUT}
+    return tuple(cause for cause in Cause if cause in found)
+
+
+def recovered(report: Report) -> tuple[str, ...]:
+    """What a dump gave, whatever it lacks: a phrase each."""
+    dump, answer = report.dump, report.answer
+    said: list[str] = []
+    if dump:
+        said += _identity(dump)
+    log = (answer and answer.dmesg) or (dump and dump.dmesg)
+    if log:
+        said.append(f"kernel log ({_extent(log)})")
+    if (answer and answer.panic_message) or (dump and dump.panic_message):
+        said.append("panic message")
+    if answer and answer.backtrace:
+        said.append("backtrace")
+    if dump and dump.registers:
+        said.append(f"registers of {count(len(dump.registers), 'processor')}")
+    if report.sections:
+        done = sum(section.status == "ok" for section in report.sections)
+        said.append(f"{done} of {count(len(report.sections), 'section')}")
+    if report.stored and report.stored.sidecars:
+        said.append(f"{count(len(report.stored.sidecars), 'file')} that came with it")
+    return tuple(said)
+
+
+def next_step(dump: Dump) -> str:
+    """What a damaged dump asks the engineer to do, in a line."""
+    lack = dump.missing[0].what
+    kinds = {_cause(missing.what, Cause.DAMAGED) for missing in dump.missing}
+    if Cause.PART in kinds:
+        return f"ask for the other parts of the dump: it {lack}"
+    if Cause.INCOMPLETE in kinds:
+        return f"ask for a complete dump, and for the free space of the dump target: {lack}"
+    return f"ask for the dump again: {lack}"
+
+
+def _missing(report: Report) -> tuple[Missing, ...]:
+    stored = report.stored.missing if report.stored else ()
+    return (*stored, *(report.dump.missing if report.dump else ()))
+
+
+def _cause(what: str, otherwise: Cause) -> Cause:
+    return next((cause for words, cause in _WORDS if words in what), otherwise)
+
+
+def _causes_of_upload(stored: Stored) -> set[Cause]:
+    """Of a split set the parts are meant, else the compression."""
+    if stored.parts:
+        return {_cause(lack.what, Cause.WRAPPING) for lack in stored.missing}
+    return {Cause.WRAPPING} if stored.missing else set()
+
+
+def _reason(report: Report) -> str:
+    said = []
+    if report.stored and report.stored.missing:
+        said.append(f"the upload is damaged: {_listed(report.stored.missing)}")
+    if report.dump and report.dump.missing:
+        said.append(f"the dump is damaged: {_listed(report.dump.missing)}")
+    return "; ".join(said)
+
+
+def _listed(missing: Sequence[Missing]) -> str:
+    told = [located(short_line(lack.what), lack.offset) for lack in missing[:LISTED]]
+    more = len(missing) - LISTED
+    return "; ".join([*told, f"and {more} more"] if more > 0 else told)
+
+
+def _identity(dump: Dump) -> Iterator[str]:
+    known = [
+        name
+        for name, value in (("release", dump.osrelease), ("build-id", dump.build_id))
+        if value is not None
+    ]
+    if known:
+        yield " and ".join(known)
+    if dump.crash_time:
+        yield "time of the crash"
+
+
+def _extent(log: str) -> str:
+    lines = log.rstrip("\n").count("\n") + 1
+    stamps = [line.uptime_s for line in read_log(log) if line.uptime_s is not None]
+    last = f", to {stamps[-1]:.1f} s" if stamps else ""
+    return f"{lines:,} line{'' if lines == 1 else 's'}{last}"
+
+
+def _note(report: Report, arrived_bytes: int | None) -> str:
+    why = causes(report, arrived_bytes)
+    name = one_line(Path(report.upload).name) or "vmcore"
+    facts = {"name": shlex.quote(name), "unpacked": report.dump.size_bytes if report.dump else 0}
+    paragraphs = (
+        f"Thank you for the dump. {_what_arrived(report, name, arrived_bytes)}",
+        f"It is not complete. What is wrong: {_listed(_missing(report))}.",
+        " ".join(_LIKELY[cause] for cause in why),
+        " ".join(_WANTED[cause].format(**facts) for cause in why),
+        _consolation(report),
+    )
+    return "\n\n".join(paragraphs)
+
+
+def _what_arrived(report: Report, name: str, arrived_bytes: int | None) -> str:
+    unpacked = report.dump.size_bytes if report.dump else None
+    size = unpacked if arrived_bytes is None else arrived_bytes
+    words = []
+    if size is not None:
+        words.append(f"{size:,} bytes, {human_size(size)}")
+    if unpacked is not None and unpacked != size:
+        words.append(f"unpacked {human_size(unpacked)}")
+    told = f" ({'; '.join(words)})" if words else ""
+    return f"We received {name}{told} for ticket {one_line(report.ticket)}."
+
+
+def _consolation(report: Report) -> str:
+    said = recovered(report)
+    if not said:
+        return "Nothing could be read from what arrived, so we need the file to go on."
+    return (
+        f"Meanwhile we work with what could be read: {', '.join(said)}. What is missing may hold"
+        " the answer, so a complete dump helps."
+    )
