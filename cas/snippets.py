@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas.errors import CasError, EngineError
@@ -35,7 +35,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _BACKUP = re.compile(
     r"[.#].*|.*~|.*\.(bak|orig|rej|swp|rpmsave|rpmnew|rpmorig|dpkg-.*|ucf-.*)", re.DOTALL
 )
-_TAKEN = re.compile(r"crash(\.in|\.out)?|(report|job|result)\..*|vmcore.*|vmlinux.*|.*\.log")
+_TAKEN = re.compile(
+    r"crash(\.in|\.out)?|(report|job|result)\..*|vmcore.*|vmlinux.*|.*\.(log|trc)"
+    r"|registers|sidecars|download|usr"
+)
 """Names of the job directory's own files."""
 _HEADER = re.compile(r"#\s*(title|arch|module)\s*:\s*(.*)", re.IGNORECASE)
 _REDIRECT = re.compile(r"(?P<command>.*?)(?:\s*>>|\s>)\s*(?P<target>[^\s'\"|()<>]+)")
@@ -92,11 +95,11 @@ class _Loading:
     remarks: list[str] = field(default_factory=list)
 
 
-def load(directories: Iterable[Path], facts: Facts, room: Path) -> Loaded:
+def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
     """The snippets that apply to a dump, rendered for it.
 
     :param directories: a file in a later one replaces the one of its name in an earlier one
-    :param room: an empty directory in which executable snippets run
+    :param room: where executable snippets run
     """
     loading = _Loading()
     for path in _files(directories, facts, loading.remarks):
@@ -159,7 +162,7 @@ def _why_no_target(name: str, facts: Facts) -> str | None:
     return None
 
 
-def _add(path: Path, facts: Facts, room: Path, loading: _Loading) -> None:
+def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
     name = title = path.name
     try:
         data = _read(path)
@@ -215,7 +218,7 @@ def _why_not_for(header: Mapping[str, str], facts: Facts) -> str | None:
     return None
 
 
-def _text(path: Path, data: bytes, facts: Facts, room: Path) -> str:
+def _text(path: Path, data: bytes, facts: Facts, room: Room) -> str:
     if _is_executable(path):
         return _decoded(path, _printed(path, facts, room))
     if data.startswith(b"#!"):
@@ -230,7 +233,7 @@ def _decoded(path: Path, data: bytes) -> str:
         raise SnippetError(f"the commands of {path} are not UTF-8 text") from error
 
 
-def _printed(path: Path, facts: Facts, room: Path) -> bytes:
+def _printed(path: Path, facts: Facts, room: Room) -> bytes:
     release = facts.release or ""
     environment = {
         "CAS_ARCH": facts.arch,
@@ -240,7 +243,7 @@ def _printed(path: Path, facts: Facts, room: Path) -> bytes:
     try:
         finished = run(
             [path.absolute()],
-            Room(room, environment=environment),
+            replace(room, environment=environment),
             timeout_s=PROGRAM_TIMEOUT_S,
             max_bytes=MAX_BYTES,
         )

@@ -14,20 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from cas.engines.limits import Limits
+from cas.engines.crash_rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
+from cas.engines.outcome import WEIGHT, budget
 from cas.errors import EngineError
 from cas.model import Section, Snippet
-from cas.supervise import Child, Room, describe, run
+from cas.supervise import FILES, Child, Fault, Room, Starts, View, describe, run, write_trace
+from cas.text import human_size
 
-RUNGS: tuple[tuple[str, ...], ...] = ((), ("--zero_excluded",), ("--minimal",))
-"""Options tried in order when crash cannot open a dump; the first means: as it is."""
-RESYNC_S = 5.0
-MAX_RESTARTS = 3
+MESSAGES_BYTES = 1 << 20
+"""Of what crash says while it opens a dump."""
+LAST_WORDS_BYTES = 4 << 10
 FEW_LINES = 12
 """Of output; a command that wrote more has done something, whatever it complained about."""
 BLIND = b"not found in PID hash"
 """crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
 no tasks but the running ones."""
+OPENING = "(opening the dump)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +39,49 @@ class Target:
     program: Path
     vmlinux: Path
     vmcore: Path
+    parts: tuple[Path, ...] = ()
+    """All parts of a split dump, the vmcore among them."""
+
+    def view(self) -> View:
+        """What a sandboxed session gets to read."""
+        parts = self.parts or (self.vmcore,)
+        names = ["vmcore", *(f"vmcore-{number}" for number in range(1, len(parts)))]
+        places = {part: f"{FILES}/{name}" for part, name in zip(parts, names, strict=True)}
+        return View({self.vmlinux: f"{FILES}/vmlinux", **places})
 
 
 @dataclass(slots=True)
 class _Outcome:
     status: str
     error: str | None = None
-    size_bytes: int = 0
 
 
 class Crash:
     """A crash session on one dump; it starts at once and is waited for when it is needed."""
 
-    def __init__(self, what: Target, limits: Limits, room: Path, transcript: IO[bytes]) -> None:
+    def __init__(self, what: Target, room: Room, directory: Path, transcript: IO[bytes]) -> None:
         """Start crash.
 
-        :param room: an empty directory for it to run in
+        :param room: where it runs
+        :param directory: receives trace files
         :param transcript: receives everything that crash writes
         :raises EngineError: the program cannot be started
         """
         self._what = what
-        self._limits = limits
-        self._room = Room(room, limits.memory_bytes)
+        self._room = room
+        self._rules = room.supervision
+        self._directory = directory
         self._transcript = transcript
-        self._rung = 0
-        self._restarts = 0
+        self._starts = Starts("crash", self._rules)
+        self._options = FULL
         self.ladder: list[str] = []
         """The rungs tried, in order."""
         self._is_open = False
         self.sees_all_tasks = True
         """Whether commands that walk the tasks can be believed; known once it is open."""
+        self._said = bytearray()
+        """What it wrote since it was last given something to do."""
+        self._command = OPENING
         self._child = self._start()
 
     def __enter__(self) -> Self:
@@ -74,6 +89,11 @@ class Crash:
 
     def __exit__(self, *_: object) -> None:
         self._child.end()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether only crash's few commands for damaged dumps are there."""
+        return self._options == MINIMAL
 
     def open(self) -> str:
         """Wait until crash has read the dump; with fewer demands if it cannot.
@@ -86,13 +106,13 @@ class Crash:
             reason = self._wait_until_open()
             if reason is None:
                 break
-            reasons.append(f"crash {' '.join(RUNGS[self._rung])}".strip() + f": {reason}")
-            self._child.end()
-            self._rung += 1
-            if self._rung == len(RUNGS):
+            reasons.append(f"{name_of(self._options)}: {reason}")
+            options = next_rung(self._options, self._last_words())
+            if options is None or self._starts.are_exhausted:
                 raise EngineError("; ".join(reasons), hint=self._advice())
+            self._options = options
             self._child = self._start()
-        return " ".join(RUNGS[self._rung])
+        return " ".join(self._options)
 
     def run(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file; a command that breaks a limit does not stop the next."""
@@ -100,9 +120,8 @@ class Crash:
         outcomes = []
         with path.open("wb") as file:
             for command in snippet.commands:
-                budget = self._limits.section_bytes - file.tell()
-                outcomes.append(self._run_command(command, file, budget))
-        worst = max(outcomes, key=lambda outcome: _WEIGHT[outcome.status])
+                outcomes.append(self._run_command(command, file))
+        worst = max(outcomes, key=lambda outcome: WEIGHT[outcome.status])
         return Section(
             snippet.name,
             snippet.title,
@@ -115,67 +134,77 @@ class Crash:
         )
 
     def _start(self) -> Child:
-        options = RUNGS[self._rung]
-        self.ladder.append(" ".join(("crash", *options)))
+        self._starts.take()
+        if self.ladder[-1:] != [name_of(self._options)]:
+            self.ladder.append(name_of(self._options))
         what = self._what
         self._is_open = False
         argv: list[str | Path] = [
             what.program,
             "--no_crashrc",
             "-s",
-            *options,
+            *self._options,
             what.vmlinux,
-            what.vmcore,
+            *(what.parts or (what.vmcore,)),
         ]
-        child = Child(argv, self._room)
+        child = Child(argv, self._room, what.view())
+        self._command = OPENING
         self._marker = _new_marker()
         child.send(b"echo " + self._marker + b"\n")
         return child
 
     def _wait_until_open(self) -> str | None:
-        """Why crash did not open the dump; ``None`` when it did."""
-        said = bytearray()
-        outcome = self._collect(said, self._limits.start_s)
+        """Why crash did not open the dump, and is gone; ``None`` when it did."""
+        outcome = self._collect(self._rules.start_s, MESSAGES_BYTES)
         if outcome.status == "ok":
             self._is_open = True
-            self.sees_all_tasks = BLIND not in said
+            self.sees_all_tasks = BLIND not in self._said
             return None
+        reason = outcome.error or outcome.status
+        if outcome.status == "timeout" and not self._child.fault:
+            reason = f"not ready after {self._rules.start_s:g} s"
+        words = self._last_words()
+        last = [line for line in words.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
+        if outcome.status == "timeout" or "killed" in reason or not last:
+            self._trace(reason)
+        self._child.stop()
         if outcome.status == "timeout":
-            return f"not ready after {self._limits.start_s:.0f} s"
-        last = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
-        return f"{outcome.error}: {last[0]}" if last else f"{outcome.error} without a message"
+            return reason
+        return f"{reason}: {last[0]}" if last else f"{reason} without a message"
+
+    def _last_words(self) -> bytes:
+        return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
     def _advice(self) -> str:
-        version = _version(self._what.program, self._room)
-        return f"{version} may be too old for this kernel, or the dump damaged; try --engine drgn"
+        program = version(self._what.program, self._room) or str(self._what.program)
+        return f"{program} may be too old for this kernel, or the dump damaged; try --engine drgn"
 
-    def _run_command(self, command: str, file: IO[bytes], budget: int) -> _Outcome:
+    def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
             return _Outcome("not run", f"{command}: crash could not be started again")
         self._marker = _new_marker()
+        self._command = command
         self._transcript.write(b"crash> " + command.encode() + b"\n")
         self._child.send(command.encode() + b"\necho " + self._marker + b"\n")
-        said = bytearray()
-        outcome = self._collect(said, self._limits.command_s, max(budget, 0))
-        file.write(said)
+        outcome = self._collect(self._rules.command_s, budget(self._rules, file.tell()))
+        file.write(self._said)
         if outcome.status == "ok":
-            return _judge(command, said)
+            return _judge(command, self._said)
+        self._trace(outcome.error or outcome.status)
         self._recover(outcome.status)
         outcome.error = f"{command}: {outcome.error}"
         return outcome
 
-    def _collect(self, said: bytearray, timeout_s: float, budget: int = 1 << 20) -> _Outcome:
+    def _collect(self, timeout_s: float, max_bytes: int) -> _Outcome:
         """Take crash's output up to the marker; how that ended."""
+        said = self._said = bytearray()
         deadline = time.monotonic() + timeout_s
         while True:
             data = self._child.read(max(0.0, deadline - time.monotonic()))
             if data is None:
-                return _Outcome("timeout", f"timed out after {timeout_s:.0f} s")
+                return _Outcome("timeout", self._child.fault or f"timed out after {timeout_s:g} s")
             if not data:
-                status = self._child.wait(1.0)
-                return _Outcome(
-                    "crashed", describe(self._child.end() if status is None else status)
-                )
+                return self._death()
             self._transcript.write(data)
             said += data
             # only the tail can hold the marker: a marker is 40 bytes, a chunk at most 64 KiB
@@ -184,26 +213,47 @@ class Crash:
                 del said[found:]
                 # crash's line reader writes an empty line before what a command writes
                 said[:1] = said[:1].replace(b"\n", b"")
+            if len(said) > max_bytes:
+                del said[max_bytes:]
+                return _Outcome("cut", f"cut after {max_bytes} bytes")
+            if found >= 0:
                 return _Outcome("ok")
-            if len(said) > budget:
-                del said[budget:]
-                return _Outcome("cut", f"cut after {budget} bytes")
+            if time.monotonic() > deadline:
+                return _Outcome("timeout", f"timed out after {timeout_s:g} s")
+
+    def _death(self) -> _Outcome:
+        status = self._child.wait(1.0)
+        end = describe(self._child.stop() if status is None else status)
+        if OUT_OF_MEMORY.search(self._last_words()):
+            limit = human_size(self._rules.memory_bytes)
+            return _Outcome("memory", f"out of memory, the limit is {limit}: {end}")
+        return _Outcome("crashed", end)
+
+    def _trace(self, why: str) -> None:
+        fault = Fault(
+            "crash",
+            why,
+            attempt=str(self._starts),
+            rung=name_of(self._options),
+            command=self._command,
+            output=bytes(self._said[-LAST_WORDS_BYTES * 16 :]),
+        )
+        write_trace(self._directory, self._child, fault)
 
     def _recover(self, status: str) -> None:
-        """Get a session that takes commands again."""
-        if status != "crashed" and self._resync():
+        """Get a session that takes commands again; the one that broke a limit is left out."""
+        if status not in ("crashed", "memory") and self._resync():
             return
         self._child.end()
         self._is_open = False
-        if self._restarts < MAX_RESTARTS:
-            self._restarts += 1
+        if not self._starts.are_exhausted:
             self._child = self._start()
             self._wait_until_open()
 
     def _resync(self) -> bool:
         """Interrupt the running command; ``False`` when crash does not come back."""
+        deadline = time.monotonic() + self._child.grace_s
         self._child.interrupt()
-        deadline = time.monotonic() + RESYNC_S
         while time.monotonic() < deadline:
             # crash answers an interrupt with an empty line, and drops what it is sent before that
             self._child.read(0.1)
@@ -225,18 +275,11 @@ class Crash:
         return False
 
 
-_WEIGHT = {"ok": 0, "failed": 1, "not run": 2, "cut": 3, "timeout": 4, "crashed": 5}
-
-
-def version(program: Path, room: Path) -> str | None:
+def version(program: Path, room: Room) -> str | None:
     """What the program calls itself, e.g. ``crash 8.0.2``; ``None`` if it is not crash."""
-    finished = run([program, "--version"], Room(room), timeout_s=10, max_bytes=64 << 10)
+    finished = run([program, "--version"], room, timeout_s=10, max_bytes=64 << 10)
     found = re.search(rb"^crash \S+", finished.stdout, re.MULTILINE)
     return found[0].decode("ascii", "replace") if found else None
-
-
-def _version(program: Path, room: Room) -> str:
-    return version(program, room.directory) or str(program)
 
 
 def _new_marker() -> bytes:
@@ -255,4 +298,7 @@ def _judge(command: str, said: bytearray) -> _Outcome:
     marks = (f"{name}: ", "crash: ")
     suspects = lines[:1] if len(lines) > FEW_LINES else lines[:1] + lines[-4:]
     complaint = next((line for line in suspects if line.startswith(marks)), None)
-    return _Outcome("failed", complaint) if complaint else _Outcome("ok")
+    if complaint is None:
+        return _Outcome("ok")
+    is_starved = OUT_OF_MEMORY.search(complaint.encode())
+    return _Outcome("memory" if is_starved else "failed", complaint)

@@ -1,29 +1,38 @@
 """The drgn engine: a first answer from any dump of any architecture, and the snippets' commands.
 
 drgn runs in a process of its own, see :mod:`cas.engines.drgn_worker`. Start it early: it loads
-drgn's libraries while the dump's kernel is still being looked up.
+drgn's libraries while the dump's kernel is still being looked up. At that time nobody knows what it
+will read, so its sandbox holds no file of any ticket: it is handed open files, for reading the dump
+and the debug information, for writing a snippet's output.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import socket
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import cas
-from cas.engines.limits import Limits
+from cas.engines.crash_rungs import OUT_OF_MEMORY
+from cas.engines.outcome import WEIGHT, budget
 from cas.errors import EngineError
 from cas.model import Dump, FirstAnswer, Frame, Kmod, Section, Snippet, Task
-from cas.supervise import Child, Room, describe
+from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
+from cas.supervise.sandbox import visible
 
 PACKAGES = Path(cas.__file__).absolute().parent.parent
-PROGRAM = "import sys; sys.path += sys.argv[1:]; from cas.engines.drgn_worker import main; main()"
+PROGRAM = (
+    "import sys; sys.path += sys.argv[1:3]; "
+    "from cas.engines.drgn_worker import main; main(int(sys.argv[3]))"
+)
 ENVIRONMENT = {
     # Other packages' plugins have no business with a hostile dump; drgn's own cost 0.2 s.
     "DRGN_DISABLE_PLUGINS": "*",
@@ -42,8 +51,10 @@ FACT_SHARE = 0.5
 EXIT_S = 0.5
 """Between the end of its output and the end of a process that died."""
 
-WEIGHT = {"ok": 0, "failed": 1, "not run": 2, "cut": 3, "timeout": 4, "crashed": 5}
-MAX_RESTARTS = 3
+FILES_AT_ONCE = 100
+"""In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
+
+OPENING = "(opening the dump)"
 
 Message = dict[str, Any]
 
@@ -57,14 +68,18 @@ class Opened:
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Debug files of kernel modules, by the kernel's name for the module."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The dump, the vmlinux, and the debug files of the kernel modules in their order."""
+        return (self.dump.path, self.vmlinux, *self.kmods.values())
+
     def request(self) -> Message:
         """The worker's request to open it."""
         known = self.dump.vmcoreinfo.items()
         return {
-            "dump": str(self.dump.path.absolute()),
-            "vmlinux": str(self.vmlinux.absolute()),
+            "names": [str(path.absolute()) for path in self.files],
             "arch": self.dump.arch,
-            "kmods": {name: str(path.absolute()) for name, path in self.kmods.items()},
+            "kmods": list(self.kmods),
             "vmcoreinfo": "".join(f"{key}={text}\n" for key, text in known) or None,
         }
 
@@ -83,16 +98,19 @@ class Worker:
     It is started at once, and again after it died, as long as that happens seldom.
     """
 
-    def __init__(self, room: Path, memory_bytes: int | None = 8 << 30) -> None:
+    def __init__(self, room: Room, directory: Path | None = None) -> None:
         """Start the process.
 
-        :param room: an empty directory for it to run in
-        :param memory_bytes: limit of its address space, in which the vmlinux is mapped twice
+        :param room: where it runs
+        :param directory: receives trace files; may be set later
         :raises EngineError: it cannot be started
         """
-        self._room = Room(room, memory_bytes, ENVIRONMENT)
+        self._room = replace(room, environment={**room.environment, **ENVIRONMENT})
+        self._rules = room.supervision
+        self.directory = directory
+        self._starts = Starts("drgn", self._rules)
         self._opened: Opened | None = None
-        self._restarts = 0
+        self._command = OPENING
         self._start()
 
     def __enter__(self) -> Self:
@@ -100,6 +118,7 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._child.end()
+        self._channel.close()
 
     @property
     def pid(self) -> int:
@@ -112,7 +131,7 @@ class Worker:
             return
         self._opened = opened
         if self._is_alive:
-            self._send({"open": opened.request()})
+            self._send_open(opened)
         else:
             self._revive()
 
@@ -145,15 +164,13 @@ class Worker:
             )
         return _answer(facts, problems)
 
-    def run(self, snippet: Snippet, output: Path, limits: Limits) -> Section:
+    def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""
         begun = time.monotonic()
         output.write_bytes(b"")
         outcomes: list[tuple[str, str | None]] = []
         for command in snippet.commands:
-            if outcomes and outcomes[-1][0] == "cut":
-                break
-            outcomes.append(self._run_command(command, output, limits))
+            outcomes.append(self._run_command(command, output))
         worst = max((status for status, _ in outcomes), key=WEIGHT.__getitem__, default="ok")
         return Section(
             snippet.name,
@@ -166,19 +183,21 @@ class Worker:
             error="; ".join(error for _, error in outcomes if error) or None,
         )
 
-    def _run_command(self, command: str, output: Path, limits: Limits) -> tuple[str, str | None]:
+    def _run_command(self, command: str, output: Path) -> tuple[str, str | None]:
+        rules = self._rules
         request = {
             "command": command,
-            "output": str(output.absolute()),
-            "max_bytes": limits.section_bytes,
-            "timeout_s": limits.command_s,
+            "max_bytes": budget(rules, output.stat().st_size),
+            "timeout_s": rules.command_s,
         }
         try:
             self._revive()
+            self._command = command
+            self._hand_over([output], os.O_WRONLY | os.O_APPEND)
             self._send({"run": request})
-            done = self._receive(time.monotonic() + limits.start_s, limits.start_s)
+            done = self._receive(time.monotonic() + rules.start_s, rules.start_s)
             if "running" in done:
-                patience_s = limits.command_s + PATIENCE_S
+                patience_s = rules.command_s + PATIENCE_S
                 done = self._receive(time.monotonic() + patience_s, patience_s)
         except WorkerEnded as error:
             return error.status, f"{command}: {error}"
@@ -187,24 +206,47 @@ class Worker:
         return done["status"], f"{command}: {done['error']}" if done["error"] else None
 
     def _start(self) -> None:
-        # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
-        argv = [sys.executable, "-I", "-S", "-c", PROGRAM, str(PACKAGES), _home_of_drgn()]
-        self._child = Child(argv, self._room)
+        self._starts.take()
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._child = Child(_argv(theirs.fileno()), self._room, _view(theirs.fileno()))
         self._received = bytearray()
         self._is_alive = True
 
     def _revive(self) -> None:
         if self._is_alive:
             return
-        if self._restarts == MAX_RESTARTS:
-            raise EngineError(f"drgn died {MAX_RESTARTS + 1} times on this dump")
-        self._restarts += 1
+        self._channel.close()
         self._start()
         if self._opened is not None:
-            self._send({"open": self._opened.request()})
+            self._send_open(self._opened)
+
+    def _send_open(self, opened: Opened) -> None:
+        self._command = OPENING
+        self._hand_over(opened.files, os.O_RDONLY)
+        self._send({"open": opened.request()})
+
+    def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
+        """Open files and give them to the worker.
+
+        :raises EngineError: one of them cannot be opened
+        """
+        for begin in range(0, len(paths), FILES_AT_ONCE):
+            descriptors: list[int] = []
+            try:
+                for path in paths[begin : begin + FILES_AT_ONCE]:
+                    descriptors.append(os.open(path, flags | os.O_CLOEXEC))
+                socket.send_fds(self._channel, [b"f"], descriptors)
+            except ConnectionError:
+                # A worker that is gone shows itself when its answer is waited for.
+                return
+            except OSError as error:
+                raise EngineError(f"cannot open {error.filename}: {error.strerror}") from error
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
 
     def _send(self, request: Message) -> None:
-        # A worker that is gone shows itself when its answer is waited for.
         self._child.send(json.dumps(request).encode() + b"\n")
 
     def _receive(self, deadline: float, limit_s: float) -> Message:
@@ -217,33 +259,57 @@ class Worker:
         while (end := self._received.find(b"\n")) < 0:
             data = self._child.read(max(0.0, deadline - time.monotonic()))
             if data is None:
-                self._end()
-                raise WorkerEnded("timeout", f"timed out after {limit_s:g} s")
+                why = self._child.fault or f"timed out after {limit_s:g} s"
+                self._trace(why)
+                self._child.stop()
+                self._is_alive = False
+                raise WorkerEnded("timeout", why)
             self._received += data
             if not data or len(self._received) > MAX_MESSAGE_BYTES:
-                raise WorkerEnded("crashed", self._end())
+                raise self._death()
         message: Message = json.loads(self._received[:end])
         del self._received[: end + 1]
         if "failed" in message:
             raise EngineError(f"drgn cannot open the dump: {message['failed']}")
         return message
 
-    def _end(self) -> str:
+    def _death(self) -> WorkerEnded:
         """How the process ended, by itself or by us."""
         self._is_alive = False
         status = self._child.wait(EXIT_S)
-        killed = self._child.end()
+        killed = self._child.stop() if status is None else self._child.end()
         status = killed if status is None else status
         last = self._child.stderr.strip().rpartition("\n")[2]
         end = f"drgn {'was' if status < 0 else 'ended with'} {describe(status)}"
-        return f"{end}: {last}" if last else end
+        end = f"{end}: {last}" if last else end
+        self._trace(end)
+        is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
+        return WorkerEnded("memory" if is_starved else "crashed", end)
+
+    def _trace(self, why: str) -> None:
+        if self.directory is None:
+            return
+        fault = Fault("drgn", why, attempt=str(self._starts), rung="drgn", command=self._command)
+        write_trace(self.directory, self._child, fault)
 
 
-def _home_of_drgn() -> str:
+def _argv(channel: int) -> list[str | Path]:
+    # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
+    python = Path(sys.executable).resolve()
+    return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, _home_of_drgn(), str(channel)]
+
+
+def _view(channel: int) -> View:
+    """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
+    needed = (Path(sys.base_prefix).resolve(), _home_of_drgn(), PACKAGES / "cas")
+    return View(dict(visible(needed)), (channel,), has_proc=False)
+
+
+def _home_of_drgn() -> Path:
     found = importlib.util.find_spec("drgn")
     if found is None or found.origin is None:
         raise EngineError("the Python package drgn is not installed", hint="pip install drgn")
-    return str(Path(found.origin).parent.parent)
+    return Path(found.origin).parent.parent
 
 
 def _known(dump: Dump) -> Message:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from pathlib import Path
+from collections.abc import Mapping
+from typing import IO
 
 from drgn import Program
 
@@ -13,6 +14,8 @@ from cas.engines import drgn_commands
 
 IGNORED = frozenset({"", "exit", "quit", "q"})
 FLUSH_INTERVAL_S = 0.2
+STARVED = "MemoryError"
+"""Last line of drgn's own report when an expression needed too much memory."""
 
 
 class Full(BaseException):
@@ -25,14 +28,17 @@ class Output(io.TextIOBase):
     Without a file descriptor, so that drgn starts no pager.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        """Open the file for appending.
+    def __init__(self, file: IO[bytes], max_bytes: int, names: Mapping[str, str]) -> None:
+        """Take over a file that is open for appending.
 
-        :param max_bytes: of the whole file
+        :param names: what to call what drgn calls otherwise
         """
-        self._file = path.open("ab")
-        self._left = max_bytes - self._file.tell()
+        self._file = file
+        self._names = names
+        self._left = max_bytes
         self._flushed = time.monotonic()
+        self.last = ""
+        """What was written last."""
 
     def writable(self) -> bool:
         """Whether it can be written to."""
@@ -43,6 +49,9 @@ class Output(io.TextIOBase):
 
         :raises Full: it does not fit; as much as fits is written
         """
+        for wrong, right in self._names.items():
+            text = text.replace(wrong, right)
+        self.last = text.strip() or self.last
         data = text.encode("utf-8", "replace")
         self._file.write(data[: max(self._left, 0)])
         self._left -= len(data)
@@ -68,12 +77,17 @@ def run_command(prog: Program, command: str, output: Output) -> str | None:
     """Run a command; what went wrong, in a sentence, is also written into the output.
 
     :raises Full: the output has reached its limit
+    :raises MemoryError: the command has reached the memory limit
     """
     if command.strip() in IGNORED:
         return None
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             drgn_commands.run(prog, command)
+            if output.last == STARVED:
+                raise MemoryError
+        except MemoryError:
+            raise
         except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = reason.removeprefix(f"{command.split(maxsplit=1)[0]}: ")

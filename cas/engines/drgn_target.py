@@ -6,6 +6,7 @@ drgn's own search is switched off: it would ask the running system and the netwo
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,15 +90,27 @@ class LoadedKmod(NamedTuple):
         return any(start <= address < start + size for start, size in self.regions)
 
 
+class File(NamedTuple):
+    """A file that the parent opened for us, for reading."""
+
+    name: str
+    """How to call it in a sentence: its path, which we could not open."""
+    descriptor: int
+
+    def another(self) -> int:
+        """The file once more, for someone who closes it."""
+        return os.dup(self.descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the parent asks to open."""
 
-    dump: str
-    vmlinux: str
+    dump: File
+    vmlinux: File
     arch: str | None = None
     """``uname -m`` spelling, for dumps that do not tell drgn themselves."""
-    kmods: Mapping[str, str] | None = None
+    kmods: Mapping[str, File] | None = None
     """Debug files of kernel modules by the kernel's name for the module."""
     vmcoreinfo: str | None = None
     """In place of the dump's note, where drgn cannot use that."""
@@ -113,7 +126,9 @@ class Target:
         """
         self.prog = _open(request)
         self.main = self._load_vmlinux(request.vmlinux)
-        self._paths = dict(request.kmods or {})
+        self._files = dict(request.kmods or {})
+        self.names = {str(self.prog.core_dump_path): request.dump.name}
+        """What to call what drgn calls otherwise: it was given a descriptor."""
         self.kmods_end: str | None = None
         """Why the list of kernel modules could not be read further."""
         self._kmods: list[LoadedKmod] | None = None
@@ -141,7 +156,7 @@ class Target:
 
     def has_debuginfo(self, name: str) -> bool:
         """Whether a debug file of the kernel module was given, and not refused so far."""
-        return name in self._paths and name not in self.refused
+        return name in self._files and name not in self.refused
 
     def describe(self, kmod: LoadedKmod) -> bool:
         """Let drgn know a kernel module: its debug file, else its unwind tables in the dump.
@@ -168,26 +183,26 @@ class Target:
         for kmod in self.kmods:
             self.describe(kmod)
 
-    def _load_vmlinux(self, vmlinux: str) -> Module:
+    def _load_vmlinux(self, vmlinux: File) -> Module:
         module = next((module for module, _ in self.prog.loaded_modules()), None)
         if module is None:
             raise CannotOpen("drgn found no kernel in the dump")
         try:
-            module.try_file(vmlinux)
+            module.try_file(vmlinux.name, fd=vmlinux.another())
         except Exception as error:
-            raise CannotOpen(f"cannot read {vmlinux}: {error}") from error
+            raise CannotOpen(f"cannot read {vmlinux.name}: {error}") from error
         if module.debug_file_status != ModuleFileStatus.HAVE:
             wanted = (module.build_id or b"").hex() or "unknown"
             raise CannotOpen(
-                f"{vmlinux} has no debug information of this kernel (build-id {wanted})"
+                f"{vmlinux.name} has no debug information of this kernel (build-id {wanted})"
             )
         return module
 
     def _load_kmod(self, module: Module, name: str) -> None:
-        path = self._paths.get(name)
-        if path is None:
+        file = self._files.get(name)
+        if file is None:
             return
-        module.try_file(path)
+        module.try_file(file.name, fd=file.another())
         if module.debug_file_status != ModuleFileStatus.HAVE:
             self.refused.append(name)
 
@@ -222,10 +237,10 @@ def _open(request: Request) -> Program:
     raise CannotOpen(reasons[0])
 
 
-def _program(dump: str, platform: Platform | None, vmcoreinfo: str | None) -> Program:
+def _program(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:
     prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
     prog.set_enabled_debug_info_finders([])
-    prog.set_core_dump(dump)
+    prog.set_core_dump(dump.another())
     _let_null_fault(prog)
     if not prog.flags & ProgramFlags.IS_LINUX_KERNEL:
         raise CannotOpen("the dump has no VMCOREINFO, without which drgn finds no kernel in it")

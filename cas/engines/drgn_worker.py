@@ -1,14 +1,15 @@
 """The process that drgn runs in: requests on stdin, answers on stdout, a JSON object a line.
 
 A damaged dump can kill drgn, hang it or fill the memory, so it never runs in our own process.
-Requests, in this order:
+Files come open, over a socket beside stdin. Requests, in this order:
 
-- ``{"open": {…}}``, the fields of :class:`cas.engines.drgn_target.Request`: no answer unless it
-  fails, then ``{"failed": SENTENCE}`` to this and every later request
+- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …}}`` with as many
+  files: dump, vmlinux, and the kmods' debug files; no answer unless it fails, then
+  ``{"failed": SENTENCE}`` to this and every later request
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
   ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
   ``{"done": "answer", "refused": [KMOD, …]}``
-- ``{"run": {"command": …, "output": PATH, "max_bytes": N, "timeout_s": N}}`` appends to a file:
+- ``{"run": {"command": …, "max_bytes": N, "timeout_s": N}}`` with one file, to append to:
   ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …}``
 """
 
@@ -19,13 +20,13 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 from cas.engines.drgn_answer import FACTS, Fact
-from cas.engines.drgn_target import CannotOpen, Partial, Request, Target
+from cas.engines.drgn_target import CannotOpen, File, Partial, Request, Target
 from cas.panic import panic_message
 
 
@@ -33,13 +34,16 @@ class Late(BaseException):
     """What was asked for took longer than allowed; not for drgn's own handlers to catch."""
 
 
-def main() -> None:
-    """Serve requests until stdin ends."""
+def main(channel: int) -> None:
+    """Serve requests until stdin ends.
+
+    :param channel: descriptor of the socket that brings files
+    """
     requests, replies = _take_standard_streams()
     # A first answer is over before there is garbage worth a collection.
     gc.disable()
     signal.signal(signal.SIGALRM, _raise_late)
-    session = Session(replies)
+    session = Session(replies, socket.socket(fileno=channel))
     for line in requests:
         session.serve(json.loads(line))
 
@@ -47,21 +51,41 @@ def main() -> None:
 class Session:
     """One dump and the conversation about it."""
 
-    def __init__(self, replies: IO[str]) -> None:
+    def __init__(self, replies: IO[str], channel: socket.socket) -> None:
         self._replies = replies
+        self._channel = channel
         self._target: Target | None = None
         self._failure = "no dump was opened"
 
     def serve(self, request: dict[str, Any]) -> None:
         """Do what one request asks."""
         if "open" in request:
-            self._open(Request(**request["open"]))
-        if self._target is None:
-            self._reply(failed=self._failure)
-        elif "answer" in request:
-            self._answer(self._target, **request["answer"])
-        elif "run" in request:
-            self._run(self._target, request["run"])
+            self._open(self._request(request["open"]))
+        with contextlib.ExitStack() as stack:
+            if "run" in request:
+                output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
+            if self._target is None:
+                self._reply(failed=self._failure)
+            elif "answer" in request:
+                self._answer(self._target, **request["answer"])
+            elif "run" in request:
+                self._run(self._target, output, request["run"])
+
+    def _request(self, asked: dict[str, Any]) -> Request:
+        names = asked["names"]
+        files = [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
+        kmods = dict(zip(asked["kmods"], files[2:], strict=True))
+        return Request(files[0], files[1], asked["arch"], kmods, asked["vmcoreinfo"])
+
+    def _take(self, number: int) -> list[int]:
+        """Descriptors that the parent sent."""
+        taken: list[int] = []
+        while len(taken) < number:
+            _, descriptors, _, _ = socket.recv_fds(self._channel, 1, number)
+            if not descriptors:
+                raise EOFError("the parent sent no file")
+            taken += descriptors
+        return taken
 
     def _open(self, request: Request) -> None:
         self._target = None
@@ -81,7 +105,7 @@ class Session:
                 self._reply(fact="panic_message", value=panic_message(value), problem=None)
         self._reply(done="answer", refused=target.refused)
 
-    def _run(self, target: Target, request: dict[str, Any]) -> None:
+    def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.
         from cas.engines.drgn_run import Full, Output, run_command
 
@@ -92,7 +116,7 @@ class Session:
             target.describe_all()
             self._reply(running=request["command"])
             with (
-                Output(Path(request["output"]), request["max_bytes"]) as output,
+                Output(file, request["max_bytes"], target.names) as output,
                 time_limit(request["timeout_s"]),
             ):
                 error = run_command(target.prog, request["command"], output)
@@ -101,6 +125,8 @@ class Session:
             status, error = "cut", f"cut after {request['max_bytes']} bytes"
         except Late:
             pass
+        except MemoryError:
+            status, error = "memory", "out of memory"
         except Exception as failure:
             status, error = "failed", sentence(failure)
         self._reply(done="run", status=status, error=error)

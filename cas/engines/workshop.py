@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cas.config import Config
 from cas.engines.drgn import Worker
+from cas.supervise import Room, establish
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,10 @@ class Workshop:
     """What is running or open for the length of a run."""
 
     worker: Worker
-    room: Path
-    """An empty directory for the debuggers."""
+    room: Room
+    """Where the debuggers run."""
+    sandbox: str
+    """Which sandbox the room has, or why none."""
     stack: ExitStack
     """Ends what the run starts."""
 
@@ -27,9 +30,12 @@ class Workshop:
 def workshop(config: Config) -> Iterator[Workshop]:
     """Open a workshop, first of all: drgn's process takes longest to get ready.
 
+    :raises SandboxMissing: the configuration demands one, and it does not work here
     :raises EngineError: drgn cannot be started
     """
+    sandbox, name = establish(config.supervision.sandbox)
     with ExitStack() as stack:
-        room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
-        worker = stack.enter_context(Worker(room, config.supervision.memory_bytes))
-        yield Workshop(worker, room, stack)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
+        room = Room(directory, config.supervision, sandbox=sandbox)
+        worker = stack.enter_context(Worker(room))
+        yield Workshop(worker, room, name, stack)

@@ -5,14 +5,29 @@ from __future__ import annotations
 import lzma
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cas.config import Supervision
 from cas.engines.drgn import Opened, Worker
 from cas.model import Dump
+from cas.supervise import Room, Sandbox, establish
 
 from installed import FIXTURES, needs
+
+QUICK = Supervision(
+    watchdog_s=20,
+    stop_s=2,
+    respawn_s=0.05,
+    attempts=4,
+    command_s=60,
+    start_s=120,
+    section_bytes=16 << 20,
+    memory_bytes=8 << 30,
+)
+"""Limits that no honest program reaches here, and short intervals."""
 
 
 @pytest.fixture(scope="session")
@@ -59,16 +74,35 @@ def kmods(debuginfo: Path) -> Mapping[str, Path]:
     return {path.name.removesuffix(".ko.debug").replace("-", "_"): path for path in found}
 
 
-@pytest.fixture
-def room(tmp_path: Path) -> Path:
-    directory = tmp_path / "room"
-    directory.mkdir()
-    return directory
+@pytest.fixture(scope="session")
+def sandbox() -> Sandbox:
+    """The sandbox that this machine must have."""
+    needs("bwrap")
+    sandbox, name = establish("bwrap")
+    assert sandbox is not None, name
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def make_room(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Callable[..., Room]:
+    """Make an empty room, ``make_room(command_s=3)``; sandboxed unless ``boxed=False``."""
+
+    def make(*, boxed: bool = True, **rules: float) -> Room:
+        supervision = replace(QUICK, **rules)
+        directory = tmp_path_factory.mktemp("room")
+        return Room(directory, supervision, sandbox=sandbox if boxed else None)
+
+    return make
 
 
 @pytest.fixture
-def worker(room: Path) -> Iterator[Worker]:
-    with Worker(room) as worker:
+def room(make_room: Callable[..., Room]) -> Room:
+    return make_room()
+
+
+@pytest.fixture
+def worker(room: Room, tmp_path: Path) -> Iterator[Worker]:
+    with Worker(room, tmp_path) as worker:
         yield worker
 
 

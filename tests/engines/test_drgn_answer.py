@@ -13,6 +13,7 @@ import pytest
 from cas.engines.drgn import Opened, Worker
 from cas.errors import EngineError
 from cas.model import FirstAnswer
+from cas.supervise import Room
 
 TIMEOUT_S = 60
 
@@ -23,16 +24,16 @@ def at(path: Path, opened: Opened) -> Opened:
 
 
 @pytest.fixture(scope="module")
-def answer(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> FirstAnswer:
-    with Worker(tmp_path_factory.mktemp("room")) as worker:
+def answer(opened: Opened, make_room: Callable[..., Room]) -> FirstAnswer:
+    with Worker(make_room()) as worker:
         return worker.answer(opened, TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
 def full_answer(
-    opened: Opened, kmods: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Room]
 ) -> FirstAnswer:
-    with Worker(tmp_path_factory.mktemp("room")) as worker:
+    with Worker(make_room()) as worker:
         return worker.answer(replace(opened, kmods=kmods), TIMEOUT_S)
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from cas.engines.drgn import Opened, Worker
-from cas.engines.limits import Limits
 from cas.errors import EngineError
 from cas.model import Section, Snippet
+from cas.supervise import Room
 
 TIMEOUT_S = 60
-LIMITS = Limits(command_s=60, start_s=60, section_bytes=16 << 20, memory_bytes=8 << 30)
 COMMANDS = (
     "bt, bt -a, bt -sx, bt -l, sys, sys -t, log, mod, mod -t, kmem -i, kmem -s, ps, ps -m, "
     "foreach bt, foreach files, runq, dev, dev -d, mount, net, files, irq, timer, task, vm, "
@@ -30,15 +29,27 @@ ESCAPES = (
 
 
 @pytest.fixture(scope="module")
-def open_worker(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with Worker(tmp_path_factory.mktemp("room")) as worker:
+def open_worker(opened: Opened, make_room: Callable[..., Room]) -> Iterator[Worker]:
+    with Worker(make_room()) as worker:
         worker.open(opened)
         yield worker
 
 
-def run(worker: Worker, output: Path, *commands: str, **limits: int) -> Section:
-    snippet = Snippet(output.name, "a title", commands)
-    return worker.run(snippet, output, replace(LIMITS, **limits))
+@pytest.fixture
+def open_with(opened: Opened, make_room: Callable[..., Room]) -> Iterator[Callable[..., Worker]]:
+    """Start a worker on the dump under rules of its own."""
+    with ExitStack() as stack:
+
+        def start(**rules: float) -> Worker:
+            worker = stack.enter_context(Worker(make_room(**rules)))
+            worker.open(opened)
+            return worker
+
+        yield start
+
+
+def run(worker: Worker, output: Path, *commands: str) -> Section:
+    return worker.run(Snippet(output.name, "a title", commands), output)
 
 
 def test_commands_write_one_after_the_other(open_worker: Worker, tmp_path: Path) -> None:
@@ -117,30 +128,33 @@ def test_an_operator_that_is_no_pipe_is_calculated(open_worker: Worker, tmp_path
     assert "hexadecimal: 5" in section.path.read_text()
 
 
-def test_output_ends_at_its_limit(open_worker: Worker, tmp_path: Path) -> None:
-    section = run(open_worker, tmp_path / "out", "log", "sys", section_bytes=1000)
-    assert (section.status, section.size_bytes) == ("cut", 1000)
-    assert section.error == "log: cut after 1000 bytes"
+def test_output_ends_at_its_limit_and_the_next_command_has_a_little_room(
+    open_with: Callable[..., Worker], tmp_path: Path
+) -> None:
+    section = run(open_with(section_bytes=1600), tmp_path / "out", "log", "sys -t", "sys")
+    assert (section.status, section.size_bytes) == ("cut", 1600 + 24 + 100)
+    assert section.error == "log: cut after 1600 bytes; sys: cut after 100 bytes"
 
 
 def test_a_slow_command_is_given_up_and_the_next_one_runs(
-    open_worker: Worker, tmp_path: Path
+    open_with: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    pid = open_worker.pid
+    worker = open_with(command_s=1)
+    pid = worker.pid
     slow = "drgn [0 for _ in iter(int, 1) if False]"
-    section = run(open_worker, tmp_path / "out", slow, "sys", command_s=1)
+    section = run(worker, tmp_path / "out", slow, "sys")
     assert (section.status, section.error) == ("timeout", f"{slow}: timed out after 1 s")
     assert "NODENAME" in section.path.read_text()
-    assert open_worker.pid == pid
+    assert worker.pid == pid
 
 
 def test_a_command_that_hangs_inside_drgn_is_killed_and_the_next_one_runs(
-    worker: Worker, opened: Opened, tmp_path: Path
+    open_with: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    worker.open(opened)
+    worker = open_with(command_s=1)
     pid = worker.pid
     # A loop in C, where no signal handler of Python's comes to its turn.
-    section = run(worker, tmp_path / "out", "drgn any(iter(int, 1))", "sys", command_s=1)
+    section = run(worker, tmp_path / "out", "drgn any(iter(int, 1))", "sys")
     assert section.status == "timeout"
     assert "NODENAME" in section.path.read_text()
     assert not is_alive(pid)
@@ -165,7 +179,7 @@ def test_a_dump_that_always_kills_drgn_is_given_up(
     deadly = "drgn import os; os.abort()"
     section = run(worker, tmp_path / "out", *[deadly] * 5)
     assert section.error is not None
-    assert section.error.endswith("drgn died 4 times on this dump")
+    assert section.error.endswith("drgn was started 4 times on this dump")
 
 
 def test_a_stopped_worker_is_killed_after_the_time_allowed(worker: Worker, opened: Opened) -> None:
@@ -190,12 +204,24 @@ def test_an_answer_can_be_had_after_a_death(worker: Worker, opened: Opened) -> N
     assert worker.answer(opened, TIMEOUT_S).panic_task is not None
 
 
-def test_memory_is_limited(room: Path, opened: Opened) -> None:
-    with Worker(room, memory_bytes=150 << 20) as worker, pytest.raises(EngineError):
+def test_too_little_memory_is_told(opened: Opened, make_room: Callable[..., Room]) -> None:
+    with Worker(make_room(memory_bytes=150 << 20)) as worker, pytest.raises(EngineError):
         worker.answer(opened, TIMEOUT_S)
 
 
-def test_no_process_is_left(room: Path) -> None:
+def test_a_command_that_eats_memory_is_recorded_and_the_next_one_runs(
+    open_with: Callable[..., Worker], tmp_path: Path
+) -> None:
+    worker = open_with(memory_bytes=2 << 30)
+    section = run(worker, tmp_path / "out", "drgn bytearray(4 << 30)", "sys -t")
+    assert (section.status, section.error) == (
+        "memory",
+        "drgn bytearray(4 << 30): out of memory",
+    )
+    assert "TAINTED_MASK" in section.path.read_text()
+
+
+def test_no_process_is_left(room: Room) -> None:
     with Worker(room) as worker:
         pid = worker.pid
     assert not is_alive(pid)
@@ -209,6 +235,51 @@ def test_the_environment_is_not_inherited(
     names = section.path.read_text()
     assert "DEBUGINFOD_URLS" not in names
     assert "DRGN_DISABLE_PLUGINS" in names
+
+
+def test_the_files_of_tickets_are_out_of_reach(open_worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("other ticket's")
+    script = f"drgn import os; print(os.listdir('/tmp'), os.path.exists('{tmp_path}/secret'))"
+    assert run(open_worker, tmp_path / "out", script).path.read_text() == "[] False\n"
+
+
+def test_the_dump_cannot_be_opened_again_for_writing(
+    open_worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    whole = opened.dump.path.stat()
+    script = (
+        "drgn import os; "
+        f"print([os.path.exists(p) for p in ('/proc', '/dev/fd/0', '{opened.dump.path}')])"
+    )
+    assert run(open_worker, tmp_path / "out", script).path.read_text() == f"{[False] * 3}\n"
+    script = "drgn import os; [os.ftruncate(fd, 0) for fd in range(3, 64) if fd != 1]"
+    run(open_worker, tmp_path / "out", script)
+    assert opened.dump.path.stat().st_mtime_ns == whole.st_mtime_ns
+    assert opened.dump.path.stat().st_size == whole.st_size
+
+
+def test_a_report_names_the_dump_and_not_a_descriptor(
+    open_worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
+    text = run(open_worker, tmp_path / "out", "sys").path.read_text()
+    assert f"DUMPFILE: {opened.dump.path}\n" in text
+
+
+def test_each_fault_leaves_a_trace_of_its_own(
+    opened: Opened, make_room: Callable[..., Room], tmp_path: Path
+) -> None:
+    with Worker(make_room(watchdog_s=1), tmp_path) as worker:
+        worker.open(opened)
+        deadly = "drgn import os; os.abort()"
+        section = run(worker, tmp_path / "out", "drgn import time; time.sleep(100)", deadly, "sys")
+    assert section.error is not None
+    assert "hung: no output and no use of the processor for 1 s" in section.error
+    assert "NODENAME" in section.path.read_text()
+    hung, dead = sorted(tmp_path.glob("drgn.*.1.trc"), key=lambda path: path.stat().st_mtime_ns)
+    assert "Last command: drgn import time; time.sleep(100)\n" in hung.read_text()
+    assert "(sleeping)" in hung.read_text()
+    assert "Traced because: drgn was killed by SIGABRT\n" in dead.read_text()
+    assert "Attempt: 2 of 4\n" in dead.read_text()
 
 
 def is_alive(pid: int) -> bool:

@@ -9,13 +9,13 @@ import pytest
 
 from cas.engines.crash import Crash, Target
 from cas.engines.drgn import Opened, Worker
-from cas.engines.limits import Limits
 from cas.model import Dump, Snippet
 from cas.resources import shipped
 from cas.snippets import Facts, load
-from tests.conftest import needs
+from cas.supervise import Room
 
-LIMITS = Limits(command_s=60, start_s=120, section_bytes=16 << 20, memory_bytes=8 << 30)
+from installed import needs
+
 ORIGINAL = {"log", "memory", "modules", "sys", "traceback"}
 FILES = sorted(shipped("snippets/crash").iterdir())
 NOT_IN_DRGN = {
@@ -28,7 +28,7 @@ EXPECTED_FIRST = {"blocked", "disks", "files", "irqs", "mounts", "network", "ps"
 def snippets(room: Path, size_bytes: int = 1 << 20) -> dict[str, Snippet]:
     room.mkdir(exist_ok=True)
     facts = Facts(arch="x86_64", release="6.1.0", size_bytes=size_bytes)
-    loaded = load([shipped("snippets/crash")], facts, room)
+    loaded = load([shipped("snippets/crash")], facts, Room(room))
     assert loaded.unusable == ()
     return {snippet.name: snippet for snippet in loaded.snippets}
 
@@ -45,7 +45,7 @@ def crash(vmlinux: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory)
     target = Target(Path(needs("crash")), vmlinux, vmcore)
     with (
         (directory / "crash.out").open("wb") as transcript,
-        Crash(target, LIMITS, directory / "room", transcript) as session,
+        Crash(target, Room(directory / "room"), directory, transcript) as session,
     ):
         session.open()
         yield session
@@ -56,7 +56,7 @@ def worker(
     vmlinux: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     dump = Dump(path=vmcore, format="ELF", size_bytes=vmcore.stat().st_size, arch="x86_64")
-    with Worker(tmp_path_factory.mktemp("drgn")) as worker:
+    with Worker(Room(tmp_path_factory.mktemp("drgn"))) as worker:
         worker.answer(Opened(dump, vmlinux), 60)
         yield worker
 
@@ -71,7 +71,7 @@ def test_the_originals_topics_and_what_is_asked_for_first_are_there(
 def test_drgn_says_what_it_cannot_show(
     worker: Worker, chosen: dict[str, Snippet], name: str, tmp_path: Path
 ) -> None:
-    section = worker.run(chosen[name], tmp_path / name, LIMITS)
+    section = worker.run(chosen[name], tmp_path / name)
     assert section.status in {"ok", "failed"}
     assert (section.error is None) == (section.status == "ok")
 
@@ -79,7 +79,7 @@ def test_drgn_says_what_it_cannot_show(
 def test_drgn_finds_the_task_that_waits_for_ever(
     worker: Worker, chosen: dict[str, Snippet], tmp_path: Path
 ) -> None:
-    worker.run(chosen["blocked"], tmp_path / "blocked", LIMITS)
+    worker.run(chosen["blocked"], tmp_path / "blocked")
     assert "cas_stuck" in (tmp_path / "blocked").read_text()
 
 
@@ -104,6 +104,6 @@ def test_crash_takes_every_command(
 def test_drgn_takes_every_command(
     worker: Worker, chosen: dict[str, Snippet], name: str, tmp_path: Path
 ) -> None:
-    section = worker.run(chosen[name], tmp_path / name, LIMITS)
+    section = worker.run(chosen[name], tmp_path / name)
     assert (section.status, section.error) == ("ok", None)
     assert section.size_bytes > 0

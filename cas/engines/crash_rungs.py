@@ -1,0 +1,44 @@
+"""The rungs of crash's own ladder: with which options it is started next, after what it said."""
+
+from __future__ import annotations
+
+import re
+
+Options = tuple[str, ...]
+
+FULL: Options = ()
+MINIMAL: Options = ("--minimal",)
+REMEDIES = {
+    "--no_kmem_cache": re.compile(rb"kmem_cache|slab", re.IGNORECASE),
+    "--no_modules": re.compile(rb"\bmodules?\b|module_init", re.IGNORECASE),
+    "--zero_excluded": re.compile(rb"page excluded|zero_excluded|(seek|read) error"),
+}
+"""Options that leave out what crash stumbled over, and its words for that."""
+SILENT: tuple[Options, ...] = (("--zero_excluded",), tuple(REMEDIES))
+"""When it says nothing of use: what opens most of such dumps, then without all that may fail."""
+OUT_OF_MEMORY = re.compile(
+    rb"cannot (m|re|c)?alloc|malloc failure|Cannot allocate memory|"
+    rb"virtual memory exhausted|std::bad_alloc|MemoryError"
+)
+"""How crash, gdb, the C library and Python say that they reached their memory limit."""
+
+
+def next_rung(options: Options, said: bytes) -> Options | None:
+    """The options of the next start; ``None``: there is none left.
+
+    :param options: those that it just failed with
+    :param said: its last words
+    """
+    if options == MINIMAL:
+        return None
+    named = {
+        option for option, words in REMEDIES.items() if option not in options and words.search(said)
+    }
+    if named:
+        return tuple(option for option in REMEDIES if option in named.union(options))
+    return next((rung for rung in SILENT if set(rung) > set(options)), MINIMAL)
+
+
+def name_of(options: Options) -> str:
+    """How a report calls a rung."""
+    return " ".join(("crash", *options))

@@ -1,0 +1,77 @@
+"""The last rung: what a dump says without any debugger or vmlinux.
+
+Its reader has found the kernel log, VMCOREINFO and the registers of the notes already; here they
+become sections, under the names of the snippets that they stand in for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cas.model import Dump, Registers, Section
+from cas.text import human_size
+
+ENGINE = "salvage"
+TITLES = {
+    "log": "Kernel log (read without a debugger)",
+    "sys": "System (read without a debugger)",
+    "registers": "Registers of the processors at the crash (from the dump's notes)",
+}
+
+
+def sections(dump: Dump, directory: Path) -> tuple[Section, ...]:
+    """Everything that can be told of a dump, each in its file."""
+    found = (salvage(name, dump, directory / name) for name in TITLES)
+    return tuple(section for section in found if section)
+
+
+def salvage(name: str, dump: Dump, path: Path) -> Section | None:
+    """What a snippet of this name would have told, as far as the dump alone says it.
+
+    :return: ``None`` when it says nothing of the kind; the file is then left alone
+    """
+    text = _text(name, dump)
+    if not text:
+        return None
+    data = text.encode("utf-8", "surrogateescape")
+    path.write_bytes(data)
+    return Section(name, TITLES[name], "ok", ENGINE, path, size_bytes=len(data))
+
+
+def _text(name: str, dump: Dump) -> str:
+    if name == "log":
+        return f"{dump.dmesg.rstrip()}\n" if dump.dmesg else ""
+    if name == "sys":
+        return "".join(f"{line}\n" for line in _system(dump))
+    if name == "registers":
+        return "\n".join("".join(_processor(each)) for each in dump.registers)
+    return ""
+
+
+def _system(dump: Dump) -> Iterator[str]:
+    facts = {
+        "DUMPFILE": f"{dump.path.name} ({dump.format}, {human_size(dump.size_bytes)})",
+        "DATE": dump.crash_time and dump.crash_time.strftime("%a %b %e %H:%M:%S UTC %Y"),
+        "RELEASE": dump.osrelease,
+        "VERSION": dump.banner,
+        "MACHINE": dump.arch,
+        "BUILD-ID": dump.build_id,
+        "KASLR": None if dump.kaslr_offset is None else f"{dump.kaslr_offset:#x}",
+        "CPUS": f"{len(dump.registers)} with registers in the dump" if dump.registers else None,
+        "PANIC": dump.panic_message and f'"{dump.panic_message}"',
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"{name:>12}: {value}"
+    for missing in dump.missing:
+        yield f"{'MISSING':>12}: {missing.what}"
+    for key, value in dump.vmcoreinfo.items():
+        yield f"{key}={value}"
+
+
+def _processor(held: Registers) -> Iterator[str]:
+    yield f"CPU {held.cpu}, PID {held.pid}\n"
+    width = max((len(name) for name in held.values), default=0)
+    for name, value in held.values.items():
+        yield f"  {name:>{width}}: {value:016x}\n"

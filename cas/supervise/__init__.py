@@ -1,0 +1,29 @@
+"""The one place that starts programs: limits, a sandbox, a watchdog, and an end for everything.
+
+A debugger on a damaged dump hangs, spins, dies or eats memory. Each program therefore runs in a
+session of its own, in a sandbox where there is one, and ends together with whatever it started.
+"""
+
+from cas.supervise.child import Child, Finished, run
+from cas.supervise.programs import SAFE_PATH, describe, find_program
+from cas.supervise.room import Room, View
+from cas.supervise.sandbox import FILES, Sandbox, establish
+from cas.supervise.starts import Starts
+from cas.supervise.trace import Fault, write_trace
+
+__all__ = [
+    "FILES",
+    "SAFE_PATH",
+    "Child",
+    "Fault",
+    "Finished",
+    "Room",
+    "Sandbox",
+    "Starts",
+    "View",
+    "describe",
+    "establish",
+    "find_program",
+    "run",
+    "write_trace",
+]

@@ -1,0 +1,125 @@
+"""Where a program runs: its directory, its limits, its sandbox and what it sees of our files."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cas.config import Supervision
+from cas.errors import EngineError
+from cas.supervise.programs import SAFE_PATH, find_program
+from cas.supervise.sandbox import HOME, Sandbox, visible
+
+MARK = "CAS_RUN"
+"""Variable by which a program's descendants are known where there is no sandbox."""
+OPEN_FILES = 1024
+CPU_GRACE_S = 5
+"""Between SIGXCPU and SIGKILL."""
+COUNTS_BY_NAMESPACE = (5, 14)
+"""Linux since which a user namespace counts its own processes (21d1c5e386bc)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where programs run and what they may use."""
+
+    directory: Path
+    """Working directory and HOME: empty, so that no ``.crashrc`` or ``.gdbinit`` is obeyed. In a
+    sandbox an empty directory of its own takes its place."""
+    supervision: Supervision = field(default_factory=Supervision)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside PATH, HOME, LANG and TERM."""
+    sandbox: Sandbox | None = None
+    """``None``: programs see what we see."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one program gets of our files."""
+
+    files: Mapping[Path, str] = field(default_factory=dict)
+    """Files and directories to read, and where it finds them in a sandbox; words of its command
+    line that are such a path are translated."""
+    descriptors: tuple[int, ...] = ()
+    """Open files that it inherits, under the same numbers."""
+    has_proc: bool = True
+    """Whether a sandbox shows it its own processes; without, a descriptor that was opened for
+    reading stays so."""
+
+
+def command_line(
+    argv: Sequence[str | os.PathLike[str]], room: Room, view: View
+) -> tuple[list[str], Path]:
+    """The words that start a program with its limits, in its sandbox; and the program.
+
+    :raises EngineError: there is no such program
+    """
+    name = os.fspath(argv[0])
+    program = find_program(name)
+    if program is None:
+        raise EngineError(f"cannot start {name}: No such file or directory")
+    words = [os.fspath(word) for word in argv[1:]]
+    if room.sandbox is None:
+        return [*_bound_to_us(), *_limits(room), str(program), *words], program
+    places = {os.fspath(path): place for path, place in view.files.items()}
+    words = [places.get(word, word) for word in words]
+    sees = {**dict(visible([program])), **view.files}
+    outside = room.sandbox.argv(sees, has_proc=view.has_proc)
+    return [*outside, *_limits(room), str(program), *words], program
+
+
+def environment(room: Room, mark: str) -> dict[str, str]:
+    """All variables that a program sees.
+
+    :param mark: names its family where there is no sandbox
+    """
+    return {
+        "PATH": SAFE_PATH,
+        "HOME": HOME if room.sandbox else str(room.directory),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        **room.environment,
+        **({} if room.sandbox else {MARK: mark}),
+    }
+
+
+def _bound_to_us() -> list[str]:
+    """So that the kernel kills a program without a sandbox when ``cas`` itself is killed."""
+    setpriv = find_program("setpriv", SAFE_PATH)
+    return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
+
+
+def _limits(room: Room) -> list[str]:
+    prlimit = find_program("prlimit", SAFE_PATH)
+    return [str(prlimit), *_limit_words(room)] if prlimit else []
+
+
+def _limit_words(room: Room) -> Iterator[str]:
+    rules = room.supervision
+    yield f"--as={_allowed(resource.RLIMIT_AS, rules.memory_bytes)}"
+    yield f"--fsize={_allowed(resource.RLIMIT_FSIZE, rules.file_bytes)}"
+    yield f"--nofile={_allowed(resource.RLIMIT_NOFILE, OPEN_FILES)}"
+    yield "--core=0"
+    cpu_s = math.ceil(rules.cpu_s)
+    hard_s = _allowed(resource.RLIMIT_CPU, cpu_s + CPU_GRACE_S)
+    yield f"--cpu={min(cpu_s, hard_s)}:{hard_s}"
+    if room.sandbox and _counts_by_namespace():
+        yield f"--nproc={_allowed(resource.RLIMIT_NPROC, rules.processes)}"
+
+
+def _allowed(limit: int, wanted: int) -> int:
+    """A limit as wanted, or the smaller one that we are under ourselves."""
+    hard = resource.getrlimit(limit)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _counts_by_namespace() -> bool:
+    """Whether a limit of processes means the sandbox's; before, it meant all of the user's."""
+    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= COUNTS_BY_NAMESPACE

@@ -1,0 +1,131 @@
+"""The sandbox: bubblewrap with no network, nothing to write to, and only the files that are needed.
+
+A program in it sees the system's programs and libraries, its own files under fixed names, a small
+``/tmp``, and nothing else; it can neither see nor signal any other process. When ``cas`` ends, in
+whatever way, everything in it is killed by the kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.errors import SandboxMissing
+from cas.supervise.programs import SAFE_PATH, find_program
+
+HOME = "/home/cas"
+FILES = "/files"
+"""Where a program finds the files that it was given."""
+SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+OPTIONAL = ("/etc/ld.so.cache", "/etc/alternatives")
+TMP_BYTES = 256 << 20
+PROBE_S = 10.0
+ISOLATION = (
+    "--die-with-parent",
+    "--unshare-pid",
+    "--unshare-net",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+    "--cap-drop",
+    "ALL",
+)
+NO_USER_NAMESPACES = ("--unshare-user", "--disable-userns")
+"""Since bubblewrap 0.7: a program cannot make namespaces of its own, in which it is root."""
+SIZED = ("--size", str(TMP_BYTES))
+"""Since bubblewrap 0.7; before, nothing but the machine bounds what a program puts there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A bubblewrap that works here."""
+
+    bwrap: Path
+    users: tuple[str, ...] = NO_USER_NAMESPACES
+    sized: tuple[str, ...] = SIZED
+
+    def argv(self, sees: Mapping[Path, str], *, has_proc: bool = True) -> list[str]:
+        """The words before a program's own.
+
+        :param sees: files and directories that it can read, and where it finds them
+        :param has_proc: whether it sees its own processes; without, it cannot open a descriptor
+            that it was given a second time
+        """
+        words = [str(self.bwrap), *ISOLATION, *self.users, *_system()]
+        if has_proc:
+            # root without any capability may still write to /proc/sys: core_pattern starts programs
+            words += ["--proc", "/proc", "--remount-ro", "/proc"]
+        words += ["--dev", "/dev"]
+        for directory in ("/tmp", HOME):  # noqa: S108  a tmpfs of its own
+            words += [*self.sized, "--tmpfs", directory]
+        for path, place in sees.items():
+            words += ["--ro-bind", str(path), place]
+        return [*words, "--remount-ro", "/", "--chdir", HOME, "--"]
+
+
+def establish(wanted: str) -> tuple[Sandbox | None, str]:
+    """The sandbox that programs run in, and how to call it in a report.
+
+    :param wanted: ``auto``, ``bwrap`` or ``none``
+    :raises SandboxMissing: it is demanded and does not work here
+    """
+    if wanted == "none":
+        return None, "none (switched off in the configuration)"
+    found = find_program("bwrap")
+    sandbox, reason = _probe(found) if found else (None, "there is no bwrap")
+    if sandbox:
+        return sandbox, "bwrap"
+    if wanted == "bwrap":
+        raise SandboxMissing(f"the sandbox cannot be used: {reason}")
+    return None, f"none ({reason})"
+
+
+@functools.cache
+def _probe(bwrap: Path) -> tuple[Sandbox | None, str]:
+    """Whether bubblewrap works for this user on this kernel, tried once."""
+    reason = ""
+    for sandbox in (Sandbox(bwrap), Sandbox(bwrap, ("--unshare-user-try",), ())):
+        reason = _failure([*sandbox.argv({}), "/usr/bin/env", "true"])
+        if not reason:
+            return sandbox, ""
+    return None, reason
+
+
+def _failure(argv: Sequence[str]) -> str:
+    environment = {"PATH": SAFE_PATH, "LANG": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            argv, env=environment, capture_output=True, timeout=PROBE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{argv[0]}: {error}"
+    if done.returncode == 0:
+        return ""
+    said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return said or f"{argv[0]} ended with exit status {done.returncode}"
+
+
+@functools.cache
+def _system() -> tuple[str, ...]:
+    """The system's programs and libraries, and the links that lead to them."""
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), name]
+        elif path.is_dir():
+            words += ["--ro-bind", name, name]
+    for name in OPTIONAL:
+        words += ["--ro-bind-try", name, name]
+    return tuple(words)
+
+
+def visible(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Files and directories at their own names, as far as the system's do not hold them."""
+    for path in paths:
+        if not path.parent.resolve().is_relative_to("/usr"):
+            yield path, os.fspath(path)

@@ -1,0 +1,58 @@
+"""The watchdog: tells a program that works, however slowly, from one that hangs."""
+
+from __future__ import annotations
+
+import time
+
+from cas.config import Supervision
+from cas.supervise.processes import family, ticks
+
+LONGEST_INTERVAL_S = 1.0
+LOOKS = 20
+"""In a watchdog interval, at least."""
+OWN_PROCESSES = 2
+"""That a sandbox adds to a program's."""
+
+
+class Watchdog:
+    """Looks now and then whether a program and its descendants show a sign of life.
+
+    Signs are output and use of the processor, by any of them.
+    """
+
+    def __init__(self, pid: int, mark: bytes | None, rules: Supervision) -> None:
+        """Begin to watch.
+
+        :param mark: see :func:`cas.supervise.processes.family`
+        """
+        self._pid = pid
+        self._mark = mark
+        self._rules = rules
+        self.interval_s = min(LONGEST_INTERVAL_S, rules.watchdog_s / LOOKS, rules.stop_s / 5)
+        """Between two looks."""
+        self._ticks = -1
+        self._seen = self._looked = time.monotonic()
+
+    @property
+    def grace_s(self) -> float:
+        """What is left of the stop interval if a look came as late as it can."""
+        return max(0.0, self._rules.stop_s - 2 * self.interval_s)
+
+    def sign(self) -> None:
+        """Note that the program has written something, or was given something to do."""
+        self._seen = time.monotonic()
+
+    def look(self) -> str | None:
+        """Why the program must be ended, if it must; looks only when it is time again."""
+        now = time.monotonic()
+        if now - self._looked < self.interval_s:
+            return None
+        self._looked = now
+        processes = family(self._pid, self._mark)
+        if (used := ticks(processes)) != self._ticks:
+            self._ticks, self._seen = used, now
+        if len(processes) > self._rules.processes + OWN_PROCESSES:
+            return f"more than {self._rules.processes} processes"
+        if now - self._seen >= self._rules.watchdog_s:
+            return f"hung: no output and no use of the processor for {self._rules.watchdog_s:g} s"
+        return None

@@ -1,0 +1,128 @@
+"""The sandbox: what a program in it can reach, and what happens where there is none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cas.config import Supervision
+from cas.supervise import FILES, Child, Finished, Room, View, establish, run
+from cas.supervise.sandbox import visible
+
+from installed import Site, needs
+
+PYTHON = Path(sys.executable).resolve()
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    needs("bwrap")
+    directory = tmp_path / "room"
+    directory.mkdir()
+    return Room(directory, sandbox=establish("bwrap")[0])
+
+
+@pytest.fixture
+def inside(room: Room) -> Callable[[str], Finished]:
+    def sh(script: str) -> Finished:
+        return run(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=1 << 20)
+
+    return sh
+
+
+def test_there_is_no_network(room: Room) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        script = f"import socket; socket.create_connection({server.getsockname()!r}, 5)"
+        python = dict(visible([Path(sys.base_prefix).resolve()]))
+        with Child([PYTHON, "-I", "-S", "-c", script], room, View(python)) as child:
+            assert child.read(30) == b""
+            assert child.wait(10) == 1
+            assert "Error" in child.stderr
+
+
+def test_only_files_that_were_given_are_seen(room: Room, tmp_path: Path) -> None:
+    given, other = tmp_path / "given", tmp_path / "other"
+    given.write_text("yes\n")
+    other.write_text("no\n")
+    view = View({given: f"{FILES}/one"})
+    with Child(["/bin/cat", given, other], room, view) as child:
+        assert child.read(10) == b"yes\n"
+        assert child.wait(10) == 1
+        assert "No such file" in child.stderr
+
+
+def test_a_given_file_cannot_be_changed(room: Room, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_text("whole")
+    with Child(["/usr/bin/truncate", "-s0", given], room, View({given: f"{FILES}/one"})) as child:
+        assert child.wait(10) == 1
+    assert given.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "place", ["/x", "/usr/x", "/etc/x", "/dev/shm/../x", "/proc/sys/kernel/core_pattern"]
+)
+def test_nothing_outside_can_be_written(inside: Callable[[str], Finished], place: str) -> None:
+    assert "Read-only" in inside(f"echo x > {place}").stderr or not Path(place).exists()
+
+
+def test_what_is_written_inside_is_gone(inside: Callable[[str], Finished], room: Room) -> None:
+    assert inside("echo x > $HOME/a && echo x > /tmp/b && ls -A $HOME /tmp").status == 0
+    assert inside("ls -A $HOME /tmp").stdout == b"/home/cas:\n\n/tmp:\n"
+    assert list(room.directory.iterdir()) == []
+
+
+def test_other_processes_are_out_of_reach(inside: Callable[[str], Finished]) -> None:
+    assert inside(f"kill -0 {os.getpid()}").status != 0
+    assert b"cas" not in inside("ps -eo args | grep -v bwrap").stdout
+
+
+def test_there_is_no_way_to_become_root_in_it(inside: Callable[[str], Finished]) -> None:
+    assert inside("unshare --user --map-root-user mount -t tmpfs none /tmp").status != 0
+    assert b"CapEff:\t0000000000000000" in inside("cat /proc/self/status").stdout
+
+
+def test_a_program_outside_the_system_is_shown_alone(room: Room, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "tool"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nls $(dirname $0)\n")
+    program.chmod(0o755)
+    (program.parent / "neighbour").touch()
+    assert run([program], room, timeout_s=20, max_bytes=100).stdout == b"tool\n"
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo no user namespaces >&2; exit 7"])
+def test_a_demanded_sandbox_that_does_not_work_is_refused_before_anything_is_done(
+    site: Site, vmcore: Path, script: str
+) -> None:
+    programs = site.directory / "bin"
+    programs.mkdir()
+    (programs / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
+    (programs / "bwrap").chmod(0o755)
+    site.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    site.settings["sandbox"] = "bwrap"
+    done = site.cas("-i", "T-1", "-f", vmcore)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "the sandbox cannot be used" in done.stderr
+    assert "sandbox = auto" in done.stderr
+    assert not site.jobs.exists()
+
+
+def test_without_a_sandbox_the_reason_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert establish("auto") == (None, "none (there is no bwrap)")
+    assert establish("none") == (None, "none (switched off in the configuration)")
+
+
+def test_the_rules_hold_in_it(room: Room) -> None:
+    limited = Room(room.directory, Supervision(file_bytes=1 << 16), sandbox=room.sandbox)
+    script = "head -c 1M /dev/zero > /tmp/x; stat -c %s /tmp/x"
+    finished = run(["/bin/sh", "-c", script], limited, timeout_s=20, max_bytes=100)
+    assert finished.stdout == b"65536\n"

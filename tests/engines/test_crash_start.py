@@ -1,0 +1,161 @@
+"""crash's own ladder, climbed down by programs that fail at its start as crash does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cas.engines.crash import Crash, Target
+from cas.engines.crash_rungs import MINIMAL, next_rung
+from cas.errors import EngineError
+from cas.model import Snippet
+from cas.supervise import Room
+
+ALL = "--no_kmem_cache --no_modules --zero_excluded"
+SHELL = """
+while read -r line; do
+    case "$line" in
+        echo*) echo "${line#echo }";;
+        die) kill -SEGV $$;;
+        hang) sleep 1000;;
+        starve) echo "crash: cannot malloc a lot"; exit 1;;
+        *) echo "did $line";;
+    esac
+done
+"""
+
+
+@pytest.fixture
+def begin(tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]) -> Callable[..., Crash]:
+    """Start a program that fails as a script says, unless its options hold what mends it."""
+
+    def begin(script: str, **rules: float) -> Crash:
+        program = tmp_path / "crash"
+        version = "[ $1 != --version ] || { echo crash 9.9.9; exit 0; }\n"
+        program.write_text(f"#!/bin/sh\n{version}{script}\n{SHELL}")
+        program.chmod(0o755)
+        room = make_room(**{"watchdog_s": 1, "stop_s": 0.5, **rules})
+        target = Target(program, vmcore, vmcore)
+        return Crash(target, room, tmp_path, (tmp_path / "crash.out").open("wb"))
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("says", "mended_by"),
+    [
+        ("crash: invalid structure member offset: kmem_cache_s_num", "--no_kmem_cache"),
+        ("crash: cannot gather relevant slab data", "--no_kmem_cache"),
+        ("crash: cannot access vmalloc'd module memory", "--no_modules"),
+        ("crash: page excluded: kernel virtual address: ffff type: x", "--zero_excluded"),
+        ("crash: seek error: kernel virtual address: ffff", "--zero_excluded"),
+        ("crash: read error: kernel virtual address: ffff", "--zero_excluded"),
+    ],
+)
+def test_what_crash_complains_of_is_left_out(
+    begin: Callable[..., Crash], says: str, mended_by: str
+) -> None:
+    script = f'case "$*" in *{mended_by}*) ;; *) echo "{says}"; exit 1;; esac'
+    with begin(script) as crash:
+        assert crash.open() == mended_by
+    assert crash.ladder == ["crash", f"crash {mended_by}"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        ("exit 1", "exit status 1 without a message"),
+        ("kill -ABRT $$", "killed by SIGABRT without a message"),
+        ("sleep 1000", "hung: no output and no use of the processor for 1 s"),
+        ("echo it is all wrong; exit 1", "exit status 1: it is all wrong"),
+        ("echo cannot malloc that >&2; exit 1", "out of memory"),
+    ],
+)
+def test_every_way_to_fail_goes_down_to_the_last_rung(
+    begin: Callable[..., Crash], fails: str, reason: str
+) -> None:
+    with begin(fails) as crash, pytest.raises(EngineError, match=reason) as caught:
+        crash.open()
+    assert crash.ladder == [
+        "crash",
+        "crash --zero_excluded",
+        f"crash {ALL}",
+        "crash --minimal",
+    ]
+    assert caught.value.hint.startswith("crash 9.9.9 may be too old")
+
+
+def test_a_start_that_takes_too_long_is_given_up(begin: Callable[..., Crash]) -> None:
+    busy = "while :; do :; done"
+    reason = r"not ready after 1\.5 s"
+    with begin(busy, start_s=1.5, attempts=1) as crash, pytest.raises(EngineError, match=reason):
+        crash.open()
+
+
+def test_attempts_are_capped(begin: Callable[..., Crash]) -> None:
+    with begin("exit 1", attempts=2) as crash, pytest.raises(EngineError):
+        crash.open()
+    assert crash.ladder == ["crash", "crash --zero_excluded"]
+
+
+def test_a_silent_end_at_the_start_leaves_a_trace(
+    begin: Callable[..., Crash], tmp_path: Path
+) -> None:
+    with begin("exit 1", attempts=1) as crash, pytest.raises(EngineError):
+        crash.open()
+    (trace,) = tmp_path.glob("crash.*.1.trc")
+    assert "Last command: (opening the dump)\n" in trace.read_text()
+    assert "Attempt: 1 of 1\n" in trace.read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        ("die", "crashed", "die: killed by SIGSEGV"),
+        ("hang", "timeout", "hang: hung: no output and no use of the processor for 1 s"),
+        ("starve", "memory", "starve: out of memory, the limit is "),
+    ],
+)
+def test_a_session_goes_on_without_the_command_that_broke_it(
+    begin: Callable[..., Crash], tmp_path: Path, command: str, status: str, error: str
+) -> None:
+    with begin("") as crash:
+        crash.open()
+        section = crash.run(Snippet("s", "S", ("one", command, "two")), tmp_path / "s")
+    assert section.status == status
+    assert section.error is not None
+    assert section.error.startswith(error)
+    assert (tmp_path / "s").read_text().endswith("did two\n")
+    assert len(list(tmp_path.glob("crash.*.trc"))) == 1
+
+
+def test_a_program_that_ignores_requests_to_stop_is_killed(
+    begin: Callable[..., Crash], tmp_path: Path
+) -> None:
+    with begin("trap '' INT TERM") as crash:
+        crash.open()
+        section = crash.run(Snippet("s", "S", ("hang", "two")), tmp_path / "s")
+    assert section.status == "timeout"
+    assert (tmp_path / "s").read_text() == "did two\n"
+
+
+def test_when_the_starts_are_used_up_the_rest_is_not_run(
+    begin: Callable[..., Crash], tmp_path: Path
+) -> None:
+    with begin("", attempts=2) as crash:
+        crash.open()
+        section = crash.run(Snippet("s", "S", ("die", "die", "one")), tmp_path / "s")
+    assert section.error is not None
+    assert section.error.endswith("one: crash could not be started again")
+
+
+@pytest.mark.parametrize("said", [b"", b"kmem_cache", b"module", b"seek error", b"\xff" * 99])
+def test_every_ladder_ends(said: bytes) -> None:
+    options, rungs = (), 0
+    while (options := next_rung(options, said)) is not None:
+        rungs += 1
+        assert rungs < 6
+        last = options
+    assert last == MINIMAL
