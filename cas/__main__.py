@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ from cas.commands import Asked, World, parse
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
 from cas.errors import CasError
+from cas.files import FULL, cannot_write
 from cas.text import printable
 
 
@@ -26,6 +29,8 @@ def run() -> None:
 def main(parser: Callable[[Sequence[str]], Asked]) -> None:
     """Parse the arguments, run what they ask for, and exit with its status."""
     os.umask(0o077)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal need not know every letter
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
     asked = parser(sys.argv[1:])
     sys.exit(_status(asked, Console(sys.stderr, os.environ)))
@@ -40,7 +45,7 @@ def _status(asked: Asked, console: Console) -> int:
         return answer.exit_code
     except CasError as error:
         if asked.debug:
-            traceback.print_exc()
+            _trace()
         console.fail(error)
         return error.exit_code
     except KeyboardInterrupt:
@@ -49,11 +54,24 @@ def _status(asked: Asked, console: Console) -> int:
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception as error:  # a defect of ours: a sentence, not a traceback
+    except Exception as error:
         if asked.debug:
-            raise
-        console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
-        return 4
+            _trace()
+        return _unforeseen(error, console)
+
+
+def _unforeseen(error: Exception, console: Console) -> int:
+    """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
+    if isinstance(error, OSError) and error.errno in FULL | {errno.EIO, errno.EROFS}:
+        failure = cannot_write(Path(str(error.filename or "the output")), error, 0)
+        console.fail(failure)
+        return failure.exit_code
+    console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
+    return 4
+
+
+def _trace() -> None:
+    sys.stderr.write(printable(traceback.format_exc()))
 
 
 def _world(asked: Asked, console: Console) -> World:

@@ -134,6 +134,10 @@ class TryAgain(CasError):
     hint = "run the same command again later"
 
 
+class JobBusy(TryAgain):
+    """Another run is working on the job."""
+
+
 class JobFailed(CasError):
     """A job stopped before its end; its directory says where."""
 

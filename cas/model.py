@@ -194,9 +194,9 @@ class Section:
     title: str
     status: str
     """``ok``, ``failed`` (a command reported an error), ``timeout``, ``cut`` (output limit),
-    ``crashed`` (the debugger died) or ``not run``."""
+    ``memory`` (memory limit), ``crashed`` (the debugger died) or ``not run``."""
     engine: str
-    """``crash`` or ``drgn``."""
+    """``crash``, ``drgn`` or ``salvage`` (read from the dump without a debugger)."""
     path: Path
     """The output file in the job directory."""
     seconds: float = 0.0
@@ -236,7 +236,8 @@ class Report:
 
     ticket: str
     directory: Path
-    upload: Path
+    upload: str
+    """The submitted file, or its URL without secrets."""
     server: str
     """Name of the machine that ran the analysis."""
     started: datetime
@@ -253,6 +254,8 @@ class Report:
     """Which engine ran the snippets."""
     ladder: tuple[str, ...] = ()
     """The rungs tried, in order, e.g. ``crash: full``, ``crash: --minimal``, ``drgn``."""
+    sandbox: str | None = None
+    """What the debuggers ran in: ``bwrap``, or ``none`` and why."""
     limits_hit: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
     """What a damaged dump gave anyway, a phrase each."""

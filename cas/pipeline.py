@@ -16,19 +16,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cas import findings, resources, snippets
+from cas import findings, manifest, resources, snippets
+from cas.arrival import Arrival
 from cas.catalogue import Catalogue, JobRecord, extract
 from cas.config import Config
-from cas.dump import SEARCH_BYTES, identify, is_dump
-from cas.engines import crash, drgn
+from cas.dump import SEARCH_BYTES, glance, identify
+from cas.engines import crash, drgn, salvage
 from cas.engines.choice import choose_crash
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
-from cas.engines.limits import Limits
+from cas.engines.ladder import Ladder, Session
 from cas.engines.workshop import Workshop
-from cas.errors import CasError, EngineError, TryAgain
-from cas.intake import Storing
-from cas.job import Job
-from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet
+from cas.errors import CasError, EngineError, LimitExceeded, TryAgain
+from cas.files import writing_below
+from cas.job import INTERRUPTED, Job
+from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet, Stored
 from cas.progress import Progress
 
 log = logging.getLogger("cas")
@@ -44,53 +45,65 @@ class Pipeline:
         self.config = config
         self.progress = progress
         self.worker = workshop.worker
+        self.worker.directory = job.directory
+        log.info("sandbox of the debuggers: %s", workshop.sandbox)
         self.room = workshop.room
-        self.stack = workshop.stack
         self.engine = job.order.engine or config.engine
         self.catalogue = Catalogue(config.database)
-        self.storing: Storing | None = None
-        self.limits = Limits(
-            config.supervision.command_s,
-            config.supervision.start_s,
-            config.supervision.section_bytes,
-            config.supervision.memory_bytes,
-        )
+        self.arrival = Arrival(job, config, progress)
         self.is_over = True
         """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
+        self.said = ""
         self.problems: list[str] = []
         """Why the verdict cannot be ``complete``, in sentences."""
         self.seconds: dict[str, float] = {}
         self.report = Report(
             ticket=job.order.ticket,
             directory=job.directory,
-            upload=job.order.upload,
+            upload=job.order.url or str(job.order.upload),
             server=socket.gethostname(),
             started=job.started,
             verdict="failed",
             stage=job.stages[-1],
             seconds=self.seconds,
+            sandbox=workshop.sandbox,
         )
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
         try:
-            with ExitStack() as storing:
-                self.run_stages(storing)
+            # crash ends with it: what it writes is complete before anything is published
+            with ExitStack() as self.stack, self.arrival, writing_below(self.job.directory):
+                self.run()
         except CasError as error:
             log.error("%s", error)
             log.debug("it came from here", exc_info=error)
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
+            if isinstance(error, LimitExceeded):
+                self.know(limits_hit=(*self.report.limits_hit, error.limit))
             self.is_over = error.exit_code != TryAgain.exit_code
             return error
-        reason = "; ".join(self.problems) or None
+        damage = findings.assess(self.report)
+        reason = "; ".join((*([damage.reason] if damage else []), *self.problems)) or None
         self.know(verdict="partial" if reason else "complete", reason=reason)
         return None
 
-    def run_stages(self, storing: ExitStack) -> None:
+    def run(self) -> None:
+        """The stages; whatever stops them but an interruption, the dump is kept."""
+        try:
+            self.run_stages()
+        except CasError:
+            self.keep()
+            raise
+        self.keep()
+
+    def run_stages(self) -> None:
         """The stages in order; each adds to the report what it found out."""
-        dump = self.identify(self.store(storing))
-        match = self.match(dump)
+        head = self.receive()
+        early = self.foresee(head)
+        dump = self.identify(self.open(head))
+        match = self.match(dump, early)
         found = self.extract(dump, match)
         self.catalogue.preload()
         answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
@@ -100,22 +113,60 @@ class Pipeline:
         self.run_snippets(session, self.render(dump, answer))
         self.reached("analysed")
 
-    def store(self, storing: ExitStack) -> Path:
-        """A file that holds the dump; its copy in the job directory may still be under way."""
-        if self.job.vmcore:
-            return self.job.directory / self.job.vmcore
+    def receive(self) -> Path:
+        """A file that begins as the dump does; the rest may still be copied or unpacked."""
         with self.timed("store"):
-            order = self.job.order
-            self.storing = Storing(order.upload, self.job.directory, is_dump, self.progress)
-        storing.callback(self.stored)
-        storing.enter_context(self.storing)
-        return self.storing.readable
+            return self.arrival.begin()
 
-    def stored(self) -> None:
+    def foresee(self, head: Path) -> Match | None:
+        """The kernel of a dump that is still being unpacked, found and extracted meanwhile."""
+        if self.job.stored or self.arrival.is_plain(head):
+            return None
+        dump = glance(head)
+        if dump is None or dump.build_id is None:
+            return None
+        self.tell_identity(dump)
+        try:
+            with self.timed("foresight"):
+                match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
+                extract.vmlinux(match, self.config.debugs, self.progress)
+        except CasError as error:
+            log.info("not found beforehand: %s", error)
+            return None
+        return match
+
+    def tell_identity(self, dump: Dump) -> None:
+        """Say once which kernel it is."""
+        known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
+        line = ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
+        if line != self.said:
+            self.progress.say(line)
+        self.said = line
+
+    def keep(self) -> None:
         """Note that the dump is safe in the job directory."""
-        if self.storing and not self.job.vmcore:
-            self.reached("stored", vmcore=self.storing.settled().name)
+        if not self.job.stored and self.arrival.has_begun:
+            stored, files = self.arrival.kept()
+            self.reached("stored", stored=stored, files=files)
             self.job.save()
+            self.arrival.forget_download()
+
+    def open(self, head: Path) -> Path:
+        """A file that holds all of the dump; what its wrapping lost is told."""
+        if self.arrival.is_plain(head):
+            return head
+        with self.timed("store"):
+            stored = self.arrival.stored()
+        self.admit(stored)
+        return stored.vmcore
+
+    def admit(self, stored: Stored) -> None:
+        """What came, and what the way here cost it."""
+        self.know(stored=stored)
+        for remark in stored.remarks:
+            self.progress.warn(remark)
+        for missing in stored.missing:
+            self.progress.warn(f"the upload is damaged: {missing.what}")
 
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
@@ -123,17 +174,19 @@ class Pipeline:
             dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
         self.know(dump=dump)
         self.reached("identified")
-        self.progress.say(_identity(dump))
+        self.tell_identity(dump)
         for remark in dump.remarks:
             self.progress.warn(remark)
         for missing in dump.missing:
-            self.degrade(f"the dump is damaged: {missing.what}")
+            self.progress.warn(f"the dump is damaged: {missing.what}")
         return dump
 
-    def match(self, dump: Dump) -> Match:
+    def match(self, dump: Dump, early: Match | None) -> Match:
         """The kernel that crashed, and why it is believed to be the right one."""
-        with self.timed("match"):
-            match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
+        match = early
+        if match is None or match.kernel.build_id != dump.build_id:
+            with self.timed("match"):
+                match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
         self.know(match=match)
         self.reached("matched")
         self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
@@ -150,14 +203,15 @@ class Pipeline:
 
     def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
         """A crash session, which reads the dump while the snippets are prepared."""
-        vmcore = self.storing.stored() if self.storing else dump.path
+        vmcore = self.arrival.stored().vmcore
         program = self.crash_program(dump.arch)
         write_wrapper(self.job.directory, program, vmlinux, vmcore)
         if program is None:
             return None
         transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
         target = crash.Target(program, vmlinux, vmcore)
-        return self.stack.enter_context(crash.Crash(target, self.limits, self.room, transcript))
+        directory = self.job.directory
+        return self.stack.enter_context(crash.Crash(target, self.room, directory, transcript))
 
     def crash_program(self, arch: str) -> Path | None:
         """The crash for an architecture; ``None``: drgn serves instead."""
@@ -203,7 +257,7 @@ class Pipeline:
             dump.osrelease,
             [kmod.name for kmod in answer.kmods] if answer else [],
             dump.size_bytes,
-            frozenset({self.storing.stored().name if self.storing else dump.path.name}),
+            frozenset({self.arrival.stored().vmcore.name}),
         )
         directories = (resources.shipped("snippets") / "crash", *self.config.snippets)
         loaded = snippets.load(directories, facts, self.room)
@@ -223,19 +277,26 @@ class Pipeline:
     def run_snippets(self, session: crash.Crash | None, chosen: Sequence[Snippet]) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
         in_crash = self.for_crash(session, chosen) if session else ()
-        engine = "crash" if in_crash else "drgn"
-        self.know(engine=engine, ladder=(*self.report.ladder, *([] if in_crash else ["drgn"])))
+        demanded = self.engine == "crash"
+        opened = Session(session, in_crash, demanded) if session and in_crash else None
+        engine = "crash" if opened else "drgn"
+        assert self.report.dump is not None  # noqa: S101  it was identified long ago
+        ladder = Ladder(opened, self.worker, self.report.dump)
+        ladder.is_drgn_blind = self.report.answer is None
+        self.know(engine=engine)
         text = f"Running {len(chosen)} snippets with {engine}"
         with self.timed("snippets"), self.progress.bar(text, len(chosen), "snippets") as step:
             for snippet in chosen:
-                output = self.job.directory / snippet.name
-                if session and snippet in in_crash:
-                    section = session.run(snippet, output)
-                else:
-                    section = self.worker.run(snippet, output, self.limits)
-                self.take(section)
+                self.take(ladder.run(snippet, self.job.directory / snippet.name))
                 step(1)
-        if not in_crash:
+        for section in ladder.finish(self.job.directory):
+            self.take(section)
+        self.know(ladder=(*self.report.ladder, *ladder.rungs))
+        for lost, instead in ladder.given_up:
+            if lost.status not in ("failed", "not run"):
+                self.know(limits_hit=(*self.report.limits_hit, f"{lost.name}: {lost.status}"))
+            self.degrade(f"{lost.name}: {lost.error}; done by {instead} instead")
+        if not opened:
             write_transcript(self.job.directory, self.report.sections)
 
     def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
@@ -314,15 +375,39 @@ class Pipeline:
 
         if self.report.dump and not self.report.finding:
             self.conclude(self.report.dump, None)
+        if self.report.dump and not self.report.sections:
+            self.salvage(self.report.dump)
+        if damage := findings.assess(self.report, self.arrival.arrived_bytes):
+            self.know(recovered=damage.recovered, customer_note=damage.customer_note)
+            self.know(offset=damage.offset if self.report.offset is None else self.report.offset)
         self.know(stage=self.job.stages[-1])
-        if self.report.dump and self.job.vmcore:
-            self.know(dump=replace(self.report.dump, path=self.job.directory / self.job.vmcore))
+        if self.report.dump and self.job.stored:
+            self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
         with self.timed("report"):
+            manifest.settle(self.job)
             write_report(self.report)
-        self.queue_mail(now)
-        self.reached("reported", verdict=self.report.verdict if self.is_over else None)
+        self.record()
+        if self.is_over:
+            self.queue_mail(now)
+            self.reached("reported", verdict=self.report.verdict)
+            self.job = manifest.seal(self.job)
+        else:
+            self.job = replace(self.job, verdict=INTERRUPTED)
+        # from here on the job counts as ended
         self.job.save()
-        self.catalogue.record_job(JobRecord.of(self.report))
+
+    def salvage(self, dump: Dump) -> None:
+        """What the dump says without a debugger, where none came to run."""
+        if sections := salvage.sections(dump, self.job.directory):
+            ladder = (*self.report.ladder, salvage.ENGINE)
+            self.know(sections=sections, engine=salvage.ENGINE, ladder=ladder)
+
+    def record(self) -> None:
+        """The job's row in the index; the directory counts, so a busy database is only said."""
+        try:
+            self.catalogue.record_job(JobRecord.of(self.report))
+        except CasError as error:
+            self.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
 
     def queue_mail(self, now: datetime) -> None:
         """The mail, ready to be sent once the job's lock is released."""
@@ -336,11 +421,6 @@ class Pipeline:
             queue(compose(self.report, email, self.config.mail, now), self.job.directory)
         except CasError as error:
             self.progress.warn(f"there is no mail to {email}: {error}")
-
-
-def _identity(dump: Dump) -> str:
-    known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
-    return ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
 
 
 def _headlines(finding: Finding) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cas.commands.asked import Asked, common_options, interval_options, verb_options
+from cas.commands.asked import Asked, Parser, common_options, interval_options, verb_options
 from cas.config import INTERVALS
 from cas.job import Order
 
@@ -17,7 +17,7 @@ CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", *INTERV
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``cas``; a test compares it with cas(1)."""
-    cas = argparse.ArgumentParser(
+    cas = Parser(
         prog="cas",
         description="Find out why a kernel crashed, from its dump.",
         epilog="`cas -i ID` without -f goes on with the ticket's job that has not ended.",
@@ -63,12 +63,22 @@ def parse(argv: Sequence[str]) -> Asked:
 
 def _order(arguments: argparse.Namespace) -> Order:
     first, *more = arguments.file or [""]
+    is_url = _is_url(first)
     return Order(
         arguments.identifier,
-        Path(first),
+        Path() if is_url else Path(first),
         arguments.email,
         arguments.modules,
         arguments.engine,
-        member=arguments.member,
-        more=tuple(map(Path, more)),
+        arguments.member,
+        tuple(map(Path, more)),
+        first if is_url else None,
     )
+
+
+def _is_url(text: str) -> bool:
+    if "://" not in text:  # spares most runs an import
+        return False
+    from cas.intake.url import is_url
+
+    return is_url(text)

@@ -23,8 +23,7 @@ def submit(order: Order, world: World) -> Answer:
     """
     _check(order, world)
     with workshop(world.config) as opened:
-        _look_at(order.upload)
-        order = replace(order, upload=Path(order.upload).absolute())
+        order = _looked_at(order)
         job = jobs.create(world.config.work_directory, order, world.now)
         return _finish(job, world, opened)
 
@@ -48,6 +47,7 @@ def resume(order: Order, world: World) -> Answer:
         email=order.email or job.order.email,
         wants_kmods=order.wants_kmods or job.order.wants_kmods,
         engine=order.engine or job.order.engine,
+        member=order.member or job.order.member,
     )
     with workshop(world.config) as opened:
         return _finish(replace(job, order=amended), world, opened)
@@ -61,6 +61,24 @@ def _check(order: Order, world: World) -> None:
             raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
 
 
+def _looked_at(order: Order) -> Order:
+    """The order, with absolute paths or a URL that can be shown.
+
+    :raises CasError: there is plainly no dump, and no archive that may hold one
+    """
+    if order.url:
+        from cas.intake.url import parse
+
+        if order.more:
+            raise UsageError("parts of a split dump cannot be fetched: give files")
+        source = parse(order.url)
+        return replace(order, url=str(source), source=source)
+    for path in (order.upload, *order.more):
+        _look_at(path)
+    more = tuple(path.absolute() for path in order.more)
+    return replace(order, upload=order.upload.absolute(), more=more)
+
+
 def _look_at(path: Path) -> None:
     """Make sure that there is a dump, or an archive that may hold one.
 
@@ -68,9 +86,10 @@ def _look_at(path: Path) -> None:
     """
     # drgn's process gets ready while these are imported
     from cas.dump import recognise
-    from cas.intake import plan
+    from cas.intake import check, is_wrapped
 
-    if plan(path).wrapping is None:
+    check(path)
+    if not is_wrapped(path):
         recognise(path)
 
 

@@ -86,6 +86,8 @@ class Damage:
 
     reason: str
     """What is missing, and where that begins: why the verdict is not ``complete``."""
+    offset: int | None
+    """Where the first of that begins, in bytes; of the upload if its wrapping is damaged."""
     recovered: tuple[str, ...]
     """What it gave anyway, a phrase each."""
     customer_note: str
@@ -101,7 +103,8 @@ def assess(report: Report, arrived_bytes: int | None = None) -> Damage | None:
     missing = _missing(report)
     if not missing:
         return None
-    return Damage(_reason(report), recovered(report), _note(report, arrived_bytes))
+    offset = next((lack.offset for lack in missing if lack.offset is not None), None)
+    return Damage(_reason(report), offset, recovered(report), _note(report, arrived_bytes))
 
 
 def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...]:

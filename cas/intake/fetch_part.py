@@ -187,8 +187,8 @@ class Part:
             )
 
     def _require_room(self, need_bytes: int) -> None:
-        what = f"{self.whole.name} beside the reserve"
-        require_room(self.whole.parent, need_bytes + self._limits.reserve_bytes, what)
+        reserve = self._limits.reserve_bytes
+        require_room(self.whole.parent, need_bytes, self.whole.name, reserve)
 
 
 def _believed(size: int, note: dict[str, Any], version: Version) -> int:

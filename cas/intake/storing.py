@@ -2,71 +2,138 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from cas.intake.unpack import IsDump, plan, settle, store
+from cas.files import sync, sync_directory
+from cas.intake.account import Account
+from cas.intake.selection import SIDECARS, Intake, Selection, is_plain
+from cas.intake.unpack import check
+from cas.model import Stored
 from cas.progress import Progress
+from cas.text import printable
 
 PATIENCE_S = 1.0
 """A copy that takes longer than this is shown."""
 
 
 class Storing:
-    """Copies or unpacks an upload; a context manager that ends when the dump is on the disk.
+    """Copies or unpacks uploads in the background.
 
-    A plain dump can be read where it lies while its copy is made; a wrapped one is unpacked first.
+    A context manager that ends when the dump is on the disk; when it is left by an exception, the
+    work stops at its next block and what is half-written goes.
     """
 
-    def __init__(self, path: Path, directory: Path, is_dump: IsDump, progress: Progress) -> None:
-        """Begin.
+    def __init__(
+        self, paths: Sequence[Path], directory: Path, intake: Intake, progress: Progress
+    ) -> None:
+        """Prepare; nothing is written yet.
 
-        :raises CasError: the upload cannot be read, unpacked or written
+        :param paths: uploads that belong together, in their order
+        :raises NotADump: one of them cannot be read
         """
-        self._upload = plan(path)
-        self._target = directory / self._upload.vmcore_name
+        for path in paths:
+            check(path)
+        self._paths = tuple(paths)
+        self._directory = directory
         self._progress = progress
-        self._pool = ThreadPoolExecutor(1)
-        self._stored: Future[Path] = Future()
-        if self._upload.wrapping:
-            self._stored.set_result(store(self._upload, directory, is_dump, progress))
-        else:
-            self._stored = self._pool.submit(store, self._upload, directory, is_dump, progress)
-        self._settled = self._pool.submit(lambda: settle(self._stored.result()))
+        self._intake = intake
+        self._account = Account(intake.limits, directory)
+        self._readable: Future[Path] = Future()
+        self._pool = ThreadPoolExecutor(1, "cas-storing")
+        self._stored: Future[Stored] = Future()
+        self._settled: Future[Stored] = Future()
 
     def __enter__(self) -> Self:
+        self._stored = self._pool.submit(self._store)
+        self._settled = self._pool.submit(self._settle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._account.stop()
         self._pool.shutdown()
         if kind is None:
             self.settled()
 
     @property
-    def readable(self) -> Path:
-        """A file that holds the dump now: the upload itself, or what was unpacked."""
-        return self.stored() if self._upload.wrapping else self._upload.path
+    def unpacked_bytes(self) -> int:
+        """What was unpacked so far, all layers and members together."""
+        return self._account.unpacked_bytes
 
-    def stored(self) -> Path:
-        """The dump in the job directory, once all of it is written."""
-        try:
-            return self._stored.result(timeout=PATIENCE_S)
-        except TimeoutError:
-            self._watch()
+    def head(self) -> Path:
+        """A file that holds the dump's first 8 MiB, or all of it: the upload itself where it is
+        plain, else a file that still grows.
+
+        :raises CasError: there is no dump, or it cannot be written
+        """
+        is_copy = is_plain(self._paths[0], self._intake.kind_of)
+        self._watch(self._readable, PATIENCE_S if is_copy else 0.0)
+        return self._readable.result()
+
+    def stored(self) -> Stored:
+        """The dump in the job directory, once all of it is written.
+
+        :raises CasError: the uploads cannot be unpacked, or not be written
+        """
+        self._watch(self._stored, PATIENCE_S)
         return self._stored.result()
 
-    def _watch(self) -> None:
-        seen = 0
-        what, total = f"Copying {self._upload.path.name}", self._upload.size_bytes
-        with self._progress.bar(what, total) as advance:
-            while not self._stored.done():
-                wait([self._stored], timeout=0.2)
-                written = self._target.stat().st_size if self._target.exists() else 0
-                advance(written - seen)
-                seen = written
+    def settled(self) -> Stored:
+        """The dump in the job directory, once it would survive a power cut.
 
-    def settled(self) -> Path:
-        """The dump in the job directory, once it would survive a power cut."""
-        self._settled.result()
-        return self.stored()
+        :raises CasError: as `stored`
+        """
+        return self._settled.result()
+
+    def _watch(self, result: Future[Any], patience_s: float) -> None:
+        """Show what goes on, if it takes long."""
+        pending: list[Future[Any]] = [result]
+        wait(pending, timeout=patience_s)
+        if result.done():
+            return
+        total, seen = sum(path.stat().st_size for path in self._paths), 0
+        with self._progress.bar(self._doing(), total) as advance:
+            while not wait(pending, timeout=0.2).done:
+                read = self._account.read_bytes
+                advance(read - seen)
+                seen = read
+
+    def _doing(self) -> str:
+        first = self._paths[0]
+        verb = "Copying" if is_plain(first, self._intake.kind_of) else "Unpacking"
+        return f"{verb} {printable(first.name)}"
+
+    def _store(self) -> Stored:
+        selection = Selection(self._intake, self._account, self._readable)
+        try:
+            for path in self._paths:
+                selection.search(path, is_one_of_many=len(self._paths) > 1)
+            stored = selection.result()
+        except BaseException as error:
+            self._remove(selection.files)
+            if not self._readable.done():
+                self._readable.set_exception(error)
+            raise
+        if not self._readable.done():
+            self._readable.set_result(stored.vmcore)
+        return stored
+
+    def _remove(self, files: Sequence[Path]) -> None:
+        for path in files:
+            path.unlink(missing_ok=True)
+        sidecars = self._directory / SIDECARS
+        if sidecars.is_dir() and not any(sidecars.iterdir()):
+            sidecars.rmdir()
+
+    def _settle(self) -> Stored:
+        stored = self._stored.result()
+        for path in {stored.vmcore, *stored.parts, *stored.sidecars}:
+            self._account.check()
+            sync(path)
+        if stored.sidecars:
+            sync_directory(self._directory / SIDECARS)
+        sync_directory(self._directory)
+        return stored

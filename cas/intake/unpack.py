@@ -1,44 +1,160 @@
-"""The dump out of its wrapping, into a file of our own naming; the upload stays as it is."""
+"""Down through the wrappings of an upload, to every file in it."""
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
-import re
 import stat
-import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from cas.errors import NotADump, UnpackError
-from cas.files import require_room, sync_directory
-from cas.intake.space import writing
-from cas.intake.wrapping import BUFFER_BYTES, PEEK_BYTES, Stream, peek, sound, unwrap, wrapping
-from cas.progress import Advance, Progress
+from cas.errors import NotADump
+from cas.intake import archives, decompress, old_formats, programs, zip_members
+from cas.intake.account import Account, Layer
+from cas.intake.archives import Member
+from cas.intake.decompress import Decompress
+from cas.intake.flow import BLOCK_BYTES, Damaged, Flow
+from cas.intake.quicker import NotQuicker, quicker
+from cas.intake.space import Sink
+from cas.intake.wrapping import ARCHIVES, PEEK_BYTES, wrapping
 
-FICLONE = 0x40049409  # include/uapi/linux/fs.h: share the blocks of another file
-MAX_MEMBERS = 10_000
-SIDECAR_BYTES = 64 << 20
-_SUFFIXES = re.compile(r"(\.(gz|bz2|xz|zst|zstd|lzma|tar|tgz|tbz2?|txz|tzst))+$", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r"(?!crash|report\.|result\.|job\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SIDECAR = re.compile(r"(^|/)([^/]*dmesg[^/]*|[^/]+\.(txt|log|json))$", re.IGNORECASE)
+HEAD_BYTES = 128 << 10
+FIRST_READ_BYTES = 4 << 10
 
-IsDump = Callable[[bytes], bool]
-"""Whether a file that begins with these 512 bytes is a kernel dump."""
+KindOf = Callable[[bytes], str | None]
+Leaf = Callable[[Member], None]
+"""Takes a file that is no wrapping."""
+
+_DECOMPRESS: dict[str, Decompress] = {
+    "gzip": decompress.gunzip,
+    "bzip2": decompress.bunzip2,
+    "xz": decompress.unxz,
+    "lzma": decompress.unlzma,
+    "zstd": decompress.unzstd,
+    "lz4": decompress.unlz4,
+    "old lz4": old_formats.unlz4_old,
+    "lzop": old_formats.unlzop,
+    "compress": old_formats.uncompress,
+    "skippable": decompress.skippable,
+}
+_STREAMED: dict[str, Callable[[Flow, Layer], Iterator[Member]]] = {
+    "tar": archives.tar_members,
+    "cpio": archives.cpio_members,
+    "zip": zip_members.zip_members,
+}
+_SEEKING: dict[str, Callable[[Path, Flow, Layer], Iterator[Member]]] = {
+    "7z": programs.seven_zip_members,
+    "rar": programs.rar_members,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """What arrived, and what it will be called in the job directory."""
+class Search:
+    """The way down through one upload."""
 
-    path: Path
-    size_bytes: int
-    wrapping: str | None
-    """Outermost compression or archive format; ``None`` for a plain dump."""
-    vmcore_name: str
+    def __init__(self, upload: Path, account: Account, kind_of: KindOf, leaf: Leaf) -> None:
+        """Prepare.
+
+        :param kind_of: a dump is not searched for wrappings, whatever it looks like
+        :param leaf: takes each file that is found
+        """
+        self._upload = upload
+        self._account = account
+        self._kind_of = kind_of
+        self._leaf = leaf
+        self._descriptor = -1
+
+    def run(self, name: str) -> None:
+        """Search the upload.
+
+        :param name: to call it in messages
+        """
+        with self._upload.open("rb", buffering=0) as file:
+            self._descriptor = file.fileno()
+            flow = Flow(_blocks(self._descriptor, self._account))
+            self._search(Member(name, flow), 1)
+
+    def _search(self, member: Member, depth: int) -> None:
+        head = member.flow.peek(HEAD_BYTES)
+        kind = None if self._kind_of(head) else wrapping(head[:PEEK_BYTES])
+        if kind is None:
+            return self._leaf(member)
+        self._account.enter_layer(depth)
+        if kind in ARCHIVES:
+            return self._search_archive(kind, member, depth)
+        what = f"{kind} data of {member.name}"
+        layer = Layer(self._account, member.flow, what, holds_files=False)
+        inner = Flow(self._unpacked(kind, member.flow, layer), member.flow)
+        self._search(Member(member.name, inner), depth + 1)
+        inner.drain()
+
+    def _unpacked(self, kind: str, flow: Flow, layer: Layer) -> Iterator[bytes]:
+        """What a compressed layer holds, paid for, up to where it is damaged."""
+        try:
+            for block in self._decompressed(kind, flow, layer):
+                self._account.spend(len(block))
+                layer.unpacked_bytes += len(block)
+                yield block
+        except Damaged as damage:
+            layer.damaged(damage)
+            flow.break_off()
+
+    def _decompressed(self, kind: str, flow: Flow, layer: Layer) -> Iterator[bytes]:
+        done = 0
+        if flow.is_upload:
+            try:
+                for block in quicker(kind, self._upload, self._descriptor, self._account):
+                    done += len(block)
+                    yield block
+                return
+            except NotQuicker:
+                self._account.read_bytes = 0
+        for block in _DECOMPRESS[kind](flow, layer):
+            self._account.check()
+            if len(block) > done:
+                yield block[done:]
+            done = max(0, done - len(block))
+
+    def _search_archive(self, kind: str, archive: Member, depth: int) -> None:
+        layer = Layer(
+            self._account, archive.flow, f"{kind} archive {archive.name}", holds_files=True
+        )
+        prefix = "" if depth == 1 else f"{archive.name}/"
+        try:
+            for member in self._members(kind, archive, layer):
+                self._account.enter_member()
+                self._search(Member(prefix + member.name, member.flow), depth + 1)
+        except Damaged as damage:
+            layer.damaged(damage)
+            archive.flow.break_off()
+        archive.flow.drain()
+
+    def _members(self, kind: str, archive: Member, layer: Layer) -> Iterator[Member]:
+        if kind in _STREAMED:
+            yield from _STREAMED[kind](archive.flow, layer)
+        elif archive.flow.is_upload:
+            yield from _SEEKING[kind](self._upload.absolute(), archive.flow, layer)
+        else:
+            yield from self._spooled(kind, archive, layer)
+
+    def _spooled(self, kind: str, archive: Member, layer: Layer) -> Iterator[Member]:
+        """The members of an archive that cannot be read as it comes: it is written out first."""
+        path = self._account.directory / f".archive-{layer.number}"
+        try:
+            with Sink(path, self._account, f"an archive in {self._upload.name}") as sink:
+                while block := archive.flow.block():
+                    sink.put(block)
+            yield from _SEEKING[kind](path, archive.flow, layer)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _blocks(descriptor: int, account: Account) -> Iterator[bytes]:
+    """A file's bytes; little at first, so that what is near its beginning outlives any damage."""
+    size = FIRST_READ_BYTES
+    while block := os.read(descriptor, size):
+        account.check()
+        account.read_bytes += len(block)
+        yield block
+        size = min(2 * size, BLOCK_BYTES)
 
 
 def check(path: Path) -> None:
@@ -48,8 +164,8 @@ def check(path: Path) -> None:
     """
     try:
         state = path.stat()
-        with path.open("rb"):
-            pass
+        if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
+            path.open("rb").close()
     except OSError as error:
         hint = "check the path given with -f"
         raise NotADump(f"cannot read {path}: {error.strerror}", hint=hint) from error
@@ -57,172 +173,3 @@ def check(path: Path) -> None:
         raise NotADump(f"{path} is not a regular file")
     if state.st_size == 0:
         raise NotADump(f"{path} is empty", hint="the transfer failed: ask for the file again")
-
-
-def plan(path: Path) -> Upload:
-    """What the upload is, by its content.
-
-    :raises NotADump: there is nothing to read
-    """
-    check(path)
-    with path.open("rb") as stream:
-        kind = wrapping(stream.read(PEEK_BYTES))
-    name = _SUFFIXES.sub("", path.name) if kind else path.name
-    return Upload(
-        path,
-        path.stat().st_size,
-        kind,
-        name if _PLAIN_NAME.fullmatch(name) else "vmcore",
-    )
-
-
-def store(upload: Upload, directory: Path, is_dump: IsDump, progress: Progress) -> Path:
-    """Put the dump into a directory, unpacked; the upload is only read.
-
-    :return: the vmcore, not yet known to be on the disk (see :func:`settle`)
-    :raises UnpackError: the wrapping is damaged
-    :raises NotADump: an archive without a dump, or with several
-    :raises DiskFull: nothing half-written is left behind
-    """
-    target = directory / upload.vmcore_name
-    if upload.wrapping is None:
-        _copy(upload, target)
-        return target
-    with (
-        sound(str(upload.path)),
-        upload.path.open("rb", buffering=BUFFER_BYTES) as raw,
-        progress.bar(f"Unpacking {upload.path.name}", upload.size_bytes) as advance,
-    ):
-        counted: Stream = io.BufferedReader(_Counted(raw, advance), BUFFER_BYTES)
-        stream, _ = unwrap(counted, str(upload.path))
-        if wrapping(peek(stream)) == "tar":
-            _unpack_tar(stream, target, is_dump, upload)
-        else:
-            _write(stream, target, upload)
-    return target
-
-
-def settle(path: Path) -> None:
-    """Make sure that a file and its name survive a power cut."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
-
-
-class _Counted(io.RawIOBase):
-    """A file whose reading moves a progress bar."""
-
-    def __init__(self, file: IO[bytes], advance: Advance) -> None:
-        self._file = file
-        self._advance = advance
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
-        self._advance(count)
-        return count
-
-
-def _copy(upload: Upload, target: Path) -> None:
-    need = upload.path.stat().st_blocks * 512
-    with (
-        writing(target, need, f"a copy of {upload.path.name}"),
-        upload.path.open("rb") as source,
-        target.open("wb") as copy,
-    ):
-        if not _share_blocks(source, copy):
-            require_room(target.parent, need, f"a copy of {upload.path.name}")
-            for start, end in _data_ranges(source.fileno(), upload.size_bytes):
-                _copy_range(source.fileno(), copy.fileno(), start, end)
-            copy.truncate(upload.size_bytes)
-
-
-def _share_blocks(source: IO[bytes], copy: IO[bytes]) -> bool:
-    try:
-        fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())
-    except OSError:  # another file system, or one that cannot
-        return False
-    return True
-
-
-def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """The parts of a sparse file that hold data, as (start, end)."""
-    end = 0
-    while end < size_bytes:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
-            return
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size_bytes)
-        yield start, end
-
-
-def _copy_range(source: int, copy: int, start: int, end: int) -> None:
-    while start < end:
-        done = os.copy_file_range(source, copy, min(end - start, 1 << 30), start, start)
-        if done == 0:
-            raise UnpackError("the dump became shorter while it was copied")
-        start += done
-
-
-def _write(stream: IO[bytes], target: Path, upload: Upload, limit: int | None = None) -> None:
-    """Stream into a new file, leaving holes where there are only zeros."""
-    with writing(target, None, upload.path.name), target.open("wb") as file:
-        left = limit
-        while data := stream.read(BUFFER_BYTES if left is None else min(BUFFER_BYTES, left)):
-            if data.count(0) == len(data):
-                file.seek(len(data), os.SEEK_CUR)
-            else:
-                file.write(data)
-            left = None if left is None else left - len(data)
-        file.truncate(file.tell())
-
-
-def _unpack_tar(stream: IO[bytes], target: Path, is_dump: IsDump, upload: Upload) -> None:
-    dumps: list[str] = []
-    with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
-        for number, member in enumerate(_members(archive, upload)):
-            file = archive.extractfile(member) if member.isreg() else None
-            if file is None:
-                continue
-            inner, _ = unwrap(io.BufferedReader(file, BUFFER_BYTES), member.name)
-            if is_dump(peek(inner)):
-                dumps.append(member.name)
-                if len(dumps) == 1:
-                    _write(inner, target, upload)
-            elif _SIDECAR.search(member.name):
-                _keep_sidecar(inner, target.parent, member.name, number, upload)
-    _exactly_one(dumps, target, upload)
-
-
-def _members(archive: tarfile.TarFile, upload: Upload) -> Iterator[tarfile.TarInfo]:
-    try:
-        for number, member in enumerate(archive):
-            if number >= MAX_MEMBERS:
-                raise UnpackError(f"{upload.path} holds more than {MAX_MEMBERS} files")
-            yield member
-    except tarfile.TarError as error:
-        raise UnpackError(f"{upload.path} is damaged and cannot be unpacked: {error}") from error
-
-
-def _keep_sidecar(
-    stream: IO[bytes], directory: Path, name: str, number: int, upload: Upload
-) -> None:
-    sidecars = directory / "sidecars"
-    sidecars.mkdir(exist_ok=True)
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])[-80:].lstrip(".") or "file"
-    _write(stream, sidecars / f"{number:04d}-{safe}", upload, limit=SIDECAR_BYTES)
-
-
-def _exactly_one(dumps: list[str], target: Path, upload: Upload) -> None:
-    if len(dumps) == 1:
-        return
-    target.unlink(missing_ok=True)
-    if not dumps:
-        raise NotADump(f"{upload.path} holds no kernel dump")
-    raise NotADump(
-        f"{upload.path} holds {len(dumps)} kernel dumps: {', '.join(dumps)}",
-        hint="unpack it and run cas once for each of them",
-    )

@@ -187,7 +187,8 @@ def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
     assert done.returncode == 3
     assert reason in done.stderr
     result = site_a.result("T-1")
-    assert result["ladder"] == ["crash", "crash --zero_excluded", "crash --minimal", "drgn"]
+    assert result["ladder"][:2] == ["crash", "crash --zero_excluded"]
+    assert result["ladder"][-2:] == ["crash --minimal", "drgn"]
     assert result["engine"] == "drgn"
 
 
@@ -195,7 +196,7 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
     site_a: Site, vmcore: Path, tmp_path: Path
 ) -> None:
     program = tmp_path / "crash"
-    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    program.write_text("#!/bin/sh\nexec sleep 1000.75\n")
     program.chmod(0o755)
     site_a.settings["crash"] = str(program)
     with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
@@ -204,7 +205,7 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
             if "Opening it with crash" in line:
                 process.terminate()
         assert process.wait(60) == 130
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert subprocess.run(["pgrep", "-xf", "sleep 1000.75"], check=False).returncode == 1
     assert not (site_a.job("T-1") / "result.json").exists()
     done = site_a.cas("-i", "T-1", "--engine", "drgn")
     assert done.returncode == 0, done.stderr
@@ -262,7 +263,8 @@ def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_
     try:
         site_a.settings["workDirectory"] = str(small)
         done = site_a.cas("-i", "T-1", "-f", vmcore)
-        failed(done, 75, "no room for", f"needs {vmcore.stat().st_blocks / 2048:.1f} MiB, has")
+        need = f"{vmcore.stat().st_blocks / 2048:.1f} MiB"
+        failed(done, 75, "no room for", f"needs {need} beside a reserve of 512.0 MiB, has")
         assert not list(small.rglob("vmcore*"))
     finally:
         subprocess.run(["umount", small], check=True)

@@ -1,54 +1,29 @@
-"""Intake: any usual wrapping, by content, into one vmcore; the upload is only read."""
+"""Intake: what is taken from uploads, what is kept beside it, and what is told."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import io
-import lzma
 import os
-import tarfile
+import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backports import zstd
+from packing import DUMP, intake, names, seven_zip_of, store, tar, zip_of
 
-from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
+from cas.errors import CasError, DiskFull, LimitExceeded, NotADump, UnsupportedFormat
 from cas.intake import Storing
 from cas.progress import Silent
 
-DUMP = b"DUMP" + os.urandom(70_000) + bytes(3 << 20) + b"end"
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "zst": zstd.compress,
-}
 
-
-def is_dump(head: bytes) -> bool:
-    return head.startswith(b"DUMP")
-
-
-def store(path: Path, directory: Path) -> Path:
-    directory.mkdir(exist_ok=True)
-    with Storing(path, directory, is_dump, Silent()) as storing:
-        return storing.settled()
-
-
-def tar(**members: bytes) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return file.getvalue()
+def other(word: bytes) -> bytes:
+    return word + os.urandom(20_000)
 
 
 @pytest.fixture
-def upload(tmp_path: Path) -> Callable[[bytes, str], Path]:
+def upload(tmp_path: Path) -> Callable[..., Path]:
     def write(data: bytes, name: str = "upload") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -62,31 +37,23 @@ def job(tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
-@pytest.mark.parametrize("outer", [*PACKERS, None])
-@pytest.mark.parametrize("inner", [*PACKERS, None])
-def test_every_nesting_of_compressions_gives_the_dump(
-    upload: Callable[..., Path], job: Path, inner: str | None, outer: str | None
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_upload_keeps_its_bytes_and_time(
+    upload: Callable[..., Path], job: Path, pack: Callable[[bytes], bytes]
 ) -> None:
-    data = PACKERS[inner](DUMP) if inner else DUMP
-    path = upload(PACKERS[outer](data) if outer else data)
-    assert store(path, job).read_bytes() == DUMP
-
-
-@pytest.mark.parametrize("kind", PACKERS)
-def test_a_tar_in_any_compression_gives_the_dump(
-    upload: Callable[..., Path], job: Path, kind: str
-) -> None:
-    data = tar(**{"var/crash/vmcore": DUMP, "var/crash/README": b"no"})
-    assert store(upload(PACKERS[kind](data)), job).read_bytes() == DUMP
-
-
-def test_the_upload_keeps_its_bytes_and_time(upload: Callable[..., Path], job: Path) -> None:
-    path = upload(DUMP)
+    path = upload(pack(DUMP))
     os.utime(path, (1, 2))
-    vmcore = store(path, job)
-    assert (path.read_bytes(), path.stat().st_mtime) == (DUMP, 2)
+    before = path.read_bytes()
+    vmcore = store(path, job).vmcore
     vmcore.write_bytes(b"changed")
-    assert path.read_bytes() == DUMP
+    assert (path.read_bytes(), path.stat().st_mtime) == (before, 2)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_is_written_is_private(
+    upload: Callable[..., Path], job: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    assert stat.S_IMODE(store(upload(pack(DUMP)), job).vmcore.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -96,78 +63,224 @@ def test_the_upload_keeps_its_bytes_and_time(upload: Callable[..., Path], job: P
         ("vmcore 'x'\n", "vmcore"),
         ("crash", "vmcore"),
         ("report.txt", "vmcore"),
+        ("sidecars", "vmcore"),
         (os.fsdecode(b"vm\xff"), "vmcore"),
     ],
 )
 def test_the_copy_has_a_name_of_our_choice(
     upload: Callable[..., Path], job: Path, name: str, stored: str
 ) -> None:
-    assert store(upload(DUMP, name), job).name == stored
+    assert store(upload(DUMP, name), job).vmcore.name == stored
 
 
 def test_the_name_of_a_packed_dump_loses_its_suffixes(
     upload: Callable[..., Path], job: Path
 ) -> None:
-    assert store(upload(gzip.compress(DUMP), "vmcore.1.tar.gz"), job).name == "vmcore.1"
+    assert store(upload(gzip.compress(DUMP), "vmcore.1.tar.gz"), job).vmcore.name == "vmcore.1"
 
 
-@pytest.mark.parametrize("kind", [*PACKERS, None])
-def test_zeros_become_holes(upload: Callable[..., Path], job: Path, kind: str | None) -> None:
-    data = b"DUMP" + bytes(64 << 20)
-    path = upload(b"")
-    if kind:
-        path.write_bytes(PACKERS[kind](data))
-    else:
-        with path.open("wb") as file:
-            file.write(b"DUMP")
-            file.truncate(len(data))
-    vmcore = store(path, job)
-    assert vmcore.stat().st_size == len(data)
-    assert vmcore.stat().st_blocks * 512 < 4 << 20
+def test_a_sparse_dump_is_copied_with_its_holes(upload: Callable[..., Path], job: Path) -> None:
+    path = upload(b"DUMP")
+    os.truncate(path, 64 << 20)
+    vmcore = store(path, job).vmcore
+    assert vmcore.stat().st_size == 64 << 20
+    assert vmcore.stat().st_blocks * 512 < 1 << 20
 
 
-@pytest.mark.parametrize("kind", PACKERS)
-def test_a_cut_stream_is_an_error_and_leaves_nothing(
-    upload: Callable[..., Path], job: Path, kind: str
+def test_a_half_written_file_of_an_earlier_run_is_replaced(
+    upload: Callable[..., Path], job: Path, tmp_path: Path
 ) -> None:
-    packed = PACKERS[kind](DUMP)
-    with pytest.raises(UnpackError, match="damaged"):
-        store(upload(packed[: len(packed) // 2]), job)
-    assert list(job.iterdir()) == []
-
-
-def test_trailing_garbage_does_not_hide_what_came_before(
-    upload: Callable[..., Path], job: Path
-) -> None:
-    with pytest.raises(UnpackError, match="damaged"):
-        store(upload(gzip.compress(DUMP) + b"garbage"), job)
+    job.mkdir()
+    (tmp_path / "victim").write_bytes(b"untouched")
+    (job / "vmcore").symlink_to(tmp_path / "victim")
+    assert store(upload(gzip.compress(DUMP), "vmcore.gz"), job).vmcore.read_bytes() == DUMP
+    assert (tmp_path / "victim").read_bytes() == b"untouched"
 
 
 def test_two_dumps_in_an_archive_are_told(upload: Callable[..., Path], job: Path) -> None:
-    with pytest.raises(NotADump, match="2 kernel dumps: a, b"):
-        store(upload(tar(a=DUMP, b=DUMP)), job)
+    with pytest.raises(NotADump, match="2 kernel dumps: a, b") as raised:
+        store(upload(tar({"a": DUMP, "b": DUMP})), job)
+    assert raised.value.hint == "choose one of them: --member NAME"
+    assert names(job) == []
 
 
-def test_an_archive_without_a_dump_is_told(upload: Callable[..., Path], job: Path) -> None:
-    with pytest.raises(NotADump, match="no kernel dump"):
-        store(upload(tar(a=b"text")), job)
+@pytest.mark.parametrize("pack", [tar, zip_of, seven_zip_of])
+@pytest.mark.parametrize(
+    ("member", "found"),
+    [("one/vmcore", b"1"), ("two/vmcore", b"2"), ("third", b"3"), ("three/third", b"3")],
+)
+def test_a_member_can_be_chosen(
+    upload: Callable[..., Path], job: Path, pack: Callable[..., bytes], member: str, found: bytes
+) -> None:
+    members = {"one/vmcore": b"DUMP1", "two/vmcore": b"DUMP2", "three/third": b"DUMP3"}
+    stored = store(upload(pack(members)), job, intake(member))
+    assert stored.vmcore.read_bytes() == b"DUMP" + found
+
+
+def test_an_exact_name_counts_before_a_base_name(upload: Callable[..., Path], job: Path) -> None:
+    members = {"one/vmcore": b"DUMP1", "vmcore": b"DUMP2"}
+    assert store(upload(tar(members)), job, intake("vmcore")).vmcore.read_bytes() == b"DUMP2"
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"), [("vmcore", "2 kernel dumps"), ("x", "it holds one/")]
+)
+def test_a_member_that_is_not_meant_clearly_is_told(
+    upload: Callable[..., Path], job: Path, member: str, reason: str
+) -> None:
+    members = {"one/vmcore": b"DUMP1", "two/vmcore": b"DUMP2"}
+    with pytest.raises(NotADump, match=reason):
+        store(upload(tar(members)), job, intake(member))
+
+
+def test_dumps_in_archives_in_an_archive_have_names_of_their_own(
+    upload: Callable[..., Path], job: Path
+) -> None:
+    members = {"a.zip": zip_of({"vmcore": b"DUMP1"}), "b.zip": zip_of({"vmcore": b"DUMP2"})}
+    stored = store(upload(tar(members)), job, intake("b.zip/vmcore"))
+    assert stored.vmcore.read_bytes() == b"DUMP2"
+
+
+def test_parts_of_a_split_set_are_all_kept(upload: Callable[..., Path], job: Path) -> None:
+    members = {"x": other(b"PART"), "y": other(b"PART"), "z.gz": gzip.compress(other(b"PART"))}
+    stored = store(upload(tar(members)), job)
+    assert [part.name for part in stored.parts] == ["vmcore.1", "vmcore.2", "vmcore.3"]
+    assert stored.parts[1].read_bytes() == members["y"]
+
+
+def test_parts_may_be_uploads_of_their_own(upload: Callable[..., Path], job: Path) -> None:
+    contents = [other(b"PART"), other(b"PART"), b"log"]
+    paths = [
+        upload(contents[0], "p1"),
+        upload(gzip.compress(contents[1]), "p2.gz"),
+        upload(contents[2], "vmcore-dmesg.txt"),
+    ]
+    stored = store(paths, job)
+    assert [part.read_bytes() for part in stored.parts] == contents[:2]
+    assert stored.sidecars[0].read_bytes() == b"log"
+
+
+def test_a_part_and_a_whole_dump_do_not_mix(upload: Callable[..., Path], job: Path) -> None:
+    with pytest.raises(NotADump, match="2 kernel dumps"):
+        store(upload(tar({"x": other(b"PART"), "y": DUMP})), job)
+
+
+def test_the_halves_of_a_snapshot_are_named(upload: Callable[..., Path], job: Path) -> None:
+    members = {"vm/a.vmss": other(b"VMSS"), "vm/a.vmem": b"memory"}
+    with pytest.raises(UnsupportedFormat, match=r"vm/a.vmss, vm/a.vmem") as raised:
+        store(upload(tar(members)), job)
+    assert "vmss2core -N6" in raised.value.hint
 
 
 def test_sidecars_are_kept_under_safe_names(upload: Callable[..., Path], job: Path) -> None:
-    data = tar(**{"../../vmcore-dmesg.txt": b"log", "vmcore": DUMP})
-    store(upload(data), job)
-    (sidecar,) = (job / "sidecars").iterdir()
-    assert sidecar.read_bytes() == b"log"
+    members = {
+        "../../vmcore-dmesg.txt": b"log",
+        "a/dmesg.202611": b"log2",
+        "vmcore": DUMP,
+        "vmcore.sha256": b"sum",
+        "notes.log.gz": gzip.compress(b"log3"),
+        "sosreport-x/proc/cmdline": b"quiet",
+        "sosreport-x/binary": b"\0\1",
+        "else": b"no",
+    }
+    stored = store(upload(tar(members)), job)
+    assert [path.name for path in stored.sidecars] == [
+        "0000-vmcore-dmesg.txt",
+        "0001-dmesg.202611",
+        "0002-vmcore.sha256",
+        "0003-notes.log.gz",
+        "0004-cmdline",
+    ]
+    assert stored.sidecars[3].read_bytes() == b"log3"
+    assert names(job / "sidecars") == [path.name for path in stored.sidecars]
 
 
-@pytest.mark.parametrize("magic", [b"\x04\x22\x4d\x18", b"PK\x03\x04", b"7z\xbc\xaf\x27\x1c"])
-def test_other_wrappings_are_recognised_by_name(
-    upload: Callable[..., Path], job: Path, magic: bytes
+def test_sidecars_beyond_their_limit_are_left_out(upload: Callable[..., Path], job: Path) -> None:
+    members = {"1.txt": b"x" * 600, "2.txt": b"y" * 600, "3.txt": b"z" * 300, "vmcore": DUMP}
+    stored = store(upload(tar(members)), job, intake(sidecar_bytes=1000))
+    assert [path.read_bytes()[:1] for path in stored.sidecars] == [b"x", b"z"]
+    assert "1 sidecar file left out" in stored.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({"unpack_bytes": 2 << 20}, "unpackLimit"),
+        ({"members": 2}, "memberLimit"),
+        ({"depth": 1}, "depthLimit"),
+    ],
+)
+def test_a_limit_refuses_and_leaves_nothing(
+    upload: Callable[..., Path], job: Path, limits: dict[str, int], limit: str
+) -> None:
+    members = {"a.txt": b"1", "vmcore": DUMP, "b.txt": b"2"}
+    with pytest.raises(LimitExceeded) as raised:
+        store(upload(gzip.compress(tar(members))), job, intake(**limits))
+    assert raised.value.limit == limit
+    assert names(job) == []
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_full_disk_says_need_and_have_and_leaves_nothing(
+    upload: Callable[..., Path], job: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(DiskFull, match=r"needs .* has "):
+        store(upload(pack(DUMP)), job, intake(reserve_bytes=1 << 60))
+    assert names(job) == []
+
+
+def test_a_plain_dump_is_readable_at_once_where_it_lies(
+    upload: Callable[..., Path], job: Path
 ) -> None:
     job.mkdir()
-    path = upload(gzip.compress(magic + bytes(600)))
-    with pytest.raises(UnsupportedFormat, match="does not unpack yet"):
-        store(path, job)
+    path = upload(DUMP)
+    with Storing([path], job, intake(), Silent()) as storing:
+        assert storing.head() == path
+        assert storing.stored().vmcore.read_bytes() == DUMP
+
+
+def test_the_head_of_a_packed_dump_is_readable_before_the_rest(job: Path, tmp_path: Path) -> None:
+    job.mkdir()
+    data = b"DUMP" + os.urandom(9 << 20)
+    packed = gzip.compress(data, 1)
+    path = tmp_path / "upload"
+    path.write_bytes(packed)
+    with Storing([path], job, intake(), Silent()) as storing:
+        head = storing.head()
+        assert head.parent == job
+        assert head.read_bytes()[: 8 << 20] == data[: 8 << 20]
+        assert storing.settled().vmcore == head
+
+
+def test_leaving_by_an_exception_stops_the_work(
+    upload: Callable[..., Path], job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))  # Python's own bzip2 is slow enough to be met
+    path = upload(bz2.compress(b"DUMP" + os.urandom(1 << 20)) * 100)
+    with pytest.raises(KeyboardInterrupt), Storing([path], job, intake(), Silent()) as storing:
+        storing.head()
+        raise KeyboardInterrupt
+    assert storing.unpacked_bytes < 100 << 20
+    assert names(job) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cas-")]
+
+
+def test_leaving_by_an_exception_ends_the_decompressor(
+    upload: Callable[..., Path], job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.mkdir()
+    pid = tmp_path / "pid"
+    lines = [f"echo $$ >{pid}", "printf DUMP", "head -c 9000000 /dev/zero", "exec sleep 600"]
+    program = upload("\n".join(("#!/bin/sh", *lines)).encode(), "lbzip2")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    path = upload(bz2.compress(DUMP))
+    with pytest.raises(KeyboardInterrupt), Storing([path], job, intake(), Silent()) as storing:
+        storing.head()
+        raise KeyboardInterrupt
+    assert names(job) == []
+    assert not Path(f"/proc/{int(pid.read_text())}").exists()
 
 
 @pytest.mark.parametrize(
@@ -176,6 +289,7 @@ def test_other_wrappings_are_recognised_by_name(
         (lambda path: None, "No such file"),
         (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.touch(), "is empty"),
+        (os.mkfifo, "is not a regular file"),
     ],
 )
 def test_an_upload_that_is_no_file_is_told(

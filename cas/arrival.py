@@ -1,0 +1,132 @@
+"""What was submitted, on its way to a dump in the job directory."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from cas.config import Config
+from cas.digest import DumpDigest, Fingerprint
+from cas.dump import kind_of, reassemble
+from cas.files import sync_directory
+from cas.intake import Intake, Storing
+from cas.job import Job
+from cas.model import Stored
+from cas.progress import Progress
+
+DOWNLOAD = "download"
+"""Directory of what is fetched from a URL, until the dump is kept."""
+
+
+class Arrival:
+    """The upload, fetched, unpacked and copied while the work on it already goes on.
+
+    A context manager; leaving it by an error stops the copy and removes what is half-written.
+    """
+
+    def __init__(self, job: Job, config: Config, progress: Progress) -> None:
+        """Prepare; nothing is read yet."""
+        self._job = job
+        self._config = config
+        self._progress = progress
+        self._stack = ExitStack()
+        self._storing: Storing | None = None
+        self._digest: DumpDigest | None = None
+        self._uploads: tuple[Path, ...] = ()
+        self._stored: Stored | None = job.stored
+        self.arrived_bytes: int | None = None
+        """Size of what was submitted, as it came; ``None`` where it is not there any more."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.__exit__(*failure)
+
+    def begin(self) -> Path:
+        """A file that begins as the dump does; the rest of it may still be under way.
+
+        :raises CasError: the upload cannot be fetched, read or unpacked
+        """
+        if self._stored:
+            return self._stored.vmcore
+        order = self._job.order
+        self._uploads = self._fetched() or (order.upload, *order.more)
+        self.arrived_bytes = sum(path.stat().st_size for path in self._uploads if path.is_file())
+        intake = Intake(self._config.intake, kind_of, order.member)
+        storing = Storing(self._uploads, self._job.directory, intake, self._progress)
+        self._storing = self._stack.enter_context(storing)
+        head = storing.head()
+        if len(self._uploads) == 1:
+            self._watch_digest()
+        return head
+
+    def is_plain(self, head: Path) -> bool:
+        """Whether that file is the upload itself, all of it a dump."""
+        return (head,) == self._uploads
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._storing is not None
+
+    def stored(self) -> Stored:
+        """The dump in the job directory, once all of it is written."""
+        if self._stored is None:
+            assert self._storing  # noqa: S101  begin() came before
+            self._stored = self._joined(self._storing.stored())
+        return self._stored
+
+    def kept(self) -> tuple[Stored, dict[str, Fingerprint]]:
+        """The dump once it would survive a power cut, and by what it is known again."""
+        stored = self.stored()
+        if self._storing is None:
+            return stored, dict(self._job.files)
+        self._storing.settled()
+        digest = self._digest or self._watch_digest()
+        return stored, {stored.vmcore.name: digest.result()}
+
+    def forget_download(self) -> None:
+        """Remove what was fetched, now that the dump is kept."""
+        shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
+
+    def _watch_digest(self) -> DumpDigest:
+        self._digest = self._stack.enter_context(DumpDigest(self._settled))
+        return self._digest
+
+    def _settled(self) -> Path:
+        assert self._storing  # noqa: S101  only begun storing is watched
+        return (self._stored or self._storing.settled()).vmcore
+
+    def _fetched(self) -> tuple[Path, ...]:
+        order = self._job.order
+        if not order.url:
+            return ()
+        # three protocols, for few jobs
+        from cas.intake.fetch import FetchPolicy, fetch
+        from cas.intake.url import parse
+
+        config = self._config
+        policy = FetchPolicy(
+            config.private_addresses, config.fetch_timeout_s, config.intake, config.sshkey
+        )
+        directory = self._job.directory / DOWNLOAD
+        directory.mkdir(exist_ok=True)
+        return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
+
+    def _joined(self, stored: Stored) -> Stored:
+        """The parts of a split dump as one."""
+        if not stored.parts:
+            return stored
+        target = self._job.directory / "vmcore"
+        with self._progress.bar(f"Joining {len(stored.parts)} parts", None):
+            assert self._storing  # noqa: S101  only begun storing has parts
+            self._storing.settled()
+            missing = reassemble(stored.parts, target)
+            sync_directory(target.parent)
+        for part in stored.parts:
+            part.unlink()
+        return replace(stored, vmcore=target, missing=(*stored.missing, *missing))

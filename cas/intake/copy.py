@@ -1,0 +1,85 @@
+"""A plain dump's copy: shared blocks where the file system can, holes kept everywhere."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cas.errors import UnpackError
+from cas.files import require_room
+from cas.intake.account import Account
+from cas.intake.space import create, writing
+from cas.text import human_size
+
+FICLONE = 0x40049409  # include/uapi/linux/fs.h: share the blocks of another file
+CHUNK_BYTES = 64 << 20
+_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What copy_file_range(2) says when the two files lie on file systems that do not work together."""
+
+
+def copy(upload: Path, target: Path, account: Account) -> None:
+    """Copy a file into a new one.
+
+    :raises DiskFull: there is no room beside the reserve
+    :raises UnpackError: the file changed meanwhile
+    """
+    state = upload.stat()
+    need = state.st_blocks * 512
+    what = f"a copy of {upload.name}"
+    with writing(target, human_size(need), what), upload.open("rb") as source:
+        descriptor = create(target)
+        try:
+            if _share_blocks(source.fileno(), descriptor):
+                return
+            require_room(target.parent, need, what, account.limits.reserve_bytes)
+            for start, end in _data_ranges(source.fileno(), state.st_size):
+                _copy_range(source.fileno(), descriptor, (start, end), account)
+            os.ftruncate(descriptor, state.st_size)
+        finally:
+            os.close(descriptor)
+
+
+def _share_blocks(source: int, copy: int) -> bool:
+    try:
+        fcntl.ioctl(copy, FICLONE, source)
+    except OSError:  # another file system, or one that cannot
+        return False
+    return True
+
+
+def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """The parts of a sparse file that hold data, as (start, end)."""
+    end = 0
+    while end < size_bytes:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # only a hole is left
+                raise
+            return
+        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size_bytes)
+        yield start, end
+
+
+def _copy_range(source: int, copy: int, place: tuple[int, int], account: Account) -> None:
+    start, end = place
+    while start < end:
+        account.check()
+        done = _copy_some(source, copy, start, min(end - start, CHUNK_BYTES))
+        if done == 0:
+            raise UnpackError("the dump became shorter while it was copied")
+        start += done
+        account.read_bytes += done
+
+
+def _copy_some(source: int, copy: int, start: int, length: int) -> int:
+    try:
+        return os.copy_file_range(source, copy, length, start, start)
+    except OSError as error:
+        if error.errno not in _ELSEWHERE:
+            raise
+    os.lseek(copy, start, os.SEEK_SET)
+    return os.sendfile(copy, source, start, length)

@@ -1,0 +1,63 @@
+"""Quicker ways through an upload's outermost compression, where the whole file is at hand.
+
+Each gives the same bytes as the careful way in :mod:`cas.intake.decompress`, or fails; what is
+damaged, cut or followed by anything is left to the careful way, which says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cas.intake import parallel_xz
+from cas.intake.account import Account
+from cas.intake.flow import Damaged
+from cas.intake.programs import Ended, output
+from cas.supervise import find_program
+
+_PROGRAMS = {
+    # on two cores 1.7 times as fast as bzip2's library; each block is checked
+    "bzip2": ("lbzip2", "-n2", "-dc"),
+    # 30 times as fast as Python; nothing in the format could be checked anyway
+    "compress": ("gzip", "-dc"),
+}
+
+
+_BZIP2_END = 0x177245385090
+
+
+class NotQuicker(Exception):
+    """The quick way does not lead to the end."""
+
+
+def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Iterator[bytes]:
+    """The unpacked bytes of a whole file.
+
+    :raises NotQuicker: there is no quicker way, or it ended too early
+    """
+    if kind == "xz" and (blocks := parallel_xz.layout(descriptor)):
+        try:
+            yield from parallel_xz.unpack(descriptor, blocks, account)
+        except Damaged as damage:
+            raise NotQuicker from damage
+        return
+    name, *options = _PROGRAMS.get(kind, ("",))
+    program = find_program(name) if name else None
+    if program is None or (kind == "bzip2" and not _ends_as_bzip2(descriptor)):
+        raise NotQuicker
+    try:
+        yield from output([program, *options, "--", upload.absolute()], account)
+    except Ended as ended:
+        raise NotQuicker from ended
+    account.read_bytes = upload.stat().st_size
+
+
+def _ends_as_bzip2(descriptor: int) -> bool:
+    """Whether nothing follows the end of a bzip2 file, which lbzip2 would not say.
+
+    The end: a magic of 48 bits, a checksum of 32, and up to 7 bits to the end of the byte.
+    """
+    size = os.fstat(descriptor).st_size
+    tail = int.from_bytes(os.pread(descriptor, 11, max(0, size - 11)), "big")
+    return any(tail >> 32 + padding & (1 << 48) - 1 == _BZIP2_END for padding in range(8))

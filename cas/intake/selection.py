@@ -1,0 +1,294 @@
+"""Which of the files in an upload is the dump, and what is kept beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.config import IntakeLimits
+from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
+from cas.intake.account import Account
+from cas.intake.archives import Member
+from cas.intake.copy import copy
+from cas.intake.space import Sink
+from cas.intake.unpack import HEAD_BYTES, Search
+from cas.intake.wrapping import PEEK_BYTES, wrapping
+from cas.model import Stored
+from cas.text import count, human_size, printable
+
+READABLE_BYTES = 8 << 20
+"""Of a dump that is being unpacked; so much of it is enough to tell what it is."""
+SIDECARS = "sidecars"
+MAX_NAMES = 5
+PIECE_BYTES = 1 << 20
+"""Of a sosreport's text file that is kept."""
+
+_SUFFIXES = re.compile(
+    r"(\.(gz|bz2|xz|zst|zstd|lzma|lz4|lzo|z|zip|7z|rar|cpio|tar|tgz|tbz2?|txz|tzst|tlz))+$", re.I
+)
+_PLAIN_NAME = re.compile(r"(?!crash|report\.|result\.|job\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SIDECAR = re.compile(
+    r"(^|/)([^/]*dmesg[^/]*|[^/]+\.(txt|log|json)|[^/]*(sha256|md5)(sums?)?(\.txt)?)$", re.I
+)
+_SOSREPORT = re.compile(r"(^|/)sosreport-[^/]*/")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What to look for in an upload, and what it may cost."""
+
+    limits: IntakeLimits
+    kind_of: Callable[[bytes], str | None]
+    """What begins so (up to 128 KiB): ``dump``, ``part`` of a split set, ``vmware`` (the half of
+    a snapshot that is not memory), or ``None``."""
+    member: str | None = None
+    """Take this file of an archive only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    name: str
+    kind: str
+
+
+class Selection:
+    """The files of one job's uploads, sorted as they come."""
+
+    def __init__(self, intake: Intake, account: Account, readable: Future[Path]) -> None:
+        """Prepare.
+
+        :param readable: gets the dump's file as soon as its beginning is written
+        """
+        self.files: list[Path] = []
+        """Everything that was written."""
+        self._intake = intake
+        self._account = account
+        self._readable = readable
+        self._dumps: list[_Found] = []
+        self._parts: list[Path] = []
+        self._sidecars: list[Path] = []
+        self._names: list[str] = []
+        self._memories: set[str] = set()
+        self._upload = Path()
+        self._is_one_of_many = False
+        self._vmcore: Path | None = None
+        self._dropped = 0
+
+    def search(self, upload: Path, *, is_one_of_many: bool) -> None:
+        """Take what is in an upload.
+
+        :param is_one_of_many: other uploads belong to the same job
+        """
+        self._upload, self._is_one_of_many = upload, is_one_of_many
+        is_dump = is_plain(upload, self._intake.kind_of) and not (
+            is_one_of_many and self._kind(_head(upload)) is None
+        )
+        if is_dump:
+            self._take_plain(upload)
+        else:
+            Search(upload, self._account, self._intake.kind_of, self._take).run(upload.name)
+
+    def result(self) -> Stored:
+        """What was found.
+
+        :raises NotADump: there is no dump, or several
+        :raises UnpackError: the upload is so damaged that nothing of a dump came out
+        """
+        self._complain_about_halves()
+        if self._vmcore is None:
+            raise self._nothing()
+        chosen = self._wanted()
+        if len(chosen) > 1 and not all(found.kind == "part" for found in chosen):
+            raise self._several(chosen)
+        for damage in self._account.damages:
+            self._account.remark(damage.what)
+        for sentence in self._account.locked:
+            self._account.remark(sentence)
+        if self._dropped:
+            files, limit = count(self._dropped, "sidecar file"), self._intake.limits.sidecar_bytes
+            self._account.remark(f"{files} left out: all together exceed {human_size(limit)}")
+        parts = tuple(self._parts) if len(self._parts) > 1 else ()
+        return Stored(
+            self._vmcore,
+            parts,
+            tuple(self._sidecars),
+            tuple(self._account.missing),
+            tuple(self._account.remarks),
+        )
+
+    def _kind(self, head: bytes) -> str | None:
+        return self._intake.kind_of(head)
+
+    def _take_plain(self, upload: Path) -> None:
+        kind = self._kind(_head(upload)) or "dump"
+        target = self._place(_Found(upload.name, kind))
+        self._account.dumps += 1
+        if target is None:
+            return
+        if not self._is_one_of_many:
+            self._readable.set_result(upload)
+        copy(upload, target, self._account)
+
+    def _take(self, member: Member) -> None:
+        """Sort one file, whose flow stands at its beginning."""
+        head = member.flow.peek(HEAD_BYTES)
+        kind = self._kind(head)
+        if kind is None and head and self._is_alone() and not member.flow.is_broken:
+            kind = "dump"  # who reads dumps says best what it is
+        name = f"{self._upload.name}/{member.name}" if self._is_one_of_many else member.name
+        if kind is None:
+            return self._take_other(Member(name, member.flow), head)
+        self._account.dumps += 1
+        target = self._place(_Found(name, kind))
+        if target is not None:
+            self._write(member, target, kind)
+
+    def _is_alone(self) -> bool:
+        """Whether there is only one file, compressed and in no archive."""
+        return not self._account.members and not self._is_one_of_many
+
+    def _place(self, found: _Found) -> Path | None:
+        """Where a dump is written; ``None`` when it is only counted."""
+        self._dumps.append(found)
+        if len(self._dumps) > self._intake.limits.members:
+            raise self._several(self._dumps)
+        wanted = self._intake.member
+        if wanted is not None:
+            is_better = found.name == wanted or (self._vmcore is None and _base(found) == wanted)
+            if not is_better:
+                return None
+        elif found.kind == "part":
+            return self._place_part()
+        elif self._vmcore is not None:
+            return None
+        self._vmcore = self._vmcore or self._new(_vmcore_name(self._upload, self._intake))
+        return self._vmcore
+
+    def _place_part(self) -> Path:
+        path = self._new(f"vmcore.{len(self._parts) + 1}")
+        self._parts.append(path)
+        self._vmcore = self._vmcore or path
+        return path
+
+    def _new(self, name: str) -> Path:
+        path = self._account.directory / name
+        self.files.append(path)
+        return path
+
+    def _write(self, member: Member, target: Path, kind: str) -> None:
+        is_certain = kind != "part" and self._intake.member in (None, member.name)
+        self._account.is_writing = True
+        try:
+            with Sink(target, self._account, f"the dump in {self._upload.name}") as sink:
+                while block := member.flow.block():
+                    sink.put(block)
+                    if is_certain and sink.done_bytes >= READABLE_BYTES:
+                        self._announce(target)
+        finally:
+            self._account.is_writing = False
+        if is_certain:
+            self._announce(target)
+
+    def _announce(self, path: Path) -> None:
+        if not self._readable.done():
+            self._readable.set_result(path)
+
+    def _take_other(self, member: Member, head: bytes) -> None:
+        """A file that is no dump: kept when it belongs to one, else only named."""
+        if len(self._names) < MAX_NAMES:
+            self._names.append(member.name)
+        if member.name.lower().endswith(".vmem") and len(self._memories) < MAX_NAMES:
+            self._memories.add(member.name[:-5])
+        is_piece = _SOSREPORT.search(member.name) and b"\0" not in head
+        if head and (_SIDECAR.search(_SUFFIXES.sub("", member.name)) or is_piece):
+            self._keep(member, PIECE_BYTES if is_piece else self._intake.limits.sidecar_bytes)
+
+    def _keep(self, member: Member, limit: int) -> None:
+        """A sidecar file, unless it does not fit any more."""
+        directory = self._account.directory / SIDECARS
+        directory.mkdir(mode=0o700, exist_ok=True)
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", member.name.rpartition("/")[2])[-80:].lstrip(".")
+        path = directory / f"{len(self._sidecars) + self._dropped:04d}-{name or 'file'}"
+        left = min(limit, self._intake.limits.sidecar_bytes - self._account.sidecar_bytes)
+        with Sink(path, self._account, "a sidecar file") as sink:
+            while sink.size_bytes <= left and (block := member.flow.block()):
+                sink.put(block)
+        if sink.size_bytes > left:
+            path.unlink()
+            self._dropped += 1
+            return
+        self._account.sidecar_bytes += sink.size_bytes
+        self._sidecars.append(path)
+        self.files.append(path)
+
+    def _wanted(self) -> list[_Found]:
+        """The dumps that may be meant."""
+        wanted = self._intake.member
+        if wanted is None:
+            return self._dumps
+        exact = [found for found in self._dumps if found.name == wanted]
+        return exact[:1] or [found for found in self._dumps if _base(found) == wanted]
+
+    def _complain_about_halves(self) -> None:
+        for found in self._dumps:
+            if found.kind == "vmware" and (stem := found.name.rpartition(".")[0]) in self._memories:
+                half, memory = printable(found.name), printable(f"{stem}.vmem")
+                raise UnsupportedFormat(
+                    f"{self._where()} holds the two halves of a VMware snapshot: {half}, {memory}",
+                    hint=f"make one dump of them: vmss2core -N6 {half} {memory}",
+                )
+
+    def _several(self, found: list[_Found]) -> NotADump:
+        names = _listed([dump.name for dump in found], 20)
+        return NotADump(
+            f"{self._where()} holds {len(found)} kernel dumps: {names}",
+            hint="choose one of them: --member NAME",
+        )
+
+    def _nothing(self) -> CasError:
+        damages, locked = self._account.damages, self._account.locked
+        if self._dumps:
+            names = _listed([found.name for found in self._dumps], 20)
+            wanted = printable(self._intake.member or "")
+            text = f"{self._where()} holds no dump called {wanted}; it holds {names}"
+            return NotADump(text, hint="choose one of them: --member NAME")
+        if locked:
+            hint = "unpack it where that is possible, and give the vmcore inside"
+            return UnsupportedFormat(f"{self._where()} cannot be opened: {locked[0]}", hint=hint)
+        if damages:
+            text = f"{self._where()} holds no dump that can be saved: {damages[0].what}"
+            return UnpackError(text, offset=damages[0].offset)
+        inside = f"; in it: {_listed(self._names, MAX_NAMES)}" if self._names else ""
+        return NotADump(f"{self._where()} holds no kernel dump{inside}")
+
+    def _where(self) -> str:
+        return "the upload" if self._is_one_of_many else printable(str(self._upload))
+
+
+def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:
+    """Whether an upload is no wrapping: what else it is, is not asked here."""
+    head = _head(upload)
+    return kind_of(head) is not None or wrapping(head[:PEEK_BYTES]) is None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _vmcore_name(upload: Path, intake: Intake) -> str:
+    plain = is_plain(upload, intake.kind_of)
+    name = upload.name if plain else _SUFFIXES.sub("", upload.name)
+    return name if _PLAIN_NAME.fullmatch(name) and name != SIDECARS else "vmcore"
+
+
+def _base(found: _Found) -> str:
+    return found.name.rpartition("/")[2]
+
+
+def _listed(names: list[str], most: int) -> str:
+    shown = ", ".join(printable(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

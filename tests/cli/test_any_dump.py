@@ -1,0 +1,211 @@
+"""Dumps as customers send them: wrapped, split, cut, mixed up, behind a URL."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import lzma
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from installed import FIXTURES, Site, needs
+
+PACKED = FIXTURES / "a" / "vmcore.elf.xz"
+CRASH = "BUG: kernel NULL pointer dereference, address: 0000000000000018"
+
+
+@pytest.fixture
+def drgn(site_a: Site) -> Site:
+    """A site that runs its snippets through drgn, which is quicker."""
+    site_a.settings["engine"] = "drgn"
+    return site_a
+
+
+@pytest.fixture
+def parts(vmcore: Path, tmp_path: Path) -> list[Path]:
+    """The dump in two parts."""
+    found = [tmp_path / "part one", tmp_path / "part two"]
+    argv = [needs("makedumpfile"), "-c", "-d", "31", "--split", vmcore, *found]
+    subprocess.run(argv, check=True, capture_output=True)
+    return found
+
+
+def pack(directory: Path, *argv: str | Path) -> None:
+    subprocess.run([needs(str(argv[0])), *argv[1:]], cwd=directory, check=True, capture_output=True)
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[str]:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_dump_is_found_below_many_wrappings_and_what_came_with_it_is_kept(
+    drgn: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "vm core\n.xz").write_bytes(PACKED.read_bytes())
+    (tmp_path / "a b" / "vmcore-dmesg.txt").write_text("[    0.000000] hello\n")
+    pack(tmp_path, "tar", "cf", "one.tar", "a b")
+    pack(tmp_path, "gzip", "one.tar")
+    pack(tmp_path, "7z", "a", "two.7z", "one.tar.gz")
+    pack(tmp_path, "zip", "three", "two.7z")
+    done = drgn.cas("-i", "T-1", "-f", tmp_path / "three.zip")
+    assert done.returncode == 0, done.stderr
+    assert CRASH in done.stderr
+    (sidecar,) = (drgn.job("T-1") / "sidecars").iterdir()
+    assert sidecar.read_text() == "[    0.000000] hello\n"
+
+
+def test_the_kernel_is_known_before_the_dump_is_unpacked(drgn: Site) -> None:
+    done = drgn.cas("-i", "T-1", "-f", PACKED)
+    told, read = done.stderr.index("* Linux 6.1"), done.stderr.index("* Reading the dump")
+    assert told < read
+    assert done.stderr.count("* Linux 6.1") == 1
+
+
+def test_a_cut_upload_gives_what_there_is_and_never_complete(drgn: Site, tmp_path: Path) -> None:
+    cut = tmp_path / "vmcore.xz"
+    cut.write_bytes(PACKED.read_bytes()[:2_000_000])
+    done = drgn.cas("-i", "T-1", "-f", cut)
+    assert done.returncode == 3
+    result = drgn.result("T-1")
+    assert result["verdict"] == "partial"
+    assert result["offset"] == 2_000_000
+    assert "the xz data of vmcore.xz is cut off" in result["reason"]
+    assert "data ends at" in result["reason"]
+    assert "salvage" in result["ladder"]
+    assert "release and build-id" in result["recovered"]
+    assert "sha256sum vmcore.xz" in result["customer_note"]
+
+
+def test_a_wrong_checksum_of_the_wrapping_is_remembered_while_the_job_waits(
+    site: Site, tmp_path: Path
+) -> None:
+    spoilt = bytearray(lzma.compress(lzma.decompress(PACKED.read_bytes()), preset=0))
+    spoilt[-20] ^= 0xFF
+    upload = tmp_path / "vmcore.xz"
+    upload.write_bytes(spoilt)
+    site.settings["engine"] = "drgn"
+    site.settings["debugs"] = str(tmp_path / "debugs")
+    assert site.cas("-i", "T-1", "-f", upload).returncode == 6
+    upload.unlink()
+    site.settings["kernels"] = str(FIXTURES / "a")
+    assert site.admin("-b").returncode == 0
+    result = site.result("T-1")
+    assert result["verdict"] == "partial"
+    assert "vmcore.xz" in result["reason"]
+
+
+def test_the_parts_of_a_split_dump_are_joined(drgn: Site, parts: list[Path]) -> None:
+    done = drgn.cas("-i", "T-1", "-f", parts[1], "-f", parts[0])
+    assert done.returncode == 0, done.stderr
+    assert CRASH in done.stderr
+    assert [path.name for path in drgn.job("T-1").glob("vmcore*")] == ["vmcore"]
+
+
+def test_the_parts_of_a_split_dump_may_come_in_an_archive(
+    drgn: Site, parts: list[Path], tmp_path: Path
+) -> None:
+    pack(tmp_path, "tar", "czf", "set.tgz", *(part.name for part in parts))
+    done = drgn.cas("-i", "T-1", "-f", tmp_path / "set.tgz")
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_part_of_a_split_dump_asks_for_the_others(drgn: Site, parts: list[Path]) -> None:
+    done = drgn.cas("-i", "T-1", "-f", parts[0])
+    assert done.returncode == 3
+    assert "one part of a split dump" in drgn.result("T-1")["reason"]
+
+
+def test_one_of_several_dumps_is_taken_by_its_name(
+    drgn: Site, vmcore: Path, converted: Callable[..., Path], tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    both.mkdir()
+    for name, path in (("first", vmcore), ("second", converted("-c", "-d", "31"))):
+        (both / name).symlink_to(path)
+    pack(tmp_path, "tar", "chzf", "both.tgz", "both")
+    done = drgn.cas("-i", "T-1", "-f", tmp_path / "both.tgz")
+    assert done.returncode == 4
+    assert "both/first" in done.stderr
+    assert "both/second" in done.stderr
+    assert "--member" in done.stderr
+    done = drgn.cas("-i", "T-2", "-f", tmp_path / "both.tgz", "--member", "second")
+    assert done.returncode == 0, done.stderr
+    assert drgn.result("T-2")["dump"]["format"] == "KDUMP"
+
+
+def test_the_halves_of_a_vmware_snapshot_are_named(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "vm.vmss").write_bytes(b"\xd2\xbe\xd2\xbe\x08\0\0\0" + bytes(8192))
+    (tmp_path / "vm.vmem").write_bytes(bytes(1 << 20))
+    pack(tmp_path, "zip", "vm.zip", "vm.vmss", "vm.vmem")
+    done = site.cas("-i", "T-1", "-f", tmp_path / "vm.zip")
+    assert done.returncode == 4
+    assert "vmss2core" in done.stderr
+    assert "vm.vmss" in done.stderr
+    assert "vm.vmem" in done.stderr
+
+
+def test_a_bomb_is_refused_with_its_limit(site: Site, tmp_path: Path) -> None:
+    site.settings["unpackLimit"] = "8M"
+    with lzma.open(tmp_path / "bomb.xz", "wb") as bomb:
+        bomb.write(b"\x7fELF\2\1\1" + bytes(9) + b"\4\0" + bytes(64 << 20))
+    done = site.cas("-i", "T-1", "-f", tmp_path / "bomb.xz")
+    assert done.returncode == 5
+    assert "unpackLimit" in site.result("T-1")["limits_hit"]
+    assert sum(path.stat().st_size for path in site.job("T-1").iterdir()) < 1 << 20
+
+
+def test_a_url_is_fetched_checked_and_not_kept(drgn: Site, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    data = PACKED.read_bytes()
+    (shelf / "vmcore.xz").write_bytes(data)
+    (shelf / "vmcore.xz.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  vmcore.xz\n")
+    drgn.settings["privateAddresses"] = "yes"
+    with served(shelf) as url:
+        done = drgn.cas("-i", "T-1", "-f", f"{url}/vmcore.xz")
+    assert done.returncode == 0, done.stderr
+    assert not (drgn.job("T-1") / "download").exists()
+    assert drgn.result("T-1")["upload"] == f"{url}/vmcore.xz"
+
+
+def test_a_url_into_a_private_network_is_refused(site: Site, tmp_path: Path) -> None:
+    with served(tmp_path) as url:
+        done = site.cas("-i", "T-1", "-f", f"{url}/vmcore")
+    assert done.returncode == 5
+    assert "privateAddresses" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://host/vmcore"])
+def test_other_schemes_are_no_way_in(site: Site, url: str) -> None:
+    done = site.cas("-i", "T-1", "-f", url)
+    assert done.returncode == 2
+    assert "use http, https, ftp, sftp or a file" in done.stderr
+    assert not site.jobs.exists()
+
+
+def test_a_local_file_may_be_called_like_a_scheme(drgn: Site) -> None:
+    (drgn.directory / "httpd.core").write_bytes(PACKED.read_bytes())
+    done = drgn.cas("-i", "T-1", "-f", "httpd.core")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_dump_without_its_kernel_tells_what_it_can(site: Site) -> None:
+    site.settings["debugs"] = str(site.directory / "debugs")
+    done = site.cas("-i", "T-1", "-f", PACKED)
+    assert done.returncode == 6
+    result = site.result("T-1")
+    assert result["engine"] == "salvage"
+    assert {section["name"] for section in result["sections"]} == {"log", "sys", "registers"}
+    assert CRASH in (site.job("T-1") / "log").read_text()
