@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from cas.errors import CasError, DiskFull, JobFailed
+from cas.errors import CasError, DiskFull, TryAgain
 from cas.text import human_size
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when there is no room: on the disk, in the quota, under a size limit."""
+PART = ".part"
+"""How the hidden name of a file ends that is not whole yet."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file so that a crash at any time leaves the old or the new one.
 
     :raises DiskFull: there is no room; the old file stays
-    :raises JobFailed: the directory cannot be written
+    :raises TryAgain: the directory cannot be written
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}{PART}")
     try:
         _write(part, content)
         part.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise cannot_write(path, error, len(content)) from error
+
+
+@contextlib.contextmanager
+def writing_below(directory: Path) -> Iterator[None]:
+    """Translate what the system says while files below a directory are made.
+
+    :raises DiskFull: there is no room
+    :raises TryAgain: it said anything else
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else None
+        raise cannot_write(Path(named) if named else directory, error, 0) from error
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file last."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_directory(directory: Path) -> None:
@@ -38,13 +63,15 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def require_room(directory: Path, need_bytes: int, what: str) -> None:
+def require_room(directory: Path, need_bytes: int, what: str, reserve_bytes: int = 0) -> None:
     """Refuse to begin what cannot end.
 
+    :param reserve_bytes: that stay free
     :raises DiskFull: the file system has less room than needed
     """
-    if _free_bytes(directory) < need_bytes:
-        raise no_room(directory, human_size(need_bytes), what)
+    if _free_bytes(directory) < need_bytes + reserve_bytes:
+        beside = f" beside a reserve of {human_size(reserve_bytes)}" if reserve_bytes else ""
+        raise no_room(directory, human_size(need_bytes) + beside, what)
 
 
 def no_room(directory: Path, need: str, what: str) -> DiskFull:
@@ -57,7 +84,8 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
     """The error for a file that could not be written."""
     if error.errno in FULL:
         return no_room(path.parent, human_size(need_bytes), path.name)
-    return JobFailed(f"cannot write {path}: {error.strerror}")
+    hint = "check the file system and its permissions, then run the same command again"
+    return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 
 def _free_bytes(directory: Path) -> int:

@@ -7,19 +7,29 @@ not named there was not finished, whatever files lie around, and is done again o
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from cas.errors import CasError, Refused, TryAgain
-from cas.files import write_whole
+from cas.digest import Fingerprint
+from cas.errors import CasError, JobBusy, Refused, UsageError
+from cas.files import FULL, cannot_write, sync_directory, write_whole, writing_below
+from cas.model import Missing, Stored
+from cas.text import LogLines
+
+if TYPE_CHECKING:
+    from cas.intake.url import Url
 
 STATE = "job.json"
 STAGES = (
@@ -33,6 +43,16 @@ STAGES = (
     "notified",
 )
 STAMP = "%Y.%m.%d.%H.%M.%S"
+LOCK = ".lock"
+UNBORN = ".new-"
+"""How the name of a directory begins that is not a job yet."""
+UNBORN_S = 3600.0
+"""One that was begun longer ago belongs to a run that was stopped."""
+INTERRUPTED = "interrupted"
+"""Verdict of a job that was stopped, by a signal or by a full disk, and can be gone on with."""
+RESULTS = ("result.json", "report.html", "report.txt")
+"""What tells of a job's end, in the order in which it is withdrawn."""
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 _TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -51,7 +71,9 @@ class Order:
     more: tuple[Path, ...] = ()
     """Further parts of a split dump."""
     url: str | None = None
-    """Where the upload is fetched from, without a password; `upload` is then where it goes."""
+    """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
+    source: Url | None = field(default=None, repr=False, compare=False)
+    """The same with its secrets, which are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +85,22 @@ class Job:
     started: datetime
     stages: tuple[str, ...] = ("received",)
     """The finished ones, in order."""
-    vmcore: str | None = None
-    """File name of the dump in the directory, once it is stored."""
+    stored: Stored | None = None
+    """The dump in the directory and what came with it, once all of it is on the disk."""
     verdict: str | None = None
     """How the job ended; ``None`` while it has not."""
+    files: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """What the job keeps and has published, by path below its directory."""
 
     @property
     def is_unfinished(self) -> bool:
         """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
-        return self.verdict in (None, "waiting")
+        return self.is_stopped or self.verdict == "waiting"
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is under way, or was stopped without a result."""
+        return self.verdict in (None, INTERRUPTED)
 
     def having(self, stage: str, **facts: Any) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
@@ -100,20 +129,79 @@ def check_ticket(ticket: str) -> str:
 def create(work_directory: Path, order: Order, now: datetime) -> Job:
     """Make the directory of a new job: ``WORK/TICKET/YYYY.MM.DD.HH.MM.SS``, local time.
 
+    It gets this name together with its ``job.json``: a job is there whole or not at all.
+
+    :raises DiskFull: there is no room
     :raises CasError: the work directory cannot be written
     """
     parent = work_directory / check_ticket(order.ticket)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        directory = _free_name(parent, now)
+        unborn = _unborn(parent)
+        try:
+            Job(unborn, order, now).save()
+            directory = _take_free_name(unborn, now)
+        except BaseException:
+            shutil.rmtree(unborn, ignore_errors=True)
+            raise
+        sync_directory(parent)
+        sync_directory(work_directory)
     except OSError as error:
+        if error.errno in FULL:
+            raise cannot_write(parent / "a new job", error, 0) from error
         raise CasError(
             f"cannot create a job directory in {parent}: {error.strerror}",
             hint="check `workDirectory` in cas.conf and its permissions",
         ) from error
-    job = Job(directory, order, now)
-    job.save()
-    return job
+    return Job(directory, order, now)
+
+
+def begin(job: Job) -> Job:
+    """Take up a job whose lock we have; results of an earlier attempt are withdrawn first.
+
+    :param job: as it was read before; its order counts
+    :return: the job as the disk has it, with nothing finished but the storing of the dump
+    :raises UsageError: another run has brought it to its end meanwhile
+    :raises TryAgain: the directory cannot be written
+    """
+    found = load(job.directory)
+    if not found.is_unfinished:
+        raise UsageError(
+            f"{job.directory} came to its end meanwhile: {found.verdict}",
+            hint="to analyse a dump again: cas -i ID -f FILE",
+        )
+    kept = found.stored.vmcore.name if found.stored else None
+    begun = replace(
+        found,
+        order=job.order,
+        stages=tuple(name for name in found.stages if name in STAGES[:2]),
+        verdict=None,
+        files={name: one for name, one in found.files.items() if name == kept},
+    )
+    begun.save()
+    withdraw(job.directory)
+    return begun
+
+
+def withdraw(directory: Path) -> None:
+    """Remove what tells of a job's end, for good.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    with writing_below(directory):
+        for name in RESULTS:
+            (directory / name).unlink(missing_ok=True)
+        sync_directory(directory)
+
+
+def note_interruption(directory: Path) -> None:
+    """Record that a job was stopped; one that had come to its end is left as it is.
+
+    :raises CasError: that cannot be recorded; the job can be gone on with all the same
+    """
+    job = load(directory)
+    if job.verdict is None:
+        replace(job, verdict=INTERRUPTED).save()
+        withdraw(directory)
 
 
 def load(directory: Path) -> Job:
@@ -131,10 +219,11 @@ def load(directory: Path) -> Job:
             order,
             datetime.fromisoformat(facts["started"]),
             tuple(facts["stages"]),
-            facts["vmcore"],
+            _stored(directory, facts["stored"]),
             facts["verdict"],
+            {name: Fingerprint(**one) for name, one in facts.get("files", {}).items()},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CasError(
             f"{directory} holds no usable {STATE}: {error}", hint="run: cas -i TICKET -f FILE"
         ) from error
@@ -145,13 +234,21 @@ def jobs(work_directory: Path, ticket: str | None = None) -> Iterator[Path]:
     pattern = f"{ticket or '*'}/*/{STATE}"
     for state in sorted(work_directory.glob(pattern)):
         directory = state.parent
-        is_ours = _is_stamp(directory.name) and not directory.is_symlink()
+        is_ours = is_stamp(directory.name) and not directory.is_symlink()
         if (
             is_ours
             and not directory.parent.is_symlink()
             and _TICKET.fullmatch(directory.parent.name)
         ):
             yield directory
+
+
+def is_stamp(name: str) -> bool:
+    """Whether a directory of this name may be a job."""
+    try:
+        return datetime.strptime(name, STAMP).replace(tzinfo=UTC).strftime(STAMP) == name
+    except ValueError:
+        return False
 
 
 def started(directory: Path) -> datetime:
@@ -163,9 +260,11 @@ def started(directory: Path) -> datetime:
 def lock(directory: Path) -> Iterator[None]:
     """Keep other runs away from a job; the kernel releases it if we die.
 
-    :raises TryAgain: another run has it
+    :raises JobBusy: another run has it
+    :raises TryAgain: the directory cannot be written
     """
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with writing_below(directory):
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(descriptor, directory)
         yield
@@ -173,18 +272,40 @@ def lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class Log(logging.FileHandler):
+    """A job's ``TICKET.log``; a disk that does not take it costs the log, not the job."""
+
+    lost: Exception | None = None
+    """The first reason why lines are missing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Remember that the log is not whole."""
+        error = sys.exception()
+        if self.lost is None and isinstance(error, Exception):
+            self.lost = error
+
+    def close(self) -> None:
+        """Write the rest."""
+        try:
+            super().close()
+        except OSError as error:
+            self.lost = self.lost or error
+
+
 @contextlib.contextmanager
-def logged(job: Job, level: str) -> Iterator[None]:
-    """Write what happens into the job's ``TICKET.log``, with times."""
-    handler = logging.FileHandler(
-        job.directory / f"{job.order.ticket}.log", errors="backslashreplace"
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+def logged(job: Job, level: str) -> Iterator[Log]:
+    """Write what happens into the job's ``TICKET.log``, with times.
+
+    :raises TryAgain: the file cannot be opened
+    """
+    with writing_below(job.directory):
+        handler = Log(job.directory / f"{job.order.ticket}.log", encoding="utf-8")
+    handler.setFormatter(LogLines())
     logger = logging.getLogger("cas")
     logger.setLevel(level)
     logger.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)
         handler.close()
@@ -194,31 +315,51 @@ def _take(descriptor: int, directory: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise TryAgain(f"another run of cas is working in {directory}") from error
+        raise JobBusy(f"another run of cas is working in {directory}") from error
 
 
-def _free_name(parent: Path, now: datetime) -> Path:
+def _unborn(parent: Path) -> Path:
+    for _ in range(2):
+        parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # a purge removed the empty directory
+            return Path(tempfile.mkdtemp(prefix=UNBORN, dir=parent))
+    return Path(tempfile.mkdtemp(prefix=UNBORN, dir=parent))
+
+
+def _take_free_name(unborn: Path, now: datetime) -> Path:
+    """Rename a directory to the first second that no job has."""
     while True:
-        directory = parent / now.astimezone().strftime(STAMP)
+        directory = unborn.with_name(now.astimezone().strftime(STAMP))
         try:
-            directory.mkdir()
-        except FileExistsError:
+            return unborn.rename(directory)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
             now += timedelta(seconds=1)
-        else:
-            return directory
 
 
-def _is_stamp(name: str) -> bool:
-    try:
-        return datetime.strptime(name, STAMP).replace(tzinfo=UTC).strftime(STAMP) == name
-    except ValueError:
-        return False
+def _stored(directory: Path, facts: dict[str, Any] | None) -> Stored | None:
+    if facts is None:
+        return None
+    return Stored(
+        directory / facts["vmcore"],
+        parts=tuple(directory / name for name in facts["parts"]),
+        sidecars=tuple(directory / name for name in facts["sidecars"]),
+        missing=tuple(Missing(**one) for one in facts["missing"]),
+        remarks=tuple(facts["remarks"]),
+    )
 
 
 def _as_json(job: Job) -> dict[str, Any]:
-    facts = asdict(job)
+    facts = asdict(replace(job, order=replace(job.order, source=None)))
+    del facts["order"]["source"]
     del facts["directory"]
     facts["order"]["upload"] = str(job.order.upload)
     facts["order"]["more"] = [str(path) for path in job.order.more]
     facts["started"] = job.started.isoformat()
+    if job.stored:
+        facts["stored"]["vmcore"] = job.stored.vmcore.name
+        inside = (path.relative_to(job.directory) for path in job.stored.sidecars)
+        facts["stored"]["sidecars"] = [str(path) for path in inside]
+        facts["stored"]["parts"] = [path.name for path in job.stored.parts]
     return {"version": 1, **facts}

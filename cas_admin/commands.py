@@ -6,14 +6,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from cas.commands import Answer, Asked, World, common_options, verb_options
+from cas.commands import Answer, Asked, Parser, World, common_options, verb_options
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``cas-admin``; a test compares it with cas-admin(8)."""
-    admin = argparse.ArgumentParser(
-        prog="cas-admin", description="Maintain the Core Analysis System."
-    )
+    admin = Parser(prog="cas-admin", description="Maintain the Core Analysis System.")
     what = admin.add_mutually_exclusive_group()
     what.add_argument(
         "-b", "--build", action="store_true", help="catalogue the kernel-debuginfo packages"
@@ -33,6 +31,10 @@ def parser() -> argparse.ArgumentParser:
         ("index", "enter every job directory into the database again"),
     ):
         verb_options(verbs.add_parser(name, help=text))
+    check = verbs.add_parser("check", help="verify jobs, database, packages and extracted kernels")
+    check.add_argument("--quick", action="store_true", help="compare sizes, not contents")
+    check.add_argument("--json", action="store_true", help="print the flaws as JSON")
+    verb_options(check)
     return admin
 
 
@@ -62,6 +64,10 @@ def _command(verb: str, arguments: argparse.Namespace) -> Callable[[World], Answ
         from cas_admin.index import index
 
         return index
+    if verb == "check":
+        from cas_admin.check import check
+
+        return partial(check, quick=arguments.quick, as_json=arguments.json)
     from cas_admin.purge import purge
 
     return partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)

@@ -25,21 +25,24 @@ def index(world: World) -> Answer:
         if not (directory / NAME).exists():  # it has not come to a result yet
             continue
         try:
-            record = _record(load(directory))
+            record = _record(load(directory), directory)
         except (CasError, KeyError, TypeError, ValueError) as error:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1
             continue
         catalogue.record_job(record)
         entered += 1
+    for directory in catalogue.indexed():
+        if not (directory / jobs.STATE).exists():
+            catalogue.forget_job(directory)
     return Answer((f"{count(entered, 'job')} entered",), 4 if unreadable else 0)
 
 
-def _record(result: Mapping[str, Any]) -> JobRecord:
+def _record(result: Mapping[str, Any], directory: Path) -> JobRecord:
     dump = result["dump"] or {}
     return JobRecord(
         ticket=result["ticket"],
-        directory=Path(result["directory"]),
+        directory=directory,  # which may have been moved since
         started=datetime.fromisoformat(result["started"]),
         verdict=result["verdict"],
         osrelease=dump.get("osrelease"),

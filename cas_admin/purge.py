@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def remove(directories: Iterable[Path], world: World) -> list[str]:
     :return: a line for each that is gone
     :raises CasError: some could not be removed
     """
-    for half_gone in world.config.work_directory.glob(f"*/{PURGED}*"):
-        shutil.rmtree(half_gone)
+    for half_gone in _remains(world.config.work_directory, world.now):
+        shutil.rmtree(half_gone, ignore_errors=True)  # another purge may be at it
     gone, kept = [], []
     catalogue = Catalogue(world.config.database)
     for directory in directories:
@@ -65,13 +66,21 @@ def remove(directories: Iterable[Path], world: World) -> list[str]:
     return gone
 
 
+def _remains(work_directory: Path, now: datetime) -> Iterator[Path]:
+    """What purges and new jobs left behind when they were stopped."""
+    yield from work_directory.glob(f"*/{PURGED}*")
+    for unborn in work_directory.glob(f"*/{jobs.UNBORN}*"):
+        if now.timestamp() - unborn.stat().st_mtime > jobs.UNBORN_S:
+            yield unborn
+
+
 def _remove(directory: Path, catalogue: Catalogue) -> None:
     with jobs.lock(directory):
         # under another name it is no job any more, even if we are stopped half-way
         doomed = directory.rename(directory.with_name(PURGED + directory.name))
     catalogue.forget_job(directory)
     shutil.rmtree(doomed)
-    if not any(directory.parent.iterdir()):
+    with suppress(OSError):  # it has other jobs, or another purge was faster
         directory.parent.rmdir()
 
 

@@ -100,6 +100,43 @@ class Entry:
                 path.unlink(missing_ok=True)
 
 
+def flaws(cache: Path) -> Iterator[tuple[Path, str]]:
+    """What of the cache is not as it should be: the path, and what is wrong with it."""
+    for directory in sorted(path for path in cache.glob("*") if path.is_dir()):
+        for left in sorted(directory.rglob(placing.TEMPORARY + "*")):
+            if not _is_locked(cache / f"{directory.name}.lock"):
+                yield left, "was being extracted when a run was stopped"
+        flaw = _flaw(directory)
+        if flaw:
+            yield directory, flaw
+
+
+def _flaw(directory: Path) -> str | None:
+    vmlinux = directory / "vmlinux"
+    if not vmlinux.exists():
+        return None
+    record = _read_record(directory / _KERNEL_RECORD)
+    if record is not None and not Entry(directory.parent, record).has_vmlinux():
+        return f"its vmlinux is not the one that {_KERNEL_RECORD} names"
+    try:
+        build_id = elf.build_id(vmlinux)
+    except (OSError, NotADump) as error:
+        return f"its vmlinux cannot be read: {error}"
+    if _BUILD_ID.fullmatch(directory.name) and build_id != directory.name:
+        return f"its vmlinux has build-id {build_id or '(none)'}"
+    return None
+
+
+def _is_locked(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def find_cached(dump: Dump, cache: Path) -> Kernel | None:
     """The kernel with the dump's build-id whose vmlinux is in the cache."""
     if dump.build_id is None or not _BUILD_ID.fullmatch(dump.build_id):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cas.catalogue import installed, match, pattern, rpm, scan
 from cas.catalogue.cache import find_cached
 from cas.catalogue.examine import examine
-from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord
+from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord, Known
 from cas.errors import CasError, KernelNotFound, PackageError, TryAgain
 from cas.model import Dump, Kernel, Match
 from cas.progress import Progress, Silent
@@ -137,6 +137,18 @@ class Catalogue:
     def waiting_jobs(self) -> tuple[Path, ...]:
         """Job directories that wait for a debuginfo package, oldest first."""
         return self._store().directories_of("waiting")
+
+    def indexed(self) -> dict[Path, str]:
+        """The verdicts of all jobs in the index, by directory."""
+        return self._store().verdicts()
+
+    def packages(self) -> dict[Path, Known]:
+        """What is remembered of every package file."""
+        return self._store().known_packages()
+
+    def damage(self) -> tuple[str, ...]:
+        """What is wrong with the database file itself; nothing for a server's."""
+        return self._store().damage()
 
     def _store(self) -> Store:
         with self._opening:

@@ -65,6 +65,14 @@ class Database:
         ):
             yield connection
 
+    def damage(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with its file; a server looks after its own."""
+        if not self._is_sqlite:
+            return ()
+        with self.reading() as connection:
+            said = connection.execute(text("PRAGMA quick_check(5)")).scalars().all()
+        return tuple(str(line) for line in said if line != "ok")
+
     def _migrate(self) -> None:
         if self._version() == HEAD:
             return

@@ -144,6 +144,16 @@ class Store:
         with self._database.reading() as connection:
             return tuple(map(Path, connection.execute(query).scalars()))
 
+    def verdicts(self) -> dict[Path, str]:
+        """The verdict of every job, by directory."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(jobs.c.directory, jobs.c.verdict)).all()
+        return {Path(row[0]): row[1] for row in rows}
+
+    def damage(self) -> tuple[str, ...]:
+        """What the database says about its own file."""
+        return self._database.damage()
+
     def _candidates(self, condition: ColumnElement[bool]) -> list[Candidate]:
         query = (
             select(*_CANDIDATE_COLUMNS).join(packages).where(condition).order_by(packages.c.path)

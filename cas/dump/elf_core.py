@@ -104,8 +104,10 @@ def open_core(source: Source) -> Image:
 def _notes(
     source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]
 ) -> Iterator[elf.Note]:
+    left = elf.NOTES_LIMIT
     for segment in [s for s in segments if s.type == elf.PT_NOTE][:16]:
-        data = source.read(segment.offset, min(segment.filesz, elf.NOTES_LIMIT))
+        data = source.read(segment.offset, min(segment.filesz, left))
+        left -= len(data)
         # Kernel notes are always padded to 4, whatever p_align says.
         yield from elf.notes(data, header.order)
 

@@ -16,7 +16,7 @@ from operator import add
 from cas.dump import pages
 from cas.dump.kdump_header import Header
 from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
-from cas.dump.memory import Absent, Source, cut
+from cas.dump.memory import Absent, Source, cut, human
 from cas.model import Missing
 
 INCOMPLETE = 0x8
@@ -107,7 +107,7 @@ class _Pages:
     def survey(self) -> tuple[int, list[Missing]]:
         """The flags that were seen, and what is missing."""
         if not self._count:
-            return 0, []
+            return 0, list(self._blank_bitmap())
         end = self._end()
         is_cut = end > self._source.size
         missing = [cut(end, self._source.size)] if is_cut else []
@@ -144,6 +144,12 @@ class _Pages:
         if bad:
             what = f"{bad} of {self._count} page descriptors lead to no page"
             yield Missing(what, self._memory.descriptors_offset + DESCRIPTOR_BYTES * first_bad)
+
+    def _blank_bitmap(self) -> Iterator[Missing]:
+        """A dump without pages ends with its bitmap."""
+        if self._source.size > self._low:
+            what = f"the bitmap names no page, but the file goes on to {human(self._source.size)}"
+            yield Missing(what, self._low)
 
     def _more_descriptors(self) -> Iterator[Missing]:
         """A bitmap that lost bits counts fewer pages than there are descriptors."""

@@ -272,7 +272,7 @@ def _write_front(fd: int, joined: _Joined) -> None:
     row = list(fields.unpack_from(front, header.block_size))
     row[2:5] = 0, 0, 0
     if header.version >= 5 and row[10]:
-        row[9] += joined.moves[0]
+        row[9] = row[9] + joined.moves[0] & (1 << 64) - 1
     if header.version >= 6:
         row[11:13] = 0, 0
     fields.pack_into(front, header.block_size, *row)

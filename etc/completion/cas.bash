@@ -48,13 +48,14 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume index) in
+    case $(_cas_verb build purge resume index check) in
         purge) words='-d --days -y --yes -n --dry-run --config --debug -h --help' ;;
+        check) words='--quick --json --config --debug -h --help' ;;
         build | resume | index) words='--config --debug -h --help' ;;
         *)
             words='-b --build -p --purge -d --days -y --yes -n --dry-run --config --debug --version
                 -h --help'
-            [[ $current == -* ]] || words='build purge resume index'
+            [[ $current == -* ]] || words='build purge resume index check'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

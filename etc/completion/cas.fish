@@ -23,13 +23,16 @@ complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n '__fish_seen_subcommand_from identify' -F
 complete -c cas -n '__fish_seen_subcommand_from identify' -l json -d 'print everything, as JSON'
 
-set -l bare 'not __fish_seen_subcommand_from build purge resume index'
-set -l purge 'not __fish_seen_subcommand_from build resume index'
+set -l bare 'not __fish_seen_subcommand_from build purge resume index check'
+set -l purge 'not __fish_seen_subcommand_from build resume index check'
 complete -c cas-admin -f
 complete -c cas-admin -n $bare -a build -d 'catalogue the kernel-debuginfo packages'
 complete -c cas-admin -n $bare -a purge -d 'remove old jobs'
 complete -c cas-admin -n $bare -a resume -d 'go on with unfinished jobs'
 complete -c cas-admin -n $bare -a index -d 'enter the jobs into the database again'
+complete -c cas-admin -n $bare -a check -d 'verify that everything agrees'
+complete -c cas-admin -n '__fish_seen_subcommand_from check' -l quick -d 'compare sizes, not contents'
+complete -c cas-admin -n '__fish_seen_subcommand_from check' -l json -d 'print the flaws as JSON'
 complete -c cas-admin -n $bare -s b -l build -d 'catalogue the kernel-debuginfo packages'
 complete -c cas-admin -n $bare -s p -l purge -d 'remove old jobs'
 complete -c cas-admin -n $purge -s d -l days -x -d 'remove jobs older than this'

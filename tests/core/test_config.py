@@ -123,9 +123,9 @@ def test_an_interval_comes_from_the_command_line_then_the_environment_then_the_f
 
 
 def test_an_interval_that_is_no_time_names_where_it_came_from(defaults: Config) -> None:
-    with pytest.raises(ConfigError, match="the variable CAS_WATCHDOG: .*number of seconds"):
+    with pytest.raises(ConfigError, match=r"the variable CAS_WATCHDOG: .*number of seconds"):
         override(defaults, {"CAS_WATCHDOG": "soon"}, {})
-    with pytest.raises(ConfigError, match="the option --watchdog: .*number of seconds"):
+    with pytest.raises(ConfigError, match=r"the option --watchdog: .*number of seconds"):
         override(defaults, {}, {"watchdog": "-1"})
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cas import job as jobs
-from cas.errors import CasError, Refused, TryAgain
+from cas import manifest
+from cas.digest import Fingerprint, dump_digest
+from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.job import Job, Order
+from cas.model import Missing, Stored
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 
@@ -61,7 +67,13 @@ def test_two_jobs_within_one_second_have_two_directories(job: Job, tmp_path: Pat
 
 
 def test_a_job_is_read_back_as_it_was(job: Job) -> None:
-    later = job.having("identified").having("stored", vmcore="vmcore")
+    stored = Stored(
+        job.directory / "vmcore",
+        sidecars=(job.directory / "sidecars" / "0001-dmesg.txt",),
+        missing=(Missing("the gzip data is cut off", 512),),
+        remarks=("12 bytes behind the end were ignored",),
+    )
+    later = job.having("identified").having("stored", stored=stored)
     later.save()
     assert jobs.load(job.directory) == later
     assert later.stages == ("received", "stored", "identified")
@@ -98,3 +110,84 @@ def test_a_job_is_worked_on_by_one_run_only(job: Job) -> None:
         pass
     with jobs.lock(job.directory):
         pass
+
+
+def test_a_directory_is_never_seen_without_its_record(tmp_path: Path) -> None:
+    upload = Order("T-1", tmp_path / "vmcore")
+    (tmp_path / "cores" / "T-1").mkdir(parents=True)
+    seen = [jobs.create(tmp_path / "cores", upload, NOW).directory for _ in range(3)]
+    assert sorted((tmp_path / "cores" / "T-1").iterdir()) == sorted(seen)
+    assert all((directory / "job.json").is_file() for directory in seen)
+
+
+def ended(job: Job, verdict: str) -> Job:
+    for name in jobs.RESULTS:
+        (job.directory / name).write_text("{}")
+    job = replace(job.having("stored").having("reported"), verdict=verdict)
+    job = manifest.seal(job)
+    job.save()
+    return job
+
+
+def test_a_job_that_is_gone_on_with_believes_no_earlier_result(job: Job) -> None:
+    ended(job, "waiting")
+    begun = jobs.begin(job)
+    assert begun == jobs.load(job.directory)
+    assert (begun.verdict, begun.stages, begun.files) == (None, ("received", "stored"), {})
+    assert not any((job.directory / name).exists() for name in jobs.RESULTS)
+
+
+def test_a_job_that_ended_meanwhile_is_not_begun_again(job: Job) -> None:
+    ended(job, "complete")
+    with pytest.raises(UsageError, match="came to its end meanwhile: complete"):
+        jobs.begin(job)
+    assert (job.directory / "result.json").exists()
+
+
+def test_an_interruption_is_recorded_and_withdraws_what_was_published(job: Job) -> None:
+    (job.directory / "result.json").write_text('{"verdict": "complete"}')
+    jobs.note_interruption(job.directory)
+    assert jobs.load(job.directory).verdict == "interrupted"
+    assert jobs.load(job.directory).is_unfinished
+    assert not (job.directory / "result.json").exists()
+
+
+def test_an_interruption_after_the_end_changes_nothing(job: Job) -> None:
+    done = ended(job, "complete")
+    jobs.note_interruption(job.directory)
+    assert jobs.load(job.directory) == done
+    assert (job.directory / "result.json").exists()
+
+
+def test_what_is_sealed_is_known_again(job: Job) -> None:
+    (job.directory / "traceback").write_text("panic")
+    (job.directory / ".traceback.part").write_text("pa")
+    done = ended(job, "complete")
+    assert jobs.load(job.directory).files == done.files
+    assert sorted(done.files) == sorted([*jobs.RESULTS, "traceback"])
+    assert list(manifest.flaws(done, with_digests=True)) == []
+    (job.directory / "traceback").write_text("Panic")
+    assert list(manifest.flaws(done, with_digests=False)) == []
+    assert list(manifest.flaws(done, with_digests=True)) == [
+        "traceback has another content than was sealed"
+    ]
+
+
+def test_a_job_whose_directory_is_gone_cannot_be_locked(job: Job) -> None:
+    shutil.rmtree(job.directory)
+    with pytest.raises(TryAgain, match="No such file"), jobs.lock(job.directory):
+        pass
+
+
+def test_the_digest_of_a_dump_does_not_tell_holes_from_zeros(tmp_path: Path) -> None:
+    sparse, full = tmp_path / "sparse", tmp_path / "full"
+    head, size = b"\x7fELF", 9 * (1 << 20) + 3
+    sparse.write_bytes(head)
+    os.truncate(sparse, size)
+    full.write_bytes(head.ljust(size, b"\0"))
+    blocks = [full.read_bytes()[start : start + (4 << 20)] for start in range(0, size, 4 << 20)]
+    whole = hashlib.sha256(b"%d\n" % size)
+    for block in blocks:
+        whole.update(hashlib.sha256(block).digest())
+    assert dump_digest(sparse) == dump_digest(full) == f"sha256-4MiB:{whole.hexdigest()}"
+    assert Fingerprint(size, dump_digest(full)).fits(sparse)

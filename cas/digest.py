@@ -1,0 +1,147 @@
+"""Digests of files: a large sparse dump's in seconds, any other's as ``sha256sum`` prints it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cas.errors import CasError
+
+BLOCK_BYTES = 4 << 20
+PLAIN = "sha256:"
+BLOCKS = "sha256-4MiB:"
+LARGE_BYTES = 64 << 20
+"""From here on a file is digested in blocks, whatever it is."""
+_BATCH = 32
+_THREADS = 2
+_NICE = 19
+"""The digest gives way to the debuggers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """By what a file is known again."""
+
+    size_bytes: int
+    digest: str
+    """The method, ``sha256:`` or ``sha256-4MiB:``, and hex digits."""
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The fingerprint of a file."""
+        size = path.stat().st_size
+        digest = dump_digest(path) if size >= LARGE_BYTES else file_digest(path)
+        return cls(size, digest)
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file still has this content.
+
+        :raises OSError: it cannot be read
+        """
+        if path.stat().st_size != self.size_bytes:
+            return False
+        in_blocks = self.digest.startswith(BLOCKS)
+        return self.digest == (dump_digest(path) if in_blocks else file_digest(path))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the content."""
+    with path.open("rb") as file:
+        return PLAIN + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dump_digest(path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> str:
+    """SHA-256 of the size in decimal, a newline, and the SHA-256 of every block of 4 MiB.
+
+    Holes are not read, blocks of zeros are compared instead of digested, and the rest is done by
+    two threads: `hashlib` lets other threads run.
+
+    :raises OSError: the file cannot be read
+    :raises CancelledError: `is_cancelled` said so
+    """
+    with path.open("rb", buffering=0) as file, _threads() as pool:
+        size = os.fstat(file.fileno()).st_size
+        whole = hashlib.sha256(b"%d\n" % size)
+        one = functools.partial(_block_digest, file.fileno(), size)
+        for start in range(0, size, _BATCH * BLOCK_BYTES):
+            if is_cancelled():
+                raise CancelledError
+            offsets = range(start, min(size, start + _BATCH * BLOCK_BYTES), BLOCK_BYTES)
+            for digest in pool.map(one, offsets):
+                whole.update(digest)
+    return BLOCKS + whole.hexdigest()
+
+
+class DumpDigest:
+    """The digest of a dump, found by threads of low priority while others work on it."""
+
+    def __init__(self, settled: Callable[[], Path]) -> None:
+        """Begin.
+
+        :param settled: gives the dump's file, once nobody writes to it any more
+        """
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(1, "digest")
+        self._found: Future[Fingerprint] = self._pool.submit(self._find, settled)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, CasError):  # an interruption
+            self._stop.set()
+        self._pool.shutdown()
+
+    def result(self) -> Fingerprint:
+        """The dump's fingerprint; waits for it."""
+        return self._found.result()
+
+    def _find(self, settled: Callable[[], Path]) -> Fingerprint:
+        path = settled()
+        return Fingerprint(path.stat().st_size, dump_digest(path, self._stop.is_set))
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, "digest", initializer=_give_way)
+
+
+def _give_way() -> None:
+    # on Linux every thread has a priority of its own
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _block_digest(descriptor: int, size: int, offset: int) -> bytes:
+    length = min(BLOCK_BYTES, size - offset)
+    if _is_hole(descriptor, offset, length):
+        return _digest_of_zeros(length)
+    block = os.pread(descriptor, length, offset)
+    if block == _zeros(length):
+        return _digest_of_zeros(length)
+    return hashlib.sha256(block).digest()
+
+
+def _is_hole(descriptor: int, offset: int, length: int) -> bool:
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # there is no data behind this offset
+            raise
+        return True
+
+
+@functools.lru_cache(2)
+def _zeros(length: int) -> bytes:
+    return bytes(length)
+
+
+@functools.lru_cache(2)
+def _digest_of_zeros(length: int) -> bytes:
+    return hashlib.sha256(_zeros(length)).digest()

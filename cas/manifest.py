@@ -1,0 +1,102 @@
+"""What a job leaves behind, sealed: size and digest of every file, in ``job.json``.
+
+A file is sealed when it is on the disk. ``job.json`` with the verdict comes after all of them, so
+that a job that counts as ended has its files whole, whatever happens to the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from cas.digest import Fingerprint
+from cas.files import PART, sync, sync_directory, writing_below
+from cas.job import RESULTS, STATE, Job
+
+LINKED = "usr"
+"""The directory of kernel modules: names of files that belong to the cache."""
+_MAIL = "mail."
+_SYNCING = 4
+"""Files at a time that the disk is asked to keep."""
+
+
+def published(job: Job) -> Iterator[str]:
+    """Paths below the job's directory that others read; not what changes after its end."""
+    changing = {STATE, f"{job.order.ticket}.log"}
+    for path in sorted(_files(job.directory)):
+        name = str(path.relative_to(job.directory))
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not hidden and name not in changing and not name.startswith((_MAIL, f"{LINKED}/")):
+            yield name
+
+
+def settle(job: Job) -> None:
+    """Have everything that is published survive a power cut, but for what tells of the end.
+
+    :raises DiskFull: there is no room after all
+    :raises TryAgain: the disk does not take it
+    """
+    paths = [job.directory / name for name in published(job) if name not in RESULTS]
+    with writing_below(job.directory), ThreadPoolExecutor(_SYNCING) as pool:
+        list(pool.map(sync, paths))
+        for directory in {path.parent for path in paths} | {job.directory}:
+            sync_directory(directory)
+
+
+def seal(job: Job) -> Job:
+    """The job with the fingerprints of everything published; leftovers of writing go.
+
+    :raises TryAgain: a file cannot be read
+    """
+    with writing_below(job.directory):
+        for leftover in leftovers(job.directory):
+            leftover.unlink(missing_ok=True)
+        names = list(published(job))
+        found = {name: _fingerprint(job, name) for name in names}
+    return replace(job, files=found)
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """Files that were being written when a run was stopped."""
+    return [path for path in directory.glob(f".*{PART}*") if path.is_file()]
+
+
+def flaws(job: Job, *, with_digests: bool) -> Iterator[str]:
+    """What of a job is not as it was sealed, a phrase each."""
+    for name, sealed in job.files.items():
+        try:
+            flaw = _flaw(job.directory / name, sealed, with_digests=with_digests)
+        except OSError as error:
+            flaw = f"cannot be read: {error.strerror}"
+        if flaw:
+            yield f"{name} {flaw}"
+
+
+def _flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
+    try:
+        state = path.lstat()
+    except FileNotFoundError:
+        return "is missing"
+    if not stat.S_ISREG(state.st_mode):
+        return "is no regular file"
+    if state.st_size != sealed.size_bytes:
+        return f"has {state.st_size} bytes, {sealed.size_bytes} were sealed"
+    if with_digests and not sealed.fits(path):
+        return "has another content than was sealed"
+    return None
+
+
+def _fingerprint(job: Job, name: str) -> Fingerprint:
+    return job.files.get(name) or Fingerprint.of(job.directory / name)
+
+
+def _files(directory: Path) -> Iterable[Path]:
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = Path(parent, name)
+            if path.is_file() and not path.is_symlink():
+                yield path

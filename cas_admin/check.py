@@ -1,0 +1,48 @@
+"""``cas-admin check``: whether directories, database, packages and cache agree with one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import chain
+
+from cas import job as jobs
+from cas.catalogue import Catalogue
+from cas.commands import Answer, World
+from cas.text import count, json_text, one_line
+from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows
+
+BROKEN = 4
+VERSION = 1
+
+
+def check(world: World, *, quick: bool, as_json: bool) -> Answer:
+    """Look at everything; nothing is changed.
+
+    :param quick: compare sizes only, no digests
+    :return: a line for each flaw; status 4 when something that must hold does not
+    :raises TryAgain: the database cannot be used
+    """
+    config = world.config
+    catalogue = Catalogue(config.database)
+    scope = Scope(config, catalogue, catalogue.indexed(), with_digests=not quick)
+    total = sum(1 for _ in jobs.jobs(config.work_directory))
+    with world.progress.bar(f"Checking {count(total, 'job')}", None):
+        flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope)))
+    broken = sum(flaw.is_broken for flaw in flaws)
+    status = BROKEN if broken else 0
+    if as_json:
+        return Answer((_json(flaws, total),), status)
+    said = f"{broken} broken" if broken else "all is well"
+    return Answer((*_lines(flaws), f"{count(total, 'job')} checked: {said}"), status)
+
+
+def _lines(flaws: list[Flaw]) -> Iterator[str]:
+    for flaw in flaws:
+        kind = "broken" if flaw.is_broken else "open"
+        yield f"{kind:7}{one_line(flaw.where)}: {one_line(flaw.what)}; {one_line(flaw.next_step)}"
+
+
+def _json(flaws: list[Flaw], total: int) -> str:
+    found = [asdict(flaw) for flaw in flaws]
+    return json_text({"version": VERSION, "jobs": total, "flaws": found}, indent=1)

@@ -1,0 +1,170 @@
+"""What must hold between job directories, database, packages and the cache of kernels."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import job as jobs
+from cas import manifest
+from cas.catalogue import Catalogue, cache
+from cas.config import Config
+from cas.errors import CasError, JobBusy
+from cas.job import Job
+from cas.report import outbox, result
+from cas_admin.purge import PURGED
+
+ENDED = ("complete", "partial", "waiting", "failed", "refused")
+GO_ON = "run: cas-admin resume"
+INDEX = "run: cas-admin index"
+BUILD = "run: cas-admin -b"
+PURGE = "the next cas-admin -p removes it"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something that an administrator should know."""
+
+    where: str
+    what: str
+    next_step: str
+    is_broken: bool = True
+    """Whether an invariant does not hold; else something only waits to be gone on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is looked at, and how closely."""
+
+    config: Config
+    catalogue: Catalogue
+    rows: Mapping[Path, str]
+    """Verdicts of the jobs that the database knows, by directory."""
+    with_digests: bool
+
+
+def of_jobs(scope: Scope) -> Iterator[Flaw]:
+    """Every directory below the work directory that is a job, or was to become one."""
+    root = scope.config.work_directory
+    known = set(jobs.jobs(root))
+    for directory in sorted(root.glob("*/*")):
+        if directory in known:
+            yield from _of_job(directory, scope)
+        elif directory.is_dir() and not directory.is_symlink():
+            yield from _of_stray(directory)
+
+
+def of_rows(scope: Scope) -> Iterator[Flaw]:
+    """The database, against the directories and the packages."""
+    for damage in scope.catalogue.damage():
+        advice = "move the file away, then run: cas-admin -b && cas-admin index"
+        yield Flaw(scope.config.database, f"is damaged: {damage}", advice)
+    for directory in scope.rows:
+        if not (directory / jobs.STATE).is_file():
+            yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
+    for path, known in scope.catalogue.packages().items():
+        try:
+            state = path.stat()
+        except OSError as error:
+            yield Flaw(str(path), f"is catalogued, but {error.strerror}", BUILD)
+            continue
+        if (state.st_size, state.st_mtime_ns) != (known.stamp.size_bytes, known.stamp.mtime_ns):
+            yield Flaw(str(path), "has changed since it was catalogued", BUILD, is_broken=False)
+        elif known.state != "ok":
+            yield Flaw(str(path), "cannot be used", f"replace it and {BUILD}", is_broken=False)
+
+
+def of_cache(scope: Scope) -> Iterator[Flaw]:
+    """The extracted kernels."""
+    for path, what in cache.flaws(scope.config.debugs):
+        yield Flaw(str(path), what, "remove it: what is missing is extracted again")
+
+
+def _of_stray(directory: Path) -> Iterator[Flaw]:
+    where = str(directory)
+    if directory.name.startswith(jobs.UNBORN):
+        if time.time() - directory.stat().st_mtime > jobs.UNBORN_S:
+            yield Flaw(where, "was to become a job when a run was stopped", PURGE)
+    elif directory.name.startswith(PURGED):
+        yield Flaw(where, "is half removed", PURGE)
+    elif jobs.is_stamp(directory.name):
+        yield Flaw(where, f"has the name of a job and no {jobs.STATE}", "look into it, remove it")
+
+
+def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
+    where = str(directory)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(jobs.lock(directory))
+            job = jobs.load(directory)
+        except JobBusy:
+            return
+        except CasError as error:
+            yield Flaw(where, str(error), "analyse the dump again, then remove the directory")
+            return
+        yield from _of_modes(directory)
+        again = f"run: cas -i {job.order.ticket}"
+        if job.is_stopped:
+            yield Flaw(where, "was stopped on its way", again, is_broken=False)
+            return
+        if job.verdict == "waiting":
+            yield Flaw(where, "waits for its kernel", BUILD, is_broken=False)
+        for what in _inconsistent(job, scope):
+            yield Flaw(where, what, f"analyse the dump again: cas -i {job.order.ticket} -f FILE")
+        yield from _of_row(job, scope)
+        yield from _of_mail(job)
+
+
+def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
+    """What of an ended job contradicts something else of it."""
+    if job.verdict not in ENDED:
+        yield f"{jobs.STATE} has the unknown verdict {job.verdict!r}"
+    if "reported" not in job.stages:
+        yield f"{jobs.STATE} has the verdict {job.verdict}, but no stage `reported`"
+    try:
+        found = result.load(job.directory)
+    except CasError as error:
+        yield str(error)
+    else:
+        if found.get("verdict") != job.verdict:
+            yield f"{jobs.STATE} says {job.verdict}, {result.NAME} says {found.get('verdict')}"
+        sections = {str(section["path"]) for section in found.get("sections", ())}
+        for name in sorted(sections - job.files.keys()):
+            yield f"the section {name} was never sealed"
+    yield from manifest.flaws(job, with_digests=scope.with_digests)
+    for path in manifest.leftovers(job.directory):
+        yield f"{path.name} was left behind by a run that was stopped"
+
+
+def _of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
+    row = scope.rows.get(job.directory)
+    if row is None:
+        yield Flaw(str(job.directory), "is not in the database", INDEX)
+    elif row != job.verdict:
+        what = f"is {job.verdict}, but {row} in the database"
+        yield Flaw(str(job.directory), what, INDEX)
+
+
+def _of_mail(job: Job) -> Iterator[Flaw]:
+    where = str(job.directory)
+    if (job.directory / outbox.WAITING).is_file():
+        yield Flaw(where, "has a mail that waits", GO_ON, is_broken=False)
+    elif (job.directory / outbox.REFUSED).is_file():
+        advice = f"tell {job.order.email} by other means"
+        yield Flaw(where, "has a mail that the server refused", advice, is_broken=False)
+
+
+def _of_modes(directory: Path) -> Iterator[Flaw]:
+    """Files that others than their owner may use; one line for a directory."""
+    paths = [directory.parent, directory, *directory.rglob("*")]
+    modes = ((path, path.lstat().st_mode) for path in paths)
+    bare = [path for path, mode in modes if not stat.S_ISLNK(mode) and stat.S_IMODE(mode) & 0o077]
+    if bare:
+        what = f"is open to others: {bare[0].name}" + (
+            f" and {len(bare) - 1} more" * bool(bare[1:])
+        )
+        yield Flaw(str(directory), what, f"run: chmod -R go= {directory.parent}")
