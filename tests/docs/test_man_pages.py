@@ -24,6 +24,7 @@ from cas.config import MISSPELLINGS, Config, directives, read
 from cas.errors import EXIT_CODES, CasError
 from cas.model import Report
 from cas.report.result import as_result
+from cas.supervise import Room
 
 from installed import needs
 
@@ -250,7 +251,7 @@ def test_the_example_snippets_of_the_page_work(tmp_path: Path) -> None:
     room = tmp_path / "room"
     room.mkdir()
     facts = snippets.Facts("x86_64", "6.1.0", ["nf-conntrack", "ext4", "nf_nat"])
-    loaded = snippets.load([tmp_path], facts, room)
+    loaded = snippets.load([tmp_path], facts, Room(room))
     assert loaded.unusable == ()
     assert {one.name: one.commands for one in loaded.snippets} == {
         "conntrack": ("p nf_conntrack_htable_size", "sym -m nf_nat"),
