@@ -1,0 +1,31 @@
+"""A few spoilt dumps through the installed command; ``python -m fuzz cas`` runs more."""
+
+from __future__ import annotations
+
+from fuzz import command
+from fuzz.mutants import Mutant
+from fuzz.seeds import SEEDS
+from fuzz.spoilt import Bench
+
+from installed import Site
+
+
+def test_spoilt_dumps_end_with_a_verdict(site_a: Site) -> None:
+    runs = command.runs(site_a, range(2), ("elf-x86_64", "kdump-zlib"))
+    assert [list(command.complaints(run)) for run in runs] == [[], []]
+
+
+def test_cut_dump_ends_as_partial(site_a: Site) -> None:
+    size = len(SEEDS["kdump-zlib"].data) - 1
+    cut = Mutant("kdump-zlib", 0, ("cut",), (), size)
+    with Bench(site_a.directory / "bench").spoilt(cut) as path:
+        run = command.run(site_a, cut, path)
+    assert (run.verdict, list(command.complaints(run))) == ("partial", [])
+
+
+def test_what_a_finished_run_must_say_is_checked() -> None:
+    cut = Mutant("kdump-zlib", 0, ("cut",), (), 4096)
+    lie = command.Run(cut, 0, "", {"verdict": "complete", "stage": "analysed"})
+    assert len(list(command.complaints(lie))) == 1
+    empty = command.Run(cut, 3, "Traceback", {"verdict": "partial", "stage": "", "reason": ""})
+    assert len(list(command.complaints(empty))) == 3
