@@ -61,6 +61,8 @@ _SECOND_HAND = re.compile(
     r"|Unrecoverable exception|kernel stack overflow|NMI: Not continuing|: Fatal"
 )
 _REPORT_LINES = 12
+_LINES = 200_000
+"""The newest, that are looked at: no kernel has said more, and a hostile dump may."""
 
 
 def panic_message(dmesg: str) -> str | None:
@@ -68,7 +70,8 @@ def panic_message(dmesg: str) -> str | None:
 
     :param dmesg: the kernel log, each line with or without a stamp
     """
-    lines = [_STAMP.sub("", line, count=1) for line in dmesg.split("\n")]
+    newest = dmesg.rsplit("\n", _LINES)[-_LINES:]
+    lines = [_STAMP.sub("", line, count=1) for line in newest]
     panic = next((at for at, line in enumerate(lines) if line.startswith(_PANIC)), None)
     if panic is not None and not _SECOND_HAND.search(lines[panic]):
         return lines[panic].rstrip()
