@@ -32,6 +32,8 @@ def main(parser: Callable[[Sequence[str]], Asked]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal need not know every letter
         sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+        signal.signal(signal.SIGHUP, _terminate)
     asked = parser(sys.argv[1:])
     sys.exit(_status(asked, Console(sys.stderr, os.environ)))
 

@@ -60,8 +60,7 @@ class Arrival:
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
         self._storing = self._stack.enter_context(storing)
         head = storing.head()
-        if len(self._uploads) == 1:
-            self._watch_digest()
+        self._digest = self._stack.enter_context(DumpDigest(lambda: storing.settled().vmcore))
         return head
 
     def is_plain(self, head: Path) -> bool:
@@ -83,23 +82,15 @@ class Arrival:
     def kept(self) -> tuple[Stored, dict[str, Fingerprint]]:
         """The dump once it would survive a power cut, and by what it is known again."""
         stored = self.stored()
-        if self._storing is None:
+        if self._digest is None or self._storing is None:
             return stored, dict(self._job.files)
         self._storing.settled()
-        digest = self._digest or self._watch_digest()
-        return stored, {stored.vmcore.name: digest.result()}
+        found = Fingerprint.of(stored.vmcore) if stored.parts else self._digest.result()
+        return stored, {stored.vmcore.name: found}
 
     def forget_download(self) -> None:
         """Remove what was fetched, now that the dump is kept."""
         shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
-
-    def _watch_digest(self) -> DumpDigest:
-        self._digest = self._stack.enter_context(DumpDigest(self._settled))
-        return self._digest
-
-    def _settled(self) -> Path:
-        assert self._storing  # noqa: S101  only begun storing is watched
-        return (self._stored or self._storing.settled()).vmcore
 
     def _fetched(self) -> tuple[Path, ...]:
         order = self._job.order

@@ -10,7 +10,7 @@ from pathlib import Path
 from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.loose_log import find_log
-from cas.dump.memory import Absent, Foreign, Image, Source, human, moment
+from cas.dump.memory import Absent, Foreign, Image, Memory, Source, human, moment
 from cas.dump.printk import Log, read_log
 from cas.dump.recognise import recognise_source
 from cas.dump.registers import registers
@@ -26,6 +26,8 @@ _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MUL
 _NO_LOG = "the kernel log cannot be read: "
 LOOSE_BYTES = 1 << 30
 """Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
+_BLANK = "the kernel's own memory is zeros in the file"
+_CONTENT_BYTES = 64 << 20
 _EARLY = 1 << 16
 """The banner is the first line that a kernel prints."""
 
@@ -207,19 +209,33 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
         remarks = (f"{_NO_LOG}{error}",)
     said = _BANNER.search(log.text[:_EARLY])
     banner = said[1] if said else _image_banner(image, kernel)
-    missing = tuple(_lost(log)) if log.text or banner else tuple(_blank(kernel))
+    missing = tuple(_lost(log))
+    if not log.text and not banner and _is_blank(kernel):
+        if _has_content(image.memory):
+            missing += (Missing(f"{_BLANK}: the copy was not finished"),)
+        else:  # made so, perhaps: a whole dump of zeros is no less whole
+            remarks += (f"{_BLANK}, and so is all that was looked at",)
     return _Words(info, banner, log.text or None, remarks, missing)
 
 
-def _blank(kernel: Kernel) -> Iterator[Missing]:
+def _is_blank(kernel: Kernel) -> bool:
     """A pointer to the log that is zero: no running kernel has that (kernel/printk/printk.c)."""
     address = kernel.info.symbol("prb") or kernel.info.symbol("log_buf")
     try:
-        is_blank = address is not None and not kernel.long(address)
+        return address is not None and not kernel.long(address)
     except Absent:
-        return
-    if is_blank:
-        yield Missing("the kernel's own memory is zeros in the file: the copy was not finished")
+        return False
+
+
+def _has_content(memory: Memory) -> bool:
+    seen = 0
+    for _, data in memory.chunks(0, 1 << 64):
+        seen += len(data)
+        if data.strip(b"\0"):
+            return True
+        if seen > _CONTENT_BYTES:
+            break
+    return False
 
 
 def _lost(log: Log) -> Iterator[Missing]:

@@ -119,6 +119,8 @@ def test_the_parts_of_a_split_dump_may_come_in_an_archive(
     pack(tmp_path, "tar", "czf", "set.tgz", *(part.name for part in parts))
     done = drgn.cas("-i", "T-1", "-f", tmp_path / "set.tgz")
     assert done.returncode == 0, done.stderr
+    done = drgn.admin("check")
+    assert done.returncode == 0, done.stdout
 
 
 def test_one_part_of_a_split_dump_asks_for_the_others(drgn: Site, parts: list[Path]) -> None:

@@ -158,7 +158,18 @@ def test_notes_that_were_never_copied(tmp_path: Path) -> None:
 def test_memory_that_was_never_copied(tmp_path: Path) -> None:
     data = ELF.build()
     start = data.index(INFO) + len(INFO) + 8
-    assert "own memory is zeros" in lacks(tmp_path, data[:start] + bytes(len(data) - start))
+    half_copied = data[:start] + bytes(len(data) - start - 1) + b"x"
+    assert "own memory is zeros" in lacks(tmp_path, half_copied)
+
+
+def test_memory_that_is_all_zeros_may_have_been_so(tmp_path: Path) -> None:
+    data = ELF.build()
+    start = data.index(INFO) + len(INFO) + 8
+    path = tmp_path / "vmcore"
+    path.write_bytes(data[:start] + bytes(len(data) - start))
+    dump = identify(path)
+    assert dump.is_whole
+    assert any("own memory is zeros" in remark for remark in dump.remarks)
 
 
 def test_record_that_a_flattened_stream_lacks(tmp_path: Path) -> None:
