@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from cas.errors import SandboxMissing
+from cas.supervise import Sandbox, establish
+
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
 COMMANDS = Path(sys.executable).parent
 
@@ -26,6 +29,17 @@ def needs(program: str) -> str:
         message = f"{program} is not installed (see tests/system-packages)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     return str(found)
+
+
+def working_sandbox() -> Sandbox:
+    """The sandbox of this machine; where its kernel allows none, the test is left out."""
+    needs("bwrap")
+    try:
+        sandbox, _ = establish("bwrap")
+    except SandboxMissing as error:
+        pytest.skip(str(error))
+    assert sandbox is not None
+    return sandbox
 
 
 def closed_port() -> int:

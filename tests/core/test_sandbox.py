@@ -14,17 +14,16 @@ from cas.config import Supervision
 from cas.supervise import FILES, Child, Finished, Room, View, establish, run
 from cas.supervise.sandbox import visible
 
-from installed import Site, needs
+from installed import Site, working_sandbox
 
 PYTHON = Path(sys.executable).resolve()
 
 
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
-    needs("bwrap")
     directory = tmp_path / "room"
     directory.mkdir()
-    return Room(directory, sandbox=establish("bwrap")[0])
+    return Room(directory, sandbox=working_sandbox())
 
 
 @pytest.fixture

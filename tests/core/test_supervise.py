@@ -13,9 +13,9 @@ import pytest
 
 from cas.config import Supervision
 from cas.errors import EngineError
-from cas.supervise import Child, Fault, Room, Starts, establish, run, write_trace
+from cas.supervise import Child, Fault, Room, Starts, run, write_trace
 
-from installed import needs
+from installed import working_sandbox
 
 LIMITS = {"timeout_s": 20.0, "max_bytes": 1 << 20}
 HANGS = {
@@ -29,11 +29,9 @@ HANGS = {
 @pytest.fixture(params=["sandbox", "none"])
 def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
     """A room with and without a sandbox, whose watchdog is quick."""
-    wanted = "none" if request.param == "none" else "bwrap"
     rules = Supervision(watchdog_s=1, stop_s=0.7)
-    if wanted == "bwrap":
-        needs("bwrap")
-    return Room(tmp_path, rules, sandbox=establish(wanted)[0])
+    sandbox = working_sandbox() if request.param == "sandbox" else None
+    return Room(tmp_path, rules, sandbox=sandbox)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from cas.config import Supervision
 from cas.engines.drgn import Opened, Worker
 from cas.model import Dump
-from cas.supervise import Room, Sandbox, establish
+from cas.supervise import Room, Sandbox
 
-from installed import FIXTURES, needs
+from installed import FIXTURES, needs, working_sandbox
 
 QUICK = Supervision(
     watchdog_s=20,
@@ -76,11 +76,8 @@ def kmods(debuginfo: Path) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
-    """The sandbox that this machine must have."""
-    needs("bwrap")
-    sandbox, name = establish("bwrap")
-    assert sandbox is not None, name
-    return sandbox
+    """The sandbox of this machine."""
+    return working_sandbox()
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,7 @@ def test_a_crash_that_dies_at_its_start_leaves_a_job_with_drgns_results(
     assert (result["verdict"], result["engine"]) == ("partial", "drgn")
     assert result["ladder"][0] == "crash"
     assert result["ladder"][-2:] == ["crash --minimal", "drgn"]
-    assert result["sandbox"] == "bwrap"
+    assert result["sandbox"].startswith(("bwrap", "none"))
     assert len(list(site_a.job("T-1").glob("crash.*.trc"))) == 4
 
 
