@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,6 +215,8 @@ class Relay:
                 other.sendall(data)
                 left -= len(data)
                 self.passed_bytes += len(data)
+            if left <= 0:
+                time.sleep(1)  # what has passed is read before the end is seen
         except OSError:
             pass
         for end in (one, other):
