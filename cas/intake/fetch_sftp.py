@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import stat
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import paramiko
@@ -30,6 +32,8 @@ from cas.intake.url import Url
 AHEAD_BYTES = 8 << 20
 """Asked for at once, 32 KiB a request; with more, paramiko's search among the answers is slow:
 32 MiB took 75 s of the processor for 1 GiB, 8 MiB took 2.7 s for a quarter of that."""
+SENDING_S = 5.0
+"""For the requests, some kilobytes."""
 WINDOW_BYTES = 4 << 20
 """What the server may send unconfirmed."""
 
@@ -54,12 +58,24 @@ class _Opened:
         with _sftp(self.url):
             if self._at == self._asked < self._size:
                 self._asked = min(self._size, self._asked + AHEAD_BYTES)
-                self.file.prefetch(self._asked)
+                self._ask_ahead()
             data = self.file.read(min(CHUNK_BYTES, self._asked - self._at))
             self._at += len(data)
             if not data and _version(self.url, self.file) != self.version:
                 raise Changed(f"{self.url}: the file has changed on the server")
         return data
+
+    def _ask_ahead(self) -> None:
+        """Send the requests up to `_asked`, and read no answer before all are sent: paramiko takes
+        requests that are answered while others are not sent yet for the last ones.
+        """
+        sent = threading.Event()
+        # it sends them in a thread; when the connection breaks, the thread that reads says so, and
+        # this one must not write a traceback to stderr
+        send = paramiko.SFTPFile._prefetch_thread  # type: ignore[attr-defined]
+        self.file._prefetch_thread = _ending_quietly(partial(send, self.file), sent)  # type: ignore[attr-defined]
+        self.file.prefetch(self._asked)
+        sent.wait(SENDING_S)
 
 
 @contextmanager
@@ -84,17 +100,14 @@ def _open(transport: paramiko.Transport, url: Url, policy: FetchPolicy) -> param
     channel = transport.open_session(window_size=WINDOW_BYTES)
     channel.settimeout(policy.timeout_s)
     channel.invoke_subsystem("sftp")
-    file = paramiko.SFTPClient(channel).open(url.file_path, "rb")
-    # paramiko sends requests ahead in a thread; when the connection breaks, the thread that reads
-    # says so, and this one must not write a traceback to stderr
-    file._prefetch_thread = _ending_quietly(file._prefetch_thread)  # type: ignore[attr-defined]
-    return file
+    return paramiko.SFTPClient(channel).open(url.file_path, "rb")
 
 
-def _ending_quietly(send: Callable[..., None]) -> Callable[..., None]:
+def _ending_quietly(send: Callable[..., None], sent: threading.Event) -> Callable[..., None]:
     def send_quietly(*words: Any) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):
             send(*words)
+        sent.set()
 
     return send_quietly
 

@@ -239,7 +239,8 @@ def test_the_environment_is_not_inherited(
 
 def test_the_files_of_tickets_are_out_of_reach(open_worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("other ticket's")
-    script = f"drgn import os; print([os.path.exists(p) for p in ('{tmp_path}/secret', '{tmp_path}')])"
+    paths = str([f"{tmp_path}/secret", str(tmp_path)])
+    script = f"drgn import os; print([os.path.exists(p) for p in {paths}])"
     assert run(open_worker, tmp_path / "out", script).path.read_text() == f"{[False] * 2}\n"
 
 

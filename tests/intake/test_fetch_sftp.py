@@ -137,7 +137,7 @@ def test_a_broken_connection_is_gone_on_with(server: Sshd, dump: Path) -> None:
 
 
 def test_what_came_is_kept_for_the_next_run(server: Sshd, dump: Path) -> None:
-    relay = Relay(server.port, [1_500_000])
+    relay = Relay(server.port, [1_500_000], server.directory / "job")
     known = server.home / ".ssh/known_hosts"
     known.write_text(known.read_text().replace(str(server.port), str(relay.port)))
     url = server.url(dump).replace(str(server.port), str(relay.port))
@@ -149,7 +149,7 @@ def test_what_came_is_kept_for_the_next_run(server: Sshd, dump: Path) -> None:
 
 
 def test_a_changed_file_begins_anew(server: Sshd, dump: Path) -> None:
-    relay = Relay(server.port, [1_500_000])
+    relay = Relay(server.port, [1_500_000], server.directory / "job")
     known = server.home / ".ssh/known_hosts"
     known.write_text(known.read_text().replace(str(server.port), str(relay.port)))
     url = server.url(dump).replace(str(server.port), str(relay.port))
@@ -193,7 +193,9 @@ def _greet(listener: socket.socket, line: bytes) -> None:
 class Relay:
     """Passes connections on to a port, and cuts the first ones after so many bytes."""
 
-    def __init__(self, port: int, breaks: list[int]) -> None:
+    def __init__(self, port: int, breaks: list[int], job: Path | None = None) -> None:
+        """:param job: where something must have arrived before a connection is cut"""
+        self._job = job
         self._behind = port
         self._breaks = breaks
         self.passed_bytes = 0
@@ -209,6 +211,12 @@ class Relay:
             for one, other, most in ((client, server, 1 << 40), (server, client, left)):
                 threading.Thread(target=self._pass, args=(one, other, most), daemon=True).start()
 
+    def _wait(self) -> None:
+        for _ in range(200):
+            if not self._job or any(part.stat().st_size for part in self._job.glob(".*.part")):
+                return
+            time.sleep(0.1)
+
     def _pass(self, one: socket.socket, other: socket.socket, left: int) -> None:
         try:
             while left > 0 and (data := one.recv(min(left, 65536))):
@@ -216,7 +224,7 @@ class Relay:
                 left -= len(data)
                 self.passed_bytes += len(data)
             if left <= 0:
-                time.sleep(1)  # what has passed is read before the end is seen
+                self._wait()
         except OSError:
             pass
         for end in (one, other):
