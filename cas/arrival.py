@@ -96,6 +96,11 @@ class Arrival:
         order = self._job.order
         if not order.url:
             return ()
+        directory = self._job.directory / DOWNLOAD
+        directory.mkdir(exist_ok=True)
+        # by its final name it is whole and checked; a URL with secrets could not be asked again
+        if whole := tuple(path for path in directory.iterdir() if not path.name.startswith(".")):
+            return whole
         # three protocols, for few jobs
         from cas.intake.fetch import FetchPolicy, fetch
         from cas.intake.url import parse
@@ -104,8 +109,6 @@ class Arrival:
         policy = FetchPolicy(
             config.private_addresses, config.fetch_timeout_s, config.intake, config.sshkey
         )
-        directory = self._job.directory / DOWNLOAD
-        directory.mkdir(exist_ok=True)
         return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
 
     def _joined(self, stored: Stored) -> Stored:

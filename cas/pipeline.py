@@ -7,67 +7,42 @@ from __future__ import annotations
 
 import logging
 import shutil
-import socket
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from cas import findings, manifest, resources, snippets
-from cas.arrival import Arrival
-from cas.catalogue import Catalogue, JobRecord, extract
+from cas import findings, resources, snippets
+from cas.catalogue import extract
 from cas.config import Config
 from cas.dump import SEARCH_BYTES, glance, identify
-from cas.engines import crash, drgn, salvage
+from cas.engines import crash, drgn
 from cas.engines.choice import choose_crash
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.ladder import Ladder, Session
 from cas.engines.workshop import Workshop
 from cas.errors import CasError, EngineError, LimitExceeded, TryAgain
 from cas.files import writing_below
-from cas.job import INTERRUPTED, Job
-from cas.model import Dump, Finding, FirstAnswer, Match, Report, Section, Snippet, Stored
+from cas.job import Job
+from cas.model import Dump, FirstAnswer, Match, Section, Snippet, Stored
 from cas.progress import Progress
+from cas.run import Run
 
 log = logging.getLogger("cas")
 FIRST_ANSWER_S = 120.0
 
 
-class Pipeline:
-    """One run of a job: what it knows so far, enriched step by step."""
+class Pipeline(Run):
+    """The steps of one run, each adding to what it knows."""
 
     def __init__(self, job: Job, config: Config, progress: Progress, workshop: Workshop) -> None:
         """Prepare a run; nothing is done yet."""
-        self.job = job
-        self.config = config
-        self.progress = progress
+        super().__init__(job, config, progress, workshop.sandbox)
+        log.info("sandbox of the debuggers: %s", workshop.sandbox)
         self.worker = workshop.worker
         self.worker.directory = job.directory
-        log.info("sandbox of the debuggers: %s", workshop.sandbox)
         self.room = workshop.room
         self.engine = job.order.engine or config.engine
-        self.catalogue = Catalogue(config.database)
-        self.arrival = Arrival(job, config, progress)
-        self.is_over = True
-        """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
         self.said = ""
-        self.problems: list[str] = []
-        """Why the verdict cannot be ``complete``, in sentences."""
-        self.seconds: dict[str, float] = {}
-        self.report = Report(
-            ticket=job.order.ticket,
-            directory=job.directory,
-            upload=job.order.url or str(job.order.upload),
-            server=socket.gethostname(),
-            started=job.started,
-            verdict="failed",
-            stage=job.stages[-1],
-            seconds=self.seconds,
-            sandbox=workshop.sandbox,
-        )
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
@@ -232,24 +207,6 @@ class Pipeline:
         self.conclude(opened.dump, answer)
         return answer
 
-    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
-        """The verdict on the crash, told at once."""
-        finding = findings.find(dump, answer, self.report.match)
-        if finding.signature:
-            finding = replace(finding, similar=self.similar(finding.signature))
-        self.know(answer=answer, finding=finding)
-        for line in _headlines(finding):
-            self.progress.say(line)
-
-    def similar(self, signature: str) -> tuple[str, ...]:
-        """Other tickets with this signature; a database that is busy now costs only these."""
-        try:
-            seen = self.catalogue.similar(signature, self.job.directory)
-        except TryAgain as error:
-            self.progress.warn(f"similar crashes cannot be looked up: {error}")
-            return ()
-        return tuple(ticket for ticket in seen if ticket != self.report.ticket)
-
     def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
         """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
         facts = snippets.Facts(
@@ -320,8 +277,9 @@ class Pipeline:
         """A section into the report; what went wrong is told, a broken limit degrades the job."""
         self.know(sections=(*self.report.sections, section))
         if section.status == "failed":
-            # where drgn could read nothing that was said once, and 22 times more is noise
-            tell = self.progress.warn if self.report.answer else log.info
+            # that drgn can read nothing was said once, and 22 times more is noise
+            is_said = section.engine == "drgn" and self.report.answer is None
+            tell = log.info if is_said else self.progress.warn
             tell(f"{section.name}: {section.error}")
         elif section.status != "ok":
             self.know(limits_hit=(*self.report.limits_hit, f"{section.name}: {section.status}"))
@@ -347,89 +305,6 @@ class Pipeline:
             _link(path, directory)
         if absent := sorted(names - set(found)):
             self.progress.warn(f"no debuginfo for the kernel modules {', '.join(absent)}")
-
-    def know(self, **facts: Any) -> None:
-        """Add to what the report says."""
-        self.report = replace(self.report, **facts)
-
-    def reached(self, stage: str, **facts: Any) -> None:
-        """Note that a stage is finished; the job's record is saved when results are safe."""
-        self.job = self.job.having(stage, **facts)
-
-    def degrade(self, problem: str) -> None:
-        """Tell something that keeps the verdict from being ``complete``."""
-        self.progress.warn(problem)
-        self.problems.append(problem)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note how long a stage took."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
-
-    def publish(self, now: datetime) -> None:
-        """Everything that was found out, into the job directory and the index of jobs."""
-        # the template engine is loaded only now: the first answer does not wait for it
-        from cas.report.report import write_report
-
-        if self.report.dump and not self.report.finding:
-            self.conclude(self.report.dump, None)
-        if self.report.dump and not self.report.sections:
-            self.salvage(self.report.dump)
-        if damage := findings.assess(self.report, self.arrival.arrived_bytes):
-            self.know(recovered=damage.recovered, customer_note=damage.customer_note)
-            self.know(offset=damage.offset if self.report.offset is None else self.report.offset)
-        self.know(stage=self.job.stages[-1])
-        if self.report.dump and self.job.stored:
-            self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
-        with self.timed("report"):
-            manifest.settle(self.job)
-            write_report(self.report)
-        self.record()
-        if self.is_over:
-            self.queue_mail(now)
-            self.reached("reported", verdict=self.report.verdict)
-            self.job = manifest.seal(self.job)
-        else:
-            self.job = replace(self.job, verdict=INTERRUPTED)
-        # from here on the job counts as ended
-        self.job.save()
-
-    def salvage(self, dump: Dump) -> None:
-        """What the dump says without a debugger, where none came to run."""
-        if sections := salvage.sections(dump, self.job.directory):
-            ladder = (*self.report.ladder, salvage.ENGINE)
-            self.know(sections=sections, engine=salvage.ENGINE, ladder=ladder)
-
-    def record(self) -> None:
-        """The job's row in the index; the directory counts, so a busy database is only said."""
-        try:
-            self.catalogue.record_job(JobRecord.of(self.report))
-        except CasError as error:
-            self.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
-
-    def queue_mail(self, now: datetime) -> None:
-        """The mail, ready to be sent once the job's lock is released."""
-        from cas.report.mail import compose
-        from cas.report.outbox import queue
-
-        email = self.job.order.email
-        if not email:
-            return
-        try:
-            queue(compose(self.report, email, self.config.mail, now), self.job.directory)
-        except CasError as error:
-            self.progress.warn(f"there is no mail to {email}: {error}")
-
-
-def _headlines(finding: Finding) -> Iterator[str]:
-    seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
-    yield f"{finding.what}{seen}"
-    if finding.where:
-        yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
 
 
 def _link(path: Path, directory: Path) -> None:

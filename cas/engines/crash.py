@@ -39,15 +39,10 @@ class Target:
     program: Path
     vmlinux: Path
     vmcore: Path
-    parts: tuple[Path, ...] = ()
-    """All parts of a split dump, the vmcore among them."""
 
     def view(self) -> View:
         """What a sandboxed session gets to read."""
-        parts = self.parts or (self.vmcore,)
-        names = ["vmcore", *(f"vmcore-{number}" for number in range(1, len(parts)))]
-        places = {part: f"{FILES}/{name}" for part, name in zip(parts, names, strict=True)}
-        return View({self.vmlinux: f"{FILES}/vmlinux", **places})
+        return View({self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"})
 
 
 @dataclass(slots=True)
@@ -145,7 +140,7 @@ class Crash:
             "-s",
             *self._options,
             what.vmlinux,
-            *(what.parts or (what.vmcore,)),
+            what.vmcore,
         ]
         child = Child(argv, self._room, what.view())
         self._command = OPENING

@@ -59,11 +59,6 @@ class Url:
         return self.scheme, self.host, self.port
 
     @property
-    def is_kept_whole(self) -> bool:
-        """Whether its text says all of it, so that it can be fetched again by what was logged."""
-        return _SHOWN not in str(self)
-
-    @property
     def file_path(self) -> str:
         """The path for ftp and sftp, decoded: below the login directory, or absolute.
 

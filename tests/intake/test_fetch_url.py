@@ -78,9 +78,8 @@ def test_its_text_has_no_secret(text: str, shown: str) -> None:
     assert (str(url), repr(url), f"{url}") == (shown, f"<Url {shown}>", shown)
 
 
-def test_its_text_says_whether_it_is_whole() -> None:
-    assert parse("sftp://user@host/a").is_kept_whole
-    assert not parse("https://host/a?b").is_kept_whole
+def test_a_text_that_was_shortened_cannot_be_fetched() -> None:
+    assert parse(str(parse("sftp://user@host/a"))) == parse("sftp://user@host/a")
     with pytest.raises(UsageError, match="was shortened"):
         parse(str(parse("https://host/a?b")))
 

@@ -1,0 +1,153 @@
+"""What a run of a job knows so far, and how that is published at its end."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from cas import findings, manifest
+from cas.arrival import Arrival
+from cas.catalogue import Catalogue, JobRecord
+from cas.config import Config
+from cas.engines import salvage
+from cas.errors import CasError, TryAgain
+from cas.job import INTERRUPTED, Job
+from cas.model import Dump, Finding, FirstAnswer, Report
+from cas.progress import Progress
+
+
+class Run:
+    """A job under way: its record, its report, and where both end up."""
+
+    def __init__(self, job: Job, config: Config, progress: Progress, sandbox: str) -> None:
+        """Begin to know.
+
+        :param sandbox: what the debuggers run in, for the report
+        """
+        self.job = job
+        self.config = config
+        self.progress = progress
+        self.catalogue = Catalogue(config.database)
+        self.arrival = Arrival(job, config, progress)
+        self.is_over = True
+        """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
+        self.problems: list[str] = []
+        """Why the verdict cannot be ``complete``, in sentences."""
+        self.seconds: dict[str, float] = {}
+        self.report = Report(
+            ticket=job.order.ticket,
+            directory=job.directory,
+            upload=job.order.url or str(job.order.upload),
+            server=socket.gethostname(),
+            started=job.started,
+            verdict="failed",
+            stage=job.stages[-1],
+            seconds=self.seconds,
+            sandbox=sandbox,
+        )
+
+    def know(self, **facts: Any) -> None:
+        """Add to what the report says."""
+        self.report = replace(self.report, **facts)
+
+    def reached(self, stage: str, **facts: Any) -> None:
+        """Note that a stage is finished; the job's record is saved when results are safe."""
+        self.job = self.job.having(stage, **facts)
+
+    def degrade(self, problem: str) -> None:
+        """Tell something that keeps the verdict from being ``complete``."""
+        self.progress.warn(problem)
+        self.problems.append(problem)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long a stage took."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
+
+    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
+        """The verdict on the crash, told at once."""
+        finding = findings.find(dump, answer, self.report.match)
+        if finding.signature:
+            finding = replace(finding, similar=self.similar(finding.signature))
+        self.know(answer=answer, finding=finding)
+        for line in _headlines(finding):
+            self.progress.say(line)
+
+    def similar(self, signature: str) -> tuple[str, ...]:
+        """Other tickets with this signature; a database that is busy now costs only these."""
+        try:
+            seen = self.catalogue.similar(signature, self.job.directory)
+        except TryAgain as error:
+            self.progress.warn(f"similar crashes cannot be looked up: {error}")
+            return ()
+        return tuple(ticket for ticket in seen if ticket != self.report.ticket)
+
+    def publish(self, now: datetime) -> None:
+        """Everything that was found out, into the job directory and the index of jobs."""
+        # the template engine is loaded only now: the first answer does not wait for it
+        from cas.report.report import write_report
+
+        if self.report.dump and not self.report.finding:
+            self.conclude(self.report.dump, None)
+        if self.report.dump and not self.report.sections:
+            self.salvage(self.report.dump)
+        if damage := findings.assess(self.report, self.arrival.arrived_bytes):
+            self.know(recovered=damage.recovered, customer_note=damage.customer_note)
+            self.know(offset=damage.offset if self.report.offset is None else self.report.offset)
+        self.know(stage=self.job.stages[-1])
+        if self.report.dump and self.job.stored:
+            self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
+        with self.timed("report"):
+            manifest.settle(self.job)
+            write_report(self.report)
+        self.record()
+        if self.is_over:
+            self.queue_mail(now)
+            self.reached("reported", verdict=self.report.verdict)
+            self.job = manifest.seal(self.job)
+        else:
+            self.job = replace(self.job, verdict=INTERRUPTED)
+        # from here on the job counts as ended
+        self.job.save()
+
+    def salvage(self, dump: Dump) -> None:
+        """What the dump says without a debugger, where none came to run."""
+        if sections := salvage.sections(dump, self.job.directory):
+            ladder = (*self.report.ladder, salvage.ENGINE)
+            self.know(sections=sections, engine=salvage.ENGINE, ladder=ladder)
+
+    def record(self) -> None:
+        """The job's row in the index; the directory counts, so a busy database is only said."""
+        try:
+            self.catalogue.record_job(JobRecord.of(self.report))
+        except CasError as error:
+            self.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
+
+    def queue_mail(self, now: datetime) -> None:
+        """The mail, ready to be sent once the job's lock is released."""
+        from cas.report.mail import compose
+        from cas.report.outbox import queue
+
+        email = self.job.order.email
+        if not email:
+            return
+        try:
+            queue(compose(self.report, email, self.config.mail, now), self.job.directory)
+        except CasError as error:
+            self.progress.warn(f"there is no mail to {email}: {error}")
+
+
+def _headlines(finding: Finding) -> Iterator[str]:
+    seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
+    yield f"{finding.what}{seen}"
+    if finding.where:
+        yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))

@@ -1,0 +1,45 @@
+"""The way of an upload into its job's directory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cas.arrival import DOWNLOAD, Arrival
+from cas.config import Config
+from cas.errors import UsageError
+from cas.job import Job, Order
+from cas.progress import Silent
+
+from installed import FIXTURES
+
+SECRET = Order("T-1", Path(), url="https://example.com/vmcore.xz?…")
+
+
+@pytest.fixture
+def arrival(tmp_path: Path) -> Arrival:
+    """Of a resumed job whose URL had a secret, which is not there any more."""
+    job = Job(tmp_path, SECRET, datetime(2026, 11, 21, tzinfo=UTC))
+    config = Config(tmp_path / "k", tmp_path / "d", tmp_path, str(tmp_path / "db"))
+    return Arrival(job, config, Silent())
+
+
+def test_what_was_fetched_whole_is_not_fetched_again(arrival: Arrival, tmp_path: Path) -> None:
+    (tmp_path / DOWNLOAD).mkdir()
+    (tmp_path / DOWNLOAD / "vmcore.xz").symlink_to(FIXTURES / "a" / "vmcore.elf.xz")
+    with arrival:
+        arrival.begin()
+        stored, files = arrival.kept()
+    assert stored.vmcore.read_bytes()[:4] == b"\x7fELF"
+    assert files[stored.vmcore.name].size_bytes == stored.vmcore.stat().st_size
+
+
+def test_a_half_fetched_file_of_a_shortened_url_is_no_dump(
+    arrival: Arrival, tmp_path: Path
+) -> None:
+    (tmp_path / DOWNLOAD).mkdir()
+    (tmp_path / DOWNLOAD / ".vmcore.xz.part").write_bytes(b"x")
+    with pytest.raises(UsageError, match="shortened"), arrival:
+        arrival.begin()
