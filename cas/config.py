@@ -84,6 +84,25 @@ class Supervision:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRules:
+    """When and how analysis hosts are used."""
+
+    use: str = "auto"
+    """``auto`` (where no crash of this machine serves), ``first`` (before this machine's) or
+    ``never``."""
+    jobs: int = 4
+    """Sessions on one host at a time."""
+    keepalive_s: float = 15.0
+    """Without a sign of life from a host, after which it counts as lost."""
+    wait_s: float = 600.0
+    """For a host that has room, while all are busy."""
+    directory: str = "~/.cache/cas"
+    """On the host: absolute, or below the user's home; holds copies of dumps and kernels."""
+    cache_bytes: int = 200 << 30
+    """Of those copies."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Every directive of cas.conf(5), with its default."""
 
@@ -111,6 +130,9 @@ class Config:
     snippets: tuple[Path, ...] = ()
     """The site's snippet directories, after the shipped one."""
     supervision: Supervision = field(default_factory=Supervision)
+    extensions: tuple[Path, ...] = ()
+    """crash extensions that are loaded first, as paths on the machine where crash runs."""
+    hosts: HostRules = field(default_factory=HostRules)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
@@ -224,6 +246,12 @@ def _absolute(value: str) -> Path:
     return path
 
 
+def _on_host(value: str) -> str:
+    if not value.startswith(("/", "~/")):
+        raise ValueError("must begin with / or ~/")
+    return value
+
+
 def _paths(value: str) -> tuple[Path, ...]:
     return tuple(_absolute(part) for part in value.split(":") if part)
 
@@ -297,6 +325,13 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "autoPurge": ("auto_purge", _yes_no),
     "engine": ("engine", _choice("auto", "crash", "drgn")),
     "snippets": ("snippets", _paths),
+    "extensions": ("extensions", _paths),
+    "hosts": ("hosts.use", _choice("auto", "first", "never")),
+    "hostJobs": ("hosts.jobs", _positive),
+    "hostWait": ("hosts.wait_s", _seconds),
+    "hostKeepalive": ("hosts.keepalive_s", _seconds),
+    "hostDirectory": ("hosts.directory", _on_host),
+    "hostCacheLimit": ("hosts.cache_bytes", _size),
     "crash": ("crash", str),
     "crash_32": ("crash_for_arch", _absolute),
     "buffersize": ("buffer_size_bytes", _size_or_none),
@@ -328,6 +363,7 @@ INTERVALS = {
     "stopInterval": "a program to end when asked to, then it is killed",
     "respawnInterval": "between two starts of a program",
     "fetchTimeout": "a server to send something",
+    "hostKeepalive": "an analysis host to give a sign of life",
 }
 """Directives that the environment and the command line may set too, and what the time is for."""
 

@@ -120,6 +120,12 @@ class EngineError(CasError):
     """A debugger could not analyse the dump."""
 
 
+class HostLost(EngineError):
+    """An analysis host died, hung, lied or lost the link in the middle of something."""
+
+    hint = "see what is wrong with it: cas-admin host check"
+
+
 class DiskFull(CasError):
     """There is no room for what must be written."""
 

@@ -46,6 +46,50 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class CrashProgram:
+    """A crash binary on an analysis host."""
+
+    path: str
+    """On the host."""
+    version: str
+    """E.g. ``8.0.2``."""
+    arch: str
+    """Of the dumps that it reads, in ``uname -m`` spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine that is reached by ssh and runs crash for us."""
+
+    name: str
+    """As the administrator named it: a name, an address or an alias of ``~/.ssh/config``."""
+    port: int | None = None
+    """``None``: what ``~/.ssh/config`` says, else 22."""
+    is_enabled: bool = True
+    problem: str | None = None
+    """Why it was of no use when it was last checked, in a sentence; ``None``: it was."""
+    checked: datetime | None = None
+    """UTC; when the facts below were found out."""
+    arch: str | None = None
+    """``uname -m``."""
+    crashes: tuple[CrashProgram, ...] = ()
+    drgn: str | None = None
+    """Version of drgn there."""
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    """Available, as ``/proc/meminfo`` has it."""
+    free_bytes: int | None = None
+    """Below the directory for copies."""
+    is_shared: bool = False
+    """Whether it sees our work directory, proved by a file with a nonce."""
+    host_key: str | None = None
+    """Type and fingerprint."""
+
+    def __str__(self) -> str:
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dump:
     """What a kernel dump says about itself, read without any vmlinux."""
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
-import shutil
 import socket
 import socketserver
 import ssl
@@ -19,7 +16,7 @@ from pathlib import Path
 
 from cas.intake.fetch import FetchPolicy
 
-from installed import closed_port, needs
+from installed import needs
 
 
 @dataclass
@@ -272,72 +269,6 @@ def ftp(site: FtpSite) -> Iterator[FtpSite]:
     server.site, site.port = site, server.server_address[1]
     with _running(server):
         yield site
-
-
-@dataclass
-class Sshd:
-    """OpenSSH's server with keys of its own; its users' home is a directory of the test."""
-
-    directory: Path
-    home: Path
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def url(self, path: Path) -> str:
-        return f"sftp://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
-
-    def know(self, key: Path | None = None) -> None:
-        """Write the server's key, or another one, into known_hosts."""
-        kind, data = (key or self.directory / "host.pub").read_text().split()[:2]
-        known = self.home / ".ssh/known_hosts"
-        known.write_text(f"[127.0.0.1]:{self.port} {kind} {data}\n")
-
-
-def make_key(path: Path) -> Path:
-    """A key pair; the private one is at the path."""
-    argv = [needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", path]
-    subprocess.run(argv, check=True)
-    return path
-
-
-@contextlib.contextmanager
-def sshd(directory: Path, home: Path) -> Iterator[Sshd]:
-    """A running sshd that takes ``home/.ssh/id_ed25519``."""
-    program, port = needs("sshd"), closed_port()
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    (home / ".ssh").mkdir(parents=True, exist_ok=True)
-    make_key(directory / "host")
-    user = make_key(home / ".ssh/id_ed25519")
-    shutil.copy(f"{user}.pub", directory / "authorized")
-    settings = {
-        "ListenAddress": f"127.0.0.1:{port}",
-        "HostKey": directory / "host",
-        "AuthorizedKeysFile": directory / "authorized",
-        "Subsystem": "sftp internal-sftp",
-        "StrictModes": "no",
-        "PermitRootLogin": "yes",
-        "PasswordAuthentication": "no",
-        "PidFile": "none",
-    }
-    config = directory / "sshd_config"
-    config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-    with (directory / "sshd.log").open("wb") as log:
-        argv = [program, "-D", "-e", "-f", config]
-        with subprocess.Popen(argv, stderr=log, stdin=subprocess.DEVNULL) as process:
-            try:
-                _await(port, process)
-                yield Sshd(directory, home, port, process)
-            finally:
-                process.terminate()
-
-
-def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError("sshd did not start")
 
 
 def patient_policy(home: Path, **changes: object) -> FetchPolicy:

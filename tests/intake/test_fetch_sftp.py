@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fetch_servers import Sshd, make_key, patient_policy, sshd
+from fetch_servers import patient_policy
+from ssh_servers import Sshd, make_key, sshd
 
 from cas.config import IntakeLimits
 from cas.errors import FetchError, Refused, TryAgain
@@ -72,6 +73,7 @@ def test_an_unknown_host_is_refused_with_its_fingerprint(server: Sshd, dump: Pat
 
 def test_a_changed_host_key_is_refused(server: Sshd, dump: Path, tmp_path: Path) -> None:
     make_key(tmp_path / "other")
+    (server.home / ".ssh/known_hosts").unlink()
     server.know(tmp_path / "other.pub")
     with pytest.raises(Refused, match="another one than in known_hosts"):
         get(server, server.url(dump))

@@ -1,0 +1,1 @@
+"""Analysis hosts: what they have, which one is taken, what is copied there, and crash on it."""
