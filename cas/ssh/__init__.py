@@ -1,8 +1,8 @@
 """Logging in by ssh where the server's key is pinned, with the user's own keys and settings."""
 
-from cas.ssh.account import Account, Destination, Means, account_of, home_of
-from cas.ssh.login import Connection, logged_in
-from cas.ssh.trust import (
+from cas.ssh.account import SSH_PORT, Account, Destination, Means, account_of, home_of, name_of
+from cas.ssh.candidates import Candidates, candidates
+from cas.ssh.failures import (
     ChangedHost,
     LoginDenied,
     RevokedHostKey,
@@ -11,9 +11,12 @@ from cas.ssh.trust import (
     Unreachable,
     WeakHostKey,
 )
+from cas.ssh.login import Connection, logged_in
 
 __all__ = [
+    "SSH_PORT",
     "Account",
+    "Candidates",
     "ChangedHost",
     "Connection",
     "Destination",
@@ -25,6 +28,8 @@ __all__ = [
     "Unreachable",
     "WeakHostKey",
     "account_of",
+    "candidates",
     "home_of",
     "logged_in",
+    "name_of",
 ]

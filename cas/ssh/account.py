@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import getpass
+import os
 import pwd
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import paramiko
+from cas.ssh.failures import SshError
+from cas.ssh.settings import Settings, settings_of
+from cas.text import short_line
 
-from cas.ssh.trust import SSH_PORT, SshError
-
+SSH_PORT = 22
 KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+NAME_CHARACTERS = 253
+"""Of a host, see RFC 1123, 2.1, and of a user."""
+HOPS = 8
+"""Servers on the way to one."""
+SYSTEM_KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
+USER_KNOWN_HOSTS = ("known_hosts", "known_hosts2")
+_JUMP = re.compile(
+    r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:@\[\]/]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,9 @@ class Destination:
     user: str | None = None
 
     def __str__(self) -> str:
-        return self.name if self.port is None else f"{self.name}:{self.port}"
+        if self.port is None:
+            return self.name
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,21 @@ class Means:
     sshkey: Path | None = None
     timeout_s: float = 15.0
     password: str | None = field(default=None, repr=False)
+    agent: Path | None = field(default_factory=lambda: _agent_of(os.environ))
+    """The socket of an ssh-agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Where the keys of a server are known from."""
+
+    name: str
+    """How known_hosts calls the server, in lower case."""
+    files: tuple[Path, ...]
+    revoking: tuple[Path, ...]
+    """More known_hosts files, in which only ``@revoked`` counts: settings never weaken."""
+    revoked: Path | None = None
+    """Public keys, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +80,24 @@ class Account:
     port: int
     user: str
     keys: tuple[Path, ...]
+    """Private keys, or public ones of keys in the agent, that are for this server."""
+    pins: Pins
     jumps: tuple[Destination, ...] = ()
     """Servers to go through, the nearest first."""
+    usual_keys: tuple[Path, ...] = ()
+    """Tried last."""
+    certificate: Path | None = None
+    agent: Path | None = None
+    is_agent_limited: bool = False
+    """Whether only those of its keys are used that `keys` names."""
+
+    def __str__(self) -> str:
+        return name_of(self.host, self.port)
+
+
+def _agent_of(environment: Mapping[str, str]) -> Path | None:
+    socket = environment.get("SSH_AUTH_SOCK")
+    return Path(socket) if socket else None
 
 
 def home_of(casuser: str | None) -> Path:
@@ -68,26 +115,97 @@ def home_of(casuser: str | None) -> Path:
         ) from None
 
 
+def name_of(host: str, port: int) -> str:
+    """How known_hosts calls a server."""
+    return host if port == SSH_PORT else f"[{host}]:{port}"
+
+
 def account_of(destination: Destination, means: Means) -> Account:
     """How to log in on a server.
 
     :raises SshError: ~/.ssh/config cannot be used
     """
-    ssh = means.home / ".ssh"
-    path = ssh / "config"
-    try:
-        config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else None
-        asked = config.lookup(destination.name) if config else {}
-        port = destination.port or int(asked.get("port", SSH_PORT))
-    except (OSError, ValueError, ImportError, paramiko.SSHException):
-        raise SshError(f"{path} cannot be read as ssh_config(5)") from None
-    if "proxycommand" in asked or "proxyjump" in asked:
-        raise SshError(f"{destination} is behind a proxy of ~/.ssh/config, which is not followed")
-    named = [Path(name).expanduser() for name in asked.get("identityfile", ())]
-    keys = [means.sshkey, *named, *(ssh / name for name in KEYS)]
+    settings = settings_of(destination.name, means.home)
+    port = destination.port or _port(settings)
+    host = (settings.word("hostname") or destination.name).lower()
+    user = destination.user or settings.word("user") or means.user or getpass.getuser()
+    for word in (host, user):
+        if not word.isprintable() or len(word) > NAME_CHARACTERS:
+            raise SshError(f"{short_line(word, NAME_CHARACTERS)} cannot be a name for ssh")
+    named = settings.files("identityfile")
+    usual = (means.home / ".ssh" / name for name in KEYS)
+    keys = [means.sshkey, *(named or ())]
     return Account(
-        str(asked.get("hostname", destination.name)).lower(),
+        host,
         port,
-        destination.user or asked.get("user") or means.user or getpass.getuser(),
-        tuple(dict.fromkeys(key for key in keys if key and key.is_file())),
+        user,
+        tuple(dict.fromkeys(key for key in keys if key)),
+        _pins(settings, means.home, settings.word("hostkeyalias") or name_of(host, port)),
+        _jumps(settings),
+        () if named else tuple(usual),
+        next(iter(settings.files("certificatefile") or ()), None),
+        _agent(settings, means),
+        settings.is_on("identitiesonly"),
+    )
+
+
+def route_to(destination: Destination, means: Means) -> tuple[Account, ...]:
+    """The servers to log in on, one through the other; the last one is meant.
+
+    :raises SshError: ~/.ssh/config cannot be used, or leads in a circle
+    """
+    return _route(account_of(destination, means), replace(means, password=None), ())
+
+
+def _route(account: Account, means: Means, behind: tuple[str, ...]) -> tuple[Account, ...]:
+    """The way to a server, through the way to the first of its jumps."""
+    if not account.jumps:
+        return (account,)
+    first, *others = (account_of(jump, means) for jump in account.jumps)
+    behind = (*behind, str(account))
+    if str(first) in behind or len(behind) + len(others) > HOPS:
+        raise SshError(
+            f"ProxyJump leads in a circle: {' from '.join((str(first), *behind[::-1]))}",
+            hint=f"write `ProxyJump none` for {first.host} into ~/.ssh/config",
+        )
+    return (*_route(first, means, behind), *others, account)
+
+
+def _jumps(settings: Settings) -> tuple[Destination, ...]:
+    """Source: ssh_config(5), ProxyJump: ``[user@]host[:port]`` or a URI, with commas between."""
+    jumps = []
+    for word in (settings.word("proxyjump") or "").replace(",", " ").split():
+        found = _JUMP.fullmatch(word)
+        if not found or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
+            raise SshError(f"{settings.path} has a ProxyJump that cannot be read")
+        port = int(found["port"]) if found["port"] else None
+        jumps.append(Destination(found["address"] or found["name"], port, found["user"]))
+    return tuple(jumps)
+
+
+def _agent(settings: Settings, means: Means) -> Path | None:
+    """The one of IdentityAgent, or that of our environment."""
+    named = settings.files("identityagent")
+    if named is None or named == (Path("SSH_AUTH_SOCK"),):
+        return means.agent
+    return named[0] if named else None
+
+
+def _port(settings: Settings) -> int:
+    word = settings.word("port") or str(SSH_PORT)
+    if not re.fullmatch(r"[0-9]{1,5}", word) or not 0 < int(word) < 1 << 16:
+        raise SshError(f"{settings.path} has a Port that is none")
+    return int(word)
+
+
+def _pins(settings: Settings, home: Path, name: str) -> Pins:
+    """Settings may name other files; what ours revoke stays revoked."""
+    usual = tuple(home / ".ssh" / file for file in USER_KNOWN_HOSTS)
+    mine, system = settings.files("userknownhostsfile"), settings.files("globalknownhostsfile")
+    revoked = settings.files("revokedhostkeys") or (None,)
+    return Pins(
+        name.lower(),
+        (*(usual if mine is None else mine), *(SYSTEM_KNOWN_HOSTS if system is None else system)),
+        (*usual, *SYSTEM_KNOWN_HOSTS),
+        revoked[0],
     )

@@ -1,140 +1,108 @@
-"""Which host keys are believed: those of known_hosts, and no weak ones.
-
-Source: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
-"""
+"""Whether a server is the one that was meant: by the keys of known_hosts, and by no weak ones."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import paramiko
 
-from cas.errors import CasError, Refused, TryAgain
+from cas.ssh.account import Pins
+from cas.ssh.failures import ChangedHost, RevokedHostKey, SshError, UnknownHost, WeakHostKey
+from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_of, kind_of
 
-SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
-SSH_PORT = 22
-
-
-class SshError(CasError):
-    """An ssh server, or the settings for it, are of no use."""
-
-    hint = "try it by hand: ssh HOST true"
-
-
-class LoginDenied(SshError):
-    """The server accepts none of our keys."""
-
-    hint = "put the public key into ~/.ssh/authorized_keys of that user on the host"
-
-
-class Unreachable(TryAgain):
-    """Nobody answers, or the connection broke."""
-
-    hint = "check that the host runs and its sshd listens; try: ssh HOST true"
-
-
-class UnknownHost(Refused):
-    """The host key of an ssh server is not known."""
-
-    hint = "compare the fingerprint with the administrator's, then add the key: ssh HOST"
-
-
-class ChangedHost(Refused):
-    """The host key of an ssh server is another one than before."""
-
-    hint = (
-        "somebody may be in between: ask the server's administrator; "
-        "if the key was renewed, run ssh-keygen -R HOST and accept the new one"
-    )
-
-
-class RevokedHostKey(Refused):
-    """known_hosts says that nobody may believe this key any more."""
-
-    hint = "ask the server's administrator for a new host key"
-
-
-class WeakHostKey(Refused):
-    """The server's key, or its way of signing with it, is not good enough."""
-
-    hint = "have the server's administrator make an ed25519 host key: ssh-keygen -A"
+RSA_BITS = 2048
+"""At least; sizes below have been out of use since NIST SP 800-131A of 2011."""
+KRL = b"SSHKRL\n\x00"
+"""How OpenSSH's binary lists of revoked keys begin (PROTOCOL.krl)."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHosts:
-    """The keys that are believed, and those that never are."""
+    """The keys that are believed of one server, and those that never are."""
 
-    keys: paramiko.HostKeys
-    revoked: frozenset[str]
-    """In base64."""
+    name: str
+    """How known_hosts calls the server."""
+    keys: tuple[KnownKey, ...]
+    authorities: tuple[KnownKey, ...]
+    """Those whose signature under its key would be believed."""
+    revoked: frozenset[bytes]
 
     @classmethod
-    def read(cls, home: Path) -> Self:
-        """Those of the system and of a user.
+    def read(cls, pins: Pins) -> Self:
+        """What is known of a server.
 
         :raises SshError: a file cannot be read
         """
-        keys, revoked = paramiko.HostKeys(), set()
-        for path in (SYSTEM_KNOWN_HOSTS, home / ".ssh/known_hosts"):
-            lines = [line.split() for line in _lines(path)]
-            revoked |= {
-                word for fields in lines if fields[:1] == ["@revoked"] for word in fields[3:4]
-            }
-            for fields in lines:
-                _trust(keys, fields)
-        return cls(keys, frozenset(revoked))
+        mine = [key for path in pins.files for key in keys_of(path)]
+        more = [key for path in pins.revoking for key in keys_of(path)]
+        meant = [key for key in mine if key.is_for(pins.name)]
+        return cls(
+            pins.name,
+            tuple(key for key in meant if not key.marker),
+            tuple(key for key in meant if key.marker == AUTHORITY),
+            frozenset(key.blob for key in (*mine, *more) if key.marker == REVOKED)
+            | _revoked_of(pins.revoked),
+        )
 
-    def kinds(self, host: str, port: int) -> list[str]:
-        """The types of the keys known of a server, e.g. ``ssh-ed25519``."""
-        known = self.keys.lookup(name_of(host, port))
-        return list(known.keys()) if known else []
+    @property
+    def kinds(self) -> set[str]:
+        """The types of the keys known, e.g. ``ssh-ed25519``."""
+        return {key.kind for key in self.keys}
 
-    def check(self, host: str, port: int, key: paramiko.PKey) -> None:
+    def check(self, key: paramiko.PKey) -> None:
         """Believe a server's key, or not.
 
-        :raises Refused: it is unknown, another one than before, revoked or weak
+        :raises Refused: it is revoked, weak, unknown, or another one than before
         """
-        name = name_of(host, port)
-        known = self.keys.lookup(name)
-        if key.get_base64() in self.revoked:
-            raise RevokedHostKey(f"the host key of {name} is revoked: {shown(key)}")
-        if not known:
-            raise UnknownHost(f"the host key of {name} is not known: {shown(key)}")
-        if not self.keys.check(name, key):
-            expected = ", ".join(shown(each) for each in known.values())
-            raise ChangedHost(
-                f"the host key of {name} is another one than in known_hosts: "
-                f"{shown(key)} instead of {expected}"
+        blob, shown = key.asbytes(), fingerprint(key.asbytes())
+        if blob in self.revoked:
+            raise RevokedHostKey(f"the host key of {self.name} is revoked: {shown}")
+        if kind_of(blob) == "ssh-rsa" and key.get_bits() < RSA_BITS:
+            raise WeakHostKey(
+                f"the host key of {self.name} has only {key.get_bits()} bits, "
+                f"fewer than {RSA_BITS}: {shown}"
             )
+        if not self.keys:
+            raise self._unknown(shown)
+        if blob not in {known.blob for known in self.keys}:
+            raise self._changed(shown)
+
+    def _unknown(self, shown: str) -> UnknownHost:
+        if not self.authorities:
+            return UnknownHost(f"the host key of {self.name} is not known: {shown}")
+        return UnknownHost(
+            f"of {self.name}, known_hosts has a certificate authority only, "
+            f"and certificates of hosts are not read here: {shown}",
+            hint="compare the fingerprint with the administrator's, then add the key itself "
+            "to ~/.ssh/known_hosts: ssh-keyscan HOST",
+        )
+
+    def _changed(self, shown: str) -> ChangedHost:
+        expected = ", ".join(fingerprint(each.blob) for each in self.keys)
+        return ChangedHost(
+            f"the host key of {self.name} is another one than in known_hosts: "
+            f"{shown} instead of {expected}"
+        )
 
 
-def name_of(host: str, port: int) -> str:
-    """How known_hosts calls a server."""
-    return host if port == SSH_PORT else f"[{host}]:{port}"
-
-
-def shown(key: paramiko.PKey) -> str:
-    """A key's type and fingerprint, to be compared by a person."""
-    return f"{key.get_name()} {key.fingerprint}"
-
-
-def _lines(path: Path) -> list[str]:
+def _revoked_of(path: Path | None) -> frozenset[bytes]:
+    """The keys of RevokedHostKeys; like ssh, nobody is believed when it cannot be read."""
+    if path is None:
+        return frozenset()
     try:
-        return path.read_text(errors="replace").splitlines() if path.is_file() else []
+        data = path.read_bytes()
     except OSError as error:
-        raise SshError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _trust(keys: paramiko.HostKeys, fields: list[str]) -> None:
-    """Take a line's key; like ssh, skip lines that are no keys."""
-    if len(fields) < 3 or fields[0][0] in "#@":
-        return
-    with suppress(paramiko.hostkeys.InvalidHostKey, paramiko.SSHException, ValueError):
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(" ".join(fields[:3]))
-        if entry is None:
-            return
-        for name in entry.hostnames:
-            keys.add(name, entry.key.get_name(), entry.key)
+        raise SshError(f"cannot read RevokedHostKeys {path}: {error.strerror}") from None
+    if data.startswith(KRL):
+        raise SshError(
+            f"RevokedHostKeys {path} is a binary list, which is not read here",
+            hint="list the revoked public keys as text, a line each",
+        )
+    words = (line.split()[1:2] for line in data.splitlines() if not line.startswith(b"#"))
+    try:
+        return frozenset(b64decode(word, validate=True) for (word,) in filter(None, words))
+    except ValueError:
+        raise SshError(f"RevokedHostKeys {path} holds lines that are no keys") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fetch_servers import patient_policy
-from ssh_servers import Sshd, make_key, sshd
+from ssh_servers import Sshd, Tap, make_key, sshd
 
 from cas.config import IntakeLimits
 from cas.errors import FetchError, Refused, TryAgain
@@ -84,7 +84,7 @@ def test_a_revoked_host_key_is_refused(server: Sshd, dump: Path) -> None:
     _, kind, data = known.read_text().split()
     with known.open("a") as file:
         file.write(f"@revoked * {kind} {data}\n")
-    with pytest.raises(Refused, match="is not known"):
+    with pytest.raises(Refused, match="is revoked"):
         get(server, server.url(dump))
 
 
@@ -184,6 +184,36 @@ def test_a_silent_server_counts_as_gone(server: Sshd, dump: Path) -> None:
 def test_private_networks_are_refused_unless_allowed(server: Sshd, dump: Path) -> None:
     with pytest.raises(Refused, match="private network"):
         get(server, server.url(dump), private_addresses=False)
+
+
+def test_a_jump_of_ssh_config_is_taken(server: Sshd, dump: Path, tmp_path: Path) -> None:
+    with sshd(tmp_path / "near", server.home) as near:
+        near.know()
+        jump(server, near.port)
+        assert get(server, server.url(dump)).read_bytes() == BODY
+        assert "Accepted publickey" in near.log
+
+
+def test_a_jump_must_not_be_in_a_private_network(server: Sshd, dump: Path) -> None:
+    with Tap(server.port) as near:
+        jump(server, near.port)
+        with pytest.raises(Refused, match="private network"):
+            get(server, server.url(dump), private_addresses=False)
+        assert near.connections == 0
+
+
+def test_a_program_of_ssh_config_is_not_run(server: Sshd, dump: Path, tmp_path: Path) -> None:
+    config = server.home / ".ssh/config"
+    config.write_text(f"Host *\n ProxyCommand touch {tmp_path / 'ran'}\n")
+    with pytest.raises(FetchError, match="ProxyCommand"):
+        get(server, server.url(dump))
+    assert not (tmp_path / "ran").exists()
+
+
+def jump(server: Sshd, port: int) -> None:
+    (server.home / ".ssh/config").write_text(
+        f"Host near\n HostName 127.0.0.1\n Port {port}\nHost 127.*\n ProxyJump near\n"
+    )
 
 
 def _greet(listener: socket.socket, line: bytes) -> None:

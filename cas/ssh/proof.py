@@ -1,0 +1,109 @@
+"""Proving to a server who we are, with one key after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import paramiko
+
+from cas.errors import CasError
+from cas.ssh.account import Account
+from cas.ssh.failures import LoginDenied, Unreachable
+from cas.ssh.identities import Identities, Identity
+
+ATTEMPTS = 6
+"""After so many sshd breaks off, see MaxAuthTries in sshd_config(5)."""
+AGENT_S = 5.0
+"""For an agent's answer, unless the server would not wait so long."""
+
+
+def prove_user(
+    transport: paramiko.Transport, account: Account, password: str | None
+) -> tuple[str, ...]:
+    """Log in.
+
+    :return: what did not work and was not needed
+    :raises LoginDenied: nothing is accepted
+    :raises Unreachable: the connection broke
+    """
+    with Identities(account, min(AGENT_S, transport.auth_timeout / 2)) as identities:
+        tried = _try_keys(transport, account, identities, ATTEMPTS - (password is not None))
+        has_turn = transport.is_active() and not transport.is_authenticated()
+        if password is not None and has_turn:
+            _try_password(transport, account, password)
+        if transport.is_authenticated():
+            return tuple(identities.remarks)
+        raise _denied(account, identities, tried, has_password=password is not None)
+
+
+def _try_keys(
+    transport: paramiko.Transport, account: Account, identities: Iterable[Identity], most: int
+) -> list[str]:
+    """What was tried, until a key was accepted."""
+    tried: list[str] = []
+    for identity in identities:
+        if len(tried) == most:
+            return [*tried, "no more than that"]
+        if not _can_sign_for(transport, identity.key):
+            continue
+        goes_on = _try(transport, account, identity.key, is_first=not tried)
+        tried.append(identity.name)
+        if not goes_on:
+            break
+    return tried
+
+
+def _can_sign_for(transport: paramiko.Transport, key: paramiko.PKey) -> bool:
+    """Whether a server takes an RSA key's signatures; paramiko would end the connection.
+
+    Source: RFC 8308, 3.1. Of other types some servers list none, and take them.
+    """
+    extensions: dict[str, bytes] = getattr(transport, "server_extensions", {})
+    said = extensions.get("server-sig-algs", b"").split(b",")
+    is_rsa = key.get_name().startswith("ssh-rsa")
+    return not is_rsa or said == [b""] or b"rsa-sha2-512" in said or b"rsa-sha2-256" in said
+
+
+def _try(
+    transport: paramiko.Transport, account: Account, key: paramiko.PKey, *, is_first: bool
+) -> bool:
+    """Offer a key; whether another one may be offered after it."""
+    try:
+        transport.auth_publickey(account.user, key)
+    except paramiko.BadAuthenticationType:
+        return False
+    except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
+        if "timeout" in str(error) or (is_first and not transport.is_active()):
+            raise _broken(account) from None
+        return transport.is_active()  # sshd breaks off after too many keys
+    return not transport.is_authenticated()
+
+
+def _try_password(transport: paramiko.Transport, account: Account, password: str) -> None:
+    try:
+        transport.auth_password(account.user, password)
+    except paramiko.AuthenticationException:
+        if not transport.is_active():
+            raise _broken(account) from None
+    except (paramiko.SSHException, EOFError, OSError, ValueError):
+        raise _broken(account) from None
+
+
+def _broken(account: Account) -> Unreachable:
+    return Unreachable(f"{account}: the server broke off during the login")
+
+
+def _denied(
+    account: Account, identities: Identities, tried: list[str], *, has_password: bool
+) -> CasError:
+    """What was tried, and what would have been if it were not locked."""
+    what = "no key or password" if has_password else "no key"
+    facts = [f"tried: {', '.join(tried)}" if tried else "none was tried", *identities.remarks]
+    facts += [f"{path} is encrypted" for path in identities.locked]
+    hint = None
+    if identities.locked:
+        paths = " ".join(str(path) for path in identities.locked)
+        hint = f"unlock the key in an agent, from which cas is run: ssh-add {paths}"
+    return LoginDenied(
+        f"{account}: {what} of {account.user} is accepted ({'; '.join(facts)})", hint=hint
+    )

@@ -1,0 +1,157 @@
+"""What ~/.ssh/config says about a server.
+
+paramiko reads the file, after what it does not know is put into words that it does: ``Include`` is
+followed here, ``~`` is the home directory that was asked for, and a condition of ``Match`` that
+would start a program, or that paramiko does not know, marks its block. A server that such a block
+may be for is refused; the others are not.
+
+Source: ssh_config(5).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import paramiko
+
+from cas.ssh.failures import SshError
+
+INCLUDE_DEPTH = 16
+"""As in OpenSSH."""
+CONDITIONS = {"host", "originalhost", "user", "localuser"}
+"""Of ``Match``, with a word each; those that can be judged here."""
+BARE_CONDITIONS = {"all", "canonical", "final"}
+LISTS = {"userknownhostsfile", "globalknownhostsfile"}
+FILES = {"identityfile", "certificatefile", "identityagent", "revokedhostkeys"}
+UNFOLLOWED = "cas_unfollowed"
+_LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*")
+
+
+class _Unreadable(Exception):
+    """A file is no ssh_config."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of one server."""
+
+    path: Path
+    """The file."""
+    said: Mapping[str, str | list[str]]
+
+    def word(self, key: str) -> str | None:
+        """A setting; ``None`` when nothing, or ``none``, is said."""
+        value = self.said.get(key)
+        return value if isinstance(value, str) and value.lower() != "none" else None
+
+    def is_on(self, key: str) -> bool:
+        """Whether a setting says yes."""
+        return self.word(key) == "yes"
+
+    def files(self, key: str) -> tuple[Path, ...] | None:
+        """The files of a setting; ``None`` when nothing is said."""
+        value = self.said.get(key)
+        if value is None:
+            return None
+        names = value if isinstance(value, list) else shlex.split(value)
+        return tuple(Path(name) for name in names if name.lower() != "none")
+
+
+def settings_of(name: str, home: Path) -> Settings:
+    """What a user's file says about a server.
+
+    :param name: as a person calls it
+    :raises SshError: the file cannot be used, or not for this server
+    """
+    path = home / ".ssh/config"
+    try:
+        lines = _Reader(home).lines(path) if path.is_file() else ()
+        said = paramiko.SSHConfig.from_text("\n".join(lines)).lookup(name)
+    except (OSError, ValueError, LookupError, _Unreadable, paramiko.SSHException):
+        raise SshError(
+            f"{path} cannot be read as ssh_config(5)", hint=f"see: ssh -G {shlex.quote(name)}"
+        ) from None
+    settings = Settings(path, {**said})
+    _refuse(name, settings)
+    return settings
+
+
+def _refuse(name: str, settings: Settings) -> None:
+    """What cannot be followed is said, not skipped."""
+    what = settings.word(UNFOLLOWED)
+    if what is None and settings.word("proxycommand") is not None:
+        what = "ProxyCommand"
+    if what is not None:
+        raise SshError(
+            f"{settings.path} has `{what}` for {name}, which is not followed here",
+            hint="give this host a block without it; ProxyJump works",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Puts lines into words that paramiko knows."""
+
+    home: Path
+
+    def lines(self, path: Path, depth: int = 0) -> Iterator[str]:
+        """Those of a file and of all that it includes."""
+        if depth > INCLUDE_DEPTH:
+            raise _Unreadable
+        block = None
+        for line in path.read_text().splitlines():
+            found = _LINE.fullmatch(line)
+            key, value = (found[1].lower(), found[2]) if found else ("", "")
+            if key in ("host", "match"):
+                block = line if key == "host" else self._match(value)
+                yield block
+            elif key == "include":
+                yield from self._included(value, block, depth)
+            else:
+                yield self._line(key, value) or line
+
+    def _match(self, value: str) -> str:
+        """``Match``, and a mark when it has a condition that is not judged here."""
+        words, known = shlex.split(value), []
+        unfollowed = None
+        while words:
+            word = words.pop(0)
+            name = word.lstrip("!").lower()
+            if name in BARE_CONDITIONS:
+                known.append(word)
+            elif name in CONDITIONS:
+                known += [word, words.pop(0)]
+            else:
+                unfollowed, words = f"Match {name}", words[1:]
+        mark = f"\n{UNFOLLOWED} {unfollowed}" if unfollowed else ""
+        return f"Match {shlex.join(known or ['all'])}{mark}"
+
+    def _included(self, value: str, block: str | None, depth: int) -> Iterator[str]:
+        found = [path for word in shlex.split(value) for path in self._files(word)]
+        lines = list(chain.from_iterable(self.lines(path, depth + 1) for path in found))
+        if not any(re.match(r"\s*(host|match)\b", line, re.IGNORECASE) for line in lines):
+            yield from lines
+        elif block is None:
+            yield from (*lines, "Host *")
+        else:
+            yield f"{UNFOLLOWED} Include of other blocks"
+
+    def _files(self, word: str) -> list[Path]:
+        """Those that a pattern of ``Include`` means, below ~/.ssh unless it is absolute."""
+        pattern = (self.home / ".ssh" / self._at_home(word)).relative_to("/")
+        return sorted(path for path in Path("/").glob(str(pattern)) if path.is_file())
+
+    def _line(self, key: str, value: str) -> str | None:
+        if key in LISTS:
+            return f"{key} {shlex.join(self._at_home(word) for word in shlex.split(value))}"
+        if key in FILES:
+            return f"{key} {self._at_home(value.strip(chr(34)))}"
+        return None
+
+    def _at_home(self, word: str) -> str:
+        return re.sub(r"^~(?=/|$)|%d", lambda _: str(self.home), word)
