@@ -84,9 +84,13 @@ class Host:
     """Whether it sees our work directory, proved by a file with a nonce."""
     host_key: str | None = None
     """Type and fingerprint."""
+    remarks: tuple[str, ...] = ()
+    """What its administrator should know although it is of use, e.g. a crash that hangs."""
 
     def __str__(self) -> str:
-        return self.name if self.port is None else f"{self.name}:{self.port}"
+        if self.port is None:
+            return self.name
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +300,10 @@ class Report:
     offset: int | None = None
     engine: str | None = None
     """Which engine ran the snippets."""
+    host: str | None = None
+    """The analysis host on which it ran; ``None``: here."""
+    remarks: tuple[str, ...] = ()
+    """What a reader should know of how it was analysed, e.g. hosts that were lost."""
     ladder: tuple[str, ...] = ()
     """The rungs tried, in order, e.g. ``crash: full``, ``crash: --minimal``, ``drgn``."""
     sandbox: str | None = None

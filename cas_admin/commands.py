@@ -17,6 +17,9 @@ def parser() -> argparse.ArgumentParser:
         "-b", "--build", action="store_true", help="catalogue the kernel-debuginfo packages"
     )
     what.add_argument("-p", "--purge", action="store_true", help="remove old jobs")
+    what.add_argument(
+        "-s", "--server", action="store_true", help="register the analysis hosts of known_hosts"
+    )
     _purge_options(admin)
     # on the program only: a verb's defaults would hide what stands before the verb
     admin.set_defaults(days=None, yes=False, dry_run=False)
@@ -35,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--quick", action="store_true", help="compare sizes, not contents")
     check.add_argument("--json", action="store_true", help="print the flaws as JSON")
     verb_options(check)
+    _host_verbs(verbs.add_parser("host", help="register, check and remove analysis hosts"))
     return admin
 
 
@@ -42,10 +46,11 @@ def parse(argv: Sequence[str]) -> Asked:
     """What ``cas-admin`` is asked to do; exits with status 2 on a wrong command line."""
     admin = parser()
     arguments = admin.parse_args(argv)
-    asked = {"build": arguments.build, "purge": arguments.purge, arguments.verb: arguments.verb}
+    asked = {flag: getattr(arguments, flag) for flag in ("build", "purge", "server")}
+    asked[arguments.verb] = arguments.verb
     wanted = [name for name, is_asked in asked.items() if is_asked]
     if len(wanted) != 1:
-        admin.error("say what to do, once: -b, -p or a verb")
+        admin.error("say what to do, once: -b, -p, -s or a verb")
     if wanted != ["purge"] and (arguments.days is not None or arguments.yes or arguments.dry_run):
         admin.error("-d, -y and -n belong to a purge")
     return Asked(_command(wanted[0], arguments), arguments.config, arguments.debug)
@@ -68,9 +73,49 @@ def _command(verb: str, arguments: argparse.Namespace) -> Callable[[World], Answ
         from cas_admin.check import check
 
         return partial(check, quick=arguments.quick, as_json=arguments.json)
+    if verb in ("server", "host"):
+        return _host_command(arguments)
     from cas_admin.purge import purge
 
     return partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)
+
+
+def _host_command(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin import host
+
+    if arguments.server:
+        return host.search
+    if arguments.action == "add":
+        return partial(host.add, arguments.name)
+    if arguments.action == "list":
+        return partial(host.listed, as_json=arguments.json)
+    if arguments.action == "check":
+        return partial(host.check, arguments.names, as_json=arguments.json)
+    if arguments.action == "remove":
+        return partial(host.remove, arguments.names)
+    return partial(host.enable, arguments.names, is_enabled=arguments.action == "enable")
+
+
+def _host_verbs(host: argparse.ArgumentParser) -> None:
+    verb_options(host)
+    actions = host.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    add = actions.add_parser("add", help="register a host on which cas can log in")
+    add.add_argument("name", metavar="HOST")
+    verb_options(add)
+    for name, text in (
+        ("list", "show the registered hosts"),
+        ("check", "ask hosts how they are, all side by side"),
+        ("disable", "let no job use a host"),
+        ("enable", "let jobs use a host again"),
+        ("remove", "forget a host"),
+    ):
+        action = actions.add_parser(name, help=text)
+        if name != "list":
+            many = "*" if name == "check" else "+"
+            action.add_argument("names", metavar="HOST", nargs=many)
+        if name in ("list", "check"):
+            action.add_argument("--json", action="store_true", help="print everything as JSON")
+        verb_options(action)
 
 
 def _purge_options(parser: argparse.ArgumentParser) -> None:

@@ -14,10 +14,11 @@ from cas.catalogue.cache import find_cached
 from cas.catalogue.examine import examine
 from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord, Known
 from cas.errors import CasError, KernelNotFound, PackageError, TryAgain
-from cas.model import Dump, Kernel, Match
+from cas.model import Dump, Host, Kernel, Match
 from cas.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from cas.catalogue.host_rows import HostRows
     from cas.catalogue.store import Store
 
 _ROOT = Path("/")
@@ -146,6 +147,26 @@ class Catalogue:
         """What is remembered of every package file."""
         return self._store().known_packages()
 
+    def hosts(self) -> tuple[Host, ...]:
+        """The registered analysis hosts, by name."""
+        return self._hosts().all()
+
+    def put_host(self, host: Host) -> None:
+        """Register a host, or replace all that is known of it."""
+        self._hosts().put(host)
+
+    def renew_host(self, host: Host) -> bool:
+        """Replace a host's facts, if it is registered still; whether it is enabled stays."""
+        return self._hosts().renew(host)
+
+    def enable_host(self, name: str, port: int | None, *, is_enabled: bool) -> bool:
+        """Use a host, or not; ``False`` when it is not registered."""
+        return self._hosts().enable(name, port, is_enabled=is_enabled)
+
+    def remove_host(self, name: str, port: int | None) -> bool:
+        """Forget a host; ``False`` when it was not registered."""
+        return self._hosts().remove(name, port)
+
     def damage(self) -> tuple[str, ...]:
         """What is wrong with the database file itself; nothing for a server's."""
         return self._store().damage()
@@ -159,6 +180,9 @@ class Catalogue:
 
                 self._opened = Store(Database(self._name, self._timeout_s))
             return self._opened
+
+    def _hosts(self) -> HostRows:
+        return self._store().hosts
 
     def _find_packaged(self, dump: Dump, progress: Progress) -> Match:
         store = self._store()

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 
 from cas.catalogue.connection import Database
 from cas.catalogue.facts import Candidate, FileStamp, JobRecord, Known, Package
+from cas.catalogue.host_rows import HostRows
 from cas.catalogue.tables import jobs, kernels, packages
 from cas.model import Kernel
 
@@ -24,6 +25,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.hosts = HostRows(database)
 
     def known_packages(self) -> dict[Path, Known]:
         """What is remembered of every package file."""

@@ -13,9 +13,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with Alembic's."""
 
 metadata = MetaData()
@@ -71,3 +72,26 @@ jobs = Table(
     Column("signature", String(128), index=True),
     Column("panic_message", Text),
 )
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("problem", Text),
+    Column("checked", DateTime),
+    Column("arch", String(32)),
+    Column("crashes", Text, nullable=False),
+    Column("drgn", Text),
+    Column("cpus", Integer),
+    Column("memory_bytes", BigInteger),
+    Column("free_bytes", BigInteger),
+    Column("is_shared", Boolean, nullable=False),
+    Column("host_key", Text),
+    Column("remarks", Text, nullable=False),
+    UniqueConstraint("name", "port", name="hosts_name_port"),
+)
+"""``port`` is 0 where none was named, since NULLs count as different from one another; ``crashes``
+is a JSON array of objects, ``remarks`` one of texts; ``checked`` is UTC."""

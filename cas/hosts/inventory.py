@@ -1,0 +1,264 @@
+"""What analysis hosts have: found out by asking them, all side by side."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cas.config import Config
+from cas.errors import CasError
+from cas.hosts.link import HostUnfit, Link, linked
+from cas.hosts.questions import (
+    BEGIN,
+    END,
+    INSPECT,
+    LOAD,
+    PROGRAM_S,
+    TIMED_OUT,
+    TOOLS,
+    Told,
+    Words,
+    read_answer,
+)
+from cas.hosts.shared import is_shared
+from cas.model import CrashProgram, Host
+from cas.progress import Progress
+from cas.text import count, human_size, one_line, short_line
+
+log = logging.getLogger("cas")
+AT_A_TIME = 16
+"""Hosts that are asked side by side."""
+INSPECT_S = 60.0
+ANSWER_BYTES = 256 << 10
+LOAD_BYTES = 16 << 10
+LITTLE_BYTES = 1 << 30
+"""Free room for copies with which a host is as good as full."""
+SHOWN = 80
+"""Characters of what a host says that stand in a sentence of ours."""
+TARGETS = {
+    "ARM64": "aarch64",
+    "X86": "i686",
+    "PPC64": "ppc64le",
+    "LOONGARCH": "loongarch64",
+}
+"""crash's names of architectures (``build_target`` of --buildinfo, configure.c) where they are not
+``uname -m``'s in upper case."""
+PROCESSORS = {"powerpc64le": "ppc64le", "powerpc64": "ppc64", "powerpc": "ppc", "mipsel": "mips"}
+"""The same for GDB's ``--target=``."""
+VERSION = r"([0-9][0-9A-Za-z.+~_-]{0,31})"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a host is at the moment."""
+
+    sessions: int
+    """Of ours, from whichever machine."""
+    load_per_cpu: float
+    """Over the last minute."""
+    memory_bytes: int
+    """Available."""
+    free_bytes: int
+    """Below the directory for copies."""
+
+
+def inspect(link: Link, config: Config) -> Host:
+    """The facts of a host; what it answers wrongly is a problem, and is not believed.
+
+    :raises HostLost: the link broke, or it took too long
+    :raises HostUnfit: it answers without end
+    """
+    connection = link.connection
+    host = Host(
+        connection.destination.name,
+        connection.destination.port,
+        checked=datetime.now(UTC),
+        host_key=connection.host_key,
+    )
+    done = link.run(
+        INSPECT, config.hosts.directory, BEGIN, END, timeout_s=INSPECT_S, max_bytes=ANSWER_BYTES
+    )
+    told = read_answer(done.stdout)
+    if told is None:
+        return replace(host, problem=_no_answer(done.stdout, done.stderr, done.status))
+    if not _arch(told):
+        return replace(host, problem=f"uname -m there says {_shown(told.facts.get('arch', ''))}")
+    crashes, remarks = _crashes(told)
+    host = replace(
+        host,
+        arch=_arch(told),
+        crashes=crashes,
+        drgn=_drgn(told),
+        cpus=told.cpus,
+        memory_bytes=told.memory_bytes,
+        free_bytes=told.free_bytes,
+        is_shared=is_shared(link, config.work_directory),
+    )
+    problems = list(_problems(host, told, config.hosts.directory, remarks))
+    return replace(host, problem="; ".join(problems) or None, remarks=remarks)
+
+
+def load_of(link: Link, config: Config) -> Load:
+    """How busy a host is, in one round trip.
+
+    :raises HostLost: the link broke, or it took too long
+    :raises HostUnfit: what it answers is no answer
+    """
+    done = link.run(
+        LOAD,
+        *(config.hosts.directory, BEGIN, END),
+        timeout_s=link.keepalive_s,
+        max_bytes=LOAD_BYTES,
+    )
+    told = read_answer(done.stdout)
+    if told is None:
+        raise HostUnfit(f"{link.name}: {_no_answer(done.stdout, done.stderr, done.status)}")
+    load, memory_bytes, free_bytes = told.load, told.memory_bytes, told.free_bytes
+    if load is None or memory_bytes is None or free_bytes is None:
+        raise HostUnfit(f"{link.name}: it does not tell its load, memory and free room")
+    return Load(told.busy, load / (told.cpus or 1), memory_bytes, free_bytes)
+
+
+def survey(hosts: Sequence[Host], config: Config, progress: Progress) -> tuple[Host, ...]:
+    """Hosts with the facts of this moment, in the order given; none stops or delays the others.
+
+    One that cannot be asked keeps the facts that were known, and gets a problem.
+    """
+    todo: queue.SimpleQueue[tuple[int, Host]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[int, Host]] = queue.SimpleQueue()
+    for numbered in enumerate(hosts):
+        todo.put(numbered)
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while True:
+                number, host = todo.get_nowait()
+                answers.put((number, _renewed(host, config)))
+
+    for _ in hosts[:AT_A_TIME]:  # daemons, so that an interruption need not wait for any host
+        threading.Thread(target=work, name="survey", daemon=True).start()
+    renewed = dict(enumerate(hosts))
+    with progress.bar(f"Asking {count(len(hosts), 'host')}", len(hosts), "hosts") as advance:
+        for _ in hosts:
+            number, renewed[number] = answers.get()
+            advance(1)
+    return tuple(renewed.values())
+
+
+def ask(host: Host, config: Config) -> Host:
+    """A host with the facts of this moment.
+
+    :raises CasError: there is no login, or it answers nothing of use
+    """
+    with linked(host, config) as link:
+        found = inspect(link, config)
+    if found.arch is None:
+        raise HostUnfit(f"{host}: {found.problem}")
+    return replace(found, name=host.name, port=host.port, is_enabled=host.is_enabled)
+
+
+def _renewed(host: Host, config: Config) -> Host:
+    try:
+        return ask(host, config)
+    except CasError as error:
+        advice = f"; {error.hint}" if error.hint else ""
+        return replace(host, problem=one_line(f"{error}{advice}"))
+    except Exception as error:  # whatever one host does, the others are asked
+        log.exception("asking %s", host)
+        said = short_line(str(error), SHOWN)
+        return replace(host, problem=f"internal error: {type(error).__name__}: {said}")
+
+
+def _no_answer(output: bytes, stderr: str, status: int) -> str:
+    said = output.decode("utf-8", "replace").strip() or stderr.strip()
+    what = f"says {_shown(said)}" if said else "says nothing"
+    return (
+        f"a command there {what} and ends with status {status}; "
+        "its user needs a login shell that runs commands, with coreutils"
+    )
+
+
+def _arch(told: Told) -> str | None:
+    arch = told.facts.get("arch", "")
+    return arch if re.fullmatch(r"\w{2,32}", arch, re.ASCII) else None
+
+
+def _drgn(told: Told) -> str | None:
+    found = (
+        words.found(rf"drgn {VERSION}( .*)?")
+        for (kind, _), words in told.programs.items()
+        if kind == "drgn" and words.status == 0
+    )
+    return next(found, None)
+
+
+def _crashes(told: Told) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:
+    """The crash programs, and what is wrong with others of that name."""
+    crashes, remarks = [], []
+    for (kind, path), words in told.programs.items():
+        if kind != "crash":
+            continue
+        version = words.found(rf"crash {VERSION}") if words.status == 0 else None
+        if version is None:
+            remarks.append(f"{path} {_why_no_crash(words)}")
+            continue
+        arch = _target(told.programs.get(("build", path), Words()), words, _arch(told) or "")
+        crashes.append(CrashProgram(path, version, arch))
+    return tuple(crashes), tuple(remarks)
+
+
+def _why_no_crash(words: Words) -> str:
+    asked = "when it is asked for its version"
+    if words.status in TIMED_OUT:
+        return f"does not say its version within {PROGRAM_S} s"
+    if words.status is None:
+        return f"writes without end {asked}"
+    said = _shown(words.lines[0] if words.lines else "")
+    if words.status or not words.lines:
+        return f"says {said} and ends with status {words.status} {asked}"
+    return f"is no crash: asked for its version it says {said}"
+
+
+def _target(build: Words, version: Words, arch: str) -> str:
+    """Of which architecture the dumps are that a crash program reads.
+
+    Source: crash's ``--buildinfo``; older ones have GDB's line "This GDB was configured as", where
+    only a ``--target=`` means something: without, it is the machine that crash was built for.
+    """
+    target = build.found(r"\s*build_target: ([A-Z0-9_]{2,20})") if build.status == 0 else None
+    if target == "PPC64" and arch.startswith("ppc64"):
+        return arch
+    if target:
+        return TARGETS.get(target, target.lower())
+    processor = version.found(r'This GDB was configured as ".*--target=([A-Za-z0-9_]{2,20})-.*')
+    if processor:
+        return PROCESSORS.get(processor, processor)
+    return "arm" if arch.startswith("arm") else arch
+
+
+def _problems(host: Host, told: Told, directory: str, remarks: Sequence[str]) -> Iterator[str]:
+    """Why a host is of no use, each with what mends it."""
+    for tool, package in TOOLS.items():
+        if f"has-{tool}" not in told.facts:
+            yield f"it has no {tool}: install {package} there"
+    if "foreign" in told.facts:
+        yield f"{directory} there is not our user's: remove it, or set `hostDirectory` in cas.conf"
+    elif "writable" not in told.facts:
+        yield f"{directory} cannot be written there: mend that, or set `hostDirectory` in cas.conf"
+    elif host.free_bytes is None:
+        yield f"it does not say how much room {directory} has"
+    elif host.free_bytes < LITTLE_BYTES and not host.is_shared:
+        yield f"only {human_size(host.free_bytes)} are free below {directory}: make room there"
+    if not host.crashes and "has-timeout" in told.facts:
+        found = f" ({'; '.join(remarks)})" if remarks else ""
+        yield f"no crash that works is installed there{found}: install the package crash"
+
+
+def _shown(text: str) -> str:
+    return f"`{short_line(text.replace(chr(10), ' '), SHOWN)}`" if text else "nothing"

@@ -1,0 +1,227 @@
+"""``cas-admin -s`` and ``cas-admin host``: which analysis hosts there are, and how they are."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cas.catalogue import Catalogue
+from cas.commands import Answer, World
+from cas.errors import CasError, UsageError
+from cas.hosts.inventory import ask, survey
+from cas.model import Host
+from cas.ssh import candidates, home_of
+from cas_admin.host_table import complaints, json_of, table
+
+SOME_FAILED = 3
+NONE_OF_USE = 4
+ADD = "cas-admin host add NAME[:PORT]"
+
+
+class HostNotRegistered(UsageError):
+    """No analysis host has this name."""
+
+    hint = "the registered ones: cas-admin host list"
+
+
+class NoCandidates(CasError):
+    """known_hosts names no server that could be asked."""
+
+    hint = f"name one: {ADD}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host as it is named on a command line."""
+
+    name: str
+    port: int | None = None
+
+    def means(self, host: Host) -> bool:
+        """Whether it is this host; without a port any will do."""
+        return self.name == host.name and self.port in (None, host.port)
+
+
+def address(text: str) -> Address:
+    """What NAME, NAME:PORT, an IPv6 address or ``[ADDRESS]:PORT`` means.
+
+    :raises UsageError: it is none of these
+    """
+    if _is_ipv6(text):
+        return Address(text)
+    found = re.fullmatch(r"(\[(?P<inside>.*)\]|(?P<name>[^:]*))(:(?P<port>\d{1,5}))?", text)
+    name = found and (found["inside"] or found["name"] or "")
+    port = int(found["port"]) if found and found["port"] else None
+    is_name = name and (re.fullmatch(r"\w[\w.-]{0,252}", name, re.ASCII) or _is_ipv6(name))
+    if not name or not is_name or port == 0 or (port or 0) > 0xFFFF:
+        raise UsageError(
+            f"{text!r} names no host",
+            hint="write NAME, NAME:PORT or [IPV6]:PORT; another user belongs into ~/.ssh/config",
+        )
+    return Address(name, port)
+
+
+def search(world: World) -> Answer:
+    """Register the live ones of the servers that known_hosts names.
+
+    :return: those; status 3 when some servers are of no use, 4 when all are
+    :raises NoCandidates: it names none
+    """
+    catalogue = Catalogue(world.config.database)
+    registered = list(catalogue.hosts())
+    asked = [_known(each, registered) for each in _candidates(registered, world)]
+    told, live = [], list[Host]()
+    for before, host in zip(asked, survey(asked, world.config, world.progress), strict=True):
+        found = _unless_twin(host, (*registered, *live))
+        told.append(found)
+        if found.checked != before.checked:  # it has answered
+            live.append(found)
+    for host in told:
+        _store(host, catalogue, is_new=host in live)
+    _complain(told, world)
+    return Answer(table(live), _status(told))
+
+
+def add(name: str, world: World) -> Answer:
+    """Register a host on which we can log in, or renew what is known of it.
+
+    :return: the host; status 3 when it is of no use as it is
+    :raises CasError: there is no login; nothing is stored
+    """
+    wanted = address(name)
+    catalogue = Catalogue(world.config.database)
+    world.progress.say(f"Asking {name}")
+    host = ask(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
+    _store(host, catalogue, is_new=True)
+    _complain([host], world)
+    return Answer(table([host]), SOME_FAILED if host.problem else 0)
+
+
+def listed(world: World, *, as_json: bool) -> Answer:
+    """The registered hosts, as they were when they were last checked."""
+    hosts = Catalogue(world.config.database).hosts()
+    _complain(hosts, world)
+    return Answer(_drawn(hosts, as_json=as_json))
+
+
+def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
+    """Renew what is known of hosts, side by side.
+
+    :param names: which; none: all, where disabled ones do not count for the status
+    :return: status 3 when some are of no use, 4 when all are
+    :raises HostNotRegistered: a name is none of a host
+    """
+    catalogue = Catalogue(world.config.database)
+    hosts = _named(names, catalogue) if names else catalogue.hosts()
+    told = survey(hosts, world.config, world.progress)
+    for host in told:
+        catalogue.renew_host(host)
+    _complain(told, world)
+    judged = [host for host in told if names or host.is_enabled]
+    return Answer(_drawn(told, as_json=as_json), _status(judged))
+
+
+def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
+    """Let jobs use hosts, or not.
+
+    :raises HostNotRegistered: a name is none of a host; nothing is changed
+    """
+    catalogue = Catalogue(world.config.database)
+    hosts = _named(names, catalogue)
+    for host in hosts:
+        catalogue.enable_host(host.name, host.port, is_enabled=is_enabled)
+    return Answer(tuple(f"{'enabled' if is_enabled else 'disabled'} {host}" for host in hosts))
+
+
+def remove(names: Sequence[str], world: World) -> Answer:
+    """Forget hosts; what lies on them stays.
+
+    :raises HostNotRegistered: a name is none of a host; nothing is changed
+    """
+    catalogue = Catalogue(world.config.database)
+    hosts = _named(names, catalogue)
+    for host in hosts:
+        catalogue.remove_host(host.name, host.port)
+    return Answer(tuple(f"removed {host}" for host in hosts))
+
+
+def _candidates(registered: Sequence[Host], world: World) -> list[Host]:
+    """The servers of known_hosts, and a word on what is not among them."""
+    found = candidates(home_of(world.config.casuser))
+    hosts = [Host(each.name, each.port) for each in found.destinations]
+    if found.hashed:
+        what = "entry is" if found.hashed == 1 else "entries are"
+        world.progress.warn(f"{found.hashed} {what} hashed in known_hosts: name the host: {ADD}")
+    if not hosts:
+        raise NoCandidates("known_hosts of the casuser names no host in the clear")
+    keys = {(host.name, host.port) for host in hosts}
+    for host in registered:
+        if (host.name, host.port) not in keys:
+            world.progress.say(f"{host} is not named in known_hosts and stays registered")
+    return hosts
+
+
+def _known(host: Host, registered: Iterable[Host]) -> Host:
+    """A host with what is known of it."""
+    same = (each for each in registered if (each.name, each.port) == (host.name, host.port))
+    return next(same, host)
+
+
+def _unless_twin(host: Host, others: Iterable[Host]) -> Host:
+    """A host, unless it is one that is registered under another name."""
+    for other in others:
+        if (other.name, other.port) == (host.name, host.port):
+            return host
+        if host.host_key and other.host_key == host.host_key:
+            problem = f"{host} has the host key of {other}, so it is the same machine"
+            return Host(host.name, host.port, problem=f"{problem}; if not: {ADD}")
+    return host
+
+
+def _store(host: Host, catalogue: Catalogue, *, is_new: bool) -> None:
+    """Keep what is known of a host, and a new one only if it shall be registered."""
+    if not catalogue.renew_host(host) and is_new:
+        catalogue.put_host(host)
+
+
+def _named(names: Sequence[str], catalogue: Catalogue) -> list[Host]:
+    registered = catalogue.hosts()
+    found = [_the_one(name, registered) for name in names]
+    return list(dict.fromkeys(found))
+
+
+def _the_one(name: str, registered: Sequence[Host]) -> Host:
+    wanted = address(name)
+    found = [host for host in registered if wanted.means(host)]
+    exact = [host for host in found if host.port == wanted.port]
+    if not found:
+        raise HostNotRegistered(f"{name} is no registered host")
+    if len(found) > 1 and not exact:
+        ports = ", ".join(str(host) for host in found)
+        raise HostNotRegistered(f"{name} may be any of {ports}", hint="name the port as well")
+    return (exact or found)[0]
+
+
+def _complain(hosts: Iterable[Host], world: World) -> None:
+    for line in complaints(hosts):
+        world.progress.warn(line)
+
+
+def _drawn(hosts: Sequence[Host], *, as_json: bool) -> tuple[str, ...]:
+    return (json_of(hosts),) if as_json else table(hosts)
+
+
+def _status(hosts: Sequence[Host]) -> int:
+    failed = sum(host.problem is not None for host in hosts)
+    if not failed:
+        return 0
+    return NONE_OF_USE if failed == len(hosts) else SOME_FAILED
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False

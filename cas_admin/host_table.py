@@ -1,0 +1,88 @@
+"""Analysis hosts as a table, as JSON, and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from io import StringIO
+
+from cas.model import CrashProgram, Host
+from cas.ssh.account import SSH_PORT, name_of
+from cas.text import human_size, json_text, one_line
+
+VERSION = 1
+COLUMNS = ("NAME", "PORT", "ARCH", "CRASH", "DRGN", "FREE", "MEMORY", "SHARED", "STATE")
+WIDE = 10_000
+"""Characters: no cell is ever folded or cut."""
+
+
+def table(hosts: Sequence[Host]) -> tuple[str, ...]:
+    """A line for each host below a line of titles; nothing when there are no hosts."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not hosts:
+        return ()
+    drawn = Table(*COLUMNS, box=None, pad_edge=False)
+    for host in hosts:
+        drawn.add_row(*(Text(one_line(cell)) for cell in _cells(host)))
+    stream = StringIO()
+    Console(file=stream, width=WIDE, color_system=None).print(drawn)
+    return tuple(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def json_of(hosts: Sequence[Host]) -> str:
+    """The same with everything that is known, for programs."""
+    return json_text(
+        {"version": VERSION, "hosts": [asdict(host) for host in hosts]}, indent=1, default=_plain
+    )
+
+
+def complaints(hosts: Iterable[Host]) -> Iterator[str]:
+    """Why hosts are of no use, and what else their administrator should know."""
+    for host in hosts:
+        if host.problem:
+            yield named(host, host.problem)
+        else:
+            yield from (named(host, remark) for remark in host.remarks)
+
+
+def named(host: Host, text: str) -> str:
+    """A sentence that says which host it is about."""
+    names = (str(host), name_of(host.name, host.port or SSH_PORT))
+    return text if any(name in text for name in names) else f"{host}: {text}"
+
+
+def _cells(host: Host) -> tuple[str, ...]:
+    return (
+        host.name,
+        str(host.port or "-"),
+        host.arch or "-",
+        ", ".join(dict.fromkeys(_crash(each, host) for each in host.crashes)) or "-",
+        host.drgn or "-",
+        _size(host.free_bytes),
+        _size(host.memory_bytes),
+        "yes" if host.is_shared else "no",
+        _state(host),
+    )
+
+
+def _crash(program: CrashProgram, host: Host) -> str:
+    foreign = "" if program.arch == host.arch else f" ({program.arch})"
+    return program.version + foreign
+
+
+def _size(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else human_size(size_bytes)
+
+
+def _state(host: Host) -> str:
+    if not host.is_enabled:
+        return "disabled"
+    return "failed" if host.problem else "ok"
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
