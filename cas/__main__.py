@@ -81,7 +81,7 @@ def _world(asked: Asked, console: Console) -> World:
     config = override(config, os.environ, asked.intervals)
     for warning in config.warnings:
         console.warn(warning)
-    return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input)
+    return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input, os.environ)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from cas.errors import CasError
 from cas.progress import Advance
-from cas.text import short_line
+from cas.text import human_size, short_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -28,7 +29,9 @@ class Console:
         self._stream = stream
         self._is_terminal = stream.isatty() and environment.get("TERM") != "dumb"
         self._has_colour = self._is_terminal and "NO_COLOR" not in environment
+        self._drawing = threading.Lock()
         self._shown: RichProgress | None = None
+        self._steps = 0
 
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
@@ -48,15 +51,24 @@ class Console:
 
     @contextmanager
     def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
-        """Show a long step: a bar on a terminal, one line elsewhere."""
+        """Show a long step: a bar on a terminal, one line elsewhere; also beside another one."""
         if not self._is_terminal:
             self.say(text)
             yield lambda _: None
             return
         log.info("%s", text)
-        with self._bar(total, unit) as shown:
-            task = shown.add_task(short_line(text, BAR_TEXT_LIMIT), total=total)
-            yield lambda done: shown.update(task, advance=done)
+        with self._bars() as shown:
+            title = short_line(text, BAR_TEXT_LIMIT)
+            task = shown.add_task(title, total=total, amount="")
+            done = 0
+
+            def advance(more: int) -> None:
+                nonlocal done
+                done += more
+                amount = "" if total is None else _amount(done, total, unit)
+                shown.update(task, completed=done, amount=amount)
+
+            yield advance
             if total is None:
                 shown.update(task, total=1, completed=1)
 
@@ -74,27 +86,42 @@ class Console:
         self._shown.console.print(Text.from_ansi(line), soft_wrap=True)
 
     @contextmanager
-    def _bar(self, total: int | None, unit: str) -> Iterator[RichProgress]:
+    def _bars(self) -> Iterator[RichProgress]:
+        """Where bars are drawn: the last of those that are shown together clears up."""
+        with self._drawing:
+            if self._shown is None:
+                self._shown = self._begin()
+            self._steps += 1
+            shown = self._shown
+        try:
+            yield shown
+        finally:
+            with self._drawing:
+                self._steps -= 1
+                if not self._steps:
+                    self._shown = None
+                    shown.stop()
+
+    def _begin(self) -> RichProgress:
         # rich costs a third of a second at start-up: only those who see it pay for it
         from rich import progress
         from rich.console import Console as RichConsole
 
-        columns: list[progress.ProgressColumn] = [
+        shown = progress.Progress(
             progress.TextColumn("* {task.description}", markup=False),
             progress.BarColumn(),
-        ]
-        if total is not None:
-            is_bytes = unit == "B"
-            columns.append(
-                progress.DownloadColumn(binary_units=True)
-                if is_bytes
-                else progress.MofNCompleteColumn()
-            )
-        columns.append(progress.TimeElapsedColumn())
-        console = RichConsole(file=self._stream, no_color=not self._has_colour)
-        with progress.Progress(*columns, console=console) as shown:
-            self._shown = shown
-            try:
-                yield shown
-            finally:
-                self._shown = None
+            progress.TextColumn("{task.fields[amount]}", markup=False),
+            progress.TimeElapsedColumn(),
+            console=RichConsole(file=self._stream, no_color=not self._has_colour),
+        )
+        shown.start()
+        return shown
+
+
+def _amount(done: int, total: int, unit: str) -> str:
+    """How much of a step is done.
+
+    >>> _amount(3, 22, "snippets")
+    '3/22'
+    """
+    return f"{human_size(done)}/{human_size(total)}" if unit == "B" else f"{done}/{total}"

@@ -150,6 +150,7 @@ class JobFailed(CasError):
 
 EXIT_CODES: dict[int, str] = {
     0: "complete",
+    1: "several",
     2: "usage",
     3: "partial",
     4: "failed",

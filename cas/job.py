@@ -112,12 +112,17 @@ class Job:
         write_whole(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
 
 
+def is_ticket(name: str) -> bool:
+    """Whether a ticket may have this name."""
+    return _TICKET.fullmatch(name) is not None and ".." not in name
+
+
 def check_ticket(ticket: str) -> str:
     """The ticket, if it may name a directory.
 
     :raises Refused: it does not fit the grammar
     """
-    if not _TICKET.fullmatch(ticket) or ".." in ticket:
+    if not is_ticket(ticket):
         raise Refused(
             f"{ticket!r} cannot be an identifier",
             hint="use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a "

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,17 +17,19 @@ from cas import findings, resources, snippets
 from cas.catalogue import extract
 from cas.config import Config
 from cas.dump import SEARCH_BYTES, glance, identify
-from cas.engines import crash, drgn
-from cas.engines.choice import choose_crash
+from cas.engines import drgn
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.ladder import Ladder, Session
+from cas.engines.place import Place
+from cas.engines.relay import Relay
 from cas.engines.workshop import Workshop
 from cas.errors import CasError, EngineError, LimitExceeded, TryAgain
 from cas.files import writing_below
 from cas.job import Job
-from cas.model import Dump, FirstAnswer, Match, Section, Snippet, Stored
+from cas.model import Dump, FirstAnswer, Match, Section, Stored
 from cas.progress import Progress
 from cas.run import Run
+from cas.venues import Subject, Venues
 
 log = logging.getLogger("cas")
 FIRST_ANSWER_S = 120.0
@@ -81,11 +85,12 @@ class Pipeline(Run):
         match = self.match(dump, early)
         found = self.extract(dump, match)
         self.catalogue.preload()
+        beginning = self.prepare_crash(dump, found.vmlinux)
         answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
-        session = self.start_crash(dump, found.vmlinux)
+        relay = beginning.result() if beginning else self.begin_crash()
         if self.job.order.wants_kmods:
             self.extract_kmods(match, answer)
-        self.run_snippets(session, self.render(dump, answer))
+        self.run_snippets(relay, self.render(dump, answer))
         self.reached("analysed")
 
     def receive(self) -> Path:
@@ -176,25 +181,49 @@ class Pipeline(Run):
         self.reached("prepared")
         return found
 
-    def start_crash(self, dump: Dump, vmlinux: Path) -> crash.Crash | None:
-        """A crash session, which reads the dump while the snippets are prepared."""
-        vmcore = self.arrival.stored().vmcore
-        program = self.crash_program(dump.arch)
-        write_wrapper(self.job.directory, program, vmlinux, vmcore)
-        if program is None:
-            return None
-        transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
-        target = crash.Target(program, vmlinux, vmcore)
-        directory = self.job.directory
-        return self.stack.enter_context(crash.Crash(target, self.room, directory, transcript))
+    def prepare_crash(self, dump: Dump, vmlinux: Path) -> Future[Relay | None] | None:
+        """Everywhere that crash may run; on a host it begins now, beside drgn.
 
-    def crash_program(self, arch: str) -> Path | None:
-        """The crash for an architecture; ``None``: drgn serves instead."""
-        try:
-            return choose_crash(self.config, arch, self.engine)
-        except EngineError as error:
-            self.give_up_crash(error)
-            return None
+        On this machine the two would only hinder one another.
+        """
+        vmcore = self.arrival.stored().vmcore
+        subject = Subject(dump.arch, dump.osrelease, vmlinux, vmcore, self.engine)
+        transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
+        rules = self.config.supervision
+        relay = Relay(self.next_place, rules, self.job.directory, transcript)
+        self.relay = self.stack.enter_context(relay)
+        pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
+        venues = Venues(subject, self.config, self.room, self.catalogue, self.progress)
+        self.venues = self.stack.enter_context(venues)
+        return pool.submit(self.begin_crash) if venues.hosts_come_first else None
+
+    def next_place(self) -> Place | None:
+        """Where crash is tried next."""
+        return self.venues.next_place()
+
+    def begin_crash(self) -> Relay | None:
+        """A crash session, which reads the dump while the snippets are prepared."""
+        relay, venues = None, self.venues
+        if venues:
+            relay = self.relay
+            with self.timed("crash start"):
+                relay.begin()
+        elif self.engine == "crash" or venues.problems:
+            self.give_up_crash(venues.nowhere())
+        write_wrapper(self.job.directory, self.by_hand(relay.place if relay else None))
+        return relay
+
+    def by_hand(self, place: Place | None) -> list[str | Path]:
+        """The words that open the same debugger on the same dump."""
+        vmcore = self.arrival.stored().vmcore
+        vmlinux = self.report.vmlinux or Path()
+        if place is None:
+            return [sys.executable, "-m", "drgn", "-c", vmcore, "-s", vmlinux]
+        if place.name is None and self.venues.here:
+            return [self.venues.here.program, vmlinux, vmcore]
+        config = self.config.file
+        chosen: list[str | Path] = ["--config", config.absolute()] if config else []
+        return [sys.executable, "-m", "cas", "debug", *chosen, self.job.directory]
 
     def answer(self, opened: drgn.Opened) -> FirstAnswer | None:
         """What crashed, where and why, told as soon as it is known."""
@@ -207,7 +236,7 @@ class Pipeline(Run):
         self.conclude(opened.dump, answer)
         return answer
 
-    def render(self, dump: Dump, answer: FirstAnswer | None) -> tuple[Snippet, ...]:
+    def render(self, dump: Dump, answer: FirstAnswer | None) -> snippets.Loaded:
         """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
         facts = snippets.Facts(
             dump.arch,
@@ -223,7 +252,7 @@ class Pipeline(Run):
         for broken in loaded.unusable:
             self.note_unusable(broken)
         write_commands(self.job.directory, loaded.snippets)
-        return loaded.snippets
+        return loaded
 
     def note_unusable(self, broken: snippets.Unusable) -> None:
         """A snippet that gave no commands has a section that says why."""
@@ -231,14 +260,15 @@ class Pipeline(Run):
         path.touch()
         self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
 
-    def run_snippets(self, session: crash.Crash | None, chosen: Sequence[Snippet]) -> None:
+    def run_snippets(self, relay: Relay | None, loaded: snippets.Loaded) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
-        in_crash = self.for_crash(session, chosen) if session else ()
-        demanded = self.engine == "crash"
-        opened = Session(session, in_crash, demanded) if session and in_crash else None
+        chosen = loaded.snippets
+        opened = relay if relay and self.is_opened(relay, loaded.prelude) else None
         engine = "crash" if opened else "drgn"
         assert self.report.dump is not None  # noqa: S101  it was identified long ago
-        ladder = Ladder(opened, self.worker, self.report.dump)
+        walking = [snippet for snippet in chosen if snippets.walks_tasks(snippet)]
+        session = Session(opened, walking, self.engine == "crash") if opened else None
+        ladder = Ladder(session, self.worker, self.report.dump)
         ladder.is_drgn_blind = self.report.answer is None
         self.know(engine=engine)
         text = f"Running {len(chosen)} snippets with {engine}"
@@ -248,30 +278,46 @@ class Pipeline(Run):
                 step(1)
         for section in ladder.finish(self.job.directory):
             self.take(section)
-        self.know(ladder=(*self.report.ladder, *ladder.rungs))
+        if opened:
+            self.tell_losses(opened)
+        else:
+            write_transcript(self.job.directory, self.report.sections)
+        self.tell_rungs(ladder, relay)
+
+    def tell_rungs(self, ladder: Ladder, relay: Relay | None) -> None:
+        """Which rungs were tried, and what the higher ones could not do."""
+        self.know(ladder=(*(relay.ladder if relay else ()), *ladder.rungs))
         for lost, instead in ladder.given_up:
             if lost.status not in ("failed", "not run"):
                 self.know(limits_hit=(*self.report.limits_hit, f"{lost.name}: {lost.status}"))
             self.degrade(f"{lost.name}: {lost.error}; done by {instead} instead")
-        if not opened:
-            write_transcript(self.job.directory, self.report.sections)
 
-    def for_crash(self, session: crash.Crash, chosen: Sequence[Snippet]) -> Sequence[Snippet]:
-        """The snippets that crash can be believed in; none when it cannot read the dump."""
+    def tell_losses(self, relay: Relay) -> None:
+        """Which hosts were lost on the way; that costs the verdict only if none was left."""
+        if relay.losses and relay.place is None:
+            self.give_up_crash(self.venues.nowhere("; ".join(relay.losses)))
+            return
+        host = relay.place.name if relay.place else None
+        told = [f"crash ran on the analysis host {host}"] if host else []
+        told += [f"an analysis host was lost, and another one went on: {x}" for x in relay.losses]
+        self.know(host=host, remarks=(*self.report.remarks, *told))
+
+    def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:
+        """Wait until crash has read the dump; whether it could, somewhere."""
+        extensions = [f"extend {path}" for path in self.config.extensions]
+        relay.prelude = [*extensions, *prelude]
         try:
             with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
-                options = session.open()
+                options = relay.open()
         except EngineError as error:
-            self.give_up_crash(error)
-            return ()
-        finally:
-            self.know(ladder=tuple(session.ladder))
+            self.know(ladder=relay.ladder)
+            self.give_up_crash(self.venues.nowhere(str(error)))
+            return False
         if options:
             self.degrade(f"crash opened the dump only with {options}")
-        if session.sees_all_tasks:
-            return chosen
-        self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
-        return [snippet for snippet in chosen if not snippets.walks_tasks(snippet)]
+        if not relay.sees_all_tasks:
+            self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
+        return True
 
     def take(self, section: Section) -> None:
         """A section into the report; what went wrong is told, a broken limit degrades the job."""

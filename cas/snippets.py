@@ -9,6 +9,9 @@ carry a title and say when the snippet applies::
     # module: nf_conntrack
     struct netns_ct init_net.ct
 
+The file ``prelude`` of every directory is no snippet: its commands come first in every session of
+crash, whatever runs there.
+
 Snippets have the debugger's full power, a shell included: the administrator owns them. What a dump
 says about itself is not trusted with that power, so only well-formed names reach a template.
 """
@@ -30,6 +33,8 @@ MAX_BYTES = 1 << 20
 MAX_LINE_BYTES = 1000
 """crash 8.0.2 takes what stands behind byte 1493 of a line as a command of its own (measured)."""
 PROGRAM_TIMEOUT_S = 30.0
+
+PRELUDE = "prelude"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _BACKUP = re.compile(
@@ -85,6 +90,8 @@ class Loaded:
     unusable: tuple[Unusable, ...] = ()
     remarks: tuple[str, ...] = ()
     """What was skipped or read differently, and why: for the job's log."""
+    prelude: tuple[str, ...] = ()
+    """Commands before all others in crash, those of the first directory first."""
 
 
 @dataclass(slots=True)
@@ -102,6 +109,8 @@ def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
     :param room: where executable snippets run
     """
     loading = _Loading()
+    directories = tuple(directories)
+    before = load_prelude(directories, facts, room)
     for path in _files(directories, facts, loading.remarks):
         _add(path, facts, room, loading)
     return Loaded(
@@ -109,9 +118,35 @@ def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
             Snippet(name, loading.titles.get(name, name), tuple(commands))
             for name, commands in sorted(loading.commands.items())
         ),
-        tuple(broken for broken in loading.unusable if broken.name not in loading.commands),
-        tuple(loading.remarks),
+        (
+            *before.unusable,
+            *(broken for broken in loading.unusable if broken.name not in loading.commands),
+        ),
+        (*before.remarks, *loading.remarks),
+        before.prelude,
     )
+
+
+def load_prelude(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
+    """The commands before all others, and nothing else.
+
+    :param directories: each may have a prelude; none replaces another
+    :param room: where executable ones run
+    """
+    commands: list[str] = []
+    unusable: list[Unusable] = []
+    remarks: list[str] = []
+    for path in (directory / PRELUDE for directory in directories):
+        if not path.exists():
+            continue
+        if reason := _why_not(path, facts):
+            remarks.append(f"{path} skipped: {reason}")
+            continue
+        try:
+            commands += _prelude(path, facts, room, remarks)
+        except CasError as error:
+            unusable.append(Unusable(PRELUDE, "Prelude", str(error)))
+    return Loaded((), tuple(unusable), tuple(remarks), tuple(commands))
 
 
 def walks_tasks(snippet: Snippet) -> bool:
@@ -133,6 +168,8 @@ def _files(directories: Iterable[Path], facts: Facts, remarks: list[str]) -> lis
             remarks.append(f"snippet directory {directory} skipped: {error.strerror}")
             continue
         for path in found:
+            if path.name == PRELUDE:
+                continue
             if reason := _why_not(path, facts):
                 remarks.append(f"snippet {path.name!a} in {directory} skipped: {reason}")
             else:
@@ -160,6 +197,14 @@ def _why_no_target(name: str, facts: Facts) -> str | None:
     if _TAKEN.fullmatch(name) or name in facts.taken:
         return "the job directory has another file of this name"
     return None
+
+
+def _prelude(path: Path, facts: Facts, room: Room, remarks: list[str]) -> list[str]:
+    data = _read(path)
+    if reason := _why_not_for(_header(data.decode("utf-8", "replace")), facts):
+        remarks.append(f"{path} skipped: {reason}")
+        return []
+    return _commands(_text(path, data, facts, room))
 
 
 def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:

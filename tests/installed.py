@@ -68,7 +68,7 @@ class Site:
             del options["stdin"]
         return subprocess.run(
             [COMMANDS / program, *words],
-            env=self._prepared(),
+            env=self.prepared(),
             cwd=self.directory,
             capture_output=True,
             text=True,
@@ -80,7 +80,7 @@ class Site:
     def start(self, program: str, *words: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [COMMANDS / program, *words],
-            env=self._prepared(),
+            env=self.prepared(),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ class Site:
             text=True,
         )
 
-    def _prepared(self) -> dict[str, str]:
+    def prepared(self) -> dict[str, str]:
         """The environment, once the configuration is written."""
         self.configure()
         return {

@@ -54,7 +54,7 @@ class Sshd:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        for pid in family(self.process.pid):
+        for pid in list(family(self.process.pid)):  # before the first of them is gone
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 

@@ -27,6 +27,8 @@ class World:
     """Whether a person can answer questions on stdin."""
     ask: Callable[[str], str]
     """Put a question to that person."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from cas.commands.asked import Asked, Parser, common_options, interval_options, verb_options
+from cas.commands.asked import (
+    Answer,
+    Asked,
+    Parser,
+    World,
+    common_options,
+    interval_options,
+    verb_options,
+)
 from cas.config import INTERVALS
 from cas.job import Order
 
@@ -38,19 +46,39 @@ def parser() -> argparse.ArgumentParser:
     identify.add_argument("dump", metavar="FILE", type=Path, help="an unpacked dump")
     identify.add_argument("--json", action="store_true", help="print everything, as JSON")
     verb_options(identify)
+    _debug_options(verbs.add_parser("debug", help="open a debugger on a job's dump"))
     return cas
+
+
+def _debug_options(debug: argparse.ArgumentParser) -> None:
+    text = "a ticket, TICKET/STAMP or a job directory"
+    debug.add_argument("spec", metavar="SPEC", help=text)
+    text = "which debugger"
+    debug.add_argument("--engine", dest="debugger", choices=("auto", "crash", "drgn"), help=text)
+    text = "run COMMAND and exit; several in their order"
+    debug.add_argument(
+        "-c", "--command", dest="inputs", metavar="COMMAND", action="append", help=text
+    )
+    text = "run the commands of FILE and exit"
+    debug.add_argument(
+        "-x", "--script", dest="inputs", metavar="FILE", type=Path, action="append", help=text
+    )
+    text = "use this vmlinux instead of the one that is found"
+    debug.add_argument("--kernel", metavar="FILE", type=Path, help=text)
+    text = "use it even if it is another kernel's"
+    debug.add_argument("--force", action="store_true", help=text)
+    debug.add_argument("--host", metavar="NAME", help="run crash on this analysis host")
+    verb_options(debug)
 
 
 def parse(argv: Sequence[str]) -> Asked:
     """What ``cas`` is asked to do; exits with status 2 on a wrong command line."""
     cas = parser()
     arguments = cas.parse_args(argv)
-    if arguments.verb == "identify":
+    if arguments.verb:
         if any(getattr(arguments, name) for name in CLASSIC):
-            cas.error("the verb identify takes no options of a job")
-        from cas.commands.identify import identify
-
-        command = partial(identify, arguments.dump, as_json=arguments.json)
+            cas.error(f"the verb {arguments.verb} takes no options of a job")
+        command = _verb(arguments, cas)
         return Asked(command, arguments.config, arguments.debug)
     if not arguments.identifier:
         cas.error("-i ID is needed: the ticket that the results belong to")
@@ -59,6 +87,26 @@ def parse(argv: Sequence[str]) -> Asked:
     action = submit if arguments.file else resume
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
     return Asked(partial(action, _order(arguments)), arguments.config, arguments.debug, times)
+
+
+def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callable[[World], Answer]:
+    if arguments.verb == "identify":
+        from cas.commands.identify import identify
+
+        return partial(identify, arguments.dump, as_json=arguments.json)
+    if arguments.force and not arguments.kernel:
+        cas.error("--force belongs to --kernel FILE")
+    from cas.commands.debug import DebugOrder, debug
+
+    order = DebugOrder(
+        arguments.spec,
+        arguments.debugger,
+        tuple(arguments.inputs or ()),
+        arguments.kernel,
+        arguments.force,
+        arguments.host,
+    )
+    return partial(debug, order)
 
 
 def _order(arguments: argparse.Namespace) -> Order:

@@ -23,14 +23,18 @@ def choose_crash(config: Config, arch: str, engine: str) -> Path | None:
     named = config.crash if is_native else config.crash_for_arch.get(arch)
     if named is None:
         if engine == "crash":
-            raise EngineError(f"no crash program for {arch} is configured", hint=_hint(arch))
+            raise EngineError(f"no crash program for {arch} is configured", hint=advice(arch))
         return None
     program = find_program(str(named))
     if program is None and (engine == "crash" or named != "crash"):
-        raise EngineError(f"the crash program {named} cannot be run", hint=_hint(arch))
+        raise EngineError(f"the crash program {named} cannot be run", hint=advice(arch))
     return program
 
 
-def _hint(arch: str) -> str:
+def advice(arch: str) -> str:
+    """How to get a crash for an architecture."""
     key = "crash" if arch == platform.machine() else f"crash_{arch}"
-    return f"install it, set `{key}` in cas.conf, or use --engine drgn"
+    return (
+        f"set `{key}` in cas.conf, register an analysis host (cas-admin host add NAME[:PORT]), "
+        "or use --engine drgn"
+    )

@@ -7,20 +7,25 @@ status says nothing (it exits 0 after failed commands and on truncated dumps) an
 
 from __future__ import annotations
 
-import re
+import io
+import logging
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
+from cas.config import Supervision
 from cas.engines.crash_rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
 from cas.engines.outcome import WEIGHT, budget
+from cas.engines.place import Place
 from cas.errors import EngineError
 from cas.model import Section, Snippet
-from cas.supervise import FILES, Child, Fault, Room, Starts, View, describe, run, write_trace
+from cas.supervise import Dialogue, Fault, Starts, describe, write_trace
 from cas.text import human_size
 
+log = logging.getLogger("cas")
 MESSAGES_BYTES = 1 << 20
 """Of what crash says while it opens a dump."""
 LAST_WORDS_BYTES = 4 << 10
@@ -32,19 +37,6 @@ no tasks but the running ones."""
 OPENING = "(opening the dump)"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The files that a session is about."""
-
-    program: Path
-    vmlinux: Path
-    vmcore: Path
-
-    def view(self) -> View:
-        """What a sandboxed session gets to read."""
-        return View({self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"})
-
-
 @dataclass(slots=True)
 class _Outcome:
     status: str
@@ -54,23 +46,25 @@ class _Outcome:
 class Crash:
     """A crash session on one dump; it starts at once and is waited for when it is needed."""
 
-    def __init__(self, what: Target, room: Room, directory: Path, transcript: IO[bytes]) -> None:
+    def __init__(
+        self, place: Place, rules: Supervision, directory: Path, transcript: IO[bytes]
+    ) -> None:
         """Start crash.
 
-        :param room: where it runs
         :param directory: receives trace files
         :param transcript: receives everything that crash writes
         :raises EngineError: the program cannot be started
         """
-        self._what = what
-        self._room = room
-        self._rules = room.supervision
+        self._place = place
+        self._rules = rules
         self._directory = directory
         self._transcript = transcript
         self._starts = Starts("crash", self._rules)
         self._options = FULL
         self.ladder: list[str] = []
         """The rungs tried, in order."""
+        self.prelude: Sequence[str] = ()
+        """Commands that come first, whenever it was started; what they write is not kept."""
         self._is_open = False
         self.sees_all_tasks = True
         """Whether commands that walk the tasks can be believed; known once it is open."""
@@ -101,7 +95,7 @@ class Crash:
             reason = self._wait_until_open()
             if reason is None:
                 break
-            reasons.append(f"{name_of(self._options)}: {reason}")
+            reasons.append(f"{self._rung}: {reason}")
             options = next_rung(self._options, self._last_words())
             if options is None or self._starts.are_exhausted:
                 raise EngineError("; ".join(reasons), hint=self._advice())
@@ -128,21 +122,12 @@ class Crash:
             error="; ".join(outcome.error for outcome in outcomes if outcome.error) or None,
         )
 
-    def _start(self) -> Child:
+    def _start(self) -> Dialogue:
         self._starts.take()
-        if self.ladder[-1:] != [name_of(self._options)]:
-            self.ladder.append(name_of(self._options))
-        what = self._what
+        if self.ladder[-1:] != [self._rung]:
+            self.ladder.append(self._rung)
         self._is_open = False
-        argv: list[str | Path] = [
-            what.program,
-            "--no_crashrc",
-            "-s",
-            *self._options,
-            what.vmlinux,
-            what.vmcore,
-        ]
-        child = Child(argv, self._room, what.view())
+        child = self._place.start(self._options)
         self._command = OPENING
         self._marker = _new_marker()
         child.send(b"echo " + self._marker + b"\n")
@@ -154,6 +139,7 @@ class Crash:
         if outcome.status == "ok":
             self._is_open = True
             self.sees_all_tasks = BLIND not in self._said
+            self._prepare()
             return None
         reason = outcome.error or outcome.status
         if outcome.status == "timeout" and not self._child.fault:
@@ -167,11 +153,30 @@ class Crash:
             return reason
         return f"{reason}: {last[0]}" if last else f"{reason} without a message"
 
+    def _prepare(self) -> None:
+        """Run the prelude; a command of it that fails is only logged."""
+        whole = tuple(self.prelude)
+        for command in whole:
+            if not self._is_open:
+                return
+            # crash that is started again because of it must not stumble over it again
+            self.prelude = [other for other in self.prelude if other != command]
+            outcome = self._run_command(command, io.BytesIO())
+            if outcome.status in ("ok", "failed"):
+                self.prelude = [other for other in whole if other in (*self.prelude, command)]
+            if outcome.status != "ok":
+                log.info("prelude: %s: %s", command, outcome.error)
+
+    @property
+    def _rung(self) -> str:
+        rung = name_of(self._options)
+        return f"{rung} on {self._place.name}" if self._place.name else rung
+
     def _last_words(self) -> bytes:
         return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
     def _advice(self) -> str:
-        program = version(self._what.program, self._room) or str(self._what.program)
+        program = self._place.version() or "crash"
         return f"{program} may be too old for this kernel, or the dump damaged; try --engine drgn"
 
     def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
@@ -229,7 +234,7 @@ class Crash:
             "crash",
             why,
             attempt=str(self._starts),
-            rung=name_of(self._options),
+            rung=self._rung,
             command=self._command,
             output=bytes(self._said[-LAST_WORDS_BYTES * 16 :]),
         )
@@ -268,13 +273,6 @@ class Crash:
             if self._marker in tail:
                 return True
         return False
-
-
-def version(program: Path, room: Room) -> str | None:
-    """What the program calls itself, e.g. ``crash 8.0.2``; ``None`` if it is not crash."""
-    finished = run([program, "--version"], room, timeout_s=10, max_bytes=64 << 10)
-    found = re.search(rb"^crash \S+", finished.stdout, re.MULTILINE)
-    return found[0].decode("ascii", "replace") if found else None
 
 
 def _new_marker() -> bytes:

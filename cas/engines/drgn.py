@@ -67,6 +67,8 @@ class Opened:
     vmlinux: Path
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Debug files of kernel modules, by the kernel's name for the module."""
+    is_forced: bool = False
+    """Whether the vmlinux may be another kernel's."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -81,6 +83,7 @@ class Opened:
             "arch": self.dump.arch,
             "kmods": list(self.kmods),
             "vmcoreinfo": "".join(f"{key}={text}\n" for key, text in known) or None,
+            "forced": self.is_forced,
         }
 
 
@@ -296,16 +299,20 @@ class Worker:
 def _argv(channel: int) -> list[str | Path]:
     # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
     python = Path(sys.executable).resolve()
-    return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, _home_of_drgn(), str(channel)]
+    return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home_of_drgn(), str(channel)]
 
 
 def _view(channel: int) -> View:
     """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
-    needed = (Path(sys.base_prefix).resolve(), _home_of_drgn(), PACKAGES / "cas")
+    needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
     return View(dict(visible(needed)), (channel,), has_proc=False)
 
 
-def _home_of_drgn() -> Path:
+def home_of_drgn() -> Path:
+    """The directory that drgn's package is in.
+
+    :raises EngineError: it is not installed
+    """
     found = importlib.util.find_spec("drgn")
     if found is None or found.origin is None:
         raise EngineError("the Python package drgn is not installed", hint="pip install drgn")

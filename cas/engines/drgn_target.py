@@ -114,6 +114,8 @@ class Request:
     """Debug files of kernel modules by the kernel's name for the module."""
     vmcoreinfo: str | None = None
     """In place of the dump's note, where drgn cannot use that."""
+    is_forced: bool = False
+    """Whether the vmlinux may be another kernel's."""
 
 
 class Target:
@@ -125,7 +127,7 @@ class Target:
         :raises CannotOpen: drgn's own words, or that the vmlinux is another kernel's
         """
         self.prog = _open(request)
-        self.main = self._load_vmlinux(request.vmlinux)
+        self.main = self._load_vmlinux(request.vmlinux, is_forced=request.is_forced)
         self._files = dict(request.kmods or {})
         self.names = {str(self.prog.core_dump_path): request.dump.name}
         """What to call what drgn calls otherwise: it was given a descriptor."""
@@ -183,12 +185,12 @@ class Target:
         for kmod in self.kmods:
             self.describe(kmod)
 
-    def _load_vmlinux(self, vmlinux: File) -> Module:
+    def _load_vmlinux(self, vmlinux: File, *, is_forced: bool) -> Module:
         module = next((module for module, _ in self.prog.loaded_modules()), None)
         if module is None:
             raise CannotOpen("drgn found no kernel in the dump")
         try:
-            module.try_file(vmlinux.name, fd=vmlinux.another())
+            module.try_file(vmlinux.name, fd=vmlinux.another(), force=is_forced)
         except Exception as error:
             raise CannotOpen(f"cannot read {vmlinux.name}: {error}") from error
         if module.debug_file_status != ModuleFileStatus.HAVE:

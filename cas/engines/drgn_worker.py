@@ -3,8 +3,8 @@
 A damaged dump can kill drgn, hang it or fill the memory, so it never runs in our own process.
 Files come open, over a socket beside stdin. Requests, in this order:
 
-- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …}}`` with as many
-  files: dump, vmlinux, and the kmods' debug files; no answer unless it fails, then
+- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …, "forced": …}}``
+  with as many files: dump, vmlinux, and the kmods' debug files; no answer unless it fails, then
   ``{"failed": SENTENCE}`` to this and every later request
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
   ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
@@ -75,7 +75,8 @@ class Session:
         names = asked["names"]
         files = [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
         kmods = dict(zip(asked["kmods"], files[2:], strict=True))
-        return Request(files[0], files[1], asked["arch"], kmods, asked["vmcoreinfo"])
+        vmcoreinfo, is_forced = asked["vmcoreinfo"], asked["forced"]
+        return Request(files[0], files[1], asked["arch"], kmods, vmcoreinfo, is_forced)
 
     def _take(self, number: int) -> list[int]:
         """Descriptors that the parent sent."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,15 +29,12 @@ def write_transcript(directory: Path, sections: Sequence[Section]) -> None:
                 shutil.copyfileobj(output, transcript)
 
 
-def write_wrapper(directory: Path, program: Path | None, vmlinux: Path, vmcore: Path) -> None:
+def write_wrapper(directory: Path, argv: Sequence[str | Path]) -> None:
     """Write the executable that opens the debugger on this dump from any working directory.
 
-    :param program: crash; ``None``: drgn's own command line
+    :param argv: what it starts; its own arguments follow
     """
-    if program:
-        argv = [str(program), str(vmlinux), str(vmcore)]
-    else:
-        argv = [sys.executable, "-m", "drgn", "-c", str(vmcore), "-s", str(vmlinux)]
     wrapper = directory / WRAPPER
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', errors="surrogateescape")
+    words = shlex.join(str(word) for word in argv)
+    wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n', errors="surrogateescape")
     wrapper.chmod(0o700)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.engines.crash import Crash
 from cas.engines.drgn import Worker
 from cas.engines.outcome import ENDED
+from cas.engines.relay import Relay
 from cas.engines.salvage import ENGINE as SALVAGE
 from cas.engines.salvage import salvage
 from cas.model import Dump, Section, Snippet
@@ -21,11 +21,15 @@ from cas.model import Dump, Section, Snippet
 class Session:
     """A crash session that is open, and what it is good for."""
 
-    crash: Crash
-    fit: Sequence[Snippet]
-    """The snippets that it can be believed in."""
+    crash: Relay
+    walking: Sequence[Snippet] = ()
+    """The snippets that need all tasks, which not every crash sees."""
     is_demanded: bool = False
     """Whether what crash cannot do is done by nobody else."""
+
+    def serves(self, snippet: Snippet) -> bool:
+        """Whether crash can be believed in it."""
+        return self.crash.sees_all_tasks or snippet not in self.walking
 
 
 class Ladder:
@@ -48,14 +52,16 @@ class Ladder:
 
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet into its file."""
-        if self._session is None:
-            self._reach("drgn")
-            return self._below(snippet, output, self._worker.run(snippet, output))
-        if snippet not in self._session.fit:
+        if self._session is None or not self._session.serves(snippet):
+            if self._session is None:
+                self._reach("drgn")
             return self._below(snippet, output, self._worker.run(snippet, output))
         section = self._session.crash.run(snippet, output)
         if self._session.is_demanded or _is_shell(snippet):
             return section
+        if self._session.crash.place is None:  # it is lost, and said to be
+            self._session = None
+            return self.run(snippet, output)
         if not _is_lost(section, is_minimal=self._session.crash.is_minimal):
             return section
         self._reach("drgn")

@@ -147,14 +147,24 @@ class Link:
         if self.problem or not self._transport.is_active():
             raise HostLost(f"{self.name}: {self.problem or 'the connection broke'}")
 
+    def sign(self) -> None:
+        """The host took in data a moment ago; an answer may be behind a lot of it."""
+        self._alive = time.monotonic()
+
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Say that the host is lost; no `from`, for its words may hold anything.
 
         :raises HostLost: the link broke, or the host took too long
+        :raises HostUnfit: its sshd opens no further channel
         """
         try:
             yield
+        except paramiko.ChannelException:
+            raise HostUnfit(
+                f"{self.name}: its sshd allows too few sessions in a connection",
+                hint="raise MaxSessions in the host's sshd_config, 10 are enough",
+            ) from None
         except (paramiko.SSHException, EOFError, OSError):
             self.check()
             raise HostLost(f"{self.name}: it does not answer any more") from None

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cas.hosts.link import Link
 
 NONCE_BYTES = 32
-READ = f'exec head -c {NONCE_BYTES * 4} < "$1"'
-SIZES = 'for file; do : < "$file" && stat -L -c %s "$file" || echo none; done 2> /dev/null'
-"""Opening it first makes NFS ask its server (nfs(5), close-to-open consistency)."""
-SIZE_DIGITS = 20
+LOOK = """
+number=$1
+shift
+while [ "$number" -gt 0 ]; do
+    head -c 128 < "$1"
+    echo
+    shift
+    number=$((number - 1))
+done 2> /dev/null
+for file; do
+    : < "$file" && stat -L -c %s "$file" || echo none
+done 2> /dev/null
+"""
+"""``$1`` files whose content it tells, then files whose size it tells. Opening one first makes NFS
+ask its server (nfs(5), close-to-open consistency)."""
 
 
 def is_shared(link: Link, directory: Path) -> bool:
@@ -26,14 +37,7 @@ def is_shared(link: Link, directory: Path) -> bool:
     :return: ``False`` as well where nothing can be proved, for we may not write there
     :raises HostLost: the link broke
     """
-    try:
-        with _nonce(directory.absolute()) as (path, content):
-            done = link.run(
-                READ, str(path), timeout_s=link.keepalive_s, max_bytes=NONCE_BYTES * 4 + 1
-            )
-    except OSError:
-        return False
-    return done.status == 0 and done.stdout == content
+    return _are_proved(link, [directory.absolute()], [])
 
 
 def see_the_same(link: Link, paths: Sequence[Path]) -> bool:
@@ -44,11 +48,22 @@ def see_the_same(link: Link, paths: Sequence[Path]) -> bool:
     names = [path.absolute() for path in paths]
     # a link in a shared directory may lead to one that every machine has for itself
     parents = dict.fromkeys(each.parent for name in names for each in (name, name.resolve()))
-    if not all(is_shared(link, parent) for parent in parents):
+    return _are_proved(link, parents, names)
+
+
+def _are_proved(link: Link, directories: Iterable[Path], files: Sequence[Path]) -> bool:
+    try:
+        with ExitStack() as stack:
+            nonces = [stack.enter_context(_nonce(directory)) for directory in directories]
+            told = [content for _, content in nonces]
+            told += [b"%d" % path.stat().st_size for path in files]
+            expected = b"".join(line + b"\n" for line in told)
+            words = (str(len(nonces)), *(str(path) for path, _ in nonces), *map(str, files))
+            limit = len(expected) + 1024
+            done = link.run(LOOK, *words, timeout_s=link.keepalive_s, max_bytes=limit)
+    except OSError:
         return False
-    limit = (SIZE_DIGITS + 1) * len(names)
-    done = link.run(SIZES, *map(str, names), timeout_s=link.keepalive_s, max_bytes=limit)
-    return done.stdout.split() == [b"%d" % name.stat().st_size for name in names]
+    return done.stdout == expected
 
 
 @contextmanager

@@ -57,6 +57,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     said += report.stored.remarks if report.stored else ()
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()
+    said += report.remarks
     return tuple(short_line(text) for text in said)
 
 

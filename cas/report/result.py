@@ -108,6 +108,7 @@ def _outcome(report: Report) -> dict[str, Any]:
         "offset": report.offset,
         "limits_hit": report.limits_hit,
         "engine": report.engine,
+        "host": report.host,
         "ladder": report.ladder,
         "sandbox": report.sandbox,
         "recovered": report.recovered,
@@ -119,7 +120,11 @@ def _upload(report: Report) -> dict[str, Any]:
     """What arrived: what it lacks, what came with it, and what is read without a debugger."""
     stored, dump = report.stored, report.dump
     missing = (*(stored.missing if stored else ()), *(dump.missing if dump else ()))
-    remarks = (*(stored.remarks if stored else ()), *(dump.remarks if dump else ()))
+    remarks = (
+        *(stored.remarks if stored else ()),
+        *(dump.remarks if dump else ()),
+        *report.remarks,
+    )
     return {
         "missing": [asdict(lack) for lack in missing],
         "remarks": remarks,

@@ -5,6 +5,7 @@ session of its own, in a sandbox where there is one, and ends together with what
 """
 
 from cas.supervise.child import Child, Finished, run
+from cas.supervise.dialogue import Dialogue
 from cas.supervise.programs import SAFE_PATH, describe, find_program
 from cas.supervise.room import Room, View
 from cas.supervise.sandbox import FILES, Sandbox, establish
@@ -15,6 +16,7 @@ __all__ = [
     "FILES",
     "SAFE_PATH",
     "Child",
+    "Dialogue",
     "Fault",
     "Finished",
     "Room",

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -18,6 +18,7 @@ from cas.errors import EngineError
 from cas.supervise.processes import PAUSE_S, Process, family, kill, send
 from cas.supervise.programs import describe
 from cas.supervise.room import MARK, Room, View, command_line, environment
+from cas.supervise.seen import state_of
 from cas.supervise.watchdog import Watchdog
 
 STDERR_TAIL_BYTES = 16 << 10
@@ -92,6 +93,7 @@ class Child:
         self._watchdog = Watchdog(self._process.pid, self._mark, room.supervision)
         self._watched = [_pipe(self._process.stdout), _pipe(self._process.stderr)]
         self._program_pid: int | None = None
+        self._ended: int | None = None
         self._stderr = b""
         self.fault: str | None = None
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
@@ -128,6 +130,10 @@ class Child:
         """The program and all that it started, without its sandbox."""
         everyone = family(self._process.pid, self._mark)
         return everyone[2:] if self._is_boxed else everyone
+
+    def state(self) -> Iterator[str]:
+        """What ``/proc`` shows of them, in lines, for a trace file."""
+        return state_of(self.processes())
 
     def send(self, data: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more."""
@@ -182,13 +188,14 @@ class Child:
 
     def end(self) -> int:
         """Kill it and everything that it started; its exit status."""
-        kill(self._process.pid, self._mark)
-        status = self._process.wait()
+        if self._ended is None:  # its pid may be somebody else's afterwards
+            kill(self._process.pid, self._mark)
+            self._ended = self._process.wait()
         self._drain_stderr()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(BrokenPipeError):
                 _pipe(pipe).close()
-        return self._told(status)
+        return self._told(self._ended)
 
     def _read_some(self, timeout_s: float) -> bytes | None:
         """Output, ``b""`` at its end, or ``None``."""

@@ -12,7 +12,10 @@ class Dialogue(Protocol):
     :raises HostLost: from any call, when the machine that it runs on cannot be reached any more
     """
 
-    argv: Sequence[str]
+    @property
+    def argv(self) -> Sequence[str]:
+        """The words that started it."""
+
     fault: str | None
     """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
 

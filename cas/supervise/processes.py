@@ -73,9 +73,10 @@ def kill(root: int, mark: bytes | None = None) -> None:
     while True:
         pids |= {process.pid for process in family(root, mark)}
         alive = [pid for pid in pids if (process := _process(pid)) and process.is_alive]
+        # before the deadline is looked at: on a busy machine /proc alone may take that long
+        send(signal.SIGKILL, alive)
         if not alive or time.monotonic() > deadline:
             return
-        send(signal.SIGKILL, alive)
         time.sleep(PAUSE_S)
 
 

@@ -23,20 +23,27 @@ _cas() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
     COMPREPLY=()
     case $previous in
-        -f | --file | --config) _cas_files "$current"; return ;;
+        -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
+        -c | --command | --host) return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
         -e | --email | -i | --identifier | --member) return ;;
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
-        --respawn-interval | --fetch-timeout) return ;;
+        --respawn-interval | --fetch-timeout | --host-keepalive) return ;;
     esac
-    if [[ $(_cas_verb identify) == identify ]]; then
-        words='--json --config --debug -h --help'
+    case $(_cas_verb identify debug) in
+        identify) words='--json --config --debug -h --help' ;;
+        debug)
+            words='--engine -c --command -x --script --kernel --force --host --config --debug -h
+                --help'
+            ;;
+    esac
+    if [[ -n $words ]]; then
         [[ $current == -* ]] || { _cas_files "$current"; return; }
     else
         words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
-            --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout --config
-            --debug --version -h --help'
-        [[ $current == -* ]] || words=identify
+            --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
+            --host-keepalive --config --debug --version -h --help'
+        [[ $current == -* ]] || words='identify debug'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
@@ -48,17 +55,28 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume index check) in
+    case $(_cas_verb build purge resume index check host) in
+        host) _cas_admin_host "$current"; return ;;
         purge) words='-d --days -y --yes -n --dry-run --config --debug -h --help' ;;
         check) words='--quick --json --config --debug -h --help' ;;
         build | resume | index) words='--config --debug -h --help' ;;
         *)
-            words='-b --build -p --purge -d --days -y --yes -n --dry-run --config --debug --version
-                -h --help'
-            [[ $current == -* ]] || words='build purge resume index check'
+            words='-b --build -p --purge -s --server -d --days -y --yes -n --dry-run --config --debug
+                --version -h --help'
+            [[ $current == -* ]] || words='build purge resume index check host'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+_cas_admin_host() {
+    local words='--config --debug -h --help'
+    case $(_cas_verb add list check disable enable remove) in
+        list | check) words="--json $words" ;;
+        add | disable | enable | remove) ;;
+        *) [[ $1 == -* ]] || words='add list check disable enable remove' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$1")
 }
 
 complete -F _cas cas

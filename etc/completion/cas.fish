@@ -1,7 +1,8 @@
 # fish completion for cas(1) and cas-admin(8).
 # fish loads it for `cas` under this name, for `cas-admin` by a link named cas-admin.fish.
 
-set -l bare 'not __fish_seen_subcommand_from identify'
+set -l bare 'not __fish_seen_subcommand_from identify debug'
+set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
 complete -c cas -n $bare -s i -l identifier -x -d 'the ticket of the dump'
@@ -16,23 +17,43 @@ complete -c cas -n $bare -l watchdog -x -d 'seconds for a program to be silent a
 complete -c cas -n $bare -l stop-interval -x -d 'seconds for a program to end when asked to'
 complete -c cas -n $bare -l respawn-interval -x -d 'seconds between two starts of a program'
 complete -c cas -n $bare -l fetch-timeout -x -d 'seconds for a server to send something'
+complete -c cas -n $bare -l host-keepalive -x -d 'seconds for an analysis host to give a sign of life'
 complete -c cas -l config -r -F -d 'read this configuration file'
 complete -c cas -l debug -d 'show tracebacks of errors'
 complete -c cas -n $bare -l version -d 'print the version'
 complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n '__fish_seen_subcommand_from identify' -F
 complete -c cas -n '__fish_seen_subcommand_from identify' -l json -d 'print everything, as JSON'
+complete -c cas -n $bare -a debug -d 'open a debugger on a job'
+complete -c cas -n $debug -F
+complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'
+complete -c cas -n $debug -s c -l command -x -d 'run a command and exit'
+complete -c cas -n $debug -s x -l script -r -F -d 'run the commands of a file and exit'
+complete -c cas -n $debug -l kernel -r -F -d 'use this vmlinux'
+complete -c cas -n $debug -l force -d 'use it even if it is the wrong one'
+complete -c cas -n $debug -l host -x -d 'run crash on this analysis host'
 
-set -l bare 'not __fish_seen_subcommand_from build purge resume index check'
-set -l purge 'not __fish_seen_subcommand_from build resume index check'
+set -l bare 'not __fish_seen_subcommand_from build purge resume index check host'
+set -l purge 'not __fish_seen_subcommand_from build resume index check host'
+set -l host '__fish_seen_subcommand_from host'
+set -l action "$host; and not __fish_seen_subcommand_from add list check disable enable remove"
 complete -c cas-admin -f
 complete -c cas-admin -n $bare -a build -d 'catalogue the kernel-debuginfo packages'
 complete -c cas-admin -n $bare -a purge -d 'remove old jobs'
 complete -c cas-admin -n $bare -a resume -d 'go on with unfinished jobs'
 complete -c cas-admin -n $bare -a index -d 'enter the jobs into the database again'
 complete -c cas-admin -n $bare -a check -d 'verify that everything agrees'
-complete -c cas-admin -n '__fish_seen_subcommand_from check' -l quick -d 'compare sizes, not contents'
-complete -c cas-admin -n '__fish_seen_subcommand_from check' -l json -d 'print the flaws as JSON'
+complete -c cas-admin -n "not $host; and __fish_seen_subcommand_from check" -l quick -d 'compare sizes, not contents'
+complete -c cas-admin -n "not $host; and __fish_seen_subcommand_from check" -l json -d 'print the flaws as JSON'
+complete -c cas-admin -n $bare -a host -d 'register, check and remove analysis hosts'
+complete -c cas-admin -n $action -a add -d 'register a host'
+complete -c cas-admin -n $action -a list -d 'show the registered hosts'
+complete -c cas-admin -n $action -a check -d 'ask hosts how they are'
+complete -c cas-admin -n $action -a disable -d 'let no job use a host'
+complete -c cas-admin -n $action -a enable -d 'let jobs use a host again'
+complete -c cas-admin -n $action -a remove -d 'forget a host'
+complete -c cas-admin -n "$host; and __fish_seen_subcommand_from list check" -l json -d 'print everything as JSON'
+complete -c cas-admin -n $bare -s s -l server -d 'register the analysis hosts of known_hosts'
 complete -c cas-admin -n $bare -s b -l build -d 'catalogue the kernel-debuginfo packages'
 complete -c cas-admin -n $bare -s p -l purge -d 'remove old jobs'
 complete -c cas-admin -n $purge -s d -l days -x -d 'remove jobs older than this'

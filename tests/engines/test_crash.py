@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash, Target
+from cas.engines.crash import Crash
+from cas.engines.place import Here
 from cas.errors import EngineError
 from cas.model import Section, Snippet
 from cas.supervise import Room
@@ -17,8 +18,9 @@ from installed import needs
 SECTION_BYTES = 1 << 20
 
 
-def start(target: Target, room: Room, directory: Path) -> Crash:
-    return Crash(target, room, directory, (directory / "crash.out").open("wb"))
+def start(place: Here, directory: Path) -> Crash:
+    rules = place.room.supervision
+    return Crash(place, rules, directory, (directory / "crash.out").open("wb"))
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(
     vmlinux: Path, vmcore: Path, directory: Path, make_room: Callable[..., Room]
 ) -> Iterator[Crash]:
-    target = Target(Path(needs("crash")), vmlinux, vmcore)
     room = make_room(command_s=6, watchdog_s=2, section_bytes=SECTION_BYTES, attempts=8)
-    with start(target, room, directory) as crash:
+    with start(Here(Path(needs("crash")), vmlinux, vmcore, room), directory) as crash:
         crash.open()
         yield crash
 
@@ -131,7 +132,7 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"KDUMP   " + bytes(100_000))
     with (
-        start(Target(Path(needs("crash")), vmlinux, garbage), room, tmp_path) as crash,
+        start(Here(Path(needs("crash")), vmlinux, garbage, room), tmp_path) as crash,
         pytest.raises(
             EngineError, match=r"crash: .*exit status 1: .*crash --minimal: .*exit status 1: "
         ),
@@ -144,9 +145,9 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
 def test_too_little_memory_is_told(
     vmlinux: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Room]
 ) -> None:
-    target = Target(Path(needs("crash")), vmlinux, vmcore)
     room = make_room(memory_bytes=200 << 20, attempts=1)
-    with start(target, room, tmp_path) as crash, pytest.raises(EngineError, match="exit status 1"):
+    here = Here(Path(needs("crash")), vmlinux, vmcore, room)
+    with start(here, tmp_path) as crash, pytest.raises(EngineError, match="exit status 1"):
         crash.open()
 
 
@@ -163,7 +164,7 @@ def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
         (tmp_path / name).write_text(f"!touch {tmp_path}/executed\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    target = Target(Path(needs("crash")), vmlinux, dump)
-    with start(target, make_room(boxed=False), tmp_path) as crash:
+    here = Here(Path(needs("crash")), vmlinux, dump, make_room(boxed=False))
+    with start(here, tmp_path) as crash:
         crash.open()
     assert not (tmp_path / "executed").exists()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash, Target
+from cas.engines.crash import Crash
 from cas.engines.crash_rungs import MINIMAL, next_rung
+from cas.engines.place import Here
 from cas.errors import EngineError
 from cas.model import Snippet
 from cas.supervise import Room
@@ -37,8 +38,8 @@ def begin(tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]) -> Calla
         program.write_text(f"#!/bin/sh\n{version}{script}\n{SHELL}")
         program.chmod(0o755)
         room = make_room(**{"watchdog_s": 1, "stop_s": 0.5, **rules})
-        target = Target(program, vmcore, vmcore)
-        return Crash(target, room, tmp_path, (tmp_path / "crash.out").open("wb"))
+        here = Here(program, vmcore, vmcore, room)
+        return Crash(here, room.supervision, tmp_path, (tmp_path / "crash.out").open("wb"))
 
     return begin
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash, Target
 from cas.engines.drgn import Opened, Worker
 from cas.engines.ladder import Ladder, Session
+from cas.engines.place import Here
+from cas.engines.relay import Relay
 from cas.engines.salvage import salvage, sections
 from cas.model import Dump, Missing, Registers, Snippet
 from cas.supervise import Room
@@ -42,18 +43,20 @@ DUMP = Dump(
 @pytest.fixture
 def crash_that(
     tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]
-) -> Iterator[Callable[[str], Crash]]:
+) -> Iterator[Callable[[str], Relay]]:
     """A session with a program that does, on a command, what a script says."""
-    opened: list[Crash] = []
+    opened: list[Relay] = []
 
-    def begin(script: str) -> Crash:
+    def begin(script: str) -> Relay:
         program = tmp_path / "crash"
         loop = f'while read -r w x; do [ "$w" = echo ] && echo "$x" || {{ {script}; }}; done'
         program.write_text(f"#!/bin/sh\n{loop}\n")
         program.chmod(0o755)
         room = make_room(attempts=3, watchdog_s=1, stop_s=0.5)
-        target = Target(program, vmcore, vmcore)
-        opened.append(Crash(target, room, tmp_path, (tmp_path / "crash.out").open("wb")))
+        places = iter([Here(program, vmcore, vmcore, room)])
+        transcript = (tmp_path / "crash.out").open("wb")
+        rules = room.supervision
+        opened.append(Relay(lambda: next(places, None), rules, tmp_path, transcript))
         opened[-1].open()
         return opened[-1]
 
@@ -62,12 +65,12 @@ def crash_that(
         crash.__exit__()
 
 
-def ladder(crash: Crash | None, worker: Worker, dump: Dump = DUMP) -> Ladder:
-    return Ladder(Session(crash, (LOG, SYS, BT)) if crash else None, worker, dump)
+def ladder(crash: Relay | None, worker: Worker, dump: Dump = DUMP) -> Ladder:
+    return Ladder(Session(crash) if crash else None, worker, dump)
 
 
 def test_what_killed_crash_is_done_by_drgn(
-    crash_that: Callable[[str], Crash], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -80,7 +83,7 @@ def test_what_killed_crash_is_done_by_drgn(
 
 
 def test_what_crash_has_begun_to_tell_is_kept(
-    crash_that: Callable[[str], Crash], worker: Worker, tmp_path: Path
+    crash_that: Callable[[str], Relay], worker: Worker, tmp_path: Path
 ) -> None:
     used = ladder(crash_that("echo half; kill -SEGV $$"), worker)
     section = used.run(SYS, tmp_path / "sys")
@@ -90,7 +93,7 @@ def test_what_crash_has_begun_to_tell_is_kept(
 
 
 def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
-    crash_that: Callable[[str], Crash], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -100,15 +103,15 @@ def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
 
 
 def test_a_demanded_crash_is_not_replaced(
-    crash_that: Callable[[str], Crash], worker: Worker, tmp_path: Path
+    crash_that: Callable[[str], Relay], worker: Worker, tmp_path: Path
 ) -> None:
-    session = Session(crash_that("kill -SEGV $$"), (SYS,), is_demanded=True)
+    session = Session(crash_that("kill -SEGV $$"), is_demanded=True)
     section = Ladder(session, worker, DUMP).run(SYS, tmp_path / "sys")
     assert (section.status, section.engine) == ("crashed", "crash")
 
 
 def test_what_neither_debugger_tells_is_taken_from_the_dump(
-    crash_that: Callable[[str], Crash], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(bytes(100_000))

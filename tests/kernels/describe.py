@@ -15,6 +15,8 @@ WHAT = {
     "b/vmcore.kdump": "oops in cas_oops, lean guest; KDUMP with zlib, makedumpfile -c -d 31",
     "arm64/kernel-debuginfo": "another architecture; xz payload",
     "arm64/vmcore.elf.xz": "oops in cas_oops, lean guest; ELF as QEMU wrote it, unfiltered, xz",
+    "i686/kernel-debuginfo": "32-bit x86; xz payload",
+    "i686/vmcore.elf.xz": "oops in cas_oops, lean guest; ELF with 32-bit headers, unfiltered, xz",
 }
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash, Target
+from cas.engines.crash import Crash
 from cas.engines.drgn import Opened, Worker
+from cas.engines.place import Here
 from cas.model import Dump, Snippet
 from cas.resources import shipped
 from cas.snippets import Facts, load
@@ -42,10 +43,11 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Snippet]:
 def crash(vmlinux: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
     directory = tmp_path_factory.mktemp("crash")
     (directory / "room").mkdir()
-    target = Target(Path(needs("crash")), vmlinux, vmcore)
+    room = Room(directory / "room")
+    here = Here(Path(needs("crash")), vmlinux, vmcore, room)
     with (
         (directory / "crash.out").open("wb") as transcript,
-        Crash(target, Room(directory / "room"), directory, transcript) as session,
+        Crash(here, room.supervision, directory, transcript) as session,
     ):
         session.open()
         yield session

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.model import Snippet
-from cas.snippets import Facts, Loaded, load, walks_tasks
+from cas.snippets import Facts, Loaded, load, load_prelude, walks_tasks
 from cas.supervise import Room
 
 FACTS = Facts(
@@ -311,3 +311,36 @@ def test_other_greater_signs_are_left_alone(site: Path, room: Room, line: str) -
 def test_snippets_that_need_every_task_are_known() -> None:
     assert walks_tasks(Snippet("blocked", "", ("sys", "foreach UN bt")))
     assert not walks_tasks(Snippet("traceback", "", ("bt", "bt -a")))
+
+
+def test_preludes_of_all_directories_come_in_their_order(tmp_path: Path, room: Room) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory, text in ((one, "# mine\nalias a bt\n"), (other, "alias r set {{ release }}")):
+        directory.mkdir()
+        put(directory, "prelude", text)
+    loaded = load([one, other], FACTS, room)
+    assert loaded.prelude == ("alias a bt", "alias r set 6.1.0-test")
+    assert loaded.snippets == ()
+
+
+def test_a_prelude_may_be_for_other_dumps(site: Path, room: Room) -> None:
+    put(site, "prelude", "# arch: s390x\nalias a bt\n")
+    loaded = load_prelude([site, site / "nosuch"], FACTS, room)
+    assert loaded.prelude == ()
+    assert "it is for s390x" in loaded.remarks[0]
+
+
+def test_a_prelude_that_everybody_may_change_is_skipped(site: Path, room: Room) -> None:
+    put(site, "prelude", "!rm -r /\n", 0o666)
+    loaded = load([site], FACTS, room)
+    assert loaded.prelude == ()
+    assert "everybody may change it" in loaded.remarks[0]
+
+
+def test_a_broken_prelude_says_why_and_stops_no_other(tmp_path: Path, room: Room) -> None:
+    for name, text in (("one", "alias a {{ nosuch }}"), ("other", "alias b bt")):
+        (tmp_path / name).mkdir()
+        put(tmp_path / name, "prelude", text)
+    loaded = load([tmp_path / "one", tmp_path / "other"], FACTS, room)
+    assert loaded.prelude == ("alias b bt",)
+    assert "one/prelude, as a template" in reason(loaded)

@@ -1,0 +1,87 @@
+"""``cas debug SPEC``: a debugger on a job's dump, for a person, a script or a few commands."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import spec
+from cas.catalogue import Catalogue
+from cas.commands.asked import Answer, World
+from cas.commands.debug_input import Input, from_stdin
+from cas.commands.debug_kernel import given_kernel, right_kernel
+from cas.commands.debug_sessions import Subject, in_crash, in_drgn
+from cas.dump import SEARCH_BYTES, identify
+from cas.errors import UsageError
+from cas.job import Job
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class DebugOrder:
+    """What the user asked for."""
+
+    spec: str
+    engine: str | None = None
+    """Instead of the configuration's engine."""
+    inputs: tuple[str | Path, ...] = ()
+    """Commands, and files of commands, in their order; none: whatever stdin brings."""
+    kernel: Path | None = None
+    """A vmlinux instead of the one that is found."""
+    is_forced: bool = False
+    """Whether that may be another kernel's."""
+    host: str | None = None
+    """The analysis host to run crash on."""
+
+
+def debug(order: DebugOrder, world: World) -> Answer:
+    """Open a debugger and hand everything on; its exit status.
+
+    :raises CasError: there is no such job, no kernel for it, or no debugger that opens it
+    """
+    try:
+        return Answer(exit_code=_debug(order, world))
+    except spec.SeveralJobs as error:
+        world.progress.warn(f"{error}; {error.hint}")
+        return Answer(tuple(map(spec.described, error.found)), error.exit_code)
+    except KeyboardInterrupt:
+        world.progress.warn("interrupted; the debugger has ended")
+        return Answer(exit_code=INTERRUPTED)
+
+
+def _debug(order: DebugOrder, world: World) -> int:
+    feed = Input(order.inputs) if order.inputs else from_stdin(world.is_interactive)
+    job = spec.find_job(order.spec, world.config.work_directory)
+    engine = order.engine or world.config.engine
+    if order.host and engine == "drgn":
+        raise UsageError("drgn runs on this machine: --host is for crash")
+    with _empty_directory() as directory:
+        subject = _subject(job, order, world, directory)
+        run = in_drgn if engine == "drgn" else in_crash
+        return run(subject, feed, world)
+
+
+def _subject(job: Job, order: DebugOrder, world: World, directory: Path) -> Subject:
+    """The dump with its kernel."""
+    assert job.stored  # noqa: S101  it would not have been found
+    with world.progress.bar("Reading the dump", None):
+        dump = identify(job.stored.vmcore, world.config.buffer_size_bytes or SEARCH_BYTES)
+    catalogue = Catalogue(world.config.database)
+    if order.kernel:
+        is_forced = order.is_forced
+        vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=is_forced)
+    else:
+        vmlinux = right_kernel(job, dump, catalogue, world)
+    return Subject(job, dump, vmlinux, catalogue, directory, order.host, order.is_forced)
+
+
+@contextmanager
+def _empty_directory() -> Iterator[Path]:
+    """Where nothing of anybody's lies: debuggers run there, and find their first commands."""
+    with tempfile.TemporaryDirectory(prefix="cas-") as name:
+        yield Path(os.path.realpath(name))

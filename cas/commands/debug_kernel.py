@@ -1,0 +1,83 @@
+"""The vmlinux for a debugger: the one with the dump's build-id, or another that the user wants."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+from cas import elf
+from cas import job as jobs
+from cas.catalogue import Catalogue, extract
+from cas.commands.asked import World
+from cas.errors import CasError, Refused
+from cas.job import Job
+from cas.model import Dump
+from cas.report.result import load as load_result
+
+
+class WrongKernel(Refused):
+    """A vmlinux is not the one that crashed."""
+
+    hint = "leave --kernel away to have the right one found, or add --force"
+
+
+def right_kernel(job: Job, dump: Dump, catalogue: Catalogue, world: World) -> Path:
+    """The vmlinux that the job used, if it still is the dump's; else the catalogue's.
+
+    :raises KernelNotFound: there is none
+    """
+    vmlinux = _of_job(job, dump)
+    if vmlinux is not None:
+        return vmlinux
+    config, progress = world.config, world.progress
+    match = catalogue.find(dump, cache=config.debugs, progress=progress)
+    return extract.vmlinux(match, config.debugs, progress)
+
+
+def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:
+    """A vmlinux of the user's own; one that is not the dump's only by force, which is recorded.
+
+    :raises NotADump: it is no ELF file
+    :raises WrongKernel: it is not the dump's
+    :raises TryAgain: what was forced cannot be recorded
+    """
+    vmlinux = vmlinux.absolute()
+    difference = _difference(vmlinux, dump)
+    if difference is None:
+        return vmlinux
+    if not is_forced:
+        raise WrongKernel(difference)
+    with jobs.logged(job, world.config.debug_level):
+        world.progress.warn(f"{_user()} debugs with a wrong kernel by --force: {difference}")
+    return vmlinux
+
+
+def _of_job(job: Job, dump: Dump) -> Path | None:
+    try:
+        kernel = load_result(job.directory).get("kernel") or {}
+        vmlinux = Path(kernel.get("vmlinux") or "")
+        # without a build-id in the dump it was the job that found out which one it must be
+        wanted = dump.build_id or kernel.get("build_id")
+        return vmlinux if wanted and elf.build_id(vmlinux) == wanted else None
+    except CasError:  # the job did not come so far, or the file is gone
+        return None
+
+
+def _difference(vmlinux: Path, dump: Dump) -> str | None:
+    """Why a vmlinux is not the one that crashed, as far as that can be told."""
+    build_id = elf.build_id(vmlinux)
+    if dump.build_id:
+        if build_id == dump.build_id:
+            return None
+        return f"{vmlinux} has build-id {build_id or 'none'}, the dump's kernel has {dump.build_id}"
+    banner = elf.linux_banner(vmlinux)
+    if dump.banner and banner and banner != dump.banner:
+        return f"{vmlinux} is of {banner!r}, the dump of {dump.banner!r}"
+    return None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry in the password database
+        return "somebody"

@@ -1,0 +1,236 @@
+"""The sessions of ``cas debug``: crash or drgn, on a terminal or between pipes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cas import resources, snippets, venues
+from cas.catalogue import Catalogue
+from cas.commands.asked import World
+from cas.commands.debug_input import Input
+from cas.engines.crash_rungs import MINIMAL
+from cas.engines.drgn import Opened, Worker
+from cas.engines.interactive import drgn_on_terminal
+from cas.engines.opening import Opening, options_of
+from cas.engines.piped import Piped
+from cas.engines.place import Place
+from cas.errors import CasError, EngineError, HostLost, UsageError
+from cas.job import Job
+from cas.model import Dump, Snippet
+from cas.report.result import load as load_result
+from cas.supervise import Room, describe, establish
+from cas.terminal import Relay, Screen, Window
+from cas.terminal.harmless import Harmless
+
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a program."""
+STDOUT = 1
+ENDING = frozenset({"exit", "quit", "q"})
+INTRODUCTION = b"sys\n"
+"""crash's command for what ``-s`` leaves out at its start; ``--minimal`` does not have it."""
+
+Talk = Callable[[], int]
+"""Holds the conversation; the debugger's status, negative for a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is debugged."""
+
+    job: Job
+    dump: Dump
+    vmlinux: Path
+    catalogue: Catalogue
+    directory: Path
+    """Empty, and ours alone."""
+    host: str | None = None
+    """The analysis host that was asked for."""
+    is_forced: bool = False
+    """Whether the vmlinux may be another kernel's."""
+
+    @property
+    def opened(self) -> Opened:
+        """What drgn is to look at."""
+        return Opened(self.dump, self.vmlinux, is_forced=self.is_forced)
+
+    def room(self, world: World) -> Room:
+        """Where a debugger runs: it may be silent as long as its user is."""
+        sandbox, _ = establish(world.config.supervision.sandbox)
+        rules = replace(world.config.supervision, watchdog_s=math.inf)
+        return Room(self.directory, rules, sandbox=sandbox)
+
+    def facts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The kernel modules that were loaded, and the ladder, as far as the job found out."""
+        try:
+            result = load_result(self.job.directory)
+        except CasError:  # it has not come to its end
+            return (), ()
+        kmods = (result.get("answer") or {}).get("kmods") or ()
+        return tuple(kmod["name"] for kmod in kmods), tuple(result.get("ladder") or ())
+
+
+def in_drgn(subject: Subject, feed: Input, world: World) -> int:
+    """A session of drgn; its exit status.
+
+    :raises EngineError: drgn cannot open the dump
+    """
+    room = subject.room(world)
+    if not feed.is_for_a_person:
+        return _drgn_between_pipes(subject, feed, room, world)
+    screen = Screen()
+    window = Window(screen.size, world.environment.get("TERM", ""))
+    with drgn_on_terminal(subject.opened, room, window) as terminal:
+        return _told("drgn", Relay(terminal, screen).run(), world)
+
+
+def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World) -> int:
+    show = _shower()
+    output = subject.directory / "output"
+    with Worker(room) as worker:
+        worker.open(subject.opened)
+        for line in map(str.strip, feed.lines()):
+            if line in ENDING:
+                break
+            if not line or line.startswith("#"):
+                continue
+            section = worker.run(Snippet("debug", "debug", (line,)), output)
+            show(output.read_bytes())
+            if section.status == "not run":
+                raise EngineError(section.error or line)
+            if section.status not in ("ok", "failed"):
+                world.progress.warn(section.error or section.status)
+    return 0
+
+
+def in_crash(subject: Subject, feed: Input, world: World) -> int:
+    """A session of crash, here or on an analysis host; its exit status.
+
+    :raises UsageError: there is no such host
+    :raises EngineError: there is no crash for the dump, or none opens it
+    """
+    _check_host(subject)
+    dump, room = subject.dump, subject.room(world)
+    wanted = venues.Subject(
+        dump.arch, dump.osrelease, subject.vmlinux, dump.path, "auto", subject.host
+    )
+    preparing = _Preparation(subject, room, world)
+    opened = preparing.for_a_person if feed.is_for_a_person else preparing.between_pipes
+    reasons: list[EngineError] = []
+    with (
+        venues.Venues(wanted, world.config, room, subject.catalogue, world.progress) as places,
+        ExitStack() as stack,
+    ):
+        while place := places.next_place():
+            try:
+                talk = stack.enter_context(opened(place, feed))
+            except EngineError as error:
+                reasons.append(error)
+                continue
+            return _told("crash", talk(), world)
+        raise _none_left(dump.arch, reasons, places)
+
+
+def _check_host(subject: Subject) -> None:
+    hosts = subject.catalogue.hosts() if subject.host else ()
+    if subject.host and not any(subject.host in (host.name, str(host)) for host in hosts):
+        raise UsageError(
+            f"no analysis host {subject.host!a} is registered",
+            hint="see: cas-admin host list; to register one: cas-admin host add NAME[:PORT]",
+        )
+
+
+def _none_left(arch: str, reasons: list[EngineError], places: venues.Venues) -> EngineError:
+    error = places.nowhere("; ".join(dict.fromkeys(map(str, reasons))))
+    if reasons:
+        return EngineError(str(error), hint=reasons[-1].hint)
+    return EngineError(f"no crash can be used for {arch}: {error}", hint=error.hint)
+
+
+class _Preparation:
+    """What a session of crash begins with, wherever it is."""
+
+    def __init__(self, subject: Subject, room: Room, world: World) -> None:
+        kmods, ladder = subject.facts()
+        dump = subject.dump
+        facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
+        directories = (resources.shipped("snippets") / "crash", *world.config.snippets)
+        loaded = snippets.load_prelude(directories, facts, room)
+        for broken in loaded.unusable:
+            world.progress.warn(broken.reason)
+        self._world = world
+        self._options = options_of(ladder)
+        self._opening = Opening(loaded.prelude, world.config.extensions)
+
+    @contextmanager
+    def between_pipes(self, place: Place, feed: Input) -> Iterator[Talk]:
+        """crash that has opened the dump, and is told what the input holds."""
+        with _left(place):
+            child = place.start(self._options)
+            try:
+                piped = Piped(child)
+                with self._bar():
+                    piped.open(self._opening, self._patience_s)
+                self._complain()
+                yield lambda: piped.converse(feed.chunks(), _shower())
+            finally:
+                with suppress(HostLost):
+                    child.end()
+
+    @contextmanager
+    def for_a_person(self, place: Place, _: Input) -> Iterator[Talk]:
+        """crash that has opened the dump, on a terminal."""
+        screen = Screen()
+        window = Window(screen.size, self._world.environment.get("TERM", ""))
+        introduction = b"" if MINIMAL[0] in self._options else INTRODUCTION
+        opening = self._opening.text + introduction
+        with _left(place), closing(place.terminal(self._options, opening, window)) as terminal:
+            with self._bar():
+                first = self._opening.wait(
+                    terminal.read, lambda: (terminal.wait(), ""), self._patience_s
+                )
+            self._complain()
+            yield lambda: Relay(terminal, screen).run(first)
+
+    @property
+    def _patience_s(self) -> float:
+        return self._world.config.supervision.start_s
+
+    def _bar(self) -> AbstractContextManager[object]:
+        return self._world.progress.bar("Opening it with crash", None)
+
+    def _complain(self) -> None:
+        for complaint in self._opening.complaints:
+            self._world.progress.warn(f"before the first prompt: {complaint}")
+
+
+@contextmanager
+def _left(place: Place) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        place.close()
+
+
+def _told(name: str, status: int, world: World) -> int:
+    """A debugger's status as a shell has it; an end by a signal is said."""
+    if status >= 0:
+        return status
+    world.progress.warn(f"{name} was {describe(status)}")
+    return SIGNALLED - status
+
+
+def _shower() -> Callable[[bytes], None]:
+    """Writes to stdout, at once; to a terminal only what does no harm there."""
+    made_harmless = Harmless().feed if os.isatty(STDOUT) else bytes
+
+    def show(data: bytes) -> None:
+        data = made_harmless(data)
+        while data:
+            data = data[os.write(STDOUT, data) :]
+
+    return show

@@ -1,0 +1,35 @@
+"""The process of an interactive drgn: its own prompt, on a dump that is opened as we do it.
+
+Other than drgn's own command line, it takes nothing but the given vmlinux, knows the names of the
+kernel modules, and opens dumps whose headers do not say their architecture.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from drgn.cli import run_interactive, version_header
+
+from cas.engines.drgn_target import CannotOpen, File, Request, Target
+
+STATUS = 4
+"""The dump could not be opened."""
+
+
+def main(vmcore: str, vmlinux: str, arch: str, force: str) -> None:
+    """Open a dump and talk with whoever sits in front of the terminal.
+
+    :param arch: ``uname -m`` spelling
+    :param force: empty, unless the vmlinux may be another kernel's
+    """
+    dump, kernel = (File(name, os.open(name, os.O_RDONLY)) for name in (vmcore, vmlinux))
+    try:
+        target = Target(Request(dump, kernel, arch, is_forced=bool(force)))
+        target.describe_all()
+    except CannotOpen as error:
+        sys.stderr.write(f"drgn cannot open {Path(vmcore).name}: {error}\n")
+        sys.exit(STATUS)
+    print(version_header())
+    run_interactive(target.prog)

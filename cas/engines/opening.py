@@ -1,0 +1,114 @@
+"""What comes before a user's first command in crash: the site's extensions and the prelude.
+
+It ends with an ``echo`` of a word that no dump can know. What crash writes before that word is not
+the user's. Through a pipe the commands are sent first. On a terminal they stand in a file for
+``-i``: typed ones would be shown and kept in the history. crash 8.0.2 runs such a file before its
+first prompt, without showing its lines since ``-s`` is given; what that version does wrong with
+such files is redirections, of which a prelude has no need.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cas.engines.crash_rungs import MINIMAL, REMEDIES
+from cas.errors import EngineError
+from cas.supervise import describe
+from cas.text import short_line
+
+MESSAGES_BYTES = 1 << 20
+"""Of what crash says while it opens a dump."""
+LAST_WORDS_LIMIT = 300
+"""Characters of a line of crash's in a sentence of ours."""
+WAIT_S = 1.0
+_USAGE = re.compile(r"Usage:|Enter \"crash -h\"|crash \[OPTION\]")
+"""What crash ends with when it does not like its files."""
+
+Read = Callable[[float], bytes | None]
+"""As in :class:`cas.supervise.dialogue.Dialogue`."""
+End = Callable[[], tuple[int, str]]
+"""How a program ended, of which all is read: its status, and what else it said."""
+
+
+class NotOpened(EngineError):
+    """crash ended before its first prompt."""
+
+    hint = "crash may be too old for this kernel, or the dump damaged; try --engine drgn"
+
+
+class Opening:
+    """The commands before a user's first, and what crash answers to them."""
+
+    def __init__(self, prelude: Sequence[str], extensions: Sequence[Path]) -> None:
+        """Prepare them; nothing is started yet."""
+        self._marker = b"cas-" + secrets.token_hex(10).encode()
+        self._commands = preparation(prelude, extensions)
+        self.complaints: tuple[str, ...] = ()
+        """What crash did not like among them; known once it is open."""
+
+    @property
+    def text(self) -> bytes:
+        """All of it, as lines."""
+        lines = (*self._commands, f"echo {self._marker.decode()}")
+        return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+    def wait(self, read: Read, end: End, timeout_s: float) -> bytes:
+        """Wait until crash has read the dump and all of this; what it wrote behind it.
+
+        :raises EngineError: it takes too long, or ended; the message has its last words
+        """
+        deadline = time.monotonic() + timeout_s
+        said = bytearray()
+        while (data := read(min(WAIT_S, max(0.0, deadline - time.monotonic())))) != b"":
+            said += data or b""
+            before, found, rest = bytes(said).partition(self._marker)
+            if found and b"\n" in rest:
+                self.complaints = tuple(self._complaints_in(before))
+                return rest.partition(b"\n")[2]
+            if len(said) > MESSAGES_BYTES:
+                raise NotOpened("crash writes without end before it opens the dump")
+            if time.monotonic() >= deadline:
+                raise NotOpened(f"crash is not ready after {timeout_s:g} s")
+        status, beside = end()
+        raise NotOpened(_last_words(status, bytes(said).decode("utf-8", "replace") + beside))
+
+    def _complaints_in(self, said: bytes) -> Iterator[str]:
+        """Lines that begin as crash's complaints do, with the command's name."""
+        marks = tuple(
+            f"{name}: " for name in ("crash", *(one.split()[0] for one in self._commands))
+        )
+        for line in said.decode("utf-8", "replace").splitlines():
+            if line.startswith(marks):
+                yield short_line(line, LAST_WORDS_LIMIT)
+
+
+def preparation(prelude: Sequence[str], extensions: Sequence[Path]) -> tuple[str, ...]:
+    """crash's commands before all others.
+
+    :param prelude: as :func:`cas.snippets.load` gives it
+    :param extensions: on the machine where crash runs
+    """
+    return (*(f"extend {path}" for path in extensions), *prelude)
+
+
+def options_of(ladder: Sequence[str]) -> tuple[str, ...]:
+    """The options with which crash opened the dump in a job.
+
+    :param ladder: of the job's report, e.g. ``crash``, ``crash --zero_excluded``
+    """
+    rungs = [rung.split() for rung in ladder if rung.split()[:1] == ["crash"]]
+    known = {*REMEDIES, *MINIMAL}
+    return tuple(word for word in rungs[-1] if word in known) if rungs else ()
+
+
+def _last_words(status: int, said: str) -> str:
+    """Why crash did not open a dump."""
+    lines = [line.strip() for line in said.splitlines()]
+    lines = [line for line in lines if line and not _USAGE.match(line)]
+    words = [line for line in lines if line.startswith("crash: ")] or lines
+    end = f"crash {'was' if status < 0 else 'ended with'} {describe(status)}"
+    return f"{end}: {short_line(words[-1], LAST_WORDS_LIMIT)}" if words else end

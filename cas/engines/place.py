@@ -1,0 +1,98 @@
+"""Where crash runs: on this machine, or elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from cas.supervise import FILES, Child, Dialogue, Room, View, run
+from cas.terminal import LocalTerminal, Terminal, Window
+
+OPENING = "opening"
+"""Name of a file with the commands before the first prompt."""
+
+
+class Place(Protocol):
+    """A machine with a crash, our dump and its vmlinux."""
+
+    @property
+    def name(self) -> str | None:
+        """The machine's name; ``None``: this one."""
+
+    def start(self, options: Sequence[str]) -> Dialogue:
+        """Start crash.
+
+        :raises EngineError: it cannot be started
+        """
+
+    def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> Terminal:
+        """Start crash on a terminal of its own.
+
+        :param opening: commands before the first prompt
+        :raises EngineError: it cannot be started
+        """
+
+    def version(self) -> str | None:
+        """What its crash calls itself, e.g. ``crash 8.0.2``."""
+
+    def close(self) -> None:
+        """Let go of the machine; whatever runs there ends."""
+
+
+@dataclass(slots=True)
+class Here:
+    """This machine."""
+
+    program: Path
+    vmlinux: Path
+    vmcore: Path
+    room: Room
+    extensions: tuple[Path, ...] = ()
+    """Of crash, which its prelude loads."""
+    name: str | None = None
+    _child: Child | None = None
+
+    def start(self, options: Sequence[str]) -> Child:
+        """Start crash in the room; in a sandbox it finds its files under fixed names."""
+        words = argv(self.program, options, self.vmlinux, self.vmcore)
+        self._child = Child(words, self.room, View(self._seen()))
+        return self._child
+
+    def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> LocalTerminal:
+        """Start crash on a terminal of its own; the room's directory gets a file more."""
+        path = self.room.directory / OPENING
+        path.write_bytes(opening)
+        words = argv(self.program, ("-i", str(path), *options), self.vmlinux, self.vmcore)
+        room = replace(self.room, environment={**self.room.environment, **window.environment})
+        seen = {**self._seen(), path: f"{FILES}/{OPENING}"}
+        return LocalTerminal(words, room, View(seen), window.size)
+
+    def version(self) -> str | None:
+        """What its crash calls itself."""
+        return version(self.program, self.room)
+
+    def close(self) -> None:
+        """End what runs."""
+        if self._child is not None:
+            self._child.end()
+
+    def _seen(self) -> dict[Path, str]:
+        seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}
+        return {**seen, **{path: str(path) for path in self.extensions if path.exists()}}
+
+
+def argv(
+    program: str | Path, options: Sequence[str], vmlinux: str | Path, vmcore: str | Path
+) -> list[str]:
+    """The words that start crash."""
+    return [str(program), "--no_crashrc", "-s", *options, str(vmlinux), str(vmcore)]
+
+
+def version(program: Path, room: Room) -> str | None:
+    """What the program calls itself, e.g. ``crash 8.0.2``; ``None`` if it is not crash."""
+    finished = run([program, "--version"], room, timeout_s=10, max_bytes=64 << 10)
+    found = re.search(rb"^crash \S+", finished.stdout, re.MULTILINE)
+    return found[0].decode("ascii", "replace") if found else None

@@ -1,0 +1,256 @@
+"""Which analysis host gets a dump: the least loaded of those whose crash reads it.
+
+All that may serve are asked at once, while this machine does something else; those that do not
+answer are not waited for as long as another one is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from cas.config import Config
+from cas.errors import CasError, EngineError
+from cas.hosts.copies import Copies
+from cas.hosts.crash_versions import Version, is_new_enough, needed_for, parsed
+from cas.hosts.inventory import Load, load_of
+from cas.hosts.link import Link, linked
+from cas.hosts.session import HostBusy, session
+from cas.hosts.shared import see_the_same
+from cas.hosts.there import There
+from cas.model import CrashProgram, Host
+from cas.progress import Progress
+
+log = logging.getLogger("cas")
+UNKNOWN = Load(0, 0.0, 0, 0)
+CLOSED = ""
+"""Instead of an answer: nobody waits any more."""
+ROUND_S = 1.0
+"""For other hosts' answers once one has answered."""
+PAUSE_S = 2.0
+"""Between two attempts while all hosts are busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be analysed."""
+
+    arch: str
+    osrelease: str | None
+    vmlinux: Path
+    vmcore: Path
+    host: str | None = None
+    """Only this one will do."""
+    newer_than: str | None = None
+    """What a crash calls itself that has failed on it, e.g. ``crash 8.0.2``."""
+
+    def accepts(self, program: CrashProgram) -> bool:
+        """Whether a crash may read the dump."""
+        failed = parsed((self.newer_than or "").removeprefix("crash "))
+        if failed is not None and (parsed(program.version) or ()) <= failed:
+            return False
+        return is_new_enough(program.version, self.osrelease)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host that may serve, and the crash on it."""
+
+    host: Host
+    program: CrashProgram
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    candidate: Candidate
+    link: Link
+    load: Load
+    is_shared: bool
+    """Whether it sees dump and vmlinux as we do."""
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        return (self.load.sessions, round(self.load.load_per_cpu, 1), -self.load.memory_bytes)
+
+
+def candidates(hosts: Sequence[Host], wish: Wish) -> tuple[list[Candidate], list[str]]:
+    """The hosts that may serve, and why others of the right architecture may not."""
+    fit, problems = [], []
+    for host in hosts:
+        if wish.host not in (None, host.name, str(host)):
+            continue
+        programs = [program for program in host.crashes if program.arch == wish.arch]
+        new = [program for program in programs if wish.accepts(program)]
+        if not host.is_enabled:
+            problems += [f"{host}: it is disabled"] if programs or wish.host else []
+        elif new:
+            fit.append(Candidate(host, max(new, key=_age)))
+        elif (programs and not wish.newer_than) or wish.host:
+            problems.append(f"{host}: {_why_unfit(programs, wish)}")
+    return fit, problems
+
+
+def _age(program: CrashProgram) -> Version:
+    return parsed(program.version) or ()
+
+
+def _why_unfit(programs: Sequence[CrashProgram], wish: Wish) -> str:
+    if not programs:
+        return f"it has no crash for {wish.arch}"
+    needed = ".".join(map(str, needed_for(wish.osrelease) or ()))
+    had = ", ".join(program.version for program in programs)
+    return f"its crash {had} is too old for Linux {wish.osrelease}, which needs {needed}"
+
+
+class Offers:
+    """The hosts for one dump, best first; a context manager that lets go of all of them."""
+
+    def __init__(
+        self, hosts: Sequence[Host], wish: Wish, config: Config, progress: Progress
+    ) -> None:
+        """Ask all that may serve; returns at once."""
+        self._wish = wish
+        self._config = config
+        self._progress = progress
+        self._stack = ExitStack()
+        self._closing = threading.Lock()
+        self._closed = threading.Event()
+        self._said: set[str] = set()
+        self._answers: queue.Queue[_Reached | str] = queue.Queue()
+        self._reached: list[_Reached] = []
+        self._candidates, self.problems = candidates(hosts, wish)
+        """Why hosts could not be taken, a sentence each."""
+        self._asked = len(self._candidates)
+        for candidate in self._candidates:
+            threading.Thread(
+                target=self._ask, args=(candidate,), name=f"host {candidate.host}", daemon=True
+            ).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all hosts; whoever waits for one hears of it."""
+        with self._closing:
+            self._closed.set()
+        self._answers.put(CLOSED)
+        self._stack.close()
+
+    def __bool__(self) -> bool:
+        """Whether any host may serve."""
+        return bool(self._candidates)
+
+    def next_place(self) -> There | None:
+        """The best host that is left, with dump and vmlinux in reach and a session of our own.
+
+        A host that was taken once is not taken again.
+        """
+        deadline = time.monotonic() + self._config.hosts.wait_s
+        while not self._closed.is_set() and (best := self._best()):
+            self._reached.remove(best)
+            try:
+                return self._settle(best)
+            except HostBusy:
+                if not self._wait_for(best, deadline):
+                    self._note(f"{best.candidate.host}: it has had no room for too long")
+            except EngineError as error:
+                self._note(str(error))
+        return None
+
+    def _ask(self, candidate: Candidate) -> None:
+        """In a thread: log in, ask how busy it is, and whether it sees our files."""
+        with ExitStack() as stack:
+            try:
+                answer = self._answer(
+                    candidate, stack.enter_context(linked(candidate.host, self._config))
+                )
+            except CasError as error:
+                self._answers.put(_told(candidate.host, error))
+                return
+            except Exception as error:  # whoever waits for this thread must hear of it
+                log.exception("asking %s", candidate.host)
+                self._answers.put(f"{candidate.host}: internal error: {type(error).__name__}")
+                return
+            with self._closing:
+                if self._closed.is_set():
+                    return
+                self._stack.push(stack.pop_all())
+            self._answers.put(answer)
+
+    def _answer(self, candidate: Candidate, link: Link) -> _Reached:
+        is_only = len(self._candidates) == 1
+        load = UNKNOWN if is_only else load_of(link, self._config)
+        is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])
+        return _Reached(candidate, link, load, is_shared)
+
+    def _best(self) -> _Reached | None:
+        """The least loaded of those that have answered; waits for the first one."""
+        while self._asked and not self._reached:
+            self._hear(None)
+        deadline = time.monotonic() + ROUND_S
+        with suppress(queue.Empty):
+            while self._asked:
+                self._hear(max(0.0, deadline - time.monotonic()))
+        return min(self._reached, key=lambda reached: reached.rank, default=None)
+
+    def _hear(self, timeout_s: float | None) -> None:
+        answer = self._answers.get(timeout=timeout_s)
+        self._asked -= 1
+        if answer is CLOSED:
+            self._asked = 0
+        elif isinstance(answer, str):
+            self._note(answer)
+        else:
+            self._reached.append(answer)
+
+    def _settle(self, reached: _Reached) -> There:
+        """Files and a session on a host."""
+        link, program = reached.link, reached.candidate.program
+        files = [self._wish.vmlinux, self._wish.vmcore]
+        with ExitStack() as stack:
+            there = [str(path) for path in files]
+            if not reached.is_shared:
+                copies = Copies(link, self._config.hosts, self._progress)
+                there = [copies.place(path) for path in files]
+            opened = stack.enter_context(session(link, self._config, there))
+            self._progress.say(f"Using {program.path} on {link.name}")
+            return There(program, link, opened, there[0], there[1], stack.pop_all())
+
+    def _wait_for(self, busy: _Reached, deadline: float) -> bool:
+        """Put a host without room back, its load renewed; ``False`` when time is over."""
+        if time.monotonic() > deadline:
+            return False
+        if not self._reached:
+            self._say_once("all analysis hosts are busy; waiting for one")
+            self._closed.wait(PAUSE_S)
+        try:
+            load = load_of(busy.link, self._config)
+        except CasError as error:
+            self._note(_told(busy.candidate.host, error))
+        else:
+            self._reached.append(replace(busy, load=load))
+        return True
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._progress.say(text)
+
+    def _note(self, problem: str) -> None:
+        log.info("%s", problem)
+        self.problems.append(problem)
+
+
+def _told(host: Host, error: CasError) -> str:
+    text = str(error)
+    return text if text.startswith(str(host)) else f"{host}: {text}"

@@ -1,0 +1,68 @@
+"""A place on an analysis host where crash can be started on our dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from cas.errors import HostLost
+from cas.hosts.link import HostUnfit, Link
+from cas.hosts.session import RemoteChild, RemoteTerminal, Session
+from cas.model import CrashProgram
+from cas.terminal import Window
+
+KEEP = 'umask 077; exec cat > "$1"'
+REPLY_BYTES = 4 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """An analysis host with a crash, our dump and its vmlinux; what :mod:`cas.engines` calls a
+    place.
+    """
+
+    program: CrashProgram
+    link: Link
+    session: Session
+    vmlinux: str
+    """On the host."""
+    vmcore: str
+    stack: ExitStack
+    """Ends the session."""
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.link.name
+
+    def start(self, options: Sequence[str]) -> RemoteChild:
+        """Start crash there, supervised from here."""
+        files = [self.vmlinux, self.vmcore]
+        return self.session.start(
+            [self.program.path, "--no_crashrc", "-s", *options, *files], files
+        )
+
+    def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> RemoteTerminal:
+        """Start crash there on a terminal of its own.
+
+        :param opening: commands before the first prompt
+        """
+        path = f"{self.session.directory}/opening"
+        done = self.link.run(
+            KEEP, path, feed=opening, timeout_s=self.link.keepalive_s, max_bytes=REPLY_BYTES
+        )
+        if done.status != 0:
+            raise HostUnfit(f"{self.name}: cannot write {path}")
+        files = [self.vmlinux, self.vmcore]
+        words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options, *files]
+        return self.session.terminal(words, [*files, path], window.size, window.term)
+
+    def version(self) -> str:
+        """What its crash calls itself."""
+        return f"crash {self.program.version} on {self.name}"
+
+    def close(self) -> None:
+        """End the session; on a lost host it ends by itself."""
+        with suppress(HostLost):
+            self.stack.close()

@@ -1,0 +1,123 @@
+"""SPEC: how a user names one of the jobs that are kept.
+
+There are three forms: a ticket, ``TICKET/STAMP``, and the path of a job directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import job as jobs
+from cas.errors import CasError, UsageError
+from cas.job import STATE, Job
+from cas.report.result import load as load_result
+from cas.text import short_line
+
+PANIC_LIMIT = 100
+"""Characters of a panic message in a list."""
+
+
+class NoJob(UsageError):
+    """Nothing that is kept is meant by a SPEC."""
+
+    hint = "give a ticket, TICKET/STAMP or the path of a job directory"
+
+
+class SeveralJobs(UsageError):
+    """A SPEC means more than one job."""
+
+    exit_code = 1
+    hint = "name one of them, as TICKET/STAMP"
+
+    def __init__(self, message: str, found: tuple[Job, ...]) -> None:
+        """Keep the facts.
+
+        :param found: oldest first
+        """
+        super().__init__(message)
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way to name jobs."""
+
+    fits: Callable[[str], bool]
+    directories: Callable[[Path, str], Iterator[Path]]
+
+
+def find_job(spec: str, work_directory: Path) -> Job:
+    """The job that a SPEC means, with its dump on the disk.
+
+    :param work_directory: where the jobs are kept
+    :raises NoJob: there is none
+    :raises SeveralJobs: there are several
+    """
+    form = next(form for form in _FORMS if form.fits(spec))
+    found, problems = [], []
+    for directory in form.directories(work_directory, spec):
+        try:
+            job = jobs.load(directory)
+        except CasError as error:
+            problems.append(str(error))
+            continue
+        if job.stored and job.stored.vmcore.is_file():
+            found.append(job)
+        else:
+            problems.append(f"{directory} has no dump")
+    if not found:
+        raise NoJob("; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}")
+    if len(found) > 1:
+        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
+    return found[0]
+
+
+def described(job: Job) -> str:
+    """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
+    name = f"{job.directory.parent.name}/{job.directory.name}"
+    time = job.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    said = short_line(_panic_message(job) or "", PANIC_LIMIT)
+    return f"{name}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
+
+
+def _panic_message(job: Job) -> str | None:
+    try:
+        result = load_result(job.directory)
+    except CasError:  # it has not come to its end
+        return None
+    for part in ("answer", "dump"):
+        if isinstance(facts := result.get(part), dict) and facts.get("panic_message"):
+            return str(facts["panic_message"])
+    return None
+
+
+def _is_stamped(spec: str) -> bool:
+    ticket, slash, stamp = spec.partition("/")
+    return bool(slash) and jobs.is_ticket(ticket) and jobs.is_stamp(stamp)
+
+
+def _of_ticket(work_directory: Path, spec: str) -> Iterator[Path]:
+    found = tuple(jobs.jobs(work_directory, spec))
+    yield from found or _at_path(work_directory, spec)
+
+
+def _of_stamp(work_directory: Path, spec: str) -> Iterator[Path]:
+    if (work_directory / spec / STATE).exists():
+        yield work_directory / spec
+    else:
+        yield from _at_path(work_directory, spec)
+
+
+def _at_path(_: Path, spec: str) -> Iterator[Path]:
+    if "\0" not in spec and os.path.lexists(Path(spec) / STATE):
+        yield Path(spec).absolute()
+
+
+_FORMS = (
+    _Form(jobs.is_ticket, _of_ticket),
+    _Form(_is_stamped, _of_stamp),
+    _Form(lambda _: True, _at_path),
+)

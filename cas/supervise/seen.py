@@ -1,0 +1,78 @@
+"""What ``/proc`` shows of a program's processes, in the lines of a trace file."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from cas.supervise.processes import PROC, Process
+from cas.text import human_size, one_line, printable
+
+FILE_BYTES = 16 << 10
+"""Of one file below ``/proc``."""
+MAX_PROCESSES = 32
+MAX_MAPPED = 40
+SHOWN = ("status", "stat", "wchan", "syscall", "stack", "limits", "io")
+
+
+def state_of(processes: Sequence[Process]) -> Iterator[str]:
+    """What can be seen of processes now, in sections."""
+    if not any(process.is_alive for process in processes):
+        yield from section("Processes", ["none is left to look at"])
+        return
+    yield from section("Processes", _table(processes))
+    for process in processes[:MAX_PROCESSES]:
+        if process.is_alive:
+            yield from _process(process.pid)
+
+
+def section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """Lines under a title."""
+    yield ""
+    yield f"--- {title}"
+    yield from lines
+
+
+def _table(processes: Sequence[Process]) -> list[str]:
+    lines = [
+        f"{process.pid:>8} parent {process.parent} state {process.state} "
+        f"ticks {process.ticks} {one_line(process.name)}"
+        for process in processes[:MAX_PROCESSES]
+    ]
+    more = len(processes) - MAX_PROCESSES
+    return [*lines, f"and {more} more"] if more > 0 else lines
+
+
+def _process(pid: int) -> Iterator[str]:
+    directory = PROC / str(pid)
+    for name in SHOWN:
+        yield from section(str(directory / name), _read(directory / name, _whole))
+    yield from section(f"{directory / 'maps'} (summary)", _read(directory / "maps", _mapped))
+
+
+def _read(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            return show(file)
+    except OSError as error:
+        return [f"cannot be read: {error.strerror}"]
+
+
+def _whole(file: IO[str]) -> list[str]:
+    return printable(file.read(FILE_BYTES)).rstrip("\n").split("\n")
+
+
+def _mapped(file: IO[str]) -> list[str]:
+    """Bytes mapped from each file, greatest first; source of the format: proc(5)."""
+    sizes: Counter[str] = Counter()
+    for line in itertools.islice(file, 1 << 16):
+        words = line.split(None, 5)
+        start, _, end = words[0].partition("-")
+        name = words[5].rstrip("\n") if len(words) > 5 else "(anonymous)"
+        sizes[name] += int(end, 16) - int(start, 16)
+    total = f"{human_size(sizes.total())} in {len(sizes)} files"
+    greatest = sizes.most_common(MAX_MAPPED)
+    return [total, *(f"{human_size(size):>12} {one_line(name)}" for name, size in greatest)]

@@ -1,0 +1,400 @@
+"""``cas debug``: the debugger on the right dump and kernel, in a pipe and on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from person import person
+
+from cas import elf
+
+from installed import COMMANDS, FIXTURES, Site, needs
+
+PANIC_FRAME = "cas_audit_ledger"
+ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
+CRASHS = "TAINTED_MASK: 1080  DO\n"
+DRGNS = "TAINTED_MASK: 1080  GDO\n"
+"""What `sys -t` prints."""
+
+
+@pytest.fixture
+def job(finished: Site, tmp_path: Path) -> Site:
+    """A site with the job T-1, whose settings may be changed."""
+    (tmp_path / "cores").symlink_to(finished.jobs)
+    return Site(
+        tmp_path,
+        {**finished.settings, "workDirectory": str(tmp_path / "cores"), "engine": "auto"},
+    )
+
+
+def submit(site: Site, dump: Path, ticket: str = "T-1") -> None:
+    done = site.cas("-i", ticket, "-f", dump, "--engine", "drgn")
+    assert done.returncode == 0, done.stderr
+
+
+def debug(site: Site, *words: str | Path, **how: str) -> subprocess.CompletedProcess[str]:
+    return site.cas("debug", "T-1", *words, **how)
+
+
+def pretend_crash(site: Site, script: str) -> None:
+    """Have a shell script be crash; it can call `opened` where crash would have read the dump."""
+    program = site.directory / "crash"
+    program.write_text(
+        "#!/bin/sh\n"
+        # of its words, the file behind -i or, without one, stdin ends with: echo MARKER
+        'opened() { if [ "$3" = -i ]; then file=$4; else file=/dev/stdin; fi\n'
+        '  while read -r name word; do [ "$name" = echo ] && break; done < $file; echo $word; }\n'
+        'opening() { opened "$@"; }\n' + script
+    )
+    program.chmod(0o755)
+    site.settings["crash"] = str(program)
+
+
+def with_another_build_id(vmlinux: Path, path: Path) -> str:
+    """A copy of a vmlinux that says it is another one; its build-id."""
+    shutil.copy(vmlinux, path)
+    old = bytes.fromhex(ID)
+    with path.open("r+b") as file:
+        data = file.read()
+        at = data.index(old)
+        file.seek(at)
+        file.write(b"\xee" * 4)
+    other = elf.build_id(path)
+    assert other and other != ID
+    return other
+
+
+# Without a terminal
+
+
+def test_a_command_in_a_pipe_gives_its_output_and_nothing_else(job: Site) -> None:
+    needs("crash")
+    done = debug(job, input="bt\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PID: 27 ")
+    assert f"#5 [ffffaff9c00efe90] {PANIC_FRAME}" in done.stdout
+    assert "crash>" not in done.stdout
+    assert "ALIAS" not in done.stdout
+
+
+def test_commands_and_files_of_commands_run_in_their_order(job: Site, tmp_path: Path) -> None:
+    needs("crash")
+    script = tmp_path / "my commands"
+    script.write_text("waits -l\nsys -t")
+    words = ("-c", "p panic_timeout", "-x", script, "--command", "!echo last")
+    done = debug(job, *words, input="p never_read\n")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "panic_timeout = $1 = 0"
+    assert lines[-2:] == ["TAINTED_MASK: 1080  DO", "last"]
+
+
+def test_a_program_can_converse_with_drgn(job: Site) -> None:
+    with subprocess.Popen(
+        [COMMANDS / "cas", "debug", "T-1", "--engine", "drgn"],
+        env=job.prepared(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write("sys -t\n")
+        assert process.stdout.readline() == DRGNS
+        process.stdin.write("# a remark\n\nnosuch\n")
+        assert "nosuch" in process.stdout.readline()
+        process.stdin.write("sys -t\nexit\nnever reached\n")
+        assert process.stdout.read() == DRGNS
+        assert process.wait() == 0
+
+
+def test_drgn_reads_a_dump_of_another_architecture(site: Site) -> None:
+    site.settings["kernels"] = str(FIXTURES / "arm64")
+    assert site.admin("-b").returncode == 0
+    submit(site, FIXTURES / "arm64/vmcore.elf.xz")
+    done = debug(site, "--engine", "drgn", input="bt\n")
+    assert done.returncode == 0, done.stderr
+    assert PANIC_FRAME in done.stdout
+    refused = debug(site, input="bt\n")
+    assert refused.returncode == 4
+    assert "aarch64" in refused.stderr
+    assert "cas-admin host add" in refused.stderr
+
+
+def test_the_debuggers_own_status_is_returned(job: Site) -> None:
+    pretend_crash(job, 'opened "$@"; read -r line; echo "told: $line"; exit 7\n')
+    done = debug(job, "-c", "hello")
+    assert (done.returncode, done.stdout) == (7, "told: hello\n")
+
+
+def test_a_debugger_that_is_killed_is_said(job: Site) -> None:
+    pretend_crash(job, 'opened "$@"; kill -SEGV $$\n')
+    done = debug(job, "-c", "bt")
+    assert done.returncode == 128 + signal.SIGSEGV
+    assert "crash was killed by SIGSEGV" in done.stderr
+
+
+def test_a_debugger_that_cannot_open_the_dump_has_its_last_words(job: Site) -> None:
+    pretend_crash(
+        job, 'echo "crash: vmlinux and vmcore do not match!"; echo; echo Usage:; exit 1\n'
+    )
+    done = debug(job, "-c", "bt")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "exit status 1: crash: vmlinux and vmcore do not match!" in done.stderr
+
+
+def test_a_file_of_commands_that_is_not_there_is_a_wrong_command_line(job: Site) -> None:
+    done = debug(job, "-x", "nosuch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot read nosuch: No such file" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_session(job: Site) -> None:
+    pretend_crash(job, 'opened "$@"; while echo line; do :; done; sleep 1000\n')
+    argv = [COMMANDS / "cas", "debug", "T-1", "-c", "bt"]
+    with subprocess.Popen(
+        argv, env=job.prepared(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
+# Which job
+
+
+def test_no_job_is_a_wrong_command_line(site_a: Site) -> None:
+    for spec in ("T-1", "T-1/2026.01.01.00.00.00", "/nowhere", "a b;c", "..", "*"):
+        done = site_a.cas("debug", spec)
+        assert (done.returncode, done.stdout) == (2, ""), spec
+        assert f"there is no job '{spec}'" in done.stderr
+
+
+def test_several_jobs_are_listed(site_a: Site, vmcore: Path) -> None:
+    submit(site_a, vmcore)
+    submit(site_a, vmcore)
+    done = debug(site_a, input="bt\n")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    names = [f"T-1/{directory.name}" for directory in site_a.job_directories("T-1")]
+    assert [line.split()[0] for line in lines] == names
+    assert all("complete" in line and "NULL pointer dereference" in line for line in lines)
+
+
+def test_a_job_is_named_by_its_time_or_its_directory(job: Site) -> None:
+    directory = job.job("T-1")
+    for spec in (f"T-1/{directory.name}", str(directory), f"cores/T-1/{directory.name}"):
+        done = job.cas("debug", spec, "--engine", "drgn", "-c", "sys -t")
+        assert (done.returncode, done.stdout) == (0, DRGNS), done.stderr
+
+
+def test_a_dumps_name_is_inert(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
+    needs("crash")
+    dump = tmp_path / "it's; touch owned `touch owned` $(touch owned) \"|\n.core"
+    dump.symlink_to(vmcore)
+    submit(site_a, dump)
+    for engine, said in (("crash", CRASHS), ("drgn", DRGNS)):
+        done = debug(site_a, "--engine", engine, "-c", "sys -t")
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
+    assert not list(tmp_path.rglob("owned"))
+
+
+# Which kernel
+
+
+def test_another_kernel_is_refused(job: Site, vmlinux: Path, tmp_path: Path) -> None:
+    other = with_another_build_id(vmlinux, tmp_path / "vmlinux")
+    done = debug(job, "--kernel", tmp_path / "vmlinux", input="bt\n")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert other in done.stderr
+    assert ID in done.stderr
+
+
+def test_a_forced_kernel_is_used_and_recorded(
+    job: Site, finished: Site, vmlinux: Path, tmp_path: Path
+) -> None:
+    needs("crash")
+    other = with_another_build_id(vmlinux, tmp_path / "vmlinux")
+    for engine, said in (("crash", CRASHS), ("drgn", DRGNS)):
+        words = ("--engine", engine, "--kernel", tmp_path / "vmlinux", "--force")
+        done = debug(job, *words, "-c", "sys -t")
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
+    last = (job.job("T-1") / "T-1.log").read_text().splitlines()[-1]
+    assert "--force" in last
+    assert other in last
+    assert ID in last
+    assert finished.admin("check").returncode == 0
+
+
+def test_the_right_kernel_of_the_users_own_is_taken(job: Site, vmlinux: Path) -> None:
+    log = (job.job("T-1") / "T-1.log").read_text()
+    words = ("--engine", "drgn", "-c", "sys -t", "--kernel", vmlinux, "--force")
+    assert debug(job, *words).returncode == 0
+    assert (job.job("T-1") / "T-1.log").read_text() == log
+
+
+def test_a_kernel_that_is_gone_is_extracted_again(job: Site, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(job.job("T-1"), moved)
+    result = moved / "result.json"
+    result.write_text(result.read_text().replace('/vmlinux"', '/gone"'))
+    job.settings["debugs"] = str(tmp_path / "debugs")
+    done = job.cas("debug", moved, "--engine", "drgn", "-c", "sys -t")
+    assert (done.returncode, done.stdout) == (0, DRGNS), done.stderr
+    assert "Extracting vmlinux" in done.stderr
+
+
+# Before the first prompt
+
+
+def test_what_crash_does_not_like_at_its_start_is_said(job: Site, tmp_path: Path) -> None:
+    needs("crash")
+    (tmp_path / "snippets").mkdir()
+    (tmp_path / "snippets/prelude").write_text("alias jiff p jiffies\nalias t {{ nosuch }}")
+    job.settings |= {"snippets": str(tmp_path / "snippets"), "extensions": "/nowhere/trace.so"}
+    done = debug(job, "-c", "hung")
+    assert done.returncode == 0
+    assert "cas_stuck_read" in done.stdout
+    assert "extend: /nowhere/trace.so: " in done.stderr
+    assert "snippets/prelude, as a template" in done.stderr
+
+
+# On a terminal
+
+
+def test_a_person_has_the_sites_prelude_and_the_windows_size(job: Site, tmp_path: Path) -> None:
+    needs("crash")
+    (tmp_path / "snippets").mkdir()
+    (tmp_path / "snippets/prelude").write_text("alias taint sys -t\n")
+    job.settings["snippets"] = str(tmp_path / "snippets")
+    with person(job, "debug", "T-1", columns=101, rows=33) as user:
+        introduction = user.wait_for(b"crash> ")
+        assert b"RELEASE: 6.1.192-1.cas1.x86_64" in introduction
+        assert b"ALIAS" not in introduction
+        user.press(b"taint\r")
+        assert b"TAINTED_MASK: 1080  DO" in user.wait_for(b"crash> ")
+        user.press(b"!stty size\r")
+        user.wait_for(b"33 101")
+        user.resize(120, 40)
+        user.wait_for(b"crash> ")
+        user.press(b"!stty size\r")
+        user.wait_for(b"40 120")
+        user.wait_for(b"crash> ")
+        user.press(b"exit\r")
+        assert user.status() == 0
+        assert user.is_terminal_as_before
+
+
+def test_ctrl_c_interrupts_the_debugger_and_not_cas(job: Site) -> None:
+    needs("crash")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"crash> ")
+        user.press(b"repeat -1 p jiffies\r")
+        for _ in range(2):
+            user.wait_for(b"jiffies = ")
+        user.press(b"\x03")
+        user.wait_for(b"crash> ")
+        user.press(b"sys -t\r")
+        user.wait_for(b"TAINTED_MASK: 1080  DO")
+        user.wait_for(b"crash> ")
+        user.press(b"q\r")
+        assert user.status() == 0
+        assert user.is_terminal_as_before
+
+
+def test_a_person_can_use_drgn(job: Site) -> None:
+    with person(job, "debug", "T-1", "--engine", "drgn", columns=90, rows=30) as user:
+        user.wait_for(b"helpers.linux import *")
+        user.wait_for(b">>> ")
+        user.press(b"import os; print(prog['panic_timeout'], os.get_terminal_size()[:])\r")
+        user.wait_for(b"(int)0 (90, 30)")
+        user.press(b"while True: print('again')\r\r")
+        user.wait_for(b"again\r\nagain")
+        user.press(b"\x03")
+        user.wait_for(b"KeyboardInterrupt")
+        user.wait_for(b">>> ")
+        user.press(b"\x04")
+        assert user.status() == 0
+        assert user.is_terminal_as_before
+
+
+def pretended(site: Site, script: str) -> None:
+    pretend_crash(site, f'opened "$@"; echo ready; {script}\n')
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_leaves_the_terminal_as_it_was(job: Site, number: int) -> None:
+    pretended(job, "printf '\\033[?1049h\\033[31m'; sleep 1000")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"\x1b[31m")
+        user.wait_until_raw()
+        user.process.send_signal(number)
+        assert user.status() == 130
+        assert user.is_terminal_as_before
+        assert user.seen[user.seen.index(b"\x1b[31m") :].count(b"\x1b[?1049l") == 1
+        assert b"\x1b[m" in user.seen
+
+
+def test_a_debugger_that_dies_leaves_the_terminal_as_it_was(job: Site) -> None:
+    pretended(job, "read -r key; kill -SEGV $$")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"ready")
+        user.press(b"go\r")
+        assert user.status() == 128 + signal.SIGSEGV
+        assert b"crash was killed by SIGSEGV" in user.seen
+        assert user.is_terminal_as_before
+
+
+def test_a_stopped_session_goes_on(job: Site) -> None:
+    pretended(job, "read -r key; echo key: $key; sleep 1000")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"ready")
+        user.wait_until_raw()
+        user.process.send_signal(signal.SIGTSTP)
+        user.wait_until_as_before()
+        _, status = os.waitpid(user.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        user.process.send_signal(signal.SIGCONT)
+        user.wait_until_raw()
+        user.press(b"go\r")
+        user.wait_for(b"key: go")
+
+
+def test_ctrl_c_and_ctrl_z_are_the_debuggers(job: Site) -> None:
+    pretended(job, "trap 'echo interrupted' INT; while :; do sleep 0.1; done")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"ready")
+        user.wait_until_raw()
+        user.press(b"\x1a\x03")
+        user.wait_for(b"interrupted")
+        assert user.process.poll() is None
+
+
+def test_hostile_sequences_do_not_reach_the_terminal(job: Site) -> None:
+    pretended(
+        job, r"printf '\033]0;owned\007a\033[31mb\033[6nc\033P+q\033\\d\005\033[?1000he\n'; sleep 9"
+    )
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"a\x1b[31mbcde\r\n")
+
+
+def test_two_users_do_not_disturb_each_other(job: Site) -> None:
+    pretended(job, "read -r key; echo key: $key; read -r key")
+    before = {path.name for path in job.job("T-1").iterdir()}
+    with person(job, "debug", "T-1") as one, person(job, "debug", "T-1") as other:
+        for user, keys in ((one, b"first"), (other, b"second")):
+            user.wait_for(b"ready")
+            user.press(keys + b"\r")
+            user.wait_for(b"key: " + keys)
+        one.process.terminate()
+        assert one.status() == 130
+        other.press(b"\r")
+        assert other.status() == 0
+    assert {path.name for path in job.job("T-1").iterdir()} == before

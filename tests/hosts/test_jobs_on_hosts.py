@@ -1,0 +1,222 @@
+"""Whole jobs whose crash runs on analysis hosts: real sshd, real crash, and hosts that fail."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ssh_servers import Sshd, sshd
+from three_hosts import three_hosts
+
+from installed import FIXTURES, Site
+
+VERSION = '[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
+LOOP = 'while read -r w x; do [ "$w" = echo ] && echo "$x" || { %s; }; done\n'
+"""Talks as crash does: a word that it is given to echo ends every answer."""
+HANGS_IN_SYS = LOOP % '[ "$w" = sys ] && sleep 60 || echo "$w"'
+
+
+@pytest.fixture
+def hosts(site_a: Site) -> Iterator[Callable[..., Sshd]]:
+    """Start and register a host; where a script is given, it is the crash there."""
+    site_a.settings |= {"hosts": "first", "hostKeepalive": "4", "respawnInterval": "0.1"}
+    few_snippets(site_a)
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, crash: str = "", machine: str = "") -> Sshd:
+            directory = site_a.directory / name
+            path = fake_programs(directory, crash, machine)
+            settings = {"SetEnv": f"PATH={path}:/usr/bin:/bin HOME={directory}"}
+            server = stack.enter_context(sshd(directory, site_a.directory, settings))
+            server.know()
+            done = site_a.admin("host", "add", f"127.0.0.1:{server.port}")
+            assert done.returncode == 0, done.stderr
+            return server
+
+        yield start
+
+
+def few_snippets(site: Site) -> None:
+    """Leave out all shipped snippets but three."""
+    directory = site.directory / "snippets"
+    directory.mkdir()
+    for path in Path("snippets/crash").resolve().iterdir():
+        if path.name not in ("traceback", "sys", "modules", "prelude"):
+            (directory / path.name).touch()
+    site.settings["snippets"] = str(directory)
+
+
+def fake_programs(directory: Path, crash: str, machine: str) -> Path:
+    """A directory of programs that go before the real ones."""
+    programs = directory / "bin"
+    programs.mkdir(parents=True)
+    scripts = {"crash": crash and VERSION + crash, "uname": machine and f"echo {machine}\n"}
+    for name, script in scripts.items():
+        if script:
+            write_program(programs / name, script)
+    return programs
+
+
+def write_program(path: Path, script: str) -> None:
+    path.unlink(missing_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+
+
+def copies(server: Sshd) -> list[Path]:
+    return sorted((server.directory / ".cache/cas/objects").rglob("*/" + "?" * 64))
+
+
+def test_shared_storage_is_used_in_place(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    server = hosts("one")
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    result = site_a.result("T-1")
+    assert result["host"] == f"127.0.0.1:{server.port}"
+    assert result["ladder"] == [f"crash on 127.0.0.1:{server.port}"]
+    assert {section["engine"] for section in result["sections"]} == {"crash"}
+    assert "cas_oops" in (site_a.job("T-1") / "traceback").read_text()
+    assert f"crash ran on the analysis host 127.0.0.1:{server.port}" in (
+        (site_a.job("T-1") / "report.txt").read_text()
+    )
+    assert copies(server) == []
+    assert list((server.directory / ".cache/cas/sessions").iterdir()) == []
+
+
+def test_without_a_crash_here_a_host_is_taken(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    server = hosts("one", LOOP % 'echo "said $w"')
+    site_a.settings |= {"hosts": "auto", "crash": "/nowhere/crash"}
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    assert site_a.result("T-1")["host"] == f"127.0.0.1:{server.port}"
+    assert (site_a.job("T-1") / "sys").read_text() == "said sys\nsaid sys\n"
+
+
+def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    hosts("one", LOOP % "exit 1")
+    site_a.settings["hosts"] = "auto"
+    assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 0
+    assert site_a.result("T-1")["ladder"] == ["crash"]
+
+
+def test_a_dump_of_another_architecture_goes_to_a_host_of_that_architecture(
+    site_a: Site, hosts: Callable[..., Sshd], tmp_path: Path
+) -> None:
+    site_a.settings |= {"hosts": "auto", "kernels": str(FIXTURES / "arm64")}
+    assert site_a.admin("-b").returncode == 0
+    hosts("x86", LOOP % "echo wrong")
+    arm = hosts("arm", LOOP % 'echo "$w on arm"', machine="aarch64")
+    dump = tmp_path / "vmcore"
+    (packed,) = (FIXTURES / "arm64").glob("vmcore*.xz")
+    dump.write_bytes(lzma.decompress(packed.read_bytes()))
+    done = site_a.cas("-i", "T-1", "-f", dump)
+    assert done.returncode == 0, done.stderr
+    assert site_a.result("T-1")["host"] == f"127.0.0.1:{arm.port}"
+    assert (site_a.job("T-1") / "sys").read_text() == "sys on arm\nsys on arm\n"
+
+
+def test_another_host_goes_on_where_one_is_lost(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    servers = [hosts("one", HANGS_IN_SYS), hosts("two", HANGS_IN_SYS)]
+    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
+        lost, other = in_use_at(servers, site_a, "sys")
+        write_program(other.directory / "bin/crash", VERSION + LOOP % 'echo "other $w"')
+        lost.kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    result = site_a.result("T-1")
+    assert result["ladder"] == [f"crash on 127.0.0.1:{server.port}" for server in (lost, other)]
+    texts = [(site_a.job("T-1") / name).read_text() for name in ("modules", "sys")]
+    assert texts == ["mod\nmod\n", "other sys\nother sys\n"]
+    assert [section["name"] for section in result["sections"]] == ["modules", "sys", "traceback"]
+    assert any("was lost" in remark for remark in result["remarks"])
+
+
+def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    server = hosts("one", HANGS_IN_SYS)
+    site_a.settings["crash"] = "/nowhere/crash"
+    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
+        in_use_at([server], site_a, "sys")
+        server.stop()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3, errors
+    result = site_a.result("T-1")
+    engines = {section["name"]: section["engine"] for section in result["sections"]}
+    assert engines == {"modules": "crash", "sys": "drgn", "traceback": "drgn"}
+    assert f"127.0.0.1:{server.port}: no sign of life for 4 s" in result["reason"]
+    assert "TAINTED_MASK" in (site_a.job("T-1") / "sys").read_text()
+
+
+def test_a_host_without_room_is_waited_for_and_then_done_without(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    hosts("one", HANGS_IN_SYS)
+    site_a.settings |= {"hostJobs": "1", "hostWait": "1", "crash": "/nowhere/crash"}
+    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
+        wait_for(lambda: list(site_a.jobs.glob("T-1/*/sys")))
+        done = site_a.cas("-i", "T-2", "-f", vmcore)
+        process.terminate()
+    assert done.returncode == 3, done.stderr
+    assert "has no room at the moment" in done.stderr
+    assert "no room for too long" in site_a.result("T-2")["reason"]
+
+
+def test_a_host_that_answers_without_end_costs_one_section(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    hosts("one", LOOP % '[ "$w" != sys ] && echo fine || yes "\033]0;title\007 lies"')
+    site_a.settings |= {"sectionLimit": "1M", "attempts": "2", "stopInterval": "1"}
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 3, done.stderr
+    statuses = {each["name"]: each["status"] for each in site_a.result("T-1")["sections"]}
+    assert statuses == {"modules": "ok", "sys": "cut", "traceback": "ok"}
+    assert (site_a.job("T-1") / "sys").stat().st_size <= 2 << 20
+    assert "\033" not in (site_a.job("T-1") / "report.txt").read_text() + done.stderr
+
+
+def test_storage_that_is_not_shared_is_copied_once(
+    site_a: Site, tmp_path: Path, vmcore: Path
+) -> None:
+    few_snippets(site_a)
+    site_a.settings["hosts"] = "first"
+    hidden = (site_a.jobs, Path(site_a.settings["debugs"]))
+    for directory in hidden:
+        directory.mkdir(exist_ok=True)
+    with three_hosts(tmp_path / "hosts", tmp_path, count=1, hides=hidden) as (host,):
+        assert site_a.admin("host", "add", host.name).returncode in (0, 3)  # its disk is small
+        done = [site_a.cas("-i", ticket, "-f", vmcore) for ticket in ("T-1", "T-2")]
+        assert [each.returncode for each in done] == [0, 0], done[0].stderr
+        assert ["Copying" in each.stderr for each in done] == [True, False]
+    for ticket in ("T-1", "T-2"):
+        assert site_a.result(ticket)["host"] == host.name
+        assert "cas_oops" in (site_a.job(ticket) / "traceback").read_text()
+
+
+def in_use_at(servers: list[Sshd], site: Site, section: str) -> list[Sshd]:
+    """The host whose crash works on a section, then the others."""
+    wait_for(lambda: list(site.jobs.glob(f"T-1/*/{section}")))
+    return sorted(servers, key=lambda server: not any(sessions(server).glob("*")))
+
+
+def sessions(server: Sshd) -> Path:
+    return server.directory / ".cache/cas/sessions"
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
