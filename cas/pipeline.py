@@ -20,6 +20,7 @@ from cas.dump import SEARCH_BYTES, glance, identify
 from cas.engines import drgn
 from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
 from cas.engines.ladder import Ladder, Session
+from cas.engines.opening import preparation
 from cas.engines.place import Place
 from cas.engines.relay import Relay
 from cas.engines.workshop import Workshop
@@ -84,7 +85,6 @@ class Pipeline(Run):
         dump = self.identify(self.open(head))
         match = self.match(dump, early)
         found = self.extract(dump, match)
-        self.catalogue.preload()
         beginning = self.prepare_crash(dump, found.vmlinux)
         answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
         relay = beginning.result() if beginning else self.begin_crash()
@@ -195,7 +195,10 @@ class Pipeline(Run):
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
         venues = Venues(subject, self.config, self.room, self.catalogue, self.progress)
         self.venues = self.stack.enter_context(venues)
-        return pool.submit(self.begin_crash) if venues.hosts_come_first else None
+        if venues.hosts_come_first:
+            return pool.submit(self.begin_crash)
+        self.catalogue.preload()
+        return None
 
     def next_place(self) -> Place | None:
         """Where crash is tried next."""
@@ -304,8 +307,8 @@ class Pipeline(Run):
 
     def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
-        extensions = [f"extend {path}" for path in self.config.extensions]
-        relay.prelude = [*extensions, *prelude]
+        relay.prelude = preparation(prelude, self.config.extensions)
+        self.preload()
         try:
             with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
                 options = relay.open()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 
 from cas import findings, manifest
@@ -19,6 +21,9 @@ from cas.errors import CasError, TryAgain
 from cas.job import INTERRUPTED, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
+
+REPORTS = "cas.report.report"
+"""The module that draws the reports."""
 
 
 class Run:
@@ -90,6 +95,10 @@ class Run:
             self.progress.warn(f"similar crashes cannot be looked up: {error}")
             return ()
         return tuple(ticket for ticket in seen if ticket != self.report.ticket)
+
+    def preload(self) -> None:
+        """Load the template engine in the background, while a debugger opens the dump."""
+        threading.Thread(target=import_module, args=(REPORTS,), name="reports", daemon=True).start()
 
     def publish(self, now: datetime) -> None:
         """Everything that was found out, into the job directory and the index of jobs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,11 +137,16 @@ class Venues:
         pool.shutdown(wait=False)
 
     def _asked(self, failed: Here | None) -> Offers | None:
-        hosts, subject = self._registered(), self._subject
-        if not hosts and subject.host is None:
-            return None
+        hosts, offers = self._registered(), None
+        if hosts or self._subject.host is not None:
+            offers = self._offers_of(hosts, failed)
+        self._catalogue.preload()  # while the hosts think
+        return offers
+
+    def _offers_of(self, hosts: Sequence[Host], failed: Here | None) -> Offers:
         from cas.hosts.choice import Offers, Wish  # paramiko takes a while to import
 
+        subject = self._subject
         newer_than = failed.version() if failed else None
         files = subject.vmlinux, subject.vmcore
         wish = Wish(subject.arch, subject.osrelease, *files, subject.host, newer_than)

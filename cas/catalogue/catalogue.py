@@ -13,6 +13,7 @@ from cas.catalogue import installed, match, pattern, rpm, scan
 from cas.catalogue.cache import find_cached
 from cas.catalogue.examine import examine
 from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord, Known
+from cas.catalogue.host_list import read_hosts
 from cas.errors import CasError, KernelNotFound, PackageError, TryAgain
 from cas.model import Dump, Host, Kernel, Match
 from cas.progress import Progress, Silent
@@ -149,7 +150,8 @@ class Catalogue:
 
     def hosts(self) -> tuple[Host, ...]:
         """The registered analysis hosts, by name."""
-        return self._hosts().all()
+        found = read_hosts(self._name)
+        return self._hosts().all() if found is None else found
 
     def put_host(self, host: Host) -> None:
         """Register a host, or replace all that is known of it."""

@@ -8,14 +8,12 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
 from cas.catalogue.connection import Database
+from cas.catalogue.host_list import PLAIN, host_of
 from cas.catalogue.tables import hosts
-from cas.model import CrashProgram, Host
-
-_PLAIN = ("drgn", "cpus", "memory_bytes", "free_bytes", "is_shared", "arch", "host_key", "problem")
-"""Facts that are stored as they are."""
+from cas.model import Host
 
 
 class HostRows:
@@ -28,7 +26,7 @@ class HostRows:
         """Every host, by name and port."""
         query = select(hosts).order_by(hosts.c.name, hosts.c.port)
         with self._database.reading() as connection:
-            return tuple(_host(row) for row in connection.execute(query).mappings())
+            return tuple(host_of(dict(row)) for row in connection.execute(query).mappings())
 
     def put(self, host: Host) -> None:
         """Register a host, or replace all that is known of it."""
@@ -63,20 +61,9 @@ def _is(name: str, port: int | None) -> ColumnElement[bool]:
 def _facts(host: Host) -> dict[str, Any]:
     checked = host.checked and host.checked.astimezone(UTC).replace(tzinfo=None)
     return {
-        **{name: getattr(host, name) for name in _PLAIN},
+        **{name: getattr(host, name) for name in PLAIN},
+        "is_shared": host.is_shared,
         "checked": checked,
         "crashes": json.dumps([asdict(program) for program in host.crashes]),
         "remarks": json.dumps(host.remarks),
     }
-
-
-def _host(row: RowMapping) -> Host:
-    return Host(
-        name=row["name"],
-        port=row["port"] or None,
-        is_enabled=row["is_enabled"],
-        checked=row["checked"] and row["checked"].replace(tzinfo=UTC),
-        crashes=tuple(CrashProgram(**program) for program in json.loads(row["crashes"])),
-        remarks=tuple(json.loads(row["remarks"])),
-        **{name: row[name] for name in _PLAIN},
-    )

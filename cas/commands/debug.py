@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas import spec
@@ -61,7 +61,7 @@ def _debug(order: DebugOrder, world: World) -> int:
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")
     with _empty_directory() as directory:
-        subject = _subject(job, order, world, directory)
+        subject = replace(_subject(job, order, world, directory), engine=engine)
         run = in_drgn if engine == "drgn" else in_crash
         return run(subject, feed, world)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ class Subject:
     """The analysis host that was asked for."""
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
+    engine: str = "auto"
 
     @property
     def opened(self) -> Opened:
@@ -110,6 +112,8 @@ def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World)
 def in_crash(subject: Subject, feed: Input, world: World) -> int:
     """A session of crash, here or on an analysis host; its exit status.
 
+    drgn serves where nobody has asked for crash and a crash for this machine is simply missing.
+
     :raises UsageError: there is no such host
     :raises EngineError: there is no crash for the dump, or none opens it
     """
@@ -125,6 +129,10 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         venues.Venues(wanted, world.config, room, subject.catalogue, world.progress) as places,
         ExitStack() as stack,
     ):
+        if not places and _may_be_drgn(subject, world):
+            why = "; ".join(places.problems) or "there is no crash here"
+            world.progress.warn(f"{why}: this is drgn, which knows most of its commands")
+            return in_drgn(subject, feed, world)
         while place := places.next_place():
             try:
                 talk = stack.enter_context(opened(place, feed))
@@ -133,6 +141,11 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
                 continue
             return _told("crash", talk(), world)
         raise _none_left(dump.arch, reasons, places)
+
+
+def _may_be_drgn(subject: Subject, world: World) -> bool:
+    is_native = subject.dump.arch == platform.machine()
+    return is_native and subject.engine == "auto" and subject.host is None
 
 
 def _check_host(subject: Subject) -> None:

@@ -23,7 +23,7 @@ from cas.hosts.crash_versions import Version, is_new_enough, needed_for, parsed
 from cas.hosts.inventory import Load, load_of
 from cas.hosts.link import Link, linked
 from cas.hosts.session import HostBusy, session
-from cas.hosts.shared import see_the_same
+from cas.hosts.shared import readable, see_the_same
 from cas.hosts.there import There
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
@@ -128,6 +128,7 @@ class Offers:
         self._candidates, self.problems = candidates(hosts, wish)
         """Why hosts could not be taken, a sentence each."""
         self._asked = len(self._candidates)
+        log.debug("asking %s", ", ".join(str(each.host) for each in self._candidates) or "nobody")
         for candidate in self._candidates:
             threading.Thread(
                 target=self._ask, args=(candidate,), name=f"host {candidate.host}", daemon=True
@@ -191,6 +192,7 @@ class Offers:
         is_only = len(self._candidates) == 1
         load = UNKNOWN if is_only else load_of(link, self._config)
         is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])
+        log.debug("%s: %s, storage %s", link.name, load, "shared" if is_shared else "not shared")
         return _Reached(candidate, link, load, is_shared)
 
     def _best(self) -> _Reached | None:
@@ -224,7 +226,8 @@ class Offers:
                 there = [copies.place(path) for path in files]
             opened = stack.enter_context(session(link, self._config, there))
             self._progress.say(f"Using {program.path} on {link.name}")
-            return There(program, link, opened, there[0], there[1], stack.pop_all())
+            loadable = readable(link, self._config.extensions)
+            return There(program, link, opened, there[0], there[1], loadable, stack.pop_all())
 
     def _wait_for(self, busy: _Reached, deadline: float) -> bool:
         """Put a host without room back, its load renewed; ``False`` when time is over."""

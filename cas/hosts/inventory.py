@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cas.config import Config
 from cas.errors import CasError
@@ -98,10 +99,16 @@ def inspect(link: Link, config: Config) -> Host:
         cpus=told.cpus,
         memory_bytes=told.memory_bytes,
         free_bytes=told.free_bytes,
-        is_shared=is_shared(link, config.work_directory),
+        is_shared=_sees_jobs(link, config.work_directory),
     )
     problems = list(_problems(host, told, config.hosts.directory, remarks))
     return replace(host, problem="; ".join(problems) or None, remarks=remarks)
+
+
+def _sees_jobs(link: Link, work_directory: Path) -> bool:
+    with suppress(OSError):  # without it nothing could be proved
+        work_directory.mkdir(parents=True, exist_ok=True)
+    return is_shared(link, work_directory)
 
 
 def load_of(link: Link, config: Config) -> Load:

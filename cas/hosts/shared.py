@@ -30,6 +30,8 @@ done 2> /dev/null
 """``$1`` files whose content it tells, then files whose size it tells. Opening one first makes NFS
 ask its server (nfs(5), close-to-open consistency)."""
 
+FOUND = 'for file; do [ ! -r "$file" ] || printf "%s\\n" "$file"; done'
+
 
 def is_shared(link: Link, directory: Path) -> bool:
     """Whether a host proved that it sees a directory of ours.
@@ -49,6 +51,19 @@ def see_the_same(link: Link, paths: Sequence[Path]) -> bool:
     # a link in a shared directory may lead to one that every machine has for itself
     parents = dict.fromkeys(each.parent for name in names for each in (name, name.resolve()))
     return _are_proved(link, parents, names)
+
+
+def readable(link: Link, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Those of the paths that are files on a host.
+
+    :raises HostLost: the link broke
+    """
+    if not paths:
+        return ()
+    limit = sum(len(str(path)) + 8 for path in paths)
+    names = [str(path) for path in paths]
+    done = link.run(FOUND, *names, timeout_s=link.keepalive_s, max_bytes=limit)
+    return tuple(name for name in names if name.encode() in done.stdout.split(b"\n"))
 
 
 def _are_proved(link: Link, directories: Iterable[Path], files: Sequence[Path]) -> bool:

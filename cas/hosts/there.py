@@ -28,6 +28,8 @@ class There:
     vmlinux: str
     """On the host."""
     vmcore: str
+    extensions: tuple[str, ...]
+    """Of crash, as far as they are on the host."""
     stack: ExitStack
     """Ends the session."""
 
@@ -39,9 +41,8 @@ class There:
     def start(self, options: Sequence[str]) -> RemoteChild:
         """Start crash there, supervised from here."""
         files = [self.vmlinux, self.vmcore]
-        return self.session.start(
-            [self.program.path, "--no_crashrc", "-s", *options, *files], files
-        )
+        words = [self.program.path, "--no_crashrc", "-s", *options, *files]
+        return self.session.start(words, [*files, *self.extensions])
 
     def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> RemoteTerminal:
         """Start crash there on a terminal of its own.
@@ -56,7 +57,8 @@ class There:
             raise HostUnfit(f"{self.name}: cannot write {path}")
         files = [self.vmlinux, self.vmcore]
         words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options, *files]
-        return self.session.terminal(words, [*files, path], window.size, window.term)
+        sees = [*files, path, *self.extensions]
+        return self.session.terminal(words, sees, window.size, window.term)
 
     def version(self) -> str:
         """What its crash calls itself."""

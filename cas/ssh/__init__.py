@@ -1,5 +1,14 @@
 """Logging in by ssh where the server's key is pinned, with the user's own keys and settings."""
 
+import sys
+
+if "paramiko" not in sys.modules:
+    # paramiko wants it for `Match exec` alone, which is refused here; it takes 0.1 s to import
+    sys.modules["invoke"] = None  # type: ignore[assignment]
+    import paramiko  # noqa: F401
+
+    del sys.modules["invoke"]
+
 from cas.ssh.account import SSH_PORT, Account, Destination, Means, account_of, home_of, name_of
 from cas.ssh.candidates import Candidates, candidates
 from cas.ssh.failures import (

@@ -398,3 +398,14 @@ def test_two_users_do_not_disturb_each_other(job: Site) -> None:
         other.press(b"\r")
         assert other.status() == 0
     assert {path.name for path in job.job("T-1").iterdir()} == before
+
+
+def test_without_any_crash_for_this_machines_dumps_drgn_answers(job: Site) -> None:
+    job.settings["crash"] = "/nowhere/crash"
+    done = job.cas("debug", "T-1", input="bt\n")
+    assert done.returncode == 0, done.stderr
+    assert "cas_oops" in done.stdout
+    assert "/nowhere/crash cannot be run: this is drgn" in done.stderr
+    demanded = job.cas("debug", "T-1", "--engine", "crash", input="bt\n")
+    assert demanded.returncode == 4
+    assert "/nowhere/crash cannot be run" in demanded.stderr
