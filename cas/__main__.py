@@ -34,6 +34,11 @@ def main(parser: Callable[[Sequence[str]], Asked]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
         signal.signal(signal.SIGHUP, _terminate)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # a background job of a script ignores them; what we start must not, or no command that
+        # hangs could be interrupted
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _ignore)
     asked = parser(sys.argv[1:])
     sys.exit(_status(asked, Console(sys.stderr, os.environ)))
 
@@ -82,6 +87,10 @@ def _world(asked: Asked, console: Console) -> World:
     for warning in config.warnings:
         console.warn(warning)
     return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input, os.environ)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from cas.commands import Answer, World
 from cas.errors import CasError, UsageError
 from cas.hosts.inventory import ask, survey
 from cas.model import Host
-from cas.ssh import candidates, home_of
+from cas.ssh import Destination, Means, account_of, candidates, home_of
 from cas_admin.host_table import complaints, json_of, table
 
 SOME_FAILED = 3
@@ -74,7 +75,7 @@ def search(world: World) -> Answer:
     asked = [_known(each, registered) for each in _candidates(registered, world)]
     told, live = [], list[Host]()
     for before, host in zip(asked, survey(asked, world.config, world.progress), strict=True):
-        found = _unless_twin(host, (*registered, *live))
+        found = _unless_twin(host, (*registered, *live), world)
         told.append(found)
         if found.checked != before.checked:  # it has answered
             live.append(found)
@@ -169,15 +170,28 @@ def _known(host: Host, registered: Iterable[Host]) -> Host:
     return next(same, host)
 
 
-def _unless_twin(host: Host, others: Iterable[Host]) -> Host:
+def _unless_twin(host: Host, others: Iterable[Host], world: World) -> Host:
     """A host, unless it is one that is registered under another name."""
     for other in others:
         if (other.name, other.port) == (host.name, host.port):
             return host
-        if host.host_key and other.host_key == host.host_key:
-            problem = f"{host} has the host key of {other}, so it is the same machine"
+        is_same = host.host_key and other.host_key == host.host_key
+        if is_same and not _places(host, world).isdisjoint(_places(other, world)):
+            problem = f"{host} is the same machine as {other}"
             return Host(host.name, host.port, problem=f"{problem}; if not: {ADD}")
     return host
+
+
+def _places(host: Host, world: World) -> set[tuple[str, int]]:
+    """Where a host is reached: addresses and port; nothing if there is no telling."""
+    config = world.config
+    try:
+        means = Means(home_of(config.casuser), config.casuser)
+        account = account_of(Destination(host.name, host.port), means)
+        found = socket.getaddrinfo(account.host, account.port, type=socket.SOCK_STREAM)
+    except (CasError, OSError, UnicodeError):
+        return set()
+    return {(str(address[0]), int(address[1])) for *_, address in found}
 
 
 def _store(host: Host, catalogue: Catalogue, *, is_new: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,12 @@ import pytest
 from filelock import FileLock
 
 from installed import FIXTURES, Site, needs
+
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    # a shell has its background jobs ignore them, and so would every program that tests start
+    if signal.getsignal(number) == signal.SIG_IGN:
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default)
 
 
 @pytest.fixture

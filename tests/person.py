@@ -48,6 +48,19 @@ class Person:
         begun, self._read_to = self._read_to, at + len(text)
         return self.seen[begun:at]
 
+    def press_until(self, keys: bytes, text: bytes) -> None:
+        """Press keys, each second again, until a text comes."""
+        deadline = time.monotonic() + PATIENCE_S
+        pressed = 0.0
+        while (at := self.seen.find(text, self._read_to)) < 0:
+            now = time.monotonic()
+            assert now < deadline, (text, self.seen[self._read_to :])
+            if now - pressed > 1:
+                self.press(keys)
+                pressed = now
+            self._look()
+        self._read_to = at + len(text)
+
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         # the kernel tells the terminal's foreground group; there is none without a shell

@@ -109,6 +109,8 @@ def sshd(
         "PidFile": "none",
         **(settings or {}),
     }
+    # one line holds all variables; the user's own start-up files would take their time
+    everything["SetEnv"] = f"{everything.get('SetEnv', '')} HOME={home}".strip()
     config = directory / "sshd_config"
     config.write_text("".join(_lines(everything)))
     with (directory / "sshd.log").open("wb") as log:

@@ -253,8 +253,8 @@ class Crash:
     def _resync(self) -> bool:
         """Interrupt the running command; ``False`` when crash does not come back."""
         deadline = time.monotonic() + self._child.grace_s
-        self._child.interrupt()
         while time.monotonic() < deadline:
+            self._child.interrupt()  # one may come at a bad moment
             # crash answers an interrupt with an empty line, and drops what it is sent before that
             self._child.read(0.1)
             self._marker = _new_marker()

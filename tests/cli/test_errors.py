@@ -141,10 +141,10 @@ def test_a_snippet_that_hangs_is_named_and_the_others_run(
     (snippets / "old~").write_text("sys\n")
     (snippets / "arch").write_text('#!/bin/sh\necho "!echo $CAS_ARCH $CAS_KERNEL"\n')
     (snippets / "arch").chmod(0o755)
-    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "20"}
+    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "14"}
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 3
-    assert "hang: !sleep 1000: timed out after 20 s" in done.stderr
+    assert "hang: !sleep 1000: timed out after 14 s" in done.stderr
     status = {section["name"]: section["status"] for section in site_a.result("T-1")["sections"]}
     assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
     assert site_a.result("T-1")["limits_hit"] == ["hang: timeout"]

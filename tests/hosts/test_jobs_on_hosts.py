@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import lzma
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from installed import FIXTURES, Site
 VERSION = '[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
 LOOP = 'while read -r w x; do [ "$w" = echo ] && echo "$x" || { %s; }; done\n'
 """Talks as crash does: a word that it is given to echo ends every answer."""
+DIGESTS = """for word; do vmlinux=$vmcore vmcore=$word; done
+digests=$(sha256sum "$vmlinux" "$vmcore" | cut -d ' ' -f 1)
+"""
 HANGS_IN_SYS = LOOP % '[ "$w" = sys ] && sleep 60 || echo "$w"'
 
 
@@ -104,9 +108,12 @@ def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
     hosts("one", LOOP % "exit 1")
-    site_a.settings["hosts"] = "auto"
+    own = site_a.directory / "crash"
+    write_program(own, VERSION + LOOP % 'echo "here $w"')
+    site_a.settings |= {"hosts": "auto", "crash": str(own)}
     assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 0
     assert site_a.result("T-1")["ladder"] == ["crash"]
+    assert (site_a.job("T-1") / "sys").read_text() == "here sys\nhere sys\n"
 
 
 def test_a_dump_of_another_architecture_goes_to_a_host_of_that_architecture(
@@ -170,7 +177,7 @@ def test_a_host_without_room_is_waited_for_and_then_done_without(
         done = site_a.cas("-i", "T-2", "-f", vmcore)
         process.terminate()
     assert done.returncode == 3, done.stderr
-    assert "has no room at the moment" in done.stderr
+    assert "all analysis hosts are busy" in done.stderr
     assert "no room for too long" in site_a.result("T-2")["reason"]
 
 
@@ -188,7 +195,7 @@ def test_a_host_that_answers_without_end_costs_one_section(
 
 
 def test_storage_that_is_not_shared_is_copied_once(
-    site_a: Site, tmp_path: Path, vmcore: Path
+    site_a: Site, tmp_path: Path, vmcore: Path, vmlinux: Path
 ) -> None:
     few_snippets(site_a)
     site_a.settings["hosts"] = "first"
@@ -196,13 +203,15 @@ def test_storage_that_is_not_shared_is_copied_once(
     for directory in hidden:
         directory.mkdir(exist_ok=True)
     with three_hosts(tmp_path / "hosts", tmp_path, count=1, hides=hidden) as (host,):
+        host.fake("crash", VERSION + DIGESTS + LOOP % 'echo "$digests"')
         assert site_a.admin("host", "add", host.name).returncode in (0, 3)  # its disk is small
         done = [site_a.cas("-i", ticket, "-f", vmcore) for ticket in ("T-1", "T-2")]
         assert [each.returncode for each in done] == [0, 0], done[0].stderr
         assert ["Copying" in each.stderr for each in done] == [True, False]
+    expected = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (vmlinux, vmcore)]
     for ticket in ("T-1", "T-2"):
         assert site_a.result(ticket)["host"] == host.name
-        assert "cas_oops" in (site_a.job(ticket) / "traceback").read_text()
+        assert (site_a.job(ticket) / "traceback").read_text().split()[:2] == expected
 
 
 def in_use_at(servers: list[Sshd], site: Site, section: str) -> list[Sshd]:

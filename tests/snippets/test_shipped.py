@@ -18,7 +18,7 @@ from cas.supervise import Room
 from installed import needs
 
 ORIGINAL = {"log", "memory", "modules", "sys", "traceback"}
-FILES = sorted(shipped("snippets/crash").iterdir())
+FILES = sorted(path for path in shipped("snippets/crash").iterdir() if path.name != "prelude")
 NOT_IN_DRGN = {
     "memory": "drgn's kmem -f needs node_mem_map or vmemmap, which this small kernel lacks",
     "runqueues": "drgn's runq -m needs CONFIG_SCHED_INFO, which this small kernel lacks",
