@@ -296,13 +296,15 @@ class Pipeline(Run):
             self.degrade(f"{lost.name}: {lost.error}; done by {instead} instead")
 
     def tell_losses(self, relay: Relay) -> None:
-        """Which hosts were lost on the way; that costs the verdict only if none was left."""
+        """Which places were lost on the way; that costs the verdict only if none was left."""
         if relay.losses and relay.place is None:
             self.give_up_crash(self.venues.nowhere("; ".join(relay.losses)))
             return
         host = relay.place.name if relay.place else None
         told = [f"crash ran on the analysis host {host}"] if host else []
-        told += [f"an analysis host was lost, and another one went on: {x}" for x in relay.losses]
+        told += [f"crash had to move on: {loss}" for loss in relay.losses]
+        for text in told:
+            log.info("%s", text)
         self.know(host=host, remarks=(*self.report.remarks, *told))
 
     def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:

@@ -41,7 +41,7 @@ class Relay:
         self.prelude: Sequence[str] = ()
         """Commands that come first, wherever crash is started."""
         self.losses: list[str] = []
-        """Why places were given up after crash had opened the dump there."""
+        """Why crash had to move on from places, in order."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,9 +93,13 @@ class Relay:
                 raise self._none_left()
             self._crash.prelude = self.prelude
             try:
-                return self._crash.open()
+                options = self._crash.open()
             except EngineError as error:
                 self._give_up(error)
+            else:
+                self.losses += map(str, self._reasons)
+                self._reasons.clear()
+                return options
 
     def run(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file, somewhere; ``not run`` when every place is lost."""

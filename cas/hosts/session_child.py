@@ -8,15 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from cas.config import Supervision
-from cas.hosts.session_lease import Lease
 from cas.hosts.session_program import Program, Seat
+from cas.supervise import Watchdog
 from cas.text import printable
 
 STATE_BYTES = 8 << 20
-LONGEST_INTERVAL_S = 1.0
-LOOKS = 20
-"""In a watchdog interval, at least."""
 
 
 class RemoteChild:
@@ -36,7 +32,7 @@ class RemoteChild:
         self.fault: str | None = None
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
         self._program = Program(seat, seat.words(argv, files, "dumb"))
-        self._watch = _Watch(seat.lease, seat.rules)
+        self._watch = Watchdog(lambda: (seat.lease.ticks, seat.lease.processes), seat.rules)
         self._pid: int | None = None
 
     def __enter__(self) -> Self:
@@ -120,32 +116,3 @@ class RemoteChild:
         yield ""
         yield f"On {seat.post.link.name}:"
         yield from printable(shown).rstrip("\n").split("\n") if shown else ["none is left"]
-
-
-class _Watch:
-    """Looks whether a program shows a sign of life: output, or use of the processor."""
-
-    def __init__(self, lease: Lease, rules: Supervision) -> None:
-        self._lease = lease
-        self._rules = rules
-        self.interval_s = min(LONGEST_INTERVAL_S, rules.watchdog_s / LOOKS, rules.stop_s / 5)
-        self._ticks = -1
-        self._seen = time.monotonic()
-
-    @property
-    def grace_s(self) -> float:
-        return max(0.0, self._rules.stop_s - 2 * self.interval_s)
-
-    def sign(self) -> None:
-        self._seen = time.monotonic()
-
-    def look(self) -> str | None:
-        """Why the program must be ended, if it must."""
-        if self._lease.ticks != self._ticks:
-            self._ticks = self._lease.ticks
-            self.sign()
-        if self._lease.processes > self._rules.processes:
-            return f"more than {self._rules.processes} processes"
-        if time.monotonic() - self._seen >= self._rules.watchdog_s:
-            return f"hung: no output and no use of the processor for {self._rules.watchdog_s:g} s"
-        return None

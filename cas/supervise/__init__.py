@@ -11,6 +11,7 @@ from cas.supervise.room import Room, View
 from cas.supervise.sandbox import FILES, Sandbox, establish
 from cas.supervise.starts import Starts
 from cas.supervise.trace import Fault, write_trace
+from cas.supervise.watchdog import Watchdog
 
 __all__ = [
     "FILES",
@@ -23,6 +24,7 @@ __all__ = [
     "Sandbox",
     "Starts",
     "View",
+    "Watchdog",
     "describe",
     "establish",
     "find_program",

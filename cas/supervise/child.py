@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from cas.errors import EngineError
-from cas.supervise.processes import PAUSE_S, Process, family, kill, send
+from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
 from cas.supervise.programs import describe
 from cas.supervise.room import MARK, Room, View, command_line, environment
 from cas.supervise.seen import state_of
@@ -25,6 +25,8 @@ STDERR_TAIL_BYTES = 16 << 10
 READ_BYTES = 64 << 10
 BOXING_S = 2.0
 """A sandbox is made sooner, even on a busy machine."""
+OWN_PROCESSES = 2
+"""That a sandbox adds to a program's."""
 SIGNALLED = 128
 """What a sandbox adds to the number of the signal that ended its program."""
 
@@ -90,7 +92,7 @@ class Child:
             raise EngineError(f"cannot start {self.argv[0]}: {error.strerror}") from error
         self._is_boxed = room.sandbox is not None
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
-        self._watchdog = Watchdog(self._process.pid, self._mark, room.supervision)
+        self._watchdog = Watchdog(self._measure, room.supervision)
         self._watched = [_pipe(self._process.stdout), _pipe(self._process.stderr)]
         self._program_pid: int | None = None
         self._ended: int | None = None
@@ -196,6 +198,10 @@ class Child:
             with contextlib.suppress(BrokenPipeError):
                 _pipe(pipe).close()
         return self._told(self._ended)
+
+    def _measure(self) -> tuple[int, int]:
+        everyone = family(self._process.pid, self._mark)
+        return ticks(everyone), len(everyone) - OWN_PROCESSES
 
     def _read_some(self, timeout_s: float) -> bytes | None:
         """Output, ``b""`` at its end, or ``None``."""

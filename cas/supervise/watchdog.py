@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from cas.config import Supervision
-from cas.supervise.processes import family, ticks
 
 LONGEST_INTERVAL_S = 1.0
 LOOKS = 20
 """In a watchdog interval, at least."""
-OWN_PROCESSES = 2
-"""That a sandbox adds to a program's."""
+Measure = Callable[[], tuple[int, int]]
+"""Tells how much of the processor a program used so far, in clock ticks, and how many processes it
+consists of."""
 
 
 class Watchdog:
@@ -20,13 +21,9 @@ class Watchdog:
     Signs are output and use of the processor, by any of them.
     """
 
-    def __init__(self, pid: int, mark: bytes | None, rules: Supervision) -> None:
-        """Begin to watch.
-
-        :param mark: see :func:`cas.supervise.processes.family`
-        """
-        self._pid = pid
-        self._mark = mark
+    def __init__(self, measure: Measure, rules: Supervision) -> None:
+        """Begin to watch."""
+        self._measure = measure
         self._rules = rules
         self.interval_s = min(LONGEST_INTERVAL_S, rules.watchdog_s / LOOKS, rules.stop_s / 5)
         """Between two looks."""
@@ -48,10 +45,10 @@ class Watchdog:
         if now - self._looked < self.interval_s:
             return None
         self._looked = now
-        processes = family(self._pid, self._mark)
-        if (used := ticks(processes)) != self._ticks:
+        used, processes = self._measure()
+        if used != self._ticks:
             self._ticks, self._seen = used, now
-        if len(processes) > self._rules.processes + OWN_PROCESSES:
+        if processes > self._rules.processes:
             return f"more than {self._rules.processes} processes"
         if now - self._seen >= self._rules.watchdog_s:
             return f"hung: no output and no use of the processor for {self._rules.watchdog_s:g} s"

@@ -60,11 +60,14 @@ class Screen:
                 (signal.SIGQUIT, self._ended),
             )
         }
+        # a signal that comes just before `select` waits would not be seen otherwise
+        woken_before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
             self._make_raw()
             yield
         finally:
             self._restore()
+            signal.set_wakeup_fd(woken_before)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             os.close(self._woken)

@@ -134,3 +134,4 @@ if __name__ == "__main__":
         print("ready", flush=True)
         while child.read(1.0) != b"":
             pass
+        child.wait(PATIENCE_S)  # finds out whether the session has ended, too
