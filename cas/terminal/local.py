@@ -116,8 +116,9 @@ class LocalTerminal:
 
     def close(self) -> None:
         """See :class:`cas.terminal.session.Terminal`."""
-        self._is_closed = True
-        kill(self._process.pid, self._mark)
+        if not self._is_closed:  # its pid may be somebody else's afterwards
+            self._is_closed = True
+            kill(self._process.pid, self._mark)
         self._process.wait()
 
     def _read_some(self) -> bytes:

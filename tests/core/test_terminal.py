@@ -181,7 +181,8 @@ def test_closing_ends_everything_while_another_thread_reads(room: Room) -> None:
         reader.join(60)
         assert not reader.is_alive()
         terminal.write(b"nobody reads this\n")
-        assert terminal.wait() == -signal.SIGKILL
+        # the shell may still see its own child being killed, and hand that on
+        assert terminal.wait() in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 def test_what_a_program_leaves_behind_does_not_keep_its_session_open(room: Room) -> None:

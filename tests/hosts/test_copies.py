@@ -435,7 +435,7 @@ def test_a_slow_link_is_not_taken_for_a_lost_one(host: Place, tmp_path: Path) ->
     means = Means(host.server.home)
     destination = Destination("127.0.0.1", host.server.port)
     slow = Relay(bytes_s=MIB // 3)  # the server takes in 2 MiB before it has to answer
-    with logged_in(destination, means, slow) as connection, Link(connection, 3.0) as link:
+    with logged_in(destination, means, slow) as connection, Link(connection, 4.5) as link:
         assert sha256(Path(host.copies(link).place(file))) == sha256(file)
 
 
