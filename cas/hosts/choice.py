@@ -231,10 +231,11 @@ class Offers:
 
     def _wait_for(self, busy: _Reached, deadline: float) -> bool:
         """Put a host without room back, its load renewed; ``False`` when time is over."""
+        if not self._reached:
+            self._say_once("all analysis hosts are busy")
         if time.monotonic() > deadline:
             return False
         if not self._reached:
-            self._say_once("all analysis hosts are busy; waiting for one")
             self._closed.wait(PAUSE_S)
         try:
             load = load_of(busy.link, self._config)
