@@ -15,91 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import ConfigError
+from cas.rules import (
+    CacheRules,
+    DebuginfodRules,
+    HostRules,
+    IntakeLimits,
+    Mail,
+    PackageRules,
+    Supervision,
+)
 
 SYSTEM_FILE = Path("/etc/cas.conf")
 SECTIONS = ("settings", "maintenance", "advanced")
 MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
 """Wrong names that the original's own manual and releases used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """How results are mailed."""
-
-    host: str | None = None
-    """``None``: no mail is sent."""
-    port: int | None = None
-    """``None``: 25, 587 with STARTTLS, 465 with TLS."""
-    security: str = "none"
-    """``none``, ``starttls`` or ``tls``."""
-    user: str | None = None
-    password_file: Path | None = None
-    """First line is the password; never in the configuration or an argument list."""
-    sender: str | None = None
-    """``From`` address; ``None``: ``cas@`` and this machine's name."""
-    sections: tuple[str, ...] = ("traceback", "sys", "modules")
-    """Snippets whose output may leave this machine in a mail."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntakeLimits:
-    """What an upload may cost; there is no limit of ratio, an honest dump of zeros has any."""
-
-    unpack_bytes: int = 1 << 40
-    """Of everything that is unpacked, over all layers and members together."""
-    reserve_bytes: int = 512 << 20
-    """Free space of the work directory's file system that unpacking and fetching leave alone."""
-    members: int = 10_000
-    """Of all archives of an upload together."""
-    depth: int = 16
-    """Wrappings inside one another."""
-    sidecar_bytes: int = 256 << 20
-    """Of all sidecar files of an upload together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Supervision:
-    """How programs that read a dump are watched and ended; seconds may have fractions."""
-
-    sandbox: str = "auto"
-    """``auto`` (bubblewrap where it works), ``bwrap`` (refuse without it) or ``none``."""
-    watchdog_s: float = 30.0
-    """Without output and without use of the processor, after which a program counts as hung."""
-    stop_s: float = 5.0
-    """Between the request to stop and the kill."""
-    respawn_s: float = 1.0
-    """Between two starts of a program in one job, at least."""
-    attempts: int = 8
-    """Starts of one program in one job, at most."""
-    command_s: float = 60.0
-    start_s: float = 300.0
-    section_bytes: int = 64 << 20
-    memory_bytes: int = 16 << 30
-    cpu_s: float = 3600.0
-    """Processor time of one program."""
-    file_bytes: int = 4 << 30
-    """Size of a file that a program writes."""
-    processes: int = 64
-    """That a program may have at a time, where the system can count them."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostRules:
-    """When and how analysis hosts are used."""
-
-    use: str = "auto"
-    """``auto`` (where no crash of this machine serves), ``first`` (before this machine's) or
-    ``never``."""
-    jobs: int = 4
-    """Sessions on one host at a time."""
-    keepalive_s: float = 15.0
-    """Without a sign of life from a host, after which it counts as lost."""
-    wait_s: float = 600.0
-    """For a host that has room, while all are busy."""
-    directory: str = "~/.cache/cas"
-    """On the host: absolute, or below the user's home; holds copies of dumps and kernels."""
-    cache_bytes: int = 200 << 30
-    """Of those copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +42,9 @@ class Config:
     database: str
     """A path or a SQLAlchemy URL."""
     casuser: str | None = None
-    rpm_filter: str = r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    packages: PackageRules = field(default_factory=PackageRules)
+    cache: CacheRules = field(default_factory=CacheRules)
+    debuginfod: DebuginfodRules = field(default_factory=DebuginfodRules)
     debug_level: str = "INFO"
     sshkey: Path | None = None
     mail: Mail = field(default_factory=Mail)
@@ -260,6 +191,14 @@ def _words(value: str) -> tuple[str, ...]:
     return () if value.lower() == "none" else tuple(value.replace(",", " ").split())
 
 
+def _urls(value: str) -> tuple[str, ...]:
+    urls = _words(value)
+    for url in urls:
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
+            raise ValueError(f"{url} is not an http or https URL without user and query")
+    return urls
+
+
 def _database(value: str) -> str:
     return value if "://" in value else str(_absolute(value))
 
@@ -308,7 +247,18 @@ def _size_or_none(value: str) -> int | None:
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),
     "kernels": ("kernels", _absolute),
-    "rpmFilter": ("rpm_filter", str),
+    "rpmFilter": ("packages.rpm_filter", str),
+    "debFilter": ("packages.deb_filter", str),
+    "packageReaders": ("packages.readers", _positive),
+    "packageTimeout": ("packages.timeout_s", _seconds),
+    "signatures": ("packages.signatures", _choice("ignore", "report", "require")),
+    "keys": ("packages.keys", _absolute),
+    "cacheLimit": ("cache.limit_bytes", _size),
+    "cacheTarget": ("cache.target_bytes", _size),
+    "cacheDays": ("cache.days", _positive),
+    "debuginfod": ("debuginfod.urls", _urls),
+    "debuginfodLimit": ("debuginfod.file_bytes", _size),
+    "debuginfodTimeout": ("debuginfod.timeout_s", _seconds),
     "debugs": ("debugs", _absolute),
     "debugLevel": ("debug_level", _choice("DEBUG", "INFO")),
     "workDirectory": ("work_directory", _absolute),

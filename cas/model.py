@@ -150,6 +150,8 @@ class Kernel:
     banner: str | None = None
     size_bytes: int | None = None
     """Size of the vmlinux."""
+    digest: str | None = None
+    """Of the vmlinux, as its package promises it: ``sha256:HEX``, ``md5:HEX``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class Match:
     """``build-id``, ``banner``, ``release and build time`` or ``release``."""
     detail: str
     """The evidence in a sentence, with the values compared."""
+    remarks: tuple[str, ...] = ()
+    """What a reader should know of the package, e.g. that nobody has signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,8 @@ class Kmod:
     """Taint letters of this module, e.g. ``OE``."""
     address: int | None = None
     has_debuginfo: bool = False
+    build_id: str | None = None
+    """From the module's own note in the dump."""
 
 
 @dataclass(frozen=True, slots=True)

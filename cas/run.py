@@ -37,7 +37,7 @@ class Run:
         self.job = job
         self.config = config
         self.progress = progress
-        self.catalogue = Catalogue(config.database)
+        self.catalogue = Catalogue.of(config)
         self.arrival = Arrival(job, config, progress)
         self.is_over = True
         """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""

@@ -20,8 +20,8 @@ def build(world: World) -> Answer:
     config = world.config
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue(config.database)
-    summary = catalogue.build(config.kernels, config.rpm_filter, world.progress)
+    catalogue = Catalogue.of(config)
+    summary = catalogue.build(config.kernels, config.packages, world.progress)
     for path, reason in summary.bad:
         world.progress.warn(reason if str(path) in reason else f"{path}: {reason}")
     if not summary.kernels:

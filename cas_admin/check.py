@@ -24,7 +24,7 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     :raises TryAgain: the database cannot be used
     """
     config = world.config
-    catalogue = Catalogue(config.database)
+    catalogue = Catalogue.of(config)
     scope = Scope(config, catalogue, catalogue.indexed(), with_digests=not quick)
     total = sum(1 for _ in jobs.jobs(config.work_directory))
     with world.progress.bar(f"Checking {count(total, 'job')}", None):

@@ -70,7 +70,7 @@ def search(world: World) -> Answer:
     :return: those; status 3 when some servers are of no use, 4 when all are
     :raises NoCandidates: it names none
     """
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     registered = list(catalogue.hosts())
     asked = [_known(each, registered) for each in _candidates(registered, world)]
     told, live = [], list[Host]()
@@ -92,7 +92,7 @@ def add(name: str, world: World) -> Answer:
     :raises CasError: there is no login; nothing is stored
     """
     wanted = address(name)
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     world.progress.say(f"Asking {name}")
     host = ask(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
     _store(host, catalogue, is_new=True)
@@ -102,7 +102,7 @@ def add(name: str, world: World) -> Answer:
 
 def listed(world: World, *, as_json: bool) -> Answer:
     """The registered hosts, as they were when they were last checked."""
-    hosts = Catalogue(world.config.database).hosts()
+    hosts = Catalogue.of(world.config).hosts()
     _complain(hosts, world)
     return Answer(_drawn(hosts, as_json=as_json))
 
@@ -114,7 +114,7 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
     :return: status 3 when some are of no use, 4 when all are
     :raises HostNotRegistered: a name is none of a host
     """
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     hosts = _named(names, catalogue) if names else catalogue.hosts()
     told = survey(hosts, world.config, world.progress)
     for host in told:
@@ -129,7 +129,7 @@ def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     hosts = _named(names, catalogue)
     for host in hosts:
         catalogue.enable_host(host.name, host.port, is_enabled=is_enabled)
@@ -141,7 +141,7 @@ def remove(names: Sequence[str], world: World) -> Answer:
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     hosts = _named(names, catalogue)
     for host in hosts:
         catalogue.remove_host(host.name, host.port)

@@ -20,7 +20,7 @@ def index(world: World) -> Answer:
 
     :raises TryAgain: the database cannot be used
     """
-    catalogue, entered, unreadable = Catalogue(world.config.database), 0, 0
+    catalogue, entered, unreadable = Catalogue.of(world.config), 0, 0
     for directory in jobs.jobs(world.config.work_directory):
         if not (directory / NAME).exists():  # it has not come to a result yet
             continue

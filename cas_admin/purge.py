@@ -51,7 +51,7 @@ def remove(directories: Iterable[Path], world: World) -> list[str]:
     for half_gone in _remains(world.config.work_directory, world.now):
         shutil.rmtree(half_gone, ignore_errors=True)  # another purge may be at it
     gone, kept = [], []
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     for directory in directories:
         try:
             _remove(directory, catalogue)

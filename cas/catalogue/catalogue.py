@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.catalogue import installed, match, pattern, rpm, scan
+from cas.catalogue import installed, match, pattern, scan, sources
 from cas.catalogue.cache import find_cached
 from cas.catalogue.examine import examine
 from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord, Known
 from cas.catalogue.host_list import read_hosts
+from cas.config import Config
 from cas.errors import CasError, KernelNotFound, PackageError, TryAgain
 from cas.model import Dump, Host, Kernel, Match
 from cas.progress import Progress, Silent
+from cas.rules import PackageRules
 
 if TYPE_CHECKING:
     from cas.catalogue.host_rows import HostRows
@@ -39,6 +41,11 @@ class Catalogue:
         self._opening = threading.Lock()
         self._opened: Store | None = None
 
+    @classmethod
+    def of(cls, config: Config) -> Catalogue:
+        """The configured one."""
+        return cls(config.database)
+
     def open(self) -> None:
         """Open the database now and bring its tables up to date.
 
@@ -59,22 +66,21 @@ class Catalogue:
 
         threading.Thread(target=attempt, name="catalogue", daemon=True).start()
 
-    def build(self, kernels: Path, rpm_filter: str, progress: Progress) -> BuildSummary:
+    def build(self, kernels: Path, rules: PackageRules, progress: Progress) -> BuildSummary:
         """Bring the catalogue up to date with the packages on the disk.
 
         Every package is its own transaction: readers see it at once, and an interrupted run has
         lost nothing. A file is read again when its size or time of modification has changed.
 
         :param kernels: directory that is searched, symbolic links followed
-        :param rpm_filter: regular expression of ``find -regex``, for the whole path
         :raises ConfigError: the expression is invalid, or there is no such directory
         :raises TryAgain: the directory cannot be read, or is suddenly empty
         """
-        found = scan.walk(kernels, pattern.compile_filter(rpm_filter))
+        found = scan.walk(kernels, pattern.compile_filter(rules.rpm_filter))
         store = self._store()
         known = store.known_packages()
         if known and not found.files:
-            raise _suddenly_empty(kernels, rpm_filter, len(known))
+            raise _suddenly_empty(kernels, rules.rpm_filter, len(known))
         changed = [
             (path, stamp)
             for path, stamp in found.files.items()
@@ -208,7 +214,7 @@ class Catalogue:
 def _read(store: Store, path: Path, stamp: FileStamp) -> None:
     """Catalogue one file, or the reason why that cannot be done."""
     try:
-        store.put_package(path, stamp, rpm.read_package(path))
+        store.put_package(path, stamp, sources.read(path))
     except PackageError as error:
         store.put_bad_package(path, stamp, "bad", str(error))
     except OSError as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cas import elf
-from cas.catalogue import payload, rpm
+from cas.catalogue import sources
+from cas.catalogue.archive import Listing
 from cas.errors import NotADump, PackageError
 from cas.model import Kernel
 
@@ -22,10 +23,10 @@ def examine(kernel: Kernel) -> tuple[str | None, str | None]:
     :raises PackageError: the package is damaged or gone
     """
     try:
-        header = rpm.read_header(kernel.source)
+        listing = sources.listing(kernel.source)
         # Unnamed, gone with this process whatever happens.
         with tempfile.TemporaryFile() as prefix:
-            _copy_beginning(kernel.source, header, kernel.member or "", prefix)
+            _copy_beginning(kernel.source, listing, kernel.member or "", prefix)
             return _identity(prefix)
     except OSError as error:
         raise PackageError(f"{kernel.source} cannot be examined: {error.strerror}") from error
@@ -33,8 +34,8 @@ def examine(kernel: Kernel) -> tuple[str | None, str | None]:
         raise PackageError(f"{kernel.source}: {kernel.member} is no vmlinux: {error}") from error
 
 
-def _copy_beginning(source: Path, header: rpm.Header, path: str, to: BinaryIO) -> None:
-    with payload.opened(source, header) as members:
+def _copy_beginning(source: Path, listing: Listing, path: str, to: BinaryIO) -> None:
+    with listing.opened(lambda _: None) as members:
         for member in members:
             if member.path == path:
                 for piece in members.content():

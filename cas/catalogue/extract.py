@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from cas import elf
-from cas.catalogue import installed, kmod_files, payload, rpm
+from cas.catalogue import installed, kmod_files, sources
+from cas.catalogue.archive import Listing
 from cas.catalogue.cache import Entry, verify_vmlinux
+from cas.catalogue.decompress import Damaged, Pieces, decompressed
 from cas.catalogue.kmod_files import KmodFile
 from cas.catalogue.placing import Piece, Place, WrongDigest, place
 from cas.errors import NotADump, PackageError
@@ -100,18 +102,19 @@ def _provide(wanted: _Wanted, cache: Path, progress: Progress) -> dict[str, Path
 def _fill(missing: _Wanted, entry: Entry, progress: Progress) -> None:
     source = missing.kernel.source
     try:
-        header = rpm.read_header(source)
-        size = source.stat().st_size - header.payload_offset
+        listing = sources.listing(source)
     except OSError as error:
         raise PackageError(f"{source} cannot be read: {error.strerror}") from error
-    targets = _targets(missing, entry, header)
+    targets = _targets(missing, entry, listing)
     if missing.kmods:
-        entry.remember_kmods(kmod_files.names(_kmod_paths(missing.kernel, header)))
+        entry.remember_kmods(kmod_files.names(_kmod_paths(missing.kernel, listing)))
     if not targets:
         return
     what = "vmlinux" if missing.vmlinux else count(len(targets), "kernel module")
-    with progress.bar(f"Extracting {what} of {missing.kernel.release}", size) as advance:
-        _unpack(source, header, targets, advance)
+    with progress.bar(
+        f"Extracting {what} of {missing.kernel.release}", listing.payload_bytes
+    ) as advance:
+        _unpack(source, listing, targets, advance)
     if missing.vmlinux:
         entry.remember_kernel()
 
@@ -138,49 +141,42 @@ class _Target:
         )
 
 
-def _targets(missing: _Wanted, entry: Entry, header: rpm.Header) -> dict[str, _Target]:
+def _targets(missing: _Wanted, entry: Entry, listing: Listing) -> dict[str, _Target]:
     """The members to extract, by path."""
     targets = {}
-    by_path = {file.path: file for file in header.files if file.is_regular}
     member = missing.kernel.member
     if missing.vmlinux and member is not None:
         targets[member] = _Target(
             entry.vmlinux,
             verify_vmlinux(missing.kernel),
-            digest=_digest(header, by_path.get(member)),
+            digest=listing.files[member].digest if member in listing.files else None,
         )
-    paths = _kmod_paths(missing.kernel, header)
+    paths = _kmod_paths(missing.kernel, listing)
     for kmod in kmod_files.choose(paths, missing.kmods).values():
         targets[kmod.path] = _Target(
             entry.kmods / kmod.plain_name,
             partial(_verify_kmod, kmod.path),
             kmod.packed,
-            _digest(header, by_path[kmod.path]),
+            listing.files[kmod.path].digest,
         )
     return targets
 
 
-def _kmod_paths(kernel: Kernel, header: rpm.Header) -> list[str]:
+def _kmod_paths(kernel: Kernel, listing: Listing) -> list[str]:
     """Paths of the package that may be files of kmods of this kernel."""
     part = f"lib/modules/{kernel.release}/"
-    return [file.path for file in header.files if file.is_regular and part in file.path]
-
-
-def _digest(header: rpm.Header, file: rpm.File | None) -> tuple[str, str] | None:
-    if file is None or header.digest_algorithm is None or not file.digest:
-        return None
-    return header.digest_algorithm, file.digest
+    return [path for path in listing.files if part in path]
 
 
 def _unpack(
     source: Path,
-    header: rpm.Header,
+    listing: Listing,
     targets: Mapping[str, _Target],
     advance: Callable[[int], None],
 ) -> None:
     """Read the payload as far as the last member that is wanted."""
     left = dict(targets)
-    with payload.opened(source, header, advance) as members:
+    with listing.opened(advance) as members:
         for member in members:
             target = left.pop(member.path, None)
             if target is not None:
@@ -202,10 +198,10 @@ def _damage_named(source: Path, member: str) -> Iterator[None]:
 def _unpacked(content: Iterator[Piece]) -> Iterator[bytes]:
     """The content of a compressed kmod."""
     size = 0
-    for piece in payload.decompressed(payload.Pieces(content)):
+    for piece in decompressed(Pieces(content)):
         size += len(piece)
         if size > _KMOD_LIMIT:
-            raise payload.Damaged(f"a kernel module of more than {_KMOD_LIMIT} bytes")
+            raise Damaged(f"a kernel module of more than {_KMOD_LIMIT} bytes")
         yield piece
 
 
@@ -238,5 +234,5 @@ def _unpack_installed(file: KmodFile, destination: Path) -> None:
         with Path(file.path).open("rb", buffering=0) as stream:
             content = _unpacked(iter(partial(stream.read, 1 << 20), b""))
             place(Place(destination, 0, partial(_verify_kmod, file.path)), content)
-    except payload.Damaged as error:
+    except Damaged as error:
         raise PackageError(f"{file.path} is damaged: {error}") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -11,35 +12,48 @@ from cas.model import Kernel, Report
 
 @dataclass(frozen=True, slots=True)
 class PackagedKernel:
-    """A vmlinux that a package's header lists."""
+    """A vmlinux that a package lists, or that lies there as a plain file."""
 
     release: str
     flavour: str
     """``PAE``, ``rt``, ``64k``, ``default``, …; empty for the plain kernel."""
-    member: str
-    """Path of the vmlinux inside the package, as the header spells it."""
+    member: str | None
+    """Path of the vmlinux inside the package, absolute; ``None`` for a plain file."""
     build_id: str | None = None
     size_bytes: int | None = None
+    digest: str | None = None
+    """Of the vmlinux, as the package promises it: ``sha256:HEX``, ``md5:HEX``."""
+    banner: str | None = None
+    is_examined: bool = False
+    """Whether the vmlinux itself was looked into for banner and build-id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What a package's header says."""
+    """What a file that holds debug information says of itself."""
 
     name: str
+    """Of the package; of the file, for a plain vmlinux."""
     arch: str
     """``uname -m`` spelling."""
     build_time_s: int | None
-    """When rpmbuild made it, in seconds since 1970."""
+    """When it was made, in seconds since 1970."""
     kernels: tuple[PackagedKernel, ...]
+    kind: str = "rpm"
+    """``rpm``, ``deb`` or ``vmlinux``."""
+    version: str = ""
+    """With release, as the distribution spells it."""
+    kmods: Mapping[str, int] = field(default_factory=dict)
+    """How many kmods' files it has, by release of their kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """How a changed file is told from an unchanged one."""
+    """How a changed file is told from an unchanged one, and a renamed one found again."""
 
     size_bytes: int
     mtime_ns: int
+    inode: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,14 +309,14 @@ def _payload_sizes(
 
 
 def _kernels(files: Sequence[File]) -> list[PackagedKernel]:
-    build_ids = _build_ids(files)
+    by_target = build_ids(files)
     kernels = []
     for file in files:
         found = _VMLINUX.fullmatch(file.path)
         if found is None or not file.is_regular:
             continue
         release = found["modules"] or found["boot"]
-        build_id = build_ids.get(file.path) or build_ids.get(_binary(release))
+        build_id = by_target.get(file.path) or by_target.get(_binary(release))
         kernels.append(
             PackagedKernel(release, flavour(release), file.path, build_id, file.size_bytes)
         )
@@ -328,15 +328,15 @@ def _binary(release: str) -> str:
     return f"/lib/modules/{release}/vmlinux"
 
 
-def _build_ids(files: Sequence[File]) -> dict[str, str]:
+def build_ids(files: Sequence[File]) -> dict[str, str]:
     """Build-id of every file that a ``.build-id`` link points to; ``.debug`` links go first."""
-    build_ids: dict[str, str] = {}
+    found_ids: dict[str, str] = {}
     for file in sorted(files, key=lambda file: file.path.endswith(".debug")):
         found = _BUILD_ID_LINK.fullmatch(file.path) if file.link else None
         if found is not None:
             target = normpath(join(dirname(file.path), file.link))
-            build_ids[target] = found[1] + found[2]
-    return build_ids
+            found_ids[target] = found[1] + found[2]
+    return found_ids
 
 
 def _text(value: object) -> str:

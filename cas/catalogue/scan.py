@@ -89,7 +89,7 @@ class _Walk:
         elif not _is_utf8(path):
             self._found.unreadable[path] = "the path is not UTF-8"
         else:
-            self._found.files[path] = FileStamp(status.st_size, status.st_mtime_ns)
+            self._found.files[path] = FileStamp(status.st_size, status.st_mtime_ns, status.st_ino)
 
     def _list(self, directory: Path) -> None:
         try:

@@ -12,10 +12,12 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 from cas.catalogue.connection import Database
 from cas.catalogue.facts import Candidate, FileStamp, JobRecord, Known, Package
 from cas.catalogue.host_rows import HostRows
-from cas.catalogue.tables import jobs, kernels, packages
+from cas.catalogue.tables import jobs, kernels, kmods, packages
 from cas.model import Kernel
 
-_KERNEL_COLUMNS = tuple(kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes"])
+_KERNEL_COLUMNS = tuple(
+    kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes", "digest"]
+)
 _CANDIDATE_COLUMNS = (*_KERNEL_COLUMNS, kernels.c.id, kernels.c.examined, packages.c.path)
 _SIMILAR_LIMIT = 1000
 
@@ -29,10 +31,10 @@ class Store:
 
     def known_packages(self) -> dict[Path, Known]:
         """What is remembered of every package file."""
-        columns = packages.c["path", "size_bytes", "mtime_ns", "state"]
+        columns = packages.c["path", "size_bytes", "mtime_ns", "inode", "state"]
         with self._database.reading() as connection:
             rows = connection.execute(select(*columns)).all()
-        return {Path(row[0]): Known(FileStamp(row[1], row[2]), row[3]) for row in rows}
+        return {Path(row[0]): Known(FileStamp(row[1], row[2], row[3]), row[4]) for row in rows}
 
     def bad_packages(self) -> list[tuple[Path, str]]:
         """The package files that cannot be used, with the reason."""
@@ -55,6 +57,8 @@ class Store:
                 arch=package.arch,
                 state="ok",
                 build_time_s=package.build_time_s,
+                kind=package.kind,
+                version=package.version,
             )
             rows = [
                 {
@@ -62,15 +66,23 @@ class Store:
                     "release": kernel.release,
                     "arch": package.arch,
                     "flavour": kernel.flavour,
-                    "member": kernel.member,
+                    "member": kernel.member or "",
                     "build_id": kernel.build_id,
                     "size_bytes": kernel.size_bytes,
-                    "examined": False,
+                    "digest": kernel.digest,
+                    "banner": kernel.banner,
+                    "examined": kernel.is_examined,
                 }
                 for kernel in package.kernels
             ]
             if rows:
                 connection.execute(insert(kernels), rows)
+            holdings = [
+                {"package_id": package_id, "release": release, "count": count}
+                for release, count in package.kmods.items()
+            ]
+            if holdings:
+                connection.execute(insert(kmods), holdings)
 
     def put_bad_package(self, path: Path, stamp: FileStamp, state: str, reason: str) -> None:
         """Remember why a package file cannot be used."""
@@ -178,6 +190,7 @@ def _put(connection: Connection, path: Path, stamp: FileStamp, **columns: Any) -
         "path": str(path),
         "size_bytes": stamp.size_bytes,
         "mtime_ns": stamp.mtime_ns,
+        "inode": stamp.inode,
         "scanned_at": func.now(),
     }
     statement = insert(packages).values(values).returning(packages.c.id)
@@ -186,5 +199,6 @@ def _put(connection: Connection, path: Path, stamp: FileStamp, **columns: Any) -
 
 def _candidate(row: RowMapping) -> Candidate:
     columns = {column.key: row[column] for column in _KERNEL_COLUMNS}
+    columns["member"] = columns["member"] or None  # of a plain vmlinux
     kernel = Kernel(source=Path(row[packages.c.path]), **columns)
     return Candidate(row[kernels.c.id], kernel, row[kernels.c.examined])

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test compares it with Alembic's."""
 
 metadata = MetaData()
@@ -34,8 +34,37 @@ packages = Table(
     Column("reason", Text),
     Column("build_time_s", BigInteger),
     Column("scanned_at", DateTime, nullable=False),
+    Column("inode", BigInteger, nullable=False, server_default="0"),
+    Column("kind", String(16), nullable=False, server_default="rpm"),
+    Column("version", Text, nullable=False, server_default=""),
+    Column("trust", Text),
 )
-"""``state`` is ``ok``, ``bad`` or ``unreadable``; times are UTC."""
+"""``state`` is ``ok``, ``bad`` or ``unreadable``; times are UTC. ``trust`` says what came of the
+check of its signature, once that was made: ``ok`` or a sentence."""
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+)
+"""What a run has read and not published yet, as JSON: after an interruption it is not read again.
+All of it becomes packages and kernels at once."""
+
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("started", DateTime, nullable=False),
+    Column("ended", DateTime),
+    Column("summary", Text, nullable=False),
+    Column("problem", Text),
+)
+"""Runs of ``cas-admin -b``, the last few; ``summary`` is a JSON object, times are UTC."""
 
 kernels = Table(
     "kernels",
@@ -56,8 +85,26 @@ kernels = Table(
     Column("banner", Text),
     Column("examined", Boolean, nullable=False),
     Column("size_bytes", BigInteger),
+    Column("digest", Text),
 )
 """``examined``: whether the vmlinux itself was read; ``banner`` is empty until then."""
+
+kmods = Table(
+    "kmods",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column(
+        "package_id",
+        Integer,
+        ForeignKey("packages.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("release", String(160), nullable=False, index=True),
+    Column("count", Integer, nullable=False),
+)
+"""Which packages have files of kernel modules, of which release, and how many. Which those are is
+read from the package when they are needed: ten thousand packages have sixty million."""
 
 jobs = Table(
     "jobs",

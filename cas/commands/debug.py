@@ -71,7 +71,7 @@ def _subject(job: Job, order: DebugOrder, world: World, directory: Path) -> Subj
     assert job.stored  # noqa: S101  it would not have been found
     with world.progress.bar("Reading the dump", None):
         dump = identify(job.stored.vmcore, world.config.buffer_size_bytes or SEARCH_BYTES)
-    catalogue = Catalogue(world.config.database)
+    catalogue = Catalogue.of(world.config)
     if order.kernel:
         is_forced = order.is_forced
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=is_forced)

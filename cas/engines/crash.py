@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from cas.config import Supervision
 from cas.engines.crash_rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
 from cas.engines.outcome import WEIGHT, budget
 from cas.engines.place import Place
 from cas.errors import EngineError
 from cas.model import Section, Snippet
+from cas.rules import Supervision
 from cas.supervise import Dialogue, Fault, Starts, describe, write_trace
 from cas.text import human_size
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cas.config import Supervision
+from cas.rules import Supervision
 
 WEIGHT = {"ok": 0, "failed": 1, "not run": 2, "cut": 3, "timeout": 4, "memory": 5, "crashed": 6}
 """Which of a snippet's outcomes names its section."""

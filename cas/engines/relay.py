@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from cas.config import Supervision
 from cas.engines.crash import Crash
 from cas.engines.place import Place
 from cas.errors import EngineError, HostLost
 from cas.model import Section, Snippet
+from cas.rules import Supervision
 
 NextPlace = Callable[[], Place | None]
 """Gives the next place to try; ``None``: there is none left."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.config import HostRules
 from cas.errors import TryAgain
 from cas.hosts.link import Done, HostUnfit, Link
 from cas.hosts.transfer import STALL_S, NoRoom, Reception
@@ -15,6 +14,7 @@ from cas.hosts.transfer_cargo import Cargo
 from cas.hosts.transfer_codec import measure
 from cas.hosts.transfer_script import LIST, PLACE, REMOVE
 from cas.progress import Progress
+from cas.rules import HostRules
 from cas.text import count, short_line
 
 YOUNG_S = 600

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cas.config import Supervision
 from cas.errors import HostLost
 from cas.hosts.link import READ_BYTES, STDERR_BYTES, WAIT_S, HostUnfit
 from cas.hosts.session_lease import ENDING_S, SHOWN_CHARS, Lease, Lines, Post, Screen
+from cas.rules import Supervision
 from cas.text import short_line
 
 SIGNALLED = 128

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas.config import IntakeLimits
 from cas.errors import LimitExceeded
 from cas.intake.flow import Damaged, Flow
 from cas.model import Missing
+from cas.rules import IntakeLimits
 from cas.text import count, human_size, printable
 
 MAX_NOTES = 50

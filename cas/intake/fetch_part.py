@@ -14,11 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from cas.config import IntakeLimits
 from cas.errors import FetchError, LimitExceeded
 from cas.files import PART, cannot_write, require_room, sync_directory, write_whole
 from cas.intake.fetch_source import Had, Source, Version
 from cas.intake.url import Url
+from cas.rules import IntakeLimits
 from cas.text import human_size
 
 SYNC_BYTES = 64 << 20

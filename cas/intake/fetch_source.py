@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cas.config import IntakeLimits
 from cas.errors import FetchError, TryAgain
+from cas.rules import IntakeLimits
 
 CHUNK_BYTES = 256 << 10
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cas.config import Supervision
 from cas.errors import EngineError
 from cas.intake.account import Account, Layer
 from cas.intake.archives import Member, tar_members
 from cas.intake.flow import Damaged, Flow
 from cas.intake.seven_zip_child import ENCRYPTED, UNKNOWN
+from cas.rules import Supervision
 from cas.supervise import Child, Room, find_program
 from cas.text import printable
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.config import IntakeLimits
 from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
 from cas.intake.account import Account
 from cas.intake.archives import Member
@@ -17,6 +16,7 @@ from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
 from cas.intake.wrapping import PEEK_BYTES, wrapping
 from cas.model import Stored
+from cas.rules import IntakeLimits
 from cas.text import count, human_size, printable
 
 READABLE_BYTES = 8 << 20

@@ -16,13 +16,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr, getaddresses, parseaddr
 
-from cas.config import Mail
 from cas.errors import CasError, ConfigError, TryAgain
 from cas.model import Report
 from cas.report.address import check_address, flaw
 from cas.report.html import Shown, render_mail, shown
 from cas.report.plain import customer_box, location
 from cas.report.screen import verdict
+from cas.rules import Mail
 from cas.text import one_line
 
 LINES = 200

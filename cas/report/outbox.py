@@ -14,10 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cas.config import Mail
 from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, sync_directory, write_whole
 from cas.report.mail import MailRefused, send
+from cas.rules import Mail
 
 WAITING = "mail.eml"
 SENT = "mail.sent.eml"

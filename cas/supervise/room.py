@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas.config import Supervision
 from cas.errors import EngineError
+from cas.rules import Supervision
 from cas.supervise.programs import SAFE_PATH, find_program
 from cas.supervise.sandbox import HOME, Sandbox, visible
 

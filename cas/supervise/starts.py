@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from cas.config import Supervision
 from cas.errors import EngineError
+from cas.rules import Supervision
 
 
 class Starts:

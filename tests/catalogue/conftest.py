@@ -9,6 +9,7 @@ import pytest
 from cas.catalogue import Catalogue
 from cas.model import Dump
 from cas.progress import Silent
+from cas.rules import PackageRules
 
 from installed import needs
 
@@ -40,7 +41,7 @@ def built(catalogue: Catalogue, kernels: Path) -> Callable[..., Catalogue]:
     def build(*recipes: kp.Recipe) -> Catalogue:
         for number, recipe in enumerate(recipes):
             kp.build(recipe, kernels / str(number))
-        catalogue.build(kernels, kp.FILTER, Silent())
+        catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
         return catalogue
 
     return build

@@ -11,6 +11,7 @@ from cas.catalogue import BuildSummary, Catalogue
 from cas.errors import ConfigError, KernelNotFound, TryAgain
 from cas.model import Dump
 from cas.progress import Silent
+from cas.rules import PackageRules
 
 MakeDump = Callable[..., Dump]
 
@@ -27,7 +28,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(catalogue: Catalogue, kernels: Path) -> BuildSummary:
-    return catalogue.build(kernels, kp.FILTER, Silent())
+    return catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
 
 
 def test_every_matching_package_is_catalogued(
@@ -147,7 +148,7 @@ def test_an_invalid_filter_is_refused_before_anything_is_read(
     catalogue: Catalogue, kernels: Path
 ) -> None:
     with pytest.raises(ConfigError, match="rpmFilter"):
-        catalogue.build(kernels, r"\(", Silent())
+        catalogue.build(kernels, PackageRules(r"\("), Silent())
 
 
 def test_a_package_that_vanished_after_the_build_is_not_taken(

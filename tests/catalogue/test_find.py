@@ -10,6 +10,7 @@ from cas.catalogue import Catalogue
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
+from cas.rules import PackageRules
 
 MakeDump = Callable[..., Dump]
 MakeCatalogue = Callable[..., Catalogue]
@@ -225,6 +226,6 @@ def test_a_copy_of_a_package_elsewhere_serves_when_the_first_is_gone(
     package = kp.build(recipe("one"), kernels / "a")
     (kernels / "b").mkdir()
     copy = Path(shutil.copy(package, kernels / "b"))
-    catalogue.build(kernels, kp.FILTER, Silent())
+    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
     package.unlink()
     assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == copy

@@ -12,6 +12,7 @@ from cas.catalogue.extract import extract
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
+from cas.rules import PackageRules
 
 FIXTURES = Path(__file__).parents[1] / "kernels" / "fixtures"
 FILTER = r".*kerne.+-debuginfo-[0-9].*\.rpm"
@@ -25,7 +26,7 @@ PACKAGES = {
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     catalogue = Catalogue(tmp_path_factory.mktemp("catalogue") / "cas.db")
-    summary = catalogue.build(FIXTURES, FILTER, Silent())
+    summary = catalogue.build(FIXTURES, PackageRules(FILTER), Silent())
     assert summary.bad == ()
     return catalogue
 

@@ -45,7 +45,7 @@ def test_the_manuals_file_is_read_as_it_is(tmp_path: Path, defaults: Config) -> 
     config = read(write(tmp_path, MANUAL), defaults)
     assert config.casuser == "root"
     assert config.kernels == Path("/mnt/kernels")
-    assert config.rpm_filter == r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    assert config.packages.rpm_filter == r".*kerne.+-debuginfo-[0-9].*\.rpm"
     assert config.debugs == Path("/cores/debugs")
     assert config.debug_level == "DEBUG"
     assert config.work_directory == Path("/cores/processed")

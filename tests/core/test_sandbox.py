@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Supervision
+from cas.rules import Supervision
 from cas.supervise import FILES, Child, Finished, Room, View, establish, run
 from cas.supervise.sandbox import visible
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Supervision
 from cas.errors import EngineError
+from cas.rules import Supervision
 from cas.supervise import Child, Fault, Room, Starts, run, write_trace
 
 from installed import working_sandbox

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Supervision
 from cas.errors import EngineError
+from cas.rules import Supervision
 from cas.supervise import Room, Sandbox, View
 from cas.terminal import LocalTerminal, Size
 from cas.terminal.harmless import LONGEST, Harmless

@@ -16,6 +16,7 @@ from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.config import Config, read
 from cas.progress import Silent
+from cas.rules import PackageRules
 from cas_admin.check import check
 from cas_admin.index import index
 
@@ -131,7 +132,7 @@ def copy(site: Site, directory: Path) -> Site:
     database.unlink()
     shutil.copy(site.directory / "cas.db", database)
     copied = at(Site(directory, dict(site.settings)), directory)
-    Catalogue(database).build(directory / "kernels", r".*\.rpm", Silent())
+    Catalogue(database).build(directory / "kernels", PackageRules(r".*\.rpm"), Silent())
     index(world(copied))
     return copied
 

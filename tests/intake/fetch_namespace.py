@@ -18,11 +18,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cas.config import IntakeLimits
 from cas.errors import CasError
 from cas.intake.fetch import FetchPolicy, fetch
 from cas.intake.url import parse
 from cas.progress import Silent
+from cas.rules import IntakeLimits
 
 PUBLIC = "9.9.9.9"
 asked: list[str] = []

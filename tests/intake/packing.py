@@ -19,10 +19,10 @@ import lz4.block
 import py7zr
 from backports import zstd
 
-from cas.config import IntakeLimits
 from cas.intake import Intake, Storing
 from cas.model import Stored
 from cas.progress import Silent
+from cas.rules import IntakeLimits
 
 from installed import needs
 

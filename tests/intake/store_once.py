@@ -10,10 +10,10 @@ import resource
 import sys
 from pathlib import Path
 
-from cas.config import IntakeLimits
 from cas.errors import CasError
 from cas.intake import Intake, Storing
 from cas.progress import Silent
+from cas.rules import IntakeLimits
 
 
 def kind_of(head: bytes) -> str | None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from fetch_servers import FtpSite, ftp, patient_policy
 
-from cas.config import IntakeLimits
 from cas.errors import CasError, FetchError, LimitExceeded, Refused, TryAgain
 from cas.intake.fetch import fetch
 from cas.intake.url import parse
 from cas.progress import Silent
+from cas.rules import IntakeLimits
 
 from installed import closed_port
 

@@ -16,11 +16,11 @@ import pytest
 from fetch_servers import patient_policy
 from ssh_servers import Sshd, Tap, make_key, sshd
 
-from cas.config import IntakeLimits
 from cas.errors import FetchError, Refused, TryAgain
 from cas.intake.fetch import fetch
 from cas.intake.url import parse
 from cas.progress import Silent
+from cas.rules import IntakeLimits
 
 BODY = os.urandom(3_000_000)
 

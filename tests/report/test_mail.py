@@ -23,12 +23,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from filelock import FileLock
 from sample_report import STARTED, sample_report
 
-from cas.config import Mail
 from cas.errors import ConfigError, UsageError
 from cas.model import Report
 from cas.report.address import check_address
 from cas.report.mail import MailRefused, MailServerDown, compose, send
 from cas.report.outbox import deliver, queue, waiting_mails
+from cas.rules import Mail
 
 from installed import closed_port
 

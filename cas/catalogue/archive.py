@@ -1,0 +1,52 @@
+"""A package of either kind: what it lists without its payload, and the payload's members in order.
+
+RPM and DEB differ in how much they list. Who extracts need not know which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The head of one regular file in the payload."""
+
+    path: str
+    """Absolute, also where the package spells it relative."""
+    size_bytes: int
+
+
+class Members(Protocol):
+    """The payload's members, in order; each can be read until the next is asked for."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+
+    def content(self) -> Iterator[memoryview]:
+        """What is left of the current member, in pieces that stay valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A regular file, as the package lists it."""
+
+    digest: tuple[str, str] | None = None
+    """hashlib's name of an algorithm, and the hex digest of the content."""
+    build_id: str | None = None
+    """Where a ``.build-id`` link of the list points to the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a package says of its content before the payload is read."""
+
+    files: Mapping[str, Listed]
+    """Regular files by their absolute path."""
+    payload_bytes: int
+    """Of the payload as it stands in the package, compressed."""
+    opened: Callable[[Callable[[int], None]], AbstractContextManager[Members]]
+    """Opens the payload; the argument is told how many compressed bytes have been read. At any
+    point it raises `PackageError` where the payload turns out to be damaged or unreadable."""

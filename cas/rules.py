@@ -1,0 +1,127 @@
+"""What the administrator decided, in groups: the values of cas.conf, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """How results are mailed."""
+
+    host: str | None = None
+    """``None``: no mail is sent."""
+    port: int | None = None
+    """``None``: 25, 587 with STARTTLS, 465 with TLS."""
+    security: str = "none"
+    """``none``, ``starttls`` or ``tls``."""
+    user: str | None = None
+    password_file: Path | None = None
+    """First line is the password; never in the configuration or an argument list."""
+    sender: str | None = None
+    """``From`` address; ``None``: ``cas@`` and this machine's name."""
+    sections: tuple[str, ...] = ("traceback", "sys", "modules")
+    """Snippets whose output may leave this machine in a mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """What an upload may cost; there is no limit of ratio, an honest dump of zeros has any."""
+
+    unpack_bytes: int = 1 << 40
+    """Of everything that is unpacked, over all layers and members together."""
+    reserve_bytes: int = 512 << 20
+    """Free space of the work directory's file system that unpacking and fetching leave alone."""
+    members: int = 10_000
+    """Of all archives of an upload together."""
+    depth: int = 16
+    """Wrappings inside one another."""
+    sidecar_bytes: int = 256 << 20
+    """Of all sidecar files of an upload together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How programs that read a dump are watched and ended; seconds may have fractions."""
+
+    sandbox: str = "auto"
+    """``auto`` (bubblewrap where it works), ``bwrap`` (refuse without it) or ``none``."""
+    watchdog_s: float = 30.0
+    """Without output and without use of the processor, after which a program counts as hung."""
+    stop_s: float = 5.0
+    """Between the request to stop and the kill."""
+    respawn_s: float = 1.0
+    """Between two starts of a program in one job, at least."""
+    attempts: int = 8
+    """Starts of one program in one job, at most."""
+    command_s: float = 60.0
+    start_s: float = 300.0
+    section_bytes: int = 64 << 20
+    memory_bytes: int = 16 << 30
+    cpu_s: float = 3600.0
+    """Processor time of one program."""
+    file_bytes: int = 4 << 30
+    """Size of a file that a program writes."""
+    processes: int = 64
+    """That a program may have at a time, where the system can count them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """When and how analysis hosts are used."""
+
+    use: str = "auto"
+    """``auto`` (where no crash of this machine serves), ``first`` (before this machine's) or
+    ``never``."""
+    jobs: int = 4
+    """Sessions on one host at a time."""
+    keepalive_s: float = 15.0
+    """Without a sign of life from a host, after which it counts as lost."""
+    wait_s: float = 600.0
+    """For a host that has room, while all are busy."""
+    directory: str = "~/.cache/cas"
+    """On the host: absolute, or below the user's home; holds copies of dumps and kernels."""
+    cache_bytes: int = 200 << 30
+    """Of those copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRules:
+    """Which packages of debug information are catalogued, how they are read, and trusted."""
+
+    rpm_filter: str = r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    """A regular expression of ``find -regex`` for the whole path."""
+    deb_filter: str = r".*linux-image-.*-dbg\(sym\)?_.*\.d?deb"
+    readers: int = 4
+    """Packages and directories that are read at a time."""
+    timeout_s: float = 30.0
+    """Without an answer from a file system, after which what is there is passed over."""
+    signatures: str = "ignore"
+    """``ignore``, ``report`` (say what is wrong with a package that is used) or ``require``."""
+    keys: Path | None = None
+    """Directory of the public keys that packages may be signed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    """How much of the extracted kernels is kept, and how long."""
+
+    limit_bytes: int = 200 << 30
+    """When it holds more, what was not used for the longest time goes."""
+    target_bytes: int | None = None
+    """Until it holds no more than this; ``None``: four fifths of the limit."""
+    days: int = 180
+    """Since the last use, after which a kernel goes in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class DebuginfodRules:
+    """Which servers are asked for a kernel that no catalogued package has."""
+
+    urls: tuple[str, ...] = ()
+    """None by default: a build-id tells the server which kernel crashed here."""
+    file_bytes: int = 4 << 30
+    """Of one file, at most."""
+    timeout_s: float = 90.0
+    """Without a byte from a server, after which it counts as gone."""
