@@ -61,6 +61,10 @@ class Account:
         if self._stop.is_set():
             raise Stopped
 
+    def note_read(self, size_bytes: int) -> None:
+        """Note how much more of the uploads was read."""
+        self.read_bytes += size_bytes
+
     def spend(self, size_bytes: int) -> None:
         """Note what was unpacked.
 

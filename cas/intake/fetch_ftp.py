@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cas.errors import FetchError
 from cas.intake.fetch_login import login
-from cas.intake.fetch_network import Patient, connect, translated
+from cas.intake.fetch_network import connect, translated
 from cas.intake.fetch_source import (
     CHUNK_BYTES,
     Broken,
@@ -23,6 +23,7 @@ from cas.intake.fetch_source import (
     Version,
 )
 from cas.intake.url import Url
+from cas.patience import Patient
 from cas.text import one_line
 
 ANONYMOUS = ("anonymous", "anonymous@")

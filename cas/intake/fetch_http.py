@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import base64
 import http.client
-import io
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from cas import __version__
 from cas.errors import FetchError, Refused, UsageError
 from cas.intake.fetch_login import login
-from cas.intake.fetch_network import Patient, connect, secure, translated
+from cas.intake.fetch_network import connect, secure, translated
 from cas.intake.fetch_source import (
     CHUNK_BYTES,
     Broken,
@@ -32,6 +29,7 @@ from cas.intake.fetch_source import (
     Version,
 )
 from cas.intake.url import PORTS, Url, parse
+from cas.patience import PatientResponse
 from cas.text import one_line
 
 REDIRECTS = 5
@@ -41,20 +39,10 @@ KEPT_ENCODINGS = frozenset({"gzip", "x-gzip", "bzip2", "x-bzip2", "compress", "x
 """Content encodings that unpacking recognises: what the server sends is kept as it comes."""
 
 
-class _Response(http.client.HTTPResponse):
-    """An answer that must get on."""
-
-    def __init__(self, connection: socket.socket, *words: Any, **options: Any) -> None:
-        super().__init__(connection, *words, **options)
-        self.patient = Patient(connection)
-        self.fp.close()
-        self.fp = io.BufferedReader(self.patient, CHUNK_BYTES)
-
-
 class _Connection(http.client.HTTPConnection):
     """A connection to a checked address."""
 
-    response_class = _Response
+    response_class = PatientResponse
 
     def __init__(self, url: Url, policy: FetchPolicy) -> None:
         super().__init__(url.host, url.port)
@@ -73,7 +61,7 @@ class _Opened:
     """The body of an answer: a :class:`cas.intake.fetch_source.Source`."""
 
     url: Url
-    response: _Response
+    response: PatientResponse
     version: Version
     offset: int
     sha256: str | None = None
@@ -110,11 +98,11 @@ def open_http(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
 
 
-def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> _Response:
+def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
     with _http(url):
         connection.request("GET", url.target, headers=headers)
         response = connection.getresponse()
-    if not isinstance(response, _Response):
+    if not isinstance(response, PatientResponse):
         raise TypeError(type(response))
     response.patient.allow()
     return response
@@ -158,7 +146,7 @@ def _next(hop: Url, location: str | None) -> Url:
     return found
 
 
-def _opened(url: Url, response: _Response, had: Had) -> _Opened:
+def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
     asked = had if had.version.validator else Had()
     if response.status == 416 and asked.offset:
         return _at_the_end(url, response, asked)
@@ -169,7 +157,7 @@ def _opened(url: Url, response: _Response, had: Had) -> _Opened:
     return _Opened(url, response, version, 0, _digest(response), _remarks(url, response))
 
 
-def _require_file(url: Url, response: _Response) -> None:
+def _require_file(url: Url, response: PatientResponse) -> None:
     status = f"{response.status} {one_line(response.reason)[:100]}".strip()
     if response.status in (404, 410):
         raise NotThere(f"{url}: there is no such file: {status}")
@@ -183,7 +171,7 @@ def _require_file(url: Url, response: _Response) -> None:
         raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
 
 
-def _continued(url: Url, response: _Response, asked: Had) -> _Opened:
+def _continued(url: Url, response: PatientResponse, asked: Had) -> _Opened:
     """What is missing of a file.
 
     :raises Changed: it belongs to another version, or to another place in the file
@@ -200,7 +188,7 @@ def _continued(url: Url, response: _Response, asked: Had) -> _Opened:
     return _Opened(url, response, version, asked.offset, _digest(response), remarks)
 
 
-def _at_the_end(url: Url, response: _Response, asked: Had) -> _Opened:
+def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> _Opened:
     """A file of which everything was there already."""
     found = re.fullmatch(r"bytes \*/(\d{1,18})", response.getheader("Content-Range", "").strip())
     is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
@@ -210,7 +198,7 @@ def _at_the_end(url: Url, response: _Response, asked: Had) -> _Opened:
     return _Opened(url, response, asked.version, asked.offset, is_over=True)
 
 
-def _validator(response: _Response) -> str | None:
+def _validator(response: PatientResponse) -> str | None:
     """What may stand in If-Range: a strong ETag, else the date of the last change.
 
     Source: RFC 9110, 13.1.5.
@@ -222,7 +210,7 @@ def _validator(response: _Response) -> str | None:
     return date if re.fullmatch(r"[A-Za-z0-9,: +-]{1,60}", date) else None
 
 
-def _length(url: Url, response: _Response) -> int | None:
+def _length(url: Url, response: PatientResponse) -> int | None:
     if response.chunked:
         return None
     lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
@@ -231,7 +219,7 @@ def _length(url: Url, response: _Response) -> int | None:
     return int(lengths.pop()) if lengths else None
 
 
-def _remarks(url: Url, response: _Response) -> tuple[str, ...]:
+def _remarks(url: Url, response: PatientResponse) -> tuple[str, ...]:
     """What is odd about an answer, and may be.
 
     :raises FetchError: it is encoded as nothing here reads
@@ -247,7 +235,7 @@ def _remarks(url: Url, response: _Response) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _digest(response: _Response) -> str | None:
+def _digest(response: PatientResponse) -> str | None:
     """SHA-256 of the whole file. Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest)."""
     fields = (response.getheader("Repr-Digest", ""), response.getheader("Digest", ""))
     found = re.search(r"\bsha-256=:?([A-Za-z0-9+/]{43}=)", ",".join(fields), re.IGNORECASE)

@@ -7,26 +7,18 @@ environment are not used: behind one we could not know where a connection ends.
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cas.errors import FetchError, Refused
 from cas.intake.fetch_source import Broken, FetchPolicy
 from cas.intake.url import Url
-from cas.text import one_line
+from cas.patience import reason
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-STALL_TIMEOUTS = 5
-"""So many timeouts may pass until an answer's head or STALL_BYTES of the file have come."""
-STALL_BYTES = 64 << 10
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: the last four bytes are the IPv4 address that is reached."""
@@ -115,62 +107,6 @@ def translated(url: Url) -> Iterator[None]:
         raise FetchError(f"{url}: TLS with {url.host} failed: {reason(error)}") from error
     except OSError as error:
         raise Broken(f"{url}: {reason(error)}") from error
-
-
-def reason(error: OSError) -> str:
-    """What a system error says, in a phrase."""
-    if isinstance(error, TimeoutError):
-        return "the server did not answer in time"
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "the connection broke"
-    return one_line(error.strerror or type(error).__name__)
-
-
-class Patient(io.RawIOBase):
-    """What a socket receives, for as long as the server gets on.
-
-    The socket's own timeout ends a silent server. This ends one that drips: each head of an answer
-    and each STALL_BYTES of the file must come within STALL_TIMEOUTS timeouts.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        """Read from a connected socket that has its timeout set."""
-        self._connection = connection
-        self._raw = connection.makefile("rb", buffering=0)
-        self._timeout_s = connection.gettimeout() or 60.0
-        self._earned_bytes = 0
-        self.allow()
-
-    def allow(self) -> None:
-        """Begin to wait anew."""
-        self._deadline = time.monotonic() + STALL_TIMEOUTS * self._timeout_s
-
-    def earned(self, size_bytes: int) -> None:
-        """Count bytes of the file."""
-        self._earned_bytes += size_bytes
-        if self._earned_bytes >= STALL_BYTES:
-            self._earned_bytes = 0
-            self.allow()
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        """Receive once.
-
-        :raises TimeoutError: the server is silent, or drips
-        """
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self._connection.settimeout(min(left_s, self._timeout_s))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._raw.close()
-        super().close()
 
 
 def _resolve(url: Url) -> list[tuple[Any, ...]]:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas.intake import parallel_xz
+from cas import xz_blocks
 from cas.intake.account import Account
-from cas.intake.flow import Damaged
+from cas.intake.decompress import LZMA_BYTES
 from cas.intake.programs import Ended, output
 from cas.supervise import find_program
 
@@ -36,10 +36,11 @@ def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Itera
 
     :raises NotQuicker: there is no quicker way, or it ended too early
     """
-    if kind == "xz" and (blocks := parallel_xz.layout(descriptor)):
+    if kind == "xz" and (blocks := xz_blocks.layout(descriptor)):
+        limits = xz_blocks.Limits(LZMA_BYTES)
         try:
-            yield from parallel_xz.unpack(descriptor, blocks, account)
-        except Damaged as damage:
+            yield from xz_blocks.unpack(descriptor, blocks, limits, account.note_read)
+        except xz_blocks.Damaged as damage:
             raise NotQuicker from damage
         return
     name, *options = _PROGRAMS.get(kind, ("",))

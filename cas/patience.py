@@ -1,0 +1,85 @@
+"""Receiving from a server for as long as it gets on, whoever asks it and for what."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from cas.text import one_line
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CHUNK_BYTES = 256 << 10
+STALL_TIMEOUTS = 5
+"""So many timeouts may pass until an answer's head or STALL_BYTES of the file have come."""
+STALL_BYTES = 64 << 10
+
+
+def reason(error: OSError) -> str:
+    """What a system error says, in a phrase."""
+    if isinstance(error, TimeoutError):
+        return "the server did not answer in time"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "the connection broke"
+    return one_line(error.strerror or type(error).__name__)
+
+
+class Patient(io.RawIOBase):
+    """What a socket receives, for as long as the server gets on.
+
+    The socket's own timeout ends a silent server. This ends one that drips: each head of an answer
+    and each STALL_BYTES of the file must come within STALL_TIMEOUTS timeouts.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Read from a connected socket that has its timeout set."""
+        self._connection = connection
+        self._raw = connection.makefile("rb", buffering=0)
+        self._timeout_s = connection.gettimeout() or 60.0
+        self._earned_bytes = 0
+        self.allow()
+
+    def allow(self) -> None:
+        """Begin to wait anew."""
+        self._deadline = time.monotonic() + STALL_TIMEOUTS * self._timeout_s
+
+    def earned(self, size_bytes: int) -> None:
+        """Count bytes of the file."""
+        self._earned_bytes += size_bytes
+        if self._earned_bytes >= STALL_BYTES:
+            self._earned_bytes = 0
+            self.allow()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """Receive once.
+
+        :raises TimeoutError: the server is silent, or drips
+        """
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(min(left_s, self._timeout_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+class PatientResponse(http.client.HTTPResponse):
+    """An answer by http that must get on."""
+
+    def __init__(self, connection: socket.socket, *words: Any, **options: Any) -> None:
+        super().__init__(connection, *words, **options)
+        self.patient = Patient(connection)
+        self.fp.close()
+        self.fp = io.BufferedReader(self.patient, CHUNK_BYTES)
