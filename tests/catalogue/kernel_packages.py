@@ -23,20 +23,23 @@ def banner(release: str = RELEASE, stamp: str = STAMP) -> str:
     return f"Linux version {release} (mock@build) (gcc (GCC) 11.4.1, GNU ld 2.35) {stamp}"
 
 
-def elf(identity: str | None, text: str = "", padding: int = 0) -> bytes:
+def elf(
+    identity: str | None, text: str = "", padding: int = 0, extra_section: str = ".extra"
+) -> bytes:
     """An ELF file with a build-id note and a banner in ``.rodata``, padded with zeros."""
     note = b""
     if identity is not None:
         desc = bytes.fromhex(identity)
         note = struct.pack("<III4s", 4, len(desc), 3, b"GNU\0") + desc
     rodata = (text + "\n\0").encode() if text else b"nothing\0"
-    names = b"\0.notes\0.rodata\0.shstrtab\0"
+    names = b"\0.notes\0.rodata\0.shstrtab\0" + extra_section.encode() + b"\0"
     names_offset = RODATA_OFFSET + len(rodata) + padding
     sections = [
         (0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
         (1, 7, 2, 0, NOTE_OFFSET, len(note), 0, 0, 4, 0),
         (8, 1, 2, 0, RODATA_OFFSET, len(rodata), 0, 0, 1, 0),
         (16, 3, 0, 0, names_offset, len(names), 0, 0, 1, 0),
+        (26, 1, 0, 0, names_offset, 1, 0, 0, 1, 0),
     ]
     segments = [
         (1, 4, RODATA_OFFSET, 0x1000, 0x1000, len(rodata), len(rodata), 4096),

@@ -12,17 +12,18 @@ import kernel_packages as kp
 import pytest
 import zstandard
 
-from cas.catalogue import payload
-from cas.catalogue.rpm import File, Header, read_header
+from cas.catalogue.packages import payload
+from cas.catalogue.packages.decompress import Damaged, decompressed
+from cas.catalogue.packages.rpm_files import File, Header, read_header
 from cas.errors import PackageError
 
 CONTENT = b"".join(random.Random(7).randbytes(1000) * 500 for _ in range(3))  # noqa: S311
 VMLINUX = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 
 
-def members(path: Path) -> dict[str, bytes]:
+def members(path: Path, header: Header | None = None) -> dict[str, bytes]:
     found = {}
-    with payload.opened(path, read_header(path)) as stream:
+    with payload.opened(path, header or read_header(path)) as stream:
         for member in stream:
             found[member.path] = b"".join(stream.content())
             assert len(found[member.path]) == member.size_bytes
@@ -45,21 +46,22 @@ def test_every_compression_of_rpm_is_read(kind: str, tmp_path: Path) -> None:
 )
 def test_streams_one_after_the_other_are_one(compress: Callable[[bytes], bytes]) -> None:
     packed = compress(CONTENT) + compress(CONTENT[:5000])
-    assert b"".join(payload.decompressed(io.BytesIO(packed))) == CONTENT + CONTENT[:5000]
+    assert b"".join(decompressed(io.BytesIO(packed))) == CONTENT + CONTENT[:5000]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_stream_cut_short_is_damaged(compress: Callable[[bytes], bytes]) -> None:
     packed = compress(CONTENT)
-    with pytest.raises(payload.Damaged):
-        list(payload.decompressed(io.BytesIO(packed[: len(packed) // 2])))
+    with pytest.raises(Damaged):
+        list(decompressed(io.BytesIO(packed[: len(packed) // 2])))
 
 
 @pytest.mark.parametrize("kind", ["w6.gzdio", "w6.bzdio", "w6.xzdio", "w3.zstdio", "w.ufdio"])
 def test_a_damaged_payload_is_an_error_that_names_the_package(kind: str, tmp_path: Path) -> None:
     files, links = kp.debuginfo("one", kmods={"x.ko.debug": CONTENT})
     package = kp.build(kp.Recipe(files, links, payload=kind), tmp_path)
-    original, start = package.read_bytes(), read_header(package).payload_offset
+    original, intact = package.read_bytes(), read_header(package)
+    start = intact.payload_offset
     chance = random.Random(3)  # noqa: S311
     failures = 0
     for _ in range(30):
@@ -70,7 +72,7 @@ def test_a_damaged_payload_is_an_error_that_names_the_package(kind: str, tmp_pat
             content[: chance.choice([len(content), chance.randrange(start, len(content))])]
         )
         try:
-            members(package)
+            members(package, intact)
         except PackageError as error:
             assert f"{package}: the payload is damaged" in str(error)
             failures += 1
@@ -88,11 +90,11 @@ def padded(data: bytes) -> bytes:
 
 
 def header(*files: File) -> Header:
-    return Header("kernel-debuginfo", "x86_64", None, files, "sha256", 0)
+    return Header(files, 0)
 
 
 def file(path: str, size: int) -> File:
-    return File(path, size, 0o100644, "", size, "")
+    return File(path, size, 0o100644, "", size, None)
 
 
 def stream(*pieces: bytes, files: tuple[File, ...] = ()) -> payload.Payload:
@@ -141,9 +143,17 @@ def test_the_stripped_format_takes_names_and_sizes_from_the_header() -> None:
 )
 def test_an_archive_that_lies_is_damaged(archive: bytes) -> None:
     payload_stream = stream(archive, files=(file("/a", 1),))
-    with pytest.raises(payload.Damaged):
+    with pytest.raises(Damaged):
         for _ in payload_stream:
             list(payload_stream.content())
+
+
+def test_content_that_the_header_does_not_list_is_not_read() -> None:
+    files = (file("/a", 5),)
+    archive = newc("./a", 5, b"aaaaa") + newc("./b", 1 << 30, b"")
+    members = payload.Payload(iter([archive]), header(*files), header(*files).content_bytes)
+    with pytest.raises(Damaged, match="more content than the header lists"):
+        list(members)
 
 
 def test_memory_stays_small_whatever_the_payload_becomes(tmp_path: Path) -> None:
@@ -153,7 +163,7 @@ def test_memory_stays_small_whatever_the_payload_becomes(tmp_path: Path) -> None
         file.truncate(1 << 30)
     subprocess.run(["zstd", "-q", "-1", zeros, "-o", bomb], check=True)
     script = (
-        "import sys; from cas.catalogue.payload import decompressed\n"
+        "import sys; from cas.catalogue.packages.decompress import decompressed\n"
         "size = sum(map(len, decompressed(open(sys.argv[1], 'rb', buffering=0))))\n"
         # not ru_maxrss, which a child inherits from the process that forked it
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"

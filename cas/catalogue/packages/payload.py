@@ -8,15 +8,16 @@ buffer-format.rst ("newc"); rpm's lib/cpio.c for the stripped format, magic 0707
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.archive import Listed, Listing, Member
-from cas.catalogue.decompress import Counted, Damaged, decompressed
-from cas.catalogue.rpm import File, Header, build_ids, read_header
+from cas.catalogue.packages.archive import Listed, Listing, Member
+from cas.catalogue.packages.decompress import Damaged, stretch
+from cas.catalogue.packages.rpm_files import Header, build_ids, read_header
 from cas.errors import PackageError
 
 _NAME_LIMIT = 4096 + 1
@@ -30,8 +31,12 @@ _TRAILER = "TRAILER!!!"
 class Payload:
     """The members of a cpio stream, in order; each can be read until the next is asked for."""
 
-    def __init__(self, pieces: Iterator[bytes], header: Header) -> None:
+    def __init__(
+        self, pieces: Iterator[bytes], header: Header, limit_bytes: int | None = None
+    ) -> None:
+        """:param limit_bytes: of the content of all members together"""
         self._pieces = pieces
+        self._budget = limit_bytes
         self._files = header.files
         self._piece = memoryview(b"")
         self._position = 0
@@ -44,6 +49,7 @@ class Payload:
             member = self._member()
             if member.path == _TRAILER:
                 return
+            self._spend(member.size_bytes)
             self._left = member.size_bytes
             yield member
         raise Damaged(f"more than {_MEMBERS_LIMIT} members")
@@ -54,6 +60,13 @@ class Payload:
             piece = self._take(self._left)
             self._left -= len(piece)
             yield piece
+
+    def _spend(self, size_bytes: int) -> None:
+        if self._budget is None:
+            return
+        if size_bytes > self._budget:
+            raise Damaged(f"more content than the header lists, at byte {self._position}")
+        self._budget -= size_bytes
 
     def _member(self) -> Member:
         magic = self._exactly(6)
@@ -115,8 +128,9 @@ def opened(
     """
     try:
         with path.open("rb", buffering=0) as file:
-            file.seek(header.payload_offset)
-            yield Payload(decompressed(Counted(file, advance)), header)
+            begin, size = header.payload_offset, os.fstat(file.fileno()).st_size
+            with closing(stretch(file, begin, size - begin, advance)) as pieces:
+                yield Payload(pieces, header, header.content_bytes)
     except Damaged as error:
         raise PackageError(f"{path}: the payload is damaged: {error}") from error
 
@@ -130,15 +144,9 @@ def listing(path: Path) -> Listing:
     header = read_header(path)
     by_target = build_ids(header.files)
     files = {
-        file.path: Listed(_digest(header, file), by_target.get(file.path))
+        file.path: Listed(file.digest, by_target.get(file.path))
         for file in header.files
         if file.is_regular
     }
     size = path.stat().st_size - header.payload_offset
     return Listing(files, size, partial(opened, path, header))
-
-
-def _digest(header: Header, file: File) -> tuple[str, str] | None:
-    if header.digest_algorithm is None or not file.digest:
-        return None
-    return header.digest_algorithm, file.digest

@@ -5,14 +5,18 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, Protocol, cast
+
+from cas import xz_blocks
 
 _INPUT = 256 << 10
 _OUTPUT = 256 << 10
 _MEMORY_LIMIT = 192 << 20
 """For the xz dictionary; ``xz -9`` needs 65 MiB."""
 _ZSTD_WINDOW_LIMIT = 128 << 20
+_BLOCK_MEMORY_LIMIT = 24 << 20
+"""For each of two decoders at a time; xz's usual setting needs 9 MiB."""
 
 
 class Damaged(ValueError):
@@ -57,6 +61,19 @@ class Pieces:
         return bytes(taken)
 
 
+class _Stretch:
+    """A source that ends before its file does."""
+
+    def __init__(self, source: Source, size_bytes: int) -> None:
+        self._source = source
+        self._left = size_bytes
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(min(size, self._left) if size >= 0 else self._left)
+        self._left -= len(data)
+        return data
+
+
 class _Replayed:
     """A source whose beginning was read already."""
 
@@ -99,6 +116,34 @@ def decompressed(source: Source) -> Iterator[bytes]:
     if head.startswith(b"\x1f\x8b"):
         return _decoded(source, _Gzip)
     return _plain(source)
+
+
+def stretch(
+    file: BinaryIO,
+    begin: int,
+    size_bytes: int,
+    advance: Callable[[int], None],
+    ahead_bytes: int = 24 << 20,
+) -> Generator[bytes, None, None]:
+    """The content of a compressed stretch of a file; two threads unpack the blocks of xz data.
+
+    :param begin: byte offset in the file
+    :param advance: told how many compressed bytes have been read
+    :param ahead_bytes: that the second thread may be ahead of what was asked for
+    :raises Damaged: while reading, also where the file cannot be read
+    """
+    try:
+        limits = xz_blocks.Limits(_BLOCK_MEMORY_LIMIT, ahead_bytes)
+        blocks = xz_blocks.layout(file.fileno(), begin, begin + size_bytes)
+        if blocks and xz_blocks.is_within(file.fileno(), blocks[0], limits):
+            yield from xz_blocks.unpack(file.fileno(), blocks, limits, advance)
+            return
+        file.seek(begin)
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    except (xz_blocks.Damaged, MemoryError, RuntimeError) as error:  # no thread can be started
+        raise Damaged(f"{error}") from error
+    yield from decompressed(_Stretch(Counted(file, advance), size_bytes))
 
 
 class _Gzip:

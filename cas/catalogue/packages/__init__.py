@@ -1,0 +1,1 @@
+"""Files that hold debug information: what they say of themselves, and their members."""

@@ -1,0 +1,270 @@
+"""A Debian package of debug information: an ar archive of two tar archives.
+
+Its control archive tells name, version and, in most packages, path and MD5 of every regular file;
+who the kernels are, only the data archive tells.
+
+Source: deb(5), deb-control(5), deb-md5sums(5), ar(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from cas.catalogue.facts import Package, PackagedKernel
+from cas.catalogue.packages import ar, identity
+from cas.catalogue.packages.archive import Listed, Listing
+from cas.catalogue.packages.decompress import Damaged, stretch
+from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
+from cas.catalogue.packages.tar_stream import TOTAL_LIMIT, TarMembers
+from cas.errors import PackageError
+from cas.text import count, short_line
+
+MAGIC = ar.MAGIC
+NAME = re.compile(r".*\.d?deb")
+
+_CONTROL_LIMIT = 1 << 20
+_MD5SUMS_LIMIT = 8 << 20
+_CONTROL_TOTAL_LIMIT = 64 << 20
+_FILES_LIMIT = 1 << 16
+"""A Debian kernel has 4,000 modules, an Ubuntu one 7,000."""
+_KERNELS_LIMIT = 64
+_TEXT_LIMIT = 200
+_ARCH_LIMIT = 32
+_AHEAD = 4 << 20
+"""Of a pass that ends at the notes of the kernel."""
+
+_FORMATS = {
+    ".gz": b"\x1f\x8b",
+    ".xz": b"\xfd7zXZ\0",
+    ".zst": b"\x28\xb5\x2f\xfd",
+    ".bz2": b"BZh",
+    ".lzma": b"\x5d\0\0",
+}
+_ARCHES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "armel": "arm",
+    "armhf": "arm",
+    "i386": "i686",
+    "loong64": "loongarch64",
+    "mips64el": "mips64",
+    "powerpc": "ppc",
+    "ppc64el": "ppc64le",
+    "sparc64": "sparc64",
+}
+_FIELD = re.compile(r"^(Package|Version|Architecture):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_MD5SUM = re.compile(rb"^([0-9a-f]{32}) [ *](?:\./)?/*(.{1,4096})$", re.MULTILINE)
+_FLAVOUR = re.compile(r"[0-9]-((?:686|[a-z])[a-z0-9-]*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Deb:
+    """Where everything is, and what the control archive says."""
+
+    path: Path
+    data: ar.Stretch
+    date_s: int
+    fields: Mapping[str, str]
+    md5sums: Mapping[str, str] | None
+    """By absolute path; ``None``: the package has no such list."""
+
+
+def read_package(path: Path) -> Package:
+    """The kernels that a package holds debug information of, with build-id and banner.
+
+    :return: without kernels for a package that has no vmlinux
+    :raises PackageError: the content is not a DEB, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    deb = _read(path)
+    files = _files(deb)
+    found = [file for file in files if vmlinux_release(file)]
+    if len(found) > _KERNELS_LIMIT:
+        raise PackageError(f"{path} claims to hold {len(found)} kernels")
+    identities = identity.in_payload(path, partial(_opened, deb, ahead_bytes=_AHEAD), found)
+    kernels = tuple(_kernels(deb, files, identities))
+    arch = deb.fields.get("Architecture", "")
+    arches = {it.arch for it in identities.values()} or {_ARCHES.get(arch, arch)[:_ARCH_LIMIT]}
+    return Package(
+        name=deb.fields.get("Package", ""),
+        arch=min(arches),
+        build_time_s=deb.date_s,
+        kernels=kernels,
+        kind="deb",
+        version=deb.fields.get("Version", ""),
+        kmods=_kmods(files),
+    )
+
+
+def listing(path: Path) -> Listing:
+    """What a package lists: its md5sums, or where it has none the members of its payload.
+
+    :raises PackageError: the content is not a DEB, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    deb = _read(path)
+    return Listing(_files(deb), deb.data.size_bytes, partial(_opened, deb))
+
+
+def flavour(release: str, arch: str) -> str:
+    """The kernel variant that a release names: ``cloud``, ``rt``, ``generic``, …; else empty.
+
+    :param arch: of the package, in Debian's spelling, which most releases end in
+    """
+    found = _FLAVOUR.search(release)
+    return found[1].removesuffix(arch).rstrip("-") if found else ""
+
+
+def _kernels(
+    deb: _Deb, files: Mapping[str, Listed], identities: Mapping[str, identity.Identity]
+) -> Iterator[PackagedKernel]:
+    """The kernels of the package; of several names of one file, that with the content."""
+    contents = {files[path].digest for path in identities}
+    for path, listed in files.items():
+        release = vmlinux_release(path)
+        if release is None:
+            continue
+        if path not in identities:
+            if listed.digest in contents:
+                continue
+            raise PackageError(f"{deb.path}: the payload has no regular file {path}")
+        known = identities[path]
+        yield PackagedKernel(
+            release=release,
+            flavour=flavour(release, deb.fields.get("Architecture", "")),
+            member=path,
+            build_id=known.build_id,
+            size_bytes=known.size_bytes,
+            digest=":".join(listed.digest) if listed.digest else None,
+            banner=known.banner,
+            is_examined=True,
+        )
+
+
+def _kmods(files: Iterable[str]) -> dict[str, int]:
+    paths = (path.rpartition("/") for path in files)
+    releases = (
+        kmods_release(directory + "/") for directory, _, name in paths if is_kmod(name.encode())
+    )
+    return dict(Counter(release for release in releases if release))
+
+
+def _read(path: Path) -> _Deb:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return _deb(path, file)
+    except Damaged as error:
+        raise PackageError(f"{path} is no intact DEB: {error}") from error
+
+
+def _deb(path: Path, file: BinaryIO) -> _Deb:
+    members = ar.members(file, os.fstat(file.fileno()).st_size)
+    version = members[0] if members else None
+    if version is None or version.name != "debian-binary":
+        raise Damaged("its first member is not debian-binary")
+    file.seek(version.begin)
+    number = file.read(min(version.size_bytes, 16))
+    if not number.startswith(b"2."):
+        raise Damaged(f"its format is {short_line(number.decode(errors='replace'))!r}, not 2.x")
+    control, data = _only(members, "control.tar"), _only(members, "data.tar")
+    _check_format(file, control)
+    _check_format(file, data)
+    fields, md5sums = _control(file, control)
+    return _Deb(path, data, version.date_s, fields, md5sums)
+
+
+def _only(members: list[ar.Stretch], name: str) -> ar.Stretch:
+    found = [member for member in members if member.name.startswith(name)]
+    if len(found) != 1:
+        raise Damaged(f"it has {count(len(found), 'member')} {name}, not one")
+    return found[0]
+
+
+def _check_format(file: BinaryIO, member: ar.Stretch) -> None:
+    """Whether a member is compressed in the way that its name says."""
+    ending = member.name.partition(".tar")[2]
+    if ending and ending not in _FORMATS:
+        raise Damaged(f"{member.name} is compressed in a way that is not known")
+    file.seek(member.begin)
+    head = file.read(min(8, member.size_bytes))
+    found = next((name for name, magic in _FORMATS.items() if head.startswith(magic)), "")
+    if found != ending:
+        raise Damaged(f"{member.name} is not what its name says: {found or 'no'} compression")
+
+
+def _control(file: BinaryIO, control: ar.Stretch) -> tuple[dict[str, str], dict[str, str] | None]:
+    """The fields of the control file, and the list of checksums."""
+    fields, md5sums = None, None
+    with closing(stretch(file, control.begin, control.size_bytes, lambda _: None)) as pieces:
+        members = TarMembers(pieces, _CONTROL_TOTAL_LIMIT)
+        for member in members:
+            if member.path == "/control":
+                fields = _fields(_whole(members, member.size_bytes, _CONTROL_LIMIT))
+            elif member.path == "/md5sums":
+                md5sums = _md5sums(_whole(members, member.size_bytes, _MD5SUMS_LIMIT))
+    if fields is None:
+        raise Damaged(f"{control.name} has no file control")
+    return fields, md5sums
+
+
+def _whole(members: TarMembers, size_bytes: int, limit: int) -> bytes:
+    if size_bytes > limit:
+        raise Damaged(f"a control file of {size_bytes} bytes")
+    return b"".join(members.content())
+
+
+def _fields(stanza: bytes) -> dict[str, str]:
+    text = stanza.decode("utf-8", "backslashreplace")
+    return {name: short_line(value, _TEXT_LIMIT) for name, value in reversed(_FIELD.findall(text))}
+
+
+def _md5sums(lines: bytes) -> dict[str, str]:
+    found = {
+        "/" + line[2].decode("utf-8", "backslashreplace"): line[1].decode()
+        for line in _MD5SUM.finditer(lines)
+    }
+    _check_count(len(found))
+    return found
+
+
+def _check_count(files: int) -> None:
+    if files > _FILES_LIMIT:
+        raise Damaged(f"it has more than {_FILES_LIMIT} files")
+
+
+def _files(deb: _Deb) -> dict[str, Listed]:
+    if deb.md5sums is not None:
+        return {path: Listed(("md5", digest)) for path, digest in deb.md5sums.items()}
+    files = {}
+    with _opened(deb, lambda _: None) as members:
+        for member in members:
+            files[member.path] = Listed()
+            _check_count(len(files))
+    return files
+
+
+@contextmanager
+def _opened(
+    deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 24 << 20
+) -> Iterator[TarMembers]:
+    """The payload, for the length of a ``with`` block.
+
+    :raises PackageError: at any point where it turns out to be damaged or unreadable
+    """
+    data = deb.data
+    try:
+        with (
+            deb.path.open("rb", buffering=0) as file,
+            closing(stretch(file, data.begin, data.size_bytes, advance, ahead_bytes)) as pieces,
+        ):
+            yield TarMembers(pieces, TOTAL_LIMIT)
+    except Damaged as error:
+        raise PackageError(f"{deb.path}: the payload is damaged: {error}") from error

@@ -1,0 +1,26 @@
+"""A packaged vmlinux's own word on what it is, for kernels of which only the header was read."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cas.catalogue.packages import identity, sources
+from cas.errors import PackageError
+from cas.model import Kernel
+
+
+def examine(kernel: Kernel) -> tuple[str | None, str | None]:
+    """Banner and build-id of a packaged vmlinux, from the payload.
+
+    :raises PackageError: the package is damaged or gone
+    """
+    member = kernel.member or ""
+    try:
+        listing = sources.listing(kernel.source)
+    except OSError as error:
+        raise PackageError(f"{kernel.source} cannot be examined: {error.strerror}") from error
+    opened = partial(listing.opened, lambda _: None)
+    found = identity.in_payload(kernel.source, opened, [member]).get(member)
+    if found is None:
+        raise PackageError(f"{kernel.source}: the payload lacks {member}")
+    return found.banner, found.build_id

@@ -1,0 +1,205 @@
+"""The kernels of an RPM, from its header alone.
+
+Nothing is made of the thousands of files that are neither a vmlinux nor a link to one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from posixpath import dirname
+
+from cas.catalogue.facts import Package, PackagedKernel
+from cas.catalogue.packages import rpm_header, rpm_layout
+from cas.catalogue.packages.rpm_header import BadHeader, Tags
+from cas.catalogue.packages.rpm_tags import (
+    ARCH,
+    BASENAMES,
+    BUILDTIME,
+    DIRINDEXES,
+    DIRNAMES,
+    EPOCH,
+    FILEDIGESTALGO,
+    FILEDIGESTS,
+    FILELINKTOS,
+    FILEMODES,
+    FILESIZES,
+    LONGFILESIZES,
+    NAME,
+    OLDFILENAMES,
+    RELEASE,
+    VERSION,
+    digest_name,
+    is_regular,
+)
+from cas.errors import PackageError
+from cas.text import one_line
+
+_KERNELS_LIMIT = 64
+_NAMES_LIMIT = 512
+"""Of files, or of links to them, that are called vmlinux."""
+_ARCH_LIMIT = 32
+_TEXT_LIMIT = 200
+_SIZE_LIMIT = 1 << 60
+
+
+def read_package(path: Path) -> Package:
+    """The kernels that a package holds debug information of, and how many kmods' files.
+
+    :return: without kernels for a package that has no vmlinux
+    :raises PackageError: the content is not an RPM, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    try:
+        tags, _ = rpm_header.read(path)
+        return _package(tags)
+    except BadHeader as error:
+        raise PackageError(f"{path} is no intact RPM: {error}") from error
+
+
+def _package(tags: Tags) -> Package:
+    name = _text(tags, NAME)
+    files = _Files(tags)
+    kernels = tuple(_kernels(files, name))
+    if len(kernels) > _KERNELS_LIMIT:
+        raise BadHeader(f"it claims to hold {len(kernels)} kernels")
+    return Package(
+        name=name,
+        arch=rpm_layout.uname_arch(_text(tags, ARCH))[:_ARCH_LIMIT],
+        build_time_s=tags.number(BUILDTIME),
+        kernels=kernels,
+        kind="rpm",
+        version=_version(tags),
+        kmods=files.kmods(),
+    )
+
+
+def _version(tags: Tags) -> str:
+    epoch = tags.number(EPOCH)
+    version = f"{_text(tags, VERSION)}-{_text(tags, RELEASE)}"
+    return f"{epoch}:{version}" if epoch else version
+
+
+class _Files:
+    """The file list, as the header has it: names, directories, and which is in which."""
+
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
+        self._names = tags.texts(BASENAMES)
+        self._directories = tags.texts(DIRNAMES)
+        self._is_old = not self._names.count
+        """Whether it has the whole paths that rpm 3 wrote."""
+        if self._is_old:
+            self._names = self._directories = tags.texts(OLDFILENAMES)
+        elif tags.count(DIRINDEXES) != self._names.count:
+            raise BadHeader("its file list is inconsistent")
+        if self._leads_elsewhere():
+            raise BadHeader("it lists a path that leads out of its directory")
+
+    def _leads_elsewhere(self) -> bool:
+        named = not self._is_old and self._names.occurrences(b"/")
+        return bool(named or self._directories.occurrences(b"/../"))
+
+    def vmlinux(self) -> Iterator[tuple[int, str, str]]:
+        """Of each vmlinux its place in the list, its path and its release."""
+        for place, name in self._names.holding(b"vmlinux", _NAMES_LIMIT):
+            path = self._directory(place) + _decoded(name)
+            release = rpm_layout.vmlinux_release(path)
+            mode = self._tags.number(FILEMODES, place)
+            if release is not None and (mode is None or is_regular(mode)):
+                yield place, path, release
+
+    def build_ids(self) -> dict[str, str]:
+        """Build-ids by what the links that spell them lead to, where that may be a vmlinux."""
+        links = [
+            (self._directory(place), _decoded(self._names[place]), _decoded(target))
+            for place, target in self._tags.texts(FILELINKTOS).holding(b"/vmlinux", _NAMES_LIMIT)
+        ]
+        found: dict[str, str] = {}
+        for directory, name, target in sorted(links, key=lambda link: link[1].endswith(".debug")):
+            path = directory + name
+            build_id = rpm_layout.build_id_of(path)
+            if build_id is not None:  # a link to the file with debug information goes first
+                found[rpm_layout.linked_path(dirname(path), target)] = build_id
+        return found
+
+    def kmods(self) -> dict[str, int]:
+        """How many kmods' files there are, by release."""
+        found = self._names.occurrences(b".ko")
+        release = self._directories.first(rpm_layout.A_RELEASE) if found else None
+        if release is None:
+            return {}
+        plain = self._names.occurrences(b".ko.debug\0")
+        if plain == found and self._has_one_release(release):  # no need to look at each
+            return {_decoded(release): plain}
+        counts = self._each_kmod()
+        if len(counts) > _KERNELS_LIMIT:
+            raise BadHeader(f"it claims to hold kernel modules of {len(counts)} kernels")
+        return dict(counts)
+
+    def _has_one_release(self, release: bytes) -> bool:
+        place = b"/lib/modules/"
+        others = self._directories.occurrences(place) - self._directories.occurrences(
+            place + release + b"/"
+        )
+        return others == self._directories.occurrences(place + b"\0")
+
+    def _each_kmod(self) -> Counter[str]:
+        directories = list(self._directories)
+        counts: Counter[str] = Counter()
+        for place, name in enumerate(self._names):
+            if rpm_layout.is_kmod(name):
+                directory = name if self._is_old else directories[self._index(place)]
+                counts[rpm_layout.kmods_release(_decoded(directory)) or ""] += 1
+        counts.pop("", None)
+        return counts
+
+    def size(self, place: int) -> int | None:
+        """:raises BadHeader: it is none that a file can have"""
+        size = self._tags.number(LONGFILESIZES, place)
+        if size is None:
+            size = self._tags.number(FILESIZES, place)
+        if size is not None and size >= _SIZE_LIMIT:
+            raise BadHeader("it lists a file that no disk could hold")
+        return size
+
+    def digest(self, place: int) -> str | None:
+        """As ``sha256:HEX``; ``None`` where the header has none that is known."""
+        digests = self._tags.texts(FILEDIGESTS)
+        if place >= digests.count:
+            return None
+        digest = digest_name(self._tags.number(FILEDIGESTALGO), _decoded(digests[place]))
+        return ":".join(digest) if digest else None
+
+    def _directory(self, place: int) -> str:
+        return "" if self._is_old else _decoded(self._directories[self._index(place)])
+
+    def _index(self, place: int) -> int:
+        index = self._tags.number(DIRINDEXES, place)
+        if index is None or index >= self._directories.count:
+            raise BadHeader("its file list is inconsistent")
+        return index
+
+
+def _kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
+    found = list(files.vmlinux())
+    by_target = files.build_ids() if found else {}
+    for index, path, release in found:
+        places = (path, *rpm_layout.installed_vmlinux(release))
+        yield PackagedKernel(
+            release,
+            rpm_layout.flavour(release, package if len(found) == 1 else ""),
+            path,
+            next((by_target[place] for place in places if place in by_target), None),
+            files.size(index),
+            files.digest(index),
+        )
+
+
+def _text(tags: Tags, tag: int) -> str:
+    return one_line(_decoded(tags.text(tag)))[:_TEXT_LIMIT]
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")

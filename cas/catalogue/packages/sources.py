@@ -1,0 +1,99 @@
+"""What a file that may hold debug information is, told by its first bytes, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from cas.catalogue.facts import Package, PackagedKernel
+from cas.catalogue.packages import deb, identity, payload, plain, rpm
+from cas.catalogue.packages.archive import Listing
+from cas.errors import PackageError
+
+_RPM_MAGIC = b"\xed\xab\xee\xdb"
+_MAGIC_BYTES = 8
+
+
+def read(path: Path) -> Package:
+    """The kernels, and the kmods, that a file holds debug information of.
+
+    Of a kernel that no header tells the build-id of, the beginning is read from the payload.
+
+    :return: without kernels for a package that has no vmlinux
+    :raises PackageError: the content is of no known kind, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    with _unreadable_told():
+        kind = _kind(path)
+        if kind == "deb":
+            return deb.read_package(path)
+        if kind == "vmlinux":
+            return plain.read_vmlinux(path)
+        return _examined(path, rpm.read_package(path))
+
+
+def listing(path: Path) -> Listing:
+    """What a package lists without its payload.
+
+    :raises PackageError: the content is no package, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    return deb.listing(path) if _kind(path) == "deb" else payload.listing(path)
+
+
+def _kind(path: Path) -> str:
+    """By the first bytes; where these are of no kind, by the name, which the reason then is of."""
+    with path.open("rb", buffering=0) as file:
+        magic = file.read(_MAGIC_BYTES)
+    if magic.startswith(_RPM_MAGIC):
+        return "rpm"
+    if magic == deb.MAGIC:
+        return "deb"
+    if magic.startswith(plain.MAGIC) or plain.NAME.fullmatch(str(path)):
+        return "vmlinux"
+    return "deb" if deb.NAME.fullmatch(str(path)) else "rpm"
+
+
+def _examined(path: Path, package: Package) -> Package:
+    """The package with what the payload says of kernels whose build-id the header does not tell."""
+    silent = [
+        kernel.member
+        for kernel in package.kernels
+        if kernel.member and kernel.build_id is None and not kernel.is_examined
+    ]
+    if not silent:
+        return package
+    opened = partial(listing(path).opened, lambda _: None)
+    found = identity.in_payload(path, opened, silent)
+    return replace(package, kernels=tuple(_told(path, kernel, found) for kernel in package.kernels))
+
+
+def _told(
+    path: Path, kernel: PackagedKernel, found: dict[str, identity.Identity]
+) -> PackagedKernel:
+    if kernel.member is None or kernel.build_id is not None or kernel.is_examined:
+        return kernel
+    if kernel.member not in found:
+        raise PackageError(f"{path}: the payload lacks {kernel.member}")
+    known = found[kernel.member]
+    return replace(kernel, build_id=known.build_id, banner=known.banner, is_examined=True)
+
+
+@contextmanager
+def _unreadable_told() -> Iterator[None]:
+    """An error of the file system stays one: what could not be read is no damaged package.
+
+    :raises OSError: it is the reason of a `PackageError`
+    """
+    try:
+        yield
+    except PackageError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno is not None:
+                raise cause from error
+            cause = cause.__cause__
+        raise

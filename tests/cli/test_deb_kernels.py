@@ -1,0 +1,123 @@
+"""Kernels in Debian packages: catalogued, told apart, and used for a whole job."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from catalogue import deb_packages
+
+from installed import FIXTURES, Site, needs
+
+RELEASE = "6.1.192-1.cas1.x86_64"
+BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
+"""Of the shipped kernel `a`; that of `b` has the same release."""
+
+
+@pytest.fixture(scope="module")
+def real(
+    made: Callable[[str, Callable[[Path], object]], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The shipped kernel with its kmods, in Debian's layout."""
+    needs("dpkg-deb")
+
+    def make(path: Path) -> None:
+        tree = tmp_path_factory.mktemp("deb")
+        (package,) = (FIXTURES / "a").glob("*.rpm")
+        subprocess.run([needs("bsdtar"), "-xf", package, "-C", tree], check=True)
+        kmods = tree.rglob("*.ko.debug")
+        files = {f"/{kmod.relative_to(tree)}".removesuffix(".debug"): kmod for kmod in kmods}
+        (vmlinux,) = tree.rglob("vmlinux")
+        files[f"/usr/lib/debug/boot/vmlinux-{RELEASE}"] = vmlinux
+        contents = {name: file.read_bytes() for name, file in files.items()}
+        deb_packages.build(tree, contents, "zstd").rename(path)
+
+    return made("linux-image-cas1-dbg_6.1.192-1_amd64.deb", make)
+
+
+@pytest.fixture
+def both(site: Site, real: Path) -> Site:
+    """A site with two builds of one release: `a` as a DEB, `b` as an RPM."""
+    kernels = Path(site.settings["kernels"])
+    (kernels / "a").mkdir()
+    (kernels / "a" / real.name).symlink_to(real)
+    (kernels / "b").symlink_to(FIXTURES / "b")
+    site.settings["engine"] = "drgn"
+    done = site.admin("-b")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 kernels in the catalogue")
+    return site
+
+
+def test_of_two_builds_of_one_release_the_debs_is_taken_by_build_id(
+    both: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    both.settings["debugs"] = str(tmp_path / "debugs")
+    done = both.cas("-i", "T-1", "-f", vmcore, "-m")
+    assert done.returncode == 0, done.stderr
+    result = both.result("T-1")
+    assert (result["kernel"]["build_id"], result["evidence"]) == (BUILD_ID, "build-id")
+    assert result["kernel"]["member"] == f"/usr/lib/debug/boot/vmlinux-{RELEASE}"
+    inside = [frame for frame in result["answer"]["backtrace"] if frame["kmod"] == "cas_oops"]
+    assert inside
+    assert all(frame["line"] for frame in inside)
+    found = {path.name.partition(".")[0] for path in (both.job("T-1") / "usr").rglob("*.ko*")}
+    loaded = {kmod["name"] for kmod in result["answer"]["kmods"]}
+    assert {name.replace("-", "_") for name in found} == loaded
+
+
+def test_without_a_build_id_the_debs_banner_tells_them_apart(
+    both: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    old.write_bytes(vmcore.read_bytes().replace(b"\nBUILD-ID=", b"\nNO-SUCH-="))
+    done = both.cas("-i", "T-1", "-f", old)
+    assert done.returncode == 0, done.stderr
+    result = both.result("T-1")
+    assert (result["kernel"]["build_id"], result["evidence"]) == (BUILD_ID, "banner")
+
+
+def put(site: Site, name: str, content: bytes) -> Path:
+    path = Path(site.settings["kernels"]) / name / f"linux-image-{name}-dbg_1_amd64.deb"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_build_reads_what_changed_forgets_what_is_gone_and_names_what_is_damaged(
+    site: Site,
+) -> None:
+    one, two = (f"6.1.0-{number}-amd64" for number in (1, 2))
+    packages = {
+        name: deb_packages.package(deb_packages.debuginfo(name, name)) for name in (one, two)
+    }
+    for name, content in packages.items():
+        put(site, name, content)
+    Path(site.settings["kernels"], one, "loop").symlink_to(site.settings["kernels"])
+    first = site.admin("-b")
+    assert (first.returncode, first.stdout[:9]) == (0, "2 kernels"), first.stderr
+    assert "2 read, 0 unchanged" in first.stdout
+    put(site, one, packages[one][: len(packages[one]) // 2])
+    put(site, two, packages[two]).unlink()
+    second = site.admin("-b")
+    assert second.returncode != 0
+    assert "is no intact DEB: the file ends inside data.tar.gz" in second.stdout + second.stderr
+    assert "1 gone" in second.stdout
+    assert site.admin("-b").returncode != 0
+    put(site, one, packages[one])
+    last = site.admin("-b")
+    assert (last.returncode, last.stdout[:8]) == (0, "1 kernel"), last.stderr
+
+
+def test_a_plain_vmlinux_below_kernels_is_catalogued(site: Site, vmlinux: Path) -> None:
+    place = Path(site.settings["kernels"], "usr/lib/debug/lib/modules", RELEASE)
+    place.mkdir(parents=True)
+    (place / "vmlinux").symlink_to(vmlinux)
+    done = site.admin("-b")
+    assert (done.returncode, done.stdout[:8]) == (0, "1 kernel"), done.stderr
+    site.settings["engine"] = "drgn"
+    job = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    assert job.returncode == 0, job.stderr
+    assert site.result("T-1")["kernel"]["build_id"] == BUILD_ID
