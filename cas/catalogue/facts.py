@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
+from cas.catalogue.database.storable import stored_number
 from cas.model import Kernel, Report
 
 
@@ -47,13 +50,34 @@ class Package:
     """How many kmods' files it has, by release of their kernel."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """How a changed file is told from an unchanged one, and a renamed one found again."""
+class FileStamp(NamedTuple):
+    """How a changed file is told from an unchanged one, and a renamed one found again.
+
+    No dataclass: every run makes ten thousand.
+    """
 
     size_bytes: int
     mtime_ns: int
     inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        """The stamp of a file, in numbers that a database can hold."""
+        mtime_ns, inode = status.st_mtime_ns, status.st_ino
+        if (mtime_ns | inode) >> 63:
+            mtime_ns, inode = stored_number(mtime_ns), stored_number(inode)
+        return cls(status.st_size, mtime_ns, inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file said when it was read."""
+
+    path: str
+    stamp: FileStamp
+    """Before it was read."""
+    facts: str
+    """As JSON; see `cas.catalogue.reading`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +87,6 @@ class Known:
     stamp: FileStamp
     state: str
     """``ok``, ``bad`` (its content is damaged) or ``unreadable`` (tried again on every run)."""
-
-    def holds_for(self, stamp: FileStamp) -> bool:
-        """Whether a file with this stamp need not be read again."""
-        return self.stamp == stamp and self.state != "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +113,74 @@ class BuildSummary:
     """Kernels in the catalogue after the run."""
     bad: tuple[tuple[Path, str], ...]
     """Files and directories that cannot be used, with the reason."""
+    renamed: int = 0
+    """Of the unchanged ones, those that were found under another path."""
+    conflicts: tuple[Contest, ...] = ()
+    """Kernels of which different packages say different things."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """One run of ``cas-admin -b``, as it was recorded."""
+
+    started: datetime
+    """With time zone, as `ended`."""
+    ended: datetime | None
+    """``None`` while it is at work, or when it was killed."""
+    counts: Mapping[str, int]
+    """``added``, ``unchanged``, ``renamed``, ``removed``, ``kernels``, ``bad``, ``conflicts``;
+    empty for a run that did not come to its end."""
+    problem: str | None
+    """The first thing that went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedKernel:
+    """A kernel as the catalogue knows it, with the file that holds it."""
+
+    release: str
+    arch: str
+    flavour: str
+    build_id: str | None
+    banner: str | None
+    """``None``: the vmlinux itself has not been looked into, or has none."""
+    path: Path
+    name: str
+    """Of the package."""
+    kind: str
+    version: str
+    size_bytes: int | None
+    """Of the vmlinux."""
+    digest: str | None
+    state: str
+    """Of the package: ``ok``, ``bad`` or ``unreadable``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the catalogue holds."""
+
+    packages: Mapping[str, Mapping[str, int]]
+    """By kind (``rpm``, ``deb``, ``vmlinux``; empty for what could not be read) and by state."""
+    kernels: int
+    kmod_packages: int
+    """Packages that have files of kmods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Several packages that claim one build-id and do not agree on the rest."""
+
+    build_id: str
+    kernels: tuple[CataloguedKernel, ...]
+    """By path."""
+    differ: tuple[str, ...]
+    """In what: of ``release``, ``arch``, ``size_bytes``, ``digest``, ``banner``."""
+
+    def __str__(self) -> str:
+        where = " and ".join(str(kernel.path) for kernel in self.kernels)
+        facts = ", ".join(self.differ)
+        return f"build-id {self.build_id} is claimed by {where}, which differ in {facts}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``rpmFilter``: the regular expressions of ``find -regex``, in Python's spelling.
+"""``rpmFilter``, ``debFilter``: the regular expressions of ``find -regex``, in Python's spelling.
 
 ``+ * ?`` repeat, ``\\( \\)`` group, ``\\|`` separates, braces are ordinary.
 
@@ -28,9 +28,10 @@ _ANCHORS = {
 _LENGTH_LIMIT = 4096
 
 
-def compile_filter(expression: str) -> re.Pattern[str]:
+def compile_filter(expression: str, key: str = "rpmFilter") -> re.Pattern[str]:
     """The filter, to be used with ``fullmatch`` on a whole path.
 
+    :param key: the directive that holds it
     :raises ConfigError: the expression is not valid
     """
     try:
@@ -39,7 +40,7 @@ def compile_filter(expression: str) -> re.Pattern[str]:
         return re.compile(_Translation(expression).python())
     except (_Invalid, re.error, OverflowError, RecursionError) as error:
         raise ConfigError(
-            f"rpmFilter: {expression[:200]!r} is not a regular expression as find -regex has them: "
+            f"{key}: {expression[:200]!r} is not a regular expression as find -regex has them: "
             f"{error}"
         ) from error
 

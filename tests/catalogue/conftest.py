@@ -1,10 +1,11 @@
 """Packages that rpmbuild made, once for all tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import kernel_packages as kp
 import pytest
+from postgresql import empty, postgresql
 
 from cas.catalogue import Catalogue
 from cas.model import Dump
@@ -30,8 +31,26 @@ def kernels(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
-    return Catalogue(tmp_path / "cas.db", timeout_s=0.2)
+def catalogue(database: str) -> Catalogue:
+    return Catalogue(database, timeout_s=0.2)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL database, for whoever needs one."""
+    with postgresql() as url:
+        Catalogue(url).open()
+        yield url
+
+
+@pytest.fixture(params=["sqlite"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: a path, or with `on_both` a server's URL too."""
+    if request.param == "sqlite":
+        return str(tmp_path / "cas.db")
+    url: str = request.getfixturevalue("server")
+    empty(url)
+    return url
 
 
 @pytest.fixture

@@ -1,19 +1,29 @@
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import kernel_packages as kp
 import pytest
+from postgresql import on_both
 
-from cas.catalogue import BuildSummary, Catalogue
+from cas.catalogue import BuildSummary, Catalogue, reading
+from cas.catalogue.database.build_rows import KEPT as BUILDS_KEPT
+from cas.catalogue.database.build_rows import BuildRows, ReadingRows
+from cas.catalogue.database.connection import Database
+from cas.catalogue.facts import FileStamp, Reading
 from cas.errors import ConfigError, KernelNotFound, TryAgain
 from cas.model import Dump
 from cas.progress import Silent
 from cas.rules import PackageRules
 
 MakeDump = Callable[..., Dump]
+
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""For what has nothing to do with the database."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,15 @@ def build(catalogue: Catalogue, kernels: Path) -> BuildSummary:
     return catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
 
 
+def zeroed(path: Path) -> None:
+    """Fill a file with zeros behind the build's back: were it read again, it would be bad."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(bytes(status.st_size))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@on_sqlite
 def test_every_matching_package_is_catalogued(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -40,18 +59,18 @@ def test_every_matching_package_is_catalogued(
     assert build(catalogue, kernels) == BuildSummary(2, 0, 0, 2, ())
 
 
+@on_sqlite
 def test_a_second_run_reads_nothing_that_has_not_changed(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
     unchanged = Path(shutil.copy(package, kernels))
     build(catalogue, kernels)
-    status = unchanged.stat()
-    unchanged.write_bytes(bytes(status.st_size))  # would be bad, were it read again
-    os.utime(unchanged, ns=(status.st_atime_ns, status.st_mtime_ns))
+    zeroed(unchanged)
     shutil.copy(other, kernels)
     assert build(catalogue, kernels) == BuildSummary(1, 1, 0, 2, ())
 
 
+@on_both
 def test_a_changed_package_is_read_again(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path, dump: MakeDump
 ) -> None:
@@ -66,6 +85,7 @@ def test_a_changed_package_is_read_again(
         catalogue.find(dump(build_id=kp.build_id("one")))
 
 
+@on_both
 def test_rows_of_vanished_packages_go(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -76,6 +96,7 @@ def test_rows_of_vanished_packages_go(
     assert build(catalogue, kernels) == BuildSummary(0, 1, 1, 1, ())
 
 
+@on_both
 def test_a_corrupt_package_is_recorded_and_the_run_finishes(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -88,6 +109,7 @@ def test_a_corrupt_package_is_recorded_and_the_run_finishes(
     assert (path, "the file ends inside the" in reason) == (corrupt, True)
 
 
+@on_sqlite
 def test_a_corrupt_package_stays_reported_without_being_read_again(
     catalogue: Catalogue, kernels: Path
 ) -> None:
@@ -96,6 +118,7 @@ def test_a_corrupt_package_stays_reported_without_being_read_again(
     assert (second.added, second.unchanged, second.bad) == (0, 1, first.bad)
 
 
+@on_sqlite
 def test_a_corrupt_package_that_was_replaced_is_good_again(
     catalogue: Catalogue, kernels: Path, package: Path
 ) -> None:
@@ -106,6 +129,7 @@ def test_a_corrupt_package_that_was_replaced_is_good_again(
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
 
 
+@on_sqlite
 def test_an_empty_mount_point_wipes_nothing(
     catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
 ) -> None:
@@ -118,6 +142,7 @@ def test_an_empty_mount_point_wipes_nothing(
     assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == path
 
 
+@on_sqlite
 def test_a_missing_directory_wipes_nothing(
     catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
 ) -> None:
@@ -130,6 +155,7 @@ def test_a_missing_directory_wipes_nothing(
     assert catalogue.find(dump(build_id=kp.build_id("one")))
 
 
+@on_sqlite
 def test_rows_below_a_directory_that_cannot_be_read_stay(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -144,13 +170,17 @@ def test_rows_below_a_directory_that_cannot_be_read_stay(
     assert summary.bad == ((kernels / "nfs", "Too many levels of symbolic links"),)
 
 
+@on_sqlite
 def test_an_invalid_filter_is_refused_before_anything_is_read(
     catalogue: Catalogue, kernels: Path
 ) -> None:
     with pytest.raises(ConfigError, match="rpmFilter"):
         catalogue.build(kernels, PackageRules(r"\("), Silent())
+    with pytest.raises(ConfigError, match="debFilter"):
+        catalogue.build(kernels, PackageRules(deb_filter=r"\("), Silent())
 
 
+@on_sqlite
 def test_a_package_that_vanished_after_the_build_is_not_taken(
     catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
 ) -> None:
@@ -159,3 +189,234 @@ def test_a_package_that_vanished_after_the_build_is_not_taken(
     path.unlink()
     with pytest.raises(KernelNotFound, match=f"{path} is gone"):
         catalogue.find(dump(build_id=kp.build_id("one")))
+
+
+@on_both
+def test_a_renamed_package_is_not_read_again(
+    catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
+) -> None:
+    old = Path(shutil.copy(package, kernels))
+    build(catalogue, kernels)
+    zeroed(old)
+    (kernels / "archive").mkdir()
+    new = old.rename(kernels / "archive" / "kernel-debuginfo-1.rpm")
+    assert build(catalogue, kernels) == BuildSummary(0, 1, 0, 1, (), renamed=1)
+    assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == new
+
+
+@on_both
+def test_packages_that_exchanged_their_names_are_not_read_again(
+    catalogue: Catalogue, kernels: Path, package: Path, other: Path, dump: MakeDump
+) -> None:
+    one, two = (Path(shutil.copy(path, kernels)) for path in (package, other))
+    build(catalogue, kernels)
+    zeroed(one)
+    zeroed(two)
+    aside = one.rename(kernels / "aside")
+    two.rename(one)
+    aside.rename(two)
+    assert build(catalogue, kernels) == BuildSummary(0, 2, 0, 2, (), renamed=2)
+    assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == two
+
+
+@on_sqlite
+def test_a_package_renamed_over_another_takes_its_place(
+    catalogue: Catalogue, kernels: Path, package: Path, other: Path, dump: MakeDump
+) -> None:
+    one, two = (Path(shutil.copy(path, kernels)) for path in (package, other))
+    build(catalogue, kernels)
+    zeroed(two)
+    two.rename(one)
+    assert build(catalogue, kernels) == BuildSummary(0, 1, 0, 1, (), renamed=1)
+    found = catalogue.find(dump(osrelease="5.14.0-1.el9.x86_64", build_id=kp.build_id("two")))
+    assert found.kernel.source == one
+
+
+@on_sqlite
+def test_a_package_that_was_replaced_in_place_is_read_again(
+    catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    path = Path(shutil.copy(package, kernels))
+    build(catalogue, kernels)
+    status = path.stat()
+    part = kernels / "part"
+    part.write_bytes(bytes(status.st_size))
+    os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+    part.rename(path)  # as long as the old one, and as old
+    summary = build(catalogue, kernels)
+    assert (summary.added, summary.kernels, len(summary.bad)) == (1, 0, 1)
+
+
+@on_both
+def test_what_an_interrupted_run_has_read_is_not_read_again(
+    database: str, catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
+) -> None:
+    path = Path(shutil.copy(package, kernels))
+    stamp = FileStamp.of(path.stat())
+    readings = ReadingRows(Database(database, 1))
+    readings.put([Reading(str(path), stamp, reading.read(str(path)))])
+    zeroed(path)
+    assert catalogue.counts().kernels == 0
+    assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
+    assert catalogue.find(dump(build_id=kp.build_id("one")))
+    assert readings.stamps() == {}
+
+
+@on_sqlite
+def test_what_an_interrupted_run_has_read_of_other_content_is_read_again(
+    database: str, catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    path = Path(shutil.copy(package, kernels))
+    readings = ReadingRows(Database(database, 1))
+    facts = reading.failure(reading.BAD, "cut short")
+    readings.put([Reading(str(path), FileStamp(1, 1, 1), facts)])
+    readings.put([Reading("/gone.rpm", FileStamp(1, 1, 1), facts)])
+    assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
+    assert readings.stamps() == {}
+
+
+@on_both
+def test_others_see_the_whole_of_a_run_or_nothing(
+    database: str, catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    for number in range(40):
+        shutil.copy(package, kernels / f"kernel-debuginfo-{number}.rpm")
+    catalogue.open()
+    reader, seen = Catalogue(database), set()
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(build, catalogue, kernels)
+        while not running.done():
+            seen.add(len(reader.kernels()))
+        assert running.result().kernels == 40
+    assert seen <= {0, 40}
+
+
+class Heard(Silent):
+    """What a run says."""
+
+    def __init__(self) -> None:
+        self.said: SimpleQueue[str] = SimpleQueue()
+
+    def say(self, text: str) -> None:
+        self.said.put(text)
+
+
+@on_both
+def test_a_second_run_waits_for_the_first(database: str, kernels: Path, package: Path) -> None:
+    shutil.copy(package, kernels)
+    second, progress = Catalogue(database), Heard()
+    rules = PackageRules(kp.FILTER)
+    with ThreadPoolExecutor() as pool:
+        with Database(database, 1).alone(lambda: None):
+            running = pool.submit(second.build, kernels, rules, progress)
+            assert progress.said.get(timeout=60) == (
+                "Another build is at work: waiting for its end"
+            )
+            assert not running.done()
+        assert running.result(timeout=60).kernels == 1
+
+
+@on_both
+def test_runs_are_remembered_with_what_went_wrong(
+    catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    shutil.copy(package, kernels)
+    (kernels / "kernel-debuginfo-0.rpm").write_bytes(b"")
+    build(catalogue, kernels)
+    with pytest.raises(ConfigError):
+        build(catalogue, kernels / "nowhere")
+    failed, first = catalogue.last_builds()
+    assert (first.counts["added"], first.counts["bad"], failed.counts) == (2, 1, {})
+    assert "kernel-debuginfo-0.rpm is no intact RPM" in str(first.problem)
+    assert "is not a directory" in str(failed.problem)
+    assert first.ended is not None and first.started <= first.ended <= failed.started
+
+
+@on_both
+def test_a_run_that_was_killed_has_no_end_and_only_the_last_are_kept(database: str) -> None:
+    rows = BuildRows(Database(database, 5))
+    for _ in range(BUILDS_KEPT + 1):
+        rows.begin()
+    assert [run.ended for run in rows.last()] == [None] * BUILDS_KEPT
+
+
+@on_both
+def test_packages_of_one_build_id_that_differ_are_reported(
+    catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    shutil.copy(package, kernels)
+    shutil.copy(package, kernels / "kernel-debuginfo-1-copy.rpm")
+    assert build(catalogue, kernels).conflicts == ()
+    files, links = kp.debuginfo("one")
+    files = {path: content + bytes(64) for path, content in files.items()}
+    kp.build(kp.Recipe(files, links), kernels / "other")
+    (contest,) = build(catalogue, kernels).conflicts
+    assert (contest.build_id, len(contest.kernels)) == (kp.build_id("one"), 3)
+    assert set(contest.differ) >= {"size_bytes"}
+    assert catalogue.contested() == (contest,)
+
+
+@on_both
+def test_kernels_are_listed_by_pattern(
+    catalogue: Catalogue, kernels: Path, package: Path, other: Path
+) -> None:
+    one, two = (Path(shutil.copy(path, kernels)) for path in (package, other))
+    build(catalogue, kernels)
+    identity = kp.build_id("one")
+    expected = {
+        None: [two, one],
+        "*": [two, one],
+        "kernel-debug": [two, one],
+        "5.14.0-1.*": [two],
+        kp.RELEASE: [one],
+        identity[:6]: [one],
+        identity: [one],
+        identity[:5]: [],
+        "5.14": [],
+        "%": [],
+        "[": [],
+    }
+    found = {
+        pattern: [kernel.path for kernel in catalogue.kernels(pattern)] for pattern in expected
+    }
+    assert found == expected
+
+
+@on_both
+def test_packages_are_counted_by_kind_and_state(
+    catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    shutil.copy(package, kernels)
+    (kernels / "kernel-debuginfo-0.rpm").write_bytes(b"")
+    build(catalogue, kernels)
+    counts = catalogue.counts()
+    assert (counts.packages, counts.kernels) == ({"rpm": {"bad": 1, "ok": 1}}, 1)
+
+
+@on_both
+def test_packages_with_kmods_are_found_by_their_kernel(catalogue: Catalogue, kernels: Path) -> None:
+    recipe = kp.Recipe(*kp.debuginfo("one", kmods={"fs/ext4.ko.debug": kp.elf(kp.build_id("k"))}))
+    path = kp.build(recipe, kernels)
+    build(catalogue, kernels)
+    assert catalogue.kmod_packages(kp.RELEASE, "x86_64") == [path]
+    assert catalogue.kmod_packages(kp.RELEASE, "aarch64") == []
+    assert catalogue.counts().kmod_packages == 1
+
+
+@on_both
+def test_trust_is_remembered_while_the_content_is_the_same(
+    catalogue: Catalogue, kernels: Path, package: Path
+) -> None:
+    path = Path(shutil.copy(package, kernels))
+    build(catalogue, kernels)
+    stamp = FileStamp.of(path.stat())
+    catalogue.set_trust(path, FileStamp(1, 2, 3), "of another file")
+    assert catalogue.trust_of(path) is None
+    catalogue.set_trust(path, stamp, "signed")
+    path = path.rename(kernels / "kernel-debuginfo-1.rpm")
+    build(catalogue, kernels)
+    assert catalogue.trust_of(path, stamp) == "signed"
+    assert catalogue.trust_of(path, FileStamp(1, 2, 3)) is None
+    path.write_bytes(package.read_bytes() + b"more")
+    build(catalogue, kernels)
+    assert catalogue.trust_of(path) is None

@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from postgresql import on_both
 
 from cas.catalogue import Catalogue, JobRecord
-from cas.catalogue.connection import MIGRATIONS, Database
-from cas.catalogue.tables import HEAD, metadata
+from cas.catalogue.database.connection import MIGRATIONS, Database
+from cas.catalogue.database.tables import HEAD, metadata
 from cas.errors import ConfigError, TryAgain
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
@@ -30,8 +31,9 @@ def test_the_head_is_alembics() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    with Database(str(tmp_path / "cas.db"), 1).reading() as connection:
+@on_both
+def test_the_migrations_make_the_tables_that_the_code_uses(database: str) -> None:
+    with Database(database, 1).reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
@@ -63,6 +65,7 @@ def test_looking_up_imports_neither_alembic_nor_an_orm(tmp_path: Path) -> None:
     assert done.stdout == "[]\n"
 
 
+@on_both
 def test_similar_tickets_come_newest_first_and_once(catalogue: Catalogue) -> None:
     for record in (
         job("T-1", 1, signature="s"),
@@ -75,6 +78,7 @@ def test_similar_tickets_come_newest_first_and_once(catalogue: Catalogue) -> Non
     assert catalogue.similar("s", Path("/cores/T-4/5")) == ("T-1", "T-2")
 
 
+@on_both
 def test_times_of_other_zones_are_compared_as_instants(catalogue: Catalogue) -> None:
     eastern = NOW.astimezone(datetime.strptime("+0900", "%z").tzinfo)
     catalogue.record_job(JobRecord("T-1", Path("/1"), eastern, "complete", signature="s"))
@@ -83,25 +87,23 @@ def test_times_of_other_zones_are_compared_as_instants(catalogue: Catalogue) -> 
     assert catalogue.similar("s", Path("/")) == ("T-2", "T-1")
 
 
+@on_both
 def test_a_job_is_recorded_again_in_place_of_the_old_record(catalogue: Catalogue) -> None:
     catalogue.record_job(job("T-1", verdict="waiting"))
     catalogue.record_job(job("T-2", verdict="waiting"))
     catalogue.record_job(job("T-1", verdict="complete"))
-    assert catalogue.waiting_jobs() == (Path("/cores/T-2/0"),)
+    verdicts = {Path("/cores/T-1/0"): "complete", Path("/cores/T-2/0"): "waiting"}
+    assert catalogue.indexed() == verdicts
 
 
-def test_waiting_jobs_come_oldest_first(catalogue: Catalogue) -> None:
-    for number in (3, 1, 2):
-        catalogue.record_job(job("T-1", number, verdict="waiting"))
-    assert [directory.name for directory in catalogue.waiting_jobs()] == ["1", "2", "3"]
-
-
+@on_both
 def test_a_forgotten_job_is_no_longer_similar(catalogue: Catalogue) -> None:
     catalogue.record_job(job("T-1", signature="s"))
     catalogue.forget_job(Path("/cores/T-1/0"))
     assert catalogue.similar("s", Path("/")) == ()
 
 
+@on_both
 def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
     words = "\udcff\0\x1b" + "x" * 10_000
     catalogue.record_job(
@@ -110,7 +112,7 @@ def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
     assert catalogue.similar("s", Path("/")) == ("T-1",)
 
 
-def test_many_processes_record_jobs_in_a_new_database(tmp_path: Path) -> None:
+def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
     script = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
         "from cas.catalogue import Catalogue, JobRecord\n"
@@ -123,14 +125,14 @@ def test_many_processes_record_jobs_in_a_new_database(tmp_path: Path) -> None:
     )
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", script, tmp_path / "cas.db", str(number)],
+            [sys.executable, "-c", script, database, str(number)],
             stderr=subprocess.PIPE,
             text=True,
         )
         for number in range(8)
     ]
     assert [process.communicate()[1] for process in running] == [""] * 8
-    assert len(Catalogue(tmp_path / "cas.db").waiting_jobs()) == 160
+    assert len(Catalogue(database).indexed()) == 160
 
 
 def test_a_reader_is_not_blocked_by_a_writer(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from postgresql import on_both
 
 from cas.catalogue import Catalogue, JobRecord
-from cas.catalogue.connection import MIGRATIONS, Database
+from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.model import CrashProgram, Host
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
@@ -32,6 +33,7 @@ ARM = Host(
 )
 
 
+@on_both
 def test_a_host_comes_back_with_all_its_facts(catalogue: Catalogue) -> None:
     catalogue.put_host(ARM)
     assert catalogue.hosts() == (ARM,)

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue.scan import walk
+from cas.catalogue.scan import Found, walk
 from cas.errors import ConfigError
+from cas.rules import PackageRules
 
 PACKAGES = re.compile(r".*\.rpm")
 
 
+def found_below(root: Path) -> Found:
+    return walk(root, PACKAGES.fullmatch, PackageRules())
+
+
 def names(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in walk(root, PACKAGES).files}
+    return {str(Path(path).relative_to(root)) for path in found_below(root).files}
 
 
 def test_packages_are_found_in_every_directory(tmp_path: Path) -> None:
@@ -47,18 +52,16 @@ def test_a_file_that_several_paths_lead_to_is_found_once_without_a_link(tmp_path
 def test_a_dangling_link_to_a_package_is_reported(tmp_path: Path) -> None:
     (tmp_path / "gone.rpm").symlink_to(tmp_path / "nowhere")
     (tmp_path / "other").symlink_to(tmp_path / "nowhere")
-    assert walk(tmp_path, PACKAGES).unreadable == {
-        tmp_path / "gone.rpm": "No such file or directory"
-    }
+    assert found_below(tmp_path).unreadable == {f"{tmp_path}/gone.rpm": "No such file or directory"}
 
 
 def test_a_name_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff.rpm"
     Path(os.fsdecode(path)).touch()
-    found = walk(tmp_path, PACKAGES)
+    found = found_below(tmp_path)
     assert (list(found.files), list(found.unreadable.values())) == ([], ["the path is not UTF-8"])
 
 
 def test_a_missing_directory_names_the_directive(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"kernels: .*/nowhere is not a directory"):
-        walk(tmp_path / "nowhere", PACKAGES)
+        found_below(tmp_path / "nowhere")

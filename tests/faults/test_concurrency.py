@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, said, complained
 
 
+@pytest.mark.long
 def test_runs_at_once_share_the_kernel_and_keep_their_jobs_apart(cold: Site, vmcore: Path) -> None:
     runs = [cold.start("cas", "-i", ticket, "-f", vmcore) for ticket in ("T-1", "T-1", "T-2")]
     chores = [cold.start("cas-admin", *words) for words in (["-b"], ["index"], ["-p", "--yes"])]
@@ -75,3 +77,12 @@ def test_a_job_that_another_run_has_is_left_to_it(cold: Site, vmcore: Path) -> N
     third = cold.cas("-i", "T-1")
     assert third.returncode == 2
     assert "no unfinished job" in third.stderr
+
+
+def test_runs_beside_a_looping_build_lose_no_job() -> None:
+    bench = Path(__file__).parents[2] / "bench" / "many_runs.py"
+    done = subprocess.run(
+        [sys.executable, bench, "--runs", "3"], capture_output=True, text=True, check=False
+    )
+    assert "complete: 3, lost: 0, 'database is locked': 0" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stdout

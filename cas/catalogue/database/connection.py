@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from cas.catalogue.tables import HEAD
+from cas.catalogue.database.tables import HEAD
 from cas.errors import ConfigError, DiskFull, TryAgain
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK_KEY = 0x636173
-"""Of PostgreSQL's advisory lock, which keeps two processes from migrating at once."""
+_WRITE_KEY = 0x636173
+"""Of PostgreSQL's advisory lock, which whoever writes has: one at a time, as with SQLite."""
+_BUILD_KEY = 0x636175
+"""Of the one that a build has."""
 _NO_CATALOGUE = ("not a database", "malformed", "no such table", "no such column", "encrypted")
 _DAMAGED_HINT = "move the file away, then run: cas-admin -b && cas-admin index"
 
@@ -47,6 +50,9 @@ class Database:
         if self._is_sqlite:
             event.listen(self._engine, "connect", self._configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "connect", self._configure_postgresql)
+            event.listen(self._engine, "begin", _begin_postgresql)
         self._migrate()
 
     @contextmanager
@@ -65,6 +71,47 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def alone(self, wait: Callable[[], None]) -> Iterator[None]:
+        """The right to bring the catalogue up to date, which one process has at a time.
+
+        :param wait: called when another has it, before this one waits
+        :raises TryAgain: there is no way to get it
+        """
+        lock = self._lock_file(wait) if self._is_sqlite else self._advisory_lock(wait)
+        with lock:
+            yield
+
+    @contextmanager
+    def _lock_file(self, wait: Callable[[], None]) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(f"{self.name}.build.lock")
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                wait()
+                lock.acquire()
+        except OSError as error:
+            raise TryAgain(f"database {self.name}: no lock beside it: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _advisory_lock(self, wait: Callable[[], None]) -> Iterator[None]:
+        """PostgreSQL's, which ends with the connection."""
+        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self._translated(), engine.connect() as connection:
+            key = {"key": _BUILD_KEY}
+            if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar_one():
+                wait()
+                connection.execute(text("SET lock_timeout = 0"))
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+            yield
+
     def damage(self) -> tuple[str, ...]:
         """What SQLite finds wrong with its file; a server looks after its own."""
         if not self._is_sqlite:
@@ -77,8 +124,6 @@ class Database:
         if self._version() == HEAD:
             return
         with self.writing() as connection:
-            if not self._is_sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
             self._require_ours(connection)
             _upgrade(connection)
 
@@ -120,6 +165,13 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
 
+    def _configure_postgresql(self, connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET lock_timeout = {int(self._timeout_s * 1000)}")
+        cursor.close()
+        connection.commit()
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -135,9 +187,11 @@ class Database:
             return ConfigError(
                 f"database: {self.name} cannot be used: {message}", hint=_DAMAGED_HINT
             )
-        if "disk is full" in message:
+        if "disk is full" in message or "No space left" in message:
             return DiskFull(f"no room for the database {self.name}")
-        if isinstance(cause, sqlite3.OperationalError) or "OperationalError" in repr(type(cause)):
+        if "permission denied" in message and not self._is_sqlite:
+            return ConfigError(f"database: {self.name} cannot be used: {message}")
+        if any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__):
             return TryAgain(f"database {self.name}: {message}")
         return error
 
@@ -169,6 +223,14 @@ def _make_parent(path: Path) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("cas_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("cas_writes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_KEY})")
+    elif not connection.get_execution_options().get("isolation_level"):
+        # one state for all queries of the transaction
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 def _is_missing_table(error: DBAPIError) -> bool:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from cas.catalogue.tables import metadata
+from cas.catalogue.database.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
-from cas.catalogue.connection import Database
-from cas.catalogue.host_list import PLAIN, host_of
-from cas.catalogue.tables import hosts
+from cas.catalogue.database.connection import Database
+from cas.catalogue.database.host_list import PLAIN, host_of
+from cas.catalogue.database.tables import hosts
 from cas.model import Host
 
 

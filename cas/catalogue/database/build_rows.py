@@ -1,0 +1,93 @@
+"""The runs of the build, and what one has read and not published yet, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, func, insert, select, update
+
+from cas.catalogue.database.connection import Database
+from cas.catalogue.database.storable import storable
+from cas.catalogue.database.tables import builds, readings
+from cas.catalogue.facts import BuildRecord, FileStamp, Reading
+
+KEPT = 20
+"""Runs that are remembered."""
+_AT_ONCE = 500
+"""Rows that one statement names."""
+
+
+class BuildRows:
+    """The last runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self) -> int:
+        """A new run's number."""
+        statement = insert(builds).values(started=func.now(), summary="{}").returning(builds.c.id)
+        with self._database.writing() as connection:
+            number = connection.execute(statement).scalar_one()
+            connection.execute(delete(builds).where(builds.c.id <= number - KEPT))
+        return int(number)
+
+    def end(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
+        """Remember how a run ended."""
+        values = {"summary": json.dumps(counts), "problem": storable(problem), "ended": func.now()}
+        with self._database.writing() as connection:
+            connection.execute(update(builds).where(builds.c.id == number).values(values))
+
+    def last(self) -> tuple[BuildRecord, ...]:
+        """The runs that are remembered, newest first."""
+        columns = builds.c["started", "ended", "summary", "problem"]
+        query = select(*columns).order_by(builds.c.id.desc()).limit(KEPT)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return tuple(
+            BuildRecord(started.replace(tzinfo=UTC), _in_utc(ended), json.loads(summary), problem)
+            for started, ended, summary, problem in rows
+        )
+
+
+class ReadingRows:
+    """What has been read and waits for the end of the run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """Of the files that have been read."""
+        columns = readings.c["path", "size_bytes", "mtime_ns", "inode"]
+        with self._database.reading() as connection:
+            return {row[0]: FileStamp(*row[1:]) for row in connection.execute(select(*columns))}
+
+    def put(self, read: Sequence[Reading]) -> None:
+        """Keep what was read of new files."""
+        rows = [
+            {
+                "path": reading.path,
+                "size_bytes": reading.stamp.size_bytes,
+                "mtime_ns": reading.stamp.mtime_ns,
+                "inode": reading.stamp.inode,
+                "facts": reading.facts,
+            }
+            for reading in read
+        ]
+        with self._database.writing() as connection:
+            connection.execute(insert(readings), rows)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop what does not hold any more."""
+        paths = list(paths)
+        if not paths:
+            return
+        with self._database.writing() as connection:
+            for start in range(0, len(paths), _AT_ONCE):
+                some = paths[start : start + _AT_ONCE]
+                connection.execute(delete(readings).where(readings.c.path.in_(some)))
+
+
+def _in_utc(time: datetime | None) -> datetime | None:
+    return time and time.replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Alembic's environment; `cas.catalogue.database.connection` runs it."""

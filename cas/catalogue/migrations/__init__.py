@@ -1,1 +1,0 @@
-"""Alembic's environment; `cas.catalogue.connection` runs it."""

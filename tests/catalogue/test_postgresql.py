@@ -1,0 +1,101 @@
+"""What only a PostgreSQL server does; the rest of the tests run on both where they say so."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cas.catalogue import Catalogue
+from cas.catalogue.database.build_rows import BuildRows
+from cas.catalogue.database.connection import Database
+from cas.errors import ConfigError, TryAgain
+
+from installed import FIXTURES, Site
+
+postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@postgresql
+def test_a_whole_job_needs_nothing_but_the_url(site: Site, database: str, vmcore: Path) -> None:
+    site.settings |= {"database": database, "engine": "drgn"}
+    assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
+    site.settings["kernels"] = str(FIXTURES / "a")
+    done = site.admin("-b")
+    assert (done.returncode, site.result("T-1")["verdict"]) == (0, "complete"), done.stderr
+    assert not (site.directory / "cas.db").exists()
+
+
+@postgresql
+def test_times_are_utc_whatever_the_servers_zone(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER ROLE cas SET timezone = 'Asia/Tokyo'")
+        try:
+            rows = BuildRows(Database(database, 5))
+            rows.begin()
+            (run,) = rows.last()
+        finally:
+            connection.execute("ALTER ROLE cas RESET timezone")
+    assert abs(datetime.now(UTC) - run.started) < timedelta(hours=1)
+
+
+@postgresql
+def test_a_writer_that_does_not_end_is_not_waited_for_too_long(database: str) -> None:
+    catalogue = Catalogue(database, timeout_s=0.2)
+    catalogue.open()
+    with (
+        Database(database, 5).writing(),
+        pytest.raises(TryAgain, match="canceling statement due to lock timeout"),
+    ):
+        catalogue.forget_job(Path("/job"))
+
+
+@postgresql
+def test_a_role_without_rights_is_told_apart_from_a_busy_server(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE ROLE stranger LOGIN")
+        try:
+            with pytest.raises(ConfigError, match="permission denied"):
+                Catalogue(database.replace("cas@", "stranger@")).counts()
+        finally:
+            connection.execute("DROP ROLE stranger")
+
+
+def test_a_server_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
+    with pytest.raises(TryAgain, match="connection to server"):
+        Catalogue(f"postgresql://cas@/cas?host={tmp_path}").open()
+
+
+def test_a_password_is_never_shown(tmp_path: Path) -> None:
+    with pytest.raises(TryAgain) as caught:
+        Catalogue(f"postgresql://cas:secret@/cas?host={tmp_path}").open()
+    assert "secret" not in str(caught.value)
+
+
+@postgresql
+def test_a_builds_lock_ends_with_its_process(database: str) -> None:
+    script = (
+        "import sys; from cas.catalogue.database.connection import Database\n"
+        "with Database(sys.argv[1], 5).alone(lambda: None):\n"
+        "    print('has it', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "has it\n"
+    waited: list[bool] = []
+
+    def wait() -> None:
+        waited.append(True)
+        holder.kill()
+
+    with Database(database, 5).alone(wait):
+        assert waited == [True]
+    holder.communicate()
