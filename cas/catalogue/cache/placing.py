@@ -22,6 +22,8 @@ from cas.text import human_size
 
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
+OURS = "sha256"
+"""The digest that is noted of every file, by hashlib's name."""
 _BLOCK = 128 << 10
 _ZEROS = bytes(_BLOCK)
 _QUEUED = 16
@@ -44,13 +46,18 @@ class Place:
     """hashlib's name of an algorithm, and the hex digest that the content must have."""
 
 
+Put = Callable[[Place, Iterable[Piece]], object]
+"""`place`, or something that notes beside what it placed."""
+
+
 class WrongDigest(ValueError):
     """The content is not what the package's header promised."""
 
 
-def place(target: Place, content: Iterable[Piece]) -> None:
+def place(target: Place, content: Iterable[Piece]) -> str:
     """Write the content to a temporary file, verify it and give it its name.
 
+    :return: SHA-256 of the content, in hex
     :raises DiskFull: there is no room; nothing is left behind
     :raises WrongDigest: the content differs from what was promised
     :raises ConfigError: the directory may not be written
@@ -61,12 +68,13 @@ def place(target: Place, content: Iterable[Piece]) -> None:
         temporary = Path(name)
         try:
             try:
-                _write(fd, content, target)
+                sha256 = _write(fd, content, target)
             finally:
                 os.close(fd)
             target.verify(temporary)
             temporary.replace(target.path)
             sync_directory(target.path.parent)
+            return sha256
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -98,26 +106,28 @@ def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
     return TryAgain(f"{directory} cannot be written: {error.strerror}")
 
 
-def _write(fd: int, content: Iterable[Piece], target: Place) -> None:
-    writer = _Writer(fd, target.digest[0] if target.digest else None)
+def _write(fd: int, content: Iterable[Piece], target: Place) -> str:
+    algorithm, promised = target.digest or (OURS, None)
+    writer = _Writer(fd, {OURS, algorithm})
     try:
         for piece in content:
             writer.put(piece)
     finally:
-        size, digest = writer.finish()
+        size = writer.finish()
     os.ftruncate(fd, size)
-    if target.digest is not None and digest != target.digest[1].lower():
-        raise WrongDigest(f"{target.digest[0]} {digest}, {target.digest[1]} promised")
+    if promised is not None and writer.digest(algorithm) != promised.lower():
+        raise WrongDigest(f"{algorithm} {writer.digest(algorithm)}, {promised} promised")
     os.fchmod(fd, 0o400)
     os.fsync(fd)
+    return writer.digest(OURS)
 
 
 class _Writer:
     """A thread that writes pieces one after the other, leaving holes for zeros."""
 
-    def __init__(self, fd: int, algorithm: str | None) -> None:
+    def __init__(self, fd: int, algorithms: Iterable[str]) -> None:
         self._fd = fd
-        self._hash = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
         self._pieces: queue.Queue[Piece | None] = queue.Queue(_QUEUED)
         self._size = 0
         self._begun = 0
@@ -131,13 +141,17 @@ class _Writer:
             raise self._error
         self._pieces.put(piece)
 
-    def finish(self) -> tuple[int, str | None]:
-        """Wait for the last piece; the size and the digest of it all."""
+    def digest(self, algorithm: str) -> str:
+        """Of all that was put, in hex."""
+        return self._hashes[algorithm].hexdigest()
+
+    def finish(self) -> int:
+        """Wait for the last piece; the size of it all."""
         self._pieces.put(None)
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._size, self._hash.hexdigest() if self._hash else None
+        return self._size
 
     def _run(self) -> None:
         while (piece := self._pieces.get()) is not None:
@@ -149,8 +163,8 @@ class _Writer:
                 self._error = error
 
     def _store(self, piece: memoryview) -> None:
-        if self._hash is not None:
-            self._hash.update(piece)
+        for digest in self._hashes.values():
+            digest.update(piece)
         for start in range(0, len(piece), _BLOCK):
             block = piece[start : start + _BLOCK]
             if not _is_zero(block):

@@ -1,0 +1,1 @@
+"""The directory of extracted files that all jobs share."""

@@ -1,0 +1,197 @@
+"""Whether what the cache holds is what was extracted: every file, against its noted digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import elf
+from cas.catalogue import kmod_files
+from cas.catalogue.cache import lease, limits, placing, seals
+from cas.catalogue.cache.entry import (
+    GROWN,
+    RECORDS,
+    Entry,
+    entries,
+    is_entry_name,
+    kernel_of,
+    lock_of,
+    read_seals,
+    remove_unfinished,
+    renew_seals,
+    unfinished,
+)
+from cas.catalogue.cache.holdings import files
+from cas.catalogue.cache.seals import Seal
+from cas.errors import NotADump
+
+VMLINUX = "vmlinux"
+_OURS = {VMLINUX, seals.RECORD, lease.IN_USE, *RECORDS}
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something in the cache that is not as it should be."""
+
+    path: Path
+    what: str
+    is_ours: bool = True
+    """Whether it may be removed: it is extracted again when it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How closely is looked."""
+
+    with_digests: bool
+    advance: Advance = lambda _: None
+
+
+def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
+    """What of the entries cannot be used as it is; nothing is changed.
+
+    :param with_digests: read every file; else sizes and build-ids must do
+    """
+    for entry in entries(cache):
+        yield from _unfinished(entry)
+        yield from _wrong(entry, _Look(with_digests))
+
+
+def size_bytes(cache: Path) -> int:
+    """How much `verify` reads."""
+    return sum(_size(path) for entry in entries(cache) for path in _sealable(entry))
+
+
+def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
+    """Recompute all digests; note those that were never noted.
+
+    :param advance: told how many bytes were read
+    :param repair: remove the wrong files of entries that nobody uses
+    :raises ConfigError: the cache cannot be written
+    """
+    if repair:
+        limits.finish_removals(cache)
+    yield from _strangers(cache)
+    for entry in entries(cache):
+        with lease.watched(entry):
+            found = [*_unfinished(entry), *_wrong(entry, _Look(True, advance))]
+            _note_missing(entry, {fault.path for fault in found}, advance)
+        if repair:
+            found = [_repaired(entry, fault) for fault in found]
+        yield from found
+        yield from _strangers_in(entry)
+
+
+def _wrong(entry: Path, look: _Look) -> Iterator[Fault]:
+    """Files of an entry with another content than was extracted."""
+    sealed = read_seals(entry)
+    for path in _sealable(entry):
+        name = path.relative_to(entry).as_posix()
+        what = _not_as_sealed(path, sealed.get(name), look)
+        if what is None and name == VMLINUX:
+            what = _not_as_promised(entry)
+        # another process may have replaced it while it was read
+        if what is not None and sealed.get(name) == read_seals(entry).get(name):
+            yield Fault(path, what)
+
+
+def _not_as_sealed(path: Path, seal: Seal | None, look: _Look) -> str | None:
+    if seal is None:
+        return None
+    try:
+        size = path.lstat().st_size
+        if size != seal.size_bytes:
+            return f"has {size:,} bytes, {seal.size_bytes:,} were extracted"
+        if look.with_digests and not seal.fits(path, look.advance):
+            return "has another content than was extracted"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _not_as_promised(entry: Path) -> str | None:
+    """What the vmlinux itself says against its entry."""
+    vmlinux, kernel = entry / VMLINUX, kernel_of(entry)
+    if kernel is not None and not Entry(entry.parent, kernel).fits_kernel():
+        return "its vmlinux is not the one that kernel.json names"
+    try:
+        build_id = elf.build_id(vmlinux)
+    except (OSError, NotADump) as error:
+        return f"its vmlinux cannot be read: {error}"
+    if not entry.name.startswith("no-build-id") and build_id != entry.name:
+        return f"its vmlinux has build-id {build_id or '(none)'}"
+    return None
+
+
+def _note_missing(entry: Path, wrong: set[Path], advance: Advance) -> None:
+    """Digests of files that were extracted before any were noted."""
+    sealed, new = read_seals(entry), {}
+    for path in _sealable(entry):
+        name = path.relative_to(entry).as_posix()
+        if name not in sealed and path not in wrong and _is_elf(path):
+            new[name] = seals.sealed(path, advance)
+    renew_seals(entry, new)
+
+
+def _is_elf(path: Path) -> bool:
+    try:
+        elf.build_id(path)
+    except (OSError, NotADump):
+        return False
+    return True
+
+
+def _repaired(entry: Path, fault: Fault) -> Fault:
+    with placing.writing_to(entry, 0), limits.not_being_filled(entry) as is_ours:
+        if not is_ours:
+            return Fault(fault.path, f"{fault.what}; it stays, the entry is being filled")
+        with lease.unused(entry) as is_unused:
+            if not is_unused:
+                return Fault(fault.path, f"{fault.what}; it stays, it is in use")
+            remove_unfinished(entry)
+            fault.path.unlink(missing_ok=True)
+    return Fault(fault.path, f"{fault.what}; it was removed")
+
+
+def _sealable(entry: Path) -> Iterator[Path]:
+    if (entry / VMLINUX).is_file():
+        yield entry / VMLINUX
+    yield from files(entry / "kmods")
+
+
+def _unfinished(entry: Path) -> Iterator[Fault]:
+    left = sorted(unfinished(entry))
+    if left:
+        with limits.not_being_filled(entry) as is_ours:
+            for path in left if is_ours else ():
+                yield Fault(path, "was being extracted when a run was stopped")
+
+
+def _strangers(cache: Path) -> Iterator[Fault]:
+    """What lies in the cache and is none of its entries."""
+    known = {GROWN, *(lock_of(entry).name for entry in entries(cache))}
+    for path in sorted(cache.glob("*")):
+        name = path.name
+        if name.startswith(limits.DOOMED):
+            yield Fault(path, "is half removed")
+        elif name not in known and not is_entry_name(name.removesuffix(".lock")):
+            yield Fault(path, "is nothing that cas puts there", is_ours=False)
+
+
+def _strangers_in(entry: Path) -> Iterator[Fault]:
+    for path in files(entry):
+        name = path.relative_to(entry).as_posix()
+        if name not in _OURS and (path.parent == entry or kmod_files.parse(path.name) is None):
+            yield Fault(path, "is nothing that cas puts there", is_ours=False)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

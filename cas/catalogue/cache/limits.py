@@ -1,0 +1,211 @@
+"""How much of the cache is kept: what nobody has used for long goes, and nothing in use ever.
+
+An entry gets another name before anything of it is deleted, so that it is there as a whole or not
+at all; where that was interrupted, the next one to look at the limits goes on with it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.catalogue.cache import lease, placing
+from cas.catalogue.cache.entry import (
+    GROWN,
+    entries,
+    is_entry_name,
+    lock_of,
+    remove_unfinished,
+    unfinished,
+)
+from cas.catalogue.cache.holdings import Holding, holdings
+from cas.errors import CasError
+from cas.rules import CacheRules
+from cas.text import count, human_size
+
+DOOMED = ".removed-"
+"""How the names of entries begin that are being deleted."""
+_DAY_S = 86_400
+_IN_USE = "it is in use"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An entry that went, or would, or should have."""
+
+    holding: Holding
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What came of a look at the limits."""
+
+    removed: tuple[Removal, ...] = ()
+    kept: tuple[Removal, ...] = ()
+    """Those that should have gone, with what kept them: mostly, that they are in use."""
+    left_bytes: int = 0
+    """What the cache holds now."""
+
+    @property
+    def freed_bytes(self) -> int:
+        """What the removed entries held."""
+        return sum(removal.holding.size_bytes for removal in self.removed)
+
+
+def trim(cache: Path, rules: CacheRules, now: float, *, only_plan: bool = False) -> Trimmed:
+    """Remove what the limits do not allow: first what is too old, then the least recently used.
+
+    :param now: seconds since 1970
+    :param only_plan: remove nothing, only say what would go
+    :raises ConfigError: the cache cannot be written
+    """
+    with placing.writing_to(cache, 0):
+        if not only_plan:
+            _begin(cache)
+        return _Trim(rules, now, holdings(cache), only_plan=only_plan).run()
+
+
+def trim_if_grown(cache: Path, rules: CacheRules, now: float) -> Trimmed:
+    """The same, if something was added since the last time and the cache may hold too much.
+
+    That costs two system calls when there is nothing to do.
+    """
+    with placing.writing_to(cache, 0):
+        is_due = (cache / GROWN).exists() and not _is_small(cache, rules.limit_bytes)
+    return trim(cache, rules, now) if is_due else Trimmed()
+
+
+def discard(cache: Path, name: str) -> bool:
+    """Remove the entry of a build-id; ``False`` when it is in use and stays.
+
+    :param name: the build-id, or another name of an entry
+    :raises ConfigError: the cache cannot be written
+    """
+    entry = cache / name
+    return not is_entry_name(name) or not entry.is_dir() or _remove(entry, None)
+
+
+class _Trim:
+    """One look at the limits."""
+
+    def __init__(
+        self, rules: CacheRules, now: float, found: list[Holding], *, only_plan: bool
+    ) -> None:
+        self._rules = rules
+        self._now = now
+        self._found = found
+        self._only_plan = only_plan
+        self._removed: list[Removal] = []
+        self._kept: list[Removal] = []
+        self._left_bytes = sum(holding.size_bytes for holding in found)
+
+    def run(self) -> Trimmed:
+        oldest = self._now - self._rules.days * _DAY_S
+        for holding in self._found:
+            if holding.last_use < oldest:
+                self._let_go(holding, f"unused for more than {count(self._rules.days, 'day')}")
+        if self._left_bytes > self._rules.limit_bytes:
+            self._shrink()
+        return Trimmed(tuple(self._removed), tuple(self._kept), self._left_bytes)
+
+    def _shrink(self) -> None:
+        tried = {removal.holding.entry for removal in (*self._removed, *self._kept)}
+        limit = self._rules.limit_bytes
+        why = f"the cache held more than {human_size(limit)}"
+        for holding in self._found:
+            if self._left_bytes <= target_bytes(self._rules):
+                return
+            if holding.entry not in tried:
+                self._let_go(holding, why)
+
+    def _let_go(self, holding: Holding, why: str) -> None:
+        kept_for = self._kept_for(holding)
+        if kept_for is None:
+            self._removed.append(Removal(holding, why))
+            self._left_bytes -= holding.size_bytes
+        else:
+            self._kept.append(Removal(holding, kept_for))
+
+    def _kept_for(self, holding: Holding) -> str | None:
+        """Why the entry stays; ``None`` when it is gone."""
+        try:
+            if self._only_plan:
+                return _IN_USE if lease.is_held(holding.entry) else None
+            return None if _remove(holding.entry, holding.last_use) else _IN_USE
+        except CasError as error:  # somebody else's; it does not keep the others
+            return str(error)
+
+
+def target_bytes(rules: CacheRules) -> int:
+    """What the cache may hold once it has held too much."""
+    target = rules.limit_bytes * 4 // 5 if rules.target_bytes is None else rules.target_bytes
+    return min(target, rules.limit_bytes)
+
+
+def finish_removals(cache: Path) -> None:
+    """Delete what is left of entries whose removal was interrupted."""
+    for doomed in cache.glob(f"{DOOMED}*"):
+        shutil.rmtree(doomed, ignore_errors=True)  # another process may be at it
+
+
+def _finish_extractions(cache: Path) -> None:
+    for entry in entries(cache):
+        if unfinished(entry):
+            with placing.writing_to(entry, 0), not_being_filled(entry) as is_ours:
+                if is_ours:
+                    remove_unfinished(entry)
+
+
+def _begin(cache: Path) -> None:
+    finish_removals(cache)
+    _finish_extractions(cache)
+    # before the sizes are looked at: what is added from here on is for the next time
+    (cache / GROWN).unlink(missing_ok=True)
+
+
+def _is_small(cache: Path, limit_bytes: int) -> bool:
+    """Whether all files of its file system together are below the limit."""
+    state = os.statvfs(cache)
+    return (state.f_blocks - state.f_bfree) * state.f_frsize <= limit_bytes
+
+
+def _remove(entry: Path, last_use: float | None) -> bool:
+    """Whether the entry is gone.
+
+    :param last_use: when it was chosen; it stays if it was used since. ``None``: never mind
+    """
+    doomed = entry.with_name(f"{DOOMED}{entry.name}-{secrets.token_hex(4)}")
+    with placing.writing_to(entry, 0), not_being_filled(entry) as is_ours:
+        if not is_ours:
+            return False
+        if not entry.is_dir():  # another process was faster
+            return True
+        with lease.unused(entry) as is_unused:
+            if not is_unused or (last_use is not None and lease.last_use(entry) > last_use):
+                return False
+            entry.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True
+
+
+@contextmanager
+def not_being_filled(entry: Path) -> Iterator[bool]:
+    """Whether nobody fills the entry; if so, nobody can until the end of the context."""
+    from filelock import FileLock, Timeout  # a warm cache needs no lock
+
+    lock = FileLock(lock_of(entry))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
