@@ -1,0 +1,1 @@
+"""Whether somebody whom the site trusts has signed a package."""

@@ -1,0 +1,131 @@
+"""Whether somebody whom the administrator trusts vouches for a package, before it is used.
+
+A site has hundreds of GB of packages: a signature is checked when its package is wanted, and what
+came of that is remembered with the file's row. A vmlinux that is installed on this machine is not
+checked: its package manager has done so.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from cas.catalogue.facts import FileStamp
+from cas.catalogue.packages.deb import MAGIC as DEB_MAGIC
+from cas.catalogue.trust import deb as trust_deb
+from cas.catalogue.trust import keys as trust_keys
+from cas.catalogue.trust import rpm as trust_rpm
+from cas.catalogue.trust.keys import Desk, Unable
+from cas.catalogue.trust.verdict import Verdict
+from cas.errors import PackageNotTrusted, TryAgain
+from cas.model import Match
+from cas.rules import PackageRules, Supervision
+from cas.supervise import Room
+from cas.text import one_line
+
+__all__ = ["UNSIGNED", "Verdict", "check", "vouched"]
+
+UNSIGNED = Verdict(ok=False, text="is a plain file, for which no signature vouches")
+_ELF_MAGIC = b"\x7fELF"
+_MEMORY_BYTES = 1 << 30
+_CPU_S = 600.0
+"""For digests of some GB."""
+
+
+class Memory(Protocol):
+    """Where verdicts are kept; the catalogue."""
+
+    def trust_of(self, path: Path, stamp: FileStamp) -> str | None:
+        """What was kept of a file with this stamp."""
+
+    def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
+        """Keep that."""
+
+
+def check(path: Path, rules: PackageRules) -> Verdict:
+    """Whether a file is signed with one of the keys in ``rules.keys``, directly or by its archive.
+
+    Never longer than about a minute and the time that the file can take to be read. What keeps the
+    check from being made is a verdict too, which does not last.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(DEB_MAGIC))
+        if magic.startswith(_ELF_MAGIC):
+            return UNSIGNED
+        return _checked(path.absolute(), rules, is_deb=magic == DEB_MAGIC)
+    except Unable as error:
+        return Verdict(ok=False, text=f"cannot be checked: {error}", is_lasting=False)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Verdict(ok=False, text=f"cannot be checked: {reason}", is_lasting=False)
+
+
+def vouched(match: Match, rules: PackageRules, memory: Memory) -> Match:
+    """The match, with a remark where nobody vouches for its package.
+
+    :raises PackageNotTrusted: nobody does, and ``rules`` demand it
+    """
+    if rules.signatures == "ignore":
+        return match
+    verdict = _known(match.kernel.source, rules, memory)
+    if verdict.ok:
+        return match
+    if rules.signatures == "require":
+        raise not_trusted(str(match.kernel.source), verdict, rules)
+    remark = one_line(f"{match.kernel.source} {verdict.text}")
+    return replace(match, remarks=(*match.remarks, remark))
+
+
+def not_trusted(what: str, verdict: Verdict, rules: PackageRules) -> PackageNotTrusted:
+    """The error for something that ``signatures = require`` keeps from being used."""
+    hint = (
+        "get the package from its distribution"
+        if verdict.is_lasting
+        else "remove what keeps the check from being made, then run the same command again"
+    )
+    if verdict.is_lasting and rules.keys:
+        hint = f"if its signer can be trusted, put the public key into {rules.keys}; else {hint}"
+    return PackageNotTrusted(
+        one_line(f"{what} {verdict.text}, and `signatures = require`"), hint=hint
+    )
+
+
+def _known(path: Path, rules: PackageRules, memory: Memory) -> Verdict:
+    try:
+        stamp = FileStamp.of(path.stat())
+        keys_stamp = trust_keys.stamp(rules.keys) if rules.keys else ""
+    except (Unable, OSError):
+        return check(path, rules)  # which says why
+    verdict = Verdict.recalled(_recalled(path, stamp, memory), keys_stamp)
+    if verdict is None:
+        verdict = check(path, rules)
+        if verdict.is_lasting and verdict != UNSIGNED:
+            # the next run checks once more
+            with suppress(TryAgain):
+                memory.set_trust(path, stamp, verdict.remembered(keys_stamp))
+    return verdict
+
+
+def _recalled(path: Path, stamp: FileStamp, memory: Memory) -> str | None:
+    """A database that is busy now costs only the time of another check."""
+    try:
+        return memory.trust_of(path, stamp)
+    except TryAgain:
+        return None
+
+
+def _checked(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
+    if rules.keys is None:
+        raise Unable("`keys` names no directory of public keys")
+    with tempfile.TemporaryDirectory(prefix="cas-trust-") as scratch:
+        directory = Path(scratch)
+        limits = Supervision(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s)
+        desk = Desk(directory, Room(directory, limits), rules.timeout_s)
+        keys = trust_keys.read(rules.keys, desk)
+        if is_deb:
+            return trust_deb.check(path, keys, desk)
+        return trust_rpm.check(path, keys, desk)
