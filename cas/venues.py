@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -33,6 +33,9 @@ class Subject:
     """``auto``, ``crash`` or ``drgn``."""
     host: str | None = None
     """Only this one will do."""
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Kernel modules' files, the most needed first; whoever made it may add to them until crash
+    starts."""
 
 
 class Venues:
@@ -107,7 +110,7 @@ class Venues:
         if program is None:
             return None
         extensions = self._config.extensions
-        return Here(program, subject.vmlinux, subject.vmcore, self._room, extensions)
+        return Here(program, subject.vmlinux, subject.vmcore, self._room, extensions, subject.kmods)
 
     def _in_order(self) -> Iterator[Place]:
         yield from self._there()
@@ -149,7 +152,9 @@ class Venues:
         subject = self._subject
         newer_than = failed.version() if failed else None
         files = subject.vmlinux, subject.vmcore
-        wish = Wish(subject.arch, subject.osrelease, *files, subject.host, newer_than)
+        wish = Wish(
+            subject.arch, subject.osrelease, *files, subject.host, newer_than, subject.kmods
+        )
         return Offers(hosts, wish, self._config, self._progress)
 
     def _registered(self) -> tuple[Host, ...]:

@@ -25,6 +25,7 @@ _KMOD_LAYOUTS = (
     "usr/lib/debug/usr/lib/modules/{}",
     "lib/modules/{}",
 )
+_KMOD_TREES = ("updates", "extra", "kernel")
 _RELEASE = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,127}")
 
 
@@ -49,16 +50,38 @@ def find_installed(dump: Dump, root: Path) -> Kernel | None:
     return None
 
 
-def kmod_paths(kernel: Kernel) -> Iterator[Path]:
-    """Files of kernel modules that are installed beside an installed vmlinux."""
-    root = _root(kernel)
+def kmod_paths(kernel: Kernel, root: Path | None) -> Iterator[Path]:
+    """Files of kernel modules that are installed for a kernel.
+
+    :param root: where the file system begins, for a kernel that is not installed; ``None``: nowhere
+    """
+    own = _root(kernel)
+    if own is None and kernel.member is None:
+        yield from _in_same_directory(kernel.source)
+    root = own or root
+    if root is None or not _RELEASE.fullmatch(kernel.release):
+        return
     for layout in _KMOD_LAYOUTS:
-        if root is not None:
-            yield from (root / layout.format(kernel.release)).rglob("*.ko*")
+        yield from (root / layout.format(kernel.release)).rglob("*.ko*")
+
+
+def is_beside(kernel: Kernel, path: Path) -> bool:
+    """Whether a file is installed together with the vmlinux itself."""
+    root = _root(kernel) or (kernel.source.parent if kernel.member is None else None)
+    return root is not None and path.is_relative_to(root)
+
+
+def _in_same_directory(vmlinux: Path) -> Iterator[Path]:
+    """Those beside a vmlinux that lies anywhere: there, and in a tree like ``lib/modules``'s."""
+    yield from vmlinux.parent.glob("*.ko*")
+    for name in _KMOD_TREES:
+        yield from (vmlinux.parent / name).rglob("*.ko*")
 
 
 def _root(kernel: Kernel) -> Path | None:
     """The root that `find_installed` was given."""
+    if kernel.member is not None:
+        return None
     for layout in _LAYOUTS:
         tail = layout.format(kernel.release)
         if str(kernel.source).endswith("/" + tail):

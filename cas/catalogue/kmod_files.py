@@ -1,18 +1,29 @@
-"""Which files belong to which kernel modules, by their names alone."""
+"""Which files belong to which kernel modules, by their names alone.
+
+The layouts that are known: ``NAME.ko.debug`` of Red Hat, Fedora and SUSE; ``NAME.ko.xz.debug``
+where the module itself is compressed; ``NAME.ko-VERSION.ARCH.debug``, RPM's unique names, of the
+vendors' ``kmod-*-debuginfo``; ``usr/lib/debug/lib/modules/…/NAME.ko`` of Debian; and the modules
+themselves, ``NAME.ko``, also compressed, which tell symbols but no lines.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from posixpath import basename
 
+from cas.model import Kernel
+
+NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
+"""Of a kmod; the kernel itself allows 55 characters."""
 _FILE = re.compile(
-    r"(?P<name>[A-Za-z0-9_.+-]{1,128}?)(?P<ko>\.ko)(?P<packed>\.xz|\.gz|\.zst)?(?P<debug>\.debug)?"
+    r"(?P<name>[A-Za-z0-9_.+-]{1,128}?)\.ko(?P<inside>\.xz|\.gz|\.zst)?"
+    r"(?:(?:-[A-Za-z0-9_.+~^-]{1,128})?(?P<debug>\.debug)(?P<outside>\.xz|\.gz|\.zst)?)?"
 )
 _DIRECTORIES = ("/updates/", "/extra/", "/kernel/")
 """depmod's order: a module of the first hides one of the same name in the next."""
+_DEBUG_TREE = "usr/lib/debug/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,7 @@ class KmodFile:
     plain_name: str
     """File name without the compression's ending."""
     packed: bool
+    """Whether it may be compressed: the content tells."""
     rank: tuple[bool, int, str]
     """The lowest of several files is the best: debug information first."""
 
@@ -41,40 +53,36 @@ def parse(path: str) -> KmodFile | None:
         return None
     places = [place for place, part in enumerate(_DIRECTORIES) if part in path]
     debug = found["debug"] or ""
+    is_debug = bool(debug) or _DEBUG_TREE in path
     return KmodFile(
         path=path,
         kmod=kernel_spelling(found["name"]),
         plain_name=found["name"] + ".ko" + debug,
-        packed=found["packed"] is not None and not debug,
-        rank=(not debug, min(places, default=len(_DIRECTORIES)), path),
+        packed=bool(found["inside"] or found["outside"]),
+        rank=(not is_debug, min(places, default=len(_DIRECTORIES)), path),
     )
 
 
-def choose(paths: Iterable[str], wanted: Collection[str]) -> dict[str, KmodFile]:
-    """The best file of each wanted kmod.
+def ranked(paths: Iterable[str], wanted: Collection[str]) -> dict[str, list[KmodFile]]:
+    """All files of each wanted kmod, the best one first.
 
     :param wanted: names as the kernel spells them
     """
-    best: dict[str, KmodFile] = {}
+    files: dict[str, list[KmodFile]] = {}
     for file in map(parse, paths):
-        if file is None or file.kmod not in wanted:
-            continue
-        if file.kmod not in best or file.rank < best[file.kmod].rank:
-            best[file.kmod] = file
-    return best
+        if file is not None and file.kmod in wanted:
+            files.setdefault(file.kmod, []).append(file)
+    for several in files.values():
+        several.sort(key=lambda file: file.rank)
+    return files
+
+
+def of_kernel(kernel: Kernel, paths: Iterable[str]) -> list[str]:
+    """Paths that may be files of kmods of this kernel."""
+    part = f"lib/modules/{kernel.release}/"
+    return [path for path in paths if part in path]
 
 
 def names(paths: Iterable[str]) -> set[str]:
     """The kmods that the paths belong to."""
     return {file.kmod for file in map(parse, paths) if file is not None}
-
-
-def in_directory(directory: Path, wanted: Collection[str]) -> dict[str, Path]:
-    """The wanted kmods that stand in a directory of the cache."""
-    if not wanted:
-        return {}
-    try:
-        names = [path.name for path in directory.iterdir()]
-    except OSError:
-        return {}
-    return {kmod: directory / file.path for kmod, file in choose(names, wanted).items()}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas import spec
 from cas.catalogue import Catalogue
+from cas.catalogue.cache import lease
 from cas.commands.asked import Answer, World
 from cas.commands.debug_input import Input, from_stdin
-from cas.commands.debug_kernel import given_kernel, right_kernel
+from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import UsageError
@@ -60,13 +61,13 @@ def _debug(order: DebugOrder, world: World) -> int:
     engine = order.engine or world.config.engine
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")
-    with _empty_directory() as directory:
-        subject = replace(_subject(job, order, world, directory), engine=engine)
+    with _empty_directory() as directory, ExitStack() as session:
+        subject = replace(_subject(job, order, world, session), engine=engine, directory=directory)
         run = in_drgn if engine == "drgn" else in_crash
         return run(subject, feed, world)
 
 
-def _subject(job: Job, order: DebugOrder, world: World, directory: Path) -> Subject:
+def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> Subject:
     """The dump with its kernel."""
     assert job.stored  # noqa: S101  it would not have been found
     with world.progress.bar("Reading the dump", None):
@@ -75,9 +76,11 @@ def _subject(job: Job, order: DebugOrder, world: World, directory: Path) -> Subj
     if order.kernel:
         is_forced = order.is_forced
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=is_forced)
+        session.enter_context(lease.on_file(world.config.debugs, vmlinux))
     else:
-        vmlinux = right_kernel(job, dump, catalogue, world)
-    return Subject(job, dump, vmlinux, catalogue, directory, order.host, order.is_forced)
+        vmlinux = right_kernel(job, dump, catalogue, world, session)
+    subject = Subject(job, dump, vmlinux, catalogue, Path(), order.host, order.is_forced)
+    return subject if order.kernel else replace(subject, kmods=loaded_kmods(job, dump, world))
 
 
 @contextmanager

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import ExitStack
 from pathlib import Path
 
 from cas import elf
 from cas import job as jobs
 from cas.catalogue import Catalogue, extract
+from cas.catalogue.cache import lease
+from cas.catalogue.cache.entry import is_sound
+from cas.catalogue.kmods import Found, in_cache
 from cas.commands.asked import World
-from cas.errors import CasError, Refused
+from cas.errors import CasError, KernelMismatch, PackageError, Refused
 from cas.job import Job
-from cas.model import Dump
+from cas.model import Dump, Kernel
 from cas.report.result import load as load_result
 
 
@@ -21,17 +25,43 @@ class WrongKernel(Refused):
     hint = "leave --kernel away to have the right one found, or add --force"
 
 
-def right_kernel(job: Job, dump: Dump, catalogue: Catalogue, world: World) -> Path:
+def right_kernel(
+    job: Job, dump: Dump, catalogue: Catalogue, world: World, session: ExitStack
+) -> Path:
     """The vmlinux that the job used, if it still is the dump's; else the catalogue's.
 
+    :param session: as long as it lasts, the cache keeps the vmlinux
     :raises KernelNotFound: there is none
     """
+    config, progress = world.config, world.progress
     vmlinux = _of_job(job, dump)
     if vmlinux is not None:
-        return vmlinux
-    config, progress = world.config, world.progress
+        session.enter_context(lease.on_file(config.debugs, vmlinux))
+        if is_sound(config.debugs, vmlinux):
+            return vmlinux
     match = catalogue.find(dump, cache=config.debugs, progress=progress)
-    return extract.vmlinux(match, config.debugs, progress)
+    for remark in match.remarks:
+        progress.warn(remark)
+    session.enter_context(lease.held(config.debugs, match.kernel))
+    try:
+        return extract.vmlinux(match, config.debugs, progress)
+    except (KernelMismatch, PackageError) as error:
+        match = catalogue.find_instead(error, dump, cache=config.debugs, progress=progress)
+        progress.warn(str(error))
+        return extract.vmlinux(match, config.debugs, progress)
+
+
+def loaded_kmods(job: Job, dump: Dump, world: World) -> Found:
+    """Files of the kernel modules that were loaded, as far as the cache still has them."""
+    try:
+        kmods = (load_result(job.directory).get("answer") or {}).get("kmods") or ()
+    except CasError:  # it has not come to its end
+        return Found()
+    wanted = {kmod["name"]: kmod["build_id"] for kmod in kmods if kmod.get("build_id")}
+    if not wanted or dump.build_id is None or dump.osrelease is None:
+        return Found()
+    kernel = Kernel(dump.osrelease, dump.arch, Path(), member=None, build_id=dump.build_id)
+    return in_cache(kernel, wanted, world.config.debugs)
 
 
 def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:

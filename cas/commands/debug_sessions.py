@@ -7,17 +7,18 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas import resources, snippets, venues
 from cas.catalogue import Catalogue
+from cas.catalogue.kmods import Found
 from cas.commands.asked import World
 from cas.commands.debug_input import Input
 from cas.engines.crash_rungs import MINIMAL
 from cas.engines.drgn import Opened, Worker
 from cas.engines.interactive import drgn_on_terminal
-from cas.engines.opening import Opening, options_of
+from cas.engines.opening import Opening, loading, options_of
 from cas.engines.piped import Piped
 from cas.engines.place import Place
 from cas.errors import CasError, EngineError, HostLost, UsageError
@@ -54,11 +55,13 @@ class Subject:
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
     engine: str = "auto"
+    kmods: Found = field(default_factory=Found)
+    """Files of the kernel modules that were loaded, of the same builds."""
 
     @property
     def opened(self) -> Opened:
         """What drgn is to look at."""
-        return Opened(self.dump, self.vmlinux, is_forced=self.is_forced)
+        return Opened(self.dump, self.vmlinux, self.kmods.debug_files, self.is_forced)
 
     def room(self, world: World) -> Room:
         """Where a debugger runs: it may be silent as long as its user is."""
@@ -119,8 +122,9 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     """
     _check_host(subject)
     dump, room = subject.dump, subject.room(world)
+    files = subject.vmlinux, dump.path
     wanted = venues.Subject(
-        dump.arch, dump.osrelease, subject.vmlinux, dump.path, "auto", subject.host
+        dump.arch, dump.osrelease, *files, "auto", subject.host, subject.kmods.files
     )
     preparing = _Preparation(subject, room, world)
     opened = preparing.for_a_person if feed.is_for_a_person else preparing.between_pipes
@@ -177,18 +181,24 @@ class _Preparation:
             world.progress.warn(broken.reason)
         self._world = world
         self._options = options_of(ladder)
-        self._opening = Opening(loaded.prelude, world.config.extensions)
+        self._prelude = loaded.prelude
+        self._kmods = subject.kmods.files
+
+    def _opening(self, place: Place) -> Opening:
+        commands = (*loading(place, self._kmods), *self._prelude)
+        return Opening(commands, self._world.config.extensions)
 
     @contextmanager
     def between_pipes(self, place: Place, feed: Input) -> Iterator[Talk]:
         """crash that has opened the dump, and is told what the input holds."""
         with _left(place):
+            opening = self._opening(place)
             child = place.start(self._options)
             try:
                 piped = Piped(child)
                 with self._bar():
-                    piped.open(self._opening, self._patience_s)
-                self._complain()
+                    piped.open(opening, self._patience_s)
+                self._complain(opening)
                 yield lambda: piped.converse(feed.chunks(), _shower())
             finally:
                 with suppress(HostLost):
@@ -200,13 +210,12 @@ class _Preparation:
         screen = Screen()
         window = Window(screen.size, self._world.environment.get("TERM", ""))
         introduction = b"" if MINIMAL[0] in self._options else INTRODUCTION
-        opening = self._opening.text + introduction
-        with _left(place), closing(place.terminal(self._options, opening, window)) as terminal:
+        opening = self._opening(place)
+        first_words = opening.text + introduction
+        with _left(place), closing(place.terminal(self._options, first_words, window)) as terminal:
             with self._bar():
-                first = self._opening.wait(
-                    terminal.read, lambda: (terminal.wait(), ""), self._patience_s
-                )
-            self._complain()
+                first = opening.wait(terminal.read, lambda: (terminal.wait(), ""), self._patience_s)
+            self._complain(opening)
             yield lambda: Relay(terminal, screen).run(first)
 
     @property
@@ -216,8 +225,8 @@ class _Preparation:
     def _bar(self) -> AbstractContextManager[object]:
         return self._world.progress.bar("Opening it with crash", None)
 
-    def _complain(self) -> None:
-        for complaint in self._opening.complaints:
+    def _complain(self, opening: Opening) -> None:
+        for complaint in opening.complaints:
             self._world.progress.warn(f"before the first prompt: {complaint}")
 
 

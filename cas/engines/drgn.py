@@ -15,16 +15,16 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cas
 from cas.engines.crash_rungs import OUT_OF_MEMORY
+from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
 from cas.engines.outcome import WEIGHT, budget
 from cas.errors import EngineError
-from cas.model import Dump, FirstAnswer, Frame, Kmod, Section, Snippet, Task
+from cas.model import Dump, FirstAnswer, Section, Snippet
 from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
 from cas.supervise.sandbox import visible
 
@@ -55,8 +55,6 @@ FILES_AT_ONCE = 100
 """In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
 
 OPENING = "(opening the dump)"
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +145,56 @@ class Worker:
         """
         deadline = time.monotonic() + timeout_s
         self.open(opened)
-        known = _known(opened.dump)
-        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(known)}
+        said = known(opened.dump)
+        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(said)}
         self._send({"answer": request})
-        facts, problems = dict(known), list[str]()
+        facts, problems = dict(said), list[str]()
         what = "the dump"
         try:
             while "done" not in (message := self._receive(deadline, timeout_s)):
                 what = message.get("reading", what)
-                _take(message, facts, problems)
-            _refuse(message["refused"], facts, problems)
+                take(message, facts, problems)
+            refuse(message["refused"], facts, problems)
         except WorkerEnded as error:
-            if facts == known:
+            if facts == said:
                 raise
             problems.append(f"{what}: {error}")
-        if not any(value for name, value in facts.items() if name not in known):
+        if not any(value for name, value in facts.items() if name not in said):
             raise EngineError(
                 f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
             )
-        return _answer(facts, problems)
+        return answer_of(facts, problems)
+
+    def supply(self, kmods: Mapping[str, Path]) -> None:
+        """Give debug files of kernel modules that were not known when the dump was opened.
+
+        :raises EngineError: one of them cannot be opened
+        """
+        if not kmods or self._opened is None:
+            return
+        self._opened = replace(self._opened, kmods={**self._opened.kmods, **kmods})
+        if self._is_alive:
+            self._hand_over(tuple(kmods.values()), os.O_RDONLY)
+            names = [str(path.absolute()) for path in kmods.values()]
+            self._send({"supply": {"names": names, "kmods": list(kmods)}})
+
+    def answer_again(
+        self, answer: FirstAnswer, kmods: Mapping[str, Path], timeout_s: float
+    ) -> FirstAnswer:
+        """The answer with what more debug files of kernel modules show: files and lines.
+
+        :raises EngineError: drgn does not come back
+        """
+        self.supply(kmods)
+        ended = time.monotonic() + timeout_s
+        self._revive()
+        rest = [each.name for each in fields(FirstAnswer) if each.name not in BY_KMODS]
+        self._send({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
+        facts, problems = Message(), list[str]()
+        while "done" not in (message := self._receive(ended, timeout_s)):
+            take(message, facts, problems)
+        refuse(message["refused"], facts, problems)
+        return renewed(answer, facts, problems)
 
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""
@@ -317,42 +346,3 @@ def home_of_drgn() -> Path:
     if found is None or found.origin is None:
         raise EngineError("the Python package drgn is not installed", hint="pip install drgn")
     return Path(found.origin).parent.parent
-
-
-def _known(dump: Dump) -> Message:
-    """What the dump's reader has found out already: the slowest facts in a long log."""
-    if dump.dmesg is None:
-        return {}
-    return {"dmesg": dump.dmesg, "panic_message": dump.panic_message}
-
-
-def _take(message: Message, facts: Message, problems: list[str]) -> None:
-    if "fact" in message:
-        facts[message["fact"]] = message["value"]
-        if message["problem"]:
-            problems.append(message["problem"])
-
-
-def _refuse(kmods: list[str], facts: Message, problems: list[str]) -> None:
-    for kmod in facts["kmods"] or ():
-        if kmod["name"] in kmods:
-            kmod["has_debuginfo"] = False
-            problems.append(f"{kmod['name']}: the given debug file is of another build")
-
-
-def _answer(facts: Message, problems: list[str]) -> FirstAnswer:
-    task, crash_time = facts.get("panic_task"), facts.get("crash_time")
-    return FirstAnswer(
-        panic_message=facts.get("panic_message"),
-        panic_task=Task(**task) if task else None,
-        backtrace=tuple(Frame(**frame) for frame in facts.get("backtrace") or ()),
-        kmods=tuple(Kmod(**kmod) for kmod in facts.get("kmods") or ()),
-        taint=facts.get("taint") or "",
-        uptime_s=facts.get("uptime_s"),
-        cpus_online=facts.get("cpus_online"),
-        memory_bytes=facts.get("memory_bytes"),
-        nodename=facts.get("nodename"),
-        crash_time=datetime.fromtimestamp(crash_time, UTC) if crash_time is not None else None,
-        dmesg=facts.get("dmesg"),
-        problems=tuple(problems),
-    )

@@ -17,6 +17,7 @@ from drgn.helpers.linux.sched import get_task_state
 from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 
 from cas.engines.drgn_backtrace import frames, panic_task
+from cas.engines.drgn_notes import build_id
 from cas.engines.drgn_target import Partial, Target
 
 YEAR_10000 = 253_402_300_800
@@ -72,6 +73,7 @@ def _kmods(target: Target) -> Partial:
             "taint": module_taints(kmod.object),
             "address": kmod.regions[0][0] if kmod.regions else None,
             "has_debuginfo": target.has_debuginfo(kmod.name),
+            "build_id": build_id(kmod.object),
         }
         for kmod in target.kmods
     ]

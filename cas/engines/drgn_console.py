@@ -18,18 +18,24 @@ STATUS = 4
 """The dump could not be opened."""
 
 
-def main(vmcore: str, vmlinux: str, arch: str, force: str) -> None:
+def main(vmcore: str, vmlinux: str, arch: str, force: str, *kmods: str) -> None:
     """Open a dump and talk with whoever sits in front of the terminal.
 
     :param arch: ``uname -m`` spelling
     :param force: empty, unless the vmlinux may be another kernel's
+    :param kmods: names of kernel modules, each followed by its debug file
     """
-    dump, kernel = (File(name, os.open(name, os.O_RDONLY)) for name in (vmcore, vmlinux))
+    dump, kernel = _opened(vmcore), _opened(vmlinux)
+    files = {name: _opened(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
     try:
-        target = Target(Request(dump, kernel, arch, is_forced=bool(force)))
+        target = Target(Request(dump, kernel, arch, files, is_forced=bool(force)))
         target.describe_all()
     except CannotOpen as error:
         sys.stderr.write(f"drgn cannot open {Path(vmcore).name}: {error}\n")
         sys.exit(STATUS)
     print(version_header())
     run_interactive(target.prog)
+
+
+def _opened(name: str) -> File:
+    return File(name, os.open(name, os.O_RDONLY))

@@ -160,6 +160,13 @@ class Target:
         """Whether a debug file of the kernel module was given, and not refused so far."""
         return name in self._files and name not in self.refused
 
+    def supply(self, files: Mapping[str, File]) -> None:
+        """Take debug files of kernel modules that were not there, or of another build, before."""
+        self._files.update(files)
+        self.refused = [name for name in self.refused if name not in files]
+        self._described.difference_update(files)
+        self._described_all = False
+
     def describe(self, kmod: LoadedKmod) -> bool:
         """Let drgn know a kernel module: its debug file, else its unwind tables in the dump.
 
@@ -202,9 +209,10 @@ class Target:
 
     def _load_kmod(self, module: Module, name: str) -> None:
         file = self._files.get(name)
-        if file is None:
+        if file is None or module.debug_file_status == ModuleFileStatus.HAVE:
             return
-        module.try_file(file.name, fd=file.another())
+        # drgn closes it: hundreds of them would be too many to keep a second time
+        module.try_file(file.name, fd=file.descriptor)
         if module.debug_file_status != ModuleFileStatus.HAVE:
             self.refused.append(name)
 

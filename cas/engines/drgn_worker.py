@@ -9,6 +9,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
   ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
   ``{"done": "answer", "refused": [KMOD, …]}``
+- ``{"supply": {"names": [NAME, …], "kmods": [KMOD, …]}}`` with as many files: more debug files of
+  kernel modules; no answer
 - ``{"run": {"command": …, "max_bytes": N, "timeout_s": N}}`` with one file, to append to:
   ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …}``
 """
@@ -61,6 +63,9 @@ class Session:
         """Do what one request asks."""
         if "open" in request:
             self._open(self._request(request["open"]))
+        if "supply" in request:
+            self._supply(**request["supply"])
+            return
         with contextlib.ExitStack() as stack:
             if "run" in request:
                 output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
@@ -72,11 +77,18 @@ class Session:
                 self._run(self._target, output, request["run"])
 
     def _request(self, asked: dict[str, Any]) -> Request:
-        names = asked["names"]
-        files = [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
+        files = self._files(asked["names"])
         kmods = dict(zip(asked["kmods"], files[2:], strict=True))
         vmcoreinfo, is_forced = asked["vmcoreinfo"], asked["forced"]
         return Request(files[0], files[1], asked["arch"], kmods, vmcoreinfo, is_forced)
+
+    def _supply(self, names: list[str], kmods: list[str]) -> None:
+        files = dict(zip(kmods, self._files(names), strict=True))
+        if self._target is not None:
+            self._target.supply(files)
+
+    def _files(self, names: list[str]) -> list[File]:
+        return [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
 
     def _take(self, number: int) -> list[int]:
         """Descriptors that the parent sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cas.model import Section, Snippet
@@ -29,12 +30,50 @@ def write_transcript(directory: Path, sections: Sequence[Section]) -> None:
                 shutil.copyfileobj(output, transcript)
 
 
-def write_wrapper(directory: Path, argv: Sequence[str | Path]) -> None:
+@dataclass(frozen=True, slots=True)
+class CachedKernel:
+    """A vmlinux that the cache of extracted files may let go of once the job has ended."""
+
+    vmlinux: Path
+    lease: Path
+    """Whoever has a shared lock on this file keeps it there."""
+    fetch: Sequence[str | Path]
+    """What brings it back."""
+
+
+def write_wrapper(
+    directory: Path, argv: Sequence[str | Path], cached: CachedKernel | None = None
+) -> None:
     """Write the executable that opens the debugger on this dump from any working directory.
 
     :param argv: what it starts; its own arguments follow
+    :param cached: what is to be there before, if that is not for sure
     """
     wrapper = directory / WRAPPER
-    words = shlex.join(str(word) for word in argv)
-    wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n', errors="surrogateescape")
+    before = _with_kernel(cached) if cached else ""
+    script = f'#!/bin/sh\n{before}exec {_quoted(argv)} "$@"\n'
+    wrapper.write_text(script, errors="surrogateescape")
     wrapper.chmod(0o700)
+
+
+def _with_kernel(cached: CachedKernel) -> str:
+    # `command` keeps the shell alive when the file is gone; the debugger inherits the lock
+    return f"""\
+vmlinux={shlex.quote(str(cached.vmlinux))}
+lease={shlex.quote(str(cached.lease))}
+hold() {{
+    if [ -r "$lease" ] && command -v flock >/dev/null; then
+        command exec 9<"$lease" && flock -s 9 && touch -c "$lease"
+    fi
+}}
+hold
+if [ ! -r "$vmlinux" ]; then
+    echo "the cache has let go of $vmlinux: getting it again" >&2
+    {_quoted(cached.fetch)} >&2 || exit
+    hold
+fi
+"""
+
+
+def _quoted(words: Sequence[str | Path]) -> str:
+    return shlex.join(str(word) for word in words)

@@ -28,10 +28,12 @@ def drgn_on_terminal(opened: Opened, room: Room, window: Window) -> LocalTermina
     needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
     vmcore, vmlinux = opened.dump.path, opened.vmlinux
     seen = {vmcore: f"{FILES}/vmcore", vmlinux: f"{FILES}/vmlinux"}
+    seen |= {path: str(path) for path in opened.kmods.values()}
+    kmods = (word for pair in opened.kmods.items() for word in map(str, pair))
     variables = {**room.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home]
     return LocalTerminal(
-        [*words, vmcore, vmlinux, opened.dump.arch, "force" if opened.is_forced else ""],
+        [*words, vmcore, vmlinux, opened.dump.arch, "force" if opened.is_forced else "", *kmods],
         replace(room, environment=variables),
         View({**dict(visible(needed)), **seen}),
         window.size,

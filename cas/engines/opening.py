@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cas.engines.crash_rungs import MINIMAL, REMEDIES
+from cas.engines.place import Place
 from cas.errors import EngineError
 from cas.supervise import describe
 from cas.text import short_line
@@ -27,6 +28,10 @@ LAST_WORDS_LIMIT = 300
 WAIT_S = 1.0
 _USAGE = re.compile(r"Usage:|Enter \"crash -h\"|crash \[OPTION\]")
 """What crash ends with when it does not like its files."""
+
+KMOD = re.compile(r"[A-Za-z0-9_]{1,55}")
+"""A kernel module as the kernel spells it."""
+_IN_QUOTES = re.compile(r"[^\"\x00-\x1f]+").fullmatch
 
 Read = Callable[[float], bytes | None]
 """As in :class:`cas.supervise.dialogue.Dialogue`."""
@@ -93,6 +98,17 @@ def preparation(prelude: Sequence[str], extensions: Sequence[Path]) -> tuple[str
     :param extensions: on the machine where crash runs
     """
     return (*(f"extend {path}" for path in extensions), *prelude)
+
+
+def loading(place: Place, kmods: Mapping[str, Path]) -> tuple[str, ...]:
+    """crash's commands that load kernel modules' files, as far as a place has them.
+
+    One command each: ``mod -S`` seeks the files itself, and what it finds may be another build.
+
+    :param kmods: files by the kernel's names, of the builds that were loaded
+    """
+    there = ((name, place.where(path)) for name, path in kmods.items() if KMOD.fullmatch(name))
+    return tuple(f'mod -s {name} "{path}"' for name, path in there if path and _IN_QUOTES(path))
 
 
 def options_of(ladder: Sequence[str]) -> tuple[str, ...]:

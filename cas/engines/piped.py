@@ -21,14 +21,16 @@ class Piped:
     def __init__(self, child: Dialogue) -> None:
         """Take over a crash that was just started."""
         self._child = child
+        self._first = b""
+        """What it wrote behind our commands, before it was told anything."""
 
-    def open(self, opening: Opening, timeout_s: float) -> bytes:
-        """Wait until it has read the dump and the commands of ours; what it wrote behind them.
+    def open(self, opening: Opening, timeout_s: float) -> None:
+        """Wait until it has read the dump and the commands of ours.
 
         :raises EngineError: it did not open the dump
         """
         self._child.send(opening.text)
-        return opening.wait(self._child.read, self._end, timeout_s)
+        self._first = opening.wait(self._child.read, self._end, timeout_s)
 
     def converse(self, feed: Iterable[bytes], show: Callable[[bytes], object]) -> int:
         """Hand everything on, both ways, until crash ends; its exit status, negative for a signal.
@@ -39,6 +41,8 @@ class Piped:
         :raises EngineError: it was ended by the watchdog
         """
         threading.Thread(target=self._tell, args=(feed,), name="stdin", daemon=True).start()
+        if self._first:
+            show(self._first)
         while (data := self._child.read(WAIT_S)) != b"":
             if data:
                 show(data)

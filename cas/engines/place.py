@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,9 @@ class Place(Protocol):
         :raises EngineError: it cannot be started
         """
 
+    def where(self, path: Path) -> str | None:
+        """The name there of a kernel module's file; ``None``: crash there does not see it."""
+
     def version(self) -> str | None:
         """What its crash calls itself, e.g. ``crash 8.0.2``."""
 
@@ -52,8 +55,12 @@ class Here:
     room: Room
     extensions: tuple[Path, ...] = ()
     """Of crash, which its prelude loads."""
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Kernel modules' files as far as they are known when crash starts."""
     name: str | None = None
     _child: Child | None = None
+    _shown: frozenset[Path] | None = None
+    """Of the kernel modules' files, those that crash was started with."""
 
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""
@@ -70,6 +77,11 @@ class Here:
         seen = {**self._seen(), path: f"{FILES}/{OPENING}"}
         return LocalTerminal(words, room, View(seen), window.size)
 
+    def where(self, path: Path) -> str | None:
+        """The file's own name: a sandbox shows it as it is."""
+        shown = self._known() if self._shown is None else self._shown
+        return str(path) if path in shown else None
+
     def version(self) -> str | None:
         """What its crash calls itself."""
         return version(self.program, self.room)
@@ -81,7 +93,13 @@ class Here:
 
     def _seen(self) -> dict[Path, str]:
         seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}
-        return {**seen, **{path: str(path) for path in self.extensions if path.exists()}}
+        self._shown = self._known()
+        more = (*self.extensions, *self._shown)
+        return {**seen, **{path: str(path) for path in more if path.exists()}}
+
+    def _known(self) -> frozenset[Path]:
+        # a copy: whoever made it may be adding to it in another thread
+        return frozenset(path for path in list(self.kmods.values()) if path.exists())
 
 
 def argv(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
 from cas.engines.crash import Crash
+from cas.engines.opening import loading
 from cas.engines.place import Place
 from cas.errors import EngineError, HostLost
 from cas.model import Section, Snippet
@@ -40,6 +41,9 @@ class Relay:
         self._reasons: list[EngineError] = []
         self.prelude: Sequence[str] = ()
         """Commands that come first, wherever crash is started."""
+        self.kmods: Mapping[str, Path] = {}
+        """Kernel modules whose file is of the build that was loaded: crash loads it without a
+        look at that."""
         self.losses: list[str] = []
         """Why crash had to move on from places, in order."""
 
@@ -91,7 +95,7 @@ class Relay:
             self.begin()
             if self._crash is None:
                 raise self._none_left()
-            self._crash.prelude = self.prelude
+            self._crash.prelude = (*self._loading(), *self.prelude)
             try:
                 options = self._crash.open()
             except EngineError as error:
@@ -100,6 +104,9 @@ class Relay:
                 self.losses += map(str, self._reasons)
                 self._reasons.clear()
                 return options
+
+    def _loading(self) -> Sequence[str]:
+        return loading(self._place, self.kmods) if self._place is not None else ()
 
     def run(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file, somewhere; ``not run`` when every place is lost."""

@@ -10,9 +10,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +24,7 @@ from cas.hosts.inventory import Load, load_of
 from cas.hosts.link import Link, linked
 from cas.hosts.session import HostBusy, session
 from cas.hosts.shared import readable, see_the_same
-from cas.hosts.there import There
+from cas.hosts.there import Files, There
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
 
@@ -34,6 +34,8 @@ CLOSED = ""
 """Instead of an answer: nobody waits any more."""
 ROUND_S = 1.0
 """For other hosts' answers once one has answered."""
+KMODS_COPIED = 16
+"""Files of kernel modules, at most, where storage is not shared."""
 PAUSE_S = 2.0
 """Between two attempts while all hosts are busy."""
 
@@ -50,6 +52,8 @@ class Wish:
     """Only this one will do."""
     newer_than: str | None = None
     """What a crash calls itself that has failed on it, e.g. ``crash 8.0.2``."""
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Kernel modules' files, the most needed first, as far as known when a host is taken."""
 
     def accepts(self, program: CrashProgram) -> bool:
         """Whether a crash may read the dump."""
@@ -218,16 +222,23 @@ class Offers:
     def _settle(self, reached: _Reached) -> There:
         """Files and a session on a host."""
         link, program = reached.link, reached.candidate.program
-        files = [self._wish.vmlinux, self._wish.vmcore]
+        files = vmlinux, vmcore = self._wish.vmlinux, self._wish.vmcore
         with ExitStack() as stack:
-            there = [str(path) for path in files]
+            there = {path: str(path) for path in [*files, *self._shared_kmods()]}
             if not reached.is_shared:
                 copies = Copies(link, self._config.hosts, self._progress)
-                there = [copies.place(path) for path in files]
-            opened = stack.enter_context(session(link, self._config, there))
+                few = list(self._wish.kmods.values())[:KMODS_COPIED]
+                there = {path: copies.place(path) for path in [*files, *few]}
+            opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
             loadable = readable(link, self._config.extensions)
-            return There(program, link, opened, there[0], there[1], loadable, stack.pop_all())
+            there_too = Files(vmlinux, vmcore, there)
+            return There(program, link, opened, there_too, loadable, stack.pop_all())
+
+    def _shared_kmods(self) -> list[Path]:
+        """Those that stand beside the vmlinux, where a host with that sees the same files."""
+        beside = self._wish.vmlinux.parent
+        return [path for path in list(self._wish.kmods.values()) if path.is_relative_to(beside)]
 
     def _wait_for(self, busy: _Reached, deadline: float) -> bool:
         """Put a host without room back, its load renewed; ``False`` when time is over."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from cas.errors import HostLost
 from cas.hosts.link import HostUnfit, Link
@@ -17,6 +18,21 @@ REPLY_BYTES = 4 << 10
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """What crash reads on a host."""
+
+    vmlinux: Path
+    vmcore: Path
+    there: Mapping[Path, str]
+    """Names on the host, by ours; of kernel modules' files too."""
+
+    @property
+    def opened(self) -> list[str]:
+        """The names of vmlinux and vmcore on the host."""
+        return [self.there[self.vmlinux], self.there[self.vmcore]]
+
+
+@dataclass(frozen=True, slots=True)
 class There:
     """An analysis host with a crash, our dump and its vmlinux; what :mod:`cas.engines` calls a
     place.
@@ -25,9 +41,7 @@ class There:
     program: CrashProgram
     link: Link
     session: Session
-    vmlinux: str
-    """On the host."""
-    vmcore: str
+    files: Files
     extensions: tuple[str, ...]
     """Of crash, as far as they are on the host."""
     stack: ExitStack
@@ -40,9 +54,8 @@ class There:
 
     def start(self, options: Sequence[str]) -> RemoteChild:
         """Start crash there, supervised from here."""
-        files = [self.vmlinux, self.vmcore]
-        words = [self.program.path, "--no_crashrc", "-s", *options, *files]
-        return self.session.start(words, [*files, *self.extensions])
+        words = [self.program.path, "--no_crashrc", "-s", *options, *self.files.opened]
+        return self.session.start(words, [*self.files.there.values(), *self.extensions])
 
     def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> RemoteTerminal:
         """Start crash there on a terminal of its own.
@@ -55,10 +68,14 @@ class There:
         )
         if done.status != 0:
             raise HostUnfit(f"{self.name}: cannot write {path}")
-        files = [self.vmlinux, self.vmcore]
-        words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options, *files]
-        sees = [*files, path, *self.extensions]
+        words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options]
+        words += self.files.opened
+        sees = [*self.files.there.values(), path, *self.extensions]
         return self.session.terminal(words, sees, window.size, window.term)
+
+    def where(self, path: Path) -> str | None:
+        """The name on the host of a file of ours."""
+        return self.files.there.get(path)
 
     def version(self) -> str:
         """What its crash calls itself."""

@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import kernel_packages as kp
 import pytest
 import zstandard
 
-from cas.catalogue import Catalogue, placing
+from cas.catalogue import Catalogue
+from cas.catalogue.cache import placing
 from cas.catalogue.extract import extract, kmods, vmlinux
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
 from cas.model import Dump, Kernel, Match
@@ -34,6 +35,10 @@ def packed(directory: Path, **kmod_files: bytes) -> Path:
 def matched(package: Path, **facts: object) -> Match:
     kernel = Kernel(kp.RELEASE, "x86_64", package, MEMBER, build_id=kp.build_id("one"))
     return Match(replace(kernel, **facts), "build-id", "")
+
+
+def files(match: Match, *names: str, cache: Path) -> Mapping[str, Path]:
+    return kmods(match, dict.fromkeys(names), cache, Silent()).files
 
 
 def leftovers(cache: Path) -> list[Path]:
@@ -123,9 +128,9 @@ def test_a_flipped_bit_in_the_payload_is_seen(tmp_path: Path, cache: Path) -> No
     assert leftovers(cache) == []
 
 
-def test_a_cut_package_leaves_nothing_behind(tmp_path: Path, cache: Path) -> None:
+def test_a_damaged_package_leaves_nothing_behind(tmp_path: Path, cache: Path) -> None:
     package = packed(tmp_path)
-    package.write_bytes(package.read_bytes()[:-300])
+    package.write_bytes(package.read_bytes()[:-300] + bytes(300))
     with pytest.raises(PackageError, match="the payload is damaged"):
         vmlinux(matched(package), cache, Silent())
     assert not list(cache.glob("*/vmlinux"))
@@ -210,7 +215,7 @@ def test_only_the_named_kmods_are_extracted(tmp_path: Path, cache: Path) -> None
         tmp_path,
         **{"net/nf-conntrack.ko.debug": KMOD, "fs/xfs.ko.debug": KMOD, "fs/ext4.ko.debug": KMOD},
     )
-    found = kmods(matched(package), ["nf_conntrack", "xfs", "zfs"], cache, Silent())
+    found = files(matched(package), "nf_conntrack", "xfs", "zfs", cache=cache)
     assert {name: path.name for name, path in found.items()} == {
         "nf_conntrack": "nf-conntrack.ko.debug",
         "xfs": "xfs.ko.debug",
@@ -221,7 +226,7 @@ def test_only_the_named_kmods_are_extracted(tmp_path: Path, cache: Path) -> None
 
 def test_hyphen_and_underscore_are_the_same(tmp_path: Path, cache: Path) -> None:
     package = packed(tmp_path, **{"net/nf_conntrack.ko.debug": KMOD})
-    assert set(kmods(matched(package), ["nf-conntrack"], cache, Silent())) == {"nf-conntrack"}
+    assert set(files(matched(package), "nf-conntrack", cache=cache)) == {"nf-conntrack"}
 
 
 @pytest.mark.parametrize(
@@ -237,25 +242,26 @@ def test_compressed_kmods_come_out_plain(
     name: str, compress: Callable[[bytes], bytes], tmp_path: Path, cache: Path
 ) -> None:
     package = packed(tmp_path, **{f"fs/{name}": compress(KMOD)})
-    found = kmods(matched(package), ["xfs"], cache, Silent())
+    found = files(matched(package), "xfs", cache=cache)
     assert (found["xfs"].name, found["xfs"].read_bytes()) == ("xfs.ko", KMOD)
 
 
 def test_debug_information_goes_before_the_bare_kmod(tmp_path: Path, cache: Path) -> None:
     package = packed(tmp_path, **{"fs/xfs.ko.xz": lzma.compress(KMOD), "fs/xfs.ko.debug": KMOD})
-    assert kmods(matched(package), ["xfs"], cache, Silent())["xfs"].name == "xfs.ko.debug"
+    assert files(matched(package), "xfs", cache=cache)["xfs"].name == "xfs.ko.debug"
 
 
 def test_kmods_of_another_release_are_left_alone(tmp_path: Path, cache: Path) -> None:
     other = kp.debuginfo("two", "5.14.0-1.el9.x86_64", kmods={"xfs.ko.debug": KMOD})[0]
     package = kp.build(kp.Recipe(kp.debuginfo("one")[0] | other), tmp_path)
-    assert kmods(matched(package), ["xfs"], cache, Silent()) == {}
+    assert files(matched(package), "xfs", cache=cache) == {}
 
 
-def test_a_kmod_that_is_no_elf_file_is_refused(tmp_path: Path, cache: Path) -> None:
-    package = packed(tmp_path, **{"fs/xfs.ko.debug": b"no"})
-    with pytest.raises(PackageError, match="is no kernel module"):
-        kmods(matched(package), ["xfs"], cache, Silent())
+def test_a_kmod_that_is_no_elf_file_is_left_out_and_said(tmp_path: Path, cache: Path) -> None:
+    package = packed(tmp_path, **{"fs/ext4.ko.debug": b"no", "fs/xfs.ko.debug": KMOD})
+    found = kmods(matched(package), {"ext4": None, "xfs": None}, cache, Silent())
+    assert set(found.files) == {"xfs"}
+    assert found.remarks == (f"ext4: {package.name}: it is no kernel module: no ELF header",)
 
 
 def test_a_kmod_that_the_package_lacks_is_sought_only_once(tmp_path: Path, cache: Path) -> None:

@@ -138,6 +138,7 @@ def test_with_crash_the_snippets_run_there(site_a: Site, vmcore: Path) -> None:
     assert {section["status"] for section in result["sections"]} == {"ok"}
     traceback = (site_a.job("T-1") / "traceback").read_text()
     assert "[exception RIP: cas_sum_entries" in traceback
+    assert "./drivers/cas/cas_oops.c: 88" in (site_a.job("T-1") / "source").read_text()
     shell = subprocess.run(
         [site_a.job("T-1") / "crash", "-s"],
         input="sys\nexit\n",

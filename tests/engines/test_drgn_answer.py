@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cas import elf
 from cas.engines.drgn import Opened, Worker
 from cas.errors import EngineError
-from cas.model import FirstAnswer
+from cas.model import FirstAnswer, Snippet
 from cas.supervise import Room
 
 TIMEOUT_S = 60
@@ -216,3 +218,42 @@ def test_another_kernels_vmlinux_is_refused(
 ) -> None:
     with pytest.raises(EngineError, match="no debug information of this kernel"):
         worker.answer(Opened(opened.dump, kmods["cas_oops"]), TIMEOUT_S)
+
+
+def test_a_second_look_with_debug_files_shows_the_lines_that_the_first_could_not(
+    worker: Worker, opened: Opened, kmods: Mapping[str, Path], full_answer: FirstAnswer
+) -> None:
+    first = worker.answer(opened, TIMEOUT_S)
+    second = worker.answer_again(first, kmods, TIMEOUT_S)
+    assert (second.backtrace, second.kmods) == (full_answer.backtrace, full_answer.kmods)
+    assert (second.dmesg, second.panic_task) == (first.dmesg, first.panic_task)
+
+
+def test_a_second_look_mends_a_debug_file_of_another_build(
+    worker: Worker, opened: Opened, kmods: Mapping[str, Path], full_answer: FirstAnswer
+) -> None:
+    wrong = replace(opened, kmods={"cas_oops": kmods["cas_spare"]})
+    first = worker.answer(wrong, TIMEOUT_S)
+    assert "of another build" in first.problems[-1]
+    second = worker.answer_again(first, kmods, TIMEOUT_S)
+    assert second.backtrace == full_answer.backtrace
+    assert not any("of another build" in problem for problem in second.problems)
+
+
+def test_debug_files_that_come_later_serve_a_worker_that_was_started_again(
+    worker: Worker, opened: Opened, kmods: Mapping[str, Path], tmp_path: Path
+) -> None:
+    worker.open(opened)
+    worker.supply(kmods)
+    os.kill(worker.pid, signal.SIGKILL)
+    snippet = Snippet("bt", "bt", ("bt -l",))
+    worker.run(snippet, tmp_path / "bt")  # sees that it is gone
+    assert worker.run(snippet, tmp_path / "bt").status == "ok"
+    assert "drivers/cas/cas_oops.c" in (tmp_path / "bt").read_text()
+
+
+def test_the_dump_tells_which_build_of_a_kmod_was_loaded(
+    full_answer: FirstAnswer, kmods: Mapping[str, Path]
+) -> None:
+    loaded = {kmod.name: kmod.build_id for kmod in full_answer.kmods}
+    assert loaded == {name: elf.build_id(kmods[name]) for name in loaded}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import lzma
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_shared_storage_is_used_in_place(
     assert result["ladder"] == [f"crash on 127.0.0.1:{server.port}"]
     assert {section["engine"] for section in result["sections"]} == {"crash"}
     assert "cas_oops" in (site_a.job("T-1") / "traceback").read_text()
+    assert "/kmods/cas_oops.ko.debug" in (site_a.job("T-1") / "modules").read_text()
     assert f"crash ran on the analysis host 127.0.0.1:{server.port}" in (
         (site_a.job("T-1") / "report.txt").read_text()
     )
@@ -168,6 +170,7 @@ def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
     assert "TAINTED_MASK" in (site_a.job("T-1") / "sys").read_text()
 
 
+@pytest.mark.long
 def test_a_host_without_room_is_waited_for_and_then_done_without(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_host_without_room_is_waited_for_and_then_done_without(
     assert "no room for too long" in site_a.result("T-2")["reason"]
 
 
+@pytest.mark.long
 def test_a_host_that_answers_without_end_costs_one_section(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
@@ -213,6 +217,8 @@ def test_storage_that_is_not_shared_is_copied_once(
     for ticket in ("T-1", "T-2"):
         assert site_a.result(ticket)["host"] == host.name
         assert (site_a.job(ticket) / "traceback").read_text().split()[:2] == expected
+        transcript = (site_a.job(ticket) / "crash.out").read_text()
+        assert re.search(r'mod -s cas_oops "\S+/objects/', transcript)
 
 
 def in_use_at(servers: list[Sshd], site: Site, section: str) -> list[Sshd]:

@@ -1,0 +1,110 @@
+"""Kernel modules' debug information: exactly of what was loaded, for both debuggers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from catalogue import deb_packages
+from catalogue import kernel_packages as kp
+from debuginfod_server import debuginfod
+
+from installed import FIXTURES, Site, needs
+
+RELEASE = "6.1.192-1.cas1.x86_64"
+TREE = f"/usr/lib/debug/lib/modules/{RELEASE}"
+STUCK = "a9e8519dff54ee6253b383ad9572e308fb2fc34f"
+"""Build-id of the cas_stuck that was loaded."""
+OTHER = kp.build_id("another cas_stuck")
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory, shared: Path, vmlinux: Path) -> Site:
+    """A job of a kernel whose kmods are in other packages than its vmlinux; one is missing."""
+    directory = tmp_path_factory.mktemp("split")
+    kernels = directory / "kernels"
+    (kernels / "cas1").mkdir(parents=True)
+    (kernels / "cas1/vmlinux").symlink_to(vmlinux)
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    subprocess.run([needs("bsdtar"), "-xf", package, "-C", directory, "*.ko.debug"], check=True)
+    kmods = {path.name: path.read_bytes() for path in directory.rglob("*.ko.debug")}
+    needs("dpkg-deb")
+    oops = {f"{TREE}/kernel/drivers/cas/cas_oops.ko": kmods["cas_oops.ko.debug"]}
+    deb_packages.build(directory, oops, "zstd").rename(
+        kernels / "linux-image-cas1-modules-dbg_1_amd64.deb"
+    )
+    others = {
+        f"{TREE}/extra/nf-cas-dummy.ko-1-2.x86_64.debug": kmods["nf-cas-dummy.ko.debug"],
+        f"{TREE}/extra/cas_stuck.ko.debug": kp.elf(OTHER, extra_section=".debug_info"),
+        f"{TREE}/extra/cas_spare.ko.debug": kmods["cas_spare.ko.debug"],
+    }
+    kp.build(kp.Recipe(others, name="kernel-modules-debuginfo"), kernels)
+    site = Site(
+        directory,
+        {
+            "kernels": str(kernels),
+            "workDirectory": str(directory / "cores"),
+            "debugs": str(directory / "debugs"),
+            "database": str(directory / "cas.db"),
+        },
+    )
+    done = site.admin("-b")
+    assert (done.returncode, done.stdout[:8]) == (0, "1 kernel"), done.stdout + done.stderr
+    needs("crash")
+    done = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz", "-m")
+    assert done.returncode == 0, done.stderr
+    (directory / "said").write_text(done.stderr)
+    return site
+
+
+def test_the_debuggers_show_file_and_line_in_kmods_of_other_packages(split: Site) -> None:
+    result = split.result("T-1")
+    frames = [frame for frame in result["answer"]["backtrace"] if frame["kmod"] == "cas_oops"]
+    assert {frame["file"] for frame in frames} == {"drivers/cas/cas_oops.c"}
+    assert result["answer"]["problems"] == []
+    assert result["engine"] == "crash"
+    assert "./drivers/cas/cas_oops.c: 88" in (split.job("T-1") / "source").read_text()
+
+
+def test_only_files_of_the_loaded_builds_are_there_and_the_rest_is_named(split: Site) -> None:
+    files = {path.name for path in (split.job("T-1") / TREE[1:]).iterdir()}
+    assert files == {"cas_oops.ko", "nf-cas-dummy.ko.debug"}
+    kmods = {kmod["name"]: kmod for kmod in split.result("T-1")["answer"]["kmods"]}
+    assert kmods["cas_stuck"]["build_id"] == STUCK
+    has_debuginfo = {name for name, kmod in kmods.items() if kmod["has_debuginfo"]}
+    assert has_debuginfo == {"cas_oops", "nf_cas_dummy"}
+    said = (split.directory / "said").read_text()
+    (other,) = Path(split.settings["kernels"]).glob("kernel-modules-*")
+    assert f"cas_stuck: build-id {STUCK} was loaded, {other.name} has {OTHER}" in said
+    assert "no debuginfo for the kernel modules cas_stuck" in said
+    assert "cas_stuck did not come with the kernel" in said
+    assert OTHER in (split.job("T-1") / "report.txt").read_text()
+
+
+@pytest.mark.long
+def test_a_debugger_by_hand_has_them_too(split: Site) -> None:
+    for engine in ("crash", "drgn"):
+        done = split.cas("debug", "T-1", "--engine", engine, input="bt -l\n")
+        assert done.returncode == 0, done.stderr
+        assert "drivers/cas/cas_oops.c: 8" in done.stdout
+    wrapper = (split.job("T-1") / "crash").read_text()
+    assert f"--mod {split.job('T-1') / TREE[1:]} " in wrapper
+
+
+@pytest.mark.long
+def test_kmods_that_no_package_has_come_from_a_server(
+    site: Site, vmlinux: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "kernels/vmlinux").symlink_to(vmlinux)
+    site.settings |= {"debugs": str(tmp_path / "debugs"), "engine": "drgn"}
+    assert site.admin("-b").returncode == 0
+    with debuginfod(FIXTURES / "a", tmp_path) as url:
+        site.settings["debuginfod"] = url
+        done = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    assert done.returncode == 0, done.stderr
+    answer = site.result("T-1")["answer"]
+    frames = [frame for frame in answer["backtrace"] if frame["kmod"] == "cas_oops"]
+    assert {frame["file"] for frame in frames} == {"drivers/cas/cas_oops.c"}
+    names = {path.name for path in (tmp_path / "debugs").rglob("*.ko*")}
+    assert names == {"cas_oops.ko.debug", "cas_stuck.ko.debug"}  # those in call traces
