@@ -116,6 +116,12 @@ class PackageError(CasError):
     hint = "replace the package and run: cas-admin -b"
 
 
+class PackageNotTrusted(Refused):
+    """The configuration demands signed packages, and nobody vouches for this one."""
+
+    hint = "put the signer's public key into the directory `keys`, or get a signed package"
+
+
 class EngineError(CasError):
     """A debugger could not analyse the dump."""
 
@@ -130,7 +136,10 @@ class DiskFull(CasError):
     """There is no room for what must be written."""
 
     exit_code = 75
-    hint = "free space (cas-admin -p removes old jobs), then run the same command again"
+    hint = (
+        "free space (cas-admin -p removes old jobs, cas-admin cache clean extracted kernels), "
+        "then run the same command again"
+    )
 
 
 class TryAgain(CasError):

@@ -6,7 +6,7 @@ Only :mod:`cas.triage` imports this, once drgn is on its way in a process of its
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,10 +15,17 @@ from pathlib import Path
 
 from cas import findings, resources, snippets
 from cas.catalogue import extract
+from cas.catalogue.cache import lease
 from cas.config import Config
 from cas.dump import SEARCH_BYTES, glance, identify
 from cas.engines import drgn
-from cas.engines.handover import TRANSCRIPT, write_commands, write_transcript, write_wrapper
+from cas.engines.handover import (
+    TRANSCRIPT,
+    CachedKernel,
+    write_commands,
+    write_transcript,
+    write_wrapper,
+)
 from cas.engines.ladder import Ladder, Session
 from cas.engines.opening import preparation
 from cas.engines.place import Place
@@ -27,13 +34,14 @@ from cas.engines.workshop import Workshop
 from cas.errors import CasError, EngineError, LimitExceeded, TryAgain
 from cas.files import writing_below
 from cas.job import Job
+from cas.kmods import FIRST_ANSWER_S, Kmods
 from cas.model import Dump, FirstAnswer, Match, Section, Stored
 from cas.progress import Progress
 from cas.run import Run
+from cas.supply import Supply
 from cas.venues import Subject, Venues
 
 log = logging.getLogger("cas")
-FIRST_ANSWER_S = 120.0
 
 
 class Pipeline(Run):
@@ -46,6 +54,7 @@ class Pipeline(Run):
         self.worker = workshop.worker
         self.worker.directory = job.directory
         self.room = workshop.room
+        self.kmods = Kmods(self, workshop.worker)
         self.engine = job.order.engine or config.engine
         self.said = ""
 
@@ -54,6 +63,7 @@ class Pipeline(Run):
         try:
             # crash ends with it: what it writes is complete before anything is published
             with ExitStack() as self.stack, self.arrival, writing_below(self.job.directory):
+                self.supply = Supply(self, self.stack)
                 self.run()
         except CasError as error:
             log.error("%s", error)
@@ -86,10 +96,11 @@ class Pipeline(Run):
         match = self.match(dump, early)
         found = self.extract(dump, match)
         beginning = self.prepare_crash(dump, found.vmlinux)
-        answer = self.answer(drgn.Opened(dump, found.vmlinux, found.kmods))
-        relay = beginning.result() if beginning else self.begin_crash()
+        traced = self.kmods.traced(dump, found.found)
+        answer = self.answer(drgn.Opened(dump, found.vmlinux, traced))
         if self.job.order.wants_kmods:
-            self.extract_kmods(match, answer)
+            self.kmods.extract_all(answer)
+        relay = beginning.result() if beginning else self.begin_crash()
         self.run_snippets(relay, self.render(dump, answer))
         self.reached("analysed")
 
@@ -108,8 +119,8 @@ class Pipeline(Run):
         self.tell_identity(dump)
         try:
             with self.timed("foresight"):
-                match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
-                extract.vmlinux(match, self.config.debugs, self.progress)
+                match = self.supply.find(dump)
+                self.supply.vmlinux(match)
         except CasError as error:
             log.info("not found beforehand: %s", error)
             return None
@@ -166,18 +177,20 @@ class Pipeline(Run):
         match = early
         if match is None or match.kernel.build_id != dump.build_id:
             with self.timed("match"):
-                match = self.catalogue.find(dump, cache=self.config.debugs, progress=self.progress)
-        self.know(match=match)
+                match = self.supply.find(dump)
+        self.know(match=match, remarks=(*self.report.remarks, *match.remarks))
+        for remark in match.remarks:
+            self.progress.warn(remark)
         self.reached("matched")
         self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
         return match
 
     def extract(self, dump: Dump, match: Match) -> extract.Extraction:
         """The vmlinux, and the kmods of the log's call traces for their file and line."""
-        names = findings.kmods_in_traces(dump.dmesg)
         with self.timed("extract"):
-            found = extract.extract(match, names, self.config.debugs, self.progress)
+            found = self.supply.extract(dump, match, self.kmods.foreseen(dump))
         self.know(vmlinux=found.vmlinux)
+        self.kmods.files.update(found.kmods)
         self.reached("prepared")
         return found
 
@@ -187,7 +200,9 @@ class Pipeline(Run):
         On this machine the two would only hinder one another.
         """
         vmcore = self.arrival.stored().vmcore
-        subject = Subject(dump.arch, dump.osrelease, vmlinux, vmcore, self.engine)
+        subject = Subject(
+            dump.arch, dump.osrelease, vmlinux, vmcore, self.engine, kmods=self.kmods.files
+        )
         transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
         rules = self.config.supervision
         relay = Relay(self.next_place, rules, self.job.directory, transcript)
@@ -195,7 +210,7 @@ class Pipeline(Run):
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
         venues = Venues(subject, self.config, self.room, self.catalogue, self.progress)
         self.venues = self.stack.enter_context(venues)
-        if venues.hosts_come_first:
+        if venues.hosts_come_first and not self.job.order.wants_kmods:
             return pool.submit(self.begin_crash)
         self.catalogue.preload()
         return None
@@ -213,8 +228,16 @@ class Pipeline(Run):
                 relay.begin()
         elif self.engine == "crash" or venues.problems:
             self.give_up_crash(venues.nowhere())
-        write_wrapper(self.job.directory, self.by_hand(relay.place if relay else None))
+        argv = self.by_hand(relay.place if relay else None)
+        write_wrapper(self.job.directory, argv, self.cached_kernel())
         return relay
+
+    def cached_kernel(self) -> CachedKernel | None:
+        """The vmlinux as ``./crash`` finds it later; ``None`` for one outside of the cache."""
+        vmlinux = self.report.vmlinux or Path()
+        held = lease.file_for(self.config.debugs, vmlinux)
+        fetch = [*self.debug_words(), "--engine", "drgn", "--script", os.devnull]
+        return CachedKernel(vmlinux, held, fetch) if held else None
 
     def by_hand(self, place: Place | None) -> list[str | Path]:
         """The words that open the same debugger on the same dump."""
@@ -223,7 +246,11 @@ class Pipeline(Run):
         if place is None:
             return [sys.executable, "-m", "drgn", "-c", vmcore, "-s", vmlinux]
         if place.name is None and self.venues.here:
-            return [self.venues.here.program, vmlinux, vmcore]
+            return [self.venues.here.program, *self.kmods.option, vmlinux, vmcore]
+        return self.debug_words()
+
+    def debug_words(self) -> list[str | Path]:
+        """The words that open a debugger wherever that is possible then."""
         config = self.config.file
         chosen: list[str | Path] = ["--config", config.absolute()] if config else []
         return [sys.executable, "-m", "cas", "debug", *chosen, self.job.directory]
@@ -236,6 +263,8 @@ class Pipeline(Run):
                 answer = self.worker.answer(opened, FIRST_ANSWER_S)
         except EngineError as error:
             self.degrade(f"drgn gave no first answer: {error}")
+        if answer is not None:
+            answer = self.kmods.look_closer(answer)
         self.conclude(opened.dump, answer)
         return answer
 
@@ -310,6 +339,7 @@ class Pipeline(Run):
     def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
         relay.prelude = preparation(prelude, self.config.extensions)
+        relay.kmods = self.kmods.certain
         self.preload()
         try:
             with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
@@ -341,29 +371,3 @@ class Pipeline(Run):
         if self.engine == "crash":
             raise error
         self.degrade(f"{error}; the snippets run through drgn instead")
-
-    def extract_kmods(self, match: Match, answer: FirstAnswer | None) -> None:
-        """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
-        names = {kmod.name for kmod in answer.kmods} if answer else set()
-        try:
-            with self.timed("kmods"):
-                found = extract.kmods(match, names, self.config.debugs, self.progress)
-        except CasError as error:
-            self.degrade(f"the kernel modules cannot be extracted: {error}")
-            return
-        directory = self.job.directory / "usr/lib/debug/lib/modules" / match.kernel.release
-        for path in found.values():
-            _link(path, directory)
-        if absent := sorted(names - set(found)):
-            self.progress.warn(f"no debuginfo for the kernel modules {', '.join(absent)}")
-
-
-def _link(path: Path, directory: Path) -> None:
-    """Give a cached file a name in the job directory; a copy where a link cannot be."""
-    directory.mkdir(parents=True, exist_ok=True)
-    target = directory / path.name
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(path)
-    except OSError:  # another file system
-        shutil.copy(path, target)

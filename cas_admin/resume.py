@@ -2,29 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cas import job as jobs
+from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.engines.workshop import workshop
-from cas.errors import CasError
+from cas.errors import CasError, JobBusy
 from cas.job import Job
+from cas.model import Dump
+from cas.report.result import load
+from cas.text import count
 from cas.triage import send_mails, triage
 
 WAITING = 6
+_FACTS = ("arch", "osrelease", "build_id", "banner")
+"""Of a dump, which tell its kernel."""
 
 
 def resume(world: World) -> Answer:
-    """Go on with every job that waits for a kernel or was stopped on its way.
+    """Go on with every job that waits for a kernel that may have come, or was stopped on its way.
 
-    :return: a line for each that came to its end; status 6 while some still wait
+    :return: a line for each that came to its end, and how many wait; status 6 while some are left
     """
-    lines = []
-    for job in _unfinished(world):
-        line = _go_on(job, world)
-        lines += [line] if line else []
+    unfinished = list(_unfinished(world))
+    hopeless = _hopeless([job for job in unfinished if job.verdict == "waiting"], world)
+    lines, waiting, stopped = [], len(hopeless), 0
+    for job in unfinished:
+        if job.directory in hopeless or _has_ended(job):
+            continue
+        verdict = _go_on(job, world)
+        waiting += verdict == "waiting"
+        stopped += verdict is None
+        lines += [f"{verdict} {job.directory}"] if verdict not in (None, "waiting") else []
     send_mails(world.config, world.progress)
-    return Answer(tuple(lines), WAITING if any(_unfinished(world)) else 0)
+    if waiting:
+        lines.append(f"{count(waiting, 'job')} still waiting for a kernel")
+    return Answer(tuple(lines), WAITING if waiting or stopped else 0)
+
+
+def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
+    """Directories of the jobs for which nothing has come.
+
+    No dump is read and no package opened: a site may have a thousand jobs that wait. A job of which
+    this cannot be told is not among them.
+    """
+    described = [found for job in waiting if (found := _described(job)) is not None]
+    dumps = {_identity(dump): dump for dump, _ in described}
+    catalogue = Catalogue.of(world.config)
+    try:
+        answers = catalogue.prospects(
+            dumps.values(), cache=world.config.debugs, progress=world.progress
+        )
+        known = dict(zip(dumps, answers, strict=True))
+    except CasError as error:  # of the database, or no room for what a server sends
+        world.progress.warn(f"whether kernels have come cannot be told: {error}")
+        return set()
+    return {
+        dump.path
+        for dump, reason in described
+        if (answer := known[_identity(dump)]) is False or str(answer) == reason
+    }
+
+
+def _described(job: Job) -> tuple[Dump, str] | None:
+    """What its result says of the dump, and why it waits; ``None`` when that cannot be read."""
+    try:
+        result = load(job.directory)
+        facts = {name: result["dump"][name] for name in _FACTS}
+        return Dump(job.directory, format="", size_bytes=0, **facts), str(result["reason"])
+    except (CasError, LookupError, TypeError):
+        return None
+
+
+def _identity(dump: Dump) -> tuple[str | None, ...]:
+    return (dump.arch, dump.osrelease, dump.build_id, dump.banner)
 
 
 def _unfinished(world: World) -> Iterator[Job]:
@@ -38,14 +91,24 @@ def _unfinished(world: World) -> Iterator[Job]:
             yield job
 
 
+def _has_ended(job: Job) -> bool:
+    """Whether another run has brought it to its end since it was looked at."""
+    try:
+        return not jobs.load(job.directory).is_unfinished
+    except CasError:
+        return False  # which is said where it is gone on with
+
+
 def _go_on(job: Job, world: World) -> str | None:
-    """How a job ended; ``None`` when it still waits, or another run has it."""
+    """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
     try:
         with workshop(world.config) as opened:
             report, stopped = triage(job, world.config, world.progress, opened)
+        if stopped:
+            world.progress.warn(f"{job.directory}: {stopped}")
+        return None if jobs.load(job.directory).is_stopped else report.verdict
+    except JobBusy:
+        return None  # who has it tells of it
     except CasError as error:
         world.progress.warn(f"{job.directory}: {error}")
         return None
-    if stopped:
-        world.progress.warn(f"{job.directory}: {stopped}")
-    return None if report.verdict == "waiting" else f"{report.verdict} {job.directory}"

@@ -1,57 +1,138 @@
-"""Which package to get for a kernel, by its release: distributions name them in their own way."""
+"""Which packages to get for a kernel: distributions name them in their own way.
+
+Sources: ``kernel.spec`` of Red Hat, Oracle, Amazon and openEuler; ``kernel-binary.spec`` of SUSE;
+``debian/rules.real`` of Debian's linux; ``debian/rules.d/2-binary-arch.mk`` of Ubuntu's.
+"""
 
 from __future__ import annotations
 
 import re
 
-from cas.catalogue.rpm import flavour
+from cas.catalogue.packages.rpm_layout import flavour
 
+_SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
+"""What a dump may call a release whose packages are named: the names end up in shells."""
 _ENTERPRISE = re.compile(r"\.(?:el\d|fc\d|amzn\d|azl\d|cm\d|oe\d|an\d|tl\d)|EL")
-_UBUNTU = re.compile(
-    r"-(?:generic|lowlatency|realtime|aws|azure|gcp|gke|gkeop|kvm|oracle|ibm|raspi|nvidia|oem)\b"
+_WITHOUT_COMMON = re.compile(r"\.(?:azl|cm|oe)\d|EL")
+"""Azure Linux, openEuler, and Red Hat before its release 5 have no package of common files."""
+_UEK = re.compile(r"uek(?:[.+]|$)")
+_FAMILY = re.compile(r"\.rt\d+\.")
+_AMAZON = re.compile(r"(?P<version>\d+\.\d+)\..*\.amzn2023\b")
+_FIRST_OF_AMAZON = "6.1"
+"""The kernel of Amazon Linux 2023 that is just called ``kernel``; later ones name their version."""
+_VARIANT = re.compile(
+    r"\+[A-Za-z0-9-]+$|\.(?:debug|rt|64k|kdump|lpae|zfcpdump)$"
+    r"|(?:\.?(?:PAE(?:-?debug)?|xenU?|smp|largesmp|hugemem|kdump|debug))$"
 )
-_DEBIAN = re.compile(r"-(?:amd64|arm64|686|686-pae|armmp|powerpc64le|s390x|riscv64)$")
+_UBUNTU = re.compile(r"(?P<version>\d+\.\d+\.\d+-\d+)-(?P<flavour>[a-z][a-z0-9.-]*)")
+_UBUNTU_FLAVOURS = re.compile(
+    r"(?:generic|lowlatency|realtime|virtual|server|aws|azure|gcp|gke|gkeop|kvm|oracle|ibm|raspi2?"
+    r"|nvidia|oem|intel|xilinx|bluefield|snapdragon)\b.*"
+)
+_UBUNTU_UPLOAD = re.compile(r"#(\d+(?:\.\d+)?(?:~[0-9A-Za-z.~]+)?(?:\+[0-9a-z.]+)?)-Ubuntu\b")
+_FIRST_UNSIGNED = (4, 15)
+"""Ubuntu's kernel from which on the package with the image has ``unsigned`` in its name."""
+_DEBIAN = re.compile(
+    r".*-(?:amd64|arm64|686|686-pae|armmp(?:-lpae)?|marvell|rpi|powerpc64le(?:-64k)?|s390x|riscv64"
+    r"|loong64|loongson-3|4kc-malta|5kc-malta|mips\w+|octeon|arm64-16k)"
+)
+_DEBIAN_VERSION = re.compile(r" Debian (?:\d+:)?(\d[0-9A-Za-z.+~-]{2,60}) \(")
+_DEBIAN_ARCHES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "i686": "i386",
+    "armv7l": "armhf",
+    "ppc64le": "ppc64el",
+    "loongarch64": "loong64",
+}
 _SUSE = re.compile(
-    r"(?P<number>.+\d)-(?P<flavour>default|preempt|azure|rt|rt_debug|kvmsmall|64kb|debug|pae|xen)$"
+    r"(?P<number>.+\d)-(?P<flavour>default|preempt|azure|rt|rt_debug|kvmsmall|64kb|debug|pae|xen"
+    r"|desktop|vanilla|longterm|lpae|zfcpdump|bigsmp|ec2|trace)"
 )
+_SERVED = re.compile(r"\.fc\d|\.el(?:9|1\d)\b|-arch\d")
+"""Fedora, CentOS Stream, Arch: they have public debuginfod servers."""
+_SERVED_NAMES = ("linux-image-", "kernel-default-")
+"""Debian, Ubuntu, openSUSE too."""
+_SERVER = "; or set `debuginfod` in cas.conf to a server of the distribution, which may have it"
 
 
-def package_hint(osrelease: str, arch: str) -> str:
+def package_hint(osrelease: str, arch: str, banner: str | None = None) -> str:
     """The next step for somebody who lacks the debuginfo of a kernel."""
-    packages = _packages(osrelease, arch)
-    if packages[0].startswith("linux-image"):
-        return f"install {packages[0]} on this machine, then run the same command again"
-    return f"put {' and '.join(packages)} below `kernels` and run: cas-admin -b"
+    found = packages(osrelease, arch, banner)
+    what = " and ".join(found) if found else "the vmlinux of this build, with debug information,"
+    served = _SERVED.search(osrelease) or any(name.startswith(_SERVED_NAMES) for name in found)
+    return f"put {what} below `kernels` and run: cas-admin -b{_SERVER if served else ''}"
 
 
-def _packages(osrelease: str, arch: str) -> list[str]:
-    suse = _SUSE.fullmatch(osrelease)
-    if suse is not None:
-        return [f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm"]
-    if _UBUNTU.search(osrelease):
-        return [f"linux-image-unsigned-{osrelease}-dbgsym"]
-    if _DEBIAN.search(osrelease):
-        return [f"linux-image-{osrelease}-dbg"]
+def packages(osrelease: str, arch: str, banner: str | None = None) -> tuple[str, ...]:
+    """The files to get for a kernel; none for a kernel that no distribution has built.
+
+    Where neither release nor banner tells a part of a name, there is a ``*``.
+
+    :param arch: ``uname -m`` spelling
+    """
+    if not _SOUND.fullmatch(osrelease):
+        return ()
+    banner = banner or ""
+    ubuntu = _UBUNTU.fullmatch(osrelease)
+    if ubuntu and (_UBUNTU_FLAVOURS.fullmatch(ubuntu["flavour"]) or _UBUNTU_UPLOAD.search(banner)):
+        return (_ubuntu(osrelease, ubuntu["version"], arch, banner),)
     if _ENTERPRISE.search(osrelease):
         return _enterprise(osrelease, arch)
-    return [f"kernel-debuginfo-{osrelease}"]
+    if _DEBIAN.fullmatch(osrelease) or _DEBIAN_VERSION.search(banner):
+        return (_debian(osrelease, arch, banner),)
+    suse = _SUSE.fullmatch(osrelease)
+    if suse is not None:
+        return (f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm",)
+    # somebody's own RPM, made by the kernel's or by a distribution's spec file
+    return (f"kernel-debuginfo-{osrelease}.rpm",) if osrelease.endswith(f".{arch}") else ()
 
 
-def _enterprise(osrelease: str, arch: str) -> list[str]:
+def _debian(osrelease: str, arch: str, banner: str) -> str:
+    """``#1 SMP Debian 6.1.90-1 (2024-05-03)`` ends the banner and tells the package's version."""
+    version = _DEBIAN_VERSION.search(banner)
+    ours = _DEBIAN_ARCHES.get(arch, arch)
+    return f"linux-image-{osrelease}-dbg_{version[1] if version else '*'}_{ours}.deb"
+
+
+def _ubuntu(osrelease: str, abi: str, arch: str, banner: str) -> str:
+    """``5.15.0-91-generic`` and ``#101-Ubuntu`` are version ``5.15.0-91.101``."""
+    upload = _UBUNTU_UPLOAD.search(banner)
+    numbers = tuple(map(int, osrelease.split(".")[:2]))
+    is_unsigned = numbers >= _FIRST_UNSIGNED and arch != "armv7l"
+    name = f"linux-image-{'unsigned-' if is_unsigned else ''}{osrelease}-dbgsym"
+    return f"{name}_{abi}.{upload[1] if upload else '*'}_{_DEBIAN_ARCHES.get(arch, arch)}.ddeb"
+
+
+def _enterprise(osrelease: str, arch: str) -> tuple[str, ...]:
     """Red Hat's scheme, which Fedora, Oracle, Amazon and others follow."""
     variant = flavour(osrelease)
-    version = _version(osrelease, variant)
+    version = _VARIANT.sub("", osrelease)
     version = version if version.endswith(f".{arch}") else f"{version}.{arch}"
-    name = f"kernel-{variant}-debuginfo" if variant else "kernel-debuginfo"
-    family = f"kernel-{variant}" if variant in ("rt", "uek") and "+" not in osrelease else "kernel"
-    return [
-        f"{name}-{version}.rpm",
-        f"{family}-debuginfo-common-{arch}-{version}.rpm",
-    ]
+    if _UEK.search(osrelease):
+        return _oracle(variant, version)
+    if "EL" in osrelease:  # one package for all variants
+        return (f"kernel-debuginfo-{version}.rpm",)
+    name = f"{_kernel(osrelease)}-{variant}" if variant else _kernel(osrelease)
+    family = "kernel-rt" if _FAMILY.search(osrelease) else _kernel(osrelease)
+    common = "common" if ".el5" in osrelease else f"common-{arch}"
+    names = (f"{name}-debuginfo-{version}.rpm", f"{family}-debuginfo-{common}-{version}.rpm")
+    return names[:1] if _WITHOUT_COMMON.search(osrelease) else names
 
 
-def _version(osrelease: str, variant: str) -> str:
-    """The release without the variant that newer kernels append."""
-    if "+" in osrelease:
-        return osrelease.partition("+")[0]
-    return osrelease.removesuffix(variant).rstrip(".") if variant else osrelease
+def _oracle(variant: str, version: str) -> tuple[str, ...]:
+    """The Unbreakable Enterprise Kernel; its 64k variant is spelled in one word."""
+    name = f"kernel-{variant.replace('uek-64k', 'uek64k')}"
+    return (
+        f"{name}-debuginfo-{version}.rpm",
+        f"kernel-uek-debuginfo-common-{version}.rpm",
+    )
+
+
+def _kernel(osrelease: str) -> str:
+    amazon = _AMAZON.match(osrelease)
+    return (
+        f"kernel{amazon['version']}"
+        if amazon and amazon["version"] != _FIRST_OF_AMAZON
+        else "kernel"
+    )

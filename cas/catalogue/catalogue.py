@@ -3,48 +3,90 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from cas.catalogue import installed, match, pattern, scan, sources
-from cas.catalogue.cache import find_cached
-from cas.catalogue.examine import examine
-from cas.catalogue.facts import BuildSummary, Candidate, FileStamp, JobRecord, Known
-from cas.catalogue.host_list import read_hosts
+from cas.catalogue import installed, match
+from cas.catalogue.cache.entry import find_cached
+from cas.catalogue.database.claims import read_claims
+from cas.catalogue.database.host_list import read_hosts
+from cas.catalogue.facts import (
+    BuildRecord,
+    BuildSummary,
+    Candidate,
+    CataloguedKernel,
+    Contest,
+    Counts,
+    FileStamp,
+    JobRecord,
+    Known,
+)
+from cas.catalogue.packages.examine import examine
 from cas.config import Config
-from cas.errors import CasError, KernelNotFound, PackageError, TryAgain
+from cas.errors import AmbiguousKernel, CasError, KernelNotFound, PackageError
 from cas.model import Dump, Host, Kernel, Match
 from cas.progress import Progress, Silent
-from cas.rules import PackageRules
+from cas.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
-    from cas.catalogue.host_rows import HostRows
-    from cas.catalogue.store import Store
+    from cas.catalogue.database.host_rows import HostRows
+    from cas.catalogue.database.store import Store
+    from cas.catalogue.debuginfod import Debuginfod
 
 _ROOT = Path("/")
+
+
+class Lookup(Protocol):
+    """Where kernels are looked up."""
+
+    def with_build_id(self, build_id: str) -> list[Candidate]:
+        """The kernels that have this build-id."""
+
+    def with_release(self, release: str) -> list[Candidate]:
+        """The kernels of this release, of any architecture."""
 
 
 class Catalogue:
     """A database of packages, kernels and jobs; it is opened when it is first needed."""
 
-    def __init__(self, database: str | Path, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        database: str | Path,
+        *,
+        timeout_s: float = 60.0,
+        debuginfod: DebuginfodRules | None = None,
+        packages: PackageRules | None = None,
+    ) -> None:
         """Name it.
 
         :param database: path of a SQLite file, or a SQLAlchemy URL
         :param timeout_s: how long to wait while another process writes
+        :param debuginfod: which servers are asked for what it lacks; ``None``: none
+        :param packages: whose signatures count; ``None``: none is checked
         """
         self._name = str(database)
         self._timeout_s = timeout_s
         self._opening = threading.Lock()
         self._opened: Store | None = None
+        self._debuginfod = debuginfod or DebuginfodRules()
+        self._packages = packages or PackageRules()
 
     @classmethod
     def of(cls, config: Config) -> Catalogue:
         """The configured one."""
-        return cls(config.database)
+        return cls(config.database, debuginfod=config.debuginfod, packages=config.packages)
+
+    @cached_property
+    def debuginfod(self) -> Debuginfod:
+        """The servers that are asked for what no package has."""
+        from cas.catalogue.debuginfod import Debuginfod  # http and TLS take their time to load
+
+        is_asked = self._packages.signatures != "require"  # nobody signs what a server sends
+        return Debuginfod(self._debuginfod if is_asked else DebuginfodRules())
 
     def open(self) -> None:
         """Open the database now and bring its tables up to date.
@@ -69,36 +111,16 @@ class Catalogue:
     def build(self, kernels: Path, rules: PackageRules, progress: Progress) -> BuildSummary:
         """Bring the catalogue up to date with the packages on the disk.
 
-        Every package is its own transaction: readers see it at once, and an interrupted run has
-        lost nothing. A file is read again when its size or time of modification has changed.
+        Others see the whole of it or nothing, and wait for nothing; an interrupted run has lost
+        nothing. A file is read again when its size, time of modification or inode has changed.
 
         :param kernels: directory that is searched, symbolic links followed
         :raises ConfigError: the expression is invalid, or there is no such directory
         :raises TryAgain: the directory cannot be read, or is suddenly empty
         """
-        found = scan.walk(kernels, pattern.compile_filter(rules.rpm_filter))
-        store = self._store()
-        known = store.known_packages()
-        if known and not found.files:
-            raise _suddenly_empty(kernels, rules.rpm_filter, len(known))
-        changed = [
-            (path, stamp)
-            for path, stamp in found.files.items()
-            if path not in known or not known[path].holds_for(stamp)
-        ]
-        with progress.bar("Reading package headers", len(changed), "packages") as advance:
-            for path, stamp in changed:
-                _read(store, path, stamp)
-                advance(1)
-        gone = [path for path in known if path not in found.files and not found.hides(path)]
-        store.remove_packages(gone)
-        return BuildSummary(
-            added=len(changed),
-            unchanged=len(found.files) - len(changed),
-            removed=len(gone),
-            kernels=store.count_kernels(),
-            bad=(*store.bad_packages(), *found.unreadable.items()),
-        )
+        from cas.catalogue.build import build  # only an administrator's process needs it
+
+        return build(self._store(), kernels, rules, progress)
 
     def find(
         self,
@@ -108,51 +130,112 @@ class Catalogue:
         root: Path = _ROOT,
         progress: Progress | None = None,
     ) -> Match:
-        """The kernel that crashed: installed here, extracted before, or in a package.
+        """The kernel that crashed: installed here, extracted before, in a package, or on a server.
 
         A build-id decides where the dump has one, else the banner, else release and build time.
 
-        :param cache: directory of `extract`; what is in it needs no look into the database
+        :param cache: directory of `extract`; for what is in it SQLAlchemy is not loaded. Without
+            it no debuginfod server is asked: what it sends would have no place
         :param root: where the file system begins; another one in tests
         :raises KernelNotFound: there is none
         :raises AmbiguousKernel: there are several, and the dump does not tell them apart
+        :raises PackageNotTrusted: nobody vouches for its package, and the configuration demands it
         """
         kernel = installed.find_installed(dump, root)
         if kernel is not None:
             return _by_build_id(kernel, "installed on this machine")
-        cached = find_cached(dump, cache) if cache is not None else None
-        if cached is not None and _is_there(cached.source):
-            return _by_build_id(cached, "extracted before")
-        try:
-            return self._find_packaged(dump, progress or Silent())
-        except KernelNotFound:
-            if cached is None:
-                raise
-            return _by_build_id(cached, "extracted before, from a package that is gone")
+        return self._vouched(self._find(dump, cache, progress or Silent()))
+
+    def find_instead(
+        self, error: CasError, dump: Dump, *, cache: Path, progress: Progress
+    ) -> Match:
+        """The dump's kernel from a debuginfod server, after its package proved to be of no use.
+
+        :param error: what is wrong with the package
+        :raises CasError: no server has it either; says so beside what is wrong with the package
+        """
+        return self._vouched(self.debuginfod.instead(error, dump, cache, progress))
+
+    def prospects(
+        self, dumps: Iterable[Dump], *, cache: Path, progress: Progress
+    ) -> Iterator[bool | AmbiguousKernel]:
+        """For each dump, whether `find` is worth the time that it takes to open packages.
+
+        The database is asked once for all of them.
+
+        :param cache: as for `find`; what a server sends is kept there already
+        :return: in their order; the error where `find` would raise it without a look at packages
+        """
+        dumps = list(dumps)
+        words = {word for dump in dumps for word in (dump.build_id, match.release_of(dump)) if word}
+        shelf = self._store().kernels.shelf(words)
+        for dump in dumps:
+            try:
+                yield self._may_find(dump, shelf, cache, progress)
+            except AmbiguousKernel as error:
+                yield error
 
     def record_job(self, job: JobRecord) -> None:
         """Add a job directory to the index of jobs, or replace what the index says of it."""
-        self._store().put_job(job)
+        self._store().jobs.put(job)
 
     def forget_job(self, directory: Path) -> None:
         """Take a job directory out of the index."""
-        self._store().remove_job(directory)
+        self._store().jobs.remove(directory)
 
     def similar(self, signature: str, excluding: Path) -> tuple[str, ...]:
         """Tickets of other job directories with this signature, newest first, each once."""
-        return self._store().tickets_with(signature, excluding)
-
-    def waiting_jobs(self) -> tuple[Path, ...]:
-        """Job directories that wait for a debuginfo package, oldest first."""
-        return self._store().directories_of("waiting")
+        return self._store().jobs.tickets_with(signature, excluding)
 
     def indexed(self) -> dict[Path, str]:
         """The verdicts of all jobs in the index, by directory."""
-        return self._store().verdicts()
+        return self._store().jobs.verdicts()
 
     def packages(self) -> dict[Path, Known]:
         """What is remembered of every package file."""
-        return self._store().known_packages()
+        return self._store().packages.known()
+
+    def bad_packages(self) -> list[tuple[Path, str]]:
+        """The package files that cannot be used, with the reason."""
+        return self._store().packages.bad()
+
+    def kmod_packages(self, release: str, arch: str) -> list[Path]:
+        """The packages that have kmods' files of a kernel, those with most first."""
+        return self._store().packages.with_kmods(release, arch)
+
+    def kernels(self, pattern: str | None = None) -> list[CataloguedKernel]:
+        """The kernels that a pattern means, by release; all without one.
+
+        :param pattern: as a shell has them, for the release or the package's name; without
+            wildcards, a release, a part of the package's name, or the beginning of a build-id
+        """
+        return self._store().kernels.listed(pattern)
+
+    def counts(self) -> Counts:
+        """How much is catalogued."""
+        return self._store().packages.counts()
+
+    def contested(self) -> tuple[Contest, ...]:
+        """The build-ids of which different packages say different things."""
+        return self._store().kernels.contested()
+
+    def last_builds(self) -> tuple[BuildRecord, ...]:
+        """The last runs of `build`, newest first."""
+        return self._store().builds.last()
+
+    def trust_of(self, path: Path, stamp: FileStamp | None = None) -> str | None:
+        """What came of the check of a package's signature; ``None`` when there was none.
+
+        :param stamp: of the file now; what was said of other content does not count
+        """
+        return self._store().packages.trust_of(path, stamp)
+
+    def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
+        """Remember what came of the check of a package's signature.
+
+        :param stamp: of the file that was checked; nothing is kept when another is catalogued
+        """
+        self._store().packages.set_trust(path, stamp, text)
 
     def hosts(self) -> tuple[Host, ...]:
         """The registered analysis hosts, by name."""
@@ -183,8 +266,8 @@ class Catalogue:
         with self._opening:
             if self._opened is None:
                 # SQLAlchemy takes 0.2 s to import, which not every run has to spend.
-                from cas.catalogue.connection import Database
-                from cas.catalogue.store import Store
+                from cas.catalogue.database.connection import Database
+                from cas.catalogue.database.store import Store
 
                 self._opened = Store(Database(self._name, self._timeout_s))
             return self._opened
@@ -192,41 +275,86 @@ class Catalogue:
     def _hosts(self) -> HostRows:
         return self._store().hosts
 
-    def _find_packaged(self, dump: Dump, progress: Progress) -> Match:
-        store = self._store()
-        if dump.build_id is not None:
-            found = match.by_build_id(dump, _those_there(store.with_build_id(dump.build_id)))
-            if found is not None:
-                return found
-        release = match.release_of(dump)
-        candidates = store.with_release(release) if release is not None else []
-        candidates = [c for c in candidates if c.kernel.arch == dump.arch]
-        there = _those_there(candidates)
-        gone = [f"{c.kernel.source} is gone" for c in candidates if c not in there]
+    def _find(self, dump: Dump, cache: Path | None, progress: Progress) -> Match:
+        cached = find_cached(dump, cache) if cache is not None else None
+        if cached is not None and not self._is_confirmed(dump, cached):
+            cached = None
+        if cached is not None and _is_there(cached.source):
+            return _by_build_id(cached, "extracted before")
+        try:
+            look_into = partial(_examined, self._store(), progress)
+            return _find_packaged(dump, self._store().kernels, look_into)
+        except KernelNotFound as error:
+            if cached is not None:
+                return _by_build_id(cached, "extracted before, from a package that is gone")
+            return self.debuginfod.instead(error, dump, cache, progress)
 
-        def look_into(candidate: Candidate) -> Candidate:
-            progress.say(f"Reading the banner of the kernel in {candidate.kernel.source.name}")
-            return _examined(store, candidate)
+    def _may_find(self, dump: Dump, shelf: Lookup, cache: Path, progress: Progress) -> bool:
+        if installed.find_installed(dump, _ROOT) is not None:
+            return True
+        cached = find_cached(dump, cache)
+        if cached is not None and self._is_confirmed(dump, cached):
+            return True
+        try:
+            _find_packaged(dump, shelf, _promise)
+        except _Promising:
+            return True
+        except KernelNotFound:
+            if not self._debuginfod.urls or self._packages.signatures == "require":
+                return False
+            return self.debuginfod.kernel(dump, cache, progress) is not None
+        return True
 
-        return match.by_release(dump, there, look_into, gone)
+    def _is_confirmed(self, dump: Dump, cached: Kernel) -> bool:
+        """Whether no package contradicts a kernel that was extracted before.
+
+        :raises AmbiguousKernel: packages contradict one another
+        """
+        claims = read_claims(self._name, cached.build_id or "")
+        if claims is None:
+            found = self._store().kernels.with_build_id(cached.build_id or "")
+            claims = [candidate.kernel for candidate in found]
+        if len(claims) > 1:
+            claims = [kernel for kernel in claims if _is_there(kernel.source)]
+        match.require_agreement(dump, claims)
+        return not match.differing([cached, *claims])
+
+    def _vouched(self, found: Match) -> Match:
+        if self._packages.signatures == "ignore":
+            return found
+        from cas.catalogue.trust.vouching import vouched  # and what it starts programs with
+
+        return vouched(found, self._packages, self)
 
 
-def _read(store: Store, path: Path, stamp: FileStamp) -> None:
-    """Catalogue one file, or the reason why that cannot be done."""
-    try:
-        store.put_package(path, stamp, sources.read(path))
-    except PackageError as error:
-        store.put_bad_package(path, stamp, "bad", str(error))
-    except OSError as error:
-        store.put_bad_package(path, stamp, "unreadable", error.strerror or str(error))
+def _find_packaged(dump: Dump, rows: Lookup, look_into: match.Examine) -> Match:
+    if dump.build_id is not None:
+        found = match.by_build_id(dump, _those_there(rows.with_build_id(dump.build_id)))
+        if found is not None:
+            return found
+    release = match.release_of(dump)
+    candidates = rows.with_release(release) if release is not None else []
+    candidates = [c for c in candidates if c.kernel.arch == dump.arch]
+    there = _those_there(candidates)
+    gone = [f"{c.kernel.source} is gone" for c in candidates if c not in there]
+    return match.by_release(dump, there, look_into, gone)
 
 
-def _examined(store: Store, candidate: Candidate) -> Candidate:
+class _Promising(Exception):
+    """A kernel may be the dump's, which only its package tells."""
+
+
+def _promise(_: Candidate) -> Candidate:
+    raise _Promising
+
+
+def _examined(store: Store, progress: Progress, candidate: Candidate) -> Candidate:
     """The candidate with banner and build-id of its vmlinux, which are looked up only once.
 
     :raises PackageError: it is damaged, or has another build-id than its header says
     """
     kernel = candidate.kernel
+    progress.say(f"Reading the banner of the kernel in {kernel.source.name}")
     banner, build_id = examine(kernel)
     if kernel.build_id is not None and build_id not in (None, kernel.build_id):
         raise PackageError(
@@ -234,7 +362,7 @@ def _examined(store: Store, candidate: Candidate) -> Candidate:
             f"the package's header says {kernel.build_id}"
         )
     build_id = kernel.build_id or build_id
-    store.set_identity(candidate.id, banner, build_id)
+    store.kernels.set_identity(candidate.id, banner, build_id)
     return Candidate(candidate.id, replace(kernel, banner=banner, build_id=build_id), examined=True)
 
 
@@ -243,15 +371,6 @@ def _by_build_id(kernel: Kernel, where: str) -> Match:
         kernel,
         "build-id",
         f"build-id {kernel.build_id} in the dump and in {kernel.source}, {where}",
-    )
-
-
-def _suddenly_empty(kernels: Path, rpm_filter: str, known: int) -> TryAgain:
-    return TryAgain(
-        f"kernels: {kernels} has no package that matches {rpm_filter!r}, "
-        f"but {known} are catalogued",
-        hint="mount it and run the same command again; if the packages are gone for good, "
-        "remove the database and run: cas-admin -b",
     )
 
 

@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 
 from cas.catalogue.advice import package_hint
-from cas.catalogue.facts import Candidate
+from cas.catalogue.facts import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
 from cas.model import Dump, Kernel, Match
+from cas.text import one_line
 
 Examine = Callable[[Candidate], Candidate]
 """Looks into a vmlinux for banner and build-id; raises `PackageError`."""
 
+_FACTS = ("release", "arch", "size_bytes", "digest", "banner")
+"""That kernels of one build-id have in common."""
 _BUILD_STAMP = re.compile(r"#\d.*$")
 _RELEASE = re.compile(r"Linux version (\S+)")
 _SHOWN = 8
@@ -27,10 +30,19 @@ def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
     equal = [c.kernel for c in candidates if dump.build_id and c.kernel.build_id == dump.build_id]
     if not equal:
         return None
-    if len({(kernel.release, kernel.size_bytes) for kernel in equal}) > 1:
-        raise _ambiguous(dump, "have the same build-id", equal)
+    require_agreement(dump, equal)
     detail = f"build-id {dump.build_id} in the dump and in the package"
     return Match(_first(equal), "build-id", detail)
+
+
+def require_agreement(dump: Dump, kernels: Sequence[Kernel]) -> None:
+    """Let kernels of the dump's build-id pass that may be the same one.
+
+    :raises AmbiguousKernel: they differ, and nothing tells which of them is the right one
+    """
+    facts = differing(kernels)
+    if facts:
+        raise _contested(dump, facts, kernels)
 
 
 def by_release(
@@ -75,13 +87,32 @@ def not_found(
         message += "; catalogued with that release, but another build: " + _listed(others)
     if unusable:
         message += "; not usable: " + "; ".join(unusable[:_SHOWN])
-    return KernelNotFound(message, hint=package_hint(release, dump.arch) if release else None)
+    return KernelNotFound(
+        message, hint=package_hint(release, dump.arch, dump.banner) if release else None
+    )
+
+
+def differing(kernels: Sequence[Kernel | CataloguedKernel]) -> tuple[str, ...]:
+    """In what kernels of one build-id do not agree, which tells that they are not the same one.
+
+    What is not known of one of them contradicts nothing, and digests are compared with those of
+    the same algorithm: a kernel that is there as RPM and as DEB is no conflict.
+
+    :return: of ``release``, ``arch``, ``size_bytes``, ``digest`` and ``banner``
+    """
+    return tuple(fact for fact in _FACTS if _disagree(fact, kernels))
 
 
 def release_of(dump: Dump) -> str | None:
     """The dump's osrelease, from its banner where nothing else tells."""
     found = _RELEASE.match(dump.banner) if dump.banner and dump.osrelease is None else None
     return found[1] if found else dump.osrelease
+
+
+def _disagree(fact: str, kernels: Sequence[Kernel | CataloguedKernel]) -> bool:
+    known = {getattr(kernel, fact) for kernel in kernels} - {None, ""}
+    alike = len({str(value).partition(":")[0] for value in known}) if fact == "digest" else 1
+    return len(known) > alike
 
 
 def _split_by_build_id(
@@ -140,8 +171,29 @@ def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
 
 
 def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:
-    if len({(kernel.build_id, kernel.size_bytes) for kernel in kernels}) > 1:
+    if len({kernel.build_id for kernel in kernels}) > 1 or differing(kernels):
         raise _ambiguous(dump, what, kernels)
+
+
+def _contested(dump: Dump, facts: Sequence[str], kernels: Sequence[Kernel]) -> AmbiguousKernel:
+    """Of packages that claim one build-id, all but one are wrong, and nothing says which."""
+    shown = [
+        f"{kernel.source} ({', '.join(_told(fact, kernel) for fact in facts)})"
+        for kernel in sorted(kernels, key=_order)
+    ]
+    return AmbiguousKernel(
+        f"{len(kernels)} packages claim build-id {dump.build_id} and hold different kernels: "
+        + _some(shown),
+        hint="none of them is used; remove those that are not the distribution's own and run: "
+        "cas-admin -b",
+    )
+
+
+def _told(fact: str, kernel: Kernel) -> str:
+    value = getattr(kernel, fact)
+    if fact == "size_bytes" and value is not None:
+        return f"{value:,} bytes"
+    return one_line(f"{fact} {value}") if value else f"{fact} not known"
 
 
 def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
@@ -152,18 +204,27 @@ def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKer
 
 
 def _listed(kernels: Sequence[Kernel]) -> str:
-    shown = [
-        f"{kernel.source} (build-id {kernel.build_id or 'unknown'}, "
-        f"banner {kernel.banner or 'not read'})"
-        for kernel in sorted(kernels, key=lambda kernel: str(kernel.source))
-    ]
+    return _some(
+        [
+            f"{kernel.source} (build-id {kernel.build_id or 'unknown'}, "
+            f"banner {kernel.banner or 'not read'})"
+            for kernel in sorted(kernels, key=_order)
+        ]
+    )
+
+
+def _some(shown: Sequence[str]) -> str:
     more = len(shown) - _SHOWN
     return "; ".join(shown[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _first(kernels: Sequence[Kernel]) -> Kernel:
     """The same one on every run."""
-    return min(kernels, key=lambda kernel: (str(kernel.source), kernel.member or ""))
+    return min(kernels, key=_order)
+
+
+def _order(kernel: Kernel) -> tuple[str, str]:
+    return str(kernel.source), kernel.member or ""
 
 
 def _stamp(banner: str | None) -> str | None:

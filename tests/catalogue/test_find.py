@@ -7,8 +7,10 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
+from cas.catalogue.extract import vmlinux
+from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
-from cas.model import Dump
+from cas.model import Dump, Kernel
 from cas.progress import Silent
 from cas.rules import PackageRules
 
@@ -137,12 +139,17 @@ def test_a_kernel_without_build_id_is_found_by_its_banner(
     assert (match.evidence, match.kernel.build_id) == ("banner", None)
 
 
+def cut_payload(package: Path) -> None:
+    content = package.read_bytes()
+    package.write_bytes(content[: content.index(b"\xfd7zXZ") + 64])
+
+
 def test_a_damaged_candidate_does_not_hide_a_good_one(
     built: MakeCatalogue, dump: MakeDump, kernels: Path
 ) -> None:
-    catalogue = built(recipe("one", linked=False), recipe("two", linked=False, stamp=OLD_STAMP))
+    catalogue = built(recipe("one"), recipe("two", stamp=OLD_STAMP))
     (package,) = (kernels / "0").iterdir()
-    package.write_bytes(package.read_bytes()[:-200])
+    cut_payload(package)
     match = catalogue.find(dump(banner=kp.banner(stamp=OLD_STAMP)))
     assert match.kernel.build_id == kp.build_id("two")
 
@@ -150,10 +157,10 @@ def test_a_damaged_candidate_does_not_hide_a_good_one(
 def test_a_damaged_candidate_is_named_when_nothing_matches(
     built: MakeCatalogue, dump: MakeDump, kernels: Path
 ) -> None:
-    catalogue = built(recipe("one", linked=False))
+    catalogue = built(recipe("one"))
     (package,) = (kernels / "0").iterdir()
-    package.write_bytes(package.read_bytes()[:-200])
-    with pytest.raises(KernelNotFound, match=r"not usable: .*the payload is damaged"):
+    cut_payload(package)
+    with pytest.raises(KernelNotFound, match=r"not usable: .*\.rpm"):
         catalogue.find(dump(banner=kp.banner()))
 
 
@@ -164,13 +171,72 @@ def test_the_same_kernel_in_two_packages_is_no_tie(
     assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source.parent == kernels / "0"
 
 
-def test_different_kernels_with_one_build_id_are_a_tie(
-    built: MakeCatalogue, dump: MakeDump
+def larger(word: str) -> kp.Recipe:
+    """A package that claims the build-id of another kernel."""
+    files, links = kp.debuginfo(word)
+    return kp.Recipe({path: content + bytes(64) for path, content in files.items()}, links)
+
+
+def altered(word: str) -> kp.Recipe:
+    """The same with as many bytes: only the digest in the package's header tells."""
+    files, links = kp.debuginfo(word)
+    return kp.Recipe({path: content[:-1] + b"!" for path, content in files.items()}, links)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [(larger, r"\([\d,]+ bytes"), (altered, "digest sha256:[0-9a-f]{64}")]
+)
+def test_different_kernels_with_one_build_id_are_both_named_and_neither_taken(
+    built: MakeCatalogue,
+    dump: MakeDump,
+    kernels: Path,
+    other: Callable[[str], kp.Recipe],
+    told: str,
 ) -> None:
-    files, links = kp.debuginfo("one")
-    larger = kp.Recipe({path: content + bytes(64) for path, content in files.items()}, links)
-    with pytest.raises(AmbiguousKernel, match="the same build-id"):
-        built(kp.Recipe(files, links), larger).find(dump(build_id=kp.build_id("one")))
+    catalogue = built(recipe("one"), other("one"))
+    with pytest.raises(AmbiguousKernel, match=told) as caught:
+        catalogue.find(dump(build_id=kp.build_id("one")))
+    for place in ("0", "1"):
+        assert f"{kernels / place}/" in str(caught.value)
+    assert "remove those" in caught.value.hint
+    (contest,) = catalogue.contested()
+    assert contest.build_id == kp.build_id("one")
+
+
+def test_a_cached_kernel_does_not_hide_that_packages_contradict_one_another(
+    built: MakeCatalogue, dump: MakeDump, kernels: Path, tmp_path: Path
+) -> None:
+    catalogue, cache = built(recipe("one")), tmp_path / "debugs"
+    wanted = dump(build_id=kp.build_id("one"))
+    vmlinux(catalogue.find(wanted), cache, Silent())
+    assert "extracted before" in catalogue.find(wanted, cache=cache).detail
+    package = kp.build(altered("one"), kernels / "1")
+    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    with pytest.raises(AmbiguousKernel):
+        catalogue.find(wanted, cache=cache)
+    package.unlink()
+    assert "extracted before" in catalogue.find(wanted, cache=cache).detail
+
+
+def test_a_cached_kernel_that_its_package_contradicts_is_not_taken(
+    built: MakeCatalogue, dump: MakeDump, kernels: Path, tmp_path: Path
+) -> None:
+    catalogue, cache = built(recipe("one")), tmp_path / "debugs"
+    wanted = dump(build_id=kp.build_id("one"))
+    vmlinux(catalogue.find(wanted), cache, Silent())
+    (package,) = (kernels / "0").iterdir()
+    package.unlink()
+    other = kp.build(larger("one"), kernels / "1")
+    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    assert catalogue.find(wanted, cache=cache).kernel.source == other
+
+
+def test_what_is_not_known_of_one_package_contradicts_nothing() -> None:
+    one = Kernel("6.1", "x86_64", Path("a.rpm"), "/v", size_bytes=1, digest="sha256:00")
+    same = (replace(one, digest="md5:11"), replace(one, size_bytes=None, digest=None))
+    assert differing([one, *same]) == ()
+    assert differing([one, replace(one, digest="sha256:01")]) == ("digest",)
+    assert differing([one, *same, replace(one, digest="md5:12", arch="i686")]) == ("arch", "digest")
 
 
 def test_another_architecture_of_the_release_is_not_taken(

@@ -1,0 +1,153 @@
+"""Jobs that wait for their kernel, and what finishes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Mailbox
+
+from installed import FIXTURES, Site, closed_port, needs
+
+VMCORE = FIXTURES / "a" / "vmcore.elf.xz"
+RELEASE = "6.1.192-1.cas1.x86_64"
+Make = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Controller]:
+    inbox = Mailbox(tmp_path / "inbox")
+    controller = Controller(inbox, hostname="127.0.0.1", port=closed_port())
+    controller.start()
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture
+def waiting(site: Site, made: Make) -> Site:
+    """A site with the job T-1, whose kernel nobody has."""
+
+    def wait(path: Path) -> None:
+        path.mkdir()
+        elsewhere = Site(path, site.settings | {"workDirectory": str(path / "cores")})
+        assert elsewhere.cas("-i", "T-1", "-f", VMCORE).returncode == 6
+
+    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
+    shutil.copytree(made("waiting", wait) / "cores", site.jobs)
+    return site
+
+
+def rpm(directory: Path) -> Path:
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    return Path(shutil.copy(package, directory))
+
+
+@pytest.fixture
+def deb(made: Make, vmlinux: Path) -> Path:
+    """The same kernel as Debian would pack it."""
+
+    def pack(path: Path) -> None:
+        tree = path.with_name("waiting-tree")
+        target = tree / f"usr/lib/debug/boot/vmlinux-{RELEASE}"
+        target.parent.mkdir(parents=True)
+        os.link(vmlinux, target)
+        (tree / "DEBIAN").mkdir()
+        (tree / "DEBIAN/control").write_text(
+            f"Package: linux-image-{RELEASE.replace('_', '-')}-dbg\nVersion: 1\n"
+            "Architecture: amd64\nMaintainer: N <n@example.com>\nDescription: a kernel\n"
+        )
+        argv = [needs("dpkg-deb"), "--root-owner-group", "-Zgzip", "-z1", "-b", tree, path]
+        subprocess.run(argv, check=True, capture_output=True)
+
+    return made("waiting.deb", pack)
+
+
+def inbox(site: Site) -> list[str]:
+    return [path.read_text() for path in (site.directory / "inbox/new").iterdir()]
+
+
+def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: Controller) -> None:
+    site.settings |= {
+        "engine": "drgn",
+        "debugs": str(site.directory / "debugs"),
+        "smtphost": "127.0.0.1",
+        "smtpPort": str(server.port),
+    }
+    done = site.cas("-i", "T-1", "-f", VMCORE, "-e", "user@example.com")
+    assert done.returncode == 6
+    assert f"put kernel-debuginfo-{RELEASE}.rpm below `kernels`" in done.stderr
+    assert f"kernel-debuginfo-{RELEASE}.rpm" in (site.job("T-1") / "report.txt").read_text()
+    (first,) = inbox(site)
+    assert "waiting" in first
+    before = stamps(site)
+    still = site.admin("resume")
+    assert (still.returncode, still.stdout) == (6, "1 job still waiting for a kernel\n")
+    assert "Linux 6.1" not in still.stderr  # nobody has looked at the dump again
+    assert stamps(site) == before
+    assert len(inbox(site)) == 1
+    rpm(site.directory / "kernels")
+    done = site.admin("-b")
+    assert done.returncode == 0, done.stderr
+    assert f"complete {site.job('T-1')}\n" in done.stdout
+    assert "still waiting" not in done.stdout
+    mails = inbox(site)
+    assert len(mails) == 2
+    assert any("cas_sum_entries" in mail for mail in mails if mail != first)
+
+
+def test_a_deb_finishes_a_waiting_job_too(waiting: Site, deb: Path) -> None:
+    shutil.copy(deb, waiting.directory / f"kernels/linux-image-{RELEASE}-dbg_1_amd64.deb")
+    done = waiting.admin("-b")
+    assert f"complete {waiting.job('T-1')}\n" in done.stdout, done.stderr
+    assert waiting.result("T-1")["evidence"] == "build-id"
+
+
+def stamps(site: Site) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in site.job("T-1").iterdir()}
+
+
+def test_a_job_with_a_damaged_result_is_begun_again(waiting: Site) -> None:
+    (waiting.job("T-1") / "result.json").write_text("{")
+    done = waiting.admin("resume")
+    assert done.returncode == 6
+    assert json.loads((waiting.job("T-1") / "result.json").read_text())["verdict"] == "waiting"
+
+
+def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finishes_the_job(
+    waiting: Site, vmlinux: Path
+) -> None:
+    kernels = waiting.directory / "kernels"
+    rpm(kernels)
+    other = kernels / "vmlinux"
+    shutil.copy(vmlinux, other)
+    with other.open("ab") as file:
+        file.write(bytes(4096))
+    done = waiting.admin("-b")
+    assert "hold different kernels" in done.stderr
+    assert str(other) in done.stderr
+    assert "1 job still waiting" in done.stdout
+    assert "none of them is used" in done.stderr
+    assert "hold different kernels" in waiting.result("T-1")["reason"]
+    before = stamps(waiting)
+    assert waiting.admin("resume").returncode == 6
+    assert stamps(waiting) == before
+    other.unlink()
+    assert f"complete {waiting.job('T-1')}\n" in waiting.admin("-b").stdout
+
+
+def test_an_unsigned_package_is_refused_where_signatures_are_required(waiting: Site) -> None:
+    keys = waiting.directory / "keys"
+    keys.mkdir()
+    rpm(waiting.directory / "kernels")
+    waiting.settings |= {"signatures": "require", "keys": str(keys)}
+    done = waiting.admin("-b")
+    assert f"refused {waiting.job('T-1')}\n" in done.stdout
+    assert "`signatures = require`" in done.stderr
+    assert "holds no public key" in done.stderr
+    assert waiting.result("T-1")["verdict"] == "refused"
