@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, sync_directory, write_whole
-from cas.report.mail import MailRefused, send
+from cas.report.smtp import MailRefused, send
 from cas.rules import Mail
 
 WAITING = "mail.eml"

@@ -26,8 +26,9 @@ from sample_report import STARTED, sample_report
 from cas.errors import ConfigError, UsageError
 from cas.model import Report
 from cas.report.address import check_address
-from cas.report.mail import MailRefused, MailServerDown, compose, send
+from cas.report.mail import compose
 from cas.report.outbox import deliver, queue, waiting_mails
+from cas.report.smtp import MailRefused, MailServerDown, send
 from cas.rules import Mail
 
 from installed import closed_port
