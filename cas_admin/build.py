@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from cas.catalogue import Catalogue
+from dataclasses import dataclass
+
+from cas.catalogue import BuildSummary, Catalogue
+from cas.catalogue.cache import limits
 from cas.commands import Answer, World
 from cas.text import count
+from cas_admin.cache import keep_limits
 from cas_admin.purge import old_jobs, remove
 from cas_admin.resume import resume
 
 BAD_PACKAGES = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of one run."""
+
+    summary: BuildSummary
+    chores: tuple[str, ...]
+    """A line for each job and cached kernel that came to its end, and what waits still."""
+
+    @property
+    def headline(self) -> str:
+        """The catalogue after the run, and what changed, in a line."""
+        found = self.summary
+        renamed = f"{found.renamed} renamed, " if found.renamed else ""
+        return (
+            f"{count(found.kernels, 'kernel')} in the catalogue; packages: {found.added} read, "
+            f"{found.unchanged} unchanged, {renamed}{found.removed} gone, "
+            f"{len(found.bad)} unusable"
+        )
+
+
 def build(world: World) -> Answer:
     """Bring the catalogue up to date with the packages below ``kernels``.
 
-    :return: what changed; status 3 when some packages could not be read
+    :return: what changed; status 3 when some packages cannot be used
     :raises CasError: the directory or the database cannot be used
     """
+    built = build_once(world)
+    is_flawed = built.summary.bad or built.summary.conflicts
+    return Answer((built.headline, *built.chores), BAD_PACKAGES if is_flawed else 0)
+
+
+def build_once(world: World) -> Built:
+    """One run over the packages, then over the jobs; `cas_admin.watch` makes many."""
     config = world.config
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue.of(config)
-    summary = catalogue.build(config.kernels, config.packages, world.progress)
+    summary = Catalogue.of(config).build(config.kernels, config.packages, world.progress)
     for path, reason in summary.bad:
         world.progress.warn(reason if str(path) in reason else f"{path}: {reason}")
+    for contest in summary.conflicts:
+        world.progress.warn(f"{contest}: none of them is used")
+        limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
-    lines = [
-        f"{count(summary.kernels, 'kernel')} in the catalogue; packages: {summary.added} read, "
-        f"{summary.unchanged} unchanged, {summary.removed} gone, {len(summary.bad)} unusable"
-    ]
-    lines += resume(world).lines
+    chores = [*resume(world).lines]
     if config.auto_purge:
-        lines += remove(old_jobs(config.work_directory, config.purge_limit_days, world.now), world)
-    return Answer(tuple(lines), BAD_PACKAGES if summary.bad else 0)
+        chores += remove(old_jobs(config.work_directory, config.purge_limit_days, world.now), world)
+    chores += keep_limits(world)
+    return Built(summary, tuple(chores))

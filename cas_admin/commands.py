@@ -8,6 +8,14 @@ from functools import partial
 
 from cas.commands import Answer, Asked, Parser, World, common_options, verb_options
 
+WATCH_S = 300.0
+"""From the end of one build to the next, where nobody says another time."""
+WATCH_LIMIT_S = 7 * 86400
+_PLAIN_VERBS = (
+    ("resume", "go on with unfinished jobs, send mails that could not be sent"),
+    ("index", "enter every job directory into the database again"),
+)
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``cas-admin``; a test compares it with cas-admin(8)."""
@@ -20,25 +28,12 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "-s", "--server", action="store_true", help="register the analysis hosts of known_hosts"
     )
+    _build_options(admin)
     _purge_options(admin)
     # on the program only: a verb's defaults would hide what stands before the verb
-    admin.set_defaults(days=None, yes=False, dry_run=False)
+    admin.set_defaults(days=None, yes=False, dry_run=False, watch=None)
     common_options(admin)
-    verbs = admin.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    verb_options(verbs.add_parser("build", help="the same as -b"))
-    purge = verbs.add_parser("purge", help="the same as -p")
-    _purge_options(purge)
-    verb_options(purge)
-    for name, text in (
-        ("resume", "go on with unfinished jobs, send mails that could not be sent"),
-        ("index", "enter every job directory into the database again"),
-    ):
-        verb_options(verbs.add_parser(name, help=text))
-    check = verbs.add_parser("check", help="verify jobs, database, packages and extracted kernels")
-    check.add_argument("--quick", action="store_true", help="compare sizes, not contents")
-    check.add_argument("--json", action="store_true", help="print the flaws as JSON")
-    verb_options(check)
-    _host_verbs(verbs.add_parser("host", help="register, check and remove analysis hosts"))
+    _verbs(admin.add_subparsers(dest="verb", metavar="VERB", title="verbs"))
     return admin
 
 
@@ -53,34 +48,68 @@ def parse(argv: Sequence[str]) -> Asked:
         admin.error("say what to do, once: -b, -p, -s or a verb")
     if wanted != ["purge"] and (arguments.days is not None or arguments.yes or arguments.dry_run):
         admin.error("-d, -y and -n belong to a purge")
-    return Asked(_command(wanted[0], arguments), arguments.config, arguments.debug)
+    if wanted != ["build"] and arguments.watch is not None:
+        admin.error("--watch belongs to a build")
+    return Asked(_COMMANDS[wanted[0]](arguments), arguments.config, arguments.debug)
 
 
-def _command(verb: str, arguments: argparse.Namespace) -> Callable[[World], Answer]:
-    if verb == "build":
-        from cas_admin.build import build
+def _build(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    if arguments.watch is not None:
+        from cas_admin.watch import watch
 
-        return build
-    if verb == "resume":
-        from cas_admin.resume import resume
+        return partial(watch, arguments.watch, tells_all=arguments.debug)
+    from cas_admin.build import build
 
-        return resume
-    if verb == "index":
-        from cas_admin.index import index
+    return build
 
-        return index
-    if verb == "check":
-        from cas_admin.check import check
 
-        return partial(check, quick=arguments.quick, as_json=arguments.json)
-    if verb in ("server", "host"):
-        return _host_command(arguments)
+def _purge(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     from cas_admin.purge import purge
 
     return partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)
 
 
-def _host_command(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+def _resume(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.resume import resume
+
+    return resume
+
+
+def _index(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.index import index
+
+    return index
+
+
+def _check(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.check import check
+
+    return partial(check, quick=arguments.quick, as_json=arguments.json)
+
+
+def _status(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.status import status
+
+    return partial(status, as_json=arguments.json)
+
+
+def _kernels(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.kernels import kernels
+
+    return partial(kernels, arguments.pattern, as_json=arguments.json)
+
+
+def _cache(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin import cache
+
+    if arguments.action == "list":
+        return partial(cache.listed, as_json=arguments.json)
+    if arguments.action == "clean":
+        return partial(cache.clean, only_list=arguments.only_list)
+    return partial(cache.verify, as_json=arguments.json, repair=arguments.repair)
+
+
+def _host(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     from cas_admin import host
 
     if arguments.server:
@@ -94,6 +123,72 @@ def _host_command(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     if arguments.action == "remove":
         return partial(host.remove, arguments.names)
     return partial(host.enable, arguments.names, is_enabled=arguments.action == "enable")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], Callable[[World], Answer]]] = {
+    "build": _build,
+    "purge": _purge,
+    "server": _host,
+    "resume": _resume,
+    "index": _index,
+    "check": _check,
+    "status": _status,
+    "kernels": _kernels,
+    "cache": _cache,
+    "host": _host,
+}
+"""What each flag and verb means; only the module of the one that is asked for is imported."""
+
+
+def _verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
+    build = verbs.add_parser("build", help="the same as -b")
+    _build_options(build)
+    verb_options(build)
+    purge = verbs.add_parser("purge", help="the same as -p")
+    _purge_options(purge)
+    verb_options(purge)
+    for name, text in _PLAIN_VERBS:
+        verb_options(verbs.add_parser(name, help=text))
+    check = verbs.add_parser("check", help="verify jobs, database, packages and extracted kernels")
+    check.add_argument("--quick", action="store_true", help="compare sizes, not contents")
+    check.add_argument("--json", action="store_true", help="print the flaws as JSON")
+    verb_options(check)
+    status = verbs.add_parser("status", help="show what is catalogued, kept, waiting and wrong")
+    status.add_argument("--json", action="store_true", help="print everything as JSON")
+    verb_options(status)
+    kernels = verbs.add_parser("kernels", help="list the kernels in the catalogue")
+    text = "of a release or of a package's name, or the beginning of a build-id"
+    kernels.add_argument("pattern", metavar="PATTERN", nargs="?", help=text)
+    kernels.add_argument("--json", action="store_true", help="print everything as JSON")
+    verb_options(kernels)
+    _cache_verbs(verbs.add_parser("cache", help="look after the extracted kernels"))
+    _host_verbs(verbs.add_parser("host", help="register, check and remove analysis hosts"))
+
+
+def _cache_verbs(cache: argparse.ArgumentParser) -> None:
+    verb_options(cache)
+    actions = cache.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    for name, text in (
+        ("list", "show the extracted kernels, and what they take"),
+        ("clean", "remove what is beyond the limits and not in use"),
+        ("verify", "read every file again and compare its digest"),
+    ):
+        action = actions.add_parser(name, help=text)
+        if name == "clean":
+            action.add_argument(
+                "-n",
+                "--dry-run",
+                dest="only_list",
+                action="store_true",
+                help="only list what would go",
+            )
+        else:
+            action.add_argument("--json", action="store_true", help="print everything as JSON")
+        if name == "verify":
+            action.add_argument(
+                "--repair", action="store_true", help="remove what is wrong and not in use"
+            )
+        verb_options(action)
 
 
 def _host_verbs(host: argparse.ArgumentParser) -> None:
@@ -118,6 +213,18 @@ def _host_verbs(host: argparse.ArgumentParser) -> None:
         verb_options(action)
 
 
+def _build_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        type=_seconds,
+        nargs="?",
+        const=WATCH_S,
+        default=argparse.SUPPRESS,
+        help=f"with build: go on, and build again after so long (default: {WATCH_S:.0f})",
+    )
+
+
 def _purge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d",
@@ -138,3 +245,11 @@ def _days(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= WATCH_LIMIT_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from 1 to {WATCH_LIMIT_S}"
+        )
+    return float(text)

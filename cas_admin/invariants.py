@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cas import job as jobs
 from cas import manifest
-from cas.catalogue import Catalogue, cache
+from cas.catalogue import Catalogue
+from cas.catalogue.cache import inspection
 from cas.config import Config
 from cas.errors import CasError, JobBusy
 from cas.job import Job
@@ -80,8 +81,8 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
 
 def of_cache(scope: Scope) -> Iterator[Flaw]:
     """The extracted kernels."""
-    for path, what in cache.flaws(scope.config.debugs):
-        yield Flaw(str(path), what, "remove it: what is missing is extracted again")
+    for fault in inspection.flaws(scope.config.debugs, with_digests=scope.with_digests):
+        yield Flaw(str(fault.path), fault.what, "run: cas-admin cache verify --repair")
 
 
 def _of_stray(directory: Path) -> Iterator[Flaw]:

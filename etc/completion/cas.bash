@@ -55,18 +55,33 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume index check host) in
+    case $(_cas_verb build purge resume index check status kernels cache host) in
         host) _cas_admin_host "$current"; return ;;
+        cache) _cas_admin_cache "$current"; return ;;
         purge) words='-d --days -y --yes -n --dry-run --config --debug -h --help' ;;
         check) words='--quick --json --config --debug -h --help' ;;
-        build | resume | index) words='--config --debug -h --help' ;;
+        build) words='--watch --config --debug -h --help' ;;
+        resume | index) words='--config --debug -h --help' ;;
+        status | kernels) words='--json --config --debug -h --help' ;;
         *)
-            words='-b --build -p --purge -s --server -d --days -y --yes -n --dry-run --config --debug
-                --version -h --help'
-            [[ $current == -* ]] || words='build purge resume index check host'
+            words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run --config
+                --debug --version -h --help'
+            [[ $current == -* ]] \
+                || words='build purge resume index check status kernels cache host'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+_cas_admin_cache() {
+    local words='--config --debug -h --help'
+    case $(_cas_verb list clean verify) in
+        list) words="--json $words" ;;
+        verify) words="--json --repair $words" ;;
+        clean) words="-n --dry-run $words" ;;
+        *) [[ $1 == -* ]] || words='list clean verify' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$1")
 }
 
 _cas_admin_host() {

@@ -67,6 +67,14 @@ def test_bash_offers_the_options_of_the_command_line(words: tuple[str, ...]) -> 
     assert set(offered) == COMMAND_LINES[words]
 
 
+@pytest.mark.parametrize("verb", ["host", "cache"])
+def test_bash_offers_the_actions_of_a_verb_and_their_options(verb: str) -> None:
+    actions = verbs(verbs(PARSERS["cas-admin"])[verb])
+    assert set(in_bash("cas-admin", verb, "")) == set(actions)
+    for name, action in actions.items():
+        assert set(in_bash("cas-admin", verb, name, "-")) == options(action)
+
+
 @pytest.mark.parametrize("program", PARSERS)
 def test_bash_offers_the_verbs(program: str) -> None:
     assert set(in_bash(program, "")) == set(verbs(PARSERS[program]))

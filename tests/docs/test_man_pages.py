@@ -79,6 +79,15 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
     return {word for action in parser._actions for word in action.option_strings}
 
 
+def every_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser, and those of its verbs and their actions."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from every_parser(one)
+
+
 def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     return dict(action.choices)
@@ -119,7 +128,7 @@ def test_the_synopsis_has_every_verb(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [CAS, ADMIN, CONF], ids=lambda page: page.name)
 def test_no_page_speaks_of_an_option_that_does_not_exist(page: Path) -> None:
-    parsers = [*PARSERS.values(), *(p for main in PARSERS.values() for p in verbs(main).values())]
+    parsers = [one for main in PARSERS.values() for one in every_parser(main)]
     assert set(flags(page.read_text())) <= set().union(*map(options, parsers))
 
 
@@ -278,12 +287,16 @@ def test_the_stages_of_a_job_are_documented() -> None:
     assert tuple(listed(text)) == job.STAGES
 
 
-def test_the_nightly_unit_runs_what_cas_admin_understands() -> None:
+@pytest.mark.parametrize("name", ["cas-admin-build.service", "cas-admin-watch.service"])
+def test_a_unit_runs_what_cas_admin_understands(name: str) -> None:
     unit = configparser.RawConfigParser(strict=False)
-    unit.read(ROOT / "etc/systemd/cas-admin-build.service")
+    unit.read(ROOT / "etc/systemd" / name)
     program, *words = shlex.split(unit["Service"]["ExecStart"])
     assert program == "cas-admin"
-    assert PARSERS[ADMIN].parse_args(words).build
+    asked = PARSERS[ADMIN].parse_args(words)
+    assert asked.build
+    assert (asked.watch is not None) == ("watch" in name)
+    assert name in section(ADMIN, "TIMERS")
 
 
 def test_the_timer_starts_the_nightly_unit() -> None:

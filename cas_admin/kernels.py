@@ -1,0 +1,69 @@
+"""``cas-admin kernels``: which kernels there is debug information of, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from cas.catalogue import Catalogue
+from cas.commands import Answer, World
+from cas.text import json_text, one_line
+
+if TYPE_CHECKING:
+    from cas.catalogue.facts import CataloguedKernel
+
+NOTHING_FOUND = 1
+VERSION = 1
+COLUMNS = ("RELEASE", "ARCH", "FLAVOUR", "BUILD-ID", "PACKAGE")
+
+
+def kernels(pattern: str | None, world: World, *, as_json: bool) -> Answer:
+    """The catalogued kernels, sorted by release.
+
+    :param pattern: see `Catalogue.kernels`, or a part of a release; ``None``: all
+    :return: a line for each below a line of titles; status 1 when there is none
+    :raises TryAgain: the database cannot be used
+    """
+    found = _found(pattern, Catalogue.of(world.config))
+    if not found:
+        world.progress.warn(_nothing(pattern, world))
+    lines = (_json(found),) if as_json else tuple(table(found))
+    return Answer(lines, 0 if found else NOTHING_FOUND)
+
+
+def table(found: Sequence[CataloguedKernel]) -> Iterator[str]:
+    """A line for each kernel below a line of titles; nothing when there are none.
+
+    Ten thousand rows take rich's tables many seconds, so that columns are aligned here.
+    """
+    if not found:
+        return
+    rows = [COLUMNS, *map(_cells, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *cells, last in rows:
+        yield "".join(f"{cell:{n}}  " for cell, n in zip(cells, widths, strict=True)) + last
+
+
+def _found(pattern: str | None, catalogue: Catalogue) -> Sequence[CataloguedKernel]:
+    found = catalogue.kernels(pattern)
+    return catalogue.kernels(f"*{pattern}*") if pattern and not found else found
+
+
+def _cells(kernel: CataloguedKernel) -> tuple[str, ...]:
+    facts = (kernel.release, kernel.arch, kernel.flavour, kernel.build_id, str(kernel.path))
+    return tuple(one_line(fact) if fact else "-" for fact in facts)
+
+
+def _json(found: Sequence[CataloguedKernel]) -> str:
+    facts = [asdict(kernel) for kernel in found]
+    return json_text({"version": VERSION, "kernels": facts}, indent=1, default=str)
+
+
+def _nothing(pattern: str | None, world: World) -> str:
+    if pattern is not None:
+        return (
+            f"no catalogued kernel has a release like {pattern}, a build-id that begins with it "
+            "(at least 6 digits), or a package whose name has it; all of them: cas-admin kernels"
+        )
+    return f"no kernel is catalogued: put packages below {world.config.kernels}, then: cas-admin -b"

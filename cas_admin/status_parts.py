@@ -1,0 +1,189 @@
+"""What `cas-admin status` shows, part by part: for programs as facts, for people as lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cas import job as jobs
+from cas.catalogue import Catalogue
+from cas.catalogue.cache import lease
+from cas.catalogue.cache.holdings import holdings
+from cas.catalogue.facts import BuildRecord, Counts
+from cas.config import Config
+from cas.errors import CasError
+from cas.job import Job
+from cas.report import outbox, result
+from cas.text import count, human_size
+
+SHOWN = 10
+"""Of a list, for people; programs are given all of it."""
+BUILDS_SHOWN = 3
+UNKNOWN = "(unknown)"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one part has found out."""
+
+    facts: Mapping[str, Any]
+    lines: tuple[str, ...]
+
+
+Part = Callable[[Config, Catalogue], Found]
+
+
+def packages(config: Config, catalogue: Catalogue) -> Found:
+    """What is catalogued, what cannot be used, and what contradicts itself."""
+    counts = catalogue.counts()
+    bad = catalogue.bad_packages()
+    contested = catalogue.contested()
+    facts = {
+        **asdict(counts),
+        "bad": [{"path": path, "reason": reason} for path, reason in bad],
+        "contested": [asdict(one) for one in contested],
+    }
+    lines = (
+        *_counted(counts),
+        *_some(
+            [f"! {reason if str(path) in reason else f'{path}: {reason}'}" for path, reason in bad]
+        ),
+        *_some([f"! {one}" for one in contested]),
+    )
+    return Found(facts, lines)
+
+
+def builds(config: Config, catalogue: Catalogue) -> Found:
+    """The last runs of the build, newest first."""
+    last = catalogue.last_builds()
+    lines = [_build(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
+    return Found({"last": [asdict(one) for one in last]}, tuple(lines))
+
+
+def extracted(config: Config, catalogue: Catalogue) -> Found:
+    """What the cache of extracted kernels takes."""
+    found, limit_bytes = holdings(config.debugs), config.cache.limit_bytes
+    size_bytes = sum(holding.size_bytes for holding in found)
+    in_use = sum(lease.is_held(holding.entry) for holding in found)
+    facts = {
+        "size_bytes": size_bytes,
+        "limit_bytes": limit_bytes,
+        "kernels": len(found),
+        "in_use": in_use,
+    }
+    return Found(
+        facts,
+        (
+            f"{human_size(size_bytes)} of {human_size(limit_bytes)}: "
+            f"{count(len(found), 'kernel')}, {in_use} in use",
+        ),
+    )
+
+
+def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
+    """How the jobs ended, as their directories say, and for which kernels some wait."""
+    verdicts, waiting = Counter[str](), list[Job]()
+    for directory in jobs.jobs(config.work_directory):
+        try:
+            job = jobs.load(directory)
+        except CasError:
+            verdicts["unreadable"] += 1
+            continue
+        verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
+        waiting += [job] if job.verdict == "waiting" else []
+    mails = sum(1 for _ in outbox.waiting_mails(config.work_directory))
+    missing = _missing(waiting)
+    facts = {"verdicts": dict(verdicts), "mails": mails, "waiting": missing}
+    each = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
+    lines = [f"{count(verdicts.total(), 'job')}: {each}" if each else "no jobs"]
+    lines += [f"{count(mails, 'mail')} not sent yet; run: cas-admin resume"] if mails else []
+    return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
+
+
+def hosts(config: Config, catalogue: Catalogue) -> Found:
+    """The analysis hosts, as they were when they were last asked."""
+    registered = catalogue.hosts()
+    disabled = sum(not host.is_enabled for host in registered)
+    failed = sum(host.is_enabled and host.problem is not None for host in registered)
+    useful = len(registered) - disabled - failed
+    facts = {
+        "registered": len(registered),
+        "of_use": useful,
+        "failed": failed,
+        "disabled": disabled,
+    }
+    said = f"{len(registered)} registered: {useful} of use, {failed} failed, {disabled} disabled"
+    return Found(facts, (said if registered else "none registered",))
+
+
+def space(config: Config, catalogue: Catalogue) -> Found:
+    """What is free where jobs and extracted kernels are kept."""
+    places = {"workDirectory": config.work_directory, "debugs": config.debugs}
+    free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
+    lines = [f"{human_size(free[name])} free for {places[name]}" for name in places]
+    return Found({f"{name}_free_bytes": number for name, number in free.items()}, tuple(lines))
+
+
+def _counted(counts: Counts) -> Iterator[str]:
+    for kind, states in counts.packages.items():
+        each = ", ".join(f"{number} {state}" for state, number in states.items())
+        yield f"{kind or 'other'}: {each}"
+    yield (
+        f"{count(counts.kernels, 'kernel')}; "
+        f"{count(counts.kmod_packages, 'package')} with kernel modules"
+    )
+
+
+def _build(record: BuildRecord) -> str:
+    began = record.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    took = _seconds(record.started, record.ended)
+    found = ", ".join(f"{name} {number}" for name, number in record.counts.items() if number)
+    problem = f"; ! {record.problem}" if record.problem else ""
+    return f"{began}, {took}: {found or 'nothing found'}{problem}"
+
+
+def _seconds(started: datetime, ended: datetime | None) -> str:
+    return "not ended" if ended is None else f"{(ended - started).total_seconds():.0f} s"
+
+
+def _missing(waiting: Iterable[Job]) -> list[dict[str, Any]]:
+    """The kernels for which jobs wait, those of most jobs first."""
+    kernels: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for job in waiting:
+        try:
+            found = result.load(job.directory)
+        except CasError as error:
+            found = {"hint": str(error)}
+        kernel = found.get("kernel") or {}
+        release, arch, build_id = (kernel.get(key) or "" for key in ("release", "arch", "build_id"))
+        one = kernels.setdefault(
+            (release, arch, build_id),
+            {"release": release, "arch": arch, "build_id": build_id, "jobs": []},
+        )
+        one |= {"reason": found.get("reason"), "hint": found.get("hint")}
+        one["jobs"].append(job.directory)
+    return sorted(kernels.values(), key=lambda one: -len(one["jobs"]))
+
+
+def _wanted(kernel: Mapping[str, Any]) -> str:
+    who = f"{kernel['release'] or UNKNOWN} ({kernel['arch'] or UNKNOWN})"
+    return f"{count(len(kernel['jobs']), 'job')} waiting for {who}: {kernel['hint']}"
+
+
+def _some(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:SHOWN]
+    if len(lines) > SHOWN:
+        yield f"and {len(lines) - SHOWN} more"
+
+
+def _existing(path: Path) -> Path:
+    """The path, or what of it is there already."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path

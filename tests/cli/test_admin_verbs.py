@@ -1,0 +1,346 @@
+"""cas-admin kernels, status and build --watch, through the installed commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cas import job as jobs
+from cas.__main__ import defaults
+from cas.catalogue import Catalogue
+from cas.commands import Answer, World
+from cas.config import read
+from cas.job import Order
+from cas.model import Dump, Host, Report
+from cas.progress import Silent
+from cas.report.result import write_result
+from cas_admin.commands import parse
+from cas_admin.kernels import kernels
+from cas_admin.status import status
+
+from installed import FIXTURES, Site
+
+RELEASE = "6.1.192-1.cas1.x86_64"
+(PACKAGE,) = (FIXTURES / "a").glob("*.rpm")
+DUMP = FIXTURES / "a" / "vmcore.elf.xz"
+DAMAGED = "kernel-debuginfo-9.rpm"
+
+
+class Watcher:
+    """A ``cas-admin -b --watch`` that is at work, and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        self.lines.extend(self.process.stderr)
+
+    def wait_for(self, text: str, *, times: int = 1) -> None:
+        deadline = time.monotonic() + 60
+        while sum(text in line for line in tuple(self.lines)) < times:
+            assert time.monotonic() < deadline, self.lines
+            assert self.process.poll() is None, self.lines
+            time.sleep(0.05)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def watching(site: Site) -> Iterator[Callable[..., Watcher]]:
+    started: list[Watcher] = []
+
+    def watch(*words: str) -> Watcher:
+        started.append(Watcher(site.start("cas-admin", "-b", "--watch", "1", *words)))
+        return started[-1]
+
+    yield watch
+    for watcher in started:
+        watcher.process.kill()
+        watcher.process.wait()
+
+
+def kernels_of(site: Site) -> Path:
+    return Path(site.settings["kernels"])
+
+
+def wait_for_runs(site: Site, more: int) -> None:
+    """Until so many more runs have come to their end."""
+    catalogue = Catalogue(site.settings["database"])
+    newest = catalogue.last_builds()[0].started
+    deadline = time.monotonic() + 60
+    while (
+        sum(run.ended is not None and run.started > newest for run in catalogue.last_builds())
+        < more
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site with one kernel, for the tests that only look at it."""
+    directory = tmp_path_factory.mktemp("listed")
+    settings = {"kernels": str(FIXTURES / "a"), "workDirectory": str(directory / "cores")}
+    site = Site(
+        directory, {**settings, "debugs": str(directory), "database": f"{directory}/cas.db"}
+    )
+    assert site.admin("-b").returncode == 0
+    return site
+
+
+def world_of(site: Site) -> World:
+    path = site.directory / "cas.conf"
+    config = read(path, defaults({"HOME": str(site.directory)}))
+    return World(config, Silent(), datetime.now(UTC), False, lambda _: "")
+
+
+def test_kernels_are_listed_with_their_package(listed: Site) -> None:
+    done = listed.admin("kernels")
+    titles, row = done.stdout.splitlines()
+    assert titles.split() == ["RELEASE", "ARCH", "FLAVOUR", "BUILD-ID", "PACKAGE"]
+    release, arch, flavour, build_id, package = row.split()
+    assert (release, arch, flavour, package) == (RELEASE, "x86_64", "-", str(PACKAGE))
+    assert len(build_id) == 40
+    assert row.index(build_id) == titles.index("BUILD-ID")
+
+
+def test_a_pattern_chooses_kernels(listed: Site) -> None:
+    world = world_of(listed)
+    (one,) = Catalogue.of(world.config).kernels()
+    build_id = one.build_id or ""
+    for pattern in (RELEASE, "6.1.*", "6.1.192", build_id[:6], build_id.upper(), "debuginfo"):
+        assert len(kernels(pattern, world, as_json=False).lines) == 2, pattern
+    for pattern in ("5.*", build_id[:5], "f" * 40):
+        assert kernels(pattern, world, as_json=False) == Answer((), 1), pattern
+
+
+def test_a_pattern_that_fits_nothing_is_said(listed: Site) -> None:
+    done = listed.admin("kernels", "5.*")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no catalogued kernel has a release like 5.*" in done.stderr
+
+
+def test_kernels_as_json_have_a_version_and_all_facts(listed: Site) -> None:
+    told = json.loads(kernels(None, world_of(listed), as_json=True).lines[0])
+    assert told["version"] == 1
+    (kernel,) = told["kernels"]
+    assert kernel["release"] == RELEASE
+    assert kernel["path"] == str(PACKAGE)
+    assert kernel["kind"] == "rpm"
+    assert kernel["size_bytes"] > 1 << 20
+
+
+def test_an_empty_catalogue_says_how_to_fill_it(site: Site) -> None:
+    done = site.admin("kernels")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"put packages below {kernels_of(site)}" in done.stderr
+
+
+def test_a_path_cannot_reprogram_the_terminal(site: Site) -> None:
+    hostile = kernels_of(site) / "a\x1b[2J\u202eb"
+    hostile.mkdir()
+    (hostile / PACKAGE.name).symlink_to(PACKAGE)
+    (hostile / DAMAGED).write_text("none")
+    assert site.admin("-b").returncode == 3
+    world = world_of(site)
+    for as_json in (False, True):
+        said = (*kernels(None, world, as_json=as_json).lines, *status(world, as_json=as_json).lines)
+        assert DAMAGED in "".join(said)
+        assert not {"\x1b", "\u202e"} & set("".join(said))
+
+
+def waiting_job(site: Site, ticket: str) -> None:
+    job = jobs.create(site.jobs, Order(ticket, DUMP), datetime.now(UTC))
+    dump = Dump(DUMP, "ELF", 1, "x86_64", RELEASE, build_id="ab" * 20)
+    report = Report(
+        ticket=ticket,
+        directory=job.directory,
+        upload=str(DUMP),
+        server="here",
+        started=job.started,
+        verdict="waiting",
+        stage="identified",
+        hint="put this package there",
+        dump=dump,
+    )
+    write_result(report)
+    replace(job, verdict="waiting").save()
+
+
+def test_status_shows_what_is_there_what_waits_and_what_is_wrong(site: Site) -> None:
+    waiting_job(site, "T-1")
+    waiting_job(site, "T-2")
+    done = site.admin("status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if not line.startswith("  ")] == [
+        "PACKAGES",
+        "BUILDS",
+        "CACHE",
+        "JOBS",
+        "HOSTS",
+        "SPACE",
+    ]
+    assert "2 jobs: 2 waiting" in done.stdout
+    assert f"2 jobs waiting for {RELEASE} (x86_64): put this package there" in done.stdout
+    assert "none yet" in done.stdout
+    assert "none registered" in done.stdout
+
+
+def test_status_names_ten_unusable_packages_and_counts_the_others(site: Site) -> None:
+    for number in range(12):
+        (kernels_of(site) / f"kernel-debuginfo-{number}.rpm").write_text("none")
+    site.configure()
+    world = world_of(site)
+    Catalogue.of(world.config).build(world.config.kernels, world.config.packages, Silent())
+    lines = status(world, as_json=False).lines
+    assert sum(line.startswith("  ! ") and "no intact RPM" in line for line in lines) == 10
+    assert "  and 2 more" in lines
+    told = json.loads(status(world, as_json=True).lines[0])
+    assert len(told["packages"]["bad"]) == 12
+
+
+def test_packages_that_contradict_each_other_are_named(site: Site, vmlinux: Path) -> None:
+    site.settings["debugs"] = str(site.directory / "debugs")  # what is contested is removed there
+    files = [kernels_of(site) / name / "vmlinux" for name in ("one", "other")]
+    for file in files:
+        file.parent.mkdir()
+        shutil.copy(vmlinux, file)
+    with files[1].open("ab") as longer:
+        longer.write(b"more")
+    done = site.admin("-b")
+    assert done.returncode == 3
+    said = f"is claimed by {files[0]} and {files[1]}, which differ in size_bytes"
+    assert f"{said}: none of them is used" in done.stderr
+    assert said in "".join(status(world_of(site), as_json=False).lines)
+
+
+def test_status_counts_mails_and_hosts(site: Site) -> None:
+    waiting = site.jobs / "T-1" / "2026.11.21.10.00.00"
+    waiting.mkdir(parents=True)
+    (waiting / "mail.eml").touch()
+    catalogue = Catalogue(site.settings["database"])
+    for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
+        catalogue.put_host(replace(host, is_enabled=number < 2))
+    site.configure()
+    lines = status(world_of(site), as_json=False).lines
+    assert "  1 mail not sent yet; run: cas-admin resume" in lines
+    assert "  3 registered: 1 of use, 1 failed, 1 disabled" in lines
+
+
+def test_status_as_json_has_a_version_and_every_part(listed: Site) -> None:
+    done = listed.admin("status", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert told["version"] == 1
+    assert told["packages"]["packages"] == {"rpm": {"ok": 1}}
+    assert told["packages"]["bad"] == told["packages"]["contested"] == []
+    assert told["builds"]["last"][0]["counts"]["added"] == 1
+    assert told["cache"]["limit_bytes"] == 200 << 30
+    assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": []}
+    assert told["hosts"]["registered"] == 0
+    assert told["space"]["workDirectory_free_bytes"] > 0
+
+
+def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:
+    Path(site.settings["database"]).write_bytes(b"no database at all\n" * 100)
+    done = site.admin("status")
+    assert done.returncode == 3
+    assert "! " in done.stdout.partition("PACKAGES")[2].partition("BUILDS")[0]
+    assert "no jobs" in done.stdout
+    assert "free for " in done.stdout
+    assert "Traceback" not in done.stderr
+    told = json.loads(status(world_of(site), as_json=True).lines[0])
+    assert "problem" in told["packages"]
+    assert "problem" not in told["space"]
+
+
+def test_a_watch_sees_a_new_package_and_finishes_the_job_that_waits_for_it(
+    site: Site, watching: Callable[..., Watcher]
+) -> None:
+    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
+    assert site.cas("-i", "T-1", "-f", DUMP).returncode == 6
+    watcher = watching()
+    shutil.copy(PACKAGE, kernels_of(site) / ".copy")
+    (kernels_of(site) / ".copy").rename(kernels_of(site) / PACKAGE.name)
+    watcher.wait_for("1 kernel in the catalogue")
+    watcher.wait_for(f"complete {site.job('T-1')}")
+    assert watcher.end() == 0
+    assert site.result("T-1")["verdict"] == "complete"
+
+
+@pytest.mark.long
+def test_a_watch_says_what_is_new_and_nothing_twice(
+    site: Site, watching: Callable[..., Watcher]
+) -> None:
+    (kernels_of(site) / PACKAGE.name).symlink_to(PACKAGE)
+    (kernels_of(site) / DAMAGED).write_text("none")
+    watcher = watching()
+    watcher.wait_for("1 kernel in the catalogue")
+    wait_for_runs(site, 2)
+    assert sum(DAMAGED in line for line in watcher.lines) == 1
+    assert len(watcher.lines) == 2
+    (kernels_of(site) / DAMAGED).unlink()
+    watcher.wait_for("1 gone")
+    assert watcher.end(signal.SIGINT) == 0
+    assert len(watcher.lines) == 3
+
+
+@pytest.mark.long
+def test_a_watch_says_a_failure_once_and_tries_again(
+    site: Site, watching: Callable[..., Watcher]
+) -> None:
+    package = kernels_of(site) / PACKAGE.name
+    package.symlink_to(PACKAGE)
+    watcher = watching()
+    watcher.wait_for("1 kernel in the catalogue")
+    package.unlink()
+    watcher.wait_for("has no package that matches")
+    wait_for_runs(site, 2)
+    package.symlink_to(PACKAGE)
+    watcher.wait_for("1 kernel in the catalogue", times=2)
+    assert watcher.end() == 0
+    assert sum("has no package that matches" in line for line in watcher.lines) == 1
+
+
+def test_a_watch_that_cannot_work_ends_at_once(site: Site) -> None:
+    site.settings["kernels"] = str(site.directory / "none")
+    done = site.admin("build", "--watch")
+    assert done.returncode == 2
+    assert "none" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-b", "--watch", "0"), "'0' is not a number of seconds"),
+        (("build", "--watch", "soon"), "'soon' is not a number of seconds"),
+        (("--watch", "-p"), "--watch belongs to a build"),
+        (("--watch", "5", "status"), "--watch belongs to a build"),
+        (("-b", "status"), "say what to do, once"),
+        (("cache",), "ACTION"),
+        (("kernels", "a", "b"), "unrecognized arguments: b"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
