@@ -103,7 +103,11 @@ def test_a_person_works_there(job: Site, serve: Serve) -> None:
         assert user.is_terminal_as_before
 
 
-@pytest.mark.parametrize("lose", [Sshd.stop, Sshd.kill], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "lose",
+    [pytest.param(Sshd.stop, marks=pytest.mark.long), Sshd.kill],
+    ids=["stopped", "killed"],
+)
 def test_a_lost_host_is_an_error_and_the_terminal_is_as_before(
     job: Site, serve: Serve, lose: Callable[[Sshd], None]
 ) -> None:

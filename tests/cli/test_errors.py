@@ -11,6 +11,7 @@ import pytest
 
 from cas.catalogue import Catalogue
 from cas.progress import Silent
+from cas.rules import PackageRules
 
 from installed import FIXTURES, Site, needs
 
@@ -97,7 +98,7 @@ def test_a_waiting_job_is_finished_when_its_kernel_arrives(
         assert f"complete {site.job('T-1')}" in done.stdout
     else:
         Catalogue(site.settings["database"]).build(
-            Path(site.settings["kernels"]), r".*\.rpm", Silent()
+            Path(site.settings["kernels"]), PackageRules(r".*\.rpm"), Silent()
         )
         done = site.cas("-i", "T-1")
         assert done.stdout == f"{site.job('T-1')}\n"
@@ -141,10 +142,10 @@ def test_a_snippet_that_hangs_is_named_and_the_others_run(
     (snippets / "old~").write_text("sys\n")
     (snippets / "arch").write_text('#!/bin/sh\necho "!echo $CAS_ARCH $CAS_KERNEL"\n')
     (snippets / "arch").chmod(0o755)
-    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "14"}
+    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "9"}
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 3
-    assert "hang: !sleep 1000: timed out after 14 s" in done.stderr
+    assert "hang: !sleep 1000: timed out after 9 s" in done.stderr
     status = {section["name"]: section["status"] for section in site_a.result("T-1")["sections"]}
     assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
     assert site_a.result("T-1")["limits_hit"] == ["hang: timeout"]
@@ -173,7 +174,10 @@ def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("exit 1", "exit status 1 without a message"), ("sleep 1000", "not ready after 2 s")],
+    [
+        ("exit 1", "exit status 1 without a message"),
+        pytest.param("sleep 1000", "not ready after 2 s", marks=pytest.mark.long),
+    ],
 )
 def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
     site_a: Site, vmcore: Path, tmp_path: Path, script: str, reason: str

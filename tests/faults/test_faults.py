@@ -36,10 +36,10 @@ def the_point(reference: Reference, call: str, name: str, number: int) -> Point:
 @pytest.mark.parametrize(
     ("kind", "where"),
     [
-        ("kill", ("rename", "/.new-*", 1)),
-        ("kill", ("copy_file_range", "/vmcore.elf", 1)),
+        pytest.param("kill", ("rename", "/.new-*", 1), marks=pytest.mark.long),
+        pytest.param("kill", ("copy_file_range", "/vmcore.elf", 1), marks=pytest.mark.long),
         ("kill", ("rename", "/.result.json.part", 1)),
-        ("ENOSPC", ("write", "/.report.txt.part", 1)),
+        pytest.param("ENOSPC", ("write", "/.report.txt.part", 1), marks=pytest.mark.long),
         ("ENOSPC", ("pwrite64", "/cas.db-wal", 2)),
         ("EIO", ("fsync", "/.job.json.part", 3)),
     ],

@@ -430,6 +430,7 @@ def test_a_stopped_host_is_noticed(host: Place, tmp_path: Path) -> None:
         stopped.result()
 
 
+@pytest.mark.long
 def test_a_slow_link_is_not_taken_for_a_lost_one(host: Place, tmp_path: Path) -> None:
     file = random_file(tmp_path / "file", 3 * MIB)
     means = Means(host.server.home)

@@ -343,6 +343,7 @@ def _is_open(connection: socket.socket) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_many_dead_hosts_are_waited_for_side_by_side(serve: Serve, config: Config) -> None:
     config = replace(config, hosts=replace(config.hosts, keepalive_s=3))
     live = host_of(serve())

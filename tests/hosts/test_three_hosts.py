@@ -29,6 +29,7 @@ def first_busy(hosts: Sequence[HostInNamespace]) -> HostInNamespace:
     raise AssertionError("no host got a job")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["stop"])
 def test_jobs_of_a_host_that_fails_are_done_by_others_and_only_once(
     site: Site, tmp_path: Path, kind: str
