@@ -112,6 +112,7 @@ def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
     assert catalogue.similar("s", Path("/")) == ("T-1",)
 
 
+@pytest.mark.long
 def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
     script = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"

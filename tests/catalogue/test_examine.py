@@ -1,12 +1,16 @@
 """Kernels of which no header tells the build-id: the beginning of the vmlinux does."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import kernel_packages as kp
 import pytest
 
 from cas.catalogue.packages import sources
+from cas.catalogue.packages.archive import Member
 from cas.catalogue.packages.examine import examine
+from cas.catalogue.packages.identity import in_payload
 from cas.errors import PackageError
 from cas.model import Kernel
 
@@ -54,3 +58,24 @@ def test_a_member_that_is_not_there_is_told(old: Path) -> None:
 def test_a_package_that_is_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="cannot be examined: No such file"):
         examine(packaged(tmp_path / "gone.rpm"))
+
+
+class Only:
+    """A payload of one vmlinux."""
+
+    def __init__(self, vmlinux: bytes) -> None:
+        self._vmlinux = vmlinux
+
+    def __iter__(self) -> Iterator[Member]:
+        yield Member("/vmlinux", len(self._vmlinux))
+
+    def content(self) -> Iterator[memoryview]:
+        yield memoryview(self._vmlinux)
+
+
+def test_a_banner_far_behind_the_notes_is_found() -> None:
+    filler = "x" * (3 << 20)
+    vmlinux = kp.elf(kp.build_id("one"), f"{filler}\0{kp.banner()}")
+    found = in_payload(Path("package"), lambda: nullcontext(Only(vmlinux)), ["/vmlinux"])
+    assert found["/vmlinux"].build_id == kp.build_id("one")
+    assert found["/vmlinux"].banner == kp.banner()

@@ -63,7 +63,7 @@ def test_a_third_build_is_not_found(shipped: Catalogue) -> None:
     assert PACKAGES["b"]["build_id"] in str(caught.value)
 
 
-@pytest.mark.parametrize("part", ["a", "b", "arm64"])
+@pytest.mark.parametrize("part", ["a", "b", pytest.param("arm64", marks=pytest.mark.long)])
 def test_vmlinux_and_kmods_come_out_as_bsdtar_takes_them_out(
     part: str, shipped: Catalogue, tmp_path: Path
 ) -> None:

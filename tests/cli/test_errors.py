@@ -84,7 +84,7 @@ def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(site: Site, vmc
     assert "Call Trace" in (site.job("T-1") / "report.txt").read_text()
 
 
-@pytest.mark.parametrize("how", ["cas", "cas-admin"])
+@pytest.mark.parametrize("how", ["cas", pytest.param("cas-admin", marks=pytest.mark.long)])
 def test_a_waiting_job_is_finished_when_its_kernel_arrives(
     site: Site, vmcore: Path, how: str
 ) -> None:

@@ -41,7 +41,7 @@ def the_point(reference: Reference, call: str, name: str, number: int) -> Point:
         ("kill", ("rename", "/.result.json.part", 1)),
         pytest.param("ENOSPC", ("write", "/.report.txt.part", 1), marks=pytest.mark.long),
         ("ENOSPC", ("pwrite64", "/cas.db-wal", 2)),
-        ("EIO", ("fsync", "/.job.json.part", 3)),
+        pytest.param("EIO", ("fsync", "/.job.json.part", 3), marks=pytest.mark.long),
     ],
 )
 def test_a_run_that_is_disturbed_loses_nothing_and_is_gone_on_with(

@@ -73,6 +73,7 @@ def shell(there: Machine, script: str, **rules: object) -> tuple[int | None, byt
         return everything(child)
 
 
+@pytest.mark.long
 def test_crash_answers_and_can_be_interrupted(there: Machine, vmcore: Path, vmlinux: Path) -> None:
     crash = needs("crash")
     files = [str(vmlinux), str(vmcore)]
