@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -83,3 +84,15 @@ class PatientResponse(http.client.HTTPResponse):
         self.patient = Patient(connection)
         self.fp.close()
         self.fp = io.BufferedReader(self.patient, CHUNK_BYTES)
+
+    @property
+    def validator(self) -> str | None:
+        """What may stand in If-Range: a strong ETag, else the date of the last change.
+
+        Source: RFC 9110, 13.1.5.
+        """
+        tag = self.getheader("ETag", "").strip()
+        if re.fullmatch(r'"[\x21\x23-\x7e]{1,500}"', tag):
+            return tag
+        date = self.getheader("Last-Modified", "").strip()
+        return date if re.fullmatch(r"[A-Za-z0-9,: +-]{1,60}", date) else None

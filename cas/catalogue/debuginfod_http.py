@@ -159,7 +159,7 @@ class Transfer:
     def _version(self) -> tuple[int | None, str | None]:
         """What must be equal for two parts to belong together."""
         assert self._response is not None  # noqa: S101  it was opened
-        return self.size_bytes, _validator(self._response)
+        return self.size_bytes, self._response.validator
 
     def _open(self, offset: int = 0, validator: str | None = None) -> None:
         headers = {
@@ -316,18 +316,6 @@ def _continued(response: PatientResponse, offset: int) -> int:
     if not offset or not found or int(found[1]) != offset:
         raise ServerFailed("it sends a part of the file that nobody asked for")
     return int(found[3])
-
-
-def _validator(response: PatientResponse) -> str | None:
-    """What may stand in If-Range: a strong ETag, else the date of the last change.
-
-    Source: RFC 9110, 13.1.5.
-    """
-    tag = response.getheader("ETag", "").strip()
-    if re.fullmatch(r'"[\x21\x23-\x7e]{1,500}"', tag):
-        return tag
-    date = response.getheader("Last-Modified", "").strip()
-    return date if re.fullmatch(r"[A-Za-z0-9,: +-]{1,60}", date) else None
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
     _require_file(url, response)
     if response.status == 206:
         return _continued(url, response, asked)
-    version = Version(_length(url, response), _validator(response))
+    version = Version(_length(url, response), response.validator)
     return _Opened(url, response, version, 0, _digest(response), _remarks(url, response))
 
 
@@ -181,7 +181,7 @@ def _continued(url: Url, response: PatientResponse, asked: Had) -> _Opened:
     if not asked.offset or not found:
         raise FetchError(f"{url}: the server sends a part of the file that nobody asked for")
     size = asked.version.size_bytes if found[3] == "*" else int(found[3])
-    version = Version(size, _validator(response) or asked.version.validator)
+    version = Version(size, response.validator or asked.version.validator)
     if int(found[1]) != asked.offset or not version.continues(asked.version):
         raise Changed(f"{url}: the file has changed on the server")
     remarks = _remarks(url, response)
@@ -192,22 +192,10 @@ def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> _Opened:
     """A file of which everything was there already."""
     found = re.fullmatch(r"bytes \*/(\d{1,18})", response.getheader("Content-Range", "").strip())
     is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
-    validator = _validator(response) or asked.version.validator
+    validator = response.validator or asked.version.validator
     if not is_whole or validator != asked.version.validator:
         raise Changed(f"{url}: the file has changed on the server")
     return _Opened(url, response, asked.version, asked.offset, is_over=True)
-
-
-def _validator(response: PatientResponse) -> str | None:
-    """What may stand in If-Range: a strong ETag, else the date of the last change.
-
-    Source: RFC 9110, 13.1.5.
-    """
-    tag = response.getheader("ETag", "").strip()
-    if re.fullmatch(r'"[\x21\x23-\x7e]{1,500}"', tag):
-        return tag
-    date = response.getheader("Last-Modified", "").strip()
-    return date if re.fullmatch(r"[A-Za-z0-9,: +-]{1,60}", date) else None
 
 
 def _length(url: Url, response: PatientResponse) -> int | None:
