@@ -8,6 +8,7 @@ from cas.catalogue import BuildSummary, Catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
 from cas.text import count
+from cas_admin import unusable
 from cas_admin.cache import keep_limits
 from cas_admin.purge import old_jobs, remove
 from cas_admin.resume import resume
@@ -52,8 +53,8 @@ def build_once(world: World) -> Built:
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
     summary = Catalogue.of(config).build(config.kernels, config.packages, world.progress)
-    for path, reason in summary.bad:
-        world.progress.warn(reason if str(path) in reason else f"{path}: {reason}")
+    for line in unusable.told(summary.bad):
+        world.progress.warn(line)
     for contest in summary.conflicts:
         world.progress.warn(f"{contest}: none of them is used")
         limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is

@@ -21,6 +21,7 @@ from cas.errors import CasError
 from cas.job import Job
 from cas.report import outbox, result
 from cas.text import count, human_size
+from cas_admin import unusable
 
 SHOWN = 10
 """Of a list, for people; programs are given all of it."""
@@ -51,9 +52,7 @@ def packages(config: Config, catalogue: Catalogue) -> Found:
     }
     lines = (
         *_counted(counts),
-        *_some(
-            [f"! {reason if str(path) in reason else f'{path}: {reason}'}" for path, reason in bad]
-        ),
+        *_some([f"! {line}" for line in unusable.told(bad)]),
         *_some([f"! {one}" for one in contested]),
     )
     return Found(facts, lines)

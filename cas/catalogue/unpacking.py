@@ -15,7 +15,7 @@ from pathlib import Path
 from cas import elf
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import Piece, Place, WrongDigest, make_directory
-from cas.catalogue.packages.archive import Listing
+from cas.catalogue.packages.archive import Listed, Listing
 from cas.catalogue.packages.decompress import Damaged, Pieces, decompressed
 from cas.errors import NotADump, PackageError
 
@@ -79,6 +79,7 @@ class Unpacking:
                 target = left.pop(member.path, None)
                 if target is not None:
                     with self._told(member.path, target):
+                        _check_size(listing.files.get(member.path), member.size_bytes)
                         store(self.entry, target, member.size_bytes, members.content())
                 if not left:
                     return
@@ -100,6 +101,11 @@ class Unpacking:
             if not target.is_kmod:
                 raise PackageError(f"{self.source}: the payload lacks {path}")
             self.unfit[path] = Unfit("the payload lacks it")
+
+
+def _check_size(listed: Listed | None, size_bytes: int) -> None:
+    if listed is not None and (wrong := listed.contradiction(size_bytes)):
+        raise WrongDigest(wrong)
 
 
 def store(entry: Entry, target: Target, size_bytes: int, content: Iterator[Piece]) -> None:

@@ -201,17 +201,22 @@ def test_status_shows_what_is_there_what_waits_and_what_is_wrong(site: Site) -> 
     assert "none registered" in done.stdout
 
 
-def test_status_names_ten_unusable_packages_and_counts_the_others(site: Site) -> None:
-    for number in range(12):
-        (kernels_of(site) / f"kernel-debuginfo-{number}.rpm").write_text("none")
-    site.configure()
-    world = world_of(site)
-    Catalogue.of(world.config).build(world.config.kernels, world.config.packages, Silent())
-    lines = status(world, as_json=False).lines
-    assert sum(line.startswith("  ! ") and "no intact RPM" in line for line in lines) == 10
-    assert "  and 2 more" in lines
-    told = json.loads(status(world, as_json=True).lines[0])
-    assert len(told["packages"]["bad"]) == 12
+def test_junk_below_kernels_is_told_by_kind_and_count(site: Site) -> None:
+    for number in range(300):
+        (kernels_of(site) / f"kernel-debuginfo-{number}.rpm").write_bytes(b"none" * (number > 99))
+    (kernels_of(site) / "vmlinux-6.1.0").write_bytes(b"\x7fELF" + bytes(100))
+    done = site.admin("-b")
+    assert done.returncode == 3
+    assert "300 paths" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if "every package is named by" in line]
+    assert [line.split(" like ")[0] for line in told] == ["! 200 paths", "! 100 paths"]
+    assert "is no intact RPM: it does not begin like one" in told[0]
+    assert "is no intact RPM: the file is empty" in told[1]
+    assert f"! {kernels_of(site) / 'vmlinux-6.1.0'} is no vmlinux: " in done.stderr
+    assert len(done.stderr.splitlines()) < 8
+    lines = site.admin("status").stdout.splitlines()
+    assert sum(line.startswith("  ! ") for line in lines) == 3
+    assert len(json.loads(site.admin("status", "--json").stdout)["packages"]["bad"]) == 301
 
 
 def test_packages_that_contradict_each_other_are_named(site: Site, vmlinux: Path) -> None:

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+CONTENT_LIMIT = 16 << 30
+"""Bytes that a payload may unpack to; Debian's largest kernel has 6 GB of debug information."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -37,6 +40,17 @@ class Listed:
     """hashlib's name of an algorithm, and the hex digest of the content."""
     build_id: str | None = None
     """Where a ``.build-id`` link of the list points to the file."""
+    size_bytes: int | None = None
+    """``None``: the list does not say."""
+
+    def contradiction(self, size_bytes: int) -> str | None:
+        """What is wrong with a member of the payload that has this size; ``None``: nothing.
+
+        Of several hard links all but one are empty in a payload.
+        """
+        if not size_bytes or self.size_bytes in (None, size_bytes):
+            return None
+        return f"it has {size_bytes:,} bytes, {self.size_bytes:,} are listed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from cas.catalogue.packages import ar, identity
 from cas.catalogue.packages.archive import Listed, Listing
 from cas.catalogue.packages.decompress import Damaged, stretch
 from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
-from cas.catalogue.packages.tar_stream import TOTAL_LIMIT, TarMembers
+from cas.catalogue.packages.tar_stream import TarMembers
 from cas.errors import PackageError
 from cas.text import count, short_line
 
@@ -105,7 +105,7 @@ def read_package(path: Path) -> Package:
 
 
 def listing(path: Path) -> Listing:
-    """What a package lists: its md5sums, or where it has none the members of its payload.
+    """What a package lists: its md5sums, or where they name no vmlinux its payload's members.
 
     :raises PackageError: the content is not a DEB, or is damaged
     :raises OSError: the file cannot be read
@@ -241,12 +241,14 @@ def _check_count(files: int) -> None:
 
 
 def _files(deb: _Deb) -> dict[str, Listed]:
-    if deb.md5sums is not None:
-        return {path: Listed(("md5", digest)) for path, digest in deb.md5sums.items()}
+    """The regular files; a list without a vmlinux may be short of more than that."""
+    listed = {path: Listed(("md5", digest)) for path, digest in (deb.md5sums or {}).items()}
+    if any(map(vmlinux_release, listed)):
+        return listed
     files = {}
     with _opened(deb, lambda _: None) as members:
         for member in members:
-            files[member.path] = Listed()
+            files[member.path] = listed.get(member.path, Listed())
             _check_count(len(files))
     return files
 
@@ -265,6 +267,6 @@ def _opened(
             deb.path.open("rb", buffering=0) as file,
             closing(stretch(file, data.begin, data.size_bytes, advance, ahead_bytes)) as pieces,
         ):
-            yield TarMembers(pieces, TOTAL_LIMIT)
+            yield TarMembers(pieces)
     except Damaged as error:
         raise PackageError(f"{deb.path}: the payload is damaged: {error}") from error

@@ -15,10 +15,11 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.packages.archive import Listed, Listing, Member
+from cas.catalogue.packages.archive import CONTENT_LIMIT, Listed, Listing, Member
 from cas.catalogue.packages.decompress import Damaged, stretch
 from cas.catalogue.packages.rpm_files import Header, build_ids, read_header
 from cas.errors import PackageError
+from cas.text import human_size
 
 _NAME_LIMIT = 4096 + 1
 _MEMBERS_LIMIT = 1 << 20
@@ -32,7 +33,7 @@ class Payload:
     """The members of a cpio stream, in order; each can be read until the next is asked for."""
 
     def __init__(
-        self, pieces: Iterator[bytes], header: Header, limit_bytes: int | None = None
+        self, pieces: Iterator[bytes], header: Header, limit_bytes: int = CONTENT_LIMIT
     ) -> None:
         """:param limit_bytes: of the content of all members together"""
         self._pieces = pieces
@@ -62,10 +63,11 @@ class Payload:
             yield piece
 
     def _spend(self, size_bytes: int) -> None:
-        if self._budget is None:
-            return
         if size_bytes > self._budget:
-            raise Damaged(f"more content than the header lists, at byte {self._position}")
+            raise Damaged(
+                f"more content than the header lists, or than {human_size(CONTENT_LIMIT)}, "
+                f"at byte {self._position}"
+            )
         self._budget -= size_bytes
 
     def _member(self) -> Member:
@@ -130,7 +132,7 @@ def opened(
         with path.open("rb", buffering=0) as file:
             begin, size = header.payload_offset, os.fstat(file.fileno()).st_size
             with closing(stretch(file, begin, size - begin, advance)) as pieces:
-                yield Payload(pieces, header, header.content_bytes)
+                yield Payload(pieces, header, _limit_bytes(header))
     except Damaged as error:
         raise PackageError(f"{path}: the payload is damaged: {error}") from error
 
@@ -144,9 +146,15 @@ def listing(path: Path) -> Listing:
     header = read_header(path)
     by_target = build_ids(header.files)
     files = {
-        file.path: Listed(file.digest, by_target.get(file.path))
+        file.path: Listed(file.digest, by_target.get(file.path), file.size_bytes)
         for file in header.files
         if file.is_regular
     }
     size = path.stat().st_size - header.payload_offset
     return Listing(files, size, partial(opened, path, header))
+
+
+def _limit_bytes(header: Header) -> int:
+    """Of the content: what the header lists, unless it lists no sizes, or such as cannot be."""
+    listed = header.content_bytes
+    return CONTENT_LIMIT if listed is None else min(listed, CONTENT_LIMIT)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import deb, identity, payload, plain, rpm
-from cas.catalogue.packages.archive import Listing
+from cas.catalogue.packages.archive import Listed, Listing
 from cas.errors import PackageError
 
 _RPM_MAGIC = b"\xed\xab\xee\xdb"
@@ -79,7 +79,15 @@ def _told(
     if kernel.member not in found:
         raise PackageError(f"{path}: the payload lacks {kernel.member}")
     known = found[kernel.member]
-    return replace(kernel, build_id=known.build_id, banner=known.banner, is_examined=True)
+    if wrong := Listed(size_bytes=kernel.size_bytes).contradiction(known.size_bytes):
+        raise PackageError(f"{path}: {kernel.member} is not what the header says: {wrong}")
+    return replace(
+        kernel,
+        build_id=known.build_id,
+        banner=known.banner,
+        size_bytes=known.size_bytes,
+        is_examined=True,
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cas.catalogue.packages.archive import Member
+from cas.catalogue.packages.archive import CONTENT_LIMIT, Member
 from cas.catalogue.packages.byte_stream import ByteStream
 from cas.catalogue.packages.decompress import Damaged
 
@@ -20,8 +20,6 @@ _BLOCK = 512
 _NAME_LIMIT = 4096 + 1
 _PAX_LIMIT = 64 << 10
 _HEADERS_LIMIT = 1 << 20
-TOTAL_LIMIT = 16 << 30
-"""Bytes of a whole stream; Debian's largest kernel has 6 GB of debug information."""
 
 _REGULAR = b"07\0"
 _WITHOUT_CONTENT = b"123456"
@@ -46,7 +44,7 @@ class _Next:
 class TarMembers:
     """The regular files of a tar stream; each can be read until the next is asked for."""
 
-    def __init__(self, pieces: Iterator[bytes], limit_bytes: int = TOTAL_LIMIT) -> None:
+    def __init__(self, pieces: Iterator[bytes], limit_bytes: int = CONTENT_LIMIT) -> None:
         self._stream = ByteStream(pieces)
         self._limit_bytes = limit_bytes
         self._left = 0
