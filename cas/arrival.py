@@ -49,10 +49,15 @@ class Arrival:
     def begin(self) -> Path:
         """A file that begins as the dump does; the rest of it may still be under way.
 
+        A dump that was kept before is compared with its recorded digest meanwhile.
+
         :raises CasError: the upload cannot be fetched, read or unpacked
         """
         if self._stored:
-            return self._stored.vmcore
+            vmcore = self._stored.vmcore
+            if recorded := self._job.files.get(vmcore.name):
+                self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
+            return vmcore
         order = self._job.order
         self._uploads = self._fetched() or (order.upload, *order.more)
         self.arrived_bytes = sum(path.stat().st_size for path in self._uploads if path.is_file())
@@ -80,13 +85,16 @@ class Arrival:
         return self._stored
 
     def kept(self) -> tuple[Stored, dict[str, Fingerprint]]:
-        """The dump once it would survive a power cut, and by what it is known again."""
+        """The dump once it would survive a power cut, and by what it is known again.
+
+        :raises DumpChanged: it is not what was received, or was changed since
+        """
         stored = self.stored()
-        if self._digest is None or self._storing is None:
+        if self._digest is None:
             return stored, dict(self._job.files)
-        self._storing.settled()
-        found = Fingerprint.of(stored.vmcore) if stored.parts else self._digest.result()
-        return stored, {stored.vmcore.name: found}
+        if self._storing is not None:
+            self._storing.settled()
+        return stored, {stored.vmcore.name: self._digest.result()}
 
     def forget_download(self) -> None:
         """Remove what was fetched, now that the dump is kept."""
@@ -123,4 +131,5 @@ class Arrival:
             sync_directory(target.parent)
         for part in stored.parts:
             part.unlink()
+        self._digest = self._stack.enter_context(DumpDigest(lambda: target))
         return replace(stored, vmcore=target, missing=(*stored.missing, *missing))

@@ -7,13 +7,14 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cas.errors import CasError
+from cas.errors import CasError, DumpChanged
 
 BLOCK_BYTES = 4 << 20
 PLAIN = "sha256:"
@@ -46,10 +47,20 @@ class Fingerprint:
 
         :raises OSError: it cannot be read
         """
-        if path.stat().st_size != self.size_bytes:
-            return False
-        in_blocks = self.digest.startswith(BLOCKS)
-        return self.digest == (dump_digest(path) if in_blocks else file_digest(path))
+        return path.stat().st_size == self.size_bytes and self == self.like(path)
+
+    def like(self, path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> Fingerprint:
+        """The fingerprint of a file, made by the method of this one.
+
+        :raises OSError: the file cannot be read
+        """
+        size = path.stat().st_size
+        if self.digest.startswith(BLOCKS):
+            return Fingerprint(size, dump_digest(path, is_cancelled))
+        return Fingerprint(size, file_digest(path))
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes:,} bytes, {self.digest}"
 
 
 def file_digest(path: Path) -> str:
@@ -80,17 +91,23 @@ def dump_digest(path: Path, is_cancelled: Callable[[], bool] = lambda: False) ->
     return BLOCKS + whole.hexdigest()
 
 
+_Found = tuple[Path, tuple[int, ...], Fingerprint]
+"""A file, how it looked before it was read, and its fingerprint."""
+
+
 class DumpDigest:
     """The digest of a dump, found by threads of low priority while others work on it."""
 
-    def __init__(self, settled: Callable[[], Path]) -> None:
+    def __init__(self, settled: Callable[[], Path], recorded: Fingerprint | None = None) -> None:
         """Begin.
 
         :param settled: gives the dump's file, once nobody writes to it any more
+        :param recorded: of a dump that was kept before
         """
         self._stop = threading.Event()
+        self._recorded = recorded
         self._pool = ThreadPoolExecutor(1, "digest")
-        self._found: Future[Fingerprint] = self._pool.submit(self._find, settled)
+        self._found: Future[_Found] = self._pool.submit(self._find, settled)
 
     def __enter__(self) -> Self:
         return self
@@ -101,12 +118,61 @@ class DumpDigest:
         self._pool.shutdown()
 
     def result(self) -> Fingerprint:
-        """The dump's fingerprint; waits for it."""
-        return self._found.result()
+        """The dump's fingerprint; waits for it.
 
-    def _find(self, settled: Callable[[], Path]) -> Fingerprint:
+        :raises DumpChanged: it is not what was recorded, or was changed since this was begun
+        """
+        path, looks, found = self._found.result()
+        _compare(path, found, self._recorded)
+        with _gone_told(path):
+            if _looks(path) != looks:
+                _compare(path, found.like(path), found)
+        return found
+
+    def _find(self, settled: Callable[[], Path]) -> _Found:
         path = settled()
-        return Fingerprint(path.stat().st_size, dump_digest(path, self._stop.is_set))
+        with _gone_told(path):
+            looks = _looks(path)
+            recorded = self._recorded or Fingerprint(0, BLOCKS)
+            return path, looks, recorded.like(path, self._stop.is_set)
+
+
+def require_same(path: Path, recorded: Fingerprint) -> None:
+    """Make sure that a file has the content that was recorded.
+
+    :raises DumpChanged: it has not
+    :raises OSError: it cannot be read
+    """
+    with _gone_told(path):
+        size = path.stat().st_size
+        if size != recorded.size_bytes:
+            raise _changed(path, f"{size:,} bytes", recorded)
+        _compare(path, recorded.like(path), recorded)
+
+
+def _compare(path: Path, found: Fingerprint, recorded: Fingerprint | None) -> None:
+    if recorded is not None and found != recorded:
+        raise _changed(path, str(found), recorded)
+
+
+def _changed(path: Path, found: str, recorded: Fingerprint) -> DumpChanged:
+    return DumpChanged(
+        f"{path} has another content than was received: {found} now, {recorded} then"
+    )
+
+
+@contextmanager
+def _gone_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DumpChanged(f"{path} is gone, which was received and kept") from error
+
+
+def _looks(path: Path) -> tuple[int, ...]:
+    """What cannot stay the same when a file is written to, or replaced."""
+    state = path.stat()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _threads() -> ThreadPoolExecutor:

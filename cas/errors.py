@@ -49,6 +49,15 @@ class UnsupportedFormat(NotADump):
     """The file is recognised, but nothing here opens it."""
 
 
+class DumpChanged(CasError):
+    """A dump that was kept is not what was received any more."""
+
+    hint = (
+        "put the file back as it was received and analyse that, or what is there now: "
+        "cas -i ID -f FILE"
+    )
+
+
 class UnpackError(CasError):
     """The upload's compression or archive is damaged."""
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cas import findings, resources, snippets
@@ -31,7 +32,7 @@ from cas.engines.opening import preparation
 from cas.engines.place import Place
 from cas.engines.relay import Relay
 from cas.engines.workshop import Workshop
-from cas.errors import CasError, EngineError, LimitExceeded, TryAgain
+from cas.errors import CasError, DumpChanged, EngineError, LimitExceeded, TryAgain
 from cas.files import writing_below
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S, Kmods
@@ -68,6 +69,8 @@ class Pipeline(Run):
         except CasError as error:
             log.error("%s", error)
             log.debug("it came from here", exc_info=error)
+            if isinstance(error, DumpChanged):
+                self.disown()
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
             if isinstance(error, LimitExceeded):
@@ -97,7 +100,8 @@ class Pipeline(Run):
         found = self.extract(dump, match)
         beginning = self.prepare_crash(dump, found.vmlinux)
         traced = self.kmods.traced(dump, found.found)
-        answer = self.answer(drgn.Opened(dump, found.vmlinux, traced))
+        kept = replace(dump, path=self.arrival.stored().vmcore)
+        answer = self.answer(drgn.Opened(kept, found.vmlinux, traced))
         if self.job.order.wants_kmods:
             self.kmods.extract_all(answer)
         relay = beginning.result() if beginning else self.begin_crash()
@@ -135,9 +139,14 @@ class Pipeline(Run):
         self.said = line
 
     def keep(self) -> None:
-        """Note that the dump is safe in the job directory."""
-        if not self.job.stored and self.arrival.has_begun:
-            stored, files = self.arrival.kept()
+        """Note that the dump is safe in the job directory, once it is what was received.
+
+        :raises DumpChanged: it is not
+        """
+        if not self.job.stored and not self.arrival.has_begun:
+            return
+        stored, files = self.arrival.kept()
+        if not self.job.stored:
             self.reached("stored", stored=stored, files=files)
             self.job.save()
             self.arrival.forget_download()

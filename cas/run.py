@@ -17,6 +17,7 @@ from cas.arrival import Arrival
 from cas.catalogue import Catalogue, JobRecord
 from cas.config import Config
 from cas.engines import salvage
+from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import CasError, TryAgain
 from cas.job import INTERRUPTED, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
@@ -44,7 +45,7 @@ class Run:
         self.problems: list[str] = []
         """Why the verdict cannot be ``complete``, in sentences."""
         self.seconds: dict[str, float] = {}
-        self.report = Report(
+        self.report = self._blank = Report(
             ticket=job.order.ticket,
             directory=job.directory,
             upload=job.order.url or str(job.order.upload),
@@ -68,6 +69,16 @@ class Run:
         """Tell something that keeps the verdict from being ``complete``."""
         self.progress.warn(problem)
         self.problems.append(problem)
+
+    def disown(self) -> None:
+        """Take back what was said of the dump, and the files with it: it is of something else."""
+        for section in self.report.sections:
+            section.path.unlink(missing_ok=True)
+        for name in (COMMANDS, TRANSCRIPT, WRAPPER, *salvage.TITLES):
+            (self.job.directory / name).unlink(missing_ok=True)
+        self.report = replace(self._blank, stored=self.report.stored)
+        self.problems.clear()
+        self.job = replace(self.job, stages=self.job.stages[:2])
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

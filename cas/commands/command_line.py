@@ -65,7 +65,7 @@ def _debug_options(debug: argparse.ArgumentParser) -> None:
     )
     text = "use this vmlinux instead of the one that is found"
     debug.add_argument("--kernel", metavar="FILE", type=Path, help=text)
-    text = "use it even if it is another kernel's"
+    text = "use it even if it is another kernel's, and a dump that was changed"
     debug.add_argument("--force", action="store_true", help=text)
     debug.add_argument("--host", metavar="NAME", help="run crash on this analysis host")
     verb_options(debug)
@@ -94,8 +94,6 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
         from cas.commands.identify import identify
 
         return partial(identify, arguments.dump, as_json=arguments.json)
-    if arguments.force and not arguments.kernel:
-        cas.error("--force belongs to --kernel FILE")
     from cas.commands.debug import DebugOrder, debug
 
     order = DebugOrder(

@@ -13,6 +13,7 @@ from cas import spec
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.commands.asked import Answer, World
+from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
@@ -35,7 +36,7 @@ class DebugOrder:
     kernel: Path | None = None
     """A vmlinux instead of the one that is found."""
     is_forced: bool = False
-    """Whether that may be another kernel's."""
+    """Whether that may be another kernel's, and the dump another than was received."""
     host: str | None = None
     """The analysis host to run crash on."""
 
@@ -70,16 +71,17 @@ def _debug(order: DebugOrder, world: World) -> int:
 def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> Subject:
     """The dump with its kernel."""
     assert job.stored  # noqa: S101  it would not have been found
+    require_kept(job, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
         dump = identify(job.stored.vmcore, world.config.buffer_size_bytes or SEARCH_BYTES)
     catalogue = Catalogue.of(world.config)
     if order.kernel:
-        is_forced = order.is_forced
-        vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=is_forced)
+        vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
         session.enter_context(lease.on_file(world.config.debugs, vmlinux))
     else:
         vmlinux = right_kernel(job, dump, catalogue, world, session)
-    subject = Subject(job, dump, vmlinux, catalogue, Path(), order.host, order.is_forced)
+    is_forced = order.is_forced and order.kernel is not None
+    subject = Subject(job, dump, vmlinux, catalogue, Path(), order.host, is_forced)
     return subject if order.kernel else replace(subject, kmods=loaded_kmods(job, dump, world))
 
 

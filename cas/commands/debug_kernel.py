@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import is_sound
 from cas.catalogue.kmods import Found, in_cache
 from cas.commands.asked import World
+from cas.commands.debug_dump import user
 from cas.errors import CasError, KernelMismatch, PackageError, Refused
 from cas.job import Job
 from cas.model import Dump, Kernel
@@ -78,7 +78,7 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
     if not is_forced:
         raise WrongKernel(difference)
     with jobs.logged(job, world.config.debug_level):
-        world.progress.warn(f"{_user()} debugs with a wrong kernel by --force: {difference}")
+        world.progress.warn(f"{user()} debugs with a wrong kernel by --force: {difference}")
     return vmlinux
 
 
@@ -104,10 +104,3 @@ def _difference(vmlinux: Path, dump: Dump) -> str | None:
     if dump.banner and banner and banner != dump.banner:
         return f"{vmlinux} is of {banner!r}, the dump of {dump.banner!r}"
     return None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without an entry in the password database
-        return "somebody"

@@ -1,0 +1,65 @@
+"""The dump for a debugger: the one that was received, or what became of it by the user's will."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+from cas import job as jobs
+from cas.commands.asked import World
+from cas.digest import Fingerprint, require_same
+from cas.errors import DumpChanged, NotADump, Refused
+from cas.job import RESULTS, Job
+
+
+class OtherDump(Refused):
+    """A job's dump is not what was received any more."""
+
+    hint = "put it back as it was received; to debug what is there now: add --force"
+
+
+def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
+    """Make sure that a job's dump is what was received; another only by force, which is recorded.
+
+    Its content is read only if it may have changed since the job ended.
+
+    :raises OtherDump: it is another
+    :raises NotADump: it cannot be read
+    :raises TryAgain: what was forced cannot be recorded
+    """
+    assert job.stored  # noqa: S101  it would not have been found
+    vmcore = job.stored.vmcore
+    recorded = job.files.get(vmcore.name)
+    if recorded is None or _is_untouched(job, vmcore, recorded):
+        return
+    try:
+        with world.progress.bar("Comparing the dump with its recorded digest", None):
+            require_same(vmcore, recorded)
+    except OSError as error:
+        raise NotADump(f"{vmcore} cannot be read: {error.strerror}") from error
+    except DumpChanged as error:
+        if not is_forced:
+            raise OtherDump(str(error)) from error
+        with jobs.logged(job, world.config.debug_level):
+            world.progress.warn(f"{user()} debugs another dump by --force: {error}")
+
+
+def user() -> str:
+    """Who does that, as a log has it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry in the password database
+        return "somebody"
+
+
+def _is_untouched(job: Job, vmcore: Path, recorded: Fingerprint) -> bool:
+    """Whether nothing has happened to the file since the job's result was written.
+
+    Nobody can set the time of a file's last change of any kind, ``st_ctime``.
+    """
+    try:
+        ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
+    except OSError:
+        return False
+    is_older = state.st_ctime_ns <= ended.st_mtime_ns
+    return state.st_size == recorded.size_bytes and is_older
