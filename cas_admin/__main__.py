@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cas.__main__ import main
-from cas_admin.commands import parse
+
+if TYPE_CHECKING:
+    from cas.commands import Asked
 
 
 def run() -> None:
     """Parse, run, exit; see :func:`cas.__main__.main`."""
-    main(parse)
+    main(_parse)
+
+
+def _parse(argv: Sequence[str]) -> Asked:
+    from cas_admin.commands import parse
+
+    return parse(argv)
 
 
 if __name__ == "__main__":

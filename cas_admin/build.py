@@ -44,7 +44,8 @@ def build(world: World) -> Answer:
     """
     built = build_once(world)
     is_flawed = built.summary.bad or built.summary.conflicts
-    return Answer((built.headline, *built.chores), BAD_PACKAGES if is_flawed else 0)
+    status = BAD_PACKAGES if is_flawed else 0
+    return Answer((built.headline, *built.chores), status, stands=True)
 
 
 def build_once(world: World) -> Built:

@@ -41,7 +41,8 @@ def clean(world: World, *, only_list: bool) -> Answer:
     """
     config, now = world.config, world.now.timestamp()
     trimmed = limits.trim(config.debugs, config.cache, now, only_plan=only_list)
-    return Answer((*removals(trimmed, only_list=only_list), _left(trimmed, config, only_list)))
+    told = (*removals(trimmed, only_list=only_list), _left(trimmed, config, only_list))
+    return Answer(told, stands=not only_list)
 
 
 def keep_limits(world: World) -> list[str]:

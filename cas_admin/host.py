@@ -82,7 +82,7 @@ def search(world: World) -> Answer:
     for host in told:
         _store(host, catalogue, is_new=host in live)
     _complain(told, world)
-    return Answer(table(live), _status(told))
+    return Answer(table(live), _status(told), stands=True)
 
 
 def add(name: str, world: World) -> Answer:
@@ -97,7 +97,7 @@ def add(name: str, world: World) -> Answer:
     host = ask(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
     _store(host, catalogue, is_new=True)
     _complain([host], world)
-    return Answer(table([host]), SOME_FAILED if host.problem else 0)
+    return Answer(table([host]), SOME_FAILED if host.problem else 0, stands=True)
 
 
 def listed(world: World, *, as_json: bool) -> Answer:
@@ -133,7 +133,8 @@ def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
     hosts = _named(names, catalogue)
     for host in hosts:
         catalogue.enable_host(host.name, host.port, is_enabled=is_enabled)
-    return Answer(tuple(f"{'enabled' if is_enabled else 'disabled'} {host}" for host in hosts))
+    done = "enabled" if is_enabled else "disabled"
+    return Answer(tuple(f"{done} {host}" for host in hosts), stands=True)
 
 
 def remove(names: Sequence[str], world: World) -> Answer:
@@ -145,7 +146,7 @@ def remove(names: Sequence[str], world: World) -> Answer:
     hosts = _named(names, catalogue)
     for host in hosts:
         catalogue.remove_host(host.name, host.port)
-    return Answer(tuple(f"removed {host}" for host in hosts))
+    return Answer(tuple(f"removed {host}" for host in hosts), stands=True)
 
 
 def _candidates(registered: Sequence[Host], world: World) -> list[Host]:

@@ -35,7 +35,8 @@ def index(world: World) -> Answer:
     for directory in catalogue.indexed():
         if not (directory / jobs.STATE).exists():
             catalogue.forget_job(directory)
-    return Answer((f"{count(entered, 'job')} entered",), 4 if unreadable else 0)
+    told = f"{count(entered, 'job')} entered"
+    return Answer((told,), 4 if unreadable else 0, stands=True)
 
 
 def _record(result: Mapping[str, Any], directory: Path) -> JobRecord:

@@ -32,7 +32,7 @@ def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Ans
         return Answer(listed)
     if not sure:
         _confirm(world, listed)
-    return Answer(tuple(remove(old, world)))
+    return Answer(tuple(remove(old, world)), stands=True)
 
 
 def old_jobs(work_directory: Path, days: int, now: datetime) -> list[Path]:

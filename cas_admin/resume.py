@@ -39,7 +39,7 @@ def resume(world: World) -> Answer:
     send_mails(world.config, world.progress)
     if waiting:
         lines.append(f"{count(waiting, 'job')} still waiting for a kernel")
-    return Answer(tuple(lines), WAITING if waiting or stopped else 0)
+    return Answer(tuple(lines), WAITING if waiting or stopped else 0, stands=True)
 
 
 def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:

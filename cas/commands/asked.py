@@ -37,6 +37,8 @@ class Answer:
 
     lines: tuple[str, ...] = ()
     exit_code: int = 0
+    stands: bool = False
+    """Whether the lines only tell what was done: the status stands where nobody can read them."""
 
 
 @dataclass(frozen=True, slots=True)

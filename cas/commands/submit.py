@@ -103,4 +103,5 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     if error:
         world.progress.say(f"the job's directory is {job.directory}")
         raise error
-    return Answer((str(job.directory),), PARTIAL if report.verdict == "partial" else 0)
+    status = PARTIAL if report.verdict == "partial" else 0
+    return Answer((str(job.directory),), status, stands=True)

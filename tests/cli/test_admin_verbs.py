@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from cas import job as jobs
-from cas.__main__ import defaults
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.config import read
 from cas.job import Order
 from cas.model import Dump, Host, Report
+from cas.program import defaults
 from cas.progress import Silent
 from cas.report.result import write_result
 from cas_admin.commands import parse

@@ -1,0 +1,136 @@
+"""From the command line to an exit status: the only place that prints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cas import streams
+from cas.commands import Answer, Asked, World
+from cas.config import SYSTEM_FILE, Config, override, read
+from cas.console import Console
+from cas.errors import CasError, DiskFull, TryAgain
+from cas.files import FULL, cannot_write
+from cas.text import printable
+
+INTERRUPTED = 130
+UNREAD = 141
+"""What a shell reports of a program that SIGPIPE ended."""
+
+
+def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str]) -> int:
+    """Parse the arguments and run what they ask for; the exit status."""
+    console = Console(sys.stderr, os.environ)
+    try:
+        return _status(parse, argv, console)
+    except KeyboardInterrupt:
+        console.warn("interrupted; what is finished is kept: `cas -i ID` goes on from there")
+        return INTERRUPTED
+
+
+def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], console: Console) -> int:
+    is_debugged = "--debug" in argv
+    try:
+        asked = parse(argv)
+        is_debugged = asked.debug
+        return _show(asked.command(_world(asked, console)), console)
+    except SystemExit as end:  # of argparse: help was asked for, or nothing that it understands
+        return _show(Answer(exit_code=int(end.code or 0)), console)
+    except CasError as error:
+        if is_debugged:
+            _trace()
+        console.fail(error)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of what a debugger says has left
+        streams.silence(streams.STDOUT)
+        return UNREAD
+    except Exception as error:
+        if is_debugged:
+            _trace()
+        return _unforeseen(error, console)
+
+
+def _show(answer: Answer, console: Console) -> int:
+    """Print the lines; the status, also where they cannot be printed."""
+    try:
+        for line in answer.lines:
+            print(printable(line))
+        sys.stdout.flush()
+    except OSError as error:
+        streams.silence(streams.STDOUT)
+        return _unshown(answer, error, console)
+    return answer.exit_code
+
+
+def _unshown(answer: Answer, error: OSError, console: Console) -> int:
+    if isinstance(error, BrokenPipeError):
+        return answer.exit_code if answer.stands else UNREAD
+    what = f"standard output cannot be written: {error.strerror}"
+    if not answer.stands:
+        kind = DiskFull if error.errno in FULL else TryAgain
+        console.fail(kind(what, hint="give it another place, then run the same command again"))
+        return kind.exit_code
+    console.warn(what)
+    for line in answer.lines:
+        console.say(line)
+    return answer.exit_code
+
+
+def _unforeseen(error: Exception, console: Console) -> int:
+    """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
+    if isinstance(error, OSError) and error.errno in FULL | {errno.EIO, errno.EROFS}:
+        failure = cannot_write(Path(str(error.filename or "the output")), error, 0)
+        console.fail(failure)
+        return failure.exit_code
+    console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
+    return 4
+
+
+def _trace() -> None:
+    sys.stderr.write(printable(traceback.format_exc()))
+
+
+def _world(asked: Asked, console: Console) -> World:
+    _mend_time_zone(console)
+    config = read(config_file(asked.config, os.environ), defaults(os.environ))
+    config = override(config, os.environ, asked.intervals)
+    for warning in config.warnings:
+        console.warn(warning)
+    return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input, os.environ)
+
+
+def _mend_time_zone(console: Console) -> None:
+    """Use UTC where the variable TZ names no offset that a day has; everybody we start does so."""
+    try:
+        datetime.now().astimezone()
+    except (ValueError, OverflowError):
+        console.warn(f"TZ={os.environ.get('TZ', '')} is no time zone: times are in UTC")
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+
+
+def config_file(asked: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The configuration file: ``--config``, CAS_CONF, the system's if there is one."""
+    chosen = asked or (Path(environment["CAS_CONF"]) if environment.get("CAS_CONF") else None)
+    if chosen:
+        return chosen
+    return SYSTEM_FILE if SYSTEM_FILE.exists() else None
+
+
+def defaults(environment: Mapping[str, str]) -> Config:
+    """What holds without a configuration file: everything below the user's XDG directories."""
+    home = Path(environment.get("HOME") or Path.home())
+    data = Path(environment.get("XDG_DATA_HOME") or home / ".local/share") / "cas"
+    cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cas"
+    return Config(
+        kernels=data / "kernels",
+        debugs=cache / "debugs",
+        work_directory=data / "cores",
+        database=str(data / "cas.db"),
+    )

@@ -1,0 +1,143 @@
+"""Standard streams that are broken, full or closed, and signals at the worst time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from installed import COMMANDS, Site
+
+WAITING = 6
+
+
+@pytest.fixture
+def bare(site: Site) -> Site:
+    """A site that knows no kernel."""
+    site.settings["debugs"] = str(site.directory / "debugs")
+    return site
+
+
+def in_a_shell(
+    site: Site, redirected: str, *words: str | Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command with its streams as a shell makes them; its own status."""
+    return subprocess.run(
+        ["bash", "-c", f'"$0" "$@" {redirected}; exit ${{PIPESTATUS[0]}}', COMMANDS / words[0]]
+        + [str(word) for word in words[1:]],
+        env=site.prepared(),
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("redirected", ["2>&1 | true", "2>/dev/full >/dev/full", "<&- >&- 2>&-"])
+def test_a_job_goes_on_without_anybody_to_tell(bare: Site, vmcore: Path, redirected: str) -> None:
+    done = in_a_shell(bare, redirected, "cas", "-i", "T-1", "-f", vmcore)
+    assert (done.returncode, done.stderr) == (WAITING, b"")
+    assert bare.result("T-1")["reason"].startswith("no debuginfo for 6.1.192")
+    log = (bare.job("T-1") / "T-1.log").read_text()
+    assert "Reading the dump" in log
+
+
+def test_a_terminal_that_goes_takes_no_job_with_it(bare: Site, vmcore: Path) -> None:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [COMMANDS / "cas", "-i", "T-1", "-f", vmcore],
+        env={**bare.prepared(), "TERM": "xterm"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    )
+    os.close(follower)
+    assert os.read(leader, 4096)  # it has begun to draw
+    os.close(leader)
+    assert process.wait(60) == WAITING
+    assert bare.result("T-1")["verdict"] == "waiting"
+
+
+def test_a_result_that_cannot_be_printed_is_said_and_the_status_is_the_jobs(
+    site_a: Site, vmcore: Path
+) -> None:
+    site_a.settings["engine"] = "drgn"
+    done = in_a_shell(site_a, ">/dev/full", "cas", "-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0
+    *_, problem, where = done.stderr.decode().splitlines()
+    assert problem == "! standard output cannot be written: No space left on device"
+    assert where == f"* {site_a.job('T-1')}"
+    listing = in_a_shell(site_a, ">/dev/full", "cas-admin", "kernels")
+    assert listing.returncode == 75
+    assert b"standard output cannot be written" in listing.stderr
+    assert in_a_shell(site_a, "| true", "cas-admin", "build").returncode == 0
+    for help_is_asked in ("cas --help", "cas-admin --help"):
+        done = in_a_shell(site_a, ">/dev/full", *help_is_asked.split())
+        assert done.returncode == 75
+        assert b"Exception" not in done.stderr
+
+
+def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        [COMMANDS / "cas", "identify", "--json", vmcore],
+        env=site.prepared(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert process.stderr is not None
+    time.sleep(1)
+    with os.fdopen(reading, "rb") as file:
+        said = file.read()
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    assert said.endswith(b"}\n")
+    assert len(said) > 1 << 14
+
+
+@pytest.mark.parametrize("where", ["cas.config", "cas.commands.submit", "cas.pipeline"])
+@pytest.mark.parametrize("how", ["raised", "swallowed"])
+def test_a_signal_while_something_is_imported_is_an_interruption(
+    bare: Site, vmcore: Path, how: str, where: str
+) -> None:
+    """Python drops what is raised in a callback of a weak reference: importlib has such ones."""
+    (bare.directory / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys, weakref
+
+class Thing:
+    pass
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {where!r} and sys.meta_path.remove(Finder) is None:
+            thing = Thing()
+            kill = lambda _=None: os.kill(os.getpid(), signal.SIGINT)
+            if {how!r} == "raised":
+                kill()
+            watch = weakref.ref(thing, kill)
+
+sys.meta_path.insert(0, Finder)
+"""
+    )
+    bare.environment["PYTHONPATH"] = str(bare.directory)
+    done = bare.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+    if where != "cas.config":
+        assert done.stderr.splitlines()[-1].startswith("! interrupted")
+
+
+def test_a_time_zone_that_is_none_is_said(bare: Site, vmcore: Path) -> None:
+    bare.environment["TZ"] = "XYZ99999"
+    done = bare.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == WAITING
+    assert done.stderr.startswith("! TZ=XYZ99999 is no time zone: times are in UTC\n")
