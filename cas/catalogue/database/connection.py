@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from cas.catalogue.database.tables import HEAD
@@ -20,7 +20,12 @@ _WRITE_KEY = 0x636173
 """Of PostgreSQL's advisory lock, which whoever writes has: one at a time, as with SQLite."""
 _BUILD_KEY = 0x636175
 """Of the one that a build has."""
-_NO_CATALOGUE = ("not a database", "malformed", "no such table", "no such column", "encrypted")
+_NO_CATALOGUE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+"""SQLite's codes for a file that is none of ours; the last one for tables that are not there."""
+_NO_TABLE = {"42P01", "42703"}
+"""PostgreSQL's states, see its Appendix A: undefined_table, undefined_column."""
+_FULL_THERE, _FORBIDDEN_THERE = "53100", "42501"
+"""disk_full, insufficient_privilege."""
 _DAMAGED_HINT = "move the file away, then run: cas-admin -b && cas-admin index"
 
 
@@ -183,15 +188,16 @@ class Database:
 
     def _translation(self, error: Exception, cause: BaseException | None) -> Exception:
         message = " ".join(str(cause).split())
-        if any(part in message for part in _NO_CATALOGUE):
+        code, state = _code(cause), _state(cause)
+        if code in _NO_CATALOGUE or state in _NO_TABLE:
             return ConfigError(
                 f"database: {self.name} cannot be used: {message}", hint=_DAMAGED_HINT
             )
-        if "disk is full" in message or "No space left" in message:
+        if code == sqlite3.SQLITE_FULL or state == _FULL_THERE:
             return DiskFull(f"no room for the database {self.name}")
-        if "permission denied" in message and not self._is_sqlite:
+        if state == _FORBIDDEN_THERE:
             return ConfigError(f"database: {self.name} cannot be used: {message}")
-        if any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__):
+        if isinstance(error, OperationalError | sqlite3.OperationalError):
             return TryAgain(f"database {self.name}: {message}")
         return error
 
@@ -234,8 +240,19 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _is_missing_table(error: DBAPIError) -> bool:
-    message = str(error.orig)
-    return "no such table" in message or "does not exist" in message
+    return _code(error.orig) == sqlite3.SQLITE_ERROR or _state(error.orig) in _NO_TABLE
+
+
+def _code(cause: BaseException | None) -> int | None:
+    """SQLite's primary result code."""
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
+
+
+def _state(cause: BaseException | None) -> str | None:
+    """PostgreSQL's SQLSTATE; a connection that could not be made has none."""
+    state = getattr(cause, "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def _upgrade(connection: Connection) -> None:
