@@ -28,11 +28,19 @@ class Kind:
     """What a file is."""
 
     what: str
+    """A noun, or a predicate for what only seems to be a dump."""
     advice: str
     is_dump: bool = False
     """Whether it is a dump of a machine."""
     is_vmware: bool = False
     """Whether it is the half of a VMware snapshot that does not hold the memory."""
+    is_seeming: bool = False
+    """Whether `what` is a predicate."""
+
+    @property
+    def predicate(self) -> str:
+        """What the file is, behind its name."""
+        return self.what if self.is_seeming else f"is {self.what}"
 
 
 def _dump(what: str, advice: str) -> Kind:
@@ -165,7 +173,7 @@ def _by_banner(banner: str | None) -> Kind | None:
 
 def _raw(what: str) -> Kind:
     advice = "take the dump as ELF, e.g. virsh dump --memory-only; or open it: crash VMLINUX FILE@0"
-    return Kind(what, advice, is_dump=True)
+    return Kind(what, advice, is_dump=True, is_seeming=True)
 
 
 def _s390(head: bytes) -> Kind:

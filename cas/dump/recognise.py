@@ -82,8 +82,7 @@ def recognise_source(source: Source, name: str) -> str:
     if kind is None:
         raise NotADump(f"{name} is {_nameless(head[:_TEXT_BYTES])}, not a dump")
     if kind.is_dump:
-        verb = "" if kind.what.startswith(("looks", "holds")) else "is "
-        raise UnsupportedFormat(f"{name} {verb}{kind.what}", hint=kind.advice)
+        raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)
     raise NotADump(f"{name} is {kind.what}, not a dump", hint=kind.advice)
 
 

@@ -36,7 +36,11 @@ def refuse(kmods: list[str], facts: Message, problems: list[str]) -> None:
     for kmod in facts["kmods"] or ():
         if kmod["name"] in kmods:
             kmod["has_debuginfo"] = False
-            problems.append(f"{kmod['name']}: {OTHER_BUILD}")
+            problems.append(_refusal(kmod["name"]))
+
+
+def _refusal(kmod: str) -> str:
+    return f"{kmod}: {OTHER_BUILD}"
 
 
 def answer_of(facts: Message, problems: list[str]) -> FirstAnswer:
@@ -63,7 +67,8 @@ def renewed(answer: FirstAnswer, facts: Message, problems: list[str]) -> FirstAn
     again = answer_of(facts, problems)
     if not again.kmods or len(again.backtrace) < len(answer.backtrace):
         return answer
-    first = [problem for problem in answer.problems if not problem.endswith(OTHER_BUILD)]
+    refused = {_refusal(kmod.name) for kmod in answer.kmods}
+    first = [problem for problem in answer.problems if problem not in refused]
     return replace(
         answer,
         kmods=again.kmods,
