@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cas.digest import Fingerprint
 from cas.errors import CasError, JobBusy, Refused, UsageError
 from cas.files import FULL, cannot_write, sync_directory, write_whole, writing_below
-from cas.model import Missing, Stored
+from cas.model import Cause, Missing, Stored
 from cas.text import LogLines
 
 if TYPE_CHECKING:
@@ -350,9 +350,14 @@ def _stored(directory: Path, facts: dict[str, Any] | None) -> Stored | None:
         directory / facts["vmcore"],
         parts=tuple(directory / name for name in facts["parts"]),
         sidecars=tuple(directory / name for name in facts["sidecars"]),
-        missing=tuple(Missing(**one) for one in facts["missing"]),
+        missing=tuple(_missing(one) for one in facts["missing"]),
         remarks=tuple(facts["remarks"]),
     )
+
+
+def _missing(facts: dict[str, Any]) -> Missing:
+    """Records of before there were causes have none."""
+    return Missing(**{**facts, "cause": Cause(facts.get("cause", Cause.UNKNOWN))})
 
 
 def _as_json(job: Job) -> dict[str, Any]:

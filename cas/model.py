@@ -5,7 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
+
+
+class Cause(StrEnum):
+    """Why something is missing; of several causes the first explains the others."""
+
+    PART = "part"
+    """A part of a split set did not come, or another file came in its place."""
+    INCOMPLETE = "incomplete"
+    """makedumpfile itself has marked the dump: its target was full, or the machine was reset."""
+    WRAPPING = "wrapping"
+    """The compression or the archive around the dump is cut or damaged."""
+    PACKED_CUT = "packed cut"
+    """`CUT`, of a dump whose wrapping is whole: it was cut before it was packed."""
+    CUT = "cut"
+    """The file ends before what its headers promise."""
+    BLANK = "blank"
+    """Zeros stand where there was something else: the file has its length, but was not filled."""
+    DAMAGED = "damaged"
+    """Bytes inside the file are not those that were written."""
+    UNKNOWN = "unknown"
+    """A record of a time when no cause was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +38,7 @@ class Missing:
     """A sentence with sizes, e.g. ``declares 8.0 GiB, data ends at 3.2 GiB (40 %)``."""
     offset: int | None = None
     """Byte offset in the dump file where the damage begins."""
+    cause: Cause = Cause.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +327,9 @@ class Report:
     hint: str | None = None
     """The next step when it is not ``complete``."""
     offset: int | None = None
+    rivals: tuple[str, ...] = ()
+    """The packages between which nothing decides, each with what tells its kernel: while they
+    stay as they are, the job waits."""
     engine: str | None = None
     """Which engine ran the snippets."""
     host: str | None = None

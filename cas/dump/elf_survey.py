@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cas import elf
-from cas.dump.memory import Source, cut, human
-from cas.model import Missing
+from cas.dump.memory import Source, cut, human, no_record
+from cas.model import Cause, Missing
 
 _INCOMPLETE = 1
 _RISCV = 243
@@ -26,13 +26,13 @@ def survey(
     """Everything that the program headers promise and the file does not keep."""
     if len(segments) < header.phnum:
         what = f"only {len(segments)} of {header.phnum} program headers are there"
-        yield Missing(what, offset=source.size)
+        yield Missing(what, source.size, Cause.CUT)
     declared = max((s.offset + s.filesz for s in segments), default=0)
     if declared > source.size:
         yield cut(declared, source.size)
     # RISC-V uses the bit for its compressed instructions (EF_RISCV_RVC).
     if header.flags & _INCOMPLETE and header.machine != _RISCV:
-        yield Missing("makedumpfile marked the dump as incomplete")
+        yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
     if not any(s.filesz for s in segments if s.type == elf.PT_LOAD):
         yield from _without_memory(source, declared)
     yield from _impossible(header, segments)
@@ -43,7 +43,7 @@ def survey(
 def _without_memory(source: Source, declared: int) -> Iterator[Missing]:
     if source.size > declared + _SLACK:
         what = f"no program header leads to memory, but the file goes on to {human(source.size)}"
-        yield Missing(what, offset=declared)
+        yield Missing(what, declared, Cause.DAMAGED)
 
 
 def _impossible(header: elf.Header, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
@@ -53,7 +53,8 @@ def _impossible(header: elf.Header, segments: Sequence[elf.Segment]) -> Iterator
         wrong = _wrong(segment, front)
         if wrong:
             what = f"program header {number} of {len(segments)} is damaged: {wrong}"
-            yield Missing(what, offset=header.phoff + number * header.phentsize)
+            at = header.phoff + number * header.phentsize
+            yield Missing(what, at, Cause.DAMAGED)
             return
 
 
@@ -78,7 +79,8 @@ def _blank_notes(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Mi
     for segment in (s for s in segments if s.type == elf.PT_NOTE):
         data = source.read(segment.offset, min(segment.filesz, 1 << 16))
         if data and not data.strip(b"\0"):
-            yield Missing("the notes are zeros: the copy was not finished", segment.offset)
+            what = "the notes are zeros: the copy was not finished"
+            yield Missing(what, segment.offset, Cause.BLANK)
             return
 
 
@@ -86,5 +88,5 @@ def _gaps(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
     for segment in segments:
         at = source.gap(segment.offset, segment.offset + segment.filesz)
         if at is not None and at < source.size:
-            yield Missing(f"the flattened stream has no record for offset {at} of the dump")
+            yield no_record(at)
             return

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from cas.dump.memory import Source, human
 from cas.errors import NotADump
-from cas.model import Missing
+from cas.model import Cause, Missing
 
 MAGIC = b"makedumpfile\0\0\0\0"
 HEADER_BYTES = 4096
@@ -133,7 +133,8 @@ class Flattened:
             if offset == -1:
                 return runs
             if not 0 <= offset < _LARGEST or not 0 < size < _LARGEST:
-                self.missing = (Missing("a record of the flattened stream is damaged", at),)
+                what = "a record of the flattened stream is damaged"
+                self.missing = (Missing(what, at, Cause.DAMAGED),)
                 return runs
             present = min(size, self._stream.size - at - 16)
             if present > 0:
@@ -147,8 +148,10 @@ class Flattened:
         size = self._stream.size
         if at > size:
             what = f"the last record goes on to {human(at)}, data ends at {human(size)}"
-            return Missing(f"flattened stream is cut: {what} ({100 * size // at} %)", size)
-        return Missing(f"flattened stream has no end record, data ends at {human(size)}", size)
+            what = f"flattened stream is cut: {what} ({100 * size // at} %)"
+        else:
+            what = f"flattened stream has no end record, data ends at {human(size)}"
+        return Missing(what, size, Cause.CUT)
 
 
 def _begin(runs: list[_Run], offset: int) -> _Run:

@@ -19,17 +19,18 @@ from cas.dump.source import FileSource, opened
 from cas.dump.translate import Kernel, Machine
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump, UnsupportedFormat
-from cas.model import Dump, Missing
+from cas.model import Cause, Dump, Missing
 from cas.panic import panic_message
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
-_NO_LOG = "the kernel log cannot be read: "
 LOOSE_BYTES = 1 << 30
 """Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
 _BLANK = "the kernel's own memory is zeros in the file"
 _CONTENT_BYTES = 64 << 20
 _EARLY = 1 << 16
 """The banner is the first line that a kernel prints."""
+_SMALLEST = 4096
+"""No dump has less than a page: what does was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,14 @@ class _Words:
     log: str | None = None
     remarks: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    no_log: str | None = None
+    """Why the log cannot be read."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The remarks, with that on the log."""
+        said = f"the kernel log cannot be read: {self.no_log}"
+        return (said, *self.remarks) if self.no_log else self.remarks
 
     @property
     def agree(self) -> bool:
@@ -61,17 +70,15 @@ def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
     """
     with opened(path) as file:
         kind = recognise_source(file, str(path))
+        stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None
             return _identify(path, file, stream, search_bytes)
         except NotADump as error:
-            left = (
-                None
-                if isinstance(error, Foreign | UnsupportedFormat)
-                else salvage(path, file, error)
-            )
-            if left is not None:
-                return left
+            if not isinstance(error, Foreign | UnsupportedFormat):
+                left = salvage(path, file, error, _cause_of_ruin(file, stream))
+                if left is not None:
+                    return left
             message = f"{path}: {error}"
             raise type(error)(message, hint=error.hint, offset=error.offset) from error
 
@@ -102,13 +109,26 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
     dump = _dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
-    inner = tuple(Missing(missing.what) for missing in dump.missing)
+    inner = tuple(_inside(stream, missing) for missing in dump.missing)
     return replace(
         dump,
         format=f"flattened {image.format}",
         size_bytes=file.size,
         missing=stream.missing + inner,
     )
+
+
+def _cause_of_ruin(file: FileSource, stream: Flattened | None) -> Cause:
+    """Why the headers of a dump cannot be read."""
+    if stream is not None and stream.missing:
+        return stream.missing[0].cause
+    return Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED
+
+
+def _inside(stream: Flattened, lack: Missing) -> Missing:
+    """What the dump in a stream lacks: its offsets are not the file's."""
+    follows = stream.missing and lack.cause in (Cause.BLANK, Cause.DAMAGED)
+    return Missing(lack.what, cause=stream.missing[0].cause if follows else lack.cause)
 
 
 def _open(source: Source, *, checked: bool = True) -> Image:
@@ -144,7 +164,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         dmesg=words.log,
         vmcoreinfo=info.lines,
         registers=registers(image.notes, arch, image.order),
-        remarks=image.remarks + words.remarks,
+        remarks=image.remarks + words.told,
     )
 
 
@@ -170,8 +190,7 @@ def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
     if not log:
         return words
     remark = "the kernel log was found by a search for its records, and may lack some"
-    remarks = (*(r for r in words.remarks if not r.startswith(_NO_LOG)), remark)
-    return replace(words, log=log, remarks=remarks)
+    return replace(words, log=log, no_log=None, remarks=(*words.remarks, remark))
 
 
 def _settle(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
@@ -200,22 +219,28 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     try:
         kernel = Kernel(_machine(image, info))
     except NotADump as error:
-        return _Words(info, remarks=(f"{_NO_LOG}{error}",))
-    log = Log("")
+        return _Words(info, no_log=str(error))
+    log, no_log = Log(""), None
     remarks: tuple[str, ...] = ()
     try:
         log = read_log(kernel)
     except Absent as error:
-        remarks = (f"{_NO_LOG}{error}",)
+        no_log = str(error)
     said = _BANNER.search(log.text[:_EARLY])
     banner = said[1] if said else _image_banner(image, kernel)
-    missing = tuple(_lost(log))
+    missing = tuple(_lost(log, _follows(image, Cause.DAMAGED)))
     if not log.text and not banner and _is_blank(kernel):
         if _has_content(image.memory):
-            missing += (Missing(f"{_BLANK}: the copy was not finished"),)
+            what = f"{_BLANK}: the copy was not finished"
+            missing += (Missing(what, cause=_follows(image, Cause.BLANK)),)
         else:  # made so, perhaps: a whole dump of zeros is no less whole
             remarks += (f"{_BLANK}, and so is all that was looked at",)
-    return _Words(info, banner, log.text or None, remarks, missing)
+    return _Words(info, banner, log.text or None, remarks, missing, no_log)
+
+
+def _follows(image: Image, cause: Cause) -> Cause:
+    """Why memory cannot be read: what the survey saw explains it, where it saw something."""
+    return image.missing[0].cause if image.missing else cause
 
 
 def _is_blank(kernel: Kernel) -> bool:
@@ -238,13 +263,15 @@ def _has_content(memory: Memory) -> bool:
     return False
 
 
-def _lost(log: Log) -> Iterator[Missing]:
+def _lost(log: Log, cause: Cause) -> Iterator[Missing]:
     """What a log of which a part was read lacks."""
     if log.lost:
         total = f"{'' if log.is_counted else 'at least '}{log.records + log.lost}"
-        yield Missing(f"{log.records} of {total} records of the kernel log could be read")
+        what = f"{log.records} of {total} records of the kernel log could be read"
+        yield Missing(what, cause=cause)
     elif log.lost_bytes:
-        yield Missing(f"{human(log.lost_bytes)} of the kernel log could not be read")
+        what = f"{human(log.lost_bytes)} of the kernel log could not be read"
+        yield Missing(what, cause=cause)
 
 
 def _image_banner(image: Image, kernel: Kernel) -> str | None:

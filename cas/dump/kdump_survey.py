@@ -16,8 +16,8 @@ from operator import add
 from cas.dump import pages
 from cas.dump.kdump_header import Header
 from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
-from cas.dump.memory import Absent, Source, cut, human
-from cas.model import Missing
+from cas.dump.memory import Absent, Source, cut, human, no_record
+from cas.model import Cause, Missing
 
 INCOMPLETE = 0x8
 """The header's status bit of a dump that makedumpfile could not finish."""
@@ -73,21 +73,22 @@ def survey(source: Source, header: Header, memory: KdumpMemory) -> tuple[int, tu
         return 0, (*missing, cut(declared, source.size))
     gap = source.gap(header.bitmap_offset, memory.descriptors_end)
     if gap is not None:
-        missing.append(Missing(f"the flattened stream has no record for offset {gap} of the dump"))
+        missing.append(no_record(gap))
     flags, found = _Pages(source, header, memory).survey()
     return flags, (*missing, *found)
 
 
 def _declared_missing(header: Header, size: int) -> Iterator[Missing]:
     if header.status & INCOMPLETE:
-        yield Missing("makedumpfile marked the dump as incomplete")
+        yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
     if header.split:
         frames = f"page frames {header.start_pfn} to {header.end_pfn}"
-        yield Missing(f"is one part of a split dump: {frames}")
+        yield Missing(f"is one part of a split dump: {frames}", cause=Cause.PART)
     if header.max_mapnr > 8 * header.bitmap_bytes:
         room = f"the bitmap has room for {8 * header.bitmap_bytes}"
         at = min(header.bitmap_offset, size)
-        yield Missing(f"declares {header.max_mapnr} page frames, {room}", at)
+        what = f"declares {header.max_mapnr} page frames, {room}"
+        yield Missing(what, at, Cause.DAMAGED)
 
 
 class _Pages:
@@ -143,13 +144,14 @@ class _Pages:
                 bad += len(wrong)
         if bad:
             what = f"{bad} of {self._count} page descriptors lead to no page"
-            yield Missing(what, self._memory.descriptors_offset + DESCRIPTOR_BYTES * first_bad)
+            at = self._memory.descriptors_offset + DESCRIPTOR_BYTES * first_bad
+            yield Missing(what, at, Cause.DAMAGED)
 
     def _blank_bitmap(self) -> Iterator[Missing]:
         """A dump without pages ends with its bitmap."""
         if self._source.size > self._low:
             what = f"the bitmap names no page, but the file goes on to {human(self._source.size)}"
-            yield Missing(what, self._low)
+            yield Missing(what, self._low, Cause.DAMAGED)
 
     def _more_descriptors(self) -> Iterator[Missing]:
         """A bitmap that lost bits counts fewer pages than there are descriptors."""
@@ -160,7 +162,7 @@ class _Pages:
         ):
             if self._is_sound((offset, size, flags), self._source.size) and flags:
                 what = f"the bitmap counts {self._count} pages, but there are more descriptors"
-                yield Missing(what, self._low)
+                yield Missing(what, self._low, Cause.DAMAGED)
 
     def _damaged_pages(self) -> Iterator[Missing]:
         """Pages that do not unpack, and pages of zeros where the dump has none."""
@@ -178,10 +180,10 @@ class _Pages:
             blank += [descriptor[0]] if is_blank and not self._has_zeros else []
         if bad:
             what = f"{len(bad)} of {len(numbers)} pages that were tried do not unpack"
-            yield Missing(what, min(bad))
+            yield Missing(what, min(bad), Cause.DAMAGED)
         if len(set(blank)) > 1:
             what = f"{len(blank)} of {len(numbers)} pages that were tried are overwritten by zeros"
-            yield Missing(what, min(blank))
+            yield Missing(what, min(blank), Cause.BLANK)
 
     def _sample(self) -> list[int]:
         step = max(self._count // _SAMPLED, 1)

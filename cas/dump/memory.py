@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cas.elf import Note
 from cas.errors import NotADump
-from cas.model import Missing
+from cas.model import Cause, Missing
 
 _EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
 
@@ -107,4 +107,10 @@ def cut(declared: int, size: int) -> Missing:
     sizes = f"{human(declared)}, data ends at {human(size)}"
     if human(declared) == human(size):
         sizes = f"{declared} bytes, data ends at {size}"
-    return Missing(f"declares {sizes} ({share} %)", offset=size)
+    return Missing(f"declares {sizes} ({share} %)", size, Cause.CUT)
+
+
+def no_record(offset: int) -> Missing:
+    """The statement that a flattened stream wrote nothing to a place of the dump."""
+    what = f"the flattened stream has no record for offset {offset} of the dump"
+    return Missing(what, cause=Cause.DAMAGED)

@@ -21,7 +21,7 @@ from cas.dump.memory import cut, human
 from cas.dump.source import FileSource, opened
 from cas.errors import NotADump
 from cas.files import cannot_write
-from cas.model import Missing
+from cas.model import Cause, Missing
 
 _CHUNK = 1 << 20
 _BATCH_BYTES = DESCRIPTOR_BYTES << 14
@@ -86,13 +86,14 @@ def _open(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Mi
             source = files.enter_context(opened(path))
             part = _part(path, source)
         except NotADump as error:
-            missing.append(Missing(f"{path.name} is not a part of the dump: {error}"))
+            what = f"{path.name} is not a part of the dump: {error}"
+            missing.append(Missing(what, cause=Cause.PART))
             continue
         if part.has_bitmap:
             found.append(part)
         else:
             what = f"{path.name} ends before its pages: page frames {_span(part.frames)}"
-            missing.append(Missing(what, source.size))
+            missing.append(Missing(what, source.size, Cause.CUT))
     if not found:
         raise NotADump("; ".join(lack.what for lack in missing) or "no part of a split dump")
     return found, missing
@@ -167,7 +168,9 @@ def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
             chain.append(part)
     full = [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1]
     lacks = any(_held(full[0], gap) for gap in _gaps(full))
-    doubles = [Missing(f"{what}: page frames were expected") for what in twice if lacks]
+    doubles = [
+        Missing(f"{what}: page frames were expected", cause=Cause.PART) for what in twice if lacks
+    ]
     return full, doubles
 
 
@@ -196,7 +199,8 @@ def _second_bitmap(part: _Part, start: int, end: int) -> Bitmap:
 def _absent(part: _Part, gap: tuple[int, int]) -> Missing:
     pages = _held(part, gap)
     size = human(pages * part.header.block_size)
-    return Missing(f"no part has page frames {_span(gap)}: {pages} pages, {size}")
+    what = f"no part has page frames {_span(gap)}: {pages} pages, {size}"
+    return Missing(what, cause=Cause.PART)
 
 
 def _cut(part: _Part) -> Iterator[Missing]:
@@ -209,7 +213,7 @@ def _cut(part: _Part) -> Iterator[Missing]:
     if end > part.source.size:
         lack = cut(end, part.source.size)
         what = f"{part.path.name} (page frames {_span(part.frames)}) {lack.what}"
-        yield Missing(what, lack.offset)
+        yield Missing(what, lack.offset, lack.cause)
 
 
 def _span(frames: tuple[int, int]) -> str:

@@ -18,7 +18,7 @@ from cas.dump.memory import Source, moment
 from cas.dump.registers import arch_of, registers
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump
-from cas.model import Dump, Missing
+from cas.model import Cause, Dump, Missing
 from cas.panic import panic_message
 
 BEGINNING_BYTES = 64 << 20
@@ -59,10 +59,11 @@ class _Finds:
                 self.notes[at + place] = note
 
 
-def salvage(path: Path, source: Source, reason: NotADump) -> Dump | None:
+def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump | None:
     """A dump by what is left of it.
 
     :param reason: why it cannot be opened
+    :param cause: of that
     :return: ``None`` when nothing names both the architecture and the kernel
     """
     head = source.read(0, 464)
@@ -73,6 +74,7 @@ def salvage(path: Path, source: Source, reason: NotADump) -> Dump | None:
     arch, release = _arch(head, finds), _release(head, finds)
     if arch is None or release is None:
         return None
+    at = min(reason.offset or 0, source.size)
     return Dump(
         path=path,
         format=f"damaged {_format(head)}",
@@ -83,9 +85,7 @@ def salvage(path: Path, source: Source, reason: NotADump) -> Dump | None:
         banner=finds.banner,
         crash_time=moment(finds.info.decimal("CRASHTIME") or 0),
         kaslr_offset=finds.info.hexadecimal("KERNELOFFSET"),
-        missing=(
-            Missing(f"its headers cannot be read: {reason}", min(reason.offset or 0, source.size)),
-        ),
+        missing=(Missing(f"its headers cannot be read: {reason}", at, cause),),
         panic_message=panic_message(log) if log else None,
         dmesg=log,
         vmcoreinfo=finds.info.lines,

@@ -5,41 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from cas.findings.log import read_log
-from cas.model import Dump, Missing, Report, Stored
+from cas.model import Cause, Dump, Missing, Report
 from cas.text import count, human_size, located, one_line, short_line
 
 LISTED = 5
 """Things missing that are told one by one; result.json has all of them."""
 
-
-class Cause(Enum):
-    """Why something is missing: each asks the customer for something else."""
-
-    PART = "part"
-    INCOMPLETE = "incomplete"
-    WRAPPING = "wrapping"
-    PACKED_CUT = "packed cut"
-    CUT = "cut"
-    DAMAGED = "damaged"
-
-
-_WORDS = (
-    ("data ends", Cause.CUT),
-    ("is cut", Cause.CUT),
-    ("are there", Cause.CUT),
-    ("end record", Cause.CUT),
-    ("ends before its pages", Cause.CUT),
-    ("marked the dump as incomplete", Cause.INCOMPLETE),
-    ("part of a split dump", Cause.PART),
-    ("no part has", Cause.PART),
-    ("is the same part as", Cause.PART),
-    ("is not a part of", Cause.PART),
-)
-"""Words of the readers' sentences; what says none of them is damage in the middle."""
 
 _LIKELY = {
     Cause.PART: "makedumpfile wrote the dump in several files (--split), and not all of them"
@@ -52,13 +26,20 @@ _LIKELY = {
     " most likely its disk ran full, or it was packed while it was still being written.",
     Cause.CUT: "Most likely the file was cut in a copy or a transfer, or while it was still being"
     " written.",
-    Cause.DAMAGED: "The file has its full length, but bytes inside it are wrong: most likely they"
-    " were changed by storage or in the transfer.",
+    Cause.BLANK: "Zeros stand in the file where the dump had something else: most likely a copy was"
+    " not finished, or a disk ran full, or lost its power, while the file was being written.",
+    Cause.DAMAGED: "Bytes inside the file are not those that were written: most likely they were"
+    " changed by storage or in the transfer.",
+    Cause.UNKNOWN: "Something was lost on the way.",
 }
 
 _COMPARE = (
     "On the machine where the dump was written, please look at its size and checksum"
     " (ls -l {name}; sha256sum {name})"
+)
+_COMPARED = (
+    _COMPARE + ". If the checksum differs from that of the file you sent, please send it again; if"
+    " not, please check the storage that holds it."
 )
 _WANTED = {
     Cause.PART: "Please send the other parts of the set, together with this one.",
@@ -75,8 +56,9 @@ _WANTED = {
     Cause.CUT: _COMPARE + ". If they differ from what arrived, please send the file again in"
     " binary mode. If it is as short at your end, please check the free space of the dump target"
     " (usually /var/crash).",
-    Cause.DAMAGED: _COMPARE + ". If the checksum differs from that of the file you sent, please"
-    " send it again; if not, please check the storage that holds it.",
+    Cause.BLANK: _COMPARED,
+    Cause.DAMAGED: _COMPARED,
+    Cause.UNKNOWN: _COMPARED,
 }
 
 
@@ -110,13 +92,14 @@ def assess(report: Report, arrived_bytes: int | None = None) -> Damage | None:
 def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...]:
     """Why things are missing, the one that explains the others first."""
     stored, dump = report.stored, report.dump
-    found = _causes_of_upload(stored) if stored else set()
-    found |= {_cause(lack.what, Cause.DAMAGED) for lack in dump.missing} if dump else set()
+    found = {lack.cause for lack in _missing(report)}
     is_set = bool(stored and stored.parts)
+    if stored and stored.missing and not is_set:
+        found = found - {Cause.UNKNOWN} | {Cause.WRAPPING}  # nothing else can be damaged there
     if is_set and stored and stored.missing:
         found.discard(Cause.INCOMPLETE)  # the mark is ours: a part is missing
     if found & {Cause.INCOMPLETE, Cause.WRAPPING}:
-        found.discard(Cause.CUT)  # a consequence
+        found -= {Cause.CUT, Cause.BLANK, Cause.DAMAGED}  # they follow
     if Cause.CUT in found and dump and not is_set and arrived_bytes not in (None, dump.size_bytes):
         found = found - {Cause.CUT} | {Cause.PACKED_CUT}
     return tuple(cause for cause in Cause if cause in found)
@@ -148,7 +131,7 @@ def recovered(report: Report) -> tuple[str, ...]:
 def next_step(dump: Dump) -> str:
     """What a damaged dump asks the engineer to do, in a line."""
     lack = dump.missing[0].what
-    kinds = {_cause(missing.what, Cause.DAMAGED) for missing in dump.missing}
+    kinds = {missing.cause for missing in dump.missing}
     if Cause.PART in kinds:
         return f"ask for the other parts of the dump: it {lack}"
     if Cause.INCOMPLETE in kinds:
@@ -159,17 +142,6 @@ def next_step(dump: Dump) -> str:
 def _missing(report: Report) -> tuple[Missing, ...]:
     stored = report.stored.missing if report.stored else ()
     return (*stored, *(report.dump.missing if report.dump else ()))
-
-
-def _cause(what: str, otherwise: Cause) -> Cause:
-    return next((cause for words, cause in _WORDS if words in what), otherwise)
-
-
-def _causes_of_upload(stored: Stored) -> set[Cause]:
-    """Of a split set the parts are meant, else the compression."""
-    if stored.parts:
-        return {_cause(lack.what, Cause.WRAPPING) for lack in stored.missing}
-    return {Cause.WRAPPING} if stored.missing else set()
 
 
 def _reason(report: Report) -> str:

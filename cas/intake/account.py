@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.errors import LimitExceeded
 from cas.intake.flow import Damaged, Flow
-from cas.model import Missing
+from cas.model import Cause, Missing
 from cas.rules import IntakeLimits
 from cas.text import count, human_size, printable
 
@@ -142,7 +142,7 @@ class Layer:
         if self._flow.is_broken:  # the wrapping around this one is to blame, and said so
             return
         offset = self._flow.offset if damage.offset is None else damage.offset
-        missing = Missing(self._sentence(str(damage), offset), offset)
+        missing = Missing(self._sentence(str(damage), offset), offset, Cause.WRAPPING)
         concerns_dump = concerns_all or not self._holds_files
         if self.account.is_writing or (concerns_dump and self.has_dump):
             self.account.missing.append(missing)

@@ -86,6 +86,9 @@ def test_a_cut_upload_gives_what_there_is_and_never_complete(drgn: Site, tmp_pat
     assert "salvage" in result["ladder"]
     assert "release and build-id" in result["recovered"]
     assert "sha256sum vmcore.xz" in result["customer_note"]
+    wrapping, *inside = (lack["cause"] for lack in result["missing"])
+    assert (wrapping, set(inside)) == ("wrapping", {"cut"})
+    assert "changed by storage" not in result["customer_note"]
 
 
 def test_a_wrong_checksum_of_the_wrapping_is_remembered_while_the_job_waits(

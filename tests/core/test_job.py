@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -16,7 +17,7 @@ from cas import manifest
 from cas.digest import Fingerprint, dump_digest
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.job import Job, Order
-from cas.model import Missing, Stored
+from cas.model import Cause, Missing, Stored
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 
@@ -70,13 +71,25 @@ def test_a_job_is_read_back_as_it_was(job: Job) -> None:
     stored = Stored(
         job.directory / "vmcore",
         sidecars=(job.directory / "sidecars" / "0001-dmesg.txt",),
-        missing=(Missing("the gzip data is cut off", 512),),
+        missing=(Missing("the gzip data is cut off", 512, Cause.WRAPPING),),
         remarks=("12 bytes behind the end were ignored",),
     )
     later = job.having("identified").having("stored", stored=stored)
     later.save()
     assert jobs.load(job.directory) == later
     assert later.stages == ("received", "stored", "identified")
+
+
+def test_a_record_of_before_there_were_causes_is_read(job: Job) -> None:
+    lost = Missing("the gzip data is cut off", 512, Cause.WRAPPING)
+    job.having("stored", stored=Stored(job.directory / "vmcore", missing=(lost,))).save()
+    state = job.directory / "job.json"
+    facts = json.loads(state.read_text())
+    del facts["stored"]["missing"][0]["cause"]
+    state.write_text(json.dumps(facts))
+    stored = jobs.load(job.directory).stored
+    assert stored
+    assert stored.missing == (replace(lost, cause=Cause.UNKNOWN),)
 
 
 def test_an_upload_with_an_undecodable_name_survives(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from writer import PAGE, Elf, Kdump, flattened, identified, info_note, kernel_memory, written
 
 from cas.dump import identify
-from cas.model import Missing
+from cas.model import Cause, Missing
 
 MEMORY, INFO = kernel_memory()
 NOISE = random.Random(7).randbytes(64 * PAGE)  # noqa: S311
@@ -66,7 +66,7 @@ def test_descriptor_that_leads_to_no_page_is_named_by_its_place(
     (offset,) = struct.unpack_from("<q", data, at)
     new = struct.pack("<qIIQ", offset if row[0] is None else row[0], *row[1:], 0)
     (missing,) = identified(tmp_path, changed(data, at, new)).missing
-    expected = Missing(f"1 of {len(PAGES)} page descriptors lead to no page", at)
+    expected = Missing(f"1 of {len(PAGES)} page descriptors lead to no page", at, Cause.DAMAGED)
     assert missing == expected
 
 

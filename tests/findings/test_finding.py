@@ -12,7 +12,7 @@ import pytest
 
 from cas.findings import find, kmods_in_traces
 from cas.findings.taint import LETTERS, describe_kmods, describe_taint
-from cas.model import Dump, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
+from cas.model import Cause, Dump, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
 
 from installed import needs
 
@@ -99,7 +99,9 @@ def test_a_backtrace_that_contradicts_the_log_lowers_confidence() -> None:
 
 
 def test_a_damaged_dump_lowers_confidence_and_is_asked_for_again() -> None:
-    damaged = replace(LOGGED, missing=(Missing("declares 8.0 GiB, data ends at 3.2 GiB"),))
+    damaged = replace(
+        LOGGED, missing=(Missing("declares 8.0 GiB, data ends at 3.2 GiB", cause=Cause.CUT),)
+    )
     finding = find(damaged, ANSWER, MATCH)
     assert finding.confidence.startswith("medium")
     assert finding.next_steps[0] == "ask for the dump again: declares 8.0 GiB, data ends at 3.2 GiB"

@@ -11,8 +11,8 @@ import pytest
 from dump.writer import PAGE, Elf, Kdump, flattened, identified, info_note, kernel_memory
 
 from cas.findings import assess
-from cas.findings.damage import Cause, causes
-from cas.model import Dump, FirstAnswer, Frame, Missing, Registers, Report, Section, Stored
+from cas.findings.damage import causes
+from cas.model import Cause, Dump, FirstAnswer, Frame, Missing, Registers, Report, Section, Stored
 
 MEMORY, INFO = kernel_memory()
 PAGES = {at // PAGE + n: data[PAGE * n :][:PAGE] for at, data in MEMORY.items() for n in (0, 1)}
@@ -20,8 +20,10 @@ ELF = Elf(MEMORY, [info_note(INFO)])
 KDUMP = Kdump(PAGES, INFO)
 FRAMES = (0x100, 0x101)
 
-CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836)
-MARKED = Missing("makedumpfile marked the dump as incomplete")
+# The sentences are of the readers; what is asked of the customer goes by the cause alone.
+CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
+MARKED = Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
+PACKED = Missing("the data of vmcore.gz is cut off", 17, Cause.WRAPPING)
 DMESG = "".join(f"[{number:5}.400000] line {number}\n" for number in range(813))
 
 
@@ -122,9 +124,12 @@ def test_the_customer_reads_what_came_what_is_wrong_why_and_what_to_do(report: R
         ((CUT,), (), 1_000_000, "was cut before it was packed"),
         ((MARKED,), (), None, "crashkernel="),
         ((MARKED, CUT), (), None, "free space of the dump target"),
-        ((CUT,), (Missing("gzip data is cut", 17),), 1_000_000, "compressed file ends too early"),
-        ((Missing("3 of 9 pages that were tried do not unpack", 7),), (), None, "storage"),
-        ((Missing("is one part of a split dump: page frames 0 to 9"),), (), None, "other parts"),
+        ((CUT,), (PACKED,), 1_000_000, "compressed file ends too early"),
+        ((Missing("the data ends", 7, Cause.DAMAGED),), (), None, "changed by storage"),
+        ((Missing("the data ends", 7, Cause.BLANK),), (), None, "was not finished"),
+        ((Missing("page frames 0 to 9", cause=Cause.PART),), (), None, "other parts"),
+        ((Missing("something"),), (), None, "lost on the way"),
+        ((CUT,), (Missing("of an old record"),), 1_000_000, "compressed file ends too early"),
     ],
 )
 def test_each_kind_of_damage_asks_for_something_else(
@@ -147,7 +152,7 @@ def test_each_kind_of_damage_asks_for_something_else(
 
 def test_a_missing_part_is_asked_for_and_our_own_mark_is_not_makedumpfiles(report: Report) -> None:
     assert report.dump
-    part = Missing("no part has page frames 10 to 20: 7 pages, 28.0 KiB")
+    part = Missing("no part has page frames 10 to 20: 7 pages, 28.0 KiB", cause=Cause.PART)
     parts = (Path("p1"), Path("p3"))
     stored = Stored(report.dump.path, parts, missing=(part,))
     damaged = replace(report, stored=stored, dump=replace(report.dump, missing=(MARKED,)))
@@ -174,9 +179,9 @@ def test_names_of_the_customer_cannot_forge_the_note(report: Report) -> None:
         (lambda: KDUMP.build()[:-4] + b"\xff\xff\xff\xff", Cause.DAMAGED),
     ],
 )
-def test_the_readers_sentences_are_understood(
+def test_the_readers_say_why(
     report: Report, tmp_path: Path, make: Callable[[], bytes], cause: Cause
 ) -> None:
     dump = identified(tmp_path, make())
-    assert dump.missing
-    assert causes(replace(report, dump=dump), dump.size_bytes)[0] is cause, dump.missing
+    assert {lack.cause for lack in dump.missing} == {cause}, dump.missing
+    assert causes(replace(report, dump=dump), dump.size_bytes) == (cause,)

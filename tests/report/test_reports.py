@@ -13,13 +13,14 @@ import pytest
 from sample_report import sample_report
 
 from cas.errors import CasError, JobFailed
-from cas.model import Finding, Frame, Missing, Registers, Report, Stored
+from cas.model import Cause, Finding, Frame, Missing, Registers, Report, Stored
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
 
+CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
 HOSTILE = (
     "\x1b]0;owned\x07<script>alert(1)</script>\u202e\x9b31m\udcff&"
     "\r\x7f\u061c\u2028\u200b\ufeff\ud800"
@@ -178,13 +179,13 @@ def salvaged(report: Report) -> Report:
         customer_note="Thank you.\n\nIt is not complete: " + "word " * 30,
         dump=replace(
             report.dump,
-            missing=(Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836),),
+            missing=(CUT,),
             registers=(Registers(0, 27, {"rip": 0xFFFFFFFF81000000, "rsp": 16}),),
         ),
         stored=Stored(
             report.dump.path,
             sidecars=(report.directory / "sidecars" / "dmesg.txt",),
-            missing=(Missing("gzip data is cut", 77),),
+            missing=(Missing("gzip data is cut", 77, Cause.WRAPPING),),
             remarks=("5 bytes behind the end",),
         ),
     )
@@ -227,8 +228,8 @@ def test_result_json_carries_the_damage(report: Report) -> None:
     write_report(salvaged(report))
     result = load(report.directory)
     assert result["missing"] == [
-        {"what": "gzip data is cut", "offset": 77},
-        {"what": "declares 8.0 GiB, data ends at 3.2 GiB (40 %)", "offset": 3_435_973_836},
+        {"what": "gzip data is cut", "offset": 77, "cause": "wrapping"},
+        {"what": CUT.what, "offset": CUT.offset, "cause": "cut"},
     ]
     assert result["remarks"] == ["5 bytes behind the end"]
     assert result["sidecars"] == ["dmesg.txt"]
