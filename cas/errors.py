@@ -112,6 +112,15 @@ class AmbiguousKernel(CasError):
     verdict = "waiting"
     hint = "remove the package that does not belong to this dump and run: cas-admin -b"
 
+    def __init__(self, message: str, *, rivals: tuple[str, ...], hint: str | None = None) -> None:
+        """Keep the facts.
+
+        :param rivals: each kernel's package and identity, sorted: they tell whether anything
+            has changed since
+        """
+        super().__init__(message, hint=hint)
+        self.rivals = rivals
+
 
 class KernelMismatch(CasError):
     """A vmlinux is not the one that its package or the dump promised."""

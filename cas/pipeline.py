@@ -32,7 +32,14 @@ from cas.engines.opening import preparation
 from cas.engines.place import Place
 from cas.engines.relay import Relay
 from cas.engines.workshop import Workshop
-from cas.errors import CasError, DumpChanged, EngineError, LimitExceeded, TryAgain
+from cas.errors import (
+    AmbiguousKernel,
+    CasError,
+    DumpChanged,
+    EngineError,
+    LimitExceeded,
+    TryAgain,
+)
 from cas.files import writing_below
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S, Kmods
@@ -73,6 +80,8 @@ class Pipeline(Run):
                 self.disown()
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
+            if isinstance(error, AmbiguousKernel):
+                self.know(rivals=error.rivals)
             if isinstance(error, LimitExceeded):
                 self.know(limits_hit=(*self.report.limits_hit, error.limit))
             self.is_over = error.exit_code != TryAgain.exit_code

@@ -9,7 +9,7 @@ from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.engines.workshop import workshop
-from cas.errors import CasError, JobBusy
+from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.job import Job
 from cas.model import Dump
 from cas.report.result import load
@@ -61,17 +61,22 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
         return set()
     return {
         dump.path
-        for dump, reason in described
-        if (answer := known[_identity(dump)]) is False or str(answer) == reason
+        for dump, rivals in described
+        if (answer := known[_identity(dump)]) is False
+        or (isinstance(answer, AmbiguousKernel) and answer.rivals == rivals)
     }
 
 
-def _described(job: Job) -> tuple[Dump, str] | None:
-    """What its result says of the dump, and why it waits; ``None`` when that cannot be read."""
+def _described(job: Job) -> tuple[Dump, tuple[str, ...]] | None:
+    """What its result says of the dump, and between which packages nothing decided.
+
+    :return: ``None`` when that cannot be read
+    """
     try:
         result = load(job.directory)
         facts = {name: result["dump"][name] for name in _FACTS}
-        return Dump(job.directory, format="", size_bytes=0, **facts), str(result["reason"])
+        dump = Dump(job.directory, format="", size_bytes=0, **facts)
+        return dump, tuple(result.get("rivals", ()))  # results of before have none
     except (CasError, LookupError, TypeError):
         return None
 

@@ -184,6 +184,7 @@ def _contested(dump: Dump, facts: Sequence[str], kernels: Sequence[Kernel]) -> A
     return AmbiguousKernel(
         f"{len(kernels)} packages claim build-id {dump.build_id} and hold different kernels: "
         + _some(shown),
+        rivals=_rivals(kernels),
         hint="none of them is used; remove those that are not the distribution's own and run: "
         "cas-admin -b",
     )
@@ -199,8 +200,14 @@ def _told(fact: str, kernel: Kernel) -> str:
 def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
     return AmbiguousKernel(
         f"{len(kernels)} catalogued kernels for {release_of(dump)} ({dump.arch}) {what}: "
-        + _listed(kernels)
+        + _listed(kernels),
+        rivals=_rivals(kernels),
     )
+
+
+def _rivals(kernels: Sequence[Kernel]) -> tuple[str, ...]:
+    facts = ((k.source, k.build_id, k.digest, k.size_bytes, k.banner) for k in kernels)
+    return tuple(sorted("\t".join(map(str, row)) for row in facts))
 
 
 def _listed(kernels: Sequence[Kernel]) -> str:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
 
+from cas.errors import UnpackError
 from cas.files import sync, sync_directory
 from cas.intake.account import Account
 from cas.intake.selection import SIDECARS, Intake, Selection, is_plain
@@ -108,10 +109,14 @@ class Storing:
 
     def _store(self) -> Stored:
         selection = Selection(self._intake, self._account, self._readable)
+        looks = list(map(_looks, self._paths))
         try:
-            for path in self._paths:
-                selection.search(path, is_one_of_many=len(self._paths) > 1)
-            stored = selection.result()
+            try:
+                for path in self._paths:
+                    selection.search(path, is_one_of_many=len(self._paths) > 1)
+                stored = selection.result()
+            finally:
+                self._require_unchanged(looks)
         except BaseException as error:
             self._remove(selection.files)
             if not self._readable.done():
@@ -120,6 +125,19 @@ class Storing:
         if not self._readable.done():
             self._readable.set_result(stored.vmcore)
         return stored
+
+    def _require_unchanged(self, looks: Sequence[tuple[int, ...] | None]) -> None:
+        """Let nothing pass that was written to while it was read.
+
+        :raises UnpackError: an upload was
+        """
+        for path, before in zip(self._paths, looks, strict=True):
+            if before and (now := _looks(path)) and now != before:
+                raise UnpackError(
+                    f"{printable(str(path))} changed while it was read, "
+                    f"from {before[-1]:,} bytes to {now[-1]:,}",
+                    hint="wait until it is written to its end, then run the same command again",
+                )
 
     def _remove(self, files: Sequence[Path]) -> None:
         for path in files:
@@ -137,3 +155,12 @@ class Storing:
             sync_directory(self._directory / SIDECARS)
         sync_directory(self._directory)
         return stored
+
+
+def _looks(path: Path) -> tuple[int, ...] | None:
+    """By what a file is told from a changed one, its size last; ``None``: it is gone."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size

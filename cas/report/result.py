@@ -106,6 +106,7 @@ def _outcome(report: Report) -> dict[str, Any]:
         "reason": _bounded(report.reason),
         "hint": report.hint,
         "offset": report.offset,
+        "rivals": report.rivals,
         "limits_hit": report.limits_hit,
         "engine": report.engine,
         "host": report.host,
