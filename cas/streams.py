@@ -8,33 +8,32 @@ from __future__ import annotations
 
 import io
 import os
-import select
 import sys
+from typing import TextIO
 
 STDIN, STDOUT, STDERR = range(3)
 
 
-class Waiting(io.FileIO):
-    """A descriptor that may be non-blocking: it belongs to others, too, which made it so."""
+class Unfailing(io.TextIOWrapper):
+    """Text that may be lost: where its reader, its disk or its terminal went, it goes nowhere.
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write something, as soon as there is room."""
-        while (written := super().write(data)) is None:
-            ready = select.poll()
-            ready.register(self.fileno(), select.POLLOUT)
-            ready.poll()
-        return written
+    It is caught here, not below the buffer: an interruption there would have a line written twice.
+    """
 
-
-class Unfailing(Waiting):
-    """A descriptor that takes everything, also where its reader, its disk or its terminal went."""
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write something; what cannot be written is dropped."""
+    def write(self, text: str) -> int:
+        """Write it; what cannot be written is dropped, and so is everything that follows."""
         try:
-            return super().write(data)
+            return super().write(text)
         except OSError:
-            return len(data)
+            silence(self.fileno())
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what was kept back."""
+        try:
+            super().flush()
+        except OSError:
+            silence(self.fileno())
 
 
 def establish() -> None:
@@ -45,14 +44,16 @@ def establish() -> None:
     """
     for number in (STDIN, STDOUT, STDERR):
         try:
-            os.fstat(number)
+            # a caller may have them otherwise, and we have nothing else to do
+            os.set_blocking(number, True)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
             os.set_inheritable(number, True)
     if sys.stdin is None:
         sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115
-    sys.stdout = _text(Waiting(STDOUT, "w", closefd=False))
-    sys.stderr = _text(Unfailing(STDERR, "w", closefd=False))
+    # a terminal need not know every letter
+    sys.stdout = _text(io.TextIOWrapper, STDOUT, sys.stdout)
+    sys.stderr = _text(Unfailing, STDERR, sys.stderr)
 
 
 def silence(number: int) -> None:
@@ -62,11 +63,10 @@ def silence(number: int) -> None:
     os.close(null)
 
 
-def _text(raw: io.FileIO) -> io.TextIOWrapper:
-    # a terminal need not know every letter
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=None,
+def _text(kind: type[io.TextIOWrapper], number: int, before: TextIO | None) -> io.TextIOWrapper:
+    return kind(
+        io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
+        encoding=before.encoding if before else None,
         errors="backslashreplace",
-        line_buffering=raw.fileno() == STDERR or raw.isatty(),
+        line_buffering=number == STDERR or os.isatty(number),
     )
