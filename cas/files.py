@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import CasError, DiskFull, TryAgain
@@ -32,6 +33,43 @@ def write_whole(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise cannot_write(path, error, len(content)) from error
+
+
+def read_regular(path: Path, limit_bytes: int) -> bytes:
+    """The content of a regular file in a directory of ours; nothing else is opened or waited for.
+
+    Neither the file nor its directory may be a symbolic link. A FIFO would make us wait, and a
+    device may do anything.
+
+    :raises OSError: it cannot be read, is no regular file, or has more bytes than the limit
+    """
+    with _directory(path.parent) as directory:
+        _require_regular(os.stat(path.name, dir_fd=directory, follow_symlinks=False), path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(path.name, flags, dir_fd=directory)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_regular(os.fstat(descriptor), path)  # another one may have come meanwhile
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OSError(errno.EINVAL, f"it has more than {human_size(limit_bytes)}", str(path))
+    return content
+
+
+def opener_below(directory: Path) -> Callable[[str, int], int]:
+    """For `open(..., opener=)`: a file in that directory, never what a symbolic link leads to.
+
+    :raises OSError: by the opener, also where the directory is a symbolic link
+    """
+
+    def opened(path: str, flags: int) -> int:
+        with _directory(directory) as descriptor:
+            name = Path(path).relative_to(directory) if Path(path).is_absolute() else path
+            if len(Path(name).parts) != 1:
+                raise OSError(errno.EINVAL, f"is not directly in {directory}", path)
+            safe = flags | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+            return os.open(name, safe, 0o600, dir_fd=descriptor)
+
+    return opened
 
 
 @contextlib.contextmanager
@@ -86,6 +124,20 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
         return no_room(path.parent, human_size(need_bytes), path.name)
     hint = "check the file system and its permissions, then run the same command again"
     return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _require_regular(state: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def _free_bytes(directory: Path) -> int:

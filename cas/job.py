@@ -12,26 +12,33 @@ import fcntl
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cas.digest import Fingerprint
 from cas.errors import CasError, JobBusy, Refused, UsageError
-from cas.files import FULL, cannot_write, sync_directory, write_whole, writing_below
+from cas.files import (
+    FULL,
+    cannot_write,
+    opener_below,
+    read_regular,
+    sync_directory,
+    write_whole,
+    writing_below,
+)
 from cas.model import Cause, Missing, Stored
 from cas.text import LogLines
+from cas.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
 
 if TYPE_CHECKING:
     from cas.intake.url import Url
 
-STATE = "job.json"
 STAGES = (
     "received",
     "stored",
@@ -42,10 +49,9 @@ STAGES = (
     "reported",
     "notified",
 )
-STAMP = "%Y.%m.%d.%H.%M.%S"
+STATE_LIMIT = 64 << 20
+"""Bytes of a ``job.json``, which names every file of its job."""
 LOCK = ".lock"
-UNBORN = ".new-"
-"""How the name of a directory begins that is not a job yet."""
 UNBORN_S = 3600.0
 """One that was begun longer ago belongs to a run that was stopped."""
 INTERRUPTED = "interrupted"
@@ -53,7 +59,6 @@ INTERRUPTED = "interrupted"
 RESULTS = ("result.json", "report.html", "report.txt")
 """What tells of a job's end, in the order in which it is withdrawn."""
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-_TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +117,6 @@ class Job:
         write_whole(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
 
 
-def is_ticket(name: str) -> bool:
-    """Whether a ticket may have this name."""
-    return _TICKET.fullmatch(name) is not None and ".." not in name
-
-
 def check_ticket(ticket: str) -> str:
     """The ticket, if it may name a directory.
 
@@ -131,17 +131,18 @@ def check_ticket(ticket: str) -> str:
     return ticket
 
 
-def create(work_directory: Path, order: Order, now: datetime) -> Job:
+def create(work: WorkDirectory, order: Order, now: datetime) -> Job:
     """Make the directory of a new job: ``WORK/TICKET/YYYY.MM.DD.HH.MM.SS``, local time.
 
     It gets this name together with its ``job.json``: a job is there whole or not at all.
 
     :raises DiskFull: there is no room
+    :raises Refused: what has the ticket's name there is not ours
     :raises CasError: the work directory cannot be written
     """
-    parent = work_directory / check_ticket(order.ticket)
+    parent = work.path / check_ticket(order.ticket)
     try:
-        unborn = _unborn(parent)
+        unborn = _unborn(work, order.ticket)
         try:
             Job(unborn, order, now).save()
             directory = _take_free_name(unborn, now)
@@ -149,7 +150,7 @@ def create(work_directory: Path, order: Order, now: datetime) -> Job:
             shutil.rmtree(unborn, ignore_errors=True)
             raise
         sync_directory(parent)
-        sync_directory(work_directory)
+        sync_directory(work.path)
     except OSError as error:
         if error.errno in FULL:
             raise cannot_write(parent / "a new job", error, 0) from error
@@ -215,7 +216,7 @@ def load(directory: Path) -> Job:
     :raises CasError: there is no readable ``job.json``
     """
     try:
-        facts = json.loads((directory / STATE).read_bytes())
+        facts = json.loads(read_regular(directory / STATE, STATE_LIMIT))
         asked = facts["order"]
         paths = {"upload": Path(asked["upload"]), "more": tuple(map(Path, asked.get("more", ())))}
         order = Order(**{**asked, **paths})
@@ -229,36 +230,15 @@ def load(directory: Path) -> Job:
             {name: Fingerprint(**one) for name, one in facts.get("files", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise CasError(
-            f"{directory} holds no usable {STATE}: {error}", hint="run: cas -i TICKET -f FILE"
+            f"{directory} holds no usable {STATE}: {reason}", hint="run: cas -i TICKET -f FILE"
         ) from error
 
 
-def jobs(work_directory: Path, ticket: str | None = None) -> Iterator[Path]:
-    """Directories of the program's own jobs, oldest first within a ticket."""
-    pattern = f"{ticket or '*'}/*/{STATE}"
-    for state in sorted(work_directory.glob(pattern)):
-        directory = state.parent
-        is_ours = is_stamp(directory.name) and not directory.is_symlink()
-        if (
-            is_ours
-            and not directory.parent.is_symlink()
-            and _TICKET.fullmatch(directory.parent.name)
-        ):
-            yield directory
-
-
-def is_stamp(name: str) -> bool:
-    """Whether a directory of this name may be a job."""
-    try:
-        return datetime.strptime(name, STAMP).replace(tzinfo=UTC).strftime(STAMP) == name
-    except ValueError:
-        return False
-
-
-def started(directory: Path) -> datetime:
-    """When a job began, from the name of its directory; local time."""
-    return datetime.strptime(directory.name, STAMP).astimezone()
+def by_age(found: Iterable[Job]) -> list[Job]:
+    """Jobs, oldest first: by when they began, which names in local time do not tell in autumn."""
+    return sorted(found, key=lambda job: (job.started, job.directory))
 
 
 @contextlib.contextmanager
@@ -269,7 +249,7 @@ def lock(directory: Path) -> Iterator[None]:
     :raises TryAgain: the directory cannot be written
     """
     with writing_below(directory):
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = opener_below(directory)(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         _take(descriptor, directory)
         yield
@@ -323,12 +303,11 @@ def _take(descriptor: int, directory: Path) -> None:
         raise JobBusy(f"another run of cas is working in {directory}") from error
 
 
-def _unborn(parent: Path) -> Path:
+def _unborn(work: WorkDirectory, ticket: str) -> Path:
     for _ in range(2):
-        parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # a purge removed the empty directory
-            return Path(tempfile.mkdtemp(prefix=UNBORN, dir=parent))
-    return Path(tempfile.mkdtemp(prefix=UNBORN, dir=parent))
+            return Path(tempfile.mkdtemp(prefix=UNBORN, dir=work.make_ticket(ticket)))
+    return Path(tempfile.mkdtemp(prefix=UNBORN, dir=work.make_ticket(ticket)))
 
 
 def _take_free_name(unborn: Path, now: datetime) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from cas.digest import Fingerprint
 from cas.files import PART, sync, sync_directory, writing_below
-from cas.job import RESULTS, STATE, Job
+from cas.job import RESULTS, Job
+from cas.work_directory import STATE
 
 LINKED = "usr"
 """The directory of kernel modules: names of files that belong to the cache."""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from cas import job as jobs
 from cas.errors import CasError, UsageError
-from cas.job import STATE, Job
+from cas.job import Job
 from cas.report.result import load as load_result
 from cas.text import short_line
+from cas.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
 
 PANIC_LIMIT = 100
 """Characters of a panic message in a list."""
@@ -46,32 +47,33 @@ class _Form:
     """A way to name jobs."""
 
     fits: Callable[[str], bool]
-    directories: Callable[[Path, str], Iterator[Path]]
+    directories: Callable[[WorkDirectory, str], Iterator[Path]]
 
 
-def find_job(spec: str, work_directory: Path) -> Job:
+def find_job(spec: str, work: WorkDirectory) -> Job:
     """The job that a SPEC means, with its dump on the disk.
 
-    :param work_directory: where the jobs are kept
+    :param work: where the jobs are kept
     :raises NoJob: there is none
     :raises SeveralJobs: there are several
     """
     form = next(form for form in _FORMS if form.fits(spec))
     found, problems = [], []
-    for directory in form.directories(work_directory, spec):
+    for directory in form.directories(work, spec):
         try:
             job = jobs.load(directory)
         except CasError as error:
             problems.append(str(error))
             continue
-        if job.stored and job.stored.vmcore.is_file():
+        if job.stored and is_regular(job.stored.vmcore):
             found.append(job)
         else:
             problems.append(f"{directory} has no dump")
     if not found:
+        problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         raise NoJob("; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}")
     if len(found) > 1:
-        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
+        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(jobs.by_age(found)))
     return found[0]
 
 
@@ -96,28 +98,31 @@ def _panic_message(job: Job) -> str | None:
 
 def _is_stamped(spec: str) -> bool:
     ticket, slash, stamp = spec.partition("/")
-    return bool(slash) and jobs.is_ticket(ticket) and jobs.is_stamp(stamp)
+    return bool(slash) and is_ticket(ticket) and is_stamp(stamp)
 
 
-def _of_ticket(work_directory: Path, spec: str) -> Iterator[Path]:
-    found = tuple(jobs.jobs(work_directory, spec))
-    yield from found or _at_path(work_directory, spec)
+def _ticket_of(spec: str) -> str | None:
+    ticket = spec.partition("/")[0]
+    return ticket if is_ticket(ticket) else None
 
 
-def _of_stamp(work_directory: Path, spec: str) -> Iterator[Path]:
-    if (work_directory / spec / STATE).exists():
-        yield work_directory / spec
-    else:
-        yield from _at_path(work_directory, spec)
+def _of_ticket(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(work.jobs(spec))
+    yield from found or _at_path(work, spec)
 
 
-def _at_path(_: Path, spec: str) -> Iterator[Path]:
+def _of_stamp(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(path for path in work.jobs(spec.partition("/")[0]) if path == work.path / spec)
+    yield from found or _at_path(work, spec)
+
+
+def _at_path(_: WorkDirectory, spec: str) -> Iterator[Path]:
     if "\0" not in spec and os.path.lexists(Path(spec) / STATE):
-        yield Path(spec).absolute()
+        yield Path(spec).resolve()
 
 
 _FORMS = (
-    _Form(jobs.is_ticket, _of_ticket),
+    _Form(is_ticket, _of_ticket),
     _Form(_is_stamped, _of_stamp),
     _Form(lambda _: True, _at_path),
 )

@@ -15,6 +15,7 @@ from cas.files import writing_below
 from cas.job import Job
 from cas.model import Report
 from cas.progress import Progress
+from cas.work_directory import WorkDirectory
 
 
 def triage(
@@ -49,7 +50,7 @@ def send_mails(config: Config, progress: Progress) -> None:
     """
     from cas.report.outbox import waiting_mails
 
-    for directory in waiting_mails(config.work_directory):
+    for directory in waiting_mails(WorkDirectory.of(config)):
         try:
             with jobs.lock(directory):
                 _send_mail(directory, config, progress)

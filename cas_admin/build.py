@@ -8,6 +8,7 @@ from cas.catalogue import BuildSummary, Catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
 from cas.text import count
+from cas.work_directory import WorkDirectory
 from cas_admin import unusable
 from cas_admin.cache import keep_limits
 from cas_admin.purge import old_jobs, remove
@@ -50,7 +51,7 @@ def build(world: World) -> Answer:
 
 def build_once(world: World) -> Built:
     """One run over the packages, then over the jobs; `cas_admin.watch` makes many."""
-    config = world.config
+    config, work = world.config, WorkDirectory.of(world.config)
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
     summary = Catalogue.of(config).build(config.kernels, config.packages, world.progress)
@@ -63,6 +64,6 @@ def build_once(world: World) -> Built:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
     chores = [*resume(world).lines]
     if config.auto_purge:
-        chores += remove(old_jobs(config.work_directory, config.purge_limit_days, world.now), world)
+        chores += remove(old_jobs(work, config.purge_limit_days, world.now), work, world)
     chores += keep_limits(world)
     return Built(summary, tuple(chores))

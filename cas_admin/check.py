@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.text import count, json_text, one_line
+from cas.work_directory import WorkDirectory
 from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows
 
 BROKEN = 4
@@ -25,8 +25,9 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     """
     config = world.config
     catalogue = Catalogue.of(config)
-    scope = Scope(config, catalogue, catalogue.indexed(), with_digests=not quick)
-    total = sum(1 for _ in jobs.jobs(config.work_directory))
+    work = WorkDirectory.of(config)
+    scope = Scope(config, work, catalogue, catalogue.indexed(), with_digests=not quick)
+    total = sum(1 for _ in work.jobs())
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope)))
     broken = sum(flaw.is_broken for flaw in flaws)

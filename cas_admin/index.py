@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord
 from cas.commands import Answer, World
 from cas.errors import CasError
 from cas.report.result import NAME, load
 from cas.text import count
+from cas.work_directory import STATE, WorkDirectory
 
 
 def index(world: World) -> Answer:
@@ -21,7 +21,10 @@ def index(world: World) -> Answer:
     :raises TryAgain: the database cannot be used
     """
     catalogue, entered, unreadable = Catalogue.of(world.config), 0, 0
-    for directory in jobs.jobs(world.config.work_directory):
+    work = WorkDirectory.of(world.config)
+    for line in work.skipped():
+        world.progress.warn(line)
+    for directory in work.jobs():
         if not (directory / NAME).exists():  # it has not come to a result yet
             continue
         try:
@@ -33,7 +36,7 @@ def index(world: World) -> Answer:
         catalogue.record_job(record)
         entered += 1
     for directory in catalogue.indexed():
-        if not (directory / jobs.STATE).exists():
+        if not (directory / STATE).exists():
             catalogue.forget_job(directory)
     told = f"{count(entered, 'job')} entered"
     return Answer((told,), 4 if unreadable else 0, stands=True)

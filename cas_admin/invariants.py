@@ -17,12 +17,13 @@ from cas.config import Config
 from cas.errors import CasError, JobBusy
 from cas.job import Job
 from cas.report import outbox, result
-from cas_admin.purge import PURGED
+from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_regular
 
 ENDED = ("complete", "partial", "waiting", "failed", "refused")
 GO_ON = "run: cas-admin resume"
 INDEX = "run: cas-admin index"
 BUILD = "run: cas-admin -b"
+FOREIGN = "see to it, if that should be a job of yours"
 PURGE = "the next cas-admin -p removes it"
 
 
@@ -42,6 +43,7 @@ class Scope:
     """What is looked at, and how closely."""
 
     config: Config
+    work: WorkDirectory
     catalogue: Catalogue
     rows: Mapping[Path, str]
     """Verdicts of the jobs that the database knows, by directory."""
@@ -50,13 +52,13 @@ class Scope:
 
 def of_jobs(scope: Scope) -> Iterator[Flaw]:
     """Every directory below the work directory that is a job, or was to become one."""
-    root = scope.config.work_directory
-    known = set(jobs.jobs(root))
-    for directory in sorted(root.glob("*/*")):
-        if directory in known:
-            yield from _of_job(directory, scope)
-        elif directory.is_dir() and not directory.is_symlink():
-            yield from _of_stray(directory)
+    for entry in scope.work.entries():
+        if entry.kind is Kind.JOB:
+            yield from _of_job(entry.path, scope)
+        elif entry.kind is not Kind.FOREIGN:
+            yield from _of_stray(entry)
+    for line in scope.work.skipped():
+        yield Flaw(str(scope.work.path), line, FOREIGN, is_broken=False)
 
 
 def of_rows(scope: Scope) -> Iterator[Flaw]:
@@ -65,7 +67,7 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
         advice = "move the file away, then run: cas-admin -b && cas-admin index"
         yield Flaw(scope.config.database, f"is damaged: {damage}", advice)
     for directory in scope.rows:
-        if not (directory / jobs.STATE).is_file():
+        if not is_regular(directory / STATE):
             yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
     for path, known in scope.catalogue.packages().items():
         try:
@@ -85,15 +87,12 @@ def of_cache(scope: Scope) -> Iterator[Flaw]:
         yield Flaw(str(fault.path), fault.what, "run: cas-admin cache verify --repair")
 
 
-def _of_stray(directory: Path) -> Iterator[Flaw]:
-    where = str(directory)
-    if directory.name.startswith(jobs.UNBORN):
-        if time.time() - directory.stat().st_mtime > jobs.UNBORN_S:
-            yield Flaw(where, "was to become a job when a run was stopped", PURGE)
-    elif directory.name.startswith(PURGED):
-        yield Flaw(where, "is half removed", PURGE)
-    elif jobs.is_stamp(directory.name):
-        yield Flaw(where, f"has the name of a job and no {jobs.STATE}", "look into it, remove it")
+def _of_stray(entry: Entry) -> Iterator[Flaw]:
+    is_young = time.time() - entry.modified < jobs.UNBORN_S
+    if entry.kind is Kind.UNBORN and is_young:
+        return
+    advice = "look into it, remove it" if entry.kind is Kind.BARE else PURGE
+    yield Flaw(str(entry.path), entry.kind.value, advice)
 
 
 def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
@@ -123,16 +122,16 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
 def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
     """What of an ended job contradicts something else of it."""
     if job.verdict not in ENDED:
-        yield f"{jobs.STATE} has the unknown verdict {job.verdict!r}"
+        yield f"{STATE} has the unknown verdict {job.verdict!r}"
     if "reported" not in job.stages:
-        yield f"{jobs.STATE} has the verdict {job.verdict}, but no stage `reported`"
+        yield f"{STATE} has the verdict {job.verdict}, but no stage `reported`"
     try:
         found = result.load(job.directory)
     except CasError as error:
         yield str(error)
     else:
         if found.get("verdict") != job.verdict:
-            yield f"{jobs.STATE} says {job.verdict}, {result.NAME} says {found.get('verdict')}"
+            yield f"{STATE} says {job.verdict}, {result.NAME} says {found.get('verdict')}"
         sections = {str(section["path"]) for section in found.get("sections", ())}
         for name in sorted(sections - job.files.keys()):
             yield f"the section {name} was never sealed"

@@ -13,9 +13,9 @@ from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, Refused, TryAgain
 from cas.text import count, human_size
+from cas.work_directory import PURGED, Entry, Kind, WorkDirectory
 
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
-PURGED = ".purged-"
 
 
 def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Answer:
@@ -25,32 +25,42 @@ def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Ans
     :raises Refused: nobody is there to answer, and ``--yes`` was not given
     """
     limit = world.config.purge_limit_days if days is None else days
-    old = old_jobs(world.config.work_directory, limit, world.now)
+    work = WorkDirectory.of(world.config)
+    for line in work.skipped():
+        world.progress.warn(line)
+    old = old_jobs(work, limit, world.now)
     listed = tuple(f"{directory}  {human_size(_size_bytes(directory))}" for directory in old)
     if only_list or not old:
         world.progress.say(f"{count(len(old), 'job')} older than {count(limit, 'day')}")
         return Answer(listed)
     if not sure:
         _confirm(world, listed)
-    return Answer(tuple(remove(old, world)), stands=True)
+    return Answer(tuple(remove(old, work, world)), stands=True)
 
 
-def old_jobs(work_directory: Path, days: int, now: datetime) -> list[Path]:
-    """Job directories that began more than so many days ago, oldest first."""
+def old_jobs(work: WorkDirectory, days: int, now: datetime) -> list[Path]:
+    """Directories of the jobs that began more than so many days ago, oldest first.
+
+    One whose ``job.json`` cannot be read is kept: nobody knows what it is.
+    """
     limit = now - timedelta(days=days)
-    ours = [path for path in jobs.jobs(work_directory) if jobs.started(path) < limit]
-    return sorted(ours, key=lambda path: path.name)
+    found = []
+    for directory in work.jobs():
+        with suppress(CasError):
+            found.append(jobs.load(directory))
+    return [job.directory for job in jobs.by_age(found) if job.started < limit]
 
 
-def remove(directories: Iterable[Path], world: World) -> list[str]:
+def remove(directories: Iterable[Path], work: WorkDirectory, world: World) -> list[str]:
     """Remove job directories and their rows; one that cannot go does not keep the others.
 
     :return: a line for each that is gone
     :raises CasError: some could not be removed
     """
-    for half_gone in _remains(world.config.work_directory, world.now):
-        shutil.rmtree(half_gone, ignore_errors=True)  # another purge may be at it
     gone, kept = [], []
+    for entry in _remains(work, world.now):
+        shutil.rmtree(entry.path, ignore_errors=True)  # another purge may be at it
+        gone.append(f"removed {entry.path}, which {entry.kind.value}")
     catalogue = Catalogue.of(world.config)
     for directory in directories:
         try:
@@ -66,12 +76,12 @@ def remove(directories: Iterable[Path], world: World) -> list[str]:
     return gone
 
 
-def _remains(work_directory: Path, now: datetime) -> Iterator[Path]:
+def _remains(work: WorkDirectory, now: datetime) -> Iterator[Entry]:
     """What purges and new jobs left behind when they were stopped."""
-    yield from work_directory.glob(f"*/{PURGED}*")
-    for unborn in work_directory.glob(f"*/{jobs.UNBORN}*"):
-        if now.timestamp() - unborn.stat().st_mtime > jobs.UNBORN_S:
-            yield unborn
+    for entry in work.entries():
+        is_old = now.timestamp() - entry.modified > jobs.UNBORN_S
+        if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_old):
+            yield entry
 
 
 def _remove(directory: Path, catalogue: Catalogue) -> None:

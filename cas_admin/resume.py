@@ -15,6 +15,7 @@ from cas.model import Dump
 from cas.report.result import load
 from cas.text import count
 from cas.triage import send_mails, triage
+from cas.work_directory import WorkDirectory
 
 WAITING = 6
 _FACTS = ("arch", "osrelease", "build_id", "banner")
@@ -86,7 +87,10 @@ def _identity(dump: Dump) -> tuple[str | None, ...]:
 
 
 def _unfinished(world: World) -> Iterator[Job]:
-    for directory in jobs.jobs(world.config.work_directory):
+    work = WorkDirectory.of(world.config)
+    for line in work.skipped():
+        world.progress.warn(line)
+    for directory in work.jobs():
         try:
             job = jobs.load(directory)
         except CasError as error:

@@ -21,6 +21,7 @@ from cas.errors import CasError
 from cas.job import Job
 from cas.report import outbox, result
 from cas.text import count, human_size
+from cas.work_directory import WorkDirectory
 from cas_admin import unusable
 
 SHOWN = 10
@@ -88,7 +89,8 @@ def extracted(config: Config, catalogue: Catalogue) -> Found:
 def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
     """How the jobs ended, as their directories say, and for which kernels some wait."""
     verdicts, waiting = Counter[str](), list[Job]()
-    for directory in jobs.jobs(config.work_directory):
+    work = WorkDirectory.of(config)
+    for directory in work.jobs():
         try:
             job = jobs.load(directory)
         except CasError:
@@ -96,12 +98,14 @@ def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
             continue
         verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
         waiting += [job] if job.verdict == "waiting" else []
-    mails = sum(1 for _ in outbox.waiting_mails(config.work_directory))
+    mails = sum(1 for _ in outbox.waiting_mails(work))
     missing = _missing(waiting)
-    facts = {"verdicts": dict(verdicts), "mails": mails, "waiting": missing}
+    skipped = work.skipped()
+    facts = {"verdicts": dict(verdicts), "mails": mails, "waiting": missing, "skipped": skipped}
     each = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
     lines = [f"{count(verdicts.total(), 'job')}: {each}" if each else "no jobs"]
     lines += [f"{count(mails, 'mail')} not sent yet; run: cas-admin resume"] if mails else []
+    lines += _some([f"! {line}" for line in skipped])
     return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
 
 

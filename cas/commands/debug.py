@@ -20,6 +20,7 @@ from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import UsageError
 from cas.job import Job
+from cas.work_directory import WorkDirectory
 
 INTERRUPTED = 130
 
@@ -58,7 +59,7 @@ def debug(order: DebugOrder, world: World) -> Answer:
 
 def _debug(order: DebugOrder, world: World) -> int:
     feed = Input(order.inputs) if order.inputs else from_stdin(world.is_interactive)
-    job = spec.find_job(order.spec, world.config.work_directory)
+    job = spec.find_job(order.spec, WorkDirectory.of(world.config))
     engine = order.engine or world.config.engine
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")

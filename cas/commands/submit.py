@@ -12,6 +12,7 @@ from cas.errors import ConfigError, UsageError
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.triage import send_mails, triage
+from cas.work_directory import WorkDirectory
 
 PARTIAL = 3
 
@@ -22,9 +23,10 @@ def submit(order: Order, world: World) -> Answer:
     :raises CasError: the ticket, the file or the address is of no use
     """
     _check(order, world)
+    work = WorkDirectory.of(world.config)
     with workshop(world.config) as opened:
         order = _looked_at(order)
-        job = jobs.create(world.config.work_directory, order, world.now)
+        job = jobs.create(work, order, world.now)
         return _finish(job, world, opened)
 
 
@@ -35,8 +37,11 @@ def resume(order: Order, world: World) -> Answer:
     :raises UsageError: there is none
     """
     _check(order, world)
-    directories = jobs.jobs(world.config.work_directory, order.ticket)
-    unfinished = [job for job in map(jobs.load, directories) if job.is_unfinished]
+    work = WorkDirectory.of(world.config)
+    directories = work.jobs(order.ticket)
+    unfinished = jobs.by_age(job for job in map(jobs.load, directories) if job.is_unfinished)
+    for line in work.skipped(order.ticket):
+        world.progress.warn(line)
     if not unfinished:
         raise UsageError(
             f"{order.ticket} has no unfinished job", hint="to analyse a dump: cas -i ID -f FILE"

@@ -15,14 +15,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
-from cas.files import cannot_write, sync_directory, write_whole
+from cas.files import cannot_write, read_regular, sync_directory, write_whole
 from cas.report.smtp import MailRefused, send
 from cas.rules import Mail
+from cas.work_directory import WorkDirectory, is_regular
 
 WAITING = "mail.eml"
 SENT = "mail.sent.eml"
 REFUSED = "mail.refused.eml"
 LOCK_TIMEOUT_S = 60.0
+SIZE_LIMIT = 256 << 20
+"""Bytes of a mail."""
 
 
 def queue(message: EmailMessage, directory: Path) -> bool:
@@ -35,7 +38,7 @@ def queue(message: EmailMessage, directory: Path) -> bool:
     sent = directory / SENT
     try:
         with _lock(directory, LOCK_TIMEOUT_S):
-            if sent.is_file() and _read(sent)["Message-ID"] == message["Message-ID"]:
+            if is_regular(sent) and _read(sent)["Message-ID"] == message["Message-ID"]:
                 return False
             write_whole(directory / WAITING, message.as_bytes())
             return True
@@ -51,7 +54,7 @@ def deliver(directory: Path, settings: Mail) -> bool:
     :raises MailRefused: never; the mail is set aside as ``mail.refused.eml``
     :raises ConfigError: the mail settings cannot work; the mail stays
     """
-    if not (directory / WAITING).is_file():
+    if not is_regular(directory / WAITING):
         return False
     try:
         with _lock(directory, 0):
@@ -60,16 +63,15 @@ def deliver(directory: Path, settings: Mail) -> bool:
         return False
 
 
-def waiting_mails(work_directory: Path) -> Iterator[Path]:
-    """Job directories in which a mail waits; not those that are being removed."""
-    waiting = (path.parent for path in sorted(work_directory.glob(f"*/*/{WAITING}")))
-    return (directory for directory in waiting if not directory.name.startswith("."))
+def waiting_mails(work: WorkDirectory) -> Iterator[Path]:
+    """Directories of our jobs in which a mail waits."""
+    return (directory for directory in work.jobs() if is_regular(directory / WAITING))
 
 
 def _send_waiting(directory: Path, settings: Mail) -> bool:
     waiting = directory / WAITING
     # The process that had the lock before may have sent it.
-    if not waiting.is_file():
+    if not is_regular(waiting):
         return False
     try:
         send(_read(waiting), settings)
@@ -97,7 +99,7 @@ def _lock(directory: Path, timeout_s: float) -> Iterator[None]:
 
 def _read(path: Path) -> EmailMessage:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, SIZE_LIMIT)
     except OSError as error:
         raise JobFailed(f"cannot read {path}: {error.strerror}") from error
     return message_from_bytes(content, _class=EmailMessage, policy=SMTP)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import JobFailed
-from cas.files import write_whole
+from cas.files import read_regular, write_whole
 from cas.model import Dump, FirstAnswer, Report, Section
 from cas.text import json_text
 
@@ -78,8 +78,7 @@ def load(path: Path) -> Mapping[str, Any]:
 
 def _parse(file: Path) -> object:
     try:
-        with file.open("rb") as stream:
-            return json.loads(stream.read(SIZE_LIMIT))
+        return json.loads(read_regular(file, SIZE_LIMIT))
     except FileNotFoundError as error:
         raise JobFailed(f"there is no {file}: the job was not finished") from error
     except OSError as error:

@@ -24,6 +24,7 @@ from cas.model import Dump, Host, Report
 from cas.program import defaults
 from cas.progress import Silent
 from cas.report.result import write_result
+from cas.work_directory import WorkDirectory
 from cas_admin.commands import parse
 from cas_admin.kernels import kernels
 from cas_admin.status import status
@@ -165,7 +166,7 @@ def test_a_path_cannot_reprogram_the_terminal(site: Site) -> None:
 
 
 def waiting_job(site: Site, ticket: str) -> None:
-    job = jobs.create(site.jobs, Order(ticket, DUMP), datetime.now(UTC))
+    job = jobs.create(WorkDirectory(site.jobs), Order(ticket, DUMP), datetime.now(UTC))
     dump = Dump(DUMP, "ELF", 1, "x86_64", RELEASE, build_id="ab" * 20)
     report = Report(
         ticket=ticket,
@@ -237,6 +238,7 @@ def test_packages_that_contradict_each_other_are_named(site: Site, vmlinux: Path
 def test_status_counts_mails_and_hosts(site: Site) -> None:
     waiting = site.jobs / "T-1" / "2026.11.21.10.00.00"
     waiting.mkdir(parents=True)
+    (waiting / "job.json").touch()
     (waiting / "mail.eml").touch()
     catalogue = Catalogue(site.settings["database"])
     for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
@@ -256,7 +258,7 @@ def test_status_as_json_has_a_version_and_every_part(listed: Site) -> None:
     assert told["packages"]["bad"] == told["packages"]["contested"] == []
     assert told["builds"]["last"][0]["counts"]["added"] == 1
     assert told["cache"]["limit_bytes"] == 200 << 30
-    assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": []}
+    assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": [], "skipped": []}
     assert told["hosts"]["registered"] == 0
     assert told["space"]["workDirectory_free_bytes"] > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -17,6 +19,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
+
+from cas.work_directory import STAMP
 
 from installed import COMMANDS, FIXTURES, Site, closed_port
 
@@ -105,7 +109,16 @@ def old_job(site: Site, ticket: str, stamp: str = "2020.01.31.23.59.59") -> Path
     (directory,) = (site.jobs / "T-1").iterdir()
     old = site.jobs / ticket / stamp
     shutil.copytree(directory, old)
+    make_old(old, datetime.strptime(stamp, STAMP).astimezone())
     return old
+
+
+def make_old(directory: Path, started: datetime, verdict: str = "failed") -> None:
+    """Have a job say that it began and ended at that time."""
+    record = json.loads((directory / "job.json").read_text())
+    record |= {"started": started.isoformat(), "verdict": verdict}
+    (directory / "job.json").write_text(json.dumps(record))
+    os.utime(directory, (started.timestamp(),) * 2)
 
 
 @pytest.fixture

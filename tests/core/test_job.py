@@ -18,13 +18,14 @@ from cas.digest import Fingerprint, dump_digest
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.job import Job, Order
 from cas.model import Cause, Missing, Stored
+from cas.work_directory import WorkDirectory
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return jobs.create(tmp_path / "cores", Order("T-1", tmp_path / "vmcore"), NOW)
+    return jobs.create(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
 
 
 @pytest.mark.parametrize("ticket", ["1", "T-1", "12345", "a.b_c-d", "x" * 64])
@@ -62,7 +63,7 @@ def test_a_directory_is_named_by_the_local_24_hour_clock(job: Job) -> None:
 
 
 def test_two_jobs_within_one_second_have_two_directories(job: Job, tmp_path: Path) -> None:
-    second = jobs.create(tmp_path / "cores", job.order, NOW)
+    second = jobs.create(WorkDirectory(tmp_path / "cores"), job.order, NOW)
     assert second.directory != job.directory
     assert len(list((tmp_path / "cores" / "T-1").iterdir())) == 2
 
@@ -94,7 +95,7 @@ def test_a_record_of_before_there_were_causes_is_read(job: Job) -> None:
 
 def test_an_upload_with_an_undecodable_name_survives(tmp_path: Path) -> None:
     order = Order("T-1", tmp_path / os.fsdecode(b"vm\xffcore\n'"))
-    job = jobs.create(tmp_path, order, NOW)
+    job = jobs.create(WorkDirectory(tmp_path), order, NOW)
     assert jobs.load(job.directory).order == order
 
 
@@ -111,7 +112,7 @@ def test_only_the_programs_own_directories_are_jobs(job: Job, tmp_path: Path) ->
     (work / "T-2").mkdir()
     (work / "T-2" / "2026.01.01.00.00.00").symlink_to(job.directory)
     (work / "link").symlink_to(work / "T-1")
-    assert list(jobs.jobs(work)) == [job.directory]
+    assert list(WorkDirectory(work).jobs()) == [job.directory]
 
 
 def test_a_job_is_worked_on_by_one_run_only(job: Job) -> None:
@@ -128,7 +129,7 @@ def test_a_job_is_worked_on_by_one_run_only(job: Job) -> None:
 def test_a_directory_is_never_seen_without_its_record(tmp_path: Path) -> None:
     upload = Order("T-1", tmp_path / "vmcore")
     (tmp_path / "cores" / "T-1").mkdir(parents=True)
-    seen = [jobs.create(tmp_path / "cores", upload, NOW).directory for _ in range(3)]
+    seen = [jobs.create(WorkDirectory(tmp_path / "cores"), upload, NOW).directory for _ in range(3)]
     assert sorted((tmp_path / "cores" / "T-1").iterdir()) == sorted(seen)
     assert all((directory / "job.json").is_file() for directory in seen)
 

@@ -20,6 +20,7 @@ from fault_points import STAMP, Point, listing, points
 from cas import job as jobs
 from cas import manifest
 from cas.errors import EXIT_CODES
+from cas.work_directory import WorkDirectory
 
 from installed import COMMANDS, FIXTURES
 
@@ -138,7 +139,7 @@ def undisturbed(stage: Stage) -> Reference:
     site = stage.site("reference")
     trace = site / "trace"
     done = command(site, "strace", "-qq", "-esignal=none", *listing(trace), *argv(stage))
-    (directory,) = jobs.jobs(site / "cores")
+    (directory,) = WorkDirectory(site / "cores").jobs()
     found = list(points(trace.read_text(errors="replace").splitlines()))
     ours = [point for point in found if str(stage.directory) in point.path]
     reference = Reference(tuple(ours), _result(directory), done.returncode)
@@ -193,7 +194,7 @@ def after_fault(stage: Stage, site: Path, reference: Reference) -> list[str]:
     complaints = []
     if _digest(stage.upload) != _digest_of_upload(stage):
         complaints.append("LOST: the upload has changed")
-    for directory in jobs.jobs(site / "cores"):
+    for directory in WorkDirectory(site / "cores").jobs():
         complaints += _half(directory, reference)
     return complaints
 
@@ -216,7 +217,7 @@ def _half(directory: Path, reference: Reference) -> list[str]:
 
 def after_rerun(stage: Stage, site: Path, reference: Reference) -> list[str]:
     """What the next run must come to: the result of an undisturbed one."""
-    known = list(jobs.jobs(site / "cores"))
+    known = list(WorkDirectory(site / "cores").jobs())
     unfinished = [path for path in known if jobs.load(path).is_stopped]
     ended = [path for path in known if jobs.load(path).verdict == reference.result["verdict"]]
     if unfinished:
@@ -228,7 +229,7 @@ def after_rerun(stage: Stage, site: Path, reference: Reference) -> list[str]:
     complaints = []
     if again and again.returncode != reference.exit_code:
         complaints.append(f"RERUN: exit status {again.returncode}: {again.stderr[-300:]}")
-    *_, last = jobs.jobs(site / "cores")
+    *_, last = WorkDirectory(site / "cores").jobs()
     if not (last / "result.json").exists():
         complaints.append("RERUN: no result.json")
     elif (found := _result(last)) != reference.result:

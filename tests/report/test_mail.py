@@ -30,6 +30,7 @@ from cas.report.mail import compose
 from cas.report.outbox import deliver, queue, waiting_mails
 from cas.report.smtp import MailRefused, MailServerDown, send
 from cas.rules import Mail
+from cas.work_directory import WorkDirectory
 
 from installed import closed_port
 
@@ -399,15 +400,16 @@ def test_a_queued_mail_waits_for_the_server_and_is_sent_once(
 ) -> None:
     job = tmp_path / "T-1" / "2026.11.21.08.41.20"
     job.mkdir(parents=True)
+    (job / "job.json").touch()
     assert queue(message, job)
     with pytest.raises(MailServerDown):
         deliver(job, Mail("127.0.0.1", closed_port()))
-    assert list(waiting_mails(tmp_path)) == [job]
+    assert list(waiting_mails(WorkDirectory(tmp_path))) == [job]
     settings = Mail("127.0.0.1", smtp())
     assert deliver(job, settings)
     assert not deliver(job, settings)
     assert not queue(message, job)
-    assert list(waiting_mails(tmp_path)) == []
+    assert list(waiting_mails(WorkDirectory(tmp_path))) == []
     assert len(inbox.envelopes) == 1
     assert (job / "mail.sent.eml").stat().st_mode & 0o777 == 0o600
 
