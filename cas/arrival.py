@@ -14,11 +14,9 @@ from cas.dump import kind_of, reassemble
 from cas.files import sync_directory
 from cas.intake import Intake, Storing
 from cas.job import Job
+from cas.layout import DOWNLOAD
 from cas.model import Stored
 from cas.progress import Progress
-
-DOWNLOAD = "download"
-"""Directory of what is fetched from a URL, until the dump is kept."""
 
 
 class Arrival:
@@ -55,7 +53,7 @@ class Arrival:
         """
         if self._stored:
             vmcore = self._stored.vmcore
-            if recorded := self._job.files.get(vmcore.name):
+            if recorded := self._job.files.get(self._job.name_of(vmcore)):
                 self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
             return vmcore
         order = self._job.order
@@ -94,7 +92,7 @@ class Arrival:
             return stored, dict(self._job.files)
         if self._storing is not None:
             self._storing.settled()
-        return stored, {stored.vmcore.name: self._digest.result()}
+        return stored, {self._job.name_of(stored.vmcore): self._digest.result()}
 
     def forget_download(self) -> None:
         """Remove what was fetched, now that the dump is kept."""
@@ -123,7 +121,7 @@ class Arrival:
         """The parts of a split dump as one."""
         if not stored.parts:
             return stored
-        target = self._job.directory / "vmcore"
+        target = stored.vmcore.with_name("vmcore")
         with self._progress.bar(f"Joining {len(stored.parts)} parts", None):
             assert self._storing  # noqa: S101  only begun storing has parts
             self._storing.settled()

@@ -32,6 +32,7 @@ from cas.files import (
     write_whole,
     writing_below,
 )
+from cas.layout import DUMP, is_for_dumps
 from cas.model import Cause, Missing, Stored
 from cas.text import LogLines
 from cas.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
@@ -107,6 +108,10 @@ class Job:
         """Whether it is under way, or was stopped without a result."""
         return self.verdict in (None, INTERRUPTED)
 
+    def name_of(self, path: Path) -> str:
+        """What a file of the job is called in ``job.json``: its path below the directory."""
+        return str(path.relative_to(self.directory))
+
     def having(self, stage: str, **facts: Any) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})
@@ -175,7 +180,7 @@ def begin(job: Job) -> Job:
             f"{job.directory} came to its end meanwhile: {found.verdict}",
             hint="to analyse a dump again: cas -i ID -f FILE",
         )
-    kept = found.stored.vmcore.name if found.stored else None
+    kept = found.name_of(found.stored.vmcore) if found.stored else None
     begun = replace(
         found,
         order=job.order,
@@ -186,6 +191,29 @@ def begin(job: Job) -> Job:
     begun.save()
     withdraw(job.directory)
     return begun
+
+
+def set_dump_apart(directory: Path) -> None:
+    """Give the dump of an unfinished job a directory of its own, if a result may have its name.
+
+    Jobs of earlier releases have it beside the results; where no result can be it stays.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    job = load(directory)
+    if job.stored is None or job.stored.vmcore.parent != directory or not job.is_unfinished:
+        return
+    name = job.stored.vmcore.name
+    if is_for_dumps(name):
+        return
+    apart = directory / DUMP / name
+    with writing_below(directory):
+        apart.parent.mkdir(mode=0o700, exist_ok=True)
+        if not apart.exists():  # a run that was stopped here had moved it already
+            job.stored.vmcore.rename(apart)
+        sync_directory(apart.parent)
+        files = {f"{DUMP}/{name}" if key == name else key: one for key, one in job.files.items()}
+        replace(job, stored=replace(job.stored, vmcore=apart), files=files).save()
 
 
 def withdraw(directory: Path) -> None:
@@ -284,7 +312,7 @@ def logged(job: Job, level: str) -> Iterator[Log]:
     :raises TryAgain: the file cannot be opened
     """
     with writing_below(job.directory):
-        handler = Log(job.directory / f"{job.order.ticket}.log", encoding="utf-8")
+        handler = Log(job.directory / _log_name(job), encoding="utf-8")
     handler.setFormatter(LogLines())
     logger = logging.getLogger("cas")
     logger.setLevel(level)
@@ -294,6 +322,10 @@ def logged(job: Job, level: str) -> Iterator[Log]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _log_name(job: Job) -> str:
+    return f"{job.order.ticket}.log"
 
 
 def _take(descriptor: int, directory: Path) -> None:
@@ -347,8 +379,7 @@ def _as_json(job: Job) -> dict[str, Any]:
     facts["order"]["more"] = [str(path) for path in job.order.more]
     facts["started"] = job.started.isoformat()
     if job.stored:
-        facts["stored"]["vmcore"] = job.stored.vmcore.name
-        inside = (path.relative_to(job.directory) for path in job.stored.sidecars)
-        facts["stored"]["sidecars"] = [str(path) for path in inside]
-        facts["stored"]["parts"] = [path.name for path in job.stored.parts]
+        facts["stored"]["vmcore"] = job.name_of(job.stored.vmcore)
+        facts["stored"]["sidecars"] = [job.name_of(path) for path in job.stored.sidecars]
+        facts["stored"]["parts"] = [job.name_of(path) for path in job.stored.parts]
     return {"version": 1, **facts}

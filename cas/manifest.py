@@ -16,10 +16,9 @@ from pathlib import Path
 from cas.digest import Fingerprint
 from cas.files import PART, sync, sync_directory, writing_below
 from cas.job import RESULTS, Job
+from cas.layout import LINKED
 from cas.work_directory import STATE
 
-LINKED = "usr"
-"""The directory of kernel modules: names of files that belong to the cache."""
 _MAIL = "mail."
 _SYNCING = 4
 """Files at a time that the disk is asked to keep."""

@@ -293,7 +293,6 @@ class Pipeline(Run):
             dump.osrelease,
             [kmod.name for kmod in answer.kmods] if answer else [],
             dump.size_bytes,
-            frozenset({self.arrival.stored().vmcore.name}),
         )
         directories = (resources.shipped("snippets") / "crash", *self.config.snippets)
         loaded = snippets.load(directories, facts, self.room)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas.errors import CasError, EngineError
+from cas.layout import is_own
 from cas.model import Snippet
 from cas.supervise import Room, run
 
@@ -40,11 +41,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _BACKUP = re.compile(
     r"[.#].*|.*~|.*\.(bak|orig|rej|swp|rpmsave|rpmnew|rpmorig|dpkg-.*|ucf-.*)", re.DOTALL
 )
-_TAKEN = re.compile(
-    r"crash(\.in|\.out)?|(report|job|result)\..*|vmcore.*|vmlinux.*|.*\.(log|trc)"
-    r"|registers|sidecars|download|usr"
-)
-"""Names of the job directory's own files."""
 _HEADER = re.compile(r"#\s*(title|arch|module)\s*:\s*(.*)", re.IGNORECASE)
 _REDIRECT = re.compile(r"(?P<command>.*?)(?:\s*>>|\s>)\s*(?P<target>[^\s'\"|()<>]+)")
 _RELEASE = re.compile(r"[A-Za-z0-9._+~-]{1,64}")
@@ -62,15 +58,13 @@ class SnippetError(CasError):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What snippets may depend on, and which names they may not use."""
+    """What snippets may depend on."""
 
     arch: str
     release: str | None
     kmods: Sequence[str] = ()
     size_bytes: int = 0
     """Of the dump."""
-    taken: frozenset[str] = frozenset()
-    """Further file names of this job, such as the dump's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
     loading = _Loading()
     directories = tuple(directories)
     before = load_prelude(directories, facts, room)
-    for path in _files(directories, facts, loading.remarks):
+    for path in _files(directories, loading.remarks):
         _add(path, facts, room, loading)
     return Loaded(
         tuple(
@@ -139,7 +133,7 @@ def load_prelude(directories: Iterable[Path], facts: Facts, room: Room) -> Loade
     for path in (directory / PRELUDE for directory in directories):
         if not path.exists():
             continue
-        if reason := _why_not(path, facts):
+        if reason := _why_not(path):
             remarks.append(f"{path} skipped: {reason}")
             continue
         try:
@@ -159,7 +153,7 @@ def walks_tasks(snippet: Snippet) -> bool:
     return any(command.split(maxsplit=1)[0] in _TASK_COMMANDS for command in snippet.commands)
 
 
-def _files(directories: Iterable[Path], facts: Facts, remarks: list[str]) -> list[Path]:
+def _files(directories: Iterable[Path], remarks: list[str]) -> list[Path]:
     chosen: dict[str, Path] = {}
     for directory in directories:
         try:
@@ -170,17 +164,17 @@ def _files(directories: Iterable[Path], facts: Facts, remarks: list[str]) -> lis
         for path in found:
             if path.name == PRELUDE:
                 continue
-            if reason := _why_not(path, facts):
+            if reason := _why_not(path):
                 remarks.append(f"snippet {path.name!a} in {directory} skipped: {reason}")
             else:
                 chosen[path.name] = path
     return [chosen[name] for name in sorted(chosen)]
 
 
-def _why_not(path: Path, facts: Facts) -> str | None:
+def _why_not(path: Path) -> str | None:
     if _BACKUP.fullmatch(path.name):
         return "a hidden or backup file"
-    if reason := _why_no_target(path.name, facts):
+    if reason := _why_no_target(path.name):
         return reason
     try:
         mode = path.stat().st_mode
@@ -191,10 +185,10 @@ def _why_not(path: Path, facts: Facts) -> str | None:
     return "everybody may change it" if mode & stat.S_IWOTH else None
 
 
-def _why_no_target(name: str, facts: Facts) -> str | None:
+def _why_no_target(name: str) -> str | None:
     if not _NAME.fullmatch(name):
         return "its name has other characters than letters, digits, dots, dashes and underscores"
-    if _TAKEN.fullmatch(name) or name in facts.taken:
+    if is_own(name):
         return "the job directory has another file of this name"
     return None
 
@@ -220,7 +214,7 @@ def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
         if not lines:
             loading.remarks.append(f"snippet {name} skipped: it has no commands for this dump")
         for line in lines:
-            target, command = _unredirected(line, name, facts, loading.remarks)
+            target, command = _unredirected(line, name, loading.remarks)
             loading.commands.setdefault(target, []).append(command)
     except CasError as error:
         loading.unusable.append(Unusable(name, title, str(error)))
@@ -341,7 +335,7 @@ def _checked(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _unredirected(line: str, name: str, facts: Facts, remarks: list[str]) -> tuple[str, str]:
+def _unredirected(line: str, name: str, remarks: list[str]) -> tuple[str, str]:
     """Where a command's output belongs, and the command without its own redirection.
 
     The original's snippets said it themselves: ``bt >> traceback``.
@@ -352,7 +346,7 @@ def _unredirected(line: str, name: str, facts: Facts, remarks: list[str]) -> tup
     if not found["command"]:
         raise SnippetError(f"there is no command in {line[:80]!a}")
     target = found["target"]
-    if _why_no_target(target, facts):
+    if _why_no_target(target):
         remarks.append(f"snippet {name}: the output of {line[:80]!a} goes to {name}")
         target = name
     return target, found["command"]

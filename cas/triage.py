@@ -26,7 +26,7 @@ def triage(
     :return: what was found out, and what stopped it before its end
     """
     with (
-        jobs.lock(job.directory),
+        _locked(job.directory),
         jobs.logged(job, config.debug_level) as log,
         _interruption_noted(job.directory),
         writing_below(job.directory),
@@ -67,6 +67,14 @@ def _send_mail(directory: Path, config: Config, progress: Progress) -> None:
     if not job.is_stopped and deliver(directory, config.mail):
         progress.say(f"results of {directory} mailed")
         job.having("notified").save()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Have a job to ourselves, its log and results out of the dump's way."""
+    with jobs.lock(directory):
+        jobs.set_dump_apart(directory)
+        yield
 
 
 @contextmanager

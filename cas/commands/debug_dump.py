@@ -29,7 +29,7 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
     """
     assert job.stored  # noqa: S101  it would not have been found
     vmcore = job.stored.vmcore
-    recorded = job.files.get(vmcore.name)
+    recorded = job.files.get(job.name_of(vmcore))
     if recorded is None or _is_untouched(job, vmcore, recorded):
         return
     try:

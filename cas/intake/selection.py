@@ -15,13 +15,13 @@ from cas.intake.copy import copy
 from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
 from cas.intake.wrapping import PEEK_BYTES, wrapping
+from cas.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.rules import IntakeLimits
 from cas.text import count, human_size, printable
 
 READABLE_BYTES = 8 << 20
 """Of a dump that is being unpacked; so much of it is enough to tell what it is."""
-SIDECARS = "sidecars"
 MAX_NAMES = 5
 PIECE_BYTES = 1 << 20
 """Of a sosreport's text file that is kept."""
@@ -29,7 +29,7 @@ PIECE_BYTES = 1 << 20
 _SUFFIXES = re.compile(
     r"(\.(gz|bz2|xz|zst|zstd|lzma|lz4|lzo|z|zip|7z|rar|cpio|tar|tgz|tbz2?|txz|tzst|tlz))+$", re.I
 )
-_PLAIN_NAME = re.compile(r"(?!crash|report\.|result\.|job\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SIDECAR = re.compile(
     r"(^|/)([^/]*dmesg[^/]*|[^/]+\.(txt|log|json)|[^/]*(sha256|md5)(sums?)?(\.txt)?)$", re.I
 )
@@ -174,7 +174,11 @@ class Selection:
         return path
 
     def _new(self, name: str) -> Path:
-        path = self._account.directory / name
+        directory = self._account.directory / DUMP
+        if directory.is_symlink() or not directory.is_dir():
+            directory.unlink(missing_ok=True)  # a run of an earlier release may have left a file
+            directory.mkdir(mode=0o700)
+        path = directory / name
         self.files.append(path)
         return path
 
@@ -282,7 +286,7 @@ def _head(path: Path) -> bytes:
 def _vmcore_name(upload: Path, intake: Intake) -> str:
     plain = is_plain(upload, intake.kind_of)
     name = upload.name if plain else _SUFFIXES.sub("", upload.name)
-    return name if _PLAIN_NAME.fullmatch(name) and name != SIDECARS else "vmcore"
+    return name if _PLAIN_NAME.fullmatch(name) else "vmcore"
 
 
 def _base(found: _Found) -> str:

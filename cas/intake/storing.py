@@ -10,8 +10,9 @@ from typing import Any, Self
 from cas.errors import UnpackError
 from cas.files import sync, sync_directory
 from cas.intake.account import Account
-from cas.intake.selection import SIDECARS, Intake, Selection, is_plain
+from cas.intake.selection import Intake, Selection, is_plain
 from cas.intake.unpack import check
+from cas.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.progress import Progress
 from cas.text import printable
@@ -142,18 +143,18 @@ class Storing:
     def _remove(self, files: Sequence[Path]) -> None:
         for path in files:
             path.unlink(missing_ok=True)
-        sidecars = self._directory / SIDECARS
-        if sidecars.is_dir() and not any(sidecars.iterdir()):
-            sidecars.rmdir()
+        for parent in (self._directory / DUMP, self._directory / SIDECARS):
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def _settle(self) -> Stored:
         stored = self._stored.result()
-        for path in {stored.vmcore, *stored.parts, *stored.sidecars}:
+        paths = {stored.vmcore, *stored.parts, *stored.sidecars}
+        for path in paths:
             self._account.check()
             sync(path)
-        if stored.sidecars:
-            sync_directory(self._directory / SIDECARS)
-        sync_directory(self._directory)
+        for directory in {path.parent for path in paths} | {self._directory}:
+            sync_directory(directory)
         return stored
 
 

@@ -35,7 +35,7 @@ def change(path: Path) -> None:
 def test_a_waiting_job_does_not_go_on_with_another_dump(drgn: Site) -> None:
     assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 6
     job = drgn.job("T-1")
-    change(job / "vmcore.kdump")
+    change(job / "vmcore" / "vmcore.kdump")
     shutil.copy(RPM, drgn.settings["kernels"])
     done = drgn.admin("-b")
     assert f"failed {job}\n" in done.stdout
@@ -50,7 +50,7 @@ def test_a_waiting_job_does_not_go_on_with_another_dump(drgn: Site) -> None:
         "report.html",
         "report.txt",
         "result.json",
-        "vmcore.kdump",
+        "vmcore",
     }
     checked = drgn.admin("check")
     assert "vmcore.kdump has another content than was sealed" in checked.stdout
@@ -58,7 +58,7 @@ def test_a_waiting_job_does_not_go_on_with_another_dump(drgn: Site) -> None:
 
 def test_a_dump_that_is_gone_is_said(drgn: Site) -> None:
     assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 6
-    (drgn.job("T-1") / "vmcore.kdump").unlink()
+    (drgn.job("T-1") / "vmcore" / "vmcore.kdump").unlink()
     done = drgn.cas("-i", "T-1")
     assert done.returncode == 4
     assert "vmcore.kdump is gone, which was received and kept" in done.stderr
@@ -89,7 +89,7 @@ def test_a_debugger_gets_another_dump_only_by_force(drgn: Site, shared: Path) ->
     drgn.settings |= {"kernels": str(FIXTURES / "b"), "debugs": str(shared / "debugs")}
     assert drgn.admin("-b").returncode == 0
     assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 0
-    vmcore = drgn.job("T-1") / "vmcore.kdump"
+    vmcore = drgn.job("T-1") / "vmcore" / "vmcore.kdump"
     words = ("debug", "T-1", "--engine", "drgn", "-c", "sys -t")
     vmcore.touch()
     assert drgn.cas(*words).returncode == 0

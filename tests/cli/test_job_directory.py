@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cas import layout
+
 from installed import FIXTURES, Site, needs
 
 SECTIONS = ("traceback", "sys", "log", "modules", "memory", "blocked", "ps", "runqueues")
@@ -39,7 +41,7 @@ def test_the_directory_holds_what_the_manual_says(finished: Site) -> None:
         "report.txt",
         "report.html",
         "result.json",
-        "vmcore.elf",
+        "vmcore/vmcore.elf",
     ]:
         assert (job / name).is_file(), name
 
@@ -115,6 +117,33 @@ def test_the_second_run_makes_a_second_directory_and_sees_the_first(
     assert json.loads((Path(other.stdout.strip()) / "result.json").read_text())["similar"] == [
         "T-1"
     ]
+
+
+def test_every_file_is_a_section_or_has_a_name_that_no_section_can_have(finished: Site) -> None:
+    sections = {section["name"] for section in finished.result("T-1")["sections"]}
+    found = {path.name for path in finished.job("T-1").iterdir()}
+    others = {name for name in found - sections if not name.startswith(".")}
+    assert [name for name in others if not layout.is_own(name)] == []
+    assert [name for name in sections if layout.is_own(name)] == []
+
+
+@pytest.mark.parametrize("name", ["log", "T-1.log"])
+def test_a_dump_called_like_a_result_takes_nobodys_place(
+    site_a: Site, tmp_path: Path, vmcore: Path, name: str
+) -> None:
+    site_a.settings["engine"] = "drgn"
+    upload = tmp_path / name
+    upload.symlink_to(vmcore)
+    done = site_a.cas("-i", "T-1", "-f", upload)
+    assert done.returncode == 0, done.stderr
+    job, result = site_a.job("T-1"), site_a.result("T-1")
+    assert (job / "log").read_text().startswith("[    0.000000] Linux version 6.1.192")
+    assert {section["name"] for section in result["sections"]}.issuperset(SECTIONS)
+    assert "sandbox of the debuggers" in (job / "T-1.log").read_text()
+    assert Path(result["dump"]["path"]) == job / "vmcore" / name
+    assert site_a.admin("check").returncode == 0
+    told = site_a.cas("debug", "T-1", "--engine", "drgn", "-c", "sys")
+    assert "6.1.192-1.cas1.x86_64" in told.stdout, told.stderr
 
 
 def test_the_submitted_file_is_untouched(site_a: Site, tmp_path: Path) -> None:

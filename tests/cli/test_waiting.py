@@ -72,6 +72,36 @@ def inbox(site: Site) -> list[str]:
     return [path.read_text() for path in (site.directory / "inbox/new").iterdir()]
 
 
+def put_beside(site: Site, name: str) -> None:
+    """Make the job one of an earlier release, which kept the dump among the results."""
+    job = site.job("T-1")
+    record = json.loads((job / "job.json").read_text())
+    before = record["stored"]["vmcore"]
+    (job / before).rename(job / "moved")
+    (job / before).parent.rmdir()
+    (job / "moved").rename(job / name)
+    record["stored"]["vmcore"] = name
+    record["files"][name] = record["files"].pop(before)
+    (job / "job.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(("name", "place"), [("vmcore.elf", "."), ("log", "vmcore")])
+def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: str) -> None:
+    put_beside(waiting, name)
+    rpm(waiting.directory / "kernels")
+    done = waiting.admin("-b")
+    assert f"complete {waiting.job('T-1')}\n" in done.stdout, done.stderr
+    job = waiting.job("T-1")
+    assert Path(waiting.result("T-1")["dump"]["path"]) == job / place / name
+    assert (job / "log").read_text().startswith("[    0.000000] Linux version 6.1.192")
+    assert waiting.admin("index").returncode == 0
+    assert waiting.admin("check").returncode == 0
+    shell = subprocess.run(
+        [job / "crash"], input="print(prog)\n", capture_output=True, text=True, check=False
+    )
+    assert shell.returncode == 0, shell.stderr
+
+
 def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: Controller) -> None:
     site.settings |= {
         "engine": "drgn",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cas.arrival import DOWNLOAD, Arrival
+from cas.arrival import Arrival
 from cas.config import Config
 from cas.errors import UsageError
 from cas.job import Job, Order
+from cas.layout import DOWNLOAD
 from cas.progress import Silent
 
 from installed import FIXTURES
@@ -33,7 +34,7 @@ def test_what_was_fetched_whole_is_not_fetched_again(arrival: Arrival, tmp_path:
         arrival.begin()
         stored, files = arrival.kept()
     assert stored.vmcore.read_bytes()[:4] == b"\x7fELF"
-    assert files[stored.vmcore.name].size_bytes == stored.vmcore.stat().st_size
+    assert files["vmcore/vmcore"].size_bytes == stored.vmcore.stat().st_size
 
 
 def test_a_half_fetched_file_of_a_shortened_url_is_no_dump(

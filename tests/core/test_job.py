@@ -93,6 +93,53 @@ def test_a_record_of_before_there_were_causes_is_read(job: Job) -> None:
     assert stored.missing == (replace(lost, cause=Cause.UNKNOWN),)
 
 
+def with_dump(job: Job, name: str) -> Job:
+    """The job as an earlier release left it: the dump lies beside the results."""
+    (job.directory / name).write_bytes(b"DUMP")
+    kept = {name: Fingerprint.of(job.directory / name)}
+    later = job.having("stored", stored=Stored(job.directory / name), files=kept)
+    later.save()
+    return later
+
+
+@pytest.mark.parametrize("name", ["log", "sys", "T-1.log", "registers", "usr", "mail.eml"])
+def test_a_dump_in_a_results_place_is_moved_before_its_job_goes_on(job: Job, name: str) -> None:
+    before = with_dump(job, name)
+    jobs.set_dump_apart(job.directory)
+    after = jobs.load(job.directory)
+    assert after.stored is not None
+    assert after.stored.vmcore == job.directory / "vmcore" / name
+    assert after.stored.vmcore.read_bytes() == b"DUMP"
+    assert not (job.directory / name).exists()
+    assert after.files == {f"vmcore/{name}": before.files[name]}
+    assert list(manifest.flaws(after, with_digests=True)) == []
+    assert jobs.begin(after).files == after.files
+
+
+def test_a_dump_that_was_moved_when_the_run_was_killed_is_found_again(job: Job) -> None:
+    with_dump(job, "log")
+    (job.directory / "vmcore").mkdir()
+    (job.directory / "log").rename(job.directory / "vmcore" / "log")
+    jobs.set_dump_apart(job.directory)
+    stored = jobs.load(job.directory).stored
+    assert stored is not None
+    assert stored.vmcore.read_bytes() == b"DUMP"
+
+
+@pytest.mark.parametrize("name", ["vmcore", "vmcore.elf", "vmlinux.core"])
+def test_a_dump_where_no_result_can_be_stays(job: Job, name: str) -> None:
+    before = with_dump(job, name)
+    jobs.set_dump_apart(job.directory)
+    assert jobs.load(job.directory) == before
+
+
+def test_the_dump_of_an_ended_job_stays(job: Job) -> None:
+    ended = replace(with_dump(job, "log"), verdict="complete")
+    ended.save()
+    jobs.set_dump_apart(job.directory)
+    assert jobs.load(job.directory) == ended
+
+
 def test_an_upload_with_an_undecodable_name_survives(tmp_path: Path) -> None:
     order = Order("T-1", tmp_path / os.fsdecode(b"vm\xffcore\n'"))
     job = jobs.create(WorkDirectory(tmp_path), order, NOW)

@@ -95,7 +95,10 @@ def leave_partial(site: Site) -> None:
 
 BREAKS: dict[str, tuple[Callable[[Site], object], str]] = {
     "section": (lambda site: flip(job(site) / "traceback"), "traceback has another content"),
-    "dump": (lambda site: flip(job(site) / "vmcore.elf"), "vmcore.elf has another content"),
+    "dump": (
+        lambda site: flip(job(site) / "vmcore" / "vmcore.elf"),
+        "vmcore.elf has another content",
+    ),
     "report": (lambda site: (job(site) / "report.txt").unlink(), "report.txt is missing"),
     "cut": (lambda site: rewrite(job(site) / "sys", b""), "sys has 0 bytes"),
     "verdict": (lambda site: change_result(site, verdict="failed"), "result.json says failed"),

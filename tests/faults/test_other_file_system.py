@@ -20,4 +20,4 @@ def test_an_upload_on_another_file_system_is_copied(site: Site, vmcore: Path) ->
     with tempfile.TemporaryDirectory(dir=MEMORY) as elsewhere:
         upload = Path(shutil.copy(vmcore, elsewhere))
         assert site.cas("-i", "T-1", "-f", upload).returncode == 6
-    assert (site.job("T-1") / "vmcore.elf").read_bytes() == vmcore.read_bytes()
+    assert (site.job("T-1") / "vmcore" / "vmcore.elf").read_bytes() == vmcore.read_bytes()

@@ -52,7 +52,8 @@ def test_every_wrapping_gives_the_dump(tmp_path: Path, name: str) -> None:
     stored = store(put(tmp_path / "upload", ALL[name](DUMP)), tmp_path / "job")
     assert stored.vmcore.read_bytes() == DUMP
     assert (stored.missing, stored.remarks) == ((), ())
-    assert names(tmp_path / "job") == [stored.vmcore.name]
+    assert names(tmp_path / "job") == ["vmcore"]
+    assert names(tmp_path / "job" / "vmcore") == [stored.vmcore.name]
 
 
 @pytest.mark.parametrize(("outer", "inner"), list(itertools.product(FAST, FAST)))

@@ -99,16 +99,12 @@ def test_names_of_the_jobs_own_files_are_refused(site: Path, room: Room, name: s
     assert "the job directory has another file of this name" in load([site], FACTS, room).remarks[0]
 
 
-@pytest.mark.parametrize("name", ["T-1.log", "vmcore", "vmcore.elf", "job.json"])
+@pytest.mark.parametrize(
+    "name", ["T-1.log", "vmcore", "vmcore.elf", "job.json", "mail.eml", "crash.12.1.trc", "usr"]
+)
 def test_names_of_the_log_and_the_dump_are_refused(site: Path, room: Room, name: str) -> None:
     put(site, name, "sys\n")
     assert load([site], FACTS, room).snippets == ()
-
-
-def test_a_dump_called_like_a_snippet_keeps_its_name(site: Path, room: Room) -> None:
-    put(site, "sys", "sys\n")
-    loaded = load([site], replace(FACTS, taken=frozenset({"sys"})), room)
-    assert loaded.snippets == ()
 
 
 def test_directories_and_broken_links_are_skipped(site: Path, room: Room) -> None:
