@@ -96,13 +96,15 @@ class Person:
 
 
 @contextlib.contextmanager
-def person(site: Site, *words: str | Path, columns: int = 80, rows: int = 24) -> Iterator[Person]:
+def person(
+    site: Site, *words: str | Path, program: str = "cas", columns: int = 80, rows: int = 24
+) -> Iterator[Person]:
     """A person who runs ``cas``."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     site.environment = {"TERM": "vt100", **site.environment}
     process = subprocess.Popen(
-        [COMMANDS / "cas", *words],
+        [COMMANDS / program, *words],
         env=site.prepared(),
         cwd=site.directory,
         stdin=slave,
