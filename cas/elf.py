@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,11 +132,13 @@ def reader(data: bytes) -> Read:
 def opened(path: Path) -> Iterator[Read]:
     """A `Read` of a file, for the length of a ``with`` block.
 
-    :raises NotADump: the file cannot be opened or read
+    :raises NotADump: the file cannot be opened or read, or is no regular one
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # of a FIFO it would wait
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise NotADump(f"{path} is no regular file")
             yield lambda offset, size: _pread(fd, offset, size)
         finally:
             os.close(fd)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from cas.catalogue import extract
 from cas.catalogue.cache import lease, limits
@@ -38,30 +39,32 @@ class Supply:
         extract.vmlinux(match, self._run.config.debugs, self._run.progress)
 
     def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> extract.Extraction:
-        """The vmlinux and the files of some kmods; where the package is of no use, a server's.
+        """The vmlinux and the files of some kmods; where the package is of no use, from elsewhere.
 
         :param kmods: names
         """
         run, kmods = self._run, tuple(kmods)
-        self._hold(match)
-        try:
-            found = extract.extract(match, kmods, run.config.debugs, run.progress)
-        except (KernelMismatch, PackageError) as error:
-            match = self._find_instead(error, dump)
-            found = extract.extract(match, kmods, run.config.debugs, run.progress)
-        self._keep_limits()
-        return found
+        failed: list[Path] = []
+        while True:
+            self._hold(match)
+            try:
+                found = extract.extract(match, kmods, run.config.debugs, run.progress)
+            except (KernelMismatch, PackageError) as error:
+                failed.append(match.kernel.source)
+                match = self._find_instead(error, dump, failed)
+            else:
+                self._keep_limits()
+                return found
 
     def _hold(self, match: Match) -> None:
         self._stack.enter_context(lease.held(self._run.config.debugs, match.kernel))
 
-    def _find_instead(self, error: CasError, dump: Dump) -> Match:
+    def _find_instead(self, error: CasError, dump: Dump, failed: Sequence[Path]) -> Match:
         run = self._run
         match = run.catalogue.find_instead(
-            error, dump, cache=run.config.debugs, progress=run.progress
+            error, dump, cache=run.config.debugs, progress=run.progress, failed=failed
         )
         run.progress.warn(str(error))
-        self._hold(match)
         run.know(match=match)
         return match
 

@@ -80,14 +80,20 @@ def vmcore(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
 @pytest.fixture(scope="session")
 def vmlinux(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The vmlinux of the shipped x86_64 dump."""
-    (package,) = (FIXTURES / "a").glob("*.rpm")
+    return made("vmlinux", lambda path: unpack_vmlinux("a", path))
 
-    def unpack(path: Path) -> None:
-        with path.open("wb") as file:
-            argv = [needs("bsdtar"), "-xOf", package, "*/vmlinux"]
-            subprocess.run(argv, stdout=file, check=True)
 
-    return made("vmlinux", unpack)
+@pytest.fixture(scope="session")
+def vmlinux_b(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The vmlinux of the other build of the same release."""
+    return made("vmlinux-b", lambda path: unpack_vmlinux("b", path))
+
+
+def unpack_vmlinux(part: str, path: Path) -> None:
+    (package,) = (FIXTURES / part).glob("*.rpm")
+    with path.open("wb") as file:
+        argv = [needs("bsdtar"), "-xOf", package, "*/vmlinux"]
+        subprocess.run(argv, stdout=file, check=True)
 
 
 @pytest.fixture(scope="session")

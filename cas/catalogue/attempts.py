@@ -6,14 +6,20 @@ the processor, if only a little; one that waits in the kernel does not.
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+
+PATIENCE_S = 30.0
+"""Without an answer, where no configuration says how long to wait."""
 
 _SLOW_S = 0.02
 """A call that takes longer waits for a disk or a server, and others can be made meanwhile; where
@@ -33,6 +39,37 @@ class NoAnswer(TimeoutError):
 def no_answer(timeout_s: float) -> str:
     """What is said of a file or directory that keeps silent."""
     return f"no answer from the file system in {timeout_s:g} s"
+
+
+class NotRegular(OSError):
+    """There is something else in place of a file."""
+
+    def __init__(self) -> None:
+        super().__init__("it is no regular file")
+
+
+def regular(path: Path) -> os.stat_result:
+    """The state of a regular file that can be opened; a FIFO in its place is not waited for.
+
+    :raises OSError: there is none
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise NotRegular
+    # a mount whose server is gone may remember sizes
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    return state
+
+
+def answering(path: Path, timeout_s: float = PATIENCE_S) -> os.stat_result:
+    """The same, of a file whose file system may never answer.
+
+    :raises NoAnswer: it does not
+    :raises OSError: there is no such file
+    """
+    attempt = Attempt(partial(regular, path))
+    threading.Thread(target=attempt.run, name="file system", daemon=True).start()
+    return attempt.result(timeout_s)
 
 
 class Vigil:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cas.catalogue import installed, match
+from cas.catalogue.attempts import answering
 from cas.catalogue.cache.entry import find_cached
+from cas.catalogue.current import Current, current
 from cas.catalogue.database.claims import read_claims
 from cas.catalogue.database.host_list import read_hosts
 from cas.catalogue.facts import (
@@ -147,14 +149,27 @@ class Catalogue:
         return self._vouched(self._find(dump, cache, progress or Silent()))
 
     def find_instead(
-        self, error: CasError, dump: Dump, *, cache: Path, progress: Progress
+        self,
+        error: CasError,
+        dump: Dump,
+        *,
+        cache: Path,
+        progress: Progress,
+        failed: Collection[Path],
     ) -> Match:
-        """The dump's kernel from a debuginfod server, after its package proved to be of no use.
+        """The dump's kernel from another package or a debuginfod server, after one was of no use.
 
         :param error: what is wrong with the package
-        :raises CasError: no server has it either; says so beside what is wrong with the package
+        :param failed: all files that were tried
+        :raises CasError: there is no other; says so beside what is wrong with the package
         """
-        return self._vouched(self.debuginfod.instead(error, dump, cache, progress))
+        try:
+            found = self._packaged(dump, progress, failed)
+        except KernelNotFound:
+            found = self.debuginfod.instead(error, dump, cache, progress)
+        if found.kernel.source in failed:
+            raise error
+        return self._vouched(found)
 
     def prospects(
         self, dumps: Iterable[Dump], *, cache: Path, progress: Progress
@@ -200,8 +215,13 @@ class Catalogue:
         return self._store().packages.bad()
 
     def kmod_packages(self, release: str, arch: str) -> list[Path]:
-        """The packages that have kmods' files of a kernel, those with most first."""
-        return self._store().packages.with_kmods(release, arch)
+        """The packages that have kmods' files of a kernel, those with most first.
+
+        Those that are not there now are left out.
+        """
+        return [
+            path for path in self._store().packages.with_kmods(release, arch) if self._has(path)
+        ]
 
     def kernels(self, pattern: str | None = None) -> list[CataloguedKernel]:
         """The kernels that a pattern means, by release; all without one.
@@ -277,26 +297,70 @@ class Catalogue:
 
     def _find(self, dump: Dump, cache: Path | None, progress: Progress) -> Match:
         cached = find_cached(dump, cache) if cache is not None else None
-        if cached is not None and not self._is_confirmed(dump, cached):
+        claims = self._claims(dump) if cached is not None else Current()
+        if cached is not None and not _is_confirmed(dump, cached, claims):
             cached = None
-        if cached is not None and _is_there(cached.source):
+        if cached is not None and self._is_source(cached, claims):
             return _by_build_id(cached, "extracted before")
         try:
-            look_into = partial(_examined, self._store(), progress)
-            return _find_packaged(dump, self._store().kernels, look_into)
+            return self._packaged(dump, progress)
         except KernelNotFound as error:
             if cached is not None:
-                return _by_build_id(cached, "extracted before, from a package that is gone")
+                where = "extracted before, from a package that is gone or was changed"
+                return _by_build_id(cached, where)
             return self.debuginfod.instead(error, dump, cache, progress)
+
+    def _packaged(self, dump: Dump, progress: Progress, failed: Collection[Path] = ()) -> Match:
+        """The dump's kernel in a catalogued file that is what its row says.
+
+        :param failed: files that are not to be taken
+        :raises KernelNotFound: there is none
+        """
+        look_into = partial(_examined, self._store(), progress)
+        return _find_packaged(
+            dump, self._store().kernels, look_into, partial(self._current, failed)
+        )
+
+    def _current(self, failed: Collection[Path], candidates: Sequence[Candidate]) -> Current:
+        """What of the rows is still true; a file's new stamp is noted."""
+        found = current(
+            [one for one in candidates if one.kernel.source not in failed], self._packages.timeout_s
+        )
+        for renewal in found.renewals:
+            with suppress(CasError):  # the next job asks the file once more
+                self._store().packages.renew(renewal)
+        return found
+
+    def _claims(self, dump: Dump) -> Current:
+        """What packages say of the dump's build-id."""
+        build_id = dump.build_id or ""
+        claims = read_claims(self._name, build_id)
+        if claims is None:
+            claims = self._store().kernels.with_build_id(build_id)
+        return self._current((), claims)
+
+    def _is_source(self, cached: Kernel, claims: Current) -> bool:
+        """Whether an extracted kernel's source is still there, and still has it."""
+        if any(one.kernel.source == cached.source for one in claims.candidates):
+            return True
+        return cached.source not in claims.changed and self._has(cached.source)
+
+    def _has(self, path: Path) -> bool:
+        """Whether there is a file that can be opened."""
+        try:
+            answering(path, self._packages.timeout_s)
+        except OSError:
+            return False
+        return True
 
     def _may_find(self, dump: Dump, shelf: Lookup, cache: Path, progress: Progress) -> bool:
         if installed.find_installed(dump, _ROOT) is not None:
             return True
         cached = find_cached(dump, cache)
-        if cached is not None and self._is_confirmed(dump, cached):
+        if cached is not None and _is_confirmed(dump, cached, self._claims(dump)):
             return True
         try:
-            _find_packaged(dump, shelf, _promise)
+            _find_packaged(dump, shelf, _promise, partial(self._current, ()))
         except _Promising:
             return True
         except KernelNotFound:
@@ -304,20 +368,6 @@ class Catalogue:
                 return False
             return self.debuginfod.kernel(dump, cache, progress) is not None
         return True
-
-    def _is_confirmed(self, dump: Dump, cached: Kernel) -> bool:
-        """Whether no package contradicts a kernel that was extracted before.
-
-        :raises AmbiguousKernel: packages contradict one another
-        """
-        claims = read_claims(self._name, cached.build_id or "")
-        if claims is None:
-            found = self._store().kernels.with_build_id(cached.build_id or "")
-            claims = [candidate.kernel for candidate in found]
-        if len(claims) > 1:
-            claims = [kernel for kernel in claims if _is_there(kernel.source)]
-        match.require_agreement(dump, claims)
-        return not match.differing([cached, *claims])
 
     def _vouched(self, found: Match) -> Match:
         if self._packages.signatures == "ignore":
@@ -327,17 +377,32 @@ class Catalogue:
         return vouched(found, self._packages, self)
 
 
-def _find_packaged(dump: Dump, rows: Lookup, look_into: match.Examine) -> Match:
-    if dump.build_id is not None:
-        found = match.by_build_id(dump, _those_there(rows.with_build_id(dump.build_id)))
-        if found is not None:
-            return found
+Judge = Callable[[Sequence[Candidate]], Current]
+"""Says which rows are still true."""
+
+
+def _find_packaged(dump: Dump, rows: Lookup, look_into: match.Examine, judge: Judge) -> Match:
+    claims = judge(rows.with_build_id(dump.build_id)) if dump.build_id is not None else Current()
+    found = match.by_build_id(dump, claims.candidates)
+    if found is not None:
+        return replace(found, remarks=(*found.remarks, *claims.changed.values()))
     release = match.release_of(dump)
     candidates = rows.with_release(release) if release is not None else []
-    candidates = [c for c in candidates if c.kernel.arch == dump.arch]
-    there = _those_there(candidates)
-    gone = [f"{c.kernel.source} is gone" for c in candidates if c not in there]
-    return match.by_release(dump, there, look_into, gone)
+    there = judge([c for c in candidates if c.kernel.arch == dump.arch])
+    changed = {**claims.changed, **there.changed}.values()
+    unusable = (*there.gone, *changed)
+    found = match.by_release(dump, there.candidates, look_into, unusable)
+    return replace(found, remarks=(*found.remarks, *changed))
+
+
+def _is_confirmed(dump: Dump, cached: Kernel, claims: Current) -> bool:
+    """Whether no package contradicts a kernel that was extracted before.
+
+    :raises AmbiguousKernel: packages contradict one another
+    """
+    kernels = [candidate.kernel for candidate in claims.candidates]
+    match.require_agreement(dump, kernels)
+    return not match.differing([cached, *kernels])
 
 
 class _Promising(Exception):
@@ -370,17 +435,5 @@ def _by_build_id(kernel: Kernel, where: str) -> Match:
     return Match(
         kernel,
         "build-id",
-        f"build-id {kernel.build_id} in the dump and in {kernel.source}, {where}",
+        f"build-id {kernel.build_id} in the dump and in the vmlinux of {kernel.source}, {where}",
     )
-
-
-def _those_there(candidates: Sequence[Candidate]) -> list[Candidate]:
-    return [candidate for candidate in candidates if _is_there(candidate.kernel.source)]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True

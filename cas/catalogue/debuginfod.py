@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cas import elf
+from cas import debug_info, elf
 from cas.catalogue.cache.entry import Entry, find_cached
 from cas.catalogue.cache.placing import Place, Put, place
 from cas.catalogue.debuginfod_http import (
@@ -37,8 +37,6 @@ from cas.rules import DebuginfodRules
 from cas.text import short_line
 
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
-_NOBITS = 8
-"""Type of a section that takes no room in its file. Source: System V ABI, chapter 4."""
 _SHOWN = 120
 
 
@@ -192,31 +190,20 @@ def _described(dump: Dump, cache: Path) -> Kernel | None:
 
 
 def _verify(wanted: _Wanted, path: Path) -> None:
-    """Let only a whole file of this build-id, and of this release if it is a vmlinux, pass.
+    """Let only a whole file of this build-id, with debug information, pass.
+
+    A vmlinux must be of the release, too.
 
     :raises ServerFailed: it is another one
     """
     try:
-        build_id, is_whole = elf.build_id(path), _is_whole(path)
+        build_id, wrong = elf.build_id(path), debug_info.flaw(path)
         banner = elf.linux_banner(path) if wanted.release is not None else None
     except NotADump as error:
         raise ServerFailed(f"what it sends is no ELF file: {error}") from error
     if build_id != wanted.build_id:
         raise ServerFailed(f"what it sends has build-id {build_id or '(none)'}")
-    if not is_whole:
-        raise ServerFailed("what it sends is cut short")
+    if wrong is not None:
+        raise ServerFailed(f"what it sends {wrong}")
     if banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
         raise ServerFailed(f"what it sends says it is {short_line(banner, _SHOWN)!r}")
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether all sections are inside the file: a server need not say how long that is."""
-    size_bytes = path.stat().st_size
-    with elf.opened(path) as read:
-        header = elf.header(read)
-        sections = elf.sections(read, header)
-    return len(sections) == header.shnum and all(
-        section.offset + section.size <= size_bytes
-        for section in sections
-        if section.type != _NOBITS
-    )

@@ -73,6 +73,7 @@ def extract(match: Match, names: Iterable[str], cache: Path, progress: Progress)
     kernel = match.kernel
     search = Search(kernel, dict.fromkeys(names), cache, progress)
     if kernel.member is None:
+        verify_vmlinux(kernel)(kernel.source)  # it may be changed at any time
         search.go_elsewhere(_NOWHERE)
         return Extraction(kernel.source, search.found())
     if not _is_complete(kernel, search):

@@ -98,6 +98,8 @@ class Candidate:
     kernel: Kernel
     examined: bool
     """Whether the vmlinux itself has been looked into for banner and build-id."""
+    stamp: FileStamp | None = None
+    """Of the file when it was catalogued."""
 
 
 @dataclass(frozen=True, slots=True)

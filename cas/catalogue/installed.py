@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas import elf
+from cas import debug_info, elf
 from cas.errors import NotADump
 from cas.model import Dump, Kernel
 
@@ -38,7 +38,7 @@ def find_installed(dump: Dump, root: Path) -> Kernel | None:
         return None
     for layout in _LAYOUTS:
         path = root / layout.format(dump.osrelease)
-        if path.is_file() and _build_id(path) == dump.build_id:
+        if path.is_file() and _is_usable(path, dump.build_id):
             return Kernel(
                 release=dump.osrelease,
                 arch=dump.arch,
@@ -89,8 +89,8 @@ def _root(kernel: Kernel) -> Path | None:
     return None
 
 
-def _build_id(path: Path) -> str | None:
+def _is_usable(path: Path, build_id: str) -> bool:
     try:
-        return elf.build_id(path)
+        return elf.build_id(path) == build_id and debug_info.flaw(path) is None
     except NotADump:
-        return None
+        return False

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from cas import elf
+from cas import debug_info, elf
 from cas.catalogue import kmod_files
 from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import Entry
@@ -24,7 +24,6 @@ from cas.errors import NotADump
 RECORD = "kmods.json"
 _RECORD_LIMIT = 16 << 20
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
-_DEBUG_SECTIONS = (".debug_info", ".zdebug_info")
 
 Wanted = Mapping[str, str | None]
 """Build-ids of kmods by the kernel's names for them; ``None``: the dump does not tell."""
@@ -43,9 +42,7 @@ def held(path: Path) -> Held | None:
     """What a file says of itself; ``None`` when it is no ELF file, or gone."""
     try:
         with elf.opened(path) as read:
-            header = elf.header(read)
-            has_debuginfo = any(elf.section_named(read, header, name) for name in _DEBUG_SECTIONS)
-            return Held(path, elf.build_id_of(read), has_debuginfo)
+            return Held(path, elf.build_id_of(read), debug_info.flaw(path) is None)
     except NotADump:
         return None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cas.catalogue import installed, kmod_files
+from cas.catalogue.attempts import answering
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import Put, place
 from cas.catalogue.kmod_files import NAME, KmodFile
@@ -286,6 +287,7 @@ def listed(source: Path) -> Listing:
     :raises PackageError: it is damaged or gone
     """
     try:
+        answering(source)
         return sources.listing(source)
     except OSError as error:
         raise PackageError(f"{source} cannot be read: {error.strerror}") from error

@@ -31,8 +31,9 @@ def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
     if not equal:
         return None
     require_agreement(dump, equal)
-    detail = f"build-id {dump.build_id} in the dump and in the package"
-    return Match(_first(equal), "build-id", detail)
+    kernel = _first(equal)
+    where = "the package" if kernel.member else "the vmlinux"
+    return Match(kernel, "build-id", f"build-id {dump.build_id} in the dump and in {where}")
 
 
 def require_agreement(dump: Dump, kernels: Sequence[Kernel]) -> None:

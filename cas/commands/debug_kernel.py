@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from cas import elf
+from cas import debug_info, elf
 from cas import job as jobs
 from cas.catalogue import Catalogue, extract
 from cas.catalogue.cache import lease
@@ -13,7 +13,7 @@ from cas.catalogue.cache.entry import is_sound
 from cas.catalogue.kmods import Found, in_cache
 from cas.commands.asked import World
 from cas.commands.debug_dump import user
-from cas.errors import CasError, KernelMismatch, PackageError, Refused
+from cas.errors import CasError, KernelMismatch, NotADump, PackageError, Refused
 from cas.job import Job
 from cas.model import Dump, Kernel
 from cas.report.result import load as load_result
@@ -46,7 +46,10 @@ def right_kernel(
     try:
         return extract.vmlinux(match, config.debugs, progress)
     except (KernelMismatch, PackageError) as error:
-        match = catalogue.find_instead(error, dump, cache=config.debugs, progress=progress)
+        failed = [match.kernel.source]
+        match = catalogue.find_instead(
+            error, dump, cache=config.debugs, progress=progress, failed=failed
+        )
         progress.warn(str(error))
         return extract.vmlinux(match, config.debugs, progress)
 
@@ -73,6 +76,8 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
     """
     vmlinux = vmlinux.absolute()
     difference = _difference(vmlinux, dump)
+    if wrong := debug_info.flaw(vmlinux):
+        raise NotADump(f"{vmlinux} {wrong}", hint="give the vmlinux of the debuginfo package")
     if difference is None:
         return vmlinux
     if not is_forced:
@@ -88,7 +93,8 @@ def _of_job(job: Job, dump: Dump) -> Path | None:
         vmlinux = Path(kernel.get("vmlinux") or "")
         # without a build-id in the dump it was the job that found out which one it must be
         wanted = dump.build_id or kernel.get("build_id")
-        return vmlinux if wanted and elf.build_id(vmlinux) == wanted else None
+        is_it = bool(wanted) and elf.build_id(vmlinux) == wanted
+        return vmlinux if is_it and debug_info.flaw(vmlinux) is None else None
     except CasError:  # the job did not come so far, or the file is gone
         return None
 

@@ -26,7 +26,10 @@ def banner(release: str = RELEASE, stamp: str = STAMP) -> str:
 def elf(
     identity: str | None, text: str = "", padding: int = 0, extra_section: str = ".extra"
 ) -> bytes:
-    """An ELF file with a build-id note and a banner in ``.rodata``, padded with zeros."""
+    """An ELF file with a build-id note and a banner in ``.rodata``, padded with zeros.
+
+    Its last section holds an empty unit of DWARF 5, whatever it is called.
+    """
     note = b""
     if identity is not None:
         desc = bytes.fromhex(identity)
@@ -34,29 +37,31 @@ def elf(
     rodata = (text + "\n\0").encode() if text else b"nothing\0"
     names = b"\0.notes\0.rodata\0.shstrtab\0" + extra_section.encode() + b"\0"
     names_offset = RODATA_OFFSET + len(rodata) + padding
+    unit = struct.pack("<IHBBIB", 9, 5, 1, 8, 0, 0)
+    unit_offset = names_offset + len(names)
     sections = [
         (0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
         (1, 7, 2, 0, NOTE_OFFSET, len(note), 0, 0, 4, 0),
         (8, 1, 2, 0, RODATA_OFFSET, len(rodata), 0, 0, 1, 0),
         (16, 3, 0, 0, names_offset, len(names), 0, 0, 1, 0),
-        (26, 1, 0, 0, names_offset, 1, 0, 0, 1, 0),
+        (26, 1, 0, 0, unit_offset, len(unit), 0, 0, 1, 0),
     ]
     segments = [
         (1, 4, RODATA_OFFSET, 0x1000, 0x1000, len(rodata), len(rodata), 4096),
         (4, 4, NOTE_OFFSET, 0, 0, len(note), len(note), 4),
     ]
-    table = names_offset + len(names)
+    table = unit_offset + len(unit)
     head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
         "<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, table, 0, 64, 56, len(segments), 64, len(sections), 3
     )
     head += b"".join(struct.pack("<IIQQQQQQ", *(s[0], s[1], *s[2:])) for s in segments)
     body = head.ljust(NOTE_OFFSET, b"\0") + note
-    body = body.ljust(RODATA_OFFSET, b"\0") + rodata + bytes(padding) + names
+    body = body.ljust(RODATA_OFFSET, b"\0") + rodata + bytes(padding) + names + unit
     return body + b"".join(struct.pack("<IIQQQQIIQQ", *section) for section in sections)
 
 
 def vmlinux(word: str, release: str = RELEASE, stamp: str = STAMP, padding: int = 0) -> bytes:
-    return elf(build_id(word), banner(release, stamp), padding)
+    return elf(build_id(word), banner(release, stamp), padding, ".debug_info")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ def test_a_kernel_whose_package_is_damaged_is_asked_for(
     match = catalogue.find(served, cache=cache)
     with pytest.raises(KernelMismatch) as caught:
         extract.vmlinux(match, cache, Silent())
-    match = catalogue.find_instead(caught.value, served, cache=cache, progress=Silent())
+    failed = [match.kernel.source]
+    match = catalogue.find_instead(
+        caught.value, served, cache=cache, progress=Silent(), failed=failed
+    )
     assert extract.vmlinux(match, cache, Silent()).read_bytes() == BODY
 
 

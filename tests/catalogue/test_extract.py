@@ -109,9 +109,11 @@ def test_kernels_without_build_id_are_told_apart_by_their_banner(
     tmp_path: Path, cache: Path
 ) -> None:
     text = kp.banner()
-    package = kp.build(kp.Recipe({MEMBER: kp.elf(None, text)}), tmp_path)
+    package = kp.build(
+        kp.Recipe({MEMBER: kp.elf(None, text, extra_section=".debug_info")}), tmp_path
+    )
     path = vmlinux(matched(package, build_id=None, banner=text), cache, Silent())
-    assert path.read_bytes() == kp.elf(None, text)
+    assert path.read_bytes() == kp.elf(None, text, extra_section=".debug_info")
     with pytest.raises(KernelMismatch, match="has the banner"):
         vmlinux(matched(package, build_id=None, banner=text + "!"), cache, Silent())
 

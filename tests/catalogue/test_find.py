@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,9 @@ def recipe(word: str, *, linked: bool = True, stamp: str = kp.STAMP) -> kp.Recip
 def nameless(stamp: str = kp.STAMP) -> kp.Recipe:
     """A kernel that was linked without a build-id."""
     files, _ = kp.debuginfo("any", linked=False)
-    return kp.Recipe({path: kp.elf(None, kp.banner(stamp=stamp)) for path in files})
+    return kp.Recipe(
+        {path: kp.elf(None, kp.banner(stamp=stamp), extra_section=".debug_info") for path in files}
+    )
 
 
 def test_of_two_builds_of_a_release_the_build_id_decides(
@@ -127,7 +130,9 @@ def test_a_vmlinux_is_examined_only_once(
     catalogue = built(recipe("one", linked=False))
     catalogue.find(dump(banner=kp.banner()))
     (package,) = (kernels / "0").iterdir()
-    package.write_bytes(b"")
+    state = package.stat()
+    package.write_bytes(bytes(state.st_size))
+    os.utime(package, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert catalogue.find(dump(banner=kp.banner())).evidence == "banner"
 
 

@@ -1,16 +1,14 @@
 """Readers that die, file systems that do not answer: the run goes on, and says so."""
 
-import ctypes
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import kernel_packages as kp
 import pytest
+from silent_mount import silent
 
 from cas.catalogue.facts import FileStamp
 from cas.catalogue.readers import Readers, Work
@@ -20,7 +18,6 @@ from installed import COMMANDS, Site, needs
 
 MANY = 24
 """More than are read without a child process."""
-DETACH = 2
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +34,6 @@ def many(site: Site, package: Path) -> Path:
         shutil.copy(package, directory / f"kernel-debuginfo-{number:02}.rpm")
     site.settings["packageTimeout"] = "0.5"
     return directory
-
-
-@contextmanager
-def silent(directory: Path) -> Iterator[None]:
-    """Mount a file system there whose server never answers."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as error:
-        pytest.skip(f"no FUSE here: {error}")
-    options = f"fd={server},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-    try:
-        if libc.mount(b"cas", os.fsencode(directory), b"fuse.cas", 0, options.encode()):
-            pytest.skip(f"no mount here: {os.strerror(ctypes.get_errno())}")
-        yield
-    finally:
-        libc.umount2(os.fsencode(directory), DETACH)
-        os.close(server)
 
 
 def injected(site: Site, path: Path, what: str) -> subprocess.CompletedProcess[str]:

@@ -94,10 +94,10 @@ def test_the_real_one_is_known_and_its_stripped_copy_refused(vmlinux: Path, tmp_
     [
         (b"", "no ELF header"),
         (b"not ELF", "no ELF header"),
-        (kp.vmlinux("plain"), "it has no debug information"),
+        (kp.elf(IDENTITY, kp.banner()), "it has no debug information"),
         (with_debug_info(None, ""), "neither a build-id nor a banner"),
         (with_debug_info(text=""), "does not say which release it is"),
-        (with_debug_info()[:700], "it has no debug information"),
+        (with_debug_info()[:700], "it is cut short"),
         (with_debug_info()[:16] + b"\x01" + with_debug_info()[17:], "an object file"),
         (with_debug_info()[:18] + b"\xff\xff" + with_debug_info()[20:], "unknown ELF machine"),
     ],

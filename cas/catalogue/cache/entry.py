@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cas import elf
+from cas import debug_info, elf
 from cas.catalogue.cache import placing, seals
 from cas.catalogue.cache.seals import Seal
 from cas.errors import CasError, KernelMismatch, NotADump, PackageError, TryAgain
@@ -286,24 +286,25 @@ def verify_vmlinux(kernel: Kernel) -> Callable[[Path], None]:
 
 
 def _verify(kernel: Kernel, path: Path) -> None:
+    what = f"{kernel.source}: {kernel.member}" if kernel.member else f"{kernel.source}"
     try:
         build_id, banner = elf.build_id(path), elf.linux_banner(path)
+        wrong = debug_info.flaw(path)
     except NotADump as error:
-        raise PackageError(f"{kernel.source}: {kernel.member} is no vmlinux: {error}") from error
+        raise PackageError(f"{what} is no vmlinux: {error}") from error
     if kernel.build_id is not None and build_id != kernel.build_id:
+        promise = "the package's header" if kernel.member else "the catalogue"
         raise KernelMismatch(
-            f"{kernel.source}: {kernel.member} has build-id {build_id or '(none)'}, "
-            f"the package's header says {kernel.build_id}"
+            f"{what} has build-id {build_id or '(none)'}, {promise} says {kernel.build_id}"
         )
     if kernel.build_id is None and kernel.banner is not None and banner != kernel.banner:
         raise KernelMismatch(
-            f"{kernel.source}: {kernel.member} has the banner {banner or '(none)'}, "
-            f"the catalogue says {kernel.banner}"
+            f"{what} has the banner {banner or '(none)'}, the catalogue says {kernel.banner}"
         )
     if banner is not None and not banner.startswith(f"Linux version {kernel.release} "):
-        raise KernelMismatch(
-            f"{kernel.source}: {kernel.member} says it is {banner[:120]!r}, not {kernel.release}"
-        )
+        raise KernelMismatch(f"{what} says it is {banner[:120]!r}, not {kernel.release}")
+    if wrong is not None:
+        raise PackageError(f"{what} {wrong}")
 
 
 def key(kernel: Kernel) -> str:

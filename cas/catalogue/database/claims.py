@@ -10,17 +10,20 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+from cas.catalogue.facts import Candidate, FileStamp
 from cas.model import Kernel
 
 _QUERY = (
-    "SELECT release, kernels.arch, build_id, banner, kernels.size_bytes, digest, path, member "
+    "SELECT release, kernels.arch, build_id, banner, kernels.size_bytes, digest, path, member, "
+    "kernels.id, packages.size_bytes, mtime_ns, inode "
     "FROM kernels JOIN packages ON packages.id = package_id WHERE build_id = ? ORDER BY path"
 )
 _BUSY_S = 10.0
 
 
-def read_claims(database: str, build_id: str) -> list[Kernel] | None:
+def read_claims(database: str, build_id: str) -> list[Candidate] | None:
     """The catalogued kernels with a build-id.
 
     :param database: a path, or a URL
@@ -34,14 +37,14 @@ def read_claims(database: str, build_id: str) -> list[Kernel] | None:
     try:
         uri = path.as_uri() + "?mode=ro"
         with closing(sqlite3.connect(uri, timeout=_BUSY_S, uri=True)) as connection:
-            return [_kernel(row) for row in connection.execute(_QUERY, (build_id,))]
+            return [_candidate(row) for row in connection.execute(_QUERY, (build_id,))]
     except (sqlite3.Error, ValueError, TypeError):
         return None
 
 
-def _kernel(row: tuple[str, ...]) -> Kernel:
-    release, arch, build_id, banner, size_bytes, digest, path, member = row
-    return Kernel(
+def _candidate(row: tuple[Any, ...]) -> Candidate:
+    release, arch, build_id, banner, size_bytes, digest, path, member, row_id, *stamp = row
+    kernel = Kernel(
         release=release,
         arch=arch,
         source=Path(path),
@@ -51,3 +54,4 @@ def _kernel(row: tuple[str, ...]) -> Kernel:
         size_bytes=int(size_bytes) if size_bytes is not None else None,
         digest=digest,
     )
+    return Candidate(row_id, kernel, examined=True, stamp=FileStamp(*map(int, stamp)))

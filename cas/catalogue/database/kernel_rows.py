@@ -24,13 +24,18 @@ from sqlalchemy import (
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
 from cas.catalogue.database.tables import kernels, packages
-from cas.catalogue.facts import Candidate, CataloguedKernel, Contest
+from cas.catalogue.facts import Candidate, CataloguedKernel, Contest, FileStamp
 from cas.model import Kernel
 
 _KERNEL_COLUMNS = tuple(
     kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes", "digest"]
 )
-_CANDIDATE_COLUMNS = (*_KERNEL_COLUMNS, kernels.c.id, kernels.c.examined, packages.c.path)
+_STAMP_COLUMNS = tuple(packages.c["size_bytes", "mtime_ns", "inode"])
+_CANDIDATE_COLUMNS = (
+    *_KERNEL_COLUMNS,
+    *(kernels.c.id, kernels.c.examined, packages.c.path),
+    *(column.label(f"file_{column.key}") for column in _STAMP_COLUMNS),
+)
 _LISTED_COLUMNS = (
     *kernels.c["release", "arch", "flavour", "build_id", "banner"],
     *packages.c["path", "name", "kind", "version"],
@@ -151,7 +156,8 @@ def _candidate(row: RowMapping) -> Candidate:
     columns = {column.key: row[column] for column in _KERNEL_COLUMNS}
     columns["member"] = columns["member"] or None  # of a plain vmlinux
     kernel = Kernel(source=Path(row[packages.c.path]), **columns)
-    return Candidate(row[kernels.c.id], kernel, row[kernels.c.examined])
+    stamp = FileStamp(*(row[f"file_{column.key}"] for column in _STAMP_COLUMNS))
+    return Candidate(row[kernels.c.id], kernel, row[kernels.c.examined], stamp)
 
 
 def _listed(row: Row[Any]) -> CataloguedKernel:

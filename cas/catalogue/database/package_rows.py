@@ -6,12 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import and_, distinct, func, select, update
+from sqlalchemy import ColumnElement, and_, distinct, func, select, update
 
+from cas.catalogue.current import Renewal, is_same
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
 from cas.catalogue.database.tables import kernels, kmods, packages
 from cas.catalogue.facts import Counts, FileStamp, Known
+from cas.model import Kernel
 
 _STAMP = tuple(packages.c["size_bytes", "mtime_ns", "inode"])
 
@@ -73,6 +75,27 @@ class PackageRows:
                 ).scalar_one(),
             )
 
+    def renew(self, renewal: Renewal) -> None:
+        """Note another stamp of a file whose kernels are all what they were.
+
+        Whether anybody vouches for it is to be found out anew.
+        """
+        columns = kernels.c[
+            "release", "arch", "member", "build_id", "banner", "size_bytes", "digest"
+        ]
+        same = and_(packages.c.path == storable(str(renewal.path)), *_has(renewal.old))
+        with self._database.writing() as connection:
+            rows = connection.execute(select(*columns).join(packages).where(same)).mappings().all()
+            known = [
+                Kernel(source=renewal.path, **dict(row) | {"member": row["member"] or None})
+                for row in rows
+            ]
+            if len(known) == len(renewal.kernels) and all(
+                any(is_same(kernel, packaged) for packaged in renewal.kernels) for kernel in known
+            ):
+                values = renewal.new._asdict() | {"trust": None}
+                connection.execute(update(packages).where(same).values(values))
+
     def with_kmods(self, release: str, arch: str) -> list[Path]:
         """The packages that have kmods' files of a kernel, those with most first."""
         query = (
@@ -98,11 +121,10 @@ class PackageRows:
 
     def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
         """Remember what came of the check, unless the file is catalogued with other content."""
-        same = and_(
-            packages.c.path == storable(str(path)),
-            packages.c.size_bytes == stamp.size_bytes,
-            packages.c.mtime_ns == stamp.mtime_ns,
-            packages.c.inode == stamp.inode,
-        )
+        same = and_(packages.c.path == storable(str(path)), *_has(stamp))
         with self._database.writing() as connection:
             connection.execute(update(packages).where(same).values(trust=storable(text)))
+
+
+def _has(stamp: FileStamp) -> tuple[ColumnElement[bool], ...]:
+    return tuple(packages.c[name] == value for name, value in stamp._asdict().items())

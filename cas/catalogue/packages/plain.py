@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cas import elf
+from cas import debug_info, elf
 from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages.rpm_layout import flavour
 from cas.errors import NotADump, PackageError
@@ -37,6 +37,9 @@ def read_vmlinux(path: Path) -> Package:
     try:
         with elf.opened(path) as read:
             arch, build_id, banner = _facts(read)
+        if wrong := debug_info.flaw(path):
+            advice = "; get the one of the debuginfo package" if wrong == debug_info.NONE else ""
+            raise NotADump(f"it {wrong}{advice}")
     except NotADump as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error
@@ -62,9 +65,6 @@ def _facts(read: elf.Read) -> tuple[str, str | None, str | None]:
     header = elf.header(read)
     if header.type not in (elf.ET_EXEC, elf.ET_DYN):
         raise NotADump("it is an object file, a kmod or a dump")
-    names = (".debug_info", ".zdebug_info")
-    if not any(elf.section_named(read, header, name) for name in names):
-        raise NotADump("it has no debug information; get the one of the debuginfo package")
     build_id, banner = elf.build_id_of(read), elf.linux_banner_of(read)
     if build_id is None and banner is None:
         raise NotADump("it has neither a build-id nor a banner")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from cas.catalogue.attempts import answering
 from cas.catalogue.facts import FileStamp
 from cas.catalogue.packages.deb import MAGIC as DEB_MAGIC
 from cas.catalogue.trust import deb as trust_deb
@@ -58,10 +59,9 @@ def check(path: Path, rules: PackageRules) -> Verdict:
             return UNSIGNED
         return _checked(path.absolute(), rules, is_deb=magic == DEB_MAGIC)
     except Unable as error:
-        return Verdict(ok=False, text=f"cannot be checked: {error}", is_lasting=False)
+        return _unchecked(str(error))
     except OSError as error:
-        reason = error.strerror or str(error)
-        return Verdict(ok=False, text=f"cannot be checked: {reason}", is_lasting=False)
+        return _unchecked(error.strerror or str(error))
 
 
 def vouched(match: Match, rules: PackageRules, memory: Memory) -> Match:
@@ -80,6 +80,10 @@ def vouched(match: Match, rules: PackageRules, memory: Memory) -> Match:
     return replace(match, remarks=(*match.remarks, remark))
 
 
+def _unchecked(why: str) -> Verdict:
+    return Verdict(ok=False, text=f"cannot be checked: {why}", is_lasting=False)
+
+
 def not_trusted(what: str, verdict: Verdict, rules: PackageRules) -> PackageNotTrusted:
     """The error for something that ``signatures = require`` keeps from being used."""
     hint = (
@@ -96,10 +100,12 @@ def not_trusted(what: str, verdict: Verdict, rules: PackageRules) -> PackageNotT
 
 def _known(path: Path, rules: PackageRules, memory: Memory) -> Verdict:
     try:
-        stamp = FileStamp.of(path.stat())
+        stamp = FileStamp.of(answering(path, rules.timeout_s))
         keys_stamp = trust_keys.stamp(rules.keys) if rules.keys else ""
-    except (Unable, OSError):
-        return check(path, rules)  # which says why
+    except OSError as error:
+        return _unchecked(error.strerror or str(error))
+    except Unable as error:
+        return _unchecked(str(error))
     verdict = Verdict.recalled(_recalled(path, stamp, memory), keys_stamp)
     if verdict is None:
         verdict = check(path, rules)

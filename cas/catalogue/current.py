@@ -1,0 +1,120 @@
+"""Which rows of the catalogue are still true of the files that they name.
+
+A row says what its file said when it was catalogued, and counts as long as the file has the size,
+the time of modification and the inode of then. Where it has not, the file itself is asked again:
+rsync, sshfs and restores give the same content another inode, and an administrator may have put
+another kernel in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from cas.catalogue.attempts import Attempt, Crew, regular
+from cas.catalogue.facts import Candidate, FileStamp, Package, PackagedKernel
+from cas.catalogue.packages import sources
+from cas.errors import PackageError
+from cas.model import Kernel
+
+_AT_ONCE = 8
+"""Files that are looked at; each may be on a file system that does not answer."""
+_COMPARED = ("release", "member", "build_id", "size_bytes", "digest", "banner")
+_TELLING = ("build_id", "digest", "banner")
+"""Of which one must be known of both, or nothing says that they are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A file that has the same kernels still, under another stamp."""
+
+    path: Path
+    old: FileStamp
+    new: FileStamp
+    kernels: tuple[PackagedKernel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What came of a look at the files of some rows."""
+
+    candidates: tuple[Candidate, ...] = ()
+    """Those whose rows are true."""
+    gone: tuple[str, ...] = ()
+    """Which files are not there any more, a sentence each."""
+    changed: Mapping[Path, str] = field(default_factory=dict)
+    """Which others do not count, with a sentence that says why."""
+    renewals: tuple[Renewal, ...] = ()
+
+
+def current(candidates: Sequence[Candidate], timeout_s: float) -> Current:
+    """The candidates that are what their rows say.
+
+    :param timeout_s: without an answer from a file system, after which what is there is left out
+    """
+    stamps = {one.kernel.source: one.stamp for one in candidates}
+    if not stamps:
+        return Current()
+    crew = Crew(min(len(stamps), _AT_ONCE), timeout_s)
+    try:
+        asked = {path: crew.ask(partial(_look, path, stamp)) for path, stamp in stamps.items()}
+        return _judged(candidates, asked, crew)
+    finally:
+        crew.dismiss()
+
+
+_Look = tuple[FileStamp, Package | None]
+"""A file's stamp, and what it says where that is not the catalogued one."""
+
+
+def _look(path: Path, catalogued: FileStamp | None) -> _Look:
+    """:raises OSError: it is gone, no regular file, or cannot be opened"""
+    stamp = FileStamp.of(regular(path))
+    return stamp, None if stamp == catalogued else sources.read(path)
+
+
+def _judged(
+    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_Look]], crew: Crew
+) -> Current:
+    true, gone, renewals = list[Candidate](), list[str](), list[Renewal]()
+    changed: dict[Path, str] = {}
+    for path, attempt in asked.items():
+        mine = [one for one in candidates if one.kernel.source == path]
+        try:
+            stamp, package = crew.result(attempt)
+        except FileNotFoundError:
+            gone.append(f"{path} is gone")
+        except OSError as error:
+            changed[path] = f"{path}: {error.strerror or error}"
+        except PackageError as error:
+            changed[path] = f"{_changed(path)}, and cannot be used: {error}"
+        else:
+            same = mine if package is None else [one for one in mine if _is_in(one.kernel, package)]
+            true += same
+            if package is not None and same and mine[0].stamp:
+                renewals.append(Renewal(path, mine[0].stamp, stamp, package.kernels))
+            if len(same) < len(mine):
+                changed[path] = _changed(path)
+    in_order = [one for one in candidates if one in true]
+    return Current(tuple(in_order), tuple(gone), changed, tuple(renewals))
+
+
+def _changed(path: Path) -> str:
+    return f"{path} changed since cas-admin -b"
+
+
+def _is_in(kernel: Kernel, package: Package) -> bool:
+    """Whether a file holds the kernel that it was catalogued with."""
+    return package.arch == kernel.arch and any(
+        is_same(kernel, packaged) for packaged in package.kernels
+    )
+
+
+def is_same(kernel: Kernel, packaged: PackagedKernel) -> bool:
+    """Whether two readings of a file speak of one kernel."""
+    facts = {name: (getattr(kernel, name), getattr(packaged, name)) for name in _COMPARED}
+    both = {name: pair for name, pair in facts.items() if None not in pair}
+    is_told = any(name in both for name in _TELLING)
+    return is_told and kernel.member == packaged.member and all(a == b for a, b in both.values())
