@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
+from cas import job_record
 from cas.digest import Fingerprint
 from cas.errors import CasError, JobBusy, Refused, UsageError
 from cas.files import (
@@ -33,23 +34,15 @@ from cas.files import (
     writing_below,
 )
 from cas.layout import DUMP, is_for_dumps
-from cas.model import Cause, Missing, Stored
+from cas.model import Missing, Stored
+from cas.record import VERSION, Unreadable, decode
 from cas.text import LogLines
 from cas.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
 
 if TYPE_CHECKING:
     from cas.intake.url import Url
 
-STAGES = (
-    "received",
-    "stored",
-    "identified",
-    "matched",
-    "prepared",
-    "analysed",
-    "reported",
-    "notified",
-)
+STAGES: tuple[job_record.Stage, ...] = get_args(job_record.Stage)
 STATE_LIMIT = 64 << 20
 """Bytes of a ``job.json``, which names every file of its job."""
 LOCK = ".lock"
@@ -244,24 +237,21 @@ def load(directory: Path) -> Job:
     :raises CasError: there is no readable ``job.json``
     """
     try:
-        facts = json.loads(read_regular(directory / STATE, STATE_LIMIT))
-        asked = facts["order"]
-        paths = {"upload": Path(asked["upload"]), "more": tuple(map(Path, asked.get("more", ())))}
-        order = Order(**{**asked, **paths})
-        return Job(
-            directory,
-            order,
-            datetime.fromisoformat(facts["started"]),
-            tuple(facts["stages"]),
-            _stored(directory, facts["stored"]),
-            facts["verdict"],
-            {name: Fingerprint(**one) for name, one in facts.get("files", {}).items()},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        found = decode(read_regular(directory / STATE, STATE_LIMIT), job_record.Job)
+    except (OSError, Unreadable) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise CasError(
             f"{directory} holds no usable {STATE}: {reason}", hint="run: cas -i TICKET -f FILE"
         ) from error
+    return Job(
+        directory,
+        _order(found.order),
+        found.started,
+        tuple(found.stages),
+        _stored(directory, found.stored) if found.stored else None,
+        found.verdict,
+        {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
+    )
 
 
 def by_age(found: Iterable[Job]) -> list[Job]:
@@ -354,21 +344,27 @@ def _take_free_name(unborn: Path, now: datetime) -> Path:
             now += timedelta(seconds=1)
 
 
-def _stored(directory: Path, facts: dict[str, Any] | None) -> Stored | None:
-    if facts is None:
-        return None
-    return Stored(
-        directory / facts["vmcore"],
-        parts=tuple(directory / name for name in facts["parts"]),
-        sidecars=tuple(directory / name for name in facts["sidecars"]),
-        missing=tuple(_missing(one) for one in facts["missing"]),
-        remarks=tuple(facts["remarks"]),
+def _order(found: job_record.Order) -> Order:
+    return Order(
+        found.ticket,
+        Path(found.upload),
+        found.email,
+        found.wants_kmods,
+        found.engine,
+        found.member,
+        tuple(map(Path, found.more)),
+        found.url,
     )
 
 
-def _missing(facts: dict[str, Any]) -> Missing:
-    """Records of before there were causes have none."""
-    return Missing(**{**facts, "cause": Cause(facts.get("cause", Cause.UNKNOWN))})
+def _stored(directory: Path, found: job_record.Stored) -> Stored:
+    return Stored(
+        directory / found.vmcore,
+        parts=tuple(directory / name for name in found.parts),
+        sidecars=tuple(directory / name for name in found.sidecars),
+        missing=tuple(Missing(one.what, one.offset, one.cause) for one in found.missing),
+        remarks=found.remarks,
+    )
 
 
 def _as_json(job: Job) -> dict[str, Any]:
@@ -382,4 +378,4 @@ def _as_json(job: Job) -> dict[str, Any]:
         facts["stored"]["vmcore"] = job.name_of(job.stored.vmcore)
         facts["stored"]["sidecars"] = [job.name_of(path) for path in job.stored.sidecars]
         facts["stored"]["parts"] = [job.name_of(path) for path in job.stored.parts]
-    return {"version": 1, **facts}
+    return {"version": VERSION, **facts}

@@ -90,10 +90,8 @@ def _panic_message(job: Job) -> str | None:
         result = load_result(job.directory)
     except CasError:  # it has not come to its end
         return None
-    for part in ("answer", "dump"):
-        if isinstance(facts := result.get(part), dict) and facts.get("panic_message"):
-            return str(facts["panic_message"])
-    return None
+    said = (part.panic_message for part in (result.answer, result.dump) if part)
+    return next(filter(None, said), None)
 
 
 def _is_stamped(spec: str) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from cas.catalogue import Catalogue, JobRecord
 from cas.commands import Answer, World
 from cas.errors import CasError
 from cas.report.result import NAME, load
+from cas.report.result_record import Result
 from cas.text import count
 from cas.work_directory import STATE, WorkDirectory
 
@@ -29,7 +27,7 @@ def index(world: World) -> Answer:
             continue
         try:
             record = _record(load(directory), directory)
-        except (CasError, KeyError, TypeError, ValueError) as error:
+        except CasError as error:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1
             continue
@@ -42,15 +40,15 @@ def index(world: World) -> Answer:
     return Answer((told,), 4 if unreadable else 0, stands=True)
 
 
-def _record(result: Mapping[str, Any], directory: Path) -> JobRecord:
-    dump = result["dump"] or {}
+def _record(result: Result, directory: Path) -> JobRecord:
+    dump = result.dump
     return JobRecord(
-        ticket=result["ticket"],
+        ticket=result.ticket,
         directory=directory,  # which may have been moved since
-        started=datetime.fromisoformat(result["started"]),
-        verdict=result["verdict"],
-        osrelease=dump.get("osrelease"),
-        build_id=dump.get("build_id"),
-        signature=result["signature"],
-        panic_message=dump.get("panic_message"),
+        started=result.started,
+        verdict=result.verdict,
+        osrelease=dump.osrelease if dump else None,
+        build_id=dump.build_id if dump else None,
+        signature=result.signature,
+        panic_message=dump.panic_message if dump else None,
     )

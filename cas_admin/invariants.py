@@ -130,9 +130,9 @@ def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
     except CasError as error:
         yield str(error)
     else:
-        if found.get("verdict") != job.verdict:
-            yield f"{STATE} says {job.verdict}, {result.NAME} says {found.get('verdict')}"
-        sections = {str(section["path"]) for section in found.get("sections", ())}
+        if found.verdict != job.verdict:
+            yield f"{STATE} says {job.verdict}, {result.NAME} says {found.verdict}"
+        sections = {section.path for section in found.sections}
         for name in sorted(sections - job.files.keys()):
             yield f"the section {name} was never sealed"
     yield from manifest.flaws(job, with_digests=scope.with_digests)

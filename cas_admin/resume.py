@@ -18,8 +18,6 @@ from cas.triage import send_mails, triage
 from cas.work_directory import WorkDirectory
 
 WAITING = 6
-_FACTS = ("arch", "osrelease", "build_id", "banner")
-"""Of a dump, which tell its kernel."""
 
 
 def resume(world: World) -> Answer:
@@ -75,11 +73,20 @@ def _described(job: Job) -> tuple[Dump, tuple[str, ...]] | None:
     """
     try:
         result = load(job.directory)
-        facts = {name: result["dump"][name] for name in _FACTS}
-        dump = Dump(job.directory, format="", size_bytes=0, **facts)
-        return dump, tuple(result.get("rivals", ()))  # results of before have none
-    except (CasError, LookupError, TypeError):
+    except CasError:
         return None
+    if (said := result.dump) is None:
+        return None
+    dump = Dump(
+        job.directory,
+        format="",
+        size_bytes=0,
+        arch=said.arch,
+        osrelease=said.osrelease,
+        build_id=said.build_id,
+        banner=said.banner,
+    )
+    return dump, result.rivals
 
 
 def _identity(dump: Dump) -> tuple[str | None, ...]:

@@ -20,6 +20,7 @@ from cas.config import Config
 from cas.errors import CasError
 from cas.job import Job
 from cas.report import outbox, result
+from cas.report.result_record import Kernel
 from cas.text import count, human_size
 from cas.work_directory import WorkDirectory
 from cas_admin import unusable
@@ -159,19 +160,24 @@ def _missing(waiting: Iterable[Job]) -> list[dict[str, Any]]:
     """The kernels for which jobs wait, those of most jobs first."""
     kernels: dict[tuple[str, str, str], dict[str, Any]] = {}
     for job in waiting:
-        try:
-            found = result.load(job.directory)
-        except CasError as error:
-            found = {"hint": str(error)}
-        kernel = found.get("kernel") or {}
-        release, arch, build_id = (kernel.get(key) or "" for key in ("release", "arch", "build_id"))
+        kernel, reason, hint = _awaited(job)
+        release, arch, build_id = kernel.release or "", kernel.arch or "", kernel.build_id or ""
         one = kernels.setdefault(
             (release, arch, build_id),
             {"release": release, "arch": arch, "build_id": build_id, "jobs": []},
         )
-        one |= {"reason": found.get("reason"), "hint": found.get("hint")}
+        one |= {"reason": reason, "hint": hint}
         one["jobs"].append(job.directory)
     return sorted(kernels.values(), key=lambda one: -len(one["jobs"]))
+
+
+def _awaited(job: Job) -> tuple[Kernel, str | None, str | None]:
+    """The kernel for which a job waits, why, and the next step."""
+    try:
+        found = result.load(job.directory)
+    except CasError as error:
+        return Kernel(), None, str(error)
+    return found.kernel or Kernel(), found.reason, found.hint
 
 
 def _wanted(kernel: Mapping[str, Any]) -> str:

@@ -57,10 +57,11 @@ def right_kernel(
 def loaded_kmods(job: Job, dump: Dump, world: World) -> Found:
     """Files of the kernel modules that were loaded, as far as the cache still has them."""
     try:
-        kmods = (load_result(job.directory).get("answer") or {}).get("kmods") or ()
+        answer = load_result(job.directory).answer
     except CasError:  # it has not come to its end
         return Found()
-    wanted = {kmod["name"]: kmod["build_id"] for kmod in kmods if kmod.get("build_id")}
+    kmods = answer.kmods if answer else ()
+    wanted = {kmod.name: kmod.build_id for kmod in kmods if kmod.build_id}
     if not wanted or dump.build_id is None or dump.osrelease is None:
         return Found()
     kernel = Kernel(dump.osrelease, dump.arch, Path(), member=None, build_id=dump.build_id)
@@ -89,10 +90,12 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
 
 def _of_job(job: Job, dump: Dump) -> Path | None:
     try:
-        kernel = load_result(job.directory).get("kernel") or {}
-        vmlinux = Path(kernel.get("vmlinux") or "")
+        kernel = load_result(job.directory).kernel
+        if kernel is None or kernel.vmlinux is None:
+            return None
+        vmlinux = Path(kernel.vmlinux)
         # without a build-id in the dump it was the job that found out which one it must be
-        wanted = dump.build_id or kernel.get("build_id")
+        wanted = dump.build_id or kernel.build_id
         is_it = bool(wanted) and elf.build_id(vmlinux) == wanted
         return vmlinux if is_it and debug_info.flaw(vmlinux) is None else None
     except CasError:  # the job did not come so far, or the file is gone

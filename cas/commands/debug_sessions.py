@@ -75,8 +75,8 @@ class Subject:
             result = load_result(self.job.directory)
         except CasError:  # it has not come to its end
             return (), ()
-        kmods = (result.get("answer") or {}).get("kmods") or ()
-        return tuple(kmod["name"] for kmod in kmods), tuple(result.get("ladder") or ())
+        kmods = result.answer.kmods if result.answer else ()
+        return tuple(kmod.name for kmod in kmods), result.ladder
 
 
 def in_drgn(subject: Subject, feed: Input, world: World) -> int:

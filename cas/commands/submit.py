@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cas import job as jobs
 from cas.commands.asked import Answer, World
 from cas.engines.workshop import Workshop, workshop
-from cas.errors import ConfigError, UsageError
+from cas.errors import CasError, ConfigError, UsageError
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.triage import send_mails, triage
@@ -39,7 +40,7 @@ def resume(order: Order, world: World) -> Answer:
     _check(order, world)
     work = WorkDirectory.of(world.config)
     directories = work.jobs(order.ticket)
-    unfinished = jobs.by_age(job for job in map(jobs.load, directories) if job.is_unfinished)
+    unfinished = jobs.by_age(job for job in _readable(directories, world) if job.is_unfinished)
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
     if not unfinished:
@@ -56,6 +57,15 @@ def resume(order: Order, world: World) -> Answer:
     )
     with workshop(world.config) as opened:
         return _finish(replace(job, order=amended), world, opened)
+
+
+def _readable(directories: Iterable[Path], world: World) -> Iterator[Job]:
+    """The jobs whose record can be read; the others are named, and keep none of them."""
+    for directory in directories:
+        try:
+            yield jobs.load(directory)
+        except CasError as error:
+            world.progress.warn(str(error))
 
 
 def _check(order: Order, world: World) -> None:

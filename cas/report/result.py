@@ -6,7 +6,6 @@ whoever prints them makes them printable (:func:`cas.text.printable`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,11 +15,11 @@ from typing import Any
 from cas.errors import JobFailed
 from cas.files import read_regular, write_whole
 from cas.model import Dump, FirstAnswer, Report, Section
+from cas.record import VERSION, Unreadable, decode
+from cas.report.result_record import Result
 from cas.text import json_text
 
 NAME = "result.json"
-VERSION = 1
-"""Grows when a key goes or changes its meaning, not when one is added."""
 SIZE_LIMIT = 64 << 20
 TEXT_LIMIT = 64 << 10
 """Characters of a reason, an error or a panic message."""
@@ -58,32 +57,20 @@ def as_result(report: Report) -> dict[str, Any]:
     }
 
 
-def load(path: Path) -> Mapping[str, Any]:
+def load(path: Path) -> Result:
     """Read a ``result.json`` back.
 
     :param path: the file, or the job directory that holds it
     :raises JobFailed: the job was not finished, or the file is damaged or of a later version
     """
     file = path / NAME if path.is_dir() else path
-    result = _parse(file)
-    if not isinstance(result, dict) or not isinstance(result.get("version"), int):
-        raise JobFailed(f"{file} is damaged: it has no version")
-    if result["version"] > VERSION:
-        raise JobFailed(
-            f"{file} is of version {result['version']}, this program knows {VERSION}",
-            hint="use the release of cas that wrote it, or a later one",
-        )
-    return result
-
-
-def _parse(file: Path) -> object:
     try:
-        return json.loads(read_regular(file, SIZE_LIMIT))
+        return decode(read_regular(file, SIZE_LIMIT), Result)
     except FileNotFoundError as error:
         raise JobFailed(f"there is no {file}: the job was not finished") from error
     except OSError as error:
         raise JobFailed(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except Unreadable as error:
         raise JobFailed(f"{file} is damaged: {error}") from error
 
 

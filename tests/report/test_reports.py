@@ -50,7 +50,6 @@ def hostile(report: Report) -> Report:
     return replace(
         report,
         verdict="partial",
-        stage=HOSTILE,
         engine=HOSTILE,
         ladder=(HOSTILE, HOSTILE),
         reason=HOSTILE,
@@ -164,7 +163,7 @@ def test_a_job_that_failed_at_once_has_a_report(tmp_path: Path, report: Report) 
     )
     write_report(failed)
     assert "failed: not a dump" in (tmp_path / "report.txt").read_text()
-    assert load(tmp_path)["kernel"] is None
+    assert load(tmp_path).kernel is None
 
 
 def salvaged(report: Report) -> Report:
@@ -227,16 +226,17 @@ def test_registers_are_shown_only_where_no_debugger_shows_them(report: Report) -
 def test_result_json_carries_the_damage(report: Report) -> None:
     write_report(salvaged(report))
     result = load(report.directory)
-    assert result["missing"] == [
-        {"what": "gzip data is cut", "offset": 77, "cause": "wrapping"},
-        {"what": CUT.what, "offset": CUT.offset, "cause": "cut"},
+    assert [(lack.what, lack.offset, lack.cause) for lack in result.missing] == [
+        ("gzip data is cut", 77, Cause.WRAPPING),
+        (CUT.what, CUT.offset, Cause.CUT),
     ]
-    assert result["remarks"] == ["5 bytes behind the end"]
-    assert result["sidecars"] == ["dmesg.txt"]
+    assert result.remarks == ("5 bytes behind the end",)
+    assert result.sidecars == ("dmesg.txt",)
     values = {"rip": "0xffffffff81000000", "rsp": "0x10"}
-    assert result["registers"] == [{"cpu": 0, "pid": 27, "values": values}]
-    assert result["recovered"][0] == "release and build-id"
-    assert result["customer_note"].startswith("Thank you.")
+    (registers,) = result.registers
+    assert (registers.cpu, registers.pid, registers.values) == (0, 27, values)
+    assert result.recovered[0] == "release and build-id"
+    assert (result.customer_note or "").startswith("Thank you.")
 
 
 def test_a_whole_dump_has_no_word_for_the_customer(report: Report) -> None:
@@ -341,7 +341,9 @@ def test_result_json_is_ascii_and_gives_back_the_exact_text(report: Report) -> N
     written = (report.directory / "result.json").read_bytes()
     assert written.isascii()
     assert b"\x7f" not in written
-    assert load(report.directory)["finding"]["what"] == HOSTILE
+    finding = load(report.directory).finding
+    assert finding
+    assert finding.what == HOSTILE
 
 
 def test_reports_are_for_their_owner_only_and_nothing_else_is_left(report: Report) -> None:

@@ -1,0 +1,171 @@
+"""``result.json`` as it stands on the disk.
+
+The names are those of :mod:`cas.model`, which says what they mean. What an earlier release may have
+left out has a default.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import field
+
+from cas.job_record import Missing, Stage, Verdict
+from cas.record import Below, Bytes, Path, Record, Ticket, Whole
+
+
+class Kernel(Record, frozen=True, kw_only=True):
+    """The kernel that crashed, as far as it is known."""
+
+    release: str | None = None
+    arch: str | None = None
+    build_id: str | None = None
+    banner: str | None = None
+    package: Path | None = None
+    member: str | None = None
+    vmlinux: Path | None = None
+
+
+class Dump(Record, frozen=True, kw_only=True):
+    """What the dump says about itself."""
+
+    path: Path
+    format: str
+    size_bytes: Bytes
+    arch: str
+    osrelease: str | None = None
+    build_id: str | None = None
+    banner: str | None = None
+    crash_time: datetime | None = None
+    page_size: int | None = None
+    kaslr_offset: int | None = None
+    dump_level: int | None = None
+    compression: str | None = None
+    missing: tuple[Missing, ...] = ()
+    panic_message: str | None = None
+    remarks: tuple[str, ...] = ()
+    is_whole: bool = True
+
+
+class Registers(Record, frozen=True, kw_only=True):
+    """One processor's registers."""
+
+    cpu: int
+    pid: int
+    values: dict[str, str]
+    """In hex, for programs whose numbers end at 53 bits."""
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """A task of the crashed kernel."""
+
+    pid: int
+    comm: str
+    cpu: int | None = None
+    state: str | None = None
+    address: int | None = None
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """One line of a backtrace."""
+
+    function: str
+    offset: int | None = None
+    pc: int | None = None
+    kmod: str | None = None
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+
+
+class Kmod(Record, frozen=True, kw_only=True):
+    """A kernel module that was loaded."""
+
+    name: str
+    size_bytes: int | None = None
+    taint: str = ""
+    address: int | None = None
+    has_debuginfo: bool = False
+    build_id: str | None = None
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """drgn's first answer."""
+
+    panic_message: str | None = None
+    panic_task: Task | None = None
+    backtrace: tuple[Frame, ...] = ()
+    kmods: tuple[Kmod, ...] = ()
+    taint: str = ""
+    uptime_s: float | None = None
+    cpus_online: int | None = None
+    memory_bytes: int | None = None
+    nodename: str | None = None
+    crash_time: datetime | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """The verdict on the crash itself."""
+
+    what: str
+    where: str | None = None
+    who: str | None = None
+    when: str | None = None
+    taint: str = ""
+    kmods: str = ""
+    confidence: str = ""
+    next_steps: tuple[str, ...] = ()
+    signature: str | None = None
+    similar: tuple[str, ...] = ()
+
+
+class Section(Record, frozen=True, kw_only=True):
+    """One snippet's result."""
+
+    name: str
+    title: str
+    status: str
+    engine: str
+    path: Below
+    seconds: float = 0.0
+    size_bytes: Bytes = 0
+    error: str | None = None
+
+
+class Result(Whole, frozen=True, kw_only=True):
+    """Everything that a job found out."""
+
+    ticket: Ticket
+    directory: Path
+    upload: Path
+    server: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    verdict: Verdict
+    stage: Stage
+    reason: str | None = None
+    hint: str | None = None
+    offset: Bytes | None = None
+    rivals: tuple[str, ...] = ()
+    limits_hit: tuple[str, ...] = ()
+    engine: str | None = None
+    host: str | None = None
+    ladder: tuple[str, ...] = ()
+    sandbox: str | None = None
+    recovered: tuple[str, ...] = ()
+    customer_note: str | None = None
+    kernel: Kernel | None = None
+    evidence: str | None = None
+    evidence_detail: str | None = None
+    dump: Dump | None = None
+    missing: tuple[Missing, ...] = ()
+    remarks: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    sidecars: tuple[str, ...] = ()
+    registers: tuple[Registers, ...] = ()
+    answer: Answer | None = None
+    finding: Finding | None = None
+    signature: str | None = None
+    similar: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    mail: None = None
