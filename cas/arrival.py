@@ -82,6 +82,16 @@ class Arrival:
             self._stored = self._joined(self._storing.stored())
         return self._stored
 
+    def settled(self) -> Path:
+        """The dump in the job directory, once nobody writes to it any more.
+
+        :raises CasError: as `stored`
+        """
+        if self._stored is None:
+            assert self._storing  # noqa: S101  begin() came before
+            return self._storing.settled().vmcore
+        return self._stored.vmcore
+
     def kept(self) -> tuple[Stored, dict[str, Fingerprint]]:
         """The dump once it would survive a power cut, and by what it is known again.
 

@@ -24,6 +24,8 @@ class Cause(StrEnum):
     """The file ends before what its headers promise."""
     BLANK = "blank"
     """Zeros stand where there was something else: the file has its length, but was not filled."""
+    PAGES = "pages"
+    """Pages inside the file are not those that were written; what leads to them is."""
     DAMAGED = "damaged"
     """Bytes inside the file are not those that were written."""
     UNKNOWN = "unknown"
@@ -39,6 +41,17 @@ class Missing:
     offset: int | None = None
     """Byte offset in the dump file where the damage begins."""
     cause: Cause = Cause.UNKNOWN
+
+
+class Checked(StrEnum):
+    """How far it is known that a dump is whole."""
+
+    LENGTH = "length"
+    """All bytes are there; nothing in the file tells whether they are right."""
+    SAMPLED = "sampled"
+    """All bytes are there, and some pages, spread over the file, unpack."""
+    PAGES = "pages"
+    """Every page unpacks; a zlib page has its checksum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,12 @@ class Dump:
     """Of the pages: ``zlib``, ``lzo``, ``snappy``, ``zstd`` or ``None``."""
     missing: tuple[Missing, ...] = ()
     """What a damaged dump lacks; empty for a whole one."""
+    checked: Checked = Checked.LENGTH
+    """How far that is known."""
+    pages: int | None = None
+    """How many a KDUMP holds."""
+    pages_checked: int | None = None
+    """How many of them were unpacked, to see whether they are whole."""
     panic_message: str | None = None
     """The line of the kernel log that announces the crash."""
     dmesg: str | None = None

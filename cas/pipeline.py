@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cas import findings, resources, snippets
 from cas.catalogue import extract
@@ -43,11 +44,14 @@ from cas.errors import (
 from cas.files import writing_below
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S, Kmods
-from cas.model import Dump, FirstAnswer, Match, Section, Stored
+from cas.model import Checked, Dump, FirstAnswer, Match, Section, Stored
 from cas.progress import Progress
 from cas.run import Run
 from cas.supply import Supply
 from cas.venues import Subject, Venues
+
+if TYPE_CHECKING:
+    from cas.dump.checking import Checking
 
 log = logging.getLogger("cas")
 
@@ -65,6 +69,7 @@ class Pipeline(Run):
         self.kmods = Kmods(self, workshop.worker)
         self.engine = job.order.engine or config.engine
         self.said = ""
+        self.checking: Checking | None = None
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
@@ -96,8 +101,10 @@ class Pipeline(Run):
         try:
             self.run_stages()
         except CasError:
+            self.finish_check()
             self.keep()
             raise
+        self.finish_check()
         self.keep()
 
     def run_stages(self) -> None:
@@ -182,6 +189,7 @@ class Pipeline(Run):
         with self.timed("identify"), self.progress.bar("Reading the dump", None):
             dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
         self.know(dump=dump)
+        self.begin_check(dump)
         self.reached("identified")
         self.tell_identity(dump)
         for remark in dump.remarks:
@@ -189,6 +197,42 @@ class Pipeline(Run):
         for missing in dump.missing:
             self.progress.warn(f"the dump is damaged: {missing.what}")
         return dump
+
+    def begin_check(self, dump: Dump) -> None:
+        """Have all pages checked beside everything else, where they are too many to wait for."""
+        if dump.checked is Checked.SAMPLED:
+            from cas.dump.checking import Checking  # most dumps in ELF need none
+
+            checking = Checking(dump, self.arrival.settled, self.job.directory)
+            self.checking = self.stack.enter_context(checking)
+
+    def finish_check(self) -> None:
+        """What was found of the pages, and what that makes of the verdict on the crash."""
+        dump, checking = self.report.dump, self.checking
+        if dump is None or checking is None:
+            return
+        with self.timed("page check"):
+            self.wait_for(checking)
+        for problem in checking.problems():
+            log.info("%s", problem)
+        judged = checking.judged(dump)
+        for missing in judged.missing:
+            if missing not in dump.missing:
+                self.progress.warn(f"the dump is damaged: {missing.what}")
+        self.know(dump=judged)
+        self.judge()
+
+    def wait_for(self, checking: Checking) -> None:
+        """Wait while pages are checked still, and show it."""
+        with ExitStack() as shown:
+            advance, seen = None, 0
+            for _ in checking.until_over():
+                if advance is None and checking.count:
+                    text = f"Checking {checking.count:,} pages"
+                    advance = shown.enter_context(self.progress.bar(text, checking.count, "pages"))
+                if advance is not None:
+                    advance(checking.checked - seen)
+                    seen = checking.checked
 
     def match(self, dump: Dump, early: Match | None) -> Match:
         """The kernel that crashed, and why it is believed to be the right one."""

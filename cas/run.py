@@ -98,6 +98,13 @@ class Run:
         for line in _headlines(finding):
             self.progress.say(line)
 
+    def judge(self) -> None:
+        """The verdict on the crash once more, now that more is known of the dump."""
+        report = self.report
+        if report.dump and report.finding:
+            finding = findings.find(report.dump, report.answer, report.match)
+            self.know(finding=replace(finding, similar=report.finding.similar))
+
     def similar(self, signature: str) -> tuple[str, ...]:
         """Other tickets with this signature; a database that is busy now costs only these."""
         try:

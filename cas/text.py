@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
 
+from cas.model import Checked, Dump
+
 ExceptionInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
@@ -60,6 +62,18 @@ def json_text(
     """
     text = json.dumps(value, indent=indent, default=default)
     return text.replace("\x7f", "\\u007f")
+
+
+def wholeness(dump: Dump) -> str:
+    """How whole a dump is of which nothing is known to be missing, e.g. ``whole, …``."""
+    if dump.checked is Checked.SAMPLED:
+        pages = f"{dump.pages_checked or 0:,} of {dump.pages or 0:,} pages"
+        return f"whole as far as sampled ({pages} checked)"
+    if dump.checked is Checked.PAGES and dump.compression == "zlib":
+        return "whole, every page checked"
+    if dump.checked is Checked.PAGES and dump.compression:
+        return f"whole, every page unpacks ({dump.compression} has no checksums)"
+    return "all bytes are there (it has no checksums)"
 
 
 def located(what: str, offset: int | None) -> str:

@@ -11,10 +11,10 @@ from cas.dump import SEARCH_BYTES
 from cas.dump import identify as identify_dump
 from cas.model import Dump
 from cas.report.result import registers
-from cas.text import json_text, located, short_line
+from cas.text import json_text, located, short_line, wholeness
 
-HIDDEN = frozenset({"dmesg", "vmcoreinfo", "registers"})
-"""Facts that only JSON has room for."""
+HIDDEN = frozenset({"dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"})
+"""Facts that only JSON has room for, or that are told beside what is missing."""
 
 
 def identify(path: Path, world: World, *, as_json: bool) -> Answer:
@@ -24,7 +24,7 @@ def identify(path: Path, world: World, *, as_json: bool) -> Answer:
     """
     dump = identify_dump(path, world.config.buffer_size_bytes or SEARCH_BYTES)
     facts = _facts(dump)
-    text = json_text(facts, indent=1) if as_json else _table(facts)
+    text = json_text(facts, indent=1) if as_json else _table(dump, facts)
     return Answer((text,), 0 if dump.is_whole else 3)
 
 
@@ -38,9 +38,10 @@ def _facts(dump: Dump) -> dict[str, Any]:
     return facts
 
 
-def _table(facts: dict[str, Any]) -> str:
+def _table(dump: Dump, facts: dict[str, Any]) -> str:
     shown = {key: value for key, value in facts.items() if key not in HIDDEN}
-    shown["missing"] = "; ".join(located(**item) for item in facts["missing"]) or "nothing"
+    lacks = (located(lack.what, lack.offset) for lack in dump.missing)
+    shown["missing"] = "; ".join(lacks) or f"nothing: {wholeness(dump)}"
     shown["remarks"] = "; ".join(facts["remarks"])
     told = {key: short_line(str(text)) for key, text in shown.items() if text not in (None, "")}
     return "\n".join(f"{key:14} {text}" for key, text in told.items())

@@ -127,7 +127,7 @@ def _cause_of_ruin(file: FileSource, stream: Flattened | None) -> Cause:
 
 def _inside(stream: Flattened, lack: Missing) -> Missing:
     """What the dump in a stream lacks: its offsets are not the file's."""
-    follows = stream.missing and lack.cause in (Cause.BLANK, Cause.DAMAGED)
+    follows = stream.missing and lack.cause in (Cause.BLANK, Cause.PAGES, Cause.DAMAGED)
     return Missing(lack.what, cause=stream.missing[0].cause if follows else lack.cause)
 
 
@@ -160,6 +160,9 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         dump_level=image.dump_level,
         compression=image.compression,
         missing=image.missing + words.missing,
+        checked=image.checked,
+        pages=image.pages,
+        pages_checked=image.pages_checked,
         panic_message=panic_message(words.log) if words.log else None,
         dmesg=words.log,
         vmcoreinfo=info.lines,

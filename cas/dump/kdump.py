@@ -12,7 +12,7 @@ from cas import elf
 from cas.dump import pages
 from cas.dump.kdump_header import Header, read_header
 from cas.dump.kdump_memory import KdumpMemory
-from cas.dump.kdump_survey import survey
+from cas.dump.kdump_survey import Survey, survey
 from cas.dump.memory import Image, Source, moment
 from cas.dump.registers import arch_of
 from cas.dump.vmcoreinfo import TEXT_LIMIT
@@ -28,7 +28,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     """
     header = read_header(source)
     memory = KdumpMemory(source, header)
-    flags, missing = survey(source, header, memory) if checked else (header.status, ())
+    seen = survey(source, header, memory) if checked else Survey(header.status, ())
     notes = _notes(source, header)
     return Image(
         format="KDUMP",
@@ -41,9 +41,12 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         osrelease=header.utsname[2] or None,
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
-        compression=pages.name(flags, header.status),
+        compression=pages.name(seen.flags, header.status),
         notes=tuple(notes),
-        missing=missing,
+        missing=seen.missing,
+        checked=seen.checked,
+        pages=memory.bitmap.count if checked else None,
+        pages_checked=seen.pages_checked,
     )
 
 

@@ -13,10 +13,10 @@ from itertools import chain
 
 from cas.dump import pages
 from cas.dump.bitmap import Bitmap
+from cas.dump.kdump_descriptors import DESCRIPTOR_BYTES, Batch
 from cas.dump.kdump_header import Header
 from cas.dump.memory import Absent, Source
 
-DESCRIPTOR_BYTES = 24
 _BATCH_BYTES = DESCRIPTOR_BYTES << 12
 _CACHED_PAGES = 256
 
@@ -28,6 +28,7 @@ class KdumpMemory:
         """Read nothing yet."""
         self._source = source
         self.bitmap = _held(source, header)
+        self._order = header.order
         self._struct = struct.Struct(header.order + "qIIQ")
         self.page_size = header.block_size
         self._cache: OrderedDict[int, bytes] = OrderedDict()
@@ -42,6 +43,12 @@ class KdumpMemory:
         """Offset, size, flags and page flags, from one file offset to another."""
         data = self._source.read(start, end - start)
         return self._struct.iter_unpack(data[: len(data) // DESCRIPTOR_BYTES * DESCRIPTOR_BYTES])
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Descriptors in bulk; what the file has no more of reads as zeros."""
+        at = self.descriptors_offset + DESCRIPTOR_BYTES * first
+        data = self._source.read(at, DESCRIPTOR_BYTES * count)
+        return Batch.of(first, data.ljust(DESCRIPTOR_BYTES * count, b"\0"), self._order)
 
     def read(self, address: int, size: int) -> bytes:
         """See `Memory.read`."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cas.elf import Note
 from cas.errors import NotADump
-from cas.model import Cause, Missing
+from cas.model import Cause, Checked, Missing
 
 _EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
 
@@ -77,6 +77,9 @@ class Image:
     compression: str | None = None
     notes: tuple[Note, ...] = ()
     missing: tuple[Missing, ...] = ()
+    checked: Checked = Checked.LENGTH
+    pages: int | None = None
+    pages_checked: int | None = None
     remarks: tuple[str, ...] = ()
 
 

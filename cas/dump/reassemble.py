@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.dump.bitmap import Bitmap
+from cas.dump.kdump_descriptors import DESCRIPTOR_BYTES
 from cas.dump.kdump_header import Header, read_header, sub_header_fields
-from cas.dump.kdump_memory import DESCRIPTOR_BYTES, KdumpMemory
+from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import INCOMPLETE
 from cas.dump.memory import cut, human
 from cas.dump.source import FileSource, opened

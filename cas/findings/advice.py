@@ -10,10 +10,15 @@ from cas.findings.damage import next_step
 from cas.findings.kinds import EXCEPTIONS, Kind
 from cas.findings.stack import plain_name
 from cas.findings.taint import suspects
-from cas.model import Dump, Match
+from cas.model import Checked, Dump, Match
 
 STEPS_LIMIT = 5
 LEVELS = ("high", "medium", "low")
+_WHOLE = {
+    Checked.PAGES: "dump whole",
+    Checked.SAMPLED: "dump whole as far as sampled",
+    Checked.LENGTH: "dump of full length",
+}
 
 _OF_KIND = {
     Kind.SYSRQ: "deliberate crash: ask who triggered it and why, then look at the tasks in D state"
@@ -71,7 +76,7 @@ def _grounds(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[in
     else:
         yield int(match.evidence not in ("build-id", "banner")), f"kernel by {match.evidence}"
     if dump.is_whole:
-        yield 0, "dump whole"
+        yield 0, _WHOLE[dump.checked]
     else:
         yield 1, f"dump damaged ({dump.missing[0].what})"
     yield _ground_of_frames(crash)

@@ -28,6 +28,8 @@ _LIKELY = {
     " written.",
     Cause.BLANK: "Zeros stand in the file where the dump had something else: most likely a copy was"
     " not finished, or a disk ran full, or lost its power, while the file was being written.",
+    Cause.PAGES: "Pages inside the file are not those that were written: most likely they were"
+    " changed by storage or in the transfer, or a copy was not finished.",
     Cause.DAMAGED: "Bytes inside the file are not those that were written: most likely they were"
     " changed by storage or in the transfer.",
     Cause.UNKNOWN: "Something was lost on the way.",
@@ -57,6 +59,7 @@ _WANTED = {
     " binary mode. If it is as short at your end, please check the free space of the dump target"
     " (usually /var/crash).",
     Cause.BLANK: _COMPARED,
+    Cause.PAGES: _COMPARED,
     Cause.DAMAGED: _COMPARED,
     Cause.UNKNOWN: _COMPARED,
 }
@@ -99,7 +102,7 @@ def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...
     if is_set and stored and stored.missing:
         found.discard(Cause.INCOMPLETE)  # the mark is ours: a part is missing
     if found & {Cause.INCOMPLETE, Cause.WRAPPING}:
-        found -= {Cause.CUT, Cause.BLANK, Cause.DAMAGED}  # they follow
+        found -= {Cause.CUT, Cause.BLANK, Cause.PAGES, Cause.DAMAGED}  # they follow
     if Cause.CUT in found and dump and not is_set and arrived_bytes not in (None, dump.size_bytes):
         found = found - {Cause.CUT} | {Cause.PACKED_CUT}
     return tuple(cause for cause in Cause if cause in found)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Missing, Report
-from cas.text import human_size, located, one_line, short_line
+from cas.text import human_size, located, one_line, short_line, wholeness
 
 WIDTH = 80
 HEIGHT = 24
@@ -125,7 +125,7 @@ def _dump(dump: Dump | None) -> str:
         words.append(dump.compression)
     if dump.dump_level is not None:
         words.append(f"dump level {dump.dump_level}")
-    words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else "whole")
+    words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else wholeness(dump))
     return ", ".join(words)
 
 

@@ -66,7 +66,7 @@ def test_descriptor_that_leads_to_no_page_is_named_by_its_place(
     (offset,) = struct.unpack_from("<q", data, at)
     new = struct.pack("<qIIQ", offset if row[0] is None else row[0], *row[1:], 0)
     (missing,) = identified(tmp_path, changed(data, at, new)).missing
-    expected = Missing(f"1 of {len(PAGES)} page descriptors lead to no page", at, Cause.DAMAGED)
+    expected = Missing(f"1 of {len(PAGES)} page descriptors lead to no page", at, Cause.PAGES)
     assert missing == expected
 
 
@@ -74,7 +74,7 @@ def test_pages_that_do_not_unpack_are_counted(tmp_path: Path) -> None:
     data = KDUMP.build()
     (at,) = struct.unpack_from("<q", data, descriptors(data) + 24 * 40)
     (missing,) = identified(tmp_path, changed(data, at, b"\xff" * 60)).missing
-    assert missing.what.endswith(f"of {len(PAGES)} pages that were tried do not unpack")
+    assert missing.what.endswith(f"of {len(PAGES)} pages do not unpack")
     assert missing.offset == at
 
 
@@ -92,7 +92,7 @@ def test_plain_pages_overwritten_by_zeros(tmp_path: Path) -> None:
         file.truncate(len(data) - 10 * PAGE)
         file.truncate(len(data))
     (missing,) = identify(whole).missing
-    assert missing.what == f"10 of {len(PAGES)} pages that were tried are overwritten by zeros"
+    assert missing.what == f"10 of {len(PAGES)} pages are overwritten by zeros"
     assert missing.offset == len(data) - 10 * PAGE
 
 

@@ -87,7 +87,7 @@ def test_without_any_time_nothing_is_said_of_it() -> None:
 
 def test_an_equal_build_id_and_one_function_in_both_sources_make_sure() -> None:
     assert find(LOGGED, ANSWER, MATCH).confidence == (
-        "high: kernel by build-id; dump whole; backtrace and kernel log agree"
+        "high: kernel by build-id; dump of full length; backtrace and kernel log agree"
     )
 
 

@@ -176,7 +176,7 @@ def test_names_of_the_customer_cannot_forge_the_note(report: Report) -> None:
         (lambda: replace(ELF, flags=1).build(), Cause.INCOMPLETE),
         (lambda: replace(KDUMP, status=9).build(), Cause.INCOMPLETE),
         (lambda: replace(KDUMP, split=FRAMES).build(), Cause.PART),
-        (lambda: KDUMP.build()[:-4] + b"\xff\xff\xff\xff", Cause.DAMAGED),
+        (lambda: KDUMP.build()[:-4] + b"\xff\xff\xff\xff", Cause.PAGES),
     ],
 )
 def test_the_readers_say_why(

@@ -1,0 +1,186 @@
+"""Every page of a KDUMP, and every descriptor: what of them is not as it was written.
+
+A zlib page has a checksum; lzo, snappy and zstd pages are unpacked, which most damage does not
+survive; of pages that are stored as they are only zeros are noticed. Measured in bench/README.md.
+
+Source: makedumpfile 1.7.2, makedumpfile.c (write_kdump_pages_cyclic) and QEMU dump/dump.c
+(write_dump_pages): a page is stored as it is only where it does not get smaller.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cas.dump import pages
+from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Bounds, Row
+from cas.dump.kdump_header import Header
+from cas.dump.kdump_memory import KdumpMemory
+from cas.dump.memory import Absent, Source
+from cas.model import Cause, Missing
+
+_WINDOW_BYTES = 4 << 20
+_BLANKS = 1 << 12
+"""Most places of pages of zeros that are counted one by one."""
+_ORDERED = 64
+"""A writer that keeps no order goes back more often than once in so many pages."""
+_EXCLUDES_ZEROS = 1
+_RUN = bytes(512)
+"""Zeros with which every page gets smaller, whatever the rest of it is: a sector."""
+
+
+@dataclass
+class Place:
+    """How many of one kind, and where the first of them is in the file."""
+
+    count: int = 0
+    offset: int | None = None
+
+    def add(self, offset: int, count: int = 1) -> None:
+        """Count some more."""
+        self.count += count
+        self.offset = offset if self.offset is None else min(self.offset, offset)
+
+
+@dataclass
+class Tally:
+    """What was found so far."""
+
+    checked: int = 0
+    """Descriptors, each with its page."""
+    astray: Place = field(default_factory=Place)
+    """Descriptors that lead to no page."""
+    back: Place = field(default_factory=Place)
+    """Descriptors that lead to the data of a page before them."""
+    broken: Place = field(default_factory=Place)
+    """Pages that do not unpack."""
+    blank: Place = field(default_factory=Place)
+    """Pages with zeros where the dump can have none."""
+
+    def take(self, other: Tally) -> None:
+        """Add what was found of other pages."""
+        self.checked += other.checked
+        for mine, others in zip(self.places(), other.places(), strict=True):
+            if others.offset is not None:
+                mine.add(others.offset, others.count)
+
+    def places(self) -> tuple[Place, ...]:
+        """All kinds, in the order in which they are told."""
+        return self.astray, self.back, self.broken, self.blank
+
+    def missing(self, count: int, *, is_sample: bool = False) -> Iterator[Missing]:
+        """What is wrong, a sentence for each kind.
+
+        :param count: descriptors in the table
+        """
+        tried = f"{self.checked} pages that were tried" if is_sample else f"{count} pages"
+        is_ordered = self.back.count * _ORDERED <= self.checked
+        for place, what in (
+            (self.astray, f"{count} page descriptors lead to no page"),
+            (self.back, f"{count} page descriptors lead to the data of other pages"),
+            (self.broken, f"{tried} do not unpack"),
+            (self.blank, f"{tried} are overwritten by zeros"),
+        ):
+            if place.count and (place is not self.back or is_ordered):
+                yield Missing(f"{place.count} of {what}", place.offset, Cause.PAGES)
+
+
+class PageCheck:
+    """The check of one dump's pages."""
+
+    def __init__(self, source: Source, header: Header, memory: KdumpMemory) -> None:
+        """Read nothing yet."""
+        self._source = source
+        self._memory = memory
+        self._has_zeros = not (header.dump_level or 0) & _EXCLUDES_ZEROS
+        self._is_packed = bool(header.status & pages.MASK)
+        self._bounds = Bounds(memory.descriptors_end, source.size, memory.page_size)
+        self._window, self._window_at = b"", 0
+        self.count = memory.bitmap.count
+
+    def all(self, first: int, end: int, report: Callable[[Tally], None] = lambda _: None) -> Tally:
+        """Check the pages of a range of descriptors.
+
+        :param report: called now and then with what was found so far
+        """
+        tally, blanks = Tally(), Counter[int]()
+        shared, is_shared_seen = self._lowest(), False
+        last = self._end_before(first, shared)
+        for at in range(first, end, BATCH):
+            batch = self._memory.batch(at, min(BATCH, end - at))
+            is_sound = batch.is_within(self._bounds)
+            for number, row in enumerate(batch.rows(), at):
+                if not is_sound and not self._bounds.hold(row):
+                    tally.astray.add(self._at(number))
+                elif row[0] != shared:
+                    if row[0] < last:
+                        tally.back.add(self._at(number))
+                    last = row[0] + row[1]
+                    self._look(row, tally, blanks)
+                elif not is_shared_seen:
+                    is_shared_seen = True
+                    self._look(row, tally, Counter())
+            tally.checked += len(batch.offsets)
+            report(tally)
+        for offset, count in blanks.items():
+            if count == 1:  # a page of zeros that many share was written so
+                tally.blank.add(offset)
+        return tally
+
+    def some(self, numbers: Sequence[int], shared: int) -> Tally:
+        """Check the pages of some descriptors, all of which lead to a page.
+
+        :param shared: offset of the page that stands for all pages of zeros, if there is one
+        """
+        tally, blanks = Tally(checked=len(numbers)), Counter[int]()
+        for number in numbers:
+            (row,) = self._memory.batch(number, 1).rows()
+            self._look(row, tally, Counter() if row[0] == shared else blanks)
+        if len(blanks) > 1:  # a single one may be shared, which a sample does not tell
+            tally.blank.add(min(blanks), blanks.total())
+        return tally
+
+    def _look(self, row: Row, tally: Tally, blanks: Counter[int]) -> None:
+        offset, size, flags = row
+        try:
+            page = pages.inflate(self._data(offset, size), flags, self._memory.page_size)
+        except Absent:
+            tally.broken.add(offset)
+            return
+        if flags & pages.MASK or (self._has_zeros and not self._is_packed):
+            return
+        if page.strip(b"\0"):
+            if self._is_packed and _RUN in page:
+                tally.blank.add(offset)
+        elif len(blanks) < _BLANKS:
+            blanks[offset] += 1
+        else:
+            tally.blank.add(offset)
+
+    def _data(self, offset: int, size: int) -> bytes:
+        start = offset - self._window_at
+        if start < 0 or start + size > len(self._window):
+            self._window = self._source.read(offset, _WINDOW_BYTES)
+            self._window_at, start = offset, 0
+        return self._window[start : start + size]
+
+    def _lowest(self) -> int:
+        """Offset of the first page, which stands for all pages of zeros where there are some."""
+        low, lowest = self._bounds.low, sys.maxsize
+        for at in range(0, self.count, BATCH):
+            batch = self._memory.batch(at, min(BATCH, self.count - at))
+            inside = [batch.lowest] if batch.lowest >= low else batch.offsets
+            lowest = min(lowest, *(offset for offset in inside if offset >= low), sys.maxsize)
+        return lowest
+
+    def _end_before(self, first: int, shared: int) -> int:
+        """Where the data of the page before a descriptor end."""
+        for row in self._memory.batch(first - 1, 1).rows() if first else ():
+            if self._bounds.hold(row) and row[0] != shared:
+                return row[0] + row[1]
+        return 0
+
+    def _at(self, number: int) -> int:
+        return self._memory.descriptors_offset + DESCRIPTOR_BYTES * number
