@@ -105,6 +105,15 @@ class KernelNotFound(CasError):
     hint = "put the package below `kernels` and run: cas-admin -b"
 
 
+class DatabaseDamaged(CasError):
+    """The database is reached, and of no use as it is: a damaged file, a table that is gone."""
+
+    hint = (
+        "run: cas-admin index (it sets a damaged file aside, makes anew what is lost, and enters "
+        "the jobs), then: cas-admin -b"
+    )
+
+
 class AmbiguousKernel(CasError):
     """Several catalogued kernels match the dump equally well."""
 

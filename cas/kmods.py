@@ -16,7 +16,7 @@ from cas.catalogue.kmod_files import kernel_spelling
 from cas.catalogue.kmod_shelf import Wanted
 from cas.catalogue.kmods import Elsewhere, Found
 from cas.engines.drgn import Worker
-from cas.errors import CasError, EngineError, PackageNotTrusted
+from cas.errors import CasError, DatabaseDamaged, EngineError, PackageNotTrusted, TryAgain
 from cas.model import Dump, FirstAnswer, Kernel, Match
 from cas.run import Run
 
@@ -119,7 +119,12 @@ class Kmods:
     def _packages(self, release: str, arch: str) -> Iterator[Path]:
         """Other packages with kmods of this kernel, as far as they may be used."""
         match = self._run.report.match
-        for package in self._run.catalogue.kmod_packages(release, arch):
+        try:
+            packages = self._run.catalogue.kmod_packages(release, arch)
+        except (DatabaseDamaged, TryAgain) as error:
+            self._remark(f"other packages with kernel modules cannot be looked up: {error}")
+            return
+        for package in packages:
             if match is None or package == match.kernel.source:
                 continue
             if self._may_be_used(replace(match, kernel=replace(match.kernel, source=package))):

@@ -18,7 +18,7 @@ from cas.catalogue import Catalogue, JobRecord
 from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
-from cas.errors import CasError, TryAgain
+from cas.errors import CasError
 from cas.job import INTERRUPTED, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
@@ -106,10 +106,10 @@ class Run:
             self.know(finding=replace(finding, similar=report.finding.similar))
 
     def similar(self, signature: str) -> tuple[str, ...]:
-        """Other tickets with this signature; a database that is busy now costs only these."""
+        """Other tickets with this signature; a database that is of no use now costs only these."""
         try:
             seen = self.catalogue.similar(signature, self.job.directory)
-        except TryAgain as error:
+        except CasError as error:
             self.progress.warn(f"similar crashes cannot be looked up: {error}")
             return ()
         return tuple(ticket for ticket in seen if ticket != self.report.ticket)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
+from pathlib import Path
 
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.errors import DatabaseDamaged
 from cas.text import count, json_text, one_line
 from cas.work_directory import WorkDirectory
 from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows
@@ -26,7 +28,7 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     config = world.config
     catalogue = Catalogue.of(config)
     work = WorkDirectory.of(config)
-    scope = Scope(config, work, catalogue, catalogue.indexed(), with_digests=not quick)
+    scope = Scope(config, work, catalogue, _rows(catalogue), with_digests=not quick)
     total = sum(1 for _ in work.jobs())
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope)))
@@ -36,6 +38,13 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
         return Answer((_json(flaws, total),), status)
     said = f"{broken} broken" if broken else "all is well"
     return Answer((*_lines(flaws), f"{count(total, 'job')} checked: {said}"), status)
+
+
+def _rows(catalogue: Catalogue) -> dict[Path, str] | None:
+    try:
+        return catalogue.indexed()
+    except DatabaseDamaged:  # which is said with what else is wrong with it
+        return None
 
 
 def _lines(flaws: list[Flaw]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from cas import manifest
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection
 from cas.config import Config
-from cas.errors import CasError, JobBusy
+from cas.errors import CasError, DatabaseDamaged, JobBusy
 from cas.job import Job
 from cas.report import outbox, result
 from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_regular
@@ -23,6 +23,7 @@ ENDED = ("complete", "partial", "waiting", "failed", "refused")
 GO_ON = "run: cas-admin resume"
 INDEX = "run: cas-admin index"
 BUILD = "run: cas-admin -b"
+MEND = f"{INDEX}, then: cas-admin -b"
 FOREIGN = "see to it, if that should be a job of yours"
 PURGE = "the next cas-admin -p removes it"
 
@@ -45,8 +46,8 @@ class Scope:
     config: Config
     work: WorkDirectory
     catalogue: Catalogue
-    rows: Mapping[Path, str]
-    """Verdicts of the jobs that the database knows, by directory."""
+    rows: Mapping[Path, str] | None
+    """Verdicts of the jobs that the database knows, by directory; ``None`` when it cannot tell."""
     with_digests: bool
 
 
@@ -63,10 +64,19 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
 
 def of_rows(scope: Scope) -> Iterator[Flaw]:
     """The database, against the directories and the packages."""
-    for damage in scope.catalogue.damage():
-        advice = "move the file away, then run: cas-admin -b && cas-admin index"
-        yield Flaw(scope.config.database, f"is damaged: {damage}", advice)
-    for directory in scope.rows:
+    try:
+        for damage in scope.catalogue.damage():
+            yield Flaw(scope.config.database, f"is damaged: {damage}", MEND)
+        yield from _of_rows(scope)
+    except DatabaseDamaged as error:
+        yield Flaw(scope.config.database, f"is damaged: {error}", MEND)
+
+
+def _of_rows(scope: Scope) -> Iterator[Flaw]:
+    lacking = scope.catalogue.lacking()
+    if lacking:
+        yield Flaw(scope.config.database, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
+    for directory in scope.rows or ():
         if not is_regular(directory / STATE):
             yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
     for path, known in scope.catalogue.packages().items():
@@ -141,6 +151,8 @@ def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
 
 
 def _of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
+    if scope.rows is None:
+        return
     row = scope.rows.get(job.directory)
     if row is None:
         yield Flaw(str(job.directory), "is not in the database", INDEX)

@@ -56,7 +56,7 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
         )
         known = dict(zip(dumps, answers, strict=True))
     except CasError as error:  # of the database, or no room for what a server sends
-        world.progress.warn(f"whether kernels have come cannot be told: {error}")
+        world.progress.warn(f"whether kernels have come cannot be told: {error}; {error.hint}")
         return set()
     return {
         dump.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,17 +30,30 @@ from cas.catalogue.facts import (
 )
 from cas.catalogue.packages.examine import examine
 from cas.config import Config
-from cas.errors import AmbiguousKernel, CasError, KernelNotFound, PackageError
+from cas.errors import (
+    AmbiguousKernel,
+    CasError,
+    DatabaseDamaged,
+    KernelNotFound,
+    PackageError,
+    TryAgain,
+)
 from cas.model import Dump, Host, Kernel, Match
 from cas.progress import Progress, Silent
 from cas.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cas.catalogue.database.host_rows import HostRows
+    from cas.catalogue.database.repair import Repair
     from cas.catalogue.database.store import Store
     from cas.catalogue.debuginfod import Debuginfod
 
 _ROOT = Path("/")
+_FAILED_S = 30.0
+"""After a database could not be opened, before that is tried again: a server that is silent would
+cost each stage of a job the same time."""
 
 
 class Lookup(Protocol):
@@ -74,6 +88,8 @@ class Catalogue:
         self._timeout_s = timeout_s
         self._opening = threading.Lock()
         self._opened: Store | None = None
+        self._failed: CasError | None = None
+        self._failed_until_s = 0.0
         self._debuginfod = debuginfod or DebuginfodRules()
         self._packages = packages or PackageRules()
 
@@ -278,26 +294,60 @@ class Catalogue:
         """Forget a host; ``False`` when it was not registered."""
         return self._hosts().remove(name, port)
 
+    def repair(self, now: datetime, progress: Progress) -> Repair | None:
+        """Make a damaged database usable again: tables that are gone, or the file as a whole.
+
+        :return: what was done; ``None`` when nothing is wrong
+        :raises ConfigError: it is none of ours
+        :raises DatabaseDamaged: a server's, which only its administrator can mend
+        :raises TryAgain: it is locked or cannot be reached
+        """
+        from cas.catalogue.database.repair import repair
+
+        wait = partial(progress.say, "Waiting for another build of the catalogue")
+        with self._opening:
+            self._opened = self._failed = None
+            return repair(self._name, self._timeout_s, now, wait)
+
     def damage(self) -> tuple[str, ...]:
         """What is wrong with the database file itself; nothing for a server's."""
         return self._store().damage()
 
+    def lacking(self) -> frozenset[str]:
+        """The tables that the database lacks."""
+        return self._store().lacking()
+
     def _store(self) -> Store:
         with self._opening:
             if self._opened is None:
-                # SQLAlchemy takes 0.2 s to import, which not every run has to spend.
-                from cas.catalogue.database.connection import Database
-                from cas.catalogue.database.store import Store
-
-                self._opened = Store(Database(self._name, self._timeout_s))
+                self._opened = self._open()
             return self._opened
+
+    def _open(self) -> Store:
+        if self._failed is not None and time.monotonic() < self._failed_until_s:
+            raise self._failed
+        # SQLAlchemy takes 0.2 s to import, which not every run has to spend.
+        from cas.catalogue.database.connection import Database
+        from cas.catalogue.database.store import Store
+
+        try:
+            return Store(Database(self._name, self._timeout_s))
+        except CasError as error:
+            self._failed, self._failed_until_s = error, time.monotonic() + _FAILED_S
+            raise
 
     def _hosts(self) -> HostRows:
         return self._store().hosts
 
     def _find(self, dump: Dump, cache: Path | None, progress: Progress) -> Match:
         cached = find_cached(dump, cache) if cache is not None else None
-        claims = self._claims(dump) if cached is not None else Current()
+        try:
+            claims = self._claims(dump) if cached is not None else Current()
+        except (DatabaseDamaged, TryAgain) as error:
+            if cached is None:
+                raise
+            remark = f"whether packages contradict the extracted kernel is not known: {error}"
+            return replace(_by_build_id(cached, "extracted before"), remarks=(remark,))
         if cached is not None and not _is_confirmed(dump, cached, claims):
             cached = None
         if cached is not None and self._is_source(cached, claims):
@@ -309,6 +359,9 @@ class Catalogue:
                 where = "extracted before, from a package that is gone or was changed"
                 return _by_build_id(cached, where)
             return self.debuginfod.instead(error, dump, cache, progress)
+        except DatabaseDamaged as error:  # the job waits until it is mended
+            unknown = KernelNotFound(f"kernels cannot be looked up: {error}", hint=error.hint)
+            return self.debuginfod.instead(unknown, dump, cache, progress)
 
     def _packaged(self, dump: Dump, progress: Progress, failed: Collection[Path] = ()) -> Match:
         """The dump's kernel in a catalogued file that is what its row says.

@@ -14,7 +14,7 @@ from postgresql import on_both
 from cas.catalogue import Catalogue, JobRecord
 from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.catalogue.database.tables import HEAD, metadata
-from cas.errors import ConfigError, TryAgain
+from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 
@@ -167,7 +167,7 @@ def test_a_directory_is_no_database(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "cas.db").write_bytes(b"This is the text of a letter. " * 100)
-    with pytest.raises(ConfigError, match=r"cas\.db cannot be used: file is not a database"):
+    with pytest.raises(DatabaseDamaged, match=r"cas\.db: file is not a database"):
         Catalogue(tmp_path / "cas.db").open()
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_database_is_told_apart_from_a_busy_one(
     sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
-    with pytest.raises(ConfigError, match="malformed"):
+    with pytest.raises(DatabaseDamaged, match="malformed"):
         Catalogue(path).similar("s" * 64, Path("/"))
 
 

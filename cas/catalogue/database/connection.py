@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from cas.catalogue.database.tables import HEAD
-from cas.errors import ConfigError, DiskFull, TryAgain
+from cas.catalogue.database.tables import HEAD, kernels, kmods, metadata, packages, readings
+from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_KEY = 0x636173
@@ -26,7 +26,11 @@ _NO_TABLE = {"42P01", "42703"}
 """PostgreSQL's states, see its Appendix A: undefined_table, undefined_column."""
 _FULL_THERE, _FORBIDDEN_THERE = "53100", "42501"
 """disk_full, insufficient_privilege."""
-_DAMAGED_HINT = "move the file away, then run: cas-admin -b && cas-admin index"
+_CONNECT_S = 10
+"""For a server to take a connection: one that is silent costs a job no more, see libpq's
+``connect_timeout``, which counts for each address."""
+BUILD_LOCK = ".build.lock"
+"""How the name of the file ends whose lock a build has, beside a SQLite file."""
 
 
 class Database:
@@ -38,16 +42,19 @@ class Database:
         :param database: a path of a SQLite file, or a SQLAlchemy URL
         :param timeout_s: how long to wait for a lock
         :raises ConfigError: not a database, or one of a newer version of this program
+        :raises DatabaseDamaged: its file is damaged
         :raises TryAgain: locked, unreachable, or not writable
         """
-        self._url = _url(database)
+        self._url = url_of(database)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self.name = (self._url.database or "") if self._is_sqlite else str(self._url)
         self._timeout_s = timeout_s
         if self._is_sqlite:
             _make_parent(Path(self.name))
         try:
-            self._engine = create_engine(self._url, poolclass=NullPool)
+            self._engine = create_engine(
+                self._url, poolclass=NullPool, connect_args=_connect_arguments(self._url)
+            )
         except ImportError as error:
             raise ConfigError(
                 f"database: {self.name} needs a Python package that is not installed: {error.name}"
@@ -62,9 +69,15 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state and changes nothing."""
-        with self._translated(), self._engine.begin() as connection:
-            yield connection
+        """A transaction that sees one state and changes nothing.
+
+        :raises DatabaseDamaged: rows cannot be read, or hold what none of ours does
+        """
+        try:
+            with self._translated(), self._engine.begin() as connection:
+                yield connection
+        except (ValueError, TypeError, LookupError) as error:
+            raise DatabaseDamaged(f"database {self.name}: {error}") from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -91,7 +104,7 @@ class Database:
     def _lock_file(self, wait: Callable[[], None]) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(f"{self.name}.build.lock")
+        lock = FileLock(f"{self.name}{BUILD_LOCK}")
         try:
             try:
                 lock.acquire(timeout=0)
@@ -117,13 +130,48 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
             yield
 
-    def damage(self) -> tuple[str, ...]:
-        """What SQLite finds wrong with its file; a server looks after its own."""
+    def damage(self, *, thorough: bool = False) -> tuple[str, ...]:
+        """What SQLite finds wrong with its file; a server looks after its own.
+
+        :param thorough: compare the indexes with their tables, too
+        """
         if not self._is_sqlite:
             return ()
+        check = "integrity_check" if thorough else "quick_check"
         with self.reading() as connection:
-            said = connection.execute(text("PRAGMA quick_check(5)")).scalars().all()
+            said = connection.execute(text(f"PRAGMA {check}(5)")).scalars().all()
         return tuple(str(line) for line in said if line != "ok")
+
+    def lacking(self) -> frozenset[str]:
+        """The names of our tables that are not there.
+
+        :raises DatabaseDamaged: one lacks a column
+        """
+        with self.reading() as connection:
+            there = inspect(connection)
+            lacking = metadata.tables.keys() - set(there.get_table_names())
+            for table in metadata.tables.values():
+                if table.name in lacking:
+                    continue
+                columns = {column["name"] for column in there.get_columns(table.name)}
+                if absent := {column.name for column in table.columns} - columns:
+                    raise DatabaseDamaged(
+                        f"database {self.name}: the table {table.name} lacks {', '.join(absent)}"
+                    )
+        return frozenset(lacking)
+
+    def make(self, lacking: Set[str]) -> None:
+        """Make tables anew, empty.
+
+        What the packages say is in four of them, which are made together: rows of one that is
+        left would be taken for those of the next package that gets the same number.
+        """
+        catalogue = {packages.name, kernels.name, kmods.name, readings.name}
+        wanted = lacking | catalogue if lacking & catalogue else lacking
+        tables = [table for table in metadata.sorted_tables if table.name in wanted]
+        with self.writing() as connection:
+            metadata.drop_all(connection, tables=tables)
+            metadata.create_all(connection, tables=tables)
 
     def _migrate(self) -> None:
         if self._version() == HEAD:
@@ -150,6 +198,8 @@ class Database:
         """
         tables = inspect(connection).get_table_names()
         if "alembic_version" not in tables:
+            if tables and set(tables) <= metadata.tables.keys():
+                raise DatabaseDamaged(f"database {self.name}: the table alembic_version is gone")
             if tables and self._is_sqlite:
                 raise ConfigError(f"database: {self.name} belongs to another program")
             return
@@ -190,19 +240,21 @@ class Database:
         message = " ".join(str(cause).split())
         code, state = _code(cause), _state(cause)
         if code in _NO_CATALOGUE or state in _NO_TABLE:
-            return ConfigError(
-                f"database: {self.name} cannot be used: {message}", hint=_DAMAGED_HINT
-            )
+            return DatabaseDamaged(f"database {self.name}: {message}")
         if code == sqlite3.SQLITE_FULL or state == _FULL_THERE:
             return DiskFull(f"no room for the database {self.name}")
         if state == _FORBIDDEN_THERE:
             return ConfigError(f"database: {self.name} cannot be used: {message}")
         if isinstance(error, OperationalError | sqlite3.OperationalError):
             return TryAgain(f"database {self.name}: {message}")
-        return error
+        return DatabaseDamaged(f"database {self.name}: {message}")
 
 
-def _url(database: str) -> URL:
+def url_of(database: str) -> URL:
+    """What the directive ``database`` means.
+
+    :raises ConfigError: neither a path nor a URL of a known kind
+    """
     if "://" not in database:
         return URL.create("sqlite", database=str(Path(database).expanduser().absolute()))
     try:
@@ -215,6 +267,13 @@ def _url(database: str) -> URL:
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise ConfigError(f"database: not a path and not a usable URL: {error}") from error
     return url
+
+
+def _connect_arguments(url: URL) -> dict[str, int]:
+    knows_it = url.get_driver_name() in ("psycopg", "psycopg2")
+    return (
+        {"connect_timeout": _CONNECT_S} if knows_it and "connect_timeout" not in url.query else {}
+    )
 
 
 def _make_parent(path: Path) -> None:

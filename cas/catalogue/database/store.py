@@ -38,6 +38,10 @@ class Store:
         """
         return self._database.alone(wait)
 
+    def lacking(self) -> frozenset[str]:
+        """The tables that are gone."""
+        return self._database.lacking()
+
     def damage(self) -> tuple[str, ...]:
         """What the database says about its own file."""
         return self._database.damage()

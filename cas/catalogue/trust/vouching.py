@@ -21,7 +21,7 @@ from cas.catalogue.trust import keys as trust_keys
 from cas.catalogue.trust import rpm as trust_rpm
 from cas.catalogue.trust.keys import Desk, Unable
 from cas.catalogue.trust.verdict import Verdict
-from cas.errors import PackageNotTrusted, TryAgain
+from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
 from cas.model import Match
 from cas.rules import PackageRules, Supervision
 from cas.supervise import Room
@@ -111,16 +111,16 @@ def _known(path: Path, rules: PackageRules, memory: Memory) -> Verdict:
         verdict = check(path, rules)
         if verdict.is_lasting and verdict != UNSIGNED:
             # the next run checks once more
-            with suppress(TryAgain):
+            with suppress(DatabaseDamaged, TryAgain):
                 memory.set_trust(path, stamp, verdict.remembered(keys_stamp))
     return verdict
 
 
 def _recalled(path: Path, stamp: FileStamp, memory: Memory) -> str | None:
-    """A database that is busy now costs only the time of another check."""
+    """A database that is of no use now costs only the time of another check."""
     try:
         return memory.trust_of(path, stamp)
-    except TryAgain:
+    except (DatabaseDamaged, TryAgain):
         return None
 
 

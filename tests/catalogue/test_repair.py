@@ -1,0 +1,156 @@
+"""A damaged database is set aside, never overwritten; the hosts in it are taken over."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from postgresql import on_both
+from sqlalchemy import text
+
+from cas.catalogue import Catalogue
+from cas.catalogue.database.connection import Database
+from cas.errors import ConfigError, DatabaseDamaged
+from cas.model import Host
+from cas.progress import Silent
+
+NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
+PAGE = 4096
+
+
+def with_hosts(path: Path, number: int) -> list[Host]:
+    catalogue = Catalogue(path)
+    hosts = [Host(f"host-{each:04}", 22, arch="s390x") for each in range(number)]
+    catalogue.open()
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO hosts (name, port, is_enabled, crashes, is_shared, remarks, arch) "
+            "VALUES (?, ?, 0, '[]', 0, '[]', ?)",
+            [(host.name, host.port, host.arch) for host in hosts],
+        )
+    connection.close()
+    return [Host(host.name, host.port, arch=host.arch, is_enabled=False) for host in hosts]
+
+
+def page_with(path: Path, words: bytes) -> int:
+    """Where a leaf page of a table begins that holds these words."""
+    data = path.read_bytes()
+    pages = range(PAGE, len(data), PAGE)
+    return next(at for at in pages if data[at] == 13 and words in data[at : at + PAGE])
+
+
+def overwrite(path: Path, at: int, data: bytes) -> bytes:
+    """Damage a file; what it is now."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    return path.read_bytes()
+
+
+def test_a_sound_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cas.db"
+    hosts = with_hosts(path, 2)
+    assert Catalogue(path).repair(NOW, Silent()) is None
+    assert list(Catalogue(path).hosts()) == hosts
+    assert [file.name for file in tmp_path.glob("*damaged*")] == []
+
+
+def test_hosts_on_both_sides_of_the_damage_are_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "cas.db"
+    hosts = with_hosts(path, 260)
+    damaged = overwrite(path, page_with(path, b"host-0130"), b"\xff" * PAGE)
+    repair = Catalogue(path).repair(NOW, Silent())
+    assert repair is not None
+    assert repair.has_lost_hosts
+    assert repair.aside is not None
+    assert repair.aside.read_bytes() == damaged
+    found = Catalogue(path).hosts()
+    assert set(found) < set(hosts)
+    assert 100 < len(found) < 260
+    assert {hosts[0], hosts[-1]} <= set(found)
+    assert Catalogue(path).repair(NOW, Silent()) is None
+
+
+def test_damage_elsewhere_costs_no_host(tmp_path: Path) -> None:
+    path = tmp_path / "cas.db"
+    hosts = with_hosts(path, 3)
+    with sqlite3.connect(path) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'")
+    connection.close()
+    overwrite(path, (root[0] - 1) * PAGE, b"\xff" * PAGE)
+    with pytest.raises(DatabaseDamaged, match="malformed"):
+        Catalogue(path).indexed()
+    repair = Catalogue(path).repair(NOW, Silent())
+    assert repair is not None
+    assert not repair.has_lost_hosts
+    assert list(Catalogue(path).hosts()) == hosts
+    assert Catalogue(path).indexed() == {}
+
+
+def test_a_log_goes_with_its_file_and_an_older_damaged_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "cas.db"
+    with_hosts(path, 1)
+    older = tmp_path / f"cas.db.damaged-{NOW.astimezone():%Y.%m.%d.%H.%M.%S}"
+    older.touch()
+    with closing(sqlite3.connect(path)) as other:  # a job that runs meanwhile
+        (root,) = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'")
+        overwrite(path, (root[0] - 1) * PAGE, b"\xff" * PAGE)
+        other.execute("UPDATE hosts SET name = 'renamed'")
+        other.commit()
+        log = Path(f"{path}-wal").read_bytes()
+        repair = Catalogue(path).repair(NOW, Silent())
+        assert repair is not None
+        assert repair.aside not in (None, older)
+        assert older.read_bytes() == b""
+        assert Path(f"{repair.aside}-wal").read_bytes() == log != b""
+        assert [host.name for host in Catalogue(path).hosts()] == ["renamed"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"Dear support,\n" * 500, b"\x7fELF" + b"\xa5" * 9000, b"SQLite format 3\0 damaged"]
+)
+def test_a_file_that_nothing_shows_to_be_ours_is_not_moved(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "letter"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="nothing in it shows that it is one of cas"):
+        Catalogue(path).repair(NOW, Silent())
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@on_both
+def test_tables_that_are_gone_are_made_anew(database: str) -> None:
+    catalogue = Catalogue(database)
+    catalogue.put_host(Host("arm", 22))
+    with Database(database, 1).writing() as connection:
+        connection.execute(text("DROP TABLE jobs"))
+    assert Catalogue(database).lacking() == {"jobs"}
+    with pytest.raises(DatabaseDamaged, match="jobs"):
+        Catalogue(database).indexed()
+    repair = Catalogue(database).repair(NOW, Silent())
+    assert repair is not None
+    assert (repair.aside, repair.has_lost_hosts, repair.has_lost_packages) == (None, False, False)
+    assert Catalogue(database).indexed() == {}
+    assert [host.name for host in Catalogue(database).hosts()] == ["arm"]
+
+
+def test_kernels_of_packages_that_are_gone_go_too(tmp_path: Path) -> None:
+    """The next package would get the number of one that is gone, and its kernels with it."""
+    database = str(tmp_path / "cas.db")
+    Catalogue(database).open()
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TABLE packages")
+        connection.execute(
+            "INSERT INTO kernels (package_id, release, arch, flavour, member, examined) "
+            "VALUES (1, '6.1', 'x86_64', '', 'vmlinux', 0)"
+        )
+        connection.execute("DROP TABLE hosts")
+    connection.close()
+    repair = Catalogue(database).repair(NOW, Silent())
+    assert repair is not None
+    assert (repair.has_lost_hosts, repair.has_lost_packages) == (True, True)
+    assert Catalogue(database).kernels() == []
+    assert Catalogue(database).counts().kernels == 0

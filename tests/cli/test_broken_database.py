@@ -1,0 +1,148 @@
+"""A broken index costs no result, and `cas-admin index` mends it."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cas.catalogue import Catalogue
+from cas.model import Host
+
+from installed import Site, closed_port
+
+WAITING = 6
+
+
+@pytest.fixture
+def bare(site: Site) -> Site:
+    """A site that knows no kernel."""
+    site.settings["debugs"] = str(site.directory / "debugs")
+    return site
+
+
+def execute(site: Site, statement: str) -> None:
+    with closing(sqlite3.connect(site.settings["database"])) as connection:
+        connection.executescript(statement)
+
+
+def damage(site: Site, table: str) -> None:
+    """Overwrite the first page of a table."""
+    path = Path(site.settings["database"])
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        (page,) = connection.execute(query, (table,)).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def reported(done: subprocess.CompletedProcess[str], site: Site, ticket: str) -> str:
+    """What was said, where the report is there and nothing came of it that is no sentence."""
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+    assert "NULL pointer dereference" in (site.job(ticket) / "report.txt").read_text()
+    return done.stderr
+
+
+def test_a_damaged_database_costs_no_result_and_is_mended(site_a: Site, vmcore: Path) -> None:
+    site_a.settings |= {"engine": "drgn", "debugs": str(site_a.directory / "debugs")}
+    Catalogue(site_a.settings["database"]).put_host(Host("arm", 22, is_enabled=False))
+    damage(site_a, "kernels")
+    said = reported(done := site_a.cas("-i", "T-1", "-f", vmcore), site_a, "T-1")
+    assert done.returncode == WAITING
+    assert "kernels cannot be looked up: database" in said
+    assert "malformed" in said
+    assert "→ run: cas-admin index" in said
+    assert site_a.result("T-1")["verdict"] == "waiting"
+
+    checked = site_a.admin("check")
+    assert checked.returncode == 4
+    assert "cas.db: is damaged" in checked.stdout
+    assert "run: cas-admin index, then: cas-admin -b" in checked.stdout
+    assert "cas-admin index" in site_a.admin("-b").stderr
+
+    damaged = Path(site_a.settings["database"]).read_bytes()
+    done = site_a.admin("index")
+    assert (done.returncode, done.stdout) == (0, "1 job entered\n")
+    (aside,) = site_a.directory.glob("cas.db.damaged-*[0-9]")
+    assert aside.read_bytes() == damaged
+    assert f"the damaged file is kept as {aside}" in done.stderr
+    assert "1 registered analysis host taken over" in done.stderr
+    assert "run: cas-admin -b" in done.stderr
+    assert "arm   22" in site_a.admin("host", "list").stdout
+    assert f"complete {site_a.job('T-1')}" in site_a.admin("-b").stdout
+    assert site_a.admin("check").returncode == 0
+
+    # with a kernel that was extracted before, a job needs no catalogue
+    Path(site_a.settings["database"]).write_bytes(bytes(9000))
+    said = reported(done := site_a.cas("-i", "T-2", "-f", vmcore), site_a, "T-2")
+    assert (done.returncode, done.stdout) == (0, f"{site_a.job('T-2')}\n")
+    assert "whether packages contradict the extracted kernel is not known" in said
+    assert "similar crashes cannot be looked up" in said
+    assert "later run: cas-admin index" in said
+    assert any("is not known" in remark for remark in site_a.result("T-2")["remarks"])
+    done = site_a.admin("index")
+    assert (done.returncode, done.stdout) == (3, "2 jobs entered\n")
+    assert "the registered analysis hosts may be lost" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE jobs",
+        "CREATE TRIGGER t BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    ],
+)
+def test_a_job_that_cannot_be_entered_has_its_report(
+    bare: Site, vmcore: Path, statement: str
+) -> None:
+    bare.admin("-b")
+    execute(bare, statement)
+    said = reported(done := bare.cas("-i", "T-1", "-f", vmcore), bare, "T-1")
+    assert done.returncode == WAITING
+    assert "the job is not in the index: database" in said
+    assert "later run: cas-admin index" in said
+    if "DROP" in statement:
+        done = bare.admin("index")
+        assert (done.returncode, done.stdout) == (0, "1 job entered\n")
+        assert "lacks jobs" in done.stderr
+    else:
+        assert "not today" in bare.admin("index").stderr
+        execute(bare, "DROP TRIGGER t")
+        assert bare.admin("index").returncode == 0
+    assert bare.admin("check").returncode == 0
+
+
+def test_a_file_that_is_none_of_ours_stays_where_it_is(bare: Site) -> None:
+    letter = bare.directory / "letter"
+    letter.write_text("Dear support,\n" * 500)
+    bare.settings["database"] = str(letter)
+    done = bare.admin("index")
+    assert done.returncode == 2
+    assert "nothing in it shows that it is one of cas" in done.stderr
+    assert letter.read_text() == "Dear support,\n" * 500
+
+
+@pytest.mark.parametrize("how", ["closed", "silent"])
+def test_a_server_that_is_not_there_leaves_a_report_and_a_job_to_go_on_with(
+    bare: Site, vmcore: Path, how: str
+) -> None:
+    known = bare.settings["database"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = closed_port() if how == "closed" else silent.getsockname()[1]
+        url = f"postgresql://cas@127.0.0.1:{port}/cas?connect_timeout=2"
+        bare.settings["database"] = url
+        begun = time.monotonic()
+        said = reported(done := bare.cas("-i", "T-1", "-f", vmcore), bare, "T-1")
+        assert time.monotonic() - begun < 30
+    assert done.returncode == 75
+    assert f"127.0.0.1:{port}" in said
+    assert "later run: cas-admin index" in said
+    bare.settings["database"] = known
+    assert bare.cas("-i", "T-1").returncode == WAITING
