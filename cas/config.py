@@ -60,6 +60,8 @@ class Config:
     """``auto``, ``crash`` or ``drgn``."""
     snippets: tuple[Path, ...] = ()
     """The site's snippet directories, after the shipped one."""
+    functions: Path | None = None
+    """A file of patterns: which kernel functions are everybody's here, besides those we know."""
     supervision: Supervision = field(default_factory=Supervision)
     extensions: tuple[Path, ...] = ()
     """crash extensions that are loaded first, as paths on the machine where crash runs."""
@@ -275,6 +277,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "autoPurge": ("auto_purge", _yes_no),
     "engine": ("engine", _choice("auto", "crash", "drgn")),
     "snippets": ("snippets", _paths),
+    "functions": ("functions", _absolute),
     "extensions": ("extensions", _paths),
     "hosts": ("hosts.use", _choice("auto", "first", "never")),
     "hostJobs": ("hosts.jobs", _positive),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -91,7 +92,7 @@ class Run:
 
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once."""
-        finding = findings.find(dump, answer, self.report.match)
+        finding = findings.find(dump, answer, self.report.match, self.functions)
         if finding.signature:
             finding = replace(finding, similar=self.similar(finding.signature))
         self.know(answer=answer, finding=finding)
@@ -102,8 +103,19 @@ class Run:
         """The verdict on the crash once more, now that more is known of the dump."""
         report = self.report
         if report.dump and report.finding:
-            finding = findings.find(report.dump, report.answer, report.match)
+            finding = findings.find(report.dump, report.answer, report.match, self.functions)
             self.know(finding=replace(finding, similar=report.finding.similar))
+
+    @cached_property
+    def functions(self) -> findings.Functions | None:
+        """What is known of kernel functions; a broken file of the site costs only itself."""
+        if self.config.functions is None:
+            return None
+        try:
+            return findings.functions_with(self.config.functions)
+        except findings.BadPatterns as error:
+            self.progress.warn(f"{error}; the verdict does without")
+            return None
 
     def similar(self, signature: str) -> tuple[str, ...]:
         """Other tickets with this signature; a database that is of no use now costs only these."""

@@ -2,6 +2,16 @@
 
 from cas.findings.damage import Damage, assess
 from cas.findings.finding import find
+from cas.findings.functions import BadPatterns, Functions, functions_with
 from cas.findings.suspects import kmods_in_list, kmods_in_traces
 
-__all__ = ["Damage", "assess", "find", "kmods_in_list", "kmods_in_traces"]
+__all__ = [
+    "BadPatterns",
+    "Damage",
+    "Functions",
+    "assess",
+    "find",
+    "functions_with",
+    "kmods_in_list",
+    "kmods_in_traces",
+]

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from cas.findings.crash import Crash
+from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
-from cas.findings.kinds import EXCEPTIONS, Kind
-from cas.findings.stack import plain_name
 from cas.findings.taint import suspects
+from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.model import Checked, Dump, Match
 
 STEPS_LIMIT = 5
@@ -47,14 +47,21 @@ _OF_KIND = {
     Kind.DIVIDE_ERROR: "find the divisor in the disassembly of the function at fault (dis -l)",
     Kind.NULL_DEREFERENCE: "the address is the offset of the field in a structure that was NULL:"
     " find the pointer in the disassembly of the function at fault",
+    Kind.PROTECTION_FAULT: "an address that no pointer has was used: find it in the registers, and"
+    " whether it is a pattern of freed memory (6b6b…, dead000000000100)",
     Kind.NONE: "ask how the dump was made: a hypervisor's dump of a hung machine shows the reason"
     " in the tasks in D state and on the run queues",
     Kind.PANIC: "read the code that calls panic() and the lines before it in the kernel log",
 }
-_CORRUPTION = frozenset({Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR, Kind.PROTECTION_FAULT})
+_CORRUPTION = frozenset({Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR})
 _POISON = re.compile(r"dead0000000001|dead4ead|(?:6b){4}|(?:5a){4}|(?:a5){4}|(?:cc){4}")
 """Freed list entries, spinlocks, and memory freed or never set (``include/linux/poison.h``)."""
-_OVERWRITTEN = re.compile(r"use-after-free|slab-out-of-bounds|[Rr]edzone|Poison overwritten")
+_OVERWRITTEN = re.compile(
+    r"use-after-free|out-of-bounds|double-free|invalid-free|invalid-access"
+    r"|[Rr]edzone|[Pp]oison overwritten|memory corruption|Bad page|refcount_t: "
+)
+_CAUGHT = re.compile(r"BUG: K(?:ASAN|FENCE): ")
+"""Reports with the stacks of who allocated and who freed the memory."""
 
 
 def confidence(crash: Crash, dump: Dump, match: Match | None) -> str:
@@ -72,7 +79,8 @@ def next_steps(crash: Crash, dump: Dump, match: Match | None) -> tuple[str, ...]
 
 def _grounds(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[int, str]]:
     if match is None:
-        yield 2, "no kernel found, read from the kernel log alone"
+        alone = ", read from the kernel log alone" if crash.has_log else ""
+        yield 2, f"no kernel found{alone}"
     else:
         yield int(match.evidence not in ("build-id", "banner")), f"kernel by {match.evidence}"
     if dump.is_whole:
@@ -82,7 +90,7 @@ def _grounds(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[in
     yield _ground_of_frames(crash)
     if crash.kind is Kind.NONE:
         yield 2, "no crash message"
-    elif not crash.event.has_panic and crash.kind not in EXCEPTIONS:
+    elif not crash.choice.has_panic and crash.kind not in EXCEPTIONS:
         yield 1, "no panic message"
     if not crash.has_log:
         yield 1, "no kernel log"
@@ -105,17 +113,24 @@ def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
         yield f"needed: the debuginfo package of {release} ({dump.arch}){build_id}"
     if not dump.is_whole:
         yield next_step(dump)
-    if crash.event.earlier:
-        count = crash.event.earlier
+    if count := sum(event.is_oops for event in crash.choice.earlier):
         were = "oops stands" if count == 1 else "oopses stand"
         yield f"{count} earlier {were} in the kernel log: read the first one first"
+    reports = [event for event in crash.choice.earlier if not event.is_oops]
+    if reports and crash.kind in (Kind.SYSRQ, Kind.NONE):
+        yield f"the kernel had reported before: {reports[-1].message}"
 
 
 def _crash_steps(crash: Crash) -> Iterator[str]:
     yield from _kmod_steps(crash)
     if crash.kind in _OF_KIND:
         yield _OF_KIND[crash.kind]
-    if _smells_of_corruption(crash):
+    if _CAUGHT.match(crash.event.message) and _OVERWRITTEN.search(crash.event.message):
+        yield (
+            "the report in the kernel log says who allocated that memory, and who freed it: read"
+            " those two stacks"
+        )
+    elif _smells_of_corruption(crash):
         yield (
             "memory was overwritten or used after it was freed: reproduce with"
             " slub_debug=FZPU, or with a KASAN kernel, to catch the writer"
@@ -139,10 +154,10 @@ def _kmod_steps(crash: Crash) -> Iterator[str]:
 
 
 def _smells_of_corruption(crash: Crash) -> bool:
-    message = crash.event.message
+    said = f"{crash.event.message}\n{crash.event.detail or ''}"
     return (
-        crash.kind in _CORRUPTION
-        or _POISON.search(message) is not None
-        or _OVERWRITTEN.search(message) is not None
+        crash.kind is Kind.LIST_CORRUPTION
+        or _POISON.search(said) is not None
+        or _OVERWRITTEN.search(said) is not None
         or "B" in (crash.taint or "")
     )

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cas.findings.kinds import Event, Kind, event_of
-from cas.findings.log import read_log
-from cas.findings.oops import Oops, oops_of
-from cas.findings.stack import ELSEWHERE, frames_at_fault, frames_from
+from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
+from cas.findings.functions import Functions, shipped_functions
+from cas.klog.choice import NOTHING, Choice, choose
+from cas.klog.events import Event, clean, lines_of, lock_at, read_report
+from cas.klog.kinds import ELSEWHERE, Kind
+from cas.klog.lines import Log
+from cas.klog.report import Facts, Trace
 from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
+
+_LEAKED = re.compile(r"locks? held|held lock freed")
+"""What lockdep notices later, where the lock was not taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
     """One crash; the backtrace and the kernel log put together."""
 
-    event: Event
+    choice: Choice
     frames: tuple[Frame, ...] = ()
     """From the code at fault outwards, innermost first; empty when unknown."""
+    passed: tuple[Passed, ...] = ()
+    """The frames above it that are not at fault, with the reason."""
+    inner: Frame | None = None
+    """Where the processor was, if that is everybody's code, called by the code at fault."""
+    entered: Frame | None = None
+    """What called the outermost round of a recursion."""
     source: str | None = None
     """Of the frames: ``backtrace`` or ``kernel log``."""
     agrees: bool | None = None
@@ -29,11 +42,18 @@ class Crash:
     task: Task | None = None
     blocked: Task | None = None
     """The task that waits, where another one noticed."""
+    holder: Task | None = None
+    """Who holds the lock that it waits for, as the kernel guesses."""
     taint: str | None = None
     kmods: tuple[Kmod, ...] | None = None
     time: datetime | None = None
     uptime_s: float | None = None
     has_log: bool = False
+
+    @property
+    def event(self) -> Event:
+        """The announcement of the crash."""
+        return self.choice.crash
 
     @property
     def kind(self) -> Kind:
@@ -46,61 +66,144 @@ class Crash:
         return next((frame for frame in self.frames if not frame.inlined), None)
 
 
-def crash_of(dump: Dump, answer: FirstAnswer | None) -> Crash:
-    """Put together what the dump and the debugger say."""
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """What the kernel log alone says."""
+
+    choice: Choice
+    facts: Facts
+    trace: Trace
+    culprit: Culprit
+
+
+def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None = None) -> Crash:
+    """Put together what the dump and the debugger say.
+
+    :param functions: what is known of kernel functions; ``None``: what is shipped
+    """
+    known = functions or shipped_functions()
     told = answer or FirstAnswer()
     dmesg = told.dmesg or dump.dmesg
-    log = read_log(dmesg)
-    event = event_of(log, told.panic_message or dump.panic_message)
-    oops = oops_of(log, event)
-    logged = frames_at_fault(oops.stack, event.kind)
-    frames, source = _frames(told.backtrace, logged, event.kind)
+    logged = _read(Log(dmesg), told.panic_message or dump.panic_message, known)
+    kind, task = logged.choice.crash.kind, _task(logged)
+    culprit, source = _culprit(told, logged, task, known)
+    first = logged.culprit.frames[0] if logged.culprit.frames else None
+    blocked = logged.choice.crash.about if kind is Kind.HUNG_TASK else None
     return Crash(
-        event=event,
-        frames=frames,
+        choice=logged.choice,
+        frames=culprit.frames,
+        passed=culprit.passed,
+        inner=culprit.inner,
+        entered=culprit.entered,
         source=source,
-        agrees=_agree(told.backtrace, logged, event.kind),
-        logged=logged[0] if logged else None,
-        task=told.panic_task or oops.task,
-        blocked=oops.blocked,
-        taint=oops.taint if answer is None else answer.taint or oops.taint or "",
-        kmods=oops.kmods if answer is None else answer.kmods or oops.kmods or (),
+        agrees=_agree(told.backtrace, first, kind),
+        logged=first,
+        task=_who(told.panic_task, task, kind, source),
+        blocked=blocked and replace(blocked, state="D"),
+        holder=logged.facts.holder,
+        taint=logged.facts.taint if answer is None else answer.taint or logged.facts.taint or "",
+        kmods=logged.facts.kmods if answer is None else answer.kmods or logged.facts.kmods or (),
         time=told.crash_time or dump.crash_time,
-        uptime_s=_uptime_s(told, oops),
+        uptime_s=logged.choice.crash.uptime_s if told.uptime_s is None else told.uptime_s,
         has_log=bool(dmesg),
     )
 
 
-def kmods_in_traces(dmesg: str | None) -> tuple[str, ...]:
-    """Kernel modules in the call trace that the kernel printed when it crashed.
+def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
+    """The crash as the log tells it, else as the panic message does."""
+    choice = choose(log)
+    if choice.crash.kind is Kind.NONE and message:
+        said = choose(Log(message)).crash
+        event = replace(said, message=said.message or clean(message), index=None)
+        return _Logged(replace(NOTHING, crash=event), Facts(), Trace(), Culprit())
+    facts = read_report(log, choice.crash)
+    if choice.panic is not None:
+        facts = _with_panic(facts, read_report(log, choice.panic))
+    trace = _trace(choice.crash, facts)
+    stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
+    if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
+        at_fault = lock_at(lines_of(log, choice.crash)) or at_fault
+    found = culprit_of(Stack(stack, at_fault, trace.interrupted), choice.crash.kind, functions)
+    return _Logged(choice, facts, trace, found)
 
-    They are those whose debuginfo a debugger needs for file and line.
-    """
-    log = read_log(dmesg)
-    oops = oops_of(log, event_of(log, None))
-    return tuple(dict.fromkeys(frame.kmod for frame in oops.stack if frame.kmod))
+
+def _with_panic(facts: Facts, behind: Facts) -> Facts:
+    """A report whose trace the kernel printed only when it panicked of it."""
+    traces = facts.traces
+    if not any(trace.frames for trace in traces if not trace.is_foreign):
+        pc = next((trace.pc for trace in traces if not trace.is_foreign), None)
+        traces = tuple(replace(trace, pc=trace.pc or pc) for trace in behind.traces) or traces
+    return replace(
+        facts,
+        traces=traces,
+        task=facts.task or behind.task,
+        taint=behind.taint if facts.taint is None else facts.taint,
+        kmods=behind.kmods if facts.kmods is None else facts.kmods,
+    )
 
 
-def _frames(
-    backtrace: Sequence[Frame], logged: tuple[Frame, ...], kind: Kind
-) -> tuple[tuple[Frame, ...], str | None]:
-    if logged and (same := frames_from(backtrace, logged[0].function, kind)):
-        return same, "backtrace"
-    if logged and kind in ELSEWHERE:
-        return logged, "kernel log"
-    own = frames_at_fault(backtrace, kind) if kind is not Kind.HUNG_TASK else ()
-    if own:
+def _trace(event: Event, facts: Facts) -> Trace:
+    """The call trace of the code that the report is about."""
+    own = [trace for trace in facts.traces if not trace.is_foreign]
+    if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) and (about := _of_cpu(event, facts, own)):
+        return about
+    return next((trace for trace in own if trace.frames), own[0] if own else Trace())
+
+
+def _of_cpu(event: Event, facts: Facts, traces: Sequence[Trace]) -> Trace | None:
+    """The trace of the processor that stood still, which others print beside theirs."""
+    cpus = facts.stalled or {event.cpu}
+    return next((trace for trace in traces if trace.frames and trace.cpu in cpus), None)
+
+
+def _task(logged: _Logged) -> Task | None:
+    """Whose crash it is, as the log says."""
+    event = logged.choice.crash
+    if event.kind is Kind.HUNG_TASK:
+        behind = logged.facts.task
+        same = behind and event.about and behind.pid == event.about.pid
+        return None if same else behind
+    return event.about or logged.trace.task or logged.facts.task
+
+
+def _who(panicked: Task | None, logged: Task | None, kind: Kind, source: str | None) -> Task | None:
+    """The task to name: the debugger's, unless it only noticed or came second."""
+    if panicked is None or logged is None or logged.pid == panicked.pid:
+        return panicked or logged
+    return logged if source == "kernel log" and kind is not Kind.HUNG_TASK else panicked
+
+
+def _culprit(
+    told: FirstAnswer, logged: _Logged, task: Task | None, functions: Functions
+) -> tuple[Culprit, str | None]:
+    kind, found = logged.choice.crash.kind, logged.culprit
+    if found.frames:
+        named = found.frames[0]
+        if any(
+            plain_name(frame.function) == plain_name(named.function) for frame in told.backtrace
+        ):
+            inner = found.inner or found.frames[0]
+            stack = Stack(told.backtrace, inner if _on(told.backtrace, inner.function) else named)
+            return culprit_of(stack, kind, functions), "backtrace"
+        other = task and told.panic_task and task.pid != told.panic_task.pid
+        if kind in ELSEWHERE or other:
+            return found, "kernel log"
+    own = Culprit()
+    if kind is not Kind.HUNG_TASK:
+        own = culprit_of(Stack(told.backtrace), kind, functions)
+    if own.frames:
         return own, "backtrace"
-    return logged, "kernel log" if logged else None
+    return found, "kernel log" if found.frames else None
 
 
-def _agree(backtrace: Sequence[Frame], logged: tuple[Frame, ...], kind: Kind) -> bool | None:
+def _on(backtrace: Sequence[Frame], function: str) -> bool:
+    name = plain_name(function)
+    return any(plain_name(f.function) == name and not f.inlined for f in backtrace)
+
+
+def _agree(backtrace: Sequence[Frame], logged: Frame | None, kind: Kind) -> bool | None:
     if not backtrace or not logged:
         return None
-    if frames_from(backtrace, logged[0].function, kind):
+    if _on(backtrace, logged.function):
         return True
     return None if kind in ELSEWHERE else False
-
-
-def _uptime_s(answer: FirstAnswer, oops: Oops) -> float | None:
-    return oops.uptime_s if answer.uptime_s is None else answer.uptime_s

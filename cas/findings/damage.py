@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.findings.log import read_log
+from cas.klog.lines import Log
 from cas.model import Cause, Dump, Missing, Report
 from cas.text import count, human_size, located, one_line, short_line
 
@@ -176,7 +176,7 @@ def _identity(dump: Dump) -> Iterator[str]:
 
 def _extent(log: str) -> str:
     lines = log.rstrip("\n").count("\n") + 1
-    stamps = [line.uptime_s for line in read_log(log) if line.uptime_s is not None]
+    stamps = [line.uptime_s for line in Log(log) if line.uptime_s is not None]
     last = f", to {stamps[-1]:.1f} s" if stamps else ""
     return f"{lines:,} line{'' if lines == 1 else 's'}{last}"
 

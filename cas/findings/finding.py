@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from cas.findings.advice import confidence, next_steps
 from cas.findings.crash import Crash, crash_of
-from cas.findings.kinds import Kind
-from cas.findings.machinery import BORROWED
+from cas.findings.culprit import plain_name
+from cas.findings.functions import Functions
 from cas.findings.signature import signature
-from cas.findings.stack import plain_name
 from cas.findings.taint import describe_kmods, describe_taint
+from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
+from cas.text import count
 
+_SYMBOL = re.compile(r"\+0x[0-9a-f]+/0x")
 _UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -23,13 +26,21 @@ _SILENCE = {
 """What is said of a dump in which no crash is announced: by whether there is anything to read."""
 
 
-def find(dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding:
+def find(
+    dump: Dump,
+    answer: FirstAnswer | None,
+    match: Match | None,
+    functions: Functions | None = None,
+) -> Finding:
     """Judge a crash.
 
     :param answer: ``None`` when no debugger could open the dump: the kernel log must do
     :param match: ``None`` when no kernel was found for the dump
+    :param functions: what is known of kernel functions; ``None``: what is shipped. Signatures
+        never depend on it
     """
-    crash = crash_of(dump, answer)
+    crash = crash_of(dump, answer, functions)
+    ours = crash if functions is None else crash_of(dump, answer)
     return Finding(
         what=_what(crash, dump),
         where=_where(crash),
@@ -39,7 +50,7 @@ def find(dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding
         kmods=describe_kmods(crash.kmods),
         confidence=confidence(crash, dump, match),
         next_steps=next_steps(crash, dump, match),
-        signature=signature(crash.kind, crash.frames),
+        signature=signature(ours.kind, ours.frames),
     )
 
 
@@ -49,10 +60,24 @@ def _what(crash: Crash, dump: Dump) -> str:
         return message or _SILENCE[bool(dump.dmesg or crash.frames)]
     if crash.kind is Kind.SYSRQ:
         return f"{message} (deliberate)"
-    owner = crash.owner
-    if owner is None or plain_name(owner.function) in message:
+    owner, others = crash.owner, len({event.about for event in crash.choice.same})
+    if crash.kind is Kind.HUNG_TASK and others:
+        message = f"{message} (and {count(others, 'more task')})"
+    if owner is None or crash.kind in UNNAMED or _names(message, plain_name(owner.function)):
         return message
-    return f"{message} in {_name(owner)}"
+    return f"{message}{_by(crash)}{_name(owner)}"
+
+
+def _names(message: str, function: str) -> bool:
+    """Whether a function's name stands in a message as a word of its own."""
+    return re.search(rf"(?<![\w.]){re.escape(function)}(?!\w)", message) is not None
+
+
+def _by(crash: Crash) -> str:
+    """How the function at fault is joined to a message, which may name another one."""
+    message, inner = crash.event.message, crash.inner
+    told = inner is not None and _names(message, plain_name(inner.function))
+    return ", called from " if told or _SYMBOL.search(message) else " in "
 
 
 def _where(crash: Crash) -> str | None:
@@ -62,16 +87,12 @@ def _where(crash: Crash) -> str | None:
     fault, owner = crash.frames[0], crash.owner
     text = _place(fault)
     if fault.inlined and owner is not None:
-        return f"{text}, inlined in {_code(owner)}"
-    if plain_name(fault.function) in BORROWED and (caller := _caller(crash)):
-        return f"{text}, called from {_place(caller)}"
+        text = f"{text}, inlined in {_code(owner)}"
+    if crash.inner is not None:
+        return f"{_place(crash.inner)}, called from {text}"
+    if crash.entered is not None:
+        return f"{text}, which recurses, called from {_place(crash.entered)}"
     return text
-
-
-def _caller(crash: Crash) -> Frame | None:
-    """The first frame that is not everybody's code."""
-    names = (frame for frame in crash.frames if plain_name(frame.function) not in BORROWED)
-    return next(names, None)
 
 
 def _name(frame: Frame) -> str:
@@ -93,8 +114,9 @@ def _code(frame: Frame) -> str:
 def _who(crash: Crash) -> str | None:
     if crash.blocked is None:
         return _task(crash.task) if crash.task else None
+    holder = f"; likely held up by {_task(crash.holder)}" if crash.holder else ""
     noticed = f"; noticed by {_task(crash.task)}" if crash.task else ""
-    return f"{_task(crash.blocked)}, blocked{noticed}"
+    return f"{_task(crash.blocked)}, blocked{holder}{noticed}"
 
 
 def _task(task: Task) -> str:

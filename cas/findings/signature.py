@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from cas.findings.kinds import Kind
-from cas.findings.machinery import CARRIERS
-from cas.findings.stack import plain_name
+from cas.findings.culprit import plain_name
+from cas.findings.functions import What, shipped_functions
+from cas.klog.kinds import Kind
 from cas.model import Frame
 
 DEPTH = 5
@@ -37,4 +37,8 @@ def signature(kind: Kind, frames: Sequence[Frame]) -> str | None:
 def significant(frames: Sequence[Frame]) -> tuple[str, ...]:
     """The names that the signature is made of."""
     names = (plain_name(frame.function) for frame in frames if not frame.inlined)
-    return tuple(name for name in names if name and name not in CARRIERS)[:DEPTH]
+    return tuple(name for name in names if name and not _carries(name))[:DEPTH]
+
+
+def _carries(name: str) -> bool:
+    return bool(shipped_functions().what(name) & {What.CARRIER, What.IDLE})

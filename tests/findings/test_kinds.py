@@ -10,9 +10,18 @@ from cas.findings import find
 from cas.model import Dump, Finding
 
 
-def judge(dmesg: str, arch: str = "x86_64") -> Finding:
-    lines = [f"[   12.{number:06}] {line}" for number, line in enumerate(dmesg.splitlines())]
-    dump = Dump(Path("vmcore"), "ELF", 1 << 20, arch, osrelease="6.1.0", dmesg="\n".join(lines))
+def stamped(text: str, second: int = 12) -> str:
+    lines = enumerate(text.splitlines())
+    return "".join(f"[{second:5}.{number:06}] {line}\n" for number, line in lines)
+
+
+def judge(dmesg: str, arch: str = "x86_64", before: str = "") -> Finding:
+    """The verdict on a log.
+
+    :param before: stamped lines of an earlier time
+    """
+    log = before + stamped(dmesg)
+    dump = Dump(Path("vmcore"), "ELF", 1 << 20, arch, osrelease="6.1.0", dmesg=log)
     return find(dump, None, None)
 
 
@@ -102,9 +111,17 @@ def test_the_oops_counts_and_not_the_hung_task_before_it() -> None:
     assert judge(hung + OOPS.format(header="divide error: 0000 [#1]")).what.startswith("divide")
 
 
-def test_the_last_oops_counts_and_the_earlier_one_is_mentioned() -> None:
+def test_of_two_oopses_at_once_the_first_is_the_crash() -> None:
     first = OOPS.format(header="divide error: 0000 [#1]").partition("Kernel panic")[0]
     finding = judge(first + OOPS.format(header="general protection fault: 0000 [#2]"))
+    assert finding.what.startswith("divide error")
+    assert not any("earlier oops" in step for step in finding.next_steps)
+
+
+def test_an_oops_that_was_survived_is_mentioned() -> None:
+    old = OOPS.format(header="divide error: 0000 [#1]").partition("Kernel panic")[0]
+    new = OOPS.format(header="general protection fault: 0000 [#2]")
+    finding = judge(new, before=stamped(old, second=3))
     assert finding.what.startswith("general protection fault")
     assert any("earlier oops" in step for step in finding.next_steps)
 
@@ -116,7 +133,7 @@ PANICS = [
         "CPU: 1 PID: 231 Comm: sh Not tainted 6.1.0 #1\nCall Trace:\n dump_stack_lvl+0x44/0x5c\n"
         " panic+0x118/0x2f4\n ? _printk+0x68/0x83\n sysrq_handle_crash+0x16/0x20\n"
         " __handle_sysrq.cold+0x44/0x11c",
-        "Kernel panic - not syncing: sysrq triggered crash (deliberate)",
+        "SysRq: Trigger a crash (deliberate)",
         "sysrq_handle_crash+0x16",
     ),
     (
@@ -160,7 +177,7 @@ PANICS = [
         "RIP: 0010:native_queued_spin_lock_slowpath+0x60/0x2b0\nCall Trace:\n"
         " _raw_spin_lock+0x30/0x40\n demo_irq+0x10/0x20 [demo]\n"
         "Kernel panic - not syncing: Hard LOCKUP\n",
-        "Watchdog detected hard LOCKUP on cpu 2 in native_queued_spin_lock_slowpath",
+        "Watchdog detected hard LOCKUP on cpu 2 in demo_irq [demo]",
         "native_queued_spin_lock_slowpath+0x60, called from demo_irq+0x10 [demo]",
     ),
     (

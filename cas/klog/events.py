@@ -1,0 +1,308 @@
+"""The log split into events: each a report of the kernel with its own lines."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.klog.lines import Line, Log
+from cas.klog.report import Facts, facts_of
+from cas.klog.wordings import Announcement, Weight, announcements, reason
+from cas.model import Frame, Task
+
+REPORT_LINES = 1500
+"""How far a report can reach in the log."""
+_HEAD_LINES = 40
+"""How far the die counter can be behind the first line; aarch64 prints most in between."""
+_DETAIL_LINES = 4
+"""How far before an assertion the line can stand that says what was wrong."""
+_SYSRQ_LINES = 12
+"""Between the order to crash and the fault that it is made by, in kernels before 4.19."""
+_PAUSE_S = 2.0
+"""Between two lines, that does not happen in a report even on a slow console."""
+_CALM_LINES = 40
+_BARE_LINES = 16
+"""Between two headlines, the first of which has nothing of its own."""
+
+_END = "---[ end "
+_EVENTS = 1000
+"""The newest, that are looked at."""
+_BEYOND = 20
+"""Events behind the panic, that end its trace."""
+_HEX = re.compile(r"[0-9a-f]{8,16}")
+_GLUED = re.compile(r"^kasan: GPF could .{1,80}?access(?=general)")
+_BODY = re.compile(r"\+0x[0-9a-f]+/0x|[Cc]omm: ")
+_DETAIL = re.compile(
+    r"list_(?:add|del) |refcount_t: |ODEBUG: |usercopy: |skbuff: |XFS.{0,40}: Assertion failed"
+    r"|kobject |Bad rss|page dumped because"
+)
+_NOISE = re.compile(r":?(?: [0-9a-f]{4,16})?(?: ilc:\d)? \[#?\d+\].*$")
+_ADDRESS = re.compile(r"(?:address:?|at) (?:0x)?([0-9a-f]{8,16})$")
+_FAILING = re.compile(r"Failing address: ([0-9a-f]{8,16})")
+_FIRST_PAGE = 4096
+_LOCK_AT = re.compile(
+    r".{0,200}\bat: (?:\[<[0-9a-f]{1,16}>\] )?([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,16})/"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that the kernel reported."""
+
+    kind: Kind
+    message: str
+    """In a line, without die counter, error code and the noise of the configuration."""
+    weight: Weight = Weight.REPORT
+    index: int | None = None
+    """Of the line in the log; ``None`` when the message did not come from there."""
+    end: int = 0
+    """The line behind its last one."""
+    line: str = ""
+    """The announcement as it stands in the log, without stamp."""
+    uptime_s: float | None = None
+    caller: str | None = None
+    named: Frame | None = None
+    """The code that the announcement itself blames."""
+    about: Task | None = None
+    """The task that the announcement names."""
+    cpu: int | None = None
+    """The processor that it names."""
+    seconds: int | None = None
+    """How long a task waits, in the announcement's words."""
+    detail: str | None = None
+    """The line before an assertion that says what was wrong."""
+    is_bare: bool = False
+    """Whether nothing stands behind the headline but another one."""
+
+    @property
+    def is_oops(self) -> bool:
+        """Whether code was stopped."""
+        return self.weight is Weight.OOPS and self.kind in EXCEPTIONS
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An event while its head is read."""
+
+    first: Announcement
+    kind: Kind
+    weight: Weight
+    last: int
+    caller: str | None
+    has_header: bool = False
+
+
+def events_of(log: Log) -> tuple[Event, ...]:
+    """What the kernel reported, in the order of the log, up to its panic and a little further."""
+    drafts: list[_Draft] = []
+    for found in announcements(log):
+        caller = log[found.line].caller
+        before = next((draft for draft in reversed(drafts[-8:]) if draft.caller == caller), None)
+        if before is None or not _joins(log, before, found):
+            header = found.weight is Weight.HEADER
+            weight = Weight.OOPS if header else found.weight
+            drafts.append(_Draft(found, found.kind, weight, found.line, caller, header))
+    # what is only a hint is no report, and ends none
+    drafts = [draft for draft in drafts if draft.weight is not Weight.HINT]
+    panic = next((n for n, draft in enumerate(drafts) if draft.weight is Weight.PANIC), None)
+    until = len(drafts) if panic is None else panic + _BEYOND
+    drafts = drafts[max(0, until - _EVENTS) : until]
+    starts = [(draft.first.line, draft.caller) for draft in drafts]
+    ends = list(log.having(_END))
+    return tuple(
+        _event(log, draft, _end(log, draft, starts[number + 1 :], ends))
+        for number, draft in enumerate(drafts)
+    )
+
+
+def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
+    """Whether a line belongs to the head of the report before it; then it is taken in."""
+    if found.line - draft.last > _HEAD_LINES or Weight.PANIC in (found.weight, draft.weight):
+        return False
+    between = [line for line in log[draft.last + 1 : found.line] if line.caller == draft.caller]
+    if any(line.text.startswith(_END) for line in between) or not _takes(draft, found, between):
+        return False
+    draft.has_header = draft.has_header or "[#" in found.text or found.weight is Weight.HEADER
+    if draft.weight is Weight.HINT:
+        draft.weight = found.weight
+    draft.last = found.line
+    return True
+
+
+def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
+    if found.weight is Weight.HEADER:
+        return draft.weight >= Weight.OOPS and not draft.has_header
+    if draft.kind is Kind.SYSRQ:
+        return found.weight is Weight.OOPS and len(between) <= _SYSRQ_LINES
+    if draft.weight is Weight.HINT:
+        return found.kind in (Kind.BUG_ON, Kind.WARNING) and len(between) <= _DETAIL_LINES
+    return _same_trouble(draft, found, between)
+
+
+def _same_trouble(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
+    """An oops announced twice: ``PANIC: double fault`` and ``double fault: 0000 [#1]``."""
+    if draft.weight is not Weight.OOPS or found.weight is not Weight.OOPS or draft.has_header:
+        return False
+    return not any(line.text.lstrip().startswith(("Call T", "Call t")) for line in between)
+
+
+def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
+    index = draft.first.line
+    near = [line.text for line in log[max(0, index - _DETAIL_LINES * 2) : index]]
+    kind, message = _told(draft, near, [line.text for line in log[index + 1 : index + 4]])
+    end, is_bare = ending
+    found = draft.first
+    line = log[index]
+    event = Event(
+        kind=kind,
+        message=message,
+        weight=draft.weight,
+        index=index,
+        end=end,
+        line=line.text,
+        uptime_s=line.uptime_s,
+        caller=draft.caller,
+        named=_named(found),
+        about=_about(found),
+        seconds=int(seconds) if (seconds := found.group("seconds")) else None,
+        cpu=int(cpu) if (cpu := found.group("cpu")) else None,
+        detail=next(
+            (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text)), None
+        ),
+        is_bare=is_bare,
+    )
+    return event
+
+
+def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple[Kind, str]:
+    """Kind and message, by the lines beside the announcement."""
+    kind, message = draft.kind, clean(_GLUED.sub("", draft.first.text))
+    if draft.weight is Weight.PANIC:
+        return reason(draft.first.text), message
+    if kind is Kind.SYSRQ:
+        return kind, f"SysRq: {message.rpartition(': ')[2]}" if "ys" in message else message
+    if kind in (Kind.BUG_ON, Kind.WARNING) and "lib/list_debug.c" in message:
+        causes = [text for text in near if text.startswith("list_")]
+        return Kind.LIST_CORRUPTION, clean(causes[-1]) if causes else message
+    if kind is Kind.NULL_DEREFERENCE and any("rigger a crash" in text for text in near):
+        return Kind.SYSRQ, "SysRq: Trigger a crash"
+    if kind is Kind.PAGE_FAULT and "nable to handle " in message:
+        return _page_fault(message, following)
+    return kind, message
+
+
+def _page_fault(message: str, following: Sequence[str]) -> tuple[Kind, str]:
+    """Tell a NULL pointer by its address, where the kernel does not (ppc64, s390x)."""
+    failing = [found[1] for text in following if (found := _FAILING.match(text))]
+    if failing and not _ADDRESS.search(message):
+        message = f"{message}, address: {failing[0]}"
+    address = _ADDRESS.search(message)
+    is_null = address is not None and int(address[1], 16) < _FIRST_PAGE
+    return (Kind.NULL_DEREFERENCE if is_null else Kind.PAGE_FAULT), message
+
+
+def _end(
+    log: Log, draft: _Draft, later: Sequence[tuple[int, str | None]], ends: Sequence[int]
+) -> tuple[int, bool]:
+    """Where the report ends, and whether the next one follows at once.
+
+    :param ends: the lines ``---[ end trace …`` of the log
+    """
+    last = min(len(log), draft.first.line + REPORT_LINES)
+    is_bare = False
+    for index, caller in later:
+        if index >= last:
+            break
+        if draft.caller is None or caller == draft.caller:
+            last = index
+            is_bare = index - draft.last <= _BARE_LINES and not any(
+                _BODY.search(line.text) for line in log[draft.last + 1 : index]
+            )
+            break
+    for number in ends[bisect_right(ends, draft.last) :]:
+        if number >= last:
+            break
+        line = log[number]
+        if line.caller == draft.caller and line.text.startswith(_END):
+            return number + 1, False
+    return last, is_bare
+
+
+def _named(found: Announcement) -> Frame | None:
+    function = found.group("function")
+    if function is None or _HEX.fullmatch(function):
+        return None
+    kmod = found.group("kmod")
+    offset = found.group("offset")
+    return Frame(
+        function,
+        offset=int(offset, 16) if offset else None,
+        kmod=kmod.replace("-", "_") if kmod else None,
+    )
+
+
+def _about(found: Announcement) -> Task | None:
+    comm, pid, cpu = found.group("comm"), found.group("pid"), found.group("cpu")
+    if comm is None or pid is None:
+        return None
+    return Task(int(pid), comm, cpu=int(cpu) if cpu else None)
+
+
+def clean(text: str) -> str:
+    """A message without die counter, error code and the noise of the configuration."""
+    text = " ".join(text.split())
+    text = _NOISE.sub("", text).removeprefix("[ ").removesuffix(" ]").removeprefix("INFO: ")
+    return text.rstrip(".: ")
+
+
+def lines_of(log: Log, event: Event) -> list[Line]:
+    """The lines of a report, without those that others printed in between."""
+    if event.index is None:
+        return []
+    lines = log[event.index : event.end]
+    if event.caller is None:
+        return lines
+    # the backtraces that other processors print on request belong to a stall
+    shown = ("C",) if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) else ()
+    return [
+        line
+        for line in lines
+        if line.caller == event.caller or ((line.caller or "").startswith(shown) and shown)
+    ]
+
+
+def last_line(log: Log, event: Event) -> int:
+    """Number of the line with which a report really ends.
+
+    Not every report says where it ends: a pause does, or where the log has no stamps, a stretch of
+    lines without frames.
+    """
+    last = event.index or 0
+    said = event.uptime_s
+    for number in range(last + 1, event.end):
+        line = log[number]
+        if said is not None and line.uptime_s is not None:
+            if line.uptime_s - said > _PAUSE_S:
+                break
+            last, said = number, line.uptime_s
+        elif _BODY.search(line.text):
+            last = number
+        elif number - last > _CALM_LINES:
+            break
+    return last
+
+
+def read_report(log: Log, event: Event) -> Facts:
+    """What stands behind an announcement."""
+    return facts_of(lines_of(log, event), is_oops=event.is_oops)
+
+
+def lock_at(lines: Iterable[Line]) -> Frame | None:
+    """Where lockdep says that the lock in question is taken: its first ``at: function``."""
+    for line in lines:
+        if "at: " in line.text and (found := _LOCK_AT.match(line.text)):
+            return Frame(found[1], offset=int(found[2], 16))
+    return None

@@ -1,0 +1,116 @@
+"""Which of several events was the crash."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cas.klog.choice import choose
+from cas.klog.events import events_of
+from cas.klog.kinds import Kind
+from cas.klog.lines import Log
+
+OOPS = (
+    "BUG: kernel NULL pointer dereference, address: 0000000000000018",
+    "Oops: 0000 [#1] PREEMPT SMP",
+    "CPU: 1 PID: {pid} Comm: x Not tainted 6.1.0 #1",
+    "RIP: 0010:f+0x1/0x2 [m]",
+)
+WARNING = "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2"
+PANIC = "Kernel panic - not syncing: "
+
+
+def log(*parts: tuple[float, str]) -> Log:
+    """Lines with stamps: each part begins at a second, and takes a millisecond a line."""
+    text = ""
+    for second, lines in parts:
+        for number, line in enumerate(lines.split("\n")):
+            text += f"[{second + number / 1000:12.6f}] {line}\n"
+    return Log(text)
+
+
+def oops(pid: int = 7) -> str:
+    return "\n".join(OOPS).format(pid=pid)
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [
+        # a panic with a reason of its own, long after an oops and at once behind a report
+        (((1, oops()), (7200, PANIC + "VFS: Unable to mount root fs")), Kind.PANIC),
+        (((1, WARNING), (1.1, PANIC + "controller lockup detected")), Kind.PANIC),
+        # second-hand panics, with and without their report
+        (((1, oops()), (1.1, PANIC + "Fatal exception")), Kind.NULL_DEREFERENCE),
+        (((1, oops()), (7200, PANIC + "Fatal exception")), Kind.OOPS),
+        (((1, WARNING), (1.1, PANIC + "panic_on_warn set ...")), Kind.WARNING),
+        (((1, oops()), (7200, PANIC + "panic_on_warn set ...")), Kind.WARNING),
+        (((1, "BUG: scheduling while atomic: a/1/0x2"), (1.1, PANIC + "scheduling while atomic")),
+         Kind.WARNING),
+        # init
+        (((1, oops(pid=1)), (1.1, PANIC + "Attempted to kill init! exitcode=0x0000000b")),
+         Kind.NULL_DEREFERENCE),
+        (((1, oops(pid=7)), (1.1, PANIC + "Attempted to kill init! exitcode=0x00000009")),
+         Kind.PANIC),
+        # cascades
+        (((1, "BUG: KASAN: use-after-free in f+0x1/0x2"), (1.5, oops())), Kind.MEMORY_ERROR),
+        (((1, "BUG: KASAN: use-after-free in f+0x1/0x2"), (9, oops())), Kind.NULL_DEREFERENCE),
+        (((1, "INFO: task a:1 blocked for more than 120 seconds."), (1.1, oops())),
+         Kind.NULL_DEREFERENCE),
+        (((1, "watchdog: BUG: soft lockup - CPU#2 stuck for 23s! [a:1]"),
+          (90, "sysrq: Trigger a crash"), (90.1, PANIC + "sysrq triggered crash")), Kind.SYSRQ),
+        # without a panic
+        (((1, oops()), (9, "Rebooting")), Kind.NULL_DEREFERENCE),
+        (((1, WARNING), (9, "systemd: Started Cleanup")), Kind.WARNING),
+        (((1, WARNING), (7200, "systemd: Started Cleanup")), Kind.NONE),
+        # what a kernel says while it panics
+        (((1, PANIC + "x: y"), (2, oops())), Kind.PANIC),
+    ],
+)  # fmt: skip
+def test_the_crash_is_chosen(parts: tuple[tuple[float, str], ...], kind: Kind) -> None:
+    assert choose(log(*parts)).crash.kind is kind
+
+
+def test_what_was_survived_is_kept() -> None:
+    chosen = choose(log((1, oops()), (50, WARNING), (7200, PANIC + "VFS: no root")))
+    assert [event.kind for event in chosen.earlier] == [Kind.NULL_DEREFERENCE, Kind.WARNING]
+
+
+def test_of_hung_tasks_the_longest_is_the_crash_and_the_others_are_counted() -> None:
+    hung = "INFO: task {}:{} blocked for more than {} seconds.\nCall Trace:\n f+0x1/0x2"
+    tasks = ("a", 1, 120), ("b", 2, 241), ("b", 2, 120), ("c", 3, 120)
+    chosen = choose(
+        log((1, "\n".join(hung.format(*task) for task in tasks)), (1.5, PANIC + "hung_task: x"))
+    )
+    assert chosen.crash.about is not None
+    assert chosen.crash.about.comm == "b"
+    assert [event.about and event.about.comm for event in chosen.same] == ["a", "c"]
+
+
+def test_without_stamps_neighbours_are_one_disaster_and_others_are_not() -> None:
+    between = "usb 1-1: new device\n" * 100
+    assert choose(Log(f"BUG: KASAN: x in f+0x1/0x2\n{oops()}")).crash.kind is Kind.MEMORY_ERROR
+    assert choose(Log(f"{WARNING}\n{between}{oops()}")).crash.kind is Kind.NULL_DEREFERENCE
+
+
+def test_reports_that_two_tasks_print_at_once_are_taken_apart_by_their_callers() -> None:
+    text = ""
+    for number, line in enumerate(oops().split("\n")):
+        text += f"[    1.{number:06}][   T7] {line}\n[    1.{number:06}][   T8] {line}\n"
+    assert [event.caller for event in events_of(Log(text))] == ["T7", "T8"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    1.000000] usb 1-1: a line of a kernel log that is as long as most of them are",
+        "[    1.000000] BUG: unable to handle kernel [#1] WARNING: INFO: general protection fault",
+        "[    1.000000] Kernel panic - not syncing: x",
+        "[    1.000000] INFO: task " + "x:" * 30 + "1 blocked for more than 120 seconds.",
+    ],
+)
+def test_a_long_log_is_read_in_a_moment(line: str) -> None:
+    log = Log(f"{line}\n" * ((4 << 20) // len(line)))
+    begun = time.process_time()
+    choose(log)
+    assert time.process_time() - begun < 10

@@ -1,0 +1,124 @@
+"""Task, registers and call traces in the forms of many kernels."""
+
+from __future__ import annotations
+
+import pytest
+
+from cas.klog.lines import Log, parse
+from cas.klog.report import facts_of
+
+
+def functions(text: str, *, is_oops: bool = False) -> list[str]:
+    """Of the first trace, beginning with the program counter."""
+    traces = facts_of(Log(text)[:], is_oops=is_oops).traces
+    return [frame.function for frame in traces[0].stack] if traces else []
+
+
+TRACES = {
+    "x86": "RIP: 0010:f+0x1/0x2 [m]\nCall Trace:\n <TASK>\n ? guess+0x1/0x2\n g+0x1/0x2\n </TASK>",
+    "x86 3.10": "RIP: 0010:[<ffffffffa01>]  [<ffffffffa01>] f+0x1/0x2 [m]\n"
+    "Call Trace:\n <IRQ>  [<ffffffff81>] ? guess+0x1/0x2\n <EOI>  [<ffffffff82>] g+0x1/0x2",
+    "x86 2.6.18": "Unable to handle kernel NULL pointer dereference at 8 RIP: \n"
+    " [<ffffffff80>] f+0x1/0x2\nRIP: 0010:[<ffffffff80>]  [<ffffffff80>] f+0x1/0x2\n"
+    "Call Trace:\n [<ffffffff80>] g+0x1/0x2",
+    "i686": "EIP is at f+0x1/0x2 [m]\nCall Trace:\n [<f7e4b999>] g+0x1/0x2",
+    "arm64": "pc : f+0x1/0x2 [m]\nlr : x+0x1/0x2\nCall trace:\n f+0x1/0x2 [m] (P)\n g+0x1/0x2",
+    "arm": "PC is at f+0x1/0x2\nLR is at x+0x1/0x2\n[<c1>] (f) from [<c2>] (g+0x1/0x2)",
+    "arm 5.18": "PC is at f+0x1/0x2\n f from g+0x1/0x2\n r7:00000000 r6:00000000",
+    "ppc64": "NIP [c000000000111111] f+0x1/0x2\nLR [c000000000222222] x+0x1/0x2\nCall Trace:\n"
+    "[c00000003] [c00000004] f+0x1/0x2 (unreliable)\n[c00000005] [c00000006] g+0x1/0x2",
+    "s390": "Krnl PSW : 0704c00180000000 000003ff80012345 (f+0x1/0x2 [m])\nCall Trace:\n"
+    " [<000003ff80012345>] f+0x1/0x2 [m] \n [<00000000001234ab>] g+0x1/0x2 ",
+    "riscv": "epc : f+0x1/0x2\n ra : x+0x1/0x2\nepc : ffffffff80 ra : ffffffff80 sp : ff2\n"
+    "[<ffffffff80>] f+0x1/0x2\n[<ffffffff81>] g+0x1/0x2",
+    "loongarch": "ERA: 9000000000222222 f+0x1/0x2\nCall Trace:\n[<9000000000222222>] f+0x1/0x2\n"
+    "[<9000000000333333>] g+0x1/0x2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", TRACES)
+def test_a_trace_is_read_from_the_program_counter_on(arch: str) -> None:
+    assert functions(TRACES[arch], is_oops=True)[:2] == ["f", "g"]
+
+
+def test_guesses_count_only_where_nothing_else_is_printed() -> None:
+    assert functions("Call Trace:\n ? f+0x1/0x2\n ? g+0x1/0x2") == ["f", "g"]
+
+
+def test_a_trace_ends_where_user_space_begins() -> None:
+    text = "Call Trace:\n f+0x1/0x2\nRIP: 0033:0x47b7a0\n g+0x1/0x2"
+    assert functions(text) == ["f"]
+
+
+def test_the_program_counter_inside_a_trace_is_a_frame_of_it() -> None:
+    text = (
+        "Call Trace:\n panic+0x1/0x2\n asm_exc_invalid_op+0x1/0x2\nRIP: 0010:f+0x1/0x2\n g+0x1/0x2"
+    )
+    trace = facts_of(Log(text)[:]).traces[0]
+    assert [frame.function for frame in trace.stack][2:] == ["f", "g"]
+    assert trace.interrupted == {2}
+
+
+def test_what_another_processor_prints_before_the_registers_is_no_trace_of_an_oops() -> None:
+    text = "Call Trace:\n warn_alloc+0x1/0x2\n" + TRACES["x86"]
+    assert functions(text.removeprefix("Call Trace:\n"), is_oops=True)[0] == "f"
+
+
+def test_who_allocated_the_memory_is_another_trace() -> None:
+    text = (
+        "Call Trace:\n f+0x1/0x2\nAllocated by task 77:\n kmalloc+0x1/0x2\n"
+        "Freed by task 8:\n kfree+0x1/0x2"
+    )
+    assert [trace.is_foreign for trace in facts_of(Log(text)[:]).traces] == [False, True, True]
+
+
+def test_lines_of_decode_stacktrace_give_files_and_inlined_functions() -> None:
+    text = "Call Trace:\n f fs/x.c:12 [inline]\n g+0x1/0x2 fs/x.c:99\n"
+    frames = facts_of(Log("Call Trace:\n d+0x1/0x2\n" + text[12:])[:]).traces[0].frames
+    told = [(frame.function, frame.file, frame.line, frame.inlined) for frame in frames[1:]]
+    assert told == [("f", "fs/x.c", 12, True), ("g", "fs/x.c", 99, False)]
+
+
+@pytest.mark.parametrize(
+    ("line", "comm", "pid"),
+    [
+        ("CPU: 1 PID: 9 Comm: my task Not tainted 6.1.0 #1", "my task", 9),
+        ("CPU: 1 UID: 0 PID: 9 Comm: dd Tainted: G  W  6.12.0", "dd", 9),
+        ("Pid: 4242, comm: httpd Not tainted 2.6.18-194.el5 #1", "httpd", 4242),
+        ("Process kjournald (pid: 411, ti=f180c000 task=f2388000)", "kjournald", 411),
+        ("task:rsync           state:D stack:0     pid:2211  ppid:1      flags:0x0", "rsync", 2211),
+        ("rsync           D    0  2211   2200 0x80004080", "rsync", 2211),
+    ],
+)
+def test_a_task_is_read(line: str, comm: str, pid: int) -> None:
+    task = facts_of(Log(f"{line}\nCall Trace:\n f+0x1/0x2")[:]).task
+    assert task is not None
+    assert (task.comm, task.pid) == (comm, pid)
+
+
+def test_who_likely_holds_the_lock_is_read() -> None:
+    text = "INFO: task a:1 is blocked on a mutex likely owned by task my b:2."
+    holder = facts_of(Log(text)[:]).holder
+    assert holder is not None
+    assert (holder.comm, holder.pid) == ("my b", 2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "uptime_s", "caller"),
+    [
+        ("[    1.500000] text", 1.5, None),
+        ("<6>[    1.500000] text", 1.5, None),
+        ("[    1.500000][  T12] text", 1.5, "T12"),
+        ("[    1.500000][    C1] text", 1.5, "C1"),
+        ("** 9 printk messages dropped ** [    1.500000] text", 1.5, None),
+        ("host login: [    1.500000] text", 1.5, None),
+        ("Nov 30 06:01:28 host kernel: [    1.500000] text", 1.5, None),
+        ("Nov 30 06:01:28 host kernel: text", None, None),
+        ("2026-11-30T06:01:28.123456+00:00 host kernel: text", None, None),
+        ("[Mon Nov 30 06:01:28 2026] text", None, None),
+        ("<4>text", None, None),
+        ("text", None, None),
+    ],
+)
+def test_a_stamp_is_taken_off(raw: str, uptime_s: float | None, caller: str | None) -> None:
+    assert parse(raw) == ("text", uptime_s, caller)
