@@ -1,0 +1,112 @@
+"""A verdict as plain values, from a kernel log alone or with a backtrace: for whoever measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cas.findings.crash import crash_of
+from cas.findings.finding import find
+from cas.klog.events import Event
+from cas.klog.kinds import Kind
+from cas.model import Dump, FirstAnswer, Frame, Task
+from cas.panic import panic_message
+
+FORM = 1
+"""Of the outline; a key that is here stays."""
+_TASK = re.compile(r"task (\d{1,10}) (.{1,64}) (\d{1,5})$")
+_CRASH_TASK = re.compile(r'PID: (\d{1,10}) .{0,200}CPU: (\d{1,5}) +COMMAND: "(.{1,64})"')
+_FRAME = re.compile(
+    r"(?:#\d+ +)?(?:\(?\[<?[0-9a-f]{4,16}>?\] *){0,2}([A-Za-z_.][\w.$]{0,127})"
+    r"(?:\+0x([0-9a-f]{1,16})(?:/0x[0-9a-f]{1,16})?)?(?: at [0-9a-f]{1,16})?"
+    r"(?: \[([\w-]{1,64})\])?$"
+)
+
+
+class Backtrace(NamedTuple):
+    """What a debugger says of the panic task."""
+
+    frames: tuple[Frame, ...] = ()
+    task: Task | None = None
+
+
+def read_backtrace(lines: Iterable[str]) -> Backtrace:
+    """Read a backtrace: ``task PID COMM CPU``, then a function a line, innermost first.
+
+    The forms ``function``, ``function [kmod]``, ``function+0x1c/0x40 [kmod]`` and those of crash's
+    ``bt`` are understood; other lines are passed over.
+    """
+    frames: list[Frame] = []
+    task = None
+    for line in lines:
+        text = line.strip()
+        if found := _TASK.match(text):
+            task = Task(int(found[1]), found[2], cpu=int(found[3]))
+        elif found := _CRASH_TASK.match(text):
+            task = Task(int(found[1]), found[3], cpu=int(found[2]))
+        elif found := _FRAME.match(text):
+            kmod = found[3].replace("-", "_") if found[3] else None
+            offset = int(found[2], 16) if found[2] else None
+            frames.append(Frame(found[1], offset=offset, kmod=kmod))
+    return Backtrace(tuple(frames), task)
+
+
+def outline(dmesg: str, backtrace: Backtrace | None = None) -> dict[str, Any]:
+    """The verdict on a kernel log.
+
+    :param backtrace: of the panic task, as with a vmlinux; ``None``: there is only the log
+    """
+    message = panic_message(dmesg)
+    dump = Dump(Path("vmcore"), "log", len(dmesg), "unknown", dmesg=dmesg, panic_message=message)
+    answer = None
+    if backtrace is not None and backtrace.frames:
+        answer = FirstAnswer(
+            panic_message=message,
+            panic_task=backtrace.task,
+            backtrace=backtrace.frames,
+            dmesg=dmesg,
+        )
+    crash, finding = crash_of(dump, answer), find(dump, answer, None)
+    return {
+        "form": FORM,
+        "state": "running system" if crash.kind is Kind.NONE else "crashed",
+        "kind": str(crash.kind),
+        "what": finding.what,
+        "where": finding.where,
+        "task": finding.who,
+        "signature": finding.signature,
+        "source": crash.source,
+        "panicked": crash.choice.has_panic,
+        "frames": [_frame(frame) for frame in crash.frames],
+        "passed": [{**_frame(passed.frame), "why": passed.why} for passed in crash.passed],
+        "before": [_event(event) for event in crash.choice.earlier],
+        "next": list(finding.next_steps),
+    }
+
+
+def sentences(told: dict[str, Any]) -> Iterable[str]:
+    """An outline for a reader."""
+    for label, key in (("What", "what"), ("Where", "where"), ("Task", "task"), ("Kind", "kind")):
+        if told[key]:
+            yield f"{label + ':':7}{told[key]}"
+    for event in told["before"]:
+        yield f"Before: {event['message']}"
+    for step in told["next"]:
+        yield f"Next:   {step}"
+
+
+def _frame(frame: Frame) -> dict[str, Any]:
+    return {
+        "function": frame.function,
+        "offset": frame.offset,
+        "kmod": frame.kmod,
+        "file": frame.file,
+        "line": frame.line,
+        "inlined": frame.inlined,
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"kind": str(event.kind), "message": event.message, "uptime_s": event.uptime_s}

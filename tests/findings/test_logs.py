@@ -1,0 +1,118 @@
+"""Small logs whose right answer is known, through the entry that stays for whoever measures.
+
+``logs/expected.tsv``: file, kinds, functions, and what must not be said: regular expressions on
+what, where and task, a line each, or ``same signature as FILE``, ``other signature than FILE``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.findings.outline import Backtrace, outline, read_backtrace
+
+LOGS = Path(__file__).parent / "logs"
+ROWS = [
+    line.split("\t")
+    for line in (LOGS / "expected.tsv").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+]
+
+
+@cache
+def judged(name: str) -> dict[str, Any]:
+    stack = LOGS / name.replace(".log", ".stack")
+    backtrace = read_backtrace(stack.read_text().splitlines()) if stack.exists() else None
+    return outline((LOGS / name).read_text("utf-8"), backtrace)
+
+
+def function_names(told: dict[str, Any]) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", f"{told['what']} {told['where']}"))
+
+
+@pytest.mark.parametrize(("name", "kinds", "functions", "must_not"), ROWS)
+def test_a_log_is_judged_rightly(name: str, kinds: str, functions: str, must_not: str) -> None:
+    told = judged(name)
+    assert told["kind"] in kinds.split("|")
+    if functions:
+        assert function_names(told) & set(functions.split("|"))
+    for rule in filter(None, must_not.split("; ")):
+        if other := re.match(r"(same|other) signature (?:as|than) (\S+)", rule):
+            is_same = told["signature"] == judged(other[2])["signature"]
+            assert is_same is (other[1] == "other"), rule
+        else:
+            said = f"{told['what']}\n{told['where']}\n{told['task']}"
+            assert not re.search(rule, said), rule
+
+
+def test_every_log_has_a_right_answer() -> None:
+    assert {row[0] for row in ROWS} == {path.name for path in LOGS.glob("*.log")}
+
+
+def test_the_entry_prints_the_same_as_json() -> None:
+    log = LOGS / "kfree-caller-stack-a.log"
+    done = subprocess.run(
+        [sys.executable, "-m", "cas.findings", log, "--stack", log.with_suffix(".stack"), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == judged(log.name)
+
+
+def test_the_entry_names_a_file_that_is_not_there() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cas.findings", "/nowhere/dmesg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "! /nowhere/dmesg cannot be read: No such file or directory\n"
+
+
+def test_a_log_without_a_crash_is_of_a_running_system_with_its_warnings_before() -> None:
+    told = judged("warning-of-a-running-kernel.log")
+    assert told["state"] == "running system"
+    assert [event["kind"] for event in told["before"]] == ["warning"]
+
+
+def test_what_is_passed_over_stays_visible_with_its_reason() -> None:
+    passed = judged("kfree-caller.log")["passed"]
+    assert [(frame["function"], frame["why"]) for frame in passed] == [
+        ("kfree", "memory"),
+        ("kfree_skb", "list"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "function", "kmod"),
+    [
+        ("kfree", "kfree", None),
+        ("detect_lockup [hpsa]", "detect_lockup", "hpsa"),
+        ("f+0x1c/0x40 [m-a]", "f", "m_a"),
+        (
+            "#3 [ffffb1f0c0a7fd28] sysrq_handle_crash at ffffffff8167b2a6",
+            "sysrq_handle_crash",
+            None,
+        ),
+        ("#4 [ffffb1f0c0a7fd28] xfs_read at ffffffffc067b2a6 [xfs]", "xfs_read", "xfs"),
+    ],
+)
+def test_a_backtrace_is_read_in_several_forms(line: str, function: str, kmod: str | None) -> None:
+    frame = read_backtrace([line]).frames[0]
+    assert (frame.function, frame.kmod) == (function, kmod)
+
+
+def test_the_task_of_a_backtrace_is_read() -> None:
+    task = read_backtrace(["task 12 my task 3"]).task
+    assert task is not None
+    assert (task.pid, task.comm, task.cpu) == (12, "my task", 3)
+    assert read_backtrace([]) == Backtrace()
