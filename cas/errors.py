@@ -6,6 +6,8 @@ and the next step. ``cas`` and ``cas-admin`` print both and no traceback, except
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class CasError(Exception):
     """A failure that a user can read and act on."""
@@ -37,6 +39,20 @@ class ConfigError(CasError):
 
     exit_code = 2
     hint = "see cas.conf(5)"
+
+
+class NotPermitted(ConfigError):
+    """This user may not use a file or a directory; the next run may not either."""
+
+    hint = "let its owner run this, or have root give it to this user (chown)"
+
+    def __init__(self, message: str, obstacle: Path, *, hint: str | None = None) -> None:
+        """Keep the facts.
+
+        :param obstacle: the file or directory whose owner or mode is in the way
+        """
+        super().__init__(message, hint=hint)
+        self.obstacle = obstacle
 
 
 class NotADump(CasError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import CasError, DiskFull, TryAgain
+from cas.permission import DENIED, not_permitted
 from cas.text import human_size
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -22,6 +23,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Replace a file so that a crash at any time leaves the old or the new one.
 
     :raises DiskFull: there is no room; the old file stays
+    :raises NotPermitted: this user may not do that
     :raises TryAgain: the directory cannot be written
     """
     part = path.with_name(f".{path.name}{PART}")
@@ -77,13 +79,14 @@ def writing_below(directory: Path) -> Iterator[None]:
     """Translate what the system says while files below a directory are made.
 
     :raises DiskFull: there is no room
+    :raises NotPermitted: this user may not do that
     :raises TryAgain: it said anything else
     """
     try:
         yield
     except OSError as error:
         named = error.filename if isinstance(error.filename, str) else None
-        raise cannot_write(Path(named) if named else directory, error, 0) from error
+        raise cannot_write(directory / named if named else directory, error, 0) from error
 
 
 def sync(path: Path) -> None:
@@ -122,7 +125,9 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
     """The error for a file that could not be written."""
     if error.errno in FULL:
         return no_room(path.parent, human_size(need_bytes), path.name)
-    hint = "check the file system and its permissions, then run the same command again"
+    if error.errno in DENIED:
+        return not_permitted(path, error)
+    hint = "check the file system, then run the same command again"
     return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 

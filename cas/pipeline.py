@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas import findings, resources, snippets
+from cas import findings, resources, snippets, users
 from cas.catalogue import extract
 from cas.catalogue.cache import lease
 from cas.config import Config
@@ -36,9 +36,11 @@ from cas.engines.workshop import Workshop
 from cas.errors import (
     AmbiguousKernel,
     CasError,
+    ConfigError,
     DumpChanged,
     EngineError,
     LimitExceeded,
+    NotPermitted,
     TryAgain,
 )
 from cas.files import writing_below
@@ -83,13 +85,17 @@ class Pipeline(Run):
             log.debug("it came from here", exc_info=error)
             if isinstance(error, DumpChanged):
                 self.disown()
+            if isinstance(error, NotPermitted):
+                error.hint = users.hint(error, self.config)
             self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
             self.know(offset=error.offset)
             if isinstance(error, AmbiguousKernel):
                 self.know(rivals=error.rivals)
             if isinstance(error, LimitExceeded):
                 self.know(limits_hit=(*self.report.limits_hit, error.limit))
-            self.is_over = error.exit_code != TryAgain.exit_code
+            # what the site mends, the job can wait for
+            is_ours = isinstance(error, ConfigError)
+            self.is_over = error.exit_code != TryAgain.exit_code and not is_ours
             return error
         damage = findings.assess(self.report)
         reason = "; ".join((*([damage.reason] if damage else []), *self.problems)) or None

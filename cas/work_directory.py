@@ -13,16 +13,19 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from cas.config import Config
-from cas.errors import CasError, Refused
+from cas.errors import CasError, ConfigError, Refused
+from cas.permission import DENIED, not_permitted, user_name
+from cas.users import account, roots_remedy
 
 STATE = "job.json"
 STAMP = "%Y.%m.%d.%H.%M.%S"
@@ -70,6 +73,8 @@ class WorkDirectory:
     path: Path
     owners: frozenset[int] = field(default_factory=lambda: frozenset({os.geteuid()}))
     """User ids whose jobs are ours."""
+    remedy: Callable[[Path], str | None] = field(default=lambda _: None, compare=False)
+    """What root does about something of his here."""
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -79,9 +84,10 @@ class WorkDirectory:
         """
         owners = {os.geteuid()}
         if config.casuser:
-            with suppress(KeyError):  # without an account it cannot own anything
-                owners.add(pwd.getpwnam(config.casuser).pw_uid)
-        found = cls(config.work_directory, frozenset(owners))
+            with suppress(ConfigError):  # without an account it cannot own anything
+                owners.add(account(config.casuser).pw_uid)
+        remedy = partial(roots_remedy, config=config)
+        found = cls(config.work_directory, frozenset(owners), remedy)
         found.require_safe()
         return found
 
@@ -119,14 +125,16 @@ class WorkDirectory:
 
     def skipped(self, ticket: str | None = None) -> list[str]:
         """What has a name of ours and is left alone: a line for each reason, with its owner."""
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, list[Path]] = {}
         for entry in self.entries(ticket):
             if entry.kind is Kind.FOREIGN:
-                name = str(entry.path.relative_to(self.path))
-                reasons.setdefault(entry.why, []).append(name)
-        return [
-            f"left alone in {self.path}: {_some(names)}: {why}" for why, names in reasons.items()
-        ]
+                reasons.setdefault(entry.why, []).append(entry.path)
+        return [self._skipped(why, paths) for why, paths in reasons.items()]
+
+    def _skipped(self, why: str, paths: list[Path]) -> str:
+        names = _some([str(path.relative_to(self.path)) for path in paths])
+        remedy = self.remedy(paths[0])
+        return f"left alone in {self.path}: {names}: {why}" + (f"; {remedy}" if remedy else "")
 
     def entries(self, ticket: str | None = None) -> Iterator[Entry]:
         """Everything that has a name of ours, by ticket and name; what goes meanwhile is left out.
@@ -170,6 +178,8 @@ class WorkDirectory:
         except FileNotFoundError:
             return []
         except OSError as error:
+            if error.errno in DENIED:
+                raise not_permitted(self.path, error, "read") from error
             raise CasError(
                 f"cannot read the work directory {self.path}: {error.strerror}",
                 hint="check `workDirectory` in cas.conf and its permissions",
@@ -257,12 +267,15 @@ def lets_others_write(path: Path, state: os.stat_result) -> bool:
     return bool(state.st_mode & stat.S_IWGRP) and not _is_private(path, state)
 
 
-def user_name(uid: int) -> str:
-    """A user's name; the number of one who has none."""
+def is_gone(directory: Path) -> bool:
+    """Whether there is no job in a directory; not where this user may not look."""
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+        (directory / STATE).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def is_regular(path: Path) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from cas import users
 from cas.catalogue.cache import inspection, lease, limits
 from cas.catalogue.cache.holdings import Holding, holdings
 from cas.catalogue.cache.inspection import Fault
 from cas.catalogue.cache.limits import Removal, Trimmed
 from cas.commands import Answer, World
 from cas.config import Config
-from cas.errors import CasError
+from cas.errors import CasError, NotPermitted
 from cas.text import count, human_size, json_text, one_line
 
 BROKEN = 4
@@ -30,6 +31,9 @@ def listed(world: World, *, as_json: bool) -> Answer:
     total = sum(holding.size_bytes for holding in found)
     limit = human_size(config.cache.limit_bytes)
     summary = f"{count(len(found), 'kernel')}, {human_size(total)} of {limit} in {config.debugs}"
+    for holding in found:
+        if holding.problem:
+            world.progress.warn(holding.problem)
     return Answer((*_table(found), one_line(summary)))
 
 
@@ -72,7 +76,8 @@ def verify(world: World, *, as_json: bool, repair: bool = False) -> Answer:
         return Answer((_faults_json(faults, total),), status)
     said = count(len(faults), "fault") if faults else "all is well"
     summary = f"{human_size(total)} verified in {cache}: {said}"
-    return Answer((*map(_told, faults), one_line(summary)), status)
+    told = (_told(fault, world.config) for fault in faults)
+    return Answer((*told, one_line(summary)), status)
 
 
 def removals(trimmed: Trimmed, *, only_list: bool = False) -> Iterator[str]:
@@ -96,8 +101,10 @@ def _left(trimmed: Trimmed, config: Config, only_list: bool) -> str:
     return f"{verb} {freed}; the cache {holds} {left} of {limit}"
 
 
-def _told(fault: Fault) -> str:
+def _told(fault: Fault, config: Config) -> str:
     advice = REPAIR if fault.is_ours else FOREIGN
+    if fault.obstacle is not None:
+        advice = users.remedy(fault.obstacle, config) or NotPermitted.hint
     return one_line(f"{fault.path}: {fault.what}; {advice}")
 
 
@@ -121,12 +128,18 @@ def _cells(holding: Holding) -> tuple[str, ...]:
                 holding.entry.name,
                 human_size(holding.size_bytes),
                 str(holding.kmods),
-                f"{_when(holding):%Y-%m-%d %H:%M}",
-                "in use" if lease.is_held(holding.entry) else "free",
+                "-" if holding.problem else f"{_when(holding):%Y-%m-%d %H:%M}",
+                _state(holding),
                 str(kernel.source) if kernel else "-",
             ),
         )
     )
+
+
+def _state(holding: Holding) -> str:
+    if holding.problem:
+        return "closed"
+    return "in use" if lease.is_held(holding.entry) else "free"
 
 
 def _when(holding: Holding) -> datetime:
@@ -158,6 +171,7 @@ def _facts(holding: Holding) -> dict[str, object]:
         "kmods": holding.kmods,
         "last_use": _when(holding).isoformat(timespec="seconds"),
         "is_in_use": lease.is_held(holding.entry),
+        "problem": holding.problem,
         "source": str(kernel.source) if kernel else None,
         "member": kernel and kernel.member,
     }

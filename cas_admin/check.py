@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
-from cas.errors import DatabaseDamaged
+from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
 from cas.text import count, json_text, one_line
 from cas.work_directory import WorkDirectory
 from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows
@@ -29,7 +29,7 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     catalogue = Catalogue.of(config)
     work = WorkDirectory.of(config)
     scope = Scope(config, work, catalogue, _rows(catalogue), with_digests=not quick)
-    total = sum(1 for _ in work.jobs())
+    total = _count(work)
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope)))
     broken = sum(flaw.is_broken for flaw in flaws)
@@ -40,10 +40,17 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     return Answer((*_lines(flaws), f"{count(total, 'job')} checked: {said}"), status)
 
 
+def _count(work: WorkDirectory) -> int:
+    try:
+        return sum(1 for _ in work.jobs())
+    except NotPermitted:  # which is told as a flaw
+        return 0
+
+
 def _rows(catalogue: Catalogue) -> dict[Path, str] | None:
     try:
         return catalogue.indexed()
-    except DatabaseDamaged:  # which is said with what else is wrong with it
+    except (ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it
         return None
 
 

@@ -10,7 +10,7 @@ from cas.errors import CasError
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.text import count
-from cas.work_directory import STATE, WorkDirectory
+from cas.work_directory import WorkDirectory, is_gone, is_regular
 
 LOST = 3
 UNREADABLE = 4
@@ -29,7 +29,7 @@ def index(world: World) -> Answer:
     for line in work.skipped():
         world.progress.warn(line)
     for directory in work.jobs():
-        if not (directory / NAME).exists():  # it has not come to a result yet
+        if not is_regular(directory / NAME):  # it has not come to a result yet
             continue
         try:
             record = _record(load(directory), directory)
@@ -40,7 +40,7 @@ def index(world: World) -> Answer:
         catalogue.record_job(record)
         entered += 1
     for directory in catalogue.indexed():
-        if not (directory / STATE).exists():
+        if is_gone(directory):
             catalogue.forget_job(directory)
     told = f"{count(entered, 'job')} entered"
     return Answer((told,), UNREADABLE if unreadable else LOST if has_lost else 0, stands=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import job as jobs
-from cas import manifest
+from cas import manifest, users
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection
 from cas.config import Config
-from cas.errors import CasError, DatabaseDamaged, JobBusy
+from cas.errors import CasError, ConfigError, DatabaseDamaged, JobBusy, NotPermitted
 from cas.job import Job
 from cas.report import outbox, result
-from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_regular
+from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 
 ENDED = ("complete", "partial", "waiting", "failed", "refused")
 GO_ON = "run: cas-admin resume"
@@ -53,11 +53,15 @@ class Scope:
 
 def of_jobs(scope: Scope) -> Iterator[Flaw]:
     """Every directory below the work directory that is a job, or was to become one."""
-    for entry in scope.work.entries():
-        if entry.kind is Kind.JOB:
-            yield from _of_job(entry.path, scope)
-        elif entry.kind is not Kind.FOREIGN:
-            yield from _of_stray(entry)
+    try:
+        for entry in scope.work.entries():
+            if entry.kind is Kind.JOB:
+                yield from _of_job(entry.path, scope)
+            elif entry.kind is not Kind.FOREIGN:
+                yield from _of_stray(entry)
+    except NotPermitted as error:
+        yield Flaw(str(scope.work.path), str(error), users.hint(error, scope.config))
+        return
     for line in scope.work.skipped():
         yield Flaw(str(scope.work.path), line, FOREIGN, is_broken=False)
 
@@ -70,6 +74,8 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
         yield from _of_rows(scope)
     except DatabaseDamaged as error:
         yield Flaw(scope.config.database, f"is damaged: {error}", MEND)
+    except ConfigError as error:  # this user may not read it
+        yield Flaw("the database", str(error), users.hint(error, scope.config))
 
 
 def _of_rows(scope: Scope) -> Iterator[Flaw]:
@@ -77,7 +83,7 @@ def _of_rows(scope: Scope) -> Iterator[Flaw]:
     if lacking:
         yield Flaw(scope.config.database, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
     for directory in scope.rows or ():
-        if not is_regular(directory / STATE):
+        if is_gone(directory):
             yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
     for path, known in scope.catalogue.packages().items():
         try:
@@ -93,8 +99,14 @@ def _of_rows(scope: Scope) -> Iterator[Flaw]:
 
 def of_cache(scope: Scope) -> Iterator[Flaw]:
     """The extracted kernels."""
-    for fault in inspection.flaws(scope.config.debugs, with_digests=scope.with_digests):
-        yield Flaw(str(fault.path), fault.what, "run: cas-admin cache verify --repair")
+    try:
+        for fault in inspection.flaws(scope.config.debugs, with_digests=scope.with_digests):
+            advice = "run: cas-admin cache verify --repair"
+            if fault.obstacle is not None:
+                advice = users.remedy(fault.obstacle, scope.config) or NotPermitted.hint
+            yield Flaw(str(fault.path), fault.what, advice)
+    except NotPermitted as error:
+        yield Flaw(str(scope.config.debugs), str(error), users.hint(error, scope.config))
 
 
 def _of_stray(entry: Entry) -> Iterator[Flaw]:

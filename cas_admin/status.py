@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Thread
 
+from cas import users
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.errors import CasError
 from cas.text import json_text, short_line
 from cas_admin import status_parts
 from cas_admin.status_parts import Found, Part
@@ -40,6 +42,8 @@ class Asked:
         """Find it out, or why that cannot be done."""
         try:
             self.found = PARTS[self.name](world.config, catalogue)
+        except CasError as error:
+            self.problem = users.advised(error, world.config)
         except Exception as error:  # whatever it is, the other parts are shown
             self.problem = str(error) or type(error).__name__
 

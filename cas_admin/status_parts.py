@@ -78,13 +78,10 @@ def extracted(config: Config, catalogue: Catalogue) -> Found:
         "kernels": len(found),
         "in_use": in_use,
     }
-    return Found(
-        facts,
-        (
-            f"{human_size(size_bytes)} of {human_size(limit_bytes)}: "
-            f"{count(len(found), 'kernel')}, {in_use} in use",
-        ),
-    )
+    closed = [f"! {holding.problem}" for holding in found if holding.problem]
+    summary = f"{human_size(size_bytes)} of {human_size(limit_bytes)}: "
+    summary += f"{count(len(found), 'kernel')}, {in_use} in use"
+    return Found(facts | {"closed": len(closed)}, (summary, *_some(closed)))
 
 
 def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:

@@ -17,7 +17,7 @@ from typing import Protocol
 from cas.catalogue import installed, kmod_files
 from cas.catalogue.attempts import answering
 from cas.catalogue.cache.entry import Entry
-from cas.catalogue.cache.placing import Put, place
+from cas.catalogue.cache.placing import Put, make_directory, place
 from cas.catalogue.kmod_files import NAME, KmodFile
 from cas.catalogue.kmod_shelf import Held, Shelf, Wanted, fits, held
 from cas.catalogue.packages import sources
@@ -254,7 +254,7 @@ class Search:
                 continue
             with self.entry.locked(self._progress):
                 path = self.shelf.path_for(f"{kmod}.ko.debug", build_id)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_directory(path.parent)
                 fetched = servers.kmod(kmod, build_id, path, self._progress, put=self.entry.put)
             there = held(fetched) if fetched is not None else None
             if there is not None and fits(there, build_id):

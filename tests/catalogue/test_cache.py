@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 
 from cas.catalogue import extract
 from cas.catalogue.cache import inspection, lease, limits
-from cas.catalogue.cache.entry import Entry, find_cached, read_seals
+from cas.catalogue.cache.entry import GROWN, Entry, find_cached, lock_of, read_seals
 from cas.catalogue.cache.holdings import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
 from cas.errors import ConfigError
@@ -437,3 +438,13 @@ def test_the_record_of_digests_is_json(cache: Path) -> None:
     record = json.loads(digests.read_text())
     assert record["version"] == 1
     assert record["files"]["vmlinux"]["size_bytes"] == len(kp.vmlinux("one"))
+
+
+def test_a_cache_with_the_setgid_bit_is_its_groups(cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(0o2770)
+    entry = filled(cache, "one")
+    seen = {path: stat.S_IMODE(path.stat().st_mode) for path in cache.rglob("*")}
+    assert {mode for path, mode in seen.items() if path.is_dir()} == {0o2770}
+    assert seen[entry / "vmlinux"] == seen[entry / "digests.json"] == 0o440
+    assert seen[entry / lease.IN_USE] == seen[lock_of(entry)] == seen[cache / GROWN] == 0o660

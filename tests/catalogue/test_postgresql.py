@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,6 +63,39 @@ def test_a_role_without_rights_is_told_apart_from_a_busy_server(database: str) -
                 Catalogue(database.replace("cas@", "stranger@")).counts()
         finally:
             connection.execute("DROP ROLE stranger")
+
+
+@postgresql
+def test_who_is_refused_need_not_try_again(database: str) -> None:
+    with pytest.raises(ConfigError, match=r'is refused: .*role "nosuch" does not exist'):
+        Catalogue(database.replace("cas@", "nosuch@")).open()
+    with pytest.raises(ConfigError, match=r'is refused: .*database "nosuch" does not exist'):
+        Catalogue(database.replace("/postgres?", "/nosuch?")).open()
+
+
+@postgresql
+def test_a_wrong_password_is_no_busy_server(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        rules = Path(connection.execute("SHOW hba_file").fetchone()[0])  # type: ignore[index]
+        before = rules.read_text()
+        connection.execute("CREATE ROLE locked LOGIN PASSWORD 'right'")
+        try:
+            rules.write_text(f"local all locked scram-sha-256\n{before}")
+            connection.execute("SELECT pg_reload_conf()")
+            until = time.monotonic() + 30
+            while time.monotonic() < until:  # until the server has read its rules again
+                try:
+                    psycopg.connect(database.replace("cas@", "locked:wrong@")).close()
+                except psycopg.OperationalError:
+                    break
+            with pytest.raises(ConfigError, match=r"is refused: .*password") as caught:
+                Catalogue(database.replace("cas@", "locked:wrong@")).open()
+            assert "wrong" not in str(caught.value)
+            assert "cas.conf" in caught.value.hint
+        finally:
+            rules.write_text(before)
+            connection.execute("SELECT pg_reload_conf()")
+            connection.execute("DROP ROLE locked")
 
 
 def test_a_server_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:

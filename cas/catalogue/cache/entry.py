@@ -16,14 +16,25 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cas import debug_info, elf
 from cas.catalogue.cache import placing, seals
 from cas.catalogue.cache.seals import Seal
-from cas.errors import CasError, KernelMismatch, NotADump, PackageError, TryAgain
+from cas.errors import (
+    CasError,
+    KernelMismatch,
+    NotADump,
+    NotPermitted,
+    PackageError,
+    TryAgain,
+)
 from cas.model import Dump, Kernel
+from cas.permission import not_permitted
 from cas.progress import Progress
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _LOCK_TIMEOUT_S = 1800
 """Longer than an extraction takes on a slow disk."""
@@ -69,10 +80,10 @@ class Entry:
 
     @contextmanager
     def _alone(self, progress: Progress) -> Iterator[None]:
-        from filelock import FileLock, Timeout  # a warm cache needs no lock
+        from filelock import Timeout  # a warm cache needs no lock
 
         path = lock_of(self.directory)
-        lock = FileLock(path)
+        lock = new_lock(self.directory)
         with placing.writing_to(path, 0):
             try:
                 try:
@@ -100,8 +111,11 @@ class Entry:
         """Whether there is a vmlinux, it is the right one, and nobody has changed it.
 
         One whose source is not noted was put there by a process that was killed right then.
+
+        :raises NotPermitted: the entry is somebody else's, who keeps it to himself
         """
-        is_noted = (self.directory / _KERNEL_RECORD).is_file()
+        with placing.writing_to(self.directory, 0):
+            is_noted = (self.directory / _KERNEL_RECORD).is_file()
         return is_noted and bool(self.sound([self.vmlinux])) and self.fits_kernel()
 
     def fits_kernel(self) -> bool:
@@ -160,7 +174,7 @@ class Entry:
         write_seals(self.directory, read_seals(self.directory) | self._added)
         self._added.clear()
         with placing.writing_to(self._cache, 0):
-            (self._cache / GROWN).touch(0o600)
+            _touch(self._cache / GROWN)
 
     def _name_of(self, path: Path) -> str:
         return path.relative_to(self.directory).as_posix()
@@ -172,6 +186,17 @@ class Entry:
 def lock_of(entry: Path) -> Path:
     """The file that is locked by whoever fills or removes an entry; it stays when that goes."""
     return entry.with_name(f"{entry.name}.lock")
+
+
+def new_lock(entry: Path) -> FileLock:
+    """A lock on that file, which is not taken yet."""
+    from filelock import FileLock
+
+    path = lock_of(entry)
+    if placing.is_of_group(path.parent):
+        with suppress(OSError):  # who takes the lock says what is wrong with its file
+            _touch(path)
+    return FileLock(path)
 
 
 def entry_of(cache: Path, path: Path) -> Path | None:
@@ -216,12 +241,28 @@ def is_entry_name(name: str) -> bool:
 
 
 def entries(cache: Path) -> list[Path]:
-    """The directories of all entries, by name; what else is in the cache is none of ours."""
+    """The directories of all entries, by name; what else is in the cache is none of ours.
+
+    :raises NotPermitted: this user may not look into the cache
+    """
+    with placing.writing_to(cache, 0):
+        try:
+            found = sorted(cache.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [path for path in found if _NAME.fullmatch(path.name) and _is_directory(path)]
+
+
+def closed(entry: Path) -> NotPermitted | None:
+    """Why this user cannot look into an entry; ``None`` when he can, or it is gone."""
     try:
-        found = sorted(cache.iterdir())
+        os.scandir(entry).close()
+        (entry / _KERNEL_RECORD).is_file()
+    except PermissionError as error:
+        return not_permitted(entry, error, "read")
     except OSError:
-        return []
-    return [path for path in found if _NAME.fullmatch(path.name) and _is_directory(path)]
+        return None
+    return None
 
 
 def remove_unfinished(entry: Path) -> None:
@@ -254,9 +295,9 @@ def renew_seals(entry: Path, renewed: Mapping[str, Seal]) -> None:
     """Note them, unless the entry is locked or cannot be written: that only saves work."""
     if not renewed:
         return
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    with suppress(Timeout, OSError, CasError), FileLock(lock_of(entry), timeout=0):
+    with suppress(Timeout, OSError, CasError), new_lock(entry).acquire(timeout=0):
         sealed = read_seals(entry)
         current = {name: seal for name, seal in renewed.items() if seal.is_untouched(entry / name)}
         write_seals(entry, sealed | current)
@@ -318,6 +359,16 @@ def key(kernel: Kernel) -> str:
 def _write_json(path: Path, record: object) -> None:
     content = json.dumps(record).encode()
     placing.place(placing.Place(path, len(content)), [content])
+
+
+def _touch(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(PermissionError):  # somebody else's, who has made it so
+            os.fchmod(descriptor, placing.mode(path.parent, 0o600))
+        os.utime(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_directory(path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease
-from cas.catalogue.cache.entry import entries, kernel_of
+from cas.catalogue.cache.entry import closed, entries, kernel_of
 from cas.model import Kernel
 
 _BLOCK_BYTES = 512
@@ -31,6 +31,8 @@ class Holding:
     has_vmlinux: bool
     kmods: int
     """How many there are files of."""
+    problem: str | None = None
+    """Why this user cannot look into it; then nothing else is known of it."""
 
     @property
     def name(self) -> str:
@@ -39,13 +41,19 @@ class Holding:
 
 
 def holdings(cache: Path) -> list[Holding]:
-    """All entries, the one that was not used for the longest time first."""
+    """All entries, the one that was not used for the longest time first.
+
+    :raises NotPermitted: this user may not look into the cache
+    """
     seen: set[tuple[int, int]] = set()
     found = [_holding(entry, seen) for entry in entries(cache)]
     return sorted(found, key=lambda holding: (holding.last_use, holding.entry.name))
 
 
 def _holding(entry: Path, seen: set[tuple[int, int]]) -> Holding:
+    if (why := closed(entry)) is not None:
+        last_use = lease.last_use(entry)
+        return Holding(entry, 0, last_use, None, has_vmlinux=False, kmods=0, problem=str(why))
     size_bytes, kmods = _taken(str(entry), seen)
     return Holding(
         entry=entry,

@@ -13,6 +13,7 @@ from cas.catalogue.cache.entry import (
     GROWN,
     RECORDS,
     Entry,
+    closed,
     entries,
     is_entry_name,
     kernel_of,
@@ -24,7 +25,7 @@ from cas.catalogue.cache.entry import (
 )
 from cas.catalogue.cache.holdings import files
 from cas.catalogue.cache.seals import Seal
-from cas.errors import NotADump
+from cas.errors import NotADump, NotPermitted
 
 VMLINUX = "vmlinux"
 _OURS = {VMLINUX, seals.RECORD, lease.IN_USE, *RECORDS}
@@ -40,6 +41,8 @@ class Fault:
     what: str
     is_ours: bool = True
     """Whether it may be removed: it is extracted again when it is needed."""
+    obstacle: Path | None = None
+    """What keeps this user from looking into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,17 @@ def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
     :param with_digests: read every file; else sizes and build-ids must do
     """
     for entry in entries(cache):
+        if (why := closed(entry)) is not None:
+            yield _closed(entry, why)
+            continue
         yield from _unfinished(entry)
         yield from _wrong(entry, _Look(with_digests))
 
 
 def size_bytes(cache: Path) -> int:
     """How much `verify` reads."""
-    return sum(_size(path) for entry in entries(cache) for path in _sealable(entry))
+    open_ones = (entry for entry in entries(cache) if closed(entry) is None)
+    return sum(_size(path) for entry in open_ones for path in _sealable(entry))
 
 
 def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
@@ -76,6 +83,9 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
         limits.finish_removals(cache)
     yield from _strangers(cache)
     for entry in entries(cache):
+        if (why := closed(entry)) is not None:
+            yield _closed(entry, why)
+            continue
         with lease.watched(entry):
             found = [*_unfinished(entry), *_wrong(entry, _Look(True, advance))]
             _note_missing(entry, {fault.path for fault in found}, advance)
@@ -146,15 +156,22 @@ def _is_elf(path: Path) -> bool:
     return True
 
 
+def _closed(entry: Path, why: NotPermitted) -> Fault:
+    return Fault(entry, str(why).removeprefix(f"{entry} "), False, why.obstacle)
+
+
 def _repaired(entry: Path, fault: Fault) -> Fault:
-    with placing.writing_to(entry, 0), limits.not_being_filled(entry) as is_ours:
-        if not is_ours:
-            return Fault(fault.path, f"{fault.what}; it stays, the entry is being filled")
-        with lease.unused(entry) as is_unused:
-            if not is_unused:
-                return Fault(fault.path, f"{fault.what}; it stays, it is in use")
-            remove_unfinished(entry)
-            fault.path.unlink(missing_ok=True)
+    try:
+        with placing.writing_to(entry, 0), limits.not_being_filled(entry) as is_ours:
+            if not is_ours:
+                return Fault(fault.path, f"{fault.what}; it stays, the entry is being filled")
+            with lease.unused(entry) as is_unused:
+                if not is_unused:
+                    return Fault(fault.path, f"{fault.what}; it stays, it is in use")
+                remove_unfinished(entry)
+                fault.path.unlink(missing_ok=True)
+    except NotPermitted as error:  # somebody else's; the others are repaired
+        return Fault(fault.path, f"{fault.what}; it stays: {error}", False, error.obstacle)
     return Fault(fault.path, f"{fault.what}; it was removed")
 
 
@@ -166,10 +183,16 @@ def _sealable(entry: Path) -> Iterator[Path]:
 
 def _unfinished(entry: Path) -> Iterator[Fault]:
     left = sorted(unfinished(entry))
-    if left:
-        with limits.not_being_filled(entry) as is_ours:
-            for path in left if is_ours else ():
-                yield Fault(path, "was being extracted when a run was stopped")
+    if not left:
+        return
+    try:
+        with placing.writing_to(entry, 0), limits.not_being_filled(entry) as is_free:
+            doomed = left if is_free else []
+    except NotPermitted as error:  # the lock is somebody else's
+        yield Fault(left[0], f"may be unfinished: {error}", False, error.obstacle)
+        return
+    for path in doomed:
+        yield Fault(path, "was being extracted when a run was stopped")
 
 
 def _strangers(cache: Path) -> Iterator[Fault]:

@@ -21,6 +21,7 @@ from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import RECORDS, entry_of, key
 from cas.errors import TryAgain
 from cas.model import Kernel
+from cas.permission import DENIED
 
 IN_USE = "in-use"
 _NEVER = (0, 0)
@@ -29,7 +30,6 @@ _PATIENCE_S = 60.0
 """For somebody who is removing the entry; it takes as long as a rename."""
 _PAUSE_S = 0.01
 _TRIES = 1000
-_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -49,7 +49,9 @@ def held(cache: Path, kernel: Kernel) -> Iterator[None]:
 def on_file(cache: Path, path: Path) -> Iterator[None]:
     """Keep the entry that a file belongs to; nothing happens for a file from elsewhere."""
     entry = entry_of(cache, path)
-    if entry is None or not entry.is_dir():
+    with placing.writing_to(cache, 0):
+        is_there = entry is not None and entry.is_dir()
+    if entry is None or not is_there:
         yield
         return
     with _shared(entry, is_use=True):
@@ -151,7 +153,7 @@ def _prepared(path: Path) -> int | None:
     try:
         return _opened(path)
     except OSError as error:
-        if error.errno not in _READ_ONLY:
+        if error.errno not in DENIED:
             raise
     with suppress(OSError):
         return os.open(path, _FLAGS | os.O_RDONLY)
@@ -165,8 +167,9 @@ def _opened(path: Path) -> int:
             return os.open(path, _FLAGS | os.O_RDWR)
         # between two of these steps another process may remove the entry, or make the file
         with suppress(FileNotFoundError, FileExistsError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            placing.make_shared(path.parent)
             descriptor = os.open(path, _FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(descriptor, placing.mode(path.parent, 0o600))
             os.utime(descriptor, _NEVER)
             return descriptor
     raise TryAgain(f"{path} can be neither opened nor made")

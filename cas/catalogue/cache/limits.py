@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from cas.catalogue.cache.entry import (
     GROWN,
     entries,
     is_entry_name,
-    lock_of,
+    new_lock,
     remove_unfinished,
     unfinished,
 )
 from cas.catalogue.cache.holdings import Holding, holdings
-from cas.errors import CasError
+from cas.errors import CasError, NotPermitted
 from cas.rules import CacheRules
 from cas.text import count, human_size
 
@@ -134,6 +134,8 @@ class _Trim:
 
     def _kept_for(self, holding: Holding) -> str | None:
         """Why the entry stays; ``None`` when it is gone."""
+        if holding.problem:
+            return holding.problem
         try:
             if self._only_plan:
                 return _IN_USE if lease.is_held(holding.entry) else None
@@ -157,7 +159,11 @@ def finish_removals(cache: Path) -> None:
 def _finish_extractions(cache: Path) -> None:
     for entry in entries(cache):
         if unfinished(entry):
-            with placing.writing_to(entry, 0), not_being_filled(entry) as is_ours:
+            with (
+                suppress(NotPermitted),  # somebody else's; it does not keep the others
+                placing.writing_to(entry, 0),
+                not_being_filled(entry) as is_ours,
+            ):
                 if is_ours:
                     remove_unfinished(entry)
 
@@ -197,9 +203,9 @@ def _remove(entry: Path, last_use: float | None) -> bool:
 @contextmanager
 def not_being_filled(entry: Path) -> Iterator[bool]:
     """Whether nobody fills the entry; if so, nobody can until the end of the context."""
-    from filelock import FileLock, Timeout  # a warm cache needs no lock
+    from filelock import Timeout  # a warm cache needs no lock
 
-    lock = FileLock(lock_of(entry))
+    lock = new_lock(entry)
     try:
         lock.acquire(timeout=0)
     except Timeout:

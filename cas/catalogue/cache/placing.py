@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import queue
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from cas.errors import CasError, ConfigError, TryAgain
 from cas.files import FULL, no_room, require_room, sync_directory
+from cas.permission import DENIED, not_permitted
 from cas.text import human_size
 
 TEMPORARY = ".partial-"
@@ -29,7 +31,9 @@ _ZEROS = bytes(_BLOCK)
 _QUEUED = 16
 _WRITEBACK = 16 << 20
 """How much is written before the disk is told to begin."""
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_OF_GROUP = stat.S_ISGID | stat.S_IWGRP
+_SHARED_DIRECTORY = 0o2770
+_IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST}
 
 Piece = bytes | memoryview
 
@@ -86,7 +90,39 @@ def make_directory(path: Path) -> None:
     :raises ConfigError: that is not allowed there
     """
     with writing_to(path, 0):
-        path.mkdir(parents=True, exist_ok=True)
+        make_shared(path)
+
+
+def make_shared(path: Path) -> None:
+    """The same, with the system's own errors."""
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        make_shared(path.parent)
+        make_shared(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    else:
+        if is_of_group(path.parent):
+            path.chmod(_SHARED_DIRECTORY)
+
+
+def is_of_group(directory: Path) -> bool:
+    """Whether what is made in a directory is for all of its group: its setgid bit says so, where
+    the group may write there."""
+    try:
+        return directory.stat().st_mode & _OF_GROUP == _OF_GROUP
+    except OSError:
+        return False
+
+
+def mode(directory: Path, alone: int) -> int:
+    """The mode of a file that is made in a directory.
+
+    :param alone: where it is for its owner alone
+    """
+    return alone | alone >> 3 & 0o070 if is_of_group(directory) else alone
 
 
 @contextmanager
@@ -101,7 +137,10 @@ def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
 def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
     if error.errno in FULL:
         return no_room(directory, human_size(size_bytes), "an extracted file")
-    if error.errno in _FORBIDDEN:
+    if error.errno in DENIED:
+        named = error.filename if isinstance(error.filename, str) else ""
+        return not_permitted(directory / named, error)
+    if error.errno in _IN_THE_WAY:
         return ConfigError(f"debugs: {directory} cannot be written: {error.strerror}")
     return TryAgain(f"{directory} cannot be written: {error.strerror}")
 
@@ -117,7 +156,7 @@ def _write(fd: int, content: Iterable[Piece], target: Place) -> str:
     os.ftruncate(fd, size)
     if promised is not None and writer.digest(algorithm) != promised.lower():
         raise WrongDigest(f"{algorithm} {writer.digest(algorithm)}, {promised} promised")
-    os.fchmod(fd, 0o400)
+    os.fchmod(fd, mode(target.path.parent, 0o400))
     os.fsync(fd)
     return writer.digest(OURS)
 

@@ -12,8 +12,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from cas.catalogue.database import refusal
 from cas.catalogue.database.tables import HEAD, kernels, kmods, metadata, packages, readings
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
+from cas.permission import DENIED, not_permitted
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_KEY = 0x636173
@@ -31,6 +33,9 @@ _CONNECT_S = 10
 ``connect_timeout``, which counts for each address."""
 BUILD_LOCK = ".build.lock"
 """How the name of the file ends whose lock a build has, beside a SQLite file."""
+_REFUSED_HINT = (
+    "check user, password and name of `database` in cas.conf, and the server's pg_hba.conf"
+)
 
 
 class Database:
@@ -41,9 +46,10 @@ class Database:
 
         :param database: a path of a SQLite file, or a SQLAlchemy URL
         :param timeout_s: how long to wait for a lock
-        :raises ConfigError: not a database, or one of a newer version of this program
+        :raises ConfigError: not a database, one of a newer version of this program, or one that
+            refuses this user
         :raises DatabaseDamaged: its file is damaged
-        :raises TryAgain: locked, unreachable, or not writable
+        :raises TryAgain: locked or unreachable
         """
         self._url = url_of(database)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -112,6 +118,8 @@ class Database:
                 wait()
                 lock.acquire()
         except OSError as error:
+            if error.errno in DENIED:
+                raise not_permitted(Path(lock.lock_file), error) from error
             raise TryAgain(f"database {self.name}: no lock beside it: {error.strerror}") from error
         try:
             yield
@@ -236,6 +244,15 @@ class Database:
         except sqlite3.Error as error:
             raise self._translation(error, error) from error
 
+    def _lasting(self, cause: BaseException | None, message: str) -> ConfigError | None:
+        """What will not be otherwise later; ``None`` where it may be."""
+        if self._is_sqlite:
+            return refusal.denied(Path(self.name))
+        if _state(cause) is None and refusal.is_refused(cause, self._url):
+            said = f"database: {self.name} is refused: {message}"
+            return ConfigError(said, hint=_REFUSED_HINT)
+        return None
+
     def _translation(self, error: Exception, cause: BaseException | None) -> Exception:
         message = " ".join(str(cause).split())
         code, state = _code(cause), _state(cause)
@@ -246,7 +263,7 @@ class Database:
         if state == _FORBIDDEN_THERE:
             return ConfigError(f"database: {self.name} cannot be used: {message}")
         if isinstance(error, OperationalError | sqlite3.OperationalError):
-            return TryAgain(f"database {self.name}: {message}")
+            return self._lasting(cause, message) or TryAgain(f"database {self.name}: {message}")
         return DatabaseDamaged(f"database {self.name}: {message}")
 
 
@@ -280,6 +297,8 @@ def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(path.parent, error) from error
         raise TryAgain(
             f"database {path}: its directory cannot be made: {error.strerror}"
         ) from error
