@@ -12,7 +12,7 @@ from cas.config import Config
 from cas.digest import DumpDigest, Fingerprint
 from cas.dump import kind_of, reassemble
 from cas.files import sync_directory
-from cas.intake import Intake, Storing
+from cas.intake import Intake, Storing, take_over
 from cas.job import Job
 from cas.layout import DOWNLOAD
 from cas.model import Stored
@@ -57,7 +57,7 @@ class Arrival:
                 self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
             return vmcore
         order = self._job.order
-        self._uploads = self._fetched() or (order.upload, *order.more)
+        self._uploads = self._fetched() or self._handed_over()
         self.arrived_bytes = sum(path.stat().st_size for path in self._uploads if path.is_file())
         intake = Intake(self._config.intake, kind_of, order.member)
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
@@ -126,6 +126,19 @@ class Arrival:
             config.private_addresses, config.fetch_timeout_s, config.intake, config.sshkey
         )
         return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
+
+    def _handed_over(self) -> tuple[Path, ...]:
+        """The uploads; in place of one that only root can open, a copy of ours."""
+        order, found = self._job.order, list[Path]()
+        for number, path in enumerate((order.upload, *order.more)):
+            copy = self._job.directory / DOWNLOAD / str(number) / path.name
+            # by its final name it is whole
+            if path in order.held and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with self._progress.bar(f"Taking over {path.name}", None):
+                    take_over(order.held[path], copy, self._config.intake)
+            found.append(copy if copy.exists() else path)
+        return tuple(found)
 
     def _joined(self, stored: Stored) -> Stored:
         """The parts of a split dump as one."""

@@ -73,6 +73,8 @@ class Order:
     """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
     source: Url | None = field(default=None, repr=False, compare=False)
     """The same with its secrets, which are not kept."""
+    held: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False)
+    """Descriptors of uploads that this user could not open by their paths; not kept either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +370,9 @@ def _stored(directory: Path, found: job_record.Stored) -> Stored:
 
 
 def _as_json(job: Job) -> dict[str, Any]:
-    facts = asdict(replace(job, order=replace(job.order, source=None)))
+    facts = asdict(replace(job, order=replace(job.order, source=None, held={})))
     del facts["order"]["source"]
+    del facts["order"]["held"]
     del facts["directory"]
     facts["order"]["upload"] = str(job.order.upload)
     facts["order"]["more"] = [str(path) for path in job.order.more]

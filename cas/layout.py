@@ -9,7 +9,7 @@ DUMP = "vmcore"
 SIDECARS = "sidecars"
 """The directory of what came with the dump."""
 DOWNLOAD = "download"
-"""The directory of what is fetched from a URL, until the dump is kept."""
+"""The directory of what is fetched from a URL or handed over by root, until the dump is kept."""
 LINKED = "usr"
 """The directory of kernel modules: names of files that belong to the cache."""
 _OWN = re.compile(

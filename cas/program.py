@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cas import streams
+from cas import streams, users
 from cas.commands import Answer, Asked, World
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
-from cas.errors import CasError, DiskFull, TryAgain
+from cas.errors import CasError, DiskFull, NotPermitted, TryAgain
 from cas.files import FULL, cannot_write
+from cas.permission import DENIED, not_permitted
 from cas.text import printable
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
     try:
         asked = parse(argv)
         is_debugged = asked.debug
-        return _show(asked.command(_world(asked, console)), console)
+        return _show(_carried_out(asked, console), console)
     except SystemExit as end:  # of argparse: help was asked for, or nothing that it understands
         return _show(Answer(exit_code=int(end.code or 0)), console)
     except CasError as error:
@@ -54,6 +55,45 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
         if is_debugged:
             _trace()
         return _unforeseen(error, console)
+
+
+def _carried_out(asked: Asked, console: Console) -> Answer:
+    """What comes of the command; an error of permissions says how root mends it here."""
+    config, held = _begun(asked, console)
+    now = datetime.now(UTC)
+    world = World(config, console, now, sys.stdin.isatty(), input, os.environ, held)
+    try:
+        return asked.command(world)
+    except NotPermitted as error:
+        error.hint = users.hint(error, config)
+        raise
+    except OSError as error:  # where nobody thought of it
+        if error.errno not in DENIED or not isinstance(error.filename, str):
+            raise
+        denied = not_permitted(Path(error.filename), error, "used")
+        denied.hint = users.hint(denied, config)
+        raise denied from error
+
+
+def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
+    """The configuration, and what root has opened before he gave way to ``casuser``."""
+    _mend_time_zone(console)
+    config, held = _configuration(asked), dict[Path, int]()
+    user = None if asked.stays_root else users.successor(config.casuser)
+    if user is not None:
+        held = users.opened(asked.uploads)
+        users.take_environment(user, os.environ)
+        config = _configuration(asked)  # its `~` is another one now
+        users.become(user, os.environ)
+        held = users.kept(held)
+    for warning in config.warnings:
+        console.warn(warning)
+    return config, held
+
+
+def _configuration(asked: Asked) -> Config:
+    config = read(config_file(asked.config, os.environ), defaults(os.environ))
+    return override(config, os.environ, asked.intervals)
 
 
 def _show(answer: Answer, console: Console) -> int:
@@ -94,15 +134,6 @@ def _unforeseen(error: Exception, console: Console) -> int:
 
 def _trace() -> None:
     sys.stderr.write(printable(traceback.format_exc()))
-
-
-def _world(asked: Asked, console: Console) -> World:
-    _mend_time_zone(console)
-    config = read(config_file(asked.config, os.environ), defaults(os.environ))
-    config = override(config, os.environ, asked.intervals)
-    for warning in config.warnings:
-        console.warn(warning)
-    return World(config, console, datetime.now(UTC), sys.stdin.isatty(), input, os.environ)
 
 
 def _mend_time_zone(console: Console) -> None:

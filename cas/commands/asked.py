@@ -29,6 +29,8 @@ class World:
     """Put a question to that person."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the process."""
+    held: Mapping[Path, int] = field(default_factory=dict)
+    """Descriptors of uploads that only root could open, before ``casuser`` took over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Asked:
     debug: bool = False
     intervals: Mapping[str, str] = field(default_factory=dict)
     """Of the command line, by directive of cas.conf."""
+    uploads: tuple[Path, ...] = ()
+    """Files that root opens before ``casuser`` takes over."""
+    stays_root: bool = False
+    """Whether a command of root's that only reads is not ``casuser``'s business."""
 
 
 class Parser(argparse.ArgumentParser):

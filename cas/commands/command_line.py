@@ -79,14 +79,17 @@ def parse(argv: Sequence[str]) -> Asked:
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")
         command = _verb(arguments, cas)
-        return Asked(command, arguments.config, arguments.debug)
+        is_read_only = arguments.verb == "identify"
+        return Asked(command, arguments.config, arguments.debug, stays_root=is_read_only)
     if not arguments.identifier:
         cas.error("-i ID is needed: the ticket that the results belong to")
     from cas.commands.submit import resume, submit
 
     action = submit if arguments.file else resume
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
-    return Asked(partial(action, _order(arguments)), arguments.config, arguments.debug, times)
+    order = _order(arguments)
+    uploads = () if order.url or not arguments.file else (order.upload, *order.more)
+    return Asked(partial(action, order), arguments.config, arguments.debug, times, tuple(uploads))
 
 
 def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callable[[World], Answer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def submit(order: Order, world: World) -> Answer:
     _check(order, world)
     work = WorkDirectory.of(world.config)
     with workshop(world.config) as opened:
-        order = _looked_at(order)
+        order = _looked_at(order, world.held)
         job = jobs.create(work, order, world.now)
         return _finish(job, world, opened)
 
@@ -76,9 +76,10 @@ def _check(order: Order, world: World) -> None:
             raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
 
 
-def _looked_at(order: Order) -> Order:
+def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
+    :param held: uploads that are open, and are looked at when they have been copied
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
@@ -89,9 +90,11 @@ def _looked_at(order: Order) -> Order:
         source = parse(order.url)
         return replace(order, url=str(source), source=source)
     for path in (order.upload, *order.more):
-        _look_at(path)
+        if path not in held:
+            _look_at(path)
     more = tuple(path.absolute() for path in order.more)
-    return replace(order, upload=order.upload.absolute(), more=more)
+    open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
+    return replace(order, upload=order.upload.absolute(), more=more, held=open_files)
 
 
 def _look_at(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Intake: from what arrived to a plain vmcore in the job directory."""
 
+from cas.intake.copy import take_over
 from cas.intake.selection import Intake
 from cas.intake.storing import Storing
 from cas.intake.unpack import check
 from cas.intake.wrapping import is_wrapped
 
-__all__ = ["Intake", "Storing", "check", "is_wrapped"]
+__all__ = ["Intake", "Storing", "check", "is_wrapped", "take_over"]

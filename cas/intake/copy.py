@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cas.errors import UnpackError
-from cas.files import require_room
+from cas.files import PART, require_room, sync
 from cas.intake.account import Account
 from cas.intake.space import create, writing
+from cas.rules import IntakeLimits
 from cas.text import human_size
 
 FICLONE = 0x40049409  # include/uapi/linux/fs.h: share the blocks of another file
@@ -21,22 +22,43 @@ _ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def copy(upload: Path, target: Path, account: Account) -> None:
-    """Copy a file into a new one.
+    """Copy a file into a new one; one of the job's own, fetched or taken over, gets a second name.
 
     :raises DiskFull: there is no room beside the reserve
     :raises UnpackError: the file changed meanwhile
     """
-    state = upload.stat()
+    if account.directory in upload.parents and not upload.is_symlink():
+        with writing(target, "room for its name", upload.name):
+            target.hardlink_to(upload)
+        return
+    with upload.open("rb") as source:
+        _copy(source.fileno(), target, f"a copy of {upload.name}", account)
+
+
+def take_over(upload: int, target: Path, limits: IntakeLimits) -> None:
+    """Copy a file that is open, and that nobody else could open, into one of ours.
+
+    :param target: has this name once it is whole
+    :raises DiskFull: there is no room beside the reserve
+    :raises UnpackError: the file changed meanwhile
+    """
+    part = target.with_name(PART)
+    _copy(upload, part, f"a copy of {target.name}", Account(limits, target.parent))
+    sync(part)
+    part.rename(target)
+
+
+def _copy(source: int, target: Path, what: str, account: Account) -> None:
+    state = os.fstat(source)
     need = state.st_blocks * 512
-    what = f"a copy of {upload.name}"
-    with writing(target, human_size(need), what), upload.open("rb") as source:
+    with writing(target, human_size(need), what):
         descriptor = create(target)
         try:
-            if _share_blocks(source.fileno(), descriptor):
+            if _share_blocks(source, descriptor):
                 return
             require_room(target.parent, need, what, account.limits.reserve_bytes)
-            for start, end in _data_ranges(source.fileno(), state.st_size):
-                _copy_range(source.fileno(), descriptor, (start, end), account)
+            for start, end in _data_ranges(source, state.st_size):
+                _copy_range(source, descriptor, (start, end), account)
             os.ftruncate(descriptor, state.st_size)
         finally:
             os.close(descriptor)

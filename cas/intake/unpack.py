@@ -16,6 +16,7 @@ from cas.intake.flow import BLOCK_BYTES, Damaged, Flow
 from cas.intake.quicker import NotQuicker, quicker
 from cas.intake.space import Sink
 from cas.intake.wrapping import ARCHIVES, PEEK_BYTES, wrapping
+from cas.permission import DENIED, not_permitted
 
 HEAD_BYTES = 128 << 10
 FIRST_READ_BYTES = 4 << 10
@@ -167,6 +168,11 @@ def check(path: Path) -> None:
         if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
             path.open("rb").close()
     except OSError as error:
+        if error.errno in DENIED:
+            said = str(not_permitted(path, error, "read"))
+            raise NotADump(
+                said, hint="have it made readable, or run cas as a user who may read it"
+            ) from error
         hint = "check the path given with -f"
         raise NotADump(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if not stat.S_ISREG(state.st_mode):

@@ -1,0 +1,157 @@
+"""Root, ``casuser`` and other users: who does what, and what is said where one may not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from other_users import OTHER, THIRD, SharedSite, shared_site
+from postgresql import postgresql
+
+from installed import FIXTURES
+
+BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
+
+
+@pytest.fixture
+def shared_a() -> Iterator[SharedSite]:
+    """A site of the user nobody, whom root gives way to."""
+    with shared_site(FIXTURES / "a") as site:
+        site.settings["casuser"] = OTHER
+        site.own(OTHER, "cores", "debugs", "db")
+        yield site
+
+
+def roots_upload(site: SharedSite, vmcore: Path) -> Path:
+    """A dump that only root can read, as kdump leaves it in ``/var/crash``."""
+    upload = site.directory / "root" / "vmcore"
+    shutil.copy(vmcore, upload)
+    upload.chmod(0o600)
+    return upload
+
+
+def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
+    upload = roots_upload(shared_a, vmcore)
+    done = shared_a.admin("-b")
+    assert done.returncode == 0, done.stderr
+    done = shared_a.cas("-i", "T-1", "-f", upload)
+    assert done.returncode == 0, done.stderr
+    assert "Taking over vmcore" in done.stderr
+    job = shared_a.job("T-1")
+    assert (job / "vmcore" / "vmcore").read_bytes() == vmcore.read_bytes()
+    assert not (job / "download").exists()
+    for place in ("cores", "debugs", "db"):
+        assert shared_a.owners(place) == {OTHER}
+    for words in (["check"], ["index"], ["status"], ["resume"], ["cache", "verify"]):
+        done = shared_a.as_user(OTHER, "cas-admin", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = shared_a.as_user(OTHER, "cas", "-i", "T-2", "-f", upload)
+    assert done.returncode == 4
+    assert f"{upload} cannot be read: Permission denied; {upload.parent} belongs to root" in (
+        done.stderr
+    )
+
+
+def readable(site: SharedSite, vmcore: Path) -> Path:
+    """A dump that everybody can read."""
+    upload = site.directory / "vmcore"
+    shutil.copy(vmcore, upload)
+    upload.chmod(0o644)
+    return upload
+
+
+def test_what_root_left_behind_is_named_with_the_command_that_mends_it(
+    shared_a: SharedSite, vmcore: Path
+) -> None:
+    upload = readable(shared_a, vmcore)
+    del shared_a.settings["casuser"]  # root begins without it
+    shutil.chown(shared_a.jobs, "root")
+    assert shared_a.admin("-b").returncode == 0
+    assert shared_a.cas("-i", "T-1", "-f", upload).returncode == 0
+    shared_a.settings["casuser"] = OTHER
+    closed = shared_a.as_user(OTHER, "cas-admin", "check")
+    assert (closed.returncode, closed.stdout.count("broken ")) == (4, 3), closed.stdout
+    shutil.chown(shared_a.jobs, OTHER)
+
+    places = [shared_a.directory / place for place in ("cores", "debugs", "db/cas.db")]
+    command = f"chown -R --from=root {OTHER}: {' '.join(map(str, places))}"
+    done = shared_a.as_user(OTHER, "cas-admin", "-b")
+    assert done.returncode == 2
+    assert "db/cas.db cannot be written: Permission denied; it belongs to root" in done.stderr
+    assert f"→ run as root: {command}" in done.stderr
+    for words, status in (
+        ("check", 4),
+        ("index", 2),
+        ("status", 3),
+        ("cache list", 0),
+        ("cache verify", 4),
+        ("cache clean", 0),
+    ):
+        done = shared_a.as_user(OTHER, "cas-admin", *words.split())
+        said = done.stdout + done.stderr
+        assert done.returncode == status, said
+        assert "belongs to root" in said
+        assert "internal error" not in said
+        assert "later" not in said
+        if words in ("check", "status"):
+            assert said.count(command) >= 2, said
+            assert "T-1" in said
+
+    database = shared_a.directory / "db"
+    (given,) = {path for path in database.iterdir() if path.suffix == ".lock"}
+    for path in (database / "cas.db", given):
+        shutil.chown(path, OTHER)
+    done = shared_a.as_user(OTHER, "cas", "-i", "T-2", "-f", upload)
+    assert done.returncode == 2, done.stderr
+    entry = shared_a.directory / "debugs" / BUILD_ID
+    assert f"{entry}" in done.stderr
+    assert "belongs to root, and this runs as nobody" in done.stderr
+    mended = done.stderr.partition("→ run as root: ")[2].splitlines()[0]
+    assert "internal error" not in shared_a.as_user(OTHER, "cas-admin", "check").stderr
+
+    assert shared_a.run("sh", "-c", mended).returncode == 0
+    done = shared_a.as_user(OTHER, "cas", "-i", "T-2")
+    assert done.returncode == 0, done.stderr
+    done = shared_a.as_user(OTHER, "cas-admin", "index")
+    assert (done.returncode, done.stdout) == (0, "2 jobs entered\n")
+    assert shared_a.as_user(OTHER, "cas-admin", "check").returncode == 0
+
+
+@pytest.mark.long
+def test_two_users_share_a_cache_and_a_catalogue(vmcore: Path) -> None:
+    with shared_site(FIXTURES / "a") as site, postgresql() as url:
+        group = os.getgid() + 4711  # of no name
+        for place, mode in (("cores", 0o1770), ("debugs", 0o2770)):
+            (site.directory / place).mkdir()
+            os.chown(site.directory / place, 0, group)
+            (site.directory / place).chmod(mode)
+        Path(url.partition("host=")[2]).chmod(0o755)
+        site.settings["database"] = url
+        upload = readable(site, vmcore)
+
+        def run(user: str, *words: str | Path) -> tuple[int, str, str]:
+            done = site.as_user(user, *map(str, words), groups=str(group))
+            return done.returncode, done.stdout, done.stderr
+
+        assert run(OTHER, "cas-admin", "-b")[0] == 0
+        for user, ticket in ((OTHER, "T-1"), (THIRD, "T-2")):
+            status, _, told = run(user, "cas", "-i", ticket, "-f", upload)
+            assert status == 0, told
+        assert site.owners("debugs") == {"root", OTHER}  # it was extracted once
+        assert "seen in T-1" in told
+        for user, other in ((OTHER, "T-2"), (THIRD, "T-1")):
+            assert run(user, "cas-admin", "index")[:2] == (0, "1 job entered\n")
+            status, said, told = run(user, "cas-admin", "check")
+            assert status == 0, said
+            assert f"{other}: belongs to " in said
+            for words in (["cache", "verify"], ["status"], ["resume"], ["-b"]):
+                assert run(user, "cas-admin", *words)[0] == 0, words
+        assert run(THIRD, "cas", "-i", "T-1", "-f", upload)[0] == 5
+        site.settings["cacheLimit"] = "1K"
+        status, said, _ = run(THIRD, "cas-admin", "cache", "clean")
+        assert status == 0
+        assert f"removed 6.1.192-1.cas1.x86_64, {BUILD_ID}" in said
+        assert not (site.directory / "debugs" / BUILD_ID).exists()
