@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from cas.model import Cause
-from cas.record import Below, Bytes, Path, Record, Ticket, Whole
+from cas.record import Below, Count, Path, Record, Ticket, Whole
 
 Stage = Literal[
     "received",
@@ -41,7 +41,7 @@ class Missing(Record, frozen=True, kw_only=True):
     """One thing that a damaged dump lacks."""
 
     what: str
-    offset: Bytes | None = None
+    offset: Count | None = None
     cause: Cause = Cause.UNKNOWN
 
 
@@ -58,7 +58,7 @@ class Stored(Record, frozen=True, kw_only=True):
 class Fingerprint(Record, frozen=True, kw_only=True):
     """By what a file is known again."""
 
-    size_bytes: Bytes
+    size_bytes: Count
     digest: Annotated[str, Meta(pattern=r"^sha256(-4MiB)?:[0-9a-f]{64}(?!\n)$")]
 
 

@@ -25,7 +25,7 @@ Ticket = Annotated[str, Meta(pattern=NAME, description="the identifier given wit
 Path = Annotated[str, Meta(pattern=r"^[^\x00]*$", description="of a file, wherever it is")]
 Below = Annotated[str, Meta(pattern=BELOW, description="path below the job's directory")]
 Time = Annotated[datetime, Meta(tz=True)]
-Bytes = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
 Version = Annotated[int, Meta(ge=1, le=VERSION)]
 
 

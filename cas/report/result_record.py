@@ -11,7 +11,8 @@ from datetime import datetime
 from msgspec import field
 
 from cas.job_record import Missing, Stage, Verdict
-from cas.record import Below, Bytes, Path, Record, Ticket, Whole
+from cas.model import Checked
+from cas.record import Below, Count, Path, Record, Ticket, Whole
 
 
 class Kernel(Record, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class Dump(Record, frozen=True, kw_only=True):
 
     path: Path
     format: str
-    size_bytes: Bytes
+    size_bytes: Count
     arch: str
     osrelease: str | None = None
     build_id: str | None = None
@@ -42,6 +43,9 @@ class Dump(Record, frozen=True, kw_only=True):
     dump_level: int | None = None
     compression: str | None = None
     missing: tuple[Missing, ...] = ()
+    checked: Checked = Checked.LENGTH
+    pages: Count | None = None
+    pages_checked: Count | None = None
     panic_message: str | None = None
     remarks: tuple[str, ...] = ()
     is_whole: bool = True
@@ -129,7 +133,7 @@ class Section(Record, frozen=True, kw_only=True):
     engine: str
     path: Below
     seconds: float = 0.0
-    size_bytes: Bytes = 0
+    size_bytes: Count = 0
     error: str | None = None
 
 
@@ -145,7 +149,7 @@ class Result(Whole, frozen=True, kw_only=True):
     stage: Stage
     reason: str | None = None
     hint: str | None = None
-    offset: Bytes | None = None
+    offset: Count | None = None
     rivals: tuple[str, ...] = ()
     limits_hit: tuple[str, ...] = ()
     engine: str | None = None
