@@ -14,6 +14,8 @@ class Cause(StrEnum):
 
     PART = "part"
     """A part of a split set did not come, or another file came in its place."""
+    TWICE = "twice"
+    """A part of a split set came twice: perhaps another one was meant."""
     INCOMPLETE = "incomplete"
     """makedumpfile itself has marked the dump: its target was full, or the machine was reset."""
     WRAPPING = "wrapping"

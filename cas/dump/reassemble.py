@@ -70,8 +70,9 @@ def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
         missing += [lack for part in chain for lack in _cut(part)]
         gaps = list(_gaps(chain))
         missing += [_absent(chain[0], gap) for gap in gaps if _held(chain[0], gap)]
+        is_incomplete = any(lack.cause is not Cause.TWICE for lack in missing)
         try:
-            _write(target, _Joined(chain, gaps, is_incomplete=bool(missing)))
+            _write(target, _Joined(chain, gaps, is_incomplete=is_incomplete))
         except OSError as error:
             if target.is_file():
                 target.unlink()
@@ -154,25 +155,21 @@ def _same_bitmap(one: _Part, other: _Part) -> bool:
 def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
     """The parts in the order of their page frames, without empty ones and copies.
 
-    A small dump has parts without page frames. Of two copies the longer one is taken; that
-    something is given twice matters only where something else is missing.
+    A small dump has parts without page frames. Of two copies the longer one is taken; who sends one
+    part twice has most likely left out another, which may be one without pages.
     """
     chain: list[_Part] = []
-    twice: list[str] = []
+    twice: list[Missing] = []
     for part in sorted(parts, key=lambda part: (part.frames, -part.source.size)):
         start, end = part.frames
         if chain and part.frames == chain[-1].frames:
-            twice += [f"{part.path.name} is the same part as {chain[-1].path.name}"]
+            what = f"{part.path.name} is the same part as {chain[-1].path.name}"
+            twice.append(Missing(what, cause=Cause.TWICE))
         elif chain and start < chain[-1].header.end_pfn:
             raise NotADump(f"{part.path.name} and {chain[-1].path.name} share page frames")
         elif start < end or not chain:
             chain.append(part)
-    full = [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1]
-    lacks = any(_held(full[0], gap) for gap in _gaps(full))
-    doubles = [
-        Missing(f"{what}: page frames were expected", cause=Cause.PART) for what in twice if lacks
-    ]
-    return full, doubles
+    return [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1], twice
 
 
 def _gaps(chain: list[_Part]) -> Iterator[tuple[int, int]]:

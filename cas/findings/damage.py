@@ -18,6 +18,7 @@ LISTED = 5
 _LIKELY = {
     Cause.PART: "makedumpfile wrote the dump in several files (--split), and not all of them"
     " arrived.",
+    Cause.TWICE: "A part of the set came twice, most likely in place of another one.",
     Cause.INCOMPLETE: "makedumpfile itself marked the dump as incomplete: most likely the dump"
     " target ran full, or the crash kernel was reset before it had finished.",
     Cause.WRAPPING: "The compressed file ends too early or was changed on its way: most likely"
@@ -45,6 +46,8 @@ _COMPARED = (
 )
 _WANTED = {
     Cause.PART: "Please send the other parts of the set, together with this one.",
+    Cause.TWICE: "Please compare the files that you sent with those that makedumpfile wrote, and"
+    " send what is not among them.",
     Cause.INCOMPLETE: "Please check the free space of the dump target (usually /var/crash), the"
     " memory reserved for the crash kernel (crashkernel=) and whether a watchdog or a management"
     " controller resets the machine while it dumps. If there is a complete dump of this crash or"

@@ -29,10 +29,10 @@ def drgn(site_a: Site) -> Site:
 
 @pytest.fixture
 def parts(vmcore: Path, tmp_path: Path) -> list[Path]:
-    """The dump in two parts."""
+    """The dump in two parts, both of which hold pages."""
     found = [tmp_path / "part one", tmp_path / "part two"]
-    argv = [needs("makedumpfile"), "-c", "-d", "31", "--split", vmcore, *found]
-    subprocess.run(argv, check=True, capture_output=True)
+    argv = [needs("makedumpfile"), "-c", "-d", "31", "--split", "--splitblock-size", "4"]
+    subprocess.run([*argv, vmcore, *found], check=True, capture_output=True)
     return found
 
 
@@ -130,6 +130,15 @@ def test_one_part_of_a_split_dump_asks_for_the_others(drgn: Site, parts: list[Pa
     done = drgn.cas("-i", "T-1", "-f", parts[0])
     assert done.returncode == 3
     assert "one part of a split dump" in drgn.result("T-1")["reason"]
+
+
+def test_a_part_that_is_given_twice_is_not_the_whole_set(drgn: Site, parts: list[Path]) -> None:
+    done = drgn.cas("-i", "T-1", "-f", parts[0], "-f", parts[0])
+    assert done.returncode == 3
+    result = drgn.result("T-1")
+    assert "is the same part as" in result["reason"]
+    assert "no part has page frames" in result["reason"]
+    assert {"twice", "part"} <= {missing["cause"] for missing in result["missing"]}
 
 
 def test_one_of_several_dumps_is_taken_by_its_name(

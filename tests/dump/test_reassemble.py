@@ -15,6 +15,7 @@ from cas.dump import identify, kind_of, reassemble
 from cas.dump.kdump_header import read_header
 from cas.dump.source import opened
 from cas.errors import DiskFull, NotADump
+from cas.model import Cause, Missing
 
 from installed import needs
 
@@ -113,8 +114,21 @@ def test_part_that_is_cut_gives_the_pages_it_has(parts: list[Path], tmp_path: Pa
     assert 0x104 in pages_of(tmp_path / "joined")
 
 
-def test_part_given_twice_does_no_harm(parts: list[Path], tmp_path: Path) -> None:
-    assert reassemble([*parts, parts[1]], tmp_path / "joined") == ()
+def test_part_given_twice_leaves_it_open_whether_another_was_meant(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    (missing,) = reassemble([*parts, parts[1]], tmp_path / "joined")
+    assert missing == Missing("vmcore.2 is the same part as vmcore.2", cause=Cause.TWICE)
+    assert identify(tmp_path / "joined").is_whole
+
+
+def test_parts_of_the_shipped_dump_that_all_hold_pages_are_all_needed(
+    split: list[Path], tmp_path: Path
+) -> None:
+    for given in ([split[0], split[1], split[1]], [split[0], split[2]], [split[1], split[2]]):
+        causes = {missing.cause for missing in reassemble(given, tmp_path / "joined")}
+        assert Cause.PART in causes
+        assert (Cause.TWICE in causes) == (len(given) > len(set(given)))
 
 
 def test_part_given_twice_instead_of_another_is_named(parts: list[Path], tmp_path: Path) -> None:
