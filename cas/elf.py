@@ -29,7 +29,7 @@ Read = Callable[[int, int], bytes]
 
 ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
 PT_LOAD, PT_NOTE = 1, 4
-SHT_PROGBITS, SHT_NOTE = 1, 7
+SHT_PROGBITS, SHT_NOTE, SHT_NOBITS = 1, 7, 8
 
 TABLE_LIMIT = 1 << 18
 """Most program or section headers that a file may declare."""

@@ -20,6 +20,8 @@ class Cause(StrEnum):
     """makedumpfile itself has marked the dump: its target was full, or the machine was reset."""
     WRAPPING = "wrapping"
     """The compression or the archive around the dump is cut or damaged."""
+    CONVERTED = "converted"
+    """Line ends were changed on the way, by FTP in text mode or a mail program."""
     PACKED_CUT = "packed cut"
     """`CUT`, of a dump whose wrapping is whole: it was cut before it was packed."""
     CUT = "cut"

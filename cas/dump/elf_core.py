@@ -13,6 +13,7 @@ from cas import elf
 from cas.dump.elf_survey import survey
 from cas.dump.memory import Absent, Foreign, Image, Source
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
+from cas.dump.trailing import trailing
 from cas.errors import NotADump, UnsupportedFormat
 
 NT_PRPSINFO, NT_TASKSTRUCT, NT_AUXV = 3, 4, 6
@@ -98,7 +99,18 @@ def open_core(source: Source) -> Image:
         vmcoreinfo=vmcoreinfo,
         notes=tuple(notes),
         missing=tuple(survey(source, header, segments)),
+        remarks=trailing(source, _end(source, header, segments)),
     )
+
+
+def _end(source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]) -> int:
+    """Where the last of a core's segments and sections ends."""
+    ends = [segment.offset + segment.filesz for segment in segments]
+    ends.append(header.shoff + header.shnum * header.shentsize)
+    ends += [
+        s.offset + s.size for s in elf.sections(source.read, header) if s.type != elf.SHT_NOBITS
+    ]
+    return max(ends)
 
 
 def _notes(

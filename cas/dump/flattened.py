@@ -72,6 +72,8 @@ class Flattened:
             raise NotADump(f"flattened format of unknown type {kind}, version {version}", offset=16)
         self._stream = stream
         self.missing: tuple[Missing, ...] = ()
+        self.end = stream.size
+        """Where the stream ends by its end record."""
         self._runs = sorted(self._index(), key=lambda run: run.start)
         self._starts = [run.start for run in self._runs]
         pairs = zip(self._runs, self._runs[1:], strict=False)
@@ -131,6 +133,7 @@ class Flattened:
                 return runs
             offset, size = _RECORD.unpack(record)
             if offset == -1:
+                self.end = at + 16
                 return runs
             if not 0 <= offset < _LARGEST or not 0 < size < _LARGEST:
                 what = "a record of the flattened stream is damaged"

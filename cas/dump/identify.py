@@ -16,6 +16,8 @@ from cas.dump.recognise import recognise_source
 from cas.dump.registers import registers
 from cas.dump.salvage import salvage
 from cas.dump.source import FileSource, opened
+from cas.dump.text_mode import converted
+from cas.dump.trailing import trailing
 from cas.dump.translate import Kernel, Machine
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump, UnsupportedFormat
@@ -29,6 +31,7 @@ _BLANK = "the kernel's own memory is zeros in the file"
 _CONTENT_BYTES = 64 << 20
 _EARLY = 1 << 16
 """The banner is the first line that a kernel prints."""
+_AGAIN = "ask for the dump again, sent in binary mode"
 _SMALLEST = 4096
 """No dump has less than a page: what does was cut."""
 
@@ -73,14 +76,20 @@ def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
         stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None
-            return _identify(path, file, stream, search_bytes)
+            dump = _identify(path, file, stream, search_bytes)
         except NotADump as error:
+            left, changed = None, None
             if not isinstance(error, Foreign | UnsupportedFormat):
                 left = salvage(path, file, error, _cause_of_ruin(file, stream))
-                if left is not None:
-                    return left
-            message = f"{path}: {error}"
-            raise type(error)(message, hint=error.hint, offset=error.offset) from error
+                changed = converted(file, is_flawed=True)
+            if left is None:
+                why = f"{changed.what}; {error}" if changed else str(error)
+                hint = _AGAIN if changed else error.hint
+                raise type(error)(f"{path}: {why}", hint=hint, offset=error.offset) from error
+            dump = left
+        else:
+            changed = converted(file, is_flawed=not dump.is_whole)
+        return replace(dump, missing=(changed, *dump.missing)) if changed else dump
 
 
 def headline(path: Path, source: Source) -> Dump | None:
@@ -115,6 +124,7 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
         format=f"flattened {image.format}",
         size_bytes=file.size,
         missing=stream.missing + inner,
+        remarks=dump.remarks + trailing(file, stream.end),
     )
 
 

@@ -15,6 +15,7 @@ from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import Survey, survey
 from cas.dump.memory import Image, Source, moment
 from cas.dump.registers import arch_of
+from cas.dump.trailing import trailing
 from cas.dump.vmcoreinfo import TEXT_LIMIT
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
@@ -44,6 +45,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         compression=pages.name(seen.flags, header.status),
         notes=tuple(notes),
         missing=seen.missing,
+        remarks=trailing(source, seen.end) if seen.end else (),
         checked=seen.checked,
         pages=memory.bitmap.count if checked else None,
         pages_checked=seen.pages_checked,

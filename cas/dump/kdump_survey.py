@@ -37,6 +37,8 @@ class Survey:
     missing: tuple[Missing, ...]
     checked: Checked = Checked.LENGTH
     pages_checked: int = 0
+    end: int | None = None
+    """Where the page data end."""
 
 
 def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
@@ -53,7 +55,8 @@ def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     if gap is not None:
         missing.append(no_record(gap))
     found = _Pages(source, header, memory).survey()
-    return replace(found, missing=(*missing, *found.missing))
+    end = max(declared, found.end) if found.end else None
+    return replace(found, missing=(*missing, *found.missing), end=end)
 
 
 def _declared_missing(header: Header, size: int) -> Iterator[Missing]:
@@ -96,7 +99,7 @@ class _Pages:
         elif not tally.astray.count:
             tally = self._check.some(self._sample(), self._lowest)
         missing = *self._told(tally), *self._more_descriptors()
-        return Survey(self._flags, missing, checked, tally.checked)
+        return Survey(self._flags, missing, checked, tally.checked, end)
 
     def _told(self, tally: Tally) -> Iterator[Missing]:
         yield from tally.missing(self._count, is_sample=self._count > FEW)
@@ -107,9 +110,12 @@ class _Pages:
             first = max(start - BATCH + 1, 0)
             batch = self._memory.batch(first, start - first + 1)
             shared = min(batch.offsets)
-            for offset, size, _ in reversed(list(batch.rows())):
-                if offset != shared or first == 0:
+            rows = list(batch.rows())
+            for offset, size, _ in reversed(rows):
+                if offset != shared:
                     return offset + size
+            if first == 0:
+                return rows[0][0] + rows[0][1]
             if self._count - first > _LOOKED_AT:
                 break
         return 0

@@ -23,6 +23,8 @@ _LIKELY = {
     " target ran full, or the crash kernel was reset before it had finished.",
     Cause.WRAPPING: "The compressed file ends too early or was changed on its way: most likely"
     " the transfer was cut, or did not keep the bytes (FTP in text mode, a mail gateway).",
+    Cause.CONVERTED: "The file went through a transfer that changed its line ends, as FTP in text"
+    " mode does: it cannot be put right.",
     Cause.PACKED_CUT: "What it was packed in arrived whole, so it was cut before it was packed:"
     " most likely its disk ran full, or it was packed while it was still being written.",
     Cause.CUT: "Most likely the file was cut in a copy or a transfer, or while it was still being"
@@ -55,6 +57,8 @@ _WANTED = {
     Cause.WRAPPING: _COMPARE + ", test it (gzip -t, xz -t, zstd -t or the like), and send it again"
     " in binary mode if they differ from what arrived. If the file at your end is damaged too,"
     " please pack the dump again.",
+    Cause.CONVERTED: "Please send the file again in binary mode (ftp: binary), best packed with"
+    " gzip or xz, and compare checksums: sha256sum {name}.",
     Cause.PACKED_CUT: "Please look at the dump before it was packed: is it larger than"
     " {unpacked:,} bytes? If so, please pack it again and send it. If it is not, please check the"
     " free space of the dump target (usually /var/crash).",
@@ -104,7 +108,7 @@ def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...
         found = found - {Cause.UNKNOWN} | {Cause.WRAPPING}  # nothing else can be damaged there
     if is_set and stored and stored.missing:
         found.discard(Cause.INCOMPLETE)  # the mark is ours: a part is missing
-    if found & {Cause.INCOMPLETE, Cause.WRAPPING}:
+    if found & {Cause.INCOMPLETE, Cause.WRAPPING, Cause.CONVERTED}:
         found -= {Cause.CUT, Cause.BLANK, Cause.PAGES, Cause.DAMAGED}  # they follow
     if Cause.CUT in found and dump and not is_set and arrived_bytes not in (None, dump.size_bytes):
         found = found - {Cause.CUT} | {Cause.PACKED_CUT}
@@ -142,6 +146,8 @@ def next_step(dump: Dump) -> str:
         return f"ask for the other parts of the dump: it {lack}"
     if Cause.INCOMPLETE in kinds:
         return f"ask for a complete dump, and for the free space of the dump target: {lack}"
+    if Cause.CONVERTED in kinds:
+        return f"ask for the dump again, sent in binary mode: {lack}"
     return f"ask for the dump again: {lack}"
 
 
