@@ -328,6 +328,9 @@ class Finding:
     """Stable hex id of crashes with the same cause; ``None`` without a backtrace."""
     similar: tuple[str, ...] = ()
     """Tickets with the same signature, newest first."""
+    trace: tuple[Frame, ...] = ()
+    """The call trace of the kernel log, innermost first, where the verdict goes by that: there is
+    no backtrace, or another task panicked than the one at fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
 from cas.findings.functions import Functions, shipped_functions
 from cas.klog.choice import NOTHING, Choice, choose
 from cas.klog.events import Event, clean, lines_of, lock_at, read_report
-from cas.klog.kinds import ELSEWHERE, Kind
+from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, Kind
 from cas.klog.lines import Log
 from cas.klog.report import Facts, Trace
 from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
@@ -33,6 +33,10 @@ class Crash:
     """Where the processor was, if that is everybody's code, called by the code at fault."""
     entered: Frame | None = None
     """What called the outermost round of a recursion."""
+    nowhere: int | None = None
+    """The address that the code at fault called, if there is no code."""
+    trace: tuple[Frame, ...] = ()
+    """The log's whole call trace of it, where the frames are from the log."""
     source: str | None = None
     """Of the frames: ``backtrace`` or ``kernel log``."""
     agrees: bool | None = None
@@ -95,6 +99,8 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         passed=culprit.passed,
         inner=culprit.inner,
         entered=culprit.entered,
+        nowhere=_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
+        trace=logged.trace.stack if source == "kernel log" else (),
         source=source,
         agrees=_agree(told.backtrace, first, kind),
         logged=first,
@@ -107,6 +113,13 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         uptime_s=logged.choice.crash.uptime_s if told.uptime_s is None else told.uptime_s,
         has_log=bool(dmesg),
     )
+
+
+def _address(text: str | None) -> int | None:
+    """Of a program counter that stood nowhere."""
+    if text is None:
+        return None
+    return 0 if "null" in text else int(text, 16)
 
 
 def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
@@ -147,7 +160,9 @@ def _trace(event: Event, facts: Facts) -> Trace:
     own = [trace for trace in facts.traces if not trace.is_foreign]
     if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) and (about := _of_cpu(event, facts, own)):
         return about
-    return next((trace for trace in own if trace.frames), own[0] if own else Trace())
+    pid = facts.task.pid if facts.task else None
+    mine = [trace for trace in own if trace.task and not trace.task.comm and trace.task.pid == pid]
+    return next((trace for trace in (*mine, *own) if trace.frames), own[0] if own else Trace())
 
 
 def _of_cpu(event: Event, facts: Facts, traces: Sequence[Trace]) -> Trace | None:
@@ -163,7 +178,8 @@ def _task(logged: _Logged) -> Task | None:
         behind = logged.facts.task
         same = behind and event.about and behind.pid == event.about.pid
         return None if same else behind
-    return event.about or logged.trace.task or logged.facts.task
+    about = event.about or logged.trace.task
+    return about if about and about.comm else logged.facts.task
 
 
 def _who(panicked: Task | None, logged: Task | None, kind: Kind, source: str | None) -> Task | None:

@@ -50,6 +50,7 @@ def find(
         kmods=describe_kmods(crash.kmods),
         confidence=confidence(crash, dump, match),
         next_steps=next_steps(crash, dump, match),
+        trace=crash.trace,
         signature=signature(ours.kind, ours.frames),
     )
 
@@ -90,6 +91,8 @@ def _where(crash: Crash) -> str | None:
         text = f"{text}, inlined in {_code(owner)}"
     if crash.inner is not None:
         return f"{_place(crash.inner)}, called from {text}"
+    if crash.nowhere is not None:
+        return f"{text}, which called {crash.nowhere:#x}, where no code is"
     if crash.entered is not None:
         return f"{text}, which recurses, called from {_place(crash.entered)}"
     return text

@@ -23,6 +23,8 @@ _SYMBOL = (
 _PC = re.compile(
     r" *(RIP|EIP|IP|pc|PC|NIP|epc|ERA|TPC|Krnl PSW)\b([^+]{0,160}?)[\s({<>:]" + _SYMBOL
 )
+_LR = re.compile(r" *(?:lr|LR|ra) ?(?:: | is at |\[[0-9a-f]{8,16}\] )" + _SYMBOL)
+"""Who called, where the caller need not be on the stack yet (arm, arm64, powerpc, riscv)."""
 _NOWHERE = re.compile(
     r" *(?:RIP: 0010|PC|pc ?|NIP ?|epc ?|EIP|IP)(?:: ?| is at )(?:\[<0*>\] *){0,2}"
     r"(?:\[< *\(null\)>\] *)?(0x[0-9a-f]{1,16}|\(null\)|0{8,16})(?:\s|$)"
@@ -68,6 +70,8 @@ _OWN = re.compile(
     r"|(?:[\w-]{1,40} ){1,4}(?:read|write|free|memory) .{0,60}at 0x.{1,60}:$"
     r"|corrupted memory at .{1,120}:$"
 )
+_BY_TASK = re.compile(r" by task (\d{1,10}) on cpu \d")
+"""Of KCSAN, which shows the accesses of two tasks."""
 _CPU = re.compile(r"(?:NMI backtrace for cpu|Task dump for CPU) (\d{1,5})(?::?$| skipped)")
 _TASK = re.compile(
     r"CPU: (\d{1,5})(?: UID: \d{1,10})? PID: (\d{1,10}) Comm: (.{1,64}?) "
@@ -109,6 +113,8 @@ class Trace:
     """Positions of frames that are the program counter of what was interrupted."""
     task: Task | None = None
     cpu: int | None = None
+    is_guess: bool = False
+    """Whether the kernel was sure of none of its frames."""
     is_foreign: bool = False
     """Whether it says where memory was allocated, who holds a lock, what a helper thread does."""
 
@@ -158,11 +164,16 @@ class _Reading:
     is_over: bool = False
 
     def done(self) -> Trace:
-        if self.frames:
-            frames, interrupted = self.frames, frozenset(self.interrupted)
-        else:
-            frames, interrupted = self.guesses, frozenset[int]()
-        return Trace(tuple(frames), self.pc, interrupted, self.task, self.cpu, self.is_foreign)
+        frames, interrupted = self.frames or self.guesses, frozenset(self.interrupted)
+        return Trace(
+            frames=tuple(frames),
+            pc=self.pc,
+            interrupted=interrupted if self.frames else frozenset(),
+            task=self.task,
+            cpu=self.cpu,
+            is_guess=not self.frames and bool(self.guesses),
+            is_foreign=self.is_foreign,
+        )
 
 
 class _Reader:
@@ -205,7 +216,8 @@ class _Reader:
         elif _OTHERS.match(text.lstrip()):
             self.begin(is_foreign=True)
         elif _OWN.match(text.lstrip()):
-            self.begin()
+            pid = _BY_TASK.search(text)
+            self.begin(task=Task(int(pid[1]), "") if pid else None)
         else:
             self._task(text)
 
@@ -244,16 +256,14 @@ class _Reader:
             return True
         if found := _PC.match(text):
             self._pc(_frame(found, 3))
-            return True
-        if now.frames and not now.is_over and "inline" in text and (found := _INLINE.match(text)):
-            self._add(
-                Frame(
-                    found[1], file=found[2], line=int(found[3]) if found[3] else None, inlined=True
-                ),
-                "",
-            )
-            return True
-        return False
+        elif found := _LR.match(text):
+            self._lr(_frame(found, 1))
+        elif now.frames and not now.is_over and (found := _inline(text)):
+            line = int(found[3]) if found[3] else None
+            self._add(Frame(found[1], file=found[2], line=line, inlined=True), "")
+        else:
+            return False
+        return True
 
     def _add(self, frame: Frame, rest: str) -> None:
         now = self.now
@@ -276,6 +286,11 @@ class _Reader:
             now.interrupted.add(len(now.frames))
             now.frames.append(frame)
 
+    def _lr(self, frame: Frame) -> None:
+        # only a call that led nowhere needs it: else it is the caller, or an older one
+        if self.nowhere is not None and not self.now.frames and self.now.pc is None:
+            self.now.pc = frame
+
     def _task(self, text: str) -> None:
         task = task_in(text)
         if task is None:
@@ -286,6 +301,10 @@ class _Reader:
         self.now.task = self.now.task or task
         if self.now.cpu is None:
             self.now.cpu = task.cpu
+
+
+def _inline(text: str) -> re.Match[str] | None:
+    return _INLINE.match(text) if "inline" in text else None
 
 
 def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:

@@ -201,7 +201,7 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     # mm/kfence/report.c
     (
         "BUG",
-        rf"BUG: K(?:ASAN|MSAN|CSAN|FENCE): (?:[^+]{{1,80}}? in {_SYM}| ?\S)",
+        rf"BUG: K(?:ASAN|MSAN|CSAN|FENCE): (?:[^+]{{1,80}}? in {_AT}| ?\S)",
         Kind.MEMORY_ERROR,
         _REPORT,
     ),

@@ -16,6 +16,7 @@ from cas.report.plain import (
     register_lines,
     remarks,
     sidecars,
+    stacks,
     status,
 )
 from cas.report.screen import rows
@@ -85,7 +86,7 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
         "next_steps": said.get("Next", ()),
         "directory": one_line(str(report.directory)),
         "server": one_line(report.server),
-        "frames": _frames(report),
+        "stacks": _stacks(report),
         "remarks": remarks(report),
         "customer": customer_note(report),
         "sidecars": sidecars(report),
@@ -98,9 +99,12 @@ _APART = frozenset({"Verdict", "What", "Next"})
 """Rows that the page does not show in its table."""
 
 
-def _frames(report: Report) -> list[tuple[str, bool]]:
-    frames = report.answer.backtrace if report.answer else ()
-    return [(frame_text(frame), frame.inlined) for frame in frames]
+def _stacks(report: Report) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """An anchor, a headline and the frames of each."""
+    return [
+        (title.partition(" ")[0].lower(), title, [(frame_text(f), f.inlined) for f in frames])
+        for title, frames in stacks(report)
+    ]
 
 
 def _log(report: Report, lines: int) -> list[Shown]:

@@ -31,6 +31,16 @@ def location(report: Report) -> str:
     return f"Location: {directory}\nServer: {one_line(report.server)}\n"
 
 
+def stacks(report: Report) -> Iterator[tuple[str, tuple[Frame, ...]]]:
+    """What there is of stacks, that of the crash first: a headline and the frames of each."""
+    trace = report.finding.trace if report.finding else ()
+    if trace:
+        yield "Trace in the kernel log", trace
+    if report.answer and report.answer.backtrace:
+        title = "Backtrace of the task that panicked" if trace else "Backtrace"
+        yield title, report.answer.backtrace
+
+
 def backtrace_lines(frames: tuple[Frame, ...]) -> tuple[str, ...]:
     """Frames, innermost first, with module, offset and line of the source."""
     return tuple(f"#{number:<3} {frame_text(frame)}" for number, frame in enumerate(frames))
@@ -116,8 +126,8 @@ def _parts(report: Report) -> Iterator[str]:
     yield screen(report)
     yield location(report)
     yield "\n".join(in_full(row) for row in cut_rows(report))
-    if report.answer and report.answer.backtrace:
-        yield _headed("Backtrace", "\n".join(backtrace_lines(report.answer.backtrace)))
+    for title, frames in stacks(report):
+        yield _headed(title, "\n".join(backtrace_lines(frames)))
     if said := remarks(report):
         yield _headed("Remarks", "\n".join(f"- {text}" for text in said))
     yield from _damage_parts(report)

@@ -122,6 +122,7 @@ class Finding(Record, frozen=True, kw_only=True):
     next_steps: tuple[str, ...] = ()
     signature: str | None = None
     similar: tuple[str, ...] = ()
+    trace: tuple[Frame, ...] = ()
 
 
 class Section(Record, frozen=True, kw_only=True):

@@ -335,3 +335,97 @@ def test_a_dump_of_a_running_system_is_said_to_be_one() -> None:
 def test_a_hostile_log_gives_a_finding(hostile: str) -> None:
     dump = Dump(Path("vmcore"), "ELF", 0, "x86_64", dmesg=hostile, panic_message=hostile)
     assert find(dump, None, None).what
+
+
+CALLS = [
+    (
+        "BUG: kernel NULL pointer dereference, address: 0000000000000000\n"
+        "Oops: 0010 [#1] PREEMPT SMP\nRIP: 0010:0x0\nCode: Unable to access opcode bytes.\n"
+        "Call Trace:\n <TASK>\n demo_read+0x5/0x10 [demo]\n vfs_read+0x5/0x10\n",
+        "demo_read+0x5 [demo], which called 0x0, where no code is",
+    ),
+    (
+        "BUG: unable to handle kernel NULL pointer dereference at           (null)\n"
+        "IP: [<          (null)>]           (null)\nOops: 0010 [#1] SMP\n"
+        "RIP: 0010:[<0000000000000000>]  [<          (null)>]           (null)\nCall Trace:\n"
+        " [<ffffffffa12>] ? demo_guess+0x5/0x10\n [<ffffffffa12>] demo_read+0x5/0x10 [demo]\n",
+        "demo_read+0x5 [demo], which called 0x0, where no code is",
+    ),
+    (
+        "BUG: unable to handle page fault for address: ffffffffc0b45010\nOops: 0010 [#1] SMP\n"
+        "RIP: 0010:0xffffffffc0b45010\nCall Trace:\n demo_read+0x5/0x10 [demo]\n",
+        "demo_read+0x5 [demo], which called 0xffffffffc0b45010, where no code is",
+    ),
+    (
+        "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\n"
+        "Internal error: Oops: 0000000086000004 [#1] SMP\npc : 0x0\n"
+        "lr : demo_read+0x20/0x30 [demo]\nCall trace:\n 0x0\n vfs_read+0xc8/0x2a0\n",
+        "demo_read+0x20 [demo], which called 0x0, where no code is",
+    ),
+]
+
+
+@pytest.mark.parametrize(("log", "where"), CALLS)
+def test_of_a_call_that_leads_nowhere_the_caller_is_named(log: str, where: str) -> None:
+    assert judge(log).where == where
+
+
+def test_a_return_address_at_a_first_byte_is_not_the_neighbours() -> None:
+    log = OOPS.format(header="divide error: 0000 [#1]").replace(
+        "RIP: 0010:demo_read+0x1c/0x40", "RIP: 0010:kfree+0x1c/0x40"
+    )
+    log = log.replace(" vfs_read+0xa0", " neighbour+0x0/0x40\n vfs_read+0xa0")
+    assert judge(log).where == "kfree+0x1c [demo], called from vfs_read+0xa0"
+
+
+def test_of_a_stack_that_overflowed_the_recursion_is_named() -> None:
+    round_trip = " bond_event+0x1/0x2\n dev_features+0x1/0x2\n"
+    log = (
+        "BUG: stack guard page was hit at 00 (stack is 00..01)\n"
+        "RIP: 0010:innermost+0x1/0x2\nCall Trace:\n"
+        f"{round_trip * 40} rtnl_newlink+0x1/0x2\n do_syscall_64+0x1/0x2\n"
+    )
+    where = "bond_event+0x1, which recurses, called from rtnl_newlink+0x1"
+    assert judge(log).where == where
+
+
+def test_the_trace_that_the_verdict_goes_by_is_kept() -> None:
+    log = (
+        "INFO: task cat:62 blocked for more than 120 seconds.\nCall Trace:\n"
+        " schedule+0x1/0x2\n demo_wait+0x1/0x2\n"
+        "Kernel panic - not syncing: hung_task: blocked tasks\n"
+    )
+    assert [frame.function for frame in judge(log).trace] == ["schedule", "demo_wait"]
+
+
+def test_of_a_data_race_the_access_of_the_reporting_task_counts() -> None:
+    log = (
+        "BUG: KCSAN: data-race in one / other\n\n"
+        "write to 0xffff8880b588efb2 of 2 bytes by task 7 on cpu 0:\n one+0x1/0x2\n\n"
+        "write to 0xffff8880b588efb2 of 2 bytes by task 8 on cpu 1:\n other+0x1/0x2\n\n"
+        "Reported by Kernel Concurrency Sanitizer on:\n"
+        "CPU: 1 PID: 8 Comm: dd Not tainted 5.4.0 #0\n"
+    )
+    finding = judge(log)
+    assert (finding.where, finding.who) == ("other+0x1", "dd, pid 8, CPU 1")
+
+
+def test_a_protection_fault_is_no_overwrite_unless_its_address_says_so() -> None:
+    fault = "general protection fault, probably for non-canonical address 0x{}: 0000 [#1] SMP"
+    plain = judge(OOPS.format(header=fault.format("1234567812345678")))
+    freed = judge(OOPS.format(header=fault.format("6b6b6b6b6b6b6b73")))
+    assert not any("overwritten" in step for step in plain.next_steps)
+    assert any("overwritten" in step for step in freed.next_steps)
+
+
+def test_a_report_of_kasan_is_not_asked_for_again() -> None:
+    steps = judge("BUG: KASAN: slab-use-after-free in demo_poke+0x10/0x20 [demo]\n").next_steps
+    assert not any("reproduce with" in step for step in steps)
+    assert any("who freed it" in step for step in steps)
+
+
+def test_without_a_log_it_is_not_said_to_be_read_from_the_log() -> None:
+    dump = Dump(Path("vmcore"), "ELF", 0, "x86_64", panic_message="kernel BUG at a.c:1!")
+    confidence = find(dump, None, None).confidence
+    assert "no kernel log" in confidence
+    assert "read from the kernel log" not in confidence

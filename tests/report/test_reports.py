@@ -127,6 +127,16 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
     assert "T-1187, T-1101 (signature 0123456789abcdef)" in text
 
 
+def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:
+    assert report.finding
+    blocked = replace(report.finding, trace=(Frame("schedule", 1), Frame("demo_wait", 2)))
+    hung = replace(report, finding=blocked)
+    text = render_text(hung)
+    titles = ("Trace in the kernel log", "demo_wait+0x2", "Backtrace of the task that panicked")
+    assert sorted(titles, key=text.index) == list(titles)
+    assert render_html(hung).index("demo_wait+0x2") < render_html(hung).index('id="backtrace"')
+
+
 def test_long_sections_are_cut_and_their_file_is_named(report: Report) -> None:
     text = render_text(report)
     assert "task 200\n… 300 more lines in ps (4.3 KiB in all)\n" in text
