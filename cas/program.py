@@ -61,7 +61,7 @@ def _carried_out(asked: Asked, console: Console) -> Answer:
     """What comes of the command; an error of permissions says how root mends it here."""
     config, held = _begun(asked, console)
     now = datetime.now(UTC)
-    world = World(config, console, now, sys.stdin.isatty(), input, os.environ, held)
+    world = World(config, console, now, sys.stdin.isatty(), _ask, os.environ, held)
     try:
         return asked.command(world)
     except NotPermitted as error:
@@ -134,6 +134,19 @@ def _unforeseen(error: Exception, console: Console) -> int:
 
 def _trace() -> None:
     sys.stderr.write(printable(traceback.format_exc()))
+
+
+def _ask(question: str) -> str:
+    """What a person answers; nothing for the end of input, or for what is no text."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError:
+        answer = ""
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    return answer
 
 
 def _mend_time_zone(console: Console) -> None:

@@ -50,7 +50,7 @@ class Kind(Enum):
     JOB = "a job"
     BARE = "has the name of a job and no job.json"
     UNBORN = "was to become a job when a run was stopped"
-    PURGED = "is half removed"
+    PURGED = "a purge that was stopped left half removed"
     FOREIGN = "is not ours"
 
 

@@ -8,10 +8,9 @@ from cas.catalogue import BuildSummary, Catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
 from cas.text import count
-from cas.work_directory import WorkDirectory
-from cas_admin import unusable
+from cas_admin import ageing, unusable
 from cas_admin.cache import keep_limits
-from cas_admin.purge import old_jobs, remove
+from cas_admin.purge import Purging
 from cas_admin.resume import resume
 
 BAD_PACKAGES = 3
@@ -51,7 +50,7 @@ def build(world: World) -> Answer:
 
 def build_once(world: World) -> Built:
     """One run over the packages, then over the jobs; `cas_admin.watch` makes many."""
-    config, work = world.config, WorkDirectory.of(world.config)
+    config, purging = world.config, Purging.of(world)  # before this run leaves a trace itself
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
     summary = Catalogue.of(config).build(config.kernels, config.packages, world.progress)
@@ -62,8 +61,8 @@ def build_once(world: World) -> Built:
         limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
-    chores = [*resume(world).lines]
+    chores = [*resume(world).lines, *ageing.told(ageing.held(purging.work))]
     if config.auto_purge:
-        chores += remove(old_jobs(work, config.purge_limit_days, world.now), work, world)
-    chores += keep_limits(world)
+        chores += purging.by_itself().gone
+    chores += keep_limits(world, purging.traces)
     return Built(summary, tuple(chores))

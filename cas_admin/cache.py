@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from cas import users
+from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection, lease, limits
 from cas.catalogue.cache.holdings import Holding, holdings
 from cas.catalogue.cache.inspection import Fault
 from cas.catalogue.cache.limits import Removal, Trimmed
+from cas.clock import Trace
 from cas.commands import Answer, World
 from cas.config import Config
 from cas.errors import CasError, NotPermitted
 from cas.text import count, human_size, json_text, one_line
+from cas.work_directory import WorkDirectory
+from cas_admin import ageing
 
 BROKEN = 4
 VERSION = 1
@@ -44,20 +48,39 @@ def clean(world: World, *, only_list: bool) -> Answer:
     :raises ConfigError: the cache cannot be written
     """
     config, now = world.config, world.now.timestamp()
-    trimmed = limits.trim(config.debugs, config.cache, now, only_plan=only_list)
+    trimmed = limits.trim(config.debugs, config.cache, now, _traces(world), only_plan=only_list)
+    _tell_doubt(trimmed, world)
     told = (*removals(trimmed, only_list=only_list), _left(trimmed, config, only_list))
     return Answer(told, stands=not only_list)
 
 
-def keep_limits(world: World) -> list[str]:
-    """What `clean` does, at the end of something else: a line for each entry that went."""
+def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
+    """What `clean` does, at the end of something else: a line for each entry that went.
+
+    :param traces: of what was done here before
+    """
     config = world.config
     try:
-        trimmed = limits.trim(config.debugs, config.cache, world.now.timestamp())
+        trimmed = limits.trim(config.debugs, config.cache, world.now.timestamp(), traces)
     except CasError as error:
         world.progress.warn(f"the limits of the cache are not kept: {error}")
         return []
+    _tell_doubt(trimmed, world)
     return [_line("removed", removal) for removal in trimmed.removed]
+
+
+def _traces(world: World) -> Iterable[Trace]:
+    """Of what was done here; those of the cache alone where no others can be read."""
+    try:
+        return ageing.traces(WorkDirectory.of(world.config), Catalogue.of(world.config))
+    except CasError as error:
+        world.progress.warn(str(error))
+        return ()
+
+
+def _tell_doubt(trimmed: Trimmed, world: World) -> None:
+    if trimmed.doubt:
+        world.progress.warn(f"{trimmed.doubt}: no kernel is removed for its age")
 
 
 def verify(world: World, *, as_json: bool, repair: bool = False) -> Answer:

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _build_options(admin)
     _purge_options(admin)
     # on the program only: a verb's defaults would hide what stands before the verb
-    admin.set_defaults(days=None, yes=False, dry_run=False, watch=None)
+    admin.set_defaults(days=None, yes=False, dry_run=False, unfinished=False, watch=None)
     common_options(admin)
     _verbs(admin.add_subparsers(dest="verb", metavar="VERB", title="verbs"))
     return admin
@@ -46,8 +46,8 @@ def parse(argv: Sequence[str]) -> Asked:
     wanted = [name for name, is_asked in asked.items() if is_asked]
     if len(wanted) != 1:
         admin.error("say what to do, once: -b, -p, -s or a verb")
-    if wanted != ["purge"] and (arguments.days is not None or arguments.yes or arguments.dry_run):
-        admin.error("-d, -y and -n belong to a purge")
+    if wanted != ["purge"] and _asks_purge(arguments):
+        admin.error("-d, -y, -n and --unfinished belong to a purge")
     if wanted != ["build"] and arguments.watch is not None:
         admin.error("--watch belongs to a build")
     return Asked(_COMMANDS[wanted[0]](arguments), arguments.config, arguments.debug)
@@ -64,9 +64,15 @@ def _build(arguments: argparse.Namespace) -> Callable[[World], Answer]:
 
 
 def _purge(arguments: argparse.Namespace) -> Callable[[World], Answer]:
-    from cas_admin.purge import purge
+    from cas_admin.purge import Choice, purge
 
-    return partial(purge, arguments.days, sure=arguments.yes, only_list=arguments.dry_run)
+    choice = Choice(arguments.days, arguments.unfinished)
+    return partial(purge, choice, sure=arguments.yes, only_list=arguments.dry_run)
+
+
+def _asks_purge(arguments: argparse.Namespace) -> bool:
+    flags = (arguments.yes, arguments.dry_run, arguments.unfinished)
+    return arguments.days is not None or any(flags)
 
 
 def _resume(arguments: argparse.Namespace) -> Callable[[World], Answer]:
@@ -237,6 +243,7 @@ def _purge_options(parser: argparse.ArgumentParser) -> None:
     for flags, text in (
         (("-y", "--yes"), "with purge: do not ask"),
         (("-n", "--dry-run"), "with purge: only list what would go"),
+        (("--unfinished",), "with purge: also jobs that wait, were stopped, or have unsent mail"),
     ):
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
 

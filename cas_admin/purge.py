@@ -2,96 +2,214 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
+from cas import clock
 from cas import job as jobs
 from cas.catalogue import Catalogue
+from cas.clock import Belief, Trace
 from cas.commands import Answer, World
-from cas.errors import CasError, Refused, TryAgain
+from cas.errors import CasError, JobBusy, Refused
 from cas.text import count, human_size
 from cas.work_directory import PURGED, Entry, Kind, WorkDirectory
+from cas_admin import ageing
+from cas_admin.ageing import Aged
 
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
+INDEX = "later run: cas-admin index"
+ASK = "look at the clock; cas-admin -p without --yes asks and removes them"
 
 
-def purge(days: int | None, world: World, *, sure: bool, only_list: bool) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which jobs a purge is about."""
+
+    days: int | None = None
+    """The limit; ``None``: purgeLimit of the configuration."""
+    with_unfinished: bool = False
+    """Whether jobs that wait, were stopped, or have an unsent mail are among them."""
+
+
+def purge(choice: Choice, world: World, *, sure: bool, only_list: bool) -> Answer:
     """Ask, then remove what is older than the limit.
 
-    :param days: the limit; ``None``: purgeLimit of the configuration
+    :param sure: do not ask; then only that goes whose age is beyond doubt
     :raises Refused: nobody is there to answer, and ``--yes`` was not given
     """
-    limit = world.config.purge_limit_days if days is None else days
-    work = WorkDirectory.of(world.config)
-    for line in work.skipped():
+    purging = Purging.of(world)
+    for line in purging.work.skipped():
         world.progress.warn(line)
-    old = old_jobs(work, limit, world.now)
-    listed = tuple(f"{directory}  {human_size(_size_bytes(directory))}" for directory in old)
-    if only_list or not old:
-        world.progress.say(f"{count(len(old), 'job')} older than {count(limit, 'day')}")
-        return Answer(listed)
-    if not sure:
+    days = world.config.purge_limit_days if choice.days is None else choice.days
+    old = list(purging.old(days, with_unfinished=choice.with_unfinished))
+    doubtful = purging.doubtful(old)
+    remains = list(purging.remains())
+    listed = [*map(_listed, old), *map(_listed_remains, remains)]
+    if not choice.with_unfinished:
+        _tell_kept(purging, days, world)
+    if doubtful:
+        world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
+    if only_list or not listed:
+        world.progress.say(f"{count(len(old), 'job')} older than {count(days, 'day')}")
+        return Answer(tuple(listed))
+    if sure:
+        old = [one for one in old if one not in doubtful]
+        if not old and not remains:
+            raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
+    else:
         _confirm(world, listed)
-    return Answer(tuple(remove(old, work, world)), stands=True)
+        purging.catalogue.forget_builds_after(world.now + clock.SLACK)
+    removed = purging.remove(old, remains)
+    if removed.kept:
+        for line in removed.gone:
+            world.progress.say(line)
+        total = len(removed.kept) + len(removed.gone)
+        raise CasError(f"{len(removed.kept)} of {total} could not be removed")
+    return Answer(removed.gone, stands=True)
 
 
-def old_jobs(work: WorkDirectory, days: int, now: datetime) -> list[Path]:
-    """Directories of the jobs that began more than so many days ago, oldest first.
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What came of a removal, a line each."""
 
-    One whose ``job.json`` cannot be read is kept: nobody knows what it is.
-    """
-    limit = now - timedelta(days=days)
-    found = []
-    for directory in work.jobs():
-        with suppress(CasError):
-            found.append(jobs.load(directory))
-    return [job.directory for job in jobs.by_age(found) if job.started < limit]
+    gone: tuple[str, ...]
+    kept: tuple[str, ...]
+    """With the reason, which was told."""
 
 
-def remove(directories: Iterable[Path], work: WorkDirectory, world: World) -> list[str]:
-    """Remove job directories and their rows; one that cannot go does not keep the others.
+@dataclass(frozen=True, slots=True)
+class Purging:
+    """What is needed to decide and to remove."""
 
-    :return: a line for each that is gone
-    :raises CasError: some could not be removed
-    """
-    gone, kept = [], []
-    for entry in _remains(work, world.now):
-        shutil.rmtree(entry.path, ignore_errors=True)  # another purge may be at it
-        gone.append(f"removed {entry.path}, which {entry.kind.value}")
-    catalogue = Catalogue.of(world.config)
-    for directory in directories:
+    work: WorkDirectory
+    catalogue: Catalogue
+    world: World
+    traces: tuple[Trace, ...]
+    """Of what was done here before."""
+    belief: Belief
+    """How far back the clock is believed."""
+
+    @classmethod
+    def of(cls, world: World) -> Purging:
+        """Look at the traces of what was done here, before something is done now.
+
+        :raises CasError: the work directory or the database cannot be used
+        """
+        work, catalogue = WorkDirectory.of(world.config), Catalogue.of(world.config)
+        traces = tuple(ageing.traces(work, catalogue))
+        belief = clock.believed(traces, world.now, world.config.purge_limit_days)
+        return cls(work, catalogue, world, traces, belief)
+
+    def by_itself(self) -> Removed:
+        """Remove what is older than purgeLimit beyond doubt, and has come to its end."""
+        days = self.world.config.purge_limit_days
+        old = list(self.old(days, with_unfinished=False))
+        doubtful = self.doubtful(old)
+        if doubtful:
+            kept = f"{count(len(doubtful), 'job')} older than {count(days, 'day')} kept"
+            self.world.progress.warn(f"{self.belief.doubt}: {kept}; {ASK}")
+        return self.remove([one for one in old if one not in doubtful], list(self.remains()))
+
+    def old(self, days: int, *, with_unfinished: bool) -> Iterator[Aged]:
+        """Jobs that are older than the limit, oldest first."""
+        limit = ageing.older_than(days, self.world.now)
+        for one in ageing.all_aged(self.work, self.catalogue):
+            if one.youngest < limit and (with_unfinished or one.held_for is None):
+                yield one
+
+    def doubtful(self, old: Iterable[Aged]) -> list[Aged]:
+        """Those that may be younger than they seem."""
+        return [one for one in old if one.youngest < self.belief.since]
+
+    def remains(self) -> Iterator[Entry]:
+        """What purges and new jobs left behind when they were stopped."""
+        for entry in self.work.entries():
+            is_left = self.world.now.timestamp() - entry.modified > jobs.UNBORN_S
+            if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_left):
+                yield entry
+
+    def remove(self, old: Iterable[Aged], remains: Iterable[Entry]) -> Removed:
+        """Remove jobs and their rows; one that cannot go does not keep the others."""
+        gone, kept = [], []
+        for entry in remains:
+            try:
+                _remove_tree(entry.path)
+            except OSError as error:
+                kept.append(f"{entry.path}: {error.strerror}")
+            else:
+                gone.append(f"removed {entry.path}, which {entry.kind.value}")
+        for one in old:
+            try:
+                self._remove(one)
+            except OSError as error:
+                kept.append(f"{one.job.directory}: {error.strerror}")
+            except CasError as error:
+                kept.append(f"{one.job.directory}: {error}")
+            else:
+                gone.append(f"removed {one.job.directory}")
+        for reason in kept:
+            self.world.progress.warn(reason)
+        return Removed(tuple(gone), tuple(kept))
+
+    def _remove(self, one: Aged) -> None:
+        directory = one.job.directory
+        with jobs.lock(directory):
+            job = jobs.load(directory)
+            if job != one.job or ageing.held_for(job) != one.held_for:
+                raise JobBusy("it was gone on with meanwhile")
+            _require_one_file_system(directory)
+            # under another name it is no job any more, even if we are stopped half-way
+            doomed = directory.rename(directory.with_name(PURGED + directory.name))
         try:
-            _remove(directory, catalogue)
-        except (OSError, TryAgain) as error:
-            kept.append(f"{directory}: {error}")
-        else:
-            gone.append(f"removed {directory}")
-    for reason in kept:
-        world.progress.warn(reason)
-    if kept:
-        raise CasError(f"{len(kept)} of {len(kept) + len(gone)} jobs could not be removed")
-    return gone
+            self.catalogue.forget_job(directory)
+        except CasError as error:
+            self.world.progress.warn(f"{directory} stays in the database: {error}; {INDEX}")
+        _remove_tree(doomed)
+        with suppress(OSError):  # it has other jobs, or another purge was faster
+            directory.parent.rmdir()
 
 
-def _remains(work: WorkDirectory, now: datetime) -> Iterator[Entry]:
-    """What purges and new jobs left behind when they were stopped."""
-    for entry in work.entries():
-        is_old = now.timestamp() - entry.modified > jobs.UNBORN_S
-        if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_old):
-            yield entry
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory and what is below it; symbolic links go, not what they lead to.
+
+    :raises OSError: something cannot be removed, or another file system is mounted there
+    """
+    with suppress(FileNotFoundError):  # another purge was faster
+        _require_one_file_system(directory)
+        shutil.rmtree(directory)
 
 
-def _remove(directory: Path, catalogue: Catalogue) -> None:
-    with jobs.lock(directory):
-        # under another name it is no job any more, even if we are stopped half-way
-        doomed = directory.rename(directory.with_name(PURGED + directory.name))
-    catalogue.forget_job(directory)
-    shutil.rmtree(doomed)
-    with suppress(OSError):  # it has other jobs, or another purge was faster
-        directory.parent.rmdir()
+def _require_one_file_system(directory: Path) -> None:
+    device = directory.lstat().st_dev
+    for parent, names, _ in os.walk(directory):
+        for name in names:
+            path = Path(parent, name)
+            if path.lstat().st_dev != device:
+                raise OSError(errno.EXDEV, "another file system is mounted in it", str(path))
+
+
+def _tell_kept(purging: Purging, days: int, world: World) -> None:
+    unfinished = [one for one in purging.old(days, with_unfinished=True) if one.held_for]
+    if unfinished:
+        world.progress.say(
+            f"{count(len(unfinished), 'job')} older than {count(days, 'day')} kept, because "
+            "they wait, were stopped, or have an unsent mail: --unfinished is for these"
+        )
+
+
+def _listed(one: Aged) -> str:
+    size = human_size(ageing.size_bytes(one.job.directory))
+    held = f"  {ageing.HELD[one.held_for]}" if one.held_for else ""
+    return f"{one.job.directory}  {size}{held}"
+
+
+def _listed_remains(entry: Entry) -> str:
+    return f"{entry.path}  {human_size(ageing.size_bytes(entry.path))}  {entry.kind.value}"
 
 
 def _confirm(world: World, listed: Iterable[str]) -> None:
@@ -103,8 +221,3 @@ def _confirm(world: World, listed: Iterable[str]) -> None:
         world.progress.say(line)
     if world.ask(QUESTION).strip().lower() != "y":
         raise Refused("nothing was purged: the answer was not y", hint="")
-
-
-def _size_bytes(directory: Path) -> int:
-    files = (path.lstat() for path in directory.rglob("*"))
-    return sum(state.st_blocks * 512 for state in files)

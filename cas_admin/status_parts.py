@@ -23,7 +23,7 @@ from cas.report import outbox, result
 from cas.report.result_record import Kernel
 from cas.text import count, human_size
 from cas.work_directory import WorkDirectory
-from cas_admin import unusable
+from cas_admin import ageing, unusable
 
 SHOWN = 10
 """Of a list, for people; programs are given all of it."""
@@ -99,11 +99,18 @@ def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
     mails = sum(1 for _ in outbox.waiting_mails(work))
     missing = _missing(waiting)
     skipped = work.skipped()
-    facts = {"verdicts": dict(verdicts), "mails": mails, "waiting": missing, "skipped": skipped}
+    held = ageing.held(work)
+    facts = {
+        "verdicts": dict(verdicts),
+        "mails": mails,
+        "waiting": missing,
+        "held": {why: asdict(one) for why, one in held.items()},
+        "skipped": skipped,
+    }
     each = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
     lines = [f"{count(verdicts.total(), 'job')}: {each}" if each else "no jobs"]
     lines += [f"{count(mails, 'mail')} not sent yet; run: cas-admin resume"] if mails else []
-    lines += _some([f"! {line}" for line in skipped])
+    lines += [*ageing.told(held), *_some([f"! {line}" for line in skipped])]
     return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
 
 

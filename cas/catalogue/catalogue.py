@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -222,6 +223,10 @@ class Catalogue:
         """The verdicts of all jobs in the index, by directory."""
         return self._store().jobs.verdicts()
 
+    def job_times(self) -> dict[Path, datetime]:
+        """When all jobs in the index began, by directory."""
+        return self._store().jobs.times()
+
     def packages(self) -> dict[Path, Known]:
         """What is remembered of every package file."""
         return self._store().packages.known()
@@ -258,6 +263,14 @@ class Catalogue:
     def last_builds(self) -> tuple[BuildRecord, ...]:
         """The last runs of `build`, newest first."""
         return self._store().builds.last()
+
+    def all_builds(self) -> tuple[BuildRecord, ...]:
+        """The last runs of `build`, and of the time before them one for each day."""
+        return self._store().builds.all()
+
+    def forget_builds_after(self, time: datetime) -> None:
+        """Forget runs of `build` that say they were after a time, as they do of a wrong clock."""
+        self._store().builds.forget_after(time)
 
     def trust_of(self, path: Path, stamp: FileStamp | None = None) -> str | None:
         """What came of the check of a package's signature; ``None`` when there was none.

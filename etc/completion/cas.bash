@@ -58,14 +58,14 @@ _cas_admin() {
     case $(_cas_verb build purge resume index check status kernels cache host) in
         host) _cas_admin_host "$current"; return ;;
         cache) _cas_admin_cache "$current"; return ;;
-        purge) words='-d --days -y --yes -n --dry-run --config --debug -h --help' ;;
+        purge) words='-d --days -y --yes -n --dry-run --unfinished --config --debug -h --help' ;;
         check) words='--quick --json --config --debug -h --help' ;;
         build) words='--watch --config --debug -h --help' ;;
         resume | index) words='--config --debug -h --help' ;;
         status | kernels) words='--json --config --debug -h --help' ;;
         *)
-            words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run --config
-                --debug --version -h --help'
+            words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run
+                --unfinished --config --debug --version -h --help'
             [[ $current == -* ]] \
                 || words='build purge resume index check status kernels cache host'
             ;;

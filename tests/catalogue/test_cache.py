@@ -21,6 +21,7 @@ from cas.catalogue.cache import inspection, lease, limits
 from cas.catalogue.cache.entry import GROWN, Entry, find_cached, lock_of, read_seals
 from cas.catalogue.cache.holdings import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
+from cas.clock import Trace, at
 from cas.errors import ConfigError
 from cas.model import Dump, Kernel, Match
 from cas.progress import Silent
@@ -90,7 +91,13 @@ def filled(cache: Path, word: str, size_bytes: int = 0, days: float = 0) -> Path
 
 
 def trimmed(cache: Path, **rules: int) -> limits.Trimmed:
-    return limits.trim(cache, CacheRules(**rules), time.time())
+    now = time.time()
+    return limits.trim(cache, CacheRules(**rules), now, daily(now))
+
+
+def daily(now: float) -> list[Trace]:
+    """Something was done here on each of the last 500 days."""
+    return [Trace(at(now - day * DAY_S), "a build") for day in range(500)]
 
 
 def left(cache: Path) -> set[str]:
@@ -255,6 +262,20 @@ def test_what_is_unused_for_long_goes_whatever_the_limit(cache: Path) -> None:
     assert left(cache) == ids("new")
 
 
+@pytest.mark.parametrize("years", [2, -2])
+def test_a_clock_that_jumped_makes_no_kernel_old(cache: Path, years: int) -> None:
+    filled(cache, "new", days=1)
+    filled(cache, "old", days=100)
+    now = time.time() + years * 365 * DAY_S
+    for number in range(2):  # the second run finds the traces of the first
+        traces = [*daily(time.time()), *[Trace(at(now), "a build")] * number]
+        found = limits.trim(cache, CacheRules(days=90), now, traces)
+        assert found.removed == ()
+    if years > 0:
+        assert "nothing was done here between" in (found.doubt or "")
+    assert left(cache) == ids("new", "old")
+
+
 def test_a_use_is_noted(cache: Path) -> None:
     filled(cache, "old", days=8)
     with lease.held(cache, kernel("old")):
@@ -290,7 +311,8 @@ def test_what_is_being_extracted_stays(cache: Path) -> None:
 
 def test_a_plan_removes_nothing(cache: Path) -> None:
     filled(cache, "one", days=400)
-    plan = limits.trim(cache, CacheRules(), time.time(), only_plan=True)
+    now = time.time()
+    plan = limits.trim(cache, CacheRules(), now, daily(now), only_plan=True)
     assert len(plan.removed) == 1
     assert left(cache) == ids("one")
 

@@ -258,7 +258,7 @@ def test_status_as_json_has_a_version_and_every_part(listed: Site) -> None:
     assert told["packages"]["bad"] == told["packages"]["contested"] == []
     assert told["builds"]["last"][0]["counts"]["added"] == 1
     assert told["cache"]["limit_bytes"] == 200 << 30
-    assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": [], "skipped": []}
+    assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": [], "held": {}, "skipped": []}
     assert told["hosts"]["registered"] == 0
     assert told["space"]["workDirectory_free_bytes"] > 0
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -19,8 +16,6 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
-
-from cas.work_directory import STAMP
 
 from installed import COMMANDS, FIXTURES, Site, closed_port
 
@@ -102,92 +97,6 @@ def test_an_address_without_a_mail_server_is_refused_before_the_work(
     assert done.returncode == 2
     assert "`smtphost`" in done.stderr
     assert not site_a.jobs.exists()
-
-
-def old_job(site: Site, ticket: str, stamp: str = "2020.01.31.23.59.59") -> Path:
-    """A finished job that looks as if it had been made long ago."""
-    (directory,) = (site.jobs / "T-1").iterdir()
-    old = site.jobs / ticket / stamp
-    shutil.copytree(directory, old)
-    make_old(old, datetime.strptime(stamp, STAMP).astimezone())
-    return old
-
-
-def make_old(directory: Path, started: datetime, verdict: str = "failed") -> None:
-    """Have a job say that it began and ended at that time."""
-    record = json.loads((directory / "job.json").read_text())
-    record |= {"started": started.isoformat(), "verdict": verdict}
-    (directory / "job.json").write_text(json.dumps(record))
-    os.utime(directory, (started.timestamp(),) * 2)
-
-
-@pytest.fixture
-def jobs(site_a: Site) -> Site:
-    """A site with a job of today, made by a dump that waits for its kernel."""
-    site_a.settings["engine"] = "drgn"
-    dump = FIXTURES / "a" / "vmcore.elf.xz"
-    site_a.settings["debugs"] = str(site_a.directory / "debugs")
-    site_a.settings["kernels"] = str(site_a.directory / "none")
-    site_a.settings["database"] = str(site_a.directory / "empty.db")
-    assert site_a.cas("-i", "T-1", "-f", dump).returncode == 6
-    return site_a
-
-
-def test_purge_without_a_terminal_purges_nothing(jobs: Site) -> None:
-    old = old_job(jobs, "T-0")
-    done = jobs.admin("-p", input="y\n")
-    assert done.returncode == 5
-    assert "--yes" in done.stderr
-    assert old.exists()
-
-
-def test_a_dry_run_lists_what_would_go(jobs: Site) -> None:
-    old = old_job(jobs, "T-0")
-    done = jobs.admin("-p", "--dry-run")
-    assert done.returncode == 0
-    assert done.stdout.startswith(str(old))
-    assert str(jobs.job("T-1")) not in done.stdout
-    assert old.exists()
-
-
-def test_options_of_purge_hold_wherever_they_stand(jobs: Site) -> None:
-    old = old_job(jobs, "T-0")
-    assert jobs.admin("-n", "-d", "30", "purge", "--yes").stdout.startswith(str(old))
-    assert jobs.admin("-d", "36500", "purge", "--yes").stdout == ""
-    assert old.exists()
-
-
-def test_only_the_programs_own_old_jobs_go(jobs: Site) -> None:
-    old = old_job(jobs, "T-0")
-    strangers = [
-        jobs.jobs / "T-0" / "2020.01.01.00.00.00",
-        jobs.jobs / "notes",
-        jobs.jobs / "T-1" / "keep",
-    ]
-    for stranger in strangers:
-        stranger.mkdir(parents=True)
-    (jobs.jobs / "T-2").symlink_to(jobs.jobs / "T-0")
-    done = jobs.admin("-p", "-d", "30", "--yes")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"removed {old}\n"
-    assert not old.exists()
-    assert all(stranger.exists() for stranger in strangers)
-    assert jobs.job_directories("T-1") != []
-
-
-def test_purging_takes_the_rows_along(jobs: Site, vmcore: Path) -> None:
-    assert jobs.admin("-p", "-d", "0", "--yes").returncode == 0
-    done = jobs.cas("-i", "T-2", "-f", vmcore)
-    assert "seen in" not in done.stderr
-
-
-@pytest.mark.parametrize(("answer", "goes"), [("y", True), ("Y", True), ("n", False), ("", False)])
-def test_purge_asks_on_a_terminal(jobs: Site, answer: str, *, goes: bool) -> None:
-    jobs.settings["autoPurge"] = "Yes"
-    old = old_job(jobs, "T-0")
-    said = on_a_terminal(jobs, ["cas-admin", "-p"], f"{answer}\n")
-    assert "You are about to purge data, is this what you really want to do? [Y/y/N/n]:" in said
-    assert old.exists() is not goes
 
 
 def test_progress_bars_appear_on_a_terminal_only(site_a: Site, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from cas.catalogue.cache.entry import (
     unfinished,
 )
 from cas.catalogue.cache.holdings import Holding, holdings
+from cas.clock import Belief, Trace, at, believed
 from cas.errors import CasError, NotPermitted
 from cas.rules import CacheRules
 from cas.text import count, human_size
@@ -51,6 +52,8 @@ class Trimmed:
     """Those that should have gone, with what kept them: mostly, that they are in use."""
     left_bytes: int = 0
     """What the cache holds now."""
+    doubt: str | None = None
+    """Why the clock is not believed, where that kept something that seems to be too old."""
 
     @property
     def freed_bytes(self) -> int:
@@ -58,17 +61,27 @@ class Trimmed:
         return sum(removal.holding.size_bytes for removal in self.removed)
 
 
-def trim(cache: Path, rules: CacheRules, now: float, *, only_plan: bool = False) -> Trimmed:
+def trim(
+    cache: Path,
+    rules: CacheRules,
+    now: float,
+    traces: Iterable[Trace] = (),
+    *,
+    only_plan: bool = False,
+) -> Trimmed:
     """Remove what the limits do not allow: first what is too old, then the least recently used.
 
     :param now: seconds since 1970
+    :param traces: of what else was done here, by which the clock is judged
     :param only_plan: remove nothing, only say what would go
     :raises ConfigError: the cache cannot be written
     """
     with placing.writing_to(cache, 0):
         if not only_plan:
             _begin(cache)
-        return _Trim(rules, now, holdings(cache), only_plan=only_plan).run()
+        found = holdings(cache)
+        belief = _belief(found, traces, rules, now)
+        return _Trim(rules, now, found, belief, only_plan=only_plan).run()
 
 
 def trim_if_grown(cache: Path, rules: CacheRules, now: float) -> Trimmed:
@@ -95,9 +108,16 @@ class _Trim:
     """One look at the limits."""
 
     def __init__(
-        self, rules: CacheRules, now: float, found: list[Holding], *, only_plan: bool
+        self,
+        rules: CacheRules,
+        now: float,
+        found: list[Holding],
+        belief: Belief,
+        *,
+        only_plan: bool,
     ) -> None:
         self._rules = rules
+        self._belief = belief
         self._now = now
         self._found = found
         self._only_plan = only_plan
@@ -107,12 +127,18 @@ class _Trim:
 
     def run(self) -> Trimmed:
         oldest = self._now - self._rules.days * _DAY_S
+        doubtful = []
         for holding in self._found:
-            if holding.last_use < oldest:
+            if holding.last_use >= oldest:
+                continue
+            if at(holding.last_use) < self._belief.since:
+                doubtful.append(holding)
+            else:
                 self._let_go(holding, f"unused for more than {count(self._rules.days, 'day')}")
         if self._left_bytes > self._rules.limit_bytes:
             self._shrink()
-        return Trimmed(tuple(self._removed), tuple(self._kept), self._left_bytes)
+        doubt = self._belief.doubt if doubtful else None
+        return Trimmed(tuple(self._removed), tuple(self._kept), self._left_bytes, doubt)
 
     def _shrink(self) -> None:
         tried = {removal.holding.entry for removal in (*self._removed, *self._kept)}
@@ -142,6 +168,13 @@ class _Trim:
             return None if _remove(holding.entry, holding.last_use) else _IN_USE
         except CasError as error:  # somebody else's; it does not keep the others
             return str(error)
+
+
+def _belief(
+    found: Iterable[Holding], traces: Iterable[Trace], rules: CacheRules, now: float
+) -> Belief:
+    uses = (Trace(at(holding.last_use), f"the use of {holding.name}") for holding in found)
+    return believed((*traces, *uses), at(now), rules.days)
 
 
 def target_bytes(rules: CacheRules) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
@@ -14,7 +14,9 @@ from cas.catalogue.database.tables import builds, readings
 from cas.catalogue.facts import BuildRecord, FileStamp, Reading
 
 KEPT = 20
-"""Runs that are remembered."""
+"""Runs that are remembered, each."""
+KEPT_DAYS = 1000
+"""Days of which one run is remembered."""
 _AT_ONCE = 500
 """Rows that one statement names."""
 
@@ -30,7 +32,9 @@ class BuildRows:
         statement = insert(builds).values(started=func.now(), summary="{}").returning(builds.c.id)
         with self._database.writing() as connection:
             number = connection.execute(statement).scalar_one()
-            connection.execute(delete(builds).where(builds.c.id <= number - KEPT))
+            connection.execute(
+                delete(builds).where(builds.c.id <= number - KEPT, builds.c.id.not_in(_a_day()))
+            )
         return int(number)
 
     def end(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
@@ -40,9 +44,22 @@ class BuildRows:
             connection.execute(update(builds).where(builds.c.id == number).values(values))
 
     def last(self) -> tuple[BuildRecord, ...]:
-        """The runs that are remembered, newest first."""
+        """The last runs, newest first."""
+        return self._records(KEPT)
+
+    def all(self) -> tuple[BuildRecord, ...]:
+        """All runs that are remembered, newest first."""
+        return self._records(None)
+
+    def forget_after(self, time: datetime) -> None:
+        """Forget the runs that say they began after a time."""
+        began = time.astimezone(UTC).replace(tzinfo=None)
+        with self._database.writing() as connection:
+            connection.execute(delete(builds).where(builds.c.started > began))
+
+    def _records(self, limit: int | None) -> tuple[BuildRecord, ...]:
         columns = builds.c["started", "ended", "summary", "problem"]
-        query = select(*columns).order_by(builds.c.id.desc()).limit(KEPT)
+        query = select(*columns).order_by(builds.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(
@@ -87,6 +104,13 @@ class ReadingRows:
             for start in range(0, len(paths), _AT_ONCE):
                 some = paths[start : start + _AT_ONCE]
                 connection.execute(delete(readings).where(readings.c.path.in_(some)))
+
+
+def _a_day() -> Select[tuple[int]]:
+    """The last run of each day."""
+    last = func.max(builds.c.id)
+    query = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())
+    return query.limit(KEPT_DAYS)
 
 
 def _in_utc(time: datetime | None) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import delete, insert, select
@@ -54,6 +54,12 @@ class JobRows:
         )
         with self._database.reading() as connection:
             return tuple(dict.fromkeys(connection.execute(query).scalars()))
+
+    def times(self) -> dict[Path, datetime]:
+        """When every job began, by directory."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(jobs.c.directory, jobs.c.started)).all()
+        return {Path(row[0]): row[1].replace(tzinfo=UTC) for row in rows}
 
     def verdicts(self) -> dict[Path, str]:
         """The verdict of every job, by directory."""

@@ -1,0 +1,152 @@
+"""How old jobs are, which of them wait for something, and whether the clock can be believed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cas import job as jobs
+from cas.catalogue import Catalogue
+from cas.clock import Trace, at
+from cas.errors import CasError
+from cas.job import Job
+from cas.report import outbox
+from cas.text import count, human_size
+from cas.work_directory import WorkDirectory, is_regular
+
+WAITING = "waiting"
+UNFINISHED = "unfinished"
+UNSENT = "unsent"
+HELD = {
+    WAITING: "waiting for a kernel",
+    UNFINISHED: "stopped or under way",
+    UNSENT: "with a mail that is not sent",
+}
+"""What keeps a job from being purged by itself."""
+_MAILS = (outbox.WAITING, outbox.SENT, outbox.REFUSED)
+_AGES_DAYS = 365_000
+"""Further back than this no calendar goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A job, with what counts when it comes to its removal."""
+
+    job: Job
+    youngest: datetime
+    """The latest of when it began, by ``job.json`` and by its row, and when its directory was
+    changed: it is as old as that."""
+    held_for: str | None
+    """Of `HELD`; ``None`` for a job that has come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Jobs that wait for the same, and what they take."""
+
+    jobs: int = 0
+    size_bytes: int = 0
+
+
+def aged(directory: Path, row: datetime | None) -> Aged:
+    """A job and its age.
+
+    :param row: when it began, as the database has it
+    :raises CasError: there is no readable ``job.json``
+    """
+    job = jobs.load(directory)
+    times = [job.started, at(_changed(directory))] + ([row] if row else [])
+    return Aged(job, max(times), held_for(job))
+
+
+def held_for(job: Job) -> str | None:
+    """What a job waits for, of `HELD`."""
+    if job.is_stopped:
+        return UNFINISHED
+    if job.verdict == "waiting":
+        return WAITING
+    return UNSENT if is_regular(job.directory / outbox.WAITING) else None
+
+
+def all_aged(work: WorkDirectory, catalogue: Catalogue) -> list[Aged]:
+    """Our jobs, oldest first; one whose ``job.json`` cannot be read is nobody's to remove."""
+    rows = catalogue.job_times()
+    found = []
+    for directory in work.jobs():
+        with suppress(CasError):
+            found.append(aged(directory, rows.get(directory)))
+    return sorted(found, key=lambda one: (one.youngest, one.job.directory))
+
+
+def older_than(days: int, now: datetime) -> datetime:
+    """The time so many days ago."""
+    return now - timedelta(days=min(days, _AGES_DAYS))
+
+
+def traces(work: WorkDirectory, catalogue: Catalogue) -> list[Trace]:
+    """What was done here, and when: jobs, their mails and rows, runs of the build."""
+    found = [*_of_builds(catalogue)]
+    for one in all_aged(work, catalogue):
+        found += _of_job(one)
+    return found
+
+
+def held(work: WorkDirectory) -> dict[str, Held]:
+    """How many jobs are kept for what they wait for, and what they take, by the keys of `HELD`."""
+    number, size = Counter[str](), Counter[str]()
+    for directory in work.jobs():
+        with suppress(CasError):
+            if why := held_for(jobs.load(directory)):
+                number[why] += 1
+                size[why] += size_bytes(directory)
+    return {why: Held(number[why], size[why]) for why in HELD if number[why]}
+
+
+def told(found: Mapping[str, Held]) -> Iterator[str]:
+    """The same for people, in a line; none when there are none."""
+    if found:
+        each = ", ".join(
+            f"{one.jobs} {HELD[why]} ({human_size(one.size_bytes)})" for why, one in found.items()
+        )
+        total = sum(one.jobs for one in found.values())
+        yield f"kept until they end: {count(total, 'job')}: {each}"
+
+
+def size_bytes(directory: Path) -> int:
+    """What a directory takes on the disk; files that go meanwhile count as nothing."""
+    return sum(_taken(path) for path in directory.rglob("*"))
+
+
+def _taken(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:
+        return 0
+
+
+def _of_builds(catalogue: Catalogue) -> Iterator[Trace]:
+    for build in catalogue.all_builds():
+        yield Trace(build.started, "a build")
+        if build.ended:
+            yield Trace(build.ended, "a build")
+
+
+def _of_job(one: Aged) -> Iterable[Trace]:
+    directory = one.job.directory
+    name = f"{directory.parent.name}/{directory.name}"
+    yield Trace(one.job.started, name)
+    yield Trace(one.youngest, name)
+    for mail in _MAILS:
+        if is_regular(directory / mail):
+            yield Trace(at(_changed(directory / mail)), f"the mail of {name}")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:  # it went meanwhile
+        return 0.0
