@@ -42,6 +42,8 @@ class Config:
     database: str
     """A path or a SQLAlchemy URL."""
     casuser: str | None = None
+    result_group: str | None = None
+    """The group that may read the results of new jobs; ``None``: their owner alone."""
     packages: PackageRules = field(default_factory=PackageRules)
     cache: CacheRules = field(default_factory=CacheRules)
     debuginfod: DebuginfodRules = field(default_factory=DebuginfodRules)
@@ -248,6 +250,7 @@ def _size_or_none(value: str) -> int | None:
 
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),
+    "resultGroup": ("result_group", str),
     "kernels": ("kernels", _absolute),
     "rpmFilter": ("packages.rpm_filter", str),
     "debFilter": ("packages.deb_filter", str),

@@ -304,7 +304,7 @@ def logged(job: Job, level: str) -> Iterator[Log]:
     :raises TryAgain: the file cannot be opened
     """
     with writing_below(job.directory):
-        handler = Log(job.directory / _log_name(job), encoding="utf-8")
+        handler = Log(job.directory / log_name(job), encoding="utf-8")
     handler.setFormatter(LogLines())
     logger = logging.getLogger("cas")
     logger.setLevel(level)
@@ -316,7 +316,8 @@ def logged(job: Job, level: str) -> Iterator[Log]:
         handler.close()
 
 
-def _log_name(job: Job) -> str:
+def log_name(job: Job) -> str:
+    """What a job's log is called."""
     return f"{job.order.ticket}.log"
 
 

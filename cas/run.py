@@ -20,9 +20,10 @@ from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import CasError
-from cas.job import INTERRUPTED, Job
+from cas.job import INTERRUPTED, RESULTS, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
+from cas.sharing import share
 
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
@@ -148,6 +149,9 @@ class Run:
         with self.timed("report"):
             manifest.settle(self.job)
             write_report(self.report)
+        told = [self.job.directory / name for name in RESULTS]
+        told += [section.path for section in self.report.sections]
+        share(self.job, told, self.config, self.progress)
         self.record()
         if self.is_over:
             self.queue_mail(now)

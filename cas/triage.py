@@ -15,6 +15,7 @@ from cas.files import writing_below
 from cas.job import Job
 from cas.model import Report
 from cas.progress import Progress
+from cas.sharing import share
 from cas.work_directory import WorkDirectory
 
 
@@ -34,6 +35,7 @@ def triage(
         # drgn's process gets ready while we import the rest
         from cas.pipeline import Pipeline
 
+        share(job, [Path(log.baseFilename)], config, progress)
         pipeline = Pipeline(jobs.begin(job), config, progress, workshop)
         error = pipeline.analyse()
         pipeline.publish(datetime.now(UTC))

@@ -10,6 +10,7 @@ from pathlib import Path
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
+from cas.sharing import ResultGroup
 from cas.text import count, json_text, one_line
 from cas.work_directory import WorkDirectory
 from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows
@@ -28,7 +29,7 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     config = world.config
     catalogue = Catalogue.of(config)
     work = WorkDirectory.of(config)
-    scope = Scope(config, work, catalogue, _rows(catalogue), with_digests=not quick)
+    scope = Scope(config, work, catalogue, _rows(catalogue), not quick, ResultGroup.of(config))
     total = _count(work)
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope)))

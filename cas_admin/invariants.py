@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from cas.config import Config
 from cas.errors import CasError, ConfigError, DatabaseDamaged, JobBusy, NotPermitted
 from cas.job import Job
 from cas.report import outbox, result
+from cas.sharing import ResultGroup
 from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 
 ENDED = ("complete", "partial", "waiting", "failed", "refused")
@@ -49,6 +51,8 @@ class Scope:
     rows: Mapping[Path, str] | None
     """Verdicts of the jobs that the database knows, by directory; ``None`` when it cannot tell."""
     with_digests: bool
+    group: ResultGroup | None = None
+    """Which may read results."""
 
 
 def of_jobs(scope: Scope) -> Iterator[Flaw]:
@@ -62,6 +66,12 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
     except NotPermitted as error:
         yield Flaw(str(scope.work.path), str(error), users.hint(error, scope.config))
         return
+    closed = scope.group and scope.group.closed_way(scope.work.path)
+    if scope.group and closed:
+        what = f"may not be passed by the group {scope.group.name}, which shall read results below"
+        yield Flaw(
+            str(closed), what, f"run: chgrp {scope.group.name} {closed} && chmod g+x {closed}"
+        )
     for line in scope.work.skipped():
         yield Flaw(str(scope.work.path), line, FOREIGN, is_broken=False)
 
@@ -128,7 +138,7 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
         except CasError as error:
             yield Flaw(where, str(error), "analyse the dump again, then remove the directory")
             return
-        yield from _of_modes(directory)
+        yield from _of_modes(job, scope)
         again = f"run: cas -i {job.order.ticket}"
         if job.is_stopped:
             yield Flaw(where, "was stopped on its way", again, is_broken=False)
@@ -182,13 +192,25 @@ def _of_mail(job: Job) -> Iterator[Flaw]:
         yield Flaw(where, "has a mail that the server refused", advice, is_broken=False)
 
 
-def _of_modes(directory: Path) -> Iterator[Flaw]:
-    """Files that others than their owner may use; one line for a directory."""
-    paths = [directory.parent, directory, *directory.rglob("*")]
-    modes = ((path, path.lstat().st_mode) for path in paths)
-    bare = [path for path, mode in modes if not stat.S_ISLNK(mode) and stat.S_IMODE(mode) & 0o077]
+def _of_modes(job: Job, scope: Scope) -> Iterator[Flaw]:
+    """Files that others than their owner may use, but for a group's results; one line for a job."""
+    directory, group = job.directory, scope.group
+    states = ((path, path.lstat()) for path in (directory.parent, directory, *directory.rglob("*")))
+    allowed = group.allowed(job) if group else {}
+    bare = [
+        path
+        for path, state in states
+        if not stat.S_ISLNK(state.st_mode)
+        and stat.S_IMODE(state.st_mode) & 0o077
+        and not (group and group.is_meant(state, allowed.get(path, 0)))
+    ]
     if bare:
         what = f"is open to others: {bare[0].name}" + (
             f" and {len(bare) - 1} more" * bool(bare[1:])
         )
-        yield Flaw(str(directory), what, f"run: chmod -R go= {directory.parent}")
+        named = " ".join(shlex.quote(str(path)) for path in bare)
+        advice = f"chmod go= {named}" if group else f"chmod -R go= {directory.parent}"
+        yield Flaw(str(directory), what, f"run: {advice}")
+    elif group and not job.is_stopped and not group.is_shared(job):
+        what = f"has results that the group {group.name} may not read"
+        yield Flaw(str(directory), what, group.command(job), is_broken=False)

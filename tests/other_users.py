@@ -19,6 +19,8 @@ from installed import COMMANDS, Site, needs
 
 OTHER, THIRD = "nobody", "daemon"
 """Users that every Debian has."""
+GROUP = "daemon"
+"""A group of the latter's."""
 
 
 class SharedSite(Site):

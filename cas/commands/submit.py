@@ -12,6 +12,7 @@ from cas.engines.workshop import Workshop, workshop
 from cas.errors import CasError, ConfigError, UsageError
 from cas.job import Job, Order
 from cas.report.address import check_address
+from cas.sharing import ResultGroup
 from cas.triage import send_mails, triage
 from cas.work_directory import WorkDirectory
 
@@ -25,9 +26,14 @@ def submit(order: Order, world: World) -> Answer:
     """
     _check(order, world)
     work = WorkDirectory.of(world.config)
+    group = ResultGroup.of(world.config)
+    if group:
+        group.require_member()
     with workshop(world.config) as opened:
         order = _looked_at(order, world.held)
         job = jobs.create(work, order, world.now)
+        if group:
+            _share(job, group, world)
         return _finish(job, world, opened)
 
 
@@ -66,6 +72,16 @@ def _readable(directories: Iterable[Path], world: World) -> Iterator[Job]:
             yield jobs.load(directory)
         except CasError as error:
             world.progress.warn(str(error))
+
+
+def _share(job: Job, group: ResultGroup, world: World) -> None:
+    group.open_directory(job.directory)
+    closed = group.closed_way(world.config.work_directory)
+    if closed:
+        world.progress.warn(
+            f"the results are closed to the group {group.name}, which may not pass {closed}: "
+            f"chgrp {group.name} {closed} && chmod g+x {closed}"
+        )
 
 
 def _check(order: Order, world: World) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from other_users import OTHER, THIRD, SharedSite, shared_site
+from other_users import GROUP, OTHER, THIRD, SharedSite, shared_site
 from postgresql import postgresql
 
 from installed import FIXTURES
@@ -118,6 +119,50 @@ def test_what_root_left_behind_is_named_with_the_command_that_mends_it(
     done = shared_a.as_user(OTHER, "cas-admin", "index")
     assert (done.returncode, done.stdout) == (0, "2 jobs entered\n")
     assert shared_a.as_user(OTHER, "cas-admin", "check").returncode == 0
+
+
+def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Path) -> None:
+    upload = readable(shared_a, vmcore)
+    shared_a.settings["resultGroup"] = GROUP
+    done = shared_a.cas("-i", "T-1", "-f", upload)
+    assert done.returncode == 2
+    assert f"resultGroup = {GROUP}: {OTHER} is not in this group" in done.stderr
+    assert f"usermod -aG {GROUP} {OTHER}" in done.stderr
+
+    member = str(grp.getgrnam(GROUP).gr_gid)
+    done = shared_a.as_user(OTHER, "cas", "-i", "T-1", "-f", upload, groups=member)
+    assert done.returncode == 6, done.stderr  # nothing is catalogued: it waits
+    cores = shared_a.jobs
+    mended = f"chgrp {GROUP} {cores} && chmod g+x {cores}"
+    assert f"which may not pass {cores}: {mended}" in done.stderr
+    assert shared_a.run("sh", "-c", mended).returncode == 0
+
+    job = shared_a.job("T-1")
+    tried = 'for file in * .* vmcore/*; do cat "$file" >/dev/null 2>&1 && echo "$file"; done; true'
+    done = shared_a.as_user(THIRD, "sh", "-c", f"cd {job} && {tried}")
+    sections = {section["path"] for section in shared_a.result("T-1")["sections"]}
+    assert sections
+    expected = {"report.txt", "report.html", "result.json", "T-1.log", *sections}
+    assert {*done.stdout.split()} == expected
+    assert {path.name for path in job.iterdir()} > expected
+
+    def checked() -> str:
+        done = shared_a.as_user(OTHER, "cas-admin", "check", groups=member)
+        assert done.returncode == ("broken " in done.stdout) * 4
+        return done.stdout
+
+    assert "group" not in checked()
+    assert "open to others" not in checked()
+    job.chmod(0o700)  # as one that was made before
+    told = checked()
+    assert f"open   {job}: has results that the group {GROUP} may not read; run: cd " in told
+    command = told.partition("; run: ")[2].splitlines()[0]
+    assert shared_a.as_user(OTHER, "sh", "-c", command, groups=member).returncode == 0
+    assert "may not read" not in checked()
+    (job / "job.json").chmod(0o640)
+    assert f"is open to others: job.json; run: chmod go= {job}/job.json" in checked()
+    del shared_a.settings["resultGroup"]
+    assert "is open to others: T-1 and " in checked()
 
 
 @pytest.mark.long
