@@ -272,6 +272,8 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "smtpSecurity": ("mail.security", _choice("none", "starttls", "tls")),
     "smtpUser": ("mail.user", str),
     "smtpPasswordFile": ("mail.password_file", _absolute),
+    "smtpTimeout": ("mail.timeout_s", _seconds),
+    "smtpRetry": ("mail.retry_s", _seconds),
     "mailFrom": ("mail.sender", str),
     "mailSections": ("mail.sections", _words),
     "database": ("database", _database),
@@ -319,6 +321,7 @@ INTERVALS = {
     "stopInterval": "a program to end when asked to, then it is killed",
     "respawnInterval": "between two starts of a program",
     "fetchTimeout": "a server to send something",
+    "smtpTimeout": "a mail server to take all mails of a run",
     "hostKeepalive": "an analysis host to give a sign of life",
 }
 """Directives that the environment and the command line may set too, and what the time is for."""

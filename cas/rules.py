@@ -21,6 +21,10 @@ class Mail:
     """First line is the password; never in the configuration or an argument list."""
     sender: str | None = None
     """``From`` address; ``None``: ``cas@`` and this machine's name."""
+    timeout_s: float = 60.0
+    """For the server to take all mails of one run."""
+    retry_s: float = 300.0
+    """After the server was of no use, before a run tries again; longer after each failure."""
     sections: tuple[str, ...] = ("traceback", "sys", "modules")
     """Snippets whose output may leave this machine in a mail."""
 

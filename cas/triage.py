@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cas import job as jobs
 from cas.config import Config
@@ -16,7 +17,11 @@ from cas.job import Job
 from cas.model import Report
 from cas.progress import Progress
 from cas.sharing import share
+from cas.text import count
 from cas.work_directory import WorkDirectory
+
+if TYPE_CHECKING:
+    from cas.report.smtp import Allowance
 
 
 def triage(
@@ -44,31 +49,69 @@ def triage(
     return pipeline.report, error
 
 
-def send_mails(config: Config, progress: Progress) -> None:
+def send_mails(config: Config, progress: Progress, *, at_once: bool = False) -> None:
     """Send the mails of ended jobs that wait; none that cannot be sent fails anything.
 
-    A mail is sent at least once: who is killed between the server's answer and its record sends
-    it again, under the same Message-ID.
+    A server that is of no use ends it: the others would wait for it as long. After that it is left
+    alone for a while. A mail is sent at least once: who is killed between the server's answer and
+    its record sends it again, under the same Message-ID.
+
+    :param at_once: try also a server that is to be left alone
     """
+    from cas.report import pause
     from cas.report.outbox import waiting_mails
 
-    for directory in waiting_mails(WorkDirectory.of(config)):
+    work = WorkDirectory.of(config)
+    waiting = list(waiting_mails(work))
+    if not waiting or config.mail.host is None:
+        return
+    paused = None if at_once else pause.pause(work, config.mail)
+    if paused and paused.holds():
+        progress.warn(f"{paused}: {count(len(waiting), 'mail')} waiting; now: cas-admin resume")
+        return
+    _send_all(waiting, work, config, progress)
+
+
+def _send_all(
+    waiting: Sequence[Path], work: WorkDirectory, config: Config, progress: Progress
+) -> None:
+    from cas.report import pause
+    from cas.report.smtp import Allowance, MailDeferred, MailServerDown, MailServerUnfit
+
+    allowance = Allowance(config.mail.timeout_s)
+    for number, directory in enumerate(waiting):
+        left = f"; {count(len(waiting) - number - 1, 'more mail')} waiting"
+        if allowance.is_over:  # of a server that is slow, not of one that is down
+            progress.warn(
+                f"{len(waiting) - number} of {len(waiting)} mails are left to the next run"
+            )
+            return
         try:
             with jobs.lock(directory):
-                _send_mail(directory, config, progress)
+                if _send_mail(directory, config, progress, allowance):
+                    pause.end(work)
         except JobBusy:
             continue  # the run that has it sends its mail itself
         except CasError as error:
-            progress.warn(f"the mail of {directory} is not sent: {error}; {error.hint}")
+            tell = f"the mail of {directory} is not sent: {error}; {error.hint}"
+            is_server = isinstance(error, MailServerDown | MailServerUnfit)
+            if is_server and not isinstance(error, MailDeferred):
+                pause.begin(work, config.mail)
+                progress.warn(tell + (left if number < len(waiting) - 1 else ""))
+                return
+            progress.warn(tell)
 
 
-def _send_mail(directory: Path, config: Config, progress: Progress) -> None:
+def _send_mail(directory: Path, config: Config, progress: Progress, allowance: Allowance) -> bool:
+    """Send the mail of a job, if it has ended; whether the server took it."""
     from cas.report.outbox import deliver
 
     job = jobs.load(directory)
-    if not job.is_stopped and deliver(directory, config.mail):
-        progress.say(f"results of {directory} mailed")
-        job.having("notified").save()
+    if job.is_stopped or not deliver(directory, config.mail, allowance):
+        return False
+    progress.say(f"results of {directory} mailed")
+    job.having("notified").save()
+    return True
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def build_once(world: World) -> Built:
         limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
-    chores = [*resume(world).lines, *ageing.told(ageing.held(purging.work))]
+    chores = [*resume(world, is_asked=False).lines, *ageing.told(ageing.held(purging.work))]
     if config.auto_purge:
         chores += purging.by_itself().gone
     chores += keep_limits(world, purging.traces)

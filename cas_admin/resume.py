@@ -20,9 +20,10 @@ from cas.work_directory import WorkDirectory
 WAITING = 6
 
 
-def resume(world: World) -> Answer:
+def resume(world: World, *, is_asked: bool = True) -> Answer:
     """Go on with every job that waits for a kernel that may have come, or was stopped on its way.
 
+    :param is_asked: whether a person wants just that: the mail server is not left alone then
     :return: a line for each that came to its end, and how many wait; status 6 while some are left
     """
     unfinished = list(_unfinished(world))
@@ -35,7 +36,7 @@ def resume(world: World) -> Answer:
         waiting += verdict == "waiting"
         stopped += verdict is None
         lines += [f"{verdict} {job.directory}"] if verdict not in (None, "waiting") else []
-    send_mails(world.config, world.progress)
+    send_mails(world.config, world.progress, at_once=is_asked)
     if waiting:
         lines.append(f"{count(waiting, 'job')} still waiting for a kernel")
     return Answer(tuple(lines), WAITING if waiting or stopped else 0, stands=True)

@@ -33,6 +33,8 @@ _POLICY = SMTP.clone(cte_type="7bit")
 def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMessage:
     """The mail about a report: the verdict, where the results are, and the sections allowed.
 
+    These come in the order in which the configuration names them, by default the backtrace first.
+
     The same report gives the same ``Message-ID``, so that a mail sent twice is seen once.
 
     :param now: with its time zone; the mail's date
@@ -47,9 +49,9 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     message["Date"] = format_datetime(now)
     message["Message-ID"] = _message_id(report, to, sender)
     message["Auto-Submitted"] = "auto-generated"
-    sections = _bounded(
-        shown(section, LINES) for section in report.sections if section.name in settings.sections
-    )
+    allowed = [section for section in report.sections if section.name in settings.sections]
+    allowed.sort(key=lambda section: settings.sections.index(section.name))
+    sections = _bounded(shown(section, LINES) for section in allowed)
     message.set_content(_text(report, sections))
     message.add_alternative(render_mail(report, sections), subtype="html")
     return message

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, read_regular, sync_directory, write_whole
-from cas.report.smtp import MailRefused, send
+from cas.report.smtp import Allowance, MailRefused, send
 from cas.rules import Mail
 from cas.work_directory import WorkDirectory, is_regular
 
@@ -46,9 +46,10 @@ def queue(message: EmailMessage, directory: Path) -> bool:
         raise TryAgain(f"another process is sending the mail in {directory}") from error
 
 
-def deliver(directory: Path, settings: Mail) -> bool:
+def deliver(directory: Path, settings: Mail, allowance: Allowance | None = None) -> bool:
     """Send the mail that waits in a job directory, once, also when several processes try.
 
+    :param allowance: what the server may cost all mails of this run; default: this one alone
     :return: whether it was sent now; not when there is none or another process is at it
     :raises MailServerDown: not now; the mail stays
     :raises MailRefused: never; the mail is set aside as ``mail.refused.eml``
@@ -58,7 +59,7 @@ def deliver(directory: Path, settings: Mail) -> bool:
         return False
     try:
         with _lock(directory, 0):
-            return _send_waiting(directory, settings)
+            return _send_waiting(directory, settings, allowance)
     except Timeout:
         return False
 
@@ -68,13 +69,13 @@ def waiting_mails(work: WorkDirectory) -> Iterator[Path]:
     return (directory for directory in work.jobs() if is_regular(directory / WAITING))
 
 
-def _send_waiting(directory: Path, settings: Mail) -> bool:
+def _send_waiting(directory: Path, settings: Mail, allowance: Allowance | None) -> bool:
     waiting = directory / WAITING
     # The process that had the lock before may have sent it.
     if not is_regular(waiting):
         return False
     try:
-        send(_read(waiting), settings)
+        send(_read(waiting), settings, allowance)
     except MailRefused:
         _move(waiting, directory / REFUSED)
         raise

@@ -28,7 +28,7 @@ _cas() {
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
         -e | --email | -i | --identifier | --member) return ;;
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
-        --respawn-interval | --fetch-timeout | --host-keepalive) return ;;
+        --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
     case $(_cas_verb identify debug) in
         identify) words='--json --config --debug -h --help' ;;
@@ -42,7 +42,7 @@ _cas() {
     else
         words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
-            --host-keepalive --config --debug --version -h --help'
+            --smtp-timeout --host-keepalive --config --debug --version -h --help'
         [[ $current == -* ]] || words='identify debug'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -17,6 +17,7 @@ complete -c cas -n $bare -l watchdog -x -d 'seconds for a program to be silent a
 complete -c cas -n $bare -l stop-interval -x -d 'seconds for a program to end when asked to'
 complete -c cas -n $bare -l respawn-interval -x -d 'seconds between two starts of a program'
 complete -c cas -n $bare -l fetch-timeout -x -d 'seconds for a server to send something'
+complete -c cas -n $bare -l smtp-timeout -x -d 'seconds for a mail server to take all mails of a run'
 complete -c cas -n $bare -l host-keepalive -x -d 'seconds for an analysis host to give a sign of life'
 complete -c cas -l config -r -F -d 'read this configuration file'
 complete -c cas -l debug -d 'show tracebacks of errors'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -64,6 +66,7 @@ def test_the_mail_has_the_manuals_form_and_the_verdict_first(
     assert "\nOutput data:\n" in body
     assert body.index("NULL pointer") < body.index("Location:")
     assert "cas_audit_work" in body.partition("Output data:")[2]
+    assert body.partition("Output data:\n")[2].startswith("PID:")
     assert mail.get_body(("html",)) is not None
 
 
@@ -78,6 +81,41 @@ def test_a_server_that_is_down_leaves_the_job_successful_and_the_mail_is_sent_la
     assert mailing.admin("resume").returncode == 0
     assert mailing.admin("resume").returncode == 0
     assert len(server.handler.mails()) == 1
+
+
+def test_a_silent_server_costs_one_time_for_all_mails_and_is_left_alone_then(
+    site: Site, vmcore: Path, server: Controller
+) -> None:
+    port = str(server.port)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.settings |= {
+            "debugs": str(site.directory / "debugs"),
+            "smtphost": "127.0.0.1",
+            "smtpPort": str(silent.getsockname()[1]),
+            "smtpTimeout": "1",
+            "mailSections": "none",
+        }
+        first = site.cas("-i", "T-1", "-f", vmcore, "-e", "user@cas.example.com")
+        assert first.returncode == 6
+        assert "1 s (smtpTimeout) were not enough, it was at connecting" in first.stderr
+        for ticket in ("T-2", "T-3", "T-4"):
+            shutil.copytree(site.jobs / "T-1", site.jobs / ticket)
+        then = site.cas("-i", "T-5", "-f", vmcore, "-e", "user@cas.example.com")
+        assert "is tried again at" in then.stderr
+        assert "5 mails waiting; now: cas-admin resume" in then.stderr
+        asked = site.admin("resume")
+        assert asked.stderr.count("smtpTimeout") == 1
+        assert "4 more mails waiting" in asked.stderr
+        silent.settimeout(5)
+        for _ in range(2):  # of the first job, and of the administrator
+            silent.accept()[0].close()
+        silent.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            silent.accept()
+    site.settings["smtpPort"] = port  # another server is not left alone
+    done = site.admin("-b")
+    assert done.stderr.count("mailed") == 5
+    assert len(server.handler.mails()) == 5
 
 
 @pytest.mark.parametrize("address", ["nobody", "a@b\nBcc: c@d", "a b@c"])

@@ -6,7 +6,9 @@ import datetime as dt
 import email
 import ipaddress
 import re
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.message import EmailMessage
@@ -347,6 +349,32 @@ def test_a_wrong_password_is_an_error_of_the_configuration(
     assert (password_file.parent / "mail.eml").exists()
 
 
+@pytest.mark.usefixtures("trusted")
+def test_a_server_that_hangs_up_at_the_login_is_said_as_that(
+    message: EmailMessage, tls: ssl.SSLContext, password_file: Path
+) -> None:
+    def serve() -> None:
+        with tls.wrap_socket(listening.accept()[0], server_side=True) as connection:
+            connection.sendall(b"220 hello\r\n")
+            connection.recv(4096)
+            connection.sendall(b"250-hello\r\n250 AUTH PLAIN\r\n")
+            connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        port = listening.getsockname()[1]
+        with pytest.raises(MailServerDown, match="closed the connection at the login") as caught:
+            send(message, Mail("localhost", port, "tls", "cas", password_file))
+    assert "smtpUser" in caught.value.hint
+
+
+def test_sections_come_in_the_order_of_the_configuration(report: Report) -> None:
+    for names in (("traceback", "log"), ("log", "traceback")):
+        text = text_of(compose(report, TO, Mail(sections=names), STARTED), "plain")
+        begun = text.partition("Output data:\n")[2]
+        assert begun.startswith("PID:") is (names[0] == "traceback")
+
+
 def test_a_password_file_that_is_missing_is_named(message: EmailMessage, tmp_path: Path) -> None:
     settings = Mail("127.0.0.1", 25, "starttls", "cas", tmp_path / "none")
     with pytest.raises(ConfigError, match=r"smtpPasswordFile .*/none: No such file"):
@@ -376,7 +404,7 @@ def test_a_server_that_asks_to_come_back_gets_the_mail_later(
     settings = Mail("127.0.0.1", smtp())
     inbox.answer = "451 greylisted"
     queue(message, tmp_path)
-    with pytest.raises(MailServerDown, match="451 greylisted"):
+    with pytest.raises(MailServerDown, match="451: an error on its side"):
         deliver(tmp_path, settings)
     inbox.answer = "250 OK"
     assert deliver(tmp_path, settings)
@@ -389,7 +417,7 @@ def test_a_mail_that_is_refused_for_good_is_set_aside(
     settings = Mail("127.0.0.1", smtp())
     inbox.answer = "554 no such user"
     queue(message, tmp_path)
-    with pytest.raises(MailRefused, match="answered 554 no such user"):
+    with pytest.raises(MailRefused, match="answered 554: the transaction failed"):
         deliver(tmp_path, settings)
     assert (tmp_path / "mail.refused.eml").exists()
     assert not deliver(tmp_path, settings)
