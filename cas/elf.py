@@ -68,6 +68,10 @@ ARCHES = frozenset({*_MACHINES.values(), "ppc64le"})
 """Every architecture that can be told, as ``uname -m`` spells it."""
 
 
+class TooMany(NotADump):
+    """A file declares more headers than there is memory for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """The file header, with the counts that overflow it already looked up."""
@@ -149,7 +153,8 @@ def opened(path: Path) -> Iterator[Read]:
 def header(read: Read) -> Header:
     """The file header.
 
-    :raises NotADump: not ELF, cut inside the header, or more headers declared than `TABLE_LIMIT`
+    :raises NotADump: not ELF, or cut inside the header
+    :raises TooMany: more headers are declared than `TABLE_LIMIT`
     """
     ident = read(0, 64)
     if ident[:4] != b"\x7fELF" or len(ident) < 52 or ident[4] not in (1, 2):
@@ -165,7 +170,7 @@ def header(read: Read) -> Header:
     elf = Header(bits, order, kind, machine, flags, phoff, counts[0], counts[1], shoff, *counts[2:])
     elf = _with_large_counts(read, elf)
     if elf.phnum > TABLE_LIMIT or elf.shnum > TABLE_LIMIT:
-        raise NotADump(f"ELF header declares {elf.phnum} program headers, {elf.shnum} sections")
+        raise TooMany(f"ELF header declares {elf.phnum} program headers, {elf.shnum} sections")
     return elf
 
 

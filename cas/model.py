@@ -24,6 +24,8 @@ class Cause(StrEnum):
     """Line ends were changed on the way, by FTP in text mode or a mail program."""
     PACKED_CUT = "packed cut"
     """`CUT`, of a dump whose wrapping is whole: it was cut before it was packed."""
+    CLAIM = "claim"
+    """The headers claim what no kernel writes, and debuggers would take memory for it."""
     CUT = "cut"
     """The file ends before what its headers promise."""
     BLANK = "blank"

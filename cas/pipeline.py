@@ -19,7 +19,7 @@ from cas import findings, resources, snippets, users
 from cas.catalogue import extract
 from cas.catalogue.cache import lease
 from cas.config import Config
-from cas.dump import SEARCH_BYTES, glance, identify
+from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.engines import drgn
 from cas.engines.handover import (
     TRANSCRIPT,
@@ -202,6 +202,7 @@ class Pipeline(Run):
             self.progress.warn(remark)
         for missing in dump.missing:
             self.progress.warn(f"the dump is damaged: {missing.what}")
+        require_modest(dump)
         return dump
 
     def begin_check(self, dump: Dump) -> None:
@@ -396,8 +397,11 @@ class Pipeline(Run):
         if relay.losses and relay.place is None:
             self.give_up_crash(self.venues.nowhere("; ".join(relay.losses)))
             return
-        host = relay.place.name if relay.place else None
+        place = relay.place
+        host = place.name if place else None
         told = [f"crash ran on the analysis host {host}"] if host else []
+        if place and place.sandbox not in (None, "bwrap"):
+            told.append(f"sandbox of crash on {host}: {place.sandbox}")
         told += [f"crash had to move on: {loss}" for loss in relay.losses]
         for text in told:
             log.info("%s", text)

@@ -15,10 +15,18 @@ from cas import manifest, users
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection
 from cas.config import Config
-from cas.errors import CasError, ConfigError, DatabaseDamaged, JobBusy, NotPermitted
+from cas.errors import (
+    CasError,
+    ConfigError,
+    DatabaseDamaged,
+    JobBusy,
+    NotPermitted,
+    SandboxMissing,
+)
 from cas.job import Job
 from cas.report import outbox, result
 from cas.sharing import ResultGroup
+from cas.supervise import establish
 from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 
 ENDED = ("complete", "partial", "waiting", "failed", "refused")
@@ -28,6 +36,7 @@ BUILD = "run: cas-admin -b"
 MEND = f"{INDEX}, then: cas-admin -b"
 FOREIGN = "see to it, if that should be a job of yours"
 PURGE = "the next cas-admin -p removes it"
+SANDBOX_HINT = "install bubblewrap and allow user namespaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,19 @@ def of_cache(scope: Scope) -> Iterator[Flaw]:
             yield Flaw(str(fault.path), fault.what, advice)
     except NotPermitted as error:
         yield Flaw(str(scope.config.debugs), str(error), users.hint(error, scope.config))
+
+
+def of_sandbox(scope: Scope) -> Iterator[Flaw]:
+    """What programs that read a dump run in, where that is less than was wanted."""
+    wanted = scope.config.supervision.sandbox
+    try:
+        _, name = establish(wanted)
+    except SandboxMissing as error:
+        yield Flaw("sandbox", str(error), error.hint)
+        return
+    if wanted != "none" and name != "bwrap":
+        what = f"programs that read a dump have {name}"
+        yield Flaw("sandbox", what, SANDBOX_HINT, is_broken=False)
 
 
 def _of_stray(entry: Entry) -> Iterator[Flaw]:

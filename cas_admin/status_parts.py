@@ -21,9 +21,11 @@ from cas.errors import CasError
 from cas.job import Job
 from cas.report import outbox, result
 from cas.report.result_record import Kernel
+from cas.supervise import establish
 from cas.text import count, human_size
 from cas.work_directory import WorkDirectory
 from cas_admin import ageing, unusable
+from cas_admin.invariants import SANDBOX_HINT
 
 SHOWN = 10
 """Of a list, for people; programs are given all of it."""
@@ -136,6 +138,14 @@ def space(config: Config, catalogue: Catalogue) -> Found:
     free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
     lines = [f"{human_size(free[name])} free for {places[name]}" for name in places]
     return Found({f"{name}_free_bytes": number for name, number in free.items()}, tuple(lines))
+
+
+def sandbox(config: Config, catalogue: Catalogue) -> Found:
+    """What programs that read a dump run in."""
+    _, name = establish(config.supervision.sandbox)
+    is_there = not name.startswith("none")
+    advice = "" if is_there or config.supervision.sandbox == "none" else f"; {SANDBOX_HINT}"
+    return Found({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))
 
 
 def _counted(counts: Counts) -> Iterator[str]:

@@ -17,7 +17,7 @@ from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
-from cas.dump import SEARCH_BYTES, identify
+from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
 from cas.job import Job
 from cas.work_directory import WorkDirectory
@@ -75,6 +75,7 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
     require_kept(job, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
         dump = identify(job.stored.vmcore, world.config.buffer_size_bytes or SEARCH_BYTES)
+    require_modest(dump)
     catalogue = Catalogue.of(world.config)
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)

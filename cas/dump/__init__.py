@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cas.dump.banner import SEARCH_BYTES
+from cas.dump.claims import require_modest
 from cas.dump.glance import glance
 from cas.dump.identify import identify
 from cas.dump.reassemble import reassemble
@@ -16,4 +17,5 @@ __all__ = [
     "kind_of",
     "reassemble",
     "recognise",
+    "require_modest",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from cas import elf
+from cas.dump import claims
 from cas.dump.elf_survey import survey
 from cas.dump.memory import Absent, Foreign, Image, Source
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
@@ -98,7 +99,7 @@ def open_core(source: Source) -> Image:
         phys_base=_phys_base(loads),
         vmcoreinfo=vmcoreinfo,
         notes=tuple(notes),
-        missing=tuple(survey(source, header, segments)),
+        missing=(*claims.of_elf(segments), *survey(source, header, segments)),
         remarks=trailing(source, _end(source, header, segments)),
     )
 

@@ -20,6 +20,7 @@ from cas.dump.text_mode import converted
 from cas.dump.trailing import trailing
 from cas.dump.translate import Kernel, Machine
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
+from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
 from cas.model import Cause, Dump, Missing
 from cas.panic import panic_message
@@ -80,7 +81,7 @@ def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
         except NotADump as error:
             left, changed = None, None
             if not isinstance(error, Foreign | UnsupportedFormat):
-                left = salvage(path, file, error, _cause_of_ruin(file, stream))
+                left = salvage(path, file, error, _cause_of_ruin(error, file, stream))
                 changed = converted(file, is_flawed=True)
             if left is None:
                 why = f"{changed.what}; {error}" if changed else str(error)
@@ -128,8 +129,10 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
     )
 
 
-def _cause_of_ruin(file: FileSource, stream: Flattened | None) -> Cause:
+def _cause_of_ruin(error: NotADump, file: FileSource, stream: Flattened | None) -> Cause:
     """Why the headers of a dump cannot be read."""
+    if isinstance(error, TooMany):
+        return Cause.CLAIM
     if stream is not None and stream.missing:
         return stream.missing[0].cause
     return Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED

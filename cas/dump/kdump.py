@@ -9,7 +9,7 @@ Source: makedumpfile 1.7.2, IMPLEMENTATION and diskdump_mod.h; crash 8.0.2, disk
 from __future__ import annotations
 
 from cas import elf
-from cas.dump import pages
+from cas.dump import claims, pages
 from cas.dump.kdump_header import Header, read_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import Survey, survey
@@ -44,7 +44,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         dump_level=header.dump_level,
         compression=pages.name(seen.flags, header.status),
         notes=tuple(notes),
-        missing=seen.missing,
+        missing=(*claims.of_kdump(header), *seen.missing),
         remarks=trailing(source, seen.end) if seen.end else (),
         checked=seen.checked,
         pages=memory.bitmap.count if checked else None,

@@ -22,6 +22,11 @@ class Place(Protocol):
     def name(self) -> str | None:
         """The machine's name; ``None``: this one."""
 
+    @property
+    def sandbox(self) -> str | None:
+        """What its programs run in, if that may be another than on this machine: ``bwrap``, or
+        ``none`` and why."""
+
     def start(self, options: Sequence[str]) -> Dialogue:
         """Start crash.
 
@@ -58,6 +63,7 @@ class Here:
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Kernel modules' files as far as they are known when crash starts."""
     name: str | None = None
+    sandbox: str | None = None
     _child: Child | None = None
     _shown: frozenset[Path] | None = None
     """Of the kernel modules' files, those that crash was started with."""

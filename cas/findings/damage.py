@@ -27,6 +27,8 @@ _LIKELY = {
     " mode does: it cannot be put right.",
     Cause.PACKED_CUT: "What it was packed in arrived whole, so it was cut before it was packed:"
     " most likely its disk ran full, or it was packed while it was still being written.",
+    Cause.CLAIM: "The headers of the dump are not those that were written: most likely they were"
+    " changed by storage or in the transfer.",
     Cause.CUT: "Most likely the file was cut in a copy or a transfer, or while it was still being"
     " written.",
     Cause.BLANK: "Zeros stand in the file where the dump had something else: most likely a copy was"
@@ -62,6 +64,7 @@ _WANTED = {
     Cause.PACKED_CUT: "Please look at the dump before it was packed: is it larger than"
     " {unpacked:,} bytes? If so, please pack it again and send it. If it is not, please check the"
     " free space of the dump target (usually /var/crash).",
+    Cause.CLAIM: _COMPARED,
     Cause.CUT: _COMPARE + ". If they differ from what arrived, please send the file again in"
     " binary mode. If it is as short at your end, please check the free space of the dump target"
     " (usually /var/crash).",

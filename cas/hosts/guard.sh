@@ -135,11 +135,14 @@ boxed() {
         [ "$number" -ne "$files" ] || set -- "$@" --remount-ro / --chdir $box_home -- $inside
     done
     case $box in
-    new) users='--unshare-user --disable-userns' size='--size 268435456' ;;
-    *) users=--unshare-user-try size= ;;
+    new)
+        users='--unshare-user --disable-userns' size='--size 268435456'
+        shm='--size 67108864 --tmpfs /dev/shm'
+        ;;
+    *) users=--unshare-user-try size='' shm='' ;;
     esac
     # shellcheck disable=SC2086
-    set -- --proc /proc --remount-ro /proc --dev /dev \
+    set -- --proc /proc --remount-ro /proc --dev /dev $shm --remount-ro /dev \
         $size --tmpfs /tmp $size --tmpfs $box_home "$@"
     for place in /bin /sbin /lib /lib32 /lib64 /libx32; do
         [ ! -d $place ] || set -- --ro-bind $place $place "$@"

@@ -52,6 +52,11 @@ class There:
         """The host's name."""
         return self.link.name
 
+    @property
+    def sandbox(self) -> str:
+        """What its programs run in: ``bwrap``, or ``none`` and why."""
+        return self.session.sandbox
+
     def start(self, options: Sequence[str]) -> RemoteChild:
         """Start crash there, supervised from here."""
         words = [self.program.path, "--no_crashrc", "-s", *options, *self.files.opened]

@@ -68,6 +68,8 @@ def remarks(report: Report) -> tuple[str, ...]:
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()
     said += report.remarks
+    if report.sandbox not in (None, "bwrap") and (report.answer or report.sections):
+        said.append(f"sandbox of the debuggers: {report.sandbox}")
     return tuple(short_line(text) for text in said)
 
 

@@ -17,7 +17,7 @@ from typing import IO, Self
 from cas.errors import EngineError
 from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
 from cas.supervise.programs import describe
-from cas.supervise.room import MARK, Room, View, command_line, environment
+from cas.supervise.room import MARK, Room, View, environment, start_of
 from cas.supervise.seen import state_of
 from cas.supervise.watchdog import Watchdog
 
@@ -74,22 +74,23 @@ class Child:
         """
         view = view or View()
         mark = secrets.token_hex(8)
-        words, self.program = command_line(argv, room, view)
-        self.argv = [str(self.program), *(os.fspath(word) for word in argv[1:])]
-        try:
-            self._process = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=room.directory,
-                env=environment(room, mark),
-                pass_fds=view.descriptors,
-                start_new_session=True,
-                bufsize=0,
-            )
-        except OSError as error:
-            raise EngineError(f"cannot start {self.argv[0]}: {error.strerror}") from error
+        with start_of(argv, room, view) as start:
+            self.program = start.program
+            self.argv = [str(self.program), *(os.fspath(word) for word in argv[1:])]
+            try:
+                self._process = subprocess.Popen(
+                    start.words,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd=room.directory,
+                    env=environment(room, mark),
+                    pass_fds=start.descriptors,
+                    start_new_session=True,
+                    bufsize=0,
+                )
+            except OSError as error:
+                raise EngineError(f"cannot start {self.argv[0]}: {error.strerror}") from error
         self._is_boxed = room.sandbox is not None
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
         self._watchdog = Watchdog(self._measure, room.supervision)

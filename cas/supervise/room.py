@@ -8,11 +8,13 @@ import platform
 import re
 import resource
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.errors import EngineError
 from cas.rules import Supervision
+from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program
 from cas.supervise.sandbox import HOME, Sandbox, visible
 
@@ -53,10 +55,20 @@ class View:
     reading stays so."""
 
 
-def command_line(
-    argv: Sequence[str | os.PathLike[str]], room: Room, view: View
-) -> tuple[list[str], Path]:
-    """The words that start a program with its limits, in its sandbox; and the program.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How one program is started."""
+
+    words: list[str]
+    """With its limits, in its sandbox."""
+    program: Path
+    descriptors: tuple[int, ...] = ()
+    """That it inherits."""
+
+
+@contextmanager
+def start_of(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> Iterator[Start]:
+    """How to start a program, within a ``with`` block, once.
 
     :raises EngineError: there is no such program
     """
@@ -66,12 +78,17 @@ def command_line(
         raise EngineError(f"cannot start {name}: No such file or directory")
     words = [os.fspath(word) for word in argv[1:]]
     if room.sandbox is None:
-        return [*_bound_to_us(), *_limits(room), str(program), *words], program
+        words = [*_bound_to_us(), *_limits(room), str(program), *words]
+        yield Start(words, program, view.descriptors)
+        return
     places = {os.fspath(path): place for path, place in view.files.items()}
     words = [places.get(word, word) for word in words]
     sees = {**dict(visible([program])), **view.files}
-    outside = room.sandbox.argv(sees, has_proc=view.has_proc)
-    return [*outside, *_limits(room), str(program), *words], program
+    with seccomp.opened() as filter_:
+        shown = filter_ if room.sandbox.has_filter else None
+        outside = room.sandbox.argv(sees, shown, has_proc=view.has_proc)
+        words = [*outside, *_limits(room), str(program), *words]
+        yield Start(words, program, (*view.descriptors, filter_))
 
 
 def environment(room: Room, mark: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The sandbox: bubblewrap with no network, nothing to write to, and only the files that are needed.
 
 A program in it sees the system's programs and libraries, its own files under fixed names, a small
-``/tmp``, and nothing else; it can neither see nor signal any other process. When ``cas`` ends, in
-whatever way, everything in it is killed by the kernel.
+``/tmp`` and ``/dev/shm``, and nothing else; it can neither see nor signal any other process, and
+the kernel's keys are out of its reach. When ``cas`` ends, in whatever way, everything in it is
+killed by the kernel.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import SandboxMissing
+from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program
 
 HOME = "/home/cas"
@@ -23,6 +25,7 @@ FILES = "/files"
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 OPTIONAL = ("/etc/ld.so.cache", "/etc/alternatives")
 TMP_BYTES = 256 << 20
+SHM_BYTES = 64 << 20
 PROBE_S = 10.0
 ISOLATION = (
     "--die-with-parent",
@@ -36,8 +39,6 @@ ISOLATION = (
 )
 NO_USER_NAMESPACES = ("--unshare-user", "--disable-userns")
 """Since bubblewrap 0.7: a program cannot make namespaces of its own, in which it is root."""
-SIZED = ("--size", str(TMP_BYTES))
-"""Since bubblewrap 0.7; before, nothing but the machine bounds what a program puts there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,39 @@ class Sandbox:
 
     bwrap: Path
     users: tuple[str, ...] = NO_USER_NAMESPACES
-    sized: tuple[str, ...] = SIZED
+    has_sizes: bool = True
+    """Since bubblewrap 0.7; before, nothing but the machine bounds what a program puts into its
+    directories, and there is no ``/dev/shm`` to write to."""
+    has_filter: bool = True
+    """Of system calls; see :mod:`cas.supervise.seccomp`."""
 
-    def argv(self, sees: Mapping[Path, str], *, has_proc: bool = True) -> list[str]:
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What it cannot do here, in words for a report."""
+        return (
+            *(() if self.has_sizes else ("no limit of its directories, bwrap is older than 0.7",)),
+            *(() if self.has_filter else ("no filter of system calls",)),
+        )
+
+    def argv(self, sees: Mapping[Path, str], filter_: int | None, *, has_proc: bool) -> list[str]:
         """The words before a program's own.
 
         :param sees: files and directories that it can read, and where it finds them
+        :param filter_: a descriptor with the filter of system calls, if it has one
         :param has_proc: whether it sees its own processes; without, it cannot open a descriptor
             that it was given a second time
         """
         words = [str(self.bwrap), *ISOLATION, *self.users, *_system()]
+        words += ["--seccomp", str(filter_)] if filter_ is not None else []
         if has_proc:
             # root without any capability may still write to /proc/sys: core_pattern starts programs
             words += ["--proc", "/proc", "--remount-ro", "/proc"]
         words += ["--dev", "/dev"]
+        if self.has_sizes:
+            words += ["--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
+        words += ["--remount-ro", "/dev"]  # a tmpfs too, and as large as half of the memory
         for directory in ("/tmp", HOME):  # noqa: S108  a tmpfs of its own
-            words += [*self.sized, "--tmpfs", directory]
+            words += [*(("--size", str(TMP_BYTES)) if self.has_sizes else ()), "--tmpfs", directory]
         for path, place in sees.items():
             words += ["--ro-bind", str(path), place]
         return [*words, "--remount-ro", "/", "--chdir", HOME, "--"]
@@ -78,7 +96,7 @@ def establish(wanted: str) -> tuple[Sandbox | None, str]:
     found = find_program("bwrap")
     sandbox, reason = _probe(found) if found else (None, "there is no bwrap")
     if sandbox:
-        return sandbox, "bwrap"
+        return sandbox, "; ".join(("bwrap", *sandbox.lacks))
     if wanted == "bwrap":
         raise SandboxMissing(f"the sandbox cannot be used: {reason}")
     return None, f"none ({reason})"
@@ -88,21 +106,32 @@ def establish(wanted: str) -> tuple[Sandbox | None, str]:
 def _probe(bwrap: Path) -> tuple[Sandbox | None, str]:
     """Whether bubblewrap works for this user on this kernel, tried once."""
     reason = ""
-    for sandbox in (Sandbox(bwrap), Sandbox(bwrap, ("--unshare-user-try",), ())):
-        reason = _failure([*sandbox.argv({}), "/usr/bin/env", "true"])
-        if not reason:
-            return sandbox, ""
+    for has_filter in (True, False):
+        for sandbox in (
+            Sandbox(bwrap, has_filter=has_filter),
+            Sandbox(bwrap, ("--unshare-user-try",), has_sizes=False, has_filter=has_filter),
+        ):
+            reason = _failure(sandbox)
+            if not reason:
+                return sandbox, ""
     return None, reason
 
 
-def _failure(argv: Sequence[str]) -> str:
+def _failure(sandbox: Sandbox) -> str:
     environment = {"PATH": SAFE_PATH, "LANG": "C.UTF-8"}
-    try:
-        done = subprocess.run(
-            argv, env=environment, capture_output=True, timeout=PROBE_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{argv[0]}: {error}"
+    with seccomp.opened() as filter_:
+        argv = sandbox.argv({}, filter_ if sandbox.has_filter else None, has_proc=True)
+        try:
+            done = subprocess.run(
+                [*argv, "/usr/bin/env", "true"],
+                env=environment,
+                capture_output=True,
+                timeout=PROBE_S,
+                check=False,
+                pass_fds=(filter_,),
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{argv[0]}: {error}"
     if done.returncode == 0:
         return ""
     said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

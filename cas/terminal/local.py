@@ -20,7 +20,7 @@ from typing import Self
 from cas.errors import EngineError
 from cas.supervise import SAFE_PATH, Room, View, find_program
 from cas.supervise.processes import kill
-from cas.supervise.room import MARK, command_line, environment
+from cas.supervise.room import MARK, Start, environment, start_of
 from cas.supervise.sandbox import visible
 from cas.terminal.session import Size
 
@@ -50,27 +50,32 @@ class LocalTerminal:
         self._is_boxed = room.sandbox is not None
         mark = secrets.token_hex(8)
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
-        words = _on_terminal(argv, room, view)
+        words, view = _on_terminal(argv, view)
+        with start_of(words, room, view) as start:
+            self._start(start, room, mark, size)
+        self._is_closed = False
+
+    def _start(self, start: Start, room: Room, mark: str, size: Size) -> None:
         self._master, theirs = os.openpty()
         try:
             _resize(self._master, size)
             os.set_blocking(self._master, False)
             # setsid in the words gives it a session; it forks where it leads a group already
             self._process = subprocess.Popen(
-                words,
+                start.words,
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
                 cwd=room.directory,
                 env=environment(room, mark),
+                pass_fds=start.descriptors,
                 start_new_session=self._is_boxed,
             )
         except OSError as error:
             os.close(self._master)
-            raise EngineError(f"cannot start {os.fspath(argv[0])}: {error.strerror}") from error
+            raise EngineError(f"cannot start {start.program}: {error.strerror}") from error
         finally:
             os.close(theirs)
-        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +135,9 @@ class LocalTerminal:
             return b""
 
 
-def _on_terminal(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> list[str]:
+def _on_terminal(
+    argv: Sequence[str | os.PathLike[str]], view: View
+) -> tuple[list[str | os.PathLike[str]], View]:
     """The words that start a program as the owner of the terminal on its stdin.
 
     Ctrl-C must reach the program and not its sandbox, which would end at once. So the session is
@@ -145,8 +152,7 @@ def _on_terminal(argv: Sequence[str | os.PathLike[str]], room: Room, view: View)
     if setsid is None:
         raise EngineError("there is no setsid", hint="install util-linux")
     files = {**dict(visible([program])), **view.files}
-    words = [setsid, "--ctty", program, *argv[1:]]
-    return command_line(words, room, replace(view, files=files))[0]
+    return [setsid, "--ctty", program, *argv[1:]], replace(view, files=files)
 
 
 def _resize(terminal: int, size: Size) -> None:

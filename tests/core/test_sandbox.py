@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cas.rules import Supervision
-from cas.supervise import FILES, Child, Finished, Room, View, establish, run
+from cas.supervise import FILES, Child, Finished, Room, View, establish, run, seccomp
 from cas.supervise.sandbox import visible
 
 from installed import Site, working_sandbox
@@ -76,6 +77,43 @@ def test_what_is_written_inside_is_gone(inside: Callable[[str], Finished], room:
     assert list(room.directory.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("place", "limit_bytes"), [("/dev/shm", 64 << 20), ("/tmp", 256 << 20), ("$HOME", 256 << 20)]
+)
+def test_what_is_written_inside_has_a_limit(
+    inside: Callable[[str], Finished], place: str, limit_bytes: int
+) -> None:
+    said = inside(f"head -c 300M /dev/zero > {place}/x; stat -c %s {place}/x")
+    assert "No space left" in said.stderr
+    assert 0 < int(said.stdout) <= limit_bytes
+
+
+def test_there_is_nowhere_else_in_dev_to_write_to(inside: Callable[[str], Finished]) -> None:
+    assert "Read-only" in inside("echo x > /dev/x").stderr
+    assert inside("echo x > /dev/null && head -c 1 /dev/urandom >/dev/zero").status == 0
+
+
+CALLS = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for number in map(int, sys.argv[1:]):
+    print(libc.syscall(number, 0, 0, 0), errno.errorcode.get(ctypes.get_errno()))
+"""
+ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "s390x": 0x80000016, "ppc64le": 0xC0000015}
+
+
+def test_the_kernels_keys_and_memory_without_a_limit_are_out_of_reach(room: Room) -> None:
+    numbers = [str(number) for number in seccomp.REFUSED[ARCHES[platform.machine()]] if number]
+    python = dict(visible([Path(sys.base_prefix).resolve()]))
+    with Child([PYTHON, "-I", "-S", "-c", CALLS, *numbers], room, View(python)) as child:
+        assert child.read(30) == b"-1 ENOSYS\n" * len(numbers)
+
+
+def test_the_filter_is_there_for_each_start(inside: Callable[[str], Finished]) -> None:
+    for _ in range(2):
+        assert b"Seccomp:\t2" in inside("cat /proc/self/status").stdout
+
+
 def test_other_processes_are_out_of_reach(inside: Callable[[str], Finished]) -> None:
     assert inside(f"kill -0 {os.getpid()}").status != 0
     assert b"cas" not in inside("ps -eo args | grep -v bwrap").stdout
@@ -110,6 +148,30 @@ def test_a_demanded_sandbox_that_does_not_work_is_refused_before_anything_is_don
     assert "the sandbox cannot be used" in done.stderr
     assert "sandbox = auto" in done.stderr
     assert not site.jobs.exists()
+
+
+def test_where_there_is_none_everybody_is_told(site_a: Site, vmcore: Path) -> None:
+    site_a.settings["engine"] = "drgn"
+    programs = site_a.directory / "bin"
+    programs.mkdir()
+    (programs / "bwrap").write_text("#!/bin/sh\necho no user namespaces >&2\nexit 1\n")
+    (programs / "bwrap").chmod(0o755)
+    site_a.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    for name in ("report.txt", "report.html"):
+        told = (site_a.job("T-1") / name).read_text()
+        assert "sandbox of the debuggers: none (no user namespaces)" in told
+    status = site_a.admin("status")
+    hint = "install bubblewrap and allow user namespaces"
+    assert f"! none (no user namespaces); {hint}" in status.stdout
+    checked = site_a.admin("check", "--quick")
+    line = f"open   sandbox: programs that read a dump have none (no user namespaces); {hint}"
+    assert line in checked.stdout.splitlines()
+    assert checked.returncode == 0
+    site_a.settings["sandbox"] = "none"  # as somebody wanted it
+    assert "sandbox" not in site_a.admin("check", "--quick").stdout
+    assert "! none (switched off in the configuration)\n" in site_a.admin("status").stdout
 
 
 def test_without_a_sandbox_the_reason_is_known(

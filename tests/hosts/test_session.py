@@ -130,6 +130,15 @@ def test_a_program_sees_nothing_of_the_environment(there: Machine, sandbox: str)
     assert mark.partition(".")[0] == Path(opened.directory).parent.name
 
 
+def test_a_sandboxed_program_puts_no_more_into_memory_than_it_may(there: Machine) -> None:
+    working_sandbox()
+    script = """
+        echo x 2>/dev/null >/dev/x || echo read-only
+        head -c 65M /dev/zero 2>/dev/null >/dev/shm/x; stat -c %s /dev/shm/x"""
+    _, said = shell(there, script)
+    assert said == b"read-only\n67108864\n"
+
+
 def test_a_sandboxed_program_sees_its_files_and_no_others(there: Machine, tmp_path: Path) -> None:
     working_sandbox()
     given, other = tmp_path / "it's\n given", tmp_path / "other"

@@ -249,6 +249,15 @@ def test_result_json_carries_the_damage(report: Report) -> None:
     assert (result.customer_note or "").startswith("Thank you.")
 
 
+@pytest.mark.parametrize("lack", ["none (there is no bwrap)", "bwrap; no filter of system calls"])
+def test_a_sandbox_that_is_not_there_or_lacks_something_is_told(report: Report, lack: str) -> None:
+    for text in (render_text, render_html):
+        assert f"sandbox of the debuggers: {lack}" in text(replace(report, sandbox=lack))
+        assert "sandbox of" not in text(replace(report, sandbox="bwrap"))
+        silent = replace(report, sandbox=lack, answer=None, sections=())
+        assert "sandbox of" not in text(silent)
+
+
 def test_a_whole_dump_has_no_word_for_the_customer(report: Report) -> None:
     assert "To the customer" not in render_text(report)
     assert "To the customer" not in render_html(report)
