@@ -308,6 +308,18 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """One name of a crash that stays the same wherever and whenever it happens again."""
+
+    version: int
+    """Of the rules that it was made by; only equal versions compare."""
+    granularity: str
+    """``title``, ``top 3``, ``top 5`` or ``full``: how much of the crash must be the same."""
+    value: str
+    """Hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
 
@@ -333,6 +345,10 @@ class Finding:
     trace: tuple[Frame, ...] = ()
     """The call trace of the kernel log, innermost first, where the verdict goes by that: there is
     no backtrace, or another task panicked than the one at fault."""
+    title: str = ""
+    """What the crash is called: ``NULL pointer dereference in cas_balance [cas_oops]``."""
+    signatures: tuple[Signature, ...] = ()
+    """From coarse to fine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Crash:
     """The address that the code at fault called, if there is no code."""
     trace: tuple[Frame, ...] = ()
     """The log's whole call trace of it, where the frames are from the log."""
+    is_guess: bool = False
+    """Whether the kernel was sure of none of the frames."""
     source: str | None = None
     """Of the frames: ``backtrace`` or ``kernel log``."""
     agrees: bool | None = None
@@ -101,6 +103,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         entered=culprit.entered,
         nowhere=_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
         trace=logged.trace.stack if source == "kernel log" else (),
+        is_guess=source == "kernel log" and logged.trace.is_guess,
         source=source,
         agrees=_agree(told.backtrace, first, kind),
         logged=first,

@@ -33,7 +33,6 @@ _ALSO = {
 """What is everybody's code besides, in some kinds of crashes."""
 _RECURSION = 3
 """Times that a function is on a stack that overflowed, from which on it is a recursion."""
-_ROUND = 2
 _AFTER_NORETURN = "return address at its first byte"
 
 
@@ -167,16 +166,16 @@ class _Walk:
         return not self.what[index] & (_MACHINERY | {What.WAIT})
 
     def recursion(self, first: int) -> tuple[int, Frame | None] | None:
-        """The innermost function that stands on the stack again and again, and who called it."""
+        """Where a recursion is entered, again and again, and who called it at first."""
         counts = Counter(self.names[first:])
-        for index in range(first, len(self.names)):
-            if counts[self.names[index]] < _RECURSION or self.what[index]:
-                continue
-            last = len(self.names) - 1 - self.names[::-1].index(self.names[index])
-            below = (n for n in range(last + 1, len(self.names)) if counts[self.names[n]] < _ROUND)
-            caller = next(below, None)
-            return index, None if caller is None else self.frames[caller]
-        return None
+        rounds = [n for n in range(first, len(self.names)) if counts[self.names[n]] >= _RECURSION]
+        own = [n for n in rounds if not self.what[n]]
+        if not own:
+            return None
+        # where the stack ends is chance; the outermost function is the same every time
+        index = self.names.index(self.names[own[-1]], first)
+        caller = rounds[-1] + 1
+        return index, self.frames[caller] if caller < len(self.frames) else None
 
     def _is_neighbour(self, index: int) -> bool:
         """Whether a return address points behind the call of a function that never returns: the

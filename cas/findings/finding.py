@@ -9,8 +9,9 @@ from cas.findings.advice import confidence, next_steps
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.functions import Functions
-from cas.findings.signature import signature
+from cas.findings.signature import signature, signatures
 from cas.findings.taint import describe_kmods, describe_taint
+from cas.findings.title import title
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
@@ -51,6 +52,8 @@ def find(
         confidence=confidence(crash, dump, match),
         next_steps=next_steps(crash, dump, match),
         trace=crash.trace,
+        title=title(crash),
+        signatures=signatures(ours),
         signature=signature(ours.kind, ours.frames),
     )
 

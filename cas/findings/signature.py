@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.functions import What, shipped_functions
-from cas.klog.kinds import Kind
-from cas.model import Frame
+from cas.findings.title import headline, named
+from cas.klog.kinds import UNNAMED, Kind
+from cas.model import Frame, Signature
 
 DEPTH = 5
 """Functions that count."""
 LENGTH = 16
 """Hex digits; 64 bits are enough for every ticket that will ever be."""
 _VERSION = "1"
+
+VERSION = 2
+"""Of the signatures at several granularities."""
+TOP = {"top 3": 3, "top 5": 5}
+_UNTOLD = UNNAMED | {Kind.NONE, Kind.OUT_OF_MEMORY}
+"""Kinds of crashes that happen everywhere for different reasons: none is the same as another."""
 
 
 def signature(kind: Kind, frames: Sequence[Frame]) -> str | None:
@@ -42,3 +50,49 @@ def significant(frames: Sequence[Frame]) -> tuple[str, ...]:
 
 def _carries(name: str) -> bool:
     return bool(shipped_functions().what(name) & {What.CARRIER, What.IDLE})
+
+
+def signatures(crash: Crash) -> tuple[Signature, ...]:
+    """The crash's names at several granularities, from coarse to fine.
+
+    ``title``: headline and function at fault; ``top 3``, ``top 5``, ``full``: headline and the
+    frames that count. They are the same from a backtrace and from the kernel log alone, and
+    depend on the shipped patterns only. A granularity that there are too few frames for is
+    missing, as is everything for crashes that have no cause of their own in the kernel.
+    """
+    return tuple(Signature(VERSION, name, _hash(name, *parts)) for name, parts in _parts(crash))
+
+
+def counted(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """The frames that signatures are made of: neither inlined, nor anybody's or everybody's."""
+    functions = shipped_functions()
+    return tuple(
+        frame
+        for number, frame in enumerate(frames)
+        if not frame.inlined and (number == 0 or not functions.what(plain_name(frame.function)))
+    )
+
+
+def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
+    head = headline(crash)
+    if crash.kind in _UNTOLD or (crash.owner is None and not _is_telling(crash)):
+        return
+    yield "title", (head, named(crash.owner) if crash.owner and " / " not in head else "")
+    names = tuple(named(frame) for frame in counted(crash.frames))
+    if crash.is_guess:
+        return
+    for name, depth in TOP.items():
+        if len(names) > depth // 2:
+            yield name, (head, *names[:depth])
+    if names:
+        yield "full", (head, *names)
+
+
+def _is_telling(crash: Crash) -> bool:
+    """Whether the headline alone names one cause: a panic's own words do."""
+    return crash.kind is Kind.PANIC or " / " in headline(crash)
+
+
+def _hash(*parts: str) -> str:
+    text = "\n".join((str(VERSION), *parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:LENGTH]

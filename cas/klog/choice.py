@@ -33,6 +33,7 @@ _CASCADE_LINES = 40
 """The same without stamps."""
 _WORDS = 8
 """Characters of a panic's reason that are enough to know a report by: ``bad mode``."""
+_AS_LONG = 0.9
 _OUTLIVED_S = 600.0
 """After so long a report is history."""
 _LAST_LINES = 1000
@@ -145,7 +146,9 @@ def _with_cascade(log: Log, events: Sequence[Event], at: int, panic: Event | Non
         crash, rest = events[first], list(events[first + 1 :])
     alike = [event for event in rest if event.kind is crash.kind]
     if crash.kind is Kind.HUNG_TASK:
-        longest = max((crash, *alike), key=lambda event: event.seconds or 0)
+        most = max(event.seconds or 0 for event in (crash, *alike))
+        # the timer that looks for them is coarse: nearly as long is as long, and the first is told
+        longest = next(e for e in (crash, *alike) if (e.seconds or 0) >= most * _AS_LONG)
         alike = [event for event in (crash, *alike) if _pid(event) != _pid(longest)]
         crash = longest
     return Choice(crash, panic, tuple(events[:first]), tuple(alike))

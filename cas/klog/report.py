@@ -248,11 +248,10 @@ class _Reader:
         if found := _FRAME.match(text):
             if found[5].startswith(" from "):
                 return False
-            if found[1]:
-                if not now.is_over and len(now.guesses) < FRAMES_LIMIT:
-                    now.guesses.append(_frame(found, 2))
-            elif not _UNRELIABLE.search(found[5]) or not now.frames:
+            if not found[1] and not _UNRELIABLE.search(found[5]):
                 self._add(_frame(found, 2), found[5])
+            elif not now.is_over and len(now.guesses) < FRAMES_LIMIT:
+                now.guesses.append(_frame(found, 2))
             return True
         if found := _PC.match(text):
             self._pc(_frame(found, 3))

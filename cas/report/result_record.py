@@ -109,6 +109,14 @@ class Answer(Record, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
+class Signature(Record, frozen=True, kw_only=True):
+    """One name of a crash, at one granularity."""
+
+    version: int
+    granularity: str
+    value: str
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -123,6 +131,8 @@ class Finding(Record, frozen=True, kw_only=True):
     signature: str | None = None
     similar: tuple[str, ...] = ()
     trace: tuple[Frame, ...] = ()
+    title: str = ""
+    signatures: tuple[Signature, ...] = ()
 
 
 class Section(Record, frozen=True, kw_only=True):

@@ -385,7 +385,7 @@ def test_of_a_stack_that_overflowed_the_recursion_is_named() -> None:
         "RIP: 0010:innermost+0x1/0x2\nCall Trace:\n"
         f"{round_trip * 40} rtnl_newlink+0x1/0x2\n do_syscall_64+0x1/0x2\n"
     )
-    where = "bond_event+0x1, which recurses, called from rtnl_newlink+0x1"
+    where = "dev_features+0x1, which recurses, called from rtnl_newlink+0x1"
     assert judge(log).where == where
 
 

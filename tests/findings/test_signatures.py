@@ -1,0 +1,146 @@
+"""Titles, and signatures at several granularities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cas.findings import find
+from cas.model import Dump, Finding, FirstAnswer, Frame
+
+TRACE = """\
+CPU: 1 PID: 9 Comm: {comm} Not tainted 6.1.0 #1
+RIP: 0010:{function}+0x1c/0x40 [demo]
+Call Trace:
+ <TASK>
+ _raw_spin_lock+0x1/0x2
+ demo_write+0x1/0x2 [demo]
+ vfs_write+0x1/0x2
+ ksys_write+0x1/0x2
+ do_syscall_64+0x1/0x2
+ </TASK>
+---[ end trace 0000000000000000 ]---
+"""
+OOPS = "BUG: kernel NULL pointer dereference, address: 0000000000000008\nOops: 0000 [#1] SMP\n"
+
+
+def judge(log: str, frames: tuple[Frame, ...] = ()) -> Finding:
+    dump = Dump(Path("vmcore"), "ELF", 1, "x86_64", dmesg=log)
+    return find(dump, FirstAnswer(backtrace=frames, dmesg=log) if frames else None, None)
+
+
+def trace(function: str = "demo_read", comm: str = "dd") -> str:
+    return TRACE.format(function=function, comm=comm)
+
+
+def values(finding: Finding) -> dict[str, str]:
+    return {each.granularity: each.value for each in finding.signatures}
+
+
+AT = "demo_read+0x1c/0x40 [demo]"
+HEADS = [
+    ("BUG: kernel NULL pointer dereference, address: 08", "NULL pointer dereference"),
+    ("general protection fault: 0000 [#1] SMP", "general protection fault"),
+    ("kernel BUG at fs/x.c:12!\ninvalid opcode: 0000 [#1]", "kernel BUG"),
+    ("stack segment: 0000 [#1] SMP", "stack segment"),
+    (f"BUG: KASAN: slab-use-after-free in {AT}", "KASAN: use-after-free"),
+    (f"BUG: KASAN: use-after-free in {AT}", "KASAN: use-after-free"),
+    ("BUG kmalloc-64 (Not tainted): Poison overwritten", "slab kmalloc-64: Poison overwritten"),
+    ("UBSAN: array-index-out-of-bounds in a.c:1:2", "UBSAN: array-index-out-of-bounds"),
+    (f"WARNING: CPU: 1 PID: 9 at net/x.c:12 {AT}", "warning"),
+    (f"WARNING: CPU: 1 PID: 9 at lib/refcount.c:28 {AT}", "refcount error"),
+    ("WARNING: possible recursive locking detected", "possible recursive locking"),
+    ("BUG: scheduling while atomic: dd/9/0x2", "scheduling while atomic"),
+    ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [dd:9]", "soft lockup"),
+]
+
+
+@pytest.mark.parametrize(("head", "headline"), HEADS)
+def test_a_title_is_in_the_fields_form(head: str, headline: str) -> None:
+    assert judge(f"{head}\n{trace()}").title == f"{headline} in demo_read [demo]"
+
+
+@pytest.mark.parametrize(
+    ("log", "title"),
+    [
+        ("BUG: KCSAN: data-race in two / one\n", "KCSAN: data-race in one / two"),
+        ("sysrq: Trigger a crash\n" + trace(), "crash by sysrq"),
+        (
+            "Kernel panic - not syncing: controller lockup detected: lockup code 0x00150000\n",
+            "panic: controller lockup detected: lockup code",
+        ),
+        ("Linux version 6.1.0\n", "running system"),
+    ],
+)
+def test_a_title_without_a_function(log: str, title: str) -> None:
+    assert judge(log).title == title
+
+
+def test_a_title_names_the_inlined_function_and_no_signature_does() -> None:
+    frames = (
+        Frame("asm_exc_page_fault", 1),
+        Frame("demo_inlined", kmod="demo", inlined=True),
+        Frame("demo_read", 0x1C, kmod="demo"),
+        Frame("_raw_spin_lock", 1),
+        Frame("demo_write.isra.0", 1, kmod="demo"),
+        Frame("vfs_write", 1),
+        Frame("ksys_write", 1),
+        Frame("do_syscall_64", 1),
+    )
+    log = OOPS + trace()
+    assert judge(log, frames).title == "NULL pointer dereference in demo_inlined [demo]"
+    assert values(judge(log, frames)) == values(judge(log))
+    assert set(values(judge(log))) == {"title", "top 3", "top 5", "full"}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        # another process, address, build
+        (OOPS.replace("08", "18") + trace(comm="cat").replace("0x1c/0x40", "0x2c/0x50"),
+         {"title", "top 3", "top 5", "full"}),
+        # another way to the same place
+        (OOPS + trace().replace("ksys_write", "io_write"), {"title", "top 3"}),
+        (OOPS + trace().replace("demo_write", "demo_send"), {"title"}),
+        # everybody's code between
+        (OOPS + trace().replace("_raw_spin_lock", "mutex_lock"),
+         {"title", "top 3", "top 5", "full"}),
+        # another function, another module, another kind
+        (OOPS + trace("demo_poll"), set()),
+        (OOPS + trace().replace("[demo]", "[other]"), set()),
+        ("divide error: 0000 [#1] SMP\n" + trace(), set()),
+    ],
+)  # fmt: skip
+def test_what_must_be_the_same_is_a_question_of_granularity(other: str, same: set[str]) -> None:
+    here, there = values(judge(OOPS + trace())), values(judge(other))
+    assert {name for name, value in here.items() if there.get(name) == value} == same
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "sysrq: Trigger a crash\nKernel panic - not syncing: sysrq triggered crash\n" + trace(),
+        "Kernel panic - not syncing: NMI: Not continuing\n" + trace(),
+        "Kernel panic - not syncing: Fatal machine check\n" + trace(),
+        "Kernel panic - not syncing: System is deadlocked on memory\n" + trace(),
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008\n",
+        "Linux version 6.1.0\n",
+    ],
+)
+def test_what_happens_everywhere_for_different_reasons_has_no_signature(log: str) -> None:
+    assert judge(log).signatures == ()
+
+
+def test_a_panic_in_its_own_words_needs_no_function() -> None:
+    here = judge("Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n")
+    there = judge(
+        "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(8,1)\n"
+    )
+    assert values(here) == values(there)
+    assert set(values(here)) == {"title"}
+
+
+def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
+    log = OOPS + "Call Trace:\n ? demo_read+0x1/0x2 [demo]\n ? demo_write+0x1/0x2 [demo]\n"
+    assert set(values(judge(log))) == {"title"}
