@@ -11,6 +11,7 @@ from typing import Any, Self
 from cas.config import Config
 from cas.digest import DumpDigest, Fingerprint
 from cas.dump import kind_of, reassemble
+from cas.errors import JobFailed
 from cas.files import sync_directory
 from cas.intake import Intake, Storing, take_over
 from cas.job import Job
@@ -53,6 +54,8 @@ class Arrival:
         """
         if self._stored:
             vmcore = self._stored.vmcore
+            if vmcore.is_symlink():
+                raise JobFailed(f"{vmcore} is a symbolic link, no dump that was received")
             if recorded := self._job.files.get(self._job.name_of(vmcore)):
                 self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
             return vmcore

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cas.errors import CasError, DiskFull, TryAgain
 from cas.permission import DENIED, not_permitted
@@ -15,6 +17,8 @@ from cas.text import human_size
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when there is no room: on the disk, in the quota, under a size limit."""
+_MISPLACED = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
+"""What the system, and we, say of what stands in the place of a file of ours."""
 PART = ".part"
 """How the hidden name of a file ends that is not whole yet."""
 
@@ -69,9 +73,29 @@ def opener_below(directory: Path) -> Callable[[str, int], int]:
             if len(Path(name).parts) != 1:
                 raise OSError(errno.EINVAL, f"is not directly in {directory}", path)
             safe = flags | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-            return os.open(name, safe, 0o600, dir_fd=descriptor)
+            try:
+                return os.open(name, safe, 0o600, dir_fd=descriptor)
+            except OSError as error:
+                error.filename = str(directory / name)
+                raise
 
     return opened
+
+
+def create(path: Path) -> BinaryIO:
+    """A file of a job, made or emptied; never another one that a symbolic link leads to.
+
+    :raises OSError: it cannot be made, or there is a symbolic link, or no regular file
+    """
+    return _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def put(path: Path, content: bytes, *, is_executable: bool = False) -> None:
+    """Write a file of a job as `create` does, for its owner alone."""
+    with create(path) as file:
+        file.write(content)
+        if is_executable:
+            os.fchmod(file.fileno(), 0o700)
 
 
 @contextlib.contextmanager
@@ -127,6 +151,9 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
         return no_room(path.parent, human_size(need_bytes), path.name)
     if error.errno in DENIED:
         return not_permitted(path, error)
+    if error.errno in _MISPLACED:
+        hint = f"see what put it there, remove it: rm {shlex.quote(str(path))}"
+        return CasError(f"{path} is a symbolic link or no file, and left alone", hint=hint)
     hint = "check the file system, then run the same command again"
     return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
@@ -140,9 +167,9 @@ def _directory(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _require_regular(state: os.stat_result, path: Path) -> None:
+def _require_regular(state: os.stat_result, path: Path, number: int = errno.EINVAL) -> None:
     if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(number, "it is no regular file", str(path))
 
 
 def _free_bytes(directory: Path) -> int:
@@ -153,9 +180,18 @@ def _free_bytes(directory: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
+def _opened(path: Path, flags: int) -> BinaryIO:
+    descriptor = opener_below(path.parent)(path.name, flags | os.O_NONBLOCK)
+    try:
+        _require_regular(os.fstat(descriptor), path, errno.ENXIO)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "wb")
+
+
 def _write(path: Path, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+    with create(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

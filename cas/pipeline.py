@@ -43,7 +43,7 @@ from cas.errors import (
     NotPermitted,
     TryAgain,
 )
-from cas.files import writing_below
+from cas.files import create, put, writing_below
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S, Kmods
 from cas.model import Checked, Dump, FirstAnswer, Match, Section, Stored
@@ -272,7 +272,7 @@ class Pipeline(Run):
         subject = Subject(
             dump.arch, dump.osrelease, vmlinux, vmcore, self.engine, kmods=self.kmods.files
         )
-        transcript = self.stack.enter_context((self.job.directory / TRANSCRIPT).open("wb"))
+        transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
         relay = Relay(self.next_place, rules, self.job.directory, transcript)
         self.relay = self.stack.enter_context(relay)
@@ -357,7 +357,7 @@ class Pipeline(Run):
     def note_unusable(self, broken: snippets.Unusable) -> None:
         """A snippet that gave no commands has a section that says why."""
         path = self.job.directory / broken.name
-        path.touch()
+        put(path, b"")
         self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
 
     def run_snippets(self, relay: Relay | None, loaded: snippets.Loaded) -> None:

@@ -20,6 +20,7 @@ from cas.engines.crash_rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_
 from cas.engines.outcome import WEIGHT, budget
 from cas.engines.place import Place
 from cas.errors import EngineError
+from cas.files import create
 from cas.model import Section, Snippet
 from cas.rules import Supervision
 from cas.supervise import Dialogue, Fault, Starts, describe, write_trace
@@ -107,7 +108,7 @@ class Crash:
         """Run a snippet into its file; a command that breaks a limit does not stop the next."""
         begun = time.monotonic()
         outcomes = []
-        with path.open("wb") as file:
+        with create(path) as file:
             for command in snippet.commands:
                 outcomes.append(self._run_command(command, file))
         worst = max(outcomes, key=lambda outcome: WEIGHT[outcome.status])

@@ -24,6 +24,7 @@ from cas.engines.crash_rungs import OUT_OF_MEMORY
 from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
 from cas.engines.outcome import WEIGHT, budget
 from cas.errors import EngineError
+from cas.files import put
 from cas.model import Dump, FirstAnswer, Section, Snippet
 from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
 from cas.supervise.sandbox import visible
@@ -199,7 +200,7 @@ class Worker:
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""
         begun = time.monotonic()
-        output.write_bytes(b"")
+        put(output, b"")
         outcomes: list[tuple[str, str | None]] = []
         for command in snippet.commands:
             outcomes.append(self._run_command(command, output))
@@ -225,7 +226,7 @@ class Worker:
         try:
             self._revive()
             self._command = command
-            self._hand_over([output], os.O_WRONLY | os.O_APPEND)
+            self._hand_over([output], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
             self._send({"run": request})
             done = self._receive(time.monotonic() + rules.start_s, rules.start_s)
             if "running" in done:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.files import create, put
 from cas.model import Section, Snippet
 
 WRAPPER = "crash"
@@ -18,12 +20,12 @@ TRANSCRIPT = "crash.out"
 def write_commands(directory: Path, snippets: Sequence[Snippet]) -> None:
     """Write the ``crash.in`` that does by hand what the job did: ``./crash -i crash.in``."""
     lines = [f"{command} >> {snippet.name}" for snippet in snippets for command in snippet.commands]
-    (directory / COMMANDS).write_text("\n".join((*lines, "exit", "")))
+    put(directory / COMMANDS, "\n".join((*lines, "exit", "")).encode())
 
 
 def write_transcript(directory: Path, sections: Sequence[Section]) -> None:
     """Write ``crash.out`` from the sections, where no crash session wrote it."""
-    with (directory / TRANSCRIPT).open("wb") as transcript:
+    with create(directory / TRANSCRIPT) as transcript:
         for section in sections:
             transcript.write(f"{section.title} ({section.name})\n".encode())
             with section.path.open("rb") as output:
@@ -52,8 +54,7 @@ def write_wrapper(
     wrapper = directory / WRAPPER
     before = _with_kernel(cached) if cached else ""
     script = f'#!/bin/sh\n{before}exec {_quoted(argv)} "$@"\n'
-    wrapper.write_text(script, errors="surrogateescape")
-    wrapper.chmod(0o700)
+    put(wrapper, os.fsencode(script), is_executable=True)
 
 
 def _with_kernel(cached: CachedKernel) -> str:

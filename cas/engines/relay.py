@@ -10,6 +10,7 @@ from cas.engines.crash import Crash
 from cas.engines.opening import loading
 from cas.engines.place import Place
 from cas.errors import EngineError, HostLost
+from cas.files import put
 from cas.model import Section, Snippet
 from cas.rules import Supervision
 
@@ -117,7 +118,7 @@ class Relay:
                 self.losses.append(str(error))
                 self._leave()
                 self._open_elsewhere()
-        path.write_bytes(b"")
+        put(path, b"")
         reason = f"crash: {self.losses[-1]}, and no other host is left"
         return Section(snippet.name, snippet.title, "not run", "crash", path, error=reason)
 

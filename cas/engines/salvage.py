@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cas.files import put
 from cas.model import Dump, Registers, Section
 from cas.text import human_size
 
@@ -35,7 +36,7 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
     if not text:
         return None
     data = text.encode("utf-8", "surrogateescape")
-    path.write_bytes(data)
+    put(path, data)
     return Section(name, TITLES[name], "ok", ENGINE, path, size_bytes=len(data))
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
@@ -15,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
-from cas.files import cannot_write, read_regular, sync_directory, write_whole
+from cas.files import cannot_write, opener_below, read_regular, sync_directory, write_whole
 from cas.report.smtp import Allowance, MailRefused, send
 from cas.rules import Mail
 from cas.work_directory import WorkDirectory, is_regular
@@ -87,6 +88,8 @@ def _send_waiting(directory: Path, settings: Mail, allowance: Allowance | None) 
 def _lock(directory: Path, timeout_s: float) -> Iterator[None]:
     lock = FileLock(directory / ".mail.lock", timeout=timeout_s, mode=0o600)
     try:
+        # which empties what it locks
+        os.close(opener_below(directory)(".mail.lock", os.O_RDWR | os.O_CREAT))
         lock.acquire()
     except Timeout:  # which is an OSError too
         raise

@@ -7,21 +7,29 @@ import pwd
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
 from cas import job as jobs
 from cas.config import Config
+from cas.engines import handover, salvage
 from cas.errors import CasError, Refused
-from cas.files import opener_below, read_regular
-from cas.job import Order
+from cas.files import opener_below, read_regular, write_whole, writing_below
+from cas.job import Job, Order
+from cas.model import Dump
+from cas.report import outbox
 from cas.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
 
 STAMP = "2026.11.21.08.41.20"
 NOBODY = 65534
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def make_fifo(path: Path, _: Path) -> None:
+    os.mkfifo(path)
 
 
 @pytest.fixture
@@ -182,3 +190,50 @@ def test_only_regular_files_are_read_and_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         open(tmp_path / "link", "w", opener=opener_below(tmp_path))  # noqa: SIM115
     assert secret.read_text() == "secret"
+
+
+def write_log(job: Job) -> None:
+    with jobs.logged(job, "INFO"):
+        pass
+
+
+def take_lock(job: Job) -> None:
+    with jobs.lock(job.directory):
+        pass
+
+
+WRITERS: dict[str, Callable[[Job], object]] = {
+    "crash.in": lambda job: handover.write_commands(job.directory, []),
+    "crash.out": lambda job: handover.write_transcript(job.directory, []),
+    "crash": lambda job: handover.write_wrapper(job.directory, ["drgn"]),
+    "sys": lambda job: salvage.sections(dump(job), job.directory),
+    "T-1.log": write_log,
+    ".lock": take_lock,
+    ".mail.lock": lambda job: outbox.queue(EmailMessage(), job.directory),
+    ".result.json.part": lambda job: write_whole(job.directory / "result.json", b"{}"),
+}
+"""What writes a file of a job, by the file's name."""
+
+
+def dump(job: Job) -> Dump:
+    return Dump(job.directory / "vmcore", "ELF", 0, "x86_64", osrelease="6.1")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("make", [lambda path, victim: path.symlink_to(victim), make_fifo])
+def test_nothing_is_written_through_what_stands_in_a_files_place(
+    tmp_path: Path, name: str, make: Callable[[Path, Path], object]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    job = jobs.create(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
+    make(job.directory / name, victim)
+    if make is make_fifo and name.endswith(".lock"):  # a lock is taken, nothing is written
+        WRITERS[name](job)
+        return
+    with (
+        pytest.raises(CasError, match="is a symbolic link or no file, and left alone"),
+        writing_below(job.directory),
+    ):
+        WRITERS[name](job)
+    assert victim.read_text() == "precious"
