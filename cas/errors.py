@@ -169,6 +169,22 @@ class EngineError(CasError):
     """A debugger could not analyse the dump."""
 
 
+class KernelMisfit(EngineError):
+    """What is read of a dump through its vmlinux is not what the dump says of itself."""
+
+    hint = (
+        "the dump's headers may be another kernel's, or the vmlinux of another build; to look at "
+        "it all the same: cas debug --kernel FILE --force"
+    )
+
+    def __init__(self, contradictions: str) -> None:
+        """Say so.
+
+        :param contradictions: with both values
+        """
+        super().__init__(f"the kernel does not fit: {contradictions}")
+
+
 class HostLost(EngineError):
     """An analysis host died, hung, lied or lost the link in the middle of something."""
 

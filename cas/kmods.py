@@ -122,7 +122,7 @@ class Kmods:
         try:
             packages = self._run.catalogue.kmod_packages(release, arch)
         except (DatabaseDamaged, TryAgain) as error:
-            self._remark(f"other packages with kernel modules cannot be looked up: {error}")
+            self._run.remark(f"other packages with kernel modules cannot be looked up: {error}")
             return
         for package in packages:
             if match is None or package == match.kernel.source:
@@ -141,23 +141,17 @@ class Kmods:
                 replace(claim, remarks=()), self._run.config.packages, self._run.catalogue
             )
         except PackageNotTrusted as error:
-            self._remark(str(error))
+            self._run.remark(str(error))
             return False
         for remark in checked.remarks:
-            self._remark(remark)
+            self._run.remark(remark)
         return True
 
     def _take(self, wanted: Wanted, found: Found) -> None:
         self.files.update(found.files)
         self.certain |= {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
         for remark in found.remarks:
-            self._remark(remark)
-
-    def _remark(self, text: str) -> None:
-        run = self._run
-        if text not in run.report.remarks:
-            run.progress.warn(text)
-            run.know(remarks=(*run.report.remarks, text))
+            self._run.remark(remark)
 
     def _supply(self, found: Found, answer: FirstAnswer | None) -> None:
         """Give drgn what it has not got yet."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files import create, put, writing_below
+from cas.fitting import Fitting
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S, Kmods
 from cas.model import Checked, Dump, FirstAnswer, Match, Section, Stored
@@ -70,6 +72,7 @@ class Pipeline(Run):
         self.room = workshop.room
         self.kmods = Kmods(self, workshop.worker)
         self.engine = job.order.engine or config.engine
+        self.fitting = Fitting(self, workshop.worker)
         self.said = ""
         self.checking: Checking | None = None
 
@@ -118,16 +121,14 @@ class Pipeline(Run):
         head = self.receive()
         early = self.foresee(head)
         dump = self.identify(self.open(head))
-        match = self.match(dump, early)
-        found = self.extract(dump, match)
-        beginning = self.prepare_crash(dump, found.vmlinux)
-        traced = self.kmods.traced(dump, found.found)
-        kept = replace(dump, path=self.arrival.stored().vmcore)
-        answer = self.answer(drgn.Opened(kept, found.vmlinux, traced))
+        other = partial(self.kernel_for, early=None, is_header_wrong=True)
+        opened = self.fitting.fitted(self.kernel_for(dump, early), other)
+        beginning = self.prepare_crash(opened)
+        answer = self.answer(opened)
         if self.job.order.wants_kmods:
             self.kmods.extract_all(answer)
         relay = beginning.result() if beginning else self.begin_crash()
-        self.run_snippets(relay, self.render(dump, answer))
+        self.run_snippets(relay, self.render(opened.dump, answer))
         self.reached("analysed")
 
     def receive(self) -> Path:
@@ -263,15 +264,22 @@ class Pipeline(Run):
         self.reached("prepared")
         return found
 
-    def prepare_crash(self, dump: Dump, vmlinux: Path) -> Future[Relay | None] | None:
+    def kernel_for(
+        self, dump: Dump, early: Match | None, *, is_header_wrong: bool = False
+    ) -> drgn.Opened:
+        """The dump with the kernel that its words name, and what else drgn needs."""
+        found = self.extract(dump, self.match(dump, early))
+        kept = replace(dump, path=self.arrival.stored().vmcore)
+        traced = self.kmods.traced(dump, found.found)
+        return drgn.Opened(kept, found.vmlinux, traced, is_header_wrong=is_header_wrong)
+
+    def prepare_crash(self, opened: drgn.Opened) -> Future[Relay | None] | None:
         """Everywhere that crash may run; on a host it begins now, beside drgn.
 
         On this machine the two would only hinder one another.
         """
-        vmcore = self.arrival.stored().vmcore
-        subject = Subject(
-            dump.arch, dump.osrelease, vmlinux, vmcore, self.engine, kmods=self.kmods.files
-        )
+        dump, files = opened.dump, (opened.vmlinux, opened.dump.path)
+        subject = Subject(dump.arch, dump.osrelease, *files, self.engine, kmods=self.kmods.files)
         transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
         relay = Relay(self.next_place, rules, self.job.directory, transcript)
@@ -327,6 +335,10 @@ class Pipeline(Run):
     def answer(self, opened: drgn.Opened) -> FirstAnswer | None:
         """What crashed, where and why, told as soon as it is known."""
         answer = None
+        if self.fitting.misfit is not None:
+            self.degrade(str(self.fitting.misfit))
+            self.conclude(opened.dump, None)
+            return None
         try:
             with self.timed("first answer"), self.progress.bar("Asking drgn what crashed", None):
                 answer = self.worker.answer(opened, FIRST_ANSWER_S)
@@ -364,6 +376,8 @@ class Pipeline(Run):
         """Each snippet into its file: in crash where it serves, else in drgn."""
         chosen = loaded.snippets
         opened = relay if relay and self.is_opened(relay, loaded.prelude) else None
+        if opened is None and self.fitting.misfit is not None:
+            raise self.fitting.misfit
         engine = "crash" if opened else "drgn"
         assert self.report.dump is not None  # noqa: S101  it was identified long ago
         walking = [snippet for snippet in chosen if snippets.walks_tasks(snippet)]
@@ -441,4 +455,6 @@ class Pipeline(Run):
         """Go on with drgn, unless the user wants crash and nothing else."""
         if self.engine == "crash":
             raise error
+        if self.fitting.misfit is not None:
+            raise self.fitting.misfit from error
         self.degrade(f"{error}; the snippets run through drgn instead")

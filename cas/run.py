@@ -67,6 +67,12 @@ class Run:
         """Note that a stage is finished; the job's record is saved when results are safe."""
         self.job = self.job.having(stage, **facts)
 
+    def remark(self, text: str) -> None:
+        """Tell, once, what a reader should know of how the dump was analysed."""
+        if text not in self.report.remarks:
+            self.progress.warn(text)
+            self.know(remarks=(*self.report.remarks, text))
+
     def degrade(self, problem: str) -> None:
         """Tell something that keeps the verdict from being ``complete``."""
         self.progress.warn(problem)

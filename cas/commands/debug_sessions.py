@@ -97,7 +97,8 @@ def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World)
     show = _shower()
     output = subject.directory / "output"
     with Worker(room) as worker:
-        worker.open(subject.opened)
+        for remark in worker.fit(subject.opened, world.config.supervision.start_s):
+            world.progress.warn(remark)
         for line in map(str.strip, feed.lines()):
             if line in ENDING:
                 break

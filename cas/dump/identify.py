@@ -38,6 +38,14 @@ _SMALLEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class _Search:
+    """How the kernel's words are looked for."""
+
+    limit_bytes: int
+    is_header_wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Words:
     """What the crashed kernel said, and which VMCOREINFO led to it."""
 
@@ -61,7 +69,9 @@ class _Words:
         return self.banner is not None and _release(self.banner) == self.info.lines.get("OSRELEASE")
 
 
-def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
+def identify(
+    path: Path, search_bytes: int = SEARCH_BYTES, *, is_header_wrong: bool = False
+) -> Dump:
     """Identity and completeness of a dump, and the kernel log.
 
     A damaged dump succeeds as long as its headers are there, or other words that name its kernel
@@ -69,6 +79,7 @@ def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
 
     :param search_bytes: most bytes of memory searched for the banner of a dump whose headers do
         not lead to it
+    :param is_header_wrong: believe the VMCOREINFO in memory, not the one in the dump's headers
     :raises UnsupportedFormat: a dump that nothing here opens
     :raises NotADump: anything else, or too little is left
     """
@@ -77,7 +88,7 @@ def identify(path: Path, search_bytes: int = SEARCH_BYTES) -> Dump:
         stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None
-            dump = _identify(path, file, stream, search_bytes)
+            dump = _identify(path, file, stream, _Search(search_bytes, is_header_wrong))
         except NotADump as error:
             left, changed = None, None
             if not isinstance(error, Foreign | UnsupportedFormat):
@@ -107,7 +118,7 @@ def headline(path: Path, source: Source) -> Dump | None:
     return dump if dump.osrelease or dump.build_id else None
 
 
-def _identify(path: Path, file: FileSource, stream: Flattened | None, search_bytes: int) -> Dump:
+def _identify(path: Path, file: FileSource, stream: Flattened | None, how: _Search) -> Dump:
     try:
         image = _open(stream or file)
     except NotADump as error:
@@ -115,7 +126,7 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, search_byt
             raise
         lost = stream.missing[0]
         raise NotADump(f"{lost.what}; {error}", offset=lost.offset) from error
-    words = _listen(image, search_bytes)
+    words = _listen(image, how)
     dump = _dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
@@ -184,18 +195,28 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
     )
 
 
-def _listen(image: Image, search_bytes: int) -> _Words:
+def _listen(image: Image, how: _Search) -> _Words:
     """The kernel's words by the header's VMCOREINFO; if it is absent or wrong, by a search."""
+    search_bytes = how.limit_bytes
     told = parse(image.vmcoreinfo or b"")
     words = _hear(image, told)
-    if words.agree:
+    if words.agree and not how.is_header_wrong:
         return words if words.log else _with_loose_log(words, image, search_bytes)
     found = search(image.memory, search_bytes)
     if found.vmcoreinfo and found.vmcoreinfo != image.vmcoreinfo:
         again = _hear(image, parse(found.vmcoreinfo))
         if again.agree or not told.lines:
-            words = again
+            words = replace(again, remarks=(*again.remarks, *_other_build(told, again.info)))
     return _with_loose_log(_settle(words, told, found), image, search_bytes)
+
+
+def _other_build(told: VmcoreInfo, there: VmcoreInfo) -> Iterator[str]:
+    """That VMCOREINFO in memory is of another build than the one in the dump's headers."""
+    if build_id(told) and build_id(there) and build_id(told) != build_id(there):
+        yield (
+            f"VMCOREINFO in memory names build-id {build_id(there)}, in the dump's headers "
+            f"{build_id(told)}: memory is believed"
+        )
 
 
 def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Self
 
 import cas
+from cas import elf
 from cas.engines.crash_rungs import OUT_OF_MEMORY
 from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
 from cas.engines.outcome import WEIGHT, budget
-from cas.errors import EngineError
+from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.files import put
 from cas.model import Dump, FirstAnswer, Section, Snippet
 from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
@@ -68,6 +69,8 @@ class Opened:
     """Debug files of kernel modules, by the kernel's name for the module."""
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
+    is_header_wrong: bool = False
+    """Whether the VMCOREINFO in the dump's headers is another kernel's than the one known of it."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -82,8 +85,15 @@ class Opened:
             "arch": self.dump.arch,
             "kmods": list(self.kmods),
             "vmcoreinfo": "".join(f"{key}={text}\n" for key, text in known) or None,
+            "header_is_wrong": self.is_header_wrong,
+            "known": self.known(),
             "forced": self.is_forced,
         }
+
+    def known(self) -> Message:
+        """What the worker must read through the vmlinux again."""
+        dump = self.dump
+        return {"banner": dump.banner or _banner_of(self.vmlinux), "release": dump.osrelease}
 
 
 class WorkerEnded(EngineError):
@@ -136,6 +146,18 @@ class Worker:
             self._send_open(opened)
         else:
             self._revive()
+
+    def fit(self, opened: Opened, timeout_s: float) -> tuple[str, ...]:
+        """Open a dump, and make sure that the vmlinux is its kernel's.
+
+        :return: what a reader should know of how it was opened
+        :raises KernelMisfit: what is read through the vmlinux is not what the dump says
+        :raises EngineError: drgn cannot open the dump, or does not come back
+        """
+        deadline = time.monotonic() + timeout_s
+        self.open(opened)
+        self._send({"fit": {}})
+        return tuple(self._receive(deadline, timeout_s)["remarks"])
 
     def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.
@@ -302,6 +324,8 @@ class Worker:
                 raise self._death()
         message: Message = json.loads(self._received[:end])
         del self._received[: end + 1]
+        if message.get("misfit"):
+            raise KernelMisfit(message["failed"])
         if "failed" in message:
             raise EngineError(f"drgn cannot open the dump: {message['failed']}")
         return message
@@ -324,6 +348,13 @@ class Worker:
             return
         fault = Fault("drgn", why, attempt=str(self._starts), rung="drgn", command=self._command)
         write_trace(self.directory, self._child, fault)
+
+
+def _banner_of(vmlinux: Path) -> str | None:
+    try:
+        return elf.linux_banner(vmlinux)
+    except NotADump:
+        return None
 
 
 def _argv(channel: int) -> list[str | Path]:

@@ -6,9 +6,14 @@ Each fact stands alone: one that cannot be read leaves a sentence, and the other
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from drgn.helpers.linux.cpumask import for_each_cpu, for_each_online_cpu
+from drgn.helpers.linux.cpumask import (
+    for_each_cpu,
+    for_each_online_cpu,
+    for_each_possible_cpu,
+)
 from drgn.helpers.linux.mm import totalram_pages
 from drgn.helpers.linux.module import module_taints
 from drgn.helpers.linux.panic import tainted
@@ -20,8 +25,11 @@ from cas.engines.drgn_backtrace import frames, panic_task
 from cas.engines.drgn_notes import build_id
 from cas.engines.drgn_target import Partial, Target
 
-YEAR_10000 = 253_402_300_800
-"""In seconds after 1970."""
+YEAR_1990, YEAR_2100 = 631_152_000, 4_102_444_800
+"""In seconds after 1970. Linux is of 1991; a machine without a clock begins in 1970."""
+LONGEST_UPTIME_S = 30 * 365 * 86_400
+LARGEST_MEMORY_BYTES = 1 << 52
+"""Physical addresses of all architectures end here."""
 
 
 class Fact(NamedTuple):
@@ -34,7 +42,10 @@ class Fact(NamedTuple):
 
 
 def _nodename(target: Target) -> str:
-    return _text(target.prog["init_uts_ns"].name.nodename.string_())
+    name = _text(target.prog["init_uts_ns"].name.nodename.string_())
+    if not name.isprintable():
+        raise ValueError("it has characters that are no text")
+    return name
 
 
 def _taint(target: Target) -> str:
@@ -42,13 +53,16 @@ def _taint(target: Target) -> str:
 
 
 def _uptime_s(target: Target) -> float:
-    return round(uptime(target.prog), 3)
+    seconds = round(uptime(target.prog), 3)
+    if not 0 <= seconds <= LONGEST_UPTIME_S:
+        raise ValueError(f"{seconds / 86_400:,.0f} days are not to be believed")
+    return seconds
 
 
 def _crash_time(target: Target) -> int:
     seconds = int(ktime_get_real_seconds(target.prog).value_())
-    if not 0 <= seconds < YEAR_10000:
-        raise ValueError(f"{seconds} s after 1970 is no date")
+    if not YEAR_1990 <= seconds < YEAR_2100:
+        raise ValueError(f"{_date(seconds)} is not to be believed")
     return seconds
 
 
@@ -58,11 +72,17 @@ def _cpus_online(target: Target) -> int:
     online = set(for_each_online_cpu(prog))
     if "__cpu_active_mask" in prog:
         online |= set(for_each_cpu(prog["__cpu_active_mask"].address_of_()))
+    possible = set(for_each_possible_cpu(prog))
+    if not online or not online <= possible:
+        raise ValueError(f"{len(online)} are not to be believed, {len(possible)} are possible")
     return len(online)
 
 
 def _memory_bytes(target: Target) -> int:
-    return int(totalram_pages(target.prog)) * int(target.prog["PAGE_SIZE"])
+    size_bytes = int(totalram_pages(target.prog)) * int(target.prog["PAGE_SIZE"])
+    if not 0 < size_bytes <= LARGEST_MEMORY_BYTES:
+        raise ValueError(f"{size_bytes:,} bytes are not to be believed")
+    return size_bytes
 
 
 def _kmods(target: Target) -> Partial:
@@ -93,6 +113,13 @@ def _panic_task(target: Target) -> dict[str, Any]:
         "state": get_task_state(task),
         "address": task.value_(),
     }
+
+
+def _date(seconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S UTC}"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:,} s after 1970"
 
 
 def _text(raw: bytes) -> str:

@@ -6,29 +6,32 @@ kernel modules, and opens dumps whose headers do not say their architecture.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 from drgn.cli import run_interactive, version_header
 
+from cas.engines.drgn_fit import Known
 from cas.engines.drgn_target import CannotOpen, File, Request, Target
 
 STATUS = 4
 """The dump could not be opened."""
 
 
-def main(vmcore: str, vmlinux: str, arch: str, force: str, *kmods: str) -> None:
+def main(vmcore: str, vmlinux: str, about: str, *kmods: str) -> None:
     """Open a dump and talk with whoever sits in front of the terminal.
 
-    :param arch: ``uname -m`` spelling
-    :param force: empty, unless the vmlinux may be another kernel's
+    :param about: the fields of a `Request` that are no files, as JSON
     :param kmods: names of kernel modules, each followed by its debug file
     """
     dump, kernel = _opened(vmcore), _opened(vmlinux)
     files = {name: _opened(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
+    facts = json.loads(about)
+    facts["known"] = Known(**facts["known"])
     try:
-        target = Target(Request(dump, kernel, arch, files, is_forced=bool(force)))
+        target = Target(Request(dump, kernel, kmods=files, **facts))
         target.describe_all()
     except CannotOpen as error:
         sys.stderr.write(f"drgn cannot open {Path(vmcore).name}: {error}\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from drgn import (
@@ -28,6 +28,11 @@ from drgn import (
 from drgn.helpers.linux.kallsyms import module_kallsyms
 from drgn.helpers.linux.module import for_each_module, module_address_regions
 
+from cas import elf
+from cas.engines.drgn_fit import Known, contradictions, distance, other_identity, with_distance
+from cas.errors import NotADump
+
+MAX_ADDRESS = (1 << 64) - 1
 MAX_KMODS = 4096
 """A corrupt list has no end; distribution kernels load a few hundred."""
 
@@ -62,6 +67,10 @@ NOT_THE_KERNELS: Mapping[Architecture, int] = {
 
 class CannotOpen(Exception):
     """The dump and the vmlinux do not make a program; the message says why."""
+
+
+class Misfit(CannotOpen):
+    """What is read of the dump through the vmlinux is not what the dump says otherwise."""
 
 
 class Partial(NamedTuple):
@@ -114,6 +123,10 @@ class Request:
     """Debug files of kernel modules by the kernel's name for the module."""
     vmcoreinfo: str | None = None
     """In place of the dump's note, where drgn cannot use that."""
+    is_header_wrong: bool = False
+    """Whether `vmcoreinfo` counts, and the dump's note is another kernel's."""
+    known: Known = field(default_factory=Known)
+    """What must be read through the vmlinux again."""
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
 
@@ -124,10 +137,15 @@ class Target:
     def __init__(self, request: Request) -> None:
         """Open the dump and give drgn the vmlinux.
 
+        :raises Misfit: what is read through the vmlinux is not what the dump says
         :raises CannotOpen: drgn's own words, or that the vmlinux is another kernel's
         """
+        self.remarks: list[str] = []
+        """What a reader should know of how it was opened."""
         self.prog = _open(request)
-        self.main = self._load_vmlinux(request.vmlinux, is_forced=request.is_forced)
+        self.main = _load_vmlinux(self.prog, request)
+        if not request.is_forced:
+            self._require_fit(request)
         self._files = dict(request.kmods or {})
         self.names = {str(self.prog.core_dump_path): request.dump.name}
         """What to call what drgn calls otherwise: it was given a descriptor."""
@@ -192,20 +210,23 @@ class Target:
         for kmod in self.kmods:
             self.describe(kmod)
 
-    def _load_vmlinux(self, vmlinux: File, *, is_forced: bool) -> Module:
-        module = next((module for module, _ in self.prog.loaded_modules()), None)
-        if module is None:
-            raise CannotOpen("drgn found no kernel in the dump")
-        try:
-            module.try_file(vmlinux.name, fd=vmlinux.another(), force=is_forced)
-        except Exception as error:
-            raise CannotOpen(f"cannot read {vmlinux.name}: {error}") from error
-        if module.debug_file_status != ModuleFileStatus.HAVE:
-            wanted = (module.build_id or b"").hex() or "unknown"
-            raise CannotOpen(
-                f"{vmlinux.name} has no debug information of this kernel (build-id {wanted})"
-            )
-        return module
+    def _require_fit(self, request: Request) -> None:
+        """Make sure that the vmlinux is the dump's; try what may make it so."""
+        wrong = contradictions(self.prog, request.known)
+        if wrong:
+            moved = distance(self.prog, self.main)
+            if moved is not None and moved != self.main.debug_file_bias:
+                prog = _program(request.dump, self.prog.platform, with_distance(self.prog, moved))
+                main = _load_vmlinux(prog, request)
+                if not contradictions(prog, request.known):
+                    self.prog, self.main, wrong = prog, main, []
+                    self.remarks.append(
+                        f"the dump's headers do not say how far the kernel was moved: by {moved:#x}"
+                        " bytes, as its _stext tells"
+                    )
+        if wrong:
+            raise Misfit("; ".join(wrong))
+        self.remarks += other_identity(self.prog)
 
     def _load_kmod(self, module: Module, name: str) -> None:
         file = self._files.get(name)
@@ -234,12 +255,51 @@ class Target:
         return self._symbols[kmod.name]
 
 
+def _load_vmlinux(prog: Program, request: Request) -> Module:
+    vmlinux = request.vmlinux
+    module = next((module for module, _ in prog.loaded_modules()), None)
+    if module is None:
+        raise CannotOpen("drgn found no kernel in the dump")
+    try:
+        module.try_file(vmlinux.name, fd=vmlinux.another(), force=request.is_forced)
+    except Exception as error:
+        raise CannotOpen(f"cannot read {vmlinux.name}: {error}") from error
+    if module.debug_file_status != ModuleFileStatus.HAVE:
+        wanted = (module.build_id or b"").hex() or "unknown"
+        raise CannotOpen(
+            f"{vmlinux.name} has no debug information of this kernel (build-id {wanted})"
+        )
+    _tell_extent(module, vmlinux)
+    return module
+
+
+def _tell_extent(module: Module, vmlinux: File) -> None:
+    """Say where the kernel ends and begins, also of a file with nothing but debug information.
+
+    drgn knows a vmlinux by its code, and then leaves out what stands between its first and its last
+    segment: that of the per-CPU variables begins at 0 on x86_64. Of a file without code it takes
+    all segments, and moves those variables with the kernel.
+    """
+    try:
+        read: elf.Read = lambda offset, size: os.pread(vmlinux.descriptor, size, offset)  # noqa: E731
+        loads = [one for one in elf.segments(read, elf.header(read)) if one.type == elf.PT_LOAD]
+    except (NotADump, OSError):
+        return
+    loads = [one for one in loads if one.memsz]
+    if loads and module.debug_file_bias is not None:
+        begin, end = loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz
+        if begin < end:
+            bias = module.debug_file_bias
+            module.address_range = ((begin + bias) & MAX_ADDRESS, (end + bias) & MAX_ADDRESS)
+
+
 def _open(request: Request) -> Program:
     """The dump as it describes itself, else as the parent described it."""
     known = PLATFORMS.get(request.arch or "")
     platform = Platform(*known) if known else None
     reasons = []
-    for attempt in ((None, None), (platform, None), (platform, request.vmcoreinfo)):
+    attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
+    for attempt in attempts[-1:] if request.is_header_wrong else attempts:
         try:
             return _program(request.dump, *attempt)
         except Exception as error:

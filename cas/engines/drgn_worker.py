@@ -3,9 +3,10 @@
 A damaged dump can kill drgn, hang it or fill the memory, so it never runs in our own process.
 Files come open, over a socket beside stdin. Requests, in this order:
 
-- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …, "forced": …}}``
-  with as many files: dump, vmlinux, and the kmods' debug files; no answer unless it fails, then
-  ``{"failed": SENTENCE}`` to this and every later request
+- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …, …}}``
+  with as many files: dump, vmlinux, and the kmods' debug files; no answer; if it fails,
+  ``{"failed": SENTENCE, "misfit": …}`` to every later request
+- ``{"fit": {}}``: ``{"done": "fit", "remarks": [SENTENCE, …]}``, once it is open
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
   ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
   ``{"done": "answer", "refused": [KMOD, …]}``
@@ -28,7 +29,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from cas.engines.drgn_answer import FACTS, Fact
-from cas.engines.drgn_target import CannotOpen, File, Partial, Request, Target
+from cas.engines.drgn_fit import Known
+from cas.engines.drgn_target import CannotOpen, File, Misfit, Partial, Request, Target
 from cas.panic import panic_message
 
 
@@ -57,12 +59,13 @@ class Session:
         self._replies = replies
         self._channel = channel
         self._target: Target | None = None
-        self._failure = "no dump was opened"
+        self._failure = CannotOpen("no dump was opened")
 
     def serve(self, request: dict[str, Any]) -> None:
         """Do what one request asks."""
         if "open" in request:
             self._open(self._request(request["open"]))
+            return
         if "supply" in request:
             self._supply(**request["supply"])
             return
@@ -70,7 +73,10 @@ class Session:
             if "run" in request:
                 output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
             if self._target is None:
-                self._reply(failed=self._failure)
+                is_misfit = isinstance(self._failure, Misfit)
+                self._reply(failed=str(self._failure), misfit=is_misfit)
+            elif "fit" in request:
+                self._reply(done="fit", remarks=self._target.remarks)
             elif "answer" in request:
                 self._answer(self._target, **request["answer"])
             elif "run" in request:
@@ -79,8 +85,16 @@ class Session:
     def _request(self, asked: dict[str, Any]) -> Request:
         files = self._files(asked["names"])
         kmods = dict(zip(asked["kmods"], files[2:], strict=True))
-        vmcoreinfo, is_forced = asked["vmcoreinfo"], asked["forced"]
-        return Request(files[0], files[1], asked["arch"], kmods, vmcoreinfo, is_forced)
+        return Request(
+            files[0],
+            files[1],
+            asked["arch"],
+            kmods,
+            asked["vmcoreinfo"],
+            asked["header_is_wrong"],
+            Known(**asked["known"]),
+            asked["forced"],
+        )
 
     def _supply(self, names: list[str], kmods: list[str]) -> None:
         files = dict(zip(kmods, self._files(names), strict=True))
@@ -105,7 +119,7 @@ class Session:
         try:
             self._target = Target(request)
         except CannotOpen as error:
-            self._failure = str(error)
+            self._failure = error
 
     def _answer(self, target: Target, fact_timeout_s: float, known: list[str]) -> None:
         for name, fact in FACTS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +31,15 @@ def drgn_on_terminal(opened: Opened, room: Room, window: Window) -> LocalTermina
     seen = {vmcore: f"{FILES}/vmcore", vmlinux: f"{FILES}/vmlinux"}
     seen |= {path: str(path) for path in opened.kmods.values()}
     kmods = (word for pair in opened.kmods.items() for word in map(str, pair))
+    about = {
+        "arch": opened.dump.arch,
+        "known": opened.known(),
+        "is_forced": opened.is_forced,
+    }
     variables = {**room.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home]
     return LocalTerminal(
-        [*words, vmcore, vmlinux, opened.dump.arch, "force" if opened.is_forced else "", *kmods],
+        [*words, vmcore, vmlinux, json.dumps(about), *kmods],
         replace(room, environment=variables),
         View({**dict(visible(needed)), **seen}),
         window.size,

@@ -132,7 +132,8 @@ def test_another_architectures_dump_is_read_like_our_own(
     answer = worker.answer(opened_aarch64, TIMEOUT_S)
     functions = [frame.function for frame in answer.backtrace]
     assert functions.index("cas_sum_entries") < functions.index("process_one_work")
-    assert answer.problems == ()
+    assert answer.crash_time is None  # the machine has no clock
+    assert answer.problems == ("the clock: 1970-01-01 00:00:04 UTC is not to be believed",)
 
 
 def test_a_dump_without_register_notes_is_unwound_from_its_stack(

@@ -1,0 +1,160 @@
+"""Whether a vmlinux fits the dump that it was opened with.
+
+Memory is read through the vmlinux where the kernel says who it is, and compared with what is known
+without it: a build-id in a dump's headers may be another kernel's, and an address be wrong by what
+KASLR moved the kernel.
+
+Source: init/version.c (linux_banner, init_uts_ns); kernel/sched/core.c, sched_init() and
+init_idle() (runqueues).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from drgn import FaultError, Module, Object, ObjectNotFoundError, Program
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.percpu import per_cpu
+
+MOVED_BY = "KERNELOFFSET"
+"""What VMCOREINFO calls the distance by which KASLR moved the kernel, in hexadecimal digits."""
+BANNER_BYTES = 1024
+SHOWN = 160
+"""Characters of what is in memory; it may be anything."""
+TEXT = "SYMBOL(_stext)"
+IDENTITY = ("OSRELEASE", "BUILD-ID")
+"""Lines of VMCOREINFO that say whose it is."""
+INFO_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the crashed kernel without a vmlinux."""
+
+    banner: str | None = None
+    """Of the dump, else of the vmlinux's own file."""
+    release: str | None = None
+
+
+def contradictions(prog: Program, known: Known) -> list[str]:
+    """What of a dump, read through its vmlinux, is not what it must be; a phrase each, with both.
+
+    What cannot be read contradicts nothing. Processors are looked at only if the rest is right.
+    """
+    return [*_text_address(prog), *_texts(prog, known)] or list(_per_cpu(prog))
+
+
+def distance(prog: Program, vmlinux: Module) -> int | None:
+    """How far the kernel was moved from where it was linked, in bytes, by the dump's own symbol.
+
+    :return: ``None`` when the dump does not tell
+    """
+    told, bias = _told(prog).get(TEXT), vmlinux.debug_file_bias
+    if told is None or bias is None:
+        return None
+    try:
+        linked: int = prog.symbol("_stext").address - bias
+        return int(told, 16) - linked
+    except (LookupError, ValueError):
+        return None
+
+
+def with_distance(prog: Program, moved: int) -> str:
+    """The dump's VMCOREINFO, saying that KASLR moved the kernel so far."""
+    lines = {**_told(prog), MOVED_BY: f"{moved:x}"}
+    return "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+def other_identity(prog: Program) -> list[str]:
+    """Where the VMCOREINFO in memory says other things than the one in the dump's headers."""
+    try:
+        text = prog.read_c_string(prog["vmcoreinfo_data"].value_(), max_size=INFO_BYTES)
+    except (FaultError, LookupError, ValueError, TypeError):
+        return []
+    told, there = _told(prog), _lines(text)
+    return [
+        f"VMCOREINFO in memory says {key}={_shown(there[key])}, in the dump's headers {told[key]}"
+        for key in IDENTITY
+        if key in told and key in there and told[key] != there[key]
+    ]
+
+
+def _text_address(prog: Program) -> Iterator[str]:
+    told = _told(prog).get(TEXT)
+    try:
+        found = prog.symbol("_stext").address
+        if told is not None and int(told, 16) != found:
+            yield f"_stext is at {found:#x} by the vmlinux, at {int(told, 16):#x} by the dump"
+    except (LookupError, ValueError):
+        return
+
+
+def _texts(prog: Program, known: Known) -> Iterator[str]:
+    if known.banner:
+        yield from _compared("linux_banner", known.banner.rstrip(), lambda: _banner(prog))
+    if known.release:
+        name = "init_uts_ns.name.release"
+        yield from _compared(name, known.release, lambda: _release(prog))
+
+
+def _banner(prog: Program) -> bytes:
+    address = prog["linux_banner"].address_
+    if address is None:
+        raise ObjectNotFoundError("linux_banner has no address", name="linux_banner")
+    text: bytes = prog.read_c_string(address, max_size=BANNER_BYTES)
+    return text
+
+
+def _release(prog: Program) -> bytes:
+    text: bytes = prog["init_uts_ns"].name.release.string_()
+    return text
+
+
+def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[str]:
+    try:
+        found = read().decode("utf-8", "replace").rstrip()
+    except (FaultError, LookupError):  # it is not in the dump; this kernel has none
+        return
+    # the log, which the banner may be known from, cuts long lines
+    if not found or not (expected.startswith(found) or found.startswith(expected)):
+        yield f"{name} is {_shown(found)!r} in memory, and should be {expected!r}"
+
+
+def _per_cpu(prog: Program) -> Iterator[str]:
+    """The run queue of the first processor knows its number, and its idle task by its name."""
+    try:
+        cpu = next(iter(for_each_possible_cpu(prog)), None)
+        if cpu is None:
+            yield "no processor is possible by __cpu_possible_mask"
+        else:
+            yield from _run_queue(per_cpu(prog["runqueues"], cpu), cpu)
+    except (FaultError, LookupError, AttributeError):
+        return
+
+
+def _run_queue(queue: Object, cpu: int) -> Iterator[str]:
+    if hasattr(queue, "cpu") and (number := queue.cpu.value_()) != cpu:
+        yield f"the run queue of processor {cpu} says that it is of processor {number}"
+    idle = queue.idle
+    if idle.value_() and not (name := idle.comm.string_()).startswith(b"swapper"):
+        text = _shown(name.decode("utf-8", "replace"))
+        yield f"the idle task of processor {cpu} is called {text!r}, and should be swapper"
+
+
+def _told(prog: Program) -> dict[str, str]:
+    """The VMCOREINFO that drgn goes by."""
+    try:
+        return _lines(prog["VMCOREINFO"].string_())
+    except (FaultError, LookupError):
+        return {}
+
+
+def _lines(text: bytes) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.decode("utf-8", "replace").split("\n"))
+    return {key: value for key, equals, value in pairs if equals}
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"[^\x20-\x7e]", "?", text)[:SHOWN]
