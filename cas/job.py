@@ -36,6 +36,7 @@ from cas.files import (
 )
 from cas.layout import DUMP, is_for_dumps
 from cas.model import Missing, Stored
+from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
 from cas.text import LogLines
 from cas.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
@@ -155,6 +156,8 @@ def create(work: WorkDirectory, order: Order, now: datetime) -> Job:
     except OSError as error:
         if error.errno in FULL:
             raise cannot_write(parent / "a new job", error, 0) from error
+        if error.errno in DENIED:
+            raise not_permitted(parent, error) from error
         raise CasError(
             f"cannot create a job directory in {parent}: {error.strerror}",
             hint="check `workDirectory` in cas.conf and its permissions",
@@ -242,6 +245,8 @@ def load(directory: Path) -> Job:
     try:
         found = decode(read_regular(directory / STATE, STATE_LIMIT), job_record.Job)
     except (OSError, Unreadable) as error:
+        if isinstance(error, OSError) and error.errno in DENIED:
+            raise not_permitted(directory / STATE, error, "read") from error
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise CasError(
             f"{directory} holds no usable {STATE}: {reason}", hint="run: cas -i TICKET -f FILE"

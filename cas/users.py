@@ -151,13 +151,16 @@ def give(config: Config, user: str, obstacle: Path) -> str:
     :param obstacle: what has to change hands at least, if it is part of the installation
     """
     roots = [config.work_directory, config.debugs, *_database_files(config)]
+    can_look = os.access(obstacle, os.X_OK)
     for root in roots[:2]:
-        if not root.exists() and obstacle in root.absolute().parents:
+        if can_look and not os.path.lexists(root) and obstacle in root.absolute().parents:
             return f"run as root: install -d -o {shlex.quote(user)} -m 700 {_quoted(root)}"
     is_ours = any(root == obstacle or root in obstacle.parents for root in roots)
     if not is_ours and not _is_dedicated(obstacle, roots):
-        return f"give {obstacle} to {user}, or configure a place that is: see cas.conf(5)"
-    places = [*dict.fromkeys(_places(roots))] or [obstacle]
+        return f"let {user} use {obstacle}, or configure another place: see cas.conf(5)"
+    places = [*dict.fromkeys(_places(roots))]
+    if not any(place == obstacle or place in obstacle.parents for place in places):
+        places = [obstacle, *(place for place in places if obstacle not in place.parents)]
     named = " ".join(map(_quoted, places))
     return f"run as root: chown -R --from=root {shlex.quote(user)}: {named}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import stat
 import time
@@ -24,6 +26,7 @@ from cas.errors import (
     SandboxMissing,
 )
 from cas.job import Job
+from cas.permission import not_permitted
 from cas.report import outbox, result
 from cas.sharing import ResultGroup
 from cas.supervise import establish
@@ -157,8 +160,15 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             job = jobs.load(directory)
         except JobBusy:
             return
+        except NotPermitted as error:
+            yield Flaw(where, str(error), users.hint(error, scope.config))
+            return
         except CasError as error:
             yield Flaw(where, str(error), "analyse the dump again, then remove the directory")
+            return
+        if closed := next((path for path in _files(job) if _is_closed(path)), None):
+            denied = not_permitted(closed, OSError(errno.EACCES, os.strerror(errno.EACCES)), "read")
+            yield Flaw(where, str(denied), users.hint(denied, scope.config))
             return
         yield from _of_modes(job, scope)
         again = f"run: cas -i {job.order.ticket}"
@@ -171,6 +181,21 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             yield Flaw(where, what, f"analyse the dump again: cas -i {job.order.ticket} -f FILE")
         yield from _of_row(job, scope)
         yield from _of_mail(job)
+
+
+def _files(job: Job) -> Iterator[Path]:
+    return (job.directory / name for name in job.files)
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether there may be a file that this user may not read."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK)
 
 
 def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:

@@ -91,7 +91,7 @@ class _Build:
     def run(self, kernels: Path, wanted: Callable[[str], object]) -> BuildSummary:
         found = scan.walk(kernels, wanted, self._rules)
         known = self._store.packages.rows()
-        if known and not found.files:
+        if not found.files and any(not found.hides(row.path) for row in known):
             raise _suddenly_empty(kernels, self._rules, len(known))
         difference = _difference(found, known)
         read = self._read(found, difference.changed)

@@ -13,11 +13,13 @@ from cas.catalogue.database.storable import storable
 from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import sources
 from cas.errors import PackageError
+from cas.permission import DENIED, not_permitted
 from cas.text import short_line
 
 OK, BAD, UNREADABLE = "ok", "bad", "unreadable"
 """The states of a file: of use; damaged; not to be read now, so that every run tries again."""
 _REASON_LIMIT = 2000
+_TOO_LARGE = "it takes more memory to read than a reader may have"
 _INT_LIMIT = (1 << 31) - 1
 _LIMITS = {"arch": 32, "release": 160, "flavour": 160, "build_id": 128}
 """Characters that columns hold."""
@@ -30,13 +32,19 @@ def read(path: str) -> str:
     except PackageError as error:
         return failure(BAD, str(error))
     except OSError as error:
-        if error.errno == errno.ENOMEM:
-            return failure(BAD, "it takes more memory to read than a reader may have")
-        return failure(UNREADABLE, error.strerror or str(error))
+        return _unread(path, error)
     except MemoryError:
-        return failure(BAD, "it takes more memory to read than a reader may have")
+        return failure(BAD, _TOO_LARGE)
     except Exception as error:  # our fault; but one file of ten thousand must not end the run
         return failure(BAD, f"reading it failed: {type(error).__name__}: {error}")
+
+
+def _unread(path: str, error: OSError) -> str:
+    if error.errno == errno.ENOMEM:
+        return failure(BAD, _TOO_LARGE)
+    if error.errno in DENIED:
+        return failure(UNREADABLE, str(not_permitted(Path(path), error, "read")))
+    return failure(UNREADABLE, error.strerror or str(error))
 
 
 def failure(state: str, reason: str) -> str:

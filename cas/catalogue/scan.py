@@ -18,6 +18,7 @@ from posixpath import dirname
 from cas.catalogue.attempts import Attempt, Crew, NoAnswer
 from cas.catalogue.facts import FileStamp
 from cas.errors import ConfigError, TryAgain
+from cas.permission import DENIED, not_permitted
 from cas.rules import PackageRules
 
 Wanted = Callable[[str], object]
@@ -32,6 +33,8 @@ class Found:
     """Matching regular files, each once however many paths lead to it."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Directories and links that could not be followed, with the reason."""
+    denied: dict[str, OSError] = field(default_factory=dict)
+    """Those of them that this user may not read."""
     _hidden: set[str] = field(default_factory=set)
 
     def hides(self, path: str) -> bool:
@@ -45,6 +48,8 @@ class Found:
     def note_failure(self, path: str, error: OSError) -> None:
         """Remember what could not be read."""
         self.unreadable[path] = error.strerror or str(error)
+        if error.errno in DENIED:
+            self.denied[path] = error
         if not isinstance(error, FileNotFoundError):
             self.hide(path)
 
@@ -74,6 +79,7 @@ def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
 
     :param rules: how many directories are listed at a time, and how long one may take
     :raises ConfigError: there is no such directory
+    :raises NotPermitted: this user may not read it
     :raises TryAgain: it cannot be read now
     """
     top = os.path.abspath(root)  # noqa: PTH100 - resolve() would replace links in it
@@ -84,6 +90,8 @@ def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
         raise ConfigError(f"kernels: {top} is not a directory that can be read") from error
     finally:
         crew.dismiss()
+    if top in found.denied:
+        raise not_permitted(root, found.denied[top], "read")
     if top in found.unreadable:
         raise TryAgain(f"kernels: {top} cannot be read: {found.unreadable[top]}")
     return found

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, opener_below, read_regular, sync_directory, write_whole
+from cas.permission import DENIED, not_permitted
 from cas.report.smtp import Allowance, MailRefused, send
 from cas.rules import Mail
 from cas.work_directory import WorkDirectory, is_regular
@@ -105,6 +106,8 @@ def _read(path: Path) -> EmailMessage:
     try:
         content = read_regular(path, SIZE_LIMIT)
     except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(path, error, "read") from error
         raise JobFailed(f"cannot read {path}: {error.strerror}") from error
     return message_from_bytes(content, _class=EmailMessage, policy=SMTP)
 

@@ -15,6 +15,7 @@ from typing import Any
 from cas.errors import JobFailed
 from cas.files import read_regular, write_whole
 from cas.model import Dump, FirstAnswer, Report, Section
+from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
 from cas.report.result_record import Result
 from cas.text import json_text
@@ -61,6 +62,7 @@ def load(path: Path) -> Result:
     """Read a ``result.json`` back.
 
     :param path: the file, or the job directory that holds it
+    :raises NotPermitted: it is somebody else's
     :raises JobFailed: the job was not finished, or the file is damaged or of a later version
     """
     file = path / NAME if path.is_dir() else path
@@ -69,6 +71,8 @@ def load(path: Path) -> Result:
     except FileNotFoundError as error:
         raise JobFailed(f"there is no {file}: the job was not finished") from error
     except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(file, error, "read") from error
         raise JobFailed(f"cannot read {file}: {error.strerror}") from error
     except Unreadable as error:
         raise JobFailed(f"{file} is damaged: {error}") from error

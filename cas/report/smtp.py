@@ -19,6 +19,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from cas.errors import CasError, ConfigError, TryAgain
+from cas.permission import DENIED, not_permitted
 from cas.rules import Mail
 from cas.text import human_size
 
@@ -178,6 +179,8 @@ def _password(settings: Mail) -> str:
         with path.open(encoding="utf-8") as file:
             password = file.readline(PASSWORD_LIMIT).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno in DENIED:
+            raise not_permitted(path, error, "read") from error
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"smtpPasswordFile {path}: {reason}") from error
     if not password or not password.isascii():

@@ -165,6 +165,54 @@ def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Pa
     assert "is open to others: T-1 and " in checked()
 
 
+def test_a_file_of_another_is_named_with_its_owner(shared_a: SharedSite) -> None:
+    kernels = shared_a.directory / "kernels"
+    kernels.mkdir()
+    shared_a.settings["kernels"] = str(kernels)
+    package = kernels / "kernel-debuginfo-5.rpm"
+    package.write_bytes(b"not read")
+    package.chmod(0o600)
+    done = shared_a.admin("-b")
+    assert done.returncode == 3
+    said = "cannot be read: Permission denied; it belongs to root, and this runs as nobody"
+    assert f"! {package} {said}" in done.stderr
+    kernels.chmod(0o700)
+    done = shared_a.admin("-b")
+    assert done.returncode == 2
+    assert f"! {kernels} {said}" in done.stderr
+    shared_a.settings["workDirectory"] = str(shared_a.directory / "root" / "cores")
+    done = shared_a.admin("status")
+    assert done.returncode == 3
+    assert f"{shared_a.directory}/root belongs to root, and this runs as" in done.stdout, (
+        done.stdout
+    )
+    shared_a.settings["casuser"] = "nosuch"
+    done = shared_a.admin("status")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "casuser = nosuch: there is no such user" in done.stderr
+
+
+def test_a_place_that_root_must_make_is_said_with_the_command(shared_a: SharedSite) -> None:
+    missing = shared_a.directory / "more" / "cores"
+    missing.parent.mkdir(mode=0o755)
+    shared_a.settings |= {"workDirectory": str(missing), "engine": "drgn"}
+    upload = shared_a.directory / "vmcore"
+    upload.write_bytes(b"KDUMP   " + bytes(1 << 16))
+    done = shared_a.cas("-i", "T-1", "-f", upload)
+    assert done.returncode == 2, done.stderr
+    assert f"→ run as root: install -d -o {OTHER} -m 700 {missing}" in done.stderr
+    place = shared_a.directory / "var"
+    place.mkdir(mode=0o755)
+    shared_a.settings["database"] = str(place / "cas.db")
+    done = shared_a.admin("index")
+    assert done.returncode == 2
+    assert f"{place} belongs to root" in done.stderr
+    assert f"→ run as root: chown -R --from=root {OTHER}: {place}" in done.stderr
+    (place / "other").touch()  # of another program
+    done = shared_a.admin("index")
+    assert f"→ let {OTHER} use {place}, or configure another place" in done.stderr
+
+
 @pytest.mark.long
 def test_two_users_share_a_cache_and_a_catalogue(vmcore: Path) -> None:
     with shared_site(FIXTURES / "a") as site, postgresql() as url:
