@@ -94,9 +94,11 @@ class HostRules:
 class PackageRules:
     """Which packages of debug information are catalogued, how they are read, and trusted."""
 
-    rpm_filter: str = r".*kerne.+-debuginfo-[0-9].*\.rpm"
+    rpm_filter: str = r".*\(kerne.+\|/linux\(-[a-z]+\)?\)-debuginfo-[0-9].*\.rpm"
     """A regular expression of ``find -regex`` for the whole path."""
-    deb_filter: str = r".*linux-image-.*-dbg\(sym\)?_.*\.d?deb"
+    deb_filter: str = (
+        r".*\(linux-image-.*-dbg\(sym\)?\|\(proxmox\|pve\)-kernel-.*-dbgsym\)_.*\.d?deb"
+    )
     readers: int = 4
     """Packages and directories that are read at a time."""
     timeout_s: float = 30.0

@@ -1,12 +1,14 @@
 """Which packages to get for a kernel: distributions name them in their own way.
 
 Sources: ``kernel.spec`` of Red Hat, Oracle, Amazon and openEuler; ``kernel-binary.spec`` of SUSE;
-``debian/rules.real`` of Debian's linux; ``debian/rules.d/2-binary-arch.mk`` of Ubuntu's.
+``debian/rules.real`` of Debian's linux; ``debian/rules.d/2-binary-arch.mk`` of Ubuntu's;
+``debian/rules`` of Proxmox's pve-kernel; ``SPECS/linux/*.spec`` of Photon.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from cas.catalogue.packages.rpm_layout import flavour
 
@@ -49,6 +51,8 @@ _SUSE = re.compile(
     r"(?P<number>.+\d)-(?P<flavour>default|preempt|azure|rt|rt_debug|kvmsmall|64kb|debug|pae|xen"
     r"|desktop|vanilla|longterm|lpae|zfcpdump|bigsmp|ec2|trace)"
 )
+_PROXMOX = re.compile(r"\d[0-9A-Za-z.~-]*-pve")
+_PHOTON = re.compile(r"(?P<version>\d.*\.ph\d+)(?P<flavour>(?:-[a-z]+)?)")
 _SERVED = re.compile(r"\.fc\d|\.el(?:9|1\d)\b|-arch\d")
 """Fedora, CentOS Stream, Arch: they have public debuginfod servers."""
 _SERVED_NAMES = ("linux-image-", "kernel-default-")
@@ -81,11 +85,19 @@ def packages(osrelease: str, arch: str, banner: str | None = None) -> tuple[str,
         return _enterprise(osrelease, arch)
     if _DEBIAN.fullmatch(osrelease) or _DEBIAN_VERSION.search(banner):
         return (_debian(osrelease, arch, banner),)
-    suse = _SUSE.fullmatch(osrelease)
-    if suse is not None:
-        return (f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm",)
-    # somebody's own RPM, made by the kernel's or by a distribution's spec file
-    return (f"kernel-debuginfo-{osrelease}.rpm",) if osrelease.endswith(f".{arch}") else ()
+    return tuple(_rarer(osrelease, arch))
+
+
+def _rarer(osrelease: str, arch: str) -> Iterator[str]:
+    if _PROXMOX.fullmatch(osrelease):
+        yield f"proxmox-kernel-{osrelease}-dbgsym_*_{_DEBIAN_ARCHES.get(arch, arch)}.deb"
+    elif photon := _PHOTON.fullmatch(osrelease):
+        yield f"linux{photon['flavour']}-debuginfo-{photon['version']}.{arch}.rpm"
+    elif suse := _SUSE.fullmatch(osrelease):
+        yield f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm"
+    elif osrelease.endswith(f".{arch}"):
+        # somebody's own RPM, made by the kernel's or by a distribution's spec file
+        yield f"kernel-debuginfo-{osrelease}.rpm"
 
 
 def _debian(osrelease: str, arch: str, banner: str) -> str:

@@ -57,6 +57,12 @@ aarch64 6.1.94-99.176.amzn2023.aarch64
 x86_64 6.12.22-27.96.amzn2023.x86_64
     kernel6.12-debuginfo-6.12.22-27.96.amzn2023.x86_64.rpm
     kernel6.12-debuginfo-common-x86_64-6.12.22-27.96.amzn2023.x86_64.rpm
+x86_64 6.8.12-4-pve
+    proxmox-kernel-6.8.12-4-pve-dbgsym_*_amd64.deb
+x86_64 4.9.118-2.ph2
+    linux-debuginfo-4.9.118-2.ph2.x86_64.rpm
+x86_64 6.1.10-1.ph5-esx
+    linux-esx-debuginfo-6.1.10-1.ph5.x86_64.rpm
 x86_64 5.10.134-16.an8.x86_64
     kernel-debuginfo-5.10.134-16.an8.x86_64.rpm
     kernel-debuginfo-common-x86_64-5.10.134-16.an8.x86_64.rpm

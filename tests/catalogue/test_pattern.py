@@ -5,6 +5,7 @@ import pytest
 
 from cas.catalogue.pattern import compile_filter
 from cas.errors import ConfigError
+from cas.rules import PackageRules
 
 NAMES = (
     "kernel-debuginfo-5.14.0-427.el9.x86_64.rpm",
@@ -91,3 +92,31 @@ def test_an_invalid_filter_names_the_directive(expression: str) -> None:
 def test_a_deeply_nested_filter_is_an_error_not_a_crash() -> None:
     with pytest.raises(ConfigError):
         compile_filter(r"\(" * 1500 + r"\)" * 1500)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [
+        ("kernel-debuginfo-5.14.0-427.el9.x86_64.rpm", True),
+        ("kernel-rt-debuginfo-5.14.0-427.el9.x86_64.rpm", True),
+        ("linux-debuginfo-4.9.118-2.ph2.x86_64.rpm", True),
+        ("linux-esx-debuginfo-6.1.10-1.ph5.x86_64.rpm", True),
+        ("util-linux-debuginfo-2.37.4-15.el9.x86_64.rpm", False),
+        ("libselinux-debuginfo-3.6-1.el9.x86_64.rpm", False),
+        ("kernel-debuginfo-common-x86_64-5.14.0-427.el9.x86_64.rpm", False),
+        ("linux-image-6.1.0-18-amd64-dbg_6.1.76-1_amd64.deb", True),
+        ("linux-image-unsigned-5.15.0-91-generic-dbgsym_5.15.0-91.101_amd64.ddeb", True),
+        ("proxmox-kernel-6.8.12-4-pve-dbgsym_6.8.12-4_amd64.deb", True),
+        ("pve-kernel-5.15.158-1-pve-dbgsym_5.15.158-1_amd64.deb", True),
+        ("proxmox-kernel-6.8.12-4-pve-signed_6.8.12-4_amd64.deb", False),
+        ("linux-image-6.1.0-18-amd64_6.1.76-1_amd64.deb", False),
+    ],
+)
+def test_the_default_filters_take_the_kernels_of_all_distributions(
+    name: str, is_taken: bool
+) -> None:
+    rules = PackageRules()
+    expressions = (rules.rpm_filter, rules.deb_filter)
+    path = f"/srv/debuginfo/my linux/{name}"
+    taken = [bool(compile_filter(each).fullmatch(path)) for each in expressions]
+    assert any(taken) == is_taken

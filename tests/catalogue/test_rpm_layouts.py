@@ -108,6 +108,7 @@ LAYOUTS = [
         "aarch64",
     ),
     Layout("kernel-debuginfo", "6.6.57.1-1.azl3", "", f"{MODULES}/vmlinux-{{}}"),
+    Layout("linux-esx-debuginfo", "6.1.10-1.ph5-esx", "esx", f"{MODULES}/vmlinux-{{}}", link=None),
     Layout("kernel-mshv-debuginfo", "6.6.57.1-1.azl3", "mshv", f"{MODULES}/vmlinux-{{}}"),
 ]
 
