@@ -66,7 +66,8 @@ class Registers:
 
     cpu: int
     """Position of the note: processors without one are not counted."""
-    pid: int
+    pid: int | None
+    """Of the task on it; ``None`` in dumps of QEMU, which does not know it."""
     values: Mapping[str, int]
     """By the architecture's own names, e.g. ``rip``, in the order of ``struct user_regs``."""
 

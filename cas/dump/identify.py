@@ -11,14 +11,14 @@ from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.loose_log import find_log
 from cas.dump.memory import Absent, Foreign, Image, Memory, Source, human, moment
-from cas.dump.printk import Log, read_log
+from cas.dump.printk import DMESG_LIMIT, Log, read_log
 from cas.dump.recognise import recognise_source
 from cas.dump.registers import registers
 from cas.dump.salvage import salvage
 from cas.dump.source import FileSource, opened
 from cas.dump.text_mode import converted
 from cas.dump.trailing import trailing
-from cas.dump.translate import Kernel, Machine
+from cas.dump.translate import Kernel, Machine, kernel_order
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
@@ -56,6 +56,8 @@ class _Words:
     missing: tuple[Missing, ...] = ()
     no_log: str | None = None
     """Why the log cannot be read."""
+    order: str | None = None
+    """The kernel's byte order, where it was asked for."""
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ def _open(source: Source, *, checked: bool = True) -> Image:
 
 def _dump(path: Path, image: Image, words: _Words) -> Dump:
     info = words.info
-    arch = _arch(image, info)
+    arch = _arch(replace(image, order=words.order or image.order), info)
     release = _release(words.banner) if words.banner else info.lines.get("OSRELEASE")
     return Dump(
         path=path,
@@ -190,7 +192,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         panic_message=panic_message(words.log) if words.log else None,
         dmesg=words.log,
         vmcoreinfo=info.lines,
-        registers=registers(image.notes, arch, image.order),
+        registers=registers(image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines),
         remarks=image.remarks + words.told,
     )
 
@@ -223,7 +225,8 @@ def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
     """A log that nothing leads to is looked for by its records."""
     if words.log:
         return words
-    log = find_log(image.memory, image.order, min(search_bytes, LOOSE_BYTES))
+    order = words.order or image.order
+    log = find_log(image.memory, order, min(search_bytes, LOOSE_BYTES))
     if not log:
         return words
     remark = "the kernel log was found by a search for its records, and may lack some"
@@ -254,7 +257,8 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     if not info.lines:
         return _Words(info)
     try:
-        kernel = Kernel(_machine(image, info))
+        order = kernel_order(image, info)
+        kernel = Kernel(_machine(replace(image, order=order), info))
     except NotADump as error:
         return _Words(info, no_log=str(error))
     log, no_log = Log(""), None
@@ -265,6 +269,9 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
         no_log = str(error)
     said = _BANNER.search(log.text[:_EARLY])
     banner = said[1] if said else _image_banner(image, kernel)
+    if log.left_out:
+        kept = f"only the newest {human(DMESG_LIMIT)} of the kernel log are read"
+        remarks = (f"{kept}, {human(log.left_out)} before them are not",)
     missing = tuple(_lost(log, _follows(image, Cause.DAMAGED)))
     if not log.text and not banner and _is_blank(kernel):
         if _has_content(image.memory):
@@ -272,7 +279,7 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
             missing += (Missing(what, cause=_follows(image, Cause.BLANK)),)
         else:  # made so, perhaps: a whole dump of zeros is no less whole
             remarks += (f"{_BLANK}, and so is all that was looked at",)
-    return _Words(info, banner, log.text or None, remarks, missing, no_log)
+    return _Words(info, banner, log.text or None, remarks, missing, no_log, order)
 
 
 def _follows(image: Image, cause: Cause) -> Cause:

@@ -61,6 +61,14 @@ def what_is_there(kernel: Kernel, address: int, size: int) -> Patchy:
         return patchy
 
 
+def patches(kernel: Kernel, address: int, size: int) -> Patchy:
+    """The same, where nothing at all is a patch too."""
+    try:
+        return what_is_there(kernel, address, size)
+    except Absent:
+        return Patchy(bytes(size), ((0, size),))
+
+
 def _by_page(kernel: Kernel, address: int, size: int) -> Patchy:
     data = bytearray(size)
     lost: list[tuple[int, int]] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cas.dump.memory import Absent
-from cas.dump.patchy import Patchy, what_is_there
+from cas.dump.patchy import Patchy, patches
 from cas.dump.ringbuffer import Record, Records, ring_records
 from cas.dump.translate import Kernel
 
@@ -24,6 +24,8 @@ _HOLES_LIMIT = 64
 _RESUME_BYTES = 1 << 14
 """How far behind a hole the next record is looked for; a record is shorter than 8 KiB."""
 _FOLLOWING = 3
+_BUFFER_LIMIT = 1 << 31
+"""The largest buffer that a kernel allows (LOG_BUF_LEN_MAX)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Log:
     """Whether `lost` is exact, and not a lower limit."""
     lost_bytes: int = 0
     """Of a log that has no records."""
+    left_out: int = 0
+    """Bytes that are older than the newest `DMESG_LIMIT`."""
 
 
 def dmesg(kernel: Kernel) -> str:
@@ -56,7 +60,9 @@ def read_log(kernel: Kernel) -> Log:
     if info.symbol("prb") is not None:
         return _format(ring_records(kernel, DMESG_LIMIT))
     if "SYMBOL(log_first_idx)" in info.lines:
-        return replace(_format(_buffer_records(kernel, _log_buf(kernel))), is_counted=False)
+        ring = _ring_of_records(kernel)
+        log = _format(_buffer_records(kernel, ring))
+        return replace(log, is_counted=False, left_out=ring.left_out)
     if "SYMBOL(log_end)" in info.lines:
         return _plain_text(kernel)
     raise Absent("VMCOREINFO does not tell where the kernel log is")
@@ -85,24 +91,32 @@ def stamped(time_ns: int, text: bytes) -> list[str]:
     return [stamp + line for line in text.decode("utf-8", "replace").split("\n")]
 
 
-def _buffer_records(kernel: Kernel, buffer: Patchy) -> Records:
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """The used part of a ring of bytes, oldest first, as much of it as is read."""
+
+    bytes: Patchy
+    seam: int
+    """Where the ring begins anew: behind its end."""
+    left_out: int = 0
+    """Bytes before it."""
+
+
+def _buffer_records(kernel: Kernel, ring: _Ring) -> Records:
     """Records one after another; one of length 0 says that the next is at the beginning."""
-    shape = _shape(kernel)
-    at, end = _index(kernel, "log_first_idx"), _index(kernel, "log_next_idx")
-    size = len(buffer.data)
-    passed = holes = 0
-    while at != end and passed < size and holes < _HOLES_LIMIT:
+    shape, buffer = _shape(kernel), ring.bytes
+    at = shape.resume(buffer, 0) if ring.left_out else 0
+    holes = 0
+    while at < len(buffer.data) and holes < _HOLES_LIMIT:
         length = shape.length(kernel, buffer, at)
         if length is None:
-            after = shape.resume(buffer, at)
-            passed, at, holes = passed + after - at, after, holes + 1
+            at, holes = shape.resume(buffer, at), holes + 1
             yield None
-            continue
-        if length == 0:
-            passed, at = passed + max(size - at, 1), 0
-            continue
-        yield shape.record(kernel, buffer, at)
-        passed, at = passed + length, at + length
+        elif length == 0:
+            at = ring.seam if at < ring.seam else len(buffer.data)
+        else:
+            yield shape.record(kernel, buffer, at)
+            at += length
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,25 +184,52 @@ def _shape(kernel: Kernel) -> _Shape:
 
 def _plain_text(kernel: Kernel) -> Log:
     """Before Linux 3.5: a ring of text, which `log_end` has passed the end of many times."""
-    end = _index(kernel, "log_end")
-    buffer = _log_buf(kernel, end)
-    data = buffer.data
-    at = end % len(data)
-    text = data[at:] + data[:at]
+    written = _index(kernel, "log_end")
+    address, size = _log_buf(kernel)
+    if not written:
+        raise Absent("the kernel log is empty")
+    ring = _read_ring(kernel, address, size, (written % size, min(written, size)))
     # what is not in the dump reads as zeros, which no kernel writes into its log
-    return Log(text.replace(b"\0", b"").decode("utf-8", "replace"), lost_bytes=buffer.lost_bytes)
+    text = ring.bytes.data.replace(b"\0", b"").decode("utf-8", "replace")
+    return Log(text, lost_bytes=ring.bytes.lost_bytes, left_out=ring.left_out)
 
 
-def _log_buf(kernel: Kernel, used: int = DMESG_LIMIT) -> Patchy:
+def _ring_of_records(kernel: Kernel) -> _Ring:
+    first, end = _index(kernel, "log_first_idx"), _index(kernel, "log_next_idx")
+    address, size = _log_buf(kernel)
+    if not 0 <= first < size or not 0 <= end <= size:
+        raise Absent(f"a kernel log of {size} bytes with records from {first} to {end}")
+    return _read_ring(kernel, address, size, (end, (end - first) % size))
+
+
+def _read_ring(kernel: Kernel, address: int, size: int, used: tuple[int, int]) -> _Ring:
+    """The newest `DMESG_LIMIT` bytes of what is used of a ring.
+
+    :param used: where the newest byte ends, and how many bytes there are
+    :raises Absent: not one page of them is in the dump
+    """
+    end, count = used
+    kept = min(count, DMESG_LIMIT)
+    older = min(max(kept - end, 0), size)
+    parts = [(size - older, older), (max(end - kept, 0), min(end, kept))]
+    if not kept:
+        raise Absent("the kernel log is empty")
+    pieces = [patches(kernel, address + at, length) for at, length in parts]
+    joined = pieces[0].joined(pieces[1])
+    if joined.lost_bytes == kept:
+        raise Absent("not one page of the kernel log is in the dump")
+    return _Ring(joined, older, count - kept)
+
+
+def _log_buf(kernel: Kernel) -> tuple[int, int]:
+    """Address and size of the buffer."""
     address, size_at = kernel.info.symbol("log_buf"), kernel.info.symbol("log_buf_len")
     if address is None or size_at is None:
         raise Absent("VMCOREINFO does not tell where the kernel log is")
     size = kernel.unsigned(size_at)
-    if not 0 < size <= DMESG_LIMIT:
+    if not 0 < size <= _BUFFER_LIMIT:
         raise Absent(f"a kernel log of {size} bytes")
-    if not used:
-        raise Absent("the kernel log is empty")
-    return what_is_there(kernel, kernel.long(address), min(size, used))
+    return kernel.long(address), size
 
 
 def _index(kernel: Kernel, name: str) -> int:

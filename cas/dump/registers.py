@@ -7,7 +7,8 @@ Source: include/linux/elfcore.h (struct elf_prstatus); per architecture the user
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from cas.elf import Note
@@ -61,11 +62,24 @@ def arch_of(notes: Iterable[Note], order: str) -> str | None:
     return next(filter(None, (_SIZES.get((order, size)) for size in sizes)), None)
 
 
-def registers(notes: Iterable[Note], arch: str, order: str) -> tuple[Registers, ...]:
-    """What each note says; a note that is cut short or all zeros says nothing."""
+def registers(
+    notes: Sequence[Note], arch: str, order: str, *, is_crash: bool = True
+) -> tuple[Registers, ...]:
+    """What each note says; a note that is cut short or all zeros says nothing.
+
+    QEMU, which knows no tasks, writes the number of the processor, from 1 on, in place of the pid
+    (target/*/arch_dump.c).
+
+    :param is_crash: whether the kernel itself says that it crashed
+    """
     if arch not in _NAMES:
         return ()
-    return tuple(_read(islice(filter(_is_status, notes), PROCESSORS_LIMIT), arch, order))
+    found = tuple(_read(islice(filter(_is_status, notes), PROCESSORS_LIMIT), arch, order))
+    is_counted = all(one.pid == one.cpu + 1 for one in found)
+    is_qemu = len(found) > 1 or not is_crash or any(note.name == "QEMU" for note in notes)
+    if is_counted and is_qemu:
+        return tuple(replace(one, pid=None) for one in found)
+    return found
 
 
 def _read(notes: Iterable[Note], arch: str, order: str) -> Iterator[Registers]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cas.dump.memory import Absent
-from cas.dump.patchy import Patchy, what_is_there
+from cas.dump.patchy import Patchy, patches, what_is_there
 from cas.dump.translate import Kernel
 
 Record = tuple[int, bytes]
@@ -188,16 +188,8 @@ def _text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
     start = head - window & mask
     begin = start % size
     first = min(window, size - begin)
-    patches = _patches(kernel, data + begin, first).joined(_patches(kernel, data, window - first))
-    return _Text(patches=patches, start=start, bits=bits, mask=mask)
-
-
-def _patches(kernel: Kernel, address: int, size: int) -> Patchy:
-    """Nothing at all is a patch too: the records without text are still told."""
-    try:
-        return what_is_there(kernel, address, size)
-    except Absent:
-        return Patchy(bytes(size), ((0, size),))
+    newest = patches(kernel, data + begin, first).joined(patches(kernel, data, window - first))
+    return _Text(patches=newest, start=start, bits=bits, mask=mask)
 
 
 def _layout(kernel: Kernel) -> _Layout:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cas.dump.memory import Absent, Memory
+from cas.dump.memory import Absent, Image, Memory
 from cas.dump.page_table import (
     X86_IMAGE_BYTES,
     X86_KERNEL_MAP,
@@ -98,6 +98,25 @@ class Kernel:
         except struct.error as error:
             raise Absent("a structure is cut short") from error
         return value
+
+
+def kernel_order(image: Image, info: VmcoreInfo) -> str:
+    """The byte order in which a kernel wrote its memory.
+
+    QEMU writes big-endian headers for any ppc64 guest that it does not see run (target/ppc,
+    ppc_interrupts_little_endian). A pointer of the kernel's has 0xc in its upper four bits.
+    """
+    address = info.symbol("prb") or info.symbol("log_buf")
+    if image.arch not in ("ppc64", "ppc64le") or address is None:
+        return image.order
+    try:
+        pointer = image.memory.read(address & (1 << 60) - 1, 8)
+    except Absent:
+        return image.order
+    is_big, is_little = pointer[0] >> 4 == 0xC, pointer[7] >> 4 == 0xC
+    if is_big == is_little:
+        return image.order
+    return ">" if is_big else "<"
 
 
 def _x86_64(machine: Machine) -> Translate:

@@ -72,7 +72,7 @@ def _system(dump: Dump) -> Iterator[str]:
 
 
 def _processor(held: Registers) -> Iterator[str]:
-    yield f"CPU {held.cpu}, PID {held.pid}\n"
+    yield f"CPU {held.cpu}\n" if held.pid is None else f"CPU {held.cpu}, PID {held.pid}\n"
     width = max((len(name) for name in held.values), default=0)
     for name, value in held.values.items():
         yield f"  {name:>{width}}: {value:016x}\n"

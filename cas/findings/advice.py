@@ -73,7 +73,7 @@ def confidence(crash: Crash, dump: Dump, match: Match | None) -> str:
 
 def next_steps(crash: Crash, dump: Dump, match: Match | None) -> tuple[str, ...]:
     """What to do, the most useful first."""
-    steps = (*_data_steps(crash, dump, match), *_crash_steps(crash))
+    steps = (*_data_steps(crash, dump, match), *_crash_steps(crash, dump))
     return tuple(dict.fromkeys(steps))[:STEPS_LIMIT]
 
 
@@ -121,9 +121,10 @@ def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
         yield f"the kernel had reported before: {reports[-1].message}"
 
 
-def _crash_steps(crash: Crash) -> Iterator[str]:
+def _crash_steps(crash: Crash, dump: Dump) -> Iterator[str]:
     yield from _kmod_steps(crash)
-    if crash.kind in _OF_KIND:
+    # what announced the crash may just be what a damaged dump lacks
+    if crash.kind in _OF_KIND and (crash.kind is not Kind.NONE or dump.is_whole):
         yield _OF_KIND[crash.kind]
     if _CAUGHT.match(crash.event.message) and _OVERWRITTEN.search(crash.event.message):
         yield (

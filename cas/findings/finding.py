@@ -20,11 +20,9 @@ _SYMBOL = re.compile(r"\+0x[0-9a-f]+/0x")
 _UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
-_SILENCE = {
-    True: "nothing announces a crash: the dump shows a system that was running",
-    False: "neither the kernel log nor a backtrace can be read from this dump",
-}
-"""What is said of a dump in which no crash is announced: by whether there is anything to read."""
+_SILENT = "nothing announces a crash: the dump shows a system that was running"
+_DAMAGED = "nothing announces a crash in what can be read of this damaged dump"
+_UNREADABLE = "neither the kernel log nor a backtrace can be read from this dump"
 
 
 def find(
@@ -58,10 +56,17 @@ def find(
     )
 
 
+def _silence(crash: Crash, dump: Dump) -> str:
+    """What is said of a dump in which no crash is announced."""
+    if not dump.dmesg and not crash.frames:
+        return _UNREADABLE
+    return _SILENT if dump.is_whole else _DAMAGED
+
+
 def _what(crash: Crash, dump: Dump) -> str:
     message = crash.event.message
     if crash.kind is Kind.NONE:
-        return message or _SILENCE[bool(dump.dmesg or crash.frames)]
+        return message or _silence(crash, dump)
     if crash.kind is Kind.SYSRQ:
         return f"{message} (deliberate)"
     owner, others = crash.owner, len({event.about for event in crash.choice.same})

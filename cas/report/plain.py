@@ -157,7 +157,7 @@ def _is_debugged(report: Report) -> bool:
 
 def _register_lines(processors: Sequence[Registers]) -> Iterator[str]:
     for held in processors:
-        yield f"CPU {held.cpu}, pid {held.pid}"
+        yield f"CPU {held.cpu}" if held.pid is None else f"CPU {held.cpu}, pid {held.pid}"
         values = [f"{one_line(name):>8} {value:016x}" for name, value in held.values.items()]
         for first in range(0, len(values), 3):
             yield " ".join(values[first : first + 3])

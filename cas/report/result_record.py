@@ -55,7 +55,7 @@ class Registers(Record, frozen=True, kw_only=True):
     """One processor's registers."""
 
     cpu: int
-    pid: int
+    pid: int | None
     values: dict[str, str]
     """In hex, for programs whose numbers end at 53 bits."""
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from cas.dump.memory import Absent
-from cas.dump.printk import dmesg
+from cas.dump.printk import dmesg, read_log
 from cas.dump.translate import Kernel, Machine
 from cas.dump.vmcoreinfo import VmcoreInfo, parse
 
+PAGE = 4096
 PRB, DESCS, INFOS, DATA = 0x1000, 0x2000, 0x4000, 0x8000
 COMMITTED, FINALIZED, RESERVED, REUSABLE = 1, 2, 0, 3
 EMPTY, FAILED = 3, 1
@@ -174,3 +175,58 @@ def test_lying_size_takes_no_memory() -> None:
     ring.ram.put(PRB + 48, "I", 60)
     with pytest.raises(Absent, match="2\\^60 bytes"):
         dmesg(ring.ram.kernel(LAYOUT))
+
+
+RECORDS = """SYMBOL(log_buf)=100
+SYMBOL(log_buf_len)=108
+SYMBOL(log_first_idx)=10c
+SYMBOL(log_next_idx)=110
+SIZE(printk_log)=16
+OFFSET(printk_log.ts_nsec)=0
+OFFSET(printk_log.len)=8
+OFFSET(printk_log.text_len)=10
+"""
+LARGE = 32 << 20
+
+
+def large_log(first: int, count: int) -> tuple[Ram, int]:
+    """A buffer of 32 MiB with records of nearly 2 KiB, and how many of them there are."""
+    ram = Ram(bytearray(LARGE + PAGE))
+    at, number, begun = first, 0, first
+    for number in range(1, count + 1):
+        text = (b"record %d " % number).ljust(1990, b"x")
+        size = -(-(16 + len(text)) // 8) * 8
+        if at + size + 16 > LARGE:
+            ram.put(PAGE + at, "QHHHBB", *bytes(6))
+            at = 0
+        ram.put(PAGE + at, "QHHHBB", number * 10**6, size, len(text), 0, 0, 0)
+        ram.data[PAGE + at + 16 : PAGE + at + 16 + len(text)] = text
+        at += size
+    ram.put(0x100, "QIII", PAGE, LARGE, begun, at)
+    return ram, number
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 10_000), (20 << 20, 10_000), (0, 5_000)])
+def test_of_a_large_log_the_newest_16_mib_are_read(first: int, count: int) -> None:
+    ram, last = large_log(first, count)
+    log = read_log(ram.kernel(RECORDS))
+    numbers = [int(line.split()[3]) for line in log.text.splitlines()]
+    assert numbers == list(range(numbers[0], last + 1))
+    kept = len(numbers) * 2008
+    if count == 5_000:
+        assert (len(numbers), log.left_out) == (count, 0)
+    else:
+        assert 15 << 20 < kept <= 16 << 20
+        assert abs(log.left_out - 2008 * (count - len(numbers))) < 2 * 2008
+
+
+def test_of_a_large_plain_log_the_newest_16_mib_are_read() -> None:
+    ram = Ram(bytearray(LARGE + PAGE))
+    lines = b"".join(b"line %7d\n" % number for number in range(LARGE // 13 + 1000))
+    for start in range(0, len(lines), LARGE):
+        part = lines[start : start + LARGE]
+        ram.data[PAGE : PAGE + len(part)] = part
+    ram.put(0x100, "QII", PAGE, LARGE, len(lines))
+    info = "SYMBOL(log_buf)=100\nSYMBOL(log_buf_len)=108\nSYMBOL(log_end)=10c\n"
+    log = read_log(ram.kernel(info))
+    assert log.text.encode() == lines[-(16 << 20) :]

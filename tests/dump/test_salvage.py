@@ -87,7 +87,7 @@ def test_log_that_nothing_leads_to_is_found_by_its_records(vmcore: Path, tmp_pat
 
 def test_registers_of_a_real_dump_are_those_of_its_call_traces(vmcore: Path) -> None:
     dump = identify(vmcore)
-    assert [(r.cpu, r.pid) for r in dump.registers] == [(0, 1), (1, 2)]
+    assert [(r.cpu, r.pid) for r in dump.registers] == [(0, None), (1, None)]  # QEMU's
     assert dump.registers[0].values["rip"] >> 32 == 0xFFFFFFFF
     assert list(dump.registers[0].values)[:3] == ["r15", "r14", "r13"]
 
@@ -134,6 +134,27 @@ def test_registers_by_the_names_of_every_arch(  # noqa: PLR0917
     assert (registers.cpu, registers.pid) == (0, 4711)
     assert next(iter(registers.values.items())) == (first, 1)
     assert registers.values[pc[0]] == pc[1]
+
+
+@pytest.mark.parametrize(
+    ("pids", "info", "expected"),
+    [
+        ((1, 2, 3), vmcoreinfo(), (None, None, None)),
+        ((1, 2, 7), vmcoreinfo(), (1, 2, 7)),
+        ((1,), vmcoreinfo(), (1,)),  # init has crashed
+        ((1,), vmcoreinfo().replace(b"CRASHTIME", b"NOTHING"), (None,)),
+    ],
+)
+def test_the_number_of_a_processor_is_no_pid(
+    tmp_path: Path, pids: tuple[int, ...], info: bytes, expected: tuple[int | None, ...]
+) -> None:
+    notes = []
+    for pid in pids:
+        desc = bytearray(112) + struct.pack("<27Q", *range(1, 28)) + bytes(8)
+        struct.pack_into("<i", desc, 32, pid)
+        notes.append(("CORE", 1, bytes(desc)))
+    dump = identified(tmp_path, Elf(notes=[*notes, info_note(info)]).build())
+    assert tuple(one.pid for one in dump.registers) == expected
 
 
 def test_note_of_registers_that_is_cut_or_empty_says_nothing(tmp_path: Path) -> None:

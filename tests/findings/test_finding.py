@@ -107,6 +107,15 @@ def test_a_damaged_dump_lowers_confidence_and_is_asked_for_again() -> None:
     assert finding.next_steps[0] == "ask for the dump again: declares 8.0 GiB, data ends at 3.2 GiB"
 
 
+def test_nothing_is_made_of_the_silence_of_a_damaged_dump() -> None:
+    silent = replace(DUMP, dmesg="[    1.000000] hello\n")
+    assert any("hypervisor" in step for step in find(silent, None, MATCH).next_steps)
+    cut = replace(silent, missing=(Missing("declares 8.0 GiB", cause=Cause.CUT),))
+    finding = find(cut, None, MATCH)
+    assert not any("hypervisor" in step for step in finding.next_steps)
+    assert "was running" not in finding.what
+
+
 def test_without_a_kernel_the_package_to_get_is_named() -> None:
     finding = find(LOGGED, None, None)
     assert finding.confidence.startswith("low")
