@@ -7,6 +7,7 @@ import io
 import re
 import socket
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from cas.text import one_line
@@ -27,6 +28,21 @@ def reason(error: OSError) -> str:
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "the connection broke"
     return one_line(error.strerror or type(error).__name__)
+
+
+def status_text(status: int) -> str:
+    """An answer of http as its number, with the words of RFC 9110.
+
+    The server's own words are shown nowhere: they may give back a password or a token that it was
+    just asked with.
+
+    >>> status_text(404), status_text(999)
+    ('404 Not Found', '999')
+    """
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 class Patient(io.RawIOBase):

@@ -92,10 +92,10 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
     """The database, against the directories and the packages."""
     try:
         for damage in scope.catalogue.damage():
-            yield Flaw(scope.config.database, f"is damaged: {damage}", MEND)
+            yield Flaw(scope.catalogue.name, f"is damaged: {damage}", MEND)
         yield from _of_rows(scope)
     except DatabaseDamaged as error:
-        yield Flaw(scope.config.database, f"is damaged: {error}", MEND)
+        yield Flaw(scope.catalogue.name, f"is damaged: {error}", MEND)
     except ConfigError as error:  # this user may not read it
         yield Flaw("the database", str(error), users.hint(error, scope.config))
 
@@ -103,7 +103,7 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
 def _of_rows(scope: Scope) -> Iterator[Flaw]:
     lacking = scope.catalogue.lacking()
     if lacking:
-        yield Flaw(scope.config.database, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
+        yield Flaw(scope.catalogue.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
     for directory in scope.rows or ():
         if is_gone(directory):
             yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)

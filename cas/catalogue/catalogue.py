@@ -107,6 +107,15 @@ class Catalogue:
         is_asked = self._packages.signatures != "require"  # nobody signs what a server sends
         return Debuginfod(self._debuginfod if is_asked else DebuginfodRules())
 
+    @property
+    def name(self) -> str:
+        """Where it is: a path, or a URL without its secrets."""
+        if "://" not in self._name:
+            return self._name
+        from cas.catalogue.database.connection import shown, url_of
+
+        return shown(url_of(self._name))
+
     def open(self) -> None:
         """Open the database now and bring its tables up to date.
 

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from cas import __version__
 from cas.errors import FetchError
-from cas.patience import CHUNK_BYTES, PatientResponse, reason
+from cas.patience import CHUNK_BYTES, PatientResponse, reason, status_text
 from cas.rules import DebuginfodRules
 from cas.text import human_size, short_line
 
@@ -275,7 +275,7 @@ def _next(url: str, location: str | None) -> str:
     if new.scheme not in ("http", "https") or "@" in new.netloc:
         raise ServerFailed("it redirects to something that is neither http nor https")
     if (old.scheme, new.scheme) == ("https", "http"):
-        raise ServerFailed(f"it redirects to {host_of(target)}, which is not encrypted")
+        raise ServerFailed("it redirects from https to http, which is not encrypted")
     return target
 
 
@@ -284,14 +284,14 @@ def _require_file(response: PatientResponse) -> None:
 
     Source: debuginfod(8), "WEBAPI"; RFC 9110.
     """
-    status = short_line(f"{response.status} {response.reason}", _SHOWN)
+    status = status_text(response.status)
     if response.status in (404, 410):
         raise NotServed(f"it has no such build-id ({status})")
     if response.status not in (200, 206):
         raise ServerFailed(f"it says {status}")
     encoding = response.getheader("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise ServerFailed(f"it encodes the file as {short_line(encoding, _SHOWN)}, unasked")
+        raise ServerFailed("it encodes the file, unasked")
     if response.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":
         raise ServerFailed("it uses a transfer encoding that nobody asked for")
     content = response.getheader("Content-Type", "").partition(";")[0].strip().lower()

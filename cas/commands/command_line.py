@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from cas.commands.asked import (
     verb_options,
 )
 from cas.config import INTERVALS
+from cas.errors import UsageError
 from cas.job import Order
 
 CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", *INTERVALS)
@@ -96,6 +98,8 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
     if arguments.verb == "identify":
         from cas.commands.identify import identify
 
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump)):
+            raise UsageError("identify reads a file, no URL: fetch it first")
         return partial(identify, arguments.dump, as_json=arguments.json)
     from cas.commands.debug import DebugOrder, debug
 
@@ -113,6 +117,8 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
 def _order(arguments: argparse.Namespace) -> Order:
     first, *more = arguments.file or [""]
     is_url = _is_url(first)
+    if any(map(_is_url, more)):
+        raise UsageError("parts of a split dump cannot be fetched: give files")
     return Order(
         arguments.identifier,
         Path() if is_url else Path(first),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import io
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,6 @@ from cas.intake.fetch_source import (
 )
 from cas.intake.url import Url
 from cas.patience import Patient
-from cas.text import one_line
 
 ANONYMOUS = ("anonymous", "anonymous@")
 REPLY_LINES = 1000
@@ -163,7 +163,7 @@ def _ftp(url: Url) -> Iterator[None]:
         with translated(url):
             yield
     except ftplib.error_perm as error:
-        code = one_line(str(error))[:3]
+        code = (re.match("5[0-9][0-9]", str(error)) or ["no code"])[0]
         if code in ("530", "532"):
             raise Denied(f"{url}: the server denies it: {code}") from None
         raise NotThere(f"{url}: there is no such file for this user: {code}") from None

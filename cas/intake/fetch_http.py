@@ -29,14 +29,16 @@ from cas.intake.fetch_source import (
     Version,
 )
 from cas.intake.url import PORTS, Url, parse
-from cas.patience import PatientResponse
-from cas.text import one_line
+from cas.patience import PatientResponse, status_text
 
 REDIRECTS = 5
 REDIRECTED = frozenset({301, 302, 303, 307, 308})
 LATER = frozenset({408, 425, 429})
 KEPT_ENCODINGS = frozenset({"gzip", "x-gzip", "bzip2", "x-bzip2", "compress", "xz", "x-xz", "zstd"})
 """Content encodings that unpacking recognises: what the server sends is kept as it comes."""
+
+OTHER_ENCODINGS = frozenset({"br", "deflate", "dcb", "dcz", "aes128gcm", "exi", "pack200-gzip"})
+"""The other ones of IANA's registry of HTTP content codings: words that are not a server's own."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -94,7 +96,7 @@ def open_http(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
                 with closing(response):
                     yield _opened(hop, response, had)
                 return
-            hop = _next(hop, response.getheader("Location"))
+            hop = _next(url, hop, response.getheader("Location"))
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
 
 
@@ -125,8 +127,8 @@ def _headers(origin: Url, hop: Url, had: Had, policy: FetchPolicy) -> dict[str, 
     return headers
 
 
-def _next(hop: Url, location: str | None) -> Url:
-    """Where a redirect leads.
+def _next(origin: Url, hop: Url, location: str | None) -> Url:
+    """Where a redirect leads; its path is the server's choice, and may hold a secret.
 
     :raises Refused: to another protocol, or from https to http
     """
@@ -136,9 +138,16 @@ def _next(hop: Url, location: str | None) -> Url:
         target = urljoin(f"{hop.scheme}://{hop.authority}{hop.target}", location)
         scheme = urlsplit(target).scheme.lower()
         if scheme not in ("http", "https"):
-            shown = one_line(scheme)[:20]
-            raise Refused(f"{hop} redirects to {shown}:, only http and https are followed")
+            shown = (
+                f"{scheme}:" if scheme in ("ftp", "ftps", "sftp", "file") else "another protocol"
+            )
+            raise Refused(f"{hop} redirects to {shown}, only http and https are followed")
         found = replace(parse(target), user=None, password=None)
+        found = replace(
+            found,
+            hides_path=found.path != origin.path,
+            hides_host=any(secret in found.host for secret in origin.secrets),
+        )
     except (ValueError, UsageError):
         raise FetchError(f"{hop} redirects to something that is no URL") from None
     if (hop.scheme, found.scheme) == ("https", "http"):
@@ -158,7 +167,7 @@ def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
 
 
 def _require_file(url: Url, response: PatientResponse) -> None:
-    status = f"{response.status} {one_line(response.reason)[:100]}".strip()
+    status = status_text(response.status)
     if response.status in (404, 410):
         raise NotThere(f"{url}: there is no such file: {status}")
     if response.status in (401, 403, 407):
@@ -213,11 +222,12 @@ def _remarks(url: Url, response: PatientResponse) -> tuple[str, ...]:
     :raises FetchError: it is encoded as nothing here reads
     """
     remarks = []
-    encoding = one_line(response.getheader("Content-Encoding", "identity").strip().lower())[:40]
+    encoding = response.getheader("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        remarks.append(f"the server sends the file as {encoding}, and it is kept so")
         if encoding not in KEPT_ENCODINGS:
-            raise FetchError(f"{url}: the server encodes the file as {encoding}, unasked")
+            shown = encoding if encoding in OTHER_ENCODINGS else "something unknown"
+            raise FetchError(f"{url}: the server encodes the file as {shown}, unasked")
+        remarks.append(f"the server sends the file as {encoding}, and it is kept so")
     if not response.chunked and "Content-Length" not in response.headers:
         remarks.append("the server does not say how long the file is: a break cannot be noticed")
     return tuple(remarks)

@@ -56,7 +56,8 @@ def connect(url: Url, policy: FetchPolicy) -> socket.socket:
     found = _resolve(url)
     for *_, address in found:
         if not policy.private_addresses and is_private(str(address[0])):
-            shown = url.host if url.host == address[0] else f"{url.host} ({address[0]})"
+            host = url.shown_host
+            shown = host if url.host == address[0] else f"{host} ({address[0]})"
             raise PrivateAddress(f"{shown} is in a private network, which is not allowed")
     problem = ""
     for family, kind, protocol, _, address in found:
@@ -71,7 +72,8 @@ def connect(url: Url, policy: FetchPolicy) -> socket.socket:
             problem = reason(error)
         else:
             return connection
-    raise Broken(f"{url.authority} cannot be reached: {problem}")
+    host = url.shown_host if url.hides_host else url.authority
+    raise Broken(f"{host} cannot be reached: {problem}")
 
 
 def secure(connection: socket.socket, url: Url) -> ssl.SSLSocket:
@@ -97,14 +99,15 @@ def translated(url: Url) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
+        why = "" if url.hides_host else f": {error.verify_message}"
         raise FetchError(
-            f"{url}: the certificate of {url.host} is not trusted: {error.verify_message}",
+            f"{url}: the certificate of {url.shown_host} is not trusted{why}",
             hint="if the site has its own authority, add it to the system's certificates",
-        ) from error
+        ) from None
     except ssl.SSLError as error:
         if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             raise Broken(f"{url}: the connection broke") from error
-        raise FetchError(f"{url}: TLS with {url.host} failed: {reason(error)}") from error
+        raise FetchError(f"{url}: TLS with {url.shown_host} failed: {reason(error)}") from error
     except OSError as error:
         raise Broken(f"{url}: {reason(error)}") from error
 
@@ -113,9 +116,9 @@ def _resolve(url: Url) -> list[tuple[Any, ...]]:
     try:
         return socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        message = f"{url.host} has no address: {error.strerror}"
+        message = f"{url.shown_host} has no address: {error.strerror}"
         if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
             raise Broken(message) from error
         raise FetchError(message) from error
-    except (OSError, UnicodeError) as error:
-        raise FetchError(f"{url.host} cannot be the name of a host") from error
+    except (OSError, UnicodeError):
+        raise FetchError(f"{url.shown_host} cannot be the name of a host") from None

@@ -140,4 +140,6 @@ def _refusals(url: Url) -> Iterator[None]:
             raise NotThere(f"{url}: there is no such file") from None
         if error.errno == errno.EACCES:
             raise Denied(f"{url}: the server denies it") from None
+        if type(error) is OSError and error.errno is None:  # paramiko's, with the server's words
+            raise FetchError(f"{url}: the server does not give it") from None
         raise

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from cas.errors import UsageError
 
 PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
 """The schemes that are fetched, and where their servers listen."""
 NAME_CHARACTERS = 100
+SECRET_CHARACTERS = 4
+"""Shorter words are everywhere."""
 _SHOWN = "…"
 _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = _PATH + "?"
@@ -35,9 +37,14 @@ class Url:
     query: str = field(default="", repr=False)
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    hides_path: bool = False
+    """Whether the path came from a server, which may have put anything into it."""
+    hides_host: bool = False
+    """Whether a server has put a secret of ours even there."""
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self._before_host()}{self.authority}{self._after_host()}"
+        host = _SHOWN if self.hides_host else self.authority
+        return f"{self.scheme}://{self._before_host()}{host}{self._after_host()}"
 
     def __repr__(self) -> str:
         return f"<Url {self}>"
@@ -47,6 +54,18 @@ class Url:
         """Host, and the port where it is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def shown_host(self) -> str:
+        """The host, where it may be shown."""
+        return "the host of a redirect" if self.hides_host else self.host
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What a server may have learnt from a request and must not have us show, lower case."""
+        values = (value for _, value in parse_qsl(self.query))
+        words = (self.user, self.password, *values, *re.split("[&=]", self.query))
+        return frozenset(word.lower() for word in words if word and len(word) >= SECRET_CHARACTERS)
 
     @property
     def target(self) -> str:
@@ -92,7 +111,8 @@ class Url:
         return f"{_SHOWN}@"
 
     def _after_host(self) -> str:
-        return f"{self.path}?{_SHOWN}" if self.query else self.path
+        path = f"/{_SHOWN}" if self.hides_path else self.path
+        return f"{path}?{_SHOWN}" if self.query else path
 
 
 def is_url(text: str) -> bool:

@@ -66,7 +66,7 @@ HOSTILE = {
     "another kernel": (Served(kp.vmlinux("other")), f"has build-id {kp.build_id('other')}"),
     "another release": (
         Served(kp.vmlinux(WORD, release="9.9.9")),
-        "says it is 'Linux version 9.9.9",
+        "says that it is of another release",
     ),
     "no ELF": (Served(b"PK\3\4" + bytes(100_000)), "is no ELF file"),
     "nothing": (Served(b""), "is no ELF file"),
@@ -84,11 +84,11 @@ HOSTILE = {
     "silence": (silent, "the server did not answer in time"),
     "500": (lambda request: request.send(500, {}), "it says 500"),
     "a terminal's commands": (
-        lambda request: request.wfile.write(b"HTTP/1.1 503 \x1b[2Jclean\r\n\r\n"),
-        "it says 503 \\x1b[2Jclean",
+        lambda request: request.wfile.write(b"HTTP/1.1 503 \x1b[2Jsecret\r\n\r\n"),
+        "it says 503 Service Unavailable",
     ),
     "no http": (lambda request: request.wfile.write(b"220 ftp\r\n"), "does not speak http"),
-    "gzip": (told({"Content-Encoding": "gzip"}), "encodes the file as gzip"),
+    "gzip": (told({"Content-Encoding": "gzip"}), "encodes the file, unasked"),
     "a circle": (redirect(PATH), "redirects more than 5 times"),
     "to a file": (redirect("file:///etc/passwd"), "neither http nor https"),
     "to nowhere": (lambda request: request.send(302, {}), "redirects to nowhere"),

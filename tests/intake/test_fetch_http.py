@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -578,6 +578,40 @@ def test_no_secret_is_in_any_text(status: int, site: Web, tmp_path: Path) -> Non
     assert "s3cret" not in shown
     assert "tok3n" not in shown
     assert "…@127.0.0.1" in shown
+
+
+def repeating(request: Request) -> None:
+    request.wfile.write(b"HTTP/1.1 404 no s3cret tok3n here\r\nContent-Length: 0\r\n\r\n")
+
+
+def redirecting(location: str) -> Callable[[Request], None]:
+    return lambda request: request.send(302, {"Location": location, "Content-Length": "0"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        repeating,
+        redirecting("/s3cret/tok3n/gone?tok3n#tok3n"),
+        redirecting("http://tok3n.invalid/s3cret"),
+        redirecting("http://s3cretuser:s3cret@tok3n.example.invalid:1/"),
+        redirecting("tok3n:s3cret"),
+        lambda request: request.send(200, {"Content-Encoding": "tok3n", "Content-Length": "9"}),
+        lambda request: request.send(206, {"Content-Range": "tok3n", "Content-Length": "9"}),
+    ],
+)
+def test_what_a_server_repeats_is_shown_nowhere(
+    answer: Callable[[Request], None], site: Web, tmp_path: Path
+) -> None:
+    site.files["/vmcore"] = answer
+    stream = io.StringIO()
+    url = parse(site.url("/vmcore?sig=tok3n&x=1").replace("//", "//s3cretuser:s3cret@"))
+    policy = patient_policy(tmp_path, limits=NO_RESERVE)
+    with pytest.raises(CasError) as caught:
+        fetch(url, tmp_path / "job", policy, Console(stream, {}))
+    shown = "".join(traceback.format_exception(caught.value)) + stream.getvalue()
+    assert "s3cret" not in shown
+    assert "tok3n" not in shown
 
 
 def test_no_secret_is_in_the_note_of_a_part(site: Web, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Database:
         """
         self._url = url_of(database)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self.name = (self._url.database or "") if self._is_sqlite else str(self._url)
+        self.name = shown(self._url)
         self._timeout_s = timeout_s
         if self._is_sqlite:
             _make_parent(Path(self.name))
@@ -277,13 +277,28 @@ def url_of(database: str) -> URL:
     try:
         url = make_url(database)
         if url.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ConfigError(f"database: {url!r} is neither SQLite nor PostgreSQL")
+            raise ConfigError(
+                f"database: {url.get_backend_name()} is neither SQLite nor PostgreSQL"
+            )
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
-        raise ConfigError(f"database: not a path and not a usable URL: {error}") from error
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
+        # no `from`: the library's message may quote the password
+        raise ConfigError(
+            "database: not a path and not a usable URL",
+            hint="write it as postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME, with what is "
+            "special in the password percent-encoded; see cas-admin(8)",
+        ) from None
     return url
+
+
+def shown(url: URL) -> str:
+    """A database as it may be told: a path, or a URL without its secrets."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    told = {key: value for key, value in url.query.items() if key in ("host", "port")}
+    return str(url.set(query=told))
 
 
 def _connect_arguments(url: URL) -> dict[str, int]:
