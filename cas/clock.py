@@ -35,6 +35,8 @@ class Belief:
     """What is of before may be younger than it seems."""
     doubt: str | None = None
     """Why nothing of before `since` is believed, as a sentence without its end."""
+    is_of_now: bool = False
+    """Whether it is the clock of now that is doubted, not one of before."""
 
     def is_old(self, when: datetime, limit: datetime) -> bool:
         """Whether something of then is older than a limit, beyond doubt."""
@@ -51,13 +53,13 @@ def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belie
     for trace in sorted(traces, reverse=True):
         if trace.when > now + SLACK:
             doubt = f"the clock says {now:{_FORM}} UTC, but {trace.what} is of {_utc(trace)}"
-            return Belief(NEVER, doubt)
+            return Belief(NEVER, doubt, is_of_now=True)
         if later.when - trace.when > gap:
             doubt = (
                 f"nothing was done here between {_utc(trace)} ({trace.what}) and {_utc(later)} "
                 f"({later.what}), so that the clock may be wrong, or was"
             )
-            return Belief(later.when, doubt)
+            return Belief(later.when, doubt, is_of_now=later.when == now)
         later = min(later, trace)
     return Belief()
 

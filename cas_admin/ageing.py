@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from cas import job as jobs
 from cas.catalogue import Catalogue
+from cas.catalogue.facts import BuildRecord
 from cas.clock import Trace, at
 from cas.errors import CasError
 from cas.job import Job
+from cas.progress import Progress
 from cas.report import outbox
 from cas.text import count, human_size
 from cas.work_directory import WorkDirectory, is_regular
@@ -72,13 +75,30 @@ def held_for(job: Job) -> str | None:
     return UNSENT if is_regular(job.directory / outbox.WAITING) else None
 
 
-def all_aged(work: WorkDirectory, catalogue: Catalogue) -> list[Aged]:
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the database knows of the time."""
+
+    jobs: Mapping[Path, datetime] = field(default_factory=dict)
+    """When jobs began, by directory."""
+    builds: tuple[BuildRecord, ...] = ()
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, progress: Progress) -> Self:
+        """Read them; a database that cannot be read is told, and leaves the directories."""
+        try:
+            return cls(catalogue.job_times(), catalogue.all_builds())
+        except CasError as error:
+            progress.warn(f"ages are told by the jobs alone: {error}")
+            return cls()
+
+
+def all_aged(work: WorkDirectory, records: Records) -> list[Aged]:
     """Our jobs, oldest first; one whose ``job.json`` cannot be read is nobody's to remove."""
-    rows = catalogue.job_times()
     found = []
     for directory in work.jobs():
         with suppress(CasError):
-            found.append(aged(directory, rows.get(directory)))
+            found.append(aged(directory, records.jobs.get(directory)))
     return sorted(found, key=lambda one: (one.youngest, one.job.directory))
 
 
@@ -87,10 +107,10 @@ def older_than(days: int, now: datetime) -> datetime:
     return now - timedelta(days=min(days, _AGES_DAYS))
 
 
-def traces(work: WorkDirectory, catalogue: Catalogue) -> list[Trace]:
+def traces(work: WorkDirectory, records: Records) -> list[Trace]:
     """What was done here, and when: jobs, their mails and rows, runs of the build."""
-    found = [*_of_builds(catalogue)]
-    for one in all_aged(work, catalogue):
+    found = [*_of_builds(records)]
+    for one in all_aged(work, records):
         found += _of_job(one)
     return found
 
@@ -128,8 +148,8 @@ def _taken(path: Path) -> int:
         return 0
 
 
-def _of_builds(catalogue: Catalogue) -> Iterator[Trace]:
-    for build in catalogue.all_builds():
+def _of_builds(records: Records) -> Iterator[Trace]:
+    for build in records.builds:
         yield Trace(build.started, "a build")
         if build.ended:
             yield Trace(build.ended, "a build")

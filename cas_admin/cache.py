@@ -72,7 +72,8 @@ def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
 def _traces(world: World) -> Iterable[Trace]:
     """Of what was done here; those of the cache alone where no others can be read."""
     try:
-        return ageing.traces(WorkDirectory.of(world.config), Catalogue.of(world.config))
+        records = ageing.Records.of(Catalogue.of(world.config), world.progress)
+        return ageing.traces(WorkDirectory.of(world.config), records)
     except CasError as error:
         world.progress.warn(str(error))
         return ()

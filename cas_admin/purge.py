@@ -19,7 +19,7 @@ from cas.errors import CasError, JobBusy, Refused
 from cas.text import count, human_size
 from cas.work_directory import PURGED, Entry, Kind, WorkDirectory
 from cas_admin import ageing
-from cas_admin.ageing import Aged
+from cas_admin.ageing import Aged, Records
 
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
 INDEX = "later run: cas-admin index"
@@ -63,7 +63,7 @@ def purge(choice: Choice, world: World, *, sure: bool, only_list: bool) -> Answe
             raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
     else:
         _confirm(world, listed)
-        purging.catalogue.forget_builds_after(world.now + clock.SLACK)
+        purging.forget_wrong_builds()
     removed = purging.remove(old, remains)
     if removed.kept:
         for line in removed.gone:
@@ -88,6 +88,7 @@ class Purging:
 
     work: WorkDirectory
     catalogue: Catalogue
+    records: Records
     world: World
     traces: tuple[Trace, ...]
     """Of what was done here before."""
@@ -98,12 +99,13 @@ class Purging:
     def of(cls, world: World) -> Purging:
         """Look at the traces of what was done here, before something is done now.
 
-        :raises CasError: the work directory or the database cannot be used
+        :raises CasError: the work directory cannot be used
         """
         work, catalogue = WorkDirectory.of(world.config), Catalogue.of(world.config)
-        traces = tuple(ageing.traces(work, catalogue))
+        records = Records.of(catalogue, world.progress)
+        traces = tuple(ageing.traces(work, records))
         belief = clock.believed(traces, world.now, world.config.purge_limit_days)
-        return cls(work, catalogue, world, traces, belief)
+        return cls(work, catalogue, records, world, traces, belief)
 
     def by_itself(self) -> Removed:
         """Remove what is older than purgeLimit beyond doubt, and has come to its end."""
@@ -113,14 +115,21 @@ class Purging:
         if doubtful:
             kept = f"{count(len(doubtful), 'job')} older than {count(days, 'day')} kept"
             self.world.progress.warn(f"{self.belief.doubt}: {kept}; {ASK}")
+        elif self.belief.is_of_now:
+            self.world.progress.warn(f"{self.belief.doubt}: nothing is purged for its age")
         return self.remove([one for one in old if one not in doubtful], list(self.remains()))
 
     def old(self, days: int, *, with_unfinished: bool) -> Iterator[Aged]:
         """Jobs that are older than the limit, oldest first."""
         limit = ageing.older_than(days, self.world.now)
-        for one in ageing.all_aged(self.work, self.catalogue):
+        for one in ageing.all_aged(self.work, self.records):
             if one.youngest < limit and (with_unfinished or one.held_for is None):
                 yield one
+
+    def forget_wrong_builds(self) -> None:
+        """Somebody has looked at the clock: builds of later than now were of a wrong one."""
+        with suppress(CasError):
+            self.catalogue.forget_builds_after(self.world.now + clock.SLACK)
 
     def doubtful(self, old: Iterable[Aged]) -> list[Aged]:
         """Those that may be younger than they seem."""
@@ -149,7 +158,8 @@ class Purging:
             except OSError as error:
                 kept.append(f"{one.job.directory}: {error.strerror}")
             except CasError as error:
-                kept.append(f"{one.job.directory}: {error}")
+                if os.path.lexists(one.job.directory):  # else another purge was faster
+                    kept.append(f"{one.job.directory}: {error}")
             else:
                 gone.append(f"removed {one.job.directory}")
         for reason in kept:
