@@ -66,6 +66,13 @@ class Person:
         # the kernel tells the terminal's foreground group; there is none without a shell
         self.process.send_signal(signal.SIGWINCH)
 
+    def use_as_a_shell(self) -> None:
+        """Set the terminal as a shell does that edits its command line."""
+        now = termios.tcgetattr(self._slave)
+        now[1] |= termios.OPOST
+        now[3] |= termios.ISIG
+        termios.tcsetattr(self._slave, termios.TCSADRAIN, now)
+
     def wait_until_raw(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while self.is_terminal_as_before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 import platform
@@ -27,7 +28,7 @@ from cas.model import Dump, Snippet
 from cas.report.result import load as load_result
 from cas.supervise import Room, describe, establish
 from cas.terminal import Relay, Screen, Window
-from cas.terminal.harmless import Harmless
+from cas.text import printable
 
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a program."""
@@ -248,11 +249,16 @@ def _told(name: str, status: int, world: World) -> int:
 
 
 def _shower() -> Callable[[bytes], None]:
-    """Writes to stdout, at once; to a terminal only what does no harm there."""
-    made_harmless = Harmless().feed if os.isatty(STDOUT) else bytes
+    """Writes to stdout, at once; on a terminal everything else than text is escaped.
+
+    Nobody pages or edits there, so no control sequence has a use.
+    """
+    decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+    is_terminal = os.isatty(STDOUT)
 
     def show(data: bytes) -> None:
-        data = made_harmless(data)
+        if is_terminal:
+            data = printable(decode(data)).encode()
         while data:
             data = data[os.write(STDOUT, data) :]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import termios
 import tty
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from cas.terminal import guard
 from cas.terminal.session import Size
 
 READ_BYTES = 4 << 10
 USUAL = Size(80, 24)
+GUARD_S = 5.0
+"""For the guard's end, once it was told that it is not needed."""
 
 
 class Screen:
@@ -47,9 +51,20 @@ class Screen:
         """Hand every key on as it is pressed, Ctrl-C and Ctrl-Z too, for a ``with`` block.
 
         Signals that end a program end the block by an exception; one that stops it finds the
-        terminal as it was, and the terminal is raw again when the program goes on.
+        terminal as it was, and the terminal is raw again when the program goes on. When we are
+        killed a process of its own sets it back.
         """
         self._before = termios.tcgetattr(self._keys)
+        with _guarded(self._keys, self._before), self._handling():
+            try:
+                self._make_raw()
+                yield
+            finally:
+                self._restore()
+
+    @contextmanager
+    def _handling(self) -> Iterator[None]:
+        """Handle the signals that concern a terminal, and be woken by all."""
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         handlers = {
             number: signal.signal(number, handle)
@@ -63,10 +78,8 @@ class Screen:
         # a signal that comes just before `select` waits would not be seen otherwise
         woken_before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
-            self._make_raw()
             yield
         finally:
-            self._restore()
             signal.set_wakeup_fd(woken_before)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -124,3 +137,31 @@ class Screen:
         with suppress(termios.error):
             self._make_raw()
         self.wake()
+
+
+@contextmanager
+def _guarded(terminal: int, before: list[Any]) -> Iterator[None]:
+    """Have somebody set a terminal back if we are killed within a ``with`` block."""
+    inherited = os.dup(terminal)  # most often it is our standard input, and the guard's is another
+    try:
+        process = subprocess.Popen(
+            guard.words(inherited, before),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(inherited,),
+            start_new_session=True,
+        )
+    except OSError:  # no more processes: then nobody does
+        yield
+        return
+    finally:
+        os.close(inherited)
+    try:
+        yield
+    finally:
+        try:
+            process.communicate(guard.FAREWELL, GUARD_S)
+        except (OSError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -311,6 +313,18 @@ def test_a_person_can_use_drgn(job: Site) -> None:
         assert user.is_terminal_as_before
 
 
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def cmdline(pid: int) -> bytes:
+    """Empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def pretended(site: Site, script: str) -> None:
     pretend_crash(site, f'opened "$@"; echo ready; {script}\n')
 
@@ -326,6 +340,33 @@ def test_a_signal_leaves_the_terminal_as_it_was(job: Site, number: int) -> None:
         assert user.is_terminal_as_before
         assert user.seen[user.seen.index(b"\x1b[31m") :].count(b"\x1b[?1049l") == 1
         assert b"\x1b[m" in user.seen
+
+
+@pytest.mark.parametrize("reach", [os.kill, os.killpg], ids=["alone", "its group"])
+def test_even_a_session_that_is_killed_leaves_the_terminal_as_it_was(
+    job: Site, reach: Callable[[int, int], None]
+) -> None:
+    pretended(job, "sleep 1000")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"ready")
+        user.wait_until_raw()
+        reach(user.process.pid, signal.SIGKILL)
+        assert user.process.wait(60) == -signal.SIGKILL
+        user.wait_until_as_before()
+
+
+def test_the_guard_leaves_a_terminal_alone_that_somebody_else_uses_by_then(job: Site) -> None:
+    pretended(job, "sleep 1000")
+    with person(job, "debug", "T-1") as user:
+        user.wait_for(b"ready")
+        user.wait_until_raw()
+        (guard,) = (pid for pid in children(user.process.pid) if b"guard.py" in cmdline(pid))
+        user.use_as_a_shell()
+        user.process.kill()
+        user.process.wait(60)
+        while cmdline(guard):
+            time.sleep(0.05)
+        assert not user.is_terminal_as_before
 
 
 def test_a_debugger_that_dies_leaves_the_terminal_as_it_was(job: Site) -> None:
@@ -369,6 +410,15 @@ def test_hostile_sequences_do_not_reach_the_terminal(job: Site) -> None:
     )
     with person(job, "debug", "T-1") as user:
         user.wait_for(b"a\x1b[31mbcde\r\n")
+
+
+def test_output_of_given_commands_is_text_on_a_terminal(job: Site) -> None:
+    pretended(job, r"printf 'a\033[2J\033]0;x\007\tb\303\244\n'")
+    with person(job, "debug", "T-1", "-c", "log") as user:
+        user.wait_for(rb"a\x1b[2J\x1b]0;x\x07" + "\tbä\r\n".encode())
+        assert user.status() == 0
+    done = debug(job, "-c", "log")
+    assert done.stdout == "ready\na\x1b[2J\x1b]0;x\x07\tbä\n"  # a pipe gets what there is
 
 
 def test_two_users_do_not_disturb_each_other(job: Site) -> None:
