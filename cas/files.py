@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import shlex
 import stat
 from collections.abc import Callable, Iterator
@@ -139,16 +140,47 @@ def require_room(directory: Path, need_bytes: int, what: str, reserve_bytes: int
         raise no_room(directory, human_size(need_bytes) + beside, what)
 
 
-def no_room(directory: Path, need: str, what: str) -> DiskFull:
-    """The error for a disk or quota that is full, with need and have."""
-    have = human_size(_free_bytes(directory))
-    return DiskFull(f"no room for {what} in {directory}: needs {need}, has {have}")
+def no_room(directory: Path, need: str, what: str, error: OSError | None = None) -> DiskFull:
+    """The error for what is full: a disk, with need and have, a quota, or a limit on files.
+
+    :param need: empty where that is not known
+    :param error: what the system said, one of `FULL`
+    """
+    said = error.errno if error else errno.ENOSPC
+    if said == errno.EFBIG:
+        return _too_large(directory, what)
+    if said == errno.EDQUOT:
+        return DiskFull(
+            f"no room for {what} in {directory}: the disk quota of this user is used up",
+            hint="have the quota raised, or free space; then run the same command again",
+        )
+    have = f"has {human_size(_free_bytes(directory))}"
+    if error and _has_no_inodes(directory):
+        have = "the file system has no room for one more file (df -i)"
+    needs = f"needs {need}, " if need else ""
+    return DiskFull(f"no room for {what} in {directory}: {needs}{have}")
+
+
+def _too_large(directory: Path, what: str) -> DiskFull:
+    """The error for a file that may not grow on, however much room there is."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return DiskFull(
+            f"{what} in {directory} is larger than a file may be on that file system",
+            hint="use another file system; then run the same command again",
+        )
+    return DiskFull(
+        f"{what} in {directory} is larger than this process may make a file: {human_size(limit)}",
+        hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then run "
+        "the same command again",
+    )
 
 
 def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
     """The error for a file that could not be written."""
     if error.errno in FULL:
-        return no_room(path.parent, human_size(need_bytes), path.name)
+        need = human_size(need_bytes) if need_bytes else ""
+        return no_room(path.parent, need, path.name, error)
     if error.errno in DENIED:
         return not_permitted(path, error)
     if error.errno in _MISPLACED:
@@ -178,6 +210,14 @@ def _free_bytes(directory: Path) -> int:
     except OSError:
         return 0
     return state.f_bavail * state.f_frsize
+
+
+def _has_no_inodes(directory: Path) -> bool:
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return False
+    return state.f_files > 0 and state.f_favail == 0
 
 
 def _opened(path: Path, flags: int) -> BinaryIO:

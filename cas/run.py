@@ -152,6 +152,8 @@ class Run:
         self.know(stage=self.job.stages[-1])
         if self.report.dump and self.job.stored:
             self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
+        if not self.is_over:  # the job goes on: its records say one thing
+            self.know(verdict=INTERRUPTED)
         with self.timed("report"):
             manifest.settle(self.job)
             write_report(self.report)

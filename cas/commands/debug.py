@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
 from cas.job import Job
+from cas.supervise import scratch
 from cas.work_directory import WorkDirectory
 
 INTERRUPTED = 130
@@ -63,7 +61,7 @@ def _debug(order: DebugOrder, world: World) -> int:
     engine = order.engine or world.config.engine
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")
-    with _empty_directory() as directory, ExitStack() as session:
+    with scratch() as directory, ExitStack() as session:
         subject = replace(_subject(job, order, world, session), engine=engine, directory=directory)
         run = in_drgn if engine == "drgn" else in_crash
         return run(subject, feed, world)
@@ -85,10 +83,3 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
     is_forced = order.is_forced and order.kernel is not None
     subject = Subject(job, dump, vmlinux, catalogue, Path(), order.host, is_forced)
     return subject if order.kernel else replace(subject, kmods=loaded_kmods(job, dump, world))
-
-
-@contextmanager
-def _empty_directory() -> Iterator[Path]:
-    """Where nothing of anybody's lies: debuggers run there, and find their first commands."""
-    with tempfile.TemporaryDirectory(prefix="cas-") as name:
-        yield Path(os.path.realpath(name))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from cas.config import Config
 from cas.engines.drgn import Worker
-from cas.supervise import Room, establish
+from cas.supervise import Room, establish, scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,6 @@ def workshop(config: Config) -> Iterator[Workshop]:
     """
     sandbox, name = establish(config.supervision.sandbox)
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-")))
-        room = Room(directory, config.supervision, sandbox=sandbox)
+        room = Room(stack.enter_context(scratch()), config.supervision, sandbox=sandbox)
         worker = stack.enter_context(Worker(room))
         yield Workshop(worker, room, name, stack)

@@ -40,7 +40,7 @@ def writing(target: Path, need: str, what: str) -> Iterator[None]:
         target.unlink(missing_ok=True)
         if error.errno not in FULL:
             raise CasError(f"cannot write {target}: {error.strerror}") from error
-        raise no_room(target.parent, need, what) from error
+        raise no_room(target.parent, need, what, error) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -9,6 +9,7 @@ from cas.supervise.dialogue import Dialogue
 from cas.supervise.programs import SAFE_PATH, describe, find_program
 from cas.supervise.room import Room, View
 from cas.supervise.sandbox import FILES, Sandbox, establish
+from cas.supervise.scratch import scratch
 from cas.supervise.starts import Starts
 from cas.supervise.trace import Fault, write_trace
 from cas.supervise.watchdog import Watchdog
@@ -29,5 +30,6 @@ __all__ = [
     "establish",
     "find_program",
     "run",
+    "scratch",
     "write_trace",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sqlite3
 import subprocess
@@ -144,5 +145,7 @@ def test_a_server_that_is_not_there_leaves_a_report_and_a_job_to_go_on_with(
     assert done.returncode == 75
     assert f"127.0.0.1:{port}" in said
     assert "later run: cas-admin index" in said
+    record = json.loads((bare.job("T-1") / "job.json").read_text())
+    assert record["verdict"] == bare.result("T-1")["verdict"] == "interrupted"
     bare.settings["database"] = known
     assert bare.cas("-i", "T-1").returncode == WAITING

@@ -136,7 +136,7 @@ def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
 
 def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
     if error.errno in FULL:
-        return no_room(directory, human_size(size_bytes), "an extracted file")
+        return no_room(directory, human_size(size_bytes), "an extracted file", error)
     if error.errno in DENIED:
         named = error.filename if isinstance(error.filename, str) else ""
         return not_permitted(directory / named, error)

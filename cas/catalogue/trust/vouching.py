@@ -7,7 +7,6 @@ checked: its package manager has done so.
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from cas.catalogue.trust.verdict import Verdict
 from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
 from cas.model import Match
 from cas.rules import PackageRules, Supervision
-from cas.supervise import Room
+from cas.supervise import Room, scratch
 from cas.text import one_line
 
 __all__ = ["UNSIGNED", "Verdict", "check", "vouched"]
@@ -127,8 +126,7 @@ def _recalled(path: Path, stamp: FileStamp, memory: Memory) -> str | None:
 def _checked(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
     if rules.keys is None:
         raise Unable("`keys` names no directory of public keys")
-    with tempfile.TemporaryDirectory(prefix="cas-trust-") as scratch:
-        directory = Path(scratch)
+    with scratch() as directory:
         limits = Supervision(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s)
         desk = Desk(directory, Room(directory, limits), rules.timeout_s)
         keys = trust_keys.read(rules.keys, desk)
