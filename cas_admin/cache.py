@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from cas import users
 from cas.catalogue import Catalogue
-from cas.catalogue.cache import inspection, lease, limits
+from cas.catalogue.cache import inspection, lease, limits, useless
 from cas.catalogue.cache.holdings import Holding, holdings
 from cas.catalogue.cache.inspection import Fault
 from cas.catalogue.cache.limits import Removal, Trimmed
@@ -42,7 +42,7 @@ def listed(world: World, *, as_json: bool) -> Answer:
 
 
 def clean(world: World, *, only_list: bool) -> Answer:
-    """Remove what the limits do not allow.
+    """Remove what the limits do not allow, and forget which servers sent something useless.
 
     :param only_list: only say what would go
     :raises ConfigError: the cache cannot be written
@@ -50,6 +50,8 @@ def clean(world: World, *, only_list: bool) -> Answer:
     config, now = world.config, world.now.timestamp()
     trimmed = limits.trim(config.debugs, config.cache, now, _traces(world), only_plan=only_list)
     _tell_doubt(trimmed, world)
+    if not only_list:
+        useless.forget(config.debugs)
     told = (*removals(trimmed, only_list=only_list), _left(trimmed, config, only_list))
     return Answer(told, stands=not only_list)
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from cas import debug_info, elf
+from cas.catalogue.cache import useless
 from cas.catalogue.cache.entry import Entry, find_cached
 from cas.catalogue.cache.placing import Place, Put, place
 from cas.catalogue.debuginfod_http import (
@@ -27,6 +28,7 @@ from cas.catalogue.debuginfod_http import (
     StartOver,
     Transfer,
     Unreachable,
+    Useless,
     host_of,
 )
 from cas.catalogue.match import release_of
@@ -52,6 +54,8 @@ class _Wanted:
     put: Put
     release: str | None = None
     """Of the kernel that its banner must name, if it has one."""
+    cache: Path | None = None
+    """Where it is remembered who sent something useless."""
 
 
 class Debuginfod:
@@ -80,7 +84,7 @@ class Debuginfod:
             if cached is not None:
                 return Match(cached, "build-id", f"{_detail(dump)} that another job fetched")
             what = f"vmlinux of {kernel.release}"
-            wanted = _Wanted(what, dump.build_id, entry.vmlinux, entry.put, kernel.release)
+            wanted = _Wanted(what, dump.build_id, entry.vmlinux, entry.put, kernel.release, cache)
             server = self._fetch(wanted, progress)
             if server is None:
                 return None
@@ -95,19 +99,22 @@ class Debuginfod:
         destination: Path,
         progress: Progress,
         *,
-        put: Put = place,
+        entry: Entry | None = None,
     ) -> Path | None:
         """The debug information of a kernel module; ``None`` when no server gives it.
 
         :param name: of the module, for what is told
         :param destination: where the file shall be; its directory exists
-        :param put: places it; the ``put`` of a locked `Entry` of the cache notes its digest
+        :param entry: of the cache, locked, that the destination is in: it notes the digest, and its
+            cache who sent something useless
         :raises DiskFull: there is no room for it
         """
         build_id = build_id.lower()
         if not _BUILD_ID.fullmatch(build_id) or not self._may_ask(build_id):
             return None
-        wanted = _Wanted(f"kernel module {short_line(name, _SHOWN)}", build_id, destination, put)
+        what = f"kernel module {short_line(name, _SHOWN)}"
+        put, cache = (entry.put, entry.directory.parent) if entry else (place, None)
+        wanted = _Wanted(what, build_id, destination, put, cache=cache)
         return destination if self._fetch(wanted, progress) else None
 
     def instead(self, error: CasError, dump: Dump, cache: Path | None, progress: Progress) -> Match:
@@ -134,10 +141,10 @@ class Debuginfod:
         answers = []
         for server in self._rules.urls:
             try:
-                if server not in self._down:
+                answer = self._down.get(server) or _useless(server, wanted)
+                if answer is None:
                     self._fetch_from(server, wanted, progress)
                     return server
-                answer = self._down[server]
             except NotServed as error:
                 answer = str(error)
             except ServerFailed as error:
@@ -145,6 +152,8 @@ class Debuginfod:
                 progress.warn(f"debuginfod {host_of(server)}, {wanted.what}: {error}")
                 if isinstance(error, Unreachable):
                     self._down[server] = answer
+                if isinstance(error, Useless) and wanted.cache is not None:
+                    useless.note(wanted.cache, server, wanted.build_id, answer)
             answers.append(f"{host_of(server)}: {answer}")
         self._answers[wanted.build_id] = answers
         return None
@@ -161,6 +170,14 @@ class Debuginfod:
                     progress.warn(
                         f"debuginfod {host_of(server)}: {error}; once more from the start"
                     )
+
+
+def _useless(server: str, wanted: _Wanted) -> str | None:
+    """Why a server is not asked: what it sent within the last day was of no use."""
+    if wanted.cache is None:
+        return None
+    reason = useless.noted(wanted.cache, server, wanted.build_id)
+    return reason and f"{reason}; it is asked again a day later, or after cas-admin cache clean"
 
 
 def _store(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
@@ -194,16 +211,16 @@ def _verify(wanted: _Wanted, path: Path) -> None:
 
     A vmlinux must be of the release, too.
 
-    :raises ServerFailed: it is another one
+    :raises Useless: it is another one
     """
     try:
         build_id, wrong = elf.build_id(path), debug_info.flaw(path)
         banner = elf.linux_banner(path) if wanted.release is not None else None
     except NotADump as error:
-        raise ServerFailed(f"what it sends is no ELF file: {error}") from error
+        raise Useless(f"what it sends is no ELF file: {error}") from error
     if build_id != wanted.build_id:
-        raise ServerFailed(f"what it sends has build-id {build_id or '(none)'}")
+        raise Useless(f"what it sends has build-id {build_id or '(none)'}")
     if wrong is not None:
-        raise ServerFailed(f"what it sends {wrong}")
+        raise Useless(f"what it sends {wrong}")
     if banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
-        raise ServerFailed("what it sends says that it is of another release")
+        raise Useless("what it sends says that it is of another release")

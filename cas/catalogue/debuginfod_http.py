@@ -24,6 +24,7 @@ from cas.text import human_size, short_line
 
 ATTEMPTS = 3
 REDIRECTS = 5
+OVERLAP_BYTES = 64 << 10
 CONNECT_S = 20.0
 """A server that unpacks a package answers late, but it takes a connection at once."""
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
@@ -41,6 +42,10 @@ class NotServed(ServerFailed):
 
 class Unreachable(ServerFailed):
     """A debuginfod server cannot be connected to, or is silent: others are asked instead."""
+
+
+class Useless(ServerFailed):
+    """What a debuginfod server sends is not the file that it was asked for."""
 
 
 class StartOver(ServerFailed):
@@ -62,6 +67,8 @@ class Transfer:
         self._connection: http.client.HTTPConnection | None = None
         self._response: PatientResponse | None = None
         self._offset = 0
+        self._tail = self._again = b""
+        """The last bytes that came; after a break they are asked for once more, and compared."""
         self._is_outside = False
         self.size_bytes: int | None = None
         """Of the file; ``None`` when the server does not tell."""
@@ -98,12 +105,12 @@ class Transfer:
         :raises StartOver: what came is of no use; the next call begins anew
         :raises ServerFailed: it is no ELF file, too big, or breaks off again and again
         """
-        self._offset, head = 0, b""
+        self._offset, self._tail, head = 0, b"", b""
         for piece in self._continuous():
             if len(head) < len(_ELF):
                 head = (head + piece)[: len(_ELF)]
                 if not _ELF.startswith(head):
-                    raise ServerFailed("what it sends is no ELF file")
+                    raise Useless("what it sends is no ELF file")
             yield piece
 
     def _continuous(self) -> Iterator[bytes]:
@@ -124,12 +131,21 @@ class Transfer:
             if not piece:
                 break
             self._response.patient.earned(len(piece))
+            piece = self._behind_known(piece)
+            self._tail = (self._tail + piece)[-OVERLAP_BYTES:]
             self._offset += len(piece)
             self._require_size(self._offset)
             yield piece
         if self.size_bytes is not None and self._offset < self.size_bytes:
             sizes = f"{human_size(self._offset)} of {human_size(self.size_bytes)}"
             raise _Broken(f"the connection ended after {sizes}")
+
+    def _behind_known(self, piece: bytes) -> bytes:
+        """A piece without its beginning that came before, which must be the same again."""
+        known, self._again = self._again[: len(piece)], self._again[len(piece) :]
+        if not piece.startswith(known):
+            raise Useless("after a break it went on with another file")
+        return piece[len(known) :]
 
     def _require_size(self, size_bytes: int) -> None:
         """Refuse what is larger than it may be, or was said to be."""
@@ -146,15 +162,17 @@ class Transfer:
         if self._attempts >= ATTEMPTS or not self._offset:
             raise ServerFailed(problem)
         self._close()
+        self._again = self._tail if before[1] else b""
         try:
-            self._open(self._offset if before[1] else 0, before[1])
+            self._open(self._offset - len(self._again) if before[1] else 0, before[1])
         except _Broken as error:
             raise ServerFailed(f"{problem}, and then {error}") from error
         assert self._response is not None  # noqa: S101  it was opened
         if self._response.status != http.client.PARTIAL_CONTENT:
+            self._again = b""
             raise StartOver(problem)
         if self._version() != before:
-            raise ServerFailed(f"{problem}, and then it had another file of that name")
+            raise Useless(f"{problem}, and then it had another file of that name")
 
     def _version(self) -> tuple[int | None, str | None]:
         """What must be equal for two parts to belong together."""

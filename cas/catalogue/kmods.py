@@ -17,7 +17,7 @@ from typing import Protocol
 from cas.catalogue import installed, kmod_files
 from cas.catalogue.attempts import answering
 from cas.catalogue.cache.entry import Entry
-from cas.catalogue.cache.placing import Put, make_directory, place
+from cas.catalogue.cache.placing import make_directory
 from cas.catalogue.kmod_files import NAME, KmodFile
 from cas.catalogue.kmod_shelf import Held, Shelf, Wanted, fits, held
 from cas.catalogue.packages import sources
@@ -37,11 +37,17 @@ class Servers(Protocol):
     """What `cas.catalogue.debuginfod` gives."""
 
     def kmod(
-        self, name: str, build_id: str, destination: Path, progress: Progress, *, put: Put = place
+        self,
+        name: str,
+        build_id: str,
+        destination: Path,
+        progress: Progress,
+        *,
+        entry: Entry | None = None,
     ) -> Path | None:
         """Fetch a kmod's debug file to a place; ``None`` when no server has it.
 
-        :param put: places it
+        :param entry: of the cache, locked, that the place is in
         """
 
 
@@ -255,7 +261,7 @@ class Search:
             with self.entry.locked(self._progress):
                 path = self.shelf.path_for(f"{kmod}.ko.debug", build_id)
                 make_directory(path.parent)
-                fetched = servers.kmod(kmod, build_id, path, self._progress, put=self.entry.put)
+                fetched = servers.kmod(kmod, build_id, path, self._progress, entry=self.entry)
             there = held(fetched) if fetched is not None else None
             if there is not None and fits(there, build_id):
                 self._take(kmod, there)

@@ -10,6 +10,7 @@ from pathlib import Path
 import kernel_packages as kp
 from intake.fetch_servers import Web
 
+from cas.catalogue.cache import useless
 from cas.progress import Advance, Silent
 from cas.rules import DebuginfodRules
 
@@ -50,4 +51,5 @@ def rules(*servers: Web, **changes: float) -> DebuginfodRules:
 
 
 def left_over(cache: Path) -> list[Path]:
-    return [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    files = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return [path for path in files if path.parent.name != useless.DIRECTORY]

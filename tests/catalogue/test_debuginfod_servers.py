@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from debuginfod_sites import BODY, PATH, WORD, Watched, left_over, rules
 from intake.fetch_servers import Request, Served, Web, certificate, dripping, redirect, web
 
+from cas.catalogue.cache import useless
 from cas.catalogue.debuginfod import Debuginfod
 from cas.model import Dump
 
@@ -134,7 +137,32 @@ def test_a_broken_transfer_goes_on_where_it_ended(server: Web, served: Dump, cac
     match = Debuginfod(rules(server)).kernel(served, cache, watched)
     assert match is not None
     assert match.kernel.source.read_bytes() == BODY
-    assert server.asked(PATH, "Range") == [None, "bytes=100000-", "bytes=200000-"]
+    assert server.asked(PATH, "Range") == [None, "bytes=34464-", "bytes=68928-"]
+
+
+def test_what_goes_on_with_other_bytes_is_useless_for_a_day(
+    server: Web, served: Dump, cache: Path
+) -> None:
+    given = Served(BODY, breaks=[100_000])
+
+    def other(request: Request) -> None:
+        if request.headers.get("Range"):
+            given.body = b"x" * len(BODY)
+        given.give(request)
+
+    server.files[PATH] = other
+    watched = Watched()
+    assert Debuginfod(rules(server)).kernel(served, cache, watched) is None
+    assert watched.warned[-1].endswith("after a break it went on with another file")
+    assert left_over(cache) == []
+    server.files[PATH] = Served(BODY)
+    asked = len(server.requests)
+    assert Debuginfod(rules(server)).kernel(served, cache, Watched()) is None
+    assert len(server.requests) == asked
+    (note,) = (cache / useless.DIRECTORY).iterdir()
+    yesterday = time.time() - useless.KEPT_S - 1
+    os.utime(note, (yesterday, yesterday))
+    assert Debuginfod(rules(server)).kernel(served, cache, Watched())
 
 
 def test_a_server_without_ranges_sends_a_broken_file_once_more(
@@ -155,7 +183,7 @@ def test_parts_of_two_files_are_never_joined(server: Web, served: Dump, cache: P
 
     def changed(request: Request) -> None:
         if request.headers.get("Range"):
-            given.headers["Content-Range"] = f"bytes 100000-{len(BODY)}/{len(BODY) + 1}"
+            given.headers["Content-Range"] = f"bytes 34464-{len(BODY)}/{len(BODY) + 1}"
             request.send(206, {"ETag": '"v1"', "Content-Range": given.headers["Content-Range"]})
         else:
             given.give(request)

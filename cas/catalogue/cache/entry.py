@@ -64,7 +64,7 @@ class Entry:
     def locked(self, progress: Progress) -> Iterator[None]:
         """Keep other processes from filling this entry; what a killed one left unfinished goes.
 
-        Files that `has_vmlinux` or `sound` found to be spoiled go too.
+        Files that `has_vmlinux` or `sound` found to be spoiled go too, and a useless vmlinux.
 
         :raises TryAgain: another process has been at it for half an hour
         """
@@ -73,6 +73,7 @@ class Entry:
             placing.make_directory(self.kmods)  # somebody may have removed it until now
             remove_unfinished(self.directory)
             self._remove_spoiled(progress)
+            self._remove_useless(progress)
             try:
                 yield
             finally:
@@ -168,6 +169,19 @@ class Entry:
                     path.unlink()
         self._spoiled.clear()
 
+    def _remove_useless(self, progress: Progress) -> None:
+        """Remove a vmlinux that was no good from the beginning: it is sought again."""
+        try:
+            flaw = flaw_of_vmlinux(self.directory)
+        except NotADump as error:
+            if isinstance(error.__cause__, OSError):  # there is none, or it is not ours to judge
+                return
+            flaw = f"is of no use: {error}"
+        if flaw is not None:
+            progress.warn(f"{self.vmlinux} {flaw}: it is sought anew")
+            with placing.writing_to(self.vmlinux, 0):
+                self.vmlinux.unlink(missing_ok=True)
+
     def _note_added(self) -> None:
         if not self._added:
             return
@@ -181,6 +195,18 @@ class Entry:
 
     def _write(self, name: str, record: object) -> None:
         _write_json(self.directory / name, record)
+
+
+def flaw_of_vmlinux(entry: Path) -> str | None:
+    """What an entry's vmlinux itself says against its use, in a phrase.
+
+    :raises NotADump: it is no ELF file, or cannot be read
+    """
+    vmlinux = entry / "vmlinux"
+    build_id = elf.build_id(vmlinux)
+    if not entry.name.startswith(_NO_BUILD_ID) and build_id != entry.name:
+        return f"has build-id {build_id or '(none)'}"
+    return debug_info.flaw(vmlinux)
 
 
 def lock_of(entry: Path) -> Path:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from cas import elf
 from cas.catalogue import kmod_files
-from cas.catalogue.cache import lease, limits, placing, seals
+from cas.catalogue.cache import lease, limits, placing, seals, useless
 from cas.catalogue.cache.entry import (
     GROWN,
     RECORDS,
     Entry,
     closed,
     entries,
+    flaw_of_vmlinux,
     is_entry_name,
     kernel_of,
     lock_of,
@@ -126,15 +127,15 @@ def _not_as_sealed(path: Path, seal: Seal | None, look: _Look) -> str | None:
 
 def _not_as_promised(entry: Path) -> str | None:
     """What the vmlinux itself says against its entry."""
-    vmlinux, kernel = entry / VMLINUX, kernel_of(entry)
+    try:
+        flaw = flaw_of_vmlinux(entry)
+    except NotADump as error:
+        return f"its vmlinux cannot be read: {error}"
+    if flaw is not None:
+        return f"its vmlinux {flaw}"
+    kernel = kernel_of(entry)
     if kernel is not None and not Entry(entry.parent, kernel).fits_kernel():
         return "its vmlinux is not the one that kernel.json names"
-    try:
-        build_id = elf.build_id(vmlinux)
-    except (OSError, NotADump) as error:
-        return f"its vmlinux cannot be read: {error}"
-    if not entry.name.startswith("no-build-id") and build_id != entry.name:
-        return f"its vmlinux has build-id {build_id or '(none)'}"
     return None
 
 
@@ -197,7 +198,7 @@ def _unfinished(entry: Path) -> Iterator[Fault]:
 
 def _strangers(cache: Path) -> Iterator[Fault]:
     """What lies in the cache and is none of its entries."""
-    known = {GROWN, *(lock_of(entry).name for entry in entries(cache))}
+    known = {GROWN, useless.DIRECTORY, *(lock_of(entry).name for entry in entries(cache))}
     for path in sorted(cache.glob("*")):
         name = path.name
         if name.startswith(limits.DOOMED):
