@@ -19,6 +19,10 @@ _PREFIX = re.compile(_STAMP)
 _LATE = re.compile(rf"[^\[]{{1,80}}?{_STAMP}")
 """A serial console's own text before the stamp: a login prompt, ``** 9 printk messages dropped **``
 (``kernel/printk/printk.c``), a syslog's date and host."""
+_GLUED = re.compile(r".{1,400}[^\s\]]\[ *(\d{1,10}\.\d{6})\](?:\[ *([TC]\d{1,10})\])? ")
+"""A line that another processor began while the one before had no newline yet."""
+_KMSG = re.compile(r"\d{1,3},\d{1,10},(\d{1,16}),[^;]{0,60};")
+"""/dev/kmsg and netconsole's long form: level, number, microseconds, flags."""
 _SYSLOG = re.compile(
     r"(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S{8,30}) \S{1,64} kernel: "
     r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}\] |<\d{1,3}>"
@@ -74,7 +78,11 @@ def parse(raw: str) -> Line:
     raw = raw[:LINE_LIMIT]
     found = _PREFIX.match(raw) or (_LATE.match(raw) if "[" in raw[:96] else None)
     if found:
-        return Line(raw[found.end() :].rstrip(), float(found[1]), found[2])
+        glued = _GLUED.match(raw, found.end()) if "[" in raw[found.end() :] else None
+        last = glued or found
+        return Line(raw[last.end() :].rstrip(), float(last[1]), last[2])
+    if found := _KMSG.match(raw):
+        return Line(raw[found.end() :].rstrip(), int(found[1]) / 1e6)
     if found := _SYSLOG.match(raw):
         return Line(raw[found.end() :].rstrip())
     return Line(raw.rstrip())

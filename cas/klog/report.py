@@ -28,6 +28,7 @@ _LR = re.compile(r" *(?:lr|LR|ra) ?(?:: | is at |\[[0-9a-f]{8,16}\] )" + _SYMBOL
 _NOWHERE = re.compile(
     r" *(?:RIP: 0010|PC|pc ?|NIP ?|epc ?|EIP|IP)(?:: ?| is at )(?:\[<0*>\] *){0,2}"
     r"(?:\[< *\(null\)>\] *)?(0x[0-9a-f]{1,16}|\(null\)|0{8,16})(?:\s|$)"
+    r"|Krnl PSW : [0-9a-f]{16} [0-9a-f]{16} \((0x[0-9a-f]{1,16})\)"
 )
 """A program counter that no symbol belongs to: a call through NULL, or into an unloaded module."""
 _USER = re.compile(
@@ -207,7 +208,7 @@ class _Reader:
             self._headline(text)
         elif found := _NOWHERE.match(text):
             if not now.frames and self.nowhere is None:
-                self.nowhere = found[1]
+                self.nowhere = found[1] or found[2]
         elif _USER.match(text):
             if now.frames:
                 now.is_over = True

@@ -362,6 +362,13 @@ CALLS = [
         "lr : demo_read+0x20/0x30 [demo]\nCall trace:\n 0x0\n vfs_read+0xc8/0x2a0\n",
         "demo_read+0x20 [demo], which called 0x0, where no code is",
     ),
+    (
+        "Unable to handle kernel pointer dereference in virtual kernel address space\n"
+        "Failing address: 0000000000000000 TEID: 0000000000000483\nOops: 0004 ilc:2 [#1] SMP\n"
+        "Krnl PSW : 0704c00180000000 0000000000000000 (0x0)\nCall Trace:\n"
+        " [<0000000000000000>] 0x0\n([<000003ff80012341>] demo_read+0x12/0x40 [demo])\n",
+        "demo_read+0x12 [demo], which called 0x0, where no code is",
+    ),
 ]
 
 

@@ -112,6 +112,8 @@ def test_who_likely_holds_the_lock_is_read() -> None:
         ("[    1.500000][    C1] text", 1.5, "C1"),
         ("** 9 printk messages dropped ** [    1.500000] text", 1.5, None),
         ("host login: [    1.500000] text", 1.5, None),
+        ("[    1.400000] cut off[    1.500000] text", 1.5, None),
+        ("6,1234,1500000,-;text", 1.5, None),
         ("Nov 30 06:01:28 host kernel: [    1.500000] text", 1.5, None),
         ("Nov 30 06:01:28 host kernel: text", None, None),
         ("2026-11-30T06:01:28.123456+00:00 host kernel: text", None, None),
