@@ -161,17 +161,18 @@ def _with_panic(facts: Facts, behind: Facts) -> Facts:
 def _trace(event: Event, facts: Facts) -> Trace:
     """The call trace of the code that the report is about."""
     own = [trace for trace in facts.traces if not trace.is_foreign]
-    if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) and (about := _of_cpu(event, facts, own)):
-        return about
+    if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP):
+        named = frozenset() if event.cpu is None else frozenset({event.cpu})
+        own = _of_cpus(facts.stalled or named, own)
     pid = facts.task.pid if facts.task else None
     mine = [trace for trace in own if trace.task and not trace.task.comm and trace.task.pid == pid]
     return next((trace for trace in (*mine, *own) if trace.frames), own[0] if own else Trace())
 
 
-def _of_cpu(event: Event, facts: Facts, traces: Sequence[Trace]) -> Trace | None:
-    """The trace of the processor that stood still, which others print beside theirs."""
-    cpus = facts.stalled or {event.cpu}
-    return next((trace for trace in traces if trace.frames and trace.cpu in cpus), None)
+def _of_cpus(cpus: frozenset[int], traces: Sequence[Trace]) -> list[Trace]:
+    """Those of processors that stood still first; others print theirs beside them."""
+    still = [trace for trace in traces if trace.frames and trace.cpu in cpus]
+    return still + [trace for trace in traces if trace.cpu is None or not cpus]
 
 
 def _task(logged: _Logged) -> Task | None:
@@ -195,18 +196,16 @@ def _who(panicked: Task | None, logged: Task | None, kind: Kind, source: str | N
 def _culprit(
     told: FirstAnswer, logged: _Logged, task: Task | None, functions: Functions
 ) -> tuple[Culprit, str | None]:
+    """The culprit of the crash that the log tells, on the debugger's stack if that holds it."""
     kind, found = logged.choice.crash.kind, logged.culprit
-    if found.frames:
-        named = found.frames[0]
-        if any(
-            plain_name(frame.function) == plain_name(named.function) for frame in told.backtrace
-        ):
-            inner = found.inner or found.frames[0]
-            stack = Stack(told.backtrace, inner if _on(told.backtrace, inner.function) else named)
-            return culprit_of(stack, kind, functions), "backtrace"
-        other = task and told.panic_task and task.pid != told.panic_task.pid
-        if kind in ELSEWHERE or other:
-            return found, "kernel log"
+    is_other = task and told.panic_task and task.pid != told.panic_task.pid
+    if found.frames and not (is_other or kind is Kind.HUNG_TASK):
+        inner = found.inner or found.frames[0]
+        named = next((f for f in (inner, found.frames[0]) if _on(told.backtrace, f.function)), None)
+        if named is not None:
+            return culprit_of(Stack(told.backtrace, named), kind, functions), "backtrace"
+    if found.frames and not logged.trace.is_guess:
+        return found, "kernel log"
     own = Culprit()
     if kind is not Kind.HUNG_TASK:
         own = culprit_of(Stack(told.backtrace), kind, functions)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cas.findings.crash import crash_of
 from cas.findings.finding import find
+from cas.findings.signature import uncounted
 from cas.klog.events import Event
 from cas.klog.kinds import Kind
 from cas.model import Dump, FirstAnswer, Frame, Task
@@ -81,7 +82,10 @@ def outline(dmesg: str, backtrace: Backtrace | None = None) -> dict[str, Any]:
         "signatures": {each.granularity: each.value for each in finding.signatures},
         "source": crash.source,
         "panicked": crash.choice.has_panic,
-        "frames": [_frame(frame) for frame in crash.frames],
+        "frames": [
+            {**_frame(frame), "uncounted": why}
+            for frame, why in zip(crash.frames, uncounted(crash.frames), strict=True)
+        ],
         "passed": [{**_frame(passed.frame), "why": passed.why} for passed in crash.passed],
         "before": [_event(event) for event in crash.choice.earlier],
         "next": list(finding.next_steps),

@@ -64,13 +64,25 @@ def signatures(crash: Crash) -> tuple[Signature, ...]:
 
 
 def counted(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames that signatures are made of: neither inlined, nor anybody's or everybody's."""
+    """The frames that signatures are made of."""
+    return tuple(f for f, why in zip(frames, uncounted(frames), strict=True) if why is None)
+
+
+def uncounted(frames: Sequence[Frame]) -> tuple[str | None, ...]:
+    """Why each frame does not count: ``inlined``, or what the function is; ``None``: it does.
+
+    The function at fault itself counts, whatever it is.
+    """
     functions = shipped_functions()
-    return tuple(
-        frame
-        for number, frame in enumerate(frames)
-        if not frame.inlined and (number == 0 or not functions.what(plain_name(frame.function)))
-    )
+    own = next((n for n, frame in enumerate(frames) if not frame.inlined), None)
+    said: list[str | None] = []
+    for number, frame in enumerate(frames):
+        what = functions.what(plain_name(frame.function))
+        if frame.inlined:
+            said.append("inlined")
+        else:
+            said.append(None if number == own or not what else ", ".join(sorted(what)))
+    return tuple(said)
 
 
 def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:

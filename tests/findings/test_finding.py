@@ -30,6 +30,13 @@ LOG = """\
 [    9.000010] ---[ end trace 0000000000000000 ]---
 [    9.000011] Kernel panic - not syncing: Fatal exception
 """
+HUNG = """\
+[  200.000000] INFO: task cat:62 blocked for more than 120 seconds.
+[  200.000001] Call Trace:
+[  200.000002]  schedule+0x55/0xa0
+[  200.000003]  audit_ledger+0x18/0x2c [demo]
+[  200.000004] Kernel panic - not syncing: hung_task: blocked tasks
+"""
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)
 LOGGED = replace(DUMP, dmesg=LOG)
 MATCH = Match(Kernel("6.1.0", "x86_64", Path("k.rpm"), "vmlinux"), "build-id", "equal")
@@ -92,10 +99,20 @@ def test_an_equal_build_id_and_one_function_in_both_sources_make_sure() -> None:
 
 
 def test_a_backtrace_that_contradicts_the_log_lowers_confidence() -> None:
-    answer = replace(ANSWER, backtrace=(Frame("default_idle", 1), Frame("do_idle", 1)))
-    confidence = find(LOGGED, answer, MATCH).confidence
-    assert confidence.startswith("medium")
-    assert "disagree (the log says sum_entries)" in confidence
+    answer = replace(ANSWER, backtrace=(Frame("some_other", 1), Frame("do_idle", 1)))
+    finding = find(LOGGED, answer, MATCH)
+    assert finding.confidence.startswith("medium")
+    assert "disagree (the log says sum_entries)" in finding.confidence
+    # what happened is from the log, so where must be, too
+    assert finding.where == "sum_entries+0x13 [demo]"
+
+
+def test_the_stack_of_who_only_noticed_counts_for_nothing() -> None:
+    stack = (Frame("panic", 1), Frame("watchdog", 1), Frame("audit_ledger", 9), Frame("kthread", 1))
+    noticed = FirstAnswer(panic_task=Task(30, "khungtaskd", cpu=0), backtrace=stack, dmesg=HUNG)
+    finding = find(DUMP, noticed, MATCH)
+    assert finding.where == "audit_ledger+0x18 [demo]"
+    assert finding.who == "cat, pid 62, blocked; noticed by khungtaskd, pid 30, CPU 0"
 
 
 def test_a_damaged_dump_lowers_confidence_and_is_asked_for_again() -> None:

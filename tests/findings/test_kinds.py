@@ -436,3 +436,23 @@ def test_without_a_log_it_is_not_said_to_be_read_from_the_log() -> None:
     confidence = find(dump, None, None).confidence
     assert "no kernel log" in confidence
     assert "read from the kernel log" not in confidence
+
+
+STALL = """\
+rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:
+rcu: \t2-....: (1 GPs behind) idle=9f9/1/0x4000000000000002 softirq=2116/2117 fqs=0
+rcu: \t(detected by 0, t=10502 jiffies, g=275385, q=3760 ncpus=2)
+CPU: 0 PID: 7 Comm: innocent Not tainted 6.1.0 #1
+Call Trace:
+ innocent_work+0x1/0x2
+"""
+
+
+def test_of_a_stall_the_stalled_processor_is_told_and_never_the_one_that_noticed() -> None:
+    stalled = (
+        "NMI backtrace for cpu 2\nCPU: 2 PID: 8 Comm: stuck Not tainted 6.1.0 #1\n"
+        "RIP: 0010:demo_spin+0x5/0x10\nCall Trace:\n demo_work+0x1/0x2\n"
+    )
+    assert judge(STALL + stalled).where == "demo_spin+0x5"
+    assert judge(STALL + stalled).who == "stuck, pid 8, CPU 2"
+    assert judge(STALL).where is None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cas.findings import find
+from cas.findings.signature import uncounted
 from cas.model import Dump, Finding, FirstAnswer, Frame
 
 TRACE = """\
@@ -144,3 +145,8 @@ def test_a_panic_in_its_own_words_needs_no_function() -> None:
 def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
     log = OOPS + "Call Trace:\n ? demo_read+0x1/0x2 [demo]\n ? demo_write+0x1/0x2 [demo]\n"
     assert set(values(judge(log))) == {"title"}
+
+
+def test_why_a_frame_does_not_count_is_told() -> None:
+    frames = (Frame("x", inlined=True), Frame("kfree", 1), Frame("vfree", 1), Frame("demo", 1))
+    assert uncounted(frames) == ("inlined", None, "memory", None)
