@@ -27,11 +27,14 @@ AGAIN_S = 0.02
 
 def run() -> None:
     """The ``cas`` program."""
-    main(_parse)
+    main(_parse, "`cas -i ID`")
 
 
-def main(parse: Callable[[Sequence[str]], Asked]) -> None:
-    """Parse the arguments, run what they ask for, and exit with its status."""
+def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
+    """Parse the arguments, run what they ask for, and exit with its status.
+
+    :param going_on: how to go on after an interruption
+    """
     status = INTERRUPTED
     try:
         os.umask(0o077)
@@ -39,7 +42,7 @@ def main(parse: Callable[[Sequence[str]], Asked]) -> None:
         _handle_signals()
         from cas.program import execute
 
-        status = execute(parse, sys.argv[1:])
+        status = execute(parse, sys.argv[1:], going_on)
     except KeyboardInterrupt:  # a second one, while the first was told, or one while we import
         pass
     finally:

@@ -25,6 +25,8 @@ from cas.rules import (
     Supervision,
 )
 
+SECRET = frozenset({"database", "debuginfod"})
+"""Directives whose value may hold a password."""
 SYSTEM_FILE = Path("/etc/cas.conf")
 SECTIONS = ("settings", "maintenance", "advanced")
 MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
@@ -115,6 +117,12 @@ def _parse(path: Path, text: str) -> configparser.RawConfigParser:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string(text, source=str(path))
+    except configparser.ParsingError as error:
+        # no `from`: the library's message quotes the line, with a password perhaps
+        first = error.lineno if hasattr(error, "lineno") else error.errors[0][0]
+        is_outside = isinstance(error, configparser.MissingSectionHeaderError)
+        why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
+        raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
     except configparser.Error as error:
         raise ConfigError(" ".join(str(error).split())) from error
     return parser
@@ -158,7 +166,8 @@ def _apply(config: Config, key: str, value: str, where: str) -> Config:
         target, convert = _DIRECTIVES[key]
         return _set(config, target, convert(value))
     except ValueError as error:
-        raise ConfigError(f"{where}: `{key} = {value}`: {error}") from error
+        shown = "…" if key in SECRET else value
+        raise ConfigError(f"{where}: `{key} = {shown}`: {error}") from None
 
 
 def _set(config: Config, target: str, value: Any) -> Config:
@@ -199,7 +208,7 @@ def _urls(value: str) -> tuple[str, ...]:
     urls = _words(value)
     for url in urls:
         if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
-            raise ValueError(f"{url} is not an http or https URL without user and query")
+            raise ValueError("only http and https URLs are taken, without user and query")
     return urls
 
 

@@ -25,13 +25,16 @@ UNREAD = 141
 """What a shell reports of a program that SIGPIPE ended."""
 
 
-def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str]) -> int:
-    """Parse the arguments and run what they ask for; the exit status."""
+def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], going_on: str) -> int:
+    """Parse the arguments and run what they ask for; the exit status.
+
+    :param going_on: how to go on after an interruption
+    """
     console = Console(sys.stderr, os.environ)
     try:
         return _status(parse, argv, console)
     except KeyboardInterrupt:
-        console.warn("interrupted; what is finished is kept: `cas -i ID` goes on from there")
+        console.warn(f"interrupted; what is finished is kept: {going_on} goes on from there")
         return INTERRUPTED
 
 
@@ -111,21 +114,31 @@ def _show(answer: Answer, console: Console) -> int:
 def _unshown(answer: Answer, error: OSError, console: Console) -> int:
     if isinstance(error, BrokenPipeError):
         return answer.exit_code if answer.stands else UNREAD
-    what = f"standard output cannot be written: {error.strerror}"
+    failure = _unwritable(error)
     if not answer.stands:
-        kind = DiskFull if error.errno in FULL else TryAgain
-        console.fail(kind(what, hint="give it another place, then run the same command again"))
-        return kind.exit_code
-    console.warn(what)
+        console.fail(failure)
+        return failure.exit_code
+    console.warn(str(failure))
     for line in answer.lines:
         console.say(line)
     return answer.exit_code
 
 
+def _unwritable(error: OSError) -> CasError:
+    kind = DiskFull if error.errno in FULL else TryAgain
+    return kind(
+        f"standard output cannot be written: {error.strerror}",
+        hint="give it another place, then run the same command again",
+    )
+
+
 def _unforeseen(error: Exception, console: Console) -> int:
     """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
     if isinstance(error, OSError) and error.errno in FULL | {errno.EIO, errno.EROFS}:
-        failure = cannot_write(Path(str(error.filename or "the output")), error, 0)
+        if error.filename is None:  # what a debugger says goes straight to stdout
+            failure = _unwritable(error)
+        else:
+            failure = cannot_write(Path(str(error.filename)), error, 0)
         console.fail(failure)
         return failure.exit_code
     console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")

@@ -63,7 +63,10 @@ def send_mails(config: Config, progress: Progress, *, at_once: bool = False) -> 
 
     work = WorkDirectory.of(config)
     waiting = list(waiting_mails(work))
-    if not waiting or config.mail.host is None:
+    if not waiting:
+        return
+    if config.mail.host is None:
+        progress.warn(f"{count(len(waiting), 'mail')} waiting: there is no `smtphost` in cas.conf")
         return
     paused = None if at_once else pause.pause(work, config.mail)
     if paused and paused.holds():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def run() -> None:
     """Parse, run, exit; see :func:`cas.__main__.main`."""
-    main(_parse)
+    main(_parse, "the same command")
 
 
 def _parse(argv: Sequence[str]) -> Asked:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from cas.catalogue import BuildSummary
 from cas.commands import Answer, World
-from cas.errors import CasError, ConfigError, TryAgain
+from cas.errors import CasError, ConfigError, DatabaseDamaged, TryAgain
 from cas.progress import Advance, Progress
 from cas_admin.build import Built, build_once
 
@@ -94,7 +94,8 @@ def _run(world: World, *, may_fail: bool) -> Built | None:
     except CasError as error:
         if isinstance(error, ConfigError) and not may_fail:
             raise
-        world.progress.warn(f"{error}; it is tried again")
+        advice = f"{error.hint}; " if isinstance(error, DatabaseDamaged) else ""
+        world.progress.warn(f"{error}; {advice}it is tried again")
         return None
 
 

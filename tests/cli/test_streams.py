@@ -76,6 +76,11 @@ def test_a_result_that_cannot_be_printed_is_said_and_the_status_is_the_jobs(
     assert listing.returncode == 75
     assert b"standard output cannot be written" in listing.stderr
     assert in_a_shell(site_a, "| true", "cas-admin", "build").returncode == 0
+    debugger = ("cas", "debug", "T-1", "-c", "sys")
+    assert in_a_shell(site_a, "| true", *debugger).returncode in (0, 141)
+    full = in_a_shell(site_a, ">/dev/full", *debugger)
+    assert full.returncode == 75
+    assert b"! standard output cannot be written: No space left on device" in full.stderr
     for help_is_asked in ("cas --help", "cas-admin --help"):
         done = in_a_shell(site_a, ">/dev/full", *help_is_asked.split())
         assert done.returncode == 75

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,18 @@ def test_a_missing_configuration_file_is_named(site: Site) -> None:
     done = site.cas("--config", "/nonexistent/cas.conf", "-i", "T-1", "-f", "vmcore")
     assert done.returncode == 2
     assert "/nonexistent/cas.conf: No such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[settings]\ndatabase = postgresql:/cas:s3cret@host/cas\n",
+        "[settings]\ndebuginfod = https://user:s3cret@host/\n",
+        "[settings]\ndatabase postgresql://cas:s3cret@host/cas\n",
+        "database postgresql://cas:s3cret@host/cas\n",
+    ],
+)
+def test_no_password_is_in_a_complaint(tmp_path: Path, defaults: Config, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"line [12]") as caught:
+        read(write(tmp_path, text), defaults)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
