@@ -309,6 +309,19 @@ def test_what_is_being_extracted_stays(cache: Path) -> None:
         assert trimmed(cache, limit_bytes=1).removed == ()
 
 
+def test_only_left_overs_by_our_names_are_removed(cache: Path) -> None:
+    ours = filled(cache, "one").rename(cache / f".removed-{kp.build_id('one')}-0123abcd")
+    foreign = [cache / ".removed-x", cache / f".removed-{'0' * 40}", cache / ".removed-a-0123abcd"]
+    for directory in foreign:
+        directory.mkdir()
+    faults = inspection.verify(cache, lambda _: None, repair=False)
+    found = {fault.path for fault in faults if fault.what == "is half removed"}
+    assert found == {ours}
+    trimmed(cache)
+    assert not ours.exists()
+    assert all(directory.exists() for directory in foreign)
+
+
 def test_a_plan_removes_nothing(cache: Path) -> None:
     filled(cache, "one", days=400)
     now = time.time()

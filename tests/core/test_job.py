@@ -146,6 +146,19 @@ def test_an_upload_with_an_undecodable_name_survives(tmp_path: Path) -> None:
     assert jobs.load(job.directory).order == order
 
 
+def test_age_is_told_by_the_record_not_by_the_local_time_of_a_name(tmp_path: Path) -> None:
+    """On the night when clocks are set back names go back, too."""
+    first = datetime(2026, 10, 25, 0, 59, tzinfo=UTC)  # 02:59 in Berlin, an hour before 02:10
+    later = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    work = WorkDirectory(tmp_path / "cores")
+    named = {first: "2026.10.25.02.59.00", later: "2026.10.25.02.10.00"}
+    for began, name in named.items():
+        made = jobs.create(work, Order("T-1", tmp_path / "vmcore"), began)
+        made.directory.rename(made.directory.with_name(name))
+    found = jobs.by_age(map(jobs.load, work.jobs("T-1")))
+    assert [one.directory.name for one in found] == list(named.values())
+
+
 def test_a_damaged_record_is_named(job: Job) -> None:
     (job.directory / "job.json").write_text("{")
     with pytest.raises(CasError, match=r"holds no usable job\.json"):

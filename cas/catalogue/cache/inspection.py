@@ -201,7 +201,7 @@ def _strangers(cache: Path) -> Iterator[Fault]:
     known = {GROWN, useless.DIRECTORY, *(lock_of(entry).name for entry in entries(cache))}
     for path in sorted(cache.glob("*")):
         name = path.name
-        if name.startswith(limits.DOOMED):
+        if limits.is_half_removed(path):
             yield Fault(path, "is half removed")
         elif name not in known and not is_entry_name(name.removesuffix(".lock")):
             yield Fault(path, "is nothing that cas puts there", is_ours=False)

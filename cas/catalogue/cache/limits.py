@@ -7,6 +7,7 @@ at all; where that was interrupted, the next one to look at the limits goes on w
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ from cas.text import count, human_size
 
 DOOMED = ".removed-"
 """How the names of entries begin that are being deleted."""
+_DOOMED = re.compile(re.escape(DOOMED) + "(.+)-[0-9a-f]{8}")
 _DAY_S = 86_400
 _IN_USE = "it is in use"
 
@@ -186,7 +188,14 @@ def target_bytes(rules: CacheRules) -> int:
 def finish_removals(cache: Path) -> None:
     """Delete what is left of entries whose removal was interrupted."""
     for doomed in cache.glob(f"{DOOMED}*"):
-        shutil.rmtree(doomed, ignore_errors=True)  # another process may be at it
+        if is_half_removed(doomed):
+            shutil.rmtree(doomed, ignore_errors=True)  # another process may be at it
+
+
+def is_half_removed(path: Path) -> bool:
+    """Whether that is left of an entry, by the exact form of the name that we give."""
+    found = _DOOMED.fullmatch(path.name)
+    return bool(found and is_entry_name(found[1]) and path.is_dir() and not path.is_symlink())
 
 
 def _finish_extractions(cache: Path) -> None:
