@@ -84,7 +84,7 @@ def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     config, held = _configuration(asked), dict[Path, int]()
     user = None if asked.stays_root else users.successor(config.casuser)
     if user is not None:
-        held = users.opened(asked.uploads)
+        held = _opened(asked.uploads)
         users.take_environment(user, os.environ)
         config = _configuration(asked)  # its `~` is another one now
         users.become(user, os.environ)
@@ -92,6 +92,20 @@ def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     for warning in config.warnings:
         console.warn(warning)
     return config, held
+
+
+def _opened(uploads: Sequence[Path]) -> dict[Path, int]:
+    """Descriptors of the uploads.
+
+    :raises NotADump: root sees that one of them is not there, or is none
+    """
+    held = users.opened(uploads)
+    if held.keys() < {*uploads}:
+        from cas.intake import check
+
+        for path in uploads:
+            check(path)
+    return held
 
 
 def _configuration(asked: Asked) -> Config:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cas import users
 from cas.catalogue import BuildSummary, Catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
+from cas.errors import NotPermitted
 from cas.text import count
 from cas_admin import ageing, unusable
 from cas_admin.cache import keep_limits
@@ -58,7 +60,10 @@ def build_once(world: World) -> Built:
         world.progress.warn(line)
     for contest in summary.conflicts:
         world.progress.warn(f"{contest}: none of them is used")
-        limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is
+        try:
+            limits.discard(config.debugs, contest.build_id)  # nobody knows whose it is
+        except NotPermitted as error:
+            world.progress.warn(users.advised(error, config))
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
     chores = [*resume(world, is_asked=False).lines, *ageing.told(ageing.held(purging.work))]

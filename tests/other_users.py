@@ -77,7 +77,7 @@ class SharedSite(Site):
 def shared_site(kernels: Path) -> Iterator[SharedSite]:
     """A site outside of pytest's directories, which are closed to other users."""
     if os.geteuid():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("other users need root")
+        pytest.skip("only root can be other users")
     needs("setpriv")
     needs("unshare")
     directory = Path(tempfile.mkdtemp(prefix="cas-users-", dir="/tmp"))

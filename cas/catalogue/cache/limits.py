@@ -103,7 +103,8 @@ def discard(cache: Path, name: str) -> bool:
     :raises ConfigError: the cache cannot be written
     """
     entry = cache / name
-    return not is_entry_name(name) or not entry.is_dir() or _remove(entry, None)
+    with placing.writing_to(cache, 0):
+        return not is_entry_name(name) or not entry.is_dir() or _remove(entry, None)
 
 
 class _Trim:
@@ -121,10 +122,10 @@ class _Trim:
         self._rules = rules
         self._belief = belief
         self._now = now
-        self._found = found
+        self._found = [holding for holding in found if not holding.problem]
         self._only_plan = only_plan
         self._removed: list[Removal] = []
-        self._kept: list[Removal] = []
+        self._kept = [Removal(holding, holding.problem) for holding in found if holding.problem]
         self._left_bytes = sum(holding.size_bytes for holding in found)
 
     def run(self) -> Trimmed:
@@ -162,8 +163,6 @@ class _Trim:
 
     def _kept_for(self, holding: Holding) -> str | None:
         """Why the entry stays; ``None`` when it is gone."""
-        if holding.problem:
-            return holding.problem
         try:
             if self._only_plan:
                 return _IN_USE if lease.is_held(holding.entry) else None
@@ -175,7 +174,11 @@ class _Trim:
 def _belief(
     found: Iterable[Holding], traces: Iterable[Trace], rules: CacheRules, now: float
 ) -> Belief:
-    uses = (Trace(at(holding.last_use), f"the use of {holding.name}") for holding in found)
+    uses = (
+        Trace(at(holding.last_use), f"the use of {holding.name}")
+        for holding in found
+        if not holding.problem  # of which nothing is known
+    )
     return believed((*traces, *uses), at(now), rules.days)
 
 
