@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,12 +105,28 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
             raise UsageError("parts of a split dump cannot be fetched: give files")
         source = parse(order.url)
         return replace(order, url=str(source), source=source)
+    if order.more:
+        _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
     for path in (order.upload, *order.more):
         if path not in held:
             _look_at(path)
     more = tuple(path.absolute() for path in order.more)
     open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
     return replace(order, upload=order.upload.absolute(), more=more, held=open_files)
+
+
+def _look_for_halves(paths: Sequence[Path]) -> None:
+    """:raises UnsupportedFormat: they are a snapshot of VMware, which has its memory apart"""
+    from cas.dump import kind_of
+    from cas.intake import check, is_memory, require_one_file
+
+    states = []
+    for path in paths:
+        check(path)
+        with path.open("rb") as file:
+            states += [path.name] if kind_of(file.read(512)) == "vmware" else []
+    memories = [path.name for path in paths if is_memory(path.name)]
+    require_one_file("the upload", states, memories)
 
 
 def _look_at(path: Path) -> None:

@@ -4,6 +4,15 @@ from cas.intake.copy import take_over
 from cas.intake.selection import Intake
 from cas.intake.storing import Storing
 from cas.intake.unpack import check
+from cas.intake.vmware import is_memory, require_one_file
 from cas.intake.wrapping import is_wrapped
 
-__all__ = ["Intake", "Storing", "check", "is_wrapped", "take_over"]
+__all__ = [
+    "Intake",
+    "Storing",
+    "check",
+    "is_memory",
+    "is_wrapped",
+    "require_one_file",
+    "take_over",
+]

@@ -14,6 +14,7 @@ from cas.intake.archives import Member
 from cas.intake.copy import copy
 from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
+from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
 from cas.intake.wrapping import PEEK_BYTES, wrapping
 from cas.layout import DUMP, SIDECARS
 from cas.model import Stored
@@ -22,13 +23,12 @@ from cas.text import count, human_size, printable
 
 READABLE_BYTES = 8 << 20
 """Of a dump that is being unpacked; so much of it is enough to tell what it is."""
+JOINED = "vmcore"
+"""A dump that is made of parts, or whose name cannot be that of a file of ours."""
 MAX_NAMES = 5
 PIECE_BYTES = 1 << 20
 """Of a sosreport's text file that is kept."""
 
-_SUFFIXES = re.compile(
-    r"(\.(gz|bz2|xz|zst|zstd|lzma|lz4|lzo|z|zip|7z|rar|cpio|tar|tgz|tbz2?|txz|tzst|tlz))+$", re.I
-)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SIDECAR = re.compile(
     r"(^|/)([^/]*dmesg[^/]*|[^/]+\.(txt|log|json)|[^/]*(sha256|md5)(sums?)?(\.txt)?)$", re.I
@@ -97,7 +97,8 @@ class Selection:
         :raises NotADump: there is no dump, or several
         :raises UnpackError: the upload is so damaged that nothing of a dump came out
         """
-        self._complain_about_halves()
+        states = [found.name for found in self._dumps if found.kind == "vmware"]
+        require_one_file(self._where(), states, self._memories)
         if self._vmcore is None:
             raise self._nothing()
         chosen = self._wanted()
@@ -138,7 +139,9 @@ class Selection:
         kind = self._kind(head)
         if kind is None and head and self._is_alone() and not member.flow.is_broken:
             kind = "dump"  # who reads dumps says best what it is
-        name = f"{self._upload.name}/{member.name}" if self._is_one_of_many else member.name
+        name = member.name
+        if self._is_one_of_many and name != self._upload.name:
+            name = f"{self._upload.name}/{name}"
         if kind is None:
             return self._take_other(Member(name, member.flow), head)
         self._account.dumps += 1
@@ -161,14 +164,24 @@ class Selection:
             if not is_better:
                 return None
         elif found.kind == "part":
-            return self._place_part()
+            return self._place_part(found)
         elif self._vmcore is not None:
             return None
-        self._vmcore = self._vmcore or self._new(_vmcore_name(self._upload, self._intake))
+        self._vmcore = self._vmcore or self._new(self._name_of(found))
         return self._vmcore
 
-    def _place_part(self) -> Path:
-        path = self._new(f"vmcore.{len(self._parts) + 1}")
+    def _name_of(self, found: _Found) -> str:
+        """The dump's own name, or that of what it came in, where one is fit for a file of ours."""
+        if is_plain(self._upload, self._intake.kind_of):
+            names = [self._upload.name]
+        else:
+            names = [COMPRESSED.sub("", name) for name in (_base(found), self._upload.name)]
+        return next(filter(_PLAIN_NAME.fullmatch, names), JOINED)
+
+    def _place_part(self, found: _Found) -> Path:
+        name = self._name_of(found)
+        taken = {JOINED, *(path.name for path in self._parts)}
+        path = self._new(f"{JOINED}.{len(self._parts) + 1}" if name in taken else name)
         self._parts.append(path)
         self._vmcore = self._vmcore or path
         return path
@@ -204,10 +217,10 @@ class Selection:
         """A file that is no dump: kept when it belongs to one, else only named."""
         if len(self._names) < MAX_NAMES:
             self._names.append(member.name)
-        if member.name.lower().endswith(".vmem") and len(self._memories) < MAX_NAMES:
-            self._memories.add(member.name[:-5])
+        if is_memory(member.name) and len(self._memories) < MAX_NAMES:
+            self._memories.add(member.name)
         is_piece = _SOSREPORT.search(member.name) and b"\0" not in head
-        if head and (_SIDECAR.search(_SUFFIXES.sub("", member.name)) or is_piece):
+        if head and (_SIDECAR.search(COMPRESSED.sub("", member.name)) or is_piece):
             self._keep(member, PIECE_BYTES if is_piece else self._intake.limits.sidecar_bytes)
 
     def _keep(self, member: Member, limit: int) -> None:
@@ -235,15 +248,6 @@ class Selection:
             return self._dumps
         exact = [found for found in self._dumps if found.name == wanted]
         return exact[:1] or [found for found in self._dumps if _base(found) == wanted]
-
-    def _complain_about_halves(self) -> None:
-        for found in self._dumps:
-            if found.kind == "vmware" and (stem := found.name.rpartition(".")[0]) in self._memories:
-                half, memory = printable(found.name), printable(f"{stem}.vmem")
-                raise UnsupportedFormat(
-                    f"{self._where()} holds the two halves of a VMware snapshot: {half}, {memory}",
-                    hint=f"make one dump of them: vmss2core -N6 {half} {memory}",
-                )
 
     def _several(self, found: list[_Found]) -> NotADump:
         names = _listed([dump.name for dump in found], 20)
@@ -281,12 +285,6 @@ def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
-
-
-def _vmcore_name(upload: Path, intake: Intake) -> str:
-    plain = is_plain(upload, intake.kind_of)
-    name = upload.name if plain else _SUFFIXES.sub("", upload.name)
-    return name if _PLAIN_NAME.fullmatch(name) else "vmcore"
 
 
 def _base(found: _Found) -> str:

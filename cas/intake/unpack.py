@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import NotADump
-from cas.intake import archives, decompress, old_formats, programs, zip_members
+from cas.intake import apport, archives, decompress, old_formats, programs, zip_members
 from cas.intake.account import Account, Layer
 from cas.intake.archives import Member
 from cas.intake.decompress import Decompress
@@ -41,6 +41,7 @@ _STREAMED: dict[str, Callable[[Flow, Layer], Iterator[Member]]] = {
     "tar": archives.tar_members,
     "cpio": archives.cpio_members,
     "zip": zip_members.zip_members,
+    "apport": apport.apport_members,
 }
 _SEEKING: dict[str, Callable[[Path, Flow, Layer], Iterator[Member]]] = {
     "7z": programs.seven_zip_members,

@@ -1,7 +1,7 @@
 """Compression and archive formats, told by their first bytes.
 
 Sources: RFC 1952, RFC 8878, the format documents of xz, lz4 and lzop, APPNOTE.TXT of zip,
-7zFormat.txt, tar(5) and cpio(5).
+7zFormat.txt, tar(5) and cpio(5); apport, problem_report.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 PEEK_BYTES = 512
-ARCHIVES = frozenset({"tar", "cpio", "zip", "7z", "rar"})
+ARCHIVES = frozenset({"tar", "cpio", "zip", "7z", "rar", "apport"})
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -28,6 +28,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"070701", "cpio"),
     (b"070702", "cpio"),
     (b"070707", "cpio"),
+    (b"ProblemType: ", "apport"),
 )
 _BZIP2_CONTENTS = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 """Behind ``BZh`` and the level: a block, or the end of an empty file."""

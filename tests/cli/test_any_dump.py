@@ -170,6 +170,18 @@ def test_the_halves_of_a_vmware_snapshot_are_named(site: Site, tmp_path: Path) -
     assert "vm.vmem" in done.stderr
 
 
+@pytest.mark.parametrize("names", [("vm.vmss", "vm.vmem"), ("vm.vmem", "vm.vmss")])
+def test_both_halves_of_a_vmware_snapshot_may_be_given(
+    site: Site, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    (tmp_path / "vm.vmss").write_bytes(b"\xd2\xbe\xd2\xbe\x08\0\0\0" + bytes(8192))
+    (tmp_path / "vm.vmem").write_bytes(bytes(1 << 20))
+    done = site.cas("-i", "T-1", *(word for name in names for word in ("-f", tmp_path / name)))
+    assert done.returncode == 4
+    assert "make one dump of them: vmss2core -N6 vm.vmss vm.vmem" in done.stderr
+    assert not site.jobs.exists()
+
+
 def test_a_bomb_is_refused_with_its_limit(site: Site, tmp_path: Path) -> None:
     site.settings["unpackLimit"] = "8M"
     with lzma.open(tmp_path / "bomb.xz", "wb") as bomb:

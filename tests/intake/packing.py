@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
@@ -218,6 +219,25 @@ def skippable(data: bytes) -> bytes:
     return b"\x50\x2a\x4d\x18\x05\0\0\0hello" + zstd.compress(data)
 
 
+def apport(data: bytes, *, is_one_line: bool = False, **fields: str) -> bytes:
+    """A report as Ubuntu's apport writes it of a dump, with more fields of text.
+
+    It encodes what its compressor gives for each block of 1 MiB, header and trailer for themselves.
+    """
+    texts = {"ProblemType": "KernelCrash", "DistroRelease": "Ubuntu 24.04", **fields}
+    head = "".join(f"{key}: {_folded(value)}\n" for key, value in texts.items()).encode()
+    packed = gzip.compress(data)
+    if is_one_line:
+        return head + b"VmCore: base64\n " + base64.b64encode(packed) + b"\n"
+    pieces = [packed[:10], *(packed[at : at + 50_000] for at in range(10, len(packed), 50_000))]
+    lines = b"".join(b" " + base64.b64encode(piece) + b"\n" for piece in pieces)
+    return head + b"VmCore: base64\n" + lines + b"Zulu: the last field\n"
+
+
+def _folded(text: str) -> str:
+    return "\n" + "\n".join(f" {line}" for line in text.split("\n")) if "\n" in text else text
+
+
 def halves(pack: Pack, padding: bytes = b"") -> Pack:
     """Two packed pieces, one behind the other."""
 
@@ -287,6 +307,8 @@ ARCHIVES: dict[str, Pack] = {
     "zip-deflate64": with_7z("-tzip", "-mm=Deflate64", suffix="zip"),
     "zip-streamed": streamed_zip,
     "zip64": zip64,
+    "apport": apport,
+    "apport-one-line": lambda data: apport(data, is_one_line=True),
     "7z": with_7z(),
     "7z-bzip2": with_7z("-m0=bzip2"),
     "7z-ppmd": with_7z("-m0=ppmd"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import os
 import stat
 import threading
@@ -11,9 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from packing import DUMP, intake, names, seven_zip_of, store, tar, zip_of
+from packing import DUMP, apport, intake, names, seven_zip_of, store, tar, zip_of
 
-from cas.errors import CasError, DiskFull, LimitExceeded, NotADump, UnsupportedFormat
+from cas.errors import (
+    CasError,
+    DiskFull,
+    LimitExceeded,
+    NotADump,
+    UnpackError,
+    UnsupportedFormat,
+)
 from cas.intake import Storing
 from cas.progress import Silent
 
@@ -76,6 +84,67 @@ def test_the_name_of_a_packed_dump_loses_its_suffixes(
     upload: Callable[..., Path], job: Path
 ) -> None:
     assert store(upload(gzip.compress(DUMP), "vmcore.1.tar.gz"), job).vmcore.name == "vmcore.1"
+
+
+@pytest.mark.parametrize(
+    ("member", "stored"),
+    [
+        ("127.0.0.1-2026-11-30/vmcore.flat", "vmcore.flat"),
+        ("dump.202611300102.xz", "dump.202611300102"),
+        ("a b", "case-7"),
+        (".hidden", "case-7"),
+    ],
+)
+def test_a_dump_in_an_archive_keeps_its_name(
+    upload: Callable[..., Path], job: Path, member: str, stored: str
+) -> None:
+    data = lzma.compress(DUMP) if member.endswith(".xz") else DUMP
+    path = upload(gzip.compress(tar({"readme": b"x", member: data})), "case-7.tar.gz")
+    assert store(path, job).vmcore.name == stored
+
+
+def test_a_report_of_apport_gives_its_dump_and_what_it_says_of_it(
+    upload: Callable[..., Path], job: Path
+) -> None:
+    log = "[    0.000000] Linux\n[    1.000000] Oops"
+    report = apport(DUMP, VmCoreDmesg=log, ProcVersion="Linux 6.8")
+    stored = store(upload(report, "linux-image-6.8.0-31-generic.crash"), job)
+    assert stored.vmcore.name == "VmCore"
+    assert stored.vmcore.read_bytes() == DUMP
+    (text,) = stored.sidecars
+    assert text.read_text().strip("\n") == log
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: data[: len(data) // 2], "is cut off"),
+        (lambda data: data.replace(b"\n H", b"\n !", 1), "no base64"),
+        (lambda data: data[: len(data) // 2 & -4] + b"\nno field\n", "is damaged"),
+    ],
+)
+def test_a_damaged_report_of_apport_is_told(
+    upload: Callable[..., Path], job: Path, spoil: Callable[[bytes], bytes], said: str
+) -> None:
+    path = upload(spoil(apport(DUMP)), "x.crash")
+    try:
+        missing = [lack.what for lack in store(path, job).missing]
+    except UnpackError as error:
+        missing = [str(error)]
+    assert said in missing[0]
+
+
+def test_a_report_of_many_short_lines_takes_no_time(upload: Callable[..., Path], job: Path) -> None:
+    with pytest.raises(NotADump):
+        store(upload(b"ProblemType: Crash\nVmCoreLog: base64\n" + b" QQ==\n" * 500_000), job)
+
+
+def test_packed_halves_of_a_snapshot_are_told_too(tmp_path: Path, job: Path) -> None:
+    paths = [tmp_path / "a.vmss.gz", tmp_path / "a.vmem.gz"]
+    for path, data in zip(paths, (other(b"VMSS"), b"memory"), strict=True):
+        path.write_bytes(gzip.compress(data))
+    with pytest.raises(UnsupportedFormat, match=r"snapshot: a\.vmss, a\.vmem"):
+        store(paths, job)
 
 
 def test_a_sparse_dump_is_copied_with_its_holes(upload: Callable[..., Path], job: Path) -> None:
@@ -143,7 +212,7 @@ def test_dumps_in_archives_in_an_archive_have_names_of_their_own(
 def test_parts_of_a_split_set_are_all_kept(upload: Callable[..., Path], job: Path) -> None:
     members = {"x": other(b"PART"), "y": other(b"PART"), "z.gz": gzip.compress(other(b"PART"))}
     stored = store(upload(tar(members)), job)
-    assert [part.name for part in stored.parts] == ["vmcore.1", "vmcore.2", "vmcore.3"]
+    assert [part.name for part in stored.parts] == ["x", "y", "z"]
     assert stored.parts[1].read_bytes() == members["y"]
 
 
