@@ -90,6 +90,20 @@ def test_damage_elsewhere_costs_no_host(tmp_path: Path) -> None:
     assert Catalogue(path).indexed() == {}
 
 
+def test_a_row_that_holds_nonsense_costs_itself(tmp_path: Path) -> None:
+    path = tmp_path / "cas.db"
+    hosts = with_hosts(path, 3)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE hosts SET crashes = '{' WHERE name = 'host-0001'")
+        connection.commit()
+    with pytest.raises(DatabaseDamaged):
+        Catalogue(path).hosts()
+    repair = Catalogue(path).repair(NOW, Silent())
+    assert repair is not None
+    assert repair.has_lost_hosts
+    assert list(Catalogue(path).hosts()) == [hosts[0], hosts[2]]
+
+
 def test_a_log_goes_with_its_file_and_an_older_damaged_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "cas.db"
     with_hosts(path, 1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from cas.catalogue.database.connection import BUILD_LOCK, Database, url_of
 from cas.catalogue.database.host_list import host_of
 from cas.catalogue.database.host_rows import HostRows
+from cas.catalogue.database.store import Store
 from cas.catalogue.database.tables import hosts, kernels, kmods, metadata, packages
 from cas.errors import CasError, ConfigError, DatabaseDamaged
 from cas.model import Host
@@ -88,6 +89,8 @@ def _fault(database: str, timeout_s: float) -> _Fault | None:
         opened = Database(database, timeout_s)
         lacking = opened.lacking()
         damage = opened.damage(thorough=True)
+        if not lacking and not damage:
+            _read_all(Store(opened))
     except DatabaseDamaged as error:
         return _Fault(str(error))
     if damage:
@@ -95,6 +98,16 @@ def _fault(database: str, timeout_s: float) -> _Fault | None:
     if lacking:
         return _Fault(f"database {opened.name} lacks {', '.join(sorted(lacking))}", lacking)
     return None
+
+
+def _read_all(store: Store) -> None:
+    """Read every row that is read as a value: a sound file may hold what none of ours does.
+
+    :raises DatabaseDamaged: one holds such a thing
+    """
+    for rows in (store.hosts.all, store.jobs.verdicts, store.packages.known, store.builds.last):
+        rows()
+    store.kernels.listed(None)
 
 
 def _completed(database: str, timeout_s: float, fault: _Fault) -> Repair:
