@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas.errors import NotADump
+from cas.permission import unread
 
 Read = Callable[[int, int], bytes]
 """``read(offset, size)`` gives the bytes there: fewer than ``size`` at the end of the data."""
@@ -147,7 +148,7 @@ def opened(path: Path) -> Iterator[Read]:
         finally:
             os.close(fd)
     except OSError as error:
-        raise NotADump(f"{path} cannot be read: {error.strerror}") from error
+        raise NotADump(unread(path, error)) from error
 
 
 def header(read: Read) -> Header:

@@ -46,10 +46,10 @@ class NotPermitted(ConfigError):
 
     hint = "let its owner run this, or have root give it to this user (chown)"
 
-    def __init__(self, message: str, obstacle: Path, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, obstacle: Path | None, *, hint: str | None = None) -> None:
         """Keep the facts.
 
-        :param obstacle: the file or directory whose owner or mode is in the way
+        :param obstacle: the file or directory whose owner or mode is in the way, if that is it
         """
         super().__init__(message, hint=hint)
         self.obstacle = obstacle

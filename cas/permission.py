@@ -21,9 +21,9 @@ def not_permitted(path: Path, error: OSError, done: str = "written") -> NotPermi
     :param done: what cannot be done to it
     """
     said = f"{path} cannot be {done}: {error.strerror}"
-    obstacle = obstacle_to(path)
     if error.errno == errno.EROFS:
-        return NotPermitted(said, obstacle, hint="mount the file system for writing")
+        return NotPermitted(said, None, hint="mount the file system for writing")
+    obstacle = obstacle_to(path)
     try:
         state = obstacle.lstat()
     except OSError:
@@ -35,6 +35,13 @@ def not_permitted(path: Path, error: OSError, done: str = "written") -> NotPermi
     mode = stat.S_IMODE(state.st_mode)
     hint = f"see to the modes and attributes of {obstacle}: chmod u+rwX, lsattr"
     return NotPermitted(f"{said}; {what} has the mode {mode:04o}", obstacle, hint=hint)
+
+
+def unread(path: Path, error: OSError) -> str:
+    """That a file cannot be read, and whose it is where that is the reason."""
+    if error.errno in DENIED:
+        return str(not_permitted(path, error, "read"))
+    return f"{path} cannot be read: {error.strerror}"
 
 
 def obstacle_to(path: Path) -> Path:

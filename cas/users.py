@@ -141,8 +141,8 @@ def advised(error: CasError, config: Config) -> str:
 
 def hint(error: CasError, config: Config) -> str:
     """What to do about an error, in this installation."""
-    better = remedy(error.obstacle, config) if isinstance(error, NotPermitted) else None
-    return better or error.hint
+    obstacle = error.obstacle if isinstance(error, NotPermitted) else None
+    return (obstacle and remedy(obstacle, config)) or error.hint
 
 
 def give(config: Config, user: str, obstacle: Path) -> str:

@@ -25,6 +25,7 @@ from cas.catalogue.packages.archive import Listing
 from cas.catalogue.unpacking import OtherBuild, Target, Unfit, Unpacking, kmod_target, store
 from cas.errors import PackageError
 from cas.model import Kernel
+from cas.permission import unread
 from cas.progress import Progress, Silent
 from cas.text import count, short_line
 
@@ -296,7 +297,7 @@ def listed(source: Path) -> Listing:
         answering(source)
         return sources.listing(source)
     except OSError as error:
-        raise PackageError(f"{source} cannot be read: {error.strerror}") from error
+        raise PackageError(unread(source, error)) from error
 
 
 def _candidates(

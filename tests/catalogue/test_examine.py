@@ -56,7 +56,7 @@ def test_a_member_that_is_not_there_is_told(old: Path) -> None:
 
 
 def test_a_package_that_is_gone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match="cannot be examined: No such file"):
+    with pytest.raises(PackageError, match="cannot be read: No such file"):
         examine(packaged(tmp_path / "gone.rpm"))
 
 

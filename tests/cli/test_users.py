@@ -200,6 +200,10 @@ def test_a_file_of_another_is_named_with_its_owner(shared_a: SharedSite) -> None
     assert done.returncode == 3
     said = "cannot be read: Permission denied; it belongs to root, and this runs as nobody"
     assert f"! {package} {said}" in done.stderr
+    shutil.chown(package, OTHER)
+    package.chmod(0)
+    done = shared_a.admin("-b")
+    assert f"! {package} cannot be read: Permission denied; it has the mode 0000" in done.stderr
     kernels.chmod(0o700)
     done = shared_a.admin("-b")
     assert done.returncode == 2

@@ -8,6 +8,7 @@ from cas.catalogue.packages import identity, sources
 from cas.catalogue.packages.archive import Listed
 from cas.errors import PackageError
 from cas.model import Kernel
+from cas.permission import unread
 
 
 def examine(kernel: Kernel) -> tuple[str | None, str | None]:
@@ -19,7 +20,7 @@ def examine(kernel: Kernel) -> tuple[str | None, str | None]:
     try:
         listing = sources.listing(kernel.source)
     except OSError as error:
-        raise PackageError(f"{kernel.source} cannot be examined: {error.strerror}") from error
+        raise PackageError(unread(kernel.source, error)) from error
     opened = partial(listing.opened, lambda _: None)
     found = identity.in_payload(kernel.source, opened, [member]).get(member)
     if found is None:
