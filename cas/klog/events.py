@@ -19,6 +19,8 @@ _HEAD_LINES = 40
 """How far the die counter can be behind the first line; aarch64 prints most in between."""
 _DETAIL_LINES = 4
 """How far before an assertion the line can stand that says what was wrong."""
+_SLAB_FACTS = ("INFO: Allocated in", "INFO: Freed in", "INFO: Slab", "INFO: Object")
+"""Lines of a slab report (``mm/slub.c``) that are all of it where its headline was lost."""
 _SYSRQ_LINES = 12
 """Between the order to crash and the fault that it is made by, in kernels before 4.19."""
 _PAUSE_S = 2.0
@@ -135,6 +137,8 @@ def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
 def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
     if found.weight is Weight.HEADER:
         return draft.weight >= Weight.OOPS and not draft.has_header
+    if draft.kind is Kind.MEMORY_ERROR and found.text.startswith(_SLAB_FACTS):
+        return True
     if draft.kind is Kind.SYSRQ:
         return found.weight is Weight.OOPS and len(between) <= _SYSRQ_LINES
     if draft.weight is Weight.HINT:
@@ -154,9 +158,9 @@ def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
     near = [line.text for line in log[max(0, index - _DETAIL_LINES * 2) : index]]
     kind, message = _told(draft, near, [line.text for line in log[index + 1 : index + 4]])
     end, is_bare = ending
-    found = draft.first
-    line = log[index]
-    event = Event(
+    found, line = draft.first, log[index]
+    detail = (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text))
+    return Event(
         kind=kind,
         message=message,
         weight=draft.weight,
@@ -169,12 +173,9 @@ def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
         about=_about(found),
         seconds=int(seconds) if (seconds := found.group("seconds")) else None,
         cpu=int(cpu) if (cpu := found.group("cpu")) else None,
-        detail=next(
-            (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text)), None
-        ),
+        detail=next(detail, None),
         is_bare=is_bare,
     )
-    return event
 
 
 def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple[Kind, str]:
@@ -183,12 +184,10 @@ def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple
     if draft.weight is Weight.PANIC:
         return reason(draft.first.text), message
     if kind is Kind.SYSRQ:
-        return kind, f"SysRq: {message.rpartition(': ')[2]}" if "ys" in message else message
+        return kind, "SysRq: Trigger a crash"
     if kind in (Kind.BUG_ON, Kind.WARNING) and "lib/list_debug.c" in message:
         causes = [text for text in near if text.startswith("list_")]
         return Kind.LIST_CORRUPTION, clean(causes[-1]) if causes else message
-    if kind is Kind.NULL_DEREFERENCE and any("rigger a crash" in text for text in near):
-        return Kind.SYSRQ, "SysRq: Trigger a crash"
     if kind is Kind.PAGE_FAULT and "nable to handle " in message:
         return _page_fault(message, following)
     return kind, message
@@ -255,7 +254,7 @@ def clean(text: str) -> str:
     """A message without die counter, error code and the noise of the configuration."""
     text = " ".join(text.split())
     text = _NOISE.sub("", text).removeprefix("[ ").removesuffix(" ]").removeprefix("INFO: ")
-    return text.rstrip(".: ")
+    return text.removesuffix(" RIP:").rstrip(".: ")
 
 
 def lines_of(log: Log, event: Event) -> list[Line]:
@@ -266,11 +265,11 @@ def lines_of(log: Log, event: Event) -> list[Line]:
     if event.caller is None:
         return lines
     # the backtraces that other processors print on request belong to a stall
-    shown = ("C",) if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) else ()
+    others = "C" if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) else "-"
     return [
         line
         for line in lines
-        if line.caller == event.caller or ((line.caller or "").startswith(shown) and shown)
+        if line.caller == event.caller or (line.caller or "").startswith(others)
     ]
 
 

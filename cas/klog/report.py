@@ -295,9 +295,11 @@ class _Reader:
         task = task_in(text)
         if task is None:
             return
-        self.task = self.task or (None if self.now.is_foreign else task)
-        if self.now.frames or self.now.guesses:
+        # a line of dump_stack_print_info() begins a trace, that of sched_show_task() only has one
+        is_printing = task.state is None
+        if self.now.frames or self.now.guesses or (self.now.is_foreign and is_printing):
             self.begin()
+        self.task = self.task or (None if self.now.is_foreign else task)
         self.now.task = self.now.task or task
         if self.now.cpu is None:
             self.now.cpu = task.cpu

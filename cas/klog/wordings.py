@@ -236,16 +236,18 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ("UBSAN: ", r"UBSAN: \S", Kind.WARNING, _REPORT),
     # lib/list_debug.c
     ("corruption", r"list_(?:add|del) corruption", Kind.LIST_CORRUPTION, Weight.HINT),
-    # kernel/panic.c: __warn(); warn_slowpath_common() before 4.7; "CPU#1: comm/123" since 6.19
+    # kernel/panic.c: __warn(); warn_slowpath_common() before 4.7; "CPU#1: comm/123" since 6.19;
+    # the condition in brackets with CONFIG_DEBUG_BUGVERBOSE_DETAILED
     (
         "WARNING: ",
-        r"WARNING: (?:CPU: (?P<cpu>\d{1,5}) PID: \d{1,10} )?at [^\s+]{1,200}(?: " + _SYM + r")?",
+        r"WARNING: (?:\[.{1,200}\] )?(?:CPU: (?P<cpu>\d{1,5}) PID: \d{1,10} )?"
+        rf"at [^\s+:]{{1,200}}:\d{{1,7}}(?: {_SYM})?",
         Kind.WARNING,
         _REPORT,
     ),
     (
         "WARNING: ",
-        rf"WARNING: [\w./-]{{1,200}}:\d{{1,6}} at (?:{_SYM}|0x[0-9a-f]+), "
+        rf"WARNING: (?:\[.{{1,200}}\] )?[\w./-]{{1,200}}:\d{{1,6}} at (?:{_SYM}|0x[0-9a-f]+), "
         rf"CPU#(?P<cpu>\d{{1,5}}): {_COMM_PID}",
         Kind.WARNING,
         _REPORT,
@@ -296,7 +298,8 @@ _REASONS = (
     # drivers/edac/edac_mc.c
     (
         r".*(?:[Mm]achine check|\bMCE\b|SError|[Hh]ardware [Ee]rror|EDAC \w+: UE\b)"
-        r"|Uncorrected (?:hardware )?(?:memory )?error|Memory failure",
+        r"|Timeout: Not all CPUs entered|Uncorrected (?:hardware )?(?:memory )?error"
+        r"|Memory failure",
         Kind.MACHINE_CHECK,
     ),
     # kernel/panic.c: __stack_chk_fail(), check_panic_on_warn()

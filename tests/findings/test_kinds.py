@@ -456,3 +456,19 @@ def test_of_a_stall_the_stalled_processor_is_told_and_never_the_one_that_noticed
     assert judge(STALL + stalled).where == "demo_spin+0x5"
     assert judge(STALL + stalled).who == "stuck, pid 8, CPU 2"
     assert judge(STALL).where is None
+
+
+def test_a_slab_report_is_told_by_its_own_trace_and_not_by_who_allocated() -> None:
+    log = (
+        "BUG kmalloc-64 (Not tainted): Poison overwritten\n"
+        "INFO: 0xffff8881-0xffff8882. First byte 0x6a instead of 0x6b\n"
+        "INFO: Allocated in innocent_alloc+0x20/0x40 age=5 cpu=1 pid=9\n"
+        "\tkmem_cache_alloc+0x1/0x2\n\tinnocent_alloc+0x20/0x40\n"
+        "INFO: Slab 0xffffea0004 objects=21 used=21\nINFO: Object 0xffff8881 @offset=64\n"
+        "CPU: 1 PID: 9 Comm: dd Tainted: G    B  6.1.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n"
+        " check_bytes_and_report+0x1/0x2\n ___slab_alloc+0x1/0x2\n demo_read+0x5/0x10 [demo]\n"
+    )
+    finding = judge(log)
+    assert finding.what == ("BUG kmalloc-64 (Not tainted): Poison overwritten in demo_read [demo]")
+    assert finding.where == "___slab_alloc+0x1, called from demo_read+0x5 [demo]"
+    assert finding.who == "dd, pid 9, CPU 1"

@@ -70,8 +70,10 @@ WORDINGS = [
     ("UBSAN: array-index-out-of-bounds in net/x.c:12:3", Kind.MEMORY_ERROR),
     ("UBSAN: Undefined behaviour in net/x.c:12:3", Kind.WARNING),
     ("WARNING: CPU: 1 PID: 9 at net/core/demo.c:12 demo_send+0x10/0x20 [demo]", Kind.WARNING),
+    ("WARNING: CPU: 1 PID: 9 at demo_send+0x10/0x20 [demo]", Kind.WARNING),
     ("WARNING: at net/sched/sch_generic.c:261 dev_watchdog+0x26b/0x280()", Kind.WARNING),
     ("WARNING: net/core/dev.c:61 at demo_send+0x10/0x20, CPU#1: ping/9", Kind.WARNING),
+    ("WARNING: [a == 0 && b] a/b.c:61 at f+0x10/0x20, CPU#0: swapper/0/1", Kind.WARNING),
     ("WARNING: possible circular locking dependency detected", Kind.WARNING),
     ("[ INFO: possible recursive locking detected ]", Kind.WARNING),
     ("[ BUG: dd/31761 still has locks held! ]", Kind.WARNING),
@@ -96,6 +98,7 @@ def test_a_wording_is_known(line: str, kind: Kind) -> None:
         "traps: dd[77] general protection fault ip:7f sp:7f error:0 in libc.so",
         "dd[77]: segfault at 0 ip 0 sp 0 error 4",
         "WARNING: this program is not safe",
+        "WARNING: at least one of the disks is old",
         "systemd[1]: kernel BUG at somewhere is what it said",
         "mce: [Hardware Error]: Machine check events logged",
         "INFO: lockdep is turned off.",
@@ -117,6 +120,7 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
         ("System is deadlocked on memory", Kind.OUT_OF_MEMORY),
         ("Fatal machine check", Kind.MACHINE_CHECK),
         ("Fatal hardware error!", Kind.MACHINE_CHECK),
+        ("Timeout: Not all CPUs entered broadcast exception handler", Kind.MACHINE_CHECK),
         ("EDAC MC0: UE page 0x1234, offset 0x0", Kind.MACHINE_CHECK),
         ("Asynchronous SError Interrupt", Kind.MACHINE_CHECK),
         ("NMI: Not continuing", Kind.NMI),
@@ -133,6 +137,11 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
 )
 def test_a_panic_gives_its_reason(said: str, kind: Kind) -> None:
     assert reason(f"Kernel panic - not syncing: {said}") is kind
+
+
+def test_what_old_kernels_print_behind_the_message_is_no_part_of_it() -> None:
+    event = events_of(Log("Unable to handle kernel NULL pointer dereference at 08 RIP: \n"))[0]
+    assert event.message == "Unable to handle kernel NULL pointer dereference at 08"
 
 
 def test_the_function_of_a_headline_is_read() -> None:
