@@ -280,6 +280,15 @@ class FirstAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """What a command asks of the kernel: that it has one of several names of a kind."""
+
+    kind: str
+    """``symbol``, ``type`` (a name, or ``NAME.MEMBER``) or ``config``."""
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snippet:
     """One topic's commands, rendered for one dump."""
 
@@ -287,6 +296,27 @@ class Snippet:
     """File name of the snippet and of its output."""
     title: str
     commands: tuple[str, ...]
+    needs: tuple[tuple[Need, ...], ...] = ()
+    """Of each command, all of which must be met; empty: none has any."""
+    files: tuple[Path, ...] = field(default=(), compare=False)
+    """Where the commands stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one command of a snippet ended."""
+
+    command: str
+    status: str
+    """As a section's; ``skipped``: this kernel has nothing of the kind."""
+    engine: str
+    """Which ran it last."""
+    error: str | None = None
+    """What went wrong, in a sentence that names the command; ``None`` when ``ok``."""
+    size_bytes: int = 0
+    """Of its output."""
+    lacks_memory: bool = False
+    """Whether it wanted memory that the dump does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,16 +326,19 @@ class Section:
     name: str
     title: str
     status: str
-    """``ok``, ``failed`` (a command reported an error), ``timeout``, ``cut`` (output limit),
-    ``memory`` (memory limit), ``crashed`` (the debugger died) or ``not run``."""
+    """``ok``, ``skipped`` (this kernel has nothing of the kind), ``partly`` (some commands gave
+    nothing), ``failed`` (none gave anything), ``timeout``, ``cut`` (output limit), ``memory``
+    (memory limit), ``crashed`` (the debugger died) or ``not run``."""
     engine: str
-    """``crash``, ``drgn`` or ``salvage`` (read from the dump without a debugger)."""
+    """``crash``, ``drgn``, ``salvage`` (read from the dump without a debugger) or ``none``."""
     path: Path
     """The output file in the job directory."""
     seconds: float = 0.0
     size_bytes: int = 0
     error: str | None = None
     """What went wrong, in a sentence; ``None`` when ``ok``."""
+    commands: tuple[Outcome, ...] = ()
+    """How each of its commands ended, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

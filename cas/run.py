@@ -46,6 +46,8 @@ class Run:
         """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
         self.problems: list[str] = []
         """Why the verdict cannot be ``complete``, in sentences."""
+        self.notes: list[str] = []
+        """What a reader should know besides; a list, since crash begins in a thread of its own."""
         self.seconds: dict[str, float] = {}
         self.report = self._blank = Report(
             ticket=job.order.ticket,
@@ -68,10 +70,10 @@ class Run:
         self.job = self.job.having(stage, **facts)
 
     def remark(self, text: str) -> None:
-        """Tell, once, what a reader should know of how the dump was analysed."""
-        if text not in self.report.remarks:
+        """Tell, once, what a reader should know of how the dump was analysed: it costs nothing."""
+        if text not in self.notes:
             self.progress.warn(text)
-            self.know(remarks=(*self.report.remarks, text))
+            self.notes.append(text)
 
     def degrade(self, problem: str) -> None:
         """Tell something that keeps the verdict from being ``complete``."""
@@ -86,6 +88,7 @@ class Run:
             (self.job.directory / name).unlink(missing_ok=True)
         self.report = replace(self._blank, stored=self.report.stored)
         self.problems.clear()
+        self.notes.clear()
         self.job = replace(self.job, stages=self.job.stages[:2])
 
     @contextmanager
@@ -149,7 +152,7 @@ class Run:
         if damage := findings.assess(self.report, self.arrival.arrived_bytes):
             self.know(recovered=damage.recovered, customer_note=damage.customer_note)
             self.know(offset=damage.offset if self.report.offset is None else self.report.offset)
-        self.know(stage=self.job.stages[-1])
+        self.know(stage=self.job.stages[-1], remarks=(*self.report.remarks, *self.notes))
         if self.report.dump and self.job.stored:
             self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
         if not self.is_over:  # the job goes on: its records say one thing

@@ -8,6 +8,11 @@ carry a title and say when the snippet applies::
     # arch: x86_64 aarch64
     # module: nf_conntrack
     struct netns_ct init_net.ct
+    # needs: symbol=nf_conntrack_htable_size
+    p nf_conntrack_htable_size
+
+What a command needs of the kernel (:mod:`cas.needs`) stands above it; above the first command, in
+the header, it goes for all.
 
 The file ``prelude`` of every directory is no snippet: its commands come first in every session of
 crash, whatever runs there.
@@ -20,13 +25,14 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cas import needs
 from cas.errors import CasError, EngineError
 from cas.layout import is_own
-from cas.model import Snippet
+from cas.model import Need, Snippet
 from cas.supervise import Room, run
 
 MAX_BYTES = 1 << 20
@@ -42,6 +48,7 @@ _BACKUP = re.compile(
     r"[.#].*|.*~|.*\.(bak|orig|rej|swp|rpmsave|rpmnew|rpmorig|dpkg-.*|ucf-.*)", re.DOTALL
 )
 _HEADER = re.compile(r"#\s*(title|arch|module)\s*:\s*(.*)", re.IGNORECASE)
+_NEEDS = re.compile(r"#\s*needs\s*:\s*(.*)", re.IGNORECASE)
 _REDIRECT = re.compile(r"(?P<command>.*?)(?:\s*>>|\s>)\s*(?P<target>[^\s'\"|()<>]+)")
 _RELEASE = re.compile(r"[A-Za-z0-9._+~-]{1,64}")
 _KMOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -74,6 +81,7 @@ class Unusable:
     name: str
     title: str
     reason: str
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +96,16 @@ class Loaded:
     """Commands before all others in crash, those of the first directory first."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Command:
+    text: str
+    needs: tuple[Need, ...]
+    file: Path
+
+
 @dataclass(slots=True)
 class _Loading:
-    commands: dict[str, list[str]] = field(default_factory=dict)
+    commands: dict[str, list[_Command]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     unusable: list[Unusable] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -109,7 +124,7 @@ def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
         _add(path, facts, room, loading)
     return Loaded(
         tuple(
-            Snippet(name, loading.titles.get(name, name), tuple(commands))
+            _snippet(name, loading.titles.get(name, name), commands)
             for name, commands in sorted(loading.commands.items())
         ),
         (
@@ -139,8 +154,31 @@ def load_prelude(directories: Iterable[Path], facts: Facts, room: Room) -> Loade
         try:
             commands += _prelude(path, facts, room, remarks)
         except CasError as error:
-            unusable.append(Unusable(PRELUDE, "Prelude", str(error)))
+            unusable.append(Unusable(PRELUDE, "Prelude", str(error), path))
     return Loaded((), tuple(unusable), tuple(remarks), tuple(commands))
+
+
+def fitting(snippet: Snippet, is_met: Callable[[Need], bool]) -> tuple[Snippet, Mapping[int, str]]:
+    """A snippet without the commands that a kernel has nothing for.
+
+    :return: and why each of these is left out, by its position
+    """
+    why = {
+        number: needs.unmet(lacking)
+        for number, wanted in enumerate(snippet.needs)
+        if (lacking := [need for need in wanted if not is_met(need)])
+    }
+    commands = (text for number, text in enumerate(snippet.commands) if number not in why)
+    return replace(snippet, commands=tuple(commands), needs=()), why
+
+
+def outside(directory: Path, loaded: Loaded) -> frozenset[str]:
+    """Names of the snippets of which a file lies elsewhere than in a directory."""
+    places = [(each.name, each.files) for each in loaded.snippets]
+    places += [(each.name, (each.file,)) for each in loaded.unusable]
+    return frozenset(
+        name for name, files in places if any(file.parent != directory for file in files)
+    )
 
 
 def walks_tasks(snippet: Snippet) -> bool:
@@ -198,14 +236,25 @@ def _prelude(path: Path, facts: Facts, room: Room, remarks: list[str]) -> list[s
     if reason := _why_not_for(_header(data.decode("utf-8", "replace")), facts):
         remarks.append(f"{path} skipped: {reason}")
         return []
-    return _commands(_text(path, data, facts, room))
+    return [line for line, _ in _commands(_text(path, data, facts, room))]
+
+
+def _snippet(name: str, title: str, commands: Sequence[_Command]) -> Snippet:
+    return Snippet(
+        name,
+        title,
+        tuple(command.text for command in commands),
+        tuple(command.needs for command in commands) if any(c.needs for c in commands) else (),
+        tuple(dict.fromkeys(command.file for command in commands)),
+    )
 
 
 def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
     name = title = path.name
     try:
         data = _read(path)
-        header = _header(data.decode("utf-8", "replace"))
+        text = data.decode("utf-8", "replace")
+        header, needed = _header(text), _needed(text)
         title = loading.titles[name] = header.get("title", name)
         if reason := _why_not_for(header, facts):
             loading.remarks.append(f"snippet {name} skipped: {reason}")
@@ -213,11 +262,12 @@ def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
         lines = _commands(_text(path, data, facts, room))
         if not lines:
             loading.remarks.append(f"snippet {name} skipped: it has no commands for this dump")
-        for line in lines:
+        for line, wanted in lines:
             target, command = _unredirected(line, name, loading.remarks)
-            loading.commands.setdefault(target, []).append(command)
+            each = _Command(command, tuple(dict.fromkeys((*needed, *wanted))), path)
+            loading.commands.setdefault(target, []).append(each)
     except CasError as error:
-        loading.unusable.append(Unusable(name, title, str(error)))
+        loading.unusable.append(Unusable(name, title, str(error), path))
 
 
 def _read(path: Path) -> bytes:
@@ -238,12 +288,24 @@ def _is_executable(path: Path) -> bool:
 
 def _header(text: str) -> dict[str, str]:
     header: dict[str, str] = {}
-    for line in text.splitlines():
-        if line.strip() and not line.startswith("#"):
-            break
-        if found := _HEADER.fullmatch(line.rstrip()):
+    for line in _head(text):
+        if found := _HEADER.fullmatch(line):
             header.setdefault(found[1].lower(), found[2])
     return header
+
+
+def _needed(text: str) -> tuple[Need, ...]:
+    """What all commands need."""
+    found = filter(None, map(_NEEDS.fullmatch, _head(text)))
+    return tuple(need for line in found for need in needs.parse(line[1]))
+
+
+def _head(text: str) -> Iterator[str]:
+    """The lines before the first command."""
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            return
+        yield line.rstrip()
 
 
 def _why_not_for(header: Mapping[str, str], facts: Facts) -> str | None:
@@ -320,19 +382,24 @@ def _variables(facts: Facts) -> dict[str, object]:
     return variables
 
 
-def _commands(text: str) -> list[str]:
+def _commands(text: str) -> list[tuple[str, tuple[Need, ...]]]:
+    """Each command, and what the lines above it say that it needs."""
     return list(_checked(line.strip() for line in text.replace("\r\n", "\n").split("\n")))
 
 
-def _checked(lines: Iterable[str]) -> Iterator[str]:
+def _checked(lines: Iterable[str]) -> Iterator[tuple[str, tuple[Need, ...]]]:
+    needed: tuple[Need, ...] = ()
     for line in lines:
+        if found := _NEEDS.fullmatch(line):
+            needed += needs.parse(found[1])
         if not line or line.startswith("#") or line in _ENDING:
             continue
         if _CONTROL.search(line):
             raise SnippetError(f"a control character stands in the command {line[:80]!a}")
         if len(line.encode()) > MAX_LINE_BYTES:
             raise SnippetError(f"a command is longer than {MAX_LINE_BYTES} bytes: {line[:60]!a}…")
-        yield line
+        yield line, needed
+        needed = ()
 
 
 def _unredirected(line: str, name: str, remarks: list[str]) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """The crash engine: a session fed command by command, so that each has limits of its own.
 
-crash reads commands from a pipe as from a terminal. After each command it is asked to echo a
-marker that no dump can know; what it writes before the marker is that command's output. Its exit
+crash reads commands from a pipe as from a terminal. After each command it is asked for a
+:class:`~cas.engines.marker.Marker`; what it writes before that is the command's output. Its exit
 status says nothing (it exits 0 after failed commands and on truncated dumps) and is not used.
 """
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import io
 import logging
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGSTOP
 from typing import IO, Self
 
+from cas.engines.crash_answer import judge
 from cas.engines.crash_rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
-from cas.engines.outcome import WEIGHT, budget
+from cas.engines.crash_start import Failure, Known, NotOpened, why_not_opened
+from cas.engines.marker import REACH, TRUTH, Marker, contradiction
+from cas.engines.opening import last_words
+from cas.engines.outcome import Ran, budget, section_of
 from cas.engines.place import Place
-from cas.errors import EngineError
 from cas.files import create
-from cas.model import Section, Snippet
+from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
 from cas.supervise import Dialogue, Fault, Starts, describe, write_trace
 from cas.text import human_size
@@ -30,8 +33,6 @@ log = logging.getLogger("cas")
 MESSAGES_BYTES = 1 << 20
 """Of what crash says while it opens a dump."""
 LAST_WORDS_BYTES = 4 << 10
-FEW_LINES = 12
-"""Of output; a command that wrote more has done something, whatever it complained about."""
 BLIND = b"not found in PID hash"
 """crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
 no tasks but the running ones."""
@@ -42,6 +43,8 @@ OPENING = "(opening the dump)"
 class _Outcome:
     status: str
     error: str | None = None
+    signal: int = 0
+    """Which ended it, or stopped it; 0: none."""
 
 
 class Crash:
@@ -64,6 +67,8 @@ class Crash:
         self._options = FULL
         self.ladder: list[str] = []
         """The rungs tried, in order."""
+        self.known = Known()
+        """What is known of the dump; may be set until it is waited for."""
         self.prelude: Sequence[str] = ()
         """Commands that come first, whenever it was started; what they write is not kept."""
         self._is_open = False
@@ -89,17 +94,17 @@ class Crash:
         """Wait until crash has read the dump; with fewer demands if it cannot.
 
         :return: the options it was opened with, empty when it took the dump as it is
-        :raises EngineError: no rung opened it; the message has each one's reason
+        :raises NotOpened: no rung opened it; the message has each one's reason
         """
-        reasons: list[str] = []
-        while not self._is_open:
-            reason = self._wait_until_open()
-            if reason is None:
-                break
-            reasons.append(f"{self._rung}: {reason}")
-            options = next_rung(self._options, self._last_words())
+        failures: list[Failure] = []
+        while not self._is_open and (failure := self._wait_until_open()):
+            failures.append(failure)
+            options = self._next_rung(failures)
             if options is None or self._starts.are_exhausted:
-                raise EngineError("; ".join(reasons), hint=self._advice())
+                name = self._place.name
+                program = self._place.version() or "crash"
+                program = f"{program} on {name}" if name else program
+                raise NotOpened(why_not_opened(failures, self.known, program), program=program)
             self._options = options
             self._child = self._start()
         return " ".join(self._options)
@@ -110,18 +115,11 @@ class Crash:
         outcomes = []
         with create(path) as file:
             for command in snippet.commands:
-                outcomes.append(self._run_command(command, file))
-        worst = max(outcomes, key=lambda outcome: WEIGHT[outcome.status])
-        return Section(
-            snippet.name,
-            snippet.title,
-            worst.status,
-            "crash",
-            path,
-            seconds=time.monotonic() - begun,
-            size_bytes=path.stat().st_size,
-            error="; ".join(outcome.error for outcome in outcomes if outcome.error) or None,
-        )
+                before = file.tell()
+                ended = self._run_command(command, file)
+                written = file.tell() - before
+                outcomes.append(Outcome(command, ended.status, "crash", ended.error, written))
+        return section_of(snippet, outcomes, Ran("crash", path, time.monotonic() - begun))
 
     def _start(self) -> Dialogue:
         self._starts.take()
@@ -130,29 +128,52 @@ class Crash:
         self._is_open = False
         child = self._place.start(self._options)
         self._command = OPENING
-        self._marker = _new_marker()
-        child.send(b"echo " + self._marker + b"\n")
+        self._marker = Marker()
+        child.send(f"{TRUTH}\n".encode() + self._marker.text)
         return child
 
-    def _wait_until_open(self) -> str | None:
+    def _wait_until_open(self) -> Failure | None:
         """Why crash did not open the dump, and is gone; ``None`` when it did."""
         outcome = self._collect(self._rules.start_s, MESSAGES_BYTES)
+        reason, words = outcome.error or outcome.status, ""
         if outcome.status == "ok":
-            self._is_open = True
-            self.sees_all_tasks = BLIND not in self._said
-            self._prepare()
-            return None
-        reason = outcome.error or outcome.status
-        if outcome.status == "timeout" and not self._child.fault:
+            wrong = contradiction(bytes(self._said), self.known.releases)
+            if wrong is None:
+                self._is_open = True
+                self.sees_all_tasks = BLIND not in self._said
+                self._prepare()
+                return None
+            reason = wrong
+        elif outcome.status == "timeout" and not self._child.fault:
             reason = f"not ready after {self._rules.start_s:g} s"
-        words = self._last_words()
-        last = [line for line in words.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
-        if outcome.status == "timeout" or "killed" in reason or not last:
+        elif outcome.status != "timeout":
+            words = last_words(self._last_words().decode("utf-8", "replace"))
+        if outcome.status == "timeout" and self._marker.is_echoed(self._said):
+            reason = f"{reason}, and repeats what it is told"
+        if outcome.status != "crashed" or outcome.signal or not words:
             self._trace(reason)
         self._child.stop()
-        if outcome.status == "timeout":
-            return reason
-        return f"{reason}: {last[0]}" if last else f"{reason} without a message"
+        is_wrong = outcome.status == "ok"
+        return Failure(
+            self._rung, reason, words, outcome.signal, self._last_words(), is_wrong=is_wrong
+        )
+
+    def _next_rung(self, failures: Sequence[Failure]) -> tuple[str, ...] | None:
+        """The options of the next start; ``None``: none is of use."""
+        last = failures[-1]
+        if last.is_wrong:
+            return None
+        if last.signal:
+            # who kills it once may do so by chance; one that kills itself does so for a reason
+            before = [each for each in failures[:-1] if each.signal]
+            is_first = not any(each.rung == last.rung for each in before)
+            if is_first and (last.is_from_outside or not before):
+                return self._options
+            if last.is_from_outside:
+                return None
+        if self.known.is_whole and not last.remedies(self._options):
+            return None
+        return next_rung(self._options, last.said)
 
     def _prepare(self) -> None:
         """Run the prelude; a command of it that fails is only logged."""
@@ -176,21 +197,19 @@ class Crash:
     def _last_words(self) -> bytes:
         return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
-    def _advice(self) -> str:
-        program = self._place.version() or "crash"
-        return f"{program} may be too old for this kernel, or the dump damaged; try --engine drgn"
-
     def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
-            return _Outcome("not run", f"{command}: crash could not be started again")
-        self._marker = _new_marker()
+            return _Outcome("not run", "crash could not be started again")
+        self._marker = Marker()
         self._command = command
         self._transcript.write(b"crash> " + command.encode() + b"\n")
-        self._child.send(command.encode() + b"\necho " + self._marker + b"\n")
+        before = self._child.stderr
+        self._child.send(command.encode() + b"\n" + self._marker.text)
         outcome = self._collect(self._rules.command_s, budget(self._rules, file.tell()))
-        file.write(self._said)
+        said = self._marker.unechoed(bytes(self._said), command)
+        file.write(said)
         if outcome.status == "ok":
-            return _judge(command, self._said)
+            return _Outcome(*judge(command, said, self._child.stderr.removeprefix(before)))
         self._trace(outcome.error or outcome.status)
         self._recover(outcome.status)
         outcome.error = f"{command}: {outcome.error}"
@@ -203,32 +222,34 @@ class Crash:
         while True:
             data = self._child.read(max(0.0, deadline - time.monotonic()))
             if data is None:
-                return _Outcome("timeout", self._child.fault or f"timed out after {timeout_s:g} s")
+                why = self._child.fault or f"timed out after {timeout_s:g} s"
+                return _Outcome("timeout", why, SIGSTOP if self._child.is_stopped else 0)
             if not data:
                 return self._death()
             self._transcript.write(data)
             said += data
-            # only the tail can hold the marker: a marker is 40 bytes, a chunk at most 64 KiB
-            found = said.find(self._marker, max(0, len(said) - len(data) - len(self._marker)))
-            if found >= 0:
-                del said[found:]
+            # only the tail can hold the marker
+            found = self._marker.find(said, max(0, len(said) - len(data) - REACH))
+            if found:
+                del said[found[0] :]
                 # crash's line reader writes an empty line before what a command writes
                 said[:1] = said[:1].replace(b"\n", b"")
             if len(said) > max_bytes:
                 del said[max_bytes:]
                 return _Outcome("cut", f"cut after {max_bytes} bytes")
-            if found >= 0:
+            if found:
                 return _Outcome("ok")
             if time.monotonic() > deadline:
                 return _Outcome("timeout", f"timed out after {timeout_s:g} s")
 
     def _death(self) -> _Outcome:
         status = self._child.wait(1.0)
-        end = describe(self._child.stop() if status is None else status)
+        status = self._child.stop() if status is None else status
+        end, signal = describe(status), max(0, -status)
         if OUT_OF_MEMORY.search(self._last_words()):
             limit = human_size(self._rules.memory_bytes)
-            return _Outcome("memory", f"out of memory, the limit is {limit}: {end}")
-        return _Outcome("crashed", end)
+            return _Outcome("memory", f"out of memory, the limit is {limit}: {end}", signal)
+        return _Outcome("crashed", end, signal)
 
     def _trace(self, why: str) -> None:
         fault = Fault(
@@ -258,8 +279,8 @@ class Crash:
             self._child.interrupt()  # one may come at a bad moment
             # crash answers an interrupt with an empty line, and drops what it is sent before that
             self._child.read(0.1)
-            self._marker = _new_marker()
-            self._child.send(b"\necho " + self._marker + b"\n")
+            self._marker = Marker()
+            self._child.send(b"\n" + self._marker.text)
             if self._skip_to_marker(deadline):
                 return True
         return False
@@ -270,29 +291,7 @@ class Crash:
             data = self._child.read(0.5)
             if not data:
                 return False
-            tail = tail[-len(self._marker) :] + data
-            if self._marker in tail:
+            tail = tail[-REACH:] + data
+            if self._marker.find(tail):
                 return True
         return False
-
-
-def _new_marker() -> bytes:
-    return b"cas-end-of-command-" + secrets.token_hex(10).encode()
-
-
-def _judge(command: str, said: bytearray) -> _Outcome:
-    """Whether crash refused the command: it says ``NAME: reason``, first or last.
-
-    One bad stack among a hundred good ones (``foreach bt``) does not make the command a failure.
-    """
-    lines = [line for line in bytes(said).decode("utf-8", "replace").splitlines() if line.strip()]
-    name = command.split(maxsplit=1)[0]
-    if lines[:1] == ["Usage:"]:
-        return _Outcome("failed", f"{name}: this crash does not take the options of: {command}")
-    marks = (f"{name}: ", "crash: ")
-    suspects = lines[:1] if len(lines) > FEW_LINES else lines[:1] + lines[-4:]
-    complaint = next((line for line in suspects if line.startswith(marks)), None)
-    if complaint is None:
-        return _Outcome("ok")
-    is_starved = OUT_OF_MEMORY.search(complaint.encode())
-    return _Outcome("memory" if is_starved else "failed", complaint)

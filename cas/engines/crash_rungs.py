@@ -8,19 +8,31 @@ Options = tuple[str, ...]
 
 FULL: Options = ()
 MINIMAL: Options = ("--minimal",)
+ZERO_EXCLUDED = "--zero_excluded"
+"""Memory that the dump does not have reads as zeros."""
 REMEDIES = {
     "--no_kmem_cache": re.compile(rb"kmem_cache|slab", re.IGNORECASE),
     "--no_modules": re.compile(rb"\bmodules?\b|module_init", re.IGNORECASE),
-    "--zero_excluded": re.compile(rb"page excluded|zero_excluded|(seek|read) error"),
+    ZERO_EXCLUDED: re.compile(rb"page excluded|zero_excluded|(seek|read) error"),
 }
 """Options that leave out what crash stumbled over, and its words for that."""
-SILENT: tuple[Options, ...] = (("--zero_excluded",), tuple(REMEDIES))
+SILENT: tuple[Options, ...] = ((ZERO_EXCLUDED,), tuple(REMEDIES))
 """When it says nothing of use: what opens most of such dumps, then without all that may fail."""
 OUT_OF_MEMORY = re.compile(
     rb"cannot (m|re|c)?alloc|malloc failure|Cannot allocate memory|"
     rb"virtual memory exhausted|std::bad_alloc|MemoryError"
 )
 """How crash, gdb, the C library and Python say that they reached their memory limit."""
+
+
+def remedies(options: Options, said: bytes) -> frozenset[str]:
+    """Options, not tried yet, that leave out what crash stumbled over.
+
+    :param said: its last words
+    """
+    return frozenset(
+        option for option, words in REMEDIES.items() if option not in options and words.search(said)
+    )
 
 
 def next_rung(options: Options, said: bytes) -> Options | None:
@@ -31,10 +43,7 @@ def next_rung(options: Options, said: bytes) -> Options | None:
     """
     if options == MINIMAL:
         return None
-    named = {
-        option for option, words in REMEDIES.items() if option not in options and words.search(said)
-    }
-    if named:
+    if named := remedies(options, said):
         return tuple(option for option in REMEDIES if option in named.union(options))
     return next((rung for rung in SILENT if set(rung) > set(options)), MINIMAL)
 

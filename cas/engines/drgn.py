@@ -23,10 +23,10 @@ import cas
 from cas import elf
 from cas.engines.crash_rungs import OUT_OF_MEMORY
 from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
-from cas.engines.outcome import WEIGHT, budget
+from cas.engines.outcome import Ran, budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.files import put
-from cas.model import Dump, FirstAnswer, Section, Snippet
+from cas.model import Dump, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
 from cas.supervise.sandbox import visible
 
@@ -223,26 +223,42 @@ class Worker:
         """Run a snippet's commands into a file; what fails does not stop the rest."""
         begun = time.monotonic()
         put(output, b"")
-        outcomes: list[tuple[str, str | None]] = []
+        outcomes = []
         for command in snippet.commands:
             outcomes.append(self._run_command(command, output))
-        worst = max((status for status, _ in outcomes), key=WEIGHT.__getitem__, default="ok")
-        return Section(
-            snippet.name,
-            snippet.title,
-            worst,
-            "drgn",
-            output,
-            seconds=time.monotonic() - begun,
-            size_bytes=output.stat().st_size,
-            error="; ".join(error for _, error in outcomes if error) or None,
-        )
+        return section_of(snippet, outcomes, Ran("drgn", output, time.monotonic() - begun))
 
-    def _run_command(self, command: str, output: Path) -> tuple[str, str | None]:
+    def unmet(self, needs: Sequence[Need]) -> frozenset[Need]:
+        """Which of these the kernel has not, as its vmlinux says; none where that cannot be told.
+
+        :raises EngineError: drgn cannot open the dump, or does not come back
+        """
+        if not needs:
+            return frozenset()
+        self._revive()
+        self._command = "(looking what the kernel has)"
+        limit_s = self._rules.command_s
+        asked = [(need.kind, need.names) for need in needs]
+        self._send({"unmet": {"needs": asked, "timeout_s": limit_s}})
+        done = self._receive(time.monotonic() + limit_s + PATIENCE_S, limit_s)
+        return frozenset(needs[number] for number in done["numbers"])
+
+    def _run_command(self, command: str, output: Path) -> Outcome:
+        before = output.stat().st_size
+        done = self._done(command, output, before)
+        error = done["error"]
+        if error and done["status"] != "not run":  # what keeps all from running is said once
+            error = f"{command}: {error}"
+        written = output.stat().st_size - before
+        lacks = bool(done.get("lacks_memory"))
+        return Outcome(command, done["status"], "drgn", error, written, lacks_memory=lacks)
+
+    def _done(self, command: str, output: Path, written_bytes: int) -> Message:
+        """How a command ended, as the worker says it."""
         rules = self._rules
         request = {
             "command": command,
-            "max_bytes": budget(rules, output.stat().st_size),
+            "max_bytes": budget(rules, written_bytes),
             "timeout_s": rules.command_s,
         }
         try:
@@ -255,10 +271,10 @@ class Worker:
                 patience_s = rules.command_s + PATIENCE_S
                 done = self._receive(time.monotonic() + patience_s, patience_s)
         except WorkerEnded as error:
-            return error.status, f"{command}: {error}"
+            return {"status": error.status, "error": str(error)}
         except EngineError as error:
-            return "not run", f"{command}: {error}"
-        return done["status"], f"{command}: {done['error']}" if done["error"] else None
+            return {"status": "not run", "error": str(error)}
+        return done
 
     def _start(self) -> None:
         self._starts.take()

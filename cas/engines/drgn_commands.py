@@ -30,6 +30,8 @@ from drgn.helpers.linux.sched import (
     thread_group_leader,
 )
 
+from cas.engines import drgn_memory  # noqa: F401  mends what shows the memory
+
 Command = Callable[[Program, Sequence[str]], None]
 Condition = Callable[[Object], bool]
 
@@ -127,6 +129,7 @@ def run_for_each(prog: Program, words: Sequence[str]) -> None:
 
 def _show_each(tasks: Iterable[Object], action: str) -> None:
     failed = 0
+    last: Exception | None = None
     for number, task in enumerate(tasks):
         print("\n" if number else "", end="")
         try:
@@ -134,10 +137,10 @@ def _show_each(tasks: Iterable[Object], action: str) -> None:
         except (CommandError, Refused):
             raise
         except Exception as error:
-            failed += 1
+            failed, last = failed + 1, error
             print(f"PID {task.pid.value_()}: {error}")
     if failed:
-        raise CannotRead(f"{failed} of {number + 1} tasks could not be shown whole")
+        raise CannotRead(f"{failed} of {number + 1} tasks could not be shown whole") from last
 
 
 def show_waits(prog: Program, _: Sequence[str]) -> None:

@@ -6,16 +6,26 @@ import contextlib
 import io
 import time
 from collections.abc import Mapping
-from typing import IO
+from typing import IO, NamedTuple
 
-from drgn import Program
+from drgn import FaultError, Program
 
 from cas.engines import drgn_commands
+from cas.engines.drgn_target import NOT_THE_KERNELS
 
 IGNORED = frozenset({"", "exit", "quit", "q"})
 FLUSH_INTERVAL_S = 0.2
 STARVED = "MemoryError"
 """Last line of drgn's own report when an expression needed too much memory."""
+
+
+class Failure(NamedTuple):
+    """Why a command gave no answer, or not the whole one."""
+
+    reason: str
+    """A sentence."""
+    lacks_memory: bool
+    """Whether it wanted memory that the dump does not have."""
 
 
 class Full(BaseException):
@@ -73,8 +83,8 @@ class Output(io.TextIOBase):
         super().close()
 
 
-def run_command(prog: Program, command: str, output: Output) -> str | None:
-    """Run a command; what went wrong, in a sentence, is also written into the output.
+def run_command(prog: Program, command: str, output: Output) -> Failure | None:
+    """Run a command; what went wrong is also written into the output.
 
     :raises Full: the output has reached its limit
     :raises MemoryError: the command has reached the memory limit
@@ -92,5 +102,15 @@ def run_command(prog: Program, command: str, output: Output) -> str | None:
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = reason.removeprefix(f"{command.split(maxsplit=1)[0]}: ")
             output.write(f"{command}: {reason}\n")
-            return reason
+            return Failure(reason, _lacks_memory(prog, error))
     return None
+
+
+def _lacks_memory(prog: Program, error: BaseException | None) -> bool:
+    """Whether an error comes from kernel memory that is not there; a NULL pointer means none."""
+    while error is not None and not isinstance(error, FaultError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return False
+    least = NOT_THE_KERNELS.get(prog.platform.arch, 0) if prog.platform else 0
+    return int(error.address) >= least

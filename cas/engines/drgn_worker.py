@@ -13,7 +13,10 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"supply": {"names": [NAME, …], "kmods": [KMOD, …]}}`` with as many files: more debug files of
   kernel modules; no answer
 - ``{"run": {"command": …, "max_bytes": N, "timeout_s": N}}`` with one file, to append to:
-  ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …}``
+  ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …,
+  "lacks_memory": …}``
+- ``{"unmet": {"needs": [[KIND, [NAME, …]], …], "timeout_s": N}}``: ``{"done": "unmet", "numbers":
+  [N, …]}``, those that the kernel does not meet
 """
 
 from __future__ import annotations
@@ -79,6 +82,8 @@ class Session:
                 self._reply(done="fit", remarks=self._target.remarks)
             elif "answer" in request:
                 self._answer(self._target, **request["answer"])
+            elif "unmet" in request:
+                self._tell_unmet(self._target, **request["unmet"])
             elif "run" in request:
                 self._run(self._target, output, request["run"])
 
@@ -132,6 +137,14 @@ class Session:
                 self._reply(fact="panic_message", value=panic_message(value), problem=None)
         self._reply(done="answer", refused=target.refused)
 
+    def _tell_unmet(self, target: Target, needs: list[Any], timeout_s: float) -> None:
+        from cas.engines.drgn_needs import unmet
+
+        numbers: list[int] = []
+        with contextlib.suppress(Late), time_limit(timeout_s):
+            numbers += unmet(target.prog, needs)
+        self._reply(done="unmet", numbers=numbers)
+
     def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.
         from cas.engines.drgn_run import Full, Output, run_command
@@ -139,6 +152,7 @@ class Session:
         gc.enable()
         error: str | None
         status, error = "timeout", f"timed out after {request['timeout_s']:g} s"
+        lacks_memory = False
         try:
             target.describe_all()
             self._reply(running=request["command"])
@@ -146,8 +160,9 @@ class Session:
                 Output(file, request["max_bytes"], target.names) as output,
                 time_limit(request["timeout_s"]),
             ):
-                error = run_command(target.prog, request["command"], output)
-            status = "failed" if error else "ok"
+                failure = run_command(target.prog, request["command"], output)
+            status, error = ("failed", failure.reason) if failure else ("ok", None)
+            lacks_memory = bool(failure and failure.lacks_memory)
         except Full:
             status, error = "cut", f"cut after {request['max_bytes']} bytes"
         except Late:
@@ -156,7 +171,7 @@ class Session:
             status, error = "memory", "out of memory"
         except Exception as failure:
             status, error = "failed", sentence(failure)
-        self._reply(done="run", status=status, error=error)
+        self._reply(done="run", status=status, error=error, lacks_memory=lacks_memory)
 
     def _reply(self, **message: Any) -> None:
         self._replies.write(json.dumps(message) + "\n")

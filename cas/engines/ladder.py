@@ -10,11 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas.engines.drgn import Worker
-from cas.engines.outcome import ENDED
+from cas.engines.kernel_log import lacks_log
+from cas.engines.outcome import ENDED, Ran, section_of
 from cas.engines.relay import Relay
 from cas.engines.salvage import ENGINE as SALVAGE
 from cas.engines.salvage import salvage
-from cas.model import Dump, Section, Snippet
+from cas.files import create
+from cas.model import Dump, Outcome, Section, Snippet
+
+ANSWERED = frozenset({"ok", "cut"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Session:
 
 
 class Ladder:
-    """Runs snippets, each on the highest rung that gives anything."""
+    """Runs snippets, each command on the highest rung that answers it."""
 
     def __init__(self, session: Session | None, worker: Worker, dump: Dump) -> None:
         """Prepare; nothing is run yet.
@@ -43,11 +47,13 @@ class Ladder:
         self._session = session
         self._worker = worker
         self._dump = dump
+        self.log = dump.dmesg
+        """The kernel log as we know it, by which a debugger's is judged."""
         self.is_drgn_blind = False
         """Whether drgn could read nothing of the dump, so that its failures are salvaged."""
         self.rungs: list[str] = []
         """The rungs used below crash's, in order."""
-        self.given_up: list[tuple[Section, str]] = []
+        self.given_up: list[tuple[Outcome, str]] = []
         """What a rung could not do, and the engine that did it instead."""
 
     def run(self, snippet: Snippet, output: Path) -> Section:
@@ -55,31 +61,17 @@ class Ladder:
         if self._session is None or not self._session.serves(snippet):
             if self._session is None:
                 self._reach("drgn")
-            return self._below(snippet, output, self._worker.run(snippet, output))
-        section = self._session.crash.run(snippet, output)
-        if self._session.is_demanded or _is_shell(snippet):
+            return self._below(snippet, self._judged(self._worker.run(snippet, output)))
+        section = self._judged(self._session.crash.run(snippet, output))
+        if self._session.is_demanded:
             return section
         if self._session.crash.place is None:  # it is lost, and said to be
             self._session = None
             return self.run(snippet, output)
-        if not _is_lost(section, is_minimal=self._session.crash.is_minimal):
+        if not any(map(_is_lost, section.commands)):
             return section
         self._reach("drgn")
-        second = self._worker.run(snippet, output)
-        if second.status in ("ok", "cut"):
-            return self._instead(section, second)
-        return self._below(snippet, output, section)
-
-    def _below(self, snippet: Snippet, output: Path, lost: Section) -> Section:
-        """What is below both debuggers, if the last of them lost a snippet."""
-        is_lost = lost.status in ENDED or (lost.status == "failed" and self.is_drgn_blind)
-        if not is_lost and lost.engine == "drgn":
-            return lost
-        saved = salvage(snippet.name, self._dump, output)
-        if saved is None:
-            return replace(lost, size_bytes=output.stat().st_size)
-        self._reach(SALVAGE)
-        return self._instead(lost, saved)
+        return self._below(snippet, self._mended(snippet, section))
 
     def finish(self, directory: Path) -> tuple[Section, ...]:
         """What belongs to the result once the last rung was reached."""
@@ -88,22 +80,91 @@ class Ladder:
         section = salvage("registers", self._dump, directory / "registers")
         return (section,) if section else ()
 
+    def _mended(self, snippet: Snippet, section: Section) -> Section:
+        """A section of crash's in which drgn has answered what crash did not."""
+        output = section.path
+        second = output.with_name(f".{output.name}.drgn")
+        outcomes, whole, begin = [], output.read_bytes(), 0
+        try:
+            with create(output) as file:
+                for lost in section.commands:
+                    data = whole[begin : begin + lost.size_bytes]
+                    begin += lost.size_bytes
+                    outcome = lost
+                    if _is_lost(lost):
+                        outcome, data = self._second(lost, second, data)
+                    file.write(data)
+                    outcomes.append(outcome)
+        finally:
+            second.unlink(missing_ok=True)
+        engines = {outcome.engine for outcome in outcomes}
+        ran = Ran("crash" if "crash" in engines else "drgn", output, section.seconds)
+        return section_of(snippet, outcomes, ran)
+
+    def _second(self, lost: Outcome, path: Path, said: bytes) -> tuple[Outcome, bytes]:
+        """What drgn answers to a command that crash did not, else what crash has said to it."""
+        one = self._worker.run(Snippet("", "", (lost.command,)), path)
+        (outcome,) = self._judged(one).commands
+        if outcome.status in ANSWERED:
+            self._instead(lost, "drgn")
+            return outcome, path.read_bytes()
+        return replace(lost, lacks_memory=outcome.lacks_memory), said
+
+    def _judged(self, section: Section) -> Section:
+        """A section by what it says: one of the kernel log that has nothing of it has failed."""
+        if not self.log or not any(each.status == "ok" for each in section.commands):
+            return section
+        outcomes, begin = [], 0
+        with section.path.open("rb") as file:
+            for outcome in section.commands:
+                file.seek(begin)
+                begin += outcome.size_bytes
+                why = outcome.status == "ok" and lacks_log(
+                    outcome.command, file.read(outcome.size_bytes), self.log
+                )
+                bad = f"{outcome.command}: {why}"
+                outcomes.append(replace(outcome, status="failed", error=bad) if why else outcome)
+        if tuple(outcomes) == section.commands:
+            return section
+        ran = Ran(section.engine, section.path, section.seconds)
+        return section_of(Snippet(section.name, section.title, ()), outcomes, ran)
+
+    def _below(self, snippet: Snippet, section: Section) -> Section:
+        """What is below both debuggers, if the last of them lost a snippet."""
+        if any(map(_has_told, section.commands)):
+            return section
+        lost = section.commands[0]
+        is_over = lost.status in ENDED or self.is_drgn_blind
+        if not is_over and snippet.name != "log":
+            return section
+        saved = salvage(snippet.name, self._dump, section.path)
+        if saved is None:
+            return section
+        self._reach(SALVAGE)
+        self._instead(lost, SALVAGE)
+        answered = (Outcome(each, "ok", SALVAGE) for each in snippet.commands)
+        return replace(saved, commands=tuple(answered))
+
     def _reach(self, rung: str) -> None:
         if rung not in self.rungs:
             self.rungs.append(rung)
 
-    def _instead(self, lost: Section, section: Section) -> Section:
-        self.given_up.append((lost, section.engine))
-        return section
+    def _instead(self, lost: Outcome, engine: str) -> None:
+        self.given_up.append((lost, engine))
 
 
-def _is_lost(section: Section, *, is_minimal: bool) -> bool:
-    """Whether crash gave nothing of a snippet."""
-    if is_minimal and section.status == "failed":
+def _has_told(outcome: Outcome) -> bool:
+    """Whether anything of a command's answer is there."""
+    return outcome.status in ANSWERED or (outcome.status in ENDED and outcome.size_bytes > 0)
+
+
+def _is_lost(outcome: Outcome) -> bool:
+    """Whether another debugger may answer a command better than crash did.
+
+    What it had told when it ran out of time or memory is kept: the other one would, too.
+    """
+    if outcome.command.startswith("!"):  # programs are run by no other rung
+        return False
+    if outcome.status in ("failed", "not run", "crashed"):
         return True
-    return section.status == "not run" or (section.status in ENDED and not section.size_bytes)
-
-
-def _is_shell(snippet: Snippet) -> bool:
-    """Whether it only runs programs, which no other rung does."""
-    return all(command.startswith("!") for command in snippet.commands)
+    return outcome.status in ENDED and not outcome.size_bytes

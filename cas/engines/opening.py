@@ -1,21 +1,22 @@
 """What comes before a user's first command in crash: the site's extensions and the prelude.
 
-It ends with an ``echo`` of a word that no dump can know. What crash writes before that word is not
-the user's. Through a pipe the commands are sent first. On a terminal they stand in a file for
-``-i``: typed ones would be shown and kept in the history. crash 8.0.2 runs such a file before its
-first prompt, without showing its lines since ``-s`` is given; what that version does wrong with
-such files is redirections, of which a prelude has no need.
+It begins with a question that only a crash with this dump can answer, and ends with a
+:class:`~cas.engines.marker.Marker`. What crash writes before that is not the user's. Through a pipe
+the commands are sent first. On a terminal they stand in a file for ``-i``: typed ones would be
+shown and kept in the history. crash 8.0.2 runs such a file before its first prompt, without showing
+its lines since ``-s`` is given; what that version does wrong with such files is redirections, of
+which a prelude has no need.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cas.engines.crash_rungs import MINIMAL, REMEDIES
+from cas.engines.marker import TRUTH, Marker, contradiction
 from cas.engines.place import Place
 from cas.errors import EngineError
 from cas.supervise import describe
@@ -50,7 +51,7 @@ class Opening:
 
     def __init__(self, prelude: Sequence[str], extensions: Sequence[Path]) -> None:
         """Prepare them; nothing is started yet."""
-        self._marker = b"cas-" + secrets.token_hex(10).encode()
+        self._marker = Marker()
         self._commands = preparation(prelude, extensions)
         self.complaints: tuple[str, ...] = ()
         """What crash did not like among them; known once it is open."""
@@ -58,8 +59,8 @@ class Opening:
     @property
     def text(self) -> bytes:
         """All of it, as lines."""
-        lines = (*self._commands, f"echo {self._marker.decode()}")
-        return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+        lines = "".join(f"{line}\n" for line in (TRUTH, *self._commands))
+        return lines.encode("utf-8", "surrogateescape") + self._marker.text
 
     def wait(self, read: Read, end: End, timeout_s: float) -> bytes:
         """Wait until crash has read the dump and all of this; what it wrote behind it.
@@ -70,18 +71,19 @@ class Opening:
         said = bytearray()
         while (data := read(min(WAIT_S, max(0.0, deadline - time.monotonic())))) != b"":
             said += data or b""
-            before, found, rest = bytes(said).partition(self._marker)
-            if found and b"\n" in rest:
-                self.complaints = tuple(self._complaints_in(before))
-                return rest.partition(b"\n")[2]
+            if data and (found := self._marker.find(said)):
+                if wrong := contradiction(bytes(said[: found[0]]), ()):
+                    raise NotOpened(f"crash is none, or shows another dump: {wrong}")
+                self.complaints = tuple(self._complaints_in(said[: found[0]]))
+                return bytes(said[found[1] :])
             if len(said) > MESSAGES_BYTES:
                 raise NotOpened("crash writes without end before it opens the dump")
             if time.monotonic() >= deadline:
                 raise NotOpened(f"crash is not ready after {timeout_s:g} s")
         status, beside = end()
-        raise NotOpened(_last_words(status, bytes(said).decode("utf-8", "replace") + beside))
+        raise NotOpened(how_it_ended(status, bytes(said).decode("utf-8", "replace") + beside))
 
-    def _complaints_in(self, said: bytes) -> Iterator[str]:
+    def _complaints_in(self, said: bytes | bytearray) -> Iterator[str]:
         """Lines that begin as crash's complaints do, with the command's name."""
         marks = tuple(
             f"{name}: " for name in ("crash", *(one.split()[0] for one in self._commands))
@@ -121,10 +123,16 @@ def options_of(ladder: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in rungs[-1] if word in known) if rungs else ()
 
 
-def _last_words(status: int, said: str) -> str:
+def how_it_ended(status: int, said: str) -> str:
     """Why crash did not open a dump."""
+    end = f"crash {'was' if status < 0 else 'ended with'} {describe(status)}"
+    words = last_words(said)
+    return f"{end}: {words}" if words else end
+
+
+def last_words(said: str) -> str:
+    """The line in which crash says why it did not open a dump; empty when it says nothing."""
     lines = [line.strip() for line in said.splitlines()]
     lines = [line for line in lines if line and not _USAGE.match(line)]
     words = [line for line in lines if line.startswith("crash: ")] or lines
-    end = f"crash {'was' if status < 0 else 'ended with'} {describe(status)}"
-    return f"{end}: {short_line(words[-1], LAST_WORDS_LIMIT)}" if words else end
+    return short_line(words[-1], LAST_WORDS_LIMIT) if words else ""

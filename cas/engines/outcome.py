@@ -2,16 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cas.files import put
+from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
 
-WEIGHT = {"ok": 0, "failed": 1, "not run": 2, "cut": 3, "timeout": 4, "memory": 5, "crashed": 6}
+WEIGHT = {
+    "skipped": -1,
+    "ok": 0,
+    "failed": 1,
+    "not run": 2,
+    "cut": 3,
+    "timeout": 4,
+    "memory": 5,
+    "crashed": 6,
+}
 """Which of a snippet's outcomes names its section."""
 ENDED = frozenset({"not run", "timeout", "memory", "crashed"})
 """How a command ends that did not come to its end."""
+LIMITS = frozenset({"cut", "timeout", "memory", "crashed"})
+"""How a command ends that broke a limit, or its debugger."""
 LATECOMERS = 16
 """Part of a section's limit that a command may write though the ones before it left nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Where and how long a snippet ran."""
+
+    engine: str
+    path: Path
+    """Of its output."""
+    seconds: float
 
 
 def budget(rules: Supervision, written_bytes: int) -> int:
     """How many bytes a section's next command may write."""
     return max(rules.section_bytes - written_bytes, rules.section_bytes // LATECOMERS)
+
+
+def skipped(snippet: Snippet, why: Mapping[int, str], path: Path) -> Section:
+    """The section of a snippet that a kernel has nothing for."""
+    put(path, b"")
+    outcomes = _left_out(snippet, why)
+    error = "; ".join(dict.fromkeys(why.values())) or None
+    return Section(
+        snippet.name, snippet.title, "skipped", "none", path, error=error, commands=outcomes
+    )
+
+
+def section_of(snippet: Snippet, outcomes: Sequence[Outcome], ran: Ran) -> Section:
+    """The section that a snippet's commands make."""
+    statuses = {outcome.status for outcome in outcomes}
+    worst = max(statuses, key=WEIGHT.__getitem__, default="ok")
+    return Section(
+        snippet.name,
+        snippet.title,
+        "partly" if worst == "failed" and "ok" in statuses else worst,
+        ran.engine,
+        ran.path,
+        seconds=ran.seconds,
+        size_bytes=ran.path.stat().st_size,
+        error="; ".join(dict.fromkeys(each.error for each in outcomes if each.error)) or None,
+        commands=tuple(outcomes),
+    )
+
+
+def with_skipped(section: Section, snippet: Snippet, why: Mapping[int, str]) -> Section:
+    """A section that also has the commands that were left out, each in its place.
+
+    :param snippet: with all commands
+    :param why: each was left out, by its position
+    """
+    if not why or not section.commands:
+        return section
+    ran = iter(section.commands)
+    left_out = iter(_left_out(snippet, why))
+    numbers = range(len(snippet.commands))
+    whole = tuple(next(left_out if number in why else ran) for number in numbers)
+    return replace(section, commands=whole)
+
+
+def _left_out(snippet: Snippet, why: Mapping[int, str]) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(snippet.commands[number], "skipped", "none", reason)
+        for number, reason in sorted(why.items())
+    )

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import IO, Self
 
 from cas.engines.crash import Crash
+from cas.engines.crash_start import Known
 from cas.engines.opening import loading
+from cas.engines.outcome import Ran, section_of
 from cas.engines.place import Place
 from cas.errors import EngineError, HostLost
 from cas.files import put
-from cas.model import Section, Snippet
+from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
 
 NextPlace = Callable[[], Place | None]
@@ -45,6 +47,8 @@ class Relay:
         self.kmods: Mapping[str, Path] = {}
         """Kernel modules whose file is of the build that was loaded: crash loads it without a
         look at that."""
+        self.known = Known()
+        """What is known of the dump before crash has opened it."""
         self.losses: list[str] = []
         """Why crash had to move on from places, in order."""
 
@@ -96,6 +100,7 @@ class Relay:
             self.begin()
             if self._crash is None:
                 raise self._none_left()
+            self._crash.known = self.known
             self._crash.prelude = (*self._loading(), *self.prelude)
             try:
                 options = self._crash.open()
@@ -120,7 +125,8 @@ class Relay:
                 self._open_elsewhere()
         put(path, b"")
         reason = f"crash: {self.losses[-1]}, and no other host is left"
-        return Section(snippet.name, snippet.title, "not run", "crash", path, error=reason)
+        outcomes = [Outcome(each, "not run", "crash", reason) for each in snippet.commands]
+        return section_of(snippet, outcomes, Ran("crash", path, 0.0))
 
     def _open_elsewhere(self) -> None:
         try:

@@ -3,15 +3,19 @@
 from cas.findings.damage import Damage, assess
 from cas.findings.finding import find
 from cas.findings.functions import BadPatterns, Functions, functions_with
+from cas.findings.shortfall import Shortfall, given_up, shortfall
 from cas.findings.suspects import kmods_in_list, kmods_in_traces
 
 __all__ = [
     "BadPatterns",
     "Damage",
     "Functions",
+    "Shortfall",
     "assess",
     "find",
     "functions_with",
+    "given_up",
     "kmods_in_list",
     "kmods_in_traces",
+    "shortfall",
 ]

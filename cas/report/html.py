@@ -67,7 +67,7 @@ def shown(section: Section, lines: int) -> Shown:
         anchor=f"section-{one_line(section.name)}",
         title=short_line(section.title),
         name=one_line(section.name),
-        state="ok" if section.status == "ok" else "bad",
+        state="ok" if section.status in ("ok", "skipped") else "bad",
         status=status(section),
         text=excerpt(section, lines).text(one_line(section.path.name)),
     )

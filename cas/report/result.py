@@ -170,7 +170,9 @@ def _answer(answer: FirstAnswer) -> dict[str, Any]:
 
 
 def _section(section: Section) -> dict[str, Any]:
-    return {**asdict(section), "path": section.path.name, "error": _bounded(section.error)}
+    commands = [{**asdict(each), "error": _bounded(each.error)} for each in section.commands]
+    error = _bounded(section.error)
+    return {**asdict(section), "path": section.path.name, "error": error, "commands": commands}
 
 
 def _bounded(text: str | None) -> str | None:

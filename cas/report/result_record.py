@@ -135,6 +135,17 @@ class Finding(Record, frozen=True, kw_only=True):
     signatures: tuple[Signature, ...] = ()
 
 
+class Outcome(Record, frozen=True, kw_only=True):
+    """How one command of a snippet ended."""
+
+    command: str
+    status: str
+    engine: str
+    error: str | None = None
+    size_bytes: Count = 0
+    lacks_memory: bool = False
+
+
 class Section(Record, frozen=True, kw_only=True):
     """One snippet's result."""
 
@@ -146,6 +157,7 @@ class Section(Record, frozen=True, kw_only=True):
     seconds: float = 0.0
     size_bytes: Count = 0
     error: str | None = None
+    commands: tuple[Outcome, ...] = ()
 
 
 class Result(Whole, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from cas.errors import EngineError
 from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
-from cas.supervise.programs import describe
+from cas.supervise.programs import describe, stopped
 from cas.supervise.room import MARK, Room, View, environment, start_of
 from cas.supervise.seen import state_of
 from cas.supervise.watchdog import Watchdog
@@ -100,6 +100,8 @@ class Child:
         self._stderr = b""
         self.fault: str | None = None
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
+        self.is_stopped = False
+        """Whether a signal had stopped it then, which is no fault of its own."""
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +168,8 @@ class Child:
             if data is not None:
                 return data
             self.fault = self._watchdog.look()
+            if self.fault and (still := [each for each in self.processes() if each.is_stopped]):
+                self.fault, self.is_stopped = stopped(still[0].exit_code), True
             if self.fault or left == 0:
                 return None
 

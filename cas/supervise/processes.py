@@ -32,11 +32,18 @@ class Process:
     session: int
     ticks: int
     """Processor time used by it and by its children that have ended, in clock ticks."""
+    exit_code: int
+    """Of one that a signal has stopped, the signal's number (Linux 5.17 and later)."""
 
     @property
     def is_alive(self) -> bool:
         """Whether it still runs; what is left of an ended process does not."""
         return self.state not in "ZX"
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped it, until another one lets it go on."""
+        return self.state == "T"
 
 
 def family(root: int, mark: bytes | None = None) -> list[Process]:
@@ -119,4 +126,5 @@ def _process(pid: int) -> Process | None:
         parent=int(words[1]),
         session=int(words[3]),
         ticks=sum(int(word) for word in words[11:15]),
+        exit_code=int(words[49]) if len(words) > 49 else 0,
     )

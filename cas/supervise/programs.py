@@ -19,6 +19,17 @@ def describe(status: int) -> str:
         return f"killed by signal {-status}"
 
 
+def stopped(number: int) -> str:
+    """What stopped a program: ``stopped by SIGSTOP``.
+
+    :param number: of the signal; 0: it is not known
+    """
+    try:
+        return f"stopped by {signal.Signals(number).name}"
+    except ValueError:
+        return "stopped by a signal"
+
+
 def find_program(name: str, path: str | None = None) -> Path | None:
     """The executable that a name or path means; ``None`` when there is none.
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from fake_crash import opened
 from person import person
 
 from cas import elf
@@ -46,13 +47,7 @@ def debug(site: Site, *words: str | Path, **how: str) -> subprocess.CompletedPro
 def pretend_crash(site: Site, script: str) -> None:
     """Have a shell script be crash; it can call `opened` where crash would have read the dump."""
     program = site.directory / "crash"
-    program.write_text(
-        "#!/bin/sh\n"
-        # of its words, the file behind -i or, without one, stdin ends with: echo MARKER
-        'opened() { if [ "$3" = -i ]; then file=$4; else file=/dev/stdin; fi\n'
-        '  while read -r name word; do [ "$name" = echo ] && break; done < $file; echo $word; }\n'
-        'opening() { opened "$@"; }\n' + script
-    )
+    program.write_text("#!/bin/sh\n" + opened() + script)
     program.chmod(0o755)
     site.settings["crash"] = str(program)
 

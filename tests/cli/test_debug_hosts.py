@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_crash import opened
 from person import person
 from ssh_servers import Sshd, sshd
 
@@ -15,9 +16,8 @@ from installed import FIXTURES, Site
 Serve = Callable[..., Sshd]
 OPENED = (
     '#!/bin/sh\n[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
-    # of its words, the file behind -i or, without one, stdin ends with: echo MARKER
-    'if [ "$3" = -i ]; then file=$4; else file=/dev/stdin; fi\n'
-    'while read -r name word; do [ "$name" = echo ] && break; done < $file; echo $word\n'
+    + opened()
+    + 'opened "$@"\n'
 )
 
 

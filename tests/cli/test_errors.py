@@ -160,7 +160,7 @@ def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
 ) -> None:
     site_a.settings["crash"] = "/nonexistent/crash"
     done = site_a.cas("-i", "T-1", "-f", vmcore)
-    assert done.returncode == 3
+    assert done.returncode == 0
     assert "the crash program /nonexistent/crash cannot be run" in done.stderr
     assert site_a.result("T-1")["engine"] == "drgn"
 
@@ -175,7 +175,7 @@ def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("exit 1", "exit status 1 without a message"),
+        ("exit 1", "crash is too old for 6.1: drgn did it"),
         pytest.param("sleep 1000", "not ready after 2 s", marks=pytest.mark.long),
     ],
 )
@@ -188,11 +188,10 @@ def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
     site_a.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     site_a.settings["startTimeout"] = "2"
     done = site_a.cas("-i", "T-1", "-f", vmcore)
-    assert done.returncode == 3
+    assert done.returncode == 0
     assert reason in done.stderr
     result = site_a.result("T-1")
-    assert result["ladder"][:2] == ["crash", "crash --zero_excluded"]
-    assert result["ladder"][-2:] == ["crash --minimal", "drgn"]
+    assert result["ladder"] == ["crash", "drgn"]
     assert result["engine"] == "drgn"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from catalogue import kernel_packages
 from dump.writer import Elf, info_note, vmcoreinfo
+from fake_crash import loop
 from ssh_servers import Sshd, sshd
 
 from installed import Site, needs
@@ -16,17 +17,9 @@ from installed import Site, needs
 RELEASE = "5.14.0-427.el9.i686"
 EM_386 = 3
 LOCAL_CRASH = """#!/bin/sh
-# answers as crash does: one echo after each command
 words="$0 $*"
 while [ $# -gt 2 ]; do shift; done
-while read -r line; do
-    case $line in
-        "echo "*) echo "${line#echo }" ;;
-        exit) exit 0 ;;
-        *) echo "$words"; sha256sum "$1" "$2" ;;
-    esac
-done
-"""
+""" + loop('echo "$words"; sha256sum "$1" "$2"', RELEASE)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 from dump.writer import KERNEL_MAP, PAGE, Elf, info_note, vmcoreinfo
+from fake_crash import loop
 
 from cas.console import Console
 from cas.errors import CasError
@@ -162,10 +163,7 @@ def fake_crash(mailing: Site, tmp_path: Path) -> Site:
         "#!/bin/sh\n"
         "if [ \"$1\" = --version ]; then printf 'crash 8.0.2\\033[31m\\n'; exit; fi\n"
         "printf 'WARNING: \\033]0;owned\\007\\n'\n"
-        "while read -r word rest; do case $word in\n"
-        'echo) echo "$rest";;\nexit) exit;;\n'
-        f"*) printf '{before}'; printf %0300000d 0 | tr 0 x; printf '{after}';;\n"
-        "esac; done\n"
+        + loop(f"printf '{before}'; printf %0300000d 0 | tr 0 x; printf '{after}'")
     )
     program.chmod(0o755)
     mailing.environment["PATH"] = f"{program.parent}:{os.environ['PATH']}"

@@ -263,7 +263,7 @@ def test_the_example_snippets_of_the_page_work(tmp_path: Path) -> None:
     loaded = snippets.load([tmp_path], facts, Room(room))
     assert loaded.unusable == ()
     assert {one.name: one.commands for one in loaded.snippets} == {
-        "conntrack": ("p nf_conntrack_htable_size", "sym -m nf_nat"),
+        "conntrack": ("p nf_conntrack_htable_size", "sym -m nf_nat", "p nf_conntrack_locks"),
         "everyfile": ("foreach files",),
     }
 

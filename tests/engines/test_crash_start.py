@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import fake_crash
 import pytest
 
 from cas.engines.crash import Crash
 from cas.engines.crash_rungs import MINIMAL, next_rung
+from cas.engines.crash_start import Known
 from cas.engines.place import Here
 from cas.errors import EngineError
 from cas.model import Snippet
 from cas.supervise import Room
 
 ALL = "--no_kmem_cache --no_modules --zero_excluded"
-SHELL = """
-while read -r line; do
-    case "$line" in
-        echo*) echo "${line#echo }";;
-        die) kill -SEGV $$;;
-        hang) sleep 1000;;
-        starve) echo "crash: cannot malloc a lot"; exit 1;;
-        *) echo "did $line";;
-    esac
-done
-"""
+SHELL = fake_crash.loop("""case $w in
+    die) kill -SEGV $$;;
+    hang) sleep 1000;;
+    starve) echo "crash: cannot malloc a lot"; exit 1;;
+    *) echo "did $w";;
+esac""")
 
 
 @pytest.fixture
@@ -68,7 +65,7 @@ def test_what_crash_complains_of_is_left_out(
     ("fails", "reason"),
     [
         ("exit 1", "exit status 1 without a message"),
-        ("kill -ABRT $$", "killed by SIGABRT without a message"),
+        ("kill -ABRT $$", "killed by SIGABRT$"),
         ("sleep 1000", "hung: no output and no use of the processor for 1 s"),
         ("echo it is all wrong; exit 1", "exit status 1: it is all wrong"),
         ("echo cannot malloc that >&2; exit 1", "out of memory"),
@@ -77,7 +74,7 @@ def test_what_crash_complains_of_is_left_out(
 def test_every_way_to_fail_goes_down_to_the_last_rung(
     begin: Callable[..., Crash], fails: str, reason: str
 ) -> None:
-    with begin(fails) as crash, pytest.raises(EngineError, match=reason) as caught:
+    with begin(fails, attempts=5) as crash, pytest.raises(EngineError, match=reason) as caught:
         crash.open()
     assert crash.ladder == [
         "crash",
@@ -86,6 +83,103 @@ def test_every_way_to_fail_goes_down_to_the_last_rung(
         "crash --minimal",
     ]
     assert caught.value.hint.startswith("crash 9.9.9 may be too old")
+
+
+WHOLE = Known(releases=("6.1.192-1.cas1.x86_64",), is_whole=True)
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        ("echo vmlinux and vmcore do not match!; exit 1", r"crash 9\.9\.9 is too old for 6\.1$"),
+        ("exit 1", r"crash 9\.9\.9 is too old for 6\.1$"),
+        ("echo no room; exit 1", r"crash 9\.9\.9 does not open the dump: exit status 1: no room$"),
+    ],
+)
+def test_a_whole_dump_that_drgn_reads_costs_one_start(
+    begin: Callable[..., Crash], fails: str, reason: str
+) -> None:
+    with begin(fails) as crash:
+        crash.known = WHOLE
+        with pytest.raises(EngineError, match=reason):
+            crash.open()
+    assert crash.ladder == ["crash"]
+
+
+def test_of_a_whole_dump_what_crash_complains_of_is_left_out_as_well(
+    begin: Callable[..., Crash],
+) -> None:
+    script = 'case "$*" in *--no_modules*) ;; *) echo "crash: module list"; exit 1;; esac'
+    with begin(script) as crash:
+        crash.known = WHOLE
+        assert crash.open() == "--no_modules"
+
+
+def once(directory: Path, how: str) -> str:
+    """A script that does something in its first run only."""
+    return f"[ -e {directory}/seen ] || {{ : > {directory}/seen; {how}; }}"
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM", "SEGV", "STOP"])
+def test_a_crash_that_a_signal_ends_or_stops_is_started_once_more_as_it_was(
+    begin: Callable[..., Crash], tmp_path: Path, signal: str
+) -> None:
+    with begin(once(tmp_path, f"kill -{signal} $$"), boxed=False) as crash:
+        assert crash.open() == ""
+    assert crash.ladder == ["crash"]
+    (trace,) = tmp_path.glob("crash.*.trc")
+    why = "stopped by" if signal == "STOP" else "killed by"
+    assert f"Traced because: {why} SIG{signal}\n" in trace.read_text()
+
+
+def test_a_crash_that_somebody_kills_again_and_again_says_nothing_against_the_dump(
+    begin: Callable[..., Crash],
+) -> None:
+    with (
+        begin("kill -KILL $$") as crash,
+        pytest.raises(EngineError, match=r"^crash: killed by SIGKILL$"),
+    ):
+        crash.open()
+    assert crash.ladder == ["crash"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exec cat",
+        'while read -r line; do echo "$line"; done',
+        'while read -r w x; do [ "$w" = echo ] && echo "$x"; done',
+        'while read -r line; do [ "${line#echo}" = "$line" ] || eval "$line"; done',
+    ],
+)
+def test_what_repeats_its_input_or_only_markers_is_no_crash(
+    begin: Callable[..., Crash], script: str
+) -> None:
+    with begin(script, attempts=1) as crash, pytest.raises(EngineError, match="repeats what it is"):
+        crash.open()
+
+
+def test_what_adds_up_but_knows_no_kernel_is_no_crash(begin: Callable[..., Crash]) -> None:
+    liar = fake_crash.loop("true").replace("Linux version", "")
+    with begin(liar) as crash, pytest.raises(EngineError, match="does not say which kernel"):
+        crash.open()
+    assert crash.ladder == ["crash"]
+
+
+def test_a_crash_that_shows_another_kernel_is_not_believed(begin: Callable[..., Crash]) -> None:
+    with begin("") as crash:
+        crash.known = Known(releases=("6.12.0-1",))
+        with pytest.raises(EngineError, match=r"shows Linux 6\.1\..*, the dump is of 6\.12\.0"):
+            crash.open()
+
+
+def test_a_crash_that_floods_while_it_opens_leaves_a_trace(
+    begin: Callable[..., Crash], tmp_path: Path
+) -> None:
+    with begin("exec yes", attempts=1) as crash, pytest.raises(EngineError, match="cut after"):
+        crash.open()
+    (trace,) = tmp_path.glob("crash.*.trc")
+    assert "Traced because: cut after" in trace.read_text()
 
 
 def test_a_start_that_takes_too_long_is_given_up(begin: Callable[..., Crash]) -> None:
@@ -149,7 +243,7 @@ def test_when_the_starts_are_used_up_the_rest_is_not_run(
         crash.open()
         section = crash.run(Snippet("s", "S", ("die", "die", "one")), tmp_path / "s")
     assert section.error is not None
-    assert section.error.endswith("one: crash could not be started again")
+    assert section.error.endswith("crash could not be started again")
 
 
 @pytest.mark.parametrize("said", [b"", b"kmem_cache", b"module", b"seek error", b"\xff" * 99])

@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_crash import loop
 from ssh_servers import Sshd, sshd
 from three_hosts import three_hosts
 
 from installed import FIXTURES, Site
 
 VERSION = '[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
-LOOP = 'while read -r w x; do [ "$w" = echo ] && echo "$x" || { %s; }; done\n'
-"""Talks as crash does: a word that it is given to echo ends every answer."""
 DIGESTS = """for word; do vmlinux=$vmcore vmcore=$word; done
 digests=$(sha256sum "$vmlinux" "$vmcore" | cut -d ' ' -f 1)
 """
-HANGS_IN_SYS = LOOP % '[ "$w" = sys ] && sleep 60 || echo "$w"'
+HANGS_IN_SYS = loop('[ "$w" = sys ] && sleep 60 || echo "$w"')
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ def test_shared_storage_is_used_in_place(
 def test_without_a_crash_here_a_host_is_taken(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
-    server = hosts("one", LOOP % 'echo "said $w"')
+    server = hosts("one", loop('echo "said $w"'))
     site_a.settings |= {"hosts": "auto", "crash": "/nowhere/crash"}
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0, done.stderr
@@ -109,9 +108,9 @@ def test_without_a_crash_here_a_host_is_taken(
 def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
-    hosts("one", LOOP % "exit 1")
+    hosts("one", loop("exit 1"))
     own = site_a.directory / "crash"
-    write_program(own, VERSION + LOOP % 'echo "here $w"')
+    write_program(own, VERSION + loop('echo "here $w"'))
     site_a.settings |= {"hosts": "auto", "crash": str(own)}
     assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 0
     assert site_a.result("T-1")["ladder"] == ["crash"]
@@ -123,8 +122,8 @@ def test_a_dump_of_another_architecture_goes_to_a_host_of_that_architecture(
 ) -> None:
     site_a.settings |= {"hosts": "auto", "kernels": str(FIXTURES / "arm64")}
     assert site_a.admin("-b").returncode == 0
-    hosts("x86", LOOP % "echo wrong")
-    arm = hosts("arm", LOOP % 'echo "$w on arm"', machine="aarch64")
+    hosts("x86", loop("echo wrong"))
+    arm = hosts("arm", loop('echo "$w on arm"', "6.1.192-1.cas1.aarch64"), machine="aarch64")
     dump = tmp_path / "vmcore"
     (packed,) = (FIXTURES / "arm64").glob("vmcore*.xz")
     dump.write_bytes(lzma.decompress(packed.read_bytes()))
@@ -140,7 +139,7 @@ def test_another_host_goes_on_where_one_is_lost(
     servers = [hosts("one", HANGS_IN_SYS), hosts("two", HANGS_IN_SYS)]
     with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
         lost, other = in_use_at(servers, site_a, "sys")
-        write_program(other.directory / "bin/crash", VERSION + LOOP % 'echo "other $w"')
+        write_program(other.directory / "bin/crash", VERSION + loop('echo "other $w"'))
         lost.kill()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -162,11 +161,12 @@ def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
         in_use_at([server], site_a, "sys")
         server.stop()
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3, errors
+    assert process.returncode == 0, errors
     result = site_a.result("T-1")
     engines = {section["name"]: section["engine"] for section in result["sections"]}
     assert engines == {"modules": "crash", "sys": "drgn", "traceback": "drgn"}
-    assert f"127.0.0.1:{server.port}: no sign of life for 4 s" in result["reason"]
+    lost = f"127.0.0.1:{server.port}: no sign of life for 4 s"
+    assert any(lost in text and text.endswith(": drgn did it") for text in result["remarks"])
     assert "TAINTED_MASK" in (site_a.job("T-1") / "sys").read_text()
 
 
@@ -180,16 +180,16 @@ def test_a_host_without_room_is_waited_for_and_then_done_without(
         wait_for(lambda: list(site_a.jobs.glob("T-1/*/sys")))
         done = site_a.cas("-i", "T-2", "-f", vmcore)
         process.terminate()
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == 0, done.stderr
     assert "all analysis hosts are busy" in done.stderr
-    assert "no room for too long" in site_a.result("T-2")["reason"]
+    assert any("no room for too long" in text for text in site_a.result("T-2")["remarks"])
 
 
 @pytest.mark.long
 def test_a_host_that_answers_without_end_costs_one_section(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
-    hosts("one", LOOP % '[ "$w" != sys ] && echo fine || yes "\033]0;title\007 lies"')
+    hosts("one", loop('[ "$w" != sys ] && echo fine || yes "\033]0;title\007 lies"'))
     site_a.settings |= {"sectionLimit": "1M", "attempts": "2", "stopInterval": "1"}
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 3, done.stderr
@@ -208,7 +208,7 @@ def test_storage_that_is_not_shared_is_copied_once(
     for directory in hidden:
         directory.mkdir(exist_ok=True)
     with three_hosts(tmp_path / "hosts", tmp_path, count=1, hides=hidden) as (host,):
-        host.fake("crash", VERSION + DIGESTS + LOOP % 'echo "$digests"')
+        host.fake("crash", VERSION + DIGESTS + loop('echo "$digests"'))
         assert site_a.admin("host", "add", host.name).returncode in (0, 3)  # its disk is small
         done = [site_a.cas("-i", ticket, "-f", vmcore) for ticket in ("T-1", "T-2")]
         assert [each.returncode for each in done] == [0, 0], done[0].stderr

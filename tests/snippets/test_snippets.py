@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.model import Snippet
-from cas.snippets import Facts, Loaded, load, load_prelude, walks_tasks
+from cas.model import Need, Snippet
+from cas.snippets import Facts, Loaded, fitting, load, load_prelude, outside, walks_tasks
 from cas.supervise import Room
 
 FACTS = Facts(
@@ -340,3 +340,47 @@ def test_a_broken_prelude_says_why_and_stops_no_other(tmp_path: Path, room: Room
     loaded = load([tmp_path / "one", tmp_path / "other"], FACTS, room)
     assert loaded.prelude == ("alias b bt",)
     assert "one/prelude, as a template" in reason(loaded)
+
+
+SWAP = Need("symbol", ("swap_info", "nr_swapfiles"))
+SMP = Need("config", ("SMP",))
+
+
+def test_needs_above_the_first_command_go_for_all_and_others_for_the_next(
+    site: Path, room: Room
+) -> None:
+    text = "# needs: symbol=swap_info|nr_swapfiles\nswap\n# needs: config=SMP\n# why\nirq -a\nsys\n"
+    put(site, "mine", text)
+    (snippet,) = load([site], FACTS, room).snippets
+    assert snippet.commands == ("swap", "irq -a", "sys")
+    assert snippet.needs == ((SWAP,), (SWAP, SMP), (SWAP,))
+
+
+def test_an_executable_may_print_needs(site: Path, room: Room) -> None:
+    put(site, "mine", "#!/bin/sh\necho '# needs: type=rq.clock'; echo runq; echo sys\n", 0o755)
+    (snippet,) = load([site], FACTS, room).snippets
+    assert snippet.needs == ((Need("type", ("rq.clock",)),), ())
+
+
+@pytest.mark.parametrize("word", ["swap", "symbol=", "symbol=a|", "crash=8", "config=A-B"])
+def test_a_need_that_is_none_makes_the_snippet_unusable(site: Path, room: Room, word: str) -> None:
+    put(site, "mine", f"# needs: {word}\nswap\n")
+    assert f"'{word}' is no need" in reason(load([site], FACTS, room))
+
+
+def test_commands_that_a_kernel_has_nothing_for_are_left_out() -> None:
+    snippet = Snippet("s", "S", ("irq -s", "irq -a", "swap"), ((), (SMP,), (SWAP, SMP)))
+    rest, why = fitting(snippet, lambda need: need != SWAP)
+    assert rest.commands == ("irq -s", "irq -a")
+    assert why == {2: "this kernel has no symbol swap_info or nr_swapfiles"}
+
+
+def test_what_the_site_has_written_is_known_by_where_it_lies(
+    site: Path, room: Room, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    for directory, name in ((shipped, "sys"), (shipped, "log"), (site, "log"), (site, "mine")):
+        put(directory, name, "sys\n")
+    put(site, "broken", "{{ nosuch }}\n")
+    assert outside(shipped, load([shipped, site], FACTS, room)) == {"log", "mine", "broken"}

@@ -1,0 +1,161 @@
+"""What the snippets did not give, and whether that costs the verdict: a sentence, by cause.
+
+A command that no debugger here answers costs nothing, unless it is one of the first that anybody
+looks at; memory that the dump does not have, a broken limit, and a snippet of the site's that
+cannot be used as it is make a job ``partial``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import starmap
+
+from cas.model import Outcome, Section
+from cas.text import count, short_line
+
+VITAL = frozenset({"traceback", "log", "ps"})
+"""Snippets whose commands must be answered, whatever the kernel."""
+NAMED = 5
+"""Snippets of one cause, or commands, that are told by name."""
+FEW = 2
+"""Snippets of one cause that are told with the reason of each."""
+WHY_LIMIT = 200
+"""Characters of one debugger's reason."""
+DEBUGGERS = frozenset({"crash", "drgn"})
+_FINE = frozenset({"ok", "skipped"})
+
+
+class Cause(Enum):
+    """Why a snippet is not whole; the graver one first."""
+
+    BROKEN = "could not be used"
+    NOT_RUN = "did not run"
+    LIMIT = "broke a limit or its debugger"
+    MEMORY = "wanted memory that the dump does not have"
+    UNANSWERED = "got no answer from any debugger"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What is to be said of all sections."""
+
+    reason: str | None
+    """Why the verdict cannot be ``complete``, in a sentence."""
+    skipped: str | None = None
+    """What this kernel has nothing for."""
+    unanswered: str | None = None
+    """What no debugger could answer, though that costs nothing."""
+
+
+def shortfall(
+    sections: Sequence[Section], own: Collection[str], told: Sequence[str] = ()
+) -> Shortfall:
+    """Judge what the snippets gave.
+
+    :param own: names of those that the site has written
+    :param told: sentences about the job that are said before
+    """
+    # what is read from the dump's notes besides is nobody's snippet
+    ran = [section for section in sections if section.commands or section.status not in _FINE]
+    found: dict[Cause, list[Section]] = {}
+    for section in ran:
+        if cause := _cause(section, section.name in own):
+            found.setdefault(cause, []).append(section)
+    said = [
+        f"{len(found[cause])} {cause.value} ({_names(found[cause], told)})"
+        for cause in Cause
+        if cause in found
+    ]
+    reason = f"of {count(len(ran), 'snippet')} {', '.join(said)}" if said else None
+    return Shortfall(reason, _skipped(sections), _unanswered(sections, own))
+
+
+def _cause(section: Section, is_own: bool) -> Cause | None:
+    """The gravest cause for which a section counts."""
+    if not section.commands:
+        return None if section.status in _FINE else Cause.BROKEN
+    causes = [
+        cause
+        for outcome in section.commands
+        if (cause := _why(outcome, is_own, section.name in VITAL))
+    ]
+    return min(causes, key=list(Cause).index, default=None)
+
+
+def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Cause | None:
+    if outcome.status in _FINE:
+        return None
+    if outcome.status == "not run":
+        return Cause.NOT_RUN
+    if outcome.status != "failed":
+        return Cause.LIMIT
+    if outcome.lacks_memory:
+        return Cause.MEMORY
+    if is_own:
+        return Cause.BROKEN
+    return Cause.UNANSWERED if is_vital else None
+
+
+def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
+    """Of some, with the reason where it is one and nobody has told it, or theirs are few."""
+    more = len(sections) - NAMED
+    names = ", ".join(section.name for section in sections[:NAMED])
+    names = f"{names} and {more} more" if more > 0 else names
+    errors = list(dict.fromkeys(section.error for section in sections if section.error))
+    errors = [error for error in errors if not any(error in text for text in told)]
+    if len(errors) == 1:
+        return f"{names}: {short_line(errors[0], WHY_LIMIT)}"
+    if errors and len(sections) == FEW:
+        each = (f"{one.name}: {short_line(one.error or '', WHY_LIMIT)}" for one in sections)
+        return "; ".join(each)
+    return names
+
+
+def _skipped(sections: Sequence[Section]) -> str | None:
+    names = [section.name for section in sections if section.status == "skipped"]
+    return (
+        f"skipped, since this kernel has nothing of the kind: {', '.join(names)}" if names else None
+    )
+
+
+def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None:
+    told = [
+        f"{section.name}: {short_line(outcome.error or outcome.command, WHY_LIMIT)}"
+        for section in sections
+        for outcome in section.commands
+        if outcome.status == "failed"
+        and _why(outcome, section.name in own, section.name in VITAL) is None
+    ]
+    return f"no debugger here answers {_some(told)}" if told else None
+
+
+def given_up(instead: Sequence[tuple[Outcome, str]]) -> tuple[str, ...]:
+    """What one engine could not answer and another did, a sentence for each of these.
+
+    :param instead: how commands ended, each with the engine that did them in the end
+    """
+    grouped: dict[tuple[str, str], list[Outcome]] = {}
+    for lost, engine in instead:
+        grouped.setdefault((lost.engine, engine), []).append(lost)
+    return tuple(starmap(_given_up, grouped.items()))
+
+
+def _given_up(engines: tuple[str, str], lost: Sequence[Outcome]) -> str:
+    first, second = engines
+    if second not in DEBUGGERS:
+        names = dict.fromkeys(outcome.command for outcome in lost)
+        return f"read from the dump without a debugger: {_some(list(names))}"
+    number = count(len(lost), "command")
+    return f"{first} could not answer {number}, {second} did: {_listed(lost)}"
+
+
+def _listed(lost: Sequence[Outcome]) -> str:
+    told = [short_line(outcome.error or outcome.command, WHY_LIMIT) for outcome in lost]
+    return _some(list(dict.fromkeys(told)))
+
+
+def _some(told: Sequence[str]) -> str:
+    more = len(told) - NAMED
+    return "; ".join([*told[:NAMED], *([f"and {more} more"] if more > 0 else [])])

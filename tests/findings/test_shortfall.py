@@ -1,0 +1,88 @@
+"""What the snippets did not give: what of it costs the verdict, and how that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cas.findings import given_up, shortfall
+from cas.model import Outcome, Section
+
+
+def section(name: str, *commands: Outcome, status: str = "ok", error: str | None = None) -> Section:
+    error = error or "; ".join(each.error for each in commands if each.error) or None
+    return Section(name, name, status, "crash", Path(name), error=error, commands=commands)
+
+
+def failed(command: str, error: str = "no such thing", *, lacks_memory: bool = False) -> Outcome:
+    return Outcome(command, "failed", "drgn", f"{command}: {error}", lacks_memory=lacks_memory)
+
+
+FINE = section("sys", Outcome("sys", "ok", "crash"))
+
+
+def test_where_every_command_is_answered_nothing_is_said() -> None:
+    skipped = section("swap", Outcome("swap", "skipped", "none", "no swap"), status="skipped")
+    found = shortfall([FINE, skipped], ())
+    assert (found.reason, found.unanswered) == (None, None)
+    assert found.skipped == "skipped, since this kernel has nothing of the kind: swap"
+
+
+def test_what_no_debugger_answers_is_told_and_costs_nothing() -> None:
+    found = shortfall([FINE, section("memory", failed("kmem -f"))], ())
+    assert found.reason is None
+    assert found.unanswered == "no debugger here answers memory: kmem -f: no such thing"
+
+
+@pytest.mark.parametrize("name", ["traceback", "log", "ps"])
+def test_the_first_things_anybody_looks_at_must_be_there(name: str) -> None:
+    found = shortfall([FINE, section(name, failed("x"))], ())
+    assert (
+        found.reason
+        == f"of 2 snippets 1 got no answer from any debugger ({name}: x: no such thing)"
+    )
+
+
+def test_a_snippet_of_the_sites_is_named() -> None:
+    found = shortfall([FINE, section("mine", FINE.commands[0], failed("nosuch"))], {"mine"})
+    assert found.reason == "of 2 snippets 1 could not be used (mine: nosuch: no such thing)"
+    assert found.unanswered is None
+
+
+def test_a_snippet_that_gave_no_commands_counts() -> None:
+    found = shortfall([FINE, section("mine", status="failed", error="cannot start it")], {"mine"})
+    assert found.reason == "of 2 snippets 1 could not be used (mine: cannot start it)"
+
+
+def test_memory_that_the_dump_lacks_counts() -> None:
+    found = shortfall([FINE, section("slabs", failed("kmem -s", lacks_memory=True))], ())
+    assert found.reason is not None
+    assert "1 wanted memory that the dump does not have (slabs: " in found.reason
+
+
+def test_causes_are_grouped_in_one_sentence_and_few_names_are_told() -> None:
+    gone = Outcome("bt", "not run", "drgn", "drgn cannot open the dump: bad magic")
+    slow = Outcome("kmem -s", "timeout", "crash", "kmem -s: timed out after 9 s")
+    all_of_them = [*(section(f"s{n}", gone) for n in range(20)), section("slabs", slow), FINE]
+    assert shortfall(all_of_them, ()).reason == (
+        "of 22 snippets 20 did not run (s0, s1, s2, s3, s4 and 15 more: drgn cannot open the dump:"
+        " bad magic), 1 broke a limit or its debugger (slabs: kmem -s: timed out after 9 s)"
+    )
+    told = ["drgn gave no first answer: drgn cannot open the dump: bad magic"]
+    assert "did not run (s0, s1, s2, s3, s4 and 15 more)" in str(shortfall(all_of_them, (), told))
+
+
+def test_registers_beside_the_snippets_are_not_counted() -> None:
+    registers = Section("registers", "Registers", "ok", "salvage", Path("registers"))
+    reason = shortfall([registers, section("log", failed("log"))], ()).reason
+    assert reason is not None
+    assert reason.startswith("of 1 snippet ")
+
+
+def test_what_another_engine_did_instead_is_one_sentence_for_each_pair() -> None:
+    lost = Outcome("sys -t", "failed", "crash", "sys: option not supported")
+    assert given_up([(lost, "drgn"), (lost, "drgn"), (lost, "salvage")]) == (
+        "crash could not answer 2 commands, drgn did: sys: option not supported",
+        "read from the dump without a debugger: sys -t",
+    )
