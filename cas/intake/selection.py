@@ -179,9 +179,9 @@ class Selection:
         return next(filter(_PLAIN_NAME.fullmatch, names), JOINED)
 
     def _place_part(self, found: _Found) -> Path:
-        name = self._name_of(found)
         taken = {JOINED, *(path.name for path in self._parts)}
-        path = self._new(f"{JOINED}.{len(self._parts) + 1}" if name in taken else name)
+        names = (self._name_of(found), *(f"{JOINED}.{n}" for n in range(1, len(taken) + 2)))
+        path = self._new(next(name for name in names if name not in taken))
         self._parts.append(path)
         self._vmcore = self._vmcore or path
         return path

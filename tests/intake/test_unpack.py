@@ -228,6 +228,15 @@ def test_parts_may_be_uploads_of_their_own(upload: Callable[..., Path], job: Pat
     assert stored.sidecars[0].read_bytes() == b"log"
 
 
+def test_parts_of_one_name_do_not_take_each_others_place(tmp_path: Path, job: Path) -> None:
+    paths = [tmp_path / name / "vmcore.2" for name in ("a", "b", "c")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"PART" + path.parent.name.encode())
+    stored = store(paths, job)
+    assert [part.read_bytes() for part in stored.parts] == [b"PARTa", b"PARTb", b"PARTc"]
+
+
 def test_a_part_and_a_whole_dump_do_not_mix(upload: Callable[..., Path], job: Path) -> None:
     with pytest.raises(NotADump, match="2 kernel dumps"):
         store(upload(tar({"x": other(b"PART"), "y": DUMP})), job)
