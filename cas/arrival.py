@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +19,7 @@ from cas.job import Job
 from cas.layout import DOWNLOAD
 from cas.model import Stored
 from cas.progress import Progress
+from cas.work_directory import is_regular
 
 
 class Arrival:
@@ -54,8 +56,8 @@ class Arrival:
         """
         if self._stored:
             vmcore = self._stored.vmcore
-            if vmcore.is_symlink():
-                raise JobFailed(f"{vmcore} is a symbolic link, no dump that was received")
+            if os.path.lexists(vmcore) and not is_regular(vmcore):
+                raise JobFailed(f"{vmcore} is no regular file, so no dump that was received")
             if recorded := self._job.files.get(self._job.name_of(vmcore)):
                 self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
             return vmcore

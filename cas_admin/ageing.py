@@ -133,7 +133,7 @@ def told(found: Mapping[str, Held]) -> Iterator[str]:
             f"{one.jobs} {HELD[why]} ({human_size(one.size_bytes)})" for why, one in found.items()
         )
         total = sum(one.jobs for one in found.values())
-        yield f"kept until they end: {count(total, 'job')}: {each}"
+        yield f"kept whatever their age: {count(total, 'job')}: {each}"
 
 
 def size_bytes(directory: Path) -> int:

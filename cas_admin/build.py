@@ -25,6 +25,8 @@ class Built:
     summary: BuildSummary
     chores: tuple[str, ...]
     """A line for each job and cached kernel that came to its end, and what waits still."""
+    held: tuple[str, ...] = ()
+    """What the jobs take that are not purged by themselves."""
 
     @property
     def headline(self) -> str:
@@ -47,7 +49,7 @@ def build(world: World) -> Answer:
     built = build_once(world)
     is_flawed = built.summary.bad or built.summary.conflicts
     status = BAD_PACKAGES if is_flawed else 0
-    return Answer((built.headline, *built.chores), status, stands=True)
+    return Answer((built.headline, *built.chores, *built.held), status, stands=True)
 
 
 def build_once(world: World) -> Built:
@@ -66,8 +68,8 @@ def build_once(world: World) -> Built:
             world.progress.warn(users.advised(error, config))
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
-    chores = [*resume(world, is_asked=False).lines, *ageing.told(ageing.held(purging.work))]
+    chores = [*resume(world, is_asked=False).lines]
     if config.auto_purge:
         chores += purging.by_itself().gone
     chores += keep_limits(world, purging.traces)
-    return Built(summary, tuple(chores))
+    return Built(summary, tuple(chores), tuple(ageing.told(ageing.held(purging.work))))

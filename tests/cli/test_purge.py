@@ -249,7 +249,7 @@ def test_jobs_that_wait_are_told_and_go_only_when_asked_for(waiting: Site) -> No
     assert "--unfinished" in done.stderr
     assert left(waiting) == ["T-killed", "T-new", "T-stopped", "T-unsent", "T-waiting"]
     (told,) = ageing.told(ageing.held(WorkDirectory(waiting.jobs)))
-    assert told.startswith("kept until they end: 4 jobs: 1 waiting for a kernel (")
+    assert told.startswith("kept whatever their age: 4 jobs: 1 waiting for a kernel (")
     held = json.loads(waiting.admin("status", "--json").stdout)["jobs"]["held"]
     assert {why: one["jobs"] for why, one in held.items()} == {
         "waiting": 1,
