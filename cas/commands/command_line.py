@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     identify.add_argument("--json", action="store_true", help="print everything, as JSON")
     verb_options(identify)
     _debug_options(verbs.add_parser("debug", help="open a debugger on a job's dump"))
+    text = "tell what a job's crash is called, and why"
+    signature = verbs.add_parser("signature", help=text)
+    text = "a ticket, TICKET/STAMP or a job directory"
+    signature.add_argument("spec", metavar="SPEC", help=text)
+    signature.add_argument("--json", action="store_true", help="print everything, as JSON")
+    verb_options(signature)
     return cas
 
 
@@ -101,6 +107,10 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump)):
             raise UsageError("identify reads a file, no URL: fetch it first")
         return partial(identify, arguments.dump, as_json=arguments.json)
+    if arguments.verb == "signature":
+        from cas.commands.signature import signature
+
+        return partial(signature, arguments.spec, as_json=arguments.json)
     from cas.commands.debug import DebugOrder, debug
 
     order = DebugOrder(

@@ -69,6 +69,11 @@ def outline(dmesg: str, backtrace: Backtrace | None = None) -> dict[str, Any]:
             backtrace=backtrace.frames,
             dmesg=dmesg,
         )
+    return outline_of(dump, answer)
+
+
+def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
+    """The verdict on a dump; that no kernel was looked for is no part of it."""
     crash, finding = crash_of(dump, answer), find(dump, answer, None)
     return {
         "form": FORM,
@@ -101,6 +106,26 @@ def sentences(told: dict[str, Any]) -> Iterable[str]:
         yield f"Before: {event['message']}"
     for step in told["next"]:
         yield f"Next:   {step}"
+
+
+def naming(told: dict[str, Any]) -> Iterable[str]:
+    """An outline for who wonders why two crashes are the same or not: title, signatures, frames."""
+    yield f"{'title':12} {told['title']}"
+    for granularity, value in told["signatures"].items():
+        yield f"{granularity:12} {value}"
+    if not told["signatures"]:
+        yield "no signature: no function is at fault, or none is known"
+    for frame in told["passed"]:
+        yield f"{'passed over':12} {_code(frame)}: {frame['why']}"
+    for frame in told["frames"]:
+        if frame["uncounted"]:
+            yield f"{'left out':12} {_code(frame)}: {frame['uncounted']}"
+        else:
+            yield f"{'counts':12} {_code(frame)}"
+
+
+def _code(frame: dict[str, Any]) -> str:
+    return f"{frame['function']} [{frame['kmod']}]" if frame["kmod"] else str(frame["function"])
 
 
 def _frame(frame: Frame) -> dict[str, Any]:

@@ -30,8 +30,8 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug) in
-        identify) words='--json --config --debug -h --help' ;;
+    case $(_cas_verb identify debug signature) in
+        identify | signature) words='--json --config --debug -h --help' ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
                 --help'
@@ -43,7 +43,7 @@ _cas() {
         words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug'
+        [[ $current == -* ]] || words='identify debug signature'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -1,7 +1,7 @@
 # fish completion for cas(1) and cas-admin(8).
 # fish loads it for `cas` under this name, for `cas-admin` by a link named cas-admin.fish.
 
-set -l bare 'not __fish_seen_subcommand_from identify debug'
+set -l bare 'not __fish_seen_subcommand_from identify debug signature'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -23,8 +23,9 @@ complete -c cas -l config -r -F -d 'read this configuration file'
 complete -c cas -l debug -d 'show tracebacks of errors'
 complete -c cas -n $bare -l version -d 'print the version'
 complete -c cas -s h -l help -d 'print a summary of the options'
-complete -c cas -n '__fish_seen_subcommand_from identify' -F
-complete -c cas -n '__fish_seen_subcommand_from identify' -l json -d 'print everything, as JSON'
+complete -c cas -n $bare -a signature -d 'tell what the crash of a job is called'
+complete -c cas -n '__fish_seen_subcommand_from identify signature' -F
+complete -c cas -n '__fish_seen_subcommand_from identify signature' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a job'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from installed import Site
@@ -16,6 +17,25 @@ def test_the_sites_own_functions_steer_the_verdict(site: Site, vmcore: Path) -> 
     assert done.returncode == 6, done.stderr
     assert " in cas_audit_" in finding["what"]
     assert finding["where"].startswith("cas_sum_entries+0x18 [cas_oops], called from cas_audit_")
+
+
+def test_why_two_crashes_are_the_same_is_told_of_a_kept_job(site: Site, vmcore: Path) -> None:
+    site.settings |= {"debugs": str(site.directory / "debugs")}
+    assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
+    done = site.cas("signature", "T-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "title        NULL pointer dereference in cas_sum_entries [cas_oops]"
+    told = {line[:12].strip(): line[13:] for line in lines[1:5]}
+    named = site.result("T-1")["finding"]["signatures"]
+    assert told == {each["granularity"]: each["value"] for each in named}
+    assert "counts       cas_sum_entries [cas_oops]" in lines
+    assert "left out     process_one_work: carrier" in lines
+    told = json.loads(site.cas("signature", "--json", "T-1").stdout)
+    assert told["kind"] == "null-dereference"
+    failed = site.cas("signature", "T-2")
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert "there is no job 'T-2'" in failed.stderr
 
 
 def test_a_broken_file_of_functions_costs_itself_and_not_the_verdict(

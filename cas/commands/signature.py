@@ -1,0 +1,25 @@
+"""``cas signature SPEC``: what a job's crash is called, and which frames its names are made of."""
+
+from __future__ import annotations
+
+from cas import spec
+from cas.commands.asked import Answer, World
+from cas.findings.outline import naming, outline_of
+from cas.rejudge import evidence
+from cas.text import json_text
+from cas.work_directory import WorkDirectory
+
+
+def signature(which: str, world: World, *, as_json: bool) -> Answer:
+    """Print title, signatures and frames, by the rules of this release.
+
+    :param which: the SPEC of a job
+    :raises CasError: there is no such job, or it was not finished
+    """
+    try:
+        job = spec.find_job(which, WorkDirectory.of(world.config))
+    except spec.SeveralJobs as error:
+        world.progress.warn(f"{error}; {error.hint}")
+        return Answer(tuple(map(spec.described, error.found)), error.exit_code)
+    told = outline_of(*evidence(job.directory))
+    return Answer((json_text(told, indent=1),) if as_json else tuple(naming(told)))
