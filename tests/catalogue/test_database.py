@@ -156,12 +156,12 @@ def test_a_locked_database_is_tried_again_later(tmp_path: Path, catalogue: Catal
 
 def test_a_database_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TryAgain, match=f"database {tmp_path}/file/cas.db"):
+    with pytest.raises(ConfigError, match=f"database {tmp_path}/file/cas.db"):
         Catalogue(tmp_path / "file" / "cas.db").open()
 
 
 def test_a_directory_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(TryAgain, match=f"database {tmp_path}: unable to open"):
+    with pytest.raises(ConfigError, match=f"database: {tmp_path} is a directory"):
         Catalogue(tmp_path).open()
 
 

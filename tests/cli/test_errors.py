@@ -125,7 +125,7 @@ def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
         "database": str(tmp_path / "file" / "cas.db"),
         "debugs": str(tmp_path / "debugs"),
     }
-    failed(site_a.cas("-i", "T-1", "-f", vmcore), 75, "cas.db")
+    failed(site_a.cas("-i", "T-1", "-f", vmcore), 2, "cas.db")
     assert (site_a.job("T-1") / "report.txt").exists()
     site_a.settings["database"] = str(tmp_path / "cas.db")
     done = site_a.cas("-i", "T-1")

@@ -247,7 +247,11 @@ class Database:
     def _lasting(self, cause: BaseException | None, message: str) -> ConfigError | None:
         """What will not be otherwise later; ``None`` where it may be."""
         if self._is_sqlite:
-            return refusal.denied(Path(self.name))
+            path = Path(self.name)
+            if path.is_dir():
+                hint = f"name a file in it, such as {path / 'cas.db'}"
+                return ConfigError(f"database: {path} is a directory", hint=hint)
+            return refusal.denied(path)
         if _state(cause) is None and refusal.is_refused(cause, self._url):
             said = f"database: {self.name} is refused: {message}"
             return ConfigError(said, hint=_REFUSED_HINT)
@@ -314,7 +318,8 @@ def _make_parent(path: Path) -> None:
     except OSError as error:
         if error.errno in DENIED:
             raise not_permitted(path.parent, error) from error
-        raise TryAgain(
+        is_lasting = isinstance(error, FileExistsError | NotADirectoryError)
+        raise (ConfigError if is_lasting else TryAgain)(
             f"database {path}: its directory cannot be made: {error.strerror}"
         ) from error
 

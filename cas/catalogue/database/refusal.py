@@ -14,6 +14,8 @@ from cas.permission import not_permitted
 
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """Files that SQLite writes; the last three are made and removed as they are needed."""
+PING_S = 5
+"""For a server to say whether it is there."""
 _TOO_MANY = ("too many", "connection slots")
 """Of PostgreSQL's 53300, which libpq does not tell of a connection that it could not make."""
 
@@ -41,6 +43,8 @@ def is_refused(cause: Any, url: URL) -> bool:
         return False
     if any(words in str(cause) for words in _TOO_MANY):
         return False
+    if "connect_timeout" not in url.query:  # a server that is silent would be waited for
+        url = url.update_query_dict({"connect_timeout": str(PING_S)})
     there = url.set(drivername="postgresql").render_as_string(hide_password=False)
     return pq.PGconn.ping(there.encode()) == pq.Ping.OK
 
