@@ -114,14 +114,14 @@ class PageCheck:
             for number, row in enumerate(batch.rows(), at):
                 if not is_sound and not self._bounds.hold(row):
                     tally.astray.add(self._at(number))
-                elif row[0] != shared:
+                elif row[0] == shared:
+                    if not is_shared_seen:
+                        self._look(row, tally, Counter())
+                    is_shared_seen = True
+                elif not self._look(row, tally, blanks):
                     if row[0] < last:
                         tally.back.add(self._at(number))
                     last = row[0] + row[1]
-                    self._look(row, tally, blanks)
-                elif not is_shared_seen:
-                    is_shared_seen = True
-                    self._look(row, tally, Counter())
             tally.checked += len(batch.offsets)
             report(tally)
         for offset, count in blanks.items():
@@ -142,22 +142,26 @@ class PageCheck:
             tally.blank.add(min(blanks), blanks.total())
         return tally
 
-    def _look(self, row: Row, tally: Tally, blanks: Counter[int]) -> None:
+    def _look(self, row: Row, tally: Tally, blanks: Counter[int]) -> bool:
+        """Count what is wrong with a page; whether it may be one of zeros that many share."""
         offset, size, flags = row
         try:
             page = pages.inflate(self._data(offset, size), flags, self._memory.page_size)
         except Absent:
             tally.broken.add(offset)
-            return
-        if flags & pages.MASK or (self._has_zeros and not self._is_packed):
-            return
+            return False
+        if flags & pages.MASK:
+            return False
         if page.strip(b"\0"):
             if self._is_packed and _RUN in page:
                 tally.blank.add(offset)
-        elif len(blanks) < _BLANKS:
-            blanks[offset] += 1
-        else:
-            tally.blank.add(offset)
+            return False
+        if self._is_packed or not self._has_zeros:
+            if offset in blanks or len(blanks) < _BLANKS:
+                blanks[offset] += 1
+            else:
+                tally.blank.add(offset)
+        return True
 
     def _data(self, offset: int, size: int) -> bytes:
         start = offset - self._window_at

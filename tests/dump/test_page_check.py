@@ -144,6 +144,17 @@ def test_pages_of_zeros_that_are_shared_are_no_damage(tmp_path: Path) -> None:
     assert identified(tmp_path, stored).is_whole
 
 
+def test_a_second_page_of_zeros_that_is_shared_is_no_damage(tmp_path: Path) -> None:
+    """As a set of parts has that was joined: the first part had no page of zeros."""
+    data = PACKED["zlib"].build()
+    rows = [table(data) + 24 * number for number in (60, 70, 80)]
+    at = len(data)
+    data += bytes(PAGE)
+    for row in rows:
+        data = changed(data, row, struct.pack("<qIIQ", at, PAGE, 0, 0))
+    assert identified(tmp_path, data).missing == ()
+
+
 def test_a_page_that_ends_in_its_midst_does_not_unpack(tmp_path: Path) -> None:
     page = PAGES[0x300]
 
