@@ -121,6 +121,11 @@ _MAGICS: tuple[tuple[int, bytes, Kind], ...] = (
     (257, b"ustar", Kind("a tar archive", _UNPACK)),
     (0, b"07070", Kind("a cpio archive", _UNPACK)),
     (0, b"\xc7\x71", Kind("a cpio archive", _UNPACK)),
+    (
+        0,
+        b"ProblemType: ",
+        Kind("a crash report of apport", "unpack it (apport-unpack), then give its VmCore"),
+    ),
     (0, b"!<arch>\ndebian", Kind("a Debian package", _CATALOGUE)),
     (0, b"\xed\xab\xee\xdb", Kind("an RPM package", _CATALOGUE)),
     (0, b"QFI\xfb", _QCOW2),

@@ -47,6 +47,7 @@ OTHER = {
     b"PK\x03\x04": "zip",
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!\x1a\x07": "rar",
+    b"ProblemType: KernelCrash\nVmCore: base64\n": "apport",
     b"\x1f\x9d": "compress",
     b"070701": "cpio",
     bytes(257) + b"ustar": "tar",
