@@ -201,7 +201,7 @@ class Pipeline(Debugging):
             if missing not in dump.missing:
                 self.progress.warn(f"the dump is damaged: {missing.what}")
         self.know(dump=judged)
-        self.judge()
+        self.reconsider()
 
     def wait_for(self, checking: Checking) -> None:
         """Wait while pages are checked still, and show it."""

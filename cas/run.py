@@ -109,7 +109,7 @@ class Run:
         for line in _headlines(finding):
             self.progress.say(line)
 
-    def judge(self) -> None:
+    def reconsider(self) -> None:
         """The verdict on the crash once more, now that more is known of the dump."""
         report = self.report
         if report.dump and report.finding:
