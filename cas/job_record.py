@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from cas.model import Cause
-from cas.record import Below, Count, Path, Record, Ticket, Whole
+from cas.record import Below, Count, FilePath, Record, Ticket, Whole
 
 Stage = Literal[
     "received",
@@ -26,12 +26,12 @@ class Order(Record, frozen=True, kw_only=True):
     """What was asked for."""
 
     ticket: Ticket
-    upload: Path
+    upload: FilePath
     email: str | None = None
     wants_kmods: bool = False
     engine: Literal["auto", "crash", "drgn"] | None = None
     member: str | None = None
-    more: tuple[Path, ...] = ()
+    more: tuple[FilePath, ...] = ()
     """Further parts of a split dump."""
     url: str | None = None
     """Without its secrets; `upload` is ``.`` then."""
@@ -41,7 +41,7 @@ class Missing(Record, frozen=True, kw_only=True):
     """One thing that a damaged dump lacks."""
 
     what: str
-    offset: Count | None = None
+    offset: int | None = None
     cause: Cause = Cause.UNKNOWN
 
 

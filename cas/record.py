@@ -22,7 +22,7 @@ NAME = r"^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,63}(?!\n)$"
 BELOW = r"^(?!/)(?!([\s\S]*/)?\.\.?(/|$))[^\x00]+$"
 
 Ticket = Annotated[str, Meta(pattern=NAME, description="the identifier given with -i")]
-Path = Annotated[str, Meta(pattern=r"^[^\x00]*$", description="of a file, wherever it is")]
+FilePath = Annotated[str, Meta(pattern=r"^[^\x00]*$", description="of a file, wherever it is")]
 Below = Annotated[str, Meta(pattern=BELOW, description="path below the job's directory")]
 Time = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]

@@ -12,7 +12,7 @@ from msgspec import field
 
 from cas.job_record import Missing, Stage, Verdict
 from cas.model import Checked
-from cas.record import Below, Count, Path, Record, Ticket, Whole
+from cas.record import Below, Count, FilePath, Record, Ticket, Whole
 
 
 class Kernel(Record, frozen=True, kw_only=True):
@@ -22,15 +22,15 @@ class Kernel(Record, frozen=True, kw_only=True):
     arch: str | None = None
     build_id: str | None = None
     banner: str | None = None
-    package: Path | None = None
+    package: FilePath | None = None
     member: str | None = None
-    vmlinux: Path | None = None
+    vmlinux: FilePath | None = None
 
 
 class Dump(Record, frozen=True, kw_only=True):
     """What the dump says about itself."""
 
-    path: Path
+    path: FilePath
     format: str
     size_bytes: Count
     arch: str
@@ -164,15 +164,15 @@ class Result(Whole, frozen=True, kw_only=True):
     """Everything that a job found out."""
 
     ticket: Ticket
-    directory: Path
-    upload: Path
+    directory: FilePath
+    upload: FilePath
     server: str
     seconds: dict[str, float] = field(default_factory=dict)
     verdict: Verdict
     stage: Stage
     reason: str | None = None
     hint: str | None = None
-    offset: Count | None = None
+    offset: int | None = None
     rivals: tuple[str, ...] = ()
     limits_hit: tuple[str, ...] = ()
     engine: str | None = None
