@@ -139,7 +139,9 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
     if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
         at_fault = lock_at(lines_of(log, choice.crash)) or at_fault
-    found = culprit_of(Stack(stack, at_fault, trace.interrupted), choice.crash.kind, functions)
+    kind = choice.crash.kind
+    is_caller = facts.nowhere is not None and kind in EXCEPTIONS
+    found = culprit_of(Stack(stack, at_fault, trace.interrupted, is_caller), kind, functions)
     return _Logged(choice, facts, trace, found)
 
 

@@ -68,6 +68,8 @@ class Stack:
     """The code that the kernel blames."""
     interrupted: Collection[int] = ()
     """Positions of frames that are the program counter of what was interrupted."""
+    is_caller: bool = False
+    """Whether the innermost frame called where no code is: then it is at fault, whatever it is."""
 
 
 def plain_name(function: str) -> str:
@@ -157,7 +159,9 @@ class _Walk:
                 break
             if not what & self.helpers and not self._is_neighbour(index):
                 return index
-        if first == len(self.what) or self.what[first] & (_BOUNDS | {What.EXIT}):
+        if first == len(self.what):
+            return None
+        if self.what[first] & (_BOUNDS | {What.EXIT}) and not self.stack.is_caller:
             return None
         return first
 

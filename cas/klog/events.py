@@ -217,7 +217,8 @@ def _end(
             break
         if draft.caller is None or caller == draft.caller:
             last = index
-            is_bare = index - draft.last <= _BARE_LINES and not any(
+            is_bare = draft.weight is Weight.REPORT and index - draft.last <= _BARE_LINES
+            is_bare = is_bare and not any(
                 _BODY.search(line.text) for line in log[draft.last + 1 : index]
             )
             break

@@ -145,10 +145,11 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ),
     ("rigger a crash", r"[Ss]ys[Rr]q ?: (?:SysRq : )?Trigger a crash", Kind.SYSRQ, _OOPS),
     # kernel/hung_task.c: check_hung_task(), hung_task_info(); "can't die": linux-next, 2018 to 2021
+    # a task may have a newline in its name
     (
-        "INFO: ",
-        rf"INFO: task {_TASK} (?:blocked (?:in I/O wait )?|can't die )"
-        r"for more than (?P<seconds>\d{1,9})",
+        " for more than ",
+        rf"(?:INFO: task )?{_TASK} (?:blocked (?:in I/O wait )?|can't die )"
+        r"for more than (?P<seconds>\d{1,9}) sec",
         Kind.HUNG_TASK,
         _REPORT,
     ),

@@ -369,6 +369,12 @@ CALLS = [
         " [<0000000000000000>] 0x0\n([<000003ff80012341>] demo_read+0x12/0x40 [demo])\n",
         "demo_read+0x12 [demo], which called 0x0, where no code is",
     ),
+    (
+        "BUG: unable to handle kernel NULL pointer dereference at 0000000000000286\n"
+        "Oops: 0010 [#1] SMP\nRIP: 0010:0x286\nCall Trace:\n process_one_work+0x5/0x10\n"
+        " worker_thread+0x5/0x10\n",
+        "process_one_work+0x5, which called 0x286, where no code is",
+    ),
 ]
 
 

@@ -114,3 +114,15 @@ def test_a_long_log_is_read_in_a_moment(line: str) -> None:
     begun = time.process_time()
     choose(log)
     assert time.process_time() - begun < 5
+
+
+def test_an_oops_whose_lines_another_processors_oops_cuts_off_is_still_the_first() -> None:
+    lines = f"{OOPS[0]}\nOops: 0000 [#1] SMP\nPANIC: double fault, error_code: 0x0\n"
+    assert choose(Log(lines)).crash.kind is Kind.NULL_DEREFERENCE
+
+
+def test_a_task_with_a_newline_in_its_name_is_hung_too() -> None:
+    lines = "[ 1.000001] INFO: task a\n[ 1.000001] b:7 blocked for more than 143 seconds.\n"
+    about = choose(Log(lines)).crash.about
+    assert about is not None
+    assert about.pid == 7
