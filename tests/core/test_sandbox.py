@@ -174,6 +174,34 @@ def test_where_there_is_none_everybody_is_told(site_a: Site, vmcore: Path) -> No
     assert "! none (switched off in the configuration)\n" in site_a.admin("status").stdout
 
 
+@pytest.mark.parametrize(
+    ("unknown", "lack"),
+    [
+        ("--size|--disable-userns", "no limit of its directories, bwrap is older than 0.7"),
+        ("--seccomp", "no filter of system calls"),
+    ],
+)
+def test_a_sandbox_that_lacks_something_serves_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: str, lack: str
+) -> None:
+    real = working_sandbox().bwrap
+    program = tmp_path / "bin" / "bwrap"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\nfor word; do case $word in {unknown}) echo unknown >&2; exit 1 ;; esac; done\n"
+        f'exec {real} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    sandbox, name = establish("bwrap")
+    assert name == f"bwrap; {lack}"
+    room = Room(tmp_path, sandbox=sandbox)
+    script = "echo x > /dev/x; echo x > /tmp/x && echo in"
+    finished = run(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=100)
+    assert (finished.status, finished.stdout) == (0, b"in\n")
+    assert "Read-only" in finished.stderr
+
+
 def test_without_a_sandbox_the_reason_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
