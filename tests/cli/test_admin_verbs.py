@@ -194,6 +194,7 @@ def test_status_shows_what_is_there_what_waits_and_what_is_wrong(site: Site) -> 
         "CACHE",
         "JOBS",
         "HOSTS",
+        "SANDBOX",
         "SPACE",
     ]
     assert "2 jobs: 2 waiting" in done.stdout
