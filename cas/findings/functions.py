@@ -6,6 +6,7 @@ function is. Source of the names: the kernel's own tree; each file says which pa
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,6 +124,12 @@ def compiled(rules: Iterable[tuple[str, What]]) -> Functions:
 def shipped_functions() -> Functions:
     """What the project knows."""
     return compiled(_shipped_rules())
+
+
+def shipped_digest() -> str:
+    """Of the shipped patterns, in whatever file and order: hex digits."""
+    lines = sorted(f"{pattern} {what}\n" for pattern, what in _shipped_rules())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def functions_with(path: Path | None) -> Functions:

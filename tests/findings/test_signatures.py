@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cas.findings import find
-from cas.findings.signature import uncounted
+from cas.findings.functions import shipped_digest
+from cas.findings.signature import PATTERNS, VERSION, uncounted
 from cas.model import Dump, Finding, FirstAnswer, Frame
 
 TRACE = """\
@@ -150,3 +151,20 @@ def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
 def test_why_a_frame_does_not_count_is_told() -> None:
     frames = (Frame("x", inlined=True), Frame("kfree", 1), Frame("vfree", 1), Frame("demo", 1))
     assert uncounted(frames) == ("inlined", None, "memory", None)
+
+
+def test_a_version_of_the_signatures_is_made_with_patterns_of_its_own() -> None:
+    assert shipped_digest() == PATTERNS, (
+        "the patterns below functions/ have changed, and with them signatures: raise VERSION in"
+        " cas/findings/signature.py, unless no release had it, and put the new digest there"
+    )
+
+
+def test_a_version_gives_the_same_values_for_ever() -> None:
+    assert VERSION == 2
+    assert values(judge(OOPS + trace())) == {
+        "title": "d96e9ff45d76a4ef",
+        "top 3": "76e09b1f25c3b4e8",
+        "top 5": "d980a9f2fef6a6aa",
+        "full": "ad5205cc59ebdefd",
+    }
