@@ -38,10 +38,6 @@ class Belief:
     is_of_now: bool = False
     """Whether it is the clock of now that is doubted, not one of before."""
 
-    def is_old(self, when: datetime, limit: datetime) -> bool:
-        """Whether something of then is older than a limit, beyond doubt."""
-        return self.since <= when < limit
-
 
 def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belief:
     """How far back time has passed as the clock says.

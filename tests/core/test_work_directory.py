@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import struct
@@ -131,6 +132,8 @@ def test_where_others_may_write_is_not_ours(work: WorkDirectory, mode: int) -> N
 
 def test_the_owners_private_group_is_not_others(work: WorkDirectory) -> None:
     user = pwd.getpwuid(os.geteuid())
+    if grp.getgrgid(user.pw_gid).gr_name != user.pw_name:
+        pytest.skip("this user has no private group")
     os.chown(work.path / "T-1", -1, user.pw_gid)
     (work.path / "T-1").chmod(0o770)
     assert list(work.jobs()) != []
