@@ -190,7 +190,9 @@ def _is_usable(path: Path) -> bool:
 
 
 def _is_dedicated(directory: Path, roots: list[Path]) -> bool:
-    """Whether a directory is there for the installation alone."""
+    """Whether a directory is there for parts of the installation, and for nothing else."""
+    if not any(root.parent == directory for root in roots):
+        return False
     try:
         return all(path in roots for path in directory.iterdir())
     except OSError:
@@ -198,9 +200,12 @@ def _is_dedicated(directory: Path, roots: list[Path]) -> bool:
 
 
 def _database_files(config: Config) -> list[Path]:
-    if "://" in config.database:
-        return []
-    return [Path(config.database + end) for end in _BESIDE_DATABASE]
+    path = config.database
+    if "://" in path:
+        kind, _, path = path.partition(":///")
+        if not path or not kind.startswith("sqlite"):
+            return []
+    return [Path(path + end) for end in _BESIDE_DATABASE]
 
 
 def _quoted(path: Path) -> str:
