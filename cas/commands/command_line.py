@@ -104,7 +104,8 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
     if arguments.verb == "identify":
         from cas.commands.identify import identify
 
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump)):
+        is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump))
+        if is_url and not arguments.dump.exists():
             raise UsageError("identify reads a file, no URL: fetch it first")
         return partial(identify, arguments.dump, as_json=arguments.json)
     if arguments.verb == "signature":

@@ -130,7 +130,7 @@ def test_a_file_that_is_none_of_ours_stays_where_it_is(bare: Site) -> None:
     assert letter.read_text() == "Dear support,\n" * 500
 
 
-@pytest.mark.parametrize("how", ["closed", "silent"])
+@pytest.mark.parametrize("how", [pytest.param("closed", marks=pytest.mark.long), "silent"])
 def test_a_server_that_is_not_there_leaves_a_report_and_a_job_to_go_on_with(
     bare: Site, vmcore: Path, how: str
 ) -> None:
