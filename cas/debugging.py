@@ -160,8 +160,8 @@ class Debugging(Run):
         chosen = [snippet for _, snippet, _ in fitting if snippet.commands]
         write_commands(self.job.directory, chosen)
         opened = relay if relay and self.is_opened(relay, loaded.prelude) else None
-        if opened is None and self.fitting.misfit is not None:
-            raise self.fitting.misfit
+        if self.fitting.misfit is not None and (opened is None or opened.is_minimal):
+            raise self.fitting.misfit  # --minimal does not look whether the kernel fits
         engine = "crash" if opened else "drgn"
         assert self.report.dump is not None  # noqa: S101  it was identified long ago
         walking = [snippet for snippet in chosen if snippets.walks_tasks(snippet)]

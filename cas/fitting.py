@@ -13,8 +13,12 @@ from cas.model import Dump
 from cas.run import Run
 
 log = logging.getLogger("cas")
-Chosen = Callable[[Dump], Opened]
-"""A dump with the kernel that its words name; raises `KernelNotFound`."""
+GLANCE_BYTES = 256 << 20
+"""Of memory that are searched for another VMCOREINFO while nobody has the kernel of the headers."""
+
+
+Choose = Callable[[Dump], Opened]
+"""Gives a dump with the kernel that its words name; raises `KernelNotFound`."""
 
 
 class Fitting:
@@ -27,14 +31,18 @@ class Fitting:
         self.misfit: KernelMisfit | None = None
         """Why nothing that drgn reads can be believed."""
 
-    def fitted(self, opened: Opened, choose: Chosen) -> Opened:
-        """The dump with the kernel that fits it, where there is one: the given, or another.
+    def fitted(self, dump: Dump, choose: Choose) -> Opened:
+        """The dump with the kernel that fits it; `misfit` says whether there was one.
 
-        Where the headers name a wrong one, that which memory names is tried.
+        Where nobody has the one that the headers name, or it does not fit, that which memory
+        names is tried.
 
-        :param choose: finds that one
         :raises KernelNotFound: nobody has it
         """
+        try:
+            opened = choose(dump)
+        except KernelNotFound as lack:
+            return self._instead(dump, lack, choose)
         try:
             self._require_fit(opened)
         except KernelMisfit as error:
@@ -55,12 +63,27 @@ class Fitting:
         for remark in remarks:
             run.remark(remark)
 
-    def _other(self, opened: Opened, error: KernelMisfit, choose: Chosen) -> Opened:
+    def _instead(self, dump: Dump, lack: KernelNotFound, choose: Choose) -> Opened:
+        """The dump with the kernel that its memory names, in place of one that nobody has."""
+        there = self._by_memory(dump, GLANCE_BYTES) if dump.build_id else None
+        if there is None:
+            raise lack
+        remarks = [remark for remark in there.remarks if remark not in dump.remarks]
+        for remark in remarks:
+            self._run.remark(remark)
+        try:
+            opened = choose(there)
+            self._require_fit(opened)
+        except (KernelNotFound, KernelMisfit):
+            raise lack from None
+        self._run.know(dump=there)
+        return opened
+
+    def _other(self, opened: Opened, error: KernelMisfit, choose: Choose) -> Opened:
+        """The dump with the kernel that its memory names, in place of one that does not fit."""
         run = self._run
-        limit_bytes = run.config.buffer_size_bytes or SEARCH_BYTES
-        with run.progress.bar("Looking for the kernel's own words", None):
-            dump = identify(opened.dump.path, limit_bytes, is_header_wrong=True)
-        if dump.vmcoreinfo == opened.dump.vmcoreinfo:
+        dump = self._by_memory(opened.dump, run.config.buffer_size_bytes or SEARCH_BYTES)
+        if dump is None:
             self.misfit = error
             return opened
         run.progress.warn(str(error))
@@ -76,3 +99,9 @@ class Fitting:
         except KernelMisfit as second:
             self.misfit = second
         return other
+
+    def _by_memory(self, dump: Dump, limit_bytes: int) -> Dump | None:
+        """What the VMCOREINFO in memory says of the dump, if that is something else."""
+        with self._run.progress.bar("Looking for the kernel's own words", None):
+            there = identify(dump.path, limit_bytes, is_header_wrong=True)
+        return None if there.vmcoreinfo == dump.vmcoreinfo else there

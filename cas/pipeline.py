@@ -94,8 +94,7 @@ class Pipeline(Debugging):
         head = self.receive()
         early = self.foresee(head)
         dump = self.identify(self.open(head))
-        other = partial(self.kernel_for, early=None, is_header_wrong=True)
-        opened = self.fitting.fitted(self.kernel_for(dump, early), other)
+        opened = self.fitting.fitted(dump, partial(self.kernel_for, early=early))
         beginning = self.prepare_crash(opened)
         answer = self.answer(opened)
         if self.job.order.wants_kmods:
@@ -237,14 +236,12 @@ class Pipeline(Debugging):
         self.reached("prepared")
         return found
 
-    def kernel_for(
-        self, dump: Dump, early: Match | None, *, is_header_wrong: bool = False
-    ) -> drgn.Opened:
+    def kernel_for(self, dump: Dump, *, early: Match | None) -> drgn.Opened:
         """The dump with the kernel that its words name, and what else drgn needs."""
         found = self.extract(dump, self.match(dump, early))
         kept = replace(dump, path=self.arrival.stored().vmcore)
         traced = self.kmods.traced(dump, found.found)
-        return drgn.Opened(kept, found.vmlinux, traced, is_header_wrong=is_header_wrong)
+        return drgn.Opened(kept, found.vmlinux, traced)
 
     def answer(self, opened: drgn.Opened) -> FirstAnswer | None:
         """What crashed, where and why, told as soon as it is known."""

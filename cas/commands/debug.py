@@ -12,7 +12,7 @@ from cas.catalogue.cache import lease
 from cas.commands.asked import Answer, World
 from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, from_stdin
-from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel
+from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
@@ -72,7 +72,10 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
     assert job.stored  # noqa: S101  it would not have been found
     require_kept(job, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
-        dump = identify(job.stored.vmcore, world.config.buffer_size_bytes or SEARCH_BYTES)
+        limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
+        dump = identify(job.stored.vmcore, limit_bytes)
+        if was_read_otherwise(job, dump):
+            dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
     require_modest(dump)
     catalogue = Catalogue.of(world.config)
     if order.kernel:

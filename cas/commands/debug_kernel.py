@@ -54,6 +54,19 @@ def right_kernel(
         return extract.vmlinux(match, config.debugs, progress)
 
 
+def was_read_otherwise(job: Job, dump: Dump) -> bool:
+    """Whether the job found in memory that the dump's headers are another kernel's."""
+    try:
+        told = load_result(job.directory).dump
+    except CasError:  # it has not come to its end
+        return False
+    return (
+        told is not None
+        and None not in (told.build_id, dump.build_id)
+        and (told.build_id != dump.build_id)
+    )
+
+
 def loaded_kmods(job: Job, dump: Dump, world: World) -> Found:
     """Files of the kernel modules that were loaded, as far as the cache still has them."""
     try:

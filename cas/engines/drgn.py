@@ -69,8 +69,6 @@ class Opened:
     """Debug files of kernel modules, by the kernel's name for the module."""
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
-    is_header_wrong: bool = False
-    """Whether the VMCOREINFO in the dump's headers is another kernel's than the one known of it."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -79,16 +77,20 @@ class Opened:
 
     def request(self) -> Message:
         """The worker's request to open it."""
-        known = self.dump.vmcoreinfo.items()
         return {
             "names": [str(path.absolute()) for path in self.files],
             "arch": self.dump.arch,
             "kmods": list(self.kmods),
-            "vmcoreinfo": "".join(f"{key}={text}\n" for key, text in known) or None,
-            "header_is_wrong": self.is_header_wrong,
+            "vmcoreinfo": self.vmcoreinfo,
             "known": self.known(),
             "forced": self.is_forced,
         }
+
+    @property
+    def vmcoreinfo(self) -> str | None:
+        """As it is known of the dump, which its headers may have otherwise."""
+        lines = (f"{key}={text}\n" for key, text in self.dump.vmcoreinfo.items())
+        return "".join(lines) or None
 
     def known(self) -> Message:
         """What the worker must read through the vmlinux again."""

@@ -67,6 +67,12 @@ def with_distance(prog: Program, moved: int) -> str:
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
+def is_of_another(prog: Program, vmcoreinfo: str) -> bool:
+    """Whether the dump's own VMCOREINFO is of another kernel, or another boot, than this text."""
+    told, known = _told(prog), _lines(vmcoreinfo.encode())
+    return any(told.get(key) != known.get(key) for key in (*IDENTITY, MOVED_BY, TEXT))
+
+
 def other_identity(prog: Program) -> list[str]:
     """Where the VMCOREINFO in memory says other things than the one in the dump's headers."""
     try:

@@ -29,7 +29,14 @@ from drgn.helpers.linux.kallsyms import module_kallsyms
 from drgn.helpers.linux.module import for_each_module, module_address_regions
 
 from cas import elf
-from cas.engines.drgn_fit import Known, contradictions, distance, other_identity, with_distance
+from cas.engines.drgn_fit import (
+    Known,
+    contradictions,
+    distance,
+    is_of_another,
+    other_identity,
+    with_distance,
+)
 from cas.errors import NotADump
 
 MAX_ADDRESS = (1 << 64) - 1
@@ -122,9 +129,7 @@ class Request:
     kmods: Mapping[str, File] | None = None
     """Debug files of kernel modules by the kernel's name for the module."""
     vmcoreinfo: str | None = None
-    """In place of the dump's note, where drgn cannot use that."""
-    is_header_wrong: bool = False
-    """Whether `vmcoreinfo` counts, and the dump's note is another kernel's."""
+    """In place of the dump's note, where drgn cannot use that, or it is another kernel's."""
     known: Known = field(default_factory=Known)
     """What must be read through the vmlinux again."""
     is_forced: bool = False
@@ -299,12 +304,21 @@ def _open(request: Request) -> Program:
     platform = Platform(*known) if known else None
     reasons = []
     attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
-    for attempt in attempts[-1:] if request.is_header_wrong else attempts:
+    for attempt in attempts:
         try:
-            return _program(request.dump, *attempt)
+            prog = _program(request.dump, *attempt)
         except Exception as error:
             reasons.append(str(error))
+        else:
+            return _believing(prog, request)
     raise CannotOpen(reasons[0])
+
+
+def _believing(prog: Program, request: Request) -> Program:
+    """The dump, read by what the parent knows if the dump's note is another kernel's."""
+    if not request.vmcoreinfo or not is_of_another(prog, request.vmcoreinfo):
+        return prog
+    return _program(request.dump, prog.platform, request.vmcoreinfo)
 
 
 def _program(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:

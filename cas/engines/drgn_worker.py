@@ -96,7 +96,6 @@ class Session:
             asked["arch"],
             kmods,
             asked["vmcoreinfo"],
-            asked["header_is_wrong"],
             Known(**asked["known"]),
             asked["forced"],
         )

@@ -33,6 +33,7 @@ def drgn_on_terminal(opened: Opened, room: Room, window: Window) -> LocalTermina
     kmods = (word for pair in opened.kmods.items() for word in map(str, pair))
     about = {
         "arch": opened.dump.arch,
+        "vmcoreinfo": opened.vmcoreinfo,
         "known": opened.known(),
         "is_forced": opened.is_forced,
     }

@@ -271,12 +271,15 @@ def test_an_installed_vmlinux_is_taken_when_its_build_id_is_equal(
     assert (match.kernel.source, match.kernel.member) == (vmlinux, None)
 
 
-def test_an_installed_vmlinux_of_another_build_is_not_taken(
-    catalogue: Catalogue, dump: MakeDump, tmp_path: Path
+@pytest.mark.parametrize(
+    "content", [kp.vmlinux("other"), kp.elf(kp.build_id("one"), kp.banner())], ids=["", "stripped"]
+)
+def test_an_installed_vmlinux_of_another_build_or_without_debug_information_is_not_taken(
+    catalogue: Catalogue, dump: MakeDump, tmp_path: Path, content: bytes
 ) -> None:
     vmlinux = tmp_path / f"usr/lib/debug/boot/vmlinux-{kp.RELEASE}"
     vmlinux.parent.mkdir(parents=True)
-    vmlinux.write_bytes(kp.vmlinux("other"))
+    vmlinux.write_bytes(content)
     for facts in ({"build_id": kp.build_id("one")}, {}):
         with pytest.raises(KernelNotFound):
             catalogue.find(dump(**facts), root=tmp_path)

@@ -65,6 +65,21 @@ def test_a_note_of_another_kernel_does_not_make_it_the_dumps(
     assert result["answer"]["panic_task"]["comm"].startswith("kworker")
     remark = f"VMCOREINFO in memory names build-id {ID_A}, in the dump's headers {ID_B}"
     assert any(text.startswith(remark) for text in result["remarks"])
+    debug = site_b.cas("debug", "T-1", "--engine", "drgn", "-c", "sys")
+    assert (debug.returncode, "NODENAME: cas-guest" in debug.stdout) == (0, True), debug.stderr
+
+
+def test_a_kernel_that_nobody_has_may_be_another_by_the_dumps_memory(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    site_a.settings["engine"] = "drgn"
+    dump = mislabelled(vmcore, tmp_path / "dump")
+    done = site_a.cas("-i", "T-1", "-f", dump)
+    assert done.returncode == 0, done.stderr
+    result = site_a.result("T-1")
+    assert (result["kernel"]["build_id"], result["dump"]["build_id"]) == (ID_A, ID_A)
+    remark = f"VMCOREINFO in memory names build-id {ID_A}, in the dump's headers {ID_B}"
+    assert any(text.startswith(remark) for text in result["remarks"])
 
 
 def test_a_kernel_that_was_moved_is_found_by_its_text(
