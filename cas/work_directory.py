@@ -144,12 +144,16 @@ class WorkDirectory:
         names = [ticket] if ticket is not None else self._tickets()
         for name in names:
             directory = self.path / name
-            with suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 why = self._foreign(directory)
-                if why is None:
-                    yield from self._below(directory)
-                elif why:
-                    yield Entry(directory, Kind.FOREIGN, why)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                why = error.strerror or str(error)
+            if why is None:
+                yield from self._below(directory)
+            elif why:
+                yield Entry(directory, Kind.FOREIGN, why)
 
     def make_ticket(self, ticket: str) -> Path:
         """The directory of a ticket, made if it is not there.

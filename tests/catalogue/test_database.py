@@ -10,10 +10,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgresql import on_both
+from sqlalchemy import insert
 
 from cas.catalogue import Catalogue, JobRecord
+from cas.catalogue.database.build_rows import BuildRows
 from cas.catalogue.database.connection import MIGRATIONS, Database
-from cas.catalogue.database.tables import HEAD, metadata
+from cas.catalogue.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
@@ -85,6 +87,22 @@ def test_times_of_other_zones_are_compared_as_instants(catalogue: Catalogue) -> 
     later = NOW + timedelta(hours=1)
     catalogue.record_job(JobRecord("T-2", Path("/2"), later, "complete", signature="s"))
     assert catalogue.similar("s", Path("/")) == ("T-2", "T-1")
+
+
+@on_both
+def test_of_long_ago_one_build_a_day_is_remembered(catalogue: Catalogue, database: str) -> None:
+    days = [NOW - timedelta(days=number) for number in range(40, 0, -1)]
+    rows = [{"started": day.replace(tzinfo=None), "summary": "{}"} for day in days]
+    twice = [row for row in rows for _ in range(2)]
+    with Database(database, 1).writing() as connection:
+        connection.execute(insert(builds), twice)
+    BuildRows(Database(database, 1)).begin()
+    found = catalogue.all_builds()
+    assert len(catalogue.last_builds()) == 20
+    assert {build.started for build in found[1:]} == {*days}
+    assert len(found) == 20 + 30  # one for each day before the last 20
+    catalogue.forget_builds_after(days[3])
+    assert {build.started for build in catalogue.all_builds()} == {*days[:4]}
 
 
 @on_both
