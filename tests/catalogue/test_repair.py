@@ -90,6 +90,25 @@ def test_damage_elsewhere_costs_no_host(tmp_path: Path) -> None:
     assert Catalogue(path).indexed() == {}
 
 
+def test_a_link_to_the_file_stays_and_so_does_its_mode(tmp_path: Path) -> None:
+    real, link = tmp_path / "data" / "real.db", tmp_path / "cas.db"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    hosts = with_hosts(link, 1)
+    real.chmod(0o660)
+    with closing(sqlite3.connect(real)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'")
+    damaged = overwrite(real, (root[0] - 1) * PAGE, b"\xff" * PAGE)
+    repair = Catalogue(link).repair(NOW, Silent())
+    assert repair is not None
+    assert repair.aside is not None
+    assert repair.aside.parent == real.parent
+    assert repair.aside.read_bytes() == damaged
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o660
+    assert list(Catalogue(link).hosts()) == hosts
+
+
 def test_a_row_that_holds_nonsense_costs_itself(tmp_path: Path) -> None:
     path = tmp_path / "cas.db"
     hosts = with_hosts(path, 3)

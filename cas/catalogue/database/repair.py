@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,7 +82,8 @@ def repair(
             return None
         if fault.lacking:
             return _completed(database, timeout_s, fault)
-        return _replaced(path, timeout_s, fault, now)
+        # a symbolic link stays: SQLite has the log beside what it leads to
+        return _replaced(path.resolve(), timeout_s, fault, now)
 
 
 def _fault(database: str, timeout_s: float) -> _Fault | None:
@@ -135,6 +137,7 @@ def _replaced(path: Path, timeout_s: float, fault: _Fault, now: datetime) -> Rep
     rows = HostRows(Database(str(fresh), timeout_s))
     for host in kept:
         rows.put(host)
+    _give_to_the_same(path, fresh)
     aside = _free_name(path, now)
     for suffix in _BESIDE:
         there = Path(f"{path}{suffix}")
@@ -142,6 +145,14 @@ def _replaced(path: Path, timeout_s: float, fault: _Fault, now: datetime) -> Rep
             there.rename(f"{aside}{suffix}")
     fresh.rename(path)
     return Repair(fault.what, aside, kept, has_lost_hosts=not are_all, has_lost_packages=True)
+
+
+def _give_to_the_same(path: Path, fresh: Path) -> None:
+    """Let the group use the new file that may use the old one, as far as we can."""
+    with suppress(OSError):
+        state = path.stat()
+        os.chown(fresh, -1, state.st_gid)
+        fresh.chmod(stat.S_IMODE(state.st_mode))
 
 
 def _free_name(path: Path, now: datetime) -> Path:
