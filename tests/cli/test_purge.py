@@ -337,7 +337,7 @@ def test_a_clock_that_is_behind_purges_nothing(purged: Site) -> None:
     build_on(purged, later[3])
     assert newest(work, catalogue) == later[3]
     done = purged.admin("-b")
-    assert f"the clock says {NOW:%Y-%m-%d}" in done.stderr
+    assert "the clock says " in done.stderr
     assert f"but a build is of {later[3]:%Y-%m-%d %H:%M} UTC" in done.stderr
     assert left(purged) == ["T-new", "T-old"]
 
