@@ -52,6 +52,8 @@ class Debugging(Run):
         """Take over what was prepared; nothing is asked of a debugger yet."""
         super().__init__(job, config, progress, workshop.sandbox)
         log.info("sandbox of the debuggers: %s", workshop.sandbox)
+        if workshop.room.sandbox is None and config.supervision.sandbox != "none":
+            progress.warn(f"sandbox of the debuggers: {workshop.sandbox}")
         self.worker = workshop.worker
         self.worker.directory = job.directory
         self.room = workshop.room
@@ -198,7 +200,7 @@ class Debugging(Run):
             self.remark(text)
 
     def tell_losses(self, relay: Relay) -> None:
-        """Which places were lost on the way; that costs the verdict only if none was left."""
+        """Which places were lost on the way, and where crash ran in the end."""
         if relay.losses and relay.place is None:
             self.give_up_crash(self.venues.nowhere("; ".join(relay.losses)))
             return
@@ -207,6 +209,7 @@ class Debugging(Run):
         told = [f"crash ran on the analysis host {host}"] if host else []
         if place and place.sandbox not in (None, "bwrap"):
             told.append(f"sandbox of crash on {host}: {place.sandbox}")
+            self.progress.warn(told[-1])
         told += [f"crash had to move on: {loss}" for loss in relay.losses]
         for text in told:
             log.info("%s", text)
@@ -224,6 +227,7 @@ class Debugging(Run):
         except EngineError as error:
             self.know(ladder=relay.ladder)
             self.give_up_crash(self.venues.nowhere(str(error)))
+            write_wrapper(self.job.directory, self.by_hand(None), self.cached_kernel())
             return False
         if ZERO_EXCLUDED in options:
             self.degrade(
@@ -245,7 +249,7 @@ class Debugging(Run):
         return Known(tuple(filter(None, releases)), is_whole=is_whole and has_drgn)
 
     def take(self, section: Section) -> None:
-        """A section into the report; what went wrong is told, a broken limit degrades the job."""
+        """A section into the report; what it costs the verdict is judged with all the others."""
         self.know(sections=(*self.report.sections, section))
         if section.error:
             log.info("%s: %s: %s", section.name, section.status, section.error)

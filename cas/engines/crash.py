@@ -26,7 +26,7 @@ from cas.engines.place import Place
 from cas.files import create
 from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
-from cas.supervise import Dialogue, Fault, Starts, describe, write_trace
+from cas.supervise import Dialogue, Fault, Starts, describe, is_from_outside, write_trace
 from cas.text import human_size
 
 log = logging.getLogger("cas")
@@ -144,7 +144,7 @@ class Crash:
                 self._prepare()
                 return None
             reason = wrong
-        elif outcome.status == "timeout" and not self._child.fault:
+        elif outcome.status == "timeout" and not (self._child.fault or self._child.stopped):
             reason = f"not ready after {self._rules.start_s:g} s"
         elif outcome.status != "timeout":
             words = last_words(self._last_words().decode("utf-8", "replace"))
@@ -198,6 +198,16 @@ class Crash:
         return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
     def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
+        """Run a command; once more if somebody else has ended crash meanwhile."""
+        before = file.tell()
+        outcome = self._try_command(command, file)
+        if is_from_outside(outcome.signal) and self._is_open:
+            file.seek(before)
+            file.truncate()
+            outcome = self._try_command(command, file)
+        return outcome
+
+    def _try_command(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
             return _Outcome("not run", "crash could not be started again")
         self._marker = Marker()
@@ -222,8 +232,9 @@ class Crash:
         while True:
             data = self._child.read(max(0.0, deadline - time.monotonic()))
             if data is None:
-                why = self._child.fault or f"timed out after {timeout_s:g} s"
-                return _Outcome("timeout", why, SIGSTOP if self._child.is_stopped else 0)
+                stopped = self._child.stopped
+                why = self._child.fault or stopped or f"timed out after {timeout_s:g} s"
+                return _Outcome("timeout", why, SIGSTOP if stopped else 0)
             if not data:
                 return self._death()
             self._transcript.write(data)

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.engines.crash_rungs import Options, remedies
 from cas.errors import EngineError
+from cas.supervise import is_from_outside
 
-OWN_FAULTS = frozenset(
-    {
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGFPE,
-        signal.SIGILL,
-        signal.SIGSEGV,
-        signal.SIGSYS,
-        signal.SIGTRAP,
-        signal.SIGXCPU,
-        signal.SIGXFSZ,
-    }
-)
-"""Signals that a program brings upon itself; any other was sent by somebody."""
 _TOO_OLD = re.compile(r"do(es)? not match")
 _SERIES = re.compile(r"\d+\.\d+")
 
@@ -69,7 +55,7 @@ class Failure:
     @property
     def is_from_outside(self) -> bool:
         """Whether somebody else ended it."""
-        return self.signal != 0 and self.signal not in OWN_FAULTS
+        return is_from_outside(self.signal)
 
     def remedies(self, options: Options) -> frozenset[str]:
         """Options that leave out what it stumbled over."""

@@ -14,10 +14,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import cas
 from cas import elf
@@ -27,7 +27,16 @@ from cas.engines.outcome import Ran, budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.files import put
 from cas.model import Dump, FirstAnswer, Need, Outcome, Section, Snippet
-from cas.supervise import Child, Fault, Room, Starts, View, describe, write_trace
+from cas.supervise import (
+    Child,
+    Fault,
+    Room,
+    Starts,
+    View,
+    describe,
+    is_from_outside,
+    write_trace,
+)
 from cas.supervise.sandbox import visible
 
 PACKAGES = Path(cas.__file__).absolute().parent.parent
@@ -57,6 +66,8 @@ FILES_AT_ONCE = 100
 """In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
 
 OPENING = "(opening the dump)"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +112,11 @@ class Opened:
 class WorkerEnded(EngineError):
     """drgn's process is gone; ``status`` says how in the words of :class:`cas.model.Section`."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, *, is_from_outside: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.is_from_outside = is_from_outside
+        """Whether somebody else ended it: then it is asked once more."""
 
 
 class Worker:
@@ -125,6 +138,7 @@ class Worker:
         self._starts = Starts("drgn", self._rules)
         self._opened: Opened | None = None
         self._command = OPENING
+        self._reading = "the dump"
         self._start()
 
     def __enter__(self) -> Self:
@@ -156,10 +170,13 @@ class Worker:
         :raises KernelMisfit: what is read through the vmlinux is not what the dump says
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
-        deadline = time.monotonic() + timeout_s
         self.open(opened)
+        return self._twice(lambda: self._fit(timeout_s))
+
+    def _fit(self, timeout_s: float) -> tuple[str, ...]:
+        self._revive()
         self._send({"fit": {}})
-        return tuple(self._receive(deadline, timeout_s)["remarks"])
+        return tuple(self._receive(time.monotonic() + timeout_s, timeout_s)["remarks"])
 
     def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.
@@ -168,27 +185,44 @@ class Worker:
 
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
-        deadline = time.monotonic() + timeout_s
         self.open(opened)
         said = known(opened.dump)
-        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(said)}
-        self._send({"answer": request})
         facts, problems = dict(said), list[str]()
-        what = "the dump"
         try:
-            while "done" not in (message := self._receive(deadline, timeout_s)):
-                what = message.get("reading", what)
-                take(message, facts, problems)
-            refuse(message["refused"], facts, problems)
+            self._twice(lambda: self._ask(facts, problems, timeout_s))
         except WorkerEnded as error:
             if facts == said:
                 raise
-            problems.append(f"{what}: {error}")
+            problems.append(f"{self._reading}: {error}")
         if not any(value for name, value in facts.items() if name not in said):
             raise EngineError(
                 f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
             )
         return answer_of(facts, problems)
+
+    def _ask(self, facts: Message, problems: list[str], timeout_s: float) -> None:
+        """Ask for all facts that are not known yet."""
+        deadline = time.monotonic() + timeout_s
+        self._reading = "the dump"
+        self._revive()
+        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(facts)}
+        self._send({"answer": request})
+        while "done" not in (message := self._receive(deadline, timeout_s)):
+            self._reading = message.get("reading", self._reading)
+            take(message, facts, problems)
+        refuse(message["refused"], facts, problems)
+
+    def _twice(self, ask: Callable[[], T]) -> T:
+        """What drgn answers; it is asked once more if somebody else has ended it meanwhile.
+
+        :raises WorkerEnded: it is gone all the same
+        """
+        try:
+            return ask()
+        except WorkerEnded as error:
+            if not error.is_from_outside:
+                raise
+        return ask()
 
     def supply(self, kmods: Mapping[str, Path]) -> None:
         """Give debug files of kernel modules that were not known when the dump was opened.
@@ -264,18 +298,22 @@ class Worker:
             "timeout_s": rules.command_s,
         }
         try:
-            self._revive()
-            self._command = command
-            self._hand_over([output], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-            self._send({"run": request})
-            done = self._receive(time.monotonic() + rules.start_s, rules.start_s)
-            if "running" in done:
-                patience_s = rules.command_s + PATIENCE_S
-                done = self._receive(time.monotonic() + patience_s, patience_s)
+            return self._twice(lambda: self._once(request, output, written_bytes))
         except WorkerEnded as error:
             return {"status": error.status, "error": str(error)}
         except EngineError as error:
             return {"status": "not run", "error": str(error)}
+
+    def _once(self, request: Message, output: Path, written_bytes: int) -> Message:
+        os.truncate(output, written_bytes)
+        self._revive()
+        self._command = request["command"]
+        self._hand_over([output], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        self._send({"run": request})
+        start_s, patience_s = self._rules.start_s, request["timeout_s"] + PATIENCE_S
+        done = self._receive(time.monotonic() + start_s, start_s)
+        if "running" in done:
+            done = self._receive(time.monotonic() + patience_s, patience_s)
         return done
 
     def _start(self) -> None:
@@ -332,11 +370,12 @@ class Worker:
         while (end := self._received.find(b"\n")) < 0:
             data = self._child.read(max(0.0, deadline - time.monotonic()))
             if data is None:
-                why = self._child.fault or f"timed out after {limit_s:g} s"
+                stopped = self._child.stopped
+                why = self._child.fault or stopped or f"timed out after {limit_s:g} s"
                 self._trace(why)
                 self._child.stop()
                 self._is_alive = False
-                raise WorkerEnded("timeout", why)
+                raise WorkerEnded("timeout", why, is_from_outside=stopped is not None)
             self._received += data
             if not data or len(self._received) > MAX_MESSAGE_BYTES:
                 raise self._death()
@@ -359,7 +398,11 @@ class Worker:
         end = f"{end}: {last}" if last else end
         self._trace(end)
         is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
-        return WorkerEnded("memory" if is_starved else "crashed", end)
+        return WorkerEnded(
+            "memory" if is_starved else "crashed",
+            end,
+            is_from_outside=is_from_outside(max(0, -status)),
+        )
 
     def _trace(self, why: str) -> None:
         if self.directory is None:

@@ -131,6 +131,8 @@ class Offers:
         self._reached: list[_Reached] = []
         self._candidates, self.problems = candidates(hosts, wish)
         """Why hosts could not be taken, a sentence each."""
+        for problem in self.problems:
+            progress.warn(problem)
         self._asked = len(self._candidates)
         log.debug("asking %s", ", ".join(str(each.host) for each in self._candidates) or "nobody")
         for candidate in self._candidates:
@@ -262,7 +264,7 @@ class Offers:
             self._progress.say(text)
 
     def _note(self, problem: str) -> None:
-        log.info("%s", problem)
+        self._progress.warn(problem)
         self.problems.append(problem)
 
 

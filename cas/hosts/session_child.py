@@ -31,7 +31,7 @@ class RemoteChild:
         self.argv = list(argv)
         self.fault: str | None = None
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
-        self.is_stopped = False
+        self.stopped: str | None = None
         """Never known of a program elsewhere."""
         self._program = Program(seat, seat.words(argv, files, "dumb"))
         self._watch = Watchdog(lambda: (seat.lease.ticks, seat.lease.processes), seat.rules)

@@ -6,7 +6,7 @@ session of its own, in a sandbox where there is one, and ends together with what
 
 from cas.supervise.child import Child, Finished, run
 from cas.supervise.dialogue import Dialogue
-from cas.supervise.programs import SAFE_PATH, describe, find_program
+from cas.supervise.programs import SAFE_PATH, describe, find_program, is_from_outside
 from cas.supervise.room import Room, View
 from cas.supervise.sandbox import FILES, Sandbox, establish
 from cas.supervise.scratch import scratch
@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "establish",
     "find_program",
+    "is_from_outside",
     "run",
     "scratch",
     "write_trace",

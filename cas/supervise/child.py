@@ -100,8 +100,8 @@ class Child:
         self._stderr = b""
         self.fault: str | None = None
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
-        self.is_stopped = False
-        """Whether a signal had stopped it then, which is no fault of its own."""
+        self.stopped: str | None = None
+        """Which signal had stopped it then, in a few words: that is no fault of its own."""
 
     def __enter__(self) -> Self:
         return self
@@ -168,9 +168,10 @@ class Child:
             if data is not None:
                 return data
             self.fault = self._watchdog.look()
-            if self.fault and (still := [each for each in self.processes() if each.is_stopped]):
-                self.fault, self.is_stopped = stopped(still[0].exit_code), True
             if self.fault or left == 0:
+                still = (each for each in self.processes() if each.is_stopped)
+                self.stopped = next((stopped(each.exit_code) for each in still), None)
+                self.fault = self.fault and (self.stopped or self.fault)
                 return None
 
     def wait(self, timeout_s: float) -> int | None:

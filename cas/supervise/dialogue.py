@@ -19,8 +19,8 @@ class Dialogue(Protocol):
     fault: str | None
     """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
 
-    is_stopped: bool
-    """Whether a signal had stopped it then, which is no fault of its own."""
+    stopped: str | None
+    """Which signal had stopped it then, in a few words: that is no fault of its own."""
 
     @property
     def pid(self) -> int:

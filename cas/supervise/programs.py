@@ -9,6 +9,30 @@ from pathlib import Path
 SAFE_PATH = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
 
 
+OWN_FAULTS = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+        signal.SIGXCPU,
+        signal.SIGXFSZ,
+    }
+)
+"""Signals that a program brings upon itself; any other was sent by somebody."""
+
+
+def is_from_outside(number: int) -> bool:
+    """Whether a program was ended, or stopped, by somebody else.
+
+    :param number: of the signal that did it; 0: none did
+    """
+    return number != 0 and number not in OWN_FAULTS
+
+
 def describe(status: int) -> str:
     """An exit status in words: ``exit status 1`` or ``killed by SIGSEGV``."""
     if status >= 0:

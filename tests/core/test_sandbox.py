@@ -159,6 +159,7 @@ def test_where_there_is_none_everybody_is_told(site_a: Site, vmcore: Path) -> No
     site_a.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0, done.stderr
+    assert "! sandbox of the debuggers: none (no user namespaces)\n" in done.stderr
     for name in ("report.txt", "report.html"):
         told = (site_a.job("T-1") / name).read_text()
         assert "sandbox of the debuggers: none (no user namespaces)" in told

@@ -21,6 +21,7 @@ SHELL = fake_crash.loop("""case $w in
     die) kill -SEGV $$;;
     hang) sleep 1000;;
     starve) echo "crash: cannot malloc a lot"; exit 1;;
+    !*) ${w#!};;
     *) echo "did $w";;
 esac""")
 
@@ -224,6 +225,20 @@ def test_a_session_goes_on_without_the_command_that_broke_it(
     assert section.error.startswith(error)
     assert (tmp_path / "s").read_text().endswith("did two\n")
     assert len(list(tmp_path.glob("crash.*.trc"))) == 1
+
+
+def test_a_command_during_which_somebody_kills_crash_is_run_once_more(
+    begin: Callable[..., Crash], tmp_path: Path
+) -> None:
+    with begin("", boxed=False) as crash:
+        crash.open()
+        once = f"!{tmp_path}/once"
+        kill = f"[ -e {tmp_path}/seen ] || {{ : > {tmp_path}/seen; echo half; kill -KILL $PPID; }}"
+        (tmp_path / "once").write_text(f"#!/bin/sh\n{kill}\necho whole\n")
+        (tmp_path / "once").chmod(0o755)
+        section = crash.run(Snippet("s", "S", (once, "two")), tmp_path / "s")
+    assert [each.status for each in section.commands] == ["ok", "ok"]
+    assert (tmp_path / "s").read_text() == "whole\ndid two\n"
 
 
 def test_a_program_that_ignores_requests_to_stop_is_killed(

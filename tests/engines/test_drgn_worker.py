@@ -183,12 +183,15 @@ def test_a_dump_that_always_kills_drgn_is_given_up(
     assert section.error.endswith("drgn was started 4 times on this dump")
 
 
-def test_a_stopped_worker_is_killed_after_the_time_allowed(worker: Worker, opened: Opened) -> None:
+def test_a_stopped_worker_is_killed_after_the_time_allowed_and_asked_once_more(
+    worker: Worker, opened: Opened, tmp_path: Path
+) -> None:
     pid = worker.pid
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(EngineError, match="timed out after 1 s"):
-        worker.answer(opened, 1)
+    assert worker.answer(opened, 10).panic_task is not None
     assert not is_alive(pid)
+    (trace,) = tmp_path.glob("drgn.*.trc")
+    assert "Traced because: stopped by SIGSTOP\n" in trace.read_text()
 
 
 def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Opened) -> None:
@@ -198,11 +201,20 @@ def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Op
         worker.answer(opened, TIMEOUT_S)
 
 
-def test_an_answer_can_be_had_after_a_death(worker: Worker, opened: Opened) -> None:
+def test_a_worker_that_somebody_kills_is_asked_once_more(worker: Worker, opened: Opened) -> None:
     os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(EngineError, match="killed by SIGKILL"):
-        worker.answer(opened, TIMEOUT_S)
     assert worker.answer(opened, TIMEOUT_S).panic_task is not None
+
+
+def test_a_command_during_which_drgn_is_killed_twice_has_failed_and_begins_anew(
+    open_worker: Worker, tmp_path: Path
+) -> None:
+    deadly = (
+        "drgn import os, signal; print('half', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    section = run(open_worker, tmp_path / "out", "sys -t", deadly, "sys -t")
+    assert [each.status for each in section.commands] == ["ok", "crashed", "ok"]
+    assert section.path.read_text().count("half") == 1
 
 
 def test_too_little_memory_is_told(opened: Opened, make_room: Callable[..., Room]) -> None:

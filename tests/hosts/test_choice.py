@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cas.hosts.choice import Wish, candidates
+from cas.config import Config
+from cas.hosts.choice import Offers, Wish, candidates
 from cas.hosts.crash_versions import is_new_enough
 from cas.model import CrashProgram, Host
+from cas.progress import Silent
 
 
 def host(name: str, *versions: str, arch: str = "aarch64", is_enabled: bool = True) -> Host:
@@ -42,6 +44,24 @@ def test_a_crash_that_is_too_old_is_named_with_what_is_needed() -> None:
     fit, problems = candidates([host("arm", "8.0.5")], Wish("aarch64", "6.12.1", *FILES))
     assert fit == []
     assert problems == ["arm: its crash 8.0.5 is too old for Linux 6.12.1, which needs 8.0.6"]
+
+
+class Heard(Silent):
+    """What was said of something that went wrong."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_a_host_that_is_left_out_is_said_on_the_screen() -> None:
+    heard, wish = Heard(), Wish("aarch64", "6.12.1", *FILES)
+    offers = Offers([host("arm", "8.0.5")], wish, Config(*[Path()] * 3, ""), heard)
+    assert offers.next_place() is None
+    assert heard.warnings == offers.problems
+    assert len(heard.warnings) == 1
 
 
 def test_a_disabled_host_does_not_serve() -> None:
