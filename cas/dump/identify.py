@@ -193,7 +193,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         dmesg=words.log,
         vmcoreinfo=info.lines,
         registers=registers(image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines),
-        remarks=image.remarks + words.told,
+        remarks=(*image.remarks, *words.told, *_implausible(info)),
     )
 
 
@@ -210,6 +210,13 @@ def _listen(image: Image, how: _Search) -> _Words:
         if again.agree or not told.lines:
             words = replace(again, remarks=(*again.remarks, *_other_build(told, again.info)))
     return _with_loose_log(_settle(words, told, found), image, search_bytes)
+
+
+def _implausible(info: VmcoreInfo) -> Iterator[str]:
+    """What VMCOREINFO says and no kernel can mean: it is left out."""
+    seconds = info.decimal("CRASHTIME")
+    if seconds and moment(seconds) is None:
+        yield f"VMCOREINFO dates the crash to {seconds:,} s after 1970, which is not to be believed"
 
 
 def _other_build(told: VmcoreInfo, there: VmcoreInfo) -> Iterator[str]:

@@ -230,3 +230,10 @@ def test_glance_at_an_absent_file_is_none(tmp_path: Path) -> None:
 def test_kdump_of_another_release_than_its_kernel_is_told_by_the_banner(tmp_path: Path) -> None:
     dump = identified(tmp_path, Kdump(pages(MEMORY), b"", release="5.0.0-other").build())
     assert dump.osrelease == "6.1.0-test"
+
+
+def test_a_date_that_cannot_be_is_left_out_and_named(tmp_path: Path) -> None:
+    dump = identified(tmp_path, Elf(notes=[info_note(vmcoreinfo(CRASHTIME="77"))]).build())
+    assert dump.crash_time is None
+    remark = "VMCOREINFO dates the crash to 77 s after 1970, which is not to be believed"
+    assert remark in dump.remarks
