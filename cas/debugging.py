@@ -33,6 +33,7 @@ from cas.errors import EngineError
 from cas.files import create, put
 from cas.fitting import Fitting
 from cas.job import Job
+from cas.kaslr import crash_options
 from cas.kmods import Kmods
 from cas.model import Dump, FirstAnswer, Need, Section, Snippet
 from cas.progress import Progress
@@ -69,7 +70,14 @@ class Debugging(Run):
         On this machine the two would only hinder one another.
         """
         dump, files = opened.dump, (opened.vmlinux, opened.dump.path)
-        subject = Subject(dump.arch, dump.osrelease, *files, self.engine, kmods=self.kmods.files)
+        subject = Subject(
+            dump.arch,
+            dump.osrelease,
+            *files,
+            self.engine,
+            kmods=self.kmods.files,
+            options=crash_options(dump, opened.vmlinux),
+        )
         transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
         relay = Relay(self.next_place, rules, self.job.directory, transcript)
@@ -113,7 +121,8 @@ class Debugging(Run):
         if place is None:
             return [sys.executable, "-m", "drgn", "-c", vmcore, "-s", vmlinux]
         if place.name is None and self.venues.here:
-            return [self.venues.here.program, *self.kmods.option, vmlinux, vmcore]
+            here = self.venues.here
+            return [here.program, *here.needed, *self.kmods.option, vmlinux, vmcore]
         return self.debug_words()
 
     def debug_words(self) -> list[str | Path]:

@@ -36,6 +36,8 @@ class Subject:
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Kernel modules' files, the most needed first; whoever made it may add to them until crash
     starts."""
+    options: tuple[str, ...] = ()
+    """Of crash, that this dump needs."""
 
 
 class Venues:
@@ -110,7 +112,8 @@ class Venues:
         if program is None:
             return None
         extensions = self._config.extensions
-        return Here(program, subject.vmlinux, subject.vmcore, self._room, extensions, subject.kmods)
+        files = subject.vmlinux, subject.vmcore
+        return Here(program, *files, self._room, extensions, subject.kmods, subject.options)
 
     def _in_order(self) -> Iterator[Place]:
         yield from self._there()
@@ -153,7 +156,13 @@ class Venues:
         newer_than = failed.version() if failed else None
         files = subject.vmlinux, subject.vmcore
         wish = Wish(
-            subject.arch, subject.osrelease, *files, subject.host, newer_than, subject.kmods
+            subject.arch,
+            subject.osrelease,
+            *files,
+            subject.host,
+            newer_than,
+            subject.kmods,
+            subject.options,
         )
         return Offers(hosts, wish, self._config, self._progress)
 

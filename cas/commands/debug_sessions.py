@@ -24,6 +24,7 @@ from cas.engines.piped import Piped
 from cas.engines.place import Place
 from cas.errors import CasError, EngineError, HostLost, UsageError
 from cas.job import Job
+from cas.kaslr import crash_options
 from cas.model import Dump, Snippet
 from cas.report.result import load as load_result
 from cas.supervise import Room, describe, establish
@@ -126,7 +127,13 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     dump, room = subject.dump, subject.room(world)
     files = subject.vmlinux, dump.path
     wanted = venues.Subject(
-        dump.arch, dump.osrelease, *files, "auto", subject.host, subject.kmods.files
+        dump.arch,
+        dump.osrelease,
+        *files,
+        "auto",
+        subject.host,
+        subject.kmods.files,
+        crash_options(dump, subject.vmlinux),
     )
     preparing = _Preparation(subject, room, world)
     opened = preparing.for_a_person if feed.is_for_a_person else preparing.between_pipes

@@ -62,6 +62,8 @@ class Here:
     """Of crash, which its prelude loads."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Kernel modules' files as far as they are known when crash starts."""
+    needed: tuple[str, ...] = ()
+    """Options of crash without which it does not find the kernel in this dump."""
     name: str | None = None
     sandbox: str | None = None
     _child: Child | None = None
@@ -70,7 +72,7 @@ class Here:
 
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""
-        words = argv(self.program, options, self.vmlinux, self.vmcore)
+        words = argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
         self._child = Child(words, self.room, View(self._seen()))
         return self._child
 
@@ -78,7 +80,8 @@ class Here:
         """Start crash on a terminal of its own; the room's directory gets a file more."""
         path = self.room.directory / OPENING
         path.write_bytes(opening)
-        words = argv(self.program, ("-i", str(path), *options), self.vmlinux, self.vmcore)
+        options = ("-i", str(path), *self.needed, *options)
+        words = argv(self.program, options, self.vmlinux, self.vmcore)
         room = replace(self.room, environment={**self.room.environment, **window.environment})
         seen = {**self._seen(), path: f"{FILES}/{OPENING}"}
         return LocalTerminal(words, room, View(seen), window.size)

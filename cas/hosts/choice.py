@@ -54,6 +54,8 @@ class Wish:
     """What a crash calls itself that has failed on it, e.g. ``crash 8.0.2``."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Kernel modules' files, the most needed first, as far as known when a host is taken."""
+    options: tuple[str, ...] = ()
+    """Of crash, that this dump needs."""
 
     def accepts(self, program: CrashProgram) -> bool:
         """Whether a crash may read the dump."""
@@ -234,7 +236,7 @@ class Offers:
             opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
             loadable = readable(link, self._config.extensions)
-            there_too = Files(vmlinux, vmcore, there)
+            there_too = Files(vmlinux, vmcore, there, self._wish.options)
             return There(program, link, opened, there_too, loadable, stack.pop_all())
 
     def _shared_kmods(self) -> list[Path]:

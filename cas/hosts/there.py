@@ -25,11 +25,13 @@ class Files:
     vmcore: Path
     there: Mapping[Path, str]
     """Names on the host, by ours; of kernel modules' files too."""
+    options: tuple[str, ...] = ()
+    """Of crash, that they need."""
 
     @property
     def opened(self) -> list[str]:
-        """The names of vmlinux and vmcore on the host."""
-        return [self.there[self.vmlinux], self.there[self.vmcore]]
+        """crash's words for them: the options that they need, and their names on the host."""
+        return [*self.options, self.there[self.vmlinux], self.there[self.vmcore]]
 
 
 @dataclass(frozen=True, slots=True)

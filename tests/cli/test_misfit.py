@@ -92,6 +92,9 @@ def test_a_kernel_that_was_moved_is_found_by_its_text(
     assert any("do not say how far the kernel was moved: by 0x" in one for one in result["remarks"])
     assert result["answer"]["uptime_s"] < 3600
     assert {kmod["name"] for kmod in result["answer"]["kmods"]} >= {"cas_oops", "cas_stuck"}
+    needs("crash")
+    debug = site_a.cas("debug", "T-1", "--engine", "crash", "-c", "sys")
+    assert "NODENAME: cas-guest" in debug.stdout, debug.stderr
 
 
 def test_a_vmlinux_with_nothing_but_debug_information_is_enough(
