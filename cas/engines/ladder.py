@@ -75,10 +75,13 @@ class Ladder:
 
     def finish(self, directory: Path) -> tuple[Section, ...]:
         """What belongs to the result once the last rung was reached."""
-        if SALVAGE not in self.rungs:
+        if SALVAGE not in self.rungs and not self.is_drgn_blind:
             return ()
         section = salvage("registers", self._dump, directory / "registers")
-        return (section,) if section else ()
+        if section is None:
+            return ()
+        self._reach(SALVAGE)
+        return (section,)
 
     def _mended(self, snippet: Snippet, section: Section) -> Section:
         """A section of crash's in which drgn has answered what crash did not."""
