@@ -101,9 +101,7 @@ class Crash:
             failures.append(failure)
             options = self._next_rung(failures)
             if options is None or self._starts.are_exhausted:
-                name = self._place.name
                 program = self._place.version() or "crash"
-                program = f"{program} on {name}" if name else program
                 raise NotOpened(why_not_opened(failures, self.known, program), program=program)
             self._options = options
             self._child = self._start()

@@ -44,7 +44,7 @@ class Place(Protocol):
         """The name there of a kernel module's file; ``None``: crash there does not see it."""
 
     def version(self) -> str | None:
-        """What its crash calls itself, e.g. ``crash 8.0.2``."""
+        """What its crash calls itself, e.g. ``crash 8.0.2``, and where it is if not here."""
 
     def close(self) -> None:
         """Let go of the machine; whatever runs there ends."""

@@ -170,6 +170,19 @@ def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
     assert "TAINTED_MASK" in (site_a.job("T-1") / "sys").read_text()
 
 
+def test_a_host_whose_crash_only_repeats_what_it_is_told_is_not_believed(
+    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+) -> None:
+    server = hosts("one", "exec cat\n")
+    site_a.settings |= {"crash": "/nowhere/crash", "watchdog": "2", "stopInterval": "1"}
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    assert f"crash 8.0.9 on 127.0.0.1:{server.port} does not open the dump: " in done.stderr
+    assert ", and repeats what it is told" in done.stderr
+    assert site_a.result("T-1")["engine"] == "drgn"
+    assert "NODENAME" in (site_a.job("T-1") / "sys").read_text()
+
+
 @pytest.mark.long
 def test_a_host_without_room_is_waited_for_and_then_done_without(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
