@@ -48,7 +48,10 @@ def skipped(snippet: Snippet, why: Mapping[int, str], path: Path) -> Section:
     """The section of a snippet that a kernel has nothing for."""
     put(path, b"")
     outcomes = _left_out(snippet, why)
-    error = "; ".join(dict.fromkeys(why.values())) or None
+    reasons = list(dict.fromkeys(why.values()))
+    # what all commands need is not said again with what one of them needs besides
+    told = [one for one in reasons if not any(one != o and one.startswith(o) for o in reasons)]
+    error = "; ".join(told) or None
     return Section(
         snippet.name, snippet.title, "skipped", "none", path, error=error, commands=outcomes
     )

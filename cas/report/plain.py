@@ -106,6 +106,8 @@ def customer_box(report: Report) -> str:
 def status(section: Section) -> str:
     """How a section ended: ``ok, crash, 0.4 s``."""
     words = f"{section.status}, {section.engine}, {section.seconds:.1f} s"
+    if section.status == "skipped":
+        words = section.status
     return short_line(f"{words}: {section.error}" if section.error else words)
 
 

@@ -68,7 +68,9 @@ def test_the_shipped_dumps_are_complete_and_what_their_kernels_lack_is_skipped(
         told = "this kernel has no symbol swap_info or nr_swapfiles"
         assert (swap["status"], swap["engine"], swap["error"]) == ("skipped", "none", told)
         assert "\nswap " not in (site.job("T-1") / "crash.in").read_text()
-        assert "skipped" in (site.job("T-1") / "report.txt").read_text()
+        assert f"(swap: skipped: {told})" in (site.job("T-1") / "report.txt").read_text()
+        told = "this kernel has no symbol init_net or dev_base_head or dev_base"
+        assert sections["network"]["error"] == told
 
 
 def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
