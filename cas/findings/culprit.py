@@ -176,8 +176,8 @@ class _Walk:
         own = [n for n in rounds if not self.what[n]]
         if not own:
             return None
-        # where the stack ends is chance; the outermost function is the same every time
-        index = self.names.index(self.names[own[-1]], first)
+        # where the stack ends is chance, and who enters the ring differs: a name of it does not
+        index = self.names.index(min(self.names[n] for n in own), first)
         caller = rounds[-1] + 1
         return index, self.frames[caller] if caller < len(self.frames) else None
 

@@ -50,6 +50,7 @@ _REPORT = re.compile(
     r"|trying to register non-static key|[Ii]nvalid wait context|scheduling while atomic"
     r"|sleeping function called from invalid context|using \w+\(\) in preemptible"
     r"|workqueue leaked lock or atomic|workqueue lockup|spinlock lockup"
+    r"|(?:spin|rw)lock (?:bad magic|(?:cpu[ -])?recursion|already unlocked|wrong (?:owner|CPU))"
     r"|tried to init an initialized object|kernel stack \w+"
 )
 _CHECKS = {"lib/refcount.c": "refcount error", "lib/debugobjects.c": "ODEBUG error"}

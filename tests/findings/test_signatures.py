@@ -53,6 +53,8 @@ HEADS = [
     (f"WARNING: CPU: 1 PID: 9 at net/x.c:12 {AT}", "warning"),
     (f"WARNING: CPU: 1 PID: 9 at lib/refcount.c:28 {AT}", "refcount error"),
     ("WARNING: possible recursive locking detected", "possible recursive locking"),
+    ("BUG: spinlock bad magic on CPU#0, dd/9", "spinlock bad magic"),
+    ("BUG: rwlock cpu-recursion on CPU#0, dd/9", "rwlock cpu-recursion"),
     ("BUG: scheduling while atomic: dd/9/0x2", "scheduling while atomic"),
     ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [dd:9]", "soft lockup"),
 ]
@@ -141,6 +143,28 @@ def test_a_panic_in_its_own_words_needs_no_function() -> None:
     )
     assert values(here) == values(there)
     assert set(values(here)) == {"title"}
+
+
+def test_one_recursion_is_one_crash_whoever_entered_it_where_the_stack_ran_out() -> None:
+    ring = [f" {name}+0x1/0x2 [demo]\n" for name in ("demo_call", "demo_event", "demo_update")]
+    head = "BUG: stack guard page was hit at 00 (stack is 00..01)\nCall Trace:\n"
+    here = judge(head + "".join(ring * 20) + " demo_one+0x1/0x2 [demo]\n")
+    turned = [*ring[1:], ring[0]]
+    there = judge(head + "".join(turned * 20) + " demo_two+0x1/0x2 [demo]\n")
+    assert here.title == there.title == "stack overflow in demo_call [demo]"
+    assert values(here)["top 5"] == values(there)["top 5"]
+
+
+def test_a_panic_of_rust_is_its_callers() -> None:
+    core = "_RNvNtCs9jEwPDbx20M_4core9panicking"
+    log = (
+        "kernel BUG at rust/helpers/bug.c:7!\nOops: invalid opcode: 0000 [#1] SMP\n"
+        "RIP: 0010:rust_helper_BUG+0x8/0x10\nCall Trace:\n"
+        " _RNvCscSpY9Juk0HT_7___rustc17rust_begin_unwind+0x15b/0x160\n"
+        f" {core}9panic_fmt+0x84/0x90\n {core}11panic_const24panic_const_add_overflow+0x1/0x2\n"
+        " demo_mmap+0x1/0x2 [demo]\n mmap_region+0x1/0x2\n"
+    )
+    assert judge(log).title == "kernel BUG in demo_mmap [demo]"
 
 
 def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
