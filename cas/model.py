@@ -353,6 +353,23 @@ class Signature:
     """Hex digits."""
 
 
+class Level(StrEnum):
+    """How sure something is, from the surest on; docs/diagnosis.md says how often each is right."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure something is."""
+
+    level: Level
+    why: tuple[str, ...]
+    """What it rests on; what lowers it first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
@@ -370,7 +387,7 @@ class Finding:
     kmods: str
     """Out-of-tree and suspect modules, or how many are loaded."""
     confidence: str
-    """How sure, and why."""
+    """How sure, and why, of the choice and of the data, in a sentence."""
     next_steps: tuple[str, ...]
     signature: str | None
     """Stable hex id of crashes with the same cause; ``None`` without a backtrace."""
@@ -383,6 +400,10 @@ class Finding:
     """What the crash is called: ``NULL pointer dereference in cas_balance [cas_oops]``."""
     signatures: tuple[Signature, ...] = ()
     """From coarse to fine."""
+    choice: Confidence | None = None
+    """How sure it is that this was the crash, and that function is at fault."""
+    data: Confidence | None = None
+    """How sure it is that dump, kernel log and kernel are whole and belong together."""
 
 
 @dataclass(frozen=True, slots=True)

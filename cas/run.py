@@ -205,3 +205,5 @@ def _headlines(finding: Finding) -> Iterator[str]:
     yield f"{finding.what}{seen}"
     if finding.where:
         yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
+    if finding.choice and finding.data:
+        yield f"sure of the choice: {finding.choice.level}, of the data: {finding.data.level}"

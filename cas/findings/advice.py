@@ -1,4 +1,4 @@
-"""How sure the verdict is, and what to do next."""
+"""What to do next."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
 from cas.findings.taint import suspects
 from cas.klog.kinds import EXCEPTIONS, Kind
-from cas.model import Checked, Dump, Match
+from cas.model import Dump, Match
 
 STEPS_LIMIT = 5
-LEVELS = ("high", "medium", "low")
-_WHOLE = {
-    Checked.PAGES: "dump whole",
-    Checked.SAMPLED: "dump whole as far as sampled",
-    Checked.LENGTH: "dump of full length",
-}
-
 _OF_KIND = {
     Kind.SYSRQ: "deliberate crash: ask who triggered it and why, then look at the tasks in D state"
     " and at the run queues; the panic itself is not the fault",
@@ -64,46 +57,10 @@ _CAUGHT = re.compile(r"BUG: K(?:ASAN|FENCE): ")
 """Reports with the stacks of who allocated and who freed the memory."""
 
 
-def confidence(crash: Crash, dump: Dump, match: Match | None) -> str:
-    """How sure the verdict is, and why: a level, then what it rests on."""
-    grounds = list(_grounds(crash, dump, match))
-    level = max(level for level, _ in grounds)
-    return f"{LEVELS[level]}: {'; '.join(text for _, text in grounds)}"
-
-
 def next_steps(crash: Crash, dump: Dump, match: Match | None) -> tuple[str, ...]:
     """What to do, the most useful first."""
     steps = (*_data_steps(crash, dump, match), *_crash_steps(crash, dump))
     return tuple(dict.fromkeys(steps))[:STEPS_LIMIT]
-
-
-def _grounds(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[int, str]]:
-    if match is None:
-        alone = ", read from the kernel log alone" if crash.has_log else ""
-        yield 2, f"no kernel found{alone}"
-    else:
-        yield int(match.evidence not in ("build-id", "banner")), f"kernel by {match.evidence}"
-    if dump.is_whole:
-        yield 0, _WHOLE[dump.checked]
-    else:
-        yield 1, f"dump damaged ({dump.missing[0].what})"
-    yield _ground_of_frames(crash)
-    if crash.kind is Kind.NONE:
-        yield 2, "no crash message"
-    elif not crash.choice.has_panic and crash.kind not in EXCEPTIONS:
-        yield 1, "no panic message"
-    if not crash.has_log:
-        yield 1, "no kernel log"
-
-
-def _ground_of_frames(crash: Crash) -> tuple[int, str]:
-    if crash.agrees:
-        return 0, "backtrace and kernel log agree"
-    if crash.agrees is False and crash.logged is not None:
-        return 1, f"backtrace and kernel log disagree (the log says {crash.logged.function})"
-    if crash.source is None:
-        return 2, "no backtrace"
-    return int(crash.source != "backtrace"), f"function from the {crash.source}"
 
 
 def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Crash:
     """Whether backtrace and kernel log name the same function; ``None``: one of them is missing."""
     logged: Frame | None = None
     """The code at fault as the kernel log names it."""
+    blamed: Frame | None = None
+    """The code that the kernel itself blames: by name, or as where the processor was stopped."""
     task: Task | None = None
     blocked: Task | None = None
     """The task that waits, where another one noticed."""
@@ -80,6 +82,7 @@ class _Logged:
     facts: Facts
     trace: Trace
     culprit: Culprit
+    blamed: Frame | None = None
 
 
 def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None = None) -> Crash:
@@ -107,6 +110,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         source=source,
         agrees=_agree(told.backtrace, first, kind),
         logged=first,
+        blamed=logged.blamed,
         task=_who(told.panic_task, task, kind, source),
         blocked=blocked and replace(blocked, state="D"),
         holder=logged.facts.holder,
@@ -142,7 +146,7 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     kind = choice.crash.kind
     is_caller = facts.nowhere is not None and kind in EXCEPTIONS
     found = culprit_of(Stack(stack, at_fault, trace.interrupted, is_caller), kind, functions)
-    return _Logged(choice, facts, trace, found)
+    return _Logged(choice, facts, trace, found, at_fault)
 
 
 def _with_panic(facts: Facts, behind: Facts) -> Facts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from cas.findings.advice import confidence, next_steps
+from cas.findings.advice import next_steps
+from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.functions import Functions
@@ -40,6 +41,7 @@ def find(
     """
     crash = crash_of(dump, answer, functions)
     ours = crash if functions is None else crash_of(dump, answer)
+    choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
     return Finding(
         what=_what(crash, dump),
         where=_where(crash),
@@ -47,7 +49,9 @@ def find(
         when=_when(crash.time, crash.uptime_s),
         taint=describe_taint(crash.taint),
         kmods=describe_kmods(crash.kmods),
-        confidence=confidence(crash, dump, match),
+        confidence=sentence(choice, data),
+        choice=choice,
+        data=data,
         next_steps=next_steps(crash, dump, match),
         trace=crash.trace,
         title=title(crash),
@@ -102,7 +106,7 @@ def _where(crash: Crash) -> str | None:
     if crash.nowhere is not None:
         return f"{text}, which called {crash.nowhere:#x}, where no code is"
     if crash.entered is not None:
-        return f"{text}, which recurses, called from {_place(crash.entered)}"
+        return f"{text}, which recurses, entered from {_place(crash.entered)}"
     return text
 
 

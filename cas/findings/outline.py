@@ -12,7 +12,7 @@ from cas.findings.finding import find
 from cas.findings.signature import uncounted
 from cas.klog.events import Event
 from cas.klog.kinds import Kind
-from cas.model import Dump, FirstAnswer, Frame, Task
+from cas.model import Confidence, Dump, FirstAnswer, Frame, Task
 from cas.panic import panic_message
 
 FORM = 1
@@ -73,7 +73,10 @@ def outline(dmesg: str, backtrace: Backtrace | None = None) -> dict[str, Any]:
 
 
 def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
-    """The verdict on a dump; that no kernel was looked for is no part of it."""
+    """The verdict on a dump; that no kernel was looked for is no part of it.
+
+    ``confidence`` is that of the choice: nothing is known of the data but the log.
+    """
     crash, finding = crash_of(dump, answer), find(dump, answer, None)
     return {
         "form": FORM,
@@ -85,6 +88,7 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
         "title": finding.title,
         "signature": finding.signature,
         "signatures": {each.granularity: each.value for each in finding.signatures},
+        "confidence": _confidence(finding.choice),
         "source": crash.source,
         "panicked": crash.choice.has_panic,
         "frames": [
@@ -102,6 +106,8 @@ def sentences(told: dict[str, Any]) -> Iterable[str]:
     for label, key in (("What", "what"), ("Where", "where"), ("Task", "task"), ("Kind", "kind")):
         if told[key]:
             yield f"{label + ':':7}{told[key]}"
+    if sure := told["confidence"]:
+        yield f"Sure:  {sure['level']}: {', '.join(sure['why'])}"
     for event in told["before"]:
         yield f"Before: {event['message']}"
     for step in told["next"]:
@@ -137,6 +143,10 @@ def _frame(frame: Frame) -> dict[str, Any]:
         "line": frame.line,
         "inlined": frame.inlined,
     }
+
+
+def _confidence(sure: Confidence | None) -> dict[str, Any] | None:
+    return {"level": str(sure.level), "why": list(sure.why)} if sure else None
 
 
 def _event(event: Event) -> dict[str, Any]:

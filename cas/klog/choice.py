@@ -64,6 +64,8 @@ class Choice:
     """What the kernel had reported and survived before the crash, oldest first."""
     same: tuple[Event, ...] = ()
     """Reports of the same kind right behind the crash: further hung tasks, further processors."""
+    is_cascade: bool = False
+    """Whether trouble of another kind followed at once, and the first is told."""
 
     @property
     def has_panic(self) -> bool:
@@ -151,7 +153,9 @@ def _with_cascade(log: Log, events: Sequence[Event], at: int, panic: Event | Non
         longest = next(e for e in (crash, *alike) if (e.seconds or 0) >= most * _AS_LONG)
         alike = [event for event in (crash, *alike) if _pid(event) != _pid(longest)]
         crash = longest
-    return Choice(crash, panic, tuple(events[:first]), tuple(alike))
+    is_cascade = any(event.kind is not crash.kind for event in events[first:at])
+    is_cascade = is_cascade or events[at].kind is not crash.kind
+    return Choice(crash, panic, tuple(events[:first]), tuple(alike), is_cascade)
 
 
 def _pid(event: Event) -> int | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec import field
 
 from cas.job_record import Missing, Stage, Verdict
-from cas.model import Checked
+from cas.model import Checked, Level
 from cas.record import Below, Count, FilePath, Record, Ticket, Whole
 
 
@@ -117,6 +117,13 @@ class Signature(Record, frozen=True, kw_only=True):
     value: str
 
 
+class Confidence(Record, frozen=True, kw_only=True):
+    """How sure something is."""
+
+    level: Level
+    why: tuple[str, ...] = ()
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -133,6 +140,8 @@ class Finding(Record, frozen=True, kw_only=True):
     trace: tuple[Frame, ...] = ()
     title: str = ""
     signatures: tuple[Signature, ...] = ()
+    choice: Confidence | None = None
+    data: Confidence | None = None
 
 
 class Outcome(Record, frozen=True, kw_only=True):

@@ -17,6 +17,10 @@ def test_the_sites_own_functions_steer_the_verdict(site: Site, vmcore: Path) -> 
     assert done.returncode == 6, done.stderr
     assert " in cas_audit_" in finding["what"]
     assert finding["where"].startswith("cas_sum_entries+0x18 [cas_oops], called from cas_audit_")
+    assert finding["choice"]["level"] == "high", finding["confidence"]
+    assert finding["choice"]["why"][0] == "the kernel names cas_sum_entries"
+    assert finding["data"]["level"] == "low"
+    assert "* sure of the choice: high, of the data: low" in done.stderr
 
 
 def test_why_two_crashes_are_the_same_is_told_of_a_kept_job(site: Site, vmcore: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from cas.findings import find, kmods_in_traces
 from cas.findings.taint import LETTERS, describe_kmods, describe_taint
-from cas.model import Cause, Dump, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
+from cas.model import Cause, Dump, Finding, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
 
 from installed import needs
 
@@ -92,16 +92,23 @@ def test_without_any_time_nothing_is_said_of_it() -> None:
     assert find(DUMP, None, None).when is None
 
 
+def levels(finding: Finding) -> tuple[str, str]:
+    assert finding.choice
+    assert finding.data
+    return finding.choice.level, finding.data.level
+
+
 def test_an_equal_build_id_and_one_function_in_both_sources_make_sure() -> None:
     assert find(LOGGED, ANSWER, MATCH).confidence == (
-        "high: kernel by build-id; dump of full length; backtrace and kernel log agree"
+        "choice high: the kernel names sum_entries, backtrace and kernel log agree;"
+        " data high: kernel by build-id, dump of full length"
     )
 
 
 def test_a_backtrace_that_contradicts_the_log_lowers_confidence() -> None:
     answer = replace(ANSWER, backtrace=(Frame("some_other", 1), Frame("do_idle", 1)))
     finding = find(LOGGED, answer, MATCH)
-    assert finding.confidence.startswith("medium")
+    assert levels(finding) == ("medium", "high")
     assert "disagree (the log says sum_entries)" in finding.confidence
     # what happened is from the log, so where must be, too
     assert finding.where == "sum_entries+0x13 [demo]"
@@ -120,7 +127,7 @@ def test_a_damaged_dump_lowers_confidence_and_is_asked_for_again() -> None:
         LOGGED, missing=(Missing("declares 8.0 GiB, data ends at 3.2 GiB", cause=Cause.CUT),)
     )
     finding = find(damaged, ANSWER, MATCH)
-    assert finding.confidence.startswith("medium")
+    assert levels(finding) == ("high", "medium")
     assert finding.next_steps[0] == "ask for the dump again: declares 8.0 GiB, data ends at 3.2 GiB"
 
 
@@ -135,7 +142,7 @@ def test_nothing_is_made_of_the_silence_of_a_damaged_dump() -> None:
 
 def test_without_a_kernel_the_package_to_get_is_named() -> None:
     finding = find(LOGGED, None, None)
-    assert finding.confidence.startswith("low")
+    assert levels(finding) == ("high", "low")
     assert f"6.1.0 (x86_64), build-id {DUMP.build_id}" in finding.next_steps[0]
 
 

@@ -86,7 +86,7 @@ def _finding() -> Finding:
         when="2026-11-21 08:41:20 UTC, 8 seconds after boot",
         taint="O: out-of-tree module loaded",
         kmods="demo (O); 1 loaded",
-        confidence="high: kernel by build-id; dump whole",
+        confidence="choice high: the kernel names f; data high: kernel by build-id, dump whole",
         next_steps=("ask the vendor of demo", "try to reproduce without demo"),
         signature="0123456789abcdef",
         similar=("T-1187", "T-1101"),
