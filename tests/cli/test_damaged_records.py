@@ -159,6 +159,7 @@ def unknown(schema: dict[str, Any], part: dict[str, Any], facts: Any) -> Iterato
 
 
 def test_records_of_real_jobs_fit_the_schemas(finished: Site, site: Site, tmp_path: Path) -> None:
+    site.settings["debugs"] = str(tmp_path / "debugs")  # where no other test has put this kernel
     (tmp_path / "note.txt").write_text("no dump")
     assert site.cas("-i", "W", "-f", FIXTURES / "b" / "vmcore.kdump").returncode == 6
     shutil.make_archive(str(tmp_path / "upload"), "gztar", tmp_path, "note.txt")
