@@ -60,6 +60,8 @@ _CHANGING = re.compile(
 )
 _SAID_BY = re.compile(r"Kernel panic(?: - not syncing)?: ?|Internal error: |Oops: ")
 _REASON_LENGTH = 60
+_CRATE = re.compile(r"Cs[0-9A-Za-z]{1,12}_(?=\d)")
+"""A crate with its disambiguator, a hash (RFC 2603, Rust's v0 symbol names)."""
 
 
 def title(crash: Crash) -> str:
@@ -87,8 +89,10 @@ def headline(crash: Crash) -> str:
 
 
 def named(frame: Frame) -> str:
-    """A function and its kernel module: ``f [m]``."""
+    """A function and its kernel module: ``f [m]``; Rust's without what the compiler changes."""
     name = plain_name(frame.function)
+    if name.startswith("_R"):
+        name = _CRATE.sub("C", name)
     return f"{name} [{frame.kmod}]" if frame.kmod else name
 
 

@@ -167,6 +167,14 @@ def test_a_panic_of_rust_is_its_callers() -> None:
     assert judge(log).title == "kernel BUG in demo_mmap [demo]"
 
 
+def test_a_function_of_rust_has_one_name_whoever_compiled_it() -> None:
+    name = "_RNvXs1_Cs{}_11ashmem_rustNtB5_6AshmemNtNtCs{}_6kernel10miscdevice4mmap"
+    here = judge(OOPS + trace(name.format("cPPBqWtAqum", "43vyB533jt3")))
+    there = judge(OOPS + trace(name.format("9jEwPDbx20M", "hgDM7dBCdno")))
+    assert values(here) == values(there)
+    assert "_RNvXs1_C11ashmem_rustNtB5_6AshmemNtNtC6kernel10miscdevice4mmap" in here.title
+
+
 def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
     log = OOPS + "Call Trace:\n ? demo_read+0x1/0x2 [demo]\n ? demo_write+0x1/0x2 [demo]\n"
     assert set(values(judge(log))) == {"title"}
