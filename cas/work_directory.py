@@ -111,7 +111,7 @@ class WorkDirectory:
                 hint=f"run as {user_name(state.st_uid)}, name that user as `casuser` in cas.conf, "
                 f"or: chown root {self.path}",
             )
-        if lets_others_write(self.path, state) and not state.st_mode & stat.S_ISVTX:
+        if self._lets_others_write(self.path, state) and not state.st_mode & stat.S_ISVTX:
             raise UnsafeWorkDirectory(
                 f"others than {user_name(state.st_uid)} may write to the work directory "
                 f"{self.path} and put anything in the place of a job",
@@ -241,9 +241,12 @@ class WorkDirectory:
             is_worth_a_word = must_tell or _may_hold_jobs(directory)
             return f"belongs to {user_name(state.st_uid)}" if is_worth_a_word else ""
         is_protected = may_be_sticky and state.st_mode & stat.S_ISVTX
-        if not is_protected and lets_others_write(directory, state):
+        if not is_protected and self._lets_others_write(directory, state):
             return "others may write there; if all in it is as it should be: chmod go-w"
         return None
+
+    def _lets_others_write(self, path: Path, state: os.stat_result) -> bool:
+        return lets_others_write(path, state, self.owners | {0})
 
 
 def is_ticket(name: str) -> bool:
@@ -259,16 +262,21 @@ def is_stamp(name: str) -> bool:
         return False
 
 
-def lets_others_write(path: Path, state: os.stat_result) -> bool:
+def lets_others_write(path: Path, state: os.stat_result, trusted: Iterable[int] = ()) -> bool:
     """Whether others than its owner may make and remove files in a directory.
 
-    A group does not count that is the owner's private one: of the same name, without other members,
-    as useradd makes it. With an access control list the group's bits say what it allows at most
-    (acl(5)), and it counts as others.
+    A group does not count that is the private one of the owner or of a trusted user: of the same
+    name, without other members, as useradd makes it. With an access control list the group's bits
+    say what it allows at most (acl(5)), and it counts as others.
+
+    :param trusted: user ids that are no others
     """
     if state.st_mode & stat.S_IWOTH:
         return True
-    return bool(state.st_mode & stat.S_IWGRP) and not _is_private(path, state)
+    if not state.st_mode & stat.S_IWGRP:
+        return False
+    users = {state.st_uid, *trusted}
+    return _has_acl(path) or not any(_is_private(state.st_gid, user) for user in users)
 
 
 def is_gone(directory: Path) -> bool:
@@ -290,13 +298,14 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def _is_private(path: Path, state: os.stat_result) -> bool:
+def _is_private(gid: int, uid: int) -> bool:
+    """Whether a group is there for one user alone."""
     try:
-        owner, group = pwd.getpwuid(state.st_uid), grp.getgrgid(state.st_gid)
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:
         return False
-    is_of_owner = group.gr_name == owner.pw_name and owner.pw_gid == state.st_gid
-    return is_of_owner and not {*group.gr_mem} - {owner.pw_name} and not _has_acl(path)
+    is_of_user = group.gr_name == user.pw_name and user.pw_gid == gid
+    return is_of_user and not {*group.gr_mem} - {user.pw_name}
 
 
 def _has_acl(path: Path) -> bool:

@@ -144,6 +144,18 @@ def test_the_owners_private_group_is_not_others(work: WorkDirectory) -> None:
     assert list(work.jobs()) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_the_private_group_of_casuser_is_not_others(tmp_path: Path) -> None:
+    user = pwd.getpwnam("daemon")  # with a private group on every Debian
+    work = WorkDirectory(tmp_path / "cores", frozenset({os.geteuid(), user.pw_uid}))
+    work.path.mkdir()
+    os.chown(work.path, 0, user.pw_gid)
+    work.path.chmod(0o2770)
+    work.require_safe()
+    with pytest.raises(UnsafeWorkDirectory):
+        WorkDirectory(work.path).require_safe()
+
+
 @pytest.mark.parametrize(
     ("mode", "is_safe"), [(0o755, True), (0o1777, True), (0o777, False), (0o3777, True)]
 )
