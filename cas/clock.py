@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 SLACK = timedelta(hours=1)
 """By which a trace may be of later than now: file servers have clocks of their own."""
+QUIET = timedelta(days=400)
+"""For which nobody may have had a crash."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 _LIMIT_DAYS = 365_000
@@ -25,6 +27,8 @@ class Trace:
     when: datetime
     """With a time zone."""
     what: str
+    is_sure: bool = False
+    """Whether somebody looked at the clock then, and what it makes old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +46,27 @@ class Belief:
 def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belief:
     """How far back time has passed as the clock says.
 
+    A span without a trace is no doubt any more, be the site only a quiet one, once the limit has
+    passed since, trace by trace, or somebody has looked at the clock. What is years before all else
+    stays in doubt: it may be of a clock that was behind, and of yesterday.
+
     :param limit_days: the age that counts; half of it without a trace is doubtful
     """
     gap = timedelta(days=min(limit_days, _LIMIT_DAYS) / 2)
-    later = Trace(now, "now")
+    later, is_sure = Trace(now, "now"), False
     for trace in sorted(traces, reverse=True):
         if trace.when > now + SLACK:
             doubt = f"the clock says {now:{_FORM}} UTC, but {trace.what} is of {_utc(trace)}"
             return Belief(NEVER, doubt, is_of_now=True)
-        if later.when - trace.when > gap:
+        silence = later.when - trace.when
+        is_over = is_sure or now - later.when > 2 * gap  # what was before is old in any case
+        if silence > gap and not (is_over and silence <= QUIET):
             doubt = (
                 f"nothing was done here between {_utc(trace)} ({trace.what}) and {_utc(later)} "
                 f"({later.what}), so that the clock may be wrong, or was"
             )
             return Belief(later.when, doubt, is_of_now=later.when == now)
+        is_sure |= trace.is_sure
         later = min(later, trace)
     return Belief()
 

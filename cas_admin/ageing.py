@@ -12,7 +12,7 @@ from typing import Self
 
 from cas import job as jobs
 from cas.catalogue import Catalogue
-from cas.catalogue.facts import BuildRecord
+from cas.catalogue.facts import ANSWERED, PURGE, BuildRecord
 from cas.clock import Trace, at
 from cas.errors import CasError
 from cas.job import Job
@@ -150,6 +150,9 @@ def _taken(path: Path) -> int:
 
 def _of_builds(records: Records) -> Iterator[Trace]:
     for build in records.builds:
+        if PURGE in build.counts:
+            yield Trace(build.started, "a purge", is_sure=ANSWERED in build.counts)
+            continue
         yield Trace(build.started, "a build")
         if build.ended:
             yield Trace(build.ended, "a build")

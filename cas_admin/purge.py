@@ -54,6 +54,8 @@ def purge(choice: Choice, world: World, *, sure: bool, only_list: bool) -> Answe
         _tell_kept(purging, days, world)
     if doubtful:
         world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
+    if sure and not only_list:
+        purging.leave_trace(is_answered=False)
     if only_list or not listed:
         world.progress.say(f"{count(len(old), 'job')} older than {count(days, 'day')}")
         return Answer(tuple(listed))
@@ -63,7 +65,7 @@ def purge(choice: Choice, world: World, *, sure: bool, only_list: bool) -> Answe
             raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
     else:
         _confirm(world, listed)
-        purging.forget_wrong_builds()
+        purging.leave_trace(is_answered=True)
     removed = purging.remove(old, remains)
     if removed.kept:
         for line in removed.gone:
@@ -126,10 +128,16 @@ class Purging:
             if one.youngest < limit and (with_unfinished or one.held_for is None):
                 yield one
 
-    def forget_wrong_builds(self) -> None:
-        """Somebody has looked at the clock: builds of later than now were of a wrong one."""
+    def leave_trace(self, *, is_answered: bool) -> None:
+        """Leave a trace of this purge for later ones.
+
+        :param is_answered: somebody has looked at the clock: what is of later than now was of a
+            wrong one
+        """
         with suppress(CasError):
-            self.catalogue.forget_builds_after(self.world.now + clock.SLACK)
+            if is_answered:
+                self.catalogue.forget_builds_after(self.world.now + clock.SLACK)
+            self.catalogue.note_purge(is_answered=is_answered)
 
     def doubtful(self, old: Iterable[Aged]) -> list[Aged]:
         """Those that may be younger than they seem."""

@@ -274,8 +274,12 @@ class Catalogue:
         return self._store().builds.last()
 
     def all_builds(self) -> tuple[BuildRecord, ...]:
-        """The last runs of `build`, and of the time before them one for each day."""
+        """The last runs of `build` and purges, and of the time before them one for each day."""
         return self._store().builds.all()
+
+    def note_purge(self, *, is_answered: bool) -> None:
+        """Remember that jobs were looked at for their age, and whether somebody was asked."""
+        self._store().builds.note_purge(is_answered=is_answered)
 
     def forget_builds_after(self, time: datetime) -> None:
         """Forget runs of `build` that say they were after a time, as they do of a wrong clock."""

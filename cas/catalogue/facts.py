@@ -121,6 +121,11 @@ class BuildSummary:
     """Kernels of which different packages say different things."""
 
 
+PURGE = "purge"
+ANSWERED = "answered"
+"""Of a purge about which somebody was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
     """One run of ``cas-admin -b``, as it was recorded."""
@@ -131,7 +136,8 @@ class BuildRecord:
     """``None`` while it is at work, or when it was killed."""
     counts: Mapping[str, int]
     """``added``, ``unchanged``, ``renamed``, ``removed``, ``kernels``, ``bad``, ``conflicts``;
-    empty for a run that did not come to its end."""
+    empty for a run that did not come to its end. `PURGE` instead, and perhaps `ANSWERED`, for what
+    was none but a purge."""
     problem: str | None
     """The first thing that went wrong."""
 

@@ -375,6 +375,39 @@ def make_traces(site: Site) -> None:
         changed(job, began)
 
 
+def test_a_quiet_site_is_purged_by_yes_alone(site: Site) -> None:
+    site.settings["database"] = str(site.directory / "cas.db")
+    for days in range(20, 320, 60):
+        make_job(site, f"T-{days}", days=days)
+    done = site.admin("-p", "--yes")
+    assert done.returncode == 5  # the clock may have been wrong until 20 days ago
+    with sqlite3.connect(site.settings["database"]) as database:
+        purges = "SELECT date(started), summary FROM builds"
+        assert database.execute(purges).fetchall() == [(f"{NOW:%Y-%m-%d}", '{"purge": 1}')]
+        for days in range(100):  # that passed since, purge by purge
+            purge = "INSERT INTO builds (started, summary) VALUES (datetime('now', ?), ?)"
+            database.execute(purge, (f"-{days} days", '{"purge": 1}'))
+    database.close()
+    assert "none yet; run: cas-admin -b" in site.admin("status").stdout
+    done = site.admin("-p", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert left(site) == ["T-20", "T-80"]
+
+
+def test_an_answer_stands_for_what_was_quiet_before(site: Site) -> None:
+    site.settings["database"] = str(site.directory / "cas.db")
+    for days in (80, 140, 200):
+        make_job(site, f"T-{days}", days=days)
+    with person(site, "-p", "-d", "180", program="cas-admin", columns=200) as admin:
+        admin.wait_for(b"[Y/y/N/n]:")
+        admin.press(b"y\n")
+        assert admin.status() == 0
+    make_job(site, "T-1971", days=55 * 365)  # by a clock that went wrong after the answer
+    done = site.admin("-p", "--yes")
+    assert f"removed {site.jobs}/T-140/" in done.stdout, done.stderr
+    assert left(site) == ["T-1971", "T-80"]
+
+
 def test_builds_of_a_wrong_clock_are_forgotten_with_the_answer(purged: Site) -> None:
     build_on(purged, NOW + timedelta(days=700))
     with person(purged, "-p", program="cas-admin", columns=200) as admin:

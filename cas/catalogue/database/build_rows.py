@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, true, update
 
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
 from cas.catalogue.database.tables import builds, readings
-from cas.catalogue.facts import BuildRecord, FileStamp, Reading
+from cas.catalogue.facts import ANSWERED, PURGE, BuildRecord, FileStamp, Reading
 
 KEPT = 20
 """Runs that are remembered, each."""
 KEPT_DAYS = 1000
 """Days of which one run is remembered."""
+_PURGE = json.dumps({PURGE: 1})
+_PURGE_ANSWERED = json.dumps({PURGE: 1, ANSWERED: 1})
 _AT_ONCE = 500
 """Rows that one statement names."""
 
@@ -29,7 +31,15 @@ class BuildRows:
 
     def begin(self) -> int:
         """A new run's number."""
-        statement = insert(builds).values(started=func.now(), summary="{}").returning(builds.c.id)
+        return self._new("{}")
+
+    def note_purge(self, *, is_answered: bool) -> None:
+        """Remember that jobs were looked at for their age, and whether somebody was asked."""
+        self._new(_PURGE_ANSWERED if is_answered else _PURGE, ended=func.now())
+
+    def _new(self, summary: str, **more: object) -> int:
+        values = {"started": func.now(), "summary": summary, **more}
+        statement = insert(builds).values(values).returning(builds.c.id)
         with self._database.writing() as connection:
             number = connection.execute(statement).scalar_one()
             connection.execute(
@@ -44,12 +54,12 @@ class BuildRows:
             connection.execute(update(builds).where(builds.c.id == number).values(values))
 
     def last(self) -> tuple[BuildRecord, ...]:
-        """The last runs, newest first."""
-        return self._records(KEPT)
+        """The last runs, newest first, without purges."""
+        return self._records(KEPT, builds.c.summary.not_in((_PURGE, _PURGE_ANSWERED)))
 
     def all(self) -> tuple[BuildRecord, ...]:
-        """All runs that are remembered, newest first."""
-        return self._records(None)
+        """All runs that are remembered, and the purges, newest first."""
+        return self._records(None, true())
 
     def forget_after(self, time: datetime) -> None:
         """Forget the runs that say they began after a time."""
@@ -57,9 +67,9 @@ class BuildRows:
         with self._database.writing() as connection:
             connection.execute(delete(builds).where(builds.c.started > began))
 
-    def _records(self, limit: int | None) -> tuple[BuildRecord, ...]:
+    def _records(self, limit: int | None, wanted: ColumnElement[bool]) -> tuple[BuildRecord, ...]:
         columns = builds.c["started", "ended", "summary", "problem"]
-        query = select(*columns).order_by(builds.c.id.desc()).limit(limit)
+        query = select(*columns).where(wanted).order_by(builds.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(
