@@ -1,4 +1,4 @@
-"""What the snippets did not give, and whether that costs the verdict: a sentence, by cause.
+"""What the snippets did not give, and whether that costs the verdict: a sentence, by kind of gap.
 
 A command that no debugger here answers costs nothing, unless it is one of the first that anybody
 looks at; memory that the dump does not have, a broken limit, and a snippet of the site's that
@@ -18,17 +18,17 @@ from cas.text import count, short_line
 VITAL = frozenset({"traceback", "log", "ps"})
 """Snippets whose commands must be answered, whatever the kernel."""
 NAMED = 5
-"""Snippets of one cause, or commands, that are told by name."""
+"""Snippets with one gap, or commands, that are told by name."""
 FEW = 2
-"""Snippets of one cause that are told with the reason of each."""
+"""Snippets with one gap that are told with the reason of each."""
 WHY_LIMIT = 200
 """Characters of one debugger's reason."""
 DEBUGGERS = frozenset({"crash", "drgn"})
 _FINE = frozenset({"ok", "skipped"})
 
 
-class Cause(Enum):
-    """Why a snippet is not whole; the graver one first."""
+class Gap(Enum):
+    """What a snippet lacks, and why; the graver one first."""
 
     BROKEN = "could not be used"
     NOT_RUN = "did not run"
@@ -59,43 +59,39 @@ def shortfall(
     """
     # what is read from the dump's notes besides is nobody's snippet
     ran = [section for section in sections if section.commands or section.status not in _FINE]
-    found: dict[Cause, list[Section]] = {}
+    found: dict[Gap, list[Section]] = {}
     for section in ran:
-        if cause := _cause(section, section.name in own):
-            found.setdefault(cause, []).append(section)
+        if gap := _gap(section, section.name in own):
+            found.setdefault(gap, []).append(section)
     said = [
-        f"{len(found[cause])} {cause.value} ({_names(found[cause], told)})"
-        for cause in Cause
-        if cause in found
+        f"{len(found[gap])} {gap.value} ({_names(found[gap], told)})" for gap in Gap if gap in found
     ]
     reason = f"of {count(len(ran), 'snippet')} {', '.join(said)}" if said else None
     return Shortfall(reason, _skipped(sections), _unanswered(sections, own))
 
 
-def _cause(section: Section, is_own: bool) -> Cause | None:
-    """The gravest cause for which a section counts."""
+def _gap(section: Section, is_own: bool) -> Gap | None:
+    """The gravest gap for which a section counts."""
     if not section.commands:
-        return None if section.status in _FINE else Cause.BROKEN
-    causes = [
-        cause
-        for outcome in section.commands
-        if (cause := _why(outcome, is_own, section.name in VITAL))
+        return None if section.status in _FINE else Gap.BROKEN
+    gaps = [
+        gap for outcome in section.commands if (gap := _why(outcome, is_own, section.name in VITAL))
     ]
-    return min(causes, key=list(Cause).index, default=None)
+    return min(gaps, key=list(Gap).index, default=None)
 
 
-def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Cause | None:
+def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
     if outcome.status in _FINE:
         return None
     if outcome.status == "not run":
-        return Cause.NOT_RUN
+        return Gap.NOT_RUN
     if outcome.status != "failed":
-        return Cause.LIMIT
+        return Gap.LIMIT
     if outcome.lacks_memory:
-        return Cause.MEMORY
+        return Gap.MEMORY
     if is_own:
-        return Cause.BROKEN
-    return Cause.UNANSWERED if is_vital else None
+        return Gap.BROKEN
+    return Gap.UNANSWERED if is_vital else None
 
 
 def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
