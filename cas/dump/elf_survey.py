@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from cas import elf
 from cas.dump.memory import Source, cut, human, no_record
+from cas.dump.notes import lost_notes
 from cas.model import Cause, Missing
 
 _INCOMPLETE = 1
@@ -36,7 +37,7 @@ def survey(
     if not any(s.filesz for s in segments if s.type == elf.PT_LOAD):
         yield from _without_memory(source, declared)
     yield from _impossible(header, segments)
-    yield from _blank_notes(source, segments)
+    yield from _blank_notes(source, header.order, segments)
     yield from _gaps(source, segments)
 
 
@@ -74,14 +75,15 @@ def _wrong(segment: elf.Segment, front: int) -> str | None:
     return None
 
 
-def _blank_notes(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
-    """Notes come first in a file: zeros there were never copied."""
+def _blank_notes(source: Source, order: str, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
+    """Notes come first in a file: nothing but zeros there was never copied."""
     for segment in (s for s in segments if s.type == elf.PT_NOTE):
         data = source.read(segment.offset, min(segment.filesz, 1 << 16))
         if data and not data.strip(b"\0"):
             what = "the notes are zeros: the copy was not finished"
             yield Missing(what, segment.offset, Cause.BLANK)
             return
+        yield from lost_notes(data, order, segment.offset)
 
 
 def _gaps(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:

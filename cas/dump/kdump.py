@@ -8,15 +8,19 @@ Source: makedumpfile 1.7.2, IMPLEMENTATION and diskdump_mod.h; crash 8.0.2, disk
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cas import elf
 from cas.dump import claims, pages
 from cas.dump.kdump_header import Header, read_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import Survey, survey
 from cas.dump.memory import Image, Source, moment
+from cas.dump.notes import lost_notes
 from cas.dump.registers import arch_of
 from cas.dump.trailing import trailing
 from cas.dump.vmcoreinfo import TEXT_LIMIT
+from cas.model import Missing
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
 
@@ -44,7 +48,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         dump_level=header.dump_level,
         compression=pages.name(seen.flags, header.status),
         notes=tuple(notes),
-        missing=(*claims.of_kdump(header), *seen.missing),
+        missing=(*claims.of_kdump(header), *seen.missing, *_lost_notes(source, header)),
         remarks=trailing(source, seen.end) if seen.end else (),
         checked=seen.checked,
         pages=memory.bitmap.count if checked else None,
@@ -55,6 +59,13 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
 def _notes(source: Source, header: Header) -> list[elf.Note]:
     data = source.read(header.notes[0], min(header.notes[1], elf.NOTES_LIMIT))
     return list(elf.notes(data, header.order))
+
+
+def _lost_notes(source: Source, header: Header) -> Iterator[Missing]:
+    at, size = header.notes
+    if at + size <= source.size:  # a file that ends in them is cut, which is told
+        data = source.read(at, min(size, elf.NOTES_LIMIT))
+        yield from lost_notes(data, header.order, at)
 
 
 def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes | None:

@@ -12,18 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Batch, Bounds
-from cas.dump.kdump_header import Header
+from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source, cut, human, no_record
 from cas.dump.page_check import PageCheck, Tally
 from cas.model import Cause, Checked, Missing
 
+_ALWAYS_FILLED = 6
+"""The version of the header since which the sub-header has the number of page frames."""
 INCOMPLETE = 0x8
 """The header's status bit of a dump that makedumpfile could not finish."""
 FEW = 1 << 12
 """Pages that are all unpacked at once, which takes a twentieth of a second."""
 _LOOKED_AT = 1 << 18
 """Most descriptors that are checked, which takes a tenth of a second; of more, some are."""
+_STEP_BYTES = 1 << 20
+"""Of the bitmaps that are compared at once."""
 _SAMPLED = 128
 _SAMPLED_LAST = 16
 
@@ -43,7 +47,7 @@ class Survey:
 
 def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     """What the file lacks, and how far its pages were looked at."""
-    missing = list(_declared_missing(header, source.size))
+    missing = list(_declared_missing(source, header))
     parts = (header.vmcoreinfo, header.notes, header.eraseinfo)
     declared = max(sum(part) for part in parts)
     declared = max(declared, header.bitmap_offset + header.bitmap_bytes)
@@ -54,22 +58,46 @@ def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     gap = source.gap(header.bitmap_offset, memory.descriptors_end)
     if gap is not None:
         missing.append(no_record(gap))
+    missing += _lost_frames(source, header)
     found = _Pages(source, header, memory).survey()
     end = max(declared, found.end) if found.end else None
     return replace(found, missing=(*missing, *found.missing), end=end)
 
 
-def _declared_missing(header: Header, size: int) -> Iterator[Missing]:
+def _declared_missing(source: Source, header: Header) -> Iterator[Missing]:
     if header.status & INCOMPLETE:
         yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
+    if header.version >= _ALWAYS_FILLED and source.read(0, 5) == b"KDUMP":
+        fields = source.read(header.block_size, sub_header_fields(header).size)
+        if not fields.strip(b"\0"):
+            yield Missing("its sub-header is zeros", header.block_size, Cause.DAMAGED)
     if header.split:
         frames = f"page frames {header.start_pfn} to {header.end_pfn}"
         yield Missing(f"is one part of a split dump: {frames}", cause=Cause.PART)
     if header.max_mapnr > 8 * header.bitmap_bytes:
         room = f"the bitmap has room for {8 * header.bitmap_bytes}"
-        at = min(header.bitmap_offset, size)
+        at = min(header.bitmap_offset, source.size)
         what = f"declares {header.max_mapnr} page frames, {room}"
         yield Missing(what, at, Cause.DAMAGED)
+
+
+def _lost_frames(source: Source, header: Header) -> Iterator[Missing]:
+    """What of the first bitmap, of all memory, is gone: the second has no frames but of those."""
+    half = header.bitmap_bytes // 2
+    start = header.bitmap_offset + half
+    if header.max_mapnr > 8 * half:  # there is one only
+        return
+    for begin, end in source.data(start, start + -(-header.max_mapnr // 8)):
+        for at in range(begin, end, _STEP_BYTES):
+            size = min(_STEP_BYTES, end - at)
+            first, second = (
+                int.from_bytes(source.read(place, size), "little") for place in (at - half, at)
+            )
+            if lost := second & ~first:
+                low = (lost & -lost).bit_length() - 1
+                what = "the bitmap of memory lacks page frames that the bitmap of the dump has"
+                yield Missing(what, at - half + low // 8, Cause.DAMAGED)
+                return
 
 
 class _Pages:

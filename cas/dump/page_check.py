@@ -27,8 +27,9 @@ _BLANKS = 1 << 12
 _ORDERED = 64
 """A writer that keeps no order goes back more often than once in so many pages."""
 _EXCLUDES_ZEROS = 1
-_RUN = bytes(512)
-"""Zeros with which every page gets smaller, whatever the rest of it is: a sector."""
+_RUN = bytes(256)
+"""Half a sector: of one that was lost, two pages of 4 KiB may have half each. With so many zeros
+small pages get smaller, whatever the rest of them is; large ones do not always."""
 
 
 @dataclass
@@ -95,7 +96,8 @@ class PageCheck:
         self._source = source
         self._memory = memory
         self._has_zeros = not (header.dump_level or 0) & _EXCLUDES_ZEROS
-        self._is_packed = bool(header.status & pages.MASK)
+        self._status = header.status & pages.MASK
+        self._is_packed = bool(self._status)
         self._bounds = Bounds(memory.descriptors_end, source.size, memory.page_size)
         self._window, self._window_at = b"", 0
         self.count = memory.bitmap.count
@@ -153,7 +155,7 @@ class PageCheck:
         if flags & pages.MASK:
             return False
         if page.strip(b"\0"):
-            if self._is_packed and _RUN in page:
+            if self._is_packed and _RUN in page and pages.gets_smaller(page, self._status):
                 tally.blank.add(offset)
             return False
         if self._is_packed or not self._has_zeros:

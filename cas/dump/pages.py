@@ -37,6 +37,14 @@ def inflate(data: bytes, flags: int, page_size: int) -> bytes:
     return page
 
 
+def gets_smaller(page: bytes, status: int) -> bool:
+    """Whether a writer of dumps would have compressed a page; if not, it stores it as it is.
+
+    :param status: of the header, which says how the dump is compressed
+    """
+    return any(status & method and len(pack(page)) < len(page) for method, pack in _PACK.items())
+
+
 def name(flags: int, status: int) -> str | None:
     """How the pages are compressed: what their flags say, the header's status if they differ."""
     seen = flags & MASK
@@ -92,6 +100,32 @@ def _zstd(data: bytes, page_size: int) -> bytes:
         raise Absent(f"damaged zstd page: {error}") from error
 
 
+def _to_lzo(page: bytes) -> bytes:
+    from lzallright import LZOCompressor
+
+    return LZOCompressor().compress(page)
+
+
+def _to_snappy(page: bytes) -> bytes:
+    from cramjam import snappy
+
+    return bytes(snappy.compress_raw(page))
+
+
+def _to_zstd(page: bytes) -> bytes:
+    from zstandard import ZstdCompressor
+
+    return ZstdCompressor(level=_FAST).compress(page)
+
+
+_FAST = 1
+"""The level of makedumpfile and QEMU, with zlib and with zstd."""
+_PACK: dict[int, Callable[[bytes], bytes]] = {
+    ZLIB: lambda page: zlib.compress(page, _FAST),
+    LZO: _to_lzo,
+    SNAPPY: _to_snappy,
+    ZSTD: _to_zstd,
+}
 _METHODS: dict[int, Callable[[bytes, int], bytes]] = {
     0: _plain,
     ZLIB: _zlib,

@@ -163,3 +163,41 @@ def test_a_page_that_ends_in_its_midst_does_not_unpack(tmp_path: Path) -> None:
 
     (missing,) = identified(tmp_path, replace(PACKED["zlib"], compress=pack).build()).missing
     assert missing.what == f"1 of {len(PAGES)} pages do not unpack"
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_large_page_of_which_no_writer_saves_anything_is_whole(kind: str, tmp_path: Path) -> None:
+    size = 1 << 16
+    pages = {0: bytes(size), 1: CHANCE.randbytes(size - 600) + bytes(600)}
+    pages |= {2: CHANCE.randbytes(size // 2) + bytes(300) + CHANCE.randbytes(size // 2 - 300)}
+    data = replace(PACKED[kind], pages=pages, block=size).build()
+    assert identified(tmp_path, data).missing == ()
+
+
+def test_a_sector_of_zeros_over_the_end_of_a_stored_page_is_noticed(tmp_path: Path) -> None:
+    pages = {frame: CHANCE.randbytes(PAGE) for frame in range(8)}
+    data = Kdump(pages).build()
+    at = data.index(pages[5])
+    (missing,) = identified(tmp_path, changed(data, at - 256, bytes(512))).missing
+    assert "pages are overwritten by zeros" in missing.what
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (PAGE, "its sub-header is zeros"),
+        (2 * PAGE, "the bitmap of memory lacks page frames that the bitmap of the dump has"),
+        (PAGE + 512, "VMCOREINFO is overwritten by zeros"),
+        (PAGE + 256, "the notes are overwritten by zeros"),
+    ],
+)
+def test_zeros_before_the_pages_are_noticed(place: int, said: str, tmp_path: Path) -> None:
+    data = replace(PACKED["zlib"], notes=[("CORE", 1, b"\1" * 336)]).build()
+    assert identified(tmp_path, data).missing == ()
+    told = {lack.what: lack for lack in identified(tmp_path, zeroed(data, place)).missing}
+    assert told[said].cause is Cause.DAMAGED
+    assert place <= (told[said].offset or 0) < place + 200
+
+
+def zeroed(data: bytes, at: int) -> bytes:
+    return changed(data, at, bytes(200))
