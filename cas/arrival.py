@@ -18,6 +18,7 @@ from cas.intake import Intake, Storing, take_over
 from cas.job import Job
 from cas.layout import DOWNLOAD
 from cas.model import Stored
+from cas.permission import DENIED, not_permitted
 from cas.progress import Progress
 from cas.work_directory import is_regular
 
@@ -63,7 +64,7 @@ class Arrival:
             return vmcore
         order = self._job.order
         self._uploads = self._fetched() or self._handed_over()
-        self.arrived_bytes = sum(path.stat().st_size for path in self._uploads if path.is_file())
+        self.arrived_bytes = sum(map(_size_bytes, self._uploads))
         intake = Intake(self._config.intake, kind_of, order.member)
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
         self._storing = self._stack.enter_context(storing)
@@ -159,3 +160,16 @@ class Arrival:
             part.unlink()
         self._digest = self._stack.enter_context(DumpDigest(lambda: target))
         return replace(stored, vmcore=target, missing=(*stored.missing, *missing))
+
+
+def _size_bytes(upload: Path) -> int:
+    """Of a file; nothing for what is none.
+
+    :raises NotPermitted: this user may not look
+    """
+    try:
+        return upload.stat().st_size if upload.is_file() else 0
+    except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(upload, error, "read") from error
+        return 0  # who opens it says so

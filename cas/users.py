@@ -156,13 +156,16 @@ def give(config: Config, user: str, obstacle: Path) -> str:
         if can_look and not os.path.lexists(root) and obstacle in root.absolute().parents:
             return f"run as root: install -d -o {shlex.quote(user)} -m 700 {_quoted(root)}"
     is_ours = any(root == obstacle or root in obstacle.parents for root in roots)
+    condition = ""
     if not is_ours and not _is_dedicated(obstacle, roots):
-        return f"let {user} use {obstacle}, or configure another place: see cas.conf(5)"
+        if not _may_be_dedicated(obstacle, roots):
+            return f"let {user} use {obstacle}, or configure another place: see cas.conf(5)"
+        condition = f"if nothing else is in {obstacle}, "
     places = [*dict.fromkeys(_places(roots))]
     if not any(place == obstacle or place in obstacle.parents for place in places):
         places = [obstacle, *(place for place in places if obstacle not in place.parents)]
     named = " ".join(map(_quoted, places))
-    return f"run as root: chown -R --from=root {shlex.quote(user)}: {named}"
+    return f"{condition}run as root: chown -R --from=root {shlex.quote(user)}: {named}"
 
 
 def _places(roots: list[Path]) -> Iterator[Path]:
@@ -197,6 +200,13 @@ def _is_dedicated(directory: Path, roots: list[Path]) -> bool:
         return all(path in roots for path in directory.iterdir())
     except OSError:
         return False
+
+
+def _may_be_dedicated(directory: Path, roots: list[Path]) -> bool:
+    """Whether only root can tell that: of a closed directory, as CAS makes it for a database."""
+    homes = {Path(user.pw_dir) for user in pwd.getpwall()}
+    is_closed = not os.access(directory, os.R_OK)
+    return is_closed and directory not in homes and any(root.parent == directory for root in roots)
 
 
 def _database_files(config: Config) -> list[Path]:

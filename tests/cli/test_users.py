@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -236,9 +237,28 @@ def test_a_place_that_root_must_make_is_said_with_the_command(shared_a: SharedSi
     assert done.returncode == 2
     assert f"{place} belongs to root" in done.stderr
     assert f"→ run as root: chown -R --from=root {OTHER}: {place}" in done.stderr
+    place.chmod(0o700)  # as the program makes it, when root runs it
+    done = shared_a.admin("index")
+    condition = f"if nothing else is in {place}, run as root: "
+    assert f"→ {condition}chown -R --from=root {OTHER}: {place}" in done.stderr
+    place.chmod(0o755)
     (place / "other").touch()  # of another program
     done = shared_a.admin("index")
     assert f"→ let {OTHER} use {place}, or configure another place" in done.stderr
+
+
+def test_an_upload_that_only_root_may_reach_is_named(shared_a: SharedSite) -> None:
+    upload = shared_a.directory / "root" / "vmcore"
+    upload.write_bytes(b"KDUMP   " + bytes(1 << 16))
+    order = {"ticket": "T-1", "upload": str(upload)}
+    job = shared_a.jobs / "T-1" / "2026.11.30.10.00.00"
+    shared_a.own(OTHER, "cores/T-1", f"cores/T-1/{job.name}")
+    record = {"version": 1, "order": order, "started": "2026-11-30T10:00:00+00:00"}
+    (job / "job.json").write_text(json.dumps(record | {"stages": ["received"]}))
+    shutil.chown(job / "job.json", OTHER)
+    done = shared_a.admin("resume")  # a run of root's had been stopped
+    assert done.returncode == 6
+    assert f"{upload} cannot be read: Permission denied; {upload.parent} belongs to" in done.stderr
 
 
 @pytest.mark.long
