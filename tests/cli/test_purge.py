@@ -205,12 +205,14 @@ def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
 
 
 @AS_ROOT
-def test_nothing_goes_that_is_mounted(purged: Site) -> None:
+@pytest.mark.parametrize("what", ["-t tmpfs none", "--bind '../of another'"])
+def test_nothing_goes_that_is_mounted(purged: Site, what: str) -> None:
     directory = purged.job("T-old")
     (directory / "mnt").mkdir()
+    (purged.directory / "of another").mkdir()
     os.utime(directory, (0, 0))
     script = (
-        f"mount -t tmpfs none {directory}/mnt && touch {directory}/mnt/precious && "
+        f"cd {purged.jobs} && mount {what} {directory}/mnt && touch {directory}/mnt/precious && "
         f"{COMMANDS}/cas-admin -p --yes; test -e {directory}/mnt/precious"
     )
     done = subprocess.run(
@@ -222,7 +224,7 @@ def test_nothing_goes_that_is_mounted(purged: Site) -> None:
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(done.stderr)
-    assert "another file system is mounted in it" in done.stderr
+    assert f"! {directory}: something is mounted in it" in done.stderr
     assert done.returncode == 0
     assert left(purged) == ["T-new", "T-old"]
 
