@@ -17,6 +17,7 @@ from cas.catalogue import extract
 from cas.config import Config
 from cas.debugging import Debugging
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
+from cas.dump.reassemble import with_reason
 from cas.engines import drgn
 from cas.engines.workshop import Workshop
 from cas.errors import (
@@ -167,6 +168,9 @@ class Pipeline(Debugging):
         """What the dump says about itself."""
         with self.timed("identify"), self.progress.bar("Reading the dump", None):
             dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
+        stored = self.report.stored
+        if stored and stored.parts:
+            dump = with_reason(dump, stored.missing)
         self.know(dump=dump)
         self.begin_check(dump)
         self.reached("identified")

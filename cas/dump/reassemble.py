@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas.dump.bitmap import Bitmap
@@ -22,7 +22,7 @@ from cas.dump.memory import cut, human
 from cas.dump.source import FileSource, opened
 from cas.errors import NotADump
 from cas.files import cannot_write
-from cas.model import Cause, Missing
+from cas.model import Cause, Dump, Missing
 
 _CHUNK = 1 << 20
 _BATCH_BYTES = DESCRIPTOR_BYTES << 14
@@ -78,6 +78,21 @@ def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
                 target.unlink()
             raise cannot_write(target, error, sum(part.source.size for part in chain)) from error
     return tuple(missing)
+
+
+def with_reason(dump: Dump, missing: Sequence[Missing]) -> Dump:
+    """A joined dump of which parts are missing: the mark of an incomplete dump is ours.
+
+    :param missing: what `reassemble` gave
+    """
+    causes = {lack.cause for lack in missing} - {Cause.TWICE}
+    if not causes:
+        return dump
+    why = Missing("lacks what is cut off of its parts", cause=Cause.CUT)
+    if Cause.PART in causes:
+        why = Missing("lacks the page frames of parts that did not come", cause=Cause.PART)
+    told = (why if lack.cause is Cause.INCOMPLETE else lack for lack in dump.missing)
+    return replace(dump, missing=tuple(told))
 
 
 def _open(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Missing]]:

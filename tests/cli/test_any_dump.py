@@ -141,6 +141,12 @@ def test_a_part_that_is_given_twice_is_not_the_whole_set(drgn: Site, parts: list
     assert "is the same part as" in result["reason"]
     assert "no part has page frames" in result["reason"]
     assert {"twice", "part"} <= {missing["cause"] for missing in result["missing"]}
+    # the mark of an incomplete dump is ours: nobody is to look for free space
+    assert "marked the dump as incomplete" not in done.stderr + result["reason"]
+    report = (drgn.job("T-1") / "report.txt").read_text()
+    assert "ask for the other parts of the dump: it lacks the page frames" in " ".join(
+        report.split()
+    )
 
 
 def test_one_of_several_dumps_is_taken_by_its_name(

@@ -13,6 +13,7 @@ from writer import PAGE, Kdump, flattened, kernel_memory, written
 
 from cas.dump import identify, kind_of, reassemble
 from cas.dump.kdump_header import read_header
+from cas.dump.reassemble import with_reason
 from cas.dump.source import opened
 from cas.errors import DiskFull, NotADump
 from cas.model import Cause, Missing
@@ -103,6 +104,20 @@ def test_dump_that_lacks_a_part_is_marked_as_incomplete(parts: list[Path], tmp_p
     reassemble(parts[:2], tmp_path / "joined")
     found = [missing.what for missing in identify(tmp_path / "joined").missing]
     assert found == ["makedumpfile marked the dump as incomplete"]
+
+
+def test_the_mark_of_a_joined_dump_is_explained_by_what_its_parts_lack(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    missing = reassemble(parts[:2], tmp_path / "joined")
+    dump = identify(tmp_path / "joined")
+    assert [lack.cause for lack in with_reason(dump, missing).missing] == [Cause.PART]
+    size = parts[1].stat().st_size
+    parts[1].write_bytes(parts[1].read_bytes()[: size - 30])
+    missing = reassemble(parts, tmp_path / "joined")
+    causes = {lack.cause for lack in with_reason(identify(tmp_path / "joined"), missing).missing}
+    assert causes & {Cause.CUT, Cause.INCOMPLETE} == {Cause.CUT}
+    assert with_reason(dump, (Missing("twice", cause=Cause.TWICE),)) == dump
 
 
 def test_part_that_is_cut_gives_the_pages_it_has(parts: list[Path], tmp_path: Path) -> None:
