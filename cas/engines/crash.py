@@ -144,7 +144,7 @@ class Crash:
             reason = wrong
         elif outcome.status == "timeout" and not (self._child.fault or self._child.stopped):
             reason = f"not ready after {self._rules.start_s:g} s"
-        elif outcome.status != "timeout":
+        elif outcome.status not in ("timeout", "cut"):  # the end of a flood says nothing
             words = last_words(self._last_words().decode("utf-8", "replace"))
         if outcome.status == "timeout" and self._marker.is_echoed(self._said):
             reason = f"{reason}, and repeats what it is told"

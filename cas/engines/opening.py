@@ -135,4 +135,4 @@ def last_words(said: str) -> str:
     lines = [line.strip() for line in said.splitlines()]
     lines = [line for line in lines if line and not _USAGE.match(line)]
     words = [line for line in lines if line.startswith("crash: ")] or lines
-    return short_line(words[-1], LAST_WORDS_LIMIT) if words else ""
+    return short_line(words[-1].rstrip(" ,:;"), LAST_WORDS_LIMIT) if words else ""
