@@ -184,6 +184,7 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
     if error.errno in DENIED:
         return not_permitted(path, error)
     if error.errno in _MISPLACED:
+        path = path.parent / str(error.filename2 or error.filename or path)  # what stands there
         hint = f"see what put it there, remove it: rm {shlex.quote(str(path))}"
         return CasError(f"{path} is a symbolic link or no file, and left alone", hint=hint)
     hint = "check the file system, then run the same command again"

@@ -247,8 +247,9 @@ def test_nothing_is_written_through_what_stands_in_a_files_place(
         WRITERS[name](job)
         return
     with (
-        pytest.raises(CasError, match="is a symbolic link or no file, and left alone"),
+        pytest.raises(CasError, match="is a symbolic link or no file, and left alone") as caught,
         writing_below(job.directory),
     ):
         WRITERS[name](job)
+    assert caught.value.hint.endswith(f": rm {job.directory / name}")
     assert victim.read_text() == "precious"
