@@ -1,4 +1,4 @@
-"""Zeros in the notes of a dump, where the kernel and the writer of the dump put something."""
+"""Damage in the notes of a dump, which begins with zeros where the next note should."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from cas.model import Cause, Missing
 
 _HEAD_BYTES = 12
 _ALIGNMENT = 4
+_ERASED = b"ERASEINFO\0"
+"""makedumpfile puts this note behind those of the kernel, and these may end in zeros."""
 
 
 def lost_notes(data: bytes, order: str, at: int) -> Iterator[Missing]:
-    """What of the notes was overwritten by zeros, as far as that shows.
+    """What of the notes is damaged, as far as that shows.
 
     Notes follow one another without a gap, and VMCOREINFO is text (kernel/crash_core.c).
 
@@ -23,20 +25,18 @@ def lost_notes(data: bytes, order: str, at: int) -> Iterator[Missing]:
     for note in elf.notes(data, order):
         head = data[offset : offset + _HEAD_BYTES]
         if not head.strip(b"\0"):
-            if data[offset:].strip(b"\0"):
-                yield _zeros("the notes are", at + offset)
+            rest = data[offset:]
+            if rest.strip(b"\0") and _ERASED not in rest:
+                yield Missing("the notes are damaged", at + offset, Cause.DAMAGED)
             return
         name_size, size, _ = struct.unpack(order + "III", head)
         offset = _up(offset + _HEAD_BYTES + name_size)
         zero = note.desc.find(b"\0")
         if note.name == "VMCOREINFO" and zero >= 0 and note.desc[zero:].strip(b"\0"):
-            yield _zeros("VMCOREINFO is", at + offset + zero)
+            place = at + offset + zero
+            yield Missing("VMCOREINFO is overwritten by zeros", place, Cause.DAMAGED)
             return
         offset = _up(offset + size)
-
-
-def _zeros(what: str, at: int) -> Missing:
-    return Missing(f"{what} overwritten by zeros", at, Cause.DAMAGED)
 
 
 def _up(offset: int) -> int:

@@ -19,6 +19,7 @@ from writer import PAGE, Kdump, flattened, identified, kernel_memory, written
 from cas.dump import identify
 from cas.dump.checking import Checking
 from cas.dump.memory import Absent
+from cas.dump.notes import lost_notes
 from cas.dump.pages import ZLIB, inflate
 from cas.model import Cause, Checked, Dump
 from cas.text import wholeness
@@ -188,7 +189,7 @@ def test_a_sector_of_zeros_over_the_end_of_a_stored_page_is_noticed(tmp_path: Pa
         (PAGE, "its sub-header is zeros"),
         (2 * PAGE, "the bitmap of memory lacks page frames that the bitmap of the dump has"),
         (PAGE + 512, "VMCOREINFO is overwritten by zeros"),
-        (PAGE + 256, "the notes are overwritten by zeros"),
+        (PAGE + 256, "the notes are damaged"),
     ],
 )
 def test_zeros_before_the_pages_are_noticed(place: int, said: str, tmp_path: Path) -> None:
@@ -201,3 +202,12 @@ def test_zeros_before_the_pages_are_noticed(place: int, said: str, tmp_path: Pat
 
 def zeroed(data: bytes, at: int) -> bytes:
     return changed(data, at, bytes(200))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_damage"), [(b"ERASEINFO\0\0\0", False), (b"CORE\0CORE\0\0\0", True)]
+)
+def test_only_makedumpfiles_own_note_may_follow_zeros(name: bytes, is_damage: bool) -> None:
+    note = struct.pack("<III", 10, 4, 0) + name + b"none"
+    assert bool(list(lost_notes(note + bytes(40) + note, "<", 0))) is is_damage
+    assert not list(lost_notes(note + bytes(40), "<", 0))
