@@ -95,7 +95,7 @@ def _check(order: Order, world: World) -> None:
 def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
-    :param held: uploads that are open, and are looked at when they have been copied
+    :param held: uploads that are open
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
@@ -108,7 +108,9 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
     if order.more:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
     for path in (order.upload, *order.more):
-        if path not in held:
+        if path in held:
+            _look_into(held[path], path)
+        else:
             _look_at(path)
     more = tuple(path.absolute() for path in order.more)
     open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
@@ -141,6 +143,20 @@ def _look_at(path: Path) -> None:
     check(path)
     if not is_wrapped(path):
         recognise(path)
+
+
+def _look_into(descriptor: int, path: Path) -> None:
+    """The same for a file that only root could open: it may be a secret, of which no copy is kept.
+
+    :raises NotADump: there is something else, or nothing
+    """
+    from cas.dump import recognise_source
+    from cas.dump.source import FileSource
+    from cas.intake import PEEK_BYTES, wrapping
+
+    source = FileSource(descriptor)
+    if wrapping(source.read(0, PEEK_BYTES)) is None:
+        recognise_source(source, str(path))
 
 
 def _finish(job: Job, world: World, opened: Workshop) -> Answer:

@@ -7,7 +7,7 @@ from cas.dump.claims import require_modest
 from cas.dump.glance import glance
 from cas.dump.identify import identify
 from cas.dump.reassemble import reassemble
-from cas.dump.recognise import is_dump, kind_of, recognise
+from cas.dump.recognise import is_dump, kind_of, recognise, recognise_source
 
 __all__ = [
     "SEARCH_BYTES",
@@ -17,5 +17,6 @@ __all__ = [
     "kind_of",
     "reassemble",
     "recognise",
+    "recognise_source",
     "require_modest",
 ]

@@ -5,9 +5,10 @@ from cas.intake.selection import Intake
 from cas.intake.storing import Storing
 from cas.intake.unpack import check
 from cas.intake.vmware import is_memory, require_one_file
-from cas.intake.wrapping import is_wrapped
+from cas.intake.wrapping import PEEK_BYTES, is_wrapped, wrapping
 
 __all__ = [
+    "PEEK_BYTES",
     "Intake",
     "Storing",
     "check",
@@ -15,4 +16,5 @@ __all__ = [
     "is_wrapped",
     "require_one_file",
     "take_over",
+    "wrapping",
 ]

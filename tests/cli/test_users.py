@@ -59,6 +59,18 @@ def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
     )
 
 
+def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedSite) -> None:
+    secret = shared_a.directory / "root" / "shadow"
+    secret.write_text("root:$6$salt$digest:20000:0:99999:7:::\n")
+    secret.chmod(0o600)
+    link = shared_a.directory / "vmcore"
+    link.symlink_to(secret)
+    done = shared_a.cas("-i", "T-1", "-f", link)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"{link} is a text, not a dump" in done.stderr
+    assert list(shared_a.jobs.iterdir()) == []
+
+
 def readable(site: SharedSite, vmcore: Path) -> Path:
     """A dump that everybody can read."""
     upload = site.directory / "vmcore"
