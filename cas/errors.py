@@ -6,7 +6,10 @@ and the next step. ``cas`` and ``cas-admin`` print both and no traceback, except
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class CasError(Exception):
@@ -201,6 +204,16 @@ class DiskFull(CasError):
     )
 
 
+class Shortage(CasError):
+    """This process may not have what it needs of the machine: memory, another thread or file."""
+
+    exit_code = 75
+    hint = (
+        "raise the limits (ulimit -v unlimited -u unlimited -n 4096, or LimitAS=, TasksMax= and "
+        "LimitNOFILE= of a systemd unit), or free some, then run the same command again"
+    )
+
+
 class TryAgain(CasError):
     """Something needed is busy or unreachable at the moment."""
 
@@ -227,3 +240,15 @@ EXIT_CODES: dict[int, str] = {
     75: "try again later",
 }
 """Meaning of every exit status of ``cas -i`` and ``cas-admin``; cas(1) has the same table."""
+
+
+def shortage(error: Exception) -> Shortage | None:
+    """What an error of Python's says of a shortage; ``None``: it is another error."""
+    if isinstance(error, MemoryError):
+        return Shortage("there is not enough memory")
+    # threading knows no class of its own for it
+    if type(error) is RuntimeError and "can't start new thread" in str(error):
+        return Shortage("no more threads can be started: there is a limit, or no memory")
+    if isinstance(error, OSError) and error.errno in _SHORT:
+        return Shortage(f"this process may not have more: {error.strerror}")
+    return None

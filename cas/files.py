@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cas.errors import CasError, DiskFull, TryAgain
+from cas.errors import CasError, DiskFull, TryAgain, shortage
 from cas.permission import DENIED, not_permitted
 from cas.text import human_size
 
@@ -183,6 +183,8 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
         return no_room(path.parent, need, path.name, error)
     if error.errno in DENIED:
         return not_permitted(path, error)
+    if short := shortage(error):
+        return TryAgain(f"cannot write {path}: {error.strerror}", hint=short.hint)
     if error.errno in _MISPLACED:
         path = path.parent / str(error.filename2 or error.filename or path)  # what stands there
         hint = f"see what put it there, remove it: rm {shlex.quote(str(path))}"

@@ -29,6 +29,7 @@ from cas.errors import (
     LimitExceeded,
     NotPermitted,
     TryAgain,
+    shortage,
 )
 from cas.files import writing_below
 from cas.job import Job
@@ -83,10 +84,15 @@ class Pipeline(Debugging):
         """The stages; whatever stops them but an interruption, the dump is kept."""
         try:
             self.run_stages()
-        except CasError:
+        except (CasError, MemoryError, RuntimeError, OSError) as error:
+            told = error if isinstance(error, CasError) else shortage(error)
+            if told is None:
+                raise
             self.finish_check()
             self.keep()
-            raise
+            if told is error:
+                raise
+            raise told from error
         self.finish_check()
         self.keep()
 

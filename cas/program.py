@@ -15,7 +15,7 @@ from cas import streams, users
 from cas.commands import Answer, Asked, World
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
-from cas.errors import CasError, DiskFull, NotPermitted, TryAgain
+from cas.errors import CasError, DiskFull, NotPermitted, TryAgain, shortage
 from cas.files import FULL, cannot_write
 from cas.permission import DENIED, not_permitted
 from cas.text import printable
@@ -155,6 +155,9 @@ def _unforeseen(error: Exception, console: Console) -> int:
             failure = cannot_write(Path(str(error.filename)), error, 0)
         console.fail(failure)
         return failure.exit_code
+    if short := shortage(error):
+        console.fail(short)
+        return short.exit_code
     console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
     return 4
 

@@ -11,7 +11,7 @@ from threading import Thread
 from cas import users
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
-from cas.errors import CasError
+from cas.errors import CasError, shortage
 from cas.text import json_text, short_line
 from cas_admin import status_parts
 from cas_admin.status_parts import Found, Part
@@ -46,7 +46,9 @@ class Asked:
         except CasError as error:
             self.problem = users.advised(error, world.config)
         except Exception as error:  # whatever it is, the other parts are shown
-            self.problem = str(error) or type(error).__name__
+            short = shortage(error)
+            said = users.advised(short, world.config) if short else str(error)
+            self.problem = said or type(error).__name__
 
 
 def status(world: World, *, as_json: bool) -> Answer:
@@ -72,10 +74,17 @@ def _asked(world: World) -> list[Asked]:
 
 
 def _screen(parts: list[Asked]) -> Iterator[str]:
+    """One line each; what several parts lack for the same reason is said in full once."""
+    first: dict[str, str] = {}
     for part in parts:
         yield part.name.upper()
-        for line in part.found.lines if part.found else (f"! {part.problem}",):
+        for line in part.found.lines if part.found else (_told(part, first),):
             yield f"  {short_line(line)}"
+
+
+def _told(part: Asked, first: dict[str, str]) -> str:
+    where = first.setdefault(part.problem, part.name)
+    return f"! {part.problem}" if where == part.name else f"! the same as of {where.upper()}"
 
 
 def _plain(value: object) -> object:

@@ -32,6 +32,7 @@ from cas.intake.url import PORTS, Url, parse
 from cas.patience import PatientResponse, status_text
 
 REDIRECTS = 5
+_REFUSED_HINT = "fetch the file by other means and give its path"
 REDIRECTED = frozenset({301, 302, 303, 307, 308})
 LATER = frozenset({408, 425, 429})
 KEPT_ENCODINGS = frozenset({"gzip", "x-gzip", "bzip2", "x-bzip2", "compress", "xz", "x-xz", "zstd"})
@@ -141,7 +142,8 @@ def _next(origin: Url, hop: Url, location: str | None) -> Url:
             shown = (
                 f"{scheme}:" if scheme in ("ftp", "ftps", "sftp", "file") else "another protocol"
             )
-            raise Refused(f"{hop} redirects to {shown}, only http and https are followed")
+            said = f"{hop} redirects to {shown}, only http and https are followed"
+            raise Refused(said, hint=_REFUSED_HINT)
         found = replace(parse(target), user=None, password=None)
         found = replace(
             found,
@@ -151,7 +153,8 @@ def _next(origin: Url, hop: Url, location: str | None) -> Url:
     except (ValueError, UsageError):
         raise FetchError(f"{hop} redirects to something that is no URL") from None
     if (hop.scheme, found.scheme) == ("https", "http"):
-        raise Refused(f"{hop} redirects to {found}, which is not encrypted")
+        said = f"{hop} redirects to {found}, which is not encrypted"
+        raise Refused(said, hint=_REFUSED_HINT)
     return found
 
 

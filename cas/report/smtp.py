@@ -346,6 +346,8 @@ def _answer(error: Exception) -> tuple[int, bytes | str]:
 
 def _answered(code: int, said: bytes | str) -> str:
     """An answer as its numbers, and what they mean."""
+    if code < 0 or said == "Line too long.":  # what smtplib says for it
+        return "answered what is no SMTP"
     if isinstance(said, str):
         said = said.encode("ascii", "replace")
     found = _ENHANCED.match(said)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from cas.errors import EngineError
+from cas.errors import EngineError, shortage
 from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
 from cas.supervise.programs import describe, stopped
 from cas.supervise.room import MARK, Room, View, environment, start_of
@@ -90,7 +90,9 @@ class Child:
                     bufsize=0,
                 )
             except OSError as error:
-                raise EngineError(f"cannot start {self.argv[0]}: {error.strerror}") from error
+                said = f"cannot start {self.argv[0]}: {error.strerror}"
+                short = shortage(error)
+                raise EngineError(said, hint=short.hint if short else None) from error
         self._is_boxed = room.sandbox is not None
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
         self._watchdog = Watchdog(self._measure, room.supervision)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
-from cas.errors import EngineError
+from cas.errors import EngineError, shortage
 from cas.supervise import SAFE_PATH, Room, View, find_program
 from cas.supervise.processes import kill
 from cas.supervise.room import MARK, Start, environment, start_of
@@ -73,7 +73,9 @@ class LocalTerminal:
             )
         except OSError as error:
             os.close(self._master)
-            raise EngineError(f"cannot start {start.program}: {error.strerror}") from error
+            said = f"cannot start {start.program}: {error.strerror}"
+            short = shortage(error)
+            raise EngineError(said, hint=short.hint if short else None) from error
         finally:
             os.close(theirs)
 

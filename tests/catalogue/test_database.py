@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import subprocess
 import sys
@@ -181,6 +182,12 @@ def test_a_database_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_directory_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"database: {tmp_path} is a directory"):
         Catalogue(tmp_path).open()
+
+
+def test_a_pipe_is_no_database(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cas.db")
+    with pytest.raises(ConfigError, match=r"database: .*/cas\.db is no regular file"):
+        Catalogue(tmp_path / "cas.db").open()
 
 
 def test_a_file_of_another_kind_is_no_database(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_a_job_that_cannot_be_entered_has_its_report(
     assert bare.admin("check").returncode == 0
 
 
+def test_a_broken_database_is_said_in_full_once(bare: Site) -> None:
+    Path(bare.settings["database"]).write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    done = bare.admin("status")
+    assert done.returncode == 3
+    assert done.stdout.count("run: cas-admin index") == 1
+    assert "HOSTS\n  ! the same as of PACKAGES\n" in done.stdout
+
+
 def test_a_file_that_is_none_of_ours_stays_where_it_is(bare: Site) -> None:
     letter = bare.directory / "letter"
     letter.write_text("Dear support,\n" * 500)

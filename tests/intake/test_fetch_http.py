@@ -522,8 +522,9 @@ def test_a_redirect_to_another_protocol_is_refused(
     location: str, site: Web, tmp_path: Path
 ) -> None:
     site.files["/vmcore"] = redirect(location)
-    with pytest.raises(Refused, match="only http and https are followed"):
+    with pytest.raises(Refused, match="only http and https are followed") as caught:
         get(site.url("/vmcore"), tmp_path)
+    assert caught.value.hint.startswith("fetch the file by other means")
     assert left(tmp_path) == []
 
 

@@ -57,6 +57,7 @@ class Database:
         self._timeout_s = timeout_s
         if self._is_sqlite:
             _make_parent(Path(self.name))
+            _require_file(Path(self.name))
         try:
             self._engine = create_engine(
                 self._url, poolclass=NullPool, connect_args=_connect_arguments(self._url)
@@ -310,6 +311,16 @@ def _connect_arguments(url: URL) -> dict[str, int]:
     return (
         {"connect_timeout": _CONNECT_S} if knows_it and "connect_timeout" not in url.query else {}
     )
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what SQLite would wait for.
+
+    :raises ConfigError: a pipe, a device or a socket is in the database's place
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        hint = "name a file, or one that is not there yet"
+        raise ConfigError(f"database: {path} is no regular file", hint=hint)
 
 
 def _make_parent(path: Path) -> None:
