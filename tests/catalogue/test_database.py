@@ -15,7 +15,9 @@ from sqlalchemy import insert
 
 from cas.catalogue import Catalogue, JobRecord
 from cas.catalogue.database.build_rows import BuildRows
+from cas.catalogue.database.claims import read_claims
 from cas.catalogue.database.connection import MIGRATIONS, Database
+from cas.catalogue.database.host_list import read_hosts
 from cas.catalogue.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 
@@ -188,6 +190,8 @@ def test_a_pipe_is_no_database(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cas.db")
     with pytest.raises(ConfigError, match=r"database: .*/cas\.db is no regular file"):
         Catalogue(tmp_path / "cas.db").open()
+    assert read_hosts(str(tmp_path / "cas.db")) is None
+    assert read_claims(str(tmp_path / "cas.db"), "ab" * 20) is None
 
 
 def test_a_file_of_another_kind_is_no_database(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def read_claims(database: str, build_id: str) -> list[Candidate] | None:
     path = Path(database).expanduser().absolute()
     if not path.exists():
         return []
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         uri = path.as_uri() + "?mode=ro"
         with closing(sqlite3.connect(uri, timeout=_BUSY_S, uri=True)) as connection:

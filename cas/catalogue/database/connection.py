@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -318,7 +319,11 @@ def _require_file(path: Path) -> None:
 
     :raises ConfigError: a pipe, a device or a socket is in the database's place
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # which is said when it is opened
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         hint = "name a file, or one that is not there yet"
         raise ConfigError(f"database: {path} is no regular file", hint=hint)
 

@@ -29,12 +29,15 @@ def read_hosts(database: str) -> tuple[Host, ...] | None:
     """
     if "://" in database:
         return None
+    path = Path(database).expanduser().absolute()
     try:
-        uri = Path(database).expanduser().absolute().as_uri() + "?mode=ro"
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        uri = path.as_uri() + "?mode=ro"
         with closing(sqlite3.connect(uri, timeout=BUSY_S, uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return tuple(host_of(dict(row)) for row in connection.execute(QUERY))
-    except (sqlite3.Error, KeyError, ValueError, TypeError):
+    except (OSError, sqlite3.Error, KeyError, ValueError, TypeError):
         return None
 
 
