@@ -41,6 +41,14 @@ def find(
     """
     crash = crash_of(dump, answer, functions)
     ours = crash if functions is None else crash_of(dump, answer)
+    return finding_of(crash, ours, dump, match)
+
+
+def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Finding:
+    """Say what is known of a crash.
+
+    :param ours: the same as the shipped functions alone tell it, for the signatures
+    """
     choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
     return Finding(
         what=_what(crash, dump),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cas.findings.crash import crash_of
-from cas.findings.finding import find
+from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
 from cas.klog.events import Event
 from cas.klog.kinds import Kind
@@ -77,7 +77,8 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
 
     ``confidence`` is that of the choice: nothing is known of the data but the log.
     """
-    crash, finding = crash_of(dump, answer), find(dump, answer, None)
+    crash = crash_of(dump, answer)
+    finding = finding_of(crash, crash, dump, None)
     return {
         "form": FORM,
         "state": "running system" if crash.kind is Kind.NONE else "crashed",

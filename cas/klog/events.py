@@ -6,11 +6,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Line, Log
 from cas.klog.report import Facts, facts_of
-from cas.klog.wordings import Announcement, Weight, announcements, reason
+from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, Announcement, Weight, announcements, reason
 from cas.model import Frame, Task
 
 REPORT_LINES = 1500
@@ -43,6 +44,8 @@ _DETAIL = re.compile(
 )
 _NOISE = re.compile(r":?(?: [0-9a-f]{4,16})?(?: ilc:\d)? \[#?\d+\].*$")
 _ADDRESS = re.compile(r"(?:address:?|at) (?:0x)?([0-9a-f]{8,16})$")
+_REGISTERS = re.compile(r"^CPU \d{1,5} (?=Unable to )|, e(?:pc|ra) == [0-9a-f]{8,16}, ra == .*$")
+"""What mips and loongarch say on the same line (``arch/*/mm/fault.c``)."""
 _FAILING = re.compile(r"Failing address: ([0-9a-f]{8,16})")
 _FIRST_PAGE = 4096
 _LOCK_AT = re.compile(
@@ -113,7 +116,7 @@ def events_of(log: Log) -> tuple[Event, ...]:
     until = len(drafts) if panic is None else panic + _BEYOND
     drafts = drafts[max(0, until - _EVENTS) : until]
     starts = [(draft.first.line, draft.caller) for draft in drafts]
-    ends = list(log.having(_END))
+    ends = list(islice(log.having(_END), ANNOUNCEMENTS_LIMIT))[::-1]
     return tuple(
         _event(log, draft, _end(log, draft, starts[number + 1 :], ends))
         for number, draft in enumerate(drafts)
@@ -254,7 +257,12 @@ def _about(found: Announcement) -> Task | None:
 def clean(text: str) -> str:
     """A message without die counter, error code and the noise of the configuration."""
     text = " ".join(text.split())
-    text = _NOISE.sub("", text).removeprefix("[ ").removesuffix(" ]").removeprefix("INFO: ")
+    text = (
+        _REGISTERS.sub("", _NOISE.sub("", text))
+        .removeprefix("[ ")
+        .removesuffix(" ]")
+        .removeprefix("INFO: ")
+    )
     return text.removesuffix(" RIP:").rstrip(".: ")
 
 

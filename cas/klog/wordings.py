@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 from functools import cache
+from itertools import islice
 from typing import NamedTuple
 
 from cas.klog.kinds import Kind
@@ -296,9 +297,10 @@ _REASONS = (
     # drivers/watchdog/hpwdt.c, drivers/char/ipmi/ipmi_watchdog.c, arch/x86/kernel/nmi.c
     (r".*(?:\bNMI\b|[Nn]on.?maskable|[Ww]atchdog pre-?timeout)", Kind.NMI),
     # arch/x86/kernel/cpu/mce/core.c, arch/arm64/kernel/traps.c, drivers/acpi/apei/ghes.c,
-    # drivers/edac/edac_mc.c
+    # drivers/edac/edac_mc.c: edac_ue_error(), edac_mc_handle_ue() before 3.5
     (
         r".*(?:[Mm]achine check|\bMCE\b|SError|[Hh]ardware [Ee]rror|EDAC \w+: UE\b)"
+        r"|UE (?:row \d|.{0,80} on .{1,160}\(.{0,80}page:0x)"
         r"|Timeout: Not all CPUs entered|Uncorrected (?:hardware )?(?:memory )?error"
         r"|Memory failure",
         Kind.MACHINE_CHECK,
@@ -341,7 +343,8 @@ def announcements(log: Log) -> list[Announcement]:
     """Every line of a log that announces trouble, in the order of the log."""
     keys: dict[int, list[str]] = {}
     for key in _wordings():
-        for index in log.having(key):
+        # no more of one than of all: who floods its log must not make us read it all
+        for index in islice(log.having(key), ANNOUNCEMENTS_LIMIT):
             keys.setdefault(index, []).append(key)
     newest = sorted(keys)[-ANNOUNCEMENTS_LIMIT:]
     found = (_announcement(index, log[index].text, keys[index]) for index in newest)

@@ -10,6 +10,7 @@ from cas.klog.choice import choose
 from cas.klog.events import events_of
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
+from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, announcements
 
 OOPS = (
     "BUG: kernel NULL pointer dereference, address: 0000000000000018",
@@ -114,6 +115,16 @@ def test_a_long_log_is_read_in_a_moment(line: str) -> None:
     begun = time.process_time()
     choose(log)
     assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "line", ["BUG: soft lockup - CPU#3 stuck for 22s! [x:1]", "Oops: 0000 [#1]"]
+)
+def test_of_a_flood_only_the_newest_lines_are_read(line: str) -> None:
+    log = Log(f"{line}\n" * 300_000)
+    begun = time.process_time()
+    assert len(announcements(log)) == ANNOUNCEMENTS_LIMIT
+    assert time.process_time() - begun < 1
 
 
 def test_an_oops_whose_lines_another_processors_oops_cuts_off_is_still_the_first() -> None:

@@ -118,6 +118,8 @@ def test_who_likely_holds_the_lock_is_read() -> None:
         ("Nov 30 06:01:28 host kernel: text", None, None),
         ("2026-11-30T06:01:28.123456+00:00 host kernel: text", None, None),
         ("[Mon Nov 30 06:01:28 2026] text", None, None),
+        ("июл 27 06:01:28 host kernel: text", None, None),
+        ("[四 9月 26 06:01:28 2026] text", None, None),
         ("<4>text", None, None),
         ("text", None, None),
     ],

@@ -122,6 +122,8 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
         ("Fatal hardware error!", Kind.MACHINE_CHECK),
         ("Timeout: Not all CPUs entered broadcast exception handler", Kind.MACHINE_CHECK),
         ("EDAC MC0: UE page 0x1234, offset 0x0", Kind.MACHINE_CHECK),
+        ('UE row 2, channel-a= 1 channel-b= 0 labels "DIMM_A1":', Kind.MACHINE_CHECK),
+        ("UE memory read error on DIMM_A1 (channel:1 page:0x12 offset:0x0)", Kind.MACHINE_CHECK),
         ("Asynchronous SError Interrupt", Kind.MACHINE_CHECK),
         ("NMI: Not continuing", Kind.NMI),
         ("An NMI occurred. Depending on your system the reason", Kind.NMI),
@@ -142,6 +144,16 @@ def test_a_panic_gives_its_reason(said: str, kind: Kind) -> None:
 def test_what_old_kernels_print_behind_the_message_is_no_part_of_it() -> None:
     event = events_of(Log("Unable to handle kernel NULL pointer dereference at 08 RIP: \n"))[0]
     assert event.message == "Unable to handle kernel NULL pointer dereference at 08"
+
+
+@pytest.mark.parametrize(
+    "said", ["era == ffff800002012345, ra == ffff800002012300", "epc == 82a1c0d8, ra == 82a1c0c0"]
+)
+def test_registers_on_the_line_of_a_fault_are_no_part_of_it(said: str) -> None:
+    line = "CPU 3 Unable to handle kernel paging request at virtual address 0000000000000130"
+    event = events_of(Log(f"{line}, {said}\n"))[0]
+    assert event.kind is Kind.NULL_DEREFERENCE
+    assert event.message == line.removeprefix("CPU 3 ")
 
 
 def test_the_function_of_a_headline_is_read() -> None:
