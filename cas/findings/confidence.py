@@ -79,7 +79,7 @@ def _may_be_the_cause(earlier: Event, crash: Event) -> bool:
 
 def _of_culprit(crash: Crash) -> Iterator[Ground]:
     kind, owner, blamed = crash.kind, crash.owner, crash.blamed
-    if kind in UNNAMED or kind is Kind.OUT_OF_MEMORY:
+    if kind in UNNAMED:
         yield Level.HIGH, "the kernel itself says what it was"
         return
     if owner is None:

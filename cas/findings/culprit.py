@@ -28,6 +28,8 @@ _BOUNDS = _ENTRIES | {What.CARRIER, What.SOFTIRQ, What.IDLE}
 _WATCHED = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL}) | UNNAMED
 _ALSO = {
     **dict.fromkeys((Kind.HUNG_TASK, Kind.WARNING, Kind.STACK_OVERFLOW), frozenset({What.WAIT})),
+    # arm64 begins the trace of a task on another processor where it was switched to last
+    Kind.RCU_STALL: frozenset({What.WAIT}),
     Kind.PANIC: frozenset({What.EXIT, What.WAIT}),
 }
 """What is everybody's code besides, in some kinds of crashes."""
@@ -116,9 +118,19 @@ class _Walk:
         start = dying[-1] + 1 if dying else 0
         if dying and self.kind in EXCEPTIONS:
             return self._below_entry(start)
-        if self.kind in _WATCHED and start < len(self.what) and self.what[start] & _MACHINERY:
+        if self.kind is Kind.HUNG_TASK:
+            return max(start, self._asleep() + 1)
+        is_machinery = start < len(self.what) and bool(self.what[start] & _MACHINERY)
+        if self.kind in _WATCHED and (dying or is_machinery):
             return self._below_entry(start)
         return start
+
+    def _asleep(self) -> int:
+        """The outermost frame of the scheduler: what is guessed above it is of older calls."""
+        bounds = (n for n, what in enumerate(self.what) if what & _BOUNDS)
+        until = next(bounds, len(self.what))
+        waits = (n for n in reversed(range(until)) if What.WAIT in self.what[n])
+        return next((n for n in waits if "schedule" in self.names[n]), -1)
 
     def named(self) -> int | None:
         """The frame of the code that the kernel blames, or of the first that is inlined there."""

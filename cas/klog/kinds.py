@@ -51,5 +51,6 @@ EXCEPTIONS = frozenset(
 ELSEWHERE = frozenset({Kind.HUNG_TASK, Kind.RCU_STALL, Kind.HARD_LOCKUP, Kind.SOFT_LOCKUP})
 """Kinds in which the task that panics can be another than the one at fault."""
 
-UNNAMED = frozenset({Kind.SYSRQ, Kind.NMI, Kind.MACHINE_CHECK})
-"""Kinds that no function is the cause of: what the processor was doing is only where it was."""
+UNNAMED = frozenset({Kind.SYSRQ, Kind.NMI, Kind.MACHINE_CHECK, Kind.OUT_OF_MEMORY})
+"""Kinds that no function is the cause of: what the processor was doing is only where it was, and
+who asked for the last page need not be who has the others."""

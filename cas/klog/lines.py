@@ -28,7 +28,7 @@ _SYSLOG = re.compile(
     r"(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S{8,30}) \S{1,64} kernel: "
     r"|\[[^\W\d]{1,6}\.? [^\W_]{2,6}\.? [ \d]\d [\d:]{8} \d{4}\] |<\d{1,3}>"
 )
-"""Dates instead of seconds, in a locale's words (a syslog's file, ``dmesg -T``), or only the level."""
+"""Dates instead of seconds, in a locale's words (syslog's files, ``dmesg -T``) or the level."""
 
 
 class Line(NamedTuple):

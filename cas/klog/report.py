@@ -37,7 +37,7 @@ _USER = re.compile(
 _LAST_PC = re.compile(r" *(?:RIP  ?\[<|RIP: \S{1,160} RSP: |EIP: .{1,200} SS:ESP:? )")
 """The program counter again, behind the trace (``arch/x86/kernel/process*.c``, until 4.15)."""
 _TRACE = re.compile(r" *(?:Call Trace|Call trace|Backtrace|Stack traceback|stack backtrace)\b")
-_MARKS = r"(?:<(?:/?[A-Z#][\w#]{1,15})> *){0,3}"
+_MARKS = r"(?:<{1,2}(?:/?[A-Z#][\w#]{1,15})>{1,2} *){0,3}"
 _FRAME = re.compile(
     rf"[ \t]*{_MARKS}\(?(?:\[<?(?:0x)?[0-9a-f]{{1,16}}>?\] *){{0,2}}(\? +)?{_SYMBOL}(.{{0,120}})"
 )
@@ -123,8 +123,11 @@ class Trace:
     def stack(self) -> tuple[Frame, ...]:
         """The frames, beginning with the function of the program counter."""
         pc, frames = self.pc, self.frames
-        if pc is None or pc in frames or (frames and frames[0].function == pc.function):
+        if pc is None or pc in frames:
             return frames
+        if frames and frames[0].function == pc.function:
+            # s390x begins a trace with where the function begins, others with an older return
+            return (replace(frames[0], offset=pc.offset), *frames[1:])
         return (pc, *frames)
 
 

@@ -300,7 +300,7 @@ _REASONS = (
     # drivers/edac/edac_mc.c: edac_ue_error(), edac_mc_handle_ue() before 3.5
     (
         r".*(?:[Mm]achine check|\bMCE\b|SError|[Hh]ardware [Ee]rror|EDAC \w+: UE\b)"
-        r"|UE (?:row \d|.{0,80} on .{1,160}\(.{0,80}page:0x)"
+        r"|UE (?:row \d|.{0,300}\bpage:0x)"
         r"|Timeout: Not all CPUs entered|Uncorrected (?:hardware )?(?:memory )?error"
         r"|Memory failure",
         Kind.MACHINE_CHECK,
