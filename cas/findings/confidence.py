@@ -7,6 +7,7 @@ stands in docs/diagnosis.md. The data are the dump, its kernel log and the kerne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from cas.findings.crash import Crash
@@ -30,6 +31,8 @@ _BY_CHANCE = {
     Kind.STACK_OVERFLOW: "where a stack ran out is chance",
 }
 """The kernel looks only after seconds, or when it is too late."""
+_FOUND_LATER = re.compile(r"\): .{0,40}\boverwritten\b")
+"""``mm/slub.c``: check_bytes_and_report(), when somebody allocates or frees the memory next."""
 _SPOILS = EXCEPTIONS | {Kind.MEMORY_ERROR}
 """What may make any other trouble later."""
 _RECENT_S = 600.0
@@ -93,6 +96,8 @@ def _of_culprit(crash: Crash) -> Iterator[Ground]:
         yield Level.MEDIUM, "only the stack tells who called where no code is"
     elif kind is Kind.PANIC:
         yield Level.HIGH, "the function that called panic()"
+    elif blamed is None and _FOUND_LATER.search(crash.event.message):
+        yield Level.LOW, "who found the overwritten memory need not have written to it"
     elif blamed is None:
         yield Level.MEDIUM, "the kernel names no function, its stack does"
     else:

@@ -123,3 +123,15 @@ def test_confidence_and_signatures_are_measured_on_labelled_logs(tmp_path: Path)
     assert measured("confidence")[2][:6] == ["all", "3", "33.3", "2", "50.0", "100.0"]
     joined = next(row for row in measured("signatures") if row[0] == "pairs")
     assert joined == ["pairs", "joined", "1", "1", "0", "1"]
+
+
+def test_who_is_given_overwritten_memory_is_no_sure_culprit() -> None:
+    log = (
+        "BUG kmalloc-64 (Tainted: G           OE    ): Poison overwritten\n"
+        "CPU: 0 PID: 40 Comm: bash Not tainted 5.4.0 #1\nCall Trace:\n check_object+0x1/0x2\n"
+        " ___slab_alloc+0x1/0x2\n vnd_open+0x1/0x2\n"
+        "Kernel panic - not syncing: panic_on_warn set ...\n"
+    )
+    sure = outline(log)["confidence"]
+    assert sure["level"] == "low"
+    assert "overwritten memory" in sure["why"][0]
