@@ -59,7 +59,8 @@ class Opening:
     @property
     def text(self) -> bytes:
         """All of it, as lines."""
-        lines = "".join(f"{line}\n" for line in (TRUTH, *self._commands))
+        # the banner's own newline ends what `rd -a` shows, not the line
+        lines = "".join(f"{line}\n" for line in (TRUTH, "echo", *self._commands))
         return lines.encode("utf-8", "surrogateescape") + self._marker.text
 
     def wait(self, read: Read, end: End, timeout_s: float) -> bytes:
