@@ -68,8 +68,8 @@ def _declared_missing(source: Source, header: Header) -> Iterator[Missing]:
     if header.status & INCOMPLETE:
         yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
     if header.version >= _ALWAYS_FILLED and source.read(0, 5) == b"KDUMP":
-        fields = source.read(header.block_size, sub_header_fields(header).size)
-        if not fields.strip(b"\0"):
+        size = sub_header_fields(header).size
+        if source.read(header.block_size, size) == bytes(size):  # and not where the file is cut
             yield Missing("its sub-header is zeros", header.block_size, Cause.DAMAGED)
     if header.split:
         frames = f"page frames {header.start_pfn} to {header.end_pfn}"

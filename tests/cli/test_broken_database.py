@@ -96,7 +96,7 @@ def test_a_damaged_database_costs_no_result_and_is_mended(site_a: Site, vmcore: 
 @pytest.mark.parametrize(
     "statement",
     [
-        "DROP TABLE jobs",
+        pytest.param("DROP TABLE jobs", marks=pytest.mark.long),
         "CREATE TRIGGER t BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'not today'); END",
     ],
 )

@@ -70,7 +70,7 @@ def test_an_upload_that_is_still_written_is_not_taken(drgn: Site, tmp_path: Path
 
     def write_on() -> None:
         with upload.open("ab", buffering=0) as file:
-            while not is_over.wait(0.0005):
+            while not is_over.is_set():  # however quickly it is copied, it changes meanwhile
                 file.write(b"more")
 
     writer = threading.Thread(target=write_on)
@@ -81,7 +81,7 @@ def test_an_upload_that_is_still_written_is_not_taken(drgn: Site, tmp_path: Path
         is_over.set()
         writer.join()
     assert done.returncode == 4
-    assert f"{upload} changed while it was read, from 2," in done.stderr
+    assert f"{upload} changed while it was read, from " in done.stderr
     assert "wait until it is written to its end" in done.stderr
 
 

@@ -161,7 +161,7 @@ def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore
 @pytest.mark.parametrize(
     "script",
     [
-        "exec cat",
+        pytest.param("exec cat", marks=pytest.mark.long),
         'while read -r w x; do [ "$w" = echo ] && echo "$x" || echo "$w"; done',
     ],
 )

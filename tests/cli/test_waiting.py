@@ -85,7 +85,10 @@ def put_beside(site: Site, name: str) -> None:
     (job / "job.json").write_text(json.dumps(record))
 
 
-@pytest.mark.parametrize(("name", "place"), [("vmcore.elf", "."), ("log", "vmcore")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [pytest.param("vmcore.elf", ".", marks=pytest.mark.long), ("log", "vmcore")],
+)
 def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: str) -> None:
     put_beside(waiting, name)
     rpm(waiting.directory / "kernels")

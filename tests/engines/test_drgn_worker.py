@@ -183,6 +183,7 @@ def test_a_dump_that_always_kills_drgn_is_given_up(
     assert section.error.endswith("drgn was started 4 times on this dump")
 
 
+@pytest.mark.long
 def test_a_stopped_worker_is_killed_after_the_time_allowed_and_asked_once_more(
     worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
