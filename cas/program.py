@@ -81,7 +81,7 @@ def _carried_out(asked: Asked, console: Console) -> Answer:
 def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     """The configuration, and what root has opened before he gave way to ``casuser``."""
     _mend_time_zone(console)
-    config, held = _configuration(asked), dict[Path, int]()
+    config, held = _first_configuration(asked, console), dict[Path, int]()
     user = None if asked.stays_root else users.successor(config.casuser)
     if user is not None:
         held = _opened(asked.uploads)
@@ -106,6 +106,16 @@ def _opened(uploads: Sequence[Path]) -> dict[Path, int]:
         for path in uploads:
             check(path)
     return held
+
+
+def _first_configuration(asked: Asked, console: Console) -> Config:
+    try:
+        return _configuration(asked)
+    except (CasError, OSError) as error:
+        if asked.needs_config:
+            raise
+        console.warn(str(error))
+        return defaults(os.environ)
 
 
 def _configuration(asked: Asked) -> Config:

@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from cas.commands import Answer, Asked, Parser, World, common_options, verb_options
+from cas.commands import (
+    Answer,
+    Asked,
+    Parser,
+    World,
+    asked_versions,
+    common_options,
+    verb_options,
+)
 
 WATCH_S = 300.0
 """From the end of one build to the next, where nobody says another time."""
@@ -41,6 +49,8 @@ def parse(argv: Sequence[str]) -> Asked:
     """What ``cas-admin`` is asked to do; exits with status 2 on a wrong command line."""
     admin = parser()
     arguments = admin.parse_args(argv)
+    if arguments.version:
+        return asked_versions(arguments, admin.prog)
     asked = {flag: getattr(arguments, flag) for flag in ("build", "purge", "server")}
     asked[arguments.verb] = arguments.verb
     wanted = [name for name, is_asked in asked.items() if is_asked]

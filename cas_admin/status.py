@@ -26,6 +26,7 @@ PARTS: dict[str, Part] = {
     "cache": status_parts.extracted,
     "jobs": status_parts.jobs_and_mails,
     "hosts": status_parts.hosts,
+    "engines": status_parts.debuggers,
     "sandbox": status_parts.sandbox,
     "space": status_parts.space,
 }

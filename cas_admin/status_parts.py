@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from cas.catalogue.cache import lease
 from cas.catalogue.cache.holdings import holdings
 from cas.catalogue.facts import BuildRecord, Counts
 from cas.config import Config
+from cas.engines.versions import Engine, engines
 from cas.errors import CasError
 from cas.job import Job
+from cas.layout import DUMP
 from cas.report import outbox, result
 from cas.report.result_record import Kernel
 from cas.supervise import establish
@@ -31,6 +34,8 @@ SHOWN = 10
 """Of a list, for people; programs are given all of it."""
 BUILDS_SHOWN = 3
 UNKNOWN = "(unknown)"
+_BLOCK_BYTES = 512
+"""Of ``st_blocks``, whatever the file system's own are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +137,37 @@ def hosts(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, (said if registered else "none registered",))
 
 
+def debuggers(config: Config, catalogue: Catalogue) -> Found:
+    """What reads dumps on this machine."""
+    found = engines(config)
+    facts = {"engines": [asdict(engine) for engine in found]}
+    return Found(facts, tuple(_engine(one, config) for one in found))
+
+
 def space(config: Config, catalogue: Catalogue) -> Found:
-    """What is free where jobs and extracted kernels are kept."""
+    """What is free where jobs and extracted kernels are kept, and whether a job has room there."""
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
     free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
-    lines = [f"{human_size(free[name])} free for {places[name]}" for name in places]
-    return Found({f"{name}_free_bytes": number for name, number in free.items()}, tuple(lines))
+    room_bytes = max(0, free["workDirectory"] - config.intake.reserve_bytes)
+    largest_bytes = _largest_dump(WorkDirectory.of(config))
+    facts = {f"{name}_free_bytes": number for name, number in free.items()}
+    facts |= {"dump_room_bytes": room_bytes, "largest_dump_bytes": largest_bytes}
+    work, debugs = (f"{human_size(free[name])} free for {places[name]}" for name in places)
+    mark = "" if room_bytes > largest_bytes else "! "
+    told = room(room_bytes, largest_bytes, config.intake.reserve_bytes)
+    return Found(facts, (f"{mark}{work}: {told}", debugs))
+
+
+def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:
+    """Whether a job has room, in words.
+
+    :param room_bytes: that are free beside the reserve
+    :param largest_bytes: of the largest dump that is kept; 0: there is none
+    """
+    if not room_bytes:
+        return f"no room for a job, diskReserve keeps {human_size(reserve_bytes)} free"
+    largest = f", the largest kept takes {human_size(largest_bytes)}" if largest_bytes else ""
+    return f"room for an unpacked dump of {human_size(room_bytes)}{largest}"
 
 
 def sandbox(config: Config, catalogue: Catalogue) -> Found:
@@ -146,6 +176,24 @@ def sandbox(config: Config, catalogue: Catalogue) -> Found:
     is_there = not name.startswith("none")
     advice = "" if is_there or config.supervision.sandbox == "none" else f"; {SANDBOX_HINT}"
     return Found({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))
+
+
+def _engine(engine: Engine, config: Config) -> str:
+    if engine.version:
+        return f"{engine.version}: {engine.path}" if engine.path else engine.version
+    if engine.path is None and engine.name == config.crash == "crash" and config.engine != "crash":
+        return f"no crash for {engine.arch}: drgn runs the snippets"
+    return f"! {engine.name}: {engine.path or ''}{' ' if engine.path else ''}{engine.problem}"
+
+
+def _largest_dump(work: WorkDirectory) -> int:
+    """Bytes on the disk of the largest dump that a job keeps; holes cost nothing."""
+    largest_bytes = 0
+    for directory in work.jobs():
+        with suppress(OSError), os.scandir(directory / DUMP) as found:
+            taken = (entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES for entry in found)
+            largest_bytes = max(largest_bytes, *taken, 0)
+    return largest_bytes
 
 
 def _counted(counts: Counts) -> Iterator[str]:

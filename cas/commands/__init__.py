@@ -1,6 +1,14 @@
 """The verbs of ``cas``, one module each; without a verb, the classic form submits a dump."""
 
-from cas.commands.asked import Answer, Asked, Parser, World, common_options, verb_options
+from cas.commands.asked import (
+    Answer,
+    Asked,
+    Parser,
+    World,
+    asked_versions,
+    common_options,
+    verb_options,
+)
 from cas.commands.command_line import parse, parser
 
 __all__ = [
@@ -8,6 +16,7 @@ __all__ = [
     "Asked",
     "Parser",
     "World",
+    "asked_versions",
     "common_options",
     "parse",
     "parser",

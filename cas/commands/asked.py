@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from cas import __version__
 from cas.config import INTERVALS, Config, option_of
 from cas.progress import Progress
 from cas.text import short_line
@@ -56,6 +56,16 @@ class Asked:
     """Files that root opens before ``casuser`` takes over."""
     stays_root: bool = False
     """Whether a command of root's that only reads is not ``casuser``'s business."""
+    needs_config: bool = True
+    """Otherwise the defaults do where the configuration cannot be used."""
+
+
+def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:
+    """What ``--version`` of a program asks for."""
+    from cas.commands.versions import versions
+
+    command = partial(versions, program)
+    return Asked(command, arguments.config, arguments.debug, stays_root=True, needs_config=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,12 +80,8 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     """The options that both programs have."""
     verb_options(parser)
     parser.set_defaults(config=None, debug=False)
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"%(prog)s {__version__}",
-        help="show the version and exit",
-    )
+    text = "show the versions of CAS and of the debuggers, and exit"
+    parser.add_argument("--version", action="store_true", help=text)
 
 
 def verb_options(parser: argparse.ArgumentParser) -> None:

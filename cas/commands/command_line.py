@@ -13,6 +13,7 @@ from cas.commands.asked import (
     Asked,
     Parser,
     World,
+    asked_versions,
     common_options,
     interval_options,
     verb_options,
@@ -83,6 +84,8 @@ def parse(argv: Sequence[str]) -> Asked:
     """What ``cas`` is asked to do; exits with status 2 on a wrong command line."""
     cas = parser()
     arguments = cas.parse_args(argv)
+    if arguments.version:
+        return asked_versions(arguments, cas.prog)
     if arguments.verb:
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")

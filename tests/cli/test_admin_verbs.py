@@ -194,6 +194,7 @@ def test_status_shows_what_is_there_what_waits_and_what_is_wrong(site: Site) -> 
         "CACHE",
         "JOBS",
         "HOSTS",
+        "ENGINES",
         "SANDBOX",
         "SPACE",
     ]
@@ -261,7 +262,8 @@ def test_status_as_json_has_a_version_and_every_part(listed: Site) -> None:
     assert told["cache"]["limit_bytes"] == 200 << 30
     assert told["jobs"] == {"verdicts": {}, "mails": 0, "waiting": [], "held": {}, "skipped": []}
     assert told["hosts"]["registered"] == 0
-    assert told["space"]["workDirectory_free_bytes"] > 0
+    assert told["space"]["workDirectory_free_bytes"] > told["space"]["dump_room_bytes"] > 0
+    assert told["engines"]["engines"][0]["version"].startswith("drgn ")
 
 
 def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:

@@ -1,0 +1,64 @@
+"""Which debuggers are here, and their versions: for administrators, and for reports of defects."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from cas.config import Config
+from cas.engines.place import version
+from cas.errors import CasError
+from cas.supervise import Room, find_program, scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A debugger as it is configured."""
+
+    name: str
+    """``drgn``, ``crash``, or ``crash_`` and the architecture whose dumps it reads."""
+    arch: str | None = None
+    """As in ``uname -m``; ``None``: it reads dumps of all."""
+    version: str | None = None
+    """What it calls itself, e.g. ``crash 8.0.2``; ``None``: it cannot be used."""
+    path: Path | None = None
+    problem: str | None = None
+
+
+def engines(config: Config) -> tuple[Engine, ...]:
+    """drgn, and each crash program that the configuration names; none of them is given a dump."""
+    return (_drgn(), *_crashes(config))
+
+
+def _drgn() -> Engine:
+    """By what its package says of itself: importing it takes longer than all else here."""
+    try:
+        package = metadata.distribution("drgn")
+    except metadata.PackageNotFoundError:
+        return Engine("drgn", problem="is not installed")
+    found = re.search(r"/libkdumpfile[^/]*\.so\.([\d.]+)", "\n".join(map(str, package.files or ())))
+    has = f", libkdumpfile.so.{found[1]}" if found else ""
+    return Engine("drgn", version=f"drgn {package.version}{has}")
+
+
+def _crashes(config: Config) -> Iterator[Engine]:
+    yield _crash(Engine("crash", platform.machine()), config.crash)
+    for arch, program in config.crash_for_arch.items():
+        yield _crash(Engine(f"crash_{arch}", arch), str(program))
+
+
+def _crash(engine: Engine, named: str) -> Engine:
+    found = find_program(named)
+    if found is None:
+        return replace(engine, problem=f"there is no program {named}")
+    engine = replace(engine, path=found)
+    try:
+        with scratch() as directory:
+            said = version(found, Room(directory))
+    except (CasError, OSError) as error:
+        return replace(engine, problem=str(error))
+    return replace(engine, version=said) if said else replace(engine, problem="is no crash program")
