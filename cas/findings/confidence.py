@@ -7,7 +7,6 @@ stands in docs/diagnosis.md. The data are the dump, its kernel log and the kerne
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from cas.findings.crash import Crash
@@ -31,8 +30,6 @@ _BY_CHANCE = {
     Kind.STACK_OVERFLOW: "where a stack ran out is chance",
 }
 """The kernel looks only after seconds, or when it is too late."""
-_FOUND_LATER = re.compile(r"\): .{0,40}\boverwritten\b")
-"""``mm/slub.c``: check_bytes_and_report(), when somebody allocates or frees the memory next."""
 _SPOILS = EXCEPTIONS | {Kind.MEMORY_ERROR}
 """What may make any other trouble later."""
 _RECENT_S = 600.0
@@ -75,9 +72,16 @@ def _of_event(crash: Crash) -> Iterator[Ground]:
 def _may_be_the_cause(earlier: Event, crash: Event) -> bool:
     if earlier.kind in ELSEWHERE and crash.kind not in ELSEWHERE:
         return False  # a task that waits makes no oops
+    if earlier.kind is crash.kind is Kind.HUNG_TASK:
+        # it is told every two minutes, as long as it waits (kernel/hung_task.c)
+        return _pid(earlier) != _pid(crash)
     if earlier.kind in _SPOILS or earlier.uptime_s is None or crash.uptime_s is None:
         return True
     return crash.uptime_s - earlier.uptime_s < _RECENT_S
+
+
+def _pid(event: Event) -> int | None:
+    return event.about.pid if event.about else None
 
 
 def _of_culprit(crash: Crash) -> Iterator[Ground]:
@@ -96,8 +100,13 @@ def _of_culprit(crash: Crash) -> Iterator[Ground]:
         yield Level.MEDIUM, "only the stack tells who called where no code is"
     elif kind is Kind.PANIC:
         yield Level.HIGH, "the function that called panic()"
-    elif blamed is None and _FOUND_LATER.search(crash.event.message):
-        yield Level.LOW, "who found the overwritten memory need not have written to it"
+    elif crash.overwritten is not None:
+        yield Level.LOW, "who had the overwritten memory is known, not who wrote to it"
+    elif crash.is_everybodys:
+        yield (
+            Level.LOW,
+            f"{plain_name(owner.function)} is everybody's code: its caller is not known",
+        )
     elif blamed is None:
         yield Level.MEDIUM, "the kernel names no function, its stack does"
     else:

@@ -18,6 +18,11 @@ from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
 
 _LEAKED = re.compile(r"locks? held|held lock freed")
 """What lockdep notices later, where the lock was not taken."""
+_FOUND_LATER = re.compile(
+    r"BUG .{1,160}\): (?:(.{0,20}[Rr]edzone |.{0,20}[Pp]adding )|.{0,20})overwritten"
+)
+"""``mm/slub.c``: check_bytes_and_report(), when somebody allocates or frees the memory next. Who
+wrote behind an object is likely who allocated it; to a freed one, who had it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Crash:
     """Where the processor was, if that is everybody's code, called by the code at fault."""
     entered: Frame | None = None
     """What called the outermost round of a recursion."""
+    is_everybodys: bool = False
+    """Whether nothing but everybody's code is known: its caller is at fault."""
+    overwritten: str | None = None
+    """Where memory was found overwritten: what the code at fault did with it, ``freed`` or
+    ``allocated``; the report does not tell who wrote to it."""
     nowhere: int | None = None
     """The address that the code at fault called, if there is no code."""
     trace: tuple[Frame, ...] = ()
@@ -83,6 +93,7 @@ class _Logged:
     trace: Trace
     culprit: Culprit
     blamed: Frame | None = None
+    overwritten: str | None = None
 
 
 def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None = None) -> Crash:
@@ -104,6 +115,8 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         passed=culprit.passed,
         inner=culprit.inner,
         entered=culprit.entered,
+        is_everybodys=culprit.is_everybodys,
+        overwritten=logged.overwritten if culprit is logged.culprit else None,
         nowhere=_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
         trace=logged.trace.stack if source == "kernel log" else (),
         is_guess=source == "kernel log" and logged.trace.is_guess,
@@ -139,6 +152,9 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     facts = read_report(log, choice.crash)
     if choice.panic is not None:
         facts = _with_panic(facts, read_report(log, choice.panic))
+    if found_later := _FOUND_LATER.match(choice.crash.message):
+        first = "allocated" if found_later[1] else "freed"
+        return _overwritten(choice, facts, first, functions)
     trace = _trace(choice.crash, facts)
     stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
     if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
@@ -147,6 +163,15 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     is_caller = facts.nowhere is not None and kind in EXCEPTIONS
     found = culprit_of(Stack(stack, at_fault, trace.interrupted, is_caller), kind, functions)
     return _Logged(choice, facts, trace, found, at_fault)
+
+
+def _overwritten(choice: Choice, facts: Facts, first: str, functions: Functions) -> _Logged:
+    """Memory that SLUB found overwritten: not who found it is told, but who had it."""
+    had = [trace for trace in facts.traces if trace.did]
+    trace = next((each for each in had if each.did == first), had[-1] if had else Trace())
+    found = culprit_of(Stack(trace.frames), choice.crash.kind, functions)
+    own = _trace(choice.crash, facts)
+    return _Logged(choice, facts, replace(trace, task=own.task), found, None, trace.did or "had")
 
 
 def _with_panic(facts: Facts, behind: Facts) -> Facts:

@@ -59,6 +59,8 @@ class Culprit:
     """Where the processor was, if that is another function: everybody's code, called by it."""
     entered: Frame | None = None
     """What called the outermost round of a recursion."""
+    is_everybodys: bool = False
+    """Whether there is nothing but everybody's code: who called it is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ def culprit_of(stack: Stack, kind: Kind, functions: Functions) -> Culprit:
     found = walk.culprit(first)
     if found is None and first == len(walk.what) and start is not None:
         # the kernel blames machinery, and nothing else is known
-        return Culprit(tuple(stack.frames[start:]), walk.passed(start))
+        return Culprit(tuple(stack.frames[start:]), walk.passed(start), is_everybodys=True)
     if found is None:
         return Culprit(passed=walk.passed(first))
     inner = stack.frames[first] if found != first and walk.is_telling(first) else None
-    return Culprit(tuple(stack.frames[found:]), walk.passed(found), inner)
+    is_everybodys = bool(walk.what[found] & walk.helpers) and not stack.is_caller
+    return Culprit(tuple(stack.frames[found:]), walk.passed(found), inner, None, is_everybodys)
 
 
 class _Walk:

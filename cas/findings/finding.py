@@ -21,6 +21,13 @@ _SYMBOL = re.compile(r"\+0x[0-9a-f]+/0x")
 _UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
+_DOING = "what the machine was doing"
+_ROLES = {
+    Kind.NMI: _DOING,
+    Kind.MACHINE_CHECK: _DOING,
+    Kind.OUT_OF_MEMORY: "who asked for memory, not who has it",
+}
+"""What the function of a crash is that no function is the cause of."""
 _SILENT = "nothing announces a crash: the dump shows a system that was running"
 _DAMAGED = "nothing announces a crash in what can be read of this damaged dump"
 _UNREADABLE = "neither the kernel log nor a backtrace can be read from this dump"
@@ -86,6 +93,8 @@ def _what(crash: Crash, dump: Dump) -> str:
         message = f"{message} (and {count(others, 'more task')})"
     if owner is None or crash.kind in UNNAMED or _names(message, plain_name(owner.function)):
         return message
+    if crash.overwritten is not None:
+        return f"{message}, memory {crash.overwritten} by {_name(owner)}"
     return f"{message}{_by(crash)}{_name(owner)}"
 
 
@@ -107,6 +116,8 @@ def _where(crash: Crash) -> str | None:
         return None
     fault, owner = crash.frames[0], crash.owner
     text = _place(fault)
+    if crash.kind in _ROLES or crash.overwritten is not None:
+        return f"{text} {_role(crash)}"
     if fault.inlined and owner is not None:
         text = f"{text}, inlined in {_code(owner)}"
     if crash.inner is not None:
@@ -116,6 +127,13 @@ def _where(crash: Crash) -> str | None:
     if crash.entered is not None:
         return f"{text}, which recurses, entered from {_place(crash.entered)}"
     return text
+
+
+def _role(crash: Crash) -> str:
+    """What a function is that is not at fault."""
+    if crash.overwritten is None:
+        return f"({_ROLES[crash.kind]})"
+    return f"{crash.overwritten} the memory; who wrote to it is not known"
 
 
 def _name(frame: Frame) -> str:

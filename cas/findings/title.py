@@ -10,7 +10,7 @@ import re
 
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.klog.kinds import Kind
+from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Frame
 
 _OF_KIND = {
@@ -67,8 +67,14 @@ _CRATE = re.compile(r"Cs[0-9A-Za-z]{1,12}_(?=\d)")
 def title(crash: Crash) -> str:
     """The headline and the innermost function at fault, also where it is inlined."""
     head = headline(crash)
-    if " / " in head or not crash.frames or crash.kind in (Kind.SYSRQ, Kind.NMI, Kind.NONE):
+    if " / " in head or not crash.frames or crash.kind is Kind.NONE:
         return head
+    if crash.kind in (Kind.NMI, Kind.MACHINE_CHECK):
+        return f"{head} while in {named(crash.frames[0])}"
+    if crash.kind in UNNAMED:
+        return head
+    if crash.overwritten is not None:
+        return f"{head}, {crash.overwritten} by {named(crash.frames[0])}"
     return f"{head} in {named(crash.frames[0])}"
 
 

@@ -88,6 +88,11 @@ def choose(log: Log) -> Choice:
 def _panicked(log: Log, events: list[Event]) -> Choice:
     panic, before = events[-1], events[:-1]
     at = next((n for n in range(len(before) - 1, -1, -1) if _made(log, before[n], panic)), None)
+    if at is None and panic.kind is Kind.OOPS:
+        # what comes of no oops comes of what was reported at once: a schedule in an interrupt
+        at = next(
+            (n for n in range(len(before) - 1, -1, -1) if _begins(log, before[n], panic)), None
+        )
     if at is None:
         return Choice(panic, earlier=tuple(before))
     return _with_cascade(log, before, at, panic)

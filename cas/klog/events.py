@@ -42,7 +42,19 @@ _DETAIL = re.compile(
     r"list_(?:add|del) |refcount_t: |ODEBUG: |usercopy: |skbuff: |XFS.{0,40}: Assertion failed"
     r"|kobject |Bad rss|page dumped because"
 )
-_NOISE = re.compile(r":?(?: [0-9a-f]{4,16})?(?: ilc:\d)? \[#?\d+\].*$")
+_NOISE = re.compile(
+    r":?(?: [0-9a-f]{4,16})?(?: ilc:\d)? \[#?\d+\].*$"
+    r"|(?<=fault|error)(?:, maybe for address 0x0)?: [0-9a-f]{4}$"
+)
+"""Error code, die counter and configuration, of which a cut line has the first only."""
+_FORCED = re.compile(r"(?:forced after error|fs panic from previous error|panic requested)\W*$")
+_FS_ERROR = re.compile(
+    r"(?:EXT[234]-fs|UFS-fs|NILFS\d?|JFS)?:? ?(?:error|abort|panic|ERROR:) "
+    r"\((?:device )?[^)]{1,40}\)(?: in|:) ([a-z_]\w{1,127})[:,]"
+    r"|GFS2: .{0,80}\bfunction = ([a-z_]\w{1,127}), file"
+)
+"""Who found the damage that a file system panics of (``fs/{ext2,ext4,ufs,nilfs2}/super.c``,
+``fs/gfs2/util.c``)."""
 _ADDRESS = re.compile(r"(?:address:?|at) (?:0x)?([0-9a-f]{8,16})$")
 _REGISTERS = re.compile(r"^CPU \d{1,5} (?=Unable to )|, e(?:pc|ra) == [0-9a-f]{8,16}, ra == .*$")
 """What mips and loongarch say on the same line (``arch/*/mm/fault.c``)."""
@@ -172,7 +184,7 @@ def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
         line=line.text,
         uptime_s=line.uptime_s,
         caller=draft.caller,
-        named=_named(found),
+        named=_named(found) or _reporter(draft, near),
         about=_about(found),
         seconds=int(seconds) if (seconds := found.group("seconds")) else None,
         cpu=int(cpu) if (cpu := found.group("cpu")) else None,
@@ -235,7 +247,7 @@ def _end(
 
 
 def _named(found: Announcement) -> Frame | None:
-    function = found.group("function")
+    function = found.group("function") or found.group("name")
     if function is None or _HEX.fullmatch(function):
         return None
     kmod = found.group("kmod")
@@ -245,6 +257,14 @@ def _named(found: Announcement) -> Frame | None:
         offset=int(offset, 16) if offset else None,
         kmod=kmod.replace("-", "_") if kmod else None,
     )
+
+
+def _reporter(draft: _Draft, near: Sequence[str]) -> Frame | None:
+    """The function that a file system names before it panics as it was told to."""
+    if draft.weight is not Weight.PANIC or not _FORCED.search(draft.first.text):
+        return None
+    said = (_FS_ERROR.match(text) for text in reversed(near))
+    return next((Frame(found[1] or found[2]) for found in said if found), None)
 
 
 def _about(found: Announcement) -> Task | None:

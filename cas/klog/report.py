@@ -55,7 +55,8 @@ _OTHERS = re.compile(
     # mm/kasan/report.c, mm/kfence/report.c, mm/kmsan/report.c, mm/slub.c, mm/page_owner.c
     r"(?i)(?:last )?(?:allocated|freed|potentially related work creation|call_rcu)\b.{0,40}:$"
     r"|\S.{0,120} (?:allocated|freed) by task .{1,60}:$|uninit was |local variable |bytes? \d"
-    r"|info: (?:allocated|freed|slab|object) |page last (?:allocated|free) |page_owner "
+    r"|info: (?:slab|object) |(?:info: )?(?:allocated|freed) in .{1,200} age="
+    r"|page last (?:allocated|free) |page_owner "
     r"|memory state around|the buggy address belongs|value changed:"
     # kernel/locking/lockdep.c, kernel/sched/core.c
     r"|.{0,80} state was registered at:|the existing dependency chain|-> #\d|irq event stamp"
@@ -65,6 +66,8 @@ _OTHERS = re.compile(
     r"|showing busy workqueues|showing backtraces of running workers"
 )
 """Headlines of traces that say where something comes from, or what a helper does."""
+_TRACK = re.compile(rf"(?:INFO: )?(Allocated|Freed) in (?:{_SYMBOL})?")
+"""Who had memory last (``mm/slub.c``: print_track()); its trace follows, if the kernel kept it."""
 _OWN = re.compile(
     # kernel/kcsan/report.c, mm/kfence/report.c, kernel/locking/lockdep.c
     r"(?i)(?:race at unknown|(?:read|write)(?: \(\w+\))? (?:to|of) ).{1,160} by .{1,60}:$"
@@ -118,6 +121,8 @@ class Trace:
     """Whether the kernel was sure of none of its frames."""
     is_foreign: bool = False
     """Whether it says where memory was allocated, who holds a lock, what a helper thread does."""
+    did: str | None = None
+    """What it did with memory that SLUB found damaged: ``allocated`` or ``freed``."""
 
     @property
     def stack(self) -> tuple[Frame, ...]:
@@ -164,11 +169,15 @@ class _Reading:
     task: Task | None = None
     cpu: int | None = None
     is_foreign: bool = False
+    did: str | None = None
+    head: Frame | None = None
     is_headed: bool = False
     is_over: bool = False
 
     def done(self) -> Trace:
         frames, interrupted = self.frames or self.guesses, frozenset(self.interrupted)
+        if not frames and self.head:
+            frames = [self.head]
         return Trace(
             frames=tuple(frames),
             pc=self.pc,
@@ -177,6 +186,7 @@ class _Reading:
             cpu=self.cpu,
             is_guess=not self.frames and bool(self.guesses),
             is_foreign=self.is_foreign,
+            did=self.did,
         )
 
 
@@ -196,7 +206,7 @@ class _Reader:
         if is_others and self.nowhere is None:
             self.now.frames.clear()
             self.now.guesses.clear()
-        if self.now.frames or self.now.guesses or self.now.pc:
+        if self.now.frames or self.now.guesses or self.now.pc or self.now.head:
             self.traces.append(self.now.done())
         self.now = _Reading(**facts)  # type: ignore[arg-type]
 
@@ -218,12 +228,19 @@ class _Reader:
         elif found := _CPU.match(text):
             self.begin(cpu=int(found[1]))
         elif _OTHERS.match(text.lstrip()):
-            self.begin(is_foreign=True)
+            self._others(text.lstrip())
         elif _OWN.match(text.lstrip()):
             pid = _BY_TASK.search(text)
             self.begin(task=Task(int(pid[1]), "") if pid else None)
         else:
             self._task(text)
+
+    def _others(self, text: str) -> None:
+        if found := _TRACK.match(text):
+            head = _frame(found, 2) if found[2] else None
+            self.begin(is_foreign=True, did=found[1].lower(), head=head)
+        else:
+            self.begin(is_foreign=True)
 
     def _headline(self, text: str) -> None:
         now = self.now

@@ -69,6 +69,8 @@ _SYM = (
 _TASK = r"(?P<comm>.{1,64}):(?P<pid>\d{1,10})"
 _COMM_PID = r"(?P<comm>.{1,64})/(?P<pid>\d{1,10})"
 
+_NAME = "(?P<name>[A-Za-z_][\\w.]{0,127})"
+"""A function without an offset, where the kernel's words leave no doubt that it is one."""
 _AT = _SYM.replace("/0x[0-9a-f]{1,16})?", "/0x[0-9a-f]{1,16})")
 """With an offset, so that it is no ordinary word."""
 _LOCKDEP = (
@@ -87,7 +89,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     # kernel/panic.c: panic(); "not syncing" since 2.4
     (
         "Kernel panic",
-        rf"Kernel panic(?: - not syncing)?(?::|$)(?:.{{0,60}}stack is corrupted in: {_SYM})?",
+        r"Kernel panic(?: - not syncing)?(?::|$)"
+        rf"(?:.{{0,60}}stack is corrupted in: {_SYM}| BTRFS panic \(.{{1,60}}?\) in {_NAME}:)?",
         Kind.PANIC,
         Weight.PANIC,
     ),
@@ -221,6 +224,14 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
         _REPORT,
     ),
     ("INFO: ", r"INFO: (?:Slab|Object) 0x", Kind.MEMORY_ERROR, _REPORT),
+    # the same before 3.3: without taint
+    (
+        "BUG",
+        r"(?:=+ ?)?BUG [\w:.-]{1,60}: (?:Objects? |Poison |.{0,20}Redzone |Padding |Free(?:pointer|"
+        r"chain) |Invalid |Not a valid |Slab |Wrong )",
+        Kind.MEMORY_ERROR,
+        _REPORT,
+    ),
     # mm/page_alloc.c: bad_page(); mm/memory.c: print_bad_pte(); kernel/fork.c: check_mm()
     (
         "BUG",

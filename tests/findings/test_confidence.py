@@ -125,13 +125,22 @@ def test_confidence_and_signatures_are_measured_on_labelled_logs(tmp_path: Path)
     assert joined == ["pairs", "joined", "1", "1", "0", "1"]
 
 
-def test_who_is_given_overwritten_memory_is_no_sure_culprit() -> None:
-    log = (
-        "BUG kmalloc-64 (Tainted: G           OE    ): Poison overwritten\n"
-        "CPU: 0 PID: 40 Comm: bash Not tainted 5.4.0 #1\nCall Trace:\n check_object+0x1/0x2\n"
-        " ___slab_alloc+0x1/0x2\n vnd_open+0x1/0x2\n"
-        "Kernel panic - not syncing: panic_on_warn set ...\n"
+def test_everybodys_code_alone_is_no_sure_culprit() -> None:
+    oops = f"{FAULT}RIP: 0010:__memcpy+0x12/0x20\n"
+    assert judged(oops) == (
+        "low",
+        ("__memcpy is everybody's code: its caller is not known",),
     )
-    sure = outline(log)["confidence"]
-    assert sure["level"] == "low"
-    assert "overwritten memory" in sure["why"][0]
+    assert judged(oops + TRACE)[0] == "high"
+
+
+def test_a_task_that_waits_on_is_no_trouble_from_before() -> None:
+    told = [f"[{at:5}.0] INFO: task dd:9 blocked for more than {for_s} seconds.\n"
+            for at, for_s in ((130, 122), (253, 245))]  # fmt: skip
+    trace = "".join(f"[  253.0] {line}\n" for line in TRACE.splitlines())
+    panic = "[  253.1] Kernel panic - not syncing: hung_task: blocked tasks\n"
+    assert judged(told[0] + told[1] + trace + panic)[1] == (
+        "who waits is known, not who keeps it waiting",
+    )
+    other = told[0].replace("dd:9", "cp:8")
+    assert "the kernel had reported trouble before" in judged(other + told[1] + trace + panic)[1]

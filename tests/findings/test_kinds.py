@@ -464,17 +464,60 @@ def test_of_a_stall_the_stalled_processor_is_told_and_never_the_one_that_noticed
     assert judge(STALL).where is None
 
 
-def test_a_slab_report_is_told_by_its_own_trace_and_not_by_who_allocated() -> None:
-    log = (
-        "BUG kmalloc-64 (Not tainted): Poison overwritten\n"
-        "INFO: 0xffff8881-0xffff8882. First byte 0x6a instead of 0x6b\n"
-        "INFO: Allocated in innocent_alloc+0x20/0x40 age=5 cpu=1 pid=9\n"
-        "\tkmem_cache_alloc+0x1/0x2\n\tinnocent_alloc+0x20/0x40\n"
-        "INFO: Slab 0xffffea0004 objects=21 used=21\nINFO: Object 0xffff8881 @offset=64\n"
-        "CPU: 1 PID: 9 Comm: dd Tainted: G    B  6.1.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n"
-        " check_bytes_and_report+0x1/0x2\n ___slab_alloc+0x1/0x2\n demo_read+0x5/0x10 [demo]\n"
-    )
-    finding = judge(log)
-    assert finding.what == ("BUG kmalloc-64 (Not tainted): Poison overwritten in demo_read [demo]")
-    assert finding.where == "___slab_alloc+0x1, called from demo_read+0x5 [demo]"
+SLAB = (
+    "BUG kmalloc-64 (Not tainted): {}\n"
+    "INFO: 0xffff8881-0xffff8882. First byte 0x6a instead of 0x6b\n"
+    "INFO: Allocated in demo_open+0x20/0x40 [demo] age=5 cpu=1 pid=9\n"
+    "\tkmem_cache_alloc+0x1/0x2\n\tdemo_open+0x20/0x40 [demo]\n"
+    "INFO: Freed in kfree_sensitive+0x1/0x2 age=3 cpu=0 pid=7\n"
+    "\tkfree_sensitive+0x1/0x2\n\tdemo_close+0x8/0x40 [demo]\n"
+    "INFO: Slab 0xffffea0004 objects=21 used=21\nINFO: Object 0xffff8881 @offset=64\n"
+    "CPU: 1 PID: 9 Comm: dd Tainted: G    B  6.1.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n"
+    " check_bytes_and_report+0x1/0x2\n ___slab_alloc+0x1/0x2\n finder+0x5/0x10\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "where"),
+    [
+        # who wrote to freed memory is likely who had it before; who wrote behind it, who has it
+        ("Poison overwritten", "freed by demo_close [demo]", "demo_close+0x8 [demo] freed"),
+        ("Redzone overwritten", "allocated by demo_open [demo]", "demo_open+0x20 [demo] allocated"),
+        ("Right Redzone overwritten", "allocated by demo_open [demo]",
+         "demo_open+0x20 [demo] allocated"),
+    ],
+)  # fmt: skip
+def test_of_overwritten_memory_who_had_it_is_told_and_not_who_found_it(
+    said: str, what: str, where: str
+) -> None:
+    finding = judge(SLAB.format(said))
+    assert finding.what == f"BUG kmalloc-64 (Not tainted): {said}, memory {what}"
+    assert finding.where == f"{where} the memory; who wrote to it is not known"
+    assert finding.title == f"slab kmalloc-64: {said}, {what.replace('memory ', '')}"
     assert finding.who == "dd, pid 9, CPU 1"
+    assert finding.choice.level == "low"
+
+
+def test_nobody_is_blamed_for_overwritten_memory_that_no_owner_is_told_of() -> None:
+    log = "".join(line for line in SLAB.format("Poison overwritten").splitlines(keepends=True)
+                  if not line.startswith(("INFO: A", "INFO: F", "\t")))  # fmt: skip
+    assert judge(log).where is None
+    # a double free is found where it happens
+    assert judge(log.replace("Poison overwritten", "Object already free")).where == (
+        "___slab_alloc+0x1, called from finder+0x5"
+    )
+
+
+def test_where_says_what_a_function_is_that_no_crash_is_the_fault_of() -> None:
+    nmi = "Kernel panic - not syncing: NMI: Not continuing\nCall Trace:\n <NMI>\n panic+0x1/0x2\n"
+    finding = judge(f"{nmi} nmi+0x1/0x2\n </NMI>\n demo_read+0x5/0x10 [demo]\n")
+    assert finding.where == "demo_read+0x5 [demo] (what the machine was doing)"
+    assert finding.title == "NMI while in demo_read [demo]"
+    oom = "Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n"
+    finding = judge(f"{oom}Call Trace:\n panic+0x1/0x2\n demo_read+0x5/0x10 [demo]\n")
+    assert finding.where == "demo_read+0x5 [demo] (who asked for memory, not who has it)"
+    assert finding.title == "out of memory"
+
+
+def test_a_cut_announcement_has_no_error_code() -> None:
+    assert judge("general protection fault: 0000\n").what == "general protection fault"
