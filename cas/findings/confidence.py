@@ -111,8 +111,9 @@ def _of_culprit(crash: Crash) -> Iterator[Ground]:
         yield Level.MEDIUM, "the kernel names no function, its stack does"
     else:
         yield Level.HIGH, f"the kernel names {plain_name(blamed.function)}"
-    is_named = blamed is not None and plain_name(blamed.function) == plain_name(owner.function)
-    if crash.is_guess and not is_named:
+    if crash.is_mixed:
+        yield Level.MEDIUM, "two processors printed at once"
+    if crash.is_guessed:
         yield Level.MEDIUM, "the kernel only guesses at the stack"
 
 

@@ -49,6 +49,8 @@ class Crash:
     """The log's whole call trace of it, where the frames are from the log."""
     is_guess: bool = False
     """Whether the kernel was sure of none of the frames."""
+    is_mixed: bool = False
+    """Whether another processor printed its own report into this one."""
     source: str | None = None
     """Of the frames: ``backtrace`` or ``kernel log``."""
     agrees: bool | None = None
@@ -82,6 +84,14 @@ class Crash:
     def owner(self) -> Frame | None:
         """The function at fault that stands on the stack, perhaps with others inlined in it."""
         return next((frame for frame in self.frames if not frame.inlined), None)
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether the function at fault is one that the kernel only guessed at."""
+        owner, blamed = self.owner, self.blamed
+        if owner is None or not self.is_guess:
+            return False
+        return blamed is None or plain_name(blamed.function) != plain_name(owner.function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         nowhere=_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
         trace=logged.trace.stack if source == "kernel log" else (),
         is_guess=source == "kernel log" and logged.trace.is_guess,
+        is_mixed=source == "kernel log" and logged.facts.is_mixed,
         source=source,
         agrees=_agree(told.backtrace, first, kind),
         logged=first,

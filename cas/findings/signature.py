@@ -20,7 +20,7 @@ _VERSION = "1"
 
 VERSION = 3
 """Of the signatures at several granularities. Whoever changes what they are made of raises it."""
-PATTERNS = "f85c2abe7b06f4f0"
+PATTERNS = "dfba2d133a2dd818"
 """Of the shipped patterns, which this version was made with."""
 TOP = {"top 3": 3, "top 5": 5}
 _UNTOLD = UNNAMED | {Kind.NONE}
@@ -91,6 +91,8 @@ def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
     head = headline(crash)
     if crash.kind in _UNTOLD or (crash.owner is None and not _is_telling(crash)):
         return
+    if crash.is_guessed or crash.is_mixed:
+        return  # another guess, another name
     yield "title", (head, named(crash.owner) if crash.owner and " / " not in head else "")
     names = tuple(named(frame) for frame in counted(crash.frames))
     if crash.is_guess:

@@ -152,6 +152,8 @@ class Facts:
     """The code that a line behind the announcement blames."""
     holder: Task | None = None
     """Who holds the lock that a hung task waits for, as the kernel guesses."""
+    is_mixed: bool = False
+    """Whether two processors printed their reports into each other."""
     taint: str | None = None
     """Letters; ``None`` when the log does not tell."""
     kmods: tuple[Kmod, ...] | None = None
@@ -346,6 +348,7 @@ def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:
         stalled=frozenset(stalled_in(texts)),
         blamed=blamed_in(texts),
         holder=holder_in(texts),
+        is_mixed=is_oops and is_mixed(lines),
         taint=taint_in(texts),
         kmods=kmods_in(texts),
     )
@@ -363,6 +366,18 @@ def task_in(text: str) -> Task | None:
         pid, comm = found[3] or found[6], found[1] or found[4]
         return Task(int(pid), comm, state=found[2] or found[5])
     return None
+
+
+def is_mixed(lines: Iterable[Line]) -> bool:
+    """Whether two processors tell who they are before the first trace; where the kernel says who
+    prints each line, they are told apart."""
+    cpus: set[str] = set()
+    for line in lines:
+        if line.caller is not None or _TRACE.match(line.text):
+            break
+        if found := _TASK.search(line.text):
+            cpus.add(found[1])
+    return len(cpus) > 1
 
 
 def stalled_in(texts: Iterable[str]) -> Iterator[int]:

@@ -175,9 +175,22 @@ def test_a_function_of_rust_has_one_name_whoever_compiled_it() -> None:
     assert "_RNvXs1_C11ashmem_rustNtB5_6AshmemNtNtC6kernel10miscdevice4mmap" in here.title
 
 
-def test_frames_that_the_kernel_only_guessed_make_a_title_and_no_more() -> None:
-    log = OOPS + "Call Trace:\n ? demo_read+0x1/0x2 [demo]\n ? demo_write+0x1/0x2 [demo]\n"
-    assert set(values(judge(log))) == {"title"}
+def test_a_crash_of_which_the_kernel_only_guessed_the_culprit_is_the_same_as_no_other() -> None:
+    guessed = "Call Trace:\n ? demo_read+0x1/0x2 [demo]\n ? demo_write+0x1/0x2 [demo]\n"
+    assert values(judge(OOPS + guessed)) == {}
+    named = OOPS + "RIP: 0010:demo_read+0x1/0x2 [demo]\n" + guessed
+    assert set(values(judge(named))) == {"title"}
+
+
+def test_a_crash_that_two_processors_printed_into_each_other_is_the_same_as_no_other() -> None:
+    other = "CPU: 2 PID: 8 Comm: cp Not tainted 6.1.0 #1\n"
+    mixed = judge(OOPS + other + trace())
+    assert values(mixed) == {}
+    assert mixed.choice.why[0] == "two processors printed at once"
+    # where each line says who printed it, nothing is mixed
+    lines = [f"[ 1.0][ T9] {line}" for line in (OOPS + trace()).splitlines()]
+    told = "\n".join([*lines[:-3], f"[ 1.0][ T8] {other.strip()}", *lines[-3:]])
+    assert values(judge(told))
 
 
 def test_why_a_frame_does_not_count_is_told() -> None:
