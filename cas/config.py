@@ -66,6 +66,8 @@ class Config:
     """The site's snippet directories, after the shipped one."""
     functions: Path | None = None
     """A file of patterns: which kernel functions are everybody's here, besides those we know."""
+    known_issues: tuple[Path, ...] = ()
+    """Files of known issues, and directories of such."""
     supervision: Supervision = field(default_factory=Supervision)
     extensions: tuple[Path, ...] = ()
     """crash extensions that are loaded first, as paths on the machine where crash runs."""
@@ -292,6 +294,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "engine": ("engine", _choice("auto", "crash", "drgn")),
     "snippets": ("snippets", _paths),
     "functions": ("functions", _absolute),
+    "knownIssues": ("known_issues", _paths),
     "extensions": ("extensions", _paths),
     "hosts": ("hosts.use", _choice("auto", "first", "never")),
     "hostJobs": ("hosts.jobs", _positive),

@@ -371,6 +371,23 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownIssue:
+    """What an administrator knows of crashes like this one."""
+
+    name: str
+    advice: str
+    """What to do about it; may be empty."""
+    link: str | None
+    """An http or https URL."""
+    fixed_in: tuple[str, ...]
+    """Releases that have it no more."""
+    file: Path
+    """Where it stands."""
+    why: tuple[str, ...]
+    """The conditions that held, with what they held of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
 
@@ -404,6 +421,10 @@ class Finding:
     """How sure it is that this was the crash, and that function is at fault."""
     data: Confidence | None = None
     """How sure it is that dump, kernel log and kernel are whole and belong together."""
+    known: tuple[KnownIssue, ...] = ()
+    """The known issues that this crash is."""
+    undecided: tuple[str, ...] = ()
+    """The known issues of which it cannot be told whether it is them, and why, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

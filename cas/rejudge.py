@@ -34,6 +34,7 @@ def evidence(directory: Path) -> tuple[Dump, FirstAnswer | None]:
         size_bytes=facts.size_bytes,
         arch=facts.arch,
         osrelease=facts.osrelease,
+        banner=facts.banner,
         panic_message=facts.panic_message,
         dmesg=dmesg,
     )

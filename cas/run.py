@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cas import findings, manifest
 from cas.arrival import Arrival
@@ -24,9 +24,15 @@ from cas.job import INTERRUPTED, RESULTS, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
 from cas.sharing import share
+from cas.text import known_issue
+
+if TYPE_CHECKING:
+    from cas.findings.known import Issue
 
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
+FAULTS = 5
+"""Of the files of known issues, that a report names."""
 
 
 class Run:
@@ -102,10 +108,12 @@ class Run:
 
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once."""
-        finding = findings.find(dump, answer, self.report.match, self.functions)
+        finding = self.judged(dump, answer)
         if finding.signature:
             finding = replace(finding, similar=self.similar(finding.signature))
         self.know(answer=answer, finding=finding)
+        for line in finding.undecided:
+            self.progress.warn(line)
         for line in _headlines(finding):
             self.progress.say(line)
 
@@ -113,8 +121,27 @@ class Run:
         """The verdict on the crash once more, now that more is known of the dump."""
         report = self.report
         if report.dump and report.finding:
-            finding = findings.find(report.dump, report.answer, report.match, self.functions)
+            finding = self.judged(report.dump, report.answer)
             self.know(finding=replace(finding, similar=report.finding.similar))
+
+    def judged(self, dump: Dump, answer: FirstAnswer | None) -> Finding:
+        """What is known of the crash, by the site's rules too."""
+        match, issues = self.report.match, self.known_issues
+        return findings.find(dump, answer, match, self.functions, issues)
+
+    @cached_property
+    def known_issues(self) -> Sequence[Issue]:
+        """What the site knows of crashes; a broken file, or issue, costs only itself."""
+        if not self.config.known_issues:
+            return ()
+        from cas.findings.known import load_known
+
+        known = load_known(self.config.known_issues)
+        for fault in known.faults[:FAULTS]:
+            self.remark(f"known issues: {fault}")
+        if len(known.faults) > FAULTS:
+            self.remark(f"known issues: {len(known.faults) - FAULTS} more; see: cas-admin known")
+        return known.issues
 
     @cached_property
     def functions(self) -> findings.Functions | None:
@@ -201,6 +228,8 @@ class Run:
 
 
 def _headlines(finding: Finding) -> Iterator[str]:
+    for issue in finding.known:
+        yield f"known issue: {known_issue(issue)}"
     seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
     yield f"{finding.what}{seen}"
     if finding.where:

@@ -14,8 +14,9 @@ import textwrap
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
-from cas.model import Checked, Dump
+from cas.model import Checked, Dump, KnownIssue
 
 ExceptionInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -79,6 +80,27 @@ def wholeness(dump: Dump) -> str:
 def located(what: str, offset: int | None) -> str:
     """What a dump lacks, and where that begins: ``…, from byte 3,435,973,836 on``."""
     return what if offset is None else f"{what}, from byte {offset:,} on"
+
+
+def is_link(text: str) -> bool:
+    """Whether a reader may be given it to click on: an http or https URL that prints as it is."""
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and text.isascii()
+            and (text.isprintable() and " " not in text)
+        )
+    except ValueError:
+        return False
+
+
+def known_issue(issue: KnownIssue) -> str:
+    """What to tell of a known issue: ``its name: what to do; fixed in 6.1.90; https://…``."""
+    fixed = f"fixed in {', '.join(issue.fixed_in)}" if issue.fixed_in else ""
+    said = filter(None, (issue.advice.rstrip("."), fixed, issue.link))
+    return f"{issue.name}: {'; '.join(said)}"
 
 
 class LogLines(logging.Formatter):

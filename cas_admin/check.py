@@ -13,7 +13,7 @@ from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
 from cas.sharing import ResultGroup
 from cas.text import count, json_text, one_line
 from cas.work_directory import WorkDirectory
-from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_rows, of_sandbox
+from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_known, of_rows, of_sandbox
 
 BROKEN = 4
 VERSION = 1
@@ -32,7 +32,8 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     scope = Scope(config, work, catalogue, _rows(catalogue), not quick, ResultGroup.of(config))
     total = _count(work)
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
-        flaws = list(chain(of_jobs(scope), of_rows(scope), of_cache(scope), of_sandbox(scope)))
+        looks = (of_jobs, of_rows, of_cache, of_sandbox, of_known)
+        flaws = list(chain.from_iterable(look(scope) for look in looks))
     broken = sum(flaw.is_broken for flaw in flaws)
     status = BROKEN if broken else 0
     if as_json:

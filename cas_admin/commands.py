@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from cas.commands import (
     Answer,
@@ -115,6 +116,14 @@ def _kernels(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     return partial(kernels, arguments.pattern, as_json=arguments.json)
 
 
+def _known(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin import known
+
+    if arguments.test is not None:
+        return partial(known.tried, arguments.test, as_json=arguments.json)
+    return partial(known.listed, as_json=arguments.json)
+
+
 def _cache(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     from cas_admin import cache
 
@@ -150,6 +159,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], Callable[[World], Answer]]] 
     "check": _check,
     "status": _status,
     "kernels": _kernels,
+    "known": _known,
     "cache": _cache,
     "host": _host,
 }
@@ -177,6 +187,11 @@ def _verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
     kernels.add_argument("pattern", metavar="PATTERN", nargs="?", help=text)
     kernels.add_argument("--json", action="store_true", help="print everything as JSON")
     verb_options(kernels)
+    known = verbs.add_parser("known", help="list the known issues, and what is wrong with them")
+    text = "which past jobs the known issues of a file or directory would match"
+    known.add_argument("--test", metavar="FILE", type=Path, help=text)
+    known.add_argument("--json", action="store_true", help="print everything as JSON")
+    verb_options(known)
     _cache_verbs(verbs.add_parser("cache", help="look after the extracted kernels"))
     _host_verbs(verbs.add_parser("host", help="register, check and remove analysis hosts"))
 

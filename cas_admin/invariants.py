@@ -144,6 +144,16 @@ def of_sandbox(scope: Scope) -> Iterator[Flaw]:
         yield Flaw("sandbox", what, SANDBOX_HINT, is_broken=False)
 
 
+def of_known(scope: Scope) -> Iterator[Flaw]:
+    """The files of known issues: what cannot be used of them is in no verdict."""
+    if not scope.config.known_issues:
+        return
+    from cas.findings.known import load_known
+
+    for fault in load_known(scope.config.known_issues).faults:
+        yield Flaw("known issues", fault, "correct the file; then: cas-admin known")
+
+
 def _of_stray(entry: Entry) -> Iterator[Flaw]:
     is_young = time.time() - entry.modified < jobs.UNBORN_S
     if entry.kind is Kind.UNBORN and is_young:

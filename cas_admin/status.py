@@ -25,6 +25,7 @@ PARTS: dict[str, Part] = {
     "builds": status_parts.builds,
     "cache": status_parts.extracted,
     "jobs": status_parts.jobs_and_mails,
+    "known": status_parts.known_issues,
     "hosts": status_parts.hosts,
     "engines": status_parts.debuggers,
     "sandbox": status_parts.sandbox,

@@ -121,6 +121,19 @@ def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
 
 
+def known_issues(config: Config, catalogue: Catalogue) -> Found:
+    """The known issues in effect, and what of their files cannot be used."""
+    if not config.known_issues:
+        facts = {"issues": 0, "files": [], "faults": []}
+        return Found(facts, ("none: `knownIssues` in cas.conf names no files",))
+    from cas.findings.known import load_known
+
+    known = load_known(config.known_issues)
+    facts = {"issues": len(known.issues), "files": known.files, "faults": known.faults}
+    said = f"{count(len(known.issues), 'issue')} in {count(len(known.files), 'file')}"
+    return Found(facts, (said, *_some([f"! {fault}" for fault in known.faults])))
+
+
 def hosts(config: Config, catalogue: Catalogue) -> Found:
     """The analysis hosts, as they were when they were last asked."""
     registered = catalogue.hosts()

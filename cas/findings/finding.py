@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cas.findings.advice import next_steps
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
@@ -16,6 +19,9 @@ from cas.findings.title import title
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
+
+if TYPE_CHECKING:
+    from cas.findings.known import Issue
 
 _SYMBOL = re.compile(r"\+0x[0-9a-f]+/0x")
 _UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -38,6 +44,7 @@ def find(
     answer: FirstAnswer | None,
     match: Match | None,
     functions: Functions | None = None,
+    issues: Sequence[Issue] = (),
 ) -> Finding:
     """Judge a crash.
 
@@ -45,10 +52,17 @@ def find(
     :param match: ``None`` when no kernel was found for the dump
     :param functions: what is known of kernel functions; ``None``: what is shipped. Signatures
         never depend on it
+    :param issues: the known ones, of which this crash may be some
     """
     crash = crash_of(dump, answer, functions)
     ours = crash if functions is None else crash_of(dump, answer)
-    return finding_of(crash, ours, dump, match)
+    finding = finding_of(crash, ours, dump, match)
+    if not issues:
+        return finding
+    from cas.findings.recognise import clues_of, recognise
+
+    known, undecided = recognise(issues, clues_of(crash, finding, dump, answer))
+    return replace(finding, known=known, undecided=undecided)
 
 
 def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Finding:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cas.model import Report, Section
+from cas.model import Finding, Report, Section
 from cas.report.excerpt import excerpt, tail
 from cas.report.plain import (
     customer_note,
@@ -20,7 +20,7 @@ from cas.report.plain import (
     status,
 )
 from cas.report.screen import rows
-from cas.text import one_line, short_line
+from cas.text import is_link, one_line, short_line
 
 LINES = 400
 """Of each section; the whole is in the section's file."""
@@ -80,6 +80,7 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
         "ticket": one_line(report.ticket),
         "started": f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip(),
         "verdict": one_line(report.verdict),
+        "known": _known(report.finding),
         "reason": short_line(report.reason or ""),
         "what": (said.get("What") or said["Verdict"])[0],
         "rows": [(label, texts) for label, texts in said.items() if label not in _APART],
@@ -95,8 +96,31 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
     }
 
 
-_APART = frozenset({"Verdict", "What", "Next"})
+_APART = frozenset({"Known issue", "Verdict", "What", "Next"})
 """Rows that the page does not show in its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A known issue as the page shows it; all text is printable."""
+
+    name: str
+    advice: str
+    fixed_in: str
+    link: str
+
+
+def _known(finding: Finding | None) -> list[Known]:
+    return [
+        Known(
+            name=short_line(issue.name),
+            advice=short_line(issue.advice),
+            fixed_in=short_line(", ".join(issue.fixed_in)),
+            # such as nothing but a link to a page is, wherever the record came from
+            link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
+        )
+        for issue in (finding.known if finding else ())
+    ]
 
 
 def _stacks(report: Report) -> list[tuple[str, str, list[tuple[str, bool]]]]:

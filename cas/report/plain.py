@@ -67,6 +67,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     said += report.stored.remarks if report.stored else ()
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()
+    said += report.finding.undecided if report.finding else ()
     said += report.remarks
     if report.sandbox not in (None, "bwrap") and (report.answer or report.sections):
         said.append(f"sandbox of the debuggers: {report.sandbox}")

@@ -124,6 +124,17 @@ class Confidence(Record, frozen=True, kw_only=True):
     why: tuple[str, ...] = ()
 
 
+class KnownIssue(Record, frozen=True, kw_only=True):
+    """What an administrator knows of crashes like this one."""
+
+    name: str
+    advice: str = ""
+    link: str | None = None
+    fixed_in: tuple[str, ...] = ()
+    file: FilePath
+    why: tuple[str, ...] = ()
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -142,6 +153,8 @@ class Finding(Record, frozen=True, kw_only=True):
     signatures: tuple[Signature, ...] = ()
     choice: Confidence | None = None
     data: Confidence | None = None
+    known: tuple[KnownIssue, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 class Outcome(Record, frozen=True, kw_only=True):

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Missing, Report
-from cas.text import human_size, located, one_line, short_line, wholeness
+from cas.text import human_size, known_issue, located, one_line, short_line, wholeness
 
 WIDTH = 80
 HEIGHT = 24
 LACKS = 20
 """Missing things that are listed; ``result.json`` has them all."""
+KNOWN = 5
+"""Known issues that are told; ``result.json`` has them all."""
 _LABEL = 12
 
 
@@ -27,6 +29,7 @@ class Row:
 def rows(report: Report) -> tuple[Row, ...]:
     """The facts of the verdict, printable, in the order in which they are read."""
     said = (
+        ("Known issue", _known_issues(report.finding)),
         ("Verdict", (_verdict(report),)),
         *_finding_rows(report.finding),
         ("Kernel", (_kernel(report),)),
@@ -78,6 +81,12 @@ def _title(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     return f"{report.verdict}: {report.reason}" if report.reason else report.verdict
+
+
+def _known_issues(finding: Finding | None) -> tuple[str, ...]:
+    known = finding.known if finding else ()
+    more = len(known) - KNOWN
+    return (*map(known_issue, known[:KNOWN]), *([f"and {more} more in result.json"] * (more > 0)))
 
 
 def _finding_rows(finding: Finding | None) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -1,0 +1,209 @@
+"""Which known issues a crash is, and of which that cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from cas.findings import releases
+from cas.findings.crash import Crash
+from cas.findings.culprit import plain_name
+from cas.findings.known import Issue, Kernels
+from cas.findings.searching import Budget, OutOfTime, Pattern
+from cas.findings.title import title
+from cas.klog.lines import Log
+from cas.model import Dump, Finding, FirstAnswer, KnownIssue
+from cas.text import count
+
+_QUOTED = 200
+"""Characters of a line of the kernel log that are quoted."""
+_TOLD = 20
+"""Issues that cannot be decided."""
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What conditions are about."""
+
+    titles: tuple[str, ...]
+    """With the innermost function, and with the one it is inlined in, as a log alone names it."""
+    signatures: frozenset[str]
+    functions: tuple[str, ...]
+    """At fault: the innermost, and the one that it is inlined in."""
+    kmods: tuple[str, ...]
+    """That they belong to."""
+    release: str | None
+    banner: str | None
+    arch: str
+    dmesg: str | None
+
+    @cached_property
+    def log(self) -> str:
+        """The lines of the kernel log without their time stamps."""
+        return "\n".join(line.text for line in Log(self.dmesg))
+
+
+def clues_of(crash: Crash, finding: Finding, dump: Dump, answer: FirstAnswer | None) -> Clues:
+    """What is known of a crash that conditions are about."""
+    at_fault = [*crash.frames[:1], *filter(None, [crash.owner])]
+    signatures = {each.value for each in finding.signatures} | {finding.signature or ""}
+    return Clues(
+        titles=tuple(dict.fromkeys((finding.title, title(_without_inlined(crash))))),
+        signatures=frozenset(signatures),
+        functions=tuple(dict.fromkeys(plain_name(frame.function) for frame in at_fault)),
+        kmods=tuple(dict.fromkeys(frame.kmod for frame in at_fault if frame.kmod)),
+        release=dump.osrelease,
+        banner=dump.banner,
+        arch=dump.arch,
+        dmesg=(answer and answer.dmesg) or dump.dmesg,
+    )
+
+
+def _without_inlined(crash: Crash) -> Crash:
+    own = next((n for n, frame in enumerate(crash.frames) if not frame.inlined), 0)
+    return replace(crash, frames=crash.frames[own:])
+
+
+def recognise(
+    issues: Sequence[Issue], clues: Clues, budget: Budget | None = None
+) -> tuple[tuple[KnownIssue, ...], tuple[str, ...]]:
+    """The known issues that a crash is, and what could not be decided, a sentence each.
+
+    :param budget: time of the processor that patterns may take; ``None``: what is usual
+    """
+    found, undecided, late = [], [], 0
+    budget = budget or Budget()
+    for issue in issues:
+        trial = _Trial(issue, clues, budget)
+        try:
+            why = trial.why()
+        except OutOfTime as error:
+            late += budget.left_s <= 0
+            if budget.left_s > 0:
+                undecided.append(_open(issue, f"{str(error)!r} takes too long to search for"))
+            continue
+        if why is not None and trial.open is None:
+            found.append(_told(issue, why))
+        elif why is not None:
+            undecided.append(_open(issue, trial.open or ""))
+    if late:
+        undecided.append(
+            f"{count(late, 'known issue')} not looked for to the end: all patterns together "
+            "take too long"
+        )
+    more = len(undecided) - _TOLD
+    if more > 0:
+        undecided = [*undecided[:_TOLD], f"and {count(more, 'more known issue')} of the kind"]
+    return tuple(found), tuple(undecided)
+
+
+class _Trial:
+    """One issue held against one crash."""
+
+    def __init__(self, issue: Issue, clues: Clues, budget: Budget) -> None:
+        self.issue, self.clues, self.budget = issue, clues, budget
+        self.open: str | None = None
+        """Why it cannot be told whether the kernel is one of those meant."""
+
+    def why(self) -> tuple[str, ...] | None:
+        """What holds, cheapest first; ``None`` when a condition does not.
+
+        :raises OutOfTime: a pattern takes too long
+        """
+        said = []
+        for held in self._conditions():
+            if held is None:
+                return None
+            said.append(held)
+        return tuple(said)
+
+    def _conditions(self) -> Iterator[str | None]:
+        issue, clues = self.issue, self.clues
+        if issue.arches:
+            yield _equal("arch", issue.arches, [clues.arch])
+        if issue.signatures:
+            yield _equal("signature", issue.signatures, clues.signatures)
+        if issue.kmods:
+            yield _like("module", issue.kmods, clues.kmods)
+        if issue.functions:
+            yield _like("function", issue.functions, clues.functions)
+        if issue.titles:
+            yield _like("title", issue.titles, clues.titles)
+        if issue.kernels:
+            yield self._kernel()
+        if issue.title_patterns:
+            yield self._found("title", issue.title_patterns, "\n".join(clues.titles))
+        if issue.logs:
+            yield self._found("log", issue.logs, clues.log)
+
+    def _kernel(self) -> str | None:
+        """A kernel counts by the ranges that it can be compared with."""
+        release = self.clues.release
+        if release is None:
+            self.open = "it is not known which kernel this is"
+            return ""
+        told = releases.told_by(release, self.clues.banner)
+        held = {kernels.text: _is_meant(kernels, release, told) for kernels in self.issue.kernels}
+        text = next((text for text, is_meant in held.items() if is_meant), None)
+        if text is not None:
+            return f"kernel {release}: {text}"
+        compared = {k.text: held[k.text] for k in self.issue.kernels if k.comparisons}
+        if compared and set(compared.values()) == {None}:
+            self.open = f"the kernel {release} cannot be compared with {'; '.join(compared)}"
+            return ""
+        return None
+
+    def _found(self, what: str, patterns: Iterable[Pattern], text: str) -> str | None:
+        late: OutOfTime | None = None
+        for pattern in patterns:
+            try:
+                place = self.budget.search(pattern, text)
+            except OutOfTime as error:
+                late = error
+                continue
+            if place is not None:
+                return f"{what}: {_quoted(text, place)}"
+        if late is not None:
+            raise late
+        return None
+
+
+def _is_meant(kernels: Kernels, release: str, told: tuple[releases.Release, ...]) -> bool | None:
+    if not kernels.comparisons:
+        return fnmatchcase(release, _literal(kernels.text))
+    held = [comparison.holds(told) for comparison in kernels.comparisons]
+    return False if False in held else None if None in held else True
+
+
+def _equal(what: str, wanted: Iterable[str], there: Iterable[str]) -> str | None:
+    both = sorted(set(wanted) & set(there))
+    return f"{what} {both[0]}" if both else None
+
+
+def _like(what: str, wanted: Iterable[str], there: Sequence[str]) -> str | None:
+    patterns = [_literal(pattern) for pattern in wanted]
+    found = (name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns))
+    return next((f"{what} {name}" for name in found), None)
+
+
+def _literal(glob: str) -> str:
+    """A glob in which brackets are themselves: they stand around modules in titles."""
+    return glob.replace("[", "[[]")
+
+
+def _quoted(text: str, start: int) -> str:
+    """The line in which something was found."""
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", start)
+    line = text[first : last if last >= 0 else len(text)]
+    return line if len(line) <= _QUOTED else f"{line[:_QUOTED]} …"
+
+
+def _told(issue: Issue, why: tuple[str, ...]) -> KnownIssue:
+    return KnownIssue(issue.name, issue.advice, issue.link, issue.fixed_in, issue.file, why)
+
+
+def _open(issue: Issue, why: str) -> str:
+    return f"known issue {issue.name!r} ({issue.file.name}): whether this is it is not told: {why}"

@@ -1,0 +1,139 @@
+"""Which kernel releases are older than others, as far as their names tell it.
+
+Two kinds of numbers are compared, each only with its own:
+
+- upstream versions: ``6.1.90``, ``6.10-rc3``. A release tells the one it is at where its vendor
+  follows the stable releases. Enterprise distributions keep the version they began with and
+  take over fixes of later ones: it says nothing of what is in them;
+- a distribution's own releases, in one series: what stands behind the first hyphen counts, number
+  by number.
+
+It is an order and no ancestry: 6.2 is later than 6.1.90, and need not have all fixes of that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_DOTTED = r"\d{1,7}(?:\.\d{1,7}){0,7}"
+_VERSION = r"\d{1,4}(?:\.\d{1,7}){1,3}"
+_ARCH = r"x86_64|aarch64|ppc64le|ppc64|s390x|i[3-6]86|riscv64|loongarch64|armv7hl"
+_BARE = re.compile(rf"({_VERSION})(?:-rc(\d{{1,3}}))?")
+_OWN_BUILD = re.compile(
+    rf"({_VERSION})(?:-rc(\d{{1,3}}))?+(-\d{{1,6}}-g[0-9a-f]{{7,40}})?+(?:\+.*|-\D.*)?"
+)
+"""``scripts/setlocalversion``: what ``git describe`` says, then words of whoever built it."""
+_RPM = re.compile(
+    rf"({_VERSION})-({_DOTTED})\.([a-z]{{1,16}}\d{{1,8}}[a-z]{{0,8}})(?:_\d{{1,3}})?(\.elrepo)?"
+    rf"(?:\.(?:{_ARCH}))?(?:\+[\w-]{{1,32}})?"
+)
+"""``%{VERSION}-%{RELEASE}.%{ARCH}``; ``_4`` of ``el9_4`` names the minor release of the build."""
+_FLAVOURED = re.compile(rf"({_VERSION})-({_DOTTED})-([a-z][\w-]{{0,63}})")
+"""Debian's and Ubuntu's number of the ABI, SUSE's of the package; then the flavour."""
+_DEBIAN = re.compile(rf" Debian ({_VERSION})(?:~rc(\d{{1,3}}))?-\S{{1,40}} \(\d{{4}}-")
+_UBUNTU = re.compile(rf"\(Ubuntu \S{{1,80}} ({_VERSION})\)")
+_FOLLOWS = re.compile(r"(?:fc|amzn)\d+|.*\.elrepo")
+"""Fedora, Amazon and ELRepo rebase on each stable release."""
+_STAYS = re.compile(r"(?:el|oe)\d.*")
+"""RHEL and its kin, Oracle's UEK and openEuler keep the version they began with."""
+_STABLE_FLAVOURS = frozenset({"lts", "virt"})
+"""Alpine's, which follow the stable releases."""
+_FINAL = 1 << 20
+"""In the place of the number of a release candidate, which comes before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A number that is older or newer than others of its series."""
+
+    series: str
+    """Empty: upstream versions."""
+    numbers: tuple[int, ...]
+
+
+def bound(text: str) -> Release:
+    """What a range begins or ends with: ``6.1.90``, ``5.14.0-427.13.1.el9_4``, ``6.1.0-21-amd64``.
+
+    :raises ValueError: its order is not known
+    """
+    if found := _BARE.fullmatch(text):
+        return _upstream(found[1], found[2])
+    own = _own(text)
+    if own is None:
+        raise ValueError(
+            f"{text!r} is neither an upstream version (6.1.90) nor a distribution's release with "
+            "its tag (5.14.0-427.13.1.el9_4) or flavour (6.1.0-21-amd64)"
+        )
+    return own
+
+
+def told_by(release: str, banner: str | None = None) -> tuple[Release, ...]:
+    """What a kernel tells of itself.
+
+    :param release: ``uname -r``
+    :param banner: its ``Linux version …`` line: those of Debian and Ubuntu name the stable release
+    """
+    upstream = _followed(release) or _in_banner(banner or "")
+    return tuple(filter(None, (upstream, _own(release))))
+
+
+def order(told: tuple[Release, ...], limit: Release) -> int | None:
+    """Whether a kernel is older than (-1), the same as (0) or newer than (1) a release.
+
+    :return: ``None``: they cannot be compared
+    """
+    own = next((each for each in told if each.series == limit.series), None)
+    if own is None:
+        return None
+    return (own.numbers > limit.numbers) - (own.numbers < limit.numbers)
+
+
+def _upstream(version: str, candidate: str | None, *beyond: int) -> Release:
+    numbers = [int(number) for number in version.split(".")]
+    rank = int(candidate) if candidate else _FINAL
+    return Release("", (*numbers, *[0] * (4 - len(numbers)), rank, *beyond))
+
+
+def _followed(release: str) -> Release | None:
+    """The upstream version that a release is at, where it tells that."""
+    if found := _RPM.fullmatch(release):
+        version, _, tag, repository = found.groups()
+        tag += repository or ""
+        is_stable = len(version.split(".")) > 2 and not version.endswith(".0")
+        if _FOLLOWS.fullmatch(tag) or (is_stable and not _STAYS.fullmatch(tag)):
+            return _upstream(version, None)
+        return None
+    if found := _OWN_BUILD.fullmatch(release):
+        # commits beyond the version named
+        return _upstream(found[1], found[2], *([1] if found[3] else []))
+    found = _FLAVOURED.fullmatch(release)
+    return _upstream(found[1], None) if found and found[3] in _STABLE_FLAVOURS else None
+
+
+def _in_banner(banner: str) -> Release | None:
+    if found := _DEBIAN.search(banner):
+        return _upstream(found[1], found[2])
+    found = _UBUNTU.search(banner)
+    return _upstream(found[1], None) if found else None
+
+
+def _own(release: str) -> Release | None:
+    """Its place in the distribution's series.
+
+    Source: rpmvercmp() of rpm and Debian policy 5.6.12 agree on numbers between dots.
+    """
+    if found := _RPM.fullmatch(release):
+        version, number, tag, repository = found.groups()
+        tag += repository or ""
+        follows = _FOLLOWS.fullmatch(tag)
+        base = [int(part) for part in version.split(".")] if follows else []
+        return Release(tag if follows else f"{version} {tag}", (*base, *_numbers(number)))
+    found = _FLAVOURED.fullmatch(release)
+    if found is None or re.fullmatch(r"g[0-9a-f]{7,40}.*", found[3]):
+        return None
+    return Release(f"{found[1]} {found[3]}", _numbers(found[2]))
+
+
+def _numbers(dotted: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in dotted.split("."))
