@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgresql import on_both
-from sqlalchemy import insert
+from sqlalchemy import insert, inspect
 
 from cas.catalogue import Catalogue, JobRecord
 from cas.catalogue.database.build_rows import BuildRows
@@ -37,9 +38,21 @@ def test_the_head_is_alembics() -> None:
 
 
 @on_both
-def test_the_migrations_make_the_tables_that_the_code_uses(database: str) -> None:
-    with Database(database, 1).reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+def test_a_new_database_and_a_migrated_one_have_the_tables_that_the_code_uses(
+    database: str,
+) -> None:
+    def flaws() -> object:
+        with Database(database, 1).reading() as connection:
+            return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert flaws() == []
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with Database(database, 1).writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert "jobs" not in inspect(connection).get_table_names()
+    assert flaws() == []
 
 
 def test_the_directory_of_a_new_database_is_made(tmp_path: Path) -> None:
@@ -52,8 +65,7 @@ def test_sqlite_is_named_by_url_too(tmp_path: Path) -> None:
     assert Catalogue(tmp_path / "cas.db").similar("s", Path("/other")) == ("T-1",)
 
 
-def test_looking_up_imports_neither_alembic_nor_an_orm(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "cas.db").open()
+def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from cas.catalogue import Catalogue\n"
         "import cas.catalogue.extract\n"

@@ -187,8 +187,10 @@ class Database:
         if self._version() == HEAD:
             return
         with self.writing() as connection:
-            self._require_ours(connection)
-            _upgrade(connection)
+            if self._is_new(connection):
+                _create(connection)
+            else:
+                _upgrade(connection)
 
     def _version(self) -> str | None:
         """The schema's version in one query; ``None`` when there is none yet."""
@@ -201,10 +203,10 @@ class Database:
                 raise
             return row[0] if row else None
 
-    def _require_ours(self, connection: Connection) -> None:
-        """Refuse what another program, or a later version of this one, has made.
+    def _is_new(self, connection: Connection) -> bool:
+        """Whether none of our tables is there yet.
 
-        :raises ConfigError: it is such a database
+        :raises ConfigError: another program, or a later version of this one, has made it
         """
         tables = inspect(connection).get_table_names()
         if "alembic_version" not in tables:
@@ -212,7 +214,7 @@ class Database:
                 raise DatabaseDamaged(f"database {self.name}: the table alembic_version is gone")
             if tables and self._is_sqlite:
                 raise ConfigError(f"database: {self.name} belongs to another program")
-            return
+            return True
         row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         version = str(row[0]) if row else "0"
         if version > HEAD:
@@ -220,6 +222,7 @@ class Database:
                 f"database: {self.name} has tables of version {version}, newer than {HEAD}",
                 hint="install the version of cas that made it, or configure another database",
             )
+        return False
 
     def _configure_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
         # Transactions begin where `_begin_sqlite` says so, not where the driver guesses.
@@ -367,6 +370,16 @@ def _state(cause: BaseException | None) -> str | None:
     """PostgreSQL's SQLSTATE; a connection that could not be made has none."""
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def _create(connection: Connection) -> None:
+    """Make all tables at once, and note that no migration is to do: so nobody waits for Alembic."""
+    metadata.create_all(connection, checkfirst=False)
+    key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+    connection.execute(
+        text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})")
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _upgrade(connection: Connection) -> None:

@@ -1,4 +1,7 @@
-"""The catalogue's tables, as SQLAlchemy Core sees them; the migrations create them."""
+"""The catalogue's tables, as SQLAlchemy Core sees them, and makes them in a new database.
+
+The migrations bring a database of before to them; a test compares the two.
+"""
 
 from __future__ import annotations
 
