@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from cas import job as jobs
 from cas.config import Config
-from cas.engines.workshop import Workshop
 from cas.errors import CasError, JobBusy
 from cas.files import writing_below
 from cas.job import Job
 from cas.model import Report
 from cas.progress import Progress
+from cas.report.mail_files import waiting_mails
 from cas.sharing import share
 from cas.text import count
 from cas.work_directory import WorkDirectory
 
 if TYPE_CHECKING:
+    from cas.engines.workshop import Workshop
     from cas.report.smtp import Allowance
 
 
@@ -58,13 +59,12 @@ def send_mails(config: Config, progress: Progress, *, at_once: bool = False) -> 
 
     :param at_once: try also a server that is to be left alone
     """
-    from cas.report import pause
-    from cas.report.outbox import waiting_mails
-
     work = WorkDirectory.of(config)
     waiting = list(waiting_mails(work))
     if not waiting:
         return
+    from cas.report import pause  # and what sends mails, only where there are any
+
     if config.mail.host is None:
         progress.warn(f"{count(len(waiting), 'mail')} waiting: there is no `smtphost` in cas.conf")
         return

@@ -17,7 +17,7 @@ from cas.clock import Trace, at
 from cas.errors import CasError
 from cas.job import Job
 from cas.progress import Progress
-from cas.report import outbox
+from cas.report import mail_files
 from cas.text import count, human_size
 from cas.work_directory import WorkDirectory, is_regular
 
@@ -30,7 +30,7 @@ HELD = {
     UNSENT: "with a mail that is not sent",
 }
 """What keeps a job from being purged by itself."""
-_MAILS = (outbox.WAITING, outbox.SENT, outbox.REFUSED)
+_MAILS = (mail_files.WAITING, mail_files.SENT, mail_files.REFUSED)
 _AGES_DAYS = 365_000
 """Further back than this no calendar goes."""
 
@@ -72,7 +72,7 @@ def held_for(job: Job) -> str | None:
         return UNFINISHED
     if job.verdict == "waiting":
         return WAITING
-    return UNSENT if is_regular(job.directory / outbox.WAITING) else None
+    return UNSENT if is_regular(job.directory / mail_files.WAITING) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from cas.errors import (
 )
 from cas.job import Job
 from cas.permission import not_permitted
-from cas.report import outbox, result
+from cas.report import mail_files, result
 from cas.sharing import ResultGroup
 from cas.supervise import establish
 from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
@@ -242,9 +242,9 @@ def _of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
 
 def _of_mail(job: Job) -> Iterator[Flaw]:
     where = str(job.directory)
-    if (job.directory / outbox.WAITING).is_file():
+    if (job.directory / mail_files.WAITING).is_file():
         yield Flaw(where, "has a mail that waits", GO_ON, is_broken=False)
-    elif (job.directory / outbox.REFUSED).is_file():
+    elif (job.directory / mail_files.REFUSED).is_file():
         advice = f"tell {job.order.email} by other means"
         yield Flaw(where, "has a mail that the server refused", advice, is_broken=False)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
-from cas.engines.workshop import workshop
 from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.job import Job
 from cas.model import Dump
@@ -118,6 +117,8 @@ def _has_ended(job: Job) -> bool:
 
 def _go_on(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
+    from cas.engines.workshop import workshop
+
     try:
         with workshop(world.config) as opened:
             report, stopped = triage(job, world.config, world.progress, opened)

@@ -22,7 +22,7 @@ from cas.engines.versions import Engine, engines
 from cas.errors import CasError
 from cas.job import Job
 from cas.layout import DUMP
-from cas.report import outbox, result
+from cas.report import mail_files, result
 from cas.report.result_record import Kernel
 from cas.supervise import establish
 from cas.text import count, human_size
@@ -103,7 +103,7 @@ def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
             continue
         verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
         waiting += [job] if job.verdict == "waiting" else []
-    mails = sum(1 for _ in outbox.waiting_mails(work))
+    mails = sum(1 for _ in mail_files.waiting_mails(work))
     missing = _missing(waiting)
     skipped = work.skipped()
     held = ageing.held(work)

@@ -18,13 +18,11 @@ from filelock import FileLock, Timeout
 from cas.errors import JobFailed, TryAgain
 from cas.files import cannot_write, opener_below, read_regular, sync_directory, write_whole
 from cas.permission import DENIED, not_permitted
+from cas.report.mail_files import REFUSED, SENT, WAITING
 from cas.report.smtp import Allowance, MailRefused, send
 from cas.rules import Mail
-from cas.work_directory import WorkDirectory, is_regular
+from cas.work_directory import is_regular
 
-WAITING = "mail.eml"
-SENT = "mail.sent.eml"
-REFUSED = "mail.refused.eml"
 LOCK_TIMEOUT_S = 60.0
 SIZE_LIMIT = 256 << 20
 """Bytes of a mail."""
@@ -64,11 +62,6 @@ def deliver(directory: Path, settings: Mail, allowance: Allowance | None = None)
             return _send_waiting(directory, settings, allowance)
     except Timeout:
         return False
-
-
-def waiting_mails(work: WorkDirectory) -> Iterator[Path]:
-    """Directories of our jobs in which a mail waits."""
-    return (directory for directory in work.jobs() if is_regular(directory / WAITING))
 
 
 def _send_waiting(directory: Path, settings: Mail, allowance: Allowance | None) -> bool:

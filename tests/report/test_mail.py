@@ -29,7 +29,8 @@ from cas.errors import ConfigError, UsageError
 from cas.model import Report
 from cas.report.address import check_address
 from cas.report.mail import compose
-from cas.report.outbox import deliver, queue, waiting_mails
+from cas.report.mail_files import waiting_mails
+from cas.report.outbox import deliver, queue
 from cas.report.smtp import MailRefused, MailServerDown, send
 from cas.rules import Mail
 from cas.work_directory import WorkDirectory
