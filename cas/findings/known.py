@@ -155,7 +155,7 @@ def load_known(paths: Iterable[Path]) -> Known:
         for file in files:
             reading.files.append(file)
             try:
-                text = read_regular(file, SIZE_LIMIT).decode("utf-8")
+                text = read_regular(file, SIZE_LIMIT).decode("utf-8-sig")
             except OSError as error:
                 reading.faults.append(_unread(file, error))
             except UnicodeDecodeError as error:

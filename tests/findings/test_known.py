@@ -251,6 +251,7 @@ def test_files_and_directories_are_read_and_what_cannot_be_is_named(tmp_path: Pa
     site.mkdir()
     for name in ("b.toml", "a.toml", ".#a.toml", "a.toml~", "README"):
         (site / name).write_text(good)
+    (site / "bom.toml").write_text(good, "utf-8-sig")
     (site / "big.toml").write_bytes(b"#" * (1 << 20) + b"\n")
     (site / "latin.toml").write_bytes(b"# \xe9\n")
     (site / "link.toml").symlink_to("/etc/hosts")
@@ -259,7 +260,7 @@ def test_files_and_directories_are_read_and_what_cannot_be_is_named(tmp_path: Pa
     alone.write_text(good)
     (tmp_path / "away").symlink_to(site)
     known = load_known([site, alone, tmp_path / "away", tmp_path / "nothing"])
-    assert [issue.file.name for issue in known.issues] == ["a.toml", "b.toml", "alone"]
+    assert [issue.file.name for issue in known.issues] == ["a.toml", "b.toml", "bom.toml", "alone"]
     assert known.faults == (
         f"{site}/big.toml cannot be read: it has more than 1.0 MiB",
         f"{site}/fifo.toml cannot be read: it is no regular file",

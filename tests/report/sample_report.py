@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 from cas.model import (
@@ -12,6 +13,7 @@ from cas.model import (
     Frame,
     Kernel,
     Kmod,
+    KnownIssue,
     Match,
     Report,
     Section,
@@ -48,6 +50,24 @@ def sample_report(directory: Path) -> Report:
         ),
         seconds={"match": 0.01},
     )
+
+
+def known_report(directory: Path, count: int) -> Report:
+    """The same, of a crash that is so many known issues."""
+    issues = tuple(
+        KnownIssue(
+            f"issue {number}",
+            "Update it.",
+            "https://example.com/?a=1&b=2",
+            ("6.1.91",),
+            directory,
+            (),
+        )
+        for number in range(1, count + 1)
+    )
+    report = sample_report(directory)
+    assert report.finding
+    return replace(report, finding=replace(report.finding, known=issues))
 
 
 def _dump(directory: Path) -> Dump:

@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from filelock import FileLock
-from sample_report import STARTED, sample_report
+from sample_report import STARTED, known_report, sample_report
 
 from cas.errors import ConfigError, UsageError
 from cas.model import Report
@@ -168,6 +168,16 @@ def test_the_verdict_comes_first_then_the_lines_of_the_manual(
     assert head.startswith("Verdict     complete\n")
     assert len(head.splitlines()) <= 24
     assert rest.startswith("Server: cas.example.com\nOutput data:\nPID: 23  COMMAND:")
+
+
+def test_a_known_issue_comes_before_the_verdict(tmp_path: Path) -> None:
+    mail = compose(known_report(tmp_path, 1), TO, Mail(sections=SECTIONS), STARTED)
+    text, page = (part.get_content() for part in mail.iter_parts())
+    told = "issue 1: Update it; fixed in 6.1.91; https://example.com/?a=1&b=2"
+    assert " ".join(text.partition("Verdict")[0].split()) == f"Known issue {told}"
+    link = "https://example.com/?a=1&amp;b=2"
+    assert f'<a href="{link}" rel="noopener noreferrer">{link}</a>' in page
+    assert page.index("Known issue: issue 1") < page.index("<strong>complete</strong>")
 
 
 def test_only_the_sections_that_are_allowed_leave_the_machine(message: EmailMessage) -> None:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from sample_report import sample_report
+from sample_report import known_report, sample_report
 
 from cas.errors import CasError, JobFailed
 from cas.model import Cause, Finding, Frame, Missing, Registers, Report, Stored
@@ -96,6 +96,23 @@ class Page(HTMLParser):
 
     def values(self, name: str) -> list[str | None]:
         return [value for key, value in self.attributes if key == name]
+
+
+def test_known_issues_come_first_and_leave_room_for_the_verdict(tmp_path: Path) -> None:
+    report = known_report(tmp_path, 9)
+    lines = screen(report).splitlines()
+    assert lines[2] == (
+        "Known issue - issue 1: Update it; fixed in 6.1.91; https://example.com/?a=1&b=2"
+    )
+    assert len(lines) <= 24
+    assert any(line.startswith("What ") for line in lines)
+    text, page = render_text(report), render_html(report)
+    assert "- issue 5: " in text and "- issue 6: " not in text
+    assert "- and 4 more in result.json" in text
+    assert page.index("issue 9") < page.index("<dl>")
+    write_report(report)
+    read = load(tmp_path).finding
+    assert read and [issue.name for issue in read.known] == [f"issue {n}" for n in range(1, 10)]
 
 
 def test_the_verdict_fits_one_screen(report: Report) -> None:
