@@ -385,6 +385,8 @@ class KnownIssue:
     """Where it stands."""
     why: tuple[str, ...]
     """The conditions that held, with what they held of."""
+    doubt: str | None = None
+    """Why it may be another one after all: the kernel descends from a release with the fix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def is_link(text: str) -> bool:
 def known_issue(issue: KnownIssue) -> str:
     """What to tell of a known issue: ``its name: what to do; fixed in 6.1.90; https://…``."""
     fixed = f"fixed in {', '.join(issue.fixed_in)}" if issue.fixed_in else ""
-    said = filter(None, (issue.advice.rstrip("."), fixed, issue.link))
+    said = filter(None, (issue.advice.rstrip("."), fixed, issue.doubt, issue.link))
     return f"{issue.name}: {'; '.join(said)}"
 
 

@@ -85,7 +85,7 @@ def recognise(
                 undecided.append(_open(issue, f"{str(error)!r} takes too long to search for"))
             continue
         if why is not None and trial.open is None:
-            found.append(_told(issue, why))
+            found.append(_told(issue, why, clues))
         elif why is not None:
             undecided.append(_open(issue, trial.open or ""))
     if late:
@@ -201,8 +201,29 @@ def _quoted(text: str, start: int) -> str:
     return line if len(line) <= _QUOTED else f"{line[:_QUOTED]} …"
 
 
-def _told(issue: Issue, why: tuple[str, ...]) -> KnownIssue:
-    return KnownIssue(issue.name, issue.advice, issue.link, issue.fixed_in, issue.file, why)
+def _told(issue: Issue, why: tuple[str, ...], clues: Clues) -> KnownIssue:
+    return KnownIssue(
+        issue.name,
+        issue.advice,
+        issue.link,
+        issue.fixed_in,
+        issue.file,
+        why,
+        _doubt(issue.fixed_in, clues),
+    )
+
+
+def _doubt(fixed_in: Iterable[str], clues: Clues) -> str | None:
+    """That this kernel has the fix, if that is sure."""
+    told = releases.told_by(clues.release or "", clues.banner)
+    for fixed in fixed_in:
+        try:
+            limit = releases.bound(fixed)
+        except ValueError:  # of a firmware, say
+            continue
+        if releases.has(told, limit):
+            return f"but {clues.release} has the fix of {fixed}, so that it may be another bug"
+    return None
 
 
 def _open(issue: Issue, why: str) -> str:

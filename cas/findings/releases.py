@@ -89,6 +89,22 @@ def order(told: tuple[Release, ...], limit: Release) -> int | None:
     return (own.numbers > limit.numbers) - (own.numbers < limit.numbers)
 
 
+def has(told: tuple[Release, ...], fix: Release) -> bool:
+    """Whether a kernel surely descends from a release: a later one of its branch, or of all that
+    came after a mainline release.
+    """
+    own = next((each for each in told if each.series == fix.series), None)
+    if own is None or own.numbers < fix.numbers:
+        return False
+    if fix.series:  # the first number is the trunk's, those behind it are of a branch
+        depth = 2 if _FOLLOWS.fullmatch(fix.series) else 1
+        is_trunk = len(fix.numbers) == depth
+    else:
+        depth = 3 if fix.numbers[:2] == (2, 6) else 2
+        is_trunk = not any(fix.numbers[depth:4])
+    return is_trunk or own.numbers[:depth] == fix.numbers[:depth]
+
+
 def _upstream(version: str, candidate: str | None, *beyond: int) -> Release:
     numbers = [int(number) for number in version.split(".")]
     rank = int(candidate) if candidate else _FINAL

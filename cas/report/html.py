@@ -107,6 +107,7 @@ class Known:
     name: str
     advice: str
     fixed_in: str
+    doubt: str
     link: str
 
 
@@ -116,6 +117,7 @@ def _known(finding: Finding | None) -> list[Known]:
             name=short_line(issue.name),
             advice=short_line(issue.advice),
             fixed_in=short_line(", ".join(issue.fixed_in)),
+            doubt=short_line(issue.doubt or ""),
             # such as nothing but a link to a page is, wherever the record came from
             link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
         )

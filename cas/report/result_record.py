@@ -133,6 +133,7 @@ class KnownIssue(Record, frozen=True, kw_only=True):
     fixed_in: tuple[str, ...] = ()
     file: FilePath
     why: tuple[str, ...] = ()
+    doubt: str | None = None
 
 
 class Finding(Record, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from cas.findings.recognise import clues_of, recognise
 from cas.findings.searching import BadPattern, Budget, OutOfTime, Pattern
 from cas.model import Dump, Finding, FirstAnswer, Frame
 from cas.resources import shipped
+from cas.text import known_issue
 
 LOG = """\
 [    0.000000] Linux version 6.1.90 (a@b) #1 SMP
@@ -119,6 +120,17 @@ def test_a_kernel_that_cannot_be_compared_does_not_match_and_says_so() -> None:
     assert judged('kernel = ["< 6.1.91", "< 5.14.0-500.el9"]', rhel).known
     nameless = judged('kernel = "< 6.1.91"', replace(DUMP, osrelease=None))
     assert "it is not known which kernel this is" in nameless.undecided[0]
+
+
+def test_that_the_kernel_has_the_fix_already_is_told() -> None:
+    above = 'fixed_in = ["firmware 4.2", "5.15.12", "6.1.88"]'
+    (known,) = find(DUMP, None, None, issues=issues('module = "vnd"', above)).known
+    assert known.doubt == "but 6.1.90 has the fix of 6.1.88, so that it may be another bug"
+    assert known_issue(known) == f"it: fixed in firmware 4.2, 5.15.12, 6.1.88; {known.doubt}"
+    (known,) = find(
+        replace(DUMP, osrelease="6.1.87"), None, None, issues=issues('module = "vnd"', above)
+    ).known
+    assert known.doubt is None
 
 
 SLOW = "(a|aa)+$"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.findings.releases import bound, order, told_by
+from cas.findings.releases import bound, has, order, told_by
 
 DEBIAN = "Linux version 6.1.0-21-amd64 (…) #1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1 (2024-05-03)"
 UBUNTU = (
@@ -82,6 +82,31 @@ def test_banners_of_debian_and_ubuntu_tell_the_stable_release(
     release: str, banner: str, limit: str, told: int | None
 ) -> None:
     assert order(told_by(release, banner), bound(limit)) == told
+
+
+@pytest.mark.parametrize(
+    ("release", "fix", "told"),
+    [
+        ("6.1.95", "6.1.91", True),
+        ("6.1.91", "6.1.91", True),
+        ("6.1.90", "6.1.91", False),
+        ("6.2.0", "6.1.91", False),  # another branch
+        ("6.12.3", "6.9", True),
+        ("6.12.3", "6.9-rc2", True),
+        ("2.6.33.1", "2.6.32.9", False),
+        ("2.6.33.1", "2.6.32", True),
+        ("5.14.0-427.20.1.el9_4.x86_64", "5.14.0-427.13.1.el9_4", True),
+        ("5.14.0-503.el9.x86_64", "5.14.0-427.13.1.el9_4", False),
+        ("5.14.0-503.el9.x86_64", "5.14.0-435.el9", True),
+        ("6.8.5-301.fc40.x86_64", "6.8.4-301.fc40", True),
+        ("6.1.0-22-amd64", "6.1.0-21-amd64", True),
+        ("5.14.0-503.el9.x86_64", "5.13", False),  # nothing is known of it
+    ],
+)
+def test_a_kernel_has_a_fix_where_it_surely_descends_from_it(
+    release: str, fix: str, told: bool
+) -> None:
+    assert has(told_by(release), bound(fix)) is told
 
 
 @pytest.mark.parametrize("text", ["", "el9", "6.1.x", "5.14.0-427", "6.1.90rc1"])
