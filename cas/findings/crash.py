@@ -10,10 +10,11 @@ from datetime import datetime
 from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
 from cas.findings.functions import Functions, shipped_functions
 from cas.klog.choice import NOTHING, Choice, choose
-from cas.klog.events import Event, clean, lines_of, lock_at, read_report
-from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, Kind
+from cas.klog.events import Event, clean, lines_of, lock_at, read_before, read_report
+from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED, Kind
 from cas.klog.lines import Log
 from cas.klog.report import Facts, Trace
+from cas.klog.wordings import Weight
 from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
 
 _LEAKED = re.compile(r"locks? held|held lock freed")
@@ -167,6 +168,8 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
         first = "allocated" if found_later[1] else "freed"
         return _overwritten(choice, facts, first, functions)
     trace = _trace(choice.crash, facts)
+    if choice.crash.weight is Weight.PANIC and not (trace.stack or choice.crash.named):
+        facts, trace = _lost(log, choice.crash, facts)
     stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
     if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
         at_fault = lock_at(lines_of(log, choice.crash)) or at_fault
@@ -174,6 +177,16 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     is_caller = facts.nowhere is not None and kind in EXCEPTIONS
     found = culprit_of(Stack(stack, at_fault, trace.interrupted, is_caller), kind, functions)
     return _Logged(choice, facts, trace, found, at_fault)
+
+
+def _lost(log: Log, panic: Event, facts: Facts) -> tuple[Facts, Trace]:
+    """The trace right before a panic: of what made it, if its own first lines are lost."""
+    before = read_before(log, panic)
+    own = [each for each in before.traces if not each.is_foreign and each.frames]
+    own = [each for each in own if each.pc] or own
+    if panic.kind in ELSEWHERE | UNNAMED or not own:
+        return facts, Trace()
+    return replace(facts, task=facts.task or own[-1].task or before.task), own[-1]
 
 
 def _overwritten(choice: Choice, facts: Facts, first: str, functions: Functions) -> _Logged:

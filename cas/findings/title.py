@@ -38,8 +38,9 @@ _SAME_WORDS = {
     "slab-use-after-free": "use-after-free",
     "double-free or invalid-free": "invalid-free",
     "double-free": "invalid-free",
+    "workqueue leaked atomic, lock or RCU": "workqueue leaked lock or atomic",
 }
-"""What ``mm/kasan`` calls differently since Linux 6.3, and before 5.16."""
+"""What ``mm/kasan`` calls differently since Linux 6.3, and before 5.16; the workqueue since 6.9."""
 _SLAB = re.compile(r"BUG ([\w:.-]{1,60}).{0,80}?\): (.{1,80})")
 _UBSAN = re.compile(r"(UBSAN: Undefined behaviour|UBSAN: [\w-]{1,60})", re.IGNORECASE)
 _BAD_PAGE = re.compile(r"BUG: (Bad (?:page \w{1,10}|rss-counter))")
@@ -49,7 +50,8 @@ _REPORT = re.compile(
     r"|lock held when returning to user space|still has locks held|[Nn]ested lock was not taken"
     r"|trying to register non-static key|[Ii]nvalid wait context|scheduling while atomic"
     r"|sleeping function called from invalid context|using \w+\(\) in preemptible"
-    r"|workqueue leaked lock or atomic|workqueue lockup|spinlock lockup"
+    r"|unchecked MSR access error|workqueue leaked (?:lock or atomic|atomic, lock or RCU)"
+    r"|workqueue lockup|spinlock lockup"
     r"|(?:spin|rw)lock (?:bad magic|(?:cpu[ -])?recursion|already unlocked|wrong (?:owner|CPU))"
     r"|tried to init an initialized object|kernel stack \w+"
 )
@@ -116,7 +118,7 @@ def _memory_error(message: str) -> str:
 
 def _warning(message: str) -> str:
     if found := _REPORT.search(message):
-        return found[0]
+        return _SAME_WORDS.get(found[0], found[0])
     if found := _UBSAN.match(message):
         return found[1]
     return next((said for file, said in _CHECKS.items() if file in message), "warning")

@@ -151,13 +151,20 @@ def _with_cascade(log: Log, events: Sequence[Event], at: int, panic: Event | Non
     while crash.is_bare and crash.named is None and rest and first < at:
         first += 1
         crash, rest = events[first], list(events[first + 1 :])
+    if crash.is_bare and crash.named is None and rest and _near(log, crash, rest[0], _CASCADE_S):
+        # a headline of its own before the warning that has the trace (fs/dcache.c, mm/slub.c)
+        crash = replace(crash, end=rest[0].end, named=rest.pop(0).named)
     alike = [event for event in rest if event.kind is crash.kind]
     if crash.kind is Kind.HUNG_TASK:
         most = max(event.seconds or 0 for event in (crash, *alike))
         # the timer that looks for them is coarse: nearly as long is as long, and the first is told
         longest = next(e for e in (crash, *alike) if (e.seconds or 0) >= most * _AS_LONG)
+        same = [event for event in (longest, crash, *alike) if _pid(event) == _pid(longest)]
         alike = [event for event in (crash, *alike) if _pid(event) != _pid(longest)]
-        crash = longest
+        # of the last report of a task the trace may be cut
+        crash = next(
+            (e for e in same if any(t.frames for t in read_report(log, e).traces)), longest
+        )
     is_cascade = any(event.kind is not crash.kind for event in events[first:at])
     is_cascade = is_cascade or events[at].kind is not crash.kind
     return Choice(crash, panic, tuple(events[:first]), tuple(alike), is_cascade)

@@ -30,6 +30,10 @@ _CALM_LINES = 40
 _BARE_LINES = 16
 """Between two headlines, the first of which has nothing of its own."""
 
+_LOST_LINES = 150
+_LOST_S = 2.0
+"""How far before a panic the trace of an oops can stand whose first lines are lost."""
+
 _END = "---[ end "
 _EVENTS = 1000
 """The newest, that are looked at."""
@@ -110,6 +114,8 @@ class _Draft:
     last: int
     caller: str | None
     has_header: bool = False
+    names: Announcement | None = None
+    """The line of its head that names the function which is not inlined."""
 
 
 def events_of(log: Log) -> tuple[Event, ...]:
@@ -145,6 +151,8 @@ def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
     draft.has_header = draft.has_header or "[#" in found.text or found.weight is Weight.HEADER
     if draft.weight is Weight.HINT:
         draft.weight = found.weight
+    if draft.kind is Kind.MEMORY_ERROR and found.group("function"):
+        draft.names = draft.names or found
     draft.last = found.line
     return True
 
@@ -152,8 +160,11 @@ def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
 def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
     if found.weight is Weight.HEADER:
         return draft.weight >= Weight.OOPS and not draft.has_header
-    if draft.kind is Kind.MEMORY_ERROR and found.text.startswith(_SLAB_FACTS):
-        return True
+    if draft.kind is found.kind is Kind.MEMORY_ERROR:
+        # scripts/decode_stacktrace.sh makes a headline for each function that is inlined
+        said = draft.first.text.partition(" in ")[0]
+        is_same = found.line == draft.last + 1 and found.text.startswith(f"{said} in ")
+        return is_same or found.text.startswith(_SLAB_FACTS)
     if draft.kind is Kind.SYSRQ:
         return found.weight is Weight.OOPS and len(between) <= _SYSRQ_LINES
     if draft.weight is Weight.HINT:
@@ -184,7 +195,7 @@ def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
         line=line.text,
         uptime_s=line.uptime_s,
         caller=draft.caller,
-        named=_named(found) or _reporter(draft, near),
+        named=_named(draft.names or found) or _reporter(draft, near),
         about=_about(found),
         seconds=int(seconds) if (seconds := found.group("seconds")) else None,
         cpu=int(cpu) if (cpu := found.group("cpu")) else None,
@@ -295,10 +306,13 @@ def lines_of(log: Log, event: Event) -> list[Line]:
         return lines
     # the backtraces that other processors print on request belong to a stall
     others = "C" if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP) else "-"
+    # what xmon prints (arch/powerpc/xmon/) is in no log but a console's, and bears no mark
     return [
         line
         for line in lines
-        if line.caller == event.caller or (line.caller or "").startswith(others)
+        if line.caller == event.caller
+        or (line.caller or "").startswith(others)
+        or (line.caller is None and line.uptime_s is None)
     ]
 
 
@@ -326,6 +340,20 @@ def last_line(log: Log, event: Event) -> int:
 def read_report(log: Log, event: Event) -> Facts:
     """What stands behind an announcement."""
     return facts_of(lines_of(log, event), is_oops=event.is_oops)
+
+
+def read_before(log: Log, event: Event) -> Facts:
+    """What stands right before an announcement: of an oops whose own first lines are lost."""
+    if event.index is None:
+        return Facts()
+    first = event.index
+    while first > max(0, event.index - _LOST_LINES):
+        said = log[first - 1].uptime_s
+        if said is not None and (event.uptime_s or 0.0) - said > _LOST_S:
+            break
+        first -= 1
+    lines = [line for line in log[first : event.index] if line.caller in (None, event.caller)]
+    return facts_of(lines, is_oops=True)
 
 
 def lock_at(lines: Iterable[Line]) -> Frame | None:

@@ -15,20 +15,32 @@ LINES_LIMIT = 400_000
 LINE_LIMIT = 4096
 """Characters of a line that are looked at; printk cuts its lines at about 1,000."""
 
-_STAMP = r"(?:<\d{1,3}>)?\[ *(\d{1,10}\.\d{1,9})\](?:\[ *([TC]\d{1,10})\])? ?(?:<\d>)?"
+_CALLER = r"\[ *([TC]\d{1,10})\]"
+_STAMP = (
+    r"(?:<\d{1,3}>)?\[ *(\d{1,10}\.\d{1,9})(?: <[\d. ]{1,16}>)?\]"
+    rf"(?: ?{_CALLER})? ?(?:<\d>|\S{{1,64}} kernel: |(?:\S{{1,20}}: )?\[name:\w{{1,20}}&\])?"
+)
+"""With the time since the line before (``dmesg --show-delta``), the host (``journalctl -o
+short-monotonic``), or task and file (Mediatek's kernels)."""
 _PREFIX = re.compile(_STAMP)
 _LATE = re.compile(rf"[^\[]{{1,80}}?{_STAMP}")
 """A serial console's own text before the stamp: a login prompt, ``** 9 printk messages dropped **``
 (``kernel/printk/printk.c``), a syslog's date and host."""
-_GLUED = re.compile(r".{1,400}[^\s\]]\[ *(\d{1,10}\.\d{6})\](?:\[ *([TC]\d{1,10})\])? ")
+_GLUED = re.compile(r".{1,400}[^\s\]]\[ *(\d{1,10}\.\d{6})\](?: ?\[ *([TC]\d{1,10})\])? ")
 """A line that another processor began while the one before had no newline yet."""
 _KMSG = re.compile(r"\d{1,3},\d{1,10},(\d{1,16}),[^;]{0,60};")
 """/dev/kmsg and netconsole's long form: level, number, microseconds, flags."""
 _SYSLOG = re.compile(
-    r"(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S{8,30}) \S{1,64} kernel: "
+    r"(?:(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT\S{8,30}"
+    r"|\w{3} \d{4}-\d\d-\d\d [\d:]{8} \w{2,6}) \S{1,64} )?kernel: |\[ *\+\d{1,10}\.\d{1,9}\] "
     r"|\[[^\W\d]{1,6}\.? [^\W_]{2,6}\.? [ \d]\d [\d:]{8} \d{4}\] |<\d{1,3}>"
 )
-"""Dates instead of seconds, in a locale's words (syslog's files, ``dmesg -T``) or the level."""
+"""Dates instead of seconds, in a locale's words (syslog's files, journalctl, ``dmesg -T``), the
+time since the line before (``dmesg --reltime``), or the level."""
+_UNSTAMPED = re.compile(rf"{_CALLER} ")
+"""``dmesg --notime``."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[mK]|\r")
+"""Of dmesg on a terminal, and what a serial console's lines end with."""
 
 
 class Line(NamedTuple):
@@ -47,6 +59,8 @@ class Log(Sequence[Line]):
 
     def __init__(self, dmesg: str | None) -> None:
         self._text = (dmesg or "")[-LOG_LIMIT:]
+        if "\x1b" in self._text or "\r" in self._text:
+            self._text = _COLOURS.sub("", self._text)
         self._raw = self._text.rsplit("\n", LINES_LIMIT) if self._text else []
         if len(self._raw) > LINES_LIMIT:
             self._text = self._text[len(self._raw.pop(0)) + 1 :]
@@ -91,4 +105,6 @@ def _parse(raw: str) -> Line:
         return Line(raw[found.end() :].rstrip(), int(found[1]) / 1e6)
     if found := _SYSLOG.match(raw):
         return Line(raw[found.end() :].rstrip())
+    if found := _UNSTAMPED.match(raw):
+        return Line(raw[found.end() :].rstrip(), caller=found[1])
     return Line(raw.rstrip())

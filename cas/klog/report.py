@@ -23,7 +23,9 @@ _SYMBOL = (
 _PC = re.compile(
     r" *(RIP|EIP|IP|pc|PC|NIP|epc|ERA|TPC|Krnl PSW)\b([^+]{0,160}?)[\s({<>:]" + _SYMBOL
 )
-_LR = re.compile(r" *(?:lr|LR|ra) ?(?:: | is at |\[[0-9a-f]{8,16}\] )" + _SYMBOL)
+_LR = re.compile(
+    r" *(?:lr|LR|ra) ?(?:: (?:\[?<?[0-9a-f]{8,16}>?\]? )?| is at |\[[0-9a-f]{8,16}\] )" + _SYMBOL
+)
 """Who called, where the caller need not be on the stack yet (arm, arm64, powerpc, riscv)."""
 _NOWHERE = re.compile(
     r" *(?:RIP: 0010|PC|pc ?|NIP ?|epc ?|EIP|IP)(?:: ?| is at )(?:\[<0*>\] *){0,2}"
@@ -49,6 +51,15 @@ _INLINE = re.compile(
     r"[ \t]*(?:\[< *inline *>\] )?([A-Za-z_.][\w.$]{0,127})(?: ([\w./-]{1,200}):(\d{1,7}))?"
     r"(?: \[inline\]| \(inlined\))?$"
 )
+_DECODED = re.compile(
+    rf"[ \t]*{_MARKS}(\? +)?([A-Za-z_.][\w.$]{{0,127}}) \(([\w./-]{{1,200}}\.[chSi]):(\d{{1,7}})"
+    r"[^)]{0,40}\){1,2}(?: \[?([\w-]{1,64})\]?)?$"
+)
+_DECODED_PC = re.compile(
+    r" *(?:RIP: 0010:|pc : |epc : |NIP )([A-Za-z_.][\w.$]{0,127}) "
+    r"\(([\w./-]{1,200}\.[chSi]):(\d{1,7})[^)]{0,40}\){1,2}(?: \[?([\w-]{1,64})\]?)?$"
+)
+"""Of scripts/decode_stacktrace.sh, which leaves no offsets."""
 _SOURCE = re.compile(r" ([\w./-]{1,200}\.[chS]):(\d{1,7})\b")
 _UNRELIABLE = re.compile(r"\(unreliable\)")
 _OTHERS = re.compile(
@@ -83,6 +94,8 @@ _TASK = re.compile(
 )
 _OLD_TASK = re.compile(r"Pid: (\d{1,10}), comm: (.{1,64}?) (?:Not t|Ta|$)")
 _PROCESS = re.compile(r"Process (.{1,64}?) \(pid: (\d{1,10})[,)]")
+_XMON_TASK = re.compile(r"\s{1,8}pid {1,8}= (\d{1,10}), comm = (.{1,64})$")
+"""``arch/powerpc/xmon/xmon.c``: excprint()."""
 _SHOWN = re.compile(
     r"task:(.{1,40}?) {1,20}state:(\w).{0,60}? pid: *(\d{1,10})|(\S.{0,24}?) {1,20}([RSDTtXZPI])"
     r"(?: +running task| [0-9a-f]{8,16})?(?: on cpu {1,4}\d{1,5})?"
@@ -93,8 +106,10 @@ _STALLED = re.compile(
     r"|.{0,80}CPUs/tasks: \{ ?(\d{1,5})-|.{0,40} stall on CPU (\d{1,5})"
 )
 _BLAMED = re.compile(
-    r"[ \t]*(?:caller is|last function:) ([A-Za-z_.][\w.$]{0,127})(?:\+0x([0-9a-f]{1,16})/)?"
+    r"(?:[ \t]*(?:caller is|last function:) |[ \t].{0,80} workfn=)([A-Za-z_.][\w.$]{0,127})"
+    r"(?:\+0x([0-9a-f]{1,16})/)?"
 )
+_BLAMES = ("caller is", "last function", "workfn=")
 _OWNER = re.compile(
     r"INFO: task .{1,80} (?:is )?blocked on an? .{1,30}?(?:likely )?(?:last )?owned by "
     r"(?:task )?(.{1,64}):(\d{1,10})"
@@ -201,11 +216,15 @@ class _Reader:
         self.now = _Reading()
         self.task: Task | None = None
         self.nowhere: str | None = None
+        self.spare: Trace | None = None
+        """Frames that nothing announced as the oops's own."""
 
     def begin(self, **facts: object) -> None:
         # before the registers of an oops there is no trace of its own
         is_others = self.is_oops and not self.traces and not self.now.is_headed and not self.now.pc
         if is_others and self.nowhere is None:
+            if self.now.frames or self.now.guesses:
+                self.spare = self.spare or self.now.done()
             self.now.frames.clear()
             self.now.guesses.clear()
         if self.now.frames or self.now.guesses or self.now.pc or self.now.head:
@@ -218,6 +237,8 @@ class _Reader:
             now.is_over = True
             return
         if ("+0x" in text or " from " in text or "inline" in text) and self._frame(text):
+            return
+        if ":" in text and (".c:" in text or ".h:" in text) and self._decoded(text):
             return
         if _TRACE.match(text):
             self._headline(text)
@@ -287,6 +308,19 @@ class _Reader:
             return False
         return True
 
+    def _decoded(self, text: str) -> bool:
+        now = self.now
+        if found := _DECODED_PC.match(text):
+            self._pc(_at_line(found, 1))
+        elif (now.is_headed or now.frames) and (found := _DECODED.match(text)):
+            if not found[1]:
+                self._add(_at_line(found, 2), "")
+            elif not now.is_over and len(now.guesses) < FRAMES_LIMIT:
+                now.guesses.append(_at_line(found, 2))
+        else:
+            return False
+        return True
+
     def _add(self, frame: Frame, rest: str) -> None:
         now = self.now
         if now.is_over or len(now.frames) >= FRAMES_LIMIT:
@@ -340,6 +374,8 @@ def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:
     for line in lines:
         reader.read(line.text)
     reader.begin()
+    if reader.spare and not reader.traces and reader.nowhere is None:
+        reader.traces.append(reader.spare)
     texts = [line.text for line in lines]
     return Facts(
         traces=tuple(reader.traces),
@@ -362,6 +398,8 @@ def task_in(text: str) -> Task | None:
         return Task(int(found[1]), found[2])
     if found := _PROCESS.match(text):
         return Task(int(found[2]), found[1])
+    if found := _XMON_TASK.match(text):
+        return Task(int(found[1]), found[2])
     if found := _SHOWN.match(text):
         pid, comm = found[3] or found[6], found[1] or found[4]
         return Task(int(pid), comm, state=found[2] or found[5])
@@ -389,9 +427,9 @@ def stalled_in(texts: Iterable[str]) -> Iterator[int]:
 
 def blamed_in(texts: Iterable[str]) -> Frame | None:
     """The code that a line blames: ``caller is f`` (``lib/smp_processor_id.c``), ``last function:
-    f`` (``kernel/workqueue.c``)."""
+    f``, ``workfn=f`` since 6.9 (``kernel/workqueue.c``)."""
     for text in texts:
-        if ("caller is" in text or "last function" in text) and (found := _BLAMED.match(text)):
+        if any(words in text for words in _BLAMES) and (found := _BLAMED.match(text)):
             return Frame(found[1], offset=int(found[2], 16) if found[2] else None)
     return None
 
@@ -426,6 +464,11 @@ def kmods_in(texts: Iterable[str]) -> tuple[Kmod, ...] | None:
 def _frame(found: re.Match[str], first: int) -> Frame:
     kmod = found[first + 2].replace("-", "_") if found[first + 2] else None
     return Frame(found[first], offset=int(found[first + 1], 16), kmod=kmod)
+
+
+def _at_line(found: re.Match[str], first: int) -> Frame:
+    kmod = found[first + 3].replace("-", "_") if found[first + 3] else None
+    return Frame(found[first], file=found[first + 1], line=int(found[first + 2]), kmod=kmod)
 
 
 def _kmod(name: str) -> Kmod:

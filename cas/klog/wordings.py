@@ -227,8 +227,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     # the same before 3.3: without taint
     (
         "BUG",
-        r"(?:=+ ?)?BUG [\w:.-]{1,60}: (?:Objects? |Poison |.{0,20}Redzone |Padding |Free(?:pointer|"
-        r"chain) |Invalid |Not a valid |Slab |Wrong )",
+        r"(?:=+ ?)?BUG [\w:.-]{1,60}: (?:Objects remaining |Object (?:already|is on|padding) "
+        r"|Poison |.{0,20}Redzone |Padding |Free(?:pointer|chain) |Invalid |Not a valid |Wrong )",
         Kind.MEMORY_ERROR,
         _REPORT,
     ),
@@ -267,6 +267,13 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ),
     ("WARNING: ", rf"WARNING: .{{1,80}}? at {_AT}", Kind.WARNING, _REPORT),
     *((key, _LOCKDEP, Kind.WARNING, _REPORT) for key in ("WARNING: ", "INFO: ", "BUG")),
+    # arch/x86/mm/extable.c: ex_handler_msr()
+    (
+        "unchecked MSR",
+        rf"unchecked MSR access error: .{{1,120}}? at rIP: 0x[0-9a-f]{{1,16}} \({_AT}",
+        Kind.WARNING,
+        _REPORT,
+    ),
     # arch/x86/kernel/unwind_frame.c: unwind_next_frame()
     ("WARNING: ", r"WARNING: kernel stack (?:regs|frame pointer) at ", Kind.WARNING, _REPORT),
     # kernel/sched/core.c: __schedule_bug(), __might_resched(); lib/smp_processor_id.c;
@@ -368,7 +375,7 @@ def announced(index: int, text: str) -> Announcement | None:
 
 
 def _announcement(index: int, text: str, keys: list[str]) -> Announcement | None:
-    text = _SPEAKERS.sub("", text, count=1)
+    text = _SPEAKERS.sub("", text.lstrip(), count=1)
     for key in keys:
         for wording in _wordings()[key]:
             if found := wording.pattern.match(text):

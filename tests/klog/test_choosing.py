@@ -137,3 +137,22 @@ def test_a_task_with_a_newline_in_its_name_is_hung_too() -> None:
     about = choose(Log(lines)).crash.about
     assert about is not None
     assert about.pid == 7
+
+
+def test_of_a_hung_task_whose_last_trace_is_cut_an_earlier_one_is_read() -> None:
+    told = "[{0}.0] INFO: task dd:9 blocked for more than {1} seconds.\n"
+    log = Log(f"{told.format(200, 120)}[200.0] demo_wait+0x1/0x2\n{told.format(320, 240)}")
+    crash = choose(log).crash
+    assert (crash.seconds, crash.uptime_s) == (120, 200.0)
+
+
+def test_a_headline_without_a_trace_has_that_of_the_warning_behind_it() -> None:
+    log = Log(
+        "[1.0] BUG: Dentry 00000{i=78,n=/}  still in use (2) [unmount of demo demo]\n"
+        "[1.0] WARNING: CPU: 1 PID: 9 at fs/dcache.c:1536 umount_check+0xc8/0xf0\n"
+        "[1.0] Call Trace:\n[1.0]  demo_umount+0x1/0x2\n"
+    )
+    crash = choose(log).crash
+    assert crash.message.startswith("BUG: Dentry")
+    assert crash.named is not None
+    assert crash.end == len(log)

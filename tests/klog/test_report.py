@@ -121,8 +121,42 @@ def test_who_likely_holds_the_lock_is_read() -> None:
         ("июл 27 06:01:28 host kernel: text", None, None),
         ("[四 9月 26 06:01:28 2026] text", None, None),
         ("<4>text", None, None),
+        # dmesg --show-delta, --reltime, --notime; journalctl -o short-precise, short-full and so on
+        ("[    1.500000 <    0.000003>] text", 1.5, None),
+        ("[  +0.000139] text", None, None),
+        ("[   T12] text", None, "T12"),
+        ("[    1.500000] [   T12] text", 1.5, "T12"),
+        ("[    1.500000] host kernel: text", 1.5, None),
+        ("Nov 30 06:01:28.123456 host kernel: text", None, None),
+        ("Mon 2026-11-30 06:01:28 CET host kernel: text", None, None),
+        ("kernel: text", None, None),
+        ("[    1.500000] [C12] rxq0: [name:bug&]text", 1.5, "C12"),
         ("text", None, None),
     ],
 )
 def test_a_stamp_is_taken_off(raw: str, uptime_s: float | None, caller: str | None) -> None:
     assert parse(raw) == ("text", uptime_s, caller)
+
+
+def test_colours_and_carriage_returns_are_no_part_of_a_log() -> None:
+    log = Log("\x1b[32m[    1.500000] \x1b[0m\x1b[31mtext\x1b[0m\r\n")
+    assert log[0] == ("text", 1.5, None)
+
+
+def test_a_decoded_trace_without_offsets_is_read() -> None:
+    text = (
+        "RIP: 0010:f (net/demo/demo.c:664 (discriminator 1)) demo\nCall Trace:\n <TASK>\n"
+        "? guess (kernel/x.c:1)\ng (net/demo/demo.c:12) demo\nh (include/net/x.h:3)\n"
+    )
+    stack = facts_of(Log(text)[:], is_oops=True).traces[0].stack
+    assert [(each.function, each.file, each.line, each.kmod) for each in stack] == [
+        ("f", "net/demo/demo.c", 664, "demo"),
+        ("g", "net/demo/demo.c", 12, "demo"),
+        ("h", "include/net/x.h", 3, None),
+    ]
+
+
+def test_frames_that_nothing_introduces_count_where_there_are_no_others() -> None:
+    frames = " f+0x1/0x2 [m]\n g+0x1/0x2\n"
+    assert functions(frames, is_oops=True) == ["f", "g"]
+    assert functions(f" x+0x1/0x2\n{TRACES['x86']}", is_oops=True) == ["f", "g"]

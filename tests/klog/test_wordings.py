@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.klog.events import events_of
+from cas.klog.events import events_of, read_report
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.klog.wordings import Weight, reason
@@ -82,6 +82,9 @@ WORDINGS = [
     ("BUG: scheduling while atomic: dd/21395/0x00000201", Kind.WARNING),
     ("BUG: sleeping function called from invalid context at mm/slab.h:494", Kind.WARNING),
     ("BUG: using smp_processor_id() in preemptible [00000000] code: dd/12078", Kind.WARNING),
+    ("BUG demo_cache: Objects remaining on kmem_cache_close()", Kind.MEMORY_ERROR),
+    ("BUG: workqueue leaked atomic, lock or RCU: kworker/2:1[106]", Kind.WARNING),
+    ("unchecked MSR access error: RDMSR from 0x10 at rIP: 0xffffffff81 (f+0x1/0x2)", Kind.WARNING),
     ("kobject: kobject (00000000f3a1): tried to init an initialized object", Kind.WARNING),
 ]
 
@@ -103,6 +106,7 @@ def test_a_wording_is_known(line: str, kind: Kind) -> None:
         "mce: [Hardware Error]: Machine check events logged",
         "INFO: lockdep is turned off.",
         "Oops, something went wrong",
+        "BUG report: Objects of any kind",
     ],
 )
 def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
@@ -167,3 +171,24 @@ def test_an_oops_that_is_announced_twice_is_one_event() -> None:
     log = "BUG: unable to handle page fault for address: ffff\n#PF: x\nOops: 0002 [#1] SMP\n"
     events = events_of(Log(log))
     assert [(event.weight, event.index) for event in events] == [(Weight.OOPS, 0)]
+
+
+def test_a_sanitizers_headlines_for_inlined_functions_are_one_event() -> None:
+    lines = (
+        "BUG: KASAN: use-after-free in inner include/x.h:33 [inline]\n"
+        "BUG: KASAN: use-after-free in outer+0x865/0x8a0 net/x.c:245\n"
+        "Read of size 8 at addr ffff88804de5c008 by task dd/9\n"
+    )
+    (event,) = events_of(Log(lines))
+    assert event.named is not None
+    assert event.named.function == "outer"
+
+
+def test_the_work_item_that_leaked_a_lock_is_named() -> None:
+    log = Log(
+        "BUG: workqueue leaked atomic, lock or RCU: kworker/2:1[106]\n"
+        "     preempt=0x00000000 lock=0->0 RCU=0->1 workfn=demo_work\n"
+    )
+    blamed = read_report(log, events_of(log)[0]).blamed
+    assert blamed is not None
+    assert blamed.function == "demo_work"
