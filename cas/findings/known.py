@@ -8,6 +8,7 @@ issue costs just that, and is told.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from cas.files import read_regular
 from cas.findings import releases
 from cas.findings.releases import Release
 from cas.findings.searching import Pattern
+from cas.permission import DENIED, user_name
 from cas.text import is_link
 
 FOLDER = "known"
@@ -205,7 +207,8 @@ def _files(path: Path) -> list[Path]:
 def _unread(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return f"{path} is a symbolic link and not followed: name the file that it leads to"
-    return f"{path} cannot be read: {error.strerror}"
+    advice = f"; let {user_name(os.geteuid())} read it" if error.errno in DENIED else ""
+    return f"{path} cannot be read: {error.strerror}{advice}"
 
 
 def _place(text: str, file: Path, entries: Sequence[Any], number: int, key: str | None) -> str:

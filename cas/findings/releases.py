@@ -35,8 +35,9 @@ _DEBIAN = re.compile(rf" Debian ({_VERSION})(?:~rc(\d{{1,3}}))?-\S{{1,40}} \(\d{
 _UBUNTU = re.compile(rf"\(Ubuntu \S{{1,80}} ({_VERSION})\)")
 _FOLLOWS = re.compile(r"(?:fc|amzn)\d+|.*\.elrepo")
 """Fedora, Amazon and ELRepo rebase on each stable release."""
-_STAYS = re.compile(r"(?:el|oe)\d.*")
-"""RHEL and its kin, Oracle's UEK and openEuler keep the version they began with."""
+_STAYS = re.compile(r"(?:el|oe|al|an|tl|ky)\d.*")
+"""RHEL and its kin, Oracle's UEK, openEuler, Alibaba, Anolis, Tencent and Kylin keep the version
+they began with, also where that is a stable release: 4.19.91-26.al7."""
 _STABLE_FLAVOURS = frozenset({"lts", "virt"})
 """Alpine's, which follow the stable releases."""
 _FINAL = 1 << 20

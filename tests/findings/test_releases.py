@@ -43,6 +43,7 @@ OLDER, SAME, NEWER, NEVER = -1, 0, 1, None
         ("5.15.0-105-generic", "5.15.148", NEVER),
         ("5.14.21-150500.55.19-default", "5.14.21", NEVER),
         ("4.19.90-2312.1.0.oe1.x86_64", "4.19.91", NEVER),
+        ("4.19.91-26.al7.x86_64", "4.19.92", NEVER),
         # a distribution's own releases
         ("5.14.0-427.13.1.el9_4.x86_64", "5.14.0-427.el9", NEWER),
         ("5.14.0-427.el9.x86_64+debug", "5.14.0-427.13.1.el9_4", OLDER),
