@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from filelock import FileLock
@@ -37,12 +39,9 @@ def site(tmp_path: Path, shared: Path) -> Site:
 
 
 @pytest.fixture
-def site_a(site: Site) -> Site:
+def site_a(site: Site, catalogued: Callable[[Site, str], Site]) -> Site:
     """A site whose catalogue knows the shipped kernel."""
-    site.settings["kernels"] = str(FIXTURES / "a")
-    done = site.admin("-b")
-    assert done.returncode == 0, done.stderr
-    return site
+    return catalogued(site, "a")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +67,38 @@ def made(shared: Path) -> Callable[[str, Callable[[Path], object]], Path]:
         return path
 
     return make_once
+
+
+@pytest.fixture(scope="session")
+def catalogued(
+    made: Callable[[str, Callable[[Path], object]], Path],
+) -> Callable[[Site, str], Site]:
+    """Let a site know shipped kernels: ``catalogued(site, "b")``, of all of them ``"."``.
+
+    It gets a copy of the catalogue that ``cas-admin -b`` has made of them.
+    """
+
+    def know(site: Site, part: str) -> Site:
+        site.settings["kernels"] = str(FIXTURES / part)
+
+        def build(path: Path) -> None:
+            with TemporaryDirectory() as place:
+                builder = Site(
+                    Path(place),
+                    {
+                        "kernels": site.settings["kernels"],
+                        "workDirectory": f"{place}/cores",
+                        "debugs": f"{place}/debugs",
+                        "database": str(path),
+                    },
+                )
+                done = builder.admin("-b")
+                assert done.returncode == 0, done.stderr
+
+        shutil.copyfile(made(f"catalogue-{part}.db", build), site.settings["database"])
+        return site
+
+    return know
 
 
 @pytest.fixture(scope="session")
