@@ -26,7 +26,9 @@ from cas.model import Frame, Level
 
 ASIDE = 26
 """A log is kept aside if the first byte of its name's SHA-256 is less: a tenth of them."""
-GRANULARITIES = ("title", "top 3", "top 5", "full")
+GRANULARITIES = ("title", "top 3", "top 5", "full", "former")
+"""The last is the one signature of the first version of the rules, as it is compared with jobs of
+that time."""
 
 LABELS = tuple(
     (re.compile(title), frozenset(kinds.split()))
@@ -152,8 +154,12 @@ class Case:
         return str(self.told["confidence"]["level"])
 
     def signature(self, granularity: str) -> str | None:
-        found: str | None = self.told["signatures"].get(granularity)
-        return found
+        return _signature(self.told, granularity)
+
+
+def _signature(told: dict[str, Any], granularity: str) -> str | None:
+    found: str | None = {**told["signatures"], "former": told["former"]}.get(granularity)
+    return found
 
 
 def named(told: dict[str, Any]) -> set[str]:
@@ -347,7 +353,7 @@ def _line(name: str, cells: Iterable[object]) -> str:
 
 
 def _equal(stacks: Sequence[tuple[Case, dict[str, Any]]], name: str) -> str:
-    both = [(case.signature(name), told["signatures"].get(name)) for case, told in stacks]
+    both = [(case.signature(name), _signature(told, name)) for case, told in stacks]
     both = [pair for pair in both if all(pair)]
     return _percent(sum(log == stack for log, stack in both), len(both))
 

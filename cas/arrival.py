@@ -110,6 +110,12 @@ class Arrival:
             self._storing.settled()
         return stored, {self._job.name_of(stored.vmcore): self._digest.result()}
 
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, once it is known."""
+        found = self._digest.found if self._digest else None
+        return found.digest if found else None
+
     def forget_download(self) -> None:
         """Remove what was fetched, now that the dump is kept."""
         shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)

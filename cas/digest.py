@@ -129,6 +129,15 @@ class DumpDigest:
                 _compare(path, found.like(path), found)
         return found
 
+    @property
+    def found(self) -> Fingerprint | None:
+        """The dump's fingerprint as far as it is known now; `result` says whether it holds."""
+        if self._recorded is not None:
+            return self._recorded
+        if not self._found.done() or self._found.cancelled() or self._found.exception():
+            return None
+        return self._found.result()[2]
+
     def _find(self, settled: Callable[[], Path]) -> _Found:
         path = settled()
         with _gone_told(path):

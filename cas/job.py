@@ -109,6 +109,12 @@ class Job:
         """What a file of the job is called in ``job.json``: its path below the directory."""
         return str(path.relative_to(self.directory))
 
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, as it was when it was stored."""
+        kept = self.files.get(self.name_of(self.stored.vmcore)) if self.stored else None
+        return kept.digest if kept else None
+
     def having(self, stage: str, **facts: Any) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})

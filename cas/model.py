@@ -341,6 +341,11 @@ class Section:
     """How each of its commands ended, in their order."""
 
 
+SAME, SIMILAR = "top 3", "title"
+"""The granularities at which two crashes are called the same, and similar; docs/diagnosis.md says
+how often that is right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """One name of a crash that stays the same wherever and whenever it happens again."""
@@ -390,6 +395,48 @@ class KnownIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """Different names of a kind: how many, and the newest of them."""
+
+    count: int = 0
+    names: tuple[str, ...] = ()
+    """Newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """Dumps of one crash, in other jobs."""
+
+    count: int
+    """Each dump once, however often it was analysed."""
+    since: datetime
+    """UTC, when the first of them crashed; when it was received, where that is not known."""
+    tickets: Newest
+    hosts: Newest
+    """Names of the machines that crashed, as far as they are known."""
+    kernels: Newest
+    """Their releases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Whether a crash happened before."""
+
+    same: Occurrences | None = None
+    """The same headline, and the same three topmost frames that count; ``None``: never."""
+    similar: Occurrences | None = None
+    """The same title and no more."""
+    same_dump: tuple[str, ...] = ()
+    """Jobs that have this very dump, newest first: they are no occurrences."""
+
+    @property
+    def tickets(self) -> tuple[str, ...]:
+        """Where the crash, or a similar one, was seen: the newest of each, each once."""
+        names = (each.tickets.names for each in (self.same, self.similar) if each)
+        return tuple(dict.fromkeys(name for some in names for name in some))
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
 
@@ -409,9 +456,10 @@ class Finding:
     """How sure, and why, of the choice and of the data, in a sentence."""
     next_steps: tuple[str, ...]
     signature: str | None
-    """Stable hex id of crashes with the same cause; ``None`` without a backtrace."""
-    similar: tuple[str, ...] = ()
-    """Tickets with the same signature, newest first."""
+    """The most telling of `signatures`: what has it is called the same crash, or similar where
+    there are too few frames for that; ``None``: there is nothing to compare."""
+    seen: Seen | None = None
+    """Whether the crash happened before; ``None``: that could not be looked up."""
     trace: tuple[Frame, ...] = ()
     """The call trace of the kernel log, innermost first, where the verdict goes by that: there is
     no backtrace, or another task panicked than the one at fault."""
@@ -427,6 +475,8 @@ class Finding:
     """The known issues that this crash is."""
     undecided: tuple[str, ...] = ()
     """The known issues of which it cannot be told whether it is them, and why, a sentence each."""
+    former: str | None = None
+    """What the first version of the rules calls it, for jobs that are not reprocessed yet."""
 
 
 @dataclass(frozen=True, slots=True)

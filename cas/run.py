@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cas import findings, manifest
 from cas.arrival import Arrival
-from cas.catalogue import Catalogue, JobRecord
+from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
@@ -23,6 +23,7 @@ from cas.errors import CasError
 from cas.job import INTERRUPTED, RESULTS, Job
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
+from cas.report.seen import sighted
 from cas.sharing import share
 from cas.text import known_issue
 
@@ -54,6 +55,8 @@ class Run:
         """Why the verdict cannot be ``complete``, in sentences."""
         self.notes: list[str] = []
         """What a reader should know besides; a list, since crash begins in a thread of its own."""
+        self.has_looked_back = False
+        """Whether the index was asked for earlier occurrences of the crash."""
         self.seconds: dict[str, float] = {}
         self.report = self._blank = Report(
             ticket=job.order.ticket,
@@ -109,20 +112,20 @@ class Run:
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once."""
         finding = self.judged(dump, answer)
-        if finding.signature:
-            finding = replace(finding, similar=self.similar(finding.signature))
         self.know(answer=answer, finding=finding)
         for line in finding.undecided:
             self.progress.warn(line)
         for line in _headlines(finding):
             self.progress.say(line)
+        if self.digest:
+            self.look_back()
 
     def reconsider(self) -> None:
         """The verdict on the crash once more, now that more is known of the dump."""
         report = self.report
         if report.dump and report.finding:
             finding = self.judged(report.dump, report.answer)
-            self.know(finding=replace(finding, similar=report.finding.similar))
+            self.know(finding=replace(finding, seen=report.finding.seen))
 
     def judged(self, dump: Dump, answer: FirstAnswer | None) -> Finding:
         """What is known of the crash, by the site's rules too."""
@@ -154,14 +157,35 @@ class Run:
             self.progress.warn(f"{error}; the verdict does without")
             return None
 
-    def similar(self, signature: str) -> tuple[str, ...]:
-        """Other tickets with this signature; a database that is of no use now costs only these."""
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, once it is known."""
+        return self.job.digest or self.arrival.digest
+
+    def look_back(self) -> None:
+        """Whether the crash happened before, told once; a database of no use costs only this.
+
+        The dump's digest tells other crashes from the same dump, so this waits for it.
+        """
+        finding = self.report.finding
+        if finding is None or finding.seen is not None or self.has_looked_back:
+            return
+        self.has_looked_back = True
+        crash = Crashed(
+            self.report.ticket,
+            self.job.directory,
+            finding.signatures,
+            finding.former,
+            self.digest,
+        )
         try:
-            seen = self.catalogue.similar(signature, self.job.directory)
+            finding = replace(finding, seen=self.catalogue.seen(crash))
         except CasError as error:
             self.progress.warn(f"similar crashes cannot be looked up: {error}")
-            return ()
-        return tuple(ticket for ticket in seen if ticket != self.report.ticket)
+            return
+        self.know(finding=finding)
+        for line in sighted(finding):
+            self.progress.say(f"seen before: {line}")
 
     def preload(self) -> None:
         """Load the template engine in the background, while a debugger opens the dump."""
@@ -174,6 +198,7 @@ class Run:
 
         if self.report.dump and not self.report.finding:
             self.conclude(self.report.dump, None)
+        self.look_back()
         if self.report.dump and not self.report.sections:
             self.salvage(self.report.dump)
         if damage := findings.assess(self.report, self.arrival.arrived_bytes):
@@ -209,7 +234,7 @@ class Run:
     def record(self) -> None:
         """The job's row in the index; the directory counts, so a busy database is only said."""
         try:
-            self.catalogue.record_job(JobRecord.of(self.report))
+            self.catalogue.record_job(JobRecord.of(self.report, self.digest))
         except CasError as error:
             self.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
 
@@ -230,8 +255,7 @@ class Run:
 def _headlines(finding: Finding) -> Iterator[str]:
     for issue in finding.known:
         yield f"known issue: {known_issue(issue)}"
-    seen = f"; seen in {', '.join(finding.similar)}" if finding.similar else ""
-    yield f"{finding.what}{seen}"
+    yield finding.what
     if finding.where:
         yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
     if finding.choice and finding.data:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import asdict
+
+from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord
 from cas.commands import Answer, World
 from cas.errors import CasError
+from cas.model import Signature
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.text import count
@@ -32,7 +36,7 @@ def index(world: World) -> Answer:
         if not is_regular(directory / NAME):  # it has not come to a result yet
             continue
         try:
-            record = _record(load(directory), directory)
+            record = record_of(load(directory), directory)
         except CasError as error:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1
@@ -67,8 +71,10 @@ def _mended(catalogue: Catalogue, world: World) -> bool:
     return repair.has_lost_hosts
 
 
-def _record(result: Result, directory: Path) -> JobRecord:
-    dump = result.dump
+def record_of(result: Result, directory: Path) -> JobRecord:
+    """The row of a job that has a result."""
+    dump, answer = result.dump, result.answer
+    told = answer.crash_time if answer else None
     return JobRecord(
         ticket=result.ticket,
         directory=directory,  # which may have been moved since
@@ -76,6 +82,25 @@ def _record(result: Result, directory: Path) -> JobRecord:
         verdict=result.verdict,
         osrelease=dump.osrelease if dump else None,
         build_id=dump.build_id if dump else None,
-        signature=result.signature,
         panic_message=dump.panic_message if dump else None,
+        crashed=told or (dump.crash_time if dump else None),
+        nodename=answer.nodename if answer else None,
+        digest=_digest(directory) if dump else None,
+        signatures=_signatures(result),
     )
+
+
+def _signatures(result: Result) -> tuple[Signature, ...]:
+    """What the crash is called; by the first version of the rules if no later one judged it."""
+    finding = result.finding
+    if finding is None or finding.title:
+        return tuple(Signature(**asdict(each)) for each in (finding.signatures if finding else ()))
+    return (Signature(1, "full", result.signature),) if result.signature else ()
+
+
+def _digest(directory: Path) -> str | None:
+    """That of the kept dump; a broken record of the job costs only this."""
+    try:
+        return jobs.load(directory).digest
+    except CasError:
+        return None

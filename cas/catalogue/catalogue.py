@@ -25,6 +25,7 @@ from cas.catalogue.facts import (
     CataloguedKernel,
     Contest,
     Counts,
+    Crashed,
     FileStamp,
     JobRecord,
     Known,
@@ -39,7 +40,7 @@ from cas.errors import (
     PackageError,
     TryAgain,
 )
-from cas.model import Dump, Host, Kernel, Match
+from cas.model import Dump, Host, Kernel, Match, Seen
 from cas.progress import Progress, Silent
 from cas.rules import DebuginfodRules, PackageRules
 
@@ -224,9 +225,9 @@ class Catalogue:
         """Take a job directory out of the index."""
         self._store().jobs.remove(directory)
 
-    def similar(self, signature: str, excluding: Path) -> tuple[str, ...]:
-        """Tickets of other job directories with this signature, newest first, each once."""
-        return self._store().jobs.tickets_with(signature, excluding)
+    def seen(self, crash: Crashed) -> Seen:
+        """Whether a crash happened before, by the other jobs in the index."""
+        return self._store().jobs.seen(crash)
 
     def indexed(self) -> dict[Path, str]:
         """The verdicts of all jobs in the index, by directory."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from cas.catalogue.database.storable import stored_number
-from cas.model import Kernel, Report
+from cas.model import SAME, SIMILAR, Kernel, Report, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,10 @@ class Contest:
         return f"build-id {self.build_id} is claimed by {where}, which differ in {facts}"
 
 
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""A clock that shows an earlier time was not set."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job directory, as the index of jobs knows it."""
@@ -202,19 +206,64 @@ class JobRecord:
     verdict: str
     osrelease: str | None = None
     build_id: str | None = None
-    signature: str | None = None
     panic_message: str | None = None
+    crashed: datetime | None = None
+    """When the machine crashed, as it told; UTC where there is no time zone."""
+    nodename: str | None = None
+    digest: str | None = None
+    """Of the dump that is kept, see :class:`cas.digest.Fingerprint`."""
+    signatures: tuple[Signature, ...] = ()
+
+    @property
+    def occurred(self) -> datetime:
+        """When it crashed; when it was received, where the clock of the machine cannot be right."""
+        told = self.crashed
+        if told is None:
+            return self.started
+        told = told if told.tzinfo else told.replace(tzinfo=UTC)
+        return told if EARLIEST <= told <= self.started else self.started
 
     @classmethod
-    def of(cls, report: Report) -> JobRecord:
+    def of(cls, report: Report, digest: str | None) -> JobRecord:
         """The index entry of a report."""
+        dump, answer, finding = report.dump, report.answer, report.finding
+        told = answer.crash_time if answer else None
         return cls(
             ticket=report.ticket,
             directory=report.directory,
             started=report.started,
             verdict=report.verdict,
-            osrelease=report.dump.osrelease if report.dump else None,
-            build_id=report.dump.build_id if report.dump else None,
-            signature=report.finding.signature if report.finding else None,
-            panic_message=report.dump.panic_message if report.dump else None,
+            osrelease=dump.osrelease if dump else None,
+            build_id=dump.build_id if dump else None,
+            panic_message=dump.panic_message if dump else None,
+            crashed=told or (dump.crash_time if dump else None),
+            nodename=answer.nodename if answer else None,
+            digest=digest if dump else None,
+            signatures=finding.signatures if finding else (),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A job of which it is asked whether its crash happened before."""
+
+    ticket: str
+    directory: Path
+    signatures: tuple[Signature, ...] = ()
+    former: str | None = None
+    """What the first version of the rules calls it."""
+    digest: str | None = None
+    """Of its dump, if that is known yet."""
+    until: datetime | None = None
+    """Jobs that began later do not count."""
+
+    @property
+    def same(self) -> frozenset[str]:
+        """Values of signatures of which one is enough to call another crash the same."""
+        told = {each.value for each in self.signatures if each.granularity == SAME}
+        return frozenset(told | ({self.former} if self.former else set()))
+
+    @property
+    def similar(self) -> frozenset[str]:
+        """The same, to call it similar."""
+        return frozenset(each.value for each in self.signatures if each.granularity == SIMILAR)

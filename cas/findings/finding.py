@@ -13,7 +13,7 @@ from cas.findings.confidence import confidence_of_choice, confidence_of_data, se
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.functions import Functions
-from cas.findings.signature import signature, signatures
+from cas.findings.signature import former, most_telling, signatures
 from cas.findings.taint import describe_kmods, describe_taint
 from cas.findings.title import title
 from cas.klog.kinds import UNNAMED, Kind
@@ -71,6 +71,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
     :param ours: the same as the shipped functions alone tell it, for the signatures
     """
     choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
+    named = signatures(ours)
     return Finding(
         what=_what(crash, dump),
         where=_where(crash),
@@ -84,8 +85,9 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         next_steps=next_steps(crash, dump, match),
         trace=crash.trace,
         title=title(crash),
-        signatures=signatures(ours),
-        signature=signature(ours.kind, ours.frames),
+        signatures=named,
+        signature=most_telling(named),
+        former=former(ours),
     )
 
 

@@ -89,6 +89,7 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
         "title": finding.title,
         "signature": finding.signature,
         "signatures": {each.granularity: each.value for each in finding.signatures},
+        "former": finding.former,
         "confidence": _confidence(finding.choice),
         "source": crash.source,
         "panicked": crash.choice.has_panic,

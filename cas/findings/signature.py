@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.functions import What, shipped_functions
-from cas.findings.title import headline, named
+from cas.findings.title import has_words, headline, named
 from cas.klog.kinds import UNNAMED, Kind
-from cas.model import Frame, Signature
+from cas.model import SAME, SIMILAR, Frame, Signature
 
 DEPTH = 5
-"""Functions that count."""
+"""Functions that counted in the first version."""
 LENGTH = 16
 """Hex digits; 64 bits are enough for every ticket that will ever be."""
-_VERSION = "1"
+FEWEST = 2
+_FORMER = "1"
 
 VERSION = 3
 """Of the signatures at several granularities. Whoever changes what they are made of raises it."""
@@ -27,25 +28,33 @@ _UNTOLD = UNNAMED | {Kind.NONE}
 """Kinds of crashes that happen everywhere for different reasons: none is the same as another."""
 
 
-def signature(kind: Kind, frames: Sequence[Frame]) -> str | None:
-    """Stable hex id of crashes with the same cause.
+def former(crash: Crash) -> str | None:
+    """What the first version of the rules calls a crash: kind and topmost functions.
 
-    It is the SHA-256 of the kind and of the topmost functions at fault. Addresses, offsets, line
-    numbers and compiler suffixes do not count, nor do inlined functions, which the kernel log
-    does not name: so another boot, KASLR, a rebuild or a log without vmlinux give the same.
+    Jobs of that time have no other name. Two that are equal have the same functions, whichever
+    rules chose them; one function alone is not enough to call crashes the same, nor is the kind
+    where its reports have words of their own, which did not count then.
 
-    :param frames: innermost first, beginning with the code at fault
-    :return: ``None`` without frames
+    :return: ``None`` where an equal value would not say that it is the same
     """
-    names = significant(frames)
-    if not names:
+    names = significant(crash.frames)
+    is_told = (
+        len(counted(crash.frames)) >= FEWEST and not crash.is_guess and crash.kind not in _UNTOLD
+    )
+    if not is_told or has_words(crash):
         return None
-    text = "\n".join((_VERSION, kind, *names))
+    text = "\n".join((_FORMER, crash.kind, *names))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:LENGTH]
 
 
+def most_telling(named: Sequence[Signature]) -> str | None:
+    """The signature by which a crash is called the same as another, else similar."""
+    values = {each.granularity: each.value for each in named}
+    return values.get(SAME) or values.get(SIMILAR)
+
+
 def significant(frames: Sequence[Frame]) -> tuple[str, ...]:
-    """The names that the signature is made of."""
+    """The names that the first version of signatures is made of."""
     names = (plain_name(frame.function) for frame in frames if not frame.inlined)
     return tuple(name for name in names if name and not _carries(name))[:DEPTH]
 

@@ -96,6 +96,11 @@ def headline(crash: Crash) -> str:
     return _OF_KIND[kind]
 
 
+def has_words(crash: Crash) -> bool:
+    """Whether a headline says more than the kind of the crash."""
+    return headline(crash) != _OF_KIND.get(crash.kind)
+
+
 def named(frame: Frame) -> str:
     """A function and its kernel module: ``f [m]``; Rust's without what the compiler changes."""
     name = plain_name(frame.function)

@@ -14,7 +14,7 @@ from typing import Any
 
 from cas.errors import JobFailed
 from cas.files import read_regular, write_whole
-from cas.model import Dump, FirstAnswer, Report, Section
+from cas.model import Dump, Finding, FirstAnswer, Report, Section
 from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
 from cas.report.result_record import Result
@@ -50,9 +50,9 @@ def as_result(report: Report) -> dict[str, Any]:
         "dump": _dump(report.dump) if report.dump else None,
         **_upload(report),
         "answer": _answer(report.answer) if report.answer else None,
-        "finding": asdict(report.finding) if report.finding else None,
+        "finding": _finding(report.finding) if report.finding else None,
         "signature": report.finding.signature if report.finding else None,
-        "similar": report.finding.similar if report.finding else (),
+        "similar": _tickets(report.finding) if report.finding else (),
         "sections": [_section(section) for section in report.sections],
         "mail": None,
     }
@@ -167,6 +167,14 @@ def _answer(answer: FirstAnswer) -> dict[str, Any]:
     del facts["dmesg"]
     facts["panic_message"] = _bounded(answer.panic_message)
     return facts
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "similar": _tickets(finding)}
+
+
+def _tickets(finding: Finding) -> tuple[str, ...]:
+    return finding.seen.tickets if finding.seen else ()
 
 
 def _section(section: Section) -> dict[str, Any]:

@@ -7,12 +7,13 @@ left out has a default.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
 from cas.job_record import Missing, Stage, Verdict
 from cas.model import Checked, Level
-from cas.record import Below, Count, FilePath, Record, Ticket, Whole
+from cas.record import Below, Count, FilePath, Record, Ticket, Time, Whole
 
 
 class Kernel(Record, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ class Answer(Record, frozen=True, kw_only=True):
 class Signature(Record, frozen=True, kw_only=True):
     """One name of a crash, at one granularity."""
 
-    version: int
+    version: Annotated[int, Meta(ge=1, lt=1 << 31)]
     granularity: str
     value: str
 
@@ -136,6 +137,31 @@ class KnownIssue(Record, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
+class Newest(Record, frozen=True, kw_only=True):
+    """Different names of a kind: how many, and the newest."""
+
+    count: Count = 0
+    names: tuple[str, ...] = ()
+
+
+class Occurrences(Record, frozen=True, kw_only=True):
+    """Dumps of one crash, in other jobs."""
+
+    count: Count
+    since: Time
+    tickets: Newest
+    hosts: Newest
+    kernels: Newest
+
+
+class Seen(Record, frozen=True, kw_only=True):
+    """Whether a crash happened before."""
+
+    same: Occurrences | None = None
+    similar: Occurrences | None = None
+    same_dump: tuple[str, ...] = ()
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -148,7 +174,9 @@ class Finding(Record, frozen=True, kw_only=True):
     confidence: str = ""
     next_steps: tuple[str, ...] = ()
     signature: str | None = None
+    former: str | None = None
     similar: tuple[str, ...] = ()
+    seen: Seen | None = None
     trace: tuple[Frame, ...] = ()
     title: str = ""
     signatures: tuple[Signature, ...] = ()

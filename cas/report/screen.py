@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Missing, Report
+from cas.report.seen import seen
 from cas.text import human_size, known_issue, located, one_line, short_line, wholeness
 
 WIDTH = 80
@@ -104,14 +105,7 @@ def _judgement_rows(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
     if report.finding is None:
         return
     yield "Sure", (report.finding.confidence,)
-    yield "Seen before", (_seen_before(report.finding),)
-
-
-def _seen_before(finding: Finding) -> str:
-    if finding.signature is None:
-        return "unknown: there is no backtrace to compare"
-    tickets = ", ".join(finding.similar) or "no"
-    return f"{tickets} (signature {finding.signature})"
+    yield "Seen before", seen(report.finding)
 
 
 def _kernel(report: Report) -> str:

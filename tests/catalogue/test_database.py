@@ -2,8 +2,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -12,23 +15,38 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgresql import on_both
-from sqlalchemy import insert, inspect
+from sqlalchemy import Engine, event, insert, inspect
 
-from cas.catalogue import Catalogue, JobRecord
+from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.catalogue.database.build_rows import BuildRows
 from cas.catalogue.database.claims import read_claims
 from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.catalogue.database.host_list import read_hosts
 from cas.catalogue.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
+from cas.model import Newest, Occurrences, Seen, Signature
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 
 
-def job(ticket: str, number: int = 0, **facts: str) -> JobRecord:
+def job(ticket: str, number: int = 0, *values: str, **facts: Any) -> JobRecord:
+    """A job of so many hours later.
+
+    :param values: of its signatures, from coarse to fine
+    """
     directory = Path("/cores") / ticket / str(number)
     started = NOW + timedelta(hours=number)
-    return JobRecord(ticket, directory, started, facts.pop("verdict", "complete"), **facts)
+    verdict = facts.pop("verdict", "complete")
+    return JobRecord(ticket, directory, started, verdict, signatures=named(*values), **facts)
+
+
+def named(*values: str) -> tuple[Signature, ...]:
+    return tuple(map(partial(Signature, 2), ("title", "top 3"), values))
+
+
+def tickets(catalogue: Catalogue, *values: str) -> tuple[str, ...]:
+    """Where crashes with these signatures were seen."""
+    return catalogue.seen(Crashed("T-0", Path("/other"), named(*values))).tickets
 
 
 def test_the_head_is_alembics() -> None:
@@ -61,8 +79,8 @@ def test_the_directory_of_a_new_database_is_made(tmp_path: Path) -> None:
 
 
 def test_sqlite_is_named_by_url_too(tmp_path: Path) -> None:
-    Catalogue(f"sqlite:///{tmp_path}/cas.db").record_job(job("T-1", signature="s"))
-    assert Catalogue(tmp_path / "cas.db").similar("s", Path("/other")) == ("T-1",)
+    Catalogue(f"sqlite:///{tmp_path}/cas.db").record_job(job("T-1", 0, "s"))
+    assert tickets(Catalogue(tmp_path / "cas.db"), "s") == ("T-1",)
 
 
 def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Path) -> None:
@@ -70,7 +88,8 @@ def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Pat
         "import sys; from pathlib import Path; from cas.catalogue import Catalogue\n"
         "import cas.catalogue.extract\n"
         "assert 'sqlalchemy' not in sys.modules\n"
-        "Catalogue(sys.argv[1]).similar('s', Path('/'))\n"
+        "from cas.catalogue import Crashed\n"
+        "Catalogue(sys.argv[1]).seen(Crashed('T-1', Path('/'), former='s'))\n"
         "print(sorted({'alembic', 'sqlalchemy.orm', 'rpmfile'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -83,25 +102,108 @@ def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Pat
 
 
 @on_both
-def test_similar_tickets_come_newest_first_and_once(catalogue: Catalogue) -> None:
+def test_what_was_seen_before_is_counted_by_dumps_and_named_newest_first(
+    catalogue: Catalogue,
+) -> None:
     for record in (
-        job("T-1", 1, signature="s"),
-        job("T-2", 2, signature="s"),
-        job("T-1", 3, signature="s"),
-        job("T-3", 4, signature="other"),
-        job("T-4", 5, signature="s"),
+        job("T-1", 1, "title", "path", nodename="db1", osrelease="6.1", digest="d1"),
+        job("T-2", 2, "title", "path", nodename="db2", osrelease="6.1", verdict="waiting"),
+        job("T-3", 3, "title", "path", nodename="db1", osrelease="6.2"),
+        job("T-1", 4, "title", "path", nodename="db1", osrelease="6.1", digest="d1"),
+        job("T-4", 5, "title", "elsewhere", nodename="db3", crashed=NOW - timedelta(days=90)),
+        job("T-5", 6, "other", "path of another"),
+        job("T-6", 7, "title", "path", digest="own"),
+        job("T-9", 8, "title", "path", digest="own"),
     ):
         catalogue.record_job(record)
-    assert catalogue.similar("s", Path("/cores/T-4/5")) == ("T-1", "T-2")
+    asked = Crashed("T-9", Path("/cores/T-9/8"), named("title", "path"), digest="own")
+    assert catalogue.seen(asked) == Seen(
+        same=Occurrences(
+            3,
+            NOW + timedelta(hours=1),
+            tickets=Newest(3, ("T-1", "T-3", "T-2")),
+            hosts=Newest(2, ("db1", "db2")),
+            kernels=Newest(2, ("6.1", "6.2")),
+        ),
+        similar=Occurrences(
+            1, NOW - timedelta(days=90), Newest(1, ("T-4",)), Newest(1, ("db3",)), Newest()
+        ),
+        same_dump=("T-6",),
+    )
+    assert catalogue.seen(replace(asked, until=NOW + timedelta(hours=2))).tickets == ("T-1",)
+
+
+@on_both
+def test_the_same_ticket_counts_and_its_same_dump_is_told_by_job(catalogue: Catalogue) -> None:
+    catalogue.record_job(job("T-1", 1, "title", "path", digest="one"))
+    catalogue.record_job(job("T-1", 2, "title", "path", digest="two"))
+    asked = Crashed("T-1", Path("/cores/T-1/3"), named("title", "path"), digest="two")
+    seen = catalogue.seen(asked)
+    assert seen.same is not None
+    assert (seen.same.count, seen.tickets, seen.same_dump) == (1, ("T-1",), ("T-1/2",))
+
+
+@on_both
+def test_without_the_frames_to_compare_a_crash_is_similar_at_most(catalogue: Catalogue) -> None:
+    catalogue.record_job(job("T-1", 1, "title"))
+    catalogue.record_job(job("T-2", 2, "title", "path"))
+    for values in (("title",), ("title", "another path")):
+        seen = catalogue.seen(Crashed("T-3", Path("/3"), named(*values)))
+        assert (seen.same, seen.tickets) == (None, ("T-2", "T-1"))
+
+
+@on_both
+def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(catalogue: Catalogue) -> None:
+    old = replace(job("T-1"), signatures=(Signature(1, "full", "old"),))
+    catalogue.record_job(old)
+    asked = Crashed("T-2", Path("/2"), named("title", "path"), former="old")
+    seen = catalogue.seen(asked)
+    assert (seen.same is not None, seen.similar, seen.tickets) == (True, None, ("T-1",))
+    # judged anew it has a name of its own
+    catalogue.record_job(job("T-1", 0, "title", "another path"))
+    seen = catalogue.seen(asked)
+    assert (seen.same, seen.similar is not None) == (None, True)
+
+
+@pytest.mark.parametrize("hours", [-24 * 365 * 40, 1])
+def test_a_clock_that_cannot_be_right_gives_way_to_the_time_of_arrival(
+    catalogue: Catalogue, hours: int
+) -> None:
+    catalogue.record_job(job("T-1", 0, "s", crashed=NOW + timedelta(hours=hours)))
+    seen = catalogue.seen(Crashed("T-2", Path("/2"), named("s"))).similar
+    assert seen is not None
+    assert seen.since == NOW
+
+
+def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: Catalogue) -> None:
+    catalogue.record_job(job("T-1", 0, "title", "path"))
+    asked = Crashed("T-2", Path("/2"), named("title", "path"), former="old", digest="d")
+    queries = list[tuple[str, Any]]()
+
+    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
+        queries.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert catalogue.seen(asked).same is not None
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    plans = []
+    with sqlite3.connect(tmp_path / "cas.db") as connection:
+        for statement, values in queries:
+            if "FROM jobs" in statement:
+                rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+                plans.append([row[3] for row in rows])
+    assert len(plans) == 2
+    assert [step for plan in plans for step in plan if step.startswith("SCAN")] == []
 
 
 @on_both
 def test_times_of_other_zones_are_compared_as_instants(catalogue: Catalogue) -> None:
     eastern = NOW.astimezone(datetime.strptime("+0900", "%z").tzinfo)
-    catalogue.record_job(JobRecord("T-1", Path("/1"), eastern, "complete", signature="s"))
-    later = NOW + timedelta(hours=1)
-    catalogue.record_job(JobRecord("T-2", Path("/2"), later, "complete", signature="s"))
-    assert catalogue.similar("s", Path("/")) == ("T-2", "T-1")
+    catalogue.record_job(replace(job("T-1", 0, "s"), started=eastern))
+    catalogue.record_job(job("T-2", 1, "s"))
+    assert tickets(catalogue, "s") == ("T-2", "T-1")
 
 
 @on_both
@@ -131,30 +233,40 @@ def test_a_job_is_recorded_again_in_place_of_the_old_record(catalogue: Catalogue
 
 @on_both
 def test_a_forgotten_job_is_no_longer_similar(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", signature="s"))
+    catalogue.record_job(job("T-1", 0, "s"))
     catalogue.forget_job(Path("/cores/T-1/0"))
-    assert catalogue.similar("s", Path("/")) == ()
+    catalogue.record_job(job("T-2"))
+    assert tickets(catalogue, "s") == ()
 
 
 @on_both
 def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
     words = "\udcff\0\x1b" + "x" * 10_000
     catalogue.record_job(
-        job("T-1", signature="s", osrelease=words, build_id=words, panic_message=words)
+        job(
+            "T-1",
+            0,
+            "s",
+            words,
+            osrelease=words,
+            build_id=words,
+            nodename=words,
+            panic_message=words,
+        )
     )
-    assert catalogue.similar("s", Path("/")) == ("T-1",)
+    assert tickets(catalogue, "s") == ("T-1",)
 
 
 @pytest.mark.long
 def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
     script = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from cas.catalogue import Catalogue, JobRecord\n"
+        "from cas.catalogue import Catalogue, Crashed, JobRecord\n"
         "catalogue = Catalogue(sys.argv[1])\n"
         "for number in range(20):\n"
         "    directory = Path(sys.argv[2], str(number))\n"
         "    catalogue.record_job(\n"
-        "        JobRecord('T-1', directory, datetime.now(UTC), 'waiting', signature='s')\n"
+        "        JobRecord('T-1', directory, datetime.now(UTC), 'waiting')\n"
         "    )\n"
     )
     running = [
@@ -170,11 +282,11 @@ def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
 
 
 def test_a_reader_is_not_blocked_by_a_writer(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", signature="s"))
+    catalogue.record_job(job("T-1", 0, "s"))
     writer = sqlite3.connect(tmp_path / "cas.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("DELETE FROM jobs")
-    assert catalogue.similar("s", Path("/")) == ("T-1",)
+    assert tickets(catalogue, "s") == ("T-1",)
     writer.close()
 
 
@@ -216,13 +328,13 @@ def test_a_damaged_database_is_told_apart_from_a_busy_one(
     tmp_path: Path, catalogue: Catalogue
 ) -> None:
     for number in range(60):
-        catalogue.record_job(job("T-1", number, signature="s" * 64))
+        catalogue.record_job(job("T-1", number, "s" * 64))
     path = tmp_path / "cas.db"
     sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
     with pytest.raises(DatabaseDamaged, match="malformed"):
-        Catalogue(path).similar("s" * 64, Path("/"))
+        tickets(Catalogue(path), "s" * 64)
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -249,5 +361,5 @@ def test_a_url_that_cannot_be_used_names_the_directive(url: str) -> None:
 
 def test_opening_in_the_background_is_no_harm(catalogue: Catalogue) -> None:
     catalogue.preload()
-    catalogue.record_job(job("T-1", signature="s"))
-    assert catalogue.similar("s", Path("/")) == ("T-1",)
+    catalogue.record_job(job("T-1", 0, "s"))
+    assert tickets(catalogue, "s") == ("T-1",)

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from postgresql import on_both
 
-from cas.catalogue import Catalogue, JobRecord
+from cas.catalogue import Catalogue, Crashed
 from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.model import CrashProgram, Host
 
@@ -95,7 +95,7 @@ def test_a_time_of_another_zone_is_the_same_instant(catalogue: Catalogue) -> Non
 
 def test_a_database_of_the_first_version_gets_the_table_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "cas.db"
-    job = JobRecord("T-1", Path("/cores/T-1/0"), NOW, "complete", signature="s")
+    directory = Path("/cores/T-1/0")
     with Database(str(path), 1).writing() as connection:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
@@ -106,9 +106,9 @@ def test_a_database_of_the_first_version_gets_the_table_and_keeps_its_rows(tmp_p
         columns = "(ticket, directory, started, verdict, signature)"
         old.execute(
             f"INSERT INTO jobs {columns} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
-            ("T-1", str(job.directory), "2026-11-21 08:41:20", "complete", "s"),
+            ("T-1", str(directory), "2026-11-21 08:41:20", "complete", "s"),
         )
     catalogue = Catalogue(path)
     catalogue.put_host(ARM)
     assert catalogue.hosts() == (ARM,)
-    assert catalogue.similar("s", Path("/")) == ("T-1",)
+    assert catalogue.seen(Crashed("T-2", Path("/"), former="s")).tickets == ("T-1",)

@@ -11,10 +11,10 @@ import pytest
 from postgresql import on_both
 from sqlalchemy import text
 
-from cas.catalogue import Catalogue
+from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.catalogue.database.connection import Database
 from cas.errors import ConfigError, DatabaseDamaged
-from cas.model import Host
+from cas.model import Host, Seen, Signature
 from cas.progress import Silent
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
@@ -158,8 +158,11 @@ def test_a_file_that_nothing_shows_to_be_ours_is_not_moved(tmp_path: Path, conte
 def test_tables_that_are_gone_are_made_anew(database: str) -> None:
     catalogue = Catalogue(database)
     catalogue.put_host(Host("arm", 22))
+    signature = Signature(2, "title", "s")
+    catalogue.record_job(JobRecord("T-1", Path("/1"), NOW, "complete", signatures=(signature,)))
     with Database(database, 1).writing() as connection:
-        connection.execute(text("DROP TABLE jobs"))
+        cascade = "CASCADE" if database.startswith("postgresql") else ""
+        connection.execute(text(f"DROP TABLE jobs {cascade}"))
     assert Catalogue(database).lacking() == {"jobs"}
     with pytest.raises(DatabaseDamaged, match="jobs"):
         Catalogue(database).indexed()
@@ -168,6 +171,9 @@ def test_tables_that_are_gone_are_made_anew(database: str) -> None:
     assert (repair.aside, repair.has_lost_hosts, repair.has_lost_packages) == (None, False, False)
     assert Catalogue(database).indexed() == {}
     assert [host.name for host in Catalogue(database).hosts()] == ["arm"]
+    # which gets the number of the job that is gone, and not its signatures
+    catalogue.record_job(JobRecord("T-2", Path("/2"), NOW, "complete"))
+    assert catalogue.seen(Crashed("T-3", Path("/3"), (signature,))) == Seen()
 
 
 def test_kernels_of_packages_that_are_gone_go_too(tmp_path: Path) -> None:

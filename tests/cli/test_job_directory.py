@@ -104,19 +104,27 @@ def test_the_log_has_times(finished: Site) -> None:
     assert first[:4].isdigit()
 
 
-def test_the_second_run_makes_a_second_directory_and_sees_the_first(
-    site_a: Site, vmcore: Path
-) -> None:
-    site_a.settings["engine"] = "drgn"
-    first = site_a.cas("-i", "T-1", "-f", vmcore)
-    again = site_a.cas("-i", "T-1", "-f", vmcore)
-    other = site_a.cas("-i", "T-2", "-f", vmcore)
-    assert [first.returncode, again.returncode, other.returncode] == [0, 0, 0]
-    assert first.stdout != again.stdout
-    assert "seen in T-1" in other.stderr
-    assert json.loads((Path(other.stdout.strip()) / "result.json").read_text())["similar"] == [
-        "T-1"
-    ]
+def test_earlier_crashes_are_seen_and_the_same_dump_is_told_apart(site: Site, vmcore: Path) -> None:
+    site.settings["debugs"] = str(site.directory / "debugs")  # without a kernel: the jobs wait
+    first = site.cas("-i", "T-1", "-f", vmcore)
+    assert "seen before" not in first.stderr
+    again = site.cas("-i", "T-1", "-f", vmcore)
+    one, two = site.job_directories("T-1")
+    assert f"* seen before: the same dump as T-1/{one.name}\n" in again.stderr
+    told = json.loads((two / "result.json").read_text())
+    assert f"the same dump as T-1/{one.name} (signature" in (two / "report.txt").read_text()
+
+    other = site.cas("-i", "T-2", "-f", FIXTURES / "b" / "vmcore.kdump")
+    day = json.loads((one / "result.json").read_text())["started"][:10]
+    said = f"the same crash once, on {day}: T-1; kernel 6.1.192-1.cas1.x86_64"
+    assert f"* seen before: {said}\n" in other.stderr
+    result = site.result("T-2")
+    assert result["similar"] == result["finding"]["similar"] == ["T-1"]
+    assert result["finding"]["seen"]["same"]["count"] == 1
+    assert result["finding"]["seen"]["similar"] is None
+    for name in ("report.txt", "report.html"):
+        text = " ".join((site.job("T-2") / name).read_text().split())
+        assert f"{said} (signature {told['signature']})" in text
 
 
 def test_every_file_is_a_section_or_has_a_name_that_no_section_can_have(finished: Site) -> None:

@@ -271,7 +271,7 @@ def _result(directory: Path) -> dict[str, Any]:
         content = content.replace(str(directory.parents[2]), "SITE")
         section["size_bytes"] = hashlib.sha256(content.encode(errors="replace")).hexdigest()
     for key in ("finding", "dump"):
-        for changing in ("similar", "path"):
+        for changing in ("similar", "seen", "path"):
             (result[key] or {}).pop(changing, None)
     text = json.dumps(result).replace(str(directory), "JOB")
     cleaned: dict[str, Any] = json.loads(STAMP.sub("JOB", text))

@@ -122,7 +122,7 @@ def test_confidence_and_signatures_are_measured_on_labelled_logs(tmp_path: Path)
     # of three logs one is right; two are called high, of which one is right
     assert measured("confidence")[2][:6] == ["all", "3", "33.3", "2", "50.0", "100.0"]
     joined = next(row for row in measured("signatures") if row[0] == "pairs")
-    assert joined == ["pairs", "joined", "1", "1", "0", "1"]
+    assert joined == ["pairs", "joined", "1", "1", "0", "1", "1"]
 
 
 def test_everybodys_code_alone_is_no_sure_culprit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,28 @@ def test_what_must_be_the_same_is_a_question_of_granularity(other: str, same: se
 )
 def test_what_happens_everywhere_for_different_reasons_has_no_signature(log: str) -> None:
     assert judge(log).signatures == ()
+
+
+@pytest.mark.parametrize(
+    ("log", "is_compared"),
+    [
+        (OOPS + trace(), True),
+        # one function alone, and a kind whose words did not count
+        (OOPS + re.sub(r" (demo|vfs|ksys)_write.*\n", "", trace()), False),
+        (f"BUG: KASAN: use-after-free in {AT}\n{trace()}", False),
+    ],
+)
+def test_the_first_versions_name_is_compared_where_that_says_enough(
+    log: str, is_compared: bool
+) -> None:
+    assert (judge(log).former is not None) == is_compared
+
+
+def test_the_signature_is_the_most_telling_one() -> None:
+    named = values(judge(OOPS + trace()))
+    assert judge(OOPS + trace()).signature == named["top 3"]
+    short = judge("Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n")
+    assert short.signature == values(short)["title"]
 
 
 def test_a_panic_in_its_own_words_needs_no_function() -> None:

@@ -15,8 +15,11 @@ from cas.model import (
     Kmod,
     KnownIssue,
     Match,
+    Newest,
+    Occurrences,
     Report,
     Section,
+    Seen,
     Task,
 )
 
@@ -109,8 +112,13 @@ def _finding() -> Finding:
         confidence="choice high: the kernel names f; data high: kernel by build-id, dump whole",
         next_steps=("ask the vendor of demo", "try to reproduce without demo"),
         signature="0123456789abcdef",
-        similar=("T-1187", "T-1101"),
+        seen=Seen(same=_occurrences("T-1187", "T-1101"), same_dump=("T-7",)),
     )
+
+
+def _occurrences(*tickets: str) -> Occurrences:
+    hosts = Newest(5, ("db1", "db2", "db3", "db4", "db5"))
+    return Occurrences(12, STARTED, Newest(4, tickets), hosts, Newest(1, ("6.1.0",)))
 
 
 def _section(directory: Path, name: str, title: str) -> Section:

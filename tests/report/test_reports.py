@@ -6,6 +6,7 @@ import json
 import re
 import tracemalloc
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,18 @@ import pytest
 from sample_report import known_report, sample_report
 
 from cas.errors import CasError, JobFailed
-from cas.model import Cause, Finding, Frame, Missing, Registers, Report, Stored
+from cas.model import (
+    Cause,
+    Finding,
+    Frame,
+    Missing,
+    Newest,
+    Occurrences,
+    Registers,
+    Report,
+    Seen,
+    Stored,
+)
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.report import write_report
@@ -40,12 +52,18 @@ def report(tmp_path: Path) -> Report:
     return sample_report(tmp_path)
 
 
+def _seen(name: str) -> Seen:
+    names = Newest(9, (name,))
+    once = Occurrences(1, datetime(2026, 11, 21, tzinfo=UTC), names, names, names)
+    return Seen(once, once, (name,))
+
+
 def hostile(report: Report) -> Report:
     """The report of a dump that puts harmful text wherever it can."""
     assert report.finding and report.answer and report.dump and report.match
     for name in ("traceback", "log", "ps"):
         (report.directory / name).write_bytes(HOSTILE.encode("utf-8", "surrogatepass") * 3)
-    finding = Finding(*(HOSTILE,) * 7, next_steps=(HOSTILE,), signature=None, similar=(HOSTILE,))
+    finding = Finding(*(HOSTILE,) * 7, next_steps=(HOSTILE,), signature=None, seen=_seen(HOSTILE))
     frames = (Frame(HOSTILE, kmod=HOSTILE, file=HOSTILE, line=1),)
     return replace(
         report,
@@ -141,7 +159,12 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
     text = render_text(report)
     assert text.index("Verdict     complete") < text.index("Backtrace") < text.index("Backtraces (")
     assert "#1   balance [demo] at demo.c:62 (inlined)" in text
-    assert "T-1187, T-1101 (signature 0123456789abcdef)" in text
+    assert (
+        "Seen before - the same crash 12 times since 2026-11-21: T-1187, T-1101 and 2\n"
+        "              more; hosts db1, db2, db3 and 2 more; kernel 6.1.0 (signature\n"
+        "              0123456789abcdef)\n"
+        "            - the same dump as T-7\n"
+    ) in text
 
 
 def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:

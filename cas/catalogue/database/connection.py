@@ -14,7 +14,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.pool import NullPool
 
 from cas.catalogue.database import refusal
-from cas.catalogue.database.tables import HEAD, kernels, kmods, metadata, packages, readings
+from cas.catalogue.database.tables import (
+    HEAD,
+    jobs,
+    kernels,
+    kmods,
+    metadata,
+    packages,
+    readings,
+    signatures,
+)
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 from cas.permission import DENIED, not_permitted
 
@@ -25,6 +34,11 @@ _BUILD_KEY = 0x636175
 """Of the one that a build has."""
 _NO_CATALOGUE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 """SQLite's codes for a file that is none of ours; the last one for tables that are not there."""
+_TIED = (
+    {packages.name, kernels.name, kmods.name, readings.name},
+    {jobs.name, signatures.name},
+)
+"""Tables whose rows name rows of one another."""
 _NO_TABLE = {"42P01", "42703"}
 """PostgreSQL's states, see its Appendix A: undefined_table, undefined_column."""
 _FULL_THERE, _FORBIDDEN_THERE = "53100", "42501"
@@ -173,11 +187,14 @@ class Database:
     def make(self, lacking: Set[str]) -> None:
         """Make tables anew, empty.
 
-        What the packages say is in four of them, which are made together: rows of one that is
-        left would be taken for those of the next package that gets the same number.
+        What the packages say is in four of them, which are made together, and so are jobs and their
+        signatures: rows of one that is left would be taken for those of the next package, or job,
+        that gets the same number.
         """
-        catalogue = {packages.name, kernels.name, kmods.name, readings.name}
-        wanted = lacking | catalogue if lacking & catalogue else lacking
+        wanted = set(lacking)
+        for tied in _TIED:
+            if lacking & tied:
+                wanted |= tied
         tables = [table for table in metadata.sorted_tables if table.name in wanted]
         with self.writing() as connection:
             metadata.drop_all(connection, tables=tables)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with Alembic's."""
 
 metadata = MetaData()
@@ -119,9 +119,24 @@ jobs = Table(
     Column("verdict", String(16), nullable=False, index=True),
     Column("osrelease", Text),
     Column("build_id", Text),
-    Column("signature", String(128), index=True),
     Column("panic_message", Text),
+    Column("crashed", DateTime),
+    Column("nodename", Text),
+    Column("digest", String(128), index=True),
 )
+"""``crashed`` is when the machine crashed, ``started`` where that is not known; times are UTC.
+``nodename`` is the machine's name, ``digest`` that of the dump as it is kept."""
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("granularity", String(16), primary_key=True),
+    Column("value", String(128), nullable=False, index=True),
+)
+"""What each job's crash is called. The first version of the rules knew one granularity, ``full``; a
+job has its row until it is reprocessed."""
 
 hosts = Table(
     "hosts",

@@ -1,0 +1,54 @@
+"""Whether a crash happened before, in words: the same on the terminal and in every report."""
+
+from __future__ import annotations
+
+from cas.model import Finding, Newest, Occurrences
+
+NAMED = 3
+"""Tickets, hosts and kernels that are named."""
+UNKNOWN = "unknown: no code is at fault, or none is known, so there is nothing to compare"
+NOT_LOOKED_UP = "unknown: it could not be looked up"
+
+
+def seen(finding: Finding) -> tuple[str, ...]:
+    """What is known of earlier occurrences, a phrase each."""
+    told = list(_occurrences(finding))
+    if finding.signature is None:
+        return tuple(told) or (UNKNOWN,)
+    first, *others = told or ["no" if finding.seen else NOT_LOOKED_UP]
+    return (f"{first} (signature {finding.signature})", *others)
+
+
+def sighted(finding: Finding) -> tuple[str, ...]:
+    """The same, where there is something to tell at once."""
+    return tuple(_occurrences(finding))
+
+
+def _occurrences(finding: Finding) -> list[str]:
+    found = finding.seen
+    if found is None:
+        return []
+    told = []
+    if found.same:
+        told.append(f"the same crash {_text(found.same)}")
+    if found.similar:
+        told.append(f"a similar one, of the same title, {_text(found.similar)}")
+    if found.same_dump:
+        told.append(f"the same dump as {', '.join(found.same_dump[:NAMED])}")
+    return told
+
+
+def _text(seen: Occurrences) -> str:
+    often = "once, on" if seen.count == 1 else f"{seen.count:,} times since"
+    said = [f"{often} {seen.since:%Y-%m-%d}: {_names(seen.tickets)}"]
+    for what, names in (("host", seen.hosts), ("kernel", seen.kernels)):
+        if names.count:
+            many = what if names.count == 1 else f"{what}s"
+            said.append(f"{many} {_names(names)}")
+    return "; ".join(said)
+
+
+def _names(newest: Newest) -> str:
+    named = newest.names[:NAMED]
+    more = newest.count - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
