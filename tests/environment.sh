@@ -1,6 +1,22 @@
 # Shell functions that demo and check share; to be sourced in the project's top directory.
 
-say() { printf '\n== %s\n' "$*"; }
+step=start
+logs=
+
+say() {
+    step=$*
+    printf '\n== %s\n' "$step"
+}
+
+# At the end, after a failure: which step it was, and the newest of its logs.
+told_of_failure() {
+    status=$?
+    [ "$status" = 0 ] && return
+    printf '\n== FAILED, with status %s, in this step: %s\n' "$status" "$step" >&2
+    # shellcheck disable=SC2086  logs are a pattern
+    log=$(ls -t $logs 2>/dev/null | head -n 1)
+    [ -z "$log" ] || echo "its log: $log" >&2
+}
 
 find_python() {
     for python in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
@@ -14,6 +30,16 @@ sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     exit 2
 }
 
+# why_not_fetched LOG: what pip met, in one sentence.
+why_not_fetched() {
+    if grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|Max retries exceeded' "$1"; then
+        echo "pip cannot reach the Python package index: see to the network, or name an index that" \
+            "can be reached (pip config set global.index-url URL), then run the same command again"
+    else
+        echo "pip cannot install what CAS needs: $(grep '^ *\(ERROR\|error\): ' "$1" | tail -n 1)"
+    fi
+}
+
 # install_cas DIRECTORY [EXTRA]: CAS and what it needs in a virtual environment, once.
 install_cas() {
     python=$(find_python)
@@ -22,8 +48,14 @@ install_cas() {
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         say "setting up a private environment in $1"
         "$python" -m venv "$1"
-        "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${2:+[$2]}"
+        logs="$PWD/$1/setup.log"
+        if ! "$1/bin/python" -m pip install --disable-pip-version-check --editable ".${2:+[$2]}" \
+            > "$logs" 2>&1; then
+            why_not_fetched "$logs" >&2
+            exit 1
+        fi
         echo "$wanted" > "$stamp"
+        logs=
     fi
     # in its sandbox drgn's process cannot write what Python compiles
     "$1/bin/python" -m compileall -q cas cas_admin
