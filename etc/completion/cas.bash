@@ -1,5 +1,5 @@
 # bash completion for cas(1) and cas-admin(8); it needs nothing but bash 4.
-# bash-completion loads it for `cas` under this name, for `cas-admin` by a link named cas-admin.bash.
+# bash-completion loads it for `cas` under this name, for `cas-admin` through cas-admin.bash.
 
 _cas_files() {
     compopt -o filenames 2>/dev/null

@@ -1,5 +1,5 @@
 # fish completion for cas(1) and cas-admin(8).
-# fish loads it for `cas` under this name, for `cas-admin` by a link named cas-admin.fish.
+# fish loads it for `cas` under this name, for `cas-admin` through cas-admin.fish.
 
 set -l bare 'not __fish_seen_subcommand_from identify debug signature'
 set -l debug '__fish_seen_subcommand_from debug'
