@@ -115,7 +115,7 @@ def _text(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser()
+    parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string(text, source=str(path))

@@ -71,6 +71,8 @@ class Console:
             yield advance
             if total is None:
                 shown.update(task, total=1, completed=1)
+            elif unit == "B" and done != total:  # all was read that was needed
+                shown.update(task, total=done or 1, completed=done or 1, amount=human_size(done))
 
     def _line(self, mark: str, colour: str, text: str) -> None:
         if self._has_colour:

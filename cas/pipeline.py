@@ -50,7 +50,8 @@ class Pipeline(Debugging):
     def __init__(self, job: Job, config: Config, progress: Progress, workshop: Workshop) -> None:
         """Prepare a run; nothing is done yet."""
         super().__init__(job, config, progress, workshop)
-        self.said = ""
+        self.said: dict[str, str | None] = {}
+        self.found: set[str] = set()
         self.checking: Checking | None = None
 
     def analyse(self) -> CasError | None:
@@ -126,6 +127,7 @@ class Pipeline(Debugging):
         try:
             with self.timed("foresight"):
                 match = self.supply.find(dump)
+                self.tell_kernel(match)
                 self.supply.vmlinux(match)
         except CasError as error:
             log.info("not found beforehand: %s", error)
@@ -133,12 +135,20 @@ class Pipeline(Debugging):
         return match
 
     def tell_identity(self, dump: Dump) -> None:
-        """Say once which kernel it is."""
-        known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
-        line = ", ".join((f"Linux {dump.osrelease or 'of unknown release'}", *filter(None, known)))
-        if line != self.said:
+        """Say once which kernel it is; again only where the whole dump says another."""
+        facts = {"release": dump.osrelease, "arch": dump.arch, "build_id": dump.build_id}
+        if facts != self.said:
+            known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
+            release = f"Linux {dump.osrelease or 'of unknown release'}"
+            self.progress.say(", ".join((release, *filter(None, known))))
+        self.said = facts
+
+    def tell_kernel(self, match: Match) -> None:
+        """Say once by what the kernel was found, and where."""
+        line = f"Kernel found by {match.evidence}: {match.kernel.source.name}"
+        if line not in self.found:
             self.progress.say(line)
-        self.said = line
+            self.found.add(line)
 
     def keep(self) -> None:
         """Note that the dump is safe in the job directory, once it is what was received.
@@ -234,7 +244,7 @@ class Pipeline(Debugging):
         for remark in match.remarks:
             self.progress.warn(remark)
         self.reached("matched")
-        self.progress.say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
+        self.tell_kernel(match)
         return match
 
     def extract(self, dump: Dump, match: Match) -> extract.Extraction:

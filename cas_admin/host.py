@@ -104,6 +104,7 @@ def listed(world: World, *, as_json: bool) -> Answer:
     """The registered hosts, as they were when they were last checked."""
     hosts = Catalogue.of(world.config).hosts()
     _complain(hosts, world)
+    _say_if_none(hosts, world)
     return Answer(_drawn(hosts, as_json=as_json))
 
 
@@ -116,7 +117,8 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
     """
     catalogue = Catalogue.of(world.config)
     hosts = _named(names, catalogue) if names else catalogue.hosts()
-    told = survey(hosts, world.config, world.progress)
+    _say_if_none(hosts, world)
+    told = survey(hosts, world.config, world.progress) if hosts else ()
     for host in told:
         catalogue.renew_host(host)
     _complain(told, world)
@@ -217,6 +219,11 @@ def _the_one(name: str, registered: Sequence[Host]) -> Host:
         ports = ", ".join(str(host) for host in found)
         raise HostNotRegistered(f"{name} may be any of {ports}", hint="name the port as well")
     return (exact or found)[0]
+
+
+def _say_if_none(hosts: Sequence[Host], world: World) -> None:
+    if not hosts:
+        world.progress.say(f"no analysis host is registered; to register one: {ADD}")
 
 
 def _complain(hosts: Iterable[Host], world: World) -> None:

@@ -21,11 +21,11 @@ COLUMNS = ("RELEASE", "ARCH", "FLAVOUR", "BUILD-ID", "PACKAGE")
 def kernels(pattern: str | None, world: World, *, as_json: bool) -> Answer:
     """The catalogued kernels, sorted by release.
 
-    :param pattern: see `Catalogue.kernels`, or a part of a release; ``None``: all
+    :param pattern: see `Catalogue.kernels`; ``None``: all
     :return: a line for each below a line of titles; status 1 when there is none
     :raises TryAgain: the database cannot be used
     """
-    found = _found(pattern, Catalogue.of(world.config))
+    found = Catalogue.of(world.config).kernels(pattern)
     if not found:
         world.progress.warn(_nothing(pattern, world))
     lines = (_json(found),) if as_json else tuple(table(found))
@@ -43,11 +43,6 @@ def table(found: Sequence[CataloguedKernel]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         yield "".join(f"{cell:{n}}  " for cell, n in zip(cells, widths, strict=True)) + last
-
-
-def _found(pattern: str | None, catalogue: Catalogue) -> Sequence[CataloguedKernel]:
-    found = catalogue.kernels(pattern)
-    return catalogue.kernels(f"*{pattern}*") if pattern and not found else found
 
 
 def _cells(kernel: CataloguedKernel) -> tuple[str, ...]:

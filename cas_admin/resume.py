@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cas import job as jobs
@@ -11,12 +12,34 @@ from cas.commands import Answer, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.job import Job
 from cas.model import Dump
+from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count
 from cas.triage import send_mails, triage
 from cas.work_directory import WorkDirectory
 
 WAITING = 6
+
+
+class OfJob:
+    """Progress of one job among many: a warning names it, also where no line says its beginning."""
+
+    def __init__(self, job: Job, shown: Progress) -> None:
+        """Tell somebody else."""
+        self.name = f"{job.directory.parent.name}/{job.directory.name}"
+        self._shown = shown
+
+    def say(self, text: str) -> None:
+        """Tell it as it is: who goes on with the job has named it."""
+        self._shown.say(text)
+
+    def warn(self, text: str) -> None:
+        """Tell it, and of which job."""
+        self._shown.warn(f"{self.name}: {text}")
+
+    def bar(self, text: str, total: int | None, unit: str = "B") -> AbstractContextManager[Advance]:
+        """Show a step."""
+        return self._shown.bar(text, total, unit)
 
 
 def resume(world: World, *, is_asked: bool = True) -> Answer:
@@ -26,6 +49,8 @@ def resume(world: World, *, is_asked: bool = True) -> Answer:
     :return: a line for each that came to its end, and how many wait; status 6 while some are left
     """
     unfinished = list(_unfinished(world))
+    if is_asked and not unfinished:
+        world.progress.say("no job waits or was stopped")
     hopeless = _hopeless([job for job in unfinished if job.verdict == "waiting"], world)
     lines, waiting, stopped = [], len(hopeless), 0
     for job in unfinished:
@@ -119,9 +144,11 @@ def _go_on(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
     from cas.engines.workshop import workshop
 
+    told = OfJob(job, world.progress)
+    world.progress.say(f"Going on with {told.name}")
     try:
         with workshop(world.config) as opened:
-            report, stopped = triage(job, world.config, world.progress, opened)
+            report, stopped = triage(job, world.config, told, opened)
         if stopped:
             world.progress.warn(f"{job.directory}: {stopped}")
         return None if jobs.load(job.directory).is_stopped else report.verdict

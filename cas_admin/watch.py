@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cas.catalogue import BuildSummary
 from cas.commands import Answer, World
 from cas.errors import CasError, ConfigError, DatabaseDamaged, TryAgain
 from cas.progress import Advance, Progress
@@ -18,8 +17,6 @@ from cas_admin.build import Built, build_once
 
 HUNG_LIMIT = 64
 """Calls into file systems that have never come back; a new process begins without them."""
-_NOTHING = Built(BuildSummary(added=0, unchanged=0, removed=0, kernels=0, bad=()), ())
-"""What came of the time before the first run."""
 
 
 class News:
@@ -74,13 +71,16 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> Answer:
     """
     news = News(world.progress, has_bars=world.is_interactive)
     told = world if tells_all else replace(world, progress=news)
-    last: Built | None = _NOTHING
+    last: Built | None = None
     with suppress(KeyboardInterrupt):  # SIGTERM as well: the usual end of a service
         for number in itertools.count():
             news.next_run()
             built = _run(replace(told, now=datetime.now(UTC)), may_fail=number > 0)
             for line in _lines(built, None if tells_all else last):
                 world.progress.say(line)
+            if number == 0:
+                where = f"Watching {world.config.kernels}"
+                world.progress.say(f"{where}: the next build is in {interval_s:.0f} s")
             last = built
             _require_few_threads()
             time.sleep(interval_s)
@@ -112,7 +112,7 @@ def _require_few_threads() -> None:
 def _lines(built: Built | None, last: Built | None) -> Iterator[str]:
     """What is worth to be said of a run.
 
-    :param last: the run before; ``None``: it has failed, or all shall be said
+    :param last: the run before; ``None``: there is none, it has failed, or all shall be said
     """
     if built is None:
         return

@@ -258,7 +258,7 @@ class Catalogue:
         """The kernels that a pattern means, by release; all without one.
 
         :param pattern: as a shell has them, for the release or the package's name; without
-            wildcards, a release, a part of the package's name, or the beginning of a build-id
+            wildcards, a part of either, or the beginning of a build-id
         """
         return self._store().kernels.listed(pattern)
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
 
-from cas.errors import UnpackError
+from cas.errors import AGAIN, UnpackError
 from cas.files import sync, sync_directory
 from cas.intake.account import Account
 from cas.intake.selection import Intake, Selection, is_plain
@@ -98,7 +98,9 @@ class Storing:
             return
         total, seen = sum(path.stat().st_size for path in self._paths), 0
         with self._progress.bar(self._doing(), total) as advance:
-            while not wait(pending, timeout=0.2).done:
+            is_over = False
+            while not is_over:
+                is_over = bool(wait(pending, timeout=0.2).done)
                 read = self._account.read_bytes
                 advance(read - seen)
                 seen = read
@@ -137,7 +139,7 @@ class Storing:
                 raise UnpackError(
                     f"{printable(str(path))} changed while it was read, "
                     f"from {before[-1]:,} bytes to {now[-1]:,}",
-                    hint="wait until it is written to its end, then run the same command again",
+                    hint=f"wait until it is written to its end, then {AGAIN}",
                 )
 
     def _remove(self, files: Sequence[Path]) -> None:

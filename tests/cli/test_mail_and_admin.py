@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import socket
@@ -143,6 +144,12 @@ def test_progress_bars_appear_on_a_terminal_only(site_a: Site, tmp_path: Path) -
     said = on_a_terminal(site_a, ["cas", "-i", "T-1", "-f", str(dump)])
     for step in ("Unpacking vmcore.elf.xz", "Extracting", "Running"):
         assert any("━" in line for line in said.splitlines() if step in line), step
+    steps = ("Linux 6.1", "Kernel found by", "Extracting vmlinux", "Reading the dump")
+    assert sorted(steps, key=said.index) == [*steps]
+    assert [said.count(step) for step in steps[:2]] == [1, 1]
+    bars = [line for line in re.split(r"[\r\n]", said) if "Extracting vmlinux" in line]
+    ends = re.findall(r"([\d.]+) MiB/([\d.]+) MiB", bars[-1])
+    assert all(done == total for done, total in ends), "a bar that ended seems to lack something"
     plain = site_a.cas("-i", "T-1", "-f", dump)
     assert "━" not in plain.stderr
     assert "\x1b" not in plain.stderr

@@ -107,6 +107,13 @@ def test_an_unusable_value_names_its_line_and_what_is_needed(
         read(write(tmp_path, f"[settings]\n{line}\n"), defaults)
 
 
+def test_a_comment_may_stand_behind_a_value(tmp_path: Path, defaults: Config) -> None:
+    text = "[settings]\nkernels = /srv/kernels  # the mount\nsmtphost = ; none\nsnippets = /a#b\n"
+    config = read(write(tmp_path, text), defaults)
+    assert (config.kernels, config.mail.host) == (Path("/srv/kernels"), None)
+    assert config.snippets == (Path("/a#b"),)
+
+
 def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
     config = read(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
     assert config.supervision.section_bytes == 3 << 20

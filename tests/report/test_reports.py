@@ -364,6 +364,14 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     assert "@import" not in text
 
 
+def test_a_long_word_of_any_text_is_broken_where_the_window_is_narrow(report: Report) -> None:
+    style = render_html(report).partition("</style>")[0]
+    (of_the_page,) = re.findall(r"^body \{(.*?)\}", style, re.M | re.S)
+    assert "overflow-wrap: anywhere" in of_the_page
+    screen = style.partition("@media print")[0]
+    assert not re.findall(r"white-space|overflow-wrap: (?!anywhere)|min-width: *\d", screen)
+
+
 def test_the_page_leads_to_every_section(report: Report) -> None:
     page = Page(render_html(report))
     targets = [f"#{value}" for value in page.values("id")]

@@ -113,8 +113,8 @@ class KernelRows:
     def listed(self, pattern: str | None) -> list[CataloguedKernel]:
         """The kernels that a pattern means, by release.
 
-        :param pattern: as a shell has them, for the release or the package's name; or the
-            beginning of a build-id, of six digits or more
+        :param pattern: as a shell has them, for the release or the package's name; without
+            wildcards, a part of either, or the beginning of a build-id, of six digits or more
         """
         query = select(*_LISTED_COLUMNS).join(packages)
         query = query.order_by(kernels.c.release, kernels.c.arch, packages.c.path)
@@ -167,9 +167,11 @@ def _listed(row: Row[Any]) -> CataloguedKernel:
 
 
 def _named(name: str) -> ColumnElement[bool]:
-    """Kernels of a release, of a package, or whose build-id begins so."""
+    """Kernels with that in their release or in a package's name, or whose build-id begins so."""
     name = storable(name)
-    meant = [kernels.c.release == name, packages.c.name.contains(name, autoescape=True)]
+    columns = (kernels.c.release, packages.c.name)
+    meant: list[ColumnElement[bool]]
+    meant = [column.contains(name, autoescape=True) for column in columns]
     if len(name) >= _PREFIX_DIGITS and re.fullmatch("[0-9A-Fa-f]+", name):
         # a range, which the index serves: LIKE it does not in every database
         low = name.lower()
