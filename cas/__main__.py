@@ -27,7 +27,7 @@ AGAIN_S = 0.02
 
 def run() -> None:
     """The ``cas`` program."""
-    main(_parse, "`cas -i ID`")
+    main(_parse, "nothing was kept; run the same command again")
 
 
 def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+AGAIN = "run the same command again"
+"""In advice; a job that was begun is gone on with by another command."""
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -28,6 +30,10 @@ class CasError(Exception):
         super().__init__(message)
         self.hint = type(self).hint if hint is None else hint
         self.offset = offset
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped what was begun; the text says what is kept, and how to go on."""
 
 
 class UsageError(CasError):
@@ -200,7 +206,7 @@ class DiskFull(CasError):
     exit_code = 75
     hint = (
         "free space (cas-admin -p removes old jobs, cas-admin cache clean extracted kernels), "
-        "then run the same command again"
+        f"then {AGAIN}"
     )
 
 
@@ -210,7 +216,7 @@ class Shortage(CasError):
     exit_code = 75
     hint = (
         "raise the limits (ulimit -v unlimited -u unlimited -n 4096, or LimitAS=, TasksMax= and "
-        "LimitNOFILE= of a systemd unit), or free some, then run the same command again"
+        f"LimitNOFILE= of a systemd unit), or free some, then {AGAIN}"
     )
 
 
@@ -218,7 +224,7 @@ class TryAgain(CasError):
     """Something needed is busy or unreachable at the moment."""
 
     exit_code = 75
-    hint = "run the same command again later"
+    hint = f"{AGAIN} later"
 
 
 class JobBusy(TryAgain):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cas.errors import CasError, DiskFull, TryAgain, shortage
+from cas.errors import AGAIN, CasError, DiskFull, TryAgain, shortage
 from cas.permission import DENIED, not_permitted
 from cas.text import human_size
 
@@ -152,7 +152,7 @@ def no_room(directory: Path, need: str, what: str, error: OSError | None = None)
     if said == errno.EDQUOT:
         return DiskFull(
             f"no room for {what} in {directory}: the disk quota of this user is used up",
-            hint="have the quota raised, or free space; then run the same command again",
+            hint=f"have the quota raised, or free space; then {AGAIN}",
         )
     have = f"has {human_size(_free_bytes(directory))}"
     if error and _has_no_inodes(directory):
@@ -167,12 +167,12 @@ def _too_large(directory: Path, what: str) -> DiskFull:
     if limit == resource.RLIM_INFINITY:
         return DiskFull(
             f"{what} in {directory} is larger than a file may be on that file system",
-            hint="use another file system; then run the same command again",
+            hint=f"use another file system; then {AGAIN}",
         )
     return DiskFull(
         f"{what} in {directory} is larger than this process may make a file: {human_size(limit)}",
-        hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then run "
-        "the same command again",
+        hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then "
+        f"{AGAIN}",
     )
 
 
@@ -189,7 +189,7 @@ def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
         path = path.parent / str(error.filename2 or error.filename or path)  # what stands there
         hint = f"see what put it there, remove it: rm {shlex.quote(str(path))}"
         return CasError(f"{path} is a symbolic link or no file, and left alone", hint=hint)
-    hint = "check the file system, then run the same command again"
+    hint = f"check the file system, then {AGAIN}"
     return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 

@@ -15,7 +15,7 @@ from cas import streams, users
 from cas.commands import Answer, Asked, World
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
-from cas.errors import CasError, DiskFull, NotPermitted, TryAgain, shortage
+from cas.errors import AGAIN, CasError, DiskFull, Interrupted, NotPermitted, TryAgain, shortage
 from cas.files import FULL, cannot_write
 from cas.permission import DENIED, not_permitted
 from cas.text import printable
@@ -33,8 +33,9 @@ def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], going_
     console = Console(sys.stderr, os.environ)
     try:
         return _status(parse, argv, console)
-    except KeyboardInterrupt:
-        console.warn(f"interrupted; what is finished is kept: {going_on} goes on from there")
+    except KeyboardInterrupt as error:
+        kept = str(error) if isinstance(error, Interrupted) else going_on
+        console.fail(CasError(f"interrupted, exit status {INTERRUPTED}", hint=kept))
         return INTERRUPTED
 
 
@@ -152,7 +153,7 @@ def _unwritable(error: OSError) -> CasError:
     kind = DiskFull if error.errno in FULL else TryAgain
     return kind(
         f"standard output cannot be written: {error.strerror}",
-        hint="give it another place, then run the same command again",
+        hint=f"give it another place, then {AGAIN}",
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def run() -> None:
     """Parse, run, exit; see :func:`cas.__main__.main`."""
-    main(_parse, "the same command")
+    main(_parse, "what is finished is kept; to go on: run the same command again")
 
 
 def _parse(argv: Sequence[str]) -> Asked:

@@ -16,6 +16,9 @@ from cas.commands import (
     common_options,
     verb_options,
 )
+from cas.commands.asked import WrongCommand
+from cas.commands.command_line import asked_for_help
+from cas.errors import UsageError
 
 WATCH_S = 300.0
 """From the end of one build to the next, where nobody says another time."""
@@ -47,20 +50,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str]) -> Asked:
-    """What ``cas-admin`` is asked to do; exits with status 2 on a wrong command line."""
-    admin = parser()
-    arguments = admin.parse_args(argv)
+    """What ``cas-admin`` is asked to do.
+
+    :raises WrongCommand: nothing that is understood; the hint is the command that was meant
+    """
+    admin, argv = parser(), asked_for_help(argv)
+    try:
+        return _asked(admin.parse_args(argv))
+    except WrongCommand as error:
+        from cas.commands.mistakes import explained
+        from cas_admin.habits import HABITS
+
+        raise explained(argv, admin, error, HABITS) from None
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
     if arguments.version:
-        return asked_versions(arguments, admin.prog)
+        return asked_versions(arguments, "cas-admin")
     asked = {flag: getattr(arguments, flag) for flag in ("build", "purge", "server")}
     asked[arguments.verb] = arguments.verb
     wanted = [name for name, is_asked in asked.items() if is_asked]
-    if len(wanted) != 1:
-        admin.error("say what to do, once: -b, -p, -s or a verb")
+    if len(wanted) > 1:
+        said = f"one thing at a time, not {' and '.join(wanted)}"
+        raise UsageError(said, hint="give one command after the other")
     if wanted != ["purge"] and _asks_purge(arguments):
-        admin.error("-d, -y, -n and --unfinished belong to a purge")
+        raise UsageError("-d, -y, -n and --unfinished belong to a purge", hint="cas-admin -p")
     if wanted != ["build"] and arguments.watch is not None:
-        admin.error("--watch belongs to a build")
+        raise UsageError("--watch belongs to a build", hint="cas-admin -b --watch")
+    if not wanted:
+        from cas_admin.habits import HABITS
+
+        raise UsageError("nothing was asked for", hint=HABITS.examples[""])
     return Asked(_COMMANDS[wanted[0]](arguments), arguments.config, arguments.debug)
 
 

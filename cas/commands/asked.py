@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cas.config import INTERVALS, Config, option_of
+from cas.errors import UsageError
 from cas.progress import Progress
 from cas.text import short_line
 
@@ -68,12 +69,44 @@ def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:
     return Asked(command, arguments.config, arguments.debug, stays_root=True, needs_config=False)
 
 
+class WrongCommand(UsageError):
+    """A command line that is not understood."""
+
+    def __init__(self, message: str, program: str = "", *, hint: str | None = None) -> None:
+        """Keep the facts.
+
+        :param program: with the verbs as far as they were read
+        """
+        super().__init__(message, hint=hint)
+        self.program = program
+
+
 class Parser(argparse.ArgumentParser):
-    """A command line whose complaints are printable: file names come from customers too."""
+    """A command line whose complaints are errors as all others are, with what to type instead."""
 
     def error(self, message: str) -> NoReturn:
-        """See the library; status 2."""
-        super().error(short_line(message))
+        """Say what is wrong.
+
+        :raises WrongCommand: always
+        """
+        raise WrongCommand(short_line(message), self.prog, hint=f"see: {self.prog} --help")
+
+
+class Once(argparse.Action):
+    """An option of which the second would silently take the place of the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value, if it is the only one."""
+        before = getattr(namespace, self.dest, None)
+        if before is not None and before != values:
+            parser.error(f"{option_string} was given twice: {before} and {values}")
+        setattr(namespace, self.dest, values)
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:

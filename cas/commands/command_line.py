@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from cas.commands.asked import (
     Answer,
     Asked,
+    Once,
     Parser,
     World,
+    WrongCommand,
     asked_versions,
     common_options,
     interval_options,
@@ -21,6 +24,7 @@ from cas.commands.asked import (
 from cas.config import INTERVALS
 from cas.errors import UsageError
 from cas.job import Order
+from cas.work_directory import is_ticket
 
 CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", *INTERVALS)
 """The options of the form without a verb."""
@@ -33,11 +37,14 @@ def parser() -> argparse.ArgumentParser:
         description="Find out why a kernel crashed, from its dump.",
         epilog="`cas -i ID` without -f goes on with the ticket's job that has not ended.",
     )
-    cas.add_argument("-i", "--identifier", metavar="ID", help="the ticket that the core belongs to")
+    text = "the ticket that the core belongs to"
+    cas.add_argument("-i", "--identifier", metavar="ID", action=Once, help=text)
     text = "the dump, packed or not, or its URL; several for the parts of a split dump"
     cas.add_argument("-f", "--file", metavar="FILE", action="append", help=text)
-    cas.add_argument("--member", metavar="NAME", help="the dump to take from an archive of several")
-    cas.add_argument("-e", "--email", metavar="EMAIL", help="mail the results to this address")
+    text = "the dump to take from an archive of several"
+    cas.add_argument("--member", metavar="NAME", action=Once, help=text)
+    text = "mail the results to this address"
+    cas.add_argument("-e", "--email", metavar="EMAIL", action=Once, help=text)
     cas.add_argument(
         "-m", "--modules", action="store_true", help="extract the debuginfo of loaded modules"
     )
@@ -46,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     common_options(cas)
     verbs = cas.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     identify = verbs.add_parser("identify", help="tell what a dump says about itself")
-    identify.add_argument("dump", metavar="FILE", type=Path, help="an unpacked dump")
+    identify.add_argument("dump", metavar="FILE", type=file_of, help="the dump, packed or not")
+    text = "the dump to take from an archive of several"
+    identify.add_argument("--member", dest="chosen", metavar="NAME", help=text)
     identify.add_argument("--json", action="store_true", help="print everything, as JSON")
     verb_options(identify)
     _debug_options(verbs.add_parser("debug", help="open a debugger on a job's dump"))
@@ -81,9 +90,26 @@ def _debug_options(debug: argparse.ArgumentParser) -> None:
 
 
 def parse(argv: Sequence[str]) -> Asked:
-    """What ``cas`` is asked to do; exits with status 2 on a wrong command line."""
-    cas = parser()
-    arguments = cas.parse_args(argv)
+    """What ``cas`` is asked to do.
+
+    :raises UsageError: nothing that is understood; the hint is the command that was meant
+    """
+    cas, argv = parser(), asked_for_help(argv)
+    try:
+        return _asked(cas.parse_args(argv), cas)
+    except WrongCommand as error:
+        from cas.commands.habits import HABITS
+        from cas.commands.mistakes import explained
+
+        raise explained(argv, cas, error, HABITS) from None
+
+
+def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
+    """The command line, where ``help VERB`` means ``VERB --help``."""
+    return [*argv[1:], "--help"] if argv[:1] == ["help"] else argv
+
+
+def _asked(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Asked:
     if arguments.version:
         return asked_versions(arguments, cas.prog)
     if arguments.verb:
@@ -92,8 +118,7 @@ def parse(argv: Sequence[str]) -> Asked:
         command = _verb(arguments, cas)
         is_read_only = arguments.verb == "identify"
         return Asked(command, arguments.config, arguments.debug, stays_root=is_read_only)
-    if not arguments.identifier:
-        cas.error("-i ID is needed: the ticket that the results belong to")
+    _require_ticket(arguments)
     from cas.commands.submit import resume, submit
 
     action = submit if arguments.file else resume
@@ -103,14 +128,35 @@ def parse(argv: Sequence[str]) -> Asked:
     return Asked(partial(action, order), arguments.config, arguments.debug, times, tuple(uploads))
 
 
+def _require_ticket(arguments: argparse.Namespace) -> None:
+    """:raises UsageError: there is none, or something else in its place"""
+    ticket, files = arguments.identifier, arguments.file or []
+    if "" in (ticket, *files):
+        option = "-i" if ticket == "" else "-f"
+        raise UsageError(
+            f"the word behind {option} is empty", hint="is the variable set that stands there?"
+        )
+    if ticket is None:
+        from cas.commands.habits import not_asked
+
+        raise not_asked(files)
+    if not is_ticket(ticket):
+        from cas.commands.habits import no_ticket
+
+        no_ticket(ticket)
+
+
 def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callable[[World], Answer]:
     if arguments.verb == "identify":
-        from cas.commands.identify import identify
+        from cas.commands.identify import Subject, identify
 
         is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump))
         if is_url and not arguments.dump.exists():
-            raise UsageError("identify reads a file, no URL: fetch it first")
-        return partial(identify, arguments.dump, as_json=arguments.json)
+            raise UsageError(
+                "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
+            )
+        subject = Subject(arguments.dump, arguments.chosen)
+        return partial(identify, subject, as_json=arguments.json)
     if arguments.verb == "signature":
         from cas.commands.signature import signature
 
@@ -133,16 +179,30 @@ def _order(arguments: argparse.Namespace) -> Order:
     is_url = _is_url(first)
     if any(map(_is_url, more)):
         raise UsageError("parts of a split dump cannot be fetched: give files")
+    twice = next((name for name in more if more.count(name) > 1 or name == first), None)
+    if twice is not None:
+        raise UsageError(
+            f"{twice} is given twice", hint="-f once for one dump; several are the parts of one"
+        )
     return Order(
         arguments.identifier,
-        Path() if is_url else Path(first),
+        Path() if is_url else file_of(first),
         arguments.email,
         arguments.modules,
         arguments.engine,
         arguments.member,
-        tuple(map(Path, more)),
+        tuple(map(file_of, more)),
         first if is_url else None,
     )
+
+
+def file_of(text: str) -> Path:
+    """The file that is meant; a shell leaves ``~`` as it is behind ``--file=`` and in quotes."""
+    path = Path(text)
+    if text.startswith("~") and not path.exists():
+        with suppress(RuntimeError):  # there is no such user
+            return path.expanduser()
+    return path
 
 
 def _is_url(text: str) -> bool:

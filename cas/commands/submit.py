@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from cas import job as jobs
 from cas.commands.asked import Answer, World
 from cas.engines.workshop import Workshop, workshop
-from cas.errors import CasError, ConfigError, UsageError
+from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.sharing import ResultGroup
@@ -32,9 +34,10 @@ def submit(order: Order, world: World) -> Answer:
     with workshop(world.config) as opened:
         order = _looked_at(order, world.held)
         job = jobs.create(work, order, world.now)
-        if group:
-            _share(job, group, world)
-        return _finish(job, world, opened)
+        with going_on(job):
+            if group:
+                _share(job, group, world)
+            return _finish(job, world, opened)
 
 
 def resume(order: Order, world: World) -> Answer:
@@ -50,9 +53,7 @@ def resume(order: Order, world: World) -> Answer:
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
     if not unfinished:
-        raise UsageError(
-            f"{order.ticket} has no unfinished job", hint="to analyse a dump: cas -i ID -f FILE"
-        )
+        raise _nothing_unfinished(order.ticket, work)
     job = unfinished[-1]
     amended = replace(
         job.order,
@@ -61,8 +62,37 @@ def resume(order: Order, world: World) -> Answer:
         engine=order.engine or job.order.engine,
         member=order.member or job.order.member,
     )
-    with workshop(world.config) as opened:
+    with workshop(world.config) as opened, going_on(job):
         return _finish(replace(job, order=amended), world, opened)
+
+
+@contextmanager
+def going_on(job: Job) -> Iterator[None]:
+    """Tell whoever interrupts a job that was begun how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        raise Interrupted(f"what is finished is kept: cas -i {job.order.ticket}") from interruption
+
+
+def _nothing_unfinished(ticket: str, work: WorkDirectory) -> UsageError:
+    """With what somebody may have meant: the last job of the ticket, a file, another ticket."""
+    said, analyse = f"{ticket} has no unfinished job", f"cas -i {ticket} -f FILE"
+    directories = list(work.jobs(ticket))
+    if directories:
+        last = directories[-1]
+        return UsageError(
+            f"{said}; its results are in {last}",
+            hint=f"to open a debugger: cas debug {ticket}; to analyse another dump: {analyse}",
+        )
+    if Path(ticket).is_file():
+        hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
+        return UsageError(said, hint=hint)
+    from cas.commands.no_job import ticket_like
+
+    if (meant := ticket_like(ticket, work)) is not None:
+        return UsageError(said, hint=f"did you mean cas -i {meant}? To analyse a dump: {analyse}")
+    return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
 
 def _readable(directories: Iterable[Path], world: World) -> Iterator[Job]:
@@ -111,7 +141,7 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
         if path in held:
             _look_into(held[path], path)
         else:
-            _look_at(path)
+            _look_at(path, order.ticket)
     more = tuple(path.absolute() for path in order.more)
     open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
     return replace(order, upload=order.upload.absolute(), more=more, held=open_files)
@@ -131,16 +161,17 @@ def _look_for_halves(paths: Sequence[Path]) -> None:
     require_one_file("the upload", states, memories)
 
 
-def _look_at(path: Path) -> None:
+def _look_at(path: Path, ticket: str) -> None:
     """Make sure that there is a dump, or an archive that may hold one.
 
     :raises NotADump: there is something else, or nothing
     """
     # drgn's process gets ready while these are imported
+    from cas.commands.wrong_file import check
     from cas.dump import recognise
-    from cas.intake import check, is_wrapped
+    from cas.intake import is_wrapped
 
-    check(path)
+    check(path, ("-i", ticket, "-f"))
     if not is_wrapped(path):
         recognise(path)
 
@@ -162,12 +193,31 @@ def _look_into(descriptor: int, path: Path) -> None:
 def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     """Run a job to its end; results that can be used are named on stdout.
 
-    :raises CasError: what stopped it
+    :raises CasError: what stopped it; its hint is the next command
     """
     report, error = triage(job, world.config, world.progress, opened)
     send_mails(world.config, world.progress)
+    ticket, directory = job.order.ticket, job.directory
     if error:
-        world.progress.say(f"the job's directory is {job.directory}")
+        status = f"{report.verdict}, exit status {error.exit_code}"
+        world.progress.say(f"{status}; the job's directory is {directory}")
+        error.hint = _next_step(error, report.verdict, job)
         raise error
-    status = PARTIAL if report.verdict == "partial" else 0
-    return Answer((str(job.directory),), status, stands=True)
+    if report.verdict == "partial":
+        world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
+        report_file = shlex.quote(str(directory / "report.txt"))
+        world.progress.say(f"next: less {report_file}; to open a debugger: cas debug {ticket}")
+        return Answer((str(directory),), PARTIAL, stands=True)
+    return Answer((str(directory),), stands=True)
+
+
+def _next_step(error: CasError, verdict: str, job: Job) -> str:
+    """The advice of what stopped a job, with the command that goes on with it."""
+    again = f"cas -i {job.order.ticket}"
+    if verdict == jobs.INTERRUPTED:
+        if AGAIN in error.hint:
+            return error.hint.replace(AGAIN, f"run: {again}")
+        return "; ".join(filter(None, (error.hint, f"then run: {again}")))
+    if error.hint:
+        return error.hint
+    return f"what was found out: less {shlex.quote(str(job.directory / 'report.txt'))}"

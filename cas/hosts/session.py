@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from cas.config import Config
+from cas.errors import AGAIN
 from cas.hosts.link import BEATS, HostUnfit, Link
 from cas.hosts.session_child import RemoteChild
 from cas.hosts.session_lease import Lease, Lines, Post, Screen
@@ -31,7 +32,7 @@ WATCHED = 5
 class HostBusy(HostUnfit):
     """All slots of a host are taken."""
 
-    hint = "run the same command again later, or raise `hostJobs` in cas.conf"
+    hint = f"{AGAIN} later, or raise `hostJobs` in cas.conf"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Intake: from what arrived to a plain vmcore in the job directory."""
 
 from cas.intake.copy import take_over
-from cas.intake.selection import Intake
+from cas.intake.selection import Intake, is_plain
 from cas.intake.storing import Storing
 from cas.intake.unpack import check
 from cas.intake.vmware import is_memory, require_one_file
@@ -13,6 +13,7 @@ __all__ = [
     "Storing",
     "check",
     "is_memory",
+    "is_plain",
     "is_wrapped",
     "require_one_file",
     "take_over",

@@ -174,7 +174,7 @@ def check(path: Path) -> None:
             raise NotADump(
                 said, hint="have it made readable, or run cas as a user who may read it"
             ) from error
-        hint = "check the path given with -f"
+        hint = "check the path"
         raise NotADump(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if not stat.S_ISREG(state.st_mode):
         raise NotADump(f"{path} is not a regular file")

@@ -25,10 +25,15 @@ _NAME = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}", re.ASCII)
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """An empty directory in TMPDIR that only we may use, under its real name."""
-    _sweep(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+def scratch(parent: Path | None = None) -> Iterator[Path]:
+    """An empty directory that only we may use, under its real name.
+
+    :param parent: where, if that can be written to; ``None``: in TMPDIR
+    """
+    if parent is None or not os.access(parent, os.W_OK | os.X_OK):
+        parent = Path(tempfile.gettempdir())
+    _sweep(parent)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             with suppress(OSError):  # a file system without locks: then nobody sweeps there either

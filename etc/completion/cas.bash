@@ -31,7 +31,8 @@ _cas() {
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
     case $(_cas_verb identify debug signature) in
-        identify | signature) words='--json --config --debug -h --help' ;;
+        identify) words='--member --json --config --debug -h --help' ;;
+        signature) words='--json --config --debug -h --help' ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
                 --help'

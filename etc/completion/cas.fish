@@ -25,6 +25,7 @@ complete -c cas -n $bare -l version -d 'print the versions'
 complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n $bare -a signature -d 'tell what the crash of a job is called'
 complete -c cas -n '__fish_seen_subcommand_from identify signature' -F
+complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from identify signature' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a job'
 complete -c cas -n $debug -F

@@ -77,6 +77,7 @@ def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(site: Site, vmc
         "no debuginfo for 6.1.192-1.cas1.x86_64 (x86_64), build-id",
         "kernel-debuginfo-6.1.192-1.cas1.x86_64",
         "cas-admin -b",
+        f"* waiting, exit status 6; the job's directory is {site.job('T-1')}\n",
     )
     result = site.result("T-1")
     assert result["verdict"] == "waiting"
@@ -146,6 +147,9 @@ def test_a_snippet_that_hangs_is_named_and_the_others_run(
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 3
     assert "hang: !sleep 1000: timed out after 9 s" in done.stderr
+    *_, verdict, following = done.stderr.splitlines()
+    assert verdict.startswith("! partial, exit status 3: of ")
+    assert following.startswith(f"* next: less {site_a.job('T-1')}/report.txt; ")
     status = {section["name"]: section["status"] for section in site_a.result("T-1")["sections"]}
     assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
     assert site_a.result("T-1")["limits_hit"] == ["hang: timeout"]
@@ -204,10 +208,15 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
     site_a.settings["crash"] = str(program)
     with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
         assert process.stderr is not None
+        said = ""
         for line in process.stderr:
+            said += line
             if "Opening it with crash" in line:
                 process.terminate()
         assert process.wait(60) == 130
+    *_, ended, following = said.splitlines()
+    assert ended == "! interrupted, exit status 130"
+    assert following.endswith(" what is finished is kept: cas -i T-1")
     assert subprocess.run(["pgrep", "-xf", "sleep 1000.75"], check=False).returncode == 1
     assert not (site_a.job("T-1") / "result.json").exists()
     done = site_a.cas("-i", "T-1", "--engine", "drgn")

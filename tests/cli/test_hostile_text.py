@@ -225,8 +225,8 @@ def test_no_encoding_of_the_terminal_fails_or_lets_anything_through(
 
 def test_complaints_about_the_command_line_are_text(site: Site, small: Path) -> None:
     for words in (["-i", "T-1", "-f", small, small], ["identify", small, small], [small]):
-        assert told(site.cas(*words)).startswith("usage: ")
-        assert told(site.admin(*words)).startswith("usage: ")
+        assert told(site.cas(*words)).startswith("! ")
+        assert told(site.admin(*words)).startswith("! ")
 
 
 def test_errors_are_text_with_and_without_their_traceback(site: Site, small: Path) -> None:

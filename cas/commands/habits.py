@@ -1,0 +1,190 @@
+"""What people type at ``cas`` that is no command of it, and what they mean by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from cas.commands.mistakes import Habits, command, filled, read
+from cas.errors import UsageError
+from cas.text import count
+from cas.work_directory import STATE, is_stamp, is_ticket
+
+ANALYSE = "cas -i TICKET -f FILE"
+MANY = 5
+"""Files that a proposed command may name."""
+ADMIN_VERBS = (
+    "build",
+    "purge",
+    "resume",
+    "index",
+    "check",
+    "status",
+    "kernels",
+    "known",
+    "cache",
+    "host",
+)
+"""Those of ``cas-admin``, which this program does not import; a test compares them."""
+ADMIN_OPTIONS = ("-b", "--build", "-p", "--purge", "-s", "--server", "--watch", "-d", "--days")
+JOBS = (
+    "a ticket's results lie below `workDirectory` of cas.conf, in TICKET/STAMP; how many jobs wait "
+    "or failed: cas-admin status"
+)
+_TO_ANALYSE = f"to analyse a dump: {ANALYSE}"
+_MEANT = {
+    **dict.fromkeys(("list", "ls", "jobs", "tickets", "show", "report", "results"), JOBS),
+    **dict.fromkeys(
+        ("submit", "analyse", "analyze", "run", "add", "new", "start", "triage"), _TO_ANALYSE
+    ),
+    **dict.fromkeys(
+        ("continue", "retry", "go", "restart", "resume"),
+        "to go on with a ticket's job: cas -i TICKET; with all of them: cas-admin resume",
+    ),
+    **dict.fromkeys(
+        ("crash", "gdb", "drgn", "bt", "open", "shell"),
+        "to open a debugger on a ticket's dump: cas debug TICKET",
+    ),
+    **dict.fromkeys(("info", "file", "inspect"), "to look at a dump: cas identify FILE"),
+    **dict.fromkeys(("rm", "remove", "delete"), "old jobs are removed by: cas-admin -p"),
+    "version": "cas --version",
+    "config": "the settings are in /etc/cas.conf, or where CAS_CONF or --config says: cas.conf(5)",
+}
+
+
+def not_asked(files: Sequence[str]) -> UsageError:
+    """What to say to somebody who names no ticket.
+
+    :param files: what stands behind ``-f``
+    """
+    if files:
+        right = command("cas", ["-i", "TICKET", *_each(files)], ANALYSE)
+        look = command("cas", ["identify", files[0]])
+        return UsageError(
+            "-i is needed: the ticket that the results belong to",
+            hint=f"{right}; without one, to look at the dump only: {look}",
+        )
+    return UsageError("nothing was asked for", hint=HABITS.examples[""])
+
+
+def no_ticket(text: str) -> None:
+    """Make sure that it is not something else than a ticket that stands behind ``-i``.
+
+    :raises UsageError: a file, a job or its directory
+    """
+    if text != text.strip():
+        words = text.split()
+        raise UsageError(
+            f"'-i {text.strip()}' is one word, because of its quotes",
+            hint=command("cas", ["-i", *words]),
+        )
+    path = Path(text)
+    if (path / STATE).is_file():
+        ticket = path.resolve().parent.name
+        raise UsageError(
+            f"-i takes the ticket, and {text} is a job's directory",
+            hint=f"to go on with the ticket's unfinished job: cas -i {ticket}",
+        )
+    ticket, slash, stamp = text.partition("/")
+    if slash and is_ticket(ticket) and is_stamp(stamp):
+        raise UsageError(
+            f"-i takes the ticket alone, and {text} is one of its jobs",
+            hint=f"to go on with the unfinished one: cas -i {ticket}; to debug that one: "
+            f"cas debug {text}",
+        )
+    if _is_file(text):
+        right = command("cas", ["-i", "TICKET", "-f", text])
+        raise UsageError(f"-i takes the ticket, and {text} is a file", hint=right)
+
+
+def _word(argv: Sequence[str]) -> tuple[str, str] | None:
+    """What a word means that is no verb: a dump without -f, a ticket without -i."""
+    tickets, files, words = _options(argv)
+    if tickets and words and not files:
+        return _without_f(tickets[0], words)
+    if tickets and words:
+        return _beside_f(tickets[0], files, words)
+    word = words[0] if words else ""
+    if _is_path(word):
+        analyse = command("cas", ["-i", "TICKET", *_each(words)], ANALYSE)
+        look = command("cas", ["identify", word])
+        return f"{word} is no verb, but there is such a file", f"{analyse}, or: {look}"
+    if "://" in word:
+        return "a URL is given with -f", command("cas", ["-i", "TICKET", "-f", word], ANALYSE)
+    if is_ticket(word) and re.search(r"\d", word):
+        return f"{word} is no verb", filled(
+            f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
+            f"dump, {ANALYSE} analyses a dump",
+            [word],
+        )
+    return None
+
+
+def _without_f(ticket: str, words: Sequence[str]) -> tuple[str, str] | None:
+    if words[0] in ("identify", "debug", "signature"):
+        return None
+    if not _is_path(words[0]) and "://" not in words[0]:
+        return None
+    return f"{words[0]} needs -f before it", command("cas", ["-i", ticket, *_each(words)], ANALYSE)
+
+
+def _beside_f(ticket: str, files: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
+    joined = " ".join((files[-1], *words))
+    if _is_path(joined):
+        right = command("cas", ["-i", ticket, *_each([*files[:-1], joined])], ANALYSE)
+        return f"the blank in {joined} makes several words of it", right
+    each = [*files, *words]
+    one = command("cas", ["-i", ticket, "-f", files[-1]])
+    if len(each) > MANY:
+        return f"{count(len(each), 'file')} for one -f", f"name one: {one}"
+    parts = command("cas", ["-i", ticket, *_each(each)])
+    said = f"{count(len(words), 'word')} too many behind -f {files[-1]}: {', '.join(words)}"
+    return said, f"for the parts of one split dump: {parts}; for one dump: {one}"
+
+
+def _each(paths: Sequence[str]) -> list[str]:
+    return [word for path in paths[:MANY] for word in ("-f", path)]
+
+
+def _options(argv: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The tickets, the files, and the words that belong to no option."""
+    from cas.commands.command_line import parser  # which knows of us
+
+    line = read(argv, parser())
+    words = [argv[at] for at in line.bare]
+    values: dict[str, list[str]] = {"-i": [], "-f": []}
+    for at, word in enumerate(argv):
+        for short, long in (("-i", "--identifier"), ("-f", "--file")):
+            if word in (short, long) and at + 1 < len(argv):
+                values[short].append(argv[at + 1])
+            elif word.startswith(f"{long}="):
+                values[short].append(word.partition("=")[2])
+            elif word.startswith(short) and len(word) > len(short):
+                values[short].append(word[len(short) :])
+    return values["-i"], values["-f"], words
+
+
+def _is_path(word: str) -> bool:
+    return bool(word) and "\0" not in word and Path(word).expanduser().exists()
+
+
+def _is_file(word: str) -> bool:
+    return "\0" not in word and Path(word).is_file()
+
+
+HABITS = Habits(
+    "cas",
+    {
+        "": f"{_TO_ANALYSE}; to look at one: cas identify FILE; all of it: cas --help",
+        "identify": "one dump: cas identify FILE; the parts of a split one, each with -f: "
+        "cas -i TICKET -f FILE -f …",
+        "debug": "cas debug TICKET, or one command: cas debug TICKET -c bt",
+        "signature": "cas signature TICKET",
+    },
+    _MEANT,
+    "cas-admin",
+    ADMIN_VERBS,
+    ADMIN_OPTIONS,
+    _word,
+)

@@ -1,0 +1,350 @@
+"""What somebody meant whose command line is none: the right command for the wrong one.
+
+Only command lines that the parsers refuse come here, so that nothing right is ever guessed at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cas.commands.asked import WrongCommand
+from cas.text import short_line
+from cas.work_directory import is_ticket
+
+FILE, TICKET = "FILE", "TICKET"
+NEAR = 0.7
+"""How alike two words are, from 0 to 1, of which one may be the other misspelt."""
+SHOWN = 200
+"""Characters of a command that is proposed; a longer one is told by its form."""
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+"""What word processors and chats make of a hyphen."""
+_USUAL = {"-v": "--version", "-V": "--version", "-?": "--help", "/?": "--help"}
+"""Options of other programs."""
+_SECRETS = re.compile(r"://[^/]*@|://.*\?")
+"""What a URL may have that is not to be shown again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What people type at a program, and what they mean by it."""
+
+    program: str
+    examples: Mapping[str, str]
+    """How each verb is called, and, under ``""``, what to type where nothing was asked for."""
+    meant: Mapping[str, str]
+    """Commands, by words that are no verbs; ``FILE`` and ``TICKET`` stand for what follows."""
+    other: str
+    other_verbs: Sequence[str]
+    """What the other program understands; its verbs are taken for this one's."""
+    other_options: Sequence[str] = ()
+    word: Callable[[Sequence[str]], tuple[str, str] | None] = field(default=lambda _: None)
+    """What a first word that is no verb means, with all that follow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command line, its words told apart as far as the parser knows them."""
+
+    argv: tuple[str, ...]
+    bare: tuple[int, ...]
+    """Where words stand that are neither options nor their values."""
+    unknown: tuple[int, ...]
+    """Where options stand that nobody knows there."""
+    lacking: tuple[int, ...]
+    """Where options stand whose value is not there."""
+    verb: argparse.ArgumentParser | None
+
+
+Rule = Callable[[Line, argparse.ArgumentParser, Habits], tuple[str, str] | None]
+"""Looks for one kind of mistake: what is wrong, and what to type."""
+
+
+def explained(
+    argv: Sequence[str], parser: argparse.ArgumentParser, error: WrongCommand, habits: Habits
+) -> WrongCommand:
+    """The same complaint with the command that was meant, as far as that can be told.
+
+    :param error: as the parser says it
+    """
+    line = read(argv, parser)
+    for rule in (_typographic, _quoted, *_by_place(line)):
+        if (told := rule(line, parser, habits)) is not None:
+            return WrongCommand(short_line(told[0]), hint=short_line(told[1]))
+    words = [line.argv[i] for i in line.bare]
+    verb = words[0] if line.verb else ""
+    whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
+    said = _reworded(str(error), whose)
+    return WrongCommand(
+        said, hint=_example(said, whose, habits, words[1:] or [one for one in argv if one != verb])
+    )
+
+
+def _example(said: str, whose: str, habits: Habits, rest: Sequence[str]) -> str:
+    """What to type in the place of a command of which no more is known."""
+    verb, _, action = whose.removeprefix(habits.program).strip().partition(" ")
+    if action and said.startswith(f"{whose} needs "):
+        return said.replace(" needs ", " ", 1)
+    if verb and not action:
+        return filled(habits.examples.get(verb, f"see: {whose} --help"), rest)
+    return f"see: {whose} --help"
+
+
+def _by_place(line: Line) -> list[Rule]:
+    """What may be wrong with the words, in their order: the first mistake makes the others."""
+    places = ((line.lacking, _valueless), (line.unknown, _misspelt), (line.bare, _no_verb))
+    return [rule for places, rule in sorted(places, key=lambda one: one[0][:1] or (1 << 30,))]
+
+
+def _reworded(complaint: str, whose: str) -> str:
+    """What argparse complains of, as a sentence about the command."""
+    for pattern, said in (
+        (r"the following arguments are required: (.*)", rf"{whose} needs \1"),
+        (r"unrecognized arguments: (.*)", rf"{whose} can do nothing with \1"),
+        (r"argument ([^:]*): invalid choice: (.*) \(choose from (.*)\)", r"\1 takes \3, not \2"),
+        (r"argument ([^:]*): not allowed with argument (.*)", r"\1 and \2 do not go together"),
+        (r"argument ([^:]*): (.*)", r"\1: \2"),
+    ):
+        if (found := re.fullmatch(pattern, complaint, re.S)) is not None:
+            return found.expand(said).replace("'", "")
+    return complaint
+
+
+def command(program: str, words: Sequence[str], form: str = "") -> str:
+    """A command to type, quoted for a shell; what may be secret in it is left out.
+
+    :param form: in its place where it is long
+    """
+    shown = ["URL" if _SECRETS.search(word) else shlex.quote(word) for word in words]
+    text = " ".join((program, *shown))
+    return form if form and len(text) > SHOWN else text
+
+
+def near(word: str, known: Sequence[str], cutoff: float = NEAR) -> str | None:
+    """The one that is most like a word, if any is."""
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def filled(meant: str, rest: Sequence[str]) -> str:
+    """A command with the file and the ticket that were named."""
+    files = [word for word in rest if _is_file(word)]
+    tickets = [word for word in rest if word not in files and is_ticket(word)]
+    for name, found in ((FILE, files), (TICKET, tickets)):
+        if found:
+            meant = re.sub(rf"\b{name}\b", shlex.quote(found[0]).replace("\\", r"\\"), meant)
+    return meant
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The verbs of a program, or the actions of a verb."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The options that a parser knows."""
+    return [word for action in parser._actions for word in action.option_strings]
+
+
+def read(argv: Sequence[str], parser: argparse.ArgumentParser) -> Line:
+    """A command line as far as it is understood."""
+    bare, unknown, lacking = list[int](), list[int](), list[int]()
+    at, current, is_verb = 0, parser, False
+    while at < len(argv):
+        word = argv[at]
+        if word == "--":
+            bare += range(at + 1, len(argv))
+            break
+        if not word.startswith("-") or word == "-":
+            bare.append(at)
+            verbs = verbs_of(current)
+            if word in verbs:
+                current, is_verb = verbs[word], True
+        else:
+            action = _option(word, current) or _option(word, parser)
+            if action is None:
+                unknown.append(at)
+            elif _takes_next(action, word):
+                if at + 1 < len(argv) and (not argv[at + 1].startswith("-") or argv[at + 1] == "-"):
+                    at += 1
+                elif action.nargs != "?":
+                    lacking.append(at)
+        at += 1
+    verb = current if is_verb else None
+    return Line(tuple(argv), tuple(bare), tuple(unknown), tuple(lacking), verb)
+
+
+def _option(word: str, parser: argparse.ArgumentParser) -> argparse.Action | None:
+    """What an option is to the parser, which takes beginnings and values that are joined."""
+    name = word.partition("=")[0]
+    known = {option: action for action in parser._actions for option in action.option_strings}
+    if name in known:
+        return known[name]
+    if word.startswith("--"):
+        begun = {id(known[option]): known[option] for option in known if option.startswith(name)}
+        return next(iter(begun.values())) if len(begun) == 1 else None
+    return None if _is_long(word, parser) else known.get(word[:2])
+
+
+def _is_long(word: str, parser: argparse.ArgumentParser) -> bool:
+    """Whether a word is a long option with one dash."""
+    return f"-{word.partition('=')[0]}" in options_of(parser)
+
+
+def _takes_next(action: argparse.Action, word: str) -> bool:
+    is_whole = word in action.option_strings or (word.startswith("--") and "=" not in word)
+    return action.nargs != 0 and is_whole
+
+
+def _typographic(line: Line, _: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
+    wrong = [word for word in line.argv if word[:1] in _DASHES and word]
+    if not wrong:
+        return None
+    right = [_with_hyphens(word) for word in line.argv]
+    return (
+        f"{wrong[0]} begins with a dash that is no hyphen, as chats and documents make of one",
+        command(habits.program, right),
+    )
+
+
+def _with_hyphens(word: str) -> str:
+    if not word or word[0] not in _DASHES:
+        return word
+    name = word.lstrip(_DASHES + "-")
+    return f"{'-' if len(name) == 1 else '--'}{name}"
+
+
+def _quoted(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
+    """Several words in one pair of quotes."""
+    known = {*verbs_of(parser), *options_of(parser)}
+    for word in line.argv:
+        first, _, rest = word.partition(" ")
+        if rest and first in known and not _is_file(word):
+            at = line.argv.index(word)
+            try:
+                words = shlex.split(word)
+            except ValueError:
+                words = word.split()
+            right = [*line.argv[:at], *words, *line.argv[at + 1 :]]
+            return f"{word!r} is one word, because of its quotes", command(habits.program, right)
+    return None
+
+
+def _misspelt(
+    line: Line, parser: argparse.ArgumentParser, habits: Habits
+) -> tuple[str, str] | None:
+    """An option that there is not, or not there."""
+    if not line.unknown:
+        return None
+    at = line.unknown[0]
+    word, name = line.argv[at], line.argv[at].partition("=")[0]
+    places = [line.verb, parser] if line.verb else [parser]
+    if any(_is_long(word, place) for place in places):
+        long = {i for i in line.unknown if any(_is_long(line.argv[i], one) for one in places)}
+        right = [f"-{one}" if i in long else one for i, one in enumerate(line.argv)]
+        return f"{word} needs two dashes", command(habits.program, right)
+    if line.verb and at < line.bare[0] and name in options_of(line.verb):
+        after = line.bare[0] + 1
+        right = [*line.argv[:at], *line.argv[at + 1 : after], word, *line.argv[after:]]
+        return f"{name} stands behind the verb", command(habits.program, right)
+    return _unknown(line, places, habits)
+
+
+def _unknown(
+    line: Line, places: Sequence[argparse.ArgumentParser], habits: Habits
+) -> tuple[str, str]:
+    at, parser = line.unknown[0], places[-1]
+    name, equals, value = line.argv[at].partition("=")
+    whose = f"{habits.program} {line.argv[line.bare[0]]}" if line.verb else habits.program
+    said = f"{whose} has no option {name}"
+    for place in places:
+        if (meant := _USUAL.get(name) or near(name, options_of(place))) is not None:
+            right = [*line.argv[:at], f"{meant}{equals}{value}", *line.argv[at + 1 :]]
+            return said, f"did you mean {meant}? {command(habits.program, right)}"
+    if line.verb is None:
+        owners = [verb for verb, one in verbs_of(parser).items() if name in options_of(one)]
+        if owners:
+            verb = next((line.argv[i] for i in line.bare if line.argv[i] in owners), owners[0])
+            return said, f"it stands behind a verb: {habits.program} {verb} {name} …"
+        if name in habits.other_options:
+            return said, f"{habits.other} has: {command(habits.other, line.argv)}"
+    return said, f"its options: {whose} --help"
+
+
+def _valueless(
+    line: Line, parser: argparse.ArgumentParser, habits: Habits
+) -> tuple[str, str] | None:
+    """An option without what belongs behind it."""
+    if not line.lacking:
+        return None
+    at = line.lacking[0]
+    action = _option(line.argv[at], line.verb or parser) or _option(line.argv[at], parser)
+    assert action is not None  # noqa: S101  it was found before
+    what = action.metavar or "/".join(action.choices or ())
+    said = f"{line.argv[at]} needs {what} behind it"
+    after = line.argv[at + 1] if at + 1 < len(line.argv) else None
+    if after is not None and at + 1 in line.unknown:
+        said += f", and {after} begins with a dash"
+        if _is_file(after):
+            right = [*line.argv[: at + 1], f"./{after}", *line.argv[at + 2 :]]
+            return said, command(habits.program, right)
+    shown = f"{habits.program} … {line.argv[at]} {what}"
+    return said, f"{shown}: {action.help}" if action.help else shown
+
+
+def _no_verb(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
+    """A first word that is no verb."""
+    if not line.bare:
+        return None
+    words = [line.argv[i] for i in line.bare]
+    verbs = verbs_of(parser)
+    if words[0] in verbs:
+        return _no_action(line, verbs[words[0]], habits) if verbs_of(verbs[words[0]]) else None
+    return _of_word(line, words, verbs, habits)
+
+
+def _of_word(
+    line: Line, words: Sequence[str], verbs: Mapping[str, object], habits: Habits
+) -> tuple[str, str] | None:
+    first, said = words[0], f"{words[0]} is no verb of {habits.program}"
+    if first.lower() in habits.meant:
+        return said, filled(habits.meant[first.lower()], words[1:])
+    if first in habits.other_verbs:
+        return f"{first} is a verb of {habits.other}", command(habits.other, line.argv)
+    if (told := habits.word(line.argv)) is not None:
+        return told
+    if (meant := near(first, list(verbs))) is not None:
+        right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
+        return said, f"did you mean {meant}? {command(habits.program, right)}"
+    if (meant := near(first, habits.other_verbs)) is not None:
+        right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
+        return said, f"did you mean {command(habits.other, right)}?"
+    return said, f"its verbs are {', '.join(verbs)}; {habits.examples['']}"
+
+
+def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
+    """A second word that is no action of a verb that has some."""
+    actions, verb_at = verbs_of(verb), line.bare[0]
+    name = f"{habits.program} {line.argv[verb_at]}"
+    if len(line.bare) == 1:
+        return f"{name} needs to be told what to do", f"{name} {'|'.join(actions)}"
+    at = line.bare[1]
+    if line.argv[at] in actions:
+        return None
+    said = f"{line.argv[at]} is nothing that {name} does"
+    if (meant := near(line.argv[at], list(actions))) is None:
+        return said, f"{name} {'|'.join(actions)}"
+    right = [meant if i == at else word for i, word in enumerate(line.argv)]
+    return said, f"did you mean {meant}? {command(habits.program, right)}"
+
+
+def _is_file(word: str) -> bool:
+    return "\0" not in word and Path(word).is_file()

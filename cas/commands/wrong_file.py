@@ -1,0 +1,106 @@
+"""What somebody meant who named a file that is not there, or a directory."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cas.commands.mistakes import command
+from cas.errors import NotADump
+from cas.intake import check as check_file
+from cas.layout import DUMP
+from cas.work_directory import STATE
+
+SHOWN = 5
+"""Files that are proposed."""
+MOST = 1000
+"""Files of a directory that are looked at."""
+_SCP = re.compile(r"(?P<host>[\w.@-]+):(?P<path>[^:]+)")
+_GLOB = re.compile(r"[*?\[]")
+
+
+def check(path: Path, before: Sequence[str]) -> None:
+    """Make sure that there is a regular, readable, non-empty file.
+
+    :param before: the words of the right command, up to the file
+    :raises NotADump: with the reason, and what was meant as far as that can be told
+    """
+    try:
+        check_file(path)
+    except NotADump as error:
+        if (meant := _meant(path, [*before])) is not None:
+            error.hint = meant
+        raise
+
+
+def _meant(path: Path, before: list[str]) -> str | None:
+    if path == Path("-"):
+        return "a dump is not read from a pipe: write it to a file, and name that"
+    if path.is_dir():
+        return _in_directory(path, before)
+    if os.path.lexists(path):
+        return None
+    found = _matching(str(path)) or _alike(path)
+    if found:
+        some = [command("cas", [*before, name]) for name in found[:SHOWN]]
+        return f"did you mean: {', or: '.join(some)}"
+    if (remote := _SCP.fullmatch(str(path))) is not None:
+        url = f"sftp://{remote['host']}/{remote['path'].lstrip('/')}"
+        return f"from another machine: cas -i TICKET -f {url}"
+    return None
+
+
+def _in_directory(path: Path, before: list[str]) -> str:
+    """The file in a directory that may be the dump."""
+    if (path / STATE).is_file():
+        ticket = path.resolve().parent.name
+        return (
+            f"it is a job: cas -i {ticket} goes on with it, cas debug {ticket} opens its dump, "
+            f"which is in {path / DUMP}"
+        )
+    names = _dumps(path)
+    if not names:
+        return "name the dump, or an archive that holds it"
+    return ", or: ".join(command("cas", [*before, str(path / name)]) for name in names[:SHOWN])
+
+
+def _dumps(path: Path) -> list[str]:
+    """Names of files that are dumps by their first bytes, else all that may be packed ones."""
+    from cas.dump import kind_of
+    from cas.intake import is_wrapped
+
+    plain, wrapped = list[str](), list[str]()
+    with suppress(OSError):
+        for name in sorted(os.listdir(path))[:MOST]:  # noqa: PTH208  names only
+            file = path / name
+            with suppress(OSError):
+                if not file.is_file():
+                    continue
+                with file.open("rb") as opened:
+                    is_dump = kind_of(opened.read(8192)) is not None
+                if is_dump:
+                    plain.append(name)
+                elif is_wrapped(file):
+                    wrapped.append(name)
+    return plain or wrapped
+
+
+def _matching(text: str) -> list[str]:
+    if not _GLOB.search(text):
+        return []
+    return sorted(glob.glob(text))  # noqa: PTH207  absolute patterns are none for pathlib
+
+
+def _alike(path: Path) -> list[str]:
+    """Files beside it with a name like it."""
+    with suppress(OSError):
+        names = os.listdir(path.parent)  # noqa: PTH208  names only
+        begun = sorted(name for name in names if name.startswith(f"{path.name}."))
+        alike = begun or difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+        return [str(path.parent / name) for name in alike if (path.parent / name).is_file()]
+    return []

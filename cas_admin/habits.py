@@ -1,0 +1,77 @@
+"""What people type at ``cas-admin`` that is no command of it, and what they mean by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cas.commands import command_line
+from cas.commands.habits import JOBS
+from cas.commands.mistakes import Habits, command, options_of, read, verbs_of
+from cas.work_directory import is_ticket
+
+LISTS = (
+    "the kernels: cas-admin kernels; the extracted ones: cas-admin cache list; the hosts: "
+    "cas-admin host list; what waits or went wrong: cas-admin status"
+)
+BUILD = "new packages are catalogued by: cas-admin -b"
+_MEANT = {
+    **dict.fromkeys(("list", "ls", "show"), LISTS),
+    **dict.fromkeys(("hosts", "servers", "server"), "cas-admin host list"),
+    **dict.fromkeys(("packages", "catalog", "catalogue", "kernel"), "cas-admin kernels"),
+    **dict.fromkeys(("rebuild", "update", "scan", "reindex", "import"), BUILD),
+    **dict.fromkeys(("add", "register"), "to register an analysis host: cas-admin host add HOST"),
+    **dict.fromkeys(("mail", "mails", "send", "retry"), "cas-admin resume"),
+    **dict.fromkeys(("clean", "trim"), "cas-admin cache clean"),
+    **dict.fromkeys(("jobs", "tickets"), JOBS),
+    **dict.fromkeys(("rm", "delete"), "old jobs are removed by: cas-admin -p -d DAYS"),
+    **{verb: f"cas-admin host {verb} HOST" for verb in ("remove", "enable", "disable")},
+    "verify": "of the extracted kernels: cas-admin cache verify; of everything: cas-admin check",
+    "watch": "cas-admin -b --watch",
+    "version": "cas-admin --version",
+}
+
+
+def _word(argv: Sequence[str]) -> tuple[str, str] | None:
+    from cas_admin.commands import parser  # which knows of us
+
+    words = [argv[at] for at in read(argv, parser()).bare]
+    word, flags = words[0], {*argv}
+    if flags & {"-p", "--purge"} and word.isdigit():
+        right = ["-p", "-d", word]
+        return f"the age of what is purged stands behind -d, not alone: {word}", command(
+            "cas-admin", right
+        )
+    if flags & {"-b", "--build"}:
+        return (
+            f"-b takes no place or package: {word}",
+            "packages are sought below `kernels` of cas.conf: cas-admin -b",
+        )
+    if flags & {"-s", "--server"}:
+        return f"-s takes no host: {word}", command("cas-admin", ["host", "add", word])
+    if is_ticket(word) and any(letter.isdigit() for letter in word):
+        return f"{word} is no verb", f"to go on with a ticket: cas -i {word}"
+    return None
+
+
+HABITS = Habits(
+    "cas-admin",
+    {
+        "": "new packages: cas-admin -b; how things are: cas-admin status; all of it: "
+        "cas-admin --help",
+        "build": "cas-admin build catalogues what is below `kernels` of cas.conf",
+        "purge": "cas-admin purge -d DAYS removes by age",
+        "resume": "cas-admin resume goes on with all jobs; with one: cas -i TICKET",
+        "index": "cas-admin index enters all jobs",
+        "check": "cas-admin check looks at everything",
+        "status": "cas-admin status tells of everything; a ticket's results lie below "
+        "`workDirectory`",
+        "kernels": "one pattern, in quotes: cas-admin kernels '5.14.*'",
+        "cache": "cas-admin cache list",
+        "host": "cas-admin host list",
+    },
+    _MEANT,
+    "cas",
+    tuple(verbs_of(command_line.parser())),
+    tuple(options_of(command_line.parser())),
+    _word,
+)

@@ -1,0 +1,130 @@
+"""A wrong command line is answered with the right one."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+import cas.commands
+import cas_admin.commands
+from cas.commands import habits, mistakes
+from cas.errors import UsageError
+from cas_admin import habits as admin_habits
+
+PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.commands.parse}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("vmcore", "vmcore.1", "vmcore.2", "my core", "-core"):
+        (tmp_path / name).write_text("x")
+    job = tmp_path / "cores/T-1/2026.11.21.13.51.06"
+    job.mkdir(parents=True)
+    (job / "job.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("cas", "cas -i TICKET -f FILE"),
+        ("cas vmcore", "cas -i TICKET -f vmcore, or: cas identify vmcore"),
+        ("cas -f vmcore", "cas -i TICKET -f vmcore"),
+        ("cas vmcore.1 vmcore.2", "cas -i TICKET -f vmcore.1 -f vmcore.2"),
+        ("cas T-1", "cas debug T-1 opens"),
+        ("cas list", "workDirectory"),
+        ("cas status", "cas-admin status"),
+        ("cas statsu --json", "cas-admin status --json"),
+        ("cas idnetify vmcore", "cas identify vmcore"),
+        ("cas help nonsense", "identify, debug, signature"),
+        ("cas resume T-1", "cas -i T-1"),
+        ("cas submit T-1 vmcore", "cas -i T-1 -f vmcore"),
+        ("cas version", "cas --version"),
+        ("cas -v", "cas --version"),
+        ("cas -b --watch", "cas-admin -b --watch"),
+        ("cas identify", "cas identify FILE"),
+        ("cas identify vmcore.1 vmcore.2", "cas identify vmcore.1"),
+        ("cas identify -f vmcore", "cas identify vmcore"),
+        ("cas --json identify vmcore", "cas identify --json vmcore"),
+        ("cas identify --jsno vmcore", "cas identify --json vmcore"),
+        ("cas debug", "cas debug TICKET"),
+        ("cas -i T-1 debug", "cas debug T-1"),
+        ("cas -i T-1 vmcore", "cas -i T-1 -f vmcore"),
+        ("cas -i T-1 -f vmcore.1 vmcore.2", "cas -i T-1 -f vmcore.1 -f vmcore.2"),
+        ("cas -i T-1 -f my core", "cas -i T-1 -f 'my core'"),
+        ("cas -i T-1 -f vmcore -f vmcore", "-f once"),
+        ("cas -i T-1 -f -core", "cas -i T-1 -f ./-core"),
+        ("cas -i T-1 -f ''", "variable"),
+        ("cas -i '' -f vmcore", "variable"),
+        ("cas -i -T-1 -f vmcore", "-i ID: the ticket"),
+        ("cas -i T-1 -e", "-e EMAIL: mail the results"),
+        ("cas -i ./vmcore", "cas -i TICKET -f ./vmcore"),
+        ("cas -i cores/T-1/2026.11.21.13.51.06", "cas -i T-1"),
+        ("cas -i T-1/2026.11.21.13.51.06", "cas debug T-1/2026.11.21.13.51.06"),
+        ("cas --enigne drgn -i T-1 -f vmcore", "cas --engine drgn -i T-1 -f vmcore"),
+        ("cas -identifier T-1 -file vmcore", "cas --identifier T-1 --file vmcore"),
+        ("cas \u2013i T-1 \u2014file vmcore", "cas -i T-1 --file vmcore"),
+        ("cas 'identify vmcore'", "cas identify vmcore"),
+        ("cas '-i T-1'", "cas -i T-1"),
+        ("cas https://user:secret@example.com/vmcore", "cas -i TICKET -f URL"),
+        ("cas-admin", "cas-admin status"),
+        ("cas-admin list", "cas-admin host list"),
+        ("cas-admin hosts", "cas-admin host list"),
+        ("cas-admin host", "cas-admin host add|list"),
+        ("cas-admin host lsit", "cas-admin host list"),
+        ("cas-admin host add", "cas-admin host add HOST"),
+        ("cas-admin stauts", "cas-admin status"),
+        ("cas-admin status --jsn", "cas-admin status --json"),
+        ("cas-admin --json status", "cas-admin status --json"),
+        ("cas-admin identify vmcore", "cas identify vmcore"),
+        ("cas-admin -i T-1 -f vmcore", "cas -i T-1 -f vmcore"),
+        ("cas-admin -p 30", "cas-admin -p -d 30"),
+        ("cas-admin -d 30", "cas-admin -p"),
+        ("cas-admin --watch", "cas-admin -b --watch"),
+        ("cas-admin -b /srv", "`kernels`"),
+        ("cas-admin resume T-1", "cas -i T-1"),
+        ("cas-admin kernels 6.1 6.2", "cas-admin kernels '"),
+    ],
+)
+def test_a_wrong_command_is_answered_with_the_right_one(here: Path, wrong: str, right: str) -> None:
+    program, *argv = shlex.split(wrong)
+    with pytest.raises(UsageError) as caught:
+        PARSE[program](argv)
+    assert right in caught.value.hint
+    assert "secret" not in f"{caught.value}{caught.value.hint}"
+    assert caught.value.exit_code == 2
+
+
+def test_two_tickets_are_none() -> None:
+    with pytest.raises(UsageError, match="-i was given twice: T-1 and T-2"):
+        PARSE["cas"](["-i", "T-1", "-i", "T-2", "-f", "x"])
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "debug"], ["identify", "--help"]])
+def test_help_is_given_in_every_form(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        PARSE["cas"](words)
+    assert end.value.code == 0
+    assert "usage: cas" in capsys.readouterr().out
+
+
+def test_a_tilde_that_no_shell_has_replaced_is_the_home_directory(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    assert PARSE["cas"](["-i", "T-1", "--file=~/vmcore"]).uploads == (here / "vmcore",)
+    (here / "~").mkdir()
+    (here / "~/vmcore").touch()
+    assert PARSE["cas"](["-i", "T-1", "-f", "~/vmcore"]).uploads == (Path("~/vmcore"),)
+
+
+def test_the_programs_know_each_others_verbs() -> None:
+    parser = cas_admin.commands.parser()
+    assert {*habits.ADMIN_VERBS} <= {*mistakes.verbs_of(parser)}
+    assert {*habits.ADMIN_OPTIONS} <= {*mistakes.options_of(parser)}
+    for known, own in ((habits.HABITS, cas.commands.parser()), (admin_habits.HABITS, parser)):
+        assert {*known.examples} - {""} <= {*mistakes.verbs_of(own)}
+        assert not {*known.meant} & {*mistakes.verbs_of(own)}
