@@ -115,6 +115,21 @@ def vmlinux(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def indexed(vmlinux: Path, made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The same with gdb's index of its debug information, as some distributions add it.
+
+    crash opens it in a third of the time.
+    """
+    program = shutil.which("gdb-add-index")
+
+    def index(path: Path) -> None:
+        shutil.copy(vmlinux, path)
+        subprocess.run([str(program), path], check=True, stdin=subprocess.DEVNULL)
+
+    return made("vmlinux-indexed", index) if program else vmlinux
+
+
+@pytest.fixture(scope="session")
 def vmlinux_b(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The vmlinux of the other build of the same release."""
     return made("vmlinux-b", lambda path: unpack_vmlinux("b", path))

@@ -31,10 +31,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(
-    vmlinux: Path, vmcore: Path, directory: Path, make_room: Callable[..., Room]
+    indexed: Path, vmcore: Path, directory: Path, make_room: Callable[..., Room]
 ) -> Iterator[Crash]:
     room = make_room(command_s=6, watchdog_s=2, section_bytes=SECTION_BYTES, attempts=8)
-    with start(Here(Path(needs("crash")), vmlinux, vmcore, room), directory) as crash:
+    with start(Here(Path(needs("crash")), indexed, vmcore, room), directory) as crash:
         crash.open()
         yield crash
 
@@ -144,16 +144,16 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
 
 
 def test_too_little_memory_is_told(
-    vmlinux: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Room]
+    indexed: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Room]
 ) -> None:
     room = make_room(memory_bytes=200 << 20, attempts=1)
-    here = Here(Path(needs("crash")), vmlinux, vmcore, room)
+    here = Here(Path(needs("crash")), indexed, vmcore, room)
     with start(here, tmp_path) as crash, pytest.raises(EngineError, match="exit status 1"):
         crash.open()
 
 
 def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
-    vmlinux: Path,
+    indexed: Path,
     vmcore: Path,
     tmp_path: Path,
     make_room: Callable[..., Room],
@@ -165,7 +165,7 @@ def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
         (tmp_path / name).write_text(f"!touch {tmp_path}/executed\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    here = Here(Path(needs("crash")), vmlinux, dump, make_room(boxed=False))
+    here = Here(Path(needs("crash")), indexed, dump, make_room(boxed=False))
     with start(here, tmp_path) as crash:
         crash.open()
     assert not (tmp_path / "executed").exists()

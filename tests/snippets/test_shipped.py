@@ -40,11 +40,11 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Snippet]:
 
 
 @pytest.fixture(scope="module")
-def crash(vmlinux: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+def crash(indexed: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
     directory = tmp_path_factory.mktemp("crash")
     (directory / "room").mkdir()
     room = Room(directory / "room")
-    here = Here(Path(needs("crash")), vmlinux, vmcore, room)
+    here = Here(Path(needs("crash")), indexed, vmcore, room)
     with (
         (directory / "crash.out").open("wb") as transcript,
         Crash(here, room.supervision, directory, transcript) as session,
