@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from cas.digest import Fingerprint
-from cas.files import PART, sync, sync_directory, writing_below
+from cas.files import PART, sync, sync_directory, write_whole, writing_below
 from cas.job import RESULTS, Job
 from cas.layout import LINKED
-from cas.work_directory import STATE
+from cas.work_directory import STATE, is_regular
 
 _MAIL = "mail."
 _SYNCING = 4
@@ -58,6 +58,52 @@ def seal(job: Job) -> Job:
         names = list(published(job))
         found = {name: _fingerprint(job, name) for name in names}
     return replace(job, files=found)
+
+
+def put_in_place(job: Job, contents: Mapping[str, bytes]) -> Job:
+    """Replace published files of an ended job, all of them or none.
+
+    They are there, under hidden names, before ``job.json`` says that they count; whoever is stopped
+    after that has :func:`finish` do the rest.
+
+    :return: the job as it is then
+    :raises TryAgain: a file cannot be written
+    """
+    found = {}
+    for name, content in contents.items():
+        staged = _staged(job.directory, name)
+        write_whole(staged, content)
+        found[name] = Fingerprint.of(staged)
+    renewed = replace(job, files={**job.files, **found})
+    renewed.save()
+    finish(renewed)
+    return renewed
+
+
+def finish(job: Job) -> None:
+    """Put files in their places that count already, and remove those that never will.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    with writing_below(job.directory):
+        for name in RESULTS:
+            staged = _staged(job.directory, name)
+            if not is_regular(staged):
+                continue
+            if name in job.files and job.files[name].fits(staged):
+                staged.replace(job.directory / name)
+            else:
+                staged.unlink()
+        sync_directory(job.directory)
+
+
+def is_half_done(job: Job) -> bool:
+    """Whether somebody who put files in their places was stopped on the way."""
+    return any(is_regular(_staged(job.directory, name)) for name in RESULTS)
+
+
+def _staged(directory: Path, name: str) -> Path:
+    return directory / f".{name}{PART}.new"
 
 
 def leftovers(directory: Path) -> list[Path]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cas import findings, manifest
 from cas.arrival import Arrival
@@ -21,19 +20,15 @@ from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import CasError
 from cas.job import INTERRUPTED, RESULTS, Job
+from cas.judge import Judge
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
 from cas.report.seen import sighted
 from cas.sharing import share
 from cas.text import known_issue
 
-if TYPE_CHECKING:
-    from cas.findings.known import Issue
-
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
-FAULTS = 5
-"""Of the files of known issues, that a report names."""
 
 
 class Run:
@@ -49,6 +44,7 @@ class Run:
         self.progress = progress
         self.catalogue = Catalogue.of(config)
         self.arrival = Arrival(job, config, progress)
+        self.judging = Judge(config, progress.warn, self.remark)
         self.is_over = True
         """Whether the verdict stands; a full disk or a busy database leave the job unfinished."""
         self.problems: list[str] = []
@@ -111,7 +107,7 @@ class Run:
 
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once."""
-        finding = self.judged(dump, answer)
+        finding = self.judging.judged(dump, answer, self.report.match)
         self.know(answer=answer, finding=finding)
         for line in finding.undecided:
             self.progress.warn(line)
@@ -124,38 +120,8 @@ class Run:
         """The verdict on the crash once more, now that more is known of the dump."""
         report = self.report
         if report.dump and report.finding:
-            finding = self.judged(report.dump, report.answer)
+            finding = self.judging.judged(report.dump, report.answer, report.match)
             self.know(finding=replace(finding, seen=report.finding.seen))
-
-    def judged(self, dump: Dump, answer: FirstAnswer | None) -> Finding:
-        """What is known of the crash, by the site's rules too."""
-        match, issues = self.report.match, self.known_issues
-        return findings.find(dump, answer, match, self.functions, issues)
-
-    @cached_property
-    def known_issues(self) -> Sequence[Issue]:
-        """What the site knows of crashes; a broken file, or issue, costs only itself."""
-        if not self.config.known_issues:
-            return ()
-        from cas.findings.known import load_known
-
-        known = load_known(self.config.known_issues)
-        for fault in known.faults[:FAULTS]:
-            self.remark(f"known issues: {fault}")
-        if len(known.faults) > FAULTS:
-            self.remark(f"known issues: {len(known.faults) - FAULTS} more; see: cas-admin known")
-        return known.issues
-
-    @cached_property
-    def functions(self) -> findings.Functions | None:
-        """What is known of kernel functions; a broken file of the site costs only itself."""
-        if self.config.functions is None:
-            return None
-        try:
-            return findings.functions_with(self.config.functions)
-        except findings.BadPatterns as error:
-            self.progress.warn(f"{error}; the verdict does without")
-            return None
 
     @property
     def digest(self) -> str | None:

@@ -77,6 +77,19 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     return found[0]
 
 
+def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
+    """The directories of all jobs that a SPEC means, whether or not they have a dump still.
+
+    :raises NoJob: there is none
+    """
+    form = next(form for form in _FORMS if form.fits(spec))
+    found = tuple(form.directories(work, spec))
+    if not found:
+        skipped = work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
+        raise NoJob("; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}")
+    return found
+
+
 def described(job: Job) -> str:
     """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
     name = f"{job.directory.parent.name}/{job.directory.name}"

@@ -118,6 +118,12 @@ def _index(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     return index
 
 
+def _reprocess(arguments: argparse.Namespace) -> Callable[[World], Answer]:
+    from cas_admin.reprocess import reprocess
+
+    return partial(reprocess, arguments.spec, only_list=arguments.only_list)
+
+
 def _check(arguments: argparse.Namespace) -> Callable[[World], Answer]:
     from cas_admin.check import check
 
@@ -176,6 +182,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], Callable[[World], Answer]]] 
     "server": _host,
     "resume": _resume,
     "index": _index,
+    "reprocess": _reprocess,
     "check": _check,
     "status": _status,
     "kernels": _kernels,
@@ -202,6 +209,13 @@ def _verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
     status = verbs.add_parser("status", help="show what is catalogued, kept, waiting and wrong")
     status.add_argument("--json", action="store_true", help="print everything as JSON")
     verb_options(status)
+    text = "judge kept jobs by the rules of this release, without a debugger"
+    anew = verbs.add_parser("reprocess", help=text)
+    text = "a ticket, TICKET/STAMP or the path of a job directory (default: all)"
+    anew.add_argument("spec", metavar="SPEC", nargs="?", default="all", help=text)
+    text = "only list what would change"
+    anew.add_argument("-n", "--dry-run", dest="only_list", action="store_true", help=text)
+    verb_options(anew)
     kernels = verbs.add_parser("kernels", help="list the kernels in the catalogue")
     text = "of a release or of a package's name, or the beginning of a build-id"
     kernels.add_argument("pattern", metavar="PATTERN", nargs="?", help=text)

@@ -187,6 +187,12 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             return
         if job.verdict == "waiting":
             yield Flaw(where, "waits for its kernel", BUILD, is_broken=False)
+        if manifest.is_half_done(job):
+            advice = f"run: cas-admin reprocess {job.order.ticket}/{directory.name}"
+            yield Flaw(
+                where, "was being reprocessed when that was stopped", advice, is_broken=False
+            )
+            return
         for what in _inconsistent(job, scope):
             yield Flaw(where, what, f"analyse the dump again: cas -i {job.order.ticket} -f FILE")
         yield from _of_row(job, scope)

@@ -11,6 +11,7 @@ from cas import findings
 from cas.commands import Answer, World
 from cas.errors import CasError
 from cas.findings.known import FOLDER, Issue, Known, load_known
+from cas.judge import Judge
 from cas.model import Finding
 from cas.rejudge import evidence
 from cas.report.result import NAME, load
@@ -112,7 +113,7 @@ class _Trial:
 
 def _try(known: Known, world: World) -> _Trial:
     trial, work = _Trial(), WorkDirectory.of(world.config)
-    functions = _functions(world)
+    functions = Judge(world.config, world.progress.warn, world.progress.warn).functions
     for line in work.skipped():
         world.progress.warn(line)
     with world.progress.bar("Looking at kept jobs", None):
@@ -148,17 +149,6 @@ def _judged(
         return result.ticket, None
     dump, answer = evidence(directory)
     return result.ticket, findings.find(dump, answer, None, functions, issues)
-
-
-def _functions(world: World) -> findings.Functions | None:
-    """The site's own functions, by which the verdict goes that issues are about."""
-    if world.config.functions is None:
-        return None
-    try:
-        return findings.functions_with(world.config.functions)
-    except findings.BadPatterns as error:
-        world.progress.warn(f"{error}; the verdict does without")
-        return None
 
 
 def _line(issue: Issue) -> str:

@@ -6,7 +6,16 @@ from cas.files import write_whole
 from cas.model import Report
 from cas.report.html import render_html
 from cas.report.plain import render_text
-from cas.report.result import write_result
+from cas.report.result import NAME, result_text
+
+
+def drawn(report: Report) -> dict[str, bytes]:
+    """The contents of these files, by name; ``result.json`` comes last."""
+    return {
+        "report.txt": render_text(report).encode(),
+        "report.html": render_html(report).encode(),
+        NAME: result_text(report),
+    }
 
 
 def write_report(report: Report) -> None:
@@ -15,6 +24,5 @@ def write_report(report: Report) -> None:
     :raises DiskFull: no room; ``result.json`` is then the old one or missing
     :raises JobFailed: the job directory cannot be written
     """
-    write_whole(report.directory / "report.txt", render_text(report).encode())
-    write_whole(report.directory / "report.html", render_html(report).encode())
-    write_result(report)
+    for name, content in drawn(report).items():
+        write_whole(report.directory / name, content)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import JobFailed
-from cas.files import read_regular, write_whole
+from cas.files import read_regular
 from cas.model import Dump, Finding, FirstAnswer, Report, Section
 from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
@@ -26,16 +26,9 @@ TEXT_LIMIT = 64 << 10
 """Characters of a reason, an error or a panic message."""
 
 
-def write_result(report: Report) -> Path:
-    """Write ``result.json`` into the job directory, durably.
-
-    :raises DiskFull: no room
-    :raises JobFailed: the directory cannot be written
-    """
-    path = report.directory / NAME
-    text = json_text(as_result(report), indent=2, default=_encode)
-    write_whole(path, text.encode("ascii") + b"\n")
-    return path
+def result_text(report: Report) -> bytes:
+    """The content of ``result.json``."""
+    return json_text(as_result(report), indent=2, default=_encode).encode("ascii") + b"\n"
 
 
 def as_result(report: Report) -> dict[str, Any]:

@@ -56,13 +56,17 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume index check status kernels known cache host) in
+    case $(_cas_verb build purge resume index reprocess check status kernels known cache host) in
         host) _cas_admin_host "$current"; return ;;
         cache) _cas_admin_cache "$current"; return ;;
         purge) words='-d --days -y --yes -n --dry-run --unfinished --config --debug -h --help' ;;
         check) words='--quick --json --config --debug -h --help' ;;
         build) words='--watch --config --debug -h --help' ;;
         resume | index) words='--config --debug -h --help' ;;
+        reprocess)
+            [[ $current == -* ]] || { _cas_files "$current"; return; }
+            words='-n --dry-run --config --debug -h --help'
+            ;;
         known)
             [[ $previous != --test ]] || { _cas_files "$current"; return; }
             words='--test --json --config --debug -h --help'
@@ -72,7 +76,7 @@ _cas_admin() {
             words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run
                 --unfinished --config --debug --version -h --help'
             [[ $current == -* ]] \
-                || words='build purge resume index check status kernels known cache host'
+                || words='build purge resume index reprocess check status kernels known cache host'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -36,9 +36,9 @@ complete -c cas -n $debug -l kernel -r -F -d 'use this vmlinux'
 complete -c cas -n $debug -l force -d 'use it even if it is the wrong one'
 complete -c cas -n $debug -l host -x -d 'run crash on this analysis host'
 
-set -l bare 'not __fish_seen_subcommand_from build purge resume index check status kernels known cache host'
-set -l build 'not __fish_seen_subcommand_from purge resume index check status kernels known cache host'
-set -l purge 'not __fish_seen_subcommand_from build resume index check status kernels known cache host'
+set -l bare 'not __fish_seen_subcommand_from build purge resume index reprocess check status kernels known cache host'
+set -l build 'not __fish_seen_subcommand_from purge resume index reprocess check status kernels known cache host'
+set -l purge 'not __fish_seen_subcommand_from build resume index reprocess check status kernels known cache host'
 set -l cache '__fish_seen_subcommand_from cache'
 set -l cache_action "$cache; and not __fish_seen_subcommand_from list clean verify"
 set -l host '__fish_seen_subcommand_from host'
@@ -48,6 +48,9 @@ complete -c cas-admin -n $bare -a build -d 'catalogue the kernel-debuginfo packa
 complete -c cas-admin -n $bare -a purge -d 'remove old jobs'
 complete -c cas-admin -n $bare -a resume -d 'go on with unfinished jobs'
 complete -c cas-admin -n $bare -a index -d 'enter the jobs into the database again'
+complete -c cas-admin -n $bare -a reprocess -d 'judge kept jobs by the rules of this release'
+complete -c cas-admin -n '__fish_seen_subcommand_from reprocess' -F
+complete -c cas-admin -n '__fish_seen_subcommand_from reprocess' -s n -l dry-run -d 'only list what would change'
 complete -c cas-admin -n $bare -a check -d 'verify that everything agrees'
 complete -c cas-admin -n "not $host; and __fish_seen_subcommand_from check" -l quick -d 'compare sizes, not contents'
 complete -c cas-admin -n "not $host; and __fish_seen_subcommand_from check" -l json -d 'print the flaws as JSON'

@@ -23,7 +23,7 @@ from cas.job import Order
 from cas.model import Dump, Host, Report
 from cas.program import defaults
 from cas.progress import Silent
-from cas.report.result import write_result
+from cas.report.report import write_report
 from cas.work_directory import WorkDirectory
 from cas_admin.commands import parse
 from cas_admin.kernels import kernels
@@ -180,7 +180,7 @@ def waiting_job(site: Site, ticket: str) -> None:
         hint="put this package there",
         dump=dump,
     )
-    write_result(report)
+    write_report(report)
     replace(job, verdict="waiting").save()
 
 

@@ -1,0 +1,185 @@
+"""``cas-admin reprocess``: kept jobs judged by the rules of this release, without a debugger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cas import job as jobs
+from cas import manifest, users
+from cas.catalogue import Catalogue, Crashed, JobRecord
+from cas.commands import Answer, World
+from cas.errors import (
+    CasError,
+    DatabaseDamaged,
+    DiskFull,
+    JobBusy,
+    JobFailed,
+    NotPermitted,
+    TryAgain,
+)
+from cas.job import RESULTS, Job
+from cas.judge import Judge
+from cas.model import Finding, Report
+from cas.rejudge import log_section, revived
+from cas.report.report import drawn
+from cas.report.result import NAME, load
+from cas.report.result_record import Result
+from cas.sharing import share
+from cas.spec import directories_of
+from cas.text import count, short_line
+from cas.work_directory import WorkDirectory, is_regular
+
+ALL = "all"
+UNREADABLE = 4
+
+
+def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
+    """Judge jobs anew, and have reports, ``result.json`` and rows say the same; nobody gets a mail.
+
+    :param which: the SPEC of jobs, or ``all``
+    :param only_list: change nothing
+    :return: a line for each job that changes; status 4 when some cannot be judged
+    :raises CasError: there is no such job, the database or the disk is of no use now
+    """
+    work = WorkDirectory.of(world.config)
+    if which == ALL:
+        for line in work.skipped():
+            world.progress.warn(line)
+        found = [path for path in work.jobs() if is_regular(path / NAME)]
+    else:
+        found = list(directories_of(which, work))
+    anew = _Anew(world, only_list=only_list)
+    anew.catalogue.open()
+    verb = "Judging" if only_list else "Reprocessing"
+    with world.progress.bar(f"{verb} {count(len(found), 'job')}", len(found), "jobs") as advance:
+        # by their names in the order of their time: what was seen before a job is judged before it
+        for directory in sorted(found, key=lambda path: (path.name, path)):
+            anew.take(directory)
+            advance(1)
+    return Answer(tuple(anew.told()), UNREADABLE if anew.unreadable else 0, stands=not only_list)
+
+
+class _Left(Exception):
+    """A job that keeps its verdict; the text says why."""
+
+
+@dataclass
+class _Anew:
+    """What came of it so far."""
+
+    world: World
+    only_list: bool
+    lines: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    left: int = 0
+    unreadable: int = 0
+
+    def __post_init__(self) -> None:
+        warn = self.world.progress.warn
+        self.catalogue = Catalogue.of(self.world.config)
+        self.judge = Judge(self.world.config, warn, warn)
+
+    def take(self, directory: Path) -> None:
+        """Judge a job; what is wrong with one does not keep the others.
+
+        :raises CasError: it would be wrong with all
+        """
+        try:
+            with jobs.lock(directory):
+                change = self._judged(directory)
+        except JobBusy:
+            self._leave(directory, "another run is working in it")
+        except _Left as reason:
+            self._leave(directory, str(reason))
+        except (DatabaseDamaged, DiskFull, TryAgain):
+            raise
+        except CasError as error:
+            hint = users.hint(error, self.world.config) if isinstance(error, NotPermitted) else ""
+            self.world.progress.warn(f"{directory}: {error}" + (f"; {hint}" if hint else ""))
+            self.unreadable += 1
+        else:
+            self.unchanged += change is None
+            self.lines += [f"{directory}: {change}"] if change else []
+
+    def told(self) -> Iterator[str]:
+        """What is to be printed."""
+        yield from map(short_line, self.lines)
+        total = len(self.lines) + self.unchanged + self.left + self.unreadable
+        said = [f"{len(self.lines)} {'would change' if self.only_list else 'changed'}"]
+        said.append(f"{self.unchanged} unchanged")
+        said += [f"{self.left} left as they are"] if self.left else []
+        said += [f"{self.unreadable} that cannot be judged"] if self.unreadable else []
+        yield f"{count(total, 'job')}: {', '.join(said)}"
+
+    def _leave(self, directory: Path, why: str) -> None:
+        self.world.progress.say(f"{directory} is left as it is: {why}")
+        self.left += 1
+
+    def _judged(self, directory: Path) -> str | None:
+        """What changes of a job; ``None``: nothing."""
+        job = jobs.load(directory)
+        if not self.only_list:
+            manifest.finish(job)
+        if job.is_stopped:
+            raise _Left("it was stopped on its way, and is judged when it goes on")
+        result = load(directory)
+        if result.dump is None:
+            raise _Left("nothing of a dump was read")
+        _require_sealed(job, result)
+        before = revived(result, job)
+        if before.dump is None or before.dump.dmesg is None:
+            raise _Left("its whole kernel log was not kept")
+        finding = self._finding(job, before)
+        after = replace(before, finding=finding)
+        change = _change(before.finding, finding)
+        if self.only_list:
+            return change
+        if change is not None:
+            manifest.put_in_place(job, drawn(after))
+            names = (directory / name for name in RESULTS)
+            share(job, names, self.world.config, self.world.progress)
+        self.catalogue.record_job(JobRecord.of(after, job.digest))
+        return change
+
+    def _finding(self, job: Job, report: Report) -> Finding:
+        """The verdict; what was seen before is looked up again where the crash has other names."""
+        assert report.dump  # noqa: S101  who calls has looked
+        old = report.finding
+        new = self.judge.judged(report.dump, report.answer, report.match)
+        if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
+            return replace(new, seen=old.seen)
+        crash = Crashed(
+            job.order.ticket, job.directory, new.signatures, new.former, job.digest, job.started
+        )
+        return replace(new, seen=self.catalogue.seen(crash))
+
+
+def _require_sealed(job: Job, result: Result) -> None:
+    """Refuse to judge by files that are not what the job left.
+
+    :raises JobFailed: they were changed
+    """
+    for name in filter(None, (NAME, log_section(result))):
+        sealed = job.files.get(name)
+        try:
+            fits = sealed is None or sealed.fits(job.directory / name)
+        except OSError as error:
+            raise JobFailed(f"cannot read {job.directory / name}: {error.strerror}") from error
+        if not fits:
+            raise JobFailed(f"{name} has another content than was sealed")
+
+
+def _change(old: Finding | None, new: Finding) -> str | None:
+    """How a verdict changes, in a line."""
+    if old == new:
+        return None
+    said = []
+    title = old.title if old else ""
+    if title != new.title:
+        said.append(f"title {title or '-'} → {new.title}")
+    was = old.signature if old else None
+    if was != new.signature:
+        said.append(f"signature {was or '-'} → {new.signature or '-'}")
+    return "; ".join(said) or "the same title and signature, other words or facts"
