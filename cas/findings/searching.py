@@ -47,10 +47,16 @@ class Pattern:
             compiled = regex.compile(self.text, regex.MULTILINE)
         except (regex.error, ValueError, OverflowError, RecursionError) as error:
             said = str(error) or type(error).__name__
-            raise BadPattern(f"{self.text!r} is no regular expression: {said}") from error
+            raise BadPattern(f"{self.text[:200]!r} is no regular expression: {said}") from error
         object.__setattr__(self, "_compiled", compiled)
-        if self.search("") is not None:
-            raise BadPattern(f"{self.text!r} is found in every text")
+        try:
+            is_everywhere = self.search("", PATTERN_S / 10) is not None
+        except OutOfTime as error:
+            raise BadPattern(
+                f"{self.text[:200]!r} takes too long where there is no text"
+            ) from error
+        if is_everywhere:
+            raise BadPattern(f"{self.text[:200]!r} is found in every text")
 
     def search(self, text: str, limit_s: float = PATTERN_S) -> int | None:
         """The first character of where it is found first.

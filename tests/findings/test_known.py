@@ -175,7 +175,7 @@ def test_a_pattern_that_is_not_searched_to_its_end_is_not_found() -> None:
         Pattern("(a|aa)+$").search("a" * 4000 + "b", 0.01)
 
 
-@pytest.mark.parametrize("text", ["(", "a*", "", "x" * 5000, "(" * 5000 + ")" * 5000])
+@pytest.mark.parametrize("text", ["(", "a*", "", "(?R)", "x" * 5000, "(" * 5000 + ")" * 5000])
 def test_what_is_no_pattern_or_found_everywhere_is_refused(text: str) -> None:
     with pytest.raises(BadPattern):
         Pattern(text)
