@@ -19,6 +19,7 @@ from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
 
 _LEAKED = re.compile(r"locks? held|held lock freed")
 """What lockdep notices later, where the lock was not taken."""
+_BROKEN = 3
 _FOUND_LATER = re.compile(
     r"BUG .{1,160}\): (?:(.{0,20}[Rr]edzone |.{0,20}[Pp]adding )|.{0,20})overwritten"
 )
@@ -216,6 +217,8 @@ def _with_panic(facts: Facts, behind: Facts) -> Facts:
 def _trace(event: Event, facts: Facts) -> Trace:
     """The call trace of the code that the report is about."""
     own = [trace for trace in facts.traces if not trace.is_foreign]
+    # a frame or two without a headline are what is left of a line that was broken
+    own.sort(key=lambda trace: not trace.is_headed and len(trace.frames) < _BROKEN)
     if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP):
         named = frozenset() if event.cpu is None else frozenset({event.cpu})
         own = _of_cpus(facts.stalled or named, own)

@@ -33,6 +33,7 @@ _ALSO = {
     Kind.PANIC: frozenset({What.EXIT, What.WAIT}),
 }
 """What is everybody's code besides, in some kinds of crashes."""
+_REPORTS = frozenset({Kind.WARNING, Kind.MEMORY_ERROR})
 _RECURSION = 3
 """Times that a function is on a stack that overflowed, from which on it is a recursion."""
 _AFTER_NORETURN = "return address at its first byte"
@@ -117,7 +118,7 @@ class _Walk:
 
     def start(self) -> int:
         """Where the report ends and the code begins that it is about."""
-        dying = [index for index, what in enumerate(self.what) if What.DIE in what]
+        dying = [index for index, what in enumerate(self.what[: self._told()]) if What.DIE in what]
         start = dying[-1] + 1 if dying else 0
         if dying and self.kind in EXCEPTIONS:
             return self._below_entry(start)
@@ -127,6 +128,13 @@ class _Walk:
         if self.kind in _WATCHED and (dying or is_machinery):
             return self._below_entry(start)
         return start
+
+    def _told(self) -> int:
+        """Where the trace of a report leaves its machinery: the kernel may be dying below it."""
+        if self.kind not in _REPORTS:
+            return len(self.what)
+        own = (n for n, what in enumerate(self.what) if not what and not self.frames[n].inlined)
+        return next(own, len(self.what))
 
     def _asleep(self) -> int:
         """The outermost frame of the scheduler: what is guessed above it is of older calls."""

@@ -38,15 +38,20 @@ _SAME_WORDS = {
     "slab-use-after-free": "use-after-free",
     "double-free or invalid-free": "invalid-free",
     "double-free": "invalid-free",
+    "suspicious rcu_dereference_check() usage": "suspicious RCU usage",
     "workqueue leaked atomic, lock or RCU": "workqueue leaked lock or atomic",
 }
-"""What ``mm/kasan`` calls differently since Linux 6.3, and before 5.16; the workqueue since 6.9."""
+"""What ``mm/kasan`` calls differently since Linux 6.3, and before 5.16; lockdep before 3.2; the
+workqueue since 6.9."""
+_TRANSMIT = re.compile(r"NETDEV WATCHDOG: .{1,60}? \(([\w-]{1,60})\)")
+"""``net/sched/sch_generic.c``: dev_watchdog() tells of a driver that is not on its stack."""
 _SLAB = re.compile(r"BUG ([\w:.-]{1,60}).{0,80}?\): (.{1,80})")
 _UBSAN = re.compile(r"(UBSAN: Undefined behaviour|UBSAN: [\w-]{1,60})", re.IGNORECASE)
 _BAD_PAGE = re.compile(r"BUG: (Bad (?:page \w{1,10}|rss-counter))")
 _REPORT = re.compile(
     r"possible (?:circular locking dependency|recursive locking|irq lock inversion)"
-    r"|inconsistent lock state|suspicious RCU usage|bad unlock balance|held lock freed"
+    r"|inconsistent lock state|suspicious (?:RCU|rcu_dereference_check\(\)) usage"
+    r"|bad unlock balance|held lock freed"
     r"|lock held when returning to user space|still has locks held|[Nn]ested lock was not taken"
     r"|trying to register non-static key|[Ii]nvalid wait context|scheduling while atomic"
     r"|sleeping function called from invalid context|using \w+\(\) in preemptible"
@@ -126,6 +131,8 @@ def _warning(message: str) -> str:
         return _SAME_WORDS.get(found[0], found[0])
     if found := _UBSAN.match(message):
         return found[1]
+    if found := _TRANSMIT.match(message):
+        return f"NETDEV WATCHDOG ({found[1]})"
     return next((said for file, said in _CHECKS.items() if file in message), "warning")
 
 

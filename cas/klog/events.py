@@ -46,6 +46,12 @@ _DETAIL = re.compile(
     r"list_(?:add|del) |refcount_t: |ODEBUG: |usercopy: |skbuff: |XFS.{0,40}: Assertion failed"
     r"|kobject |Bad rss|page dumped because"
 )
+_CHECK = re.compile(
+    r"kernel/watchdog\.c:\d+ watchdog_overflow_callback|sch_generic\.c:\d+ (?:at )?dev_watchdog"
+    r"|sch_generic\.c:\d+ at dev_watchdog"
+)
+_SAYS = re.compile(r"(?:NMI watchdog: )?Watchdog detected hard LOCKUP|NETDEV WATCHDOG: ")
+"""``kernel/watchdog.c`` of 2.6.37 to 4.1, ``net/sched/sch_generic.c``."""
 _NOISE = re.compile(
     r":?(?: [0-9a-f]{4,16})?(?: ilc:\d)? \[#?\d+\].*$"
     r"|(?<=fault|error)(?:, maybe for address 0x0)?: [0-9a-f]{4}$"
@@ -160,6 +166,8 @@ def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
 def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
     if found.weight is Weight.HEADER:
         return draft.weight >= Weight.OOPS and not draft.has_header
+    if Kind.HARD_LOCKUP in (draft.kind, found.kind) and found.line - draft.last <= _DETAIL_LINES:
+        return "watchdog_overflow_callback" in draft.first.text + found.text
     if draft.kind is found.kind is Kind.MEMORY_ERROR:
         # scripts/decode_stacktrace.sh makes a headline for each function that is inlined
         said = draft.first.text.partition(" in ")[0]
@@ -182,7 +190,7 @@ def _same_trouble(draft: _Draft, found: Announcement, between: Sequence[Line]) -
 def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
     index = draft.first.line
     near = [line.text for line in log[max(0, index - _DETAIL_LINES * 2) : index]]
-    kind, message = _told(draft, near, [line.text for line in log[index + 1 : index + 4]])
+    kind, message = _told(draft, near, [line.text for line in log[index + 1 : index + 6]])
     end, is_bare = ending
     found, line = draft.first, log[index]
     detail = (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text))
@@ -214,9 +222,20 @@ def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple
     if kind in (Kind.BUG_ON, Kind.WARNING) and "lib/list_debug.c" in message:
         causes = [text for text in near if text.startswith("list_")]
         return Kind.LIST_CORRUPTION, clean(causes[-1]) if causes else message
+    if kind is Kind.WARNING and (said := _words_of_check(message, near, following)):
+        is_lockup = "LOCKUP" in said
+        return (Kind.HARD_LOCKUP if is_lockup else kind), clean(said)
     if kind is Kind.PAGE_FAULT and "nable to handle " in message:
         return _page_fault(message, following)
     return kind, message
+
+
+def _words_of_check(message: str, near: Sequence[str], following: Sequence[str]) -> str | None:
+    """What a warning says whose place tells nothing: it is that of a check of others."""
+    if not _CHECK.search(message):
+        return None
+    said = (text.strip() for text in (*following, *reversed(near)))
+    return next((text for text in said if _SAYS.match(text)), None)
 
 
 def _page_fault(message: str, following: Sequence[str]) -> tuple[Kind, str]:
@@ -358,7 +377,13 @@ def read_before(log: Log, event: Event) -> Facts:
 
 def lock_at(lines: Iterable[Line]) -> Frame | None:
     """Where lockdep says that the lock in question is taken: its first ``at: function``."""
+    before = ""
     for line in lines:
-        if "at: " in line.text and (found := _LOCK_AT.match(line.text)):
+        if before.rstrip().endswith(" at:"):
+            # the place of an unlock is on a line of its own (print_ip_sym())
+            before = f"{before.strip()} {line.text.strip()}"
+        else:
+            before = line.text
+        if "at: " in before and (found := _LOCK_AT.match(before)):
             return Frame(found[1], offset=int(found[2], 16))
     return None

@@ -136,6 +136,8 @@ class Trace:
     """Whether the kernel was sure of none of its frames."""
     is_foreign: bool = False
     """Whether it says where memory was allocated, who holds a lock, what a helper thread does."""
+    is_headed: bool = False
+    """Whether a line of its own announces it, or registers."""
     did: str | None = None
     """What it did with memory that SLUB found damaged: ``allocated`` or ``freed``."""
 
@@ -203,6 +205,7 @@ class _Reading:
             cpu=self.cpu,
             is_guess=not self.frames and bool(self.guesses),
             is_foreign=self.is_foreign,
+            is_headed=self.is_headed or self.pc is not None,
             did=self.did,
         )
 

@@ -76,7 +76,8 @@ _AT = _SYM.replace("/0x[0-9a-f]{1,16})?", "/0x[0-9a-f]{1,16})")
 _LOCKDEP = (
     r"(?:\[ )?(?:WARNING|INFO|BUG): (?:possible (?:circular|recursive|irq|deadlock)"
     r"|inconsistent lock"
-    r"|suspicious RCU|bad (?:unlock|contention) |held lock freed|lock held |still has locks"
+    r"|suspicious (?:RCU|rcu_dereference)|bad (?:unlock|contention) |held lock freed|lock held "
+    r"|still has locks"
     r"|[Nn]ested lock was|.{1,60} still has locks held|trying to register non-static key"
     r"|MAX_\w{1,40} too low|[Ii]nvalid wait context|.{1,30}-safe -> .{1,30}-unsafe lock order)"
 )
@@ -319,7 +320,8 @@ _REASONS = (
     (
         r".*(?:[Mm]achine check|\bMCE\b|SError|[Hh]ardware [Ee]rror|EDAC \w+: UE\b)"
         r"|UE (?:row \d|.{0,300}\bpage:0x)"
-        r"|Timeout: Not all CPUs entered|Uncorrected (?:hardware )?(?:memory )?error"
+        r"|Unable to continue$|CPU context corrupt|Timeout: Not all CPUs entered"
+        r"|Uncorrected (?:hardware )?(?:memory )?error"
         r"|Memory failure",
         Kind.MACHINE_CHECK,
     ),

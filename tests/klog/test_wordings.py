@@ -122,6 +122,7 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
         ("Hard LOCKUP", Kind.HARD_LOCKUP),
         ("RCU Stall", Kind.RCU_STALL),
         ("System is deadlocked on memory", Kind.OUT_OF_MEMORY),
+        ("Unable to continue", Kind.MACHINE_CHECK),
         ("Fatal machine check", Kind.MACHINE_CHECK),
         ("Fatal hardware error!", Kind.MACHINE_CHECK),
         ("Timeout: Not all CPUs entered broadcast exception handler", Kind.MACHINE_CHECK),
