@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cas.units import utc
+
 SLACK = timedelta(hours=1)
 """By which a trace may be of later than now: file servers have clocks of their own."""
 QUIET = timedelta(days=400)
@@ -17,7 +19,6 @@ QUIET = timedelta(days=400)
 EPOCH = datetime.fromtimestamp(0, UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 _LIMIT_DAYS = 365_000
-_FORM = "%Y-%m-%d %H:%M"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,7 +57,7 @@ def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belie
     later, is_sure = Trace(now, "now"), False
     for trace in sorted(traces, reverse=True):
         if trace.when > now + SLACK:
-            doubt = f"the clock says {now:{_FORM}} UTC, but {trace.what} is of {_utc(trace)}"
+            doubt = f"the clock says {utc(now)}, but {trace.what} is of {_utc(trace)}"
             return Belief(NEVER, doubt, is_of_now=True)
         silence = later.when - trace.when
         is_over = is_sure or now - later.when > 2 * gap  # what was before is old in any case
@@ -80,4 +81,4 @@ def at(seconds: float) -> datetime:
 
 
 def _utc(trace: Trace) -> str:
-    return f"{trace.when.astimezone(UTC):{_FORM}} UTC"
+    return utc(trace.when)

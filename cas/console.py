@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from cas.errors import CasError
 from cas.progress import Advance
-from cas.text import human_size, short_line
+from cas.text import short_line
+from cas.units import human_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from cas.errors import AGAIN, CasError, DiskFull, TryAgain, shortage
 from cas.permission import DENIED, not_permitted
-from cas.text import human_size
+from cas.units import human_size
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when there is no room: on the disk, in the quota, under a size limit."""

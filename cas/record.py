@@ -6,6 +6,7 @@ What a record may hold stands in a class; the JSON schemas that are shipped are 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -64,11 +65,42 @@ def decode(content: bytes, kind: type[AnyWhole]) -> AnyWhole:
     return found
 
 
-def schema(kind: type[Whole], title: str) -> dict[str, Any]:
+def schema(kind: type[Record], title: str) -> dict[str, Any]:
     """What the record may hold, as JSON Schema 2020-12."""
-    _, parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    parts = _parts([kind])
     whole = parts.pop(kind.__name__)
     return {"$schema": DIALECT, **whole, "title": title, "$defs": parts}
+
+
+def schema_of_parts(
+    kinds: Mapping[str, type[Record]], instead: type[Record], title: str
+) -> dict[str, Any]:
+    """The schema of an object with a version and parts.
+
+    :param kinds: by the keys of the parts
+    :param instead: what may stand in the place of each
+    """
+    at = {
+        name: [{"$ref": f"#/$defs/{one.__name__}"} for one in (kind, instead)]
+        for name, kind in kinds.items()
+    }
+    properties = {
+        "version": {"type": "integer", "minimum": 1},
+        **{name: {"anyOf": either} for name, either in at.items()},
+    }
+    return {
+        "$schema": DIALECT,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "title": title,
+        "$defs": _parts([*kinds.values(), instead]),
+    }
+
+
+def _parts(kinds: Sequence[type[Record]]) -> dict[str, Any]:
+    _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    return parts
 
 
 def _require_known(facts: object) -> None:

@@ -12,6 +12,7 @@ import logging
 import re
 import textwrap
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -112,6 +113,11 @@ class LogLines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """When it was said, in UTC."""
+        said = datetime.fromtimestamp(record.created, UTC)
+        return f"{said:%Y-%m-%d %H:%M:%S}.{said.microsecond // 1000:03} UTC"
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line of a record."""
         return short_line(super().formatMessage(record))
@@ -119,16 +125,6 @@ class LogLines(logging.Formatter):
     def formatException(self, info: ExceptionInfo) -> str:
         """The lines of a traceback."""
         return textwrap.indent(printable(super().formatException(info)), "    ")
-
-
-def human_size(size_bytes: int) -> str:
-    """A size for people: ``36.2 MiB``."""
-    size = float(size_bytes)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def count(number: int, noun: str) -> str:

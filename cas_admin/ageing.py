@@ -18,7 +18,8 @@ from cas.errors import CasError
 from cas.job import Job
 from cas.progress import Progress
 from cas.report import mail_files
-from cas.text import count, human_size
+from cas.text import count
+from cas.units import human_size
 from cas.work_directory import WorkDirectory, is_regular
 
 WAITING = "waiting"

@@ -15,7 +15,8 @@ from cas.clock import Trace
 from cas.commands import Answer, World
 from cas.config import Config
 from cas.errors import CasError, NotPermitted
-from cas.text import count, human_size, json_text, one_line
+from cas.text import count, json_text, one_line
+from cas.units import human_size, plain, told_time
 from cas.work_directory import WorkDirectory
 from cas_admin import ageing
 
@@ -154,7 +155,7 @@ def _cells(holding: Holding) -> tuple[str, ...]:
                 holding.entry.name,
                 human_size(holding.size_bytes),
                 str(holding.kmods),
-                "-" if holding.problem else f"{_when(holding):%Y-%m-%d %H:%M}",
+                "-" if holding.problem else told_time(_when(holding)),
                 _state(holding),
                 str(kernel.source) if kernel else "-",
             ),
@@ -195,7 +196,7 @@ def _facts(holding: Holding) -> dict[str, object]:
         "size_bytes": holding.size_bytes,
         "has_vmlinux": holding.has_vmlinux,
         "kmods": holding.kmods,
-        "last_use": _when(holding).isoformat(timespec="seconds"),
+        "last_use": plain(_when(holding).replace(microsecond=0)),
         "is_in_use": lease.is_held(holding.entry),
         "problem": holding.problem,
         "source": str(kernel.source) if kernel else None,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from io import StringIO
 
 from cas.model import CrashProgram, Host
 from cas.ssh.account import SSH_PORT, name_of
-from cas.text import human_size, json_text, one_line
+from cas.text import json_text, one_line
+from cas.units import human_size, plain
 
 VERSION = 1
 COLUMNS = ("NAME", "PORT", "ARCH", "CRASH", "DRGN", "FREE", "MEMORY", "SHARED", "STATE")
@@ -36,7 +36,7 @@ def table(hosts: Sequence[Host]) -> tuple[str, ...]:
 def json_of(hosts: Sequence[Host]) -> str:
     """The same with everything that is known, for programs."""
     return json_text(
-        {"version": VERSION, "hosts": [asdict(host) for host in hosts]}, indent=1, default=_plain
+        {"version": VERSION, "hosts": [asdict(host) for host in hosts]}, indent=1, default=plain
     )
 
 
@@ -82,7 +82,3 @@ def _state(host: Host) -> str:
     if not host.is_enabled:
         return "disabled"
     return "failed" if host.problem else "ok"
-
-
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -17,7 +17,8 @@ from cas.catalogue import Catalogue
 from cas.clock import Belief, Trace
 from cas.commands import Answer, World
 from cas.errors import CasError, JobBusy, Refused
-from cas.text import count, human_size
+from cas.text import count
+from cas.units import human_size
 from cas.work_directory import PURGED, Entry, Kind, WorkDirectory
 from cas_admin import ageing
 from cas_admin.ageing import Aged, Records

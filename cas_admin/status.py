@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from threading import Thread
 
 from cas import users
@@ -13,6 +12,7 @@ from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, shortage
 from cas.text import json_text, short_line
+from cas.units import plain
 from cas_admin import status_parts
 from cas_admin.status_parts import Found, Part
 
@@ -89,12 +89,8 @@ def _told(part: Asked, first: dict[str, str]) -> str:
     return f"! {part.problem}" if where == part.name else f"! the same as of {where.upper()}"
 
 
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
 def _json(parts: list[Asked]) -> str:
     facts = {
         part.name: part.found.facts if part.found else {"problem": part.problem} for part in parts
     }
-    return json_text({"version": VERSION, **facts}, indent=1, default=_plain)
+    return json_text({"version": VERSION, **facts}, indent=1, default=plain)

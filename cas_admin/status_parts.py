@@ -25,7 +25,8 @@ from cas.layout import DUMP
 from cas.report import mail_files, result
 from cas.report.result_record import Kernel
 from cas.supervise import establish
-from cas.text import count, human_size
+from cas.text import count
+from cas.units import human_size, human_span, told_time
 from cas.work_directory import WorkDirectory
 from cas_admin import ageing, unusable
 from cas_admin.invariants import SANDBOX_HINT
@@ -220,7 +221,7 @@ def _counted(counts: Counts) -> Iterator[str]:
 
 
 def _build(record: BuildRecord) -> str:
-    began = record.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    began = told_time(record.started)
     took = _seconds(record.started, record.ended)
     found = ", ".join(f"{name} {number}" for name, number in record.counts.items() if number)
     problem = f"; ! {record.problem}" if record.problem else ""
@@ -228,7 +229,7 @@ def _build(record: BuildRecord) -> str:
 
 
 def _seconds(started: datetime, ended: datetime | None) -> str:
-    return "not ended" if ended is None else f"{(ended - started).total_seconds():.0f} s"
+    return "not ended" if ended is None else human_span((ended - started).total_seconds())
 
 
 def _missing(waiting: Iterable[Job]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from cas.commands import Answer, World
 from cas.errors import CasError, ConfigError, DatabaseDamaged, TryAgain
 from cas.progress import Advance, Progress
+from cas.units import human_span
 from cas_admin.build import Built, build_once
 
 HUNG_LIMIT = 64
@@ -80,7 +81,7 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> Answer:
                 world.progress.say(line)
             if number == 0:
                 where = f"Watching {world.config.kernels}"
-                world.progress.say(f"{where}: the next build is in {interval_s:.0f} s")
+                world.progress.say(f"{where}: the next build is in {human_span(interval_s)}")
             last = built
             _require_few_threads()
             time.sleep(interval_s)

@@ -20,7 +20,8 @@ from cas import __version__
 from cas.errors import FetchError
 from cas.patience import CHUNK_BYTES, PatientResponse, reason, status_text
 from cas.rules import DebuginfodRules
-from cas.text import human_size, short_line
+from cas.text import short_line
+from cas.units import human_size
 
 ATTEMPTS = 3
 REDIRECTS = 5

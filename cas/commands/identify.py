@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cas.commands.answers import VERSION
 from cas.commands.asked import Answer, World
 from cas.commands.mistakes import command
 from cas.commands.wrong_file import check
@@ -22,9 +23,12 @@ from cas.model import Dump
 from cas.report.result import registers
 from cas.supervise import scratch
 from cas.text import json_text, located, short_line, wholeness
+from cas.units import human_size, plain, told_time
 from cas.work_directory import WorkDirectory, is_ticket
 
-HIDDEN = frozenset({"dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"})
+HIDDEN = frozenset(
+    {"version", "dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"}
+)
 """Facts that only JSON has room for, or that are told beside what is missing."""
 LARGE = Path("/var/tmp")  # noqa: S108  a directory of our own below it
 """Where large files are put that nobody keeps (hier(7)); /tmp is memory on many machines."""
@@ -99,9 +103,9 @@ def _packed(subject: Subject, world: World, limit_bytes: int) -> Dump:
 
 
 def _facts(dump: Dump) -> dict[str, Any]:
-    facts = asdict(replace(dump, vmcoreinfo={}, registers=()))
+    facts = {"version": VERSION, **asdict(replace(dump, vmcoreinfo={}, registers=()))}
     facts["path"] = str(dump.path)
-    facts["crash_time"] = dump.crash_time.isoformat() if dump.crash_time else None
+    facts["crash_time"] = dump.crash_time and plain(dump.crash_time)
     facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
     facts["vmcoreinfo"] = dict(dump.vmcoreinfo)
     facts["registers"] = registers(dump)
@@ -112,6 +116,8 @@ def _table(dump: Dump, facts: dict[str, Any]) -> str:
     shown = {key: value for key, value in facts.items() if key not in HIDDEN}
     lacks = (located(lack.what, lack.offset) for lack in dump.missing)
     shown["missing"] = "; ".join(lacks) or f"nothing: {wholeness(dump)}"
+    shown["size_bytes"] = f"{dump.size_bytes:,} ({human_size(dump.size_bytes)})"
+    shown["crash_time"] = told_time(dump.crash_time) if dump.crash_time else None
     shown["remarks"] = "; ".join(facts["remarks"])
     told = {key: short_line(str(text)) for key, text in shown.items() if text not in (None, "")}
     return "\n".join(f"{key:14} {text}" for key, text in told.items())

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from cas import elf
 from cas.dump.kdump_header import Header
-from cas.dump.memory import human
 from cas.errors import CasError
 from cas.model import Cause, Dump, Missing
+from cas.units import human_size
 
 BITMAPS_LIMIT = 4 << 30
 """Of both bitmaps of a KDUMP: a bit for each page of 4 KiB in 64 TiB, twice."""
@@ -51,5 +51,7 @@ def of_kdump(header: Header) -> Iterator[Missing]:
 
 def _beyond(size: int, limit: int, what: str) -> Iterator[Missing]:
     if size > limit:
-        told = f"claims {human(size)} of {what}, and no kernel has more than {human(limit)}"
+        told = (
+            f"claims {human_size(size)} of {what}, and no kernel has more than {human_size(limit)}"
+        )
         yield Missing(told, cause=Cause.CLAIM)

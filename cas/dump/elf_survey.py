@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cas import elf
-from cas.dump.memory import Source, cut, human, no_record
+from cas.dump.memory import Source, cut, no_record
 from cas.dump.notes import lost_notes
 from cas.model import Cause, Missing
+from cas.units import human_size
 
 _INCOMPLETE = 1
 _RISCV = 243
@@ -43,7 +44,9 @@ def survey(
 
 def _without_memory(source: Source, declared: int) -> Iterator[Missing]:
     if source.size > declared + _SLACK:
-        what = f"no program header leads to memory, but the file goes on to {human(source.size)}"
+        what = (
+            f"no program header leads to memory, but the file goes on to {human_size(source.size)}"
+        )
         yield Missing(what, declared, Cause.DAMAGED)
 
 
@@ -68,7 +71,7 @@ def _wrong(segment: elf.Segment, front: int) -> str | None:
     if segment.offset < front:
         return f"its data begin inside the headers, at {segment.offset}"
     if segment.memsz and segment.filesz > segment.memsz and segment.type == elf.PT_LOAD:
-        return f"{human(segment.filesz)} of data for {human(segment.memsz)} of memory"
+        return f"{human_size(segment.filesz)} of data for {human_size(segment.memsz)} of memory"
     has_address = segment.type == elf.PT_LOAD and segment.paddr not in elf.NO_ADDRESS
     if has_address and segment.paddr + segment.filesz > _TOP:
         return f"it ends beyond the highest address, at {segment.paddr + segment.filesz:#x}"

@@ -12,9 +12,10 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from cas.dump.memory import Source, human
+from cas.dump.memory import Source
 from cas.errors import NotADump
 from cas.model import Cause, Missing
+from cas.units import human_size
 
 MAGIC = b"makedumpfile\0\0\0\0"
 HEADER_BYTES = 4096
@@ -150,10 +151,10 @@ class Flattened:
     def _no_end(self, at: int) -> Missing:
         size = self._stream.size
         if at > size:
-            what = f"the last record goes on to {human(at)}, data ends at {human(size)}"
+            what = f"the last record goes on to {human_size(at)}, data ends at {human_size(size)}"
             what = f"flattened stream is cut: {what} ({100 * size // at} %)"
         else:
-            what = f"flattened stream has no end record, data ends at {human(size)}"
+            what = f"flattened stream has no end record, data ends at {human_size(size)}"
         return Missing(what, size, Cause.CUT)
 
 

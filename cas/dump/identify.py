@@ -10,7 +10,7 @@ from pathlib import Path
 from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.loose_log import find_log
-from cas.dump.memory import Absent, Foreign, Image, Memory, Source, human, moment
+from cas.dump.memory import Absent, Foreign, Image, Memory, Source, moment
 from cas.dump.printk import DMESG_LIMIT, Log, read_log
 from cas.dump.recognise import recognise_source
 from cas.dump.registers import registers
@@ -24,6 +24,7 @@ from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
 from cas.model import Cause, Dump, Missing
 from cas.panic import panic_message
+from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
 LOOSE_BYTES = 1 << 30
@@ -277,8 +278,8 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     said = _BANNER.search(log.text[:_EARLY])
     banner = said[1] if said else _image_banner(image, kernel)
     if log.left_out:
-        kept = f"only the newest {human(DMESG_LIMIT)} of the kernel log are read"
-        remarks = (f"{kept}, {human(log.left_out)} before them are not",)
+        kept = f"only the newest {human_size(DMESG_LIMIT)} of the kernel log are read"
+        remarks = (f"{kept}, {human_size(log.left_out)} before them are not",)
     missing = tuple(_lost(log, _follows(image, Cause.DAMAGED)))
     if not log.text and not banner and _is_blank(kernel):
         if _has_content(image.memory):
@@ -321,7 +322,7 @@ def _lost(log: Log, cause: Cause) -> Iterator[Missing]:
         what = f"{log.records} of {total} records of the kernel log could be read"
         yield Missing(what, cause=cause)
     elif log.lost_bytes:
-        what = f"{human(log.lost_bytes)} of the kernel log could not be read"
+        what = f"{human_size(log.lost_bytes)} of the kernel log could not be read"
         yield Missing(what, cause=cause)
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Batch, Bounds
 from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
-from cas.dump.memory import Source, cut, human, no_record
+from cas.dump.memory import Source, cut, no_record
 from cas.dump.page_check import PageCheck, Tally
 from cas.model import Cause, Checked, Missing
+from cas.units import human_size
 
 _ALWAYS_FILLED = 6
 """The version of the header since which the sub-header has the number of page frames."""
@@ -165,7 +166,9 @@ class _Pages:
     def _blank_bitmap(self) -> Iterator[Missing]:
         """A dump without pages ends with its bitmap."""
         if self._source.size > self._low:
-            what = f"the bitmap names no page, but the file goes on to {human(self._source.size)}"
+            what = (
+                f"the bitmap names no page, but the file goes on to {human_size(self._source.size)}"
+            )
             yield Missing(what, self._low, Cause.DAMAGED)
 
     def _more_descriptors(self) -> Iterator[Missing]:

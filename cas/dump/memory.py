@@ -10,6 +10,7 @@ from typing import Protocol
 from cas.elf import Note
 from cas.errors import NotADump
 from cas.model import Cause, Checked, Missing
+from cas.units import human_size
 
 _EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
 
@@ -90,25 +91,11 @@ def moment(seconds: int) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def human(size: int) -> str:
-    """A size for people, in binary units.
-
-    >>> human(5 * 2**30)
-    '5.0 GiB'
-    """
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} PiB"
-
-
 def cut(declared: int, size: int) -> Missing:
     """The statement that a dump ends before what its headers promise."""
     share = 100 * size // declared
-    sizes = f"{human(declared)}, data ends at {human(size)}"
-    if human(declared) == human(size):
+    sizes = f"{human_size(declared)}, data ends at {human_size(size)}"
+    if human_size(declared) == human_size(size):
         sizes = f"{declared} bytes, data ends at {size}"
     return Missing(f"declares {sizes} ({share} %)", size, Cause.CUT)
 

@@ -18,11 +18,12 @@ from cas.dump.kdump_descriptors import DESCRIPTOR_BYTES
 from cas.dump.kdump_header import Header, read_header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import INCOMPLETE
-from cas.dump.memory import cut, human
+from cas.dump.memory import cut
 from cas.dump.source import FileSource, opened
 from cas.errors import NotADump
 from cas.files import cannot_write
 from cas.model import Cause, Dump, Missing
+from cas.units import human_size
 
 _CHUNK = 1 << 20
 _BATCH_BYTES = DESCRIPTOR_BYTES << 14
@@ -124,7 +125,7 @@ def _part(path: Path, source: FileSource) -> _Part:
         raise NotADump("it is not split")
     front = header.block_size + sub_header_fields(header).size
     if not front <= header.bitmap_offset <= _FRONT_LIMIT:
-        raise NotADump(f"its header has {human(header.bitmap_offset)}")
+        raise NotADump(f"its header has {human_size(header.bitmap_offset)}")
     memory = KdumpMemory(source, header)
     start = _first_page(memory, source.size)
     page = source.read(start, header.block_size)
@@ -211,7 +212,7 @@ def _second_bitmap(part: _Part, start: int, end: int) -> Bitmap:
 
 def _absent(part: _Part, gap: tuple[int, int]) -> Missing:
     pages = _held(part, gap)
-    size = human(pages * part.header.block_size)
+    size = human_size(pages * part.header.block_size)
     what = f"no part has page frames {_span(gap)}: {pages} pages, {size}"
     return Missing(what, cause=Cause.PART)
 

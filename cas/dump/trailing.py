@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cas.dump.flattened import MAGIC
-from cas.dump.memory import Source, human
+from cas.dump.memory import Source
+from cas.units import human_size
 
 _HEAD_BYTES = 64 << 10
 _STEP = 512
@@ -24,7 +25,7 @@ def trailing(source: Source, end: int) -> tuple[str, ...]:
         return ()
     places = (0, *range(-end % _STEP, len(head), _STEP))
     second = next((at for at in places if _is_dump(head, at)), None)
-    size = human(source.size - end)
+    size = human_size(source.size - end)
     if second is None:
         return (f"{size} stand behind the end of the dump, at {end}, and are no part of it",)
     begins = f"another dump begins at {end + second}, behind the end of the first"

@@ -27,7 +27,7 @@ from cas.files import create
 from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
 from cas.supervise import Dialogue, Fault, Starts, describe, is_from_outside, write_trace
-from cas.text import human_size
+from cas.units import human_size
 
 log = logging.getLogger("cas")
 MESSAGES_BYTES = 1 << 20

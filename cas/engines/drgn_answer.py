@@ -24,6 +24,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 from cas.engines.drgn_backtrace import frames, panic_task
 from cas.engines.drgn_notes import build_id
 from cas.engines.drgn_target import Partial, Target
+from cas.units import utc
 
 YEAR_1990, YEAR_2100 = 631_152_000, 4_102_444_800
 """In seconds after 1970. Linux is of 1991; a machine without a clock begins in 1970."""
@@ -117,7 +118,7 @@ def _panic_task(target: Target) -> dict[str, Any]:
 
 def _date(seconds: int) -> str:
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S UTC}"
+        return utc(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):
         return f"{seconds:,} s after 1970"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cas.files import put
 from cas.model import Dump, Registers, Section
-from cas.text import human_size
+from cas.units import human_size
 
 ENGINE = "salvage"
 TITLES = {

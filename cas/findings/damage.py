@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cas.klog.lines import Log
 from cas.model import Cause, Dump, Missing, Report
-from cas.text import count, human_size, located, one_line, short_line
+from cas.text import count, located, one_line, short_line
+from cas.units import human_size
 
 LISTED = 5
 """Things missing that are told one by one; result.json has all of them."""

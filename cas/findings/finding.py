@@ -19,12 +19,12 @@ from cas.findings.title import title
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
+from cas.units import human_span, utc
 
 if TYPE_CHECKING:
     from cas.findings.known import Issue
 
 _SYMBOL = re.compile(r"\+0x[0-9a-f]+/0x")
-_UNITS_S = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 _DOING = "what the machine was doing"
@@ -184,17 +184,7 @@ def _task(task: Task) -> str:
 def _when(time: datetime | None, uptime_s: float | None) -> str | None:
     said = []
     if time is not None:
-        said.append(f"{time:%Y-%m-%d %H:%M:%S} UTC")
+        said.append(utc(time))
     if uptime_s is not None:
-        said.append(f"{_span(uptime_s)} after boot")
+        said.append(f"{human_span(int(uptime_s))} after boot")
     return ", ".join(said) or None
-
-
-def _span(seconds: float) -> str:
-    """The two largest units that count."""
-    rest, words = int(seconds), []
-    for unit, length in _UNITS_S:
-        count, rest = divmod(rest, length)
-        if count:
-            words.append(f"{count} {unit}{'s' if count > 1 else ''}")
-    return " ".join(words[:2]) or "less than a second"

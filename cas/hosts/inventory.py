@@ -30,7 +30,8 @@ from cas.hosts.questions import (
 from cas.hosts.shared import is_shared
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
-from cas.text import count, human_size, one_line, short_line
+from cas.text import count, one_line, short_line
+from cas.units import human_size
 
 log = logging.getLogger("cas")
 AT_A_TIME = 16

@@ -16,7 +16,8 @@ from cas.hosts.transfer_codec import measure
 from cas.hosts.transfer_frames import frames
 from cas.hosts.transfer_pace import Pace
 from cas.progress import Progress
-from cas.text import human_size, short_line
+from cas.text import short_line
+from cas.units import human_size
 
 PACKET_BYTES = (32 << 10) - 64
 """What OpenSSH takes in one message, CHANNEL_DATA's own header left aside."""

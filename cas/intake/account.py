@@ -10,7 +10,8 @@ from cas.errors import LimitExceeded
 from cas.intake.flow import Damaged, Flow
 from cas.model import Cause, Missing
 from cas.rules import IntakeLimits
-from cas.text import count, human_size, printable
+from cas.text import count, printable
+from cas.units import human_size
 
 MAX_NOTES = 50
 """More remarks than anybody reads."""

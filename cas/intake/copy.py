@@ -13,7 +13,7 @@ from cas.files import PART, require_room, sync
 from cas.intake.account import Account
 from cas.intake.space import create, writing
 from cas.rules import IntakeLimits
-from cas.text import human_size
+from cas.units import human_size
 
 FICLONE = 0x40049409  # include/uapi/linux/fs.h: share the blocks of another file
 CHUNK_BYTES = 64 << 20

@@ -17,7 +17,7 @@ from cas.intake.fetch_part import Part
 from cas.intake.fetch_source import Broken, Changed, Denied, FetchPolicy, Had, NotThere, Source
 from cas.intake.url import Url
 from cas.progress import Advance, Progress
-from cas.text import human_size
+from cas.units import human_size
 
 __all__ = ["FetchPolicy", "fetch"]
 

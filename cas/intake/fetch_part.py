@@ -19,7 +19,7 @@ from cas.files import PART, cannot_write, require_room, sync_directory, write_wh
 from cas.intake.fetch_source import Had, Source, Version
 from cas.intake.url import Url
 from cas.rules import IntakeLimits
-from cas.text import human_size
+from cas.units import human_size
 
 SYNC_BYTES = 64 << 20
 ROOM_BYTES = 8 << 20

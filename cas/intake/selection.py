@@ -19,7 +19,8 @@ from cas.intake.wrapping import PEEK_BYTES, wrapping
 from cas.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.rules import IntakeLimits
-from cas.text import count, human_size, printable
+from cas.text import count, printable
+from cas.units import human_size
 
 READABLE_BYTES = 8 << 20
 """Of a dump that is being unpacked; so much of it is enough to tell what it is."""

@@ -14,7 +14,7 @@ from cas.errors import CasError, DiskFull
 from cas.files import FULL, no_room
 from cas.intake.account import Account
 from cas.intake.flow import BLOCK_BYTES
-from cas.text import human_size
+from cas.units import human_size
 
 HOLE_BYTES = 64 << 10
 """Zeros of this size, at a multiple of it, become a hole."""

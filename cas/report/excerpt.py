@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.model import Section
-from cas.text import human_size, one_line, printable
+from cas.text import one_line, printable
+from cas.units import human_size
 
 LINE_LIMIT = 2000
 """Bytes (of a text: characters) of a line that are shown."""

@@ -21,6 +21,7 @@ from cas.report.plain import (
 )
 from cas.report.screen import rows
 from cas.text import is_link, one_line, short_line
+from cas.units import utc
 
 LINES = 400
 """Of each section; the whole is in the section's file."""
@@ -78,7 +79,7 @@ def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
     said = {row.label: row.texts for row in rows(report)}
     return {
         "ticket": one_line(report.ticket),
-        "started": f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip(),
+        "started": utc(report.started),
         "verdict": one_line(report.verdict),
         "known": _known(report.finding),
         "reason": short_line(report.reason or ""),

@@ -15,6 +15,7 @@ from cas.errors import CasError
 from cas.files import read_regular, write_whole
 from cas.report.smtp import server_of
 from cas.rules import Mail
+from cas.units import told_time
 from cas.work_directory import WorkDirectory
 
 NAME = ".mail-server.json"
@@ -81,4 +82,4 @@ def _name(settings: Mail) -> str:
 
 
 def _clock(stamp: float) -> str:
-    return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%H:%M:%S")
+    return told_time(datetime.fromtimestamp(stamp, UTC))

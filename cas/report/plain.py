@@ -9,6 +9,7 @@ from cas.model import Frame, Registers, Report, Section
 from cas.report.excerpt import excerpt, tail
 from cas.report.screen import WIDTH, cut_rows, in_full, lacks, screen
 from cas.text import one_line, short_line
+from cas.units import human_span
 
 LINES = 200
 """Of each section; the whole is in the section's file."""
@@ -106,7 +107,7 @@ def customer_box(report: Report) -> str:
 
 def status(section: Section) -> str:
     """How a section ended: ``ok, crash, 0.4 s``."""
-    words = f"{section.status}, {section.engine}, {section.seconds:.1f} s"
+    words = f"{section.status}, {section.engine}, {human_span(section.seconds)}"
     if section.status == "skipped":
         words = section.status
     return short_line(f"{words}: {section.error}" if section.error else words)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Missing, Report
 from cas.report.seen import seen
-from cas.text import human_size, known_issue, located, one_line, short_line, wholeness
+from cas.text import known_issue, located, one_line, short_line, wholeness
+from cas.units import human_size, utc
 
 WIDTH = 80
 HEIGHT = 24
@@ -76,7 +77,7 @@ def in_full(row: Row) -> str:
 
 def _title(report: Report) -> str:
     left = f"CAS report for {one_line(report.ticket)}"
-    started = f"{report.started:%Y-%m-%d %H:%M:%S %Z}".strip()
+    started = utc(report.started)
     return f"{left}  {started:>{max(0, WIDTH - len(left) - 2)}}"
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from cas.errors import CasError, ConfigError, TryAgain
 from cas.permission import DENIED, not_permitted
 from cas.rules import Mail
-from cas.text import human_size
+from cas.units import human_size
 
 ANSWER_BYTES = 1 << 20
 """Of all answers of a server in one run; an honest one has a few hundred."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from cas.supervise.processes import PROC, Process
-from cas.text import human_size, one_line, printable
+from cas.text import one_line, printable
+from cas.units import human_size
 
 FILE_BYTES = 16 << 10
 """Of one file below ``/proc``."""

@@ -9,7 +9,9 @@ import json
 from pathlib import Path
 
 from cas import job_record, record
+from cas.commands import answers as identify
 from cas.report import result_record
+from cas_admin import answers as admin
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 KINDS: dict[str, type[record.Whole]] = {
@@ -18,15 +20,36 @@ KINDS: dict[str, type[record.Whole]] = {
 }
 
 
+ANSWERS: dict[str, type[record.Record]] = {
+    "cas identify --json": identify.Identified,
+    "cas-admin kernels --json": admin.Kernels,
+    "cas-admin host list --json": admin.Hosts,
+    "cas-admin check --json": admin.Check,
+}
+STATUS = "cas-admin status --json"
+NAMES = {
+    "cas identify --json": "identify.json",
+    "cas-admin kernels --json": "kernels.json",
+    "cas-admin host list --json": "hosts.json",
+    "cas-admin check --json": "check.json",
+    STATUS: "status.json",
+}
+"""What the files of the answers' schemas are called."""
+
+
 def text_of(name: str) -> str:
-    """The schema of a record, as its file has it."""
-    return json.dumps(record.schema(KINDS[name], name), indent=1) + "\n"
+    """The schema of a record or an answer, as its file has it."""
+    if name == STATUS:
+        schema = record.schema_of_parts(admin.STATUS, admin.Problem, name)
+    else:
+        schema = record.schema({**KINDS, **ANSWERS}[name], name)
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def path_of(name: str) -> Path:
-    return SCHEMAS / name.replace(".json", ".schema.json")
+    return SCHEMAS / NAMES.get(name, name).replace(".json", ".schema.json")
 
 
 if __name__ == "__main__":
-    for each in KINDS:
+    for each in (*KINDS, *NAMES):
         path_of(each).write_text(text_of(each))

@@ -85,7 +85,7 @@ def test_a_page_fault_of_user_space_below_the_fault_is_not_taken_for_the_fault()
 
 
 def test_crash_time_and_uptime_are_told_in_words() -> None:
-    assert find(LOGGED, ANSWER, MATCH).when == "2026-11-21 08:41:20 UTC, 1 day 2 hours after boot"
+    assert find(LOGGED, ANSWER, MATCH).when == "2026-11-21 08:41:20 UTC, 1 d 2 h after boot"
 
 
 def test_without_any_time_nothing_is_said_of_it() -> None:

@@ -106,7 +106,7 @@ def _finding() -> Finding:
         what="BUG: kernel NULL pointer dereference, address: 0018 in sum_entries [demo]",
         where="balance [demo] at demo.c:62, inlined in sum_entries+0x13",
         who="kworker/1:1, pid 23, CPU 1",
-        when="2026-11-21 08:41:20 UTC, 8 seconds after boot",
+        when="2026-11-21 08:41:20 UTC, 8 s after boot",
         taint="O: out-of-tree module loaded",
         kmods="demo (O); 1 loaded",
         confidence="choice high: the kernel names f; data high: kernel by build-id, dump whole",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import unicodedata
+from datetime import UTC, datetime
 
 import pytest
 
-from cas.text import LogLines, human_size, json_text, located, one_line, printable, short_line
+from cas.text import LogLines, json_text, located, one_line, printable, short_line
+from cas.units import human_size, human_span, told_time, utc
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,41 @@ def test_tracebacks_in_the_log_are_indented_and_printable() -> None:
 )
 def test_sizes_are_told_in_units_for_people(size: int, shown: str) -> None:
     assert human_size(size) == shown
+
+
+def test_sizes_and_lengths_of_time_have_one_form() -> None:
+    sizes = (0, 1023, 1024, 5 << 30, 3 << 50, 1 << 70)
+    assert [human_size(size) for size in sizes] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.0 KiB",
+        "5.0 GiB",
+        "3.0 PiB",
+        "1048576.0 PiB",
+    ]
+    spans = (0, 0.04, 9, 9.26, 60, 65, 3605, 90_000, 86_400 * 400)
+    assert [human_span(seconds) for seconds in spans] == [
+        "0 s",
+        "less than 0.1 s",
+        "9 s",
+        "9.3 s",
+        "1 min",
+        "1 min 5 s",
+        "1 h",
+        "1 d 1 h",
+        "400 d",
+    ]
+
+
+def test_a_terminal_has_the_readers_time_beside_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    time_of_crash = datetime(2026, 11, 21, 23, 51, 6, tzinfo=UTC)
+    for zone, told in (
+        ("UTC", "2026-11-21 23:51:06 UTC"),
+        ("CET-1", "2026-11-21 23:51:06 UTC (2026-11-22 00:51:06 CET)"),
+        ("EST5", "2026-11-21 23:51:06 UTC (18:51:06 EST)"),
+    ):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert (told_time(time_of_crash), utc(time_of_crash)) == (told, "2026-11-21 23:51:06 UTC")
+    monkeypatch.undo()
+    time.tzset()

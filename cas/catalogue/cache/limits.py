@@ -28,7 +28,8 @@ from cas.catalogue.cache.holdings import Holding, holdings
 from cas.clock import Belief, Trace, at, believed
 from cas.errors import CasError, NotPermitted
 from cas.rules import CacheRules
-from cas.text import count, human_size
+from cas.text import count
+from cas.units import human_size
 
 DOOMED = ".removed-"
 """How the names of entries begin that are being deleted."""

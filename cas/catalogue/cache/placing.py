@@ -20,7 +20,7 @@ from pathlib import Path
 from cas.errors import CasError, ConfigError, TryAgain
 from cas.files import FULL, no_room, require_room, sync_directory
 from cas.permission import DENIED, not_permitted
-from cas.text import human_size
+from cas.units import human_size
 
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""

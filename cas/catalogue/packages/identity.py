@@ -15,7 +15,8 @@ from cas import elf
 from cas.catalogue.packages.archive import Member, Members
 from cas.catalogue.packages.byte_stream import ByteStream
 from cas.errors import NotADump, PackageError
-from cas.text import human_size, one_line
+from cas.text import one_line
+from cas.units import human_size
 
 Content = Iterator[bytes | memoryview]
 Opened = Callable[[], AbstractContextManager[Members]]

@@ -19,7 +19,7 @@ from cas.catalogue.packages.archive import CONTENT_LIMIT, Listed, Listing, Membe
 from cas.catalogue.packages.decompress import Damaged, stretch
 from cas.catalogue.packages.rpm_files import Header, build_ids, read_header
 from cas.errors import PackageError
-from cas.text import human_size
+from cas.units import human_size
 
 _NAME_LIMIT = 4096 + 1
 _MEMBERS_LIMIT = 1 << 20

@@ -1,0 +1,67 @@
+"""Sizes, lengths of time and times in words: one form of each, wherever a person reads it.
+
+Files have times in UTC. What a terminal shows has the reader's own time beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_SPANS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_TIME, _CLOCK = "%Y-%m-%d %H:%M:%S", "%H:%M:%S"
+
+
+def human_size(size_bytes: int) -> str:
+    """A size for people, in binary units.
+
+    >>> human_size(1023), human_size(5 << 30)
+    ('1023 bytes', '5.0 GiB')
+    """
+    size, unit = float(size_bytes), "bytes"
+    for larger in _SIZES:
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def human_span(seconds: float) -> str:
+    """A length of time for people: the two largest units that count.
+
+    >>> human_span(0.04), human_span(9.26), human_span(65), human_span(90_000)
+    ('less than 0.1 s', '9.3 s', '1 min 5 s', '1 d 1 h')
+    """
+    if seconds < 60:
+        if 0 < seconds < 0.1:
+            return "less than 0.1 s"
+        text = f"{seconds:.1f}"
+        return f"{text.removesuffix('.0')} s"
+    rest, words = int(seconds), list[str]()
+    for unit, length in _SPANS_S:
+        number, rest = divmod(rest, length)
+        if number or words:
+            words.append(f"{number} {unit}" if number else "")
+    return " ".join(filter(None, words[:2]))
+
+
+def utc(time: datetime) -> str:
+    """A time for a file: ``2026-11-21 13:51:06 UTC``."""
+    return f"{time.astimezone(UTC):{_TIME}} UTC"
+
+
+def told_time(time: datetime) -> str:
+    """A time for a terminal: UTC, and beside it what the reader's clock shows.
+
+    E.g. ``2026-11-21 13:51:06 UTC (14:51:06 CET)``; with its date where that is another one.
+    """
+    here, there = time.astimezone(), time.astimezone(UTC)
+    if not here.utcoffset():
+        return utc(time)
+    form = _CLOCK if here.date() == there.date() else _TIME
+    return f"{utc(time)} ({here:{form}} {here.tzname()})"
+
+
+def plain(value: object) -> object:
+    """What JSON has no form of: times in UTC as ISO 8601 has them, the rest as text."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)

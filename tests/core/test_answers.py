@@ -1,0 +1,132 @@
+"""What ``--json`` prints is what the shipped schemas say: every key, and no other."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from write_schemas import NAMES, path_of, text_of
+
+from cas import job as jobs
+from cas.catalogue import Catalogue
+from cas.commands import World
+from cas.commands.identify import Subject, identify
+from cas.config import Config
+from cas.job import Order
+from cas.model import CrashProgram, Dump, Host, Report
+from cas.progress import Silent
+from cas.report.result import write_result
+from cas.rules import PackageRules
+from cas.work_directory import WorkDirectory
+from cas_admin import host
+from cas_admin.check import check
+from cas_admin.kernels import kernels
+from cas_admin.status import status
+
+from installed import FIXTURES
+
+ARM = Host(
+    "arm-03",
+    2222,
+    checked=datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC),
+    arch="aarch64",
+    crashes=(CrashProgram("/usr/bin/crash", "8.0.2", "aarch64"),),
+    memory_bytes=1 << 40,
+    remarks=("/opt/crash/bin/crash-arm hangs",),
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A site with a kernel, a package that is none, a host, and a job that waits."""
+    directory = tmp_path_factory.mktemp("answers")
+    (directory / "kernels").mkdir()
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    (directory / "kernels" / package.name).symlink_to(package)
+    (directory / "kernels" / "kernel-debuginfo-9.rpm").write_text("none")
+    paths = (directory / name for name in ("kernels", "debugs", "cores"))
+    config = Config(*paths, database=str(directory / "cas.db"))
+    catalogue = Catalogue.of(config)
+    catalogue.build(config.kernels, PackageRules(r".*\.rpm"), Silent())
+    catalogue.put_host(ARM)
+    wait(config.work_directory, directory / "vmcore")
+    return World(config, Silent(), datetime.now(UTC), False, lambda _: "", {"TMPDIR": "x"})
+
+
+def wait(work: Path, upload: Path) -> None:
+    job = jobs.create(WorkDirectory(work), Order("T-1", upload), datetime.now(UTC))
+    dump = Dump(upload, "ELF", 1, "x86_64", "6.1.0", build_id="ab" * 20)
+    told = {"server": "here", "started": job.started, "verdict": "waiting", "stage": "identified"}
+    write_result(Report("T-1", job.directory, str(upload), dump=dump, **told))  # type: ignore[arg-type]
+    replace(job, verdict="waiting").save()
+
+
+def closed(schema: Any) -> Any:
+    """The schema with every object as it is told, and no other key."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: closed(value) for key, value in schema.items()}
+    return {**strict, "additionalProperties": False} if "properties" in schema else strict
+
+
+def checked(name: str, lines: tuple[str, ...]) -> dict[str, Any]:
+    (text,) = lines
+    facts: dict[str, Any] = json.loads(text)
+    schema = closed(copy.deepcopy(json.loads(path_of(name).read_text())))
+    jsonschema.Draft202012Validator(schema).validate(facts)
+    return facts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_schema_of_an_answer_is_the_programs(name: str) -> None:
+    assert path_of(name).read_text() == text_of(name), "run: python tests/core/write_schemas.py"
+
+
+def test_kernels(world: World) -> None:
+    facts = checked("cas-admin kernels --json", kernels(None, world, as_json=True).lines)
+    assert len(facts["kernels"]) == 1
+
+
+def test_hosts(world: World) -> None:
+    facts = checked("cas-admin host list --json", host.listed(world, as_json=True).lines)
+    assert facts["hosts"][0]["checked"] == "2026-11-21T08:41:20+00:00"
+
+
+def test_check(world: World) -> None:
+    facts = checked("cas-admin check --json", check(world, quick=True, as_json=True).lines)
+    assert facts["flaws"]
+
+
+def test_status(world: World) -> None:
+    facts = checked("cas-admin status --json", status(world, as_json=True).lines)
+    assert facts["packages"]["bad"]
+    assert facts["jobs"]["waiting"][0]["jobs"]
+    assert facts["builds"]["last"][0]["ended"].endswith("+00:00")
+
+
+def test_a_status_that_cannot_be_found_out(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    lacking = replace(world.config, database=str(tmp_path / "file" / "cas.db"))
+    answer = status(replace(world, config=lacking), as_json=True)
+    assert answer.exit_code == 3
+    assert "problem" in checked("cas-admin status --json", answer.lines)["packages"]
+
+
+def test_identify(
+    world: World, vmcore: Path, tmp_path: Path, converted: Callable[..., Path]
+) -> None:
+    cut = tmp_path / "cut"
+    cut.write_bytes(vmcore.read_bytes()[:3_000_000])
+    for dump, lacks in ((vmcore, False), (converted("-c"), False), (cut, True)):
+        answer = identify(Subject(dump), world, as_json=True)
+        facts = checked("cas identify --json", answer.lines)
+        assert bool(facts["missing"]) == lacks
