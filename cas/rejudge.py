@@ -129,10 +129,17 @@ def _dump(result: Result, dmesg: str | None) -> Dump | None:
     if result.dump is None:
         return None
     registers = tuple(
-        Registers(held.cpu, held.pid, {name: int(text, 16) for name, text in held.values.items()})
+        Registers(held.cpu, held.pid, {name: _number(text) for name, text in held.values.items()})
         for held in result.registers
     )
     return replace(_facts(result.dump, Dump), dmesg=dmesg, registers=registers)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError as error:
+        raise JobFailed(f"result.json is damaged: a register has the value {text!a}") from error
 
 
 def _answer(result: Result, dmesg: str | None) -> FirstAnswer | None:

@@ -19,6 +19,7 @@ from cas.errors import (
     NotPermitted,
     TryAgain,
 )
+from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
 from cas.model import Finding, Report
@@ -51,11 +52,12 @@ def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
     else:
         found = list(directories_of(which, work))
     anew = _Anew(world, only_list=only_list)
-    anew.catalogue.open()
+    done = anew.catalogue.named_by(VERSION)
     verb = "Judging" if only_list else "Reprocessing"
     with world.progress.bar(f"{verb} {count(len(found), 'job')}", len(found), "jobs") as advance:
-        # by their names in the order of their time: what was seen before a job is judged before it
-        for directory in sorted(found, key=lambda path: (path.name, path)):
+        # after an interruption those that are left come first; by their names they are in the
+        # order of their time, so that what was seen before a job is judged before it
+        for directory in sorted(found, key=lambda path: (path in done, path.name, path)):
             anew.take(directory)
             advance(1)
     return Answer(tuple(anew.told()), UNREADABLE if anew.unreadable else 0, stands=not only_list)
@@ -157,17 +159,20 @@ class _Anew:
 
 
 def _require_sealed(job: Job, result: Result) -> None:
-    """Refuse to judge by files that are not what the job left.
+    """Refuse to judge by files, and to draw reports from files, that are not what the job left.
 
-    :raises JobFailed: they were changed
+    :raises JobFailed: they were changed, or are gone
     """
-    for name in filter(None, (NAME, log_section(result))):
-        sealed = job.files.get(name)
+    judged = {NAME, log_section(result)}
+    for name in (NAME, *(section.path for section in result.sections if section.size_bytes)):
+        sealed, path = job.files.get(name), job.directory / name
         try:
-            fits = sealed is None or sealed.fits(job.directory / name)
+            is_like = sealed is None or path.stat().st_size == sealed.size_bytes
+            if sealed and is_like and name in judged:
+                is_like = sealed.fits(path)
         except OSError as error:
-            raise JobFailed(f"cannot read {job.directory / name}: {error.strerror}") from error
-        if not fits:
+            raise JobFailed(f"cannot read {path}: {error.strerror}") from error
+        if not is_like:
             raise JobFailed(f"{name} has another content than was sealed")
 
 

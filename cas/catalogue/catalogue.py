@@ -229,6 +229,10 @@ class Catalogue:
         """Whether a crash happened before, by the other jobs in the index."""
         return self._store().jobs.seen(crash)
 
+    def named_by(self, version: int) -> frozenset[Path]:
+        """Directories of the jobs that have signatures of this version of the rules."""
+        return self._store().jobs.named_by(version)
+
     def indexed(self) -> dict[Path, str]:
         """The verdicts of all jobs in the index, by directory."""
         return self._store().jobs.verdicts()

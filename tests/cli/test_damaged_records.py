@@ -106,6 +106,18 @@ def test_check_names_each_and_looks_at_the_others(spoilt: Site) -> None:
     assert f"broken {spoilt.job('T-1')}:" not in done.stdout
 
 
+def test_reprocess_names_each_and_judges_the_others(spoilt: Site) -> None:
+    done = spoilt.admin("reprocess", "--dry-run")
+    assert done.returncode == 4
+    damaged = len(directories(spoilt, "J")) + len(directories(spoilt, "R"))
+    assert done.stdout == (
+        f"{damaged + 1} jobs: 0 would change, 1 unchanged, {damaged} that cannot be judged\n"
+    )
+    for directory in directories(spoilt, "R"):
+        assert f"{directory / 'result.json'} is damaged: " in done.stderr
+    assert "internal error" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [("status",), ("resume",), ("-p", "--dry-run", "-d", "9")])
 def test_the_other_verbs_go_on(spoilt: Site, words: tuple[str, ...]) -> None:
     done = spoilt.admin(*words)

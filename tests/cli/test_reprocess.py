@@ -147,6 +147,13 @@ def test_what_cannot_be_judged_keeps_its_verdict_and_no_other_from_being_judged(
     assert done.stdout.endswith("2 jobs: 1 changed, 0 unchanged, 1 that cannot be judged\n")
     assert (second / "report.txt").read_bytes() == originals[second / "report.txt"]
 
+    (first / "sys").rename(first / "gone")
+    change(first, lambda _: None)
+    done = aged.admin("reprocess", "T-1")
+    (first / "gone").rename(first / "sys")
+    assert done.returncode == 4
+    assert f"cannot read {first / 'sys'}: No such file or directory" in done.stderr
+
     def without_log(result: dict[str, Any]) -> None:
         result["sections"] = [one for one in result["sections"] if one["name"] != "log"]
 

@@ -107,6 +107,17 @@ class JobRows:
             same_dump=same_dump,
         )
 
+    def named_by(self, version: int) -> frozenset[Path]:
+        """Directories of the jobs that have signatures of this version of the rules."""
+        query = (
+            select(jobs.c.directory)
+            .join(signatures, signatures.c.job_id == jobs.c.id)
+            .where(signatures.c.version == version)
+            .distinct()
+        )
+        with self._database.reading() as connection:
+            return frozenset(Path(name) for name in connection.execute(query).scalars())
+
     def times(self) -> dict[Path, datetime]:
         """When every job began, by directory."""
         with self._database.reading() as connection:
