@@ -6,6 +6,45 @@ _cas_files() {
     mapfile -t COMPREPLY < <(compgen -f -- "$1")
 }
 
+# Where jobs are kept: the last workDirectory of the configuration, else the default.
+_cas_jobs() {
+    local conf=${CAS_CONF:-/etc/cas.conf} found= line i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == --config ]] && conf=${COMP_WORDS[i+1]}
+    done
+    if [[ -f $conf && -r $conf ]]; then
+        while IFS= read -r line || [[ -n $line ]]; do
+            [[ ${line,,} =~ ^workdirectory[[:space:]]*[=:] ]] && found=${line#*[=:]}
+        done < "$conf"
+    fi
+    found=${found%%[[:space:]][#;]*}
+    found=${found#"${found%%[![:space:]]*}"}
+    found=${found%"${found##*[![:space:]]}"}
+    [[ $found == '~/'* ]] && found=$HOME/${found#'~/'}
+    printf '%s' "${found:-${XDG_DATA_HOME:-$HOME/.local/share}/cas/cores}"
+}
+
+# Tickets that begin so, and, where jobs are meant, TICKET/STAMP and TICKET/latest.
+_cas_tickets() {
+    local LC_ALL=C jobs path name
+    local ticket='^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' stamp='^[0-9]{4}(\.[0-9]{2}){5}$'
+    jobs=$(_cas_jobs)
+    if [[ $1 != */* ]]; then
+        for path in "$jobs/$1"*/; do
+            name=${path%/}
+            name=${name##*/}
+            [[ $name =~ $ticket && -d $path ]] && COMPREPLY+=("$name")
+        done
+    elif [[ $2 == jobs && ${1%%/*} =~ $ticket ]]; then
+        for path in "$jobs/$1"*/; do
+            name=${path%/}
+            name=${name##*/}
+            [[ $name =~ $stamp && -d $path ]] && COMPREPLY+=("${1%%/*}/$name")
+        done
+        [[ latest == "${1#*/}"* && -d $jobs/${1%%/*} ]] && COMPREPLY+=("${1%%/*}/latest")
+    fi
+}
+
 # The first of the words given that stands on the command line before the cursor.
 _cas_verb() {
     local verb word
@@ -26,7 +65,8 @@ _cas() {
         -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
         -c | --command | --host) return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
-        -e | --email | -i | --identifier | --member) return ;;
+        -i | --identifier) _cas_tickets "$current"; return ;;
+        -e | --email | --member) return ;;
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
@@ -39,7 +79,11 @@ _cas() {
             ;;
     esac
     if [[ -n $words ]]; then
-        [[ $current == -* ]] || { _cas_files "$current"; return; }
+        if [[ $current != -* ]]; then
+            _cas_files "$current"
+            [[ $words == --member* ]] || _cas_tickets "$current" jobs
+            return
+        fi
     else
         words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
@@ -64,7 +108,7 @@ _cas_admin() {
         build) words='--watch --config --debug -h --help' ;;
         resume | index) words='--config --debug -h --help' ;;
         reprocess)
-            [[ $current == -* ]] || { _cas_files "$current"; return; }
+            [[ $current == -* ]] || { _cas_files "$current"; _cas_tickets "$current" jobs; return; }
             words='-n --dry-run --config --debug -h --help'
             ;;
         known)

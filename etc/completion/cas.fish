@@ -1,11 +1,48 @@
 # fish completion for cas(1) and cas-admin(8).
 # fish loads it for `cas` under this name, for `cas-admin` through cas-admin.fish.
 
+# Tickets; of a ticket before a slash its stamps and `latest`.
+function __cas_jobs
+    set -l conf /etc/cas.conf
+    set -q CAS_CONF; and set conf $CAS_CONF
+    set -l words (commandline -opc)
+    set -l at (contains -i -- --config $words); and set conf $words[(math $at + 1)]
+    set -l found
+    if test -f "$conf" -a -r "$conf"
+        set found (string match -ri '^workdirectory\s*[=:]\s*(.*)$' <$conf)[-1]
+        set found (string replace -r '\s+[#;].*$' '' -- "$found" | string trim)
+        set found (string replace -r '^~/' "$HOME/" -- "$found")
+    end
+    if test -n "$found"
+        echo -- $found
+    else if set -q XDG_DATA_HOME
+        echo $XDG_DATA_HOME/cas/cores
+    else
+        echo $HOME/.local/share/cas/cores
+    end
+end
+
+function __cas_tickets
+    set -l jobs (__cas_jobs)
+    string replace -rf '^.*/([A-Za-z0-9][A-Za-z0-9._-]{0,63})/$' '$1' -- $jobs/*/
+end
+
+function __cas_specs
+    set -l jobs (__cas_jobs)
+    set -l ticket (string match -r '^([A-Za-z0-9][A-Za-z0-9._-]{0,63})/' -- (commandline -ct))[2]
+    if test -z "$ticket"
+        __cas_tickets
+    else if test -d "$jobs/$ticket"
+        string replace -rf '^.*/([0-9]{4}(\.[0-9]{2}){5})/$' "$ticket/\$1" -- $jobs/$ticket/*/
+        echo $ticket/latest
+    end
+end
+
 set -l bare 'not __fish_seen_subcommand_from identify debug signature'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
-complete -c cas -n $bare -s i -l identifier -x -d 'the ticket of the dump'
+complete -c cas -n $bare -s i -l identifier -x -a '(__cas_tickets)' -d 'the ticket of the dump'
 complete -c cas -n $bare -s f -l file -r -F -d 'the dump, packed or not, or its URL'
 complete -c cas -n $bare -l member -x -d 'the dump to take from an archive'
 complete -c cas -n $bare -s e -l email -x -d 'mail the results to this address'
@@ -25,6 +62,7 @@ complete -c cas -n $bare -l version -d 'print the versions'
 complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n $bare -a signature -d 'tell what the crash of a job is called'
 complete -c cas -n '__fish_seen_subcommand_from identify signature' -F
+complete -c cas -n '__fish_seen_subcommand_from debug signature' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from identify signature' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a job'
@@ -50,6 +88,7 @@ complete -c cas-admin -n $bare -a resume -d 'go on with unfinished jobs'
 complete -c cas-admin -n $bare -a index -d 'enter the jobs into the database again'
 complete -c cas-admin -n $bare -a reprocess -d 'judge kept jobs by the rules of this release'
 complete -c cas-admin -n '__fish_seen_subcommand_from reprocess' -F
+complete -c cas-admin -n '__fish_seen_subcommand_from reprocess' -a '(__cas_specs)'
 complete -c cas-admin -n '__fish_seen_subcommand_from reprocess' -s n -l dry-run -d 'only list what would change'
 complete -c cas-admin -n $bare -a check -d 'verify that everything agrees'
 complete -c cas-admin -n "not $host; and __fish_seen_subcommand_from check" -l quick -d 'compare sizes, not contents'

@@ -109,7 +109,69 @@ def test_bash_completes_files(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert set(in_bash(*words, "vmc", directory=tmp_path)) == {"vmcore one", "vmcore-two"}
 
 
-@pytest.mark.parametrize("words", [("cas", "-i"), ("cas", "-e"), ("cas-admin", "-d")], ids=" ".join)
+STAMPS = {"2026.11.21.13.51.06", "2026.11.22.00.00.01"}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work directory with jobs of two tickets, and much that is none."""
+    conf, jobs = tmp_path / "cas.conf", tmp_path / "my cores"
+    conf.write_text(f"[settings]\nWorkDirectory = ~/{jobs.name}  # on the large disk\n")
+    monkeypatch.setenv("CAS_CONF", str(conf))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for stamp in STAMPS:
+        (jobs / "T-1" / stamp).mkdir(parents=True)
+    (jobs / "T-1" / ".new-x").mkdir()
+    for odd in ("T-22/2026.11.21.13.51.06", "T $(touch x)", "T`touch x`", "T-*", "T\nT-9", "-T"):
+        (jobs / odd).mkdir(parents=True)
+    (jobs / "T-file").touch()
+    return tmp_path
+
+
+def in_zsh(function: str, *words: str, directory: Path) -> list[str]:
+    """What a function of the completion prints; the rest is for zsh's own widgets."""
+    script = (
+        f"words=(); _arguments() {{ }}; service=cas; source {COMPLETION}/_cas; {function} $@; true"
+    )
+    argv = [needs("zsh"), "-f", "-c", script, "zsh", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=directory)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def in_fish(line: str, directory: Path) -> list[str]:
+    argv = [
+        needs("fish"),
+        "--no-config",
+        "-c",
+        f'source {COMPLETION}/cas.fish; complete -C "{line}"',
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=directory)
+    return [one.split("\t")[0] for one in done.stdout.splitlines()]
+
+
+def test_every_shell_offers_tickets_and_nothing_that_is_none(kept: Path) -> None:
+    tickets = {"T-1", "T-22"}
+    assert set(in_bash("cas", "-i", "T", directory=kept)) == tickets
+    assert in_bash("cas", "-i", "T-*", directory=kept) == []
+    assert set(in_bash("cas", "debug", "T-", directory=kept)) == tickets
+    assert set(in_bash("cas", "--config", "nowhere", "-i", "", directory=kept)) == set()
+    assert set(in_zsh("_cas_names", directory=kept)) == tickets
+    for line in ("cas -i T", "cas debug T-"):
+        assert set(in_fish(line, kept)) == tickets
+    assert not (kept / "x").exists()
+
+
+def test_every_shell_offers_the_jobs_of_a_ticket(kept: Path) -> None:
+    found = {f"T-1/{name}" for name in (*STAMPS, "latest")}
+    assert set(in_bash("cas", "signature", "T-1/", directory=kept)) == found
+    assert in_bash("cas", "debug", "T-1/l", directory=kept) == ["T-1/latest"]
+    assert in_bash("cas", "-i", "T-1/", directory=kept) == []
+    assert set(in_zsh("_cas_names", "T-1", directory=kept)) == found
+    assert set(in_fish("cas debug T-1/", kept)) == found
+
+
+@pytest.mark.parametrize("words", [("cas", "-e"), ("cas-admin", "-d")], ids=" ".join)
 def test_bash_offers_nothing_for_words_of_the_users_own(words: tuple[str, ...]) -> None:
     assert in_bash(*words, "") == []
 
