@@ -29,20 +29,24 @@ class Console:
         """Draw on a stream; colour and bars only where a person watches."""
         self._stream = stream
         self._is_terminal = stream.isatty() and environment.get("TERM") != "dumb"
-        self._has_colour = self._is_terminal and "NO_COLOR" not in environment
+        self._has_colour = self._is_terminal and not environment.get("NO_COLOR")
         self._drawing = threading.Lock()
         self._shown: RichProgress | None = None
         self._steps = 0
+        self.is_quiet = False
+        """Whether only what ended the command is shown."""
 
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
         log.info("%s", text)
-        self._line("*", "36", text)
+        if not self.is_quiet:
+            self._line("*", "36", text)
 
     def warn(self, text: str) -> None:
         """Tell something that went wrong without ending the job."""
         log.warning("%s", text)
-        self._line("!", "33", text)
+        if not self.is_quiet:
+            self._line("!", "33", text)
 
     def fail(self, error: CasError) -> None:
         """Tell what ended the command, and what to do next."""
@@ -53,7 +57,7 @@ class Console:
     @contextmanager
     def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
         """Show a long step: a bar on a terminal, one line elsewhere; also beside another one."""
-        if not self._is_terminal:
+        if not self._is_terminal or self.is_quiet:
             self.say(text)
             yield lambda _: None
             return

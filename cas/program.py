@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cas import streams, users
+from cas import pager, streams, users
 from cas.commands import Answer, Asked, World
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
@@ -44,6 +44,7 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
     try:
         asked = parse(argv)
         is_debugged = asked.debug
+        console.is_quiet = asked.quiet
         return _show(_carried_out(asked, console), console)
     except SystemExit as end:  # of argparse: help was asked for, or nothing that it understands
         return _show(Answer(exit_code=int(end.code or 0)), console)
@@ -127,8 +128,10 @@ def _configuration(asked: Asked) -> Config:
 def _show(answer: Answer, console: Console) -> int:
     """Print the lines; the status, also where they cannot be printed."""
     try:
-        for line in answer.lines:
-            print(printable(line))
+        lines = [printable(line) for line in answer.lines]
+        if answer.stands or not pager.paged(lines, sys.stdout, os.environ):
+            for line in lines:
+                print(line)
         sys.stdout.flush()
     except OSError as error:
         streams.silence(streams.STDOUT)
@@ -143,6 +146,7 @@ def _unshown(answer: Answer, error: OSError, console: Console) -> int:
     if not answer.stands:
         console.fail(failure)
         return failure.exit_code
+    console.is_quiet = False  # what it says is the result now
     console.warn(str(failure))
     for line in answer.lines:
         console.say(line)

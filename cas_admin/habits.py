@@ -62,10 +62,12 @@ HABITS = Habits(
         "purge": "cas-admin purge -d DAYS removes by age",
         "resume": "cas-admin resume goes on with all jobs; with one: cas -i TICKET",
         "index": "cas-admin index enters all jobs",
+        "reprocess": "cas-admin reprocess TICKET",
         "check": "cas-admin check looks at everything",
         "status": "cas-admin status tells of everything; a ticket's results lie below "
         "`workDirectory`",
         "kernels": "one pattern, in quotes: cas-admin kernels '5.14.*'",
+        "known": "cas-admin known --test FILE",
         "cache": "cas-admin cache list",
         "host": "cas-admin host list",
     },

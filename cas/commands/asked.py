@@ -55,6 +55,8 @@ class Asked:
     """Of the command line, by directive of cas.conf."""
     uploads: tuple[Path, ...] = ()
     """Files that root opens before ``casuser`` takes over."""
+    quiet: bool = False
+    """Whether only what ends the command is said."""
     stays_root: bool = False
     """Whether a command of root's that only reads is not ``casuser``'s business."""
     needs_config: bool = True

@@ -26,7 +26,7 @@ from cas.errors import UsageError
 from cas.job import Order
 from cas.work_directory import is_ticket
 
-CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", *INTERVALS)
+CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", "quiet", *INTERVALS)
 """The options of the form without a verb."""
 
 
@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
         "-m", "--modules", action="store_true", help="extract the debuginfo of loaded modules"
     )
     cas.add_argument("--engine", choices=("auto", "crash", "drgn"), help="what runs the snippets")
+    text = "say nothing but what stopped the job; its log has everything"
+    cas.add_argument("-q", "--quiet", action="store_true", help=text)
     interval_options(cas)
     common_options(cas)
     verbs = cas.add_subparsers(dest="verb", metavar="VERB", title="verbs")
@@ -125,7 +127,10 @@ def _asked(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Asked
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
     order = _order(arguments)
     uploads = () if order.url or not arguments.file else (order.upload, *order.more)
-    return Asked(partial(action, order), arguments.config, arguments.debug, times, tuple(uploads))
+    command = partial(action, order)
+    return Asked(
+        command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
+    )
 
 
 def _require_ticket(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ ADMIN_VERBS = (
     "purge",
     "resume",
     "index",
+    "reprocess",
     "check",
     "status",
     "kernels",

@@ -85,7 +85,8 @@ _cas() {
             return
         fi
     else
-        words='-i --identifier -f --file --member -e --email -m --modules --engine --command-timeout
+        words='-i --identifier -f --file --member -e --email -m --modules --engine -q --quiet
+            --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
         [[ $current == -* ]] || words='identify debug signature'

@@ -30,7 +30,7 @@ def upload(tmp_path: Path) -> Path:
 
 
 def test_no_such_file(site: Site, upload: Path) -> None:
-    failed(site.cas("-i", "T-1", "-f", upload), 4, f"cannot read {upload}: No such file")
+    failed(site.cas("-qi", "T-1", "-f", upload), 4, f"cannot read {upload}: No such file")
     assert not site.jobs.exists()
 
 
@@ -171,8 +171,10 @@ def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
 
 def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
     site_a.environment["PATH"] = str(tmp_path)
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
-    assert done.returncode == 0, done.stderr
+    done = site_a.cas("-i", "T-1", "-f", vmcore, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{site_a.job('T-1')}\n"
+    assert " UTC INFO Asking drgn what crashed" in (site_a.job("T-1") / "T-1.log").read_text()
     assert site_a.result("T-1")["engine"] == "drgn"
 
 
