@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Many runs of cas at the same time, beside a build of the catalogue that never rests.
 
-Usage: many_runs.py [--runs 50] [--database URL]
+Usage: many_runs.py [--runs 50] [--database URL] [--only SNIPPET ...]
 
 All runs analyse the shipped dump, each for a ticket of its own, and share catalogue and cache of
 kernels. Meanwhile packages come, go and are renamed, `cas-admin -b` runs again and again, and a
@@ -22,10 +22,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "kernels" / "fixtures" / "a"
+SNIPPETS = Path(__file__).resolve().parent.parent / "snippets" / "crash"
 COMMANDS = Path(sys.executable).parent
 COPIES = 8
 RESTLESS = """
@@ -49,6 +51,8 @@ class Place:
 
     directory: Path
     database: str
+    only: Sequence[str] = ()
+    """Of the shipped snippets; all of them where it is empty."""
     complaints: list[str] = field(default_factory=list)
     builds: int = 0
 
@@ -67,10 +71,21 @@ class Place:
             "database": self.database,
             "engine": "drgn",
         }
+        if self.only:
+            settings["snippets"] = self._leave_out()
         lines = [f"{key} = {value}" for key, value in settings.items()]
         self.directory.joinpath("cas.conf").write_text("\n".join(("[settings]", *lines, "")))
         vmcore = lzma.decompress((FIXTURE / "vmcore.elf.xz").read_bytes())
         self.directory.joinpath("vmcore").write_bytes(vmcore)
+
+    def _leave_out(self) -> Path:
+        """A directory of empty snippets in the place of those that do not run."""
+        directory = self.directory / "snippets"
+        directory.mkdir()
+        for path in SNIPPETS.iterdir():
+            if path.name not in self.only:
+                (directory / path.name).touch()
+        return directory
 
     @property
     def package(self) -> Path:
@@ -156,9 +171,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--database", default="", help="URL; a SQLite file by default")
+    parser.add_argument("--only", nargs="+", default=(), help="these snippets; all by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cas-many-") as directory:
-        place = Place(Path(directory), arguments.database or f"{directory}/cas.db")
+        place = Place(Path(directory), arguments.database or f"{directory}/cas.db", arguments.only)
         return 0 if measure(place, arguments.runs) else 1
 
 

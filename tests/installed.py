@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cas.errors import SandboxMissing
+from cas.resources import shipped
 from cas.supervise import Sandbox, establish
 
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
@@ -107,6 +108,16 @@ class Site:
     def configure(self) -> None:
         lines = [f"{key} = {value}" for key, value in self.settings.items()]
         (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, "")))
+
+    def keep_snippets(self, *names: str) -> Path:
+        """Leave only these of the shipped snippets; the site's own directory of them."""
+        own = self.directory / "snippets"
+        own.mkdir()
+        for path in (shipped("snippets") / "crash").iterdir():
+            if path.name not in names:
+                (own / path.name).touch()
+        self.settings["snippets"] = str(own)
+        return own
 
     def job_directories(self, ticket: str) -> list[Path]:
         return sorted(path.parent for path in (self.jobs / ticket).glob("*/job.json"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -166,6 +166,7 @@ def test_a_crash_that_dies_at_its_start_leaves_a_job_with_drgns_results(
     site_a: Site, vmcore: Path
 ) -> None:
     fake_crash(site_a, "kill -SEGV $$")
+    site_a.keep_snippets("sys", "traceback")
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0, done.stderr
     result = site_a.result("T-1")
@@ -182,7 +183,7 @@ def test_ending_cas_ends_all_that_it_started(site_a: Site, vmcore: Path) -> None
     with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
         try:
             while process.poll() is None and len(running(stamp)) < 3:
-                os.sched_yield()
+                time.sleep(0.02)
             assert len(running(stamp)) >= 3
         finally:
             process.terminate()
