@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeAlias
@@ -130,6 +130,14 @@ class LogLines(logging.Formatter):
 def count(number: int, noun: str) -> str:
     """A number of things: ``1 kernel``, ``2 kernels``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What there is in place of a name that there is not: those most like it, else all."""
+    from difflib import get_close_matches  # seldom needed, and not free
+
+    known = sorted(known)
+    return ", ".join(get_close_matches(name, known) or known)
 
 
 def _shown(found: re.Match[str]) -> str:

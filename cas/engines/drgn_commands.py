@@ -6,14 +6,16 @@ read; its ``ps -m`` needs a kernel with scheduler statistics; some commands it h
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from drgn import Object, PlatformFlags, Program
-from drgn.commands import CommandError
+from drgn.commands import CommandError, _redirect_and_pipe, parse_shell_command
 from drgn.commands._crash import _fs
-from drgn.commands._crash.common import CRASH_COMMAND_NAMESPACE
+from drgn.commands._crash.common import CRASH_COMMAND_NAMESPACE, _get_pager, crash_command
 from drgn.helpers.common.format import double_quote_ascii_string, number_in_binary_units
 from drgn.helpers.linux.cpumask import for_each_online_cpu, num_online_cpus, num_present_cpus
 from drgn.helpers.linux.fs import for_each_file
@@ -30,7 +32,10 @@ from drgn.helpers.linux.sched import (
     thread_group_leader,
 )
 
-from cas.engines import drgn_memory  # noqa: F401  mends what shows the memory
+from cas.engines import (
+    drgn_dis,  # noqa: F401  adds `dis`
+    drgn_memory,  # noqa: F401  mends what shows the memory
+)
 
 Command = Callable[[Program, Sequence[str]], None]
 Condition = Callable[[Object], bool]
@@ -87,11 +92,42 @@ def run(prog: Program, command: str) -> None:
     :raises Exception: whatever drgn, or the dump, has to say against it
     """
     words = command.split()
-    own = OWN.get(command.strip()) or (FIRST_WORDS.get(words[0]) if words else None)
+    own = _own(words)
     if own is None:
         run_in_drgn(prog, command)
     else:
         own(prog, words)
+
+
+def run_with_shell(prog: Program, command: str, variables: dict[str, Any]) -> None:
+    """The same for a user, who may send its output through a pipe or into a file.
+
+    On a terminal it goes through a pager.
+
+    :param variables: what Python knows there
+    :raises Exception: whatever drgn, or the dump, has to say against it
+    """
+    words = command.split()
+    if words and words[0] in {*FIRST_WORDS, *(each.split()[0] for each in OWN)}:
+        parsed = parse_shell_command(command)
+        own = _own(parsed.args)
+        if own is not None:
+            is_redirected = any(each.fd == 1 for each in parsed.redirections)
+            pager = _get_pager(prog) if sys.stdout.isatty() and not is_redirected else None
+            with _redirect_and_pipe(parsed.redirections, parsed.pipeline or pager):
+                own(prog, parsed.args)
+            return
+    CRASH_COMMAND_NAMESPACE.run(prog, command, globals=variables)
+
+
+def _own(words: Sequence[str]) -> Command | None:
+    return OWN.get(" ".join(words)) or (FIRST_WORDS.get(words[0]) if words else None)
+
+
+def names(prog: Program) -> frozenset[str]:
+    """The first words of all commands."""
+    own = (each.split()[0] for each in OWN)
+    return frozenset({*own, *(name for name, _ in CRASH_COMMAND_NAMESPACE.enabled(prog))})
 
 
 def run_in_drgn(prog: Program, command: str) -> None:
@@ -170,8 +206,8 @@ def show_taint(prog: Program, _: Sequence[str]) -> None:
     print(f"TAINTED_MASK: {prog['tainted_mask'].value_():x}  {letters}".rstrip())
 
 
-def show_machine(prog: Program, _: Sequence[str]) -> None:
-    """The machine that crashed (``mach``)."""
+@crash_command(name="mach", description="show the machine that crashed")
+def _crash_cmd_mach(prog: Program, name: str, args: argparse.Namespace, **_: Any) -> None:
     is_little = prog.platform and PlatformFlags.IS_LITTLE_ENDIAN in prog.platform.flags
     rows = {
         "MACHINE TYPE": _string(prog["init_uts_ns"].name.machine),
@@ -181,8 +217,8 @@ def show_machine(prog: Program, _: Sequence[str]) -> None:
         "KERNEL STACK SIZE": int(prog["THREAD_SIZE"]),
         "BYTE ORDER": "little" if is_little else "big",
     }
-    for name, value in rows.items():
-        print(f"{name:>20}: {value}")
+    for what, value in rows.items():
+        print(f"{what:>20}: {value}")
 
 
 def _select(prog: Program, chosen: Sequence[str]) -> Iterator[Object]:
@@ -245,7 +281,6 @@ FIRST_WORDS: Mapping[str, Command] = {"bt": show_backtraces, "foreach": run_for_
 """Commands that we see to whatever their options."""
 
 OWN: Mapping[str, Command] = {
-    "mach": show_machine,
     "ps -m": show_waits,
     "sys -i": show_dmi,
     "sys -t": show_taint,
