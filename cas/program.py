@@ -136,6 +136,8 @@ def _show(answer: Answer, console: Console) -> int:
     except OSError as error:
         streams.silence(streams.STDOUT)
         return _unshown(answer, error, console)
+    if answer.next_step:
+        console.say(answer.next_step)
     return answer.exit_code
 
 

@@ -1,6 +1,7 @@
 """SPEC: how a user names one of the jobs that are kept.
 
-There are three forms: a ticket, ``TICKET/STAMP``, and the path of a job directory.
+There are four forms: a ticket, ``TICKET/STAMP``, ``TICKET/latest``, and the path of a job
+directory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from cas.report.result import load as load_result
 from cas.text import short_line
 from cas.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
 
+LATEST = "latest"
+"""In place of a stamp: the newest job of the ticket that has its dump."""
 PANIC_LIMIT = 100
 """Characters of a panic message in a list."""
 
@@ -24,14 +27,14 @@ PANIC_LIMIT = 100
 class NoJob(UsageError):
     """Nothing that is kept is meant by a SPEC."""
 
-    hint = "give a ticket, TICKET/STAMP or the path of a job directory"
+    hint = "give a ticket, TICKET/STAMP, TICKET/latest or the path of a job directory"
 
 
 class SeveralJobs(UsageError):
     """A SPEC means more than one job."""
 
     exit_code = 1
-    hint = "name one of them, as TICKET/STAMP"
+    hint = "name one of them, as TICKET/STAMP, or TICKET/latest"
 
     def __init__(self, message: str, found: tuple[Job, ...]) -> None:
         """Keep the facts.
@@ -71,10 +74,35 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
             problems.append(f"{directory} has no dump")
     if not found:
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
-        raise NoJob("; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}")
-    if len(found) > 1:
-        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(jobs.by_age(found)))
-    return found[0]
+        said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        raise NoJob(said, hint=_advice(work, spec))
+    found = list(jobs.by_age(found))
+    if len(found) > 1 and not _is_latest(spec):
+        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
+    return found[-1]
+
+
+def name_of(job: Job) -> str:
+    """What to call a job: ``TICKET/STAMP``."""
+    return f"{job.directory.parent.name}/{job.directory.name}"
+
+
+def _advice(work: WorkDirectory, spec: str) -> str:
+    """How to name a job, with those that are called nearly so."""
+    from difflib import get_close_matches  # seldom needed, and not free
+
+    directories = list(work.jobs())
+    tickets = {directory.parent.name for directory in directories}
+    asked, _, stamp = spec.strip("/").partition("/")
+    near: list[str] = []
+    if asked in tickets:
+        stamps = [each.name for each in directories if each.parent.name == asked]
+        close = get_close_matches(stamp, stamps) or sorted(stamps)[-1:]
+        near = [f"{asked}/{each}" for each in close]
+    else:
+        lowered = {ticket.lower(): ticket for ticket in tickets}
+        near = [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
+    return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
 
 
 def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
@@ -92,10 +120,9 @@ def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
 
 def described(job: Job) -> str:
     """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
-    name = f"{job.directory.parent.name}/{job.directory.name}"
     time = job.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     said = short_line(_panic_message(job) or "", PANIC_LIMIT)
-    return f"{name}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
+    return f"{name_of(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
 
 
 def _panic_message(job: Job) -> str | None:
@@ -110,6 +137,11 @@ def _panic_message(job: Job) -> str | None:
 def _is_stamped(spec: str) -> bool:
     ticket, slash, stamp = spec.partition("/")
     return bool(slash) and is_ticket(ticket) and is_stamp(stamp)
+
+
+def _is_latest(spec: str) -> bool:
+    ticket, slash, last = spec.partition("/")
+    return bool(slash) and is_ticket(ticket) and last == LATEST
 
 
 def _ticket_of(spec: str) -> str | None:
@@ -127,6 +159,11 @@ def _of_stamp(work: WorkDirectory, spec: str) -> Iterator[Path]:
     yield from found or _at_path(work, spec)
 
 
+def _of_latest(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(work.jobs(spec.partition("/")[0]))
+    yield from found or _at_path(work, spec)
+
+
 def _at_path(_: WorkDirectory, spec: str) -> Iterator[Path]:
     if "\0" not in spec and os.path.lexists(Path(spec) / STATE):
         yield Path(spec).resolve()
@@ -135,5 +172,6 @@ def _at_path(_: WorkDirectory, spec: str) -> Iterator[Path]:
 _FORMS = (
     _Form(is_ticket, _of_ticket),
     _Form(_is_stamped, _of_stamp),
+    _Form(_is_latest, _of_latest),
     _Form(lambda _: True, _at_path),
 )

@@ -42,6 +42,8 @@ class Answer:
     exit_code: int = 0
     stands: bool = False
     """Whether the lines only tell what was done: the status stands where nobody can read them."""
+    next_step: str = ""
+    """What a person may do then; it follows the lines, on stderr."""
 
 
 @dataclass(frozen=True, slots=True)

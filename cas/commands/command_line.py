@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from cas.commands import debug_options
 from cas.commands.asked import (
     Answer,
     Asked,
@@ -60,35 +61,14 @@ def parser() -> argparse.ArgumentParser:
     identify.add_argument("--member", dest="chosen", metavar="NAME", help=text)
     identify.add_argument("--json", action="store_true", help="print everything, as JSON")
     verb_options(identify)
-    _debug_options(verbs.add_parser("debug", help="open a debugger on a job's dump"))
+    debug_options.add_options(verbs)
     text = "tell what a job's crash is called, and why"
     signature = verbs.add_parser("signature", help=text)
-    text = "a ticket, TICKET/STAMP or a job directory"
+    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
     signature.add_argument("spec", metavar="SPEC", help=text)
     signature.add_argument("--json", action="store_true", help="print everything, as JSON")
     verb_options(signature)
     return cas
-
-
-def _debug_options(debug: argparse.ArgumentParser) -> None:
-    text = "a ticket, TICKET/STAMP or a job directory"
-    debug.add_argument("spec", metavar="SPEC", help=text)
-    text = "which debugger"
-    debug.add_argument("--engine", dest="debugger", choices=("auto", "crash", "drgn"), help=text)
-    text = "run COMMAND and exit; several in their order"
-    debug.add_argument(
-        "-c", "--command", dest="inputs", metavar="COMMAND", action="append", help=text
-    )
-    text = "run the commands of FILE and exit"
-    debug.add_argument(
-        "-x", "--script", dest="inputs", metavar="FILE", type=Path, action="append", help=text
-    )
-    text = "use this vmlinux instead of the one that is found"
-    debug.add_argument("--kernel", metavar="FILE", type=Path, help=text)
-    text = "use it even if it is another kernel's, and a dump that was changed"
-    debug.add_argument("--force", action="store_true", help=text)
-    debug.add_argument("--host", metavar="NAME", help="run crash on this analysis host")
-    verb_options(debug)
 
 
 def parse(argv: Sequence[str]) -> Asked:
@@ -98,7 +78,7 @@ def parse(argv: Sequence[str]) -> Asked:
     """
     cas, argv = parser(), asked_for_help(argv)
     try:
-        return _asked(cas.parse_args(argv), cas)
+        return _asked(*cas.parse_known_args(argv), cas)
     except WrongCommand as error:
         from cas.commands.habits import HABITS
         from cas.commands.mistakes import explained
@@ -111,13 +91,17 @@ def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
     return [*argv[1:], "--help"] if argv[:1] == ["help"] else argv
 
 
-def _asked(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Asked:
+def _asked(
+    arguments: argparse.Namespace, unknown: Sequence[str], cas: argparse.ArgumentParser
+) -> Asked:
+    if unknown and arguments.verb != "debug":  # whose other options are crash's
+        cas.error(f"unrecognized arguments: {' '.join(unknown)}")
     if arguments.version:
         return asked_versions(arguments, cas.prog)
     if arguments.verb:
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")
-        command = _verb(arguments, cas)
+        command = _verb(arguments, unknown)
         is_read_only = arguments.verb == "identify"
         return Asked(command, arguments.config, arguments.debug, stays_root=is_read_only)
     _require_ticket(arguments)
@@ -151,7 +135,7 @@ def _require_ticket(arguments: argparse.Namespace) -> None:
         no_ticket(ticket)
 
 
-def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callable[[World], Answer]:
+def _verb(arguments: argparse.Namespace, unknown: Sequence[str]) -> Callable[[World], Answer]:
     if arguments.verb == "identify":
         from cas.commands.identify import Subject, identify
 
@@ -175,6 +159,7 @@ def _verb(arguments: argparse.Namespace, cas: argparse.ArgumentParser) -> Callab
         arguments.kernel,
         arguments.force,
         arguments.host,
+        debug_options.for_crash(unknown),
     )
     return partial(debug, order)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas import spec
@@ -11,8 +11,9 @@ from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.commands.asked import Answer, World
 from cas.commands.debug_dump import require_kept
-from cas.commands.debug_input import Input, from_stdin
+from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
+from cas.commands.debug_options import ForCrash
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
@@ -38,6 +39,8 @@ class DebugOrder:
     """Whether that may be another kernel's, and the dump another than was received."""
     host: str | None = None
     """The analysis host to run crash on."""
+    for_crash: ForCrash = field(default_factory=ForCrash)
+    """What is none of our options."""
 
 
 def debug(order: DebugOrder, world: World) -> Answer:
@@ -49,20 +52,26 @@ def debug(order: DebugOrder, world: World) -> Answer:
         return Answer(exit_code=_debug(order, world))
     except spec.SeveralJobs as error:
         world.progress.warn(f"{error}; {error.hint}")
-        return Answer(tuple(map(spec.described, error.found)), error.exit_code)
+        newest = f"the newest: cas debug {spec.name_of(error.found[-1])}"
+        return Answer(tuple(map(spec.described, error.found)), error.exit_code, next_step=newest)
     except KeyboardInterrupt:
         world.progress.warn("interrupted; the debugger has ended")
         return Answer(exit_code=INTERRUPTED)
 
 
 def _debug(order: DebugOrder, world: World) -> int:
-    feed = Input(order.inputs) if order.inputs else from_stdin(world.is_interactive)
+    first = b"".join(map(content, order.for_crash.scripts))
+    if order.inputs:
+        feed = Input(order.inputs, first=first)
+    else:
+        feed = from_stdin(world.is_interactive, first)
     job = spec.find_job(order.spec, WorkDirectory.of(world.config))
     engine = order.engine or world.config.engine
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")
     with scratch() as directory, ExitStack() as session:
-        subject = replace(_subject(job, order, world, session), engine=engine, directory=directory)
+        subject = _subject(job, order, world, session)
+        subject = replace(subject, engine=engine, directory=directory, for_crash=order.for_crash)
         run = in_drgn if engine == "drgn" else in_crash
         return run(subject, feed, world)
 
@@ -81,8 +90,7 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
         session.enter_context(lease.on_file(world.config.debugs, vmlinux))
-    else:
-        vmlinux = right_kernel(job, dump, catalogue, world, session)
-    is_forced = order.is_forced and order.kernel is not None
-    subject = Subject(job, dump, vmlinux, catalogue, Path(), order.host, is_forced)
-    return subject if order.kernel else replace(subject, kmods=loaded_kmods(job, dump, world))
+        return Subject(job, dump, vmlinux, catalogue, Path(), order.host, order.is_forced)
+    vmlinux, match = right_kernel(job, dump, catalogue, world, session)
+    kmods = loaded_kmods(job, dump, match, world)
+    return Subject(job, dump, vmlinux, catalogue, Path(), order.host, kmods=kmods)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cas.engines.handover import COMMANDS
 from cas.errors import UsageError
+from cas.work_directory import STATE
 
 STDIN = 0
 READ_BYTES = 64 << 10
 FILE_BYTES = 16 << 20
+_REDIRECTION = re.compile(rb" >> [^ \n]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Input:
     """Commands, and files of commands."""
     is_piped: bool = False
     """Whether they come through stdin."""
+    first: bytes = b""
+    """Lines before all of that, and before a person's."""
     _files: dict[Path, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -31,7 +37,7 @@ class Input:
         """
         for path in self.given:
             if isinstance(path, Path):
-                self._files[path] = _content(path)
+                self._files[path] = content(path)
 
     @property
     def is_for_a_person(self) -> bool:
@@ -40,25 +46,28 @@ class Input:
 
     def chunks(self) -> Iterator[bytes]:
         """All of it, in pieces as they come."""
+        if self.first:
+            yield self.first
         if self.is_piped:
             while data := os.read(STDIN, READ_BYTES):
                 yield data
         for one in self.given:
-            text = self._files[one] if isinstance(one, Path) else os.fsencode(one)
-            yield text if text.endswith(b"\n") else text + b"\n"
-
-    def lines(self) -> Iterator[str]:
-        """All of it, line by line as they come."""
-        for line in _lines(self.chunks()):
-            yield line.decode("utf-8", "replace").rstrip("\r")
+            yield self._files[one] if isinstance(one, Path) else os.fsencode(one) + b"\n"
 
 
-def from_stdin(is_terminal: bool) -> Input:
+def from_stdin(is_terminal: bool, first: bytes = b"") -> Input:
     """What stdin brings; on a terminal, a person."""
-    return Input(is_piped=not is_terminal)
+    return Input(is_piped=not is_terminal, first=first)
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """The lines of a file of commands.
+
+    Those of a job's ``crash.in`` send their output into files, which nobody would see here: it is
+    shown instead.
+
+    :raises UsageError: it cannot be read
+    """
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)
@@ -66,13 +75,6 @@ def _content(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > FILE_BYTES:
         raise UsageError(f"{path} has more than {FILE_BYTES} bytes of commands")
-    return data
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    held = b""
-    for data in chunks:
-        *whole, held = (held + data).split(b"\n")
-        yield from whole
-    if held:
-        yield held
+    is_jobs = path.name == COMMANDS and (path.absolute().parent / STATE).is_file()
+    data = _REDIRECTION.sub(b"", data) if is_jobs else data
+    return data if data.endswith(b"\n") or not data else data + b"\n"

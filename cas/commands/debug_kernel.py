@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cas import debug_info, elf
@@ -15,7 +17,8 @@ from cas.commands.asked import World
 from cas.commands.debug_dump import user
 from cas.errors import CasError, KernelMismatch, NotADump, PackageError, Refused
 from cas.job import Job
-from cas.model import Dump, Kernel
+from cas.layout import LINKED
+from cas.model import Dump, Kernel, Match
 from cas.report.result import load as load_result
 
 
@@ -27,8 +30,8 @@ class WrongKernel(Refused):
 
 def right_kernel(
     job: Job, dump: Dump, catalogue: Catalogue, world: World, session: ExitStack
-) -> Path:
-    """The vmlinux that the job used, if it still is the dump's; else the catalogue's.
+) -> tuple[Path, Match | None]:
+    """The vmlinux that the job used, if it still is the dump's; else the catalogue's, as a match.
 
     :param session: as long as it lasts, the cache keeps the vmlinux
     :raises KernelNotFound: there is none
@@ -38,20 +41,20 @@ def right_kernel(
     if vmlinux is not None:
         session.enter_context(lease.on_file(config.debugs, vmlinux))
         if is_sound(config.debugs, vmlinux):
-            return vmlinux
+            return vmlinux, None
     match = catalogue.find(dump, cache=config.debugs, progress=progress)
     for remark in match.remarks:
         progress.warn(remark)
     session.enter_context(lease.held(config.debugs, match.kernel))
     try:
-        return extract.vmlinux(match, config.debugs, progress)
+        return extract.vmlinux(match, config.debugs, progress), match
     except (KernelMismatch, PackageError) as error:
         failed = [match.kernel.source]
         match = catalogue.find_instead(
             error, dump, cache=config.debugs, progress=progress, failed=failed
         )
         progress.warn(str(error))
-        return extract.vmlinux(match, config.debugs, progress)
+        return extract.vmlinux(match, config.debugs, progress), match
 
 
 def was_read_otherwise(job: Job, dump: Dump) -> bool:
@@ -67,8 +70,12 @@ def was_read_otherwise(job: Job, dump: Dump) -> bool:
     )
 
 
-def loaded_kmods(job: Job, dump: Dump, world: World) -> Found:
-    """Files of the kernel modules that were loaded, as far as the cache still has them."""
+def loaded_kmods(job: Job, dump: Dump, match: Match | None, world: World) -> Found:
+    """Files of the kernel modules that were loaded, as far as the cache or the job has them.
+
+    :param match: the kernel, if its vmlinux had to be looked up again: then its modules' files may
+        be gone from the cache, too
+    """
     try:
         answer = load_result(job.directory).answer
     except CasError:  # it has not come to its end
@@ -77,8 +84,28 @@ def loaded_kmods(job: Job, dump: Dump, world: World) -> Found:
     wanted = {kmod.name: kmod.build_id for kmod in kmods if kmod.build_id}
     if not wanted or dump.build_id is None or dump.osrelease is None:
         return Found()
+    used = {kmod.name: kmod.build_id for kmod in kmods if kmod.has_debuginfo and kmod.build_id}
+    if match is not None and used:
+        try:
+            extract.kmods(match, used, world.config.debugs, world.progress)
+        except CasError as error:
+            world.progress.warn(f"the kernel modules cannot be extracted: {error}")
     kernel = Kernel(dump.osrelease, dump.arch, Path(), member=None, build_id=dump.build_id)
-    return in_cache(kernel, wanted, world.config.debugs)
+    found = in_cache(kernel, wanted, world.config.debugs)
+    lacking = {name: each for name, each in wanted.items() if name not in found.debuginfo}
+    own = dict(_in_job(job, lacking))
+    return replace(found, files={**found.files, **own}, debuginfo=found.debuginfo | own.keys())
+
+
+def _in_job(job: Job, wanted: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Debug files that a job with ``-m`` has, whatever the cache has let go of."""
+    for path in sorted((job.directory / LINKED).rglob("*.ko.debug")):
+        name = path.name.removesuffix(".ko.debug").replace("-", "_")
+        try:
+            if name in wanted and elf.build_id(path) == wanted[name]:
+                yield name, path
+        except NotADump:
+            continue
 
 
 def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:

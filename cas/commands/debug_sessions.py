@@ -16,25 +16,27 @@ from cas.catalogue import Catalogue
 from cas.catalogue.kmods import Found
 from cas.commands.asked import World
 from cas.commands.debug_input import Input
+from cas.commands.debug_options import ForCrash
 from cas.engines.crash_rungs import MINIMAL
-from cas.engines.drgn import Opened, Worker
-from cas.engines.interactive import drgn_on_terminal
+from cas.engines.drgn import Opened
+from cas.engines.interactive import drgn_between_pipes, drgn_on_terminal
 from cas.engines.opening import Opening, loading, options_of
 from cas.engines.piped import Piped
 from cas.engines.place import Place
 from cas.errors import CasError, EngineError, HostLost, UsageError
 from cas.job import Job
 from cas.kaslr import crash_options
-from cas.model import Dump, Snippet
+from cas.model import Dump
 from cas.report.result import load as load_result
 from cas.supervise import Room, describe, establish
 from cas.terminal import Relay, Screen, Window
-from cas.text import printable
+from cas.text import nearest, printable, short_line
 
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a program."""
 STDOUT = 1
-ENDING = frozenset({"exit", "quit", "q"})
+WRONG = 1
+"""Exit status: something of the input is nothing that the debugger has."""
 INTRODUCTION = b"sys\n"
 """crash's command for what ``-s`` leaves out at its start; ``--minimal`` does not have it."""
 
@@ -59,6 +61,8 @@ class Subject:
     engine: str = "auto"
     kmods: Found = field(default_factory=Found)
     """Files of the kernel modules that were loaded, of the same builds."""
+    for_crash: ForCrash = field(default_factory=ForCrash)
+    """crash's own options."""
 
     @property
     def opened(self) -> Opened:
@@ -87,32 +91,27 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
     :raises EngineError: drgn cannot open the dump
     """
     room = subject.room(world)
+    theirs = subject.for_crash
+    if theirs.words:
+        world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
     if not feed.is_for_a_person:
         return _drgn_between_pipes(subject, feed, room, world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    with drgn_on_terminal(subject.opened, room, window) as terminal:
+    started = drgn_on_terminal(subject.opened, room, window, feed.first, is_quiet=theirs.is_silent)
+    with started as terminal:
         return _told("drgn", Relay(terminal, screen).run(), world)
 
 
 def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World) -> int:
-    show = _shower()
-    output = subject.directory / "output"
-    with Worker(room) as worker:
-        for remark in worker.fit(subject.opened, world.config.supervision.start_s):
+    """drgn that runs the input; 1 if something of it could not be run."""
+    with drgn_between_pipes(subject.opened, room) as child:
+        piped = Piped(child, "drgn")
+        with world.progress.bar("Opening it with drgn", None):
+            remarks = piped.greeting(world.config.supervision.start_s)
+        for remark in remarks:
             world.progress.warn(remark)
-        for line in map(str.strip, feed.lines()):
-            if line in ENDING:
-                break
-            if not line or line.startswith("#"):
-                continue
-            section = worker.run(Snippet("debug", "debug", (line,)), output)
-            show(output.read_bytes())
-            if section.status == "not run":
-                raise EngineError(section.error or line)
-            if section.status not in ("ok", "failed"):
-                world.progress.warn(section.error or section.status)
-    return 0
+        return _told("drgn", piped.converse(feed.chunks(), _shower()), world)
 
 
 def in_crash(subject: Subject, feed: Input, world: World) -> int:
@@ -136,7 +135,8 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         crash_options(dump, subject.vmlinux),
     )
     preparing = _Preparation(subject, room, world)
-    opened = preparing.for_a_person if feed.is_for_a_person else preparing.between_pipes
+    is_typed = feed.is_for_a_person and not subject.for_crash.is_question
+    opened = preparing.for_a_person if is_typed else preparing.between_pipes
     reasons: list[EngineError] = []
     with (
         venues.Venues(wanted, world.config, room, subject.catalogue, world.progress) as places,
@@ -189,38 +189,54 @@ class _Preparation:
         for broken in loaded.unusable:
             world.progress.warn(broken.reason)
         self._world = world
-        self._options = options_of(ladder)
+        self._theirs = subject.for_crash
+        self._options = (*options_of(ladder), *self._theirs.words)
         self._prelude = loaded.prelude
         self._kmods = subject.kmods.files
 
-    def _opening(self, place: Place) -> Opening:
+    def _opening(self, place: Place, *, is_piped: bool = False) -> Opening:
         commands = (*loading(place, self._kmods), *self._prelude)
-        return Opening(commands, self._world.config.extensions)
+        asks = is_piped and MINIMAL[0] not in self._options
+        return Opening(commands, self._world.config.extensions, asks_commands=asks)
 
     @contextmanager
     def between_pipes(self, place: Place, feed: Input) -> Iterator[Talk]:
         """crash that has opened the dump, and is told what the input holds."""
         with _left(place):
-            opening = self._opening(place)
+            opening = self._opening(place, is_piped=True)
             child = place.start(self._options)
             try:
-                piped = Piped(child)
+                piped = Piped(child, "crash")
+                if self._theirs.is_question:
+                    yield lambda: piped.converse((), _shower())
+                    return
                 with self._bar():
                     piped.open(opening, self._patience_s)
                 self._complain(opening)
-                yield lambda: piped.converse(feed.chunks(), _shower())
+                yield lambda: self._converse(piped, opening, feed)
             finally:
                 with suppress(HostLost):
                     child.end()
 
+    def _converse(self, piped: Piped, opening: Opening, feed: Input) -> int:
+        """The conversation; 1 if crash lacks a command that was asked for."""
+        status = piped.converse(feed.chunks(), _shower())
+        for name in piped.unknown:
+            near = nearest(name, opening.commands)
+            self._world.progress.warn(
+                f"crash has no command {short_line(name, 80)}; there is: {near}"
+            )
+        return status or (WRONG if piped.unknown else 0)
+
     @contextmanager
-    def for_a_person(self, place: Place, _: Input) -> Iterator[Talk]:
+    def for_a_person(self, place: Place, feed: Input) -> Iterator[Talk]:
         """crash that has opened the dump, on a terminal."""
         screen = Screen()
         window = Window(screen.size, self._world.environment.get("TERM", ""))
-        introduction = b"" if MINIMAL[0] in self._options else INTRODUCTION
+        is_silent = self._theirs.is_silent or MINIMAL[0] in self._options
+        introduction = b"" if is_silent else INTRODUCTION
         opening = self._opening(place)
-        first_words = opening.text + introduction
+        first_words = opening.text + introduction + feed.first
         with _left(place), closing(place.terminal(self._options, first_words, window)) as terminal:
             with self._bar():
                 first = opening.wait(terminal.read, lambda: (terminal.wait(), ""), self._patience_s)

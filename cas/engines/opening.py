@@ -18,7 +18,7 @@ from pathlib import Path
 from cas.engines.crash_rungs import MINIMAL, REMEDIES
 from cas.engines.marker import TRUTH, Marker, contradiction
 from cas.engines.place import Place
-from cas.errors import EngineError
+from cas.errors import EngineError, UsageError
 from cas.supervise import describe
 from cas.text import short_line
 
@@ -27,12 +27,15 @@ MESSAGES_BYTES = 1 << 20
 LAST_WORDS_LIMIT = 300
 """Characters of a line of crash's in a sentence of ours."""
 WAIT_S = 1.0
+_INVALID = re.compile(r"^crash: (?:invalid|unrecognized) option:? '?(-[^\s']+)", re.MULTILINE)
 _USAGE = re.compile(r"Usage:|Enter \"crash -h\"|crash \[OPTION\]")
 """What crash ends with when it does not like its files."""
 
+_HELP = re.compile(rb"^\n((?:[^\n]+\n)+)\ncrash version: ", re.MULTILINE)
+"""What ``help`` answers, with the names of all commands in columns."""
 KMOD = re.compile(r"[A-Za-z0-9_]{1,55}")
 """A kernel module as the kernel spells it."""
-_IN_QUOTES = re.compile(r"[^\"\x00-\x1f]+").fullmatch
+_IN_QUOTES = re.compile(r"[^\"'\x00-\x1f]+").fullmatch
 
 Read = Callable[[float], bytes | None]
 """As in :class:`cas.supervise.dialogue.Dialogue`."""
@@ -49,23 +52,32 @@ class NotOpened(EngineError):
 class Opening:
     """The commands before a user's first, and what crash answers to them."""
 
-    def __init__(self, prelude: Sequence[str], extensions: Sequence[Path]) -> None:
-        """Prepare them; nothing is started yet."""
+    def __init__(
+        self, prelude: Sequence[str], extensions: Sequence[Path], *, asks_commands: bool = False
+    ) -> None:
+        """Prepare them; nothing is started yet.
+
+        :param asks_commands: whether crash is asked which commands it has
+        """
         self._marker = Marker()
         self._commands = preparation(prelude, extensions)
+        self._asked = ("help",) if asks_commands else ()
         self.complaints: tuple[str, ...] = ()
         """What crash did not like among them; known once it is open."""
+        self.commands: tuple[str, ...] = ()
+        """The commands that this crash has, if it was asked; known once it is open."""
 
     @property
     def text(self) -> bytes:
         """All of it, as lines."""
         # the banner's own newline ends what `rd -a` shows, not the line
-        lines = "".join(f"{line}\n" for line in (TRUTH, "echo", *self._commands))
+        lines = "".join(f"{line}\n" for line in (TRUTH, "echo", *self._commands, *self._asked))
         return lines.encode("utf-8", "surrogateescape") + self._marker.text
 
     def wait(self, read: Read, end: End, timeout_s: float) -> bytes:
         """Wait until crash has read the dump and all of this; what it wrote behind it.
 
+        :raises UsageError: it does not know an option
         :raises EngineError: it takes too long, or ended; the message has its last words
         """
         deadline = time.monotonic() + timeout_s
@@ -76,13 +88,22 @@ class Opening:
                 if wrong := contradiction(bytes(said[: found[0]]), ()):
                     raise NotOpened(f"crash is none, or shows another dump: {wrong}")
                 self.complaints = tuple(self._complaints_in(said[: found[0]]))
+                listed = _HELP.search(said, 0, found[0]) if self._asked else None
+                names = listed[1].decode("ascii", "replace") if listed else ""
+                self.commands = tuple(names.split())
                 return bytes(said[found[1] :])
             if len(said) > MESSAGES_BYTES:
                 raise NotOpened("crash writes without end before it opens the dump")
             if time.monotonic() >= deadline:
                 raise NotOpened(f"crash is not ready after {timeout_s:g} s")
         status, beside = end()
-        raise NotOpened(how_it_ended(status, bytes(said).decode("utf-8", "replace") + beside))
+        everything = bytes(said).decode("utf-8", "replace") + beside
+        if unknown := _INVALID.search(everything):
+            raise UsageError(
+                f"neither cas debug nor crash has the option {short_line(unknown[1], 80)}",
+                hint="see: cas debug -h, and: crash -h",
+            )
+        raise NotOpened(how_it_ended(status, everything))
 
     def _complaints_in(self, said: bytes | bytearray) -> Iterator[str]:
         """Lines that begin as crash's complaints do, with the command's name."""
@@ -124,9 +145,9 @@ def options_of(ladder: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in rungs[-1] if word in known) if rungs else ()
 
 
-def how_it_ended(status: int, said: str) -> str:
-    """Why crash did not open a dump."""
-    end = f"crash {'was' if status < 0 else 'ended with'} {describe(status)}"
+def how_it_ended(status: int, said: str, name: str = "crash") -> str:
+    """Why a debugger did not open a dump."""
+    end = f"{name} {'was' if status < 0 else 'ended with'} {describe(status)}"
     words = last_words(said)
     return f"{end}: {words}" if words else end
 

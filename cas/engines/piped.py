@@ -1,13 +1,16 @@
-"""crash for a program or a file: lines go in as they come, what crash writes comes out."""
+"""A debugger for a program or a file: lines go in as they come, what it writes comes out."""
 
 from __future__ import annotations
 
+import json
+import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from cas.engines.opening import Opening
-from cas.errors import EngineError, HostLost
+from cas.engines.opening import Opening, how_it_ended
+from cas.errors import EngineError, HostLost, KernelMisfit
 from cas.supervise import Dialogue
 
 WAIT_S = 1.0
@@ -15,14 +18,59 @@ EXIT_S = 5.0
 """Between the end of its output and its own."""
 
 
-class Piped:
-    """A crash whose stdin and stdout are pipes; it shows no prompts there."""
+GREETING_BYTES = 64 << 10
+LINE_BYTES = 200
+_UNKNOWN = re.compile(
+    rb"crash: (?:command not found: (\S+)|(\S+): command not available in minimal mode)"
+)
+"""What crash says of a command that it does not have."""
 
-    def __init__(self, child: Dialogue) -> None:
-        """Take over a crash that was just started."""
+
+class Piped:
+    """A crash or drgn whose stdin and stdout are pipes; it shows no prompts there."""
+
+    def __init__(self, child: Dialogue, name: str) -> None:
+        """Take over a debugger that was just started.
+
+        :param name: how to call it
+        """
         self._child = child
+        self._name = name
+        self._told = set[bytes]()
+        self._line = b""
+        """Of what it wrote, the beginning of a line that has not ended."""
+        self._unknown = dict[bytes, None]()
         self._first = b""
         """What it wrote behind our commands, before it was told anything."""
+
+    @property
+    def unknown(self) -> list[str]:
+        """Commands that crash was told and does not have, as far as it was heard."""
+        return [name.decode("utf-8", "replace") for name in self._unknown]
+
+    def greeting(self, timeout_s: float) -> list[str]:
+        """Wait until drgn has read the dump; what a reader should know of that.
+
+        :raises KernelMisfit: what is read through the vmlinux is not what the dump says
+        :raises EngineError: it did not open the dump
+        """
+        deadline = time.monotonic() + timeout_s
+        said = bytearray()
+        while (end := said.find(b"\n")) < 0:
+            data = self._child.read(max(0.0, deadline - time.monotonic()))
+            if data is None or len(said) > GREETING_BYTES:
+                raise EngineError(f"drgn is not ready after {timeout_s:g} s")
+            if not data:
+                status, beside = self._end()
+                raise EngineError(how_it_ended(status, beside, "drgn"))
+            said += data
+        self._first = bytes(said[end + 1 :])
+        message = json.loads(said[:end])
+        if message.get("misfit"):
+            raise KernelMisfit(message["failed"])
+        if "failed" in message:
+            raise EngineError(f"drgn cannot open the dump: {message['failed']}")
+        return list(message["remarks"])
 
     def open(self, opening: Opening, timeout_s: float) -> None:
         """Wait until it has read the dump and the commands of ours.
@@ -33,7 +81,7 @@ class Piped:
         self._first = opening.wait(self._child.read, self._end, timeout_s)
 
     def converse(self, feed: Iterable[bytes], show: Callable[[bytes], object]) -> int:
-        """Hand everything on, both ways, until crash ends; its exit status, negative for a signal.
+        """Hand everything on, both ways, until it ends; its exit status, negative for a signal.
 
         :param feed: what it is told; a thread waits for it, and nobody for that
         :param show: takes what it writes
@@ -41,25 +89,40 @@ class Piped:
         :raises EngineError: it was ended by the watchdog
         """
         threading.Thread(target=self._tell, args=(feed,), name="stdin", daemon=True).start()
-        if self._first:
-            show(self._first)
-        while (data := self._child.read(WAIT_S)) != b"":
+        data: bytes | None = self._first or None
+        while data != b"":
             if data:
+                self._look_for_unknown(data)
                 show(data)
             elif self._child.fault:
-                raise EngineError(f"crash was ended: {self._child.fault}")
+                raise EngineError(f"{self._name} was ended: {self._child.fault}")
+            data = self._child.read(WAIT_S)
         return self._end()[0]
 
+    def _look_for_unknown(self, data: bytes) -> None:
+        *lines, last = (self._line + data).split(b"\n")
+        self._line = last[:LINE_BYTES]
+        for found in filter(None, map(_UNKNOWN.match, lines)):
+            name = found[1] or found[2]
+            if name in self._told:  # a kernel log may hold such a line as well
+                self._unknown[name] = None
+
     def _tell(self, feed: Iterable[bytes]) -> None:
-        """Send all of it, and in the end ``exit``: at the end of its input crash would fail."""
+        """Send all of it, and the end: where its input only ends, crash fails."""
+        is_crash = self._name == "crash"
         last = b"\n"
         # whoever reads its output finds out by himself
         with suppress(HostLost, OSError, ValueError):
             for data in feed:
+                if is_crash:
+                    self._told.update(data.split())
                 if not self._child.send(data):
                     return
                 last = data[-1:] or last
-            self._child.send(b"exit\n" if last == b"\n" else b"\nexit\n")
+            if is_crash:
+                self._child.send(b"exit\n" if last == b"\n" else b"\nexit\n")
+            else:
+                self._child.close_stdin()
 
     def _end(self) -> tuple[int, str]:
         status = self._child.wait(EXIT_S)

@@ -13,6 +13,7 @@ from cas.terminal import LocalTerminal, Terminal, Window
 
 OPENING = "opening"
 """Name of a file with the commands before the first prompt."""
+_PLAIN = re.compile(r"[\w./+:,=@-]+", re.ASCII)
 
 
 class Place(Protocol):
@@ -87,9 +88,9 @@ class Here:
         return LocalTerminal(words, room, View(seen), window.size)
 
     def where(self, path: Path) -> str | None:
-        """The file's own name: a sandbox shows it as it is."""
+        """The file's own name, if crash can be told it: a sandbox shows it as it is."""
         shown = self._known() if self._shown is None else self._shown
-        return str(path) if path in shown else None
+        return self._name_of(path) if path in shown else None
 
     def version(self) -> str | None:
         """What its crash calls itself."""
@@ -103,8 +104,13 @@ class Here:
     def _seen(self) -> dict[Path, str]:
         seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}
         self._shown = self._known()
-        more = (*self.extensions, *self._shown)
-        return {**seen, **{path: str(path) for path in more if path.exists()}}
+        seen |= {path: str(path) for path in self.extensions if path.exists()}
+        return seen | {path: self._name_of(path) for path in self._shown}
+
+    def _name_of(self, kmod: Path) -> str:
+        """crash 8.0.2 ends without a word at a file's name with an apostrophe."""
+        is_plain = self.room.sandbox is None or _PLAIN.fullmatch(str(kmod))
+        return str(kmod) if is_plain else f"{FILES}/kmods/{kmod.name}"
 
     def _known(self) -> frozenset[Path]:
         # a copy: whoever made it may be adding to it in another thread

@@ -65,7 +65,14 @@ _cas() {
         -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
         -c | --command | --host) return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
-        -i | --identifier) _cas_tickets "$current"; return ;;
+        -i | --identifier)
+            if [[ -n $(_cas_verb debug) ]]; then  # it is crash's
+                _cas_files "$current"
+            else
+                _cas_tickets "$current"
+            fi
+            return
+            ;;
         -e | --email | --member) return ;;
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;

@@ -63,9 +63,14 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def test_a_command_runs_there_and_its_status_comes_back(job: Site, serve: Serve) -> None:
-    server = serve(job, 'read -r line; echo "told: $line"; exit 7\n')
-    done = job.cas("debug", "T-1", "--host", f"127.0.0.1:{server.port}", "-c", "bt -a")
+    lacks = 'nosuch*) echo "crash: command not found: nosuch"; exit 0;;'
+    server = serve(job, f'read -r line; case $line in {lacks} esac; echo "told: $line"; exit 7\n')
+    words = ("debug", "T-1", "--host", f"127.0.0.1:{server.port}", "-c")
+    done = job.cas(*words, "bt -a")
     assert (done.returncode, done.stdout) == (7, "told: bt -a\n"), done.stderr
+    unknown = job.cas(*words, "nosuch 1")
+    assert unknown.returncode == 1
+    assert "crash has no command nosuch" in unknown.stderr
 
 
 def test_a_host_that_is_not_registered_is_a_wrong_command_line(job: Site) -> None:

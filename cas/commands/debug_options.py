@@ -1,0 +1,105 @@
+"""The command line of ``cas debug``; what it does not know are crash's own options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.commands.asked import Parser, verb_options
+from cas.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  cas debug T-1234                      a session on the ticket's only job
+  cas debug T-1234/latest -c bt -c ps   two commands on the newest
+  echo log | cas debug T-1234           the same through a pipe
+  cas debug T-1234 --engine drgn        crash's commands and Python
+  cas debug T-1234 -s -i FILE           options of crash stand behind SPEC
+"""
+WITH_A_VALUE = frozenset(
+    {
+        *("-d", "-e", "-m", "-o", "-p", "--cpus", "--hash", "--kaslr", "--kvmhost", "--kvmio"),
+        *("--machdep", "--memory_device", "--memory_module", "--mod", "--offline", "--p2m_mfn"),
+        *("--reloc", "--src", "--xen_phys_start"),
+    }
+)
+"""crash's options that take the next word; ``-i`` does so as well."""
+TELLING = frozenset({"-v", "--version", "--buildinfo", "-t"})
+"""Options with which crash says something and ends, without a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForCrash:
+    """What goes on to crash."""
+
+    words: tuple[str, ...] = ()
+    """Options as they are."""
+    scripts: tuple[Path, ...] = ()
+    """Files behind ``-i``: what runs before the first prompt, or before what stdin brings."""
+    is_silent: bool = False
+    """Whether nothing introduces the session (``-s``)."""
+
+    @property
+    def is_question(self) -> bool:
+        """Whether crash only answers a question about itself, or the dump."""
+        return not TELLING.isdisjoint(self.words)
+
+
+def add_options(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """Add the verb with its options."""
+    debug = verbs.add_parser(
+        "debug",
+        help="open a debugger on a job's dump",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
+    debug.add_argument("spec", metavar="SPEC", help=text)
+    text = "which debugger"
+    debug.add_argument("--engine", dest="debugger", choices=("auto", "crash", "drgn"), help=text)
+    text = "run COMMAND and exit; several in their order"
+    debug.add_argument(
+        "-c", "--command", dest="inputs", metavar="COMMAND", action="append", help=text
+    )
+    text = "run the commands of FILE and exit"
+    debug.add_argument(
+        "-x", "--script", dest="inputs", metavar="FILE", type=Path, action="append", help=text
+    )
+    text = "use this vmlinux instead of the one that is found"
+    debug.add_argument("--kernel", metavar="FILE", type=Path, help=text)
+    text = "use it even if it is another kernel's, and a dump that was changed"
+    debug.add_argument("--force", action="store_true", help=text)
+    debug.add_argument("--host", metavar="NAME", help="run crash on this analysis host")
+    verb_options(debug)
+
+
+def for_crash(words: Sequence[str]) -> ForCrash:
+    """Sort the words that ``cas debug`` does not know.
+
+    :raises UsageError: one is no option, or lacks its value
+    """
+    passed, scripts, is_silent = list[str](), list[Path](), False
+    rest = iter(words)
+    for word in rest:
+        if word == "-s":
+            is_silent = True
+        elif word.startswith("-i") and not word.startswith("--"):
+            scripts.append(Path(word[2:] or _value(word, rest)))
+        elif not word.startswith("-") or word == "-":
+            raise UsageError(f"one SPEC at a time: {word!a} is another", hint=_BEHIND)
+        else:
+            passed.append(word)
+            if word in WITH_A_VALUE:
+                passed.append(_value(word, rest))
+    return ForCrash(tuple(passed), tuple(scripts), is_silent)
+
+
+_BEHIND = "options of crash stand behind SPEC, as in: cas debug T-1234 -s -i FILE"
+
+
+def _value(option: str, rest: Iterator[str]) -> str:
+    for word in rest:
+        return word
+    raise UsageError(f"{option} needs a value", hint=_BEHIND)
