@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 from cas import findings, resources, snippets
-from cas.catalogue.cache import lease
 from cas.config import Config
 from cas.engines import drgn
 from cas.engines.crash_rungs import ZERO_EXCLUDED
 from cas.engines.crash_start import Known
 from cas.engines.handover import (
     TRANSCRIPT,
-    CachedKernel,
+    Installation,
     write_commands,
     write_transcript,
     write_wrapper,
@@ -103,33 +100,16 @@ class Debugging(Run):
                 relay.begin()
         elif self.engine == "crash" or venues.problems:
             self.give_up_crash(venues.nowhere())
-        argv = self.by_hand(relay.place if relay else None)
-        write_wrapper(self.job.directory, argv, self.cached_kernel())
+        self.hand_over(None if relay else "drgn")
         return relay
 
-    def cached_kernel(self) -> CachedKernel | None:
-        """The vmlinux as ``./crash`` finds it later; ``None`` for one outside of the cache."""
-        vmlinux = self.report.vmlinux or Path()
-        held = lease.file_for(self.config.debugs, vmlinux)
-        fetch = [*self.debug_words(), "--engine", "drgn", "--script", os.devnull]
-        return CachedKernel(vmlinux, held, fetch) if held else None
+    def hand_over(self, engine: str | None) -> None:
+        """Leave ``./crash`` for the user who goes on by hand.
 
-    def by_hand(self, place: Place | None) -> list[str | Path]:
-        """The words that open the same debugger on the same dump."""
-        vmcore = self.arrival.stored().vmcore
-        vmlinux = self.report.vmlinux or Path()
-        if place is None:
-            return [sys.executable, "-m", "drgn", "-c", vmcore, "-s", vmlinux]
-        if place.name is None and self.venues.here:
-            here = self.venues.here
-            return [here.program, *here.needed, *self.kmods.option, vmlinux, vmcore]
-        return self.debug_words()
-
-    def debug_words(self) -> list[str | Path]:
-        """The words that open a debugger wherever that is possible then."""
-        config = self.config.file
-        chosen: list[str | Path] = ["--config", config.absolute()] if config else []
-        return [sys.executable, "-m", "cas", "debug", *chosen, self.job.directory]
+        :param engine: where another than the configuration's serves
+        """
+        here = Installation(sys.executable, drgn.PACKAGES / "cas", self.config.file)
+        write_wrapper(self.job.directory, here, ("--engine", engine) if engine else ())
 
     def render(self, dump: Dump, answer: FirstAnswer | None) -> snippets.Loaded:
         """The snippets that apply to this dump, as commands; ``crash.in`` has them too."""
@@ -236,7 +216,7 @@ class Debugging(Run):
         except EngineError as error:
             self.know(ladder=relay.ladder)
             self.give_up_crash(self.venues.nowhere(str(error)))
-            write_wrapper(self.job.directory, self.by_hand(None), self.cached_kernel())
+            self.hand_over("drgn")
             return False
         if ZERO_EXCLUDED in options:
             self.degrade(

@@ -41,13 +41,6 @@ class Kmods:
         """All files that were found, those of the traces first."""
         self.certain: dict[str, Path] = {}
         """Those of the build that was loaded for sure: crash takes others without a word."""
-        self.directory: Path | None = None
-        """Below the job's, with all of them; ``None``: nobody asked for it."""
-
-    @property
-    def option(self) -> tuple[str | Path, ...]:
-        """Tells a crash by hand where ``mod -S`` finds them."""
-        return ("--mod", self.directory) if self.directory else ()
 
     def foreseen(self, dump: Dump) -> tuple[str, ...]:
         """The kmods that the log names, to be extracted in one pass with the vmlinux."""
@@ -87,7 +80,6 @@ class Kmods:
         directory = self._run.job.directory / DEBUG_TREE / match.kernel.release
         for path in found.files.values():
             _link(path, directory)
-        self.directory = directory if found.files else None
         if absent := sorted(set(wanted) - set(found.debuginfo)):
             self._run.progress.warn(_absence(absent, answer, match))
         self._supply(found, answer)

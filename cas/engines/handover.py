@@ -33,45 +33,57 @@ def write_transcript(directory: Path, sections: Sequence[Section]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedKernel:
-    """A vmlinux that the cache of extracted files may let go of once the job has ended."""
+class Installation:
+    """What ``cas`` runs from."""
 
-    vmlinux: Path
-    lease: Path
-    """Whoever has a shared lock on this file keeps it there."""
-    fetch: Sequence[str | Path]
-    """What brings it back."""
+    python: str | Path
+    package: Path
+    """The directory of the Python package."""
+    config: Path | None = None
+    """The configuration file, if there is one."""
 
 
-def write_wrapper(
-    directory: Path, argv: Sequence[str | Path], cached: CachedKernel | None = None
-) -> None:
-    """Write the executable that opens the debugger on this dump from any working directory.
+def write_wrapper(directory: Path, installation: Installation, options: Sequence[str] = ()) -> None:
+    """Write the executable that is ``cas debug`` on this job, from any working directory.
 
-    :param argv: what it starts; its own arguments follow
-    :param cached: what is to be there before, if that is not for sure
+    It opens the job that it lies in, wherever that is by then, also through a link to it.
+
+    :param options: of ``cas debug``, before the user's own
     """
-    wrapper = directory / WRAPPER
-    before = _with_kernel(cached) if cached else ""
-    script = f'#!/bin/sh\n{before}exec {_quoted(argv)} "$@"\n'
-    put(wrapper, os.fsencode(script), is_executable=True)
+    config = installation.config
+    choice = _CHOICE.format(config=_quoted([config.absolute()])) if config else ""
+    script = _WRAPPER.format(
+        python=_quoted([installation.python]),
+        package=_quoted([installation.package / "__main__.py"]),
+        choice=choice,
+        options="".join(f"{word} " for word in map(shlex.quote, options)),
+    )
+    put(directory / WRAPPER, os.fsencode(script), is_executable=True)
 
 
-def _with_kernel(cached: CachedKernel) -> str:
-    # `command` keeps the shell alive when the file is gone; the debugger inherits the lock
-    return f"""\
-vmlinux={shlex.quote(str(cached.vmlinux))}
-lease={shlex.quote(str(cached.lease))}
-hold() {{
-    if [ -r "$lease" ] && command -v flock >/dev/null; then
-        command exec 9<"$lease" && flock -s 9 && touch -c "$lease"
-    fi
+# -P: nothing of the working directory is run
+_WRAPPER = r"""#!/bin/sh
+# cas debug on the job that this file lies in; options are passed on, see cas(1)
+job=$(readlink -f -- "$0") && job=${{job%/*}} || exit
+python={python}
+lacks() {{
+    echo "crash: $1 is not there any more, or not readable for you" >&2
+    echo "  -> $2 '$(printf %s "$3" | sed "s/'/&\\\\&&/g")' $4" >&2
+    exit 2
 }}
-hold
-if [ ! -r "$vmlinux" ]; then
-    echo "the cache has let go of $vmlinux: getting it again" >&2
-    {_quoted(cached.fetch)} >&2 || exit
-    hold
+for needed in "$python" {package}; do
+    [ -r "$needed" ] || lacks "$needed" "with CAS as it is installed now: cas debug" "$job"
+done
+{choice}exec "$python" -P -m cas debug "$job" {options}"$@"
+"""
+_CHOICE = """\
+config={config}
+for word do
+    case $word in --config | --config=*) config= ;; esac
+done
+if [ "$config" ]; then
+    [ -r "$config" ] || lacks "$config" "with where it is now:" "$job/crash" "--config FILE"
+    set -- --config "$config" "$@"
 fi
 """
 

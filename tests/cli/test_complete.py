@@ -128,7 +128,7 @@ def test_a_crash_that_is_too_old_costs_one_start_and_one_sentence(
     assert (result["verdict"], result["engine"]) == ("complete", "drgn")
     assert result["ladder"] == ["crash", "drgn"]
     assert "Oops: 0000" in (site_a.job("T-1") / "log").read_text()
-    assert " -m drgn " in (site_a.job("T-1") / "crash").read_text()
+    assert "--engine drgn " in (site_a.job("T-1") / "crash").read_text()
 
 
 def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore: Path) -> None:

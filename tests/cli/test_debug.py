@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -113,11 +115,65 @@ def test_a_program_can_converse_with_drgn(job: Site) -> None:
         assert process.stdin and process.stdout
         process.stdin.write("sys -t\n")
         assert process.stdout.readline() == DRGNS
-        process.stdin.write("# a remark\n\nnosuch\n")
-        assert "nosuch" in process.stdout.readline()
+        process.stdin.write("# a remark\n\ncpu = 7\ncpu + 1\n")
+        assert process.stdout.readline() == "8\n"
         process.stdin.write("sys -t\nexit\nnever reached\n")
         assert process.stdout.read() == DRGNS
         assert process.wait() == 0
+
+
+def test_a_pipe_into_drgn_takes_commands_of_crash_and_python(job: Site) -> None:
+    block = "for number in range(2):\n    print(number)\n\n    print(number * 2)\n"
+    commands = "ps -m | wc -l\nlog | grep -c Oops\n!echo $((6 * 7))\ndis -l cas_sum_entries 1\n"
+    done = debug(job, "--engine", "drgn", input=block + commands + "%crash ps > /tmp/ps\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    *numbers, tasks, oopses, answer, _, code = done.stdout.splitlines()
+    assert (numbers, answer) == (["0", "0", "1", "2"], "42")
+    assert int(tasks) > 10
+    assert int(oopses) > 0
+    assert re.fullmatch(r"0x[0-9a-f]{16} <cas_sum_entries>:\t\w+ .*", code)
+
+
+def test_what_fails_in_drgn_shows_the_users_own_lines_and_makes_the_status_1(job: Site) -> None:
+    fault = 'def f():\n    return prog["nosuch"]\nf()\n'
+    done = debug(job, "--engine", "drgn", input=f"{fault}btt\ndis nosuch\nsys -t\n")
+    assert done.returncode == 1
+    traceback, *rest = done.stdout.split("Traceback")[1:]
+    files = re.findall(r'File "(.+)", line (\d+)', traceback)
+    assert files == [("<input>", "3"), ("<input>", "2")]
+    assert "there is no command btt either; there is: bt\n" in rest[0]
+    assert "dis: symbol not found: nosuch\n" in rest[0]
+    assert done.stdout.endswith(DRGNS)
+
+
+def test_a_command_that_crash_lacks_makes_the_status_1_and_names_what_there_is(job: Site) -> None:
+    help_ = r"printf '\n%s\n%s\n\ncrash version: 8\n' '*  bt  btop' 'sys  q'"
+    opens = opened().replace("case $w in", f"case $w in help) {help_};;")
+    talk = (
+        'while read -r w x; do [ $w != exit ] || exit 0; echo "crash: command not found: $w"; done'
+    )
+    pretend_crash(job, f'{opens}opened "$@"; echo "crash: command not found: log"; {talk}\n')
+    done = debug(job, "-c", "btt -a")
+    assert done.returncode == 1
+    assert "crash has no command btt; there is: bt\n" in done.stderr
+    assert "no command log" not in done.stderr  # nobody asked for it
+
+
+def test_options_that_are_none_of_ours_go_on_to_crash(job: Site, tmp_path: Path) -> None:
+    talk = 'while read -r w; do echo "$w"; [ "$w" != exit ] || exit 0; done'
+    pretend_crash(job, f'opened "$@"; echo "$@"; {talk}\n')
+    (tmp_path / "my file").write_text("first")
+    words = ("-s", "-d", "8", "-i", tmp_path / "my file", "--no_kmem_cache")
+    done = debug(job, *words, input="second\n")
+    assert done.returncode == 0, done.stderr
+    options, *told = done.stdout.splitlines()
+    assert options.startswith("--no_crashrc -s -d 8 --no_kmem_cache ")
+    assert told == ["first", "second", "exit"]
+    assert "one SPEC at a time: 'T-2'" in debug(job, "T-2").stderr
+    pretend_crash(job, 'echo "crash: invalid option: --engin8"; exit 1\n')
+    unknown = debug(job, "--engin8", "-c", "bt")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "neither cas debug nor crash has the option --engin8" in unknown.stderr
 
 
 def test_drgn_reads_a_dump_of_another_architecture(site: Site) -> None:
@@ -192,6 +248,18 @@ def test_several_jobs_are_listed(site_a: Site, vmcore: Path) -> None:
     names = [f"T-1/{directory.name}" for directory in site_a.job_directories("T-1")]
     assert [line.split()[0] for line in lines] == names
     assert all("complete" in line and "NULL pointer dereference" in line for line in lines)
+    assert done.stderr.endswith(f"* the newest: cas debug {names[-1]}\n")
+    (site_a.job_directories("T-1")[-1] / "vmcore" / "vmcore.elf").unlink()
+    newest = site_a.cas("debug", "T-1/latest", "--engine", "drgn", "-c", "prog")
+    assert (newest.returncode, newest.stdout != "") == (0, True), newest.stderr
+
+
+def test_a_name_that_no_job_has_is_answered_with_the_nearest(job: Site) -> None:
+    stamp = job.job("T-1").name
+    for spec, near in (("t-1", "T-1"), ("T-1/2026.01.01.00.00.00", f"T-1/{stamp}")):
+        done = job.cas("debug", spec, "-c", "bt")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"did you mean {near}?" in done.stderr
 
 
 def test_a_job_is_named_by_its_time_or_its_directory(job: Site) -> None:
@@ -210,6 +278,41 @@ def test_a_dumps_name_is_inert(site_a: Site, vmcore: Path, tmp_path: Path) -> No
         done = debug(site_a, "--engine", engine, "-c", "sys -t")
         assert (done.returncode, done.stdout) == (0, said), done.stderr
     assert not list(tmp_path.rglob("owned"))
+
+
+def wrapper(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [path, *words], input="sys -t\n", cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+def test_the_wrapper_opens_the_job_that_it_lies_in(job: Site, tmp_path: Path) -> None:
+    """Wherever that is by then, and through a link; an older installation's is told of."""
+    moved = tmp_path / 'it\'s "moved" $HOME'
+    shutil.copytree(job.job("T-1"), moved)
+    (tmp_path / "linked").symlink_to(moved / "crash")
+    done = wrapper(tmp_path / "linked")
+    assert (done.returncode, done.stdout) == (0, DRGNS), done.stderr
+    text = (moved / "crash").read_text()
+    config = re.findall(r"^config=(\S+)", text, re.MULTILINE)[0]
+    (moved / "crash").write_text(text.replace(config, "/nowhere/cas.conf"))
+    done = wrapper(moved / "crash")
+    typed = done.stderr.rpartition("now: ")[2]
+    assert (done.returncode, "/nowhere/cas.conf is not there" in done.stderr) == (2, True)
+    again = shlex.split(typed.replace("FILE", config))
+    assert wrapper(Path(again[0]), *again[1:]).stdout == DRGNS
+    python = re.findall(r"^python=(\S+)", text, re.MULTILINE)[0]
+    (moved / "crash").write_text(text.replace(python, "/nowhere/python"))
+    done = wrapper(moved / "crash")
+    assert (done.returncode, "/nowhere/python is not there" in done.stderr) == (2, True)
+    assert shlex.split(done.stderr.rpartition("now: ")[2]) == ["cas", "debug", str(moved)]
+
+
+def test_what_the_snippets_gave_can_be_had_again(job: Site) -> None:
+    script = job.job("T-1") / "crash.in"
+    assert " >> " in script.read_text()
+    done = wrapper(job.job("T-1") / "crash", "-x", str(script))
+    assert "MACHINE TYPE" in done.stdout, done.stderr
 
 
 # Which kernel
@@ -287,6 +390,31 @@ def test_a_person_has_the_prelude_the_windows_size_and_ctrl_c(job: Site, tmp_pat
         user.press(b"taint\r")
         user.wait_for(b"TAINTED_MASK: 1080  DO")
         user.wait_for(b"crash> ")
+        user.press(b"exit\r")
+        assert user.status() == 0
+        assert user.is_terminal_as_before
+
+
+def test_a_person_can_use_crashs_commands_and_python_in_drgn(job: Site, tmp_path: Path) -> None:
+    (tmp_path / "first").write_text("sys -t\n")
+    words = ("--engine", "drgn", "-s", "-i", tmp_path / "first")
+    with person(job, "debug", "T-1", *words, columns=90, rows=30) as user:
+        assert DRGNS.strip().encode() in user.wait_for(b">>> ")
+        user.press(b"bt | head -1\r")
+        user.wait_for(b"PID: 27 ")
+        user.wait_for(b">>> ")
+        user.press(b"bt = 40 + 2; bt\r")
+        user.wait_for(b"\n42\r\n>>> ")
+        user.press(b"def f(): return 1 / 0\r\rf()\r")
+        user.wait_for(b'File "<console>", line 1, in f')
+        user.wait_for(b"ZeroDivisionError")
+        user.wait_for(b">>> ")
+        user.press(b"nosuch -x foo\r")
+        user.wait_for(b"there is no command nosuch either")
+        user.wait_for(b">>> ")
+        user.press(b"mac\t\r")
+        user.wait_for(b"MACHINE TYPE: x86_64")
+        user.wait_for(b">>> ")
         user.press(b"exit\r")
         assert user.status() == 0
         assert user.is_terminal_as_before

@@ -217,10 +217,11 @@ def take_lock(job: Job) -> None:
         pass
 
 
+INSTALLED = handover.Installation("/usr/bin/python3", Path("/opt/cas"))
 WRITERS: dict[str, Callable[[Job], object]] = {
     "crash.in": lambda job: handover.write_commands(job.directory, []),
     "crash.out": lambda job: handover.write_transcript(job.directory, []),
-    "crash": lambda job: handover.write_wrapper(job.directory, ["drgn"]),
+    "crash": lambda job: handover.write_wrapper(job.directory, INSTALLED),
     "sys": lambda job: salvage.sections(dump(job), job.directory),
     "T-1.log": write_log,
     ".lock": take_lock,
