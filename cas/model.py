@@ -152,6 +152,8 @@ class Dump:
     """Lower-case hex of the kernel's GNU build-id, from VMCOREINFO (Linux 5.9 and later)."""
     banner: str | None = None
     """The kernel's whole ``Linux version …`` line, without the newline."""
+    nodename: str | None = None
+    """Of the machine that crashed; ELF dumps do not tell it."""
     crash_time: datetime | None = None
     """UTC; VMCOREINFO's CRASHTIME or the KDUMP header's timestamp."""
     page_size: int | None = None

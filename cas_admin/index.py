@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord
+from cas.catalogue.facts import machine
 from cas.commands import Answer, World
 from cas.errors import CasError
 from cas.model import Signature
@@ -84,7 +85,7 @@ def record_of(result: Result, directory: Path) -> JobRecord:
         build_id=dump.build_id if dump else None,
         panic_message=dump.panic_message if dump else None,
         crashed=told or (dump.crash_time if dump else None),
-        nodename=answer.nodename if answer else None,
+        nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
         digest=_digest(directory) if dump else None,
         signatures=_signatures(result),
     )

@@ -195,6 +195,15 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A clock that shows an earlier time was not set."""
 
 
+NAMELESS = frozenset({None, "", "(none)"})
+"""What stands where a machine was given no name: ``UTS_NODENAME`` of the kernel."""
+
+
+def machine(*told: str | None) -> str | None:
+    """A machine's name, by the first that knows it."""
+    return next((name for name in told if name not in NAMELESS), None)
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job directory, as the index of jobs knows it."""
@@ -237,7 +246,7 @@ class JobRecord:
             build_id=dump.build_id if dump else None,
             panic_message=dump.panic_message if dump else None,
             crashed=told or (dump.crash_time if dump else None),
-            nodename=answer.nodename if answer else None,
+            nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
             digest=digest if dump else None,
             signatures=finding.signatures if finding else (),
         )

@@ -41,6 +41,7 @@ class Identified(Record, frozen=True, kw_only=True):
     osrelease: str | None
     build_id: str | None
     banner: str | None
+    nodename: str | None
     crash_time: Time | None
     page_size: int | None
     kaslr_offset: Annotated[str, Meta(pattern=r"^-?0x[0-9a-f]+$")] | None

@@ -181,6 +181,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         osrelease=release or image.osrelease,
         build_id=build_id(info),
         banner=words.banner,
+        nodename=image.nodename,
         crash_time=moment(info.decimal("CRASHTIME") or 0) or image.written,
         page_size=_page_size(image, info),
         kaslr_offset=info.hexadecimal("KERNELOFFSET"),

@@ -25,6 +25,10 @@ from cas.model import Missing
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
 
 
+_NAMELESS = ("", "(none)", "Unknown")
+"""In place of a machine's name: ``UTS_NODENAME`` of a kernel that was given none, and QEMU's."""
+
+
 def open_kdump(source: Source, *, checked: bool = True) -> Image:
     """The image of a KDUMP or DISKDUMP.
 
@@ -44,6 +48,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         phys_base=header.phys_base,
         vmcoreinfo=_vmcoreinfo(source, header, notes),
         osrelease=header.utsname[2] or None,
+        nodename=header.utsname[1] if header.utsname[1] not in _NAMELESS else None,
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
         compression=pages.name(seen.flags, header.status),

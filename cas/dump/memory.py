@@ -72,6 +72,8 @@ class Image:
     vmcoreinfo: bytes | None = None
     osrelease: str | None = None
     """From the KDUMP header's utsname."""
+    nodename: str | None = None
+    """From the same."""
     written: datetime | None = None
     """The KDUMP header's timestamp, UTC."""
     dump_level: int | None = None

@@ -38,6 +38,7 @@ class Dump(Record, frozen=True, kw_only=True):
     osrelease: str | None = None
     build_id: str | None = None
     banner: str | None = None
+    nodename: str | None = None
     crash_time: datetime | None = None
     page_size: int | None = None
     kaslr_offset: int | None = None

@@ -22,7 +22,7 @@ from cas.config import Config
 from cas.job import Order
 from cas.model import CrashProgram, Dump, Host, Report
 from cas.progress import Silent
-from cas.report.result import write_result
+from cas.report.report import write_report
 from cas.rules import PackageRules
 from cas.work_directory import WorkDirectory
 from cas_admin import host
@@ -64,7 +64,7 @@ def wait(work: Path, upload: Path) -> None:
     job = jobs.create(WorkDirectory(work), Order("T-1", upload), datetime.now(UTC))
     dump = Dump(upload, "ELF", 1, "x86_64", "6.1.0", build_id="ab" * 20)
     told = {"server": "here", "started": job.started, "verdict": "waiting", "stage": "identified"}
-    write_result(Report("T-1", job.directory, str(upload), dump=dump, **told))  # type: ignore[arg-type]
+    write_report(Report("T-1", job.directory, str(upload), dump=dump, **told))  # type: ignore[arg-type]
     replace(job, verdict="waiting").save()
 
 

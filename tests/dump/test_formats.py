@@ -93,7 +93,7 @@ def test_every_version_and_block_size_of_kdump(tmp_path: Path, version: int, blo
         tmp_path, Kdump(pages(MEMORY, block), INFO, version=version, block=block).build()
     )
     assert (dump.osrelease, dump.arch, dump.dump_level) == ("6.1.0-test", "x86_64", 31)
-    assert (dump.banner, dump.is_whole) == (BANNER, True)
+    assert (dump.banner, dump.nodename, dump.is_whole) == (BANNER, "node", True)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
+from cas.report.seen import seen
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
 HOSTILE = (
@@ -165,6 +166,28 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
         "              0123456789abcdef)\n"
         "            - the same dump as T-7\n"
     ) in text
+
+
+def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Report) -> None:
+    assert report.finding and report.finding.seen
+    found, signature = report.finding.seen, f"(signature {report.finding.signature})"
+    once = replace(found.same or _seen("T-9").similar, count=1, kernels=Newest(), hosts=Newest())
+    told = {
+        Seen(): (f"no {signature}",),
+        Seen(similar=once): (
+            f"a similar one, of the same title, once, on 2026-11-21: T-1187, T-1101 and 2 more "
+            f"{signature}",
+        ),
+        Seen(same_dump=("T-7",)): (f"the same dump as T-7 {signature}",),
+        None: (f"unknown: it could not be looked up {signature}",),
+    }
+    for state, words in told.items():
+        assert seen(replace(report.finding, seen=state)) == words
+    # a deliberate crash, an NMI: whatever the machine was doing
+    unnamed = replace(report.finding, signature=None, seen=Seen())
+    assert seen(unnamed)[0].startswith("unknown: no code is at fault, or none is known")
+    again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6")))
+    assert seen(again) == ("the same dump as T-7, T-6",)
 
 
 def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:
