@@ -176,6 +176,8 @@ class _Walk:
 
     def culprit(self, first: int) -> int | None:
         """The first frame from there on that is not everybody's."""
+        if self.stack.is_caller and first < len(self.what):
+            return first
         for index in range(first, len(self.what)):
             what = self.what[index]
             if what & _BOUNDS:

@@ -28,8 +28,8 @@ _LATE = re.compile(rf"[^\[]{{1,80}}?{_STAMP}")
 (``kernel/printk/printk.c``), a syslog's date and host."""
 _GLUED = re.compile(r".{1,400}[^\s\]]\[ *(\d{1,10}\.\d{6})\](?: ?\[ *([TC]\d{1,10})\])? ")
 """A line that another processor began while the one before had no newline yet."""
-_KMSG = re.compile(r"\d{1,3},\d{1,10},(\d{1,16}),[^;]{0,60};")
-"""/dev/kmsg and netconsole's long form: level, number, microseconds, flags."""
+_KMSG = re.compile(r"\d{1,3},\d{1,10},(\d{1,16}),[^;,]{0,16}(?:,caller=([TC]\d{1,10}))?[^;]{0,60};")
+"""/dev/kmsg and netconsole's long form: level, number, microseconds, flags, who prints."""
 _SYSLOG = re.compile(
     r"(?:(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT\S{8,30}"
     r"|\w{3} \d{4}-\d\d-\d\d [\d:]{8} \w{2,6}) \S{1,64} )?kernel: |\[ *\+\d{1,10}\.\d{1,9}\] "
@@ -102,7 +102,7 @@ def _parse(raw: str) -> Line:
         last = glued or found
         return Line(raw[last.end() :].rstrip(), float(last[1]), last[2])
     if found := _KMSG.match(raw):
-        return Line(raw[found.end() :].rstrip(), int(found[1]) / 1e6)
+        return Line(raw[found.end() :].rstrip(), int(found[1]) / 1e6, found[2])
     if found := _SYSLOG.match(raw):
         return Line(raw[found.end() :].rstrip())
     if found := _UNSTAMPED.match(raw):

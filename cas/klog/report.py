@@ -61,6 +61,14 @@ _DECODED_PC = re.compile(
 )
 """Of scripts/decode_stacktrace.sh, which leaves no offsets."""
 _SOURCE = re.compile(r" ([\w./-]{1,200}\.[chS]):(\d{1,7})\b")
+_OLD_KMOD = re.compile(
+    r":([\w-]{1,64}):([A-Za-z_.][\w.$]{0,127}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
+)
+"""``:m:f+0x1/0x2``, of x86_64 before 2.6.23."""
+_OLDEST = re.compile(
+    r"(?:<[0-9a-f]{16}>)\{(?::([\w-]{1,64}):)?([A-Za-z_.][\w.$]{0,127})\+(\d{1,9})\}"
+)
+"""``{:m:f+38}``, several a line, of x86_64 before 2.6.18."""
 _UNRELIABLE = re.compile(r"\(unreliable\)")
 _OTHERS = re.compile(
     # mm/kasan/report.c, mm/kfence/report.c, mm/kmsan/report.c, mm/slub.c, mm/page_owner.c
@@ -375,7 +383,8 @@ def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:
     """
     reader = _Reader(is_oops=is_oops)
     for line in lines:
-        reader.read(line.text)
+        for text in _as_today(line.text):
+            reader.read(text)
     reader.begin()
     if reader.spare and not reader.traces and reader.nowhere is None:
         reader.traces.append(reader.spare)
@@ -407,6 +416,21 @@ def task_in(text: str) -> Task | None:
         pid, comm = found[3] or found[6], found[1] or found[4]
         return Task(int(pid), comm, state=found[2] or found[5])
     return None
+
+
+def _as_today(text: str) -> Iterable[str]:
+    """A line as newer kernels print it."""
+    if "}" in text and "{" in text and (found := list(_OLDEST.finditer(text))):
+        before = text[: found[0].start()]
+        yield from (before,) if before.startswith("Call Trace") else ()
+        head = before if before.startswith("RIP: 0") else ""
+        for each in found[-1:] if head else found:
+            kmod = f" [{each[1]}]" if each[1] else ""
+            yield f"{head}{each[2]}+0x{int(each[3]):x}/0x0{kmod}"
+    elif " :" in text:
+        yield _OLD_KMOD.sub(r"\2 [\1]", text)
+    else:
+        yield text
 
 
 def is_mixed(lines: Iterable[Line]) -> bool:

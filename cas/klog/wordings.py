@@ -293,7 +293,7 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
         _REPORT,
     ),
     # lib/kobject.c: kobject_init()
-    ("tried to init", r"(?:kobject: )?kobject \(\w+\): tried to init", Kind.WARNING, _REPORT),
+    ("tried to init", r"kobject:? (?:kobject )?\(\w+\): tried to init", Kind.WARNING, _REPORT),
 )
 
 _SPEAKERS = re.compile(

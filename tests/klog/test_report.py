@@ -21,6 +21,10 @@ TRACES = {
     "x86 2.6.18": "Unable to handle kernel NULL pointer dereference at 8 RIP: \n"
     " [<ffffffff80>] f+0x1/0x2\nRIP: 0010:[<ffffffff80>]  [<ffffffff80>] f+0x1/0x2\n"
     "Call Trace:\n [<ffffffff80>] g+0x1/0x2",
+    "x86 2.6.9": "RIP: 0010:[<ffffffffa0123456>] <ffffffffa0123456>{:m:f+1}\n"
+    "Call Trace:<ffffffffa0123500>{:m:g+208} <ffffffff8017a1b0>{vfs_read+207}",
+    "x86 2.6.18 with modules": "RIP: 0010:[<ffffffff88>]  [<ffffffff88>] :m:f+0x1/0x2\n"
+    "Call Trace:\n [<ffffffff88>] :m:g+0x1/0x2",
     "i686": "EIP is at f+0x1/0x2 [m]\nCall Trace:\n [<f7e4b999>] g+0x1/0x2",
     "arm64": "pc : f+0x1/0x2 [m]\nlr : x+0x1/0x2\nCall trace:\n f+0x1/0x2 [m] (P)\n g+0x1/0x2",
     "arm": "PC is at f+0x1/0x2\nLR is at x+0x1/0x2\n[<c1>] (f) from [<c2>] (g+0x1/0x2)",
@@ -114,6 +118,7 @@ def test_who_likely_holds_the_lock_is_read() -> None:
         ("host login: [    1.500000] text", 1.5, None),
         ("[    1.400000] cut off[    1.500000] text", 1.5, None),
         ("6,1234,1500000,-;text", 1.5, None),
+        ("6,1234,1500000,-,caller=T12;text", 1.5, "T12"),
         ("Nov 30 06:01:28 host kernel: [    1.500000] text", 1.5, None),
         ("Nov 30 06:01:28 host kernel: text", None, None),
         ("2026-11-30T06:01:28.123456+00:00 host kernel: text", None, None),
