@@ -30,7 +30,7 @@ from cas.report.result_record import Result
 from cas.sharing import share
 from cas.spec import directories_of
 from cas.text import count, short_line
-from cas.work_directory import WorkDirectory, is_regular
+from cas.work_directory import WorkDirectory, is_gone, is_regular
 
 ALL = "all"
 UNREADABLE = 4
@@ -58,7 +58,12 @@ def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
         # after an interruption those that are left come first; by their names they are in the
         # order of their time, so that what was seen before a job is judged before it
         for directory in sorted(found, key=lambda path: (path in done, path.name, path)):
-            anew.take(directory)
+            try:
+                anew.take(directory)
+            except CasError:
+                for line in anew.told():
+                    world.progress.say(line)
+                raise
             advance(1)
     return Answer(tuple(anew.told()), UNREADABLE if anew.unreadable else 0, stands=not only_list)
 
@@ -96,7 +101,8 @@ class _Anew:
         except _Left as reason:
             self._leave(directory, str(reason))
         except (DatabaseDamaged, DiskFull, TryAgain):
-            raise
+            if not is_gone(directory):  # else a purge was faster
+                raise
         except CasError as error:
             hint = users.hint(error, self.world.config) if isinstance(error, NotPermitted) else ""
             self.world.progress.warn(f"{directory}: {error}" + (f"; {hint}" if hint else ""))

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from postgresql import on_both
-from sqlalchemy import Engine, event, insert, inspect
+from sqlalchemy import Engine, event, insert, inspect, text
 
 from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.catalogue.database.build_rows import BuildRows
@@ -163,6 +163,25 @@ def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(catalogue:
     catalogue.record_job(job("T-1", 0, "title", "another path"))
     seen = catalogue.seen(asked)
     assert (seen.same, seen.similar is not None) == (None, True)
+
+
+@on_both
+def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with Database(database, 1).writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        columns = "ticket, directory, started, verdict, signature"
+        values = "'T-1', '/cores/T-1/0', '2026-11-21 08:41:20', 'complete', 'old'"
+        connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"))  # noqa: S608
+    seen = Catalogue(database).seen(Crashed("T-2", Path("/2"), former="old")).same
+    assert seen is not None
+    assert (seen.since, seen.tickets.names) == (NOW, ("T-1",))
+    with Database(database, 1).writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        assert connection.execute(text("SELECT signature FROM jobs")).scalars().all() == ["old"]
 
 
 @pytest.mark.parametrize("hours", [-24 * 365 * 40, 1])
