@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cas.findings.outline import Backtrace, outline
-from cas.model import Frame, Level
+from cas.model import SAME, SIMILAR, Frame, Level
 
 ASIDE = 26
 """A log is kept aside if the first byte of its name's SHA-256 is less: a tenth of them."""
@@ -339,9 +339,22 @@ def signatures(cases: Sequence[Case], *, show: bool) -> Iterator[str]:
         yield _line("  pairs joined", (len(c.pairs) for c in columns))
         yield _line("    wrongly (%)", (_percent(len(c.wrong), len(c.pairs)) for c in columns))
         yield _line("  of the pairs of these titles, joined (%)", (c.recall for c in columns))
+        yield from _seen_before({column.granularity: column for column in columns})
         if show:
             for column in columns:
                 yield from column.told()
+
+
+def _seen_before(columns: dict[str, _Joined]) -> Iterator[str]:
+    """What a report would say of each pair that it joins."""
+    same = columns[SAME].pairs
+    similar = [pair for pair in columns[SIMILAR].pairs if pair not in same]
+    told = {
+        "the same crash": (same, columns[SAME].wrong),
+        "a similar one": (similar, [pair for pair in columns[SIMILAR].wrong if pair in similar]),
+    }
+    for name, (joined, wrong) in told.items():
+        yield f"  {name}: {len(joined)} pairs, {_percent(len(wrong), len(joined))} % wrongly"
 
 
 def _shares(some: Iterable[int], all_: int) -> Iterator[str]:
