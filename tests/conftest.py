@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +15,31 @@ from tempfile import TemporaryDirectory
 import pytest
 from filelock import FileLock
 
-from installed import FIXTURES, Site, needs
+from installed import ABSENT, FIXTURES, Site, needs
 
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     # a shell has its background jobs ignore them, and so would every program that tests start
     if signal.getsignal(number) == signal.SIG_IGN:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was left out, and why: a line for each reason, not for each test."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    absent = {
+        reason.partition(ABSENT)[0]: reasons.pop(reason)
+        for reason in [*reasons]
+        if ABSENT in reason
+    }
+    lines = [f"{number} tests: {reason}" for reason, number in reasons.most_common()]
+    if absent:
+        each = ", ".join(f"{name} ({absent[name]})" for name in sorted(absent))
+        lines.insert(0, f"{sum(absent.values())} tests: {each}{ABSENT}")
+    if lines:
+        terminalreporter.section("left out")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture

@@ -21,13 +21,15 @@ from cas.supervise import Sandbox, establish
 
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
 COMMANDS = Path(sys.executable).parent
+ABSENT = " is not installed (see tests/system-packages)"
+"""Of a program that a test would have driven."""
 
 
 def needs(program: str) -> str:
     """The path of a program; in CI its absence is a failure, elsewhere the test is left out."""
     found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
-        message = f"{program} is not installed (see tests/system-packages)"
+        message = f"{program}{ABSENT}"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     return str(found)
 

@@ -41,6 +41,7 @@ room() {
     place=$dir
     while [ ! -d "$place" ] && [ "$place" != / ]; do place=$(dirname "$place"); done
     echo "df $(df -Pk "$place" 2>/dev/null | tail -n 1 | head -c 999)"
+    echo "blocks $(stat -f -c '%a %S' "$place" 2>/dev/null | head -c 99)"
 }
 """
 
@@ -146,9 +147,16 @@ class Told:
 
     @property
     def free_bytes(self) -> int | None:
-        """Below the directory for copies; ``df -P`` has size, used, available and per cent."""
+        """Below the directory for copies; ``df -P`` has size, used, available and per cent.
+
+        busybox's df knows nothing of a directory whose file system is not in ``/proc/mounts``,
+        as in a container or chroot; stat does.
+        """
         kib = self.number("df", r"\s\d{1,15}\s+\d{1,15}\s+(\d{1,15})\s+\d{1,3}%")
-        return None if kib is None else kib << 10
+        if kib is not None:
+            return kib << 10
+        blocks = re.fullmatch(r"(\d{1,15}) (\d{1,9})", self.facts.get("blocks", ""), re.ASCII)
+        return int(blocks[1]) * int(blocks[2]) if blocks else None
 
     @property
     def load(self) -> float | None:

@@ -297,7 +297,8 @@ def test_the_chores_of_the_administrator_are_told_as_text(
     told(mailing.admin("-p", "-d", "0", "--yes"))
 
 
-def test_progress_on_a_terminal_draws_no_text_of_others() -> None:
+def test_progress_on_a_terminal_draws_no_text_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     hostile = "[bold]a\x1b]0;o\x07\u202e\n! forged"
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w") as terminal:

@@ -178,6 +178,7 @@ def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finish
 
 
 def test_an_unsigned_package_is_refused_where_signatures_are_required(waiting: Site) -> None:
+    needs("gpg")
     keys = waiting.directory / "keys"
     keys.mkdir()
     rpm(waiting.directory / "kernels")

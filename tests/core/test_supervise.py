@@ -185,6 +185,8 @@ def test_a_child_does_not_outlive_its_block(room: Room) -> None:
 
 @pytest.mark.parametrize("wanted", ["bwrap", "none"])
 def test_nothing_outlives_us_when_we_are_killed(tmp_path: Path, wanted: str) -> None:
+    if wanted == "bwrap":
+        working_sandbox()
     script = (
         "import sys; from pathlib import Path; from cas.supervise import *\n"
         "room = Room(Path(sys.argv[1]), sandbox=establish(sys.argv[2])[0])\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from installed import FIXTURES
 
 TOP = Path(__file__).parents[2]
+NOT_BUILT = (".*", "tests", "bench", "demo-data", "build", "dist", "*.egg-info", "__pycache__")
+"""At the top of a checkout, and not needed for a wheel."""
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     sources = directory / "sources"
-    names = subprocess.check_output(["git", "ls-files", "-z"], cwd=TOP, text=True).split("\0")
-    for name in names:
-        if name and not name.startswith(("tests/", "bench/")):
-            (sources / name).parent.mkdir(parents=True, exist_ok=True)
-            (sources / name).write_bytes((TOP / name).read_bytes())
-            (sources / name).chmod((TOP / name).stat().st_mode)
+    shutil.copytree(TOP, sources, ignore=shutil.ignore_patterns(*NOT_BUILT))
     subprocess.run([*pip, "wheel", "--no-deps", "-w", directory, sources], check=True)
     (wheel,) = directory.glob("*.whl")
     target = directory / "target"

@@ -155,5 +155,6 @@ def test_makedumpfile_reads_the_same_log(
 
 
 def _text(line: str) -> str:
-    """A line without its stamp: makedumpfile stamps only the first line of a record."""
-    return re.sub(r"^\[ *\d+\.\d{6}\] ", "", line).strip()
+    """A line without its stamp: makedumpfile stamps only the first line of a record, and since
+    1.7.6 adds who printed it."""
+    return re.sub(r"^\[ *\d+\.\d{6}\] (?:\[ *[TC]\d+\] )?", "", line).strip()

@@ -28,7 +28,8 @@ SHIPPED = [
     for entry in json.loads((FIXTURES / "fixtures.json").read_text())
     if entry["kind"] == "vmcore"
 ]
-STAMP = re.compile(r"\[ *\d+\.\d{6}\] ")
+STAMP = re.compile(r"\[ *\d+\.\d{6}\] (?:\[ *[TC]\d+\] )?")
+"""makedumpfile 1.7.6 adds who printed a line."""
 FORMATS = {
     ("-c", "-d31"): ("KDUMP", "zlib", 31),
     ("-l", "-d31"): ("KDUMP", "lzo", 31),

@@ -59,6 +59,7 @@ def test_a_run_that_is_interrupted_says_so_in_its_job_and_is_gone_on_with(
     assert not (directory / "result.json").exists()
     done = cold.cas("-i", "T-1")
     assert (done.returncode, done.stdout) == (0, f"{directory}\n")
+    cold.settings["sandbox"] = "none"  # that a machine has none would be told
     assert cold.admin("check").stdout == "1 job checked: all is well\n"
 
 

@@ -390,6 +390,12 @@ def test_every_posix_shell_understands_the_questions(
         assert load_of(link, config).sessions == 0
 
 
+def test_a_host_whose_df_does_not_know_the_file_system_tells_its_room_all_the_same() -> None:
+    header = "df Filesystem 1024-blocks Used Available Capacity Mounted on"
+    told = read_answer(f"\n{BEGIN}\n{header}\nblocks 2048 4096\n{END}\n".encode())
+    assert told and told.free_bytes == 2048 * 4096
+
+
 def test_a_host_that_makes_everything_up_is_held_to_the_form_of_an_answer(
     serve: Serve, config: Config, tmp_path: Path
 ) -> None:

@@ -41,7 +41,8 @@ def descendants(pid: int) -> Iterator[int]:
 def connections(server: Sshd) -> list[int]:
     """sshd's processes of its connections."""
     below = descendants(server.process.pid)
-    return [pid for pid in below if of(pid, "comm") == b"sshd\n"]
+    # since OpenSSH 9.8 a connection is a program of its own
+    return [pid for pid in below if of(pid, "comm") in (b"sshd\n", b"sshd-session\n")]
 
 
 @contextmanager

@@ -29,6 +29,8 @@ from installed import needs
 NETWORK = IPv4Address("198.18.0.0")
 """198.18.0.0/15 is set aside for measurements (RFC 2544)."""
 ADDRESSES = 1 << 17
+SSHDS = ("sshd: ", "sshd-session: ", "sshd-auth: ")
+"""What the processes of OpenSSH's server call themselves; the latter two since 9.8 and 10.0."""
 LINKS_OF_A_PROCESS = 16
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME_BYTES = 256 << 20
@@ -108,7 +110,7 @@ class HostInNamespace:
     def kill_sshd(self) -> None:
         """Kill the listening sshd and those of the connections; what they started stays."""
         names = {pid: _command(pid) for pid in self.pids()}
-        sshds = {pid for pid, line in names.items() if line.startswith("sshd: ")}
+        sshds = {pid for pid, line in names.items() if line.startswith(SSHDS)}
         self._signal(sshds, signal.SIGKILL)
 
     def start_sshd(self) -> None:
@@ -134,7 +136,8 @@ class HostInNamespace:
         path.chmod(0o755)
 
     def _inside(self) -> list[str]:
-        return [needs("nsenter"), "-t", str(self.init), "-n", "-m", "-p"]
+        # -r: where we are in a chroot, its root is not that of the mount namespace
+        return [needs("nsenter"), "-t", str(self.init), "-n", "-m", "-p", "-r"]
 
     def _within(self, *words: str) -> None:
         argv = [*self._inside(), *words]

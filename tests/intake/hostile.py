@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 from backports import zstd
-from packing import DUMP, cpio, rar, seven_zip_of, sparse_tar, tar, zip_of
+from packing import DUMP, rar, seven_zip_of, sparse_tar, tar, zip_of
 
 OUTSIDE = ("../escaped", "/tmp/escaped", "../../../../../../tmp/escaped", "..", "a/../../escaped")
 SHORT = b"DUMP" + DUMP[4:5000]
@@ -151,8 +151,15 @@ def _zip() -> Iterator[tuple[str, bytes]]:
     yield "zip without a directory", good[: good.index(b"PK\x01\x02")]
 
 
+def _newc(name: str, data: bytes) -> bytes:
+    """A member of a cpio archive: thirteen numbers, name and data; see cpio(5)."""
+    numbers = (1, 0o100644, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08X" % number for number in numbers) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
 def _cpio() -> Iterator[tuple[str, bytes]]:
-    good = cpio("newc")(SHORT)
+    good = _newc("vmcore", SHORT) + _newc("TRAILER!!!", b"")
     for what, at, value in (
         ("huge name", 94, b"FFFFFFFF"),
         ("no name", 94, b"00000000"),

@@ -313,7 +313,7 @@ ARCHIVES: dict[str, Pack] = {
     "7z-bzip2": with_7z("-m0=bzip2"),
     "7z-ppmd": with_7z("-m0=ppmd"),
     "7z-copy": with_7z("-mx=0"),
-    "rar": rar,
+    "rar": lambda data: rar(data) if needs("bsdtar") else b"",
 }
 ALL_STREAMS = {
     **COMPRESSIONS,

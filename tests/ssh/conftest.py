@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ssh_servers import make_key
 
+from installed import needs
+
 KINDS = {
     "ed25519": ("ed25519", 0),
     "other": ("ed25519", 0),
@@ -31,6 +33,7 @@ def _no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _make(directory: Path) -> None:
+    needs("ssh-keygen")
     directory.mkdir()
     for name, (kind, bits) in KINDS.items():
         make_key(directory / name, kind, bits)
