@@ -183,7 +183,7 @@ def begin(job: Job) -> Job:
     if not found.is_unfinished:
         raise UsageError(
             f"{job.directory} came to its end meanwhile: {found.verdict}",
-            hint="to analyse a dump again: cas -i ID -f FILE",
+            hint=f"to analyse a dump again: cas -i {found.order.ticket} -f FILE",
         )
     kept = found.name_of(found.stored.vmcore) if found.stored else None
     begun = replace(
@@ -255,7 +255,8 @@ def load(directory: Path) -> Job:
             raise not_permitted(directory / STATE, error, "read") from error
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise CasError(
-            f"{directory} holds no usable {STATE}: {reason}", hint="run: cas -i TICKET -f FILE"
+            f"{directory} holds no usable {STATE}: {reason}",
+            hint=f"run: cas -i {directory.parent.name} -f FILE",
         ) from error
     return Job(
         directory,

@@ -150,7 +150,8 @@ def _go_on(job: Job, world: World) -> str | None:
         with workshop(world.config) as opened:
             report, stopped = triage(job, world.config, told, opened)
         if stopped:
-            world.progress.warn(f"{job.directory}: {stopped}")
+            advice = f"; {stopped.hint}" if stopped.hint else ""
+            world.progress.warn(f"{job.directory}: {stopped}{advice}")
         return None if jobs.load(job.directory).is_stopped else report.verdict
     except JobBusy:
         return None  # who has it tells of it

@@ -111,7 +111,8 @@ def _reworded(complaint: str, whose: str) -> str:
         (r"argument ([^:]*): (.*)", r"\1: \2"),
     ):
         if (found := re.fullmatch(pattern, complaint, re.S)) is not None:
-            return found.expand(said).replace("'", "")
+            text = found.expand(said)
+            return text.replace("'", "") if "choice" in pattern else text
     return complaint
 
 

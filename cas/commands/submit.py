@@ -219,5 +219,5 @@ def _next_step(error: CasError, verdict: str, job: Job) -> str:
             return error.hint.replace(AGAIN, f"run: {again}")
         return "; ".join(filter(None, (error.hint, f"then run: {again}")))
     if error.hint:
-        return error.hint
+        return error.hint.replace("cas -i ID", again)
     return f"what was found out: less {shlex.quote(str(job.directory / 'report.txt'))}"

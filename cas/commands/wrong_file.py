@@ -51,7 +51,8 @@ def _meant(path: Path, before: list[str]) -> str | None:
         return f"did you mean: {', or: '.join(some)}"
     if (remote := _SCP.fullmatch(str(path))) is not None:
         url = f"sftp://{remote['host']}/{remote['path'].lstrip('/')}"
-        return f"from another machine: cas -i TICKET -f {url}"
+        words = before if before[0] == "-i" else ["-i", "TICKET", "-f"]
+        return f"from another machine: {command('cas', [*words, url])}"
     return None
 
 

@@ -293,7 +293,7 @@ def test_the_index_of_jobs_can_be_made_anew(site_a: Site, vmcore: Path) -> None:
     stopped.mkdir()
     (stopped / "job.json").write_text("{}")
     assert site_a.admin("index").stdout == "1 job entered\n"
-    assert "seen in T-1" in site_a.cas("-i", "T-2", "-f", vmcore).stderr
+    assert "same dump as T-1" in site_a.cas("-i", "T-2", "-f", vmcore).stderr
 
 
 def test_options_that_would_be_ignored_are_refused(site: Site) -> None:

@@ -340,7 +340,7 @@ def test_a_clock_that_is_behind_purges_nothing(purged: Site) -> None:
     assert newest(work, catalogue) == later[3]
     done = purged.admin("-b")
     assert "the clock says " in done.stderr
-    assert f"but a build is of {later[3]:%Y-%m-%d %H:%M} UTC" in done.stderr
+    assert f"but a build is of {later[3]:%Y-%m-%d %H:%M:%S} UTC" in done.stderr
     assert left(purged) == ["T-new", "T-old"]
 
 

@@ -294,7 +294,7 @@ def test_two_users_share_a_cache_and_a_catalogue(vmcore: Path) -> None:
             status, _, told = run(user, "cas", "-i", ticket, "-f", upload)
             assert status == 0, told
         assert site.owners("debugs") == {"root", OTHER}  # it was extracted once
-        assert "seen in T-1" in told
+        assert "same dump as T-1" in told
         for user, other in ((OTHER, "T-2"), (THIRD, "T-1")):
             assert run(user, "cas-admin", "index")[:2] == (0, "1 job entered\n")
             status, said, told = run(user, "cas-admin", "check")
