@@ -7,7 +7,8 @@ directory.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cas.errors import CasError, UsageError
 from cas.job import Job
 from cas.report.result import load as load_result
 from cas.text import short_line
+from cas.units import told_time
 from cas.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
 
 LATEST = "latest"
@@ -91,6 +93,8 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     """How to name a job, with those that are called nearly so."""
     from difflib import get_close_matches  # seldom needed, and not free
 
+    if "\0" not in spec and Path(spec).is_file():
+        return f"it is a file; to analyse it: cas -i TICKET -f {shlex.quote(spec)}"
     directories = list(work.jobs())
     tickets = {directory.parent.name for directory in directories}
     asked, _, stamp = spec.strip("/").partition("/")
@@ -100,9 +104,27 @@ def _advice(work: WorkDirectory, spec: str) -> str:
         close = get_close_matches(stamp, stamps) or sorted(stamps)[-1:]
         near = [f"{asked}/{each}" for each in close]
     else:
-        lowered = {ticket.lower(): ticket for ticket in tickets}
-        near = [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
+        near = _alike(asked, tickets)
     return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
+
+
+def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:
+    """A ticket with jobs that has the same letters and digits; another number is another ticket."""
+    for directory in work.jobs():
+        if _letters(directory.parent.name) == _letters(ticket):
+            return directory.parent.name
+    return None
+
+
+def _letters(ticket: str) -> str:
+    return "".join(filter(str.isalnum, ticket.lower()))
+
+
+def _alike(asked: str, tickets: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    lowered = {ticket.lower(): ticket for ticket in tickets}
+    return [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
 
 
 def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
@@ -114,13 +136,14 @@ def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
     found = tuple(form.directories(work, spec))
     if not found:
         skipped = work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
-        raise NoJob("; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}")
+        said = "; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        raise NoJob(said, hint=_advice(work, spec))
     return found
 
 
 def described(job: Job) -> str:
     """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
-    time = job.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    time = told_time(job.started)
     said = short_line(_panic_message(job) or "", PANIC_LIMIT)
     return f"{name_of(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
 

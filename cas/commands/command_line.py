@@ -29,6 +29,8 @@ from cas.work_directory import is_ticket
 
 CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", "quiet", *INTERVALS)
 """The options of the form without a verb."""
+ALIKE = 0.8
+"""How alike an option of ours must be to what crash may know; crash's own are less."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,7 +96,8 @@ def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
 def _asked(
     arguments: argparse.Namespace, unknown: Sequence[str], cas: argparse.ArgumentParser
 ) -> Asked:
-    if unknown and arguments.verb != "debug":  # whose other options are crash's
+    # the other options of `debug` are crash's
+    if unknown and (arguments.verb != "debug" or _is_misspelt(unknown, cas)):
         cas.error(f"unrecognized arguments: {' '.join(unknown)}")
     if arguments.version:
         return asked_versions(arguments, cas.prog)
@@ -115,6 +118,15 @@ def _asked(
     return Asked(
         command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
     )
+
+
+def _is_misspelt(unknown: Sequence[str], cas: argparse.ArgumentParser) -> bool:
+    """Whether an option that ``cas debug`` does not know is one of its own, but for a letter."""
+    from cas.commands.mistakes import near, options_of, verbs_of
+
+    own = [option for option in options_of(verbs_of(cas)["debug"]) if option.startswith("--")]
+    words = (word.partition("=")[0] for word in unknown if word.startswith("--"))
+    return any(near(word, own, ALIKE) is not None for word in words)
 
 
 def _require_ticket(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cas import spec
 from cas.commands.asked import Answer, World
-from cas.commands.no_job import advised
 from cas.findings.outline import naming, outline_of
 from cas.rejudge import evidence
 from cas.text import json_text
@@ -18,8 +17,7 @@ def signature(which: str, world: World, *, as_json: bool) -> Answer:
     :raises CasError: there is no such job, or it was not finished
     """
     try:
-        with advised(which, "signature", world.config):
-            job = spec.find_job(which, WorkDirectory.of(world.config))
+        job = spec.find_job(which, WorkDirectory.of(world.config))
     except spec.SeveralJobs as error:
         world.progress.warn(f"{error}; {error.hint}")
         return Answer(tuple(map(spec.described, error.found)), error.exit_code)

@@ -15,6 +15,7 @@ from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.sharing import ResultGroup
+from cas.spec import same_but_for_spelling
 from cas.triage import send_mails, triage
 from cas.work_directory import WorkDirectory
 
@@ -88,9 +89,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory) -> UsageError:
     if Path(ticket).is_file():
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
         return UsageError(said, hint=hint)
-    from cas.commands.no_job import ticket_like
-
-    if (meant := ticket_like(ticket, work)) is not None:
+    if (meant := same_but_for_spelling(ticket, work)) is not None:
         return UsageError(said, hint=f"did you mean cas -i {meant}? To analyse a dump: {analyse}")
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 

@@ -9,7 +9,7 @@ import pytest
 
 import cas.commands
 import cas_admin.commands
-from cas.commands import habits, mistakes
+from cas.commands import command_line, habits, mistakes
 from cas.errors import UsageError
 from cas_admin import habits as admin_habits
 
@@ -51,6 +51,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cas --json identify vmcore", "cas identify --json vmcore"),
         ("cas identify --jsno vmcore", "cas identify --json vmcore"),
         ("cas debug", "cas debug TICKET"),
+        ("cas debug --enigne drgn T-1", "cas debug --engine drgn T-1"),
+        ("cas debug T-1 --script=x --comand bt", "cas debug T-1 --script=x --command bt"),
         ("cas -i T-1 debug", "cas debug T-1"),
         ("cas -i T-1 vmcore", "cas -i T-1 -f vmcore"),
         ("cas -i T-1 -f vmcore.1 vmcore.2", "cas -i T-1 -f vmcore.1 -f vmcore.2"),
@@ -119,6 +121,11 @@ def test_a_tilde_that_no_shell_has_replaced_is_the_home_directory(
     (here / "~").mkdir()
     (here / "~/vmcore").touch()
     assert PARSE["cas"](["-i", "T-1", "-f", "~/vmcore"]).uploads == (Path("~/vmcore"),)
+
+
+@pytest.mark.parametrize("option", ["--kaslr=auto", "--hex", "--minimal", "--hash=8"])
+def test_options_of_crash_are_no_misspelt_ones(option: str) -> None:
+    command_line.parse(["debug", "T-1", option])
 
 
 def test_the_programs_know_each_others_verbs() -> None:
