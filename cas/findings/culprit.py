@@ -188,6 +188,15 @@ class _Walk:
             return None
         if self.what[first] & (_BOUNDS | {What.EXIT}) and not self.stack.is_caller:
             return None
+        return self._telling_most(first)
+
+    def _telling_most(self, first: int) -> int:
+        """Of nothing but everybody's code the first that is more than a lock."""
+        for index in range(first, len(self.what)):
+            if self.what[index] & _BOUNDS:
+                break
+            if What.LOCK not in self.what[index] and not self._is_neighbour(index):
+                return index
         return first
 
     def is_telling(self, index: int) -> bool:

@@ -21,7 +21,7 @@ _FORMER = "1"
 
 VERSION = 3
 """Of the signatures at several granularities. Whoever changes what they are made of raises it."""
-PATTERNS = "b2aca7a51b93bf30"
+PATTERNS = "9fd1374d0da570c1"
 """Of the shipped patterns, which this version was made with."""
 TOP = {"top 3": 3, "top 5": 5}
 _UNTOLD = UNNAMED | {Kind.NONE}
@@ -100,8 +100,8 @@ def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
     head = headline(crash)
     if crash.kind in _UNTOLD or (crash.owner is None and not _is_telling(crash)):
         return
-    if crash.is_guessed or crash.is_mixed:
-        return  # another guess, another name
+    if crash.is_guessed or crash.is_mixed or crash.is_everybodys:
+        return  # another guess, another name; and what is everybody's is in crashes of all
     yield "title", (head, named(crash.owner) if crash.owner and " / " not in head else "")
     names = tuple(named(frame) for frame in counted(crash.frames))
     if crash.is_guess:

@@ -236,3 +236,9 @@ def test_a_version_gives_the_same_values_for_ever() -> None:
         "top 5": "c57d9cd18df56591",
         "full": "5ba3e160765cc92f",
     }
+
+
+def test_a_crash_in_everybodys_code_alone_is_the_same_as_no_other() -> None:
+    lone = judge(f"{OOPS}RIP: 0010:_raw_spin_lock+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n")
+    assert lone.where == "_raw_spin_lock+0x1, called from kfree+0x1"
+    assert values(lone) == {}
