@@ -40,7 +40,9 @@ _LAST_LINES = 1000
 """Of the log, of which one has a stamp if any has."""
 _MADE_BY = {
     Kind.OOPS: EXCEPTIONS | {Kind.MACHINE_CHECK, Kind.SYSRQ},
-    Kind.STACK_OVERFLOW: frozenset({Kind.STACK_OVERFLOW, Kind.DOUBLE_FAULT}),
+    # a stack that was written to is noticed when its task is switched, or its function returns
+    Kind.STACK_OVERFLOW: frozenset({Kind.STACK_OVERFLOW, Kind.DOUBLE_FAULT, Kind.MEMORY_ERROR}),
+    Kind.STACK_PROTECTOR: frozenset({Kind.MEMORY_ERROR}),
     Kind.WARNING: frozenset({Kind.WARNING, Kind.MEMORY_ERROR, Kind.LIST_CORRUPTION}),
     Kind.HUNG_TASK: frozenset({Kind.HUNG_TASK}),
     Kind.SOFT_LOCKUP: frozenset({Kind.SOFT_LOCKUP}),

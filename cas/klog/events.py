@@ -71,7 +71,7 @@ _REGISTERS = re.compile(r"^CPU \d{1,5} (?=Unable to )|, e(?:pc|ra) == [0-9a-f]{8
 _FAILING = re.compile(r"Failing address: ([0-9a-f]{8,16})")
 _FIRST_PAGE = 4096
 _LOCK_AT = re.compile(
-    r".{0,200}\bat: (?:\[<[0-9a-f]{1,16}>\] )?([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,16})/"
+    r".{0,200}\bat: (?:\[<[0-9a-f]{1,16}>\] {1,8})?([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,16})/"
 )
 
 

@@ -156,3 +156,10 @@ def test_a_headline_without_a_trace_has_that_of_the_warning_behind_it() -> None:
     assert crash.message.startswith("BUG: Dentry")
     assert crash.named is not None
     assert crash.end == len(log)
+
+
+def test_a_stack_that_was_written_to_is_told_by_who_wrote() -> None:
+    report = "[1.0] BUG: KASAN: out-of-bounds in demo_write+0x1/0x2\n"
+    for said in ("corrupted stack end detected inside scheduler", "stack-protector: Kernel stack"):
+        log = Log(f"{report}[1.1] Kernel panic - not syncing: {said}\n")
+        assert choose(log).crash.kind is Kind.MEMORY_ERROR
