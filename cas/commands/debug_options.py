@@ -102,4 +102,5 @@ _BEHIND = "options of crash stand behind SPEC, as in: cas debug T-1234 -s -i FIL
 def _value(option: str, rest: Iterator[str]) -> str:
     for word in rest:
         return word
-    raise UsageError(f"{option} needs a value", hint=_BEHIND)
+    alone = "a ticket needs no -i here: cas debug TICKET; " if option == "-i" else ""
+    raise UsageError(f"{option} needs a value", hint=alone + _BEHIND)
