@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from catalogue import kernel_packages
 
 from cas import job as jobs
 from cas.catalogue import Catalogue
@@ -94,15 +95,13 @@ def wait_for_runs(site: Site, more: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def listed(
+    tmp_path_factory: pytest.TempPathFactory, catalogued: Callable[[Site, str], Site]
+) -> Site:
     """A site with one kernel, for the tests that only look at it."""
     directory = tmp_path_factory.mktemp("listed")
-    settings = {"kernels": str(FIXTURES / "a"), "workDirectory": str(directory / "cores")}
-    site = Site(
-        directory, {**settings, "debugs": str(directory), "database": f"{directory}/cas.db"}
-    )
-    assert site.admin("-b").returncode == 0
-    return site
+    settings = {"workDirectory": str(directory / "cores"), "debugs": str(directory)}
+    return catalogued(Site(directory, {**settings, "database": f"{directory}/cas.db"}), "a")
 
 
 def world_of(site: Site) -> World:
@@ -220,17 +219,18 @@ def test_junk_below_kernels_is_told_by_kind_and_count(site: Site) -> None:
     assert "is no intact RPM: the file is empty" in told[1]
     assert f"! {kernels_of(site) / 'vmlinux-6.1.0'} is no vmlinux: " in done.stderr
     assert len(done.stderr.splitlines()) < 8
-    lines = site.admin("status").stdout.splitlines()
+    world = world_of(site)
+    lines = status(world, as_json=False).lines
     assert sum(line.startswith("  ! ") for line in lines[: lines.index("BUILDS")]) == 3
-    assert len(json.loads(site.admin("status", "--json").stdout)["packages"]["bad"]) == 301
+    assert len(json.loads(status(world, as_json=True).lines[0])["packages"]["bad"]) == 301
 
 
-def test_packages_that_contradict_each_other_are_named(site: Site, vmlinux: Path) -> None:
+def test_packages_that_contradict_each_other_are_named(site: Site) -> None:
     site.settings["debugs"] = str(site.directory / "debugs")  # what is contested is removed there
     files = [kernels_of(site) / name / "vmlinux" for name in ("one", "other")]
     for file in files:
         file.parent.mkdir()
-        shutil.copy(vmlinux, file)
+        file.write_bytes(kernel_packages.vmlinux("one"))
     with files[1].open("ab") as longer:
         longer.write(b"more")
     done = site.admin("-b")
@@ -283,18 +283,17 @@ def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:
 
 
 def test_a_watch_sees_a_new_package_and_finishes_the_job_that_waits_for_it(
-    site: Site, watching: Callable[..., Watcher]
+    waiting: Site, watching: Callable[..., Watcher]
 ) -> None:
-    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
-    assert site.cas("-i", "T-1", "-f", DUMP).returncode == 6
+    waiting.keep_snippets("sys", "log")
     watcher = watching()
-    watcher.wait_for(f"Watching {kernels_of(site)}: the next build is in 1 s")
-    shutil.copy(PACKAGE, kernels_of(site) / ".copy")
-    (kernels_of(site) / ".copy").rename(kernels_of(site) / PACKAGE.name)
+    watcher.wait_for(f"Watching {kernels_of(waiting)}: the next build is in 1 s")
+    shutil.copy(PACKAGE, kernels_of(waiting) / ".copy")
+    (kernels_of(waiting) / ".copy").rename(kernels_of(waiting) / PACKAGE.name)
     watcher.wait_for("1 kernel in the catalogue")
-    watcher.wait_for(f"complete {site.job('T-1')}")
+    watcher.wait_for(f"complete {waiting.job('T-1')}")
     assert watcher.end() == 0
-    assert site.result("T-1")["verdict"] == "complete"
+    assert waiting.result("T-1")["verdict"] == "complete"
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,14 @@ def change(path: Path) -> None:
         file.write(bytes([byte[0] ^ 1]))
 
 
-def test_a_waiting_job_does_not_go_on_with_another_dump(drgn: Site) -> None:
-    assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 6
+@pytest.fixture
+def waiting_b(site: Site, put_waiting: Callable[[Site, str], Site]) -> Site:
+    """A site with the job T-1 on that dump, whose kernel nobody has."""
+    return put_waiting(site, "b")
+
+
+def test_a_waiting_job_does_not_go_on_with_another_dump(waiting_b: Site) -> None:
+    drgn = waiting_b
     job = drgn.job("T-1")
     change(job / "vmcore" / "vmcore.kdump")
     shutil.copy(RPM, drgn.settings["kernels"])
@@ -56,10 +63,9 @@ def test_a_waiting_job_does_not_go_on_with_another_dump(drgn: Site) -> None:
     assert "vmcore.kdump has another content than was sealed" in checked.stdout
 
 
-def test_a_dump_that_is_gone_is_said(drgn: Site) -> None:
-    assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 6
-    (drgn.job("T-1") / "vmcore" / "vmcore.kdump").unlink()
-    done = drgn.cas("-i", "T-1")
+def test_a_dump_that_is_gone_is_said(waiting_b: Site) -> None:
+    (waiting_b.job("T-1") / "vmcore" / "vmcore.kdump").unlink()
+    done = waiting_b.cas("-i", "T-1")
     assert done.returncode == 4
     assert "vmcore.kdump is gone, which was received and kept" in done.stderr
 
@@ -85,11 +91,9 @@ def test_an_upload_that_is_still_written_is_not_taken(drgn: Site, tmp_path: Path
     assert "wait until it is written to its end" in done.stderr
 
 
-def test_a_debugger_gets_another_dump_only_by_force(drgn: Site, shared: Path) -> None:
-    drgn.settings |= {"kernels": str(FIXTURES / "b"), "debugs": str(shared / "debugs")}
-    assert drgn.admin("-b").returncode == 0
-    assert drgn.cas("-i", "T-1", "-f", VMCORE).returncode == 0
-    vmcore = drgn.job("T-1") / "vmcore" / "vmcore.kdump"
+def test_a_debugger_gets_another_dump_only_by_force(own_finished: Site) -> None:
+    drgn = own_finished
+    vmcore = drgn.job("T-1") / "vmcore" / "vmcore.elf"
     words = ("debug", "T-1", "--engine", "drgn", "-c", "sys -t")
     vmcore.touch()
     assert drgn.cas(*words).returncode == 0

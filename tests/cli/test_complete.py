@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_crash import loop
-
-from cas.resources import shipped
 
 from installed import FIXTURES, Site, needs
 
@@ -18,17 +16,6 @@ OLD = (
     '#!/bin/sh\n[ "$1" != --version ] || { echo crash 8.0.2; exit; }\n'
     "echo x >> %s; echo 'crash: vmlinux and vmcore do not match!'; exit 1\n"
 )
-
-
-def keep(site: Site, *names: str) -> Path:
-    """Leave only these of the shipped snippets; the site's directory."""
-    directory = site.directory / "snippets"
-    directory.mkdir()
-    for path in (shipped("snippets") / "crash").iterdir():
-        if path.name not in names:
-            (directory / path.name).touch()
-    site.settings["snippets"] = str(directory)
-    return directory
 
 
 def use_crash(site: Site, script: str) -> None:
@@ -52,14 +39,20 @@ def by_name(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     ],
 )
 def test_the_shipped_dumps_are_complete_and_what_their_kernels_lack_is_skipped(
-    site: Site, part: str, engine: str
+    site: Site,
+    catalogued: Callable[[Site, str], Site],
+    finished_of: Callable[[str], Site],
+    part: str,
+    engine: str,
 ) -> None:
-    site.settings |= {"kernels": str(FIXTURES / part), "engine": engine}
-    assert site.admin("-b").returncode == 0
-    (upload,) = (FIXTURES / part).glob("vmcore*")
-    done = site.cas("-i", "T-1", "-f", upload)
-    assert done.returncode == 0, done.stderr
+    if engine == "drgn":
+        site = finished_of(part)
+    else:
+        (upload,) = (FIXTURES / part).glob("vmcore*")
+        done = catalogued(site, part).cas("-i", "T-1", "-f", upload, "--engine", engine)
+        assert done.returncode == 0, done.stderr
     result = site.result("T-1")
+    assert result["engine"] == engine
     assert (result["verdict"], result["reason"]) == ("complete", None)
     sections = by_name(result)
     assert {section["status"] for section in sections.values()} <= {"ok", "skipped"}
@@ -76,7 +69,7 @@ def test_the_shipped_dumps_are_complete_and_what_their_kernels_lack_is_skipped(
 def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
     site_a: Site, vmcore: Path
 ) -> None:
-    directory = keep(site_a, "sys")
+    directory = site_a.keep_snippets("sys")
     (directory / "mine").write_text("# title: Mine\nsys\nnosuchcommand\nmach\n")
     (directory / "template").write_text("{{ nosuch }}\n")
     (directory / "program").write_text("#!/nowhere/sh\n")
@@ -105,7 +98,7 @@ def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
 
 
 def test_memory_that_the_dump_lacks_makes_it_partial(site_a: Site, vmcore: Path) -> None:
-    directory = keep(site_a, "sys")
+    directory = site_a.keep_snippets("sys")
     (directory / "mine").write_text("rd ffff888fffff0000\n")
     site_a.settings["engine"] = "drgn"
     assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 3
@@ -116,7 +109,7 @@ def test_memory_that_the_dump_lacks_makes_it_partial(site_a: Site, vmcore: Path)
 def test_a_crash_that_is_too_old_costs_one_start_and_one_sentence(
     site_a: Site, vmcore: Path
 ) -> None:
-    keep(site_a, "log", "sys")
+    site_a.keep_snippets("log", "sys")
     starts = site_a.directory / "starts"
     use_crash(site_a, OLD % starts)
     site_a.settings["sandbox"] = "none"
@@ -132,7 +125,7 @@ def test_a_crash_that_is_too_old_costs_one_start_and_one_sentence(
 
 
 def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore: Path) -> None:
-    keep(site_a, "log", "sys", "traceback")
+    site_a.keep_snippets("log", "sys", "traceback")
     answers = (
         'case "$w $x" in "log ") echo "WARNING: cannot read prb_desc_ring contents";;'
         ' "sys -t") echo "sys: -t option not supported";; *) echo "crash says $w $x";; esac'
@@ -168,7 +161,7 @@ def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore
 def test_a_program_that_only_repeats_what_it_is_told_is_no_crash(
     site_a: Site, vmcore: Path, script: str
 ) -> None:
-    keep(site_a, "sys")
+    site_a.keep_snippets("sys")
     use_crash(site_a, f"#!/bin/sh\n{script}\n")
     site_a.settings |= {"watchdog": "1"}
     done = site_a.cas("-i", "T-1", "-f", vmcore)
@@ -181,7 +174,7 @@ def test_a_program_that_only_repeats_what_it_is_told_is_no_crash(
 
 @pytest.mark.long
 def test_a_crash_behind_a_terminal_gives_what_crash_gives(site_a: Site, vmcore: Path) -> None:
-    keep(site_a, "sys", "traceback")
+    site_a.keep_snippets("sys", "traceback")
     crash, python = needs("crash"), needs("python3")
     spawn = f"import pty, sys; pty.spawn(['{crash}', *sys.argv[1:]])"
     site_a.settings["sandbox"] = "none"  # which need not show that Python

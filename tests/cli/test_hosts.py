@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from ssh_servers import Sshd, make_key, sshd
 
 import cas_admin.commands
 from cas.catalogue import Catalogue
+from cas.commands import World
+from cas.config import read
 from cas.errors import UsageError
 from cas.model import Host
-from cas_admin.host import Address, address
+from cas.program import defaults
+from cas.progress import Silent
+from cas_admin.host import Address, HostNotRegistered, address, check, enable
 
 from installed import Site, closed_port, needs
 
@@ -220,14 +225,21 @@ def test_an_interruption_waits_for_no_host(site: Site, serve: Serve) -> None:
     assert running.returncode == 130
 
 
-@pytest.mark.parametrize("action", ["check", "disable", "enable", "remove"])
-def test_a_name_that_is_not_registered_is_an_error(site: Site, action: str) -> None:
-    Catalogue(site.directory / "cas.db").put_host(Host("arm-03"))
-    done = site.admin("host", action, "arm-03", "arm-04")
+def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
+    names = ("arm-03", "arm-04")
+    Catalogue(site.directory / "cas.db").put_host(Host(names[0]))
+    done = site.admin("host", "remove", *names)
     assert (done.returncode, done.stdout) == (2, "")
     assert "arm-04 is no registered host" in done.stderr
     assert "cas-admin host list" in done.stderr
-    assert registered(site) == (Host("arm-03"),)
+    config = read(site.directory / "cas.conf", defaults({"HOME": str(site.directory)}))
+    world = World(config, Silent(), datetime.now(UTC), False, lambda _: "")
+    for is_enabled in (True, False):
+        with pytest.raises(HostNotRegistered, match="arm-04 is no registered host"):
+            enable(names, world, is_enabled=is_enabled)
+    with pytest.raises(HostNotRegistered, match="arm-04 is no registered host"):
+        check(names, world, as_json=False)
+    assert registered(site) == (Host(names[0]),)
 
 
 def test_a_name_with_several_ports_needs_its_port(site: Site) -> None:

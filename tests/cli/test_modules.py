@@ -10,6 +10,8 @@ from catalogue import deb_packages
 from catalogue import kernel_packages as kp
 from debuginfod_server import debuginfod
 
+from cas.resources import shipped
+
 from installed import FIXTURES, Site, needs
 
 RELEASE = "6.1.192-1.cas1.x86_64"
@@ -20,12 +22,15 @@ OTHER = kp.build_id("another cas_stuck")
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory, shared: Path, vmlinux: Path) -> Site:
-    """A job of a kernel whose kmods are in other packages than its vmlinux; one is missing."""
+def split(tmp_path_factory: pytest.TempPathFactory, indexed: Path) -> Site:
+    """A job of a kernel whose kmods are in other packages than its vmlinux; one is missing.
+
+    One of the site's own snippets hangs.
+    """
     directory = tmp_path_factory.mktemp("split")
     kernels = directory / "kernels"
     (kernels / "cas1").mkdir(parents=True)
-    (kernels / "cas1/vmlinux").symlink_to(vmlinux)
+    (kernels / "cas1/vmlinux").symlink_to(indexed)
     (package,) = (FIXTURES / "a").glob("*.rpm")
     subprocess.run([needs("bsdtar"), "-xf", package, "-C", directory, "*.ko.debug"], check=True)
     kmods = {path.name: path.read_bytes() for path in directory.rglob("*.ko.debug")}
@@ -52,10 +57,48 @@ def split(tmp_path_factory: pytest.TempPathFactory, shared: Path, vmlinux: Path)
     done = site.admin("-b")
     assert (done.returncode, done.stdout[:8]) == (0, "1 kernel"), done.stdout + done.stderr
     needs("crash")
+    snippets = directory / "snippets"
+    snippets.mkdir()
+    (snippets / "hang").write_text("# title: A snippet that hangs\n!sleep 1000\nsys\n")
+    (snippets / "old~").write_text("sys\n")
+    (snippets / "arch").write_text('#!/bin/sh\necho "!echo $CAS_ARCH $CAS_KERNEL"\n')
+    (snippets / "arch").chmod(0o755)
+    site.settings |= {"snippets": str(snippets), "commandTimeout": "9"}
     done = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz", "-m")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     (directory / "said").write_text(done.stderr)
     return site
+
+
+def test_with_crash_the_snippets_run_there_and_one_that_hangs_is_named(split: Site) -> None:
+    said, result = (split.directory / "said").read_text(), split.result("T-1")
+    job = split.job("T-1")
+    assert "hang: !sleep 1000: timed out after 9 s" in said
+    *_, verdict, following = said.splitlines()
+    assert verdict.startswith("! partial, exit status 3: of ")
+    assert following.startswith(f"* next: less {job}/report.txt; ")
+    assert result["engine"] == "crash"
+    status = {section["name"]: section["status"] for section in result["sections"]}
+    assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
+    names = {path.name for path in (shipped("snippets") / "crash").iterdir()}
+    assert status.keys() == (names - {"prelude"}) | {"arch"}
+    assert result["limits_hit"] == ["hang: timeout"]
+    assert "x86_64 6.1.192-1.cas1.x86_64" in (job / "arch").read_text()
+    assert "DUMPFILE" in (job / "hang").read_text()
+    assert "'old~'" in (job / "T-1.log").read_text()
+    assert "[exception RIP: cas_sum_entries" in (job / "traceback").read_text()
+
+
+def test_the_jobs_own_command_opens_crash(split: Site) -> None:
+    shell = subprocess.run(
+        [split.job("T-1") / "crash", "-s"],
+        input="sys\nexit\n",
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "DUMPFILE:" in shell.stdout
 
 
 def test_the_debuggers_show_file_and_line_in_kmods_of_other_packages(split: Site) -> None:
