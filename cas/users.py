@@ -92,7 +92,8 @@ def opened(paths: Iterable[Path]) -> dict[Path, int]:
 
 def kept(held: Mapping[Path, int]) -> dict[Path, int]:
     """Those that this user could not open himself; the others are closed."""
-    needed = {path: descriptor for path, descriptor in held.items() if not os.access(path, os.R_OK)}
+    # in full: from where root stands, a relative name leads past a directory that is closed to him
+    needed = {path: file for path, file in held.items() if not os.access(path.absolute(), os.R_OK)}
     for path in held.keys() - needed.keys():
         os.close(held[path])
     return needed
