@@ -146,8 +146,9 @@ class _Anew:
             return change
         if change is not None:
             manifest.put_in_place(job, drawn(after))
-            names = (directory / name for name in RESULTS)
-            share(job, names, self.world.config, self.world.progress)
+        # also of a job that was left half-way
+        names = (directory / name for name in RESULTS)
+        share(job, names, self.world.config, self.world.progress)
         self.catalogue.record_job(JobRecord.of(after, job.digest))
         return change
 
