@@ -22,7 +22,8 @@ def not_permitted(path: Path, error: OSError, done: str = "written") -> NotPermi
     """
     said = f"{path} cannot be {done}: {error.strerror}"
     if error.errno == errno.EROFS:
-        return NotPermitted(said, None, hint="mount the file system for writing")
+        hint = "mount the file system for writing; in a service see ReadWritePaths= of its unit"
+        return NotPermitted(said, None, hint=hint)
     obstacle = obstacle_to(path)
     try:
         state = obstacle.lstat()
