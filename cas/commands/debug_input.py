@@ -52,7 +52,7 @@ class Input:
             while data := os.read(STDIN, READ_BYTES):
                 yield data
         for one in self.given:
-            yield self._files[one] if isinstance(one, Path) else os.fsencode(one) + b"\n"
+            yield self._files[one] if isinstance(one, Path) else os.fsencode(one.strip()) + b"\n"
 
 
 def from_stdin(is_terminal: bool, first: bytes = b"") -> Input:
