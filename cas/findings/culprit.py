@@ -33,6 +33,7 @@ _ALSO = {
     Kind.PANIC: frozenset({What.EXIT, What.WAIT}),
 }
 """What is everybody's code besides, in some kinds of crashes."""
+_STOPPED = EXCEPTIONS | {Kind.MEMORY_ERROR}
 _REPORTS = frozenset({Kind.WARNING, Kind.MEMORY_ERROR})
 _RECURSION = 3
 """Times that a function is on a stack that overflowed, from which on it is a recursion."""
@@ -102,6 +103,9 @@ def culprit_of(stack: Stack, kind: Kind, functions: Functions) -> Culprit:
     if found is None and first == len(walk.what) and start is not None:
         # the kernel blames machinery, and nothing else is known
         return Culprit(tuple(stack.frames[start:]), walk.passed(start), is_everybodys=True)
+    if found is None and start is not None and first < len(walk.what) and kind in _STOPPED:
+        # the processor was stopped in what carries others: that is where it was, and no more
+        return Culprit(tuple(stack.frames[first:]), walk.passed(first), is_everybodys=True)
     if found is None:
         return Culprit(passed=walk.passed(first))
     inner = stack.frames[first] if found != first and walk.is_telling(first) else None

@@ -79,7 +79,8 @@ _LOCKDEP = (
     r"|suspicious (?:RCU|rcu_dereference)|bad (?:unlock|contention) |held lock freed|lock held "
     r"|still has locks"
     r"|[Nn]ested lock was|.{1,60} still has locks held|trying to register non-static key"
-    r"|MAX_\w{1,40} too low|[Ii]nvalid wait context|.{1,30}-safe -> .{1,30}-unsafe lock order)"
+    r"|MAX_\w{1,40} too low|[Ii]nvalid wait context|key \S{1,32} (?:not in|has not been) "
+    r"|.{1,30}-safe -> .{1,30}-unsafe lock order)"
 )
 """kernel/locking/lockdep.c, kernel/lockdep.c before 3.11; kernel/rcu/update.c:
 lockdep_rcu_suspicious()."""
@@ -194,7 +195,7 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
         _REPORT,
     ),
     # arch/x86/kernel/nmi.c of 2.6: die_nmi()
-    ("LOCKUP", r"BUG: NMI Watchdog detected LOCKUP", Kind.HARD_LOCKUP, _OOPS),
+    ("LOCKUP", r"(?:BUG: )?NMI Watchdog detected LOCKUP", Kind.HARD_LOCKUP, _OOPS),
     # kernel/rcu/tree_stall.h: print_other_cpu_stall(), print_cpu_stall(); tree_exp.h; tasks.h;
     # kernel/rcutree.c before 5.0
     (
@@ -318,7 +319,8 @@ _REASONS = (
     # arch/x86/kernel/cpu/mce/core.c, arch/arm64/kernel/traps.c, drivers/acpi/apei/ghes.c,
     # drivers/edac/edac_mc.c: edac_ue_error(), edac_mc_handle_ue() before 3.5
     (
-        r".*(?:[Mm]achine check|\bMCE\b|SError|[Hh]ardware [Ee]rror|EDAC \w+: UE\b)"
+        r".*(?:[Mm]achine [Cc]heck|\bMCE\b|SError|[Hh]ardware [Ee]rror"
+        r"|EDAC \w+: U(?:E\b|ncorrected))"
         r"|UE (?:row \d|.{0,300}\bpage:0x)"
         r"|Unable to continue$|CPU context corrupt|Timeout: Not all CPUs entered"
         r"|Uncorrected (?:hardware )?(?:memory )?error"
@@ -330,7 +332,7 @@ _REASONS = (
     # mm/kasan/report.c, mm/kmsan/report.c
     (r".*(?:panic_on_warn|panic_on_kmsan|kasan\.fault=panic|kmsan\.panic)", Kind.WARNING),
     # kernel/sched/core.c: schedule_debug(); arch/s390, arch/arm64/kernel/traps.c
-    (r"corrupted stack end|[Kk]ernel stack overflow", Kind.STACK_OVERFLOW),
+    (r"corrupted stack end|[Cc]orrupt kernel stack|[Kk]ernel stack overflow", Kind.STACK_OVERFLOW),
     # die(), oops_end() of every architecture
     # and arch/x86/kernel/doublefault.c: df_debug()
     (

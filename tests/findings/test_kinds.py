@@ -521,3 +521,13 @@ def test_where_says_what_a_function_is_that_no_crash_is_the_fault_of() -> None:
 
 def test_a_cut_announcement_has_no_error_code() -> None:
     assert judge("general protection fault: 0000\n").what == "general protection fault"
+
+
+def test_where_the_processor_was_stopped_is_told_also_if_that_only_carries_others() -> None:
+    finding = judge(
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008\nOops: 0000 [#1] SMP\n"
+        "RIP: 0010:process_one_work+0xba/0x31a\nCall Trace:\n worker_thread+0x1/0x2\n"
+    )
+    assert finding.where == "process_one_work+0xba"
+    assert finding.choice.level == "low"
+    assert finding.signatures == ()

@@ -85,6 +85,8 @@ WORDINGS = [
     ("BUG demo_cache: Objects remaining on kmem_cache_close()", Kind.MEMORY_ERROR),
     ("BUG: workqueue leaked atomic, lock or RCU: kworker/2:1[106]", Kind.WARNING),
     ("unchecked MSR access error: RDMSR from 0x10 at rIP: 0xffffffff81 (f+0x1/0x2)", Kind.WARNING),
+    ("NMI Watchdog detected LOCKUP on CPU 3", Kind.HARD_LOCKUP),
+    ("BUG: key ffff888104b20f00 has not been registered!", Kind.WARNING),
     ("kobject: kobject (00000000f3a1): tried to init an initialized object", Kind.WARNING),
 ]
 
@@ -123,6 +125,9 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
         ("RCU Stall", Kind.RCU_STALL),
         ("System is deadlocked on memory", Kind.OUT_OF_MEMORY),
         ("Unable to continue", Kind.MACHINE_CHECK),
+        ("Unrecoverable Machine Check", Kind.MACHINE_CHECK),
+        ("EDAC MC0: Uncorrected Error (Branch=0)", Kind.MACHINE_CHECK),
+        ("Corrupt kernel stack, can't continue.", Kind.STACK_OVERFLOW),
         ("Fatal machine check", Kind.MACHINE_CHECK),
         ("Fatal hardware error!", Kind.MACHINE_CHECK),
         ("Timeout: Not all CPUs entered broadcast exception handler", Kind.MACHINE_CHECK),
