@@ -170,10 +170,10 @@ def test_options_that_are_none_of_ours_go_on_to_crash(job: Site, tmp_path: Path)
     assert options.startswith("--no_crashrc -s -d 8 --no_kmem_cache ")
     assert told == ["first", "second", "exit"]
     assert "one SPEC at a time: 'T-2'" in debug(job, "T-2").stderr
-    pretend_crash(job, 'echo "crash: invalid option: --engin8"; exit 1\n')
-    unknown = debug(job, "--engin8", "-c", "bt")
+    pretend_crash(job, 'echo "crash: invalid option: --no_such_thing"; exit 1\n')
+    unknown = debug(job, "--no_such_thing", "-c", "bt")
     assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "neither cas debug nor crash has the option --engin8" in unknown.stderr
+    assert "neither cas debug nor crash has the option --no_such_thing" in unknown.stderr
 
 
 def test_drgn_reads_a_dump_of_another_architecture(site: Site) -> None:
