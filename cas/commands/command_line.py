@@ -105,8 +105,15 @@ def _asked(
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")
         command = _verb(arguments, unknown)
-        is_read_only = arguments.verb == "identify"
-        return Asked(command, arguments.config, arguments.debug, stays_root=is_read_only)
+        packed = [arguments.dump] if arguments.verb == "identify" and _packed(arguments) else []
+        is_read_only = arguments.verb == "identify" and not packed
+        return Asked(
+            command,
+            arguments.config,
+            arguments.debug,
+            uploads=tuple(packed),
+            stays_root=is_read_only,
+        )
     _require_ticket(arguments)
     from cas.commands.submit import resume, submit
 
@@ -118,6 +125,16 @@ def _asked(
     return Asked(
         command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
     )
+
+
+def _packed(arguments: argparse.Namespace) -> bool:
+    """Whether a file must be unpacked, which is not for root to do."""
+    from cas.dump import kind_of
+    from cas.intake import is_plain
+
+    with suppress(OSError):
+        return arguments.dump.is_file() and not is_plain(arguments.dump, kind_of)
+    return False
 
 
 def _is_misspelt(unknown: Sequence[str], cas: argparse.ArgumentParser) -> bool:

@@ -80,6 +80,8 @@ def no_ticket(text: str) -> None:
             f"'-i {text.strip()}' is one word, because of its quotes",
             hint=command("cas", ["-i", *words]),
         )
+    if "://" in text:
+        raise UsageError("-i takes the ticket; a URL is given with -f", hint="cas -i TICKET -f URL")
     path = Path(text)
     if (path / STATE).is_file():
         ticket = path.resolve().parent.name

@@ -17,7 +17,7 @@ from cas.dump import SEARCH_BYTES, kind_of, reassemble
 from cas.dump import identify as identify_dump
 from cas.dump.reassemble import with_reason
 from cas.errors import CasError, DiskFull, NotADump
-from cas.intake import Intake, Storing, is_plain
+from cas.intake import Intake, Storing, is_plain, take_over
 from cas.layout import DUMP
 from cas.model import Dump
 from cas.report.result import registers
@@ -52,10 +52,12 @@ def identify(subject: Subject, world: World, *, as_json: bool) -> Answer:
     :raises NotADump: it is not a kernel dump
     :raises DiskFull: it cannot be unpacked
     """
-    with _job_meant(subject.path, world):
-        check(subject.path, ("identify",))
+    is_held = subject.path in world.held
+    if not is_held:
+        with _job_meant(subject.path, world):
+            check(subject.path, ("identify",))
     limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
-    if is_plain(subject.path, kind_of):
+    if not is_held and is_plain(subject.path, kind_of):
         dump = identify_dump(subject.path, limit_bytes)
     else:
         dump = _packed(subject, world, limit_bytes)
@@ -87,7 +89,13 @@ def _packed(subject: Subject, world: World, limit_bytes: int) -> Dump:
     try:
         with scratch(place) as directory:
             intake = Intake(world.config.intake, kind_of, subject.member)
-            with Storing([path], directory, intake, world.progress) as storing:
+            upload = path
+            if path in world.held:  # only root could open it
+                upload = directory / "upload" / path.name
+                upload.parent.mkdir()
+                with world.progress.bar(f"Taking over {path.name}", None):
+                    take_over(world.held[path], upload, world.config.intake)
+            with Storing([upload], directory, intake, world.progress) as storing:
                 stored = storing.stored()
                 vmcore, missing = stored.vmcore, stored.missing
                 if stored.parts:

@@ -17,7 +17,7 @@ from cas.commands.asked import WrongCommand
 from cas.text import short_line
 from cas.work_directory import is_ticket
 
-FILE, TICKET = "FILE", "TICKET"
+FILE, TICKET, URL = "FILE", "TICKET", "URL"
 NEAR = 0.7
 """How alike two words are, from 0 to 1, of which one may be the other misspelt."""
 SHOWN = 200
@@ -75,14 +75,19 @@ def explained(
     line = read(argv, parser)
     for rule in (_typographic, _quoted, *_by_place(line)):
         if (told := rule(line, parser, habits)) is not None:
-            return WrongCommand(short_line(told[0]), hint=short_line(told[1]))
+            return WrongCommand(_shown(told[0]), hint=_shown(told[1]))
     words = [line.argv[i] for i in line.bare]
     verb = words[0] if line.verb else ""
     whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
     said = _reworded(str(error), whose)
-    return WrongCommand(
-        said, hint=_example(said, whose, habits, words[1:] or [one for one in argv if one != verb])
-    )
+    rest = words[1:] or [one for one in argv if one != verb]
+    return WrongCommand(_shown(said), hint=_shown(_example(said, whose, habits, rest)))
+
+
+def _shown(text: str) -> str:
+    """A sentence without what may be secret in a URL."""
+    words = (URL if _SECRETS.search(word) else word for word in short_line(text).split(" "))
+    return " ".join(words)
 
 
 def _example(said: str, whose: str, habits: Habits, rest: Sequence[str]) -> str:
@@ -121,7 +126,7 @@ def command(program: str, words: Sequence[str], form: str = "") -> str:
 
     :param form: in its place where it is long
     """
-    shown = ["URL" if _SECRETS.search(word) else shlex.quote(word) for word in words]
+    shown = [URL if _SECRETS.search(word) else shlex.quote(word) for word in words]
     text = " ".join((program, *shown))
     return form if form and len(text) > SHOWN else text
 

@@ -59,6 +59,19 @@ def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
     )
 
 
+def test_a_packed_dump_that_only_root_reads_is_unpacked_by_casuser(shared_a: SharedSite) -> None:
+    upload = shared_a.directory / "vmcore.xz"
+    upload.write_bytes((FIXTURES / "a" / "vmcore.elf.xz").read_bytes())
+    upload.chmod(0o600)
+    done = shared_a.cas("identify", upload)
+    assert done.returncode == 0, done.stderr
+    assert "* Taking over vmcore.xz\n" in done.stderr
+    assert f"path           {upload}" in done.stdout
+    del shared_a.settings["casuser"]
+    done = shared_a.cas("identify", upload)
+    assert (done.returncode, "Taking over" in done.stderr) == (0, False)
+
+
 def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedSite) -> None:
     secret = shared_a.directory / "root" / "shadow"
     secret.write_text("root:$6$salt$digest:20000:0:99999:7:::\n")
