@@ -34,6 +34,7 @@ from cas.errors import CasError, EngineError
 from cas.layout import is_own
 from cas.model import Need, Snippet
 from cas.supervise import Room, run
+from cas.units import human_size
 
 MAX_BYTES = 1 << 20
 """Of a snippet file, and of the commands that an executable one prints."""
@@ -278,7 +279,7 @@ def _read(path: Path) -> bytes:
         raise SnippetError(f"cannot read {path}: {error.strerror}") from error
     # an executable may be a compiled program: only what it prints is limited
     if len(data) > MAX_BYTES and not _is_executable(path):
-        raise SnippetError(f"{path} is larger than {MAX_BYTES} bytes")
+        raise SnippetError(f"{path} is larger than {human_size(MAX_BYTES)}")
     return data
 
 

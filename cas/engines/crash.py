@@ -245,7 +245,7 @@ class Crash:
                 said[:1] = said[:1].replace(b"\n", b"")
             if len(said) > max_bytes:
                 del said[max_bytes:]
-                return _Outcome("cut", f"cut after {max_bytes} bytes")
+                return _Outcome("cut", f"cut after {human_size(max_bytes)}")
             if found:
                 return _Outcome("ok")
             if time.monotonic() > deadline:

@@ -35,6 +35,7 @@ from cas.engines.drgn_answer import FACTS, Fact
 from cas.engines.drgn_fit import Known
 from cas.engines.drgn_target import CannotOpen, File, Misfit, Partial, Request, Target
 from cas.panic import panic_message
+from cas.units import human_size
 
 
 class Late(BaseException):
@@ -163,7 +164,7 @@ class Session:
             status, error = ("failed", failure.reason) if failure else ("ok", None)
             lacks_memory = bool(failure and failure.lacks_memory)
         except Full:
-            status, error = "cut", f"cut after {request['max_bytes']} bytes"
+            status, error = "cut", f"cut after {human_size(request['max_bytes'])}"
         except Late:
             pass
         except MemoryError:

@@ -20,6 +20,7 @@ from cas.config import Config
 from cas.errors import EngineError, HostLost
 from cas.model import Host
 from cas.ssh import Connection, Destination, Means, home_of, logged_in
+from cas.units import human_size
 
 READ_BYTES = 64 << 10
 WAIT_S = 0.5
@@ -91,7 +92,7 @@ class Link:
             while data := self.read(channel, max(0.0, deadline - time.monotonic())):
                 output += data
                 if len(output) > max_bytes:
-                    raise HostUnfit(f"{self.name}: it answers more than {max_bytes} bytes")
+                    raise HostUnfit(f"{self.name}: it answers more than {human_size(max_bytes)}")
             if data is None:
                 raise HostLost(f"{self.name}: it did not answer within {timeout_s:g} s")
             return Done(self.status(channel), bytes(output), self._stderr(channel))

@@ -12,6 +12,7 @@ from cas.engines.place import Here
 from cas.errors import EngineError
 from cas.model import Section, Snippet
 from cas.supervise import Room
+from cas.units import human_size
 
 from installed import needs
 
@@ -106,7 +107,7 @@ def test_a_slow_command_that_computes_runs_to_its_end(session: Crash, tmp_path: 
 def test_endless_output_is_cut_and_the_next_command_runs(session: Crash, tmp_path: Path) -> None:
     section, text = run(session, tmp_path, "!yes", "sys")
     assert section.status == "cut"
-    assert section.error == f"!yes: cut after {SECTION_BYTES} bytes"
+    assert section.error == f"!yes: cut after {human_size(SECTION_BYTES)}"
     assert "DUMPFILE:" in text[SECTION_BYTES:]
 
 

@@ -177,7 +177,7 @@ def test_a_crash_that_shows_another_kernel_is_not_believed(begin: Callable[..., 
 def test_a_crash_that_floods_while_it_opens_leaves_a_trace(
     begin: Callable[..., Crash], tmp_path: Path
 ) -> None:
-    reason = r"cut after \d+ bytes$"
+    reason = r"cut after [\d.]+ [KMG]iB$"
     with begin("exec yes", attempts=1) as crash, pytest.raises(EngineError, match=reason):
         crash.open()
     (trace,) = tmp_path.glob("crash.*.trc")

@@ -137,7 +137,7 @@ def test_output_ends_at_its_limit_and_the_next_command_has_a_little_room(
 ) -> None:
     section = run(open_with(section_bytes=1600), tmp_path / "out", "log", "sys -t", "sys")
     assert (section.status, section.size_bytes) == ("cut", 1600 + 24 + 100)
-    assert section.error == "log: cut after 1600 bytes; sys: cut after 100 bytes"
+    assert section.error == "log: cut after 1.6 KiB; sys: cut after 100 bytes"
 
 
 def test_a_slow_command_is_given_up_and_the_next_one_runs(

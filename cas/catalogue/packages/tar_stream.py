@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cas.catalogue.packages.archive import CONTENT_LIMIT, Member
 from cas.catalogue.packages.byte_stream import ByteStream
 from cas.catalogue.packages.decompress import Damaged
+from cas.units import human_size
 
 _BLOCK = 512
 _NAME_LIMIT = 4096 + 1
@@ -105,7 +106,7 @@ class TarMembers:
             raise Damaged(f"a sparse file at byte {self._stream.position}")
         self._left = 0 if head.kind in _WITHOUT_CONTENT else size
         if self._stream.position + self._left > self._limit_bytes:
-            raise Damaged(f"it unpacks to more than {self._limit_bytes} bytes")
+            raise Damaged(f"it unpacks to more than {human_size(self._limit_bytes)}")
         if head.kind in _REGULAR and not path.endswith("/"):
             yield Member("/" + path.removeprefix(".").lstrip("/"), size)
 
