@@ -22,6 +22,7 @@ from cas.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ti
 
 LATEST = "latest"
 """In place of a stamp: the newest job of the ticket that has its dump."""
+_ANEW = "cas -i TICKET -f FILE"
 PANIC_LIMIT = 100
 """Characters of a panic message in a list."""
 
@@ -75,9 +76,11 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         else:
             problems.append(f"{directory} has no dump")
     if not found:
+        # what was looked at is meant, and no other
+        advice = f"to analyse a dump: {_ANEW}" if problems else _advice(work, spec)
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
-        raise NoJob(said, hint=_advice(work, spec))
+        raise NoJob(said, hint=advice)
     found = list(jobs.by_age(found))
     if len(found) > 1 and not _is_latest(spec):
         raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))

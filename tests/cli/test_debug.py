@@ -252,6 +252,9 @@ def test_several_jobs_are_listed(site_a: Site, vmcore: Path) -> None:
     (site_a.job_directories("T-1")[-1] / "vmcore" / "vmcore.elf").unlink()
     newest = site_a.cas("debug", "T-1/latest", "--engine", "drgn", "-c", "prog")
     assert (newest.returncode, newest.stdout != "") == (0, True), newest.stderr
+    gone = site_a.cas("debug", names[-1], "-c", "prog")
+    assert gone.returncode == 2
+    assert f"{names[-1]} has no dump\n  → to analyse a dump: cas -i TICKET" in gone.stderr
 
 
 def test_a_name_that_no_job_has_is_answered_with_the_nearest(job: Site) -> None:
