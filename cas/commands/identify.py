@@ -101,13 +101,24 @@ def _packed(subject: Subject, world: World, limit_bytes: int) -> Dump:
                 if stored.parts:
                     vmcore = directory / "joined"
                     missing = (*missing, *reassemble(stored.parts, vmcore))
-                dump = with_reason(identify_dump(vmcore, limit_bytes), missing)
+                with _called(vmcore, path):
+                    dump = with_reason(identify_dump(vmcore, limit_bytes), missing)
     except DiskFull as error:
         again = f"TMPDIR=DIRECTORY {command('cas', ['identify', str(path)])}"
         error.hint = f"to unpack it where there is room: {again}"
         raise
     missing = (*missing, *dump.missing)
     return replace(dump, path=path, missing=missing, remarks=(*stored.remarks, *dump.remarks))
+
+
+@contextmanager
+def _called(vmcore: Path, path: Path) -> Iterator[None]:
+    """Name what was given in the place of what was unpacked, which goes."""
+    try:
+        yield
+    except NotADump as error:
+        said = str(error).replace(str(vmcore), str(path))
+        raise type(error)(said, hint=error.hint, offset=error.offset) from error
 
 
 def _facts(dump: Dump) -> dict[str, Any]:

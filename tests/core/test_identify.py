@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tarfile
 from collections.abc import Callable
@@ -56,6 +57,18 @@ def test_what_the_wrapping_lost_is_missing(world: World, tmp_path: Path) -> None
     answer = identify(Subject(cut), world, as_json=False)
     assert answer.exit_code == 3
     assert "is cut off" in answer.lines[0]
+
+
+def test_a_packed_file_that_is_no_dump_of_use_is_called_by_its_name(
+    world: World, tmp_path: Path, room: Path
+) -> None:
+    userland = tmp_path / "core.gz"
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x04\0\x3e\0" + bytes(44)
+    userland.write_bytes(gzip.compress(header))
+    with pytest.raises(NotADump) as caught:
+        told(userland, world)
+    assert str(caught.value).startswith(str(userland))
+    assert str(room) not in str(caught.value)
 
 
 def test_one_of_an_archives_dumps_is_chosen(

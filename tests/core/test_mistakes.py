@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 import cas.commands
 import cas_admin.commands
-from cas.commands import command_line, habits, mistakes
-from cas.errors import UsageError
+from cas.commands import command_line, habits, mistakes, wrong_file
+from cas.errors import NotADump, UsageError
 from cas_admin import habits as admin_habits
 
 PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.commands.parse}
@@ -141,3 +142,29 @@ def test_the_programs_know_each_others_verbs() -> None:
     for known, own in ((habits.HABITS, cas.commands.parser()), (admin_habits.HABITS, parser)):
         assert {*known.examples} - {""} <= {*mistakes.verbs_of(own)}
         assert not {*known.meant} & {*mistakes.verbs_of(own)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("crash/127.0.0.1-2026", "cas -i T-9 -f crash/127.0.0.1-2026/vmcore"),
+        ("cores/T-1/2026.11.21.13.51.06", "cas -i T-1 goes on with it"),
+        ("vmcore.?", "cas -i T-9 -f vmcore.1, or: cas -i T-9 -f vmcore.2"),
+        ("vmcor", "cas -i T-9 -f vmcore"),
+        ("db03:/var/crash/vmcore", "cas -i T-9 -f sftp://db03/var/crash/vmcore"),
+        ("-", "write it to a file"),
+        ("nowhere/at/all", "check the path"),
+        ("crash", "name the dump, or an archive"),
+    ],
+)
+def test_a_file_that_is_none_is_answered_with_the_one_that_was_meant(
+    here: Path, wrong: str, right: str
+) -> None:
+    directory = here / "crash/127.0.0.1-2026"
+    directory.mkdir(parents=True)
+    (directory / "vmcore").write_bytes(b"KDUMP   " + bytes(5000))
+    (directory / "vmcore-dmesg.txt").write_text("[    0.000000] Linux version\n")
+    os.mkfifo(directory / "a-fifo")
+    with pytest.raises(NotADump) as caught:
+        wrong_file.check(Path(wrong), ("-i", "T-9", "-f"))
+    assert right in caught.value.hint
