@@ -313,7 +313,7 @@ def clean(text: str) -> str:
         .removesuffix(" ]")
         .removeprefix("INFO: ")
     )
-    return text.removesuffix(" RIP:").rstrip(".: ")
+    return text.removesuffix(" RIP:").removesuffix(" (").rstrip(".: ")
 
 
 def lines_of(log: Log, event: Event) -> list[Line]:

@@ -52,14 +52,15 @@ _INLINE = re.compile(
     r"(?: \[inline\]| \(inlined\))?$"
 )
 _DECODED = re.compile(
-    rf"[ \t]*{_MARKS}(\? +)?([A-Za-z_.][\w.$]{{0,127}}) \(([\w./-]{{1,200}}\.[chSi]):(\d{{1,7}})"
-    r"[^)]{0,40}\){1,2}(?: \[?([\w-]{1,64})\]?)?$"
+    rf"[ \t]*{_MARKS}(\? +)?([A-Za-z_.][\w.$]{{0,127}}) "
+    r"\((?:$|([\w./-]{1,200}\.[chSi]):(\d{1,7})[^)]{0,800}\){0,2}(?: \[?([\w-]{1,64})\]?)?$)"
 )
 _DECODED_PC = re.compile(
     r" *(?:RIP: 0010:|pc : |epc : |NIP )([A-Za-z_.][\w.$]{0,127}) "
-    r"\(([\w./-]{1,200}\.[chSi]):(\d{1,7})[^)]{0,40}\){1,2}(?: \[?([\w-]{1,64})\]?)?$"
+    r"\((?:$|([\w./-]{1,200}\.[chSi]):(\d{1,7})[^)]{0,800}\){0,2}(?: \[?([\w-]{1,64})\]?)?$)"
 )
-"""Of scripts/decode_stacktrace.sh, which leaves no offsets."""
+"""Of scripts/decode_stacktrace.sh, which leaves no offsets, and may tell the places of what is
+inlined on further lines."""
 _SOURCE = re.compile(r" ([\w./-]{1,200}\.[chS]):(\d{1,7})\b")
 _OLD_KMOD = re.compile(
     r":([\w-]{1,64}):([A-Za-z_.][\w.$]{0,127}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
@@ -249,7 +250,7 @@ class _Reader:
             return
         if ("+0x" in text or " from " in text or "inline" in text) and self._frame(text):
             return
-        if ":" in text and (".c:" in text or ".h:" in text) and self._decoded(text):
+        if (".c:" in text or ".h:" in text or text.endswith(" (")) and self._decoded(text):
             return
         if _TRACE.match(text):
             self._headline(text)
@@ -495,7 +496,8 @@ def _frame(found: re.Match[str], first: int) -> Frame:
 
 def _at_line(found: re.Match[str], first: int) -> Frame:
     kmod = found[first + 3].replace("-", "_") if found[first + 3] else None
-    return Frame(found[first], file=found[first + 1], line=int(found[first + 2]), kmod=kmod)
+    line = int(found[first + 2]) if found[first + 2] else None
+    return Frame(found[first], file=found[first + 1], line=line, kmod=kmod)
 
 
 def _kmod(name: str) -> Kmod:

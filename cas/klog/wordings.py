@@ -208,7 +208,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     # mm/kfence/report.c
     (
         "BUG",
-        rf"BUG: K(?:ASAN|MSAN|CSAN|FENCE): (?:[^+]{{1,80}}? in {_AT}| ?\S)",
+        r"BUG: K(?:ASAN|MSAN|CSAN|FENCE): "
+        rf"(?:[^+]{{1,80}}? in (?:{_AT}|{_NAME} \((?:$|[\w./-]{{1,200}}:\d))| ?\S)",
         Kind.MEMORY_ERROR,
         _REPORT,
     ),

@@ -151,11 +151,13 @@ def test_colours_and_carriage_returns_are_no_part_of_a_log() -> None:
 def test_a_decoded_trace_without_offsets_is_read() -> None:
     text = (
         "RIP: 0010:f (net/demo/demo.c:664 (discriminator 1)) demo\nCall Trace:\n <TASK>\n"
-        "? guess (kernel/x.c:1)\ng (net/demo/demo.c:12) demo\nh (include/net/x.h:3)\n"
+        "? guess (kernel/x.c:1)\ninner (\n/net/demo/demo.c:11\n/net/demo/demo.c:12)\n"
+        "g (net/demo/demo.c:12) demo\nh (include/net/x.h:3)\n"
     )
     stack = facts_of(Log(text)[:], is_oops=True).traces[0].stack
     assert [(each.function, each.file, each.line, each.kmod) for each in stack] == [
         ("f", "net/demo/demo.c", 664, "demo"),
+        ("inner", None, None, None),
         ("g", "net/demo/demo.c", 12, "demo"),
         ("h", "include/net/x.h", 3, None),
     ]
