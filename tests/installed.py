@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cas.commands import World
+from cas.config import Config, read
 from cas.errors import SandboxMissing
+from cas.progress import Silent
 from cas.resources import shipped
 from cas.supervise import Sandbox, establish
 
@@ -110,6 +114,12 @@ class Site:
     def configure(self) -> None:
         lines = [f"{key} = {value}" for key, value in self.settings.items()]
         (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, "")))
+
+    def world(self) -> World:
+        """What the verbs are given, for one that runs in this process."""
+        self.configure()
+        config = read(self.directory / "cas.conf", Config(Path(), Path(), Path(), ""))
+        return World(config, Silent(), datetime.now(UTC), is_interactive=False, ask=input)
 
     def keep_snippets(self, *names: str) -> Path:
         """Leave only these of the shipped snippets; the site's own directory of them."""

@@ -16,7 +16,7 @@ from cas.rules import PackageRules
 
 from installed import COMMANDS, Site, needs
 
-MANY = 24
+MANY = 18
 """More than are read without a child process."""
 
 

@@ -7,14 +7,12 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.commands import Answer, World
-from cas.config import Config, read
+from cas.commands import Answer
 from cas.progress import Silent
 from cas.rules import PackageRules
 from cas_admin.check import check
@@ -29,6 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
     directory = tmp_path_factory.mktemp("site")
     shutil.copytree(FIXTURES / "a", directory / "kernels")
     site = Site(directory, {"engine": "drgn"})
+    site.keep_snippets("sys", "traceback")
     assert at(site, directory).admin("-b").returncode == 0
     done = site.cas("-i", "T-1", "-f", directory / "kernels" / "vmcore.elf.xz")
     assert done.returncode == 0, done.stderr
@@ -136,19 +135,12 @@ def copy(site: Site, directory: Path) -> Site:
     shutil.copy(site.directory / "cas.db", database)
     copied = at(Site(directory, dict(site.settings)), directory)
     Catalogue(database).build(directory / "kernels", PackageRules(r".*\.rpm"), Silent())
-    index(world(copied))
+    index(copied.world())
     return copied
 
 
-def world(site: Site) -> World:
-    site.configure()
-    nowhere = Config(Path(), Path(), Path(), "")
-    config = read(site.directory / "cas.conf", nowhere)
-    return World(config, Silent(), datetime.now(UTC), is_interactive=False, ask=input)
-
-
 def checked(site: Site) -> Answer:
-    return check(world(site), quick=False, as_json=False)
+    return check(site.world(), quick=False, as_json=False)
 
 
 def test_a_site_where_all_is_well(finished: Site) -> None:

@@ -15,20 +15,24 @@ from fake_crash import loop
 from ssh_servers import Sshd, sshd
 from three_hosts import three_hosts
 
+from cas_admin.host import add
+
 from installed import FIXTURES, Site
 
 VERSION = '[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
 DIGESTS = """for word; do vmlinux=$vmcore vmcore=$word; done
 digests=$(sha256sum "$vmlinux" "$vmcore" | cut -d ' ' -f 1)
 """
+SNIPPETS = ("traceback", "sys", "modules", "prelude")
 HANGS_IN_SYS = loop('[ "$w" = sys ] && sleep 60 || echo "$w"')
 
 
 @pytest.fixture
-def hosts(site_a: Site) -> Iterator[Callable[..., Sshd]]:
+def hosts(site_a: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sshd]]:
     """Start and register a host; where a script is given, it is the crash there."""
     site_a.settings |= {"hosts": "first", "hostKeepalive": "4", "respawnInterval": "0.1"}
-    few_snippets(site_a)
+    site_a.keep_snippets(*SNIPPETS)
+    monkeypatch.setenv("HOME", str(site_a.directory))
     with contextlib.ExitStack() as stack:
 
         def start(name: str, crash: str = "", machine: str = "") -> Sshd:
@@ -37,21 +41,10 @@ def hosts(site_a: Site) -> Iterator[Callable[..., Sshd]]:
             settings = {"SetEnv": f"PATH={path}:/usr/bin:/bin HOME={directory}"}
             server = stack.enter_context(sshd(directory, site_a.directory, settings))
             server.know()
-            done = site_a.admin("host", "add", f"127.0.0.1:{server.port}")
-            assert done.returncode == 0, done.stderr
+            assert add(f"127.0.0.1:{server.port}", site_a.world()).exit_code == 0
             return server
 
         yield start
-
-
-def few_snippets(site: Site) -> None:
-    """Leave out all shipped snippets but three."""
-    directory = site.directory / "snippets"
-    directory.mkdir()
-    for path in Path("snippets/crash").resolve().iterdir():
-        if path.name not in ("traceback", "sys", "modules", "prelude"):
-            (directory / path.name).touch()
-    site.settings["snippets"] = str(directory)
 
 
 def fake_programs(directory: Path, crash: str, machine: str) -> Path:
@@ -76,10 +69,11 @@ def copies(server: Sshd) -> list[Path]:
 
 
 def test_shared_storage_is_used_in_place(
-    site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
+    site_a: Site, hosts: Callable[..., Sshd], catalogued: Callable[[Site, str], Site]
 ) -> None:
+    catalogued(site_a, "b")  # whose dump crash opens in less time
     server = hosts("one")
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    done = site_a.cas("-i", "T-1", "-f", FIXTURES / "b" / "vmcore.kdump")
     assert done.returncode == 0, done.stderr
     result = site_a.result("T-1")
     assert result["host"] == f"127.0.0.1:{server.port}"
@@ -118,9 +112,12 @@ def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
 
 
 def test_a_dump_of_another_architecture_goes_to_a_host_of_that_architecture(
-    site_a: Site, hosts: Callable[..., Sshd], tmp_path: Path
+    site_a: Site,
+    hosts: Callable[..., Sshd],
+    tmp_path: Path,
+    catalogued: Callable[[Site, str], Site],
 ) -> None:
-    site_a.settings |= {"hosts": "auto", "kernels": str(FIXTURES / "arm64")}
+    catalogued(site_a, "arm64").settings["hosts"] = "auto"
     assert site_a.admin("-b").returncode == 0
     hosts("x86", loop("echo wrong"))
     arm = hosts("arm", loop('echo "$w on arm"', "6.1.192-1.cas1.aarch64"), machine="aarch64")
@@ -215,7 +212,7 @@ def test_a_host_that_answers_without_end_costs_one_section(
 def test_storage_that_is_not_shared_is_copied_once(
     site_a: Site, tmp_path: Path, vmcore: Path, vmlinux: Path
 ) -> None:
-    few_snippets(site_a)
+    site_a.keep_snippets(*SNIPPETS)
     site_a.settings["hosts"] = "first"
     hidden = (site_a.jobs, Path(site_a.settings["debugs"]))
     for directory in hidden:
