@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
     directory = tmp_path_factory.mktemp("site")
     shutil.copytree(FIXTURES / "a", directory / "kernels")
     site = Site(directory, {"engine": "drgn"})
-    site.keep_snippets("sys", "traceback")
+    site.keep_snippets("log", "sys", "traceback")
     assert at(site, directory).admin("-b").returncode == 0
     done = site.cas("-i", "T-1", "-f", directory / "kernels" / "vmcore.elf.xz")
     assert done.returncode == 0, done.stderr
