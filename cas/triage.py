@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from cas.work_directory import WorkDirectory
 
 if TYPE_CHECKING:
     from cas.engines.workshop import Workshop
-    from cas.report.smtp import Allowance
 
 
 def triage(
@@ -79,9 +79,11 @@ def _send_all(
     waiting: Sequence[Path], work: WorkDirectory, config: Config, progress: Progress
 ) -> None:
     from cas.report import pause
+    from cas.report.outbox import deliver  # before the server's time begins
     from cas.report.smtp import Allowance, MailDeferred, MailServerDown, MailServerUnfit
 
     allowance = Allowance(config.mail.timeout_s)
+    send = partial(deliver, settings=config.mail, allowance=allowance)
     for number, directory in enumerate(waiting):
         left = f"; {count(len(waiting) - number - 1, 'more mail')} waiting"
         if allowance.is_over:  # of a server that is slow, not of one that is down
@@ -91,7 +93,7 @@ def _send_all(
             return
         try:
             with jobs.lock(directory):
-                if _send_mail(directory, config, progress, allowance):
+                if _send_mail(directory, send, progress):
                     pause.end(work)
         except JobBusy:
             continue  # the run that has it sends its mail itself
@@ -105,12 +107,10 @@ def _send_all(
             progress.warn(tell)
 
 
-def _send_mail(directory: Path, config: Config, progress: Progress, allowance: Allowance) -> bool:
+def _send_mail(directory: Path, send: Callable[[Path], bool], progress: Progress) -> bool:
     """Send the mail of a job, if it has ended; whether the server took it."""
-    from cas.report.outbox import deliver
-
     job = jobs.load(directory)
-    if job.is_stopped or not deliver(directory, config.mail, allowance):
+    if job.is_stopped or not send(directory):
         return False
     progress.say(f"results of {directory} mailed")
     job.having("notified").save()
