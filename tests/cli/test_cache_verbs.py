@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from made_sites import copy_made, site_at
 
 from cas.catalogue.cache import lease
 
@@ -23,28 +24,29 @@ UTSNAME = "print(prog['init_uts_ns'].name.release.string_().decode())\n"
 
 
 @pytest.fixture(scope="module")
-def analysed(tmp_path_factory: pytest.TempPathFactory, vmcore: Path) -> Site:
+def analysed(
+    tmp_path_factory: pytest.TempPathFactory,
+    made: Callable[[str, Callable[[Path], object]], Path],
+    catalogued: Callable[[Site, str], Site],
+    vmcore: Path,
+) -> Site:
     """A site of its own with the job T-1, whose cache may be spoiled."""
+
+    def analyse(path: Path) -> None:
+        path.mkdir()
+        site = catalogued(site_at(path), "a")
+        site.keep_snippets("sys")
+        running = site.start("cas", "-i", "T-1", "-f", vmcore)
+        was_held = False
+        while running.poll() is None:
+            was_held = was_held or lease.is_held(entry(site))
+            time.sleep(0.05)
+        assert running.returncode == 0, running.communicate()[1]
+        assert was_held
+
     directory = tmp_path_factory.mktemp("site")
-    site = Site(
-        directory,
-        {
-            "kernels": str(FIXTURES / "a"),
-            "workDirectory": str(directory / "cores"),
-            "debugs": str(directory / "debugs"),
-            "database": str(directory / "cas.db"),
-            "engine": "drgn",
-        },
-    )
-    assert site.admin("-b").returncode == 0
-    running = site.start("cas", "-i", "T-1", "-f", vmcore)
-    was_held = False
-    while running.poll() is None:
-        was_held = was_held or lease.is_held(directory / "debugs" / BUILD_ID)
-        time.sleep(0.01)
-    assert running.returncode == 0, running.communicate()[1]
-    assert was_held
-    return site
+    copy_made(made("cached", analyse), directory)
+    return site_at(directory, kernels=FIXTURES / "a", snippets=directory / "snippets")
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from catalogue import deb_packages
 
-from installed import FIXTURES, Site, needs
+from installed import FIXTURES, Site
 
 RELEASE = "6.1.192-1.cas1.x86_64"
 BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
@@ -17,34 +15,24 @@ BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
 
 
 @pytest.fixture(scope="module")
-def real(
-    made: Callable[[str, Callable[[Path], object]], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The shipped kernel with its kmods, in Debian's layout."""
-    needs("dpkg-deb")
-
-    def make(path: Path) -> None:
-        tree = tmp_path_factory.mktemp("deb")
-        (package,) = (FIXTURES / "a").glob("*.rpm")
-        subprocess.run([needs("bsdtar"), "-xf", package, "-C", tree], check=True)
-        kmods = tree.rglob("*.ko.debug")
-        files = {f"/{kmod.relative_to(tree)}".removesuffix(".debug"): kmod for kmod in kmods}
-        (vmlinux,) = tree.rglob("vmlinux")
-        files[f"/usr/lib/debug/boot/vmlinux-{RELEASE}"] = vmlinux
-        contents = {name: file.read_bytes() for name, file in files.items()}
-        deb_packages.build(tree, contents, "zstd").rename(path)
-
-    return made("linux-image-cas1-dbg_6.1.192-1_amd64.deb", make)
-
-
-@pytest.fixture
-def both(site: Site, real: Path) -> Site:
+def both(tmp_path_factory: pytest.TempPathFactory, deb: Path, shared: Path) -> Site:
     """A site with two builds of one release: `a` as a DEB, `b` as an RPM."""
-    kernels = Path(site.settings["kernels"])
-    (kernels / "a").mkdir()
-    (kernels / "a" / real.name).symlink_to(real)
+    directory = tmp_path_factory.mktemp("both")
+    kernels = directory / "kernels"
+    (kernels / "a").mkdir(parents=True)
+    (kernels / "a" / deb.name).symlink_to(deb)
     (kernels / "b").symlink_to(FIXTURES / "b")
-    site.settings["engine"] = "drgn"
+    site = Site(
+        directory,
+        {
+            "kernels": str(kernels),
+            "workDirectory": str(directory / "cores"),
+            "debugs": str(directory / "debugs"),
+            "database": str(directory / "cas.db"),
+            "engine": "drgn",
+        },
+    )
+    site.keep_snippets("sys")
     done = site.admin("-b")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 kernels in the catalogue")
@@ -52,9 +40,8 @@ def both(site: Site, real: Path) -> Site:
 
 
 def test_of_two_builds_of_one_release_the_debs_is_taken_by_build_id(
-    both: Site, vmcore: Path, tmp_path: Path
+    both: Site, vmcore: Path
 ) -> None:
-    both.settings["debugs"] = str(tmp_path / "debugs")
     done = both.cas("-i", "T-1", "-f", vmcore, "-m")
     assert done.returncode == 0, done.stderr
     result = both.result("T-1")
@@ -73,9 +60,10 @@ def test_without_a_build_id_the_debs_banner_tells_them_apart(
 ) -> None:
     old = tmp_path / "old"
     old.write_bytes(vmcore.read_bytes().replace(b"\nBUILD-ID=", b"\nNO-SUCH-="))
-    done = both.cas("-i", "T-1", "-f", old)
+    done = both.cas("-i", "T-2", "-f", old)
     assert done.returncode == 0, done.stderr
-    result = both.result("T-1")
+    result = both.result("T-2")
+    assert result["dump"]["build_id"] is None
     assert (result["kernel"]["build_id"], result["evidence"]) == (BUILD_ID, "banner")
 
 
@@ -118,6 +106,7 @@ def test_a_plain_vmlinux_below_kernels_is_catalogued(site: Site, vmlinux: Path) 
     done = site.admin("-b")
     assert (done.returncode, done.stdout[:8]) == (0, "1 kernel"), done.stderr
     site.settings["engine"] = "drgn"
+    site.keep_snippets("sys")
     job = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
     assert job.returncode == 0, job.stderr
     assert site.result("T-1")["kernel"]["build_id"] == BUILD_ID

@@ -11,7 +11,7 @@ from fake_crash import opened
 from person import person
 from ssh_servers import Sshd, sshd
 
-from installed import FIXTURES, Site
+from installed import Site
 
 Serve = Callable[..., Sshd]
 OPENED = (
@@ -79,11 +79,11 @@ def test_a_host_that_is_not_registered_is_a_wrong_command_line(job: Site) -> Non
     assert "no analysis host 'arm-03' is registered" in done.stderr
 
 
-def test_a_dump_of_another_architecture_goes_to_its_host(site: Site, serve: Serve) -> None:
-    site.settings["kernels"] = str(FIXTURES / "arm64")
-    assert site.admin("-b").returncode == 0
-    dump = FIXTURES / "arm64/vmcore.elf.xz"
-    assert site.cas("-i", "T-1", "-f", dump, "--engine", "drgn").returncode == 0
+def test_a_dump_of_another_architecture_goes_to_its_host(
+    tmp_path: Path, finished_of: Callable[[str], Site], serve: Serve
+) -> None:
+    site = finished_of("arm64")
+    site.settings |= {"database": str(tmp_path / "cas.db"), "engine": "auto"}
     serve(site, 'read -r line; echo "$line there"\n', "aarch64")
     done = site.cas("debug", "T-1", input="bt\n")
     assert (done.returncode, done.stdout) == (0, "bt there\n"), done.stderr

@@ -68,11 +68,10 @@ def test_an_identifier_that_cannot_name_a_directory(site: Site, vmcore: Path, ti
     assert not site.jobs.exists()
 
 
-def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(site: Site, vmcore: Path) -> None:
-    site.settings["debugs"] = str(site.directory / "debugs")
-    done = site.cas("-i", "T-1", "-f", vmcore)
+def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(waiting: Site) -> None:
+    site = waiting
     failed(
-        done,
+        site.cas("-i", "T-1"),
         6,
         "no debuginfo for 6.1.192-1.cas1.x86_64 (x86_64), build-id",
         "kernel-debuginfo-6.1.192-1.cas1.x86_64",
@@ -86,12 +85,9 @@ def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(site: Site, vmc
 
 
 @pytest.mark.parametrize("how", ["cas", pytest.param("cas-admin", marks=pytest.mark.long)])
-def test_a_waiting_job_is_finished_when_its_kernel_arrives(
-    site: Site, vmcore: Path, how: str
-) -> None:
-    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
-    assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
-    assert site.cas("-i", "T-1").returncode == 6
+def test_a_waiting_job_is_finished_when_its_kernel_arrives(waiting: Site, how: str) -> None:
+    site = waiting
+    site.keep_snippets("sys")
     (package,) = (FIXTURES / "a").glob("*.rpm")
     shutil.copy(package, site.settings["kernels"])
     if how == "cas-admin":
@@ -118,9 +114,10 @@ def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) 
 
 
 def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
-    site_a: Site, vmcore: Path, tmp_path: Path
+    site_a: Site, vmcore: Path, shared: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
+    site_a.keep_snippets("sys")
     site_a.settings |= {
         "engine": "drgn",
         "database": str(tmp_path / "file" / "cas.db"),
@@ -128,41 +125,16 @@ def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
     }
     failed(site_a.cas("-i", "T-1", "-f", vmcore), 2, "cas.db")
     assert (site_a.job("T-1") / "report.txt").exists()
-    site_a.settings["database"] = str(tmp_path / "cas.db")
+    site_a.settings |= {"database": str(tmp_path / "cas.db"), "debugs": str(shared / "debugs")}
     done = site_a.cas("-i", "T-1")
     assert done.returncode == 0, done.stderr
-
-
-def test_a_snippet_that_hangs_is_named_and_the_others_run(
-    site_a: Site, vmcore: Path, tmp_path: Path
-) -> None:
-    needs("crash")
-    snippets = tmp_path / "snippets"
-    snippets.mkdir()
-    (snippets / "hang").write_text("# title: A snippet that hangs\n!sleep 1000\nsys\n")
-    (snippets / "old~").write_text("sys\n")
-    (snippets / "arch").write_text('#!/bin/sh\necho "!echo $CAS_ARCH $CAS_KERNEL"\n')
-    (snippets / "arch").chmod(0o755)
-    site_a.settings |= {"snippets": str(snippets), "commandTimeout": "9"}
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
-    assert done.returncode == 3
-    assert "hang: !sleep 1000: timed out after 9 s" in done.stderr
-    *_, verdict, following = done.stderr.splitlines()
-    assert verdict.startswith("! partial, exit status 3: of ")
-    assert following.startswith(f"* next: less {site_a.job('T-1')}/report.txt; ")
-    status = {section["name"]: section["status"] for section in site_a.result("T-1")["sections"]}
-    assert (status.pop("hang"), set(status.values())) == ("timeout", {"ok"})
-    assert site_a.result("T-1")["limits_hit"] == ["hang: timeout"]
-    job = site_a.job("T-1")
-    assert "x86_64 6.1.192-1.cas1.x86_64" in (job / "arch").read_text()
-    assert "DUMPFILE" in (job / "hang").read_text()
-    assert "'old~'" in (job / "T-1.log").read_text()
 
 
 def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
     site_a: Site, vmcore: Path
 ) -> None:
     site_a.settings["crash"] = "/nonexistent/crash"
+    site_a.keep_snippets("sys")
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0
     assert "the crash program /nonexistent/crash cannot be run" in done.stderr
@@ -171,6 +143,7 @@ def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
 
 def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
     site_a.environment["PATH"] = str(tmp_path)
+    site_a.keep_snippets("sys")
     done = site_a.cas("-i", "T-1", "-f", vmcore, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{site_a.job('T-1')}\n"
@@ -193,6 +166,7 @@ def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
     program.chmod(0o755)
     site_a.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     site_a.settings["startTimeout"] = "2"
+    site_a.keep_snippets("sys")
     done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0
     assert reason in done.stderr
@@ -207,6 +181,7 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
     program = tmp_path / "crash"
     program.write_text("#!/bin/sh\nexec sleep 1000.75\n")
     program.chmod(0o755)
+    site_a.keep_snippets("sys")
     site_a.settings["crash"] = str(program)
     with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
         assert process.stderr is not None
@@ -285,9 +260,9 @@ def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_
         subprocess.run(["umount", small], check=True)
 
 
-def test_the_index_of_jobs_can_be_made_anew(site_a: Site, vmcore: Path) -> None:
-    site_a.settings["engine"] = "drgn"
-    assert site_a.cas("-i", "T-1", "-f", vmcore).returncode == 0
+def test_the_index_of_jobs_can_be_made_anew(own_finished: Site, vmcore: Path) -> None:
+    site_a = own_finished
+    site_a.keep_snippets("sys")
     Path(site_a.settings["database"]).unlink()
     stopped = site_a.jobs / "T-1" / "2020.01.01.00.00.00"
     stopped.mkdir()

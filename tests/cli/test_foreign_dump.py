@@ -70,32 +70,7 @@ def dump_32(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_32_bit_dump_is_opened_by_crash_32_with_its_own_vmlinux(
-    site_32: Site, dump_32: Path
-) -> None:
-    done = site_32.cas("-i", "T-1", "-f", dump_32)
-    assert done.returncode in (0, 3), done.stderr
-    result = site_32.result("T-1")
-    assert (result["engine"], result["dump"]["arch"]) == ("crash", "i686")
-    said = (site_32.job("T-1") / "traceback").read_text()
-    assert "/crash-i686 --no_crashrc -s " in said
-    (vmlinux,) = (site_32.directory / "debugs").glob("*/vmlinux")
-    for path in (vmlinux, dump_32):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
-
-
-def test_without_crash_32_a_host_of_that_architecture_runs_crash(
-    site_32: Site, dump_32: Path, host_32: Sshd
-) -> None:
-    del site_32.settings["crash_32"]
-    done = site_32.cas("-i", "T-1", "-f", dump_32)
-    assert done.returncode in (0, 3), done.stderr
-    result = site_32.result("T-1")
-    assert (result["engine"], result["host"]) == ("crash", f"127.0.0.1:{host_32.port}")
-    assert "/host-bin/crash " in (site_32.job("T-1") / "traceback").read_text()
-
-
-def test_crash_32_comes_before_a_host_of_that_architecture(
+def test_crash_32_opens_a_32_bit_dump_and_without_it_a_host_of_that_architecture(
     site_32: Site, dump_32: Path, host_32: Sshd
 ) -> None:
     logins = host_32.log.count("Accepted publickey")
@@ -103,5 +78,17 @@ def test_crash_32_comes_before_a_host_of_that_architecture(
     assert done.returncode in (0, 3), done.stderr
     result = site_32.result("T-1")
     assert (result["engine"], result["host"]) == ("crash", None)
-    assert "/crash-i686 " in (site_32.job("T-1") / "traceback").read_text()
+    assert result["dump"]["arch"] == "i686"
+    said = (site_32.job("T-1") / "traceback").read_text()
+    assert "/crash-i686 --no_crashrc -s " in said
+    (vmlinux,) = (site_32.directory / "debugs").glob("*/vmlinux")
+    for path in (vmlinux, dump_32):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
     assert host_32.log.count("Accepted publickey") == logins
+
+    del site_32.settings["crash_32"]
+    done = site_32.cas("-i", "T-2", "-f", dump_32)
+    assert done.returncode in (0, 3), done.stderr
+    result = site_32.result("T-2")
+    assert (result["engine"], result["host"]) == ("crash", f"127.0.0.1:{host_32.port}")
+    assert "/host-bin/crash " in (site_32.job("T-2") / "traceback").read_text()

@@ -49,6 +49,7 @@ OVERWRITTEN = {
     b"(cas@fixtures)": b"(c\x1b]0;us\x07\xe2\x80\xae\xff)",
 }
 """Name of a task, line of the log, kernel module, host, builder in the banner."""
+MAILED = ("traceback", "sys", "log", "modules", "ps", "memory")
 PRINTED = b"crash> " + NASTY + b"\nbt: invalid \x1b[31m\n" + b"x" * 300_000 + b"\x1b[m\n"
 
 
@@ -142,10 +143,11 @@ def mailing(site_a: Site, inbox: Inbox) -> Iterator[Site]:
     """A site that mails every section of a job."""
     controller = Controller(inbox, hostname="127.0.0.1", port=closed_port())
     controller.start()
+    site_a.keep_snippets(*MAILED)
     site_a.settings |= {
         "smtphost": "127.0.0.1",
         "smtpPort": str(controller.port),
-        "mailSections": "traceback sys log modules ps memory",
+        "mailSections": " ".join(MAILED),
         "debugLevel": "DEBUG",
     }
     yield site_a

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,15 @@ def without_distance(vmcore: Path, path: Path) -> Path:
 
 
 @pytest.fixture
-def site_b(site: Site) -> Site:
+def site_b(site: Site, catalogued: Callable[[Site, str], Site]) -> Site:
     """A site that knows only kernel B, where drgn does everything."""
-    site.settings |= {"kernels": str(FIXTURES / "b"), "engine": "drgn"}
-    assert site.admin("-b").returncode == 0
-    return site
+    site.settings["engine"] = "drgn"
+    site.keep_snippets("sys")
+    return catalogued(site, "b")
 
 
 def test_a_note_of_another_kernel_does_not_make_it_the_dumps(
-    site_b: Site, vmcore: Path, tmp_path: Path
+    site_b: Site, vmcore: Path, shared: Path, tmp_path: Path
 ) -> None:
     """It waits for the one that its memory names, and then is analysed with that."""
     site_b.settings["debugs"] = str(tmp_path / "debugs")
@@ -57,7 +58,7 @@ def test_a_note_of_another_kernel_does_not_make_it_the_dumps(
     for part in ("a", "b"):
         (kernels / part).mkdir()
         shutil.copy(next((FIXTURES / part).glob("*.rpm")), kernels / part)
-    site_b.settings["kernels"] = str(kernels)
+    site_b.settings |= {"kernels": str(kernels), "debugs": str(shared / "debugs")}
     done = site_b.admin("-b")
     assert f"complete {site_b.job('T-1')}\n" in done.stdout, done.stderr
     result = site_b.result("T-1")
@@ -73,6 +74,7 @@ def test_a_kernel_that_nobody_has_may_be_another_by_the_dumps_memory(
     site_a: Site, vmcore: Path, tmp_path: Path
 ) -> None:
     site_a.settings["engine"] = "drgn"
+    site_a.keep_snippets("sys")
     dump = mislabelled(vmcore, tmp_path / "dump")
     done = site_a.cas("-i", "T-1", "-f", dump)
     assert done.returncode == 0, done.stderr
@@ -83,9 +85,10 @@ def test_a_kernel_that_nobody_has_may_be_another_by_the_dumps_memory(
 
 
 def test_a_kernel_that_was_moved_is_found_by_its_text(
-    site_a: Site, vmcore: Path, tmp_path: Path
+    site_a: Site, vmcore: Path, indexed: Path, tmp_path: Path
 ) -> None:
     site_a.settings["engine"] = "drgn"
+    site_a.keep_snippets("sys")
     done = site_a.cas("-i", "T-1", "-f", without_distance(vmcore, tmp_path / "dump"))
     assert done.returncode == 0, done.stderr
     result = site_a.result("T-1")
@@ -93,7 +96,7 @@ def test_a_kernel_that_was_moved_is_found_by_its_text(
     assert result["answer"]["uptime_s"] < 3600
     assert {kmod["name"] for kmod in result["answer"]["kmods"]} >= {"cas_oops", "cas_stuck"}
     needs("crash")
-    debug = site_a.cas("debug", "T-1", "--engine", "crash", "-c", "sys")
+    debug = site_a.cas("debug", "T-1", "--kernel", indexed, "--engine", "crash", "-c", "sys")
     assert "NODENAME: cas-guest" in debug.stdout, debug.stderr
 
 
@@ -106,6 +109,7 @@ def test_a_vmlinux_with_nothing_but_debug_information_is_enough(
     argv = [needs("objcopy"), "--only-keep-debug", vmlinux, release / "vmlinux.debug"]
     subprocess.run(argv, check=True)
     site.settings |= {"engine": "drgn", "debugs": str(tmp_path / "debugs")}
+    site.keep_snippets("sys")
     assert site.admin("-b").returncode == 0
     done = site.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0, done.stderr
@@ -122,6 +126,7 @@ def test_of_a_kernel_that_does_not_fit_nothing_is_told(
     other = tmp_path / "kernels" / "vmlinux"
     other.write_bytes(data.replace(bytes.fromhex(ID_B), bytes.fromhex(ID_A)))
     site.settings |= {"engine": "drgn", "debugs": str(tmp_path / "debugs")}
+    site.keep_snippets("sys")
     assert site.admin("-b").returncode == 0
     done = site.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 4

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from installed import FIXTURES, Site, closed_port, needs
 
 VMCORE = FIXTURES / "a" / "vmcore.elf.xz"
 RELEASE = "6.1.192-1.cas1.x86_64"
-Make = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture
@@ -29,43 +27,9 @@ def server(tmp_path: Path) -> Iterator[Controller]:
     controller.stop()
 
 
-@pytest.fixture
-def waiting(site: Site, made: Make) -> Site:
-    """A site with the job T-1, whose kernel nobody has."""
-
-    def wait(path: Path) -> None:
-        path.mkdir()
-        elsewhere = Site(path, site.settings | {"workDirectory": str(path / "cores")})
-        assert elsewhere.cas("-i", "T-1", "-f", VMCORE).returncode == 6
-
-    site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
-    shutil.copytree(made("waiting", wait) / "cores", site.jobs)
-    return site
-
-
 def rpm(directory: Path) -> Path:
     (package,) = (FIXTURES / "a").glob("*.rpm")
     return Path(shutil.copy(package, directory))
-
-
-@pytest.fixture
-def deb(made: Make, vmlinux: Path) -> Path:
-    """The same kernel as Debian would pack it."""
-
-    def pack(path: Path) -> None:
-        tree = path.with_name("waiting-tree")
-        target = tree / f"usr/lib/debug/boot/vmlinux-{RELEASE}"
-        target.parent.mkdir(parents=True)
-        os.link(vmlinux, target)
-        (tree / "DEBIAN").mkdir()
-        (tree / "DEBIAN/control").write_text(
-            f"Package: linux-image-{RELEASE.replace('_', '-')}-dbg\nVersion: 1\n"
-            "Architecture: amd64\nMaintainer: N <n@example.com>\nDescription: a kernel\n"
-        )
-        argv = [needs("dpkg-deb"), "--root-owner-group", "-Zgzip", "-z1", "-b", tree, path]
-        subprocess.run(argv, check=True, capture_output=True)
-
-    return made("waiting.deb", pack)
 
 
 def inbox(site: Site) -> list[str]:
@@ -91,6 +55,7 @@ def put_beside(site: Site, name: str) -> None:
 )
 def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: str) -> None:
     put_beside(waiting, name)
+    waiting.keep_snippets("log", "sys")
     rpm(waiting.directory / "kernels")
     done = waiting.admin("-b")
     assert f"complete {waiting.job('T-1')}\n" in done.stdout, done.stderr
@@ -135,7 +100,8 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: 
 
 
 def test_a_deb_finishes_a_waiting_job_too(waiting: Site, deb: Path) -> None:
-    shutil.copy(deb, waiting.directory / f"kernels/linux-image-{RELEASE}-dbg_1_amd64.deb")
+    waiting.keep_snippets("sys")
+    shutil.copy(deb, waiting.directory / "kernels")
     done = waiting.admin("-b")
     assert f"complete {waiting.job('T-1')}\n" in done.stdout, done.stderr
     assert waiting.result("T-1")["evidence"] == "build-id"

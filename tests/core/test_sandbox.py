@@ -152,6 +152,7 @@ def test_a_demanded_sandbox_that_does_not_work_is_refused_before_anything_is_don
 
 def test_where_there_is_none_everybody_is_told(site_a: Site, vmcore: Path) -> None:
     site_a.settings["engine"] = "drgn"
+    site_a.keep_snippets("sys")
     programs = site_a.directory / "bin"
     programs.mkdir()
     (programs / "bwrap").write_text("#!/bin/sh\necho no user namespaces >&2\nexit 1\n")

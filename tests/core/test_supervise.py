@@ -96,17 +96,17 @@ def test_a_hung_program_is_ended_with_all_that_it_started(room: Room, how: str) 
 
 
 def test_a_silent_program_that_computes_is_left_alone(room: Room) -> None:
-    busy = "end=$(($(date +%s) + 4)); while [ $(date +%s) -lt $end ]; do :; done; echo done"
+    busy = "timeout 2.2 sh -c 'while :; do :; done'; echo done"
     assert run(sh(busy), room, **LIMITS).stdout == b"done\n"
 
 
 def test_an_idle_program_that_writes_is_left_alone(room: Room) -> None:
-    slow = "for i in 1 2 3 4 5 6; do sleep 0.6; echo .; done"
-    assert run(sh(slow), room, **LIMITS).stdout == b".\n" * 6
+    slow = "for i in 1 2 3 4; do sleep 0.6; echo .; done"
+    assert run(sh(slow), room, **LIMITS).stdout == b".\n" * 4
 
 
 def test_a_program_that_computes_for_ever_ends_with_our_patience(room: Room) -> None:
-    finished = run(sh("while :; do :; done"), room, timeout_s=2.5, max_bytes=100)
+    finished = run(sh("while :; do :; done"), room, timeout_s=1.5, max_bytes=100)
     assert finished.timed_out
     assert finished.fault is None
 
