@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import stat
 from pathlib import Path
 
 
@@ -15,7 +16,10 @@ def replace_in(directory: Path, old: str, new: str) -> None:
             continue
         content = path.read_bytes()
         if old.encode() in content:
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IWUSR)  # what is extracted for good is for reading only
             path.write_bytes(content.replace(old.encode(), new.encode()))
+            path.chmod(mode)
 
 
 def reseal(directory: Path) -> None:
