@@ -274,7 +274,7 @@ def test_the_index_of_jobs_can_be_made_anew(own_finished: Site, vmcore: Path) ->
 def test_options_that_would_be_ignored_are_refused(site: Site) -> None:
     failed(site.cas("-i", "T-1", "identify", "vmcore"), 2, "identify takes no options of a job")
     failed(site.admin("-b", "-d", "3"), 2, "belong to a purge")
-    failed(site.admin("-b", "purge"), 2, "once")
+    failed(site.admin("-b", "purge"), 2, "one thing at a time")
 
 
 def test_a_corrupt_package_is_recorded_and_the_others_are_read(site: Site) -> None:
