@@ -129,6 +129,28 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def is_there(path: Path) -> bool:
+    """Whether something has this name, as far as this user can tell."""
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file has this name, as far as this user can tell."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory has this name, as far as this user can tell."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
 def require_room(directory: Path, need_bytes: int, what: str, reserve_bytes: int = 0) -> None:
     """Refuse to begin what cannot end.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cas import job as jobs
 from cas.errors import CasError, UsageError
+from cas.files import is_file
 from cas.job import Job
 from cas.report.result import load as load_result
 from cas.text import short_line
@@ -96,7 +97,7 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     """How to name a job, with those that are called nearly so."""
     from difflib import get_close_matches  # seldom needed, and not free
 
-    if "\0" not in spec and Path(spec).is_file():
+    if is_file(Path(spec)):
         return f"it is a file; to analyse it: cas -i TICKET -f {shlex.quote(spec)}"
     directories = list(work.jobs())
     tickets = {directory.parent.name for directory in directories}

@@ -24,6 +24,7 @@ from cas.commands.asked import (
 )
 from cas.config import INTERVALS
 from cas.errors import UsageError
+from cas.files import is_there
 from cas.job import Order
 from cas.work_directory import is_ticket
 
@@ -169,7 +170,7 @@ def _verb(arguments: argparse.Namespace, unknown: Sequence[str]) -> Callable[[Wo
         from cas.commands.identify import Subject, identify
 
         is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump))
-        if is_url and not arguments.dump.exists():
+        if is_url and not is_there(arguments.dump):
             raise UsageError(
                 "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
             )
@@ -218,7 +219,7 @@ def _order(arguments: argparse.Namespace) -> Order:
 def file_of(text: str) -> Path:
     """The file that is meant; a shell leaves ``~`` as it is behind ``--file=`` and in quotes."""
     path = Path(text)
-    if text.startswith("~") and not path.exists():
+    if text.startswith("~") and not is_there(path):
         with suppress(RuntimeError):  # there is no such user
             return path.expanduser()
     return path

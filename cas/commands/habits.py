@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cas.commands.mistakes import Habits, command, filled, read
 from cas.errors import UsageError
+from cas.files import is_file, is_there
 from cas.text import count
 from cas.work_directory import STATE, is_stamp, is_ticket
 
@@ -83,7 +84,7 @@ def no_ticket(text: str) -> None:
     if "://" in text:
         raise UsageError("-i takes the ticket; a URL is given with -f", hint="cas -i TICKET -f URL")
     path = Path(text)
-    if (path / STATE).is_file():
+    if is_file(path / STATE):
         ticket = path.resolve().parent.name
         raise UsageError(
             f"-i takes the ticket, and {text} is a job's directory",
@@ -169,11 +170,11 @@ def _options(argv: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def _is_path(word: str) -> bool:
-    return bool(word) and "\0" not in word and Path(word).expanduser().exists()
+    return bool(word) and is_there(Path(word))
 
 
 def _is_file(word: str) -> bool:
-    return "\0" not in word and Path(word).is_file()
+    return is_file(Path(word))
 
 
 HABITS = Habits(

@@ -17,6 +17,7 @@ from cas.dump import SEARCH_BYTES, kind_of, reassemble
 from cas.dump import identify as identify_dump
 from cas.dump.reassemble import with_reason
 from cas.errors import CasError, DiskFull, NotADump
+from cas.files import is_there
 from cas.intake import Intake, Storing, is_plain, take_over
 from cas.layout import DUMP
 from cas.model import Dump
@@ -77,7 +78,7 @@ def _job_meant(path: Path, world: World) -> Iterator[None]:
             directories = (
                 list(WorkDirectory.of(world.config).jobs(named)) if is_ticket(named) else []
             )
-            if directories and not path.exists():
+            if directories and not is_there(path):
                 dump = shlex.quote(str(directories[-1] / DUMP)) + "/*"
                 error.hint = f"the dump of that ticket's last job: cas identify {dump}"
         raise

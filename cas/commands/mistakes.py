@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.commands.asked import WrongCommand
+from cas.files import is_file
 from cas.text import short_line
 from cas.work_directory import is_ticket
 
@@ -353,4 +354,4 @@ def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tup
 
 
 def _is_file(word: str) -> bool:
-    return "\0" not in word and Path(word).is_file()
+    return is_file(Path(word))

@@ -12,6 +12,7 @@ from cas import job as jobs
 from cas.commands.asked import Answer, World
 from cas.engines.workshop import Workshop, workshop
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
+from cas.files import is_file
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.sharing import ResultGroup
@@ -86,7 +87,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory) -> UsageError:
             f"{said}; its results are in {last}",
             hint=f"to open a debugger: cas debug {ticket}; to analyse another dump: {analyse}",
         )
-    if Path(ticket).is_file():
+    if is_file(Path(ticket)):
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
         return UsageError(said, hint=hint)
     if (meant := same_but_for_spelling(ticket, work)) is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cas.commands.mistakes import command
 from cas.errors import NotADump
+from cas.files import is_directory, is_file
 from cas.intake import check as check_file
 from cas.layout import DUMP
 from cas.work_directory import STATE
@@ -41,7 +42,7 @@ def check(path: Path, before: Sequence[str]) -> None:
 def _meant(path: Path, before: list[str]) -> str | None:
     if path == Path("-"):
         return "a dump is not read from a pipe: write it to a file, and name that"
-    if path.is_dir():
+    if is_directory(path):
         return _in_directory(path, before)
     if os.path.lexists(path):
         return None
@@ -58,7 +59,7 @@ def _meant(path: Path, before: list[str]) -> str | None:
 
 def _in_directory(path: Path, before: list[str]) -> str:
     """The file in a directory that may be the dump."""
-    if (path / STATE).is_file():
+    if is_file(path / STATE):
         ticket = path.resolve().parent.name
         return (
             f"it is a job: cas -i {ticket} goes on with it, cas debug {ticket} opens its dump, "
@@ -80,7 +81,7 @@ def _dumps(path: Path) -> list[str]:
         for name in sorted(os.listdir(path))[:MOST]:  # noqa: PTH208  names only
             file = path / name
             with suppress(OSError):
-                if not file.is_file():
+                if not is_file(file):
                     continue
                 with file.open("rb") as opened:
                     is_dump = kind_of(opened.read(8192)) is not None
@@ -103,5 +104,5 @@ def _alike(path: Path) -> list[str]:
         names = os.listdir(path.parent)  # noqa: PTH208  names only
         begun = sorted(name for name in names if name.startswith(f"{path.name}."))
         alike = begun or difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
-        return [str(path.parent / name) for name in alike if (path.parent / name).is_file()]
+        return [str(path.parent / name) for name in alike if is_file(path.parent / name)]
     return []

@@ -79,6 +79,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cas signature T-1 https://user:secret@example.com/x", "cas signature T-1"),
         ("cas --fil=https://user:secret@example.com/x -m", "TICKET"),
         ("cas --fiel=https://user:secret@example.com/x -m", "did you mean --file? cas URL -m"),
+        (f"cas {'x' * 5000}", "identify, debug, signature"),
         ("cas-admin", "cas-admin status"),
         ("cas-admin list", "cas-admin host list"),
         ("cas-admin hosts", "cas-admin host list"),
