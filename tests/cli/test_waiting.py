@@ -93,6 +93,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: 
     done = site.admin("-b")
     assert done.returncode == 0, done.stderr
     assert f"complete {site.job('T-1')}\n" in done.stdout
+    assert f"* Going on with T-1/{site.job('T-1').name}\n" in done.stderr
     assert "still waiting" not in done.stdout
     mails = inbox(site)
     assert len(mails) == 2

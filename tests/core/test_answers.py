@@ -28,6 +28,7 @@ from cas.work_directory import WorkDirectory
 from cas_admin import host
 from cas_admin.check import check
 from cas_admin.kernels import kernels
+from cas_admin.resume import OfJob, resume
 from cas_admin.status import status
 
 from installed import FIXTURES
@@ -99,6 +100,41 @@ def test_kernels(world: World) -> None:
 def test_hosts(world: World) -> None:
     facts = checked("cas-admin host list --json", host.listed(world, as_json=True).lines)
     assert facts["hosts"][0]["checked"] == "2026-11-21T08:41:20+00:00"
+
+
+class Said(Silent):
+    """Progress of which the lines are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_an_empty_list_says_how_to_fill_it(world: World, tmp_path: Path) -> None:
+    said = Said()
+    empty = replace(world.config, database=str(tmp_path / "cas.db"), work_directory=tmp_path)
+    bare = replace(world, config=empty, progress=said)
+    answers = (
+        host.listed(bare, as_json=False),
+        host.check((), bare, as_json=False),
+        kernels(None, bare, as_json=False),
+        resume(bare),
+    )
+    assert not any(answer.lines for answer in answers)
+    advice = ("cas-admin host add", "cas-admin host add", "cas-admin -b", "no job waits")
+    assert len(said.lines) == len(advice)
+    assert all(one in line for one, line in zip(advice, said.lines, strict=True))
+
+
+def test_a_warning_of_a_job_among_many_names_it(world: World) -> None:
+    said, job = Said(), jobs.load(next(WorkDirectory(world.config.work_directory).jobs()))
+    OfJob(job, said).warn("the dump is damaged")
+    assert said.lines == [f"T-1/{job.directory.name}: the dump is damaged"]
 
 
 def test_check(world: World) -> None:
