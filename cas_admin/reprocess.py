@@ -22,7 +22,7 @@ from cas.errors import (
 from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
-from cas.model import Finding, Report
+from cas.model import Finding, Report, Seen
 from cas.rejudge import log_section, revived
 from cas.report.report import drawn
 from cas.report.result import NAME, load
@@ -153,16 +153,25 @@ class _Anew:
         return change
 
     def _finding(self, job: Job, report: Report) -> Finding:
-        """The verdict; what was seen before is looked up again where the crash has other names."""
+        """The verdict; what was seen before is looked up again.
+
+        Jobs of before that are not judged anew yet are compared by what this one was called then.
+        """
         assert report.dump  # noqa: S101  who calls has looked
         old = report.finding
         new = self.judge.judged(report.dump, report.answer, report.match)
+        of_before = [each for each in old.signatures if each.version != VERSION] if old else []
+        named = (*new.signatures, *of_before)
+        crash = Crashed(job.order.ticket, job.directory, named, new.former, job.digest, job.started)
+        seen = self.catalogue.seen(crash)
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
-            return replace(new, seen=old.seen)
-        crash = Crashed(
-            job.order.ticket, job.directory, new.signatures, new.former, job.digest, job.started
-        )
-        return replace(new, seen=self.catalogue.seen(crash))
+            seen = max(seen, old.seen, key=_found)
+        return replace(new, seen=seen)
+
+
+def _found(seen: Seen) -> int:
+    """How many other jobs and dumps were seen: those that were purged since stay told."""
+    return sum(each.count for each in (seen.same, seen.similar) if each) + len(seen.same_dump)
 
 
 def _require_sealed(job: Job, result: Result) -> None:

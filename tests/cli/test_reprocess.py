@@ -66,6 +66,11 @@ def of_before(result: dict[str, Any]) -> None:
         del result["finding"][key]
 
 
+def of_other_version(result: dict[str, Any]) -> None:
+    for each in result["finding"]["signatures"]:
+        each |= {"version": 1, "value": each["value"][::-1]}
+
+
 def change(directory: Path, edit: Callable[[dict[str, Any]], None], *, sealed: bool = True) -> None:
     """Write a result anew, and have the job's record know it."""
     path = directory / "result.json"
@@ -114,6 +119,34 @@ def test_a_job_of_before_is_as_if_this_release_had_judged_it(
     checked = aged.admin("check")
     assert checked.stdout.endswith("2 jobs checked: all is well\n"), checked.stdout
     assert aged.admin("reprocess").stdout == "2 jobs: 0 changed, 2 unchanged\n"
+
+
+def test_what_was_not_found_while_others_were_of_before_is_found_later(
+    judged: Site, originals: dict[Path, bytes]
+) -> None:
+    for path, content in originals.items():
+        path.write_bytes(content)
+    change(judged.job("T-1"), of_other_version)
+    change(judged.job("T-2"), lambda result: result["finding"]["seen"].update(same=None))
+    assert judged.admin("index").returncode == 0
+    assert judged.admin("reprocess").stdout.endswith("2 jobs: 2 changed, 0 unchanged\n")
+    assert {path: path.read_bytes() for path in originals} == originals
+
+    # but what was told of jobs that were purged since stays
+    change(judged.job("T-2"), lambda result: result["finding"]["seen"]["same"].update(count=7))
+    assert judged.admin("reprocess").stdout == "2 jobs: 0 changed, 2 unchanged\n"
+
+
+def test_who_is_judged_first_is_compared_by_what_it_was_called_with_the_others(
+    judged: Site, originals: dict[Path, bytes]
+) -> None:
+    for path, content in originals.items():
+        path.write_bytes(content)
+    for ticket in DUMPS:
+        change(judged.job(ticket), of_other_version)
+    assert judged.admin("index").returncode == 0
+    assert judged.admin("reprocess", "T-2").returncode == 0
+    assert judged.result("T-2")["finding"]["seen"]["same"]["tickets"]["names"] == ["T-1"]
 
 
 def test_who_is_stopped_on_the_way_leaves_a_job_of_before_or_of_now(
