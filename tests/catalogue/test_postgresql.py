@@ -23,6 +23,7 @@ postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_whole_job_needs_nothing_but_the_url(site: Site, database: str, vmcore: Path) -> None:
     debugs = str(site.directory / "debugs")  # without the kernel that other tests have extracted
     site.settings |= {"database": database, "engine": "drgn", "debugs": debugs}
+    site.keep_snippets("sys")
     assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
     site.settings["kernels"] = str(FIXTURES / "a")
     done = site.admin("-b")
