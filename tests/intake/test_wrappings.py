@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import itertools
 import os
@@ -42,6 +43,11 @@ NAMES = [
 ]
 
 
+@functools.cache
+def packed(name: str, data: bytes) -> bytes:
+    return ALL[name](data)
+
+
 def put(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -58,7 +64,7 @@ def test_every_wrapping_gives_the_dump(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("outer", "inner"), list(itertools.product(FAST, FAST)))
 def test_wrappings_nest_in_any_order(tmp_path: Path, outer: str, inner: str) -> None:
-    upload = put(tmp_path / "upload", FAST[outer](FAST[inner](SHORT)))
+    upload = put(tmp_path / "upload", FAST[outer](packed(inner, SHORT)))
     stored = store(upload, tmp_path / "job")
     assert stored.vmcore.read_bytes() == SHORT
     assert stored.missing == ()
