@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,6 @@ WRONG_RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def copy(site: Site, directory: Path) -> Site:
-    shutil.copytree(site.directory, directory, copy_function=os.link)
-    moved = {
-        key: value.replace(str(site.directory), str(directory))
-        for key, value in site.settings.items()
-    }
-    return Site(directory, moved)
-
-
 def spoil(site: Site, ticket: str, name: str, change: dict[str, Any] | bytes) -> Path:
     """A copy of T-1's job whose record is damaged."""
     job = site.jobs / ticket / site.job("T-1").name
@@ -69,9 +60,9 @@ def spoil(site: Site, ticket: str, name: str, change: dict[str, Any] | bytes) ->
 
 
 @pytest.fixture(scope="module")
-def spoilt(finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def spoilt(put_finished: Callable[[Path], Site], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site with one sound job and many whose records are not."""
-    site = copy(finished, tmp_path_factory.mktemp("spoilt") / "site")
+    site = put_finished(tmp_path_factory.mktemp("spoilt"))
     for name, change in WRONG_JOBS.items():
         spoil(site, f"J-{name}", "job.json", change)
     for name, change in WRONG_RESULTS.items():
