@@ -323,6 +323,7 @@ def test_a_broken_bubblewrap_is_not_used(serve: Serve, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["dash", "bash", "busybox"])
 def test_any_posix_shell_will_do(serve: Serve, tmp_path: Path, kind: str) -> None:
+    working_sandbox()
     if kind == "busybox":
         programs = directory_of(tmp_path, "busybox")
         subprocess.run([programs / "busybox", "--install", "-s", programs], check=True)
