@@ -1,0 +1,143 @@
+"""What the guides show is what happens: each command in them is run as it is written.
+
+A ``console`` block holds commands (``$ …``), what is typed at a debugger's prompt, and what is
+printed. Printed lines are compared without times and sizes; ``...`` stands for any lines.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ssh_servers import sshd
+
+from installed import COMMANDS, FIXTURES, Site
+
+DOCS = Path(__file__).parents[2] / "docs"
+X86_64 = "kernel-debuginfo-6.1.192-1.cas1.x86_64.rpm"
+KNOWN = """\
+[[issue]]
+name = "the ledger of cas_oops has no account"
+advice = "Do not load cas_oops until the kernel is updated."
+link = "https://example.com/cas/oops-1"
+
+[issue.when]
+title = "NULL pointer dereference in cas_*"
+"""
+PROMPT = re.compile(r"(?:crash|drgn|>>)> ?(.*)")
+CHANGING = (
+    (r"\d{4}\.\d\d\.\d\d\.\d\d\.\d\d\.\d\d", "STAMP"),
+    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?( UTC)?", "TIME"),
+    (r"\b\d+(\.\d+)? (seconds?|minutes?|[KMG]i?B)\b", "AMOUNT"),
+    (r" +", " "),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of a guide."""
+
+    line: int
+    """In the file, from 1."""
+    command: str
+    typed: tuple[str, ...]
+    """Lines given to it at its prompt."""
+    printed: tuple[str, ...]
+
+
+def steps(text: str) -> Iterator[Step]:
+    for block in re.finditer(r"^```console\n(.*?)^```$", text, re.M | re.S):
+        begin = text.count("\n", 0, block.start()) + 2
+        lines = block[1].splitlines()
+        starts = [n for n, line in enumerate(lines) if line.startswith("$ ")]
+        assert starts and starts[0] == 0, f"line {begin}: a block begins with a command"
+        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+            last = next(n for n in range(start, end) if not lines[n].endswith("\\"))
+            shown = lines[last + 1 : end]
+            prompts = [PROMPT.fullmatch(line) for line in shown]
+            yield Step(
+                begin + start,
+                "\n".join(lines[start : last + 1])[2:],
+                tuple(found[1] for found in prompts if found),
+                tuple(
+                    line for line, is_prompt in zip(shown, prompts, strict=True) if not is_prompt
+                ),
+            )
+
+
+def unchanging(line: str) -> str:
+    for pattern, word in CHANGING:
+        line = re.sub(pattern, word, line)
+    return line.strip()
+
+
+def is_shown(shown: tuple[str, ...], printed: list[str]) -> bool:
+    """Whether the output is what a guide shows of it."""
+    parts = [
+        r"(?:.*\n)*?" if line == "..." else re.escape(unchanging(line)) + r"\n"
+        for line in shown
+        if line.strip()
+    ]
+    text = "".join(f"{unchanging(line)}\n" for line in printed if line.strip())
+    return re.fullmatch("".join(parts), text) is not None
+
+
+def replaced(text: str, words: Mapping[str, str]) -> str:
+    for word, other in words.items():
+        text = text.replace(word, other)
+    return text
+
+
+@pytest.fixture
+def arranged(site: Site) -> Iterator[Site]:
+    """What lies before the reader: dumps, packages, a file of known issues and an analysis host."""
+    site.settings["debugs"] = str(site.directory / "debugs")
+    for part, name in (("a", "vmcore.elf.xz"), ("arm64", "vmcore-arm64.elf.xz")):
+        shutil.copy(FIXTURES / part / "vmcore.elf.xz", site.directory / name)
+        (package,) = (FIXTURES / part).glob("*.rpm")
+        shutil.copy(package, site.directory)
+    (site.directory / "known.toml").write_text(KNOWN)
+    site.jobs.mkdir()
+    with sshd(site.directory / "lab", site.directory) as host:
+        host.know(name="lab-03")
+        (site.directory / ".ssh/config").write_text(
+            f"Host lab-03\nHostName 127.0.0.1\nPort {host.port}\nHostKeyAlias lab-03\n"
+        )
+        yield site
+
+
+def test_the_engineers_guide_shows_what_happens(arranged: Site) -> None:
+    shutil.copy(arranged.directory / X86_64, arranged.settings["kernels"])
+    assert arranged.admin("-b").returncode == 0
+    walk(DOCS / "guide.md", arranged)
+
+
+def test_the_administrators_guide_shows_what_happens(arranged: Site) -> None:
+    walk(DOCS / "site.md", arranged)
+
+
+def walk(guide: Path, site: Site) -> None:
+    """Run each command of a guide, and compare what is printed."""
+    places = {"/cores": str(site.jobs), "/mnt/kernels": site.settings["kernels"]}
+    environment = site.prepared()
+    for step in steps(guide.read_text()):
+        done = subprocess.run(
+            ["bash", "-c", replaced(step.command, places)],
+            input="".join(f"{line}\n" for line in step.typed),
+            env={**environment, "PATH": f"{COMMANDS}:{environment['PATH']}"},
+            cwd=site.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        printed = replaced(done.stdout, {there: here for here, there in places.items()})
+        assert is_shown(step.printed, printed.splitlines()), (
+            f"{guide.name}:{step.line}: {step.command}\n{printed}"
+        )
