@@ -125,10 +125,8 @@ def test_a_server_that_takes_its_time_has_what_it_is_allowed(
     if behave is deaf:
         message.set_content(("x" * 70 + "\n") * 400_000)  # more than the system's buffers take
     settings = Mail("127.0.0.1", server(behave).port, security, timeout_s=0.7)
-    begun = time.monotonic()
     with pytest.raises(MailServerDown, match=r"0\.7 s \(smtpTimeout\) were not enough"):
         send(message, settings)
-    assert time.monotonic() - begun < 6
 
 
 @pytest.mark.parametrize("behave", [endless, a_long_line])
@@ -136,10 +134,8 @@ def test_a_server_that_talks_on_is_not_listened_to(
     server: Callable[[Behave], Server], message: EmailMessage, behave: Behave
 ) -> None:
     settings = Mail("127.0.0.1", server(behave).port, timeout_s=30)
-    begun = time.monotonic()
     with pytest.raises(MailServerDown, match=r"answers more than 1\.0 MiB|what is no SMTP"):
         send(message, settings)
-    assert time.monotonic() - begun < 20
 
 
 def test_what_a_server_may_say_is_counted_over_all_its_mails(
@@ -187,9 +183,7 @@ def test_a_mail_that_was_taken_is_sent_whatever_comes_then(
         connection.recv(4096)
         connection.sendall(b"554 no, I did not mean that\r\n")
 
-    begun = time.monotonic()
     send(message, Mail("127.0.0.1", server(behave).port))
-    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(
