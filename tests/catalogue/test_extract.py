@@ -150,7 +150,7 @@ def test_a_member_that_the_payload_lacks_is_named(tmp_path: Path, cache: Path) -
 
 
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(DiskFull, match=r"needs 1048576\.0 TiB, has "):
+    with pytest.raises(DiskFull, match=r"needs 1024\.0 PiB, has "):
         placing.place(placing.Place(tmp_path / "vmlinux", 1 << 60), [b"x"])
     assert list(tmp_path.iterdir()) == []
 
