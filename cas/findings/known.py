@@ -321,7 +321,7 @@ def _link(text: str) -> str | None:
 def _kernels(text: str) -> Kernels:
     """``>= 6.1, < 6.1.90``, or a glob of releases."""
     parts = [part.strip() for part in text.split(",")]
-    if not any(part.startswith(("<", ">", "=")) for part in parts):
+    if not any(part.startswith(("<", ">", "=", "!", "~", "^")) for part in parts):
         if not _GLOB.search(text) and not _WHOLE_RELEASE.fullmatch(text):
             raise ValueError(f"{text!r} is no release; write '{text}.*', or '>= {text}'")
         return Kernels(text)

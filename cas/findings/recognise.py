@@ -73,7 +73,7 @@ def recognise(
 
     :param budget: time of the processor that patterns may take; ``None``: what is usual
     """
-    found, undecided, late = [], [], 0
+    found, undecided, late, blind = [], [], 0, 0
     budget = budget or Budget()
     for issue in issues:
         trial = _Trial(issue, clues, budget)
@@ -84,18 +84,24 @@ def recognise(
             if budget.left_s > 0:
                 undecided.append(_open(issue, f"{str(error)!r} takes too long to search for"))
             continue
-        if why is not None and trial.open is None:
+        if why is not None and trial.is_blind:
+            blind += 1
+        elif why is not None and trial.open is None:
             found.append(_told(issue, why, clues))
         elif why is not None:
             undecided.append(_open(issue, trial.open or ""))
+    more = len(undecided) - _TOLD
+    if more > 0:
+        undecided = [*undecided[:_TOLD], f"and {count(more, 'more known issue')} of the kind"]
     if late:
         undecided.append(
             f"{count(late, 'known issue')} not looked for to the end: all patterns together "
             "take too long"
         )
-    more = len(undecided) - _TOLD
-    if more > 0:
-        undecided = [*undecided[:_TOLD], f"and {count(more, 'more known issue')} of the kind"]
+    if blind:
+        undecided.append(
+            f"{count(blind, 'known issue')} not looked for: there is no kernel log to look in"
+        )
     return tuple(found), tuple(undecided)
 
 
@@ -106,6 +112,8 @@ class _Trial:
         self.issue, self.clues, self.budget = issue, clues, budget
         self.open: str | None = None
         """Why it cannot be told whether the kernel is one of those meant."""
+        self.is_blind = False
+        """Whether all that can be told holds, and there is no kernel log for the rest."""
 
     def why(self) -> tuple[str, ...] | None:
         """What holds, cheapest first; ``None`` when a condition does not.
@@ -135,7 +143,9 @@ class _Trial:
             yield self._kernel()
         if issue.title_patterns:
             yield self._found("title", issue.title_patterns, "\n".join(clues.titles))
-        if issue.logs:
+        if issue.logs and not clues.dmesg:
+            self.is_blind = True
+        elif issue.logs:
             yield self._found("log", issue.logs, clues.log)
 
     def _kernel(self) -> str | None:

@@ -122,6 +122,15 @@ def test_a_kernel_that_cannot_be_compared_does_not_match_and_says_so() -> None:
     assert "it is not known which kernel this is" in nameless.undecided[0]
 
 
+def test_where_there_is_no_kernel_log_it_is_not_told_that_nothing_is_found_in_it() -> None:
+    no_log = replace(DUMP, dmesg=None)
+    finding = judged("kernel = '6.1.*'\nlog = 'asserted'", no_log)
+    (said,) = finding.undecided
+    assert said == "1 known issue not looked for: there is no kernel log to look in"
+    assert finding.known == ()
+    assert judged("kernel = '5.*'\nlog = 'asserted'", no_log).undecided == ()
+
+
 def test_that_the_kernel_has_the_fix_already_is_told() -> None:
     above = 'fixed_in = ["firmware 4.2", "5.15.12", "6.1.88"]'
     (known,) = find(DUMP, None, None, issues=issues('module = "vnd"', above)).known
@@ -226,6 +235,10 @@ HEAD = '[[issue]]\nname = "a"\nadvice = "b"\n'
         ),
         (HEAD + '[issue.when]\nkernel = "5.15"\n', "vendor.toml, line 5, issue 1 (a): `kernel`: "),
         (HEAD + '[issue.when]\nkernel = "< 5.15.x"\n', "vendor.toml, line 5, issue 1 (a): `kern"),
+        (
+            HEAD + '[issue.when]\nkernel = "!= 5.15.1"\n',
+            "vendor.toml, line 5, issue 1 (a): `kernel`: '!=",
+        ),
         (HEAD + '[issue.when]\nkernel = "<5, 6"\n', "vendor.toml, line 5, issue 1 (a): `kernel`: "),
         ('[[issue]]\nname = ""\nwhen.title = "x"\n', "vendor.toml, line 2, issue 1 (): `name`: it"),
         ('[[issue]]\nwhen.title = "x"\n', "vendor.toml, line 1, issue 1: it has no `name`"),
