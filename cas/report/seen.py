@@ -29,12 +29,12 @@ def _occurrences(finding: Finding) -> list[str]:
     if found is None:
         return []
     told = []
+    if found.same_dump:
+        told.append(f"the same dump as {_names(Newest(len(found.same_dump), found.same_dump))}")
     if found.same:
         told.append(f"the same crash {_text(found.same)}")
     if found.similar:
         told.append(f"a similar one, of the same title, {_text(found.similar)}")
-    if found.same_dump:
-        told.append(f"the same dump as {', '.join(found.same_dump[:NAMED])}")
     return told
 
 

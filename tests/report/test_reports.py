@@ -161,10 +161,9 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
     assert text.index("Verdict     complete") < text.index("Backtrace") < text.index("Backtraces (")
     assert "#1   balance [demo] at demo.c:62 (inlined)" in text
     assert (
-        "Seen before - the same crash 12 times since 2026-11-21: T-1187, T-1101 and 2\n"
-        "              more; hosts db1, db2, db3 and 2 more; kernel 6.1.0 (signature\n"
-        "              0123456789abcdef)\n"
-        "            - the same dump as T-7\n"
+        "Seen before - the same dump as T-7 (signature 0123456789abcdef)\n"
+        "            - the same crash 12 times since 2026-11-21: T-1187, T-1101 and 2\n"
+        "              more; hosts db1, db2, db3 and 2 more; kernel 6.1.0\n"
     ) in text
 
 
@@ -186,8 +185,8 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     # a deliberate crash, an NMI: whatever the machine was doing
     unnamed = replace(report.finding, signature=None, seen=Seen())
     assert seen(unnamed)[0].startswith("unknown: no code is at fault, or none is known")
-    again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6")))
-    assert seen(again) == ("the same dump as T-7, T-6",)
+    again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6", "T-5", "T-4")))
+    assert seen(again) == ("the same dump as T-7, T-6, T-5 and 1 more",)
 
 
 def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:

@@ -101,9 +101,10 @@ class JobRows:
                 if row.value in crash.same:
                     same.add(row.id)
             same_dump = _same_dump(connection, crash)
+        dumps = {found[number].dump for number in same}
         return Seen(
-            same=_occurrences([row for row in found.values() if row.id in same]),
-            similar=_occurrences([row for row in found.values() if row.id not in same]),
+            same=_occurrences([row for row in found.values() if row.dump in dumps]),
+            similar=_occurrences([row for row in found.values() if row.dump not in dumps]),
             same_dump=same_dump,
         )
 
@@ -173,7 +174,6 @@ def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:
         select(jobs.c.ticket, jobs.c.directory)
         .where(jobs.c.digest == crash.digest, jobs.c.directory != own)
         .order_by(jobs.c.started.desc(), jobs.c.id.desc())
-        .limit(_NAMED)
     )
     if crash.until is not None:
         query = query.where(jobs.c.started < _utc(crash.until))
