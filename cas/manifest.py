@@ -94,16 +94,25 @@ def finish(job: Job) -> None:
                 staged.replace(job.directory / name)
             else:
                 staged.unlink()
+        for torn in _torn(job.directory):
+            torn.unlink(missing_ok=True)
         sync_directory(job.directory)
 
 
 def is_half_done(job: Job) -> bool:
     """Whether somebody who put files in their places was stopped on the way."""
-    return any(is_regular(_staged(job.directory, name)) for name in RESULTS)
+    staged = any(is_regular(_staged(job.directory, name)) for name in RESULTS)
+    return staged or any(_torn(job.directory))
 
 
 def _staged(directory: Path, name: str) -> Path:
     return directory / f".{name}{PART}.new"
+
+
+def _torn(directory: Path) -> Iterator[Path]:
+    """What was being written of such files, which nobody reads."""
+    parts = (_staged(directory, name) for name in RESULTS)
+    return (each for path in parts if is_regular(each := path.with_name(f".{path.name}{PART}")))
 
 
 def leftovers(directory: Path) -> list[Path]:

@@ -189,7 +189,8 @@ def _require_sealed(job: Job, result: Result) -> None:
         except OSError as error:
             raise JobFailed(f"cannot read {path}: {error.strerror}") from error
         if not is_like:
-            raise JobFailed(f"{name} has another content than was sealed")
+            anew = f"analyse the dump again: cas -i {job.order.ticket} -f FILE"
+            raise JobFailed(f"{name} has another content than was sealed; {anew}")
 
 
 def _change(old: Finding | None, new: Finding) -> str | None:

@@ -155,7 +155,9 @@ def test_who_is_stopped_on_the_way_leaves_a_job_of_before_or_of_now(
     old = contents(aged)
     first, second = (aged.job(ticket) for ticket in DUMPS)
     # stopped before the record knew of the new files: they are as good as never written
-    (first / ".report.txt.part.new").write_text("half a rep")
+    (first / "..report.txt.part.new.part").write_text("half a rep")
+    assert "was being reprocessed when that was stopped" in aged.admin("check", "--quick").stdout
+    (first / ".report.html.part.new").write_text("whole")
     assert aged.admin("reprocess", "T-1").stdout.endswith("1 job: 1 changed, 0 unchanged\n")
     # stopped after that: they are put in their places
     (first / "result.json").rename(first / ".result.json.part.new")
@@ -166,7 +168,7 @@ def test_who_is_stopped_on_the_way_leaves_a_job_of_before_or_of_now(
     for path, content in contents(aged).items():
         assert path.parent != first or path not in originals or content == originals[path], path
         assert path.parent != second or content == old[path], path
-    assert not list(first.glob(".*.new"))
+    assert not list(first.glob(".*.new*"))
 
 
 def test_what_cannot_be_judged_keeps_its_verdict_and_no_other_from_being_judged(
