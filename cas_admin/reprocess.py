@@ -60,7 +60,7 @@ def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
         for directory in sorted(found, key=lambda path: (path in done, path.name, path)):
             try:
                 anew.take(directory)
-            except CasError:
+            except (CasError, KeyboardInterrupt):  # what was changed is changed
                 for line in anew.told():
                     world.progress.say(line)
                 raise
