@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cas.model import Finding, Newest, Occurrences
+from cas.text import count
 
 NAMED = 3
 """Tickets, hosts and kernels that are named."""
@@ -40,7 +41,11 @@ def _occurrences(finding: Finding) -> list[str]:
 
 def _text(seen: Occurrences) -> str:
     often = "once, on" if seen.count == 1 else f"{seen.count:,} times since"
-    said = [f"{often} {seen.since:%Y-%m-%d}: {_names(seen.tickets)}"]
+    # one dump may have several tickets, and one ticket several dumps
+    where = (
+        "" if seen.tickets.count == seen.count else f", in {count(seen.tickets.count, 'ticket')}"
+    )
+    said = [f"{often} {seen.since:%Y-%m-%d}{where}: {_names(seen.tickets)}"]
     for what, names in (("host", seen.hosts), ("kernel", seen.kernels)):
         if names.count:
             many = what if names.count == 1 else f"{what}s"

@@ -162,8 +162,8 @@ def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: 
     assert "#1   balance [demo] at demo.c:62 (inlined)" in text
     assert (
         "Seen before - the same dump as T-7 (signature 0123456789abcdef)\n"
-        "            - the same crash 12 times since 2026-11-21: T-1187, T-1101 and 2\n"
-        "              more; hosts db1, db2, db3 and 2 more; kernel 6.1.0\n"
+        "            - the same crash 12 times since 2026-11-21, in 4 tickets: T-1187,\n"
+        "              T-1101 and 2 more; hosts db1, db2, db3 and 2 more; kernel 6.1.0\n"
     ) in text
 
 
@@ -174,8 +174,8 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     told = {
         Seen(): (f"no {signature}",),
         Seen(similar=once): (
-            f"a similar one, of the same title, once, on 2026-11-21: T-1187, T-1101 and 2 more "
-            f"{signature}",
+            "a similar one, of the same title, once, on 2026-11-21, in 4 tickets: T-1187, T-1101 "
+            f"and 2 more {signature}",
         ),
         Seen(same_dump=("T-7",)): (f"the same dump as T-7 {signature}",),
         None: (f"unknown: it could not be looked up {signature}",),
