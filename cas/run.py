@@ -23,9 +23,9 @@ from cas.job import INTERRUPTED, RESULTS, Job
 from cas.judge import Judge
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
+from cas.report.screen import known_issues
 from cas.report.seen import sighted
 from cas.sharing import share
-from cas.text import known_issue
 
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
@@ -219,8 +219,8 @@ class Run:
 
 
 def _headlines(finding: Finding) -> Iterator[str]:
-    for issue in finding.known:
-        yield f"known issue: {known_issue(issue)}"
+    for issue in known_issues(finding):
+        yield f"known issue: {issue}"
     yield finding.what
     if finding.where:
         yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))

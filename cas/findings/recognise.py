@@ -237,4 +237,5 @@ def _doubt(fixed_in: Iterable[str], clues: Clues) -> str | None:
 
 
 def _open(issue: Issue, why: str) -> str:
-    return f"known issue {issue.name!r} ({issue.file.name}): whether this is it is not told: {why}"
+    said = "it cannot be told whether this is it"
+    return f"known issue {issue.name!r} ({issue.file.name}): {said}: {why}"

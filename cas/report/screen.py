@@ -31,7 +31,7 @@ class Row:
 def rows(report: Report) -> tuple[Row, ...]:
     """The facts of the verdict, printable, in the order in which they are read."""
     said = (
-        ("Known issue", _known_issues(report.finding)),
+        ("Known issue", known_issues(report.finding)),
         ("Verdict", (_verdict(report),)),
         *_finding_rows(report.finding),
         ("Kernel", (_kernel(report),)),
@@ -85,7 +85,8 @@ def _verdict(report: Report) -> str:
     return f"{report.verdict}: {report.reason}" if report.reason else report.verdict
 
 
-def _known_issues(finding: Finding | None) -> tuple[str, ...]:
+def known_issues(finding: Finding | None) -> tuple[str, ...]:
+    """The known issues that a crash is, and how many more there are."""
     known = finding.known if finding else ()
     more = len(known) - KNOWN
     return (*map(known_issue, known[:KNOWN]), *([f"and {more} more in result.json"] * (more > 0)))

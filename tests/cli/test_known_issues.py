@@ -79,7 +79,8 @@ def test_what_is_wrong_with_known_issues_costs_just_that_and_is_told(known: Site
     file = known.directory / "site.toml"
     fault = f"{file}, line 18, issue 3 (misspelt): unknown key `advise`; did you mean `advice`?"
     undecided = (
-        "known issue 'of another kernel' (site.toml): whether this is it is not told: the kernel"
+        "known issue 'of another kernel' (site.toml): it cannot be told whether this is it: the "
+        "kernel"
     )
     report = (known.job("T-1") / "report.txt").read_text()
     assert f"- known issues: {fault}" in report

@@ -111,7 +111,7 @@ def test_a_kernel_that_cannot_be_compared_does_not_match_and_says_so() -> None:
     finding = judged('module = "vnd"\nkernel = "< 6.1.91"', rhel)
     assert finding.known == ()
     assert finding.undecided == (
-        "known issue 'it' (vendor.toml): whether this is it is not told: "
+        "known issue 'it' (vendor.toml): it cannot be told whether this is it: "
         "the kernel 5.14.0-427.el9.x86_64 cannot be compared with < 6.1.91",
     )
     # where another condition fails, or a range of its own kind tells, there is nothing to say
@@ -160,7 +160,7 @@ def test_a_pattern_that_takes_too_long_costs_itself_and_says_so() -> None:
     )
     assert len(finding.known) == 1
     assert finding.undecided == (
-        "known issue 'it' (vendor.toml): whether this is it is not told: "
+        "known issue 'it' (vendor.toml): it cannot be told whether this is it: "
         f"{SLOW!r} takes too long to search for",
     )
 
