@@ -372,7 +372,8 @@ def test_kernels_are_listed_by_pattern(
         identity[:6]: [one],
         identity: [one],
         identity[:5]: [],
-        "5.14": [],
+        "5.14": [two, one],
+        "5.15": [],
         "%": [],
         "[": [],
     }
