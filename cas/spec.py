@@ -98,10 +98,14 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     from difflib import get_close_matches  # seldom needed, and not free
 
     if is_file(Path(spec)):
+        if (directory := _directory_around(Path(spec))) is not None:
+            return f"it is a file of a job; did you mean {shlex.quote(str(directory))}?"
         return f"it is a file; to analyse it: cas -i TICKET -f {shlex.quote(spec)}"
     directories = list(work.jobs())
     tickets = {directory.parent.name for directory in directories}
     asked, _, stamp = spec.strip("/").partition("/")
+    if _of_a_ticket(spec, work):
+        asked, stamp = os.path.basename(os.path.realpath(spec)), ""
     near: list[str] = []
     if asked in tickets:
         stamps = [each.name for each in directories if each.parent.name == asked]
@@ -110,6 +114,18 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     else:
         near = _alike(asked, tickets)
     return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
+
+
+def _directory_around(path: Path) -> Path | None:
+    """The job's directory that a file is in; the dump and other files lie in one below it."""
+    above = Path(os.path.realpath(path)).parents
+    return next((each for each in above if is_stamp(each.name) and (each / STATE).is_file()), None)
+
+
+def _of_a_ticket(spec: str, work: WorkDirectory) -> bool:
+    """Whether it is the path of a ticket's directory; links and loops of them are no matter."""
+    real = "" if "\0" in spec else os.path.realpath(spec)
+    return os.path.dirname(real) == os.path.realpath(work.path)
 
 
 def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:

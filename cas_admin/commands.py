@@ -74,7 +74,10 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         said = f"one thing at a time, not {' and '.join(wanted)}"
         raise UsageError(said, hint="give one command after the other")
     if wanted != ["purge"] and _asks_purge(arguments):
-        raise UsageError("-d, -y, -n and --unfinished belong to a purge", hint="cas-admin -p")
+        days = "" if arguments.days is None else f" -d {arguments.days}"
+        raise UsageError(
+            "-d, -y, -n and --unfinished belong to a purge", hint=f"cas-admin -p{days}"
+        )
     if wanted != ["build"] and arguments.watch is not None:
         raise UsageError("--watch belongs to a build", hint="cas-admin -b --watch")
     if not wanted:

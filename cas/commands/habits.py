@@ -117,12 +117,19 @@ def _word(argv: Sequence[str]) -> tuple[str, str] | None:
     if "://" in word:
         return "a URL is given with -f", command("cas", ["-i", "TICKET", "-f", word], ANALYSE)
     if is_ticket(word) and re.search(r"\d", word):
-        return f"{word} is no verb", filled(
-            f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
-            f"dump, {ANALYSE} analyses a dump",
-            [word],
-        )
+        return _without_i(word, [*files, *words[1:]])
     return None
+
+
+def _without_i(ticket: str, files: Sequence[str]) -> tuple[str, str]:
+    if files and all("://" in each or _is_path(each) for each in files):
+        right = command("cas", ["-i", ticket, *_each(files)], ANALYSE)
+        return f"{ticket} is no verb; a ticket needs -i before it", right
+    return f"{ticket} is no verb", filled(
+        f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
+        f"dump, {ANALYSE} analyses a dump",
+        [ticket],
+    )
 
 
 def _without_f(ticket: str, words: Sequence[str]) -> tuple[str, str] | None:

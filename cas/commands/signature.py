@@ -20,6 +20,7 @@ def signature(which: str, world: World, *, as_json: bool) -> Answer:
         job = spec.find_job(which, WorkDirectory.of(world.config))
     except spec.SeveralJobs as error:
         world.progress.warn(f"{error}; {error.hint}")
-        return Answer(tuple(map(spec.described, error.found)), error.exit_code)
+        newest = f"the newest: cas signature {spec.name_of(error.found[-1])}"
+        return Answer(tuple(map(spec.described, error.found)), error.exit_code, next_step=newest)
     told = outline_of(*evidence(job.directory))
     return Answer((json_text(told, indent=1),) if as_json else tuple(naming(told)))

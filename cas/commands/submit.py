@@ -85,7 +85,8 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory) -> UsageError:
         last = directories[-1]
         return UsageError(
             f"{said}; its results are in {last}",
-            hint=f"to open a debugger: cas debug {ticket}; to analyse another dump: {analyse}",
+            hint=f"to open a debugger: cas debug {ticket}/{last.name}; to analyse another dump: "
+            f"{analyse}",
         )
     if is_file(Path(ticket)):
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
@@ -119,7 +120,11 @@ def _check(order: Order, world: World) -> None:
     if order.email:
         check_address(order.email)
         if not world.config.mail.host:
-            raise ConfigError("results cannot be mailed: there is no `smtphost` in cas.conf")
+            raise ConfigError(
+                "results cannot be mailed: there is no `smtphost` in cas.conf",
+                hint="without -e they stay in the job's directory; to mail them, write into "
+                "cas.conf: smtphost = HOST",
+            )
 
 
 def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
@@ -206,7 +211,8 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     if report.verdict == "partial":
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
-        world.progress.say(f"next: less {report_file}; to open a debugger: cas debug {ticket}")
+        debug = f"cas debug {ticket}/{directory.name}"  # the ticket alone may mean several jobs
+        world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
         return Answer((str(directory),), PARTIAL, stands=True)
     return Answer((str(directory),), stands=True)
 

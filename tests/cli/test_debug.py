@@ -258,7 +258,13 @@ def test_several_jobs_are_listed(own_finished: Site) -> None:
 
 def test_a_name_that_no_job_has_is_answered_with_the_nearest(job: Site) -> None:
     stamp = job.job("T-1").name
-    for spec, near in (("t-1", "T-1"), ("T-1/2026.01.01.00.00.00", f"T-1/{stamp}")):
+    in_job = str(job.job("T-1"))
+    for spec, near in (
+        ("t-1", "T-1"),
+        ("T-1/2026.01.01.00.00.00", f"T-1/{stamp}"),
+        (str(job.job("T-1").parent), f"T-1/{stamp}"),
+        (f"cores/T-1/{stamp}/vmcore/vmcore.elf", in_job),
+    ):
         done = job.cas("debug", spec, "-c", "bt")
         assert (done.returncode, done.stdout) == (2, "")
         assert f"did you mean {near}?" in done.stderr
