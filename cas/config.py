@@ -93,9 +93,13 @@ def read(path: Path | None, defaults: Config) -> Config:
     text = _text(path)
     parsed = _parse(path, text)
     config, warnings = replace(defaults, file=path), []
+    seen = set()
     for section, key, value in _entries(parsed):
-        where = f"{path}, line {_line_of(text, key)}"
+        where = f"{path}, line {_line_of(text, section, key)}"
         known, warning = _known(section, key, where)
+        if (section, known) in seen:  # in other letters
+            raise _twice(where, key, section)
+        seen.add((section, known))
         warnings += [warning] if warning else []
         config = _apply(config, known, value, where)
     return replace(config, warnings=tuple(warnings))
@@ -125,9 +129,16 @@ def _parse(path: Path, text: str) -> configparser.RawConfigParser:
         is_outside = isinstance(error, configparser.MissingSectionHeaderError)
         why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
         raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
-    except configparser.Error as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    except configparser.DuplicateOptionError as error:
+        raise _twice(f"{path}, line {error.lineno}", error.option, error.section) from None
+    except configparser.DuplicateSectionError as error:
+        said = f"{path}, line {error.lineno}: the section [{error.section}] begins a second time"
+        raise ConfigError(said, hint="put its keys into the first one") from None
     return parser
+
+
+def _twice(where: str, key: str, section: str) -> ConfigError:
+    return ConfigError(f"{where}: `{key}` stands twice in [{section}]", hint="leave one of the two")
 
 
 def _entries(parser: configparser.RawConfigParser) -> Iterator[tuple[str, str, str]]:
@@ -136,9 +147,10 @@ def _entries(parser: configparser.RawConfigParser) -> Iterator[tuple[str, str, s
             yield section, key, value.strip()
 
 
-def _line_of(text: str, key: str) -> int:
+def _line_of(text: str, section: str, key: str) -> int:
+    head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
     pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
-    found = pattern.search(text)
+    found = pattern.search(text, head.end() if head else 0)
     return text.count("\n", 0, found.end()) + 1 if found else 0
 
 

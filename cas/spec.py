@@ -105,7 +105,7 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     tickets = {directory.parent.name for directory in directories}
     asked, _, stamp = spec.strip("/").partition("/")
     if _of_a_ticket(spec, work):
-        asked, stamp = os.path.basename(os.path.realpath(spec)), ""
+        asked, stamp = Path(os.path.realpath(spec)).name, ""
     near: list[str] = []
     if asked in tickets:
         stamps = [each.name for each in directories if each.parent.name == asked]
@@ -119,13 +119,13 @@ def _advice(work: WorkDirectory, spec: str) -> str:
 def _directory_around(path: Path) -> Path | None:
     """The job's directory that a file is in; the dump and other files lie in one below it."""
     above = Path(os.path.realpath(path)).parents
-    return next((each for each in above if is_stamp(each.name) and (each / STATE).is_file()), None)
+    return next((each for each in above if is_stamp(each.name) and is_file(each / STATE)), None)
 
 
 def _of_a_ticket(spec: str, work: WorkDirectory) -> bool:
     """Whether it is the path of a ticket's directory; links and loops of them are no matter."""
-    real = "" if "\0" in spec else os.path.realpath(spec)
-    return os.path.dirname(real) == os.path.realpath(work.path)
+    path = "" if "\0" in spec else os.path.realpath(spec)
+    return str(Path(path).parent) == os.path.realpath(work.path)
 
 
 def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:

@@ -258,7 +258,7 @@ def test_several_jobs_are_listed(own_finished: Site) -> None:
 
 def test_a_name_that_no_job_has_is_answered_with_the_nearest(job: Site) -> None:
     stamp = job.job("T-1").name
-    in_job = str(job.job("T-1"))
+    in_job = str(job.job("T-1").resolve())
     for spec, near in (
         ("t-1", "T-1"),
         ("T-1/2026.01.01.00.00.00", f"T-1/{stamp}"),

@@ -107,6 +107,22 @@ def test_an_unusable_value_names_its_line_and_what_is_needed(
         read(write(tmp_path, f"[settings]\n{line}\n"), defaults)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[settings]\nengine = drgn\n[advanced]\nengine = gdb\n", "line 4: `engine = gdb`"),
+        ("[settings]\nengine = drgn\nengine = crash\n", "line 3: `engine` stands twice"),
+        ("[settings]\nengine = drgn\nENGINE = crash\n", "line 3: `ENGINE` stands twice"),
+        ("[settings]\n[settings]\n", "line 2: the section"),
+    ],
+)
+def test_what_stands_twice_is_told_with_its_own_line(
+    tmp_path: Path, defaults: Config, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(write(tmp_path, text), defaults)
+
+
 def test_a_comment_may_stand_behind_a_value(tmp_path: Path, defaults: Config) -> None:
     text = "[settings]\nkernels = /srv/kernels  # the mount\nsmtphost = ; none\nsnippets = /a#b\n"
     config = read(write(tmp_path, text), defaults)
