@@ -10,7 +10,7 @@ from typing import Any
 from cas import findings
 from cas.commands import Answer, World
 from cas.errors import CasError
-from cas.findings.known import FOLDER, Issue, Known, load_known
+from cas.findings.known import ENDING, FOLDER, Issue, Known, load_known
 from cas.judge import Judge
 from cas.model import Finding
 from cas.rejudge import evidence
@@ -55,6 +55,8 @@ def tried(file: Path, world: World, *, as_json: bool) -> Answer:
         cannot be used, or a job cannot be read
     """
     known = load_known([file.absolute()])
+    if not known.files and not known.faults:
+        world.progress.warn(f"{file} holds no file that ends in {ENDING}")
     trial = _try(known, world)
     status = BROKEN if known.faults or trial.unreadable else 0 if trial.matches else NONE_MATCHES
     if as_json:

@@ -155,7 +155,6 @@ def load_known(paths: Iterable[Path]) -> Known:
             reading.faults.append(_unread(path, error))
             continue
         for file in files:
-            reading.files.append(file)
             try:
                 text = read_regular(file, SIZE_LIMIT).decode("utf-8-sig")
             except OSError as error:
@@ -163,6 +162,7 @@ def load_known(paths: Iterable[Path]) -> Known:
             except UnicodeDecodeError as error:
                 reading.faults.append(f"{file} is no UTF-8 text, from byte {error.start} on")
             else:
+                reading.files.append(file)
                 issues, faults = parse_known(text, file)
                 reading.issues += issues
                 reading.faults += faults

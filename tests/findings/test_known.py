@@ -286,6 +286,7 @@ def test_files_and_directories_are_read_and_what_cannot_be_is_named(tmp_path: Pa
     (tmp_path / "away").symlink_to(site)
     known = load_known([site, alone, tmp_path / "away", tmp_path / "nothing"])
     assert [issue.file.name for issue in known.issues] == ["a.toml", "b.toml", "bom.toml", "alone"]
+    assert known.files == tuple(issue.file for issue in known.issues)
     assert known.faults == (
         f"{site}/big.toml cannot be read: it has more than 1.0 MiB",
         f"{site}/fifo.toml cannot be read: it is no regular file",
