@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,13 +135,15 @@ class _Anew:
         result = load(directory)
         if result.dump is None:
             raise _Left("nothing of a dump was read")
-        _require_sealed(job, result)
+        _require_sealed(job, result, {NAME, log_section(result)})
         before = revived(result, job)
         if before.dump is None or before.dump.dmesg is None:
             raise _Left("its whole kernel log was not kept")
         finding = self._finding(job, before)
         after = replace(before, finding=finding)
         change = _change(before.finding, finding)
+        if change is not None:  # the reports are drawn from all of them
+            _require_sealed(job, result, {section.path for section in result.sections})
         if self.only_list:
             return change
         if change is not None:
@@ -174,17 +176,17 @@ def _found(seen: Seen) -> int:
     return sum(each.count for each in (seen.same, seen.similar) if each) + len(seen.same_dump)
 
 
-def _require_sealed(job: Job, result: Result) -> None:
+def _require_sealed(job: Job, result: Result, read: Collection[str | None]) -> None:
     """Refuse to judge by files, and to draw reports from files, that are not what the job left.
 
+    :param read: files whose content is compared, too, not only their size
     :raises JobFailed: they were changed, or are gone
     """
-    judged = {NAME, log_section(result)}
     for name in (NAME, *(section.path for section in result.sections if section.size_bytes)):
         sealed, path = job.files.get(name), job.directory / name
         try:
             is_like = sealed is None or path.stat().st_size == sealed.size_bytes
-            if sealed and is_like and name in judged:
+            if sealed and is_like and name in read:
                 is_like = sealed.fits(path)
         except OSError as error:
             raise JobFailed(f"cannot read {path}: {error.strerror}") from error

@@ -182,8 +182,15 @@ def test_what_cannot_be_judged_keeps_its_verdict_and_no_other_from_being_judged(
     assert done.stdout.endswith("2 jobs: 1 changed, 0 unchanged, 1 that cannot be judged\n")
     assert (second / "report.txt").read_bytes() == originals[second / "report.txt"]
 
-    (first / "sys").rename(first / "gone")
     change(first, lambda _: None)
+    content = (first / "sys").read_bytes()
+    (first / "sys").write_bytes(content[::-1])
+    done = aged.admin("reprocess", "T-1")
+    (first / "sys").write_bytes(content)
+    assert done.returncode == 4
+    assert f"{first}: sys has another content than was sealed" in done.stderr
+
+    (first / "sys").rename(first / "gone")
     done = aged.admin("reprocess", "T-1")
     (first / "gone").rename(first / "sys")
     assert done.returncode == 4
