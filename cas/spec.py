@@ -65,7 +65,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     :raises SeveralJobs: there are several
     """
     form = next(form for form in _FORMS if form.fits(spec))
-    found, problems = [], []
+    found, problems, stopped = [], list[str](), None
     for directory in form.directories(work, spec):
         try:
             job = jobs.load(directory)
@@ -74,11 +74,16 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
             continue
         if job.stored and is_regular(job.stored.vmcore):
             found.append(job)
+        elif job.is_stopped and job.stored is None:
+            stopped = job
+            problems.append(f"{directory} is not finished, and has no dump yet")
         else:
             problems.append(f"{directory} has no dump")
     if not found:
         # what was looked at is meant, and no other
         advice = f"to analyse a dump: {_ANEW}" if problems else _advice(work, spec)
+        if stopped is not None:
+            advice = f"to go on with it: cas -i {stopped.order.ticket}"
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
         raise NoJob(said, hint=advice)

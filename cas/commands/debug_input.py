@@ -72,7 +72,11 @@ def content(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}",
+            hint="-x takes a file of commands; so does -i, which stands behind SPEC: "
+            "cas debug TICKET -i FILE",
+        ) from error
     if len(data) > FILE_BYTES:
         raise UsageError(f"{path} has more than {FILE_BYTES} bytes of commands")
     is_jobs = path.name == COMMANDS and (path.absolute().parent / STATE).is_file()

@@ -215,6 +215,8 @@ def _on_terminal(target: Target, first: str, *, is_quiet: bool) -> None:
             _run(Console(variables), Path(first).read_text("utf-8", "replace").split("\n"))
         repl.interact(variables, "" if is_quiet else f"{banner}\n{ADVICE}")
 
+    if os.environ.get("TERM") == "dumb":  # a pager would complain, and wait for keys
+        target.prog.config["crash_scroll"] = False
     for remark in target.remarks:
         print(f"! {remark}")
     if not is_quiet:

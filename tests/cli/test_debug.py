@@ -212,6 +212,7 @@ def test_a_file_of_commands_that_is_not_there_is_a_wrong_command_line(job: Site)
     done = debug(job, "-x", "nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot read nosuch: No such file" in done.stderr
+    assert "behind SPEC: cas debug TICKET -i FILE" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_the_session(job: Site) -> None:

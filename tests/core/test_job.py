@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cas import job as jobs
-from cas import manifest
+from cas import manifest, spec
 from cas.digest import Fingerprint, dump_digest
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.job import Job, Order
@@ -55,6 +55,13 @@ def test_usual_tickets_are_taken(ticket: str) -> None:
 def test_other_tickets_are_refused(ticket: str) -> None:
     with pytest.raises(Refused):
         jobs.check_ticket(ticket)
+
+
+def test_a_job_that_was_stopped_before_its_dump_was_there_is_gone_on_with(job: Job) -> None:
+    for text in ("T-1", "T-1/latest", spec.name_of(job)):
+        with pytest.raises(spec.NoJob, match="not finished, and has no dump yet") as caught:
+            spec.find_job(text, WorkDirectory(job.directory.parent.parent))
+        assert caught.value.hint == "to go on with it: cas -i T-1"
 
 
 def test_a_directory_is_named_by_the_local_24_hour_clock(job: Job) -> None:
