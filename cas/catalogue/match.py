@@ -88,9 +88,11 @@ def not_found(
         message += "; catalogued with that release, but another build: " + _listed(others)
     if unusable:
         message += "; not usable: " + "; ".join(unusable[:_SHOWN])
-    return KernelNotFound(
-        message, hint=package_hint(release, dump.arch, dump.banner) if release else None
-    )
+    hint = package_hint(release, dump.arch, dump.banner) if release else None
+    alike = [each for each in others if hint and each.source.name in hint.split()]
+    if alike:  # or it is copied over the package of another kernel
+        hint = f"{hint} (into a directory of its own: {one_line(str(alike[0].source))} stays)"
+    return KernelNotFound(message, hint=hint)
 
 
 def differing(kernels: Sequence[Kernel | CataloguedKernel]) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def test_other_builds_of_the_release_are_named_and_not_taken(
     )
     assert kp.build_id("one") in str(caught.value)
     assert f"kernel-debuginfo-{kp.RELEASE}.rpm" in caught.value.hint
+    assert f"kernel-debuginfo-{kp.RELEASE}.rpm stays)" in caught.value.hint
 
 
 def test_another_banner_of_the_same_release_is_not_taken(
