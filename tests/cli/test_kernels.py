@@ -85,6 +85,8 @@ def test_an_aarch64_dump_is_analysed_on_any_machine(every_kernel: Site) -> None:
     result = every_kernel.result("T-1")
     assert (result["dump"]["arch"], result["engine"]) == ("aarch64", "drgn")
     assert "cas_oops" in {frame["kmod"] for frame in result["answer"]["backtrace"]}
+    where = result["finding"]["where"]
+    assert where.startswith("cas_weigh [cas_oops] at drivers/cas/cas_oops.c:68, inlined in")
     assert result["finding"]["signature"]
 
 
