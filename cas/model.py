@@ -479,6 +479,60 @@ class Finding:
     """The known issues of which it cannot be told whether it is them, and why, a sentence each."""
     former: str | None = None
     """What the first version of the rules calls it, for jobs that are not reprocessed yet."""
+    kind: str = ""
+    """What kind of crash it was, a value of :class:`cas.klog.kinds.Kind`; empty: a record of a time
+    when that was not kept."""
+
+
+class Weight(StrEnum):
+    """What a piece of evidence does for the verdict."""
+
+    CAUSE = "cause"
+    """It explains the crash: a circle of locks, who has the memory."""
+    CONTEXT = "context"
+    """What else was going on."""
+
+
+class DetectorStatus(StrEnum):
+    """How a detector ended."""
+
+    OK = "ok"
+    """It looked; whether it found something is another matter."""
+    SKIPPED = "skipped"
+    """The dump is none for it, e.g. of another architecture, or the time was up before."""
+    FAILED = "failed"
+    """The dump, or the detector, is not as it should be."""
+    TIMEOUT = "timeout"
+    """It was ended at its limit; what it had found by then counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing that the dump shows, and how to see it."""
+
+    sentence: str
+    source: str
+    """What it rests on: a symbol, an address or a line of the log."""
+    command: str
+    """What shows it in ``cas debug``."""
+    weight: Weight = Weight.CONTEXT
+    details: tuple[str, ...] = ()
+    """More of it, a line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What one detector found in the dump."""
+
+    detector: str
+    """Name of its module below ``cas/detectors``."""
+    title: str
+    status: DetectorStatus
+    evidence: tuple[Evidence, ...] = ()
+    remark: str | None = None
+    """How far it looked, or why it did not, e.g. ``looked at 3,000 of 20,000 tasks``."""
+    seconds: float = 0.0
+    """Wall time that it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,6 +579,8 @@ class Report:
     vmlinux: Path | None = None
     answer: FirstAnswer | None = None
     finding: Finding | None = None
+    detections: tuple[Detection, ...] = ()
+    """What the detectors found, in the order of their names."""
     sections: tuple[Section, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage."""

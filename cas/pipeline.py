@@ -34,8 +34,9 @@ from cas.errors import (
 from cas.files import writing_below
 from cas.job import Job
 from cas.kmods import FIRST_ANSWER_S
-from cas.model import Checked, Dump, FirstAnswer, Match, Stored
+from cas.model import Checked, DetectorStatus, Dump, FirstAnswer, Match, Stored
 from cas.progress import Progress
+from cas.report.evidence import causes
 from cas.supply import Supply
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Pipeline(Debugging):
         opened = self.fitting.fitted(dump, partial(self.kernel_for, early=early))
         beginning = self.prepare_crash(opened)
         answer = self.answer(opened)
+        self.detect(answer)
         if self.job.order.wants_kmods:
             self.kmods.extract_all(answer)
         relay = beginning.result() if beginning else self.begin_crash()
@@ -279,3 +281,21 @@ class Pipeline(Debugging):
             answer = self.kmods.look_closer(answer)
         self.conclude(opened.dump, answer)
         return answer
+
+    def detect(self, answer: FirstAnswer | None) -> None:
+        """What the detectors find in the dump; what explains the crash is told at once."""
+        if answer is None:
+            return
+        kind = self.report.finding.kind if self.report.finding else ""
+        try:
+            with self.timed("detectors"), self.progress.bar("Looking for evidence", None):
+                detections = self.worker.detect(answer, kind)
+        except EngineError as error:
+            self.remark(f"no detector ran: {error}")
+            return
+        self.know(detections=detections)
+        for line in causes(detections):
+            self.progress.say(line)
+        for each in detections:
+            if each.status in (DetectorStatus.FAILED, DetectorStatus.TIMEOUT):
+                log.info("%s: %s: %s", each.detector, each.status, each.remark)

@@ -13,6 +13,7 @@ from cas.errors import JobFailed
 from cas.files import read_regular
 from cas.job import Job
 from cas.model import (
+    Detection,
     Dump,
     Finding,
     FirstAnswer,
@@ -83,6 +84,7 @@ def revived(result: Result, job: Job) -> Report:
         vmlinux=Path(result.kernel.vmlinux) if result.kernel and result.kernel.vmlinux else None,
         answer=_answer(result, dmesg),
         finding=_facts(result.finding, Finding) if result.finding else None,
+        detections=tuple(_facts(each, Detection) for each in result.detections),
         sections=tuple(replace(each, path=job.directory / each.path) for each in sections),
         seconds=result.seconds,
     )

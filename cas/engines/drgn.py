@@ -22,11 +22,12 @@ from typing import Self, TypeVar
 import cas
 from cas import elf
 from cas.engines.crash_rungs import OUT_OF_MEMORY
+from cas.engines.detected import Detections
 from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
 from cas.engines.outcome import Ran, budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.files import put
-from cas.model import Dump, FirstAnswer, Need, Outcome, Section, Snippet
+from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.supervise import (
     Child,
     Fault,
@@ -64,6 +65,12 @@ EXIT_S = 0.5
 
 FILES_AT_ONCE = 100
 """In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
+
+DETECTOR_S = 5.0
+"""The worker ends a detector after 2 s by itself; if it hangs inside drgn, it is killed."""
+
+DETECTORS_THAT_KILL = 2
+"""After so many the rest is left out: the snippets need a drgn that may be started again."""
 
 OPENING = "(opening the dump)"
 
@@ -254,6 +261,37 @@ class Worker:
             take(message, facts, problems)
         refuse(message["refused"], facts, problems)
         return renewed(answer, facts, problems)
+
+    def detect(self, answer: FirstAnswer, kind: str) -> tuple[Detection, ...]:
+        """What the detectors find in the dump; one that kills drgn costs only itself.
+
+        :param kind: of the crash, as :class:`cas.model.Finding` has it
+        :raises EngineError: drgn cannot open the dump
+        """
+        arch = self._opened.dump.arch if self._opened else ""
+        facts = {
+            "arch": arch,
+            "kind": kind,
+            "uptime_s": answer.uptime_s,
+            "kmods": [kmod.name for kmod in answer.kmods],
+        }
+        found = Detections()
+        for _ in range(DETECTORS_THAT_KILL + 1):
+            try:
+                self._detect(facts, found)
+            except WorkerEnded as error:
+                found.ended(str(error), is_late=error.status == "timeout")
+            else:
+                break
+        return tuple(found.done)
+
+    def _detect(self, facts: Message, found: Detections) -> None:
+        """Ask for what those detectors find that have not had their turn yet."""
+        self._revive()
+        self._command = "(looking for evidence)"
+        self._send({"detect": {"facts": facts, "done": found.names}})
+        while "done" not in (message := self._receive(time.monotonic() + DETECTOR_S, DETECTOR_S)):
+            found.take(message)
 
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""

@@ -59,21 +59,25 @@ def frames(target: Target) -> Partial:
     """The panic task's frames as in :class:`cas.model.Frame`, innermost first."""
     task, cpu = panic_task(target.prog)
     try:
-        trace = _unwind(target, task)
+        trace = unwind(target, task)
         doubt = _doubt(trace, task, cpu)
     except (ValueError, LookupError, FaultError) as error:
         trace, doubt = None, f"the registers of CPU {cpu} cannot be used: {error}"
     if doubt:
         registers = _exception_frame(target, task)
         if registers is not None:
-            trace = _unwind(target, registers)
+            trace = unwind(target, registers)
             doubt += "; the backtrace begins at the exception that is saved on its stack"
     if trace is None:
         raise LookupError(doubt)
-    return Partial([_frame(target, frame) for frame in _kernel_frames(target, trace)], doubt)
+    return Partial([frame_of(target, frame) for frame in _kernel_frames(target, trace)], doubt)
 
 
-def _unwind(target: Target, start: Object) -> StackTrace:
+def unwind(target: Target, start: Object) -> StackTrace:
+    """The frames of a task, or of saved registers, across kernel modules.
+
+    :raises ValueError, LookupError, FaultError: it cannot be unwound
+    """
     for _ in range(MAX_ROUNDS):
         trace = target.prog.stack_trace(start)
         kmods = {kmod.name: kmod for frame in trace if (kmod := target.kmod_at(_code(frame)))}
@@ -133,7 +137,8 @@ def _kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
     return kept
 
 
-def _frame(target: Target, frame: StackFrame) -> dict[str, Any]:
+def frame_of(target: Target, frame: StackFrame) -> dict[str, Any]:
+    """What there is to say of a frame, as in :class:`cas.model.Frame`."""
     pc = _register(frame, "pc")
     kmod = target.kmod_at(_code(frame))
     function, offset = frame.name, None

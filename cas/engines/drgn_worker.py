@@ -17,6 +17,10 @@ Files come open, over a socket beside stdin. Requests, in this order:
   "lacks_memory": …}``
 - ``{"unmet": {"needs": [[KIND, [NAME, …]], …], "timeout_s": N}}``: ``{"done": "unmet", "numbers":
   [N, …]}``, those that the kernel does not meet
+- ``{"detect": {"facts": {"arch": …, "kind": …, "uptime_s": …, "kmods": […]}, "done": [NAME, …]}}``:
+  for each detector that is not done ``{"detecting": NAME, "title": …}`` when it begins, and
+  ``{"detection": {…}}`` as in :class:`cas.model.Detection`; ``{"problem": SENTENCE}`` if they
+  cannot run at all; then ``{"done": "detect"}``
 """
 
 from __future__ import annotations
@@ -85,6 +89,8 @@ class Session:
                 self._answer(self._target, **request["answer"])
             elif "unmet" in request:
                 self._tell_unmet(self._target, **request["unmet"])
+            elif "detect" in request:
+                self._detect(self._target, **request["detect"])
             elif "run" in request:
                 self._run(self._target, output, request["run"])
 
@@ -144,6 +150,17 @@ class Session:
         with contextlib.suppress(Late), time_limit(timeout_s):
             numbers += unmet(target.prog, needs)
         self._reply(done="unmet", numbers=numbers)
+
+    def _detect(self, target: Target, facts: dict[str, Any], done: list[str]) -> None:
+        # The first answer does not wait until these are imported.
+        from cas.engines.drgn_detect import detections
+
+        try:
+            for message in detections(target, facts, done):
+                self._reply(**message)
+        except Exception as error:
+            self._reply(problem=sentence(error))
+        self._reply(done="detect")
 
     def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.

@@ -88,6 +88,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         signatures=named,
         signature=most_telling(named),
         former=former(ours),
+        kind=crash.kind.value,
     )
 
 

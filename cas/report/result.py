@@ -46,6 +46,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "finding": _finding(report.finding) if report.finding else None,
         "signature": report.finding.signature if report.finding else None,
         "similar": _tickets(report.finding) if report.finding else (),
+        "detections": [asdict(detection) for detection in report.detections],
         "sections": [_section(section) for section in report.sections],
         "mail": None,
     }

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from cas.job_record import Missing, Stage, Verdict
-from cas.model import Checked, Level
+from cas.model import Checked, DetectorStatus, Level, Weight
 from cas.record import Below, Count, FilePath, Record, Ticket, Time, Whole
 
 
@@ -185,6 +185,28 @@ class Finding(Record, frozen=True, kw_only=True):
     data: Confidence | None = None
     known: tuple[KnownIssue, ...] = ()
     undecided: tuple[str, ...] = ()
+    kind: str = ""
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """One thing that the dump shows, and how to see it."""
+
+    sentence: str
+    source: str = ""
+    command: str = ""
+    weight: Weight = Weight.CONTEXT
+    details: tuple[str, ...] = ()
+
+
+class Detection(Record, frozen=True, kw_only=True):
+    """What one detector found in the dump."""
+
+    detector: str
+    title: str
+    status: DetectorStatus
+    evidence: tuple[Evidence, ...] = ()
+    remark: str | None = None
+    seconds: float = 0.0
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -246,5 +268,6 @@ class Result(Whole, frozen=True, kw_only=True):
     finding: Finding | None = None
     signature: str | None = None
     similar: tuple[str, ...] = ()
+    detections: tuple[Detection, ...] = ()
     sections: tuple[Section, ...] = ()
     mail: None = None

@@ -1,0 +1,310 @@
+"""The case that detectors look at: one dump in drgn, with bounds on everything that it may give."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from drgn import FaultError, Object, ObjectNotFoundError, Program, StackFrame, StackTrace, TypeKind
+from drgn.helpers.linux.pid import find_task, for_each_task
+from drgn.helpers.linux.printk import get_dmesg
+from drgn.helpers.linux.sched import cpu_curr, task_state_to_char
+
+from cas.klog.lines import Log
+from cas.model import Frame
+from cas.text import one_line
+
+MAX_TASKS = 3000
+"""That one detector looks at."""
+SHARE_FOR_TASKS = 0.6
+"""Of a detector's time, after which it is given no more tasks: the rest is for what it says."""
+MAX_FRAMES = 100
+TEXT_LIMIT = 80
+"""Characters of a text out of the dump."""
+COMM_LIMIT = 16
+"""TASK_COMM_LEN, include/linux/sched.h."""
+MAX_PID = 1 << 22
+"""PID_MAX_LIMIT, include/linux/threads.h."""
+
+Broken = (FaultError, LookupError, ValueError, OverflowError)
+"""What drgn raises where memory, a symbol or a member is not there, or a value makes no sense."""
+
+AnyItem = TypeVar("AnyItem")
+
+
+class Kmod(Protocol):
+    """A loaded kernel module."""
+
+    @property
+    def name(self) -> str:
+        """As the kernel spells it."""
+
+
+class Opened(Protocol):
+    """The dump as drgn has opened it, :class:`cas.engines.drgn_target.Target`."""
+
+    prog: Program
+
+    def kmod_at(self, address: int) -> Kmod | None:
+        """The kernel module whose code or data is at an address."""
+
+
+class Seen(NamedTuple):
+    """A task, and what of it nearly every detector asks."""
+
+    task: Object
+    """``struct task_struct *``."""
+    pid: int
+    comm: str
+    """Printable."""
+    state: str
+    """The kernel's letter: ``R``, ``S``, ``D``, …; ``?`` where it cannot be read."""
+
+    @property
+    def name(self) -> str:
+        """How to call it in a sentence."""
+        return f"{self.comm} (pid {self.pid})"
+
+
+@dataclass(slots=True)
+class Clock:
+    """How much of its time a detector has used, in seconds of the processor."""
+
+    limit_s: float
+    begun_s: float = field(default_factory=time.process_time)
+
+    def is_used(self, share: float = 1.0) -> bool:
+        """Whether that share of the time is over."""
+        # while a timer of the processor's time runs, Linux counts it by the tick (1 to 10 ms)
+        return time.process_time() - self.begun_s >= self.limit_s * share
+
+
+class Case:
+    """One dump, for all detectors; what one has read the others need not read again."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        unwind: Callable[[Object], StackTrace],
+        frame: Callable[[StackFrame], Frame],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Take the dump; nothing is read yet.
+
+        :param unwind: gives the frames of a ``struct task_struct *``, across kernel modules
+        :param frame: gives what there is to say of one
+        :param facts: ``arch``, ``kind``, ``uptime_s``, ``kmods``, ``panic_cpu``, ``dmesg``
+        """
+        self.prog = opened.prog
+        self.arch: str = facts.get("arch") or ""
+        """``uname -m`` spelling."""
+        self.kind: str = facts.get("kind") or ""
+        """Of the crash, a value of :class:`cas.klog.kinds.Kind`."""
+        self.uptime_s: float | None = facts.get("uptime_s")
+        self.kmods: frozenset[str] = frozenset(facts.get("kmods") or ())
+        """Names of the loaded kernel modules."""
+        self.panic_cpu: int | None = facts.get("panic_cpu")
+        self.clock = Clock(float("inf"))
+        """Of the detector that runs."""
+        self.remarks: list[str] = []
+        """What the detector that runs has to say of how far it looked."""
+        self._opened = opened
+        self._unwind = unwind
+        self._frame = frame
+        self._stacks: dict[int, StackTrace | None] = {}
+        self._frames: dict[int, tuple[Frame, ...]] = {}
+        self._seen: list[Seen] = []
+        self._rest: Iterator[Object] | None = None
+
+    @cached_property
+    def panic_task(self) -> Object | None:
+        """``struct task_struct *``; ``None`` where no CPU panicked."""
+        if self.panic_cpu is None:
+            return None
+        try:
+            return cpu_curr(self.prog, self.panic_cpu)
+        except Broken:
+            return None
+
+    @cached_property
+    def log(self) -> Log:
+        """The kernel log's lines with their times, oldest first; empty where it cannot be read."""
+        try:
+            return Log(get_dmesg(self.prog).decode("utf-8", "replace"))
+        except Broken:
+            return Log("")
+
+    def begin(self, limit_s: float) -> None:
+        """Let a detector begin, with so much time."""
+        self.clock = Clock(limit_s)
+        self.remarks = []
+
+    def remark(self, text: str) -> None:
+        """Say of how far the detector looked, or what it could not read."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def tasks(self, states: str = "", limit: int = MAX_TASKS) -> Iterator[Seen]:
+        """The tasks, idle ones left out, as many as there is time for; says so if that is not all.
+
+        :param states: letters of the states to give; empty: of all
+        :param limit: how many tasks are looked at
+        """
+        number = 0
+        for number in itertools.count():
+            if number >= limit or self.clock.is_used(SHARE_FOR_TASKS):
+                break
+            seen = self._task(number)
+            if seen is None:
+                return
+            if not states or seen.state in states:
+                yield seen
+        if self._task(number) is not None:
+            self.remark(looked_at(number, self.number_of_tasks))
+
+    @cached_property
+    def number_of_tasks(self) -> int | None:
+        """As the kernel counts them, threads included; ``None``: it does not tell."""
+        number = self.number("nr_threads")
+        return number if number is not None and 0 < number <= MAX_PID else None
+
+    def _task(self, number: int) -> Seen | None:
+        """A task by its place in the list; ``None`` behind the last."""
+        if self._rest is None:
+            self._rest = for_each_task(self.prog)
+        while number >= len(self._seen):
+            try:
+                task = next(self._rest, None)
+            except Broken as error:
+                self.remark(f"the list of tasks breaks off: {one_line(str(error))}")
+                task = None
+            if task is None:
+                self._rest = iter(())
+                return None
+            self._seen.append(self.seen(task))
+        return self._seen[number]
+
+    def seen(self, task: Object) -> Seen:
+        """A task's number, name and state, as far as they can be read."""
+        try:
+            return Seen(task, task.pid.value_(), self.comm(task), task_state_to_char(task))
+        except Broken:
+            return Seen(task, -1, "?", "?")
+
+    def comm(self, task: Object) -> str:
+        """A task's name."""
+        return self.text(task.comm, COMM_LIMIT)
+
+    def task_at(self, address: int) -> Seen | None:
+        """The task at an address, if the kernel finds that one by its number: none that was freed.
+
+        :param address: as a lock's owner has it, without flags
+        """
+        try:
+            task = Object(self.prog, "struct task_struct *", address)
+            pid = task.pid.value_()
+            if not 0 < pid <= MAX_PID or find_task(self.prog, pid).value_() != address:
+                return None
+        except Broken:
+            return None
+        return self.seen(task)
+
+    def stack(self, task: Object) -> StackTrace | None:
+        """A task's frames in drgn, innermost first; ``None`` where it cannot be unwound."""
+        key = task.value_()
+        if key not in self._stacks:
+            try:
+                self._stacks[key] = self._unwind(task)
+            except Broken:
+                self._stacks[key] = None
+        return self._stacks[key]
+
+    def backtrace(self, task: Object) -> tuple[Frame, ...]:
+        """A task's frames with file and line, innermost first; empty where it has none."""
+        key = task.value_()
+        if key not in self._frames:
+            trace = self.stack(task)
+            shown = itertools.islice(trace or (), MAX_FRAMES)
+            self._frames[key] = tuple(self._frame(each) for each in shown)
+        return self._frames[key]
+
+    def symbol(self, address: int) -> str | None:
+        """What is at an address by name, ``held_a+0x0``; ``None``: nothing that has one."""
+        try:
+            symbol = self.prog.symbol(address)
+        except LookupError:
+            return None
+        kmod = self._opened.kmod_at(address)
+        owner = f" [{self.text(kmod.name)}]" if kmod else ""
+        return f"{self.text(symbol.name)}+{address - symbol.address:#x}{owner}"
+
+    def number(self, name: str) -> int | None:
+        """The value of a variable of the kernel; ``None`` where it has none of that name."""
+        try:
+            return int(self.prog[name].value_())
+        except (*Broken, TypeError):
+            return None
+
+    def text(self, value: Object | bytes | str, limit: int = TEXT_LIMIT) -> str:
+        """Text out of the dump on one printable line, cut at a limit.
+
+        :param value: a string, or an object: an array of char, or a pointer to char
+        """
+        if isinstance(value, Object):
+            try:
+                value = bounded_string(value, limit)
+            except Broken:
+                return "?"
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "surrogateescape")
+        return one_line(value[:limit])
+
+
+def bounded_string(value: Object, limit: int) -> bytes:
+    """The bytes of a string in the dump before its NUL, at most so many.
+
+    :raises FaultError: it is not in the dump
+    """
+    kind = value.type_.unaliased()
+    if kind.kind == TypeKind.ARRAY:
+        size, address = min(kind.length or limit, limit), value.address_
+    else:
+        size, address = limit, value.value_()
+    if address is None:
+        return bytes(value.string_())[:limit]
+    for width in (size, 16, 1):  # the string may end right before memory that is not there
+        try:
+            data: bytes = value.prog_.read(address, min(width, size))
+        except FaultError:
+            if width == 1:
+                raise
+        else:
+            return data.partition(b"\0")[0]
+    return b""
+
+
+def looked_at(number: int, total: int | None) -> str:
+    """How far a list of tasks was looked at."""
+    if total is None or total <= number:
+        return f"looked at {number:,} of more tasks"
+    return f"looked at {number:,} of {total:,} tasks"
+
+
+def has_member(value: Object, name: str) -> bool:
+    """Whether a structure, or what a pointer points to, has a member: layouts differ by release."""
+    try:
+        value.member_(name)
+    except LookupError:
+        return False
+    except (FaultError, ObjectNotFoundError):
+        return True
+    return True
+
+
+def bounded(items: Iterable[AnyItem], limit: int) -> Iterator[AnyItem]:
+    """At most so many of them: a list in a damaged dump may have no end."""
+    return itertools.islice(items, limit)

@@ -1,0 +1,32 @@
+"""What the detectors find, from the installed command to the records, and what stays of it."""
+
+from __future__ import annotations
+
+from cas import job as jobs
+from cas.rejudge import revived
+from cas.report.report import drawn
+from cas.report.result import load
+
+from installed import Site
+
+
+def test_evidence_stands_in_the_reports(finished: Site) -> None:
+    (blocked,) = (
+        each for each in finished.result("T-1")["detections"] if each["detector"] == "blocked"
+    )
+    assert blocked["status"] == "ok"
+    (evidence,) = blocked["evidence"]
+    assert evidence["weight"] == "context"
+    assert evidence["sentence"].endswith("is blocked in cas_stuck_read")
+    text = (finished.job("T-1") / "report.txt").read_text()
+    section = text.partition("\nEvidence\n--------\n")[2].partition("\n\n")[0]
+    assert evidence["sentence"] in section
+    assert f"to see it: {evidence['command']}" in section
+
+
+def test_reports_with_evidence_are_drawn_again_byte_for_byte(finished: Site) -> None:
+    directory = finished.job("T-1")
+    report = revived(load(directory), jobs.load(directory))
+    assert report.detections
+    for name, content in drawn(report).items():
+        assert content == (directory / name).read_bytes()

@@ -1,0 +1,29 @@
+"""Shipped dumps as cases: opened in this process, since they are known to be whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cas.detectors.case import Case
+from cas.engines.drgn_detect import case_of
+from cas.engines.drgn_fit import Known
+from cas.engines.drgn_target import File, Request, Target
+
+Make = Callable[[str, Callable[[Path], object]], Path]
+
+
+def open_case(dump: Path, vmlinux: Path, arch: str, **facts: object) -> Case:
+    """A case of a dump that is trusted."""
+    files = [File(str(path), os.open(path, os.O_RDONLY)) for path in (dump, vmlinux)]
+    target = Target(Request(*files, arch, known=Known()))
+    return case_of(target, {"arch": arch, **facts})
+
+
+@pytest.fixture(scope="session")
+def case(vmcore: Path, vmlinux: Path) -> Case:
+    """The shipped x86_64 dump: one task is blocked, one CPU has panicked."""
+    return open_case(vmcore, vmlinux, "x86_64", kind="null-dereference", kmods=["cas_stuck"])
