@@ -18,13 +18,10 @@ from catalogue import kernel_packages
 
 from cas import job as jobs
 from cas.catalogue import Catalogue
-from cas.commands import Answer, World
-from cas.config import read
+from cas.commands import Answer
 from cas.errors import UsageError
 from cas.job import Order
 from cas.model import Dump, Host, Report
-from cas.program import defaults
-from cas.progress import Silent
 from cas.report.report import write_report
 from cas.work_directory import WorkDirectory
 from cas_admin.commands import parse
@@ -104,12 +101,6 @@ def listed(
     return catalogued(Site(directory, {**settings, "database": f"{directory}/cas.db"}), "a")
 
 
-def world_of(site: Site) -> World:
-    path = site.directory / "cas.conf"
-    config = read(path, defaults({"HOME": str(site.directory)}))
-    return World(config, Silent(), datetime.now(UTC), False, lambda _: "")
-
-
 def test_kernels_are_listed_with_their_package(listed: Site) -> None:
     done = listed.admin("kernels")
     titles, row = done.stdout.splitlines()
@@ -121,7 +112,7 @@ def test_kernels_are_listed_with_their_package(listed: Site) -> None:
 
 
 def test_a_pattern_chooses_kernels(listed: Site) -> None:
-    world = world_of(listed)
+    world = listed.world()
     (one,) = Catalogue.of(world.config).kernels()
     build_id = one.build_id or ""
     names = (RELEASE, "6.1.*", "6.1.192", "192-1", "debuginfo")
@@ -138,7 +129,7 @@ def test_a_pattern_that_fits_nothing_is_said(listed: Site) -> None:
 
 
 def test_kernels_as_json_have_a_version_and_all_facts(listed: Site) -> None:
-    told = json.loads(kernels(None, world_of(listed), as_json=True).lines[0])
+    told = json.loads(kernels(None, listed.world(), as_json=True).lines[0])
     assert told["version"] == 1
     (kernel,) = told["kernels"]
     assert kernel["release"] == RELEASE
@@ -159,7 +150,7 @@ def test_a_path_cannot_reprogram_the_terminal(site: Site) -> None:
     (hostile / PACKAGE.name).symlink_to(PACKAGE)
     (hostile / DAMAGED).write_text("none")
     assert site.admin("-b").returncode == 3
-    world = world_of(site)
+    world = site.world()
     for as_json in (False, True):
         said = (*kernels(None, world, as_json=as_json).lines, *status(world, as_json=as_json).lines)
         assert DAMAGED in "".join(said)
@@ -219,7 +210,7 @@ def test_junk_below_kernels_is_told_by_kind_and_count(site: Site) -> None:
     assert "is no intact RPM: the file is empty" in told[1]
     assert f"! {kernels_of(site) / 'vmlinux-6.1.0'} is no vmlinux: " in done.stderr
     assert len(done.stderr.splitlines()) < 8
-    world = world_of(site)
+    world = site.world()
     lines = status(world, as_json=False).lines
     assert sum(line.startswith("  ! ") for line in lines[: lines.index("BUILDS")]) == 3
     assert len(json.loads(status(world, as_json=True).lines[0])["packages"]["bad"]) == 301
@@ -237,7 +228,7 @@ def test_packages_that_contradict_each_other_are_named(site: Site) -> None:
     assert done.returncode == 3
     said = f"is claimed by {files[0]} and {files[1]}, which differ in size_bytes"
     assert f"{said}: none of them is used" in done.stderr
-    assert said in "".join(status(world_of(site), as_json=False).lines)
+    assert said in "".join(status(site.world(), as_json=False).lines)
 
 
 def test_status_counts_mails_and_hosts(site: Site) -> None:
@@ -249,7 +240,7 @@ def test_status_counts_mails_and_hosts(site: Site) -> None:
     for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
         catalogue.put_host(replace(host, is_enabled=number < 2))
     site.configure()
-    lines = status(world_of(site), as_json=False).lines
+    lines = status(site.world(), as_json=False).lines
     assert "  1 mail not sent yet; run: cas-admin resume" in lines
     assert "  3 registered: 1 of use, 1 failed, 1 disabled" in lines
 
@@ -277,7 +268,7 @@ def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:
     assert "no jobs" in done.stdout
     assert "free for " in done.stdout
     assert "Traceback" not in done.stderr
-    told = json.loads(status(world_of(site), as_json=True).lines[0])
+    told = json.loads(status(site.world(), as_json=True).lines[0])
     assert "problem" in told["packages"]
     assert "problem" not in told["space"]
 
