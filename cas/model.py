@@ -439,6 +439,32 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEvent:
+    """Trouble that the kernel log tells of before the crash; lines of one kind about one thing."""
+
+    kind: str
+    """What it is, as ``cas.klog.troubles`` has it: ``I/O error``, ``hung task``, …"""
+    text: str
+    """The first of the lines, without its stamp; cut if it is long."""
+    count: int = 1
+    """How many such lines there are."""
+    is_flood: bool = False
+    """Whether there may be more: so many say the same that not all were looked at."""
+    first_s: float | None = None
+    """Seconds since the boot, the log's stamp of the first line; ``None``: it has none."""
+    last_s: float | None = None
+    """The same of the last one."""
+    began_before_s: float | None = None
+    """Seconds from the first line to the crash; ``None``: that is not known."""
+    ended_before_s: float | None = None
+    """Seconds from the last line to the crash."""
+    where: str | None = None
+    """The function that it is about, where there is a call trace that the kernel was sure of."""
+    line: int | None = None
+    """Number of the first line in the log, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
 
@@ -479,6 +505,8 @@ class Finding:
     """The known issues of which it cannot be told whether it is them, and why, a sentence each."""
     former: str | None = None
     """What the first version of the rules calls it, for jobs that are not reprocessed yet."""
+    before: tuple[LogEvent, ...] = ()
+    """What the kernel log says of the time before the crash, the most telling first."""
     kind: str = ""
     """What kind of crash it was, a value of :class:`cas.klog.kinds.Kind`; empty: a record of a time
     when that was not kept."""

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from cas.model import Checked, Dump, KnownIssue
+from cas.model import Checked, Dump, KnownIssue, LogEvent
+from cas.units import human_span
 
 ExceptionInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -104,6 +105,24 @@ def known_issue(issue: KnownIssue) -> str:
     return f"{issue.name}: {'; '.join(said)}"
 
 
+def log_event(event: LogEvent) -> str:
+    """A line of the kernel log with its stamp, how often it stands there and how long before."""
+    stamp = "" if event.first_s is None else f"[{event.first_s:.6f}] "
+    often = "" if event.count == 1 else f" \N{MULTIPLICATION SIGN}{event.count:,}"
+    where = f", in {event.where}" if event.where and event.where not in event.text else ""
+    text = f"{stamp}{event.text.rstrip('.')}{where}{often}{' or more' * event.is_flood}"
+    if event.began_before_s is None or event.ended_before_s is None:
+        return text
+    began, ended = (_before(seconds) for seconds in (event.began_before_s, event.ended_before_s))
+    return f"{text} ({began if began == ended else f'{began} to {ended}'} before)"
+
+
+def _before(seconds: float) -> str:
+    if seconds < _JUST_S:
+        return "just"
+    return human_span(seconds if seconds < _TENTHS_S else int(seconds))
+
+
 class LogLines(logging.Formatter):
     """One printable line for each record: no text can pretend to be a record of its own.
 
@@ -151,6 +170,8 @@ def _shown(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_JUST_S, _TENTHS_S = 0.05, 10.0
+"""What is less is ``just before``; tenths of a second are told below."""
 _UNUSUAL = re.compile(r"[^\t\n\x20-\x7e]")
 _BLANKS = re.compile(r"[ \t\n]+")
 

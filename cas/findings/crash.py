@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
@@ -71,6 +71,8 @@ class Crash:
     time: datetime | None = None
     uptime_s: float | None = None
     has_log: bool = False
+    log: Log = field(default=Log(None), repr=False, compare=False)
+    """The kernel log that it was read from."""
 
     @property
     def event(self) -> Event:
@@ -116,7 +118,8 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
     known = functions or shipped_functions()
     told = answer or FirstAnswer()
     dmesg = told.dmesg or dump.dmesg
-    logged = _read(Log(dmesg), told.panic_message or dump.panic_message, known)
+    log = Log(dmesg)
+    logged = _read(log, told.panic_message or dump.panic_message, known)
     kind, task = logged.choice.crash.kind, _task(logged)
     culprit, source = _culprit(told, logged, task, known)
     first = logged.culprit.frames[0] if logged.culprit.frames else None
@@ -145,6 +148,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         time=told.crash_time or dump.crash_time,
         uptime_s=logged.choice.crash.uptime_s if told.uptime_s is None else told.uptime_s,
         has_log=bool(dmesg),
+        log=log,
     )
 
 
@@ -168,7 +172,7 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     if found_later := _FOUND_LATER.match(choice.crash.message):
         first = "allocated" if found_later[1] else "freed"
         return _overwritten(choice, facts, first, functions)
-    trace = _trace(choice.crash, facts)
+    trace = frames_of(choice.crash, facts)
     if choice.crash.weight is Weight.PANIC and not (trace.stack or choice.crash.named):
         facts, trace = _lost(log, choice.crash, facts)
     stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
@@ -195,7 +199,7 @@ def _overwritten(choice: Choice, facts: Facts, first: str, functions: Functions)
     had = [trace for trace in facts.traces if trace.did]
     trace = next((each for each in had if each.did == first), had[-1] if had else Trace())
     found = culprit_of(Stack(trace.frames), choice.crash.kind, functions)
-    own = _trace(choice.crash, facts)
+    own = frames_of(choice.crash, facts)
     return _Logged(choice, facts, replace(trace, task=own.task), found, None, trace.did or "had")
 
 
@@ -214,7 +218,7 @@ def _with_panic(facts: Facts, behind: Facts) -> Facts:
     )
 
 
-def _trace(event: Event, facts: Facts) -> Trace:
+def frames_of(event: Event, facts: Facts) -> Trace:
     """The call trace of the code that the report is about."""
     own = [trace for trace in facts.traces if not trace.is_foreign]
     # a frame or two without a headline are what is left of a line that was broken

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cas.findings.advice import next_steps
+from cas.findings.before import Before, before
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
-from cas.findings.functions import Functions
+from cas.findings.functions import Functions, shipped_functions
 from cas.findings.signature import former, most_telling, signatures
 from cas.findings.taint import describe_kmods, describe_taint
 from cas.findings.title import title
@@ -34,6 +35,8 @@ _ROLES = {
     Kind.OUT_OF_MEMORY: "who asked for memory, not who has it",
 }
 """What the function of a crash is that no function is the cause of."""
+_ASKED_FOR = frozenset({Kind.NONE, Kind.NMI, Kind.SYSRQ})
+"""Kinds of which the crash itself says nothing of what was wrong: what came before may."""
 _SILENT = "nothing announces a crash: the dump shows a system that was running"
 _DAMAGED = "nothing announces a crash in what can be read of this damaged dump"
 _UNREADABLE = "neither the kernel log nor a backtrace can be read from this dump"
@@ -71,9 +74,10 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
     :param ours: the same as the shipped functions alone tell it, for the signatures
     """
     choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
+    earlier = before(crash.log, crash.choice, shipped_functions())
     named = signatures(ours)
     return Finding(
-        what=_what(crash, dump),
+        what=_what(crash, dump, earlier),
         where=_where(crash),
         who=_who(crash),
         when=_when(crash.time, crash.uptime_s),
@@ -89,6 +93,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         signature=most_telling(named),
         former=former(ours),
         kind=crash.kind.value,
+        before=earlier.events,
     )
 
 
@@ -99,12 +104,14 @@ def _silence(crash: Crash, dump: Dump) -> str:
     return _SILENT if dump.is_whole else _DAMAGED
 
 
-def _what(crash: Crash, dump: Dump) -> str:
+def _what(crash: Crash, dump: Dump, earlier: Before) -> str:
     message = crash.event.message
-    if crash.kind is Kind.NONE:
-        return message or _silence(crash, dump)
-    if crash.kind is Kind.SYSRQ:
-        return f"{message} (deliberate)"
+    if crash.kind in _ASKED_FOR:
+        if crash.kind is Kind.SYSRQ:
+            message = f"{message} (deliberate)"
+        # not called the cause: it may be why somebody asked for the dump
+        told = f"; before it: {earlier.summary}" if earlier.summary else ""
+        return f"{message or _silence(crash, dump)}{told}"
     owner, others = crash.owner, len({event.about for event in crash.choice.same})
     if crash.kind is Kind.HUNG_TASK and others:
         message = f"{message} (and {count(others, 'more task')})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,9 @@ from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
 from cas.klog.events import Event
 from cas.klog.kinds import Kind
-from cas.model import Confidence, Dump, FirstAnswer, Frame, Task
+from cas.model import Confidence, Dump, FirstAnswer, Frame, LogEvent, Task
 from cas.panic import panic_message
+from cas.text import log_event
 
 FORM = 1
 """Of the outline; a key that is here stays."""
@@ -99,6 +101,7 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
         ],
         "passed": [{**_frame(passed.frame), "why": passed.why} for passed in crash.passed],
         "before": [_event(event) for event in crash.choice.earlier],
+        "troubles": [asdict(event) for event in finding.before],
         "next": list(finding.next_steps),
     }
 
@@ -110,8 +113,8 @@ def sentences(told: dict[str, Any]) -> Iterable[str]:
             yield f"{label + ':':7}{told[key]}"
     if sure := told["confidence"]:
         yield f"Sure:  {sure['level']}: {', '.join(sure['why'])}"
-    for event in told["before"]:
-        yield f"Before: {event['message']}"
+    for event in told["troubles"]:
+        yield f"Before: {log_event(LogEvent(**event))}"
     for step in told["next"]:
         yield f"Next:   {step}"
 

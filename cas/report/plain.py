@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from cas.model import Frame, Registers, Report, Section
+from cas.report.before import before
 from cas.report.evidence import evidence_lines
 from cas.report.excerpt import excerpt, tail
 from cas.report.screen import WIDTH, cut_rows, in_full, lacks, screen
@@ -135,6 +136,8 @@ def _parts(report: Report) -> Iterator[str]:
     yield "\n".join(in_full(row) for row in cut_rows(report))
     if lines := list(evidence_lines(report.detections)):
         yield _headed("Evidence", "\n".join(lines))
+    if earlier := before(report.finding):
+        yield _headed("Before the crash", "\n".join(f"- {short_line(text)}" for text in earlier))
     for title, frames in stacks(report):
         yield _headed(title, "\n".join(backtrace_lines(frames)))
     if said := remarks(report):

@@ -163,6 +163,21 @@ class Seen(Record, frozen=True, kw_only=True):
     same_dump: tuple[str, ...] = ()
 
 
+class LogEvent(Record, frozen=True, kw_only=True):
+    """Trouble that the kernel log tells of before the crash."""
+
+    kind: str
+    text: str
+    count: Count = 1
+    is_flood: bool = False
+    first_s: float | None = None
+    last_s: float | None = None
+    began_before_s: float | None = None
+    ended_before_s: float | None = None
+    where: str | None = None
+    line: Count | None = None
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -185,6 +200,7 @@ class Finding(Record, frozen=True, kw_only=True):
     data: Confidence | None = None
     known: tuple[KnownIssue, ...] = ()
     undecided: tuple[str, ...] = ()
+    before: tuple[LogEvent, ...] = ()
     kind: str = ""
 
 

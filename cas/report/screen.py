@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.model import Dump, Finding, Missing, Report
+from cas.report.before import first_before
 from cas.report.seen import seen
 from cas.text import known_issue, located, one_line, short_line, wholeness
 from cas.units import human_size, utc
@@ -99,6 +100,7 @@ def _finding_rows(finding: Finding | None) -> Iterator[tuple[str, tuple[str, ...
     yield "Where", (finding.where or "unknown",)
     yield "Task", (finding.who or "unknown",)
     yield "When", (finding.when or "unknown",)
+    yield "Before", first_before(finding)
     yield "Taint", (finding.taint,)
     yield "Modules", (finding.kmods,)
 

@@ -62,7 +62,7 @@ def aged(judged: Site, originals: dict[Path, bytes]) -> Site:
 
 def of_before(result: dict[str, Any]) -> None:
     result["signature"] = result["finding"]["signature"] = FORMER
-    for key in ("title", "signatures", "former", "seen", "choice", "data", "kind"):
+    for key in ("title", "signatures", "former", "seen", "choice", "data", "kind", "before"):
         del result["finding"][key]
 
 

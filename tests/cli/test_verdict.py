@@ -41,6 +41,19 @@ def test_why_two_crashes_are_the_same_is_told_of_a_kept_job(waiting: Site) -> No
     assert "there is no job 'T-2'" in failed.stderr
 
 
+def test_what_came_before_the_crash_is_told_of_a_job_that_waits_for_its_kernel(
+    waiting: Site,
+) -> None:
+    hung, loaded = waiting.result("T-1")["finding"]["before"]
+    assert (hung["kind"], hung["count"], hung["where"]) == ("hung task", 1, "cas_stuck_read")
+    assert hung["text"] == "INFO: task cat:47 blocked for more than 2 seconds."
+    assert loaded["text"] == "nf_cas_dummy: loading out-of-tree module taints kernel."
+    assert hung["first_s"] > loaded["first_s"] > 0
+    assert loaded["began_before_s"] > hung["began_before_s"] > 0
+    report = (waiting.job("T-1") / "report.txt").read_text()
+    assert "\nBefore the crash\n----------------\n- [" in report
+
+
 def test_a_broken_file_of_functions_costs_itself_and_not_the_verdict(
     site: Site, vmcore: Path
 ) -> None:

@@ -1,0 +1,30 @@
+"""What came before a crash, in words: the same on the screen and in every report."""
+
+from __future__ import annotations
+
+from cas.model import Finding
+from cas.text import log_event, short_line
+
+SHOWN = 20
+"""Kinds of lines that are told; ``result.json`` has more of them."""
+FIRST = 3
+"""Of them on the first screen."""
+_LINE = 200
+"""Characters of a line of the first screen."""
+
+
+def before(finding: Finding | None) -> tuple[str, ...]:
+    """What the kernel log says of the time before the crash, the most telling first."""
+    events = finding.before if finding else ()
+    return (*map(log_event, events[:SHOWN]), *_more(len(events) - SHOWN))
+
+
+def first_before(finding: Finding | None) -> tuple[str, ...]:
+    """The most telling of them, cut if they are long."""
+    events = finding.before if finding else ()
+    told = (short_line(log_event(event), _LINE) for event in events[:FIRST])
+    return (*told, *_more(len(events) - FIRST))
+
+
+def _more(count: int) -> tuple[str, ...]:
+    return (f"and {count:,} more",) if count > 0 else ()

@@ -1,0 +1,274 @@
+"""What the kernel log says of the time before a crash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.findings import find
+from cas.findings.before import GROUPS_LIMIT
+from cas.findings.outline import outline, sentences
+from cas.klog.troubles import LINES_LIMIT, PASSING, Trouble, told_by
+from cas.model import Dump, Finding, LogEvent
+from cas.report.before import SHOWN, before, first_before
+from cas.text import log_event
+
+SYSRQ = """\
+[{0}.000000] sysrq: Trigger a crash
+[{0}.000001] Kernel panic - not syncing: sysrq triggered crash
+"""
+HUNG = """\
+[{0}.000000] INFO: task {1} blocked for more than {2} seconds.
+[{0}.000001] Call Trace:
+[{0}.000002]  schedule+0x55/0xa0
+[{0}.000003]  {3}+0x18/0x2c [nfs]
+"""
+TROUBLES = [
+    ("mce: [Hardware Error]: Machine check events logged", Trouble.MACHINE_CHECK),
+    ("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400", "machine check"),
+    ("{1}[Hardware Error]: event severity: fatal", Trouble.MACHINE_CHECK),
+    ("{1}[Hardware Error]: event severity: corrected", Trouble.CORRECTED),
+    ("BERT: Error records from previous boot:", Trouble.MACHINE_CHECK),
+    ("EDAC MC0: 1 UE memory read error on CPU_SrcID#0", Trouble.BAD_MEMORY),
+    ("EDAC MC0: 1 CE memory read error on CPU_SrcID#0", Trouble.CORRECTED),
+    (
+        "pcieport 0000:00:1c.0: AER: Uncorrected (Non-Fatal) error received: 0000:01:00.0",
+        Trouble.PCIE,
+    ),
+    ("pcieport 0000:00:1c.0: AER: Corrected error received: 0000:01:00.0", Trouble.CORRECTED),
+    ("pcieport 0000:00:1c.0: DPC: containment event, status:0x1f01", Trouble.PCIE),
+    ("Uhhuh. NMI received for unknown reason 2d on CPU 0.", Trouble.NMI),
+    ("CPU3: Core temperature above threshold, cpu clock throttled", Trouble.THERMAL),
+    ("DMAR: [DMA Write] Request device [03:00.0] fault addr f0000000", Trouble.DEVICE),
+    ("AMD-Vi: Event logged [IO_PAGE_FAULT device=03:00.0]", Trouble.DEVICE),
+    ("NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.", Trouble.DEVICE),
+    ("blk_update_request: I/O error, dev sda, sector 1 op 0x0:(READ)", Trouble.IO_ERROR),
+    ("end_request: I/O error, dev sdb, sector 1", Trouble.IO_ERROR),
+    ("critical medium error, dev nvme0n1, sector 8 op 0x0:(READ)", Trouble.IO_ERROR),
+    ("Buffer I/O error on dev dm-3, logical block 8, lost async page write", Trouble.IO_ERROR),
+    ("sd 0:0:0:0: [sda] tag#0 Sense Key : Medium Error [current]", Trouble.IO_ERROR),
+    ("sd 0:0:0:0: [sda] tag#3 FAILED Result: hostbyte=DID_TIME_OUT", Trouble.STORAGE),
+    ("sd 0:0:0:0: rejecting I/O to offline device", Trouble.STORAGE),
+    ("ata1.00: exception Emask 0x0 SAct 0x0 SErr 0x0 action 0x6 frozen", Trouble.STORAGE),
+    ("nvme nvme0: I/O 12 QID 3 timeout, aborting", Trouble.STORAGE),
+    (
+        "nvme nvme0: I/O tag 12 (100c) opcode 0x1 (I/O Cmd) QID 3 timeout, aborting",
+        "storage timeout",
+    ),
+    ("nvme nvme0: controller is down; will reset: CSTS=0x3", Trouble.STORAGE),
+    ("device-mapper: multipath: 253:0: Failing path 8:16.", Trouble.STORAGE),
+    ("md/raid1:md0: Disk failure on sda1, disabling device.", Trouble.STORAGE),
+    (" rport-0:0-1: blocked FC remote port time out: removing target", Trouble.STORAGE),
+    ("EXT4-fs error (device sda1): ext4_find_entry:1455: inode #2: comm ls", Trouble.FILE_SYSTEM),
+    ("EXT4-fs (sda1): Remounting filesystem read-only", Trouble.FILE_SYSTEM),
+    ("Aborting journal on device dm-3-8.", Trouble.FILE_SYSTEM),
+    ("XFS (dm-0): Metadata corruption detected at xfs_agf_read_verify", Trouble.FILE_SYSTEM),
+    ("XFS (dm-0): log I/O error -5", Trouble.FILE_SYSTEM),
+    ("BTRFS error (device sda1): parent transid verify failed", Trouble.FILE_SYSTEM),
+    ("nfs: server fs1.example.com not responding, still trying", Trouble.NOT_RESPONDING),
+    ("CIFS: VFS: \\\\fs1 has not responded in 180 seconds. Reconnecting", Trouble.NOT_RESPONDING),
+    ("Out of memory: Killed process 812 (java) total-vm:1kB", Trouble.OUT_OF_MEMORY),
+    ("Memory cgroup out of memory: Kill process 812 (java) score 9", Trouble.OUT_OF_MEMORY),
+    ("java: page allocation failure: order:4, mode:0x40d0", Trouble.ALLOCATION),
+    ("sched: RT throttling activated", Trouble.STALL),
+    ("rcu: rcu_preempt kthread starved for 5000 jiffies!", Trouble.STALL),
+    ("e1000e 0000:00:19.0 eth0: Detected Hardware Unit Hang:", Trouble.NETWORK),
+    ("nf_conntrack: nf_conntrack: table full, dropping packet", Trouble.NETWORK),
+    ("clocksource: timekeeping watchdog on CPU1: Marking clocksource 'tsc' as unstable", "clock"),
+    ("usb 1-1: USB disconnect, device number 2", Trouble.GONE),
+    ("demo: loading out-of-tree module taints kernel.", Trouble.KMOD),
+    ("livepatch: 'demo_fix': starting patching transition", Trouble.KMOD),
+    ("sysrq: Show Blocked State", Trouble.SYSRQ),
+]
+ORDINARY = [
+    "blk_update_request: I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0",
+    "Buffer I/O error on dev sr0, logical block 0, async page read",
+    "critical target error, dev sda, sector 8 op 0x3:(DISCARD) flags 0x800",
+    "EXT4-fs (sda1): mounted filesystem with ordered data mode. Opts: errors=remount-ro",
+    "EXT4-fs (sda1): warning: mounting unchecked fs, running e2fsck is recommended",
+    "EXT4-fs (sda1): recovery complete",
+    "XFS (dm-0): Ending recovery (logdev: internal)",
+    "BTRFS info (device sda1): bdev /dev/sda1 errs: wr 0, rd 0, flush 0, corrupt 0, gen 0",
+    "FAT-fs (sda1): Volume was not properly unmounted. Some data may be corrupt.",
+    "pcieport 0000:00:01.0: AER: enabled with IRQ 24",
+    "EDAC MC0: Giving out device to module skx_edac controller Skylake Socket#0 IMC#0",
+    "mce: CPU0: Thermal monitoring enabled (TM1)",
+    "mce: [Firmware Bug]: Ignoring request to disable invalid MCA bank 14.",
+    "ata1: SATA link down (SStatus 0 SControl 300)",
+    "ata2: SATA link up 6.0 Gbps (SStatus 133 SControl 300)",
+    "nvme nvme0: missing or invalid SUBNQN field.",
+    "nvme nvme0: 8/0/0 default/read/poll queues",
+    "mpt3sas_cm0: sending diag reset !!",
+    "sd 0:0:0:0: Power-on or device reset occurred",
+    "megaraid_sas 0000:03:00.0: Waiting for FW to come to ready state",
+    "qla2xxx [0000:05:00.0]-500a:2: LOOP UP detected (8 Gbps).",
+    "e1000e 0000:00:19.0 eth0: NIC Link is Down",
+    "device-mapper: ioctl: 4.47.0-ioctl (2022-07-28) initialised: dm-devel@redhat.com",
+    "clocksource: Switched to clocksource tsc",
+    "clocksource: timekeeping watchdog on CPU1: hpet retried 2 times before success",
+    "NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.",
+    "systemd[1]: Starting Remount Root and Kernel File Systems...",
+    'audit: type=1400 audit(1.1:1): apparmor="STATUS" name="I/O error, dev sda"',
+    "GHES: APEI firmware first mode is enabled by APEI bit and WHEA _OSC.",
+    "thermal thermal_zone0: failed to read out thermal zone (-61)",
+    "nfs: server fs1 OK",
+    "sysrq: HELP : loglevel(0-9) reboot(b) crash(c)",
+]
+
+
+def judged(log: str) -> Finding:
+    return find(Dump(Path("vmcore"), "ELF", 1, "x86_64", dmesg=log), None, None)
+
+
+def told(log: str) -> list[tuple[str, int]]:
+    return [(event.kind, event.count) for event in judged(log).before]
+
+
+@pytest.mark.parametrize(("line", "trouble"), TROUBLES)
+def test_a_line_tells_of_trouble(line: str, trouble: str) -> None:
+    assert told_by(line) == trouble
+
+
+def test_there_is_an_example_of_each_trouble_that_a_line_tells_of() -> None:
+    shown = {Trouble(trouble) for _, trouble in TROUBLES}
+    reports = {Trouble.OOPS, Trouble.OVERWRITTEN, Trouble.WARNING, Trouble.HUNG}
+    reports |= {Trouble.SOFT_LOCKUP, Trouble.HARD_LOCKUP, Trouble.RCU_STALL}
+    assert set(Trouble) - shown - reports == {Trouble.LIMIT, Trouble.LINK}
+
+
+def test_what_any_machine_says_is_no_trouble() -> None:
+    log = "".join(f"[{n:5}.000000] {line}\n" for n, line in enumerate(ORDINARY, 1))
+    assert [line for line in ORDINARY if told_by(line)] == []
+    assert told(log + SYSRQ.format(99)) == []
+
+
+def test_the_same_again_is_told_once_with_its_times() -> None:
+    lines = [f"[{900 + n}.500000] I/O error, dev sda, sector {n * 8} op 0x0" for n in range(17)]
+    other = "[  950.000000] I/O error, dev sdb, sector 8 op 0x0"
+    finding = judged("\n".join([*lines, other, SYSRQ.format(1000)]))
+    newest, first = finding.before
+    assert (newest.count, newest.text) == (1, "I/O error, dev sdb, sector 8 op 0x0")
+    assert first == LogEvent(
+        kind="I/O error",
+        text="I/O error, dev sda, sector 0 op 0x0",
+        count=17,
+        first_s=900.5,
+        last_s=916.5,
+        began_before_s=99.5,
+        ended_before_s=83.5,
+        line=0,
+    )
+    assert before(finding)[1] == (
+        "[900.500000] I/O error, dev sda, sector 0 op 0x0 \N{MULTIPLICATION SIGN}17"
+        " (1 min 39 s to 1 min 23 s before)"
+    )
+
+
+def test_a_deliberate_crash_tells_which_tasks_hung_before_it() -> None:
+    tasks = [(700, "rsync:812", 120), (700, "rsync:813", 120), (820, "rsync:812", 241)]
+    log = "".join(HUNG.format(*each, "nfs_wait_bit_killable") for each in tasks)
+    finding = judged(log + SYSRQ.format(1012))
+    assert finding.what == (
+        "SysRq: Trigger a crash (deliberate); before it: 2 tasks hung, the first 5 min 12 s earlier"
+        " (rsync in nfs_wait_bit_killable)"
+    )
+    assert finding.title == "crash by sysrq"
+    assert finding.signature is None
+    (event,) = finding.before
+    assert (event.kind, event.count, event.where) == ("hung task", 3, "nfs_wait_bit_killable")
+
+
+@pytest.mark.parametrize(
+    ("end", "what"),
+    [
+        (
+            "[1012.000000] Kernel panic - not syncing: NMI: Not continuing",
+            "NMI: Not continuing; before it: a soft lockup 12 s earlier",
+        ),
+        (
+            "[1900.000000] eth0: all is well",
+            "a system that was running; before it: a soft lockup 15 min earlier",
+        ),
+    ],
+)
+def test_an_nmi_and_a_running_system_tell_it_too(end: str, what: str) -> None:
+    lockup = "[1000.000000] watchdog: BUG: soft lockup - CPU#2 stuck for 23s! [spinner:61]\n"
+    assert judged(f"{lockup}{end}\n").what.endswith(what)
+
+
+def test_a_crash_with_a_cause_of_its_own_is_not_explained_by_what_came_before() -> None:
+    log = "[  10.000000] nfs: server fs1 not responding, still trying\n"
+    log += "[  20.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+    finding = judged(log)
+    assert "not responding" not in finding.what
+    assert [event.kind for event in finding.before] == ["not responding"]
+
+
+def test_what_happens_anywhere_is_told_only_shortly_before_and_not_of_the_boot() -> None:
+    gone = "[{}.000000] usb 1-1: USB disconnect, device number 2\n"
+    assert Trouble.GONE in PASSING
+    assert told(gone.format(500) + SYSRQ.format(1000)) == [("disconnect", 1)]
+    assert told(gone.format(500) + SYSRQ.format(2000)) == []
+    assert told(gone.format(50) + SYSRQ.format(500)) == []
+    assert told(gone.format(50) + SYSRQ.format(60)) == [("disconnect", 1)]
+
+
+def test_a_link_is_down_that_was_up() -> None:
+    down = "[{}.000000] e1000e 0000:00:19.0 eth0: NIC Link is Down\n"
+    up = "[{}.000000] e1000e 0000:00:19.0 eth0: NIC Link is Up 1000 Mbps Full Duplex\n"
+    assert told(down.format(900) + up.format(901) + SYSRQ.format(1000)) == []
+    log = up.format(4) + down.format(900) + up.format(901) + SYSRQ.format(1000)
+    assert told(log) == [("link down", 1)]
+
+
+def test_another_boot_in_the_log_of_a_console_counts_for_nothing() -> None:
+    error = "[ 900.000000] I/O error, dev sda, sector 8\n"
+    boot = "[   0.000000] Linux version 6.1.0 (a@b) #1 SMP\n"
+    assert told(error + boot + SYSRQ.format(10)) == []
+
+
+def test_nothing_behind_the_crash_is_told() -> None:
+    assert told(SYSRQ.format(10) + "[  11.000000] I/O error, dev sda, sector 8\n") == []
+
+
+def test_what_is_hours_old_is_told_last() -> None:
+    log = "[ 100.000000] mce: [Hardware Error]: Machine check events logged\n"
+    log += "[9000.000000] java: page allocation failure: order:4, mode:0x40d0\n"
+    assert told(log + SYSRQ.format(9001)) == [("allocation failure", 1), ("machine check", 1)]
+
+
+def test_a_log_without_stamps_has_no_times() -> None:
+    (event,) = judged("I/O error, dev sda, sector 8\nsysrq: Trigger a crash\n").before
+    assert (event.first_s, event.began_before_s) == (None, None)
+    assert log_event(event) == "I/O error, dev sda, sector 8"
+
+
+def test_a_flood_is_bounded_and_says_so() -> None:
+    flood = "[ 900.000000] I/O error, dev sda, sector 8\n" * (LINES_LIMIT + 5)
+    many = "".join(f"[ 901.000000] I/O error, dev sd{n:04}, sector 8\n" for n in range(300))
+    (event, *_) = judged(flood + SYSRQ.format(999)).before
+    assert log_event(event).endswith("\N{MULTIPLICATION SIGN}2,000 or more (1 min 39 s before)")
+    finding = judged(many + SYSRQ.format(999))
+    assert len(finding.before) == GROUPS_LIMIT
+    assert len(before(finding)) == SHOWN + 1
+    assert first_before(finding)[-1] == "and 97 more"
+
+
+def test_a_hostile_line_does_nothing_to_a_reader() -> None:
+    line = "[1.000000] nfs: server \x1b[2J\u202e" + "x" * 40 + " not responding " + "y" * 5000
+    finding = judged(line + "\n" + SYSRQ.format(9))
+    assert len(finding.before[0].text) <= 300
+    assert all(text.isprintable() for text in first_before(finding))
+
+
+def test_the_outline_of_a_log_has_it() -> None:
+    told = outline("[  8.000000] I/O error, dev sda, sector 8\n" + SYSRQ.format(9))
+    assert "Before: [8.000000] I/O error, dev sda, sector 8 (1 s before)" in list(sentences(told))
+
+
+def test_lines_that_say_the_same_as_the_crash_are_not_before_it() -> None:
+    line = "[  8.000000] Kernel panic - not syncing: Fatal hardware error!\n"
+    (event,) = judged("[  7.900000] {1}[Hardware Error]: event severity: fatal\n" + line).before
+    assert replace(event, began_before_s=None).kind == "machine check"
