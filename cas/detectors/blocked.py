@@ -1,63 +1,64 @@
-"""Blocked tasks, grouped by where they wait."""
+"""Blocked tasks, grouped by where they wait, and for what."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from cas.detectors.case import Case, Seen
-from cas.model import Evidence, Frame
+from cas.detectors.case import Case
+from cas.detectors.waits import Locks, Wait, frame_line
+from cas.model import Evidence
+from cas.units import human_span
 
 NAMED = 5
 """Tasks of a group that are named."""
 SHOWN_FRAMES = 12
-SCHEDULING = frozenset(
-    {"__switch_to", "context_switch", "__schedule", "schedule", "schedule_preempt_disabled"}
-)
-"""What every sleeping task has on top of its stack."""
 
 
 def detect(case: Case) -> Iterator[Evidence]:
     """Groups of tasks in uninterruptible sleep, the largest first."""
-    groups: dict[tuple[str, ...], list[Seen]] = defaultdict(list)
+    locks = Locks.of(case)
+    groups: dict[tuple[str, ...], list[Wait]] = defaultdict(list)
     for seen in case.tasks("D"):
-        groups[stack_names(case.backtrace(seen.task))].append(seen)
-    for names, members in sorted(groups.items(), key=lambda group: -len(group[1])):
-        yield _group(case, names, members)
+        wait = locks.wait_of(seen)
+        groups[tuple(frame.function for frame in wait.frames)].append(wait)
+    for members in sorted(groups.values(), key=lambda group: -len(group)):
+        yield _group(members)
 
 
-def stack_names(frames: tuple[Frame, ...]) -> tuple[str, ...]:
-    """The functions of a stack, by which tasks are grouped."""
-    return tuple(frame.function for frame in without_scheduler(frames))
-
-
-def without_scheduler(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """A sleeping task's frames from the one on that went to sleep."""
-    first = next((n for n, each in enumerate(frames) if each.function not in SCHEDULING), 0)
-    return frames[first:]
-
-
-def _group(case: Case, names: tuple[str, ...], members: list[Seen]) -> Evidence:
-    who = ", ".join(seen.name for seen in members[:NAMED])
+def _group(members: list[Wait]) -> Evidence:
+    members.sort(key=lambda wait: -(wait.waited_s or 0))
+    head = members[0]
+    who = ", ".join(wait.seen.name for wait in members[:NAMED])
     more = len(members) - NAMED
     who += f" and {more:,} more" if more > 0 else ""
-    where = f" in {names[0]}" if names else " (its stack cannot be read)"
-    head = members[0]
+    where = f" in {head.frames[0].function}" if head.frames else " (its stack cannot be read)"
+    span = _span(head, len(members))
     if len(members) == 1:
-        sentence = f"{who} is blocked{where}"
+        sentence = f"{who} is blocked{where}{span}{purpose(head)}"
     else:
-        sentence = f"{len(members):,} tasks are blocked{where}: {who}"
-    frames = without_scheduler(case.backtrace(head.task))[:SHOWN_FRAMES]
+        sentence = f"{len(members):,} tasks are blocked{where}{span}{purpose(head)}: {who}"
     return Evidence(
         sentence,
-        f"task {head.task.value_():#x}",
-        f"bt {head.pid}",
-        details=tuple(frame_line(frame) for frame in frames),
+        f"task {head.seen.task.value_():#x}",
+        f"bt {head.seen.pid}",
+        details=tuple(frame_line(frame) for frame in head.frames[:SHOWN_FRAMES]),
     )
 
 
-def frame_line(frame: Frame) -> str:
-    """A frame in a line: function, kernel module, file and line."""
-    kmod = f" [{frame.kmod}]" if frame.kmod else ""
-    at = f" at {frame.file}:{frame.line}" if frame.file else ""
-    return f"{frame.function}{kmod}{at}"
+def _span(head: Wait, number: int) -> str:
+    if head.waited_s is None:
+        return ""
+    return f" for {'up to ' if number > 1 else ''}{human_span(head.waited_s)}"
+
+
+def purpose(wait: Wait) -> str:
+    """What a task waits for, as far as that is known."""
+    lock = wait.lock
+    if lock is not None:
+        what = lock.name if lock.name.startswith(lock.kind) else f"{lock.kind} {lock.name}"
+        had = f" of {lock.owner.name}" if lock.owner and lock.is_firm else ""
+        return f", waiting for {what}{had}"
+    if wait.kind is not None:
+        return f", waiting for a {wait.kind}; which cannot be told"
+    return ", waiting for input or output" if wait.does_io else ""

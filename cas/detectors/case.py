@@ -5,14 +5,25 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from drgn import FaultError, Object, ObjectNotFoundError, Program, StackFrame, StackTrace, TypeKind
+from drgn import (
+    FaultError,
+    Object,
+    ObjectNotFoundError,
+    PlatformFlags,
+    Program,
+    StackFrame,
+    Type,
+    TypeKind,
+)
+from drgn.helpers.linux.cpumask import for_each_cpu, for_each_online_cpu, for_each_possible_cpu
 from drgn.helpers.linux.pid import find_task, for_each_task
 from drgn.helpers.linux.printk import get_dmesg
-from drgn.helpers.linux.sched import cpu_curr, task_state_to_char
+from drgn.helpers.linux.sched import cpu_curr, cpu_rq, task_cpu, task_state_to_char
 
 from cas.klog.lines import Log
 from cas.model import Frame
@@ -29,6 +40,9 @@ COMM_LIMIT = 16
 """TASK_COMM_LEN, include/linux/sched.h."""
 MAX_PID = 1 << 22
 """PID_MAX_LIMIT, include/linux/threads.h."""
+
+USUAL_HZ = (100, 250, 300, 1000)
+"""kernel/Kconfig.hz"""
 
 Broken = (FaultError, LookupError, ValueError, OverflowError)
 """What drgn raises where memory, a symbol or a member is not there, or a value makes no sense."""
@@ -89,7 +103,7 @@ class Case:
     def __init__(
         self,
         opened: Opened,
-        unwind: Callable[[Object], StackTrace],
+        unwind: Callable[[Object], list[StackFrame]],
         frame: Callable[[StackFrame], Frame],
         facts: Mapping[str, Any],
     ) -> None:
@@ -112,11 +126,14 @@ class Case:
         """Of the detector that runs."""
         self.remarks: list[str] = []
         """What the detector that runs has to say of how far it looked."""
+        self.kept: dict[str, Any] = {}
+        """What detectors have worked out for one another."""
         self._opened = opened
         self._unwind = unwind
         self._frame = frame
-        self._stacks: dict[int, StackTrace | None] = {}
+        self._stacks: dict[int, list[StackFrame]] = {}
         self._frames: dict[int, tuple[Frame, ...]] = {}
+        self._run_queues: dict[int, Object] = {}
         self._seen: list[Seen] = []
         self._rest: Iterator[Object] | None = None
 
@@ -213,22 +230,21 @@ class Case:
             return None
         return self.seen(task)
 
-    def stack(self, task: Object) -> StackTrace | None:
-        """A task's frames in drgn, innermost first; ``None`` where it cannot be unwound."""
+    def stack(self, task: Object) -> list[StackFrame]:
+        """A task's frames in drgn, innermost first, without user space; empty where it has none."""
         key = task.value_()
         if key not in self._stacks:
             try:
                 self._stacks[key] = self._unwind(task)
             except Broken:
-                self._stacks[key] = None
+                self._stacks[key] = []
         return self._stacks[key]
 
     def backtrace(self, task: Object) -> tuple[Frame, ...]:
         """A task's frames with file and line, innermost first; empty where it has none."""
         key = task.value_()
         if key not in self._frames:
-            trace = self.stack(task)
-            shown = itertools.islice(trace or (), MAX_FRAMES)
+            shown = self.stack(task)[:MAX_FRAMES]
             self._frames[key] = tuple(self._frame(each) for each in shown)
         return self._frames[key]
 
@@ -241,6 +257,53 @@ class Case:
         kmod = self._opened.kmod_at(address)
         owner = f" [{self.text(kmod.name)}]" if kmod else ""
         return f"{self.text(symbol.name)}+{address - symbol.address:#x}{owner}"
+
+    def run_queue(self, cpu: int) -> Object:
+        """A CPU's ``struct rq *``."""
+        if cpu not in self._run_queues:
+            self._run_queues[cpu] = cpu_rq(self.prog, cpu)
+        return self._run_queues[cpu]
+
+    def cpu_of(self, task: Object) -> int:
+        """The CPU that a task runs on, or ran on last."""
+        return int(task_cpu(task))
+
+    @cached_property
+    def cpus(self) -> tuple[int, ...]:
+        """The CPUs that were running; a panic takes them offline without making them inactive."""
+        found = set(for_each_online_cpu(self.prog))
+        if "__cpu_active_mask" in self.prog:
+            found |= set(for_each_cpu(self.prog["__cpu_active_mask"].address_of_()))
+        return tuple(sorted(found & set(for_each_possible_cpu(self.prog))))
+
+    @cached_property
+    def clock_ns(self) -> int:
+        """The latest time of any CPU's run queue."""
+        return max(int(self.run_queue(cpu).clock.value_()) for cpu in self.cpus)
+
+    @cached_property
+    def hz(self) -> int | None:
+        """Jiffies in a second; ``None``: that cannot be told."""
+        tick_ns = self.number("tick_nsec")
+        if tick_ns:
+            return round(1e9 / tick_ns) if 10**5 <= tick_ns <= 10**8 else None
+        jiffies = self.number("jiffies")
+        if jiffies is None or not self.uptime_s:
+            return None
+        # jiffies begin five minutes before they overflow 32 bits, include/linux/jiffies.h
+        since = {hz: (jiffies + 300 * hz & 0xFFFFFFFF) / hz for hz in USUAL_HZ}
+        near = [hz for hz in USUAL_HZ if abs(since[hz] - self.uptime_s) < 0.1 * self.uptime_s]
+        return near[0] if len(near) == 1 else None
+
+    def first_type(self, names: Iterable[str]) -> Type:
+        """The first of these types that the kernel has.
+
+        :raises LookupError: it has none
+        """
+        for name in names:
+            with suppress(LookupError):
+                return self.prog.type(name)
+        raise LookupError(f"the kernel has none of {', '.join(names)}")
 
     def number(self, name: str) -> int | None:
         """The value of a variable of the kernel; ``None`` where it has none of that name."""
@@ -308,3 +371,14 @@ def has_member(value: Object, name: str) -> bool:
 def bounded(items: Iterable[AnyItem], limit: int) -> Iterator[AnyItem]:
     """At most so many of them: a list in a damaged dump may have no end."""
     return itertools.islice(items, limit)
+
+
+def word_size(prog: Program) -> int:
+    """Bytes of a pointer."""
+    is_64 = prog.platform is None or PlatformFlags.IS_64_BIT in prog.platform.flags
+    return 8 if is_64 else 4
+
+
+def word_mask(prog: Program) -> int:
+    """All bits of a pointer: what is signed in the dump made unsigned."""
+    return (1 << 8 * word_size(prog)) - 1

@@ -70,7 +70,7 @@ def frames(target: Target) -> Partial:
             doubt += "; the backtrace begins at the exception that is saved on its stack"
     if trace is None:
         raise LookupError(doubt)
-    return Partial([frame_of(target, frame) for frame in _kernel_frames(target, trace)], doubt)
+    return Partial([frame_of(target, frame) for frame in kernel_frames(target, trace)], doubt)
 
 
 def unwind(target: Target, start: Object) -> StackTrace:
@@ -127,7 +127,7 @@ def _is_code(target: Target, address: int) -> bool:
     return any(low <= address < high for low, high in ranges) or bool(target.kmod_at(address))
 
 
-def _kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
+def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
     """Without what follows the entry from user space, where the unwinder can only guess."""
     kept: list[StackFrame] = []
     for frame in list(trace)[:MAX_FRAMES]:

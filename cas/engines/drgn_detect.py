@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from drgn import Object, StackFrame, StackTrace
+from drgn import Object, StackFrame
 
 from cas.detectors.case import Broken, Case
 from cas.detectors.registry import detectors_of
 from cas.detectors.running import run_detector, skipped
-from cas.engines.drgn_backtrace import NotPanicked, frame_of, panic_cpu, unwind
+from cas.engines.drgn_backtrace import NotPanicked, frame_of, kernel_frames, panic_cpu, unwind
 from cas.engines.drgn_target import Target
 from cas.model import Frame
 
@@ -46,8 +46,8 @@ def detections(
 def case_of(target: Target, facts: Mapping[str, Any]) -> Case:
     """The dump as detectors look at it."""
 
-    def stack(task: Object) -> StackTrace:
-        return unwind(target, task)
+    def stack(task: Object) -> list[StackFrame]:
+        return kernel_frames(target, unwind(target, task))
 
     def frame(each: StackFrame) -> Frame:
         return Frame(**frame_of(target, each))

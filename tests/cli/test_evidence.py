@@ -17,10 +17,10 @@ def test_evidence_stands_in_the_reports(finished: Site) -> None:
     assert blocked["status"] == "ok"
     (evidence,) = blocked["evidence"]
     assert evidence["weight"] == "context"
-    assert evidence["sentence"].endswith("is blocked in cas_stuck_read")
+    assert " is blocked in cas_stuck_read for " in evidence["sentence"]
     text = (finished.job("T-1") / "report.txt").read_text()
     section = text.partition("\nEvidence\n--------\n")[2].partition("\n\n")[0]
-    assert evidence["sentence"] in section
+    assert evidence["sentence"] in section  # whole, on one line
     assert f"to see it: {evidence['command']}" in section
 
 

@@ -1,0 +1,76 @@
+"""Calls from CPU to CPU that were not answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from drgn import Object
+from drgn.helpers.linux.llist import llist_for_each
+from drgn.helpers.linux.percpu import per_cpu
+
+from cas.detectors.case import Broken, Case, bounded, has_member
+from cas.detectors.locks import EXPLAINED
+from cas.detectors.needs import Needs
+from cas.detectors.processors import processors
+from cas.model import Evidence
+
+NEEDS = Needs(
+    kinds=tuple(EXPLAINED), symbols=("call_single_queue",), types=("struct __call_single_data",)
+)
+"""Of another crash, a call may have been on its way for some microseconds."""
+WAITS = re.compile(
+    r"(?:smp_call_function_(?:many_cond|many|single)|csd_lock_wait|__csd_lock_wait"
+    r"|on_each_cpu_cond_mask)(?:\.\w+)*"
+)
+"""kernel/smp.c"""
+DEPTH = 4
+MAX_CALLS = 100
+LOCKED = 1
+"""CSD_FLAG_LOCK: not answered yet."""
+TYPES, SYNC = 0xF0, 0x10
+"""CSD_TYPE_…, include/linux/smp_types.h; above are wake-ups and work that nobody waits for."""
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """The CPUs that owe an answer, where another one waits for it."""
+    every = list(processors(case))
+    waiting = [
+        each for each in every if any(WAITS.fullmatch(f.function) for f in each.frames[:DEPTH])
+    ]
+    if not waiting:
+        return
+    lines = {each.cpu: each.line for each in every}
+    for cpu in case.cpus:
+        asked = list(_calls(case, cpu))
+        others = [each for each in waiting if each.cpu != cpu]
+        if asked and others:
+            names = ", ".join(dict.fromkeys(asked))
+            yield Evidence(
+                f"CPU {cpu} has not answered a call to run {names}; "
+                f"{others[0].name} waits in {others[0].frames[0].function}",
+                f"call_single_queue of CPU {cpu}",
+                "bt -a",
+                details=tuple(lines[each] for each in (cpu, *(o.cpu for o in others))),
+            )
+
+
+def _calls(case: Case, cpu: int) -> Iterator[str]:
+    """The functions that a CPU was asked to run, and has not."""
+    try:
+        queue = per_cpu(case.prog["call_single_queue"], cpu)
+        for node in bounded(llist_for_each(queue.address_of_()), MAX_CALLS):
+            # the node comes first in all layouts
+            call = Object(case.prog, "struct __call_single_data *", node.value_())
+            flags = _flags(call)
+            if flags & LOCKED and flags & TYPES <= SYNC:
+                address = int(call.func.value_())
+                yield (case.symbol(address) or f"{address:#x}").removesuffix("+0x0")
+    except Broken:
+        return
+
+
+def _flags(call: Object) -> int:
+    if has_member(call, "node"):  # since Linux 5.9 (4b44a21dd640)
+        return int(call.node.u_flags.value_())
+    return int(call.flags.value_())

@@ -1,0 +1,140 @@
+"""Who waits for which lock, who has it, and whether they wait for one another."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from cas.detectors.case import Case, Seen
+from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
+from cas.units import human_span
+
+NAMED = 10
+"""Waiters of a lock that are named."""
+SHOWN_FRAMES = 6
+EXPLAINED = frozenset(
+    {
+        Kind.HUNG_TASK,
+        Kind.SOFT_LOCKUP,
+        Kind.HARD_LOCKUP,
+        Kind.RCU_STALL,
+        Kind.NMI,
+        Kind.SYSRQ,
+        Kind.NONE,
+        Kind.PANIC,
+    }
+)
+"""Kinds of crashes that tasks which wait for one another explain; an oops is none of them."""
+STRUCTURES = {
+    "mutex": "mutex",
+    "rwsem": "rw_semaphore",
+    "semaphore": "semaphore",
+    "completion": "completion",
+    "rt_mutex": "rt_mutex_base",
+}
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """Circles first, then each lock with who waits for it, those with most waiters first."""
+    locks = Locks.of(case)
+    waits = [locks.wait_of(seen) for seen in case.tasks("D")]
+    by_task = {wait.seen.task.value_(): wait for wait in waits}
+    for circle in circles(by_task):
+        yield _deadlock(case, circle)
+    groups: dict[int, list[Wait]] = defaultdict(list)
+    for wait in waits:
+        if wait.lock and wait.lock.kind in STRUCTURES:  # a wait queue is no lock
+            groups[wait.lock.address].append(wait)
+    for group in sorted(groups.values(), key=lambda group: -len(group)):
+        yield _queue(case, group, by_task)
+
+
+def circles(waits: Mapping[int, Wait]) -> Iterator[tuple[Wait, ...]]:
+    """Tasks each of which waits for a lock that the next one has for sure, and the last the first.
+
+    :param waits: by the addresses of the tasks
+    """
+    done: set[int] = set()
+    for start in waits:
+        path: dict[int, Wait] = {}
+        at: int | None = start
+        while at is not None and at in waits and at not in path and at not in done:
+            path[at] = waits[at]
+            at = _owner_address(waits[at].lock)
+        if at in path:
+            order = list(path)
+            yield tuple(path[each] for each in order[order.index(at) :])
+        done.update(path)
+
+
+def _owner_address(lock: Lock | None) -> int | None:
+    if lock is None or lock.owner is None or not lock.is_firm:
+        return None
+    return int(lock.owner.task.value_())
+
+
+def _deadlock(case: Case, circle: Sequence[Wait]) -> Evidence:
+    weight = Weight.CAUSE if case.kind in EXPLAINED else Weight.CONTEXT
+    names = [wait.seen.comm for wait in circle]
+    known = len(set(names)) == len(names)
+    said = []
+    for wait in circle:
+        assert wait.lock is not None  # noqa: S101  a circle is made of locks
+        who = wait.seen.comm if known else wait.seen.name
+        said.append(f"{who} waits for {wait.lock.name}")
+    sentence = f"DEADLOCK: {' → '.join(said)}"
+    if len(circle) == 1:
+        sentence += ", which it has itself"
+    return Evidence(
+        sentence,
+        ", ".join(wait.lock.source for wait in circle if wait.lock),
+        f"bt {circle[0].seen.pid}",
+        weight,
+        tuple(line for wait in circle for line in _told(wait)),
+    )
+
+
+def _told(wait: Wait) -> Iterator[str]:
+    span = f", for {human_span(wait.waited_s)}" if wait.waited_s is not None else ""
+    lock = f" for {wait.lock.name}" if wait.lock else ""
+    yield f"{wait.seen.name} waits{lock} in {wait.place or '?'}{span}"
+    yield from (f"  called from {frame_line(each)}" for each in wait.frames[1:SHOWN_FRAMES])
+
+
+def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Evidence:
+    """One lock and who waits for it."""
+    lock = group[0].lock
+    assert lock is not None  # noqa: S101  groups are made by their locks
+    who = group[0].seen.name if len(group) == 1 else f"{len(group):,} tasks"
+    verb = "waits" if len(group) == 1 else "wait"
+    what = lock.name if lock.name.startswith(lock.kind) else f"{lock.kind} {lock.name}"
+    sentence = f"{who} {verb} for {what}{_had_by(lock, by_task)}"
+    details = [line for wait in group[:NAMED] for line in _told(wait)][: NAMED * 2]
+    if len(group) > NAMED:
+        details.append(f"and {len(group) - NAMED:,} more")
+    if lock.owner and lock.owner.task.value_() not in by_task:
+        details += _doing(case, lock.owner)
+    command = f"struct {STRUCTURES[lock.kind]} {lock.address:#x}"
+    return Evidence(sentence, lock.source, command, details=tuple(details))
+
+
+def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
+    if lock.owner is None:
+        return f"; {lock.note}" if lock.note else ""
+    note = f" ({lock.note})" if lock.note else ""
+    said = f", which {lock.owner.name} has{note}"
+    wait = by_task.get(lock.owner.task.value_())
+    if wait is not None and wait.lock is not None:
+        return f"{said}; that one waits for {wait.lock.name}"
+    return said
+
+
+def _doing(case: Case, owner: Seen) -> Iterator[str]:
+    """What an owner does that waits for no lock itself."""
+    frames = case.backtrace(owner.task)
+    if owner.state != "R":
+        frames = without_scheduler(frames)
+    yield f"{owner.name}, which has it, is in state {owner.state}"
+    yield from (f"  in {frame_line(each)}" for each in frames[:SHOWN_FRAMES])

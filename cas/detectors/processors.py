@@ -1,0 +1,131 @@
+"""What a CPU was doing when the dump was taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from drgn import Object, StackFrame
+from drgn.helpers.linux.sched import cpu_curr
+
+from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, Seen
+from cas.detectors.waits import frame_line
+from cas.model import Frame
+
+STOPPED = re.compile(
+    r"(?:native_|__)?(?:stop_this_cpu|crash_nmi_callback|crash_save_cpu|ipi_cpu_(?:crash_)?stop"
+    r"|local_cpu_stop|cpu_park_loop|panic_smp_self_stop|nmi_panic_self_stop|nmi_cpu_backtrace.*"
+    r"|sysvec_reboot|crash_ipi_callback|machine_crash_nonpanic_core)(?:\.\w+)*"
+)
+"""How another CPU is stopped for a panic or a dump, arch/*/kernel/{smp,crash,reboot}.c."""
+IDLE = re.compile(
+    r"(?:\w*_)?(?:default_idle\w*|native_safe_halt|safe_halt|arch_cpu_idle\w*|cpuidle_enter\w*"
+    r"|acpi_\w*idle\w*|mwait_idle\w*|intel_idle\w*|poll_idle|cpu_idle_poll|do_idle|cpu_do_idle"
+    r"|cpu_startup_entry|raw_safe_halt|native_halt|call_cpuidle)(?:\.\w+)*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """One CPU."""
+
+    cpu: int
+    seen: Seen | None
+    """Its current task; ``None`` where that cannot be read."""
+    frames: tuple[Frame, ...] = ()
+    """Where it was, without what stopped it for the dump; innermost first."""
+    stack: tuple[StackFrame, ...] = ()
+    """The same in drgn."""
+    is_panicked: bool = False
+    is_idle: bool = False
+    doubt: str = ""
+    """Why there are no frames."""
+
+    @property
+    def name(self) -> str:
+        """How to call it in a sentence."""
+        return f"CPU {self.cpu} ({self.seen.comm}, pid {self.seen.pid})" if self.seen else self.cpu_
+
+    @property
+    def cpu_(self) -> str:
+        """Without its task."""
+        return f"CPU {self.cpu}"
+
+    @property
+    def line(self) -> str:
+        """What it did, in a line."""
+        if self.is_idle:
+            return f"{self.cpu_}: idle"
+        if self.seen is None:
+            return f"{self.cpu_}: {self.doubt}"
+        if self.is_panicked:
+            return f"{self.cpu_}: {self.seen.name} panicked"
+        doing = f"in {frame_line(self.frames[0])}" if self.frames else self.doubt
+        return f"{self.cpu_}: {self.seen.name} {doing}"
+
+
+def processors(case: Case) -> Iterator[Processor]:
+    """All CPUs that were running, as far as there is time for them."""
+    kept: dict[int, Processor] = case.kept.setdefault("processors", {})
+    for number, cpu in enumerate(case.cpus):
+        if cpu not in kept:
+            if case.clock.is_used(SHARE_FOR_TASKS):
+                case.remark(f"looked at {number:,} of {len(case.cpus):,} CPUs")
+                return
+            kept[cpu] = _processor(case, cpu)
+        yield kept[cpu]
+
+
+def _processor(case: Case, cpu: int) -> Processor:
+    try:
+        task = cpu_curr(case.prog, cpu)
+        seen = case.seen(task)
+        stack = case.stack(task)
+        doubt = _doubt(task, stack)
+    except Broken as error:
+        return Processor(cpu, None, doubt=f"what it did cannot be read: {error}")
+    is_panicked = cpu == case.panic_cpu
+    if doubt:
+        return Processor(cpu, seen, is_panicked=is_panicked, doubt=doubt)
+    frames = case.backtrace(task)
+    first = 0 if is_panicked else before_the_stop(frames, [each.interrupted for each in stack])
+    frames = frames[first:]
+    is_idle = seen.pid == 0 and bool(frames) and IDLE.fullmatch(frames[0].function) is not None
+    return Processor(cpu, seen, frames, tuple(stack[first:]), is_panicked, is_idle)
+
+
+def before_the_stop(frames: Sequence[Frame], interrupted: Sequence[bool]) -> int:
+    """Which frame is the first that does not belong to stopping this CPU for the dump.
+
+    :param interrupted: of each frame, whether an interrupt or an exception came there
+    """
+    has_stopped = False
+    for number, frame in enumerate(frames):
+        # what is inlined, and what it is inlined in, were interrupted at once
+        is_same = number == 0 or frames[number - 1].inlined
+        if interrupted[number] and not is_same:
+            return number if has_stopped else 0
+        has_stopped = has_stopped or STOPPED.fullmatch(frame.function) is not None
+    return 0
+
+
+def _doubt(task: Object, stack: Sequence[StackFrame]) -> str:
+    """Why frames that drgn gives for a running task are not that task's; empty: they are."""
+    if not stack:
+        return "running, its registers are not in the dump"
+    low = int(task.stack.value_())
+    high = low + int(task.prog_["THREAD_SIZE"])
+    pointers = [_register(frame, "sp") for frame in stack]
+    if any(low <= pointer < high for pointer in pointers):
+        return ""
+    if pointers and 0 < _register(stack[0], "pc") < 1 << 47 and not stack[0].name.startswith("_"):
+        return "in user space"
+    return "running, the dump's registers of this CPU are another task's"
+
+
+def _register(frame: StackFrame, name: str) -> int:
+    try:
+        return int(getattr(frame, name))
+    except Broken:
+        return 0

@@ -1,0 +1,87 @@
+"""RCU: a grace period that does not end, and callbacks that pile up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drgn import Object
+from drgn.helpers.linux.percpu import per_cpu
+
+from cas.detectors.case import Broken, Case, has_member, word_mask
+from cas.detectors.needs import Needs
+from cas.detectors.processors import processors
+from cas.model import Evidence
+from cas.units import human_span
+
+NEEDS = Needs(symbols=("rcu_state", "rcu_data", "jiffies"))
+LONG_S = 5.0
+"""A grace period is a matter of milliseconds; the kernel complains after 21 or 60 s."""
+LONGEST_S = 30 * 86_400
+IN_PROGRESS = 3
+"""RCU_SEQ_STATE_MASK, kernel/rcu/rcu.h."""
+MANY = 10_000
+"""Callbacks of a CPU from which on the kernel hurries: DEFAULT_RCU_QHIMARK, kernel/rcu/tree.c."""
+MOST = 1 << 40
+NAMED = 8
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """The grace period that goes on, and the CPUs with many callbacks."""
+    state = case.prog["rcu_state"]
+    if has_member(state, "gp_seq"):  # since Linux 4.19 (de30ad512a66)
+        yield from _grace_period(case, state)
+    else:
+        case.remark("the grace period is kept otherwise in this kernel")
+    yield from _callbacks(case)
+
+
+def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
+    if not state.gp_seq.value_() & IN_PROGRESS:
+        return
+    hz = case.hz
+    if hz is None:
+        case.remark("how long a jiffy is cannot be told")
+        return
+    jiffies = case.prog["jiffies"].value_() & word_mask(case.prog)
+    seconds = (jiffies - state.gp_start.value_() & word_mask(case.prog)) / hz
+    if not LONG_S <= seconds <= LONGEST_S:
+        return
+    cpus = [cpu for cpu in case.cpus if _is_awaited(case, cpu)]
+    named = ", ".join(map(str, cpus[:NAMED])) + (" and more" if len(cpus) > NAMED else "")
+    waits = f", waiting for CPU {named}" if cpus else ""
+    every = {each.cpu: each for each in processors(case)} if cpus else {}
+    yield Evidence(
+        f"an RCU grace period has not ended for {human_span(seconds)}{waits}",
+        "rcu_state.gp_start, rcu_node.qsmask",
+        "p rcu_state.gp_start",
+        details=tuple(every[cpu].line for cpu in cpus if cpu in every),
+    )
+
+
+def _is_awaited(case: Case, cpu: int) -> bool:
+    """Whether a CPU has not passed through a quiescent state in this grace period."""
+    try:
+        data = per_cpu(case.prog["rcu_data"], cpu)
+        return bool(data.mynode.qsmask.value_() & data.grpmask.value_())
+    except Broken:
+        return False
+
+
+def _callbacks(case: Case) -> Iterator[Evidence]:
+    counts = {cpu: number for cpu in case.cpus if (number := _number(case, cpu)) > MANY}
+    if not counts:
+        return
+    most = sorted(counts, key=lambda cpu: -counts[cpu])
+    said = ", ".join(f"CPU {cpu} has {counts[cpu]:,}" for cpu in most[:NAMED])
+    yield Evidence(
+        f"many RCU callbacks wait: {said}", "rcu_data.cblist.len", f"p rcu_data:{most[0]}"
+    )
+
+
+def _number(case: Case, cpu: int) -> int:
+    try:
+        length = per_cpu(case.prog["rcu_data"], cpu).cblist.len
+        number = int(length.counter if has_member(length, "counter") else length)
+    except (*Broken, AttributeError, TypeError):
+        return 0
+    return number if 0 <= number <= MOST else 0

@@ -1,0 +1,200 @@
+"""CPUs that spin for a lock, and who may have it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from drgn import Architecture, Object, StackFrame, TypeKind
+
+from cas.detectors.case import Broken, Case, Seen
+from cas.detectors.locks import EXPLAINED
+from cas.detectors.owners import named
+from cas.detectors.processors import Processor, processors
+from cas.detectors.waits import frame_line
+from cas.model import Evidence, Frame, Weight
+
+SPINS = re.compile(
+    r"(?:native_|__pv_|__)*queued_(?:spin|read|write)_lock_slowpath"
+    r"|_*(?:do_)?raw_(?:spin|read|write)_lock(?:_irqsave|_irq|_bh|_nested)*"
+    r"|_*(?:arch_)?spin_lock(?:_irqsave|_irq|_bh|_nested)*|virt_spin_lock|ticket_spin_lock"
+)
+"""kernel/locking/{qspinlock,qrwlock,spinlock}.c, include/linux/spinlock.h."""
+LOCK_VARIABLES = ("lock", "_lock")
+DEPTH = 6
+"""Frames in which a CPU that spins must be in one of these functions."""
+MAX_CODE_BYTES = 64 << 10
+PAGE = 4096
+SHOWN_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Spin:
+    """A CPU that spins."""
+
+    processor: Processor
+    frames: tuple[Frame, ...]
+    """From what wants the lock outwards."""
+    stack: tuple[StackFrame, ...]
+    address: int | None
+    """Of the lock; ``None``: no variable tells it."""
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """Each lock that is spun for."""
+    every = list(processors(case))
+    for each in every:
+        spin = spin_of(each)
+        if spin is not None:
+            yield _evidence(case, spin, every)
+
+
+def spin_of(processor: Processor) -> Spin | None:
+    """What a CPU spins for; ``None``: it does not."""
+    frames = processor.frames
+    last = 0
+    for number, frame in enumerate(frames[:DEPTH]):
+        if SPINS.fullmatch(frame.function.partition(".")[0]):
+            last = number + 1
+        elif number == 0 or last:
+            break
+    if not last:
+        return None
+    address = next(filter(None, map(_variable, processor.stack[:last])), None)
+    return Spin(processor, frames[last:], processor.stack[last:], address)
+
+
+def _variable(frame: StackFrame) -> int | None:
+    """The lock, by the variable that the debug information says holds it there."""
+    for name in LOCK_VARIABLES:
+        try:
+            value = frame[name]
+            if not value.absent_ and value.type_.unaliased().kind == TypeKind.POINTER:
+                return int(value.value_())
+        except (*Broken, TypeError):
+            continue
+    return None
+
+
+def _evidence(case: Case, spin: Spin, every: Sequence[Processor]) -> Evidence:
+    weight = Weight.CAUSE if case.kind in EXPLAINED else Weight.CONTEXT
+    place = f" in {spin.frames[0].function}" if spin.frames else ""
+    seen = spin.processor.seen
+    details = [f"{spin.processor.line}"]
+    details += [f"  called from {frame_line(each)}" for each in spin.frames[:SHOWN_FRAMES]]
+    command = "bt -a"
+    if spin.address is None or seen is None:
+        sentence = f"{spin.processor.name} spins for a lock{place}; which cannot be told"
+        return Evidence(sentence, spin.processor.cpu_, command, weight, tuple(details))
+    name, source = named(case, "spinlock", spin.address, seen.task)
+    holder = _owner(case, spin.address) or next(_suspects(case, spin, every), None)
+    told = holder or "its owner is unknown: the kernel keeps none"
+    sentence = f"{spin.processor.name} spins for {name}{place}; {told}"
+    return Evidence(sentence, source, command, weight, tuple(details))
+
+
+def _owner(case: Case, address: int) -> str | None:
+    """As a kernel with CONFIG_DEBUG_SPINLOCK notes it."""
+    try:
+        lock = Object(case.prog, "struct raw_spinlock", address=address)
+        owner, cpu = int(lock.owner.value_()), int(lock.owner_cpu.value_())
+    except (*Broken, AttributeError):
+        return None
+    seen = case.task_at(owner)
+    if seen is None:
+        return None
+    return f"{seen.name} has it, since it ran on CPU {cpu & 0xFFFFFFFF}"
+
+
+def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[str]:
+    """Who else is in code that uses the lock: on the way here, on other CPUs, or waiting for one.
+
+    That is no proof of having it, and the sentences do not say so.
+    """
+    address = spin.address
+    assert address is not None  # noqa: S101  the caller looked
+    own = _code_of(case, spin.stack[0]) if spin.stack else None
+    for frame, shown in zip(spin.stack, spin.frames, strict=False):
+        code = _code_of(case, frame)
+        if code is not None and code != own and uses(case, code, address):
+            yield f"{shown.function}, which led there, uses that lock as well"
+    for other in every:
+        if other.cpu == spin.processor.cpu or spin_of(other) is not None:
+            continue
+        function = _user(case, other.stack, other.frames, address)
+        if function and other.seen:
+            yield f"{other.name} is in {function}, which uses that lock"
+    running = {each.seen.task.value_() for each in every if each.seen}
+    for seen in case.tasks("R"):
+        if seen.task.value_() not in running:
+            function = _sleeping_user(case, seen, address)
+            if function:
+                yield f"{seen.name}, which waits for a CPU, is in {function}, which uses that lock"
+
+
+def _sleeping_user(case: Case, seen: Seen, address: int) -> str | None:
+    return _user(case, case.stack(seen.task), case.backtrace(seen.task), address)
+
+
+def _user(
+    case: Case, stack: Sequence[StackFrame], frames: Sequence[Frame], address: int
+) -> str | None:
+    """The innermost function of a stack whose code names an address."""
+    for frame, shown in zip(stack, frames, strict=False):
+        code = _code_of(case, frame)
+        if code is not None and uses(case, code, address):
+            return shown.function
+    return None
+
+
+def _code_of(case: Case, frame: StackFrame) -> tuple[int, int] | None:
+    """Address and size of the function that a frame is in, inlined ones being part of it."""
+    try:
+        symbol = case.prog.symbol(int(frame.pc) - (not frame.interrupted))
+    except Broken:
+        return None
+    return symbol.address, min(symbol.size, MAX_CODE_BYTES)
+
+
+def uses(case: Case, code: tuple[int, int], address: int) -> bool:
+    """Whether a function's code names an address."""
+    begin, size = code
+    try:
+        data = case.prog.read(begin, size)
+    except Broken:
+        return False
+    arch = case.prog.platform.arch if case.prog.platform else None
+    if arch == Architecture.X86_64:
+        return names_x86_64(data, begin, address)
+    if arch == Architecture.AARCH64:
+        return names_aarch64(data, begin, address)
+    return False
+
+
+def names_x86_64(code: bytes, begin: int, address: int) -> bool:
+    """Whether x86-64 code holds an address: as a 32-bit constant, or relative to an instruction."""
+    if struct.pack("<I", address & 0xFFFFFFFF) in code:
+        return True
+    for at in range(len(code) - 3):
+        (distance,) = struct.unpack_from("<i", code, at)
+        if begin + at + 4 + distance == address:
+            return True
+    return False
+
+
+def names_aarch64(code: bytes, begin: int, address: int) -> bool:
+    """Whether aarch64 code makes an address: ADRP for its page, then ADD for the rest."""
+    pages: dict[int, int] = {}
+    for number, (word,) in enumerate(struct.iter_unpack("<I", code[: len(code) & ~3])):
+        if word & 0x9F000000 == 0x90000000:  # ADRP
+            pages_away = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
+            pages_away -= (pages_away & 1 << 20) << 1
+            at = begin + 4 * number
+            pages[word & 31] = (at & ~(PAGE - 1)) + pages_away * PAGE
+        elif word & 0xFFC00000 == 0x91000000:  # ADD (immediate, 64 bits)
+            base = pages.get(word >> 5 & 31)
+            if base is not None and base + (word >> 10 & 0xFFF) == address:
+                return True
+    return False

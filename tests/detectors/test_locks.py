@@ -1,0 +1,149 @@
+"""Circles of locks, and what is said of owners."""
+
+from __future__ import annotations
+
+import pytest
+
+from cas.detectors import locks
+from cas.detectors.case import Case
+from cas.detectors.owners import member_at, owner_of
+from cas.detectors.waits import Lock, Wait
+from cas.model import Frame, Weight
+
+
+class Tasks:
+    """Tasks of the shipped dump by letters, as if they waited for one another."""
+
+    def __init__(self, case: Case) -> None:
+        case.begin(10)
+        self.seen = dict(zip("abcd", case.tasks(), strict=False))
+
+    def wait(self, name: str, owner: str | None, *, is_firm: bool = True) -> Wait:
+        had = self.seen[owner] if owner else None
+        lock = Lock("mutex", 1, f"lock-of-{owner}", f"lock-of-{owner}+0x0", had, "", is_firm)
+        return Wait(self.seen[name], "mutex", (Frame("f", file="f.c", line=7),), lock, 65.0)
+
+    def circles(self, *waits: Wait) -> list[str]:
+        names = {each.pid: name for name, each in self.seen.items()}
+        by_task = {wait.seen.task.value_(): wait for wait in waits}
+        found = locks.circles(by_task)
+        return ["".join(names[wait.seen.pid] for wait in circle) for circle in found]
+
+
+@pytest.fixture
+def tasks(case: Case) -> Tasks:
+    return Tasks(case)
+
+
+def test_a_circle_is_found_once_and_without_those_that_only_lead_to_it(tasks: Tasks) -> None:
+    waits = [tasks.wait(*pair) for pair in ("db", "ab", "bc", "ca")]
+    assert tasks.circles(*waits) == ["bca"]
+
+
+def test_a_task_that_waits_for_its_own_lock_is_a_circle(tasks: Tasks) -> None:
+    assert tasks.circles(tasks.wait("a", "a"), tasks.wait("b", "a")) == ["a"]
+
+
+def test_two_circles_are_two(tasks: Tasks) -> None:
+    waits = [tasks.wait(*pair) for pair in ("ab", "ba", "cd", "dc")]
+    assert tasks.circles(*waits) == ["ab", "cd"]
+
+
+def test_an_owner_that_is_not_sure_closes_no_circle(tasks: Tasks) -> None:
+    assert tasks.circles(tasks.wait("a", "b"), tasks.wait("b", "a", is_firm=False)) == []
+
+
+def test_a_chain_and_an_unknown_owner_are_no_circle(tasks: Tasks) -> None:
+    assert tasks.circles(tasks.wait("a", "b"), tasks.wait("b", "c"), tasks.wait("d", None)) == []
+
+
+def test_a_deadlock_is_told_in_a_line_and_explains_a_hang_only(
+    case: Case, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circle = (tasks.wait("a", "b"), tasks.wait("b", "a"))
+    told = locks._deadlock(case, circle)
+    a, b = tasks.seen["a"], tasks.seen["b"]
+    assert told.sentence == (
+        f"DEADLOCK: {a.comm} waits for lock-of-b → {b.comm} waits for lock-of-a"
+    )
+    assert told.details[0] == f"{a.name} waits for lock-of-b in f at f.c:7, for 1 min 5 s"
+    assert told.weight is Weight.CONTEXT  # the dump's crash is an oops
+    monkeypatch.setattr(case, "kind", "hung-task")
+    assert locks._deadlock(case, circle).weight is Weight.CAUSE
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "note", "is_firm"),
+    [
+        ("{task}", "init", "", True),
+        ("{task} | 1", "init", "", True),
+        ("{task} | 4", "init", "it was just handed over", False),
+        ("0", None, "nobody has it now", False),
+        ("0xdead0000", None, "owner unknown (0xdead0000 is no task)", False),
+        ("{task} + 64", None, "owner unknown", False),
+    ],
+)
+def test_the_owner_of_a_mutex_is_a_task_or_unknown(
+    case: Case, value: str, name: str | None, note: str, is_firm: bool
+) -> None:
+    owner = number(case, value)
+    seen, said, sure = owner_of(case, "mutex", planted(case, "struct mutex", owner=owner))
+    assert (seen.comm if seen else None, sure) == (name, is_firm)
+    assert said.startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("owner", "count", "note", "is_firm"),
+    [
+        ("{task}", 1, "", True),
+        ("{task} | 1", 0x100, "as reader: the last that took it", False),
+        ("0xdead0000 | 1", 0x100, "readers have it", False),
+        ("{task}", 0, "no writer has it now", False),
+    ],
+)
+def test_a_reader_of_an_rwsem_is_no_firm_owner(
+    case: Case, owner: str, count: int, note: str, is_firm: bool
+) -> None:
+    address = planted(case, "struct rw_semaphore", owner=number(case, owner), count=count)
+    _, said, sure = owner_of(case, "rwsem", address)
+    assert (said.startswith(note), sure) == (True, is_firm)
+
+
+def number(case: Case, expression: str) -> int:
+    task = next(each.task for each in case.tasks() if each.comm == "init")
+    words = expression.format(task=task.value_()).replace("|", "+").split("+")
+    return sum(int(word, 0) for word in words)
+
+
+PLACES = iter(range(0x7FFF00000000, 0x7FFFFFFF0000, 0x1000))
+
+
+def planted(case: Case, kind: str, **words: int) -> int:
+    """A structure of a kernel type with these words in it, at an address without memory."""
+    begun = case.begin
+    begun(10)
+    size = case.prog.type(kind).size
+    assert size is not None
+    content = bytearray(size)
+    for name, word in words.items():
+        at = case.prog.type(kind).member(name).offset
+        content[at : at + 8] = word.to_bytes(8, "little")
+    address = next(PLACES)
+
+    def read(_: int, count: int, offset: int, __: bool) -> bytes:
+        return bytes(content[offset : offset + count])
+
+    case.prog.add_memory_segment(address, size, read)
+    return address
+
+
+def test_members_are_named_by_their_offset(case: Case) -> None:
+    inode = case.prog.type("struct inode")
+    offset = inode.member("i_rwsem").offset
+    assert member_at(inode, offset) == "i_rwsem"
+    assert member_at(inode, offset + 1) is None
+
+
+def test_nothing_of_the_shipped_dump_is_called_a_lock(case: Case) -> None:
+    case.begin(10)
+    assert list(locks.detect(case)) == []
