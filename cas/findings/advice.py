@@ -1,121 +1,221 @@
-"""What to do next."""
+"""What to do next: advice as data, chosen by what is known of a crash.
+
+The sentences stand in ``share/cas/advice/*.toml``, each with the conditions under which it is
+given. What stands in braces is a fact: where it is not known, the sentence is not given.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+import msgspec
+
+from cas.errors import CasError
+from cas.files import read_regular
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
 from cas.findings.taint import suspects
-from cas.klog.kinds import EXCEPTIONS, Kind
-from cas.model import Dump, Match
+from cas.klog.kinds import Kind
+from cas.klog.troubles import Trouble
+from cas.model import Dump, LogEvent, Match, Task
+from cas.resources import shipped
 
+FOLDER = "advice"
+SIZE_LIMIT = 1 << 20
 STEPS_LIMIT = 5
-_OF_KIND = {
-    Kind.SYSRQ: "deliberate crash: ask who triggered it and why, then look at the tasks in D state"
-    " and at the run queues; the panic itself is not the fault",
-    Kind.HUNG_TASK: "see what the blocked task waits for and who holds it: stacks of all tasks in"
-    " D state, inflight I/O, disks and mounts",
-    Kind.SOFT_LOCKUP: "the CPU did not schedule: read the run queues and the backtraces of all CPUs"
-    " for a lock holder or an endless loop",
-    Kind.HARD_LOCKUP: "the CPU took no interrupts: read the backtraces of all CPUs for a spinlock"
-    " held with interrupts off; rule out firmware (SMI)",
-    Kind.RCU_STALL: "find the CPU that stalls RCU: backtraces of all CPUs, run queues, and whether"
-    " a virtual machine was short of CPU time",
-    Kind.OUT_OF_MEMORY: "memory ran out: compare the largest tasks with slab, shared memory and"
-    " huge pages; the task that panics is seldom the one that ate it",
-    Kind.MACHINE_CHECK: "hardware: decode the [Hardware Error] lines of the kernel log, read the"
-    " machine's event log, call the hardware vendor",
-    Kind.NMI: "ask whether someone sent the NMI (a management controller's button, a hypervisor);"
-    " if nobody did, read the machine's event log",
-    Kind.STACK_PROTECTOR: "a local variable was overrun: read the writes to arrays in the function"
-    " that the message names",
-    Kind.STACK_OVERFLOW: "the stack ran out: look in the backtrace for recursion and for large"
-    " local variables",
-    Kind.DOUBLE_FAULT: "compare the stack pointer with the stack's limits: an overflow is the usual"
-    " cause; else suspect the hardware",
-    Kind.BUG_ON: "read the assertion at that line of the source: it says what the kernel relied on",
-    Kind.DIVIDE_ERROR: "find the divisor in the disassembly of the function at fault (dis -l)",
-    Kind.NULL_DEREFERENCE: "the address is the offset of the field in a structure that was NULL:"
-    " find the pointer in the disassembly of the function at fault",
-    Kind.PROTECTION_FAULT: "an address that no pointer has was used: find it in the registers, and"
-    " whether it is a pattern of freed memory (6b6b…, dead000000000100)",
-    Kind.NONE: "ask how the dump was made: a hypervisor's dump of a hung machine shows the reason"
-    " in the tasks in D state and on the run queues",
-    Kind.PANIC: "read the code that calls panic() and the lines before it in the kernel log",
-}
-_CORRUPTION = frozenset({Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR})
-_POISON = re.compile(r"dead0000000001|dead4ead|(?:6b){4}|(?:5a){4}|(?:a5){4}|(?:cc){4}")
-"""Freed list entries, spinlocks, and memory freed or never set (``include/linux/poison.h``)."""
-_OVERWRITTEN = re.compile(
-    r"use-after-free|out-of-bounds|double-free|invalid-free|invalid-access"
-    r"|[Rr]edzone|[Pp]oison overwritten|memory corruption|Bad page|refcount_t: "
+RECENT_S = 3600.0
+"""What the kernel log tells of longer before the crash is no reason for advice."""
+LINE_LIMIT = 160
+"""Characters of a line of the kernel log that a sentence quotes."""
+_FACT = re.compile(r"\{(\w+)\}")
+FACTS = (
+    ("kernel", "of which no debuginfo is known"),
+    ("damage", "what a damaged dump asks for"),
+    ("oopses", "how many stand before the crash"),
+    ("report", "the last that the kernel made before, and survived"),
+    ("guilty", "kernel modules on the stack that are not the distribution's"),
+    ("suspects", "those that are loaded"),
+    ("holder", "of the lock that a task waits for, as the kernel log has it"),
+    ("function", "at fault, of the kernel itself"),
+    ("line", "of the kernel log that a condition `before` found"),
 )
-_CAUGHT = re.compile(r"BUG: K(?:ASAN|FENCE): ")
-"""Reports with the stacks of who allocated and who freed the memory."""
 
 
-def next_steps(crash: Crash, dump: Dump, match: Match | None) -> tuple[str, ...]:
-    """What to do, the most useful first."""
-    steps = (*_data_steps(crash, dump, match), *_crash_steps(crash, dump))
-    return tuple(dict.fromkeys(steps))[:STEPS_LIMIT]
+class BadAdvice(CasError):
+    """A file of advice cannot be used."""
+
+    hint = "install CAS again, from a wheel or with: pip install ."
 
 
-def _data_steps(crash: Crash, dump: Dump, match: Match | None) -> Iterator[str]:
+class _When(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Conditions; of several values of one any will do."""
+
+    kind: tuple[Kind, ...] = ()
+    taint: str = ""
+    """Letters."""
+    before: tuple[Trouble, ...] = ()
+    """What the kernel log tells of within the last hour."""
+    message: str = ""
+    """A regular expression, of the announcement and what stands before it."""
+    has: tuple[str, ...] = ()
+    """Facts."""
+
+
+class Advice(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One sentence."""
+
+    say: str
+    run: tuple[str, ...] = ()
+    when: _When | tuple[_When, ...] = ()
+    unless: _When | tuple[_When, ...] = ()
+
+    @property
+    def tables(self) -> tuple[_When, ...]:
+        """All its conditions."""
+        return (*_tables(self.when), *_tables(self.unless))
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What conditions are about."""
+
+    kind: Kind
+    message: str
+    taint: str
+    before: Sequence[LogEvent]
+    facts: Mapping[str, str]
+
+
+def next_steps(
+    crash: Crash, dump: Dump, match: Match | None, before: Sequence[LogEvent] = ()
+) -> tuple[str, ...]:
+    """What to do, the most useful first.
+
+    :param before: what the kernel log says of the time before the crash
+    """
+    known = _Known(
+        kind=crash.kind,
+        message=f"{crash.event.message}\n{crash.event.detail or ''}",
+        taint=crash.taint or "",
+        before=before,
+        facts={name: text for name, text in _facts(crash, dump, match) if text},
+    )
+    steps = (_told(advice, known) for advice in shipped_advice())
+    return tuple(dict.fromkeys(filter(None, steps)))[:STEPS_LIMIT]
+
+
+@cache
+def shipped_advice() -> tuple[Advice, ...]:
+    """What the project knows, in the order of the files.
+
+    :raises BadAdvice: a file is damaged
+    """
+    files = sorted(shipped(FOLDER).glob("*.toml"))
+    return tuple(advice for file in files for advice in read_advice(file))
+
+
+def read_advice(file: Path) -> tuple[Advice, ...]:
+    """The advice of a file.
+
+    :raises BadAdvice: it cannot be read, or says what nobody understands
+    """
+    try:
+        found = msgspec.convert(tomllib.loads(read_regular(file, SIZE_LIMIT).decode()), _File)
+        for advice in found.advice:
+            _require_known(advice)
+    except (OSError, ValueError, re.error) as error:
+        raise BadAdvice(f"{file}: {error}") from error
+    return found.advice
+
+
+def _require_known(advice: Advice) -> None:
+    """:raises ValueError: it names a fact that there is not, or has a pattern that is none"""
+    known = {name for name, _ in FACTS}
+    names = {*_FACT.findall(advice.say), *(name for when in advice.tables for name in when.has)}
+    if wrong := sorted(names - known):
+        raise ValueError(f"there is no fact {', '.join(wrong)}: {advice.say}")
+    if "line" in names and not all(when.before for when in _tables(advice.when) or [_When()]):
+        raise ValueError(f"{{line}} needs the condition before: {advice.say}")
+    for when in advice.tables:
+        re.compile(when.message)
+
+
+def _tables(when: _When | tuple[_When, ...]) -> tuple[_When, ...]:
+    return (when,) if isinstance(when, _When) else when
+
+
+def _told(advice: Advice, known: _Known) -> str | None:
+    """The sentence with its facts; ``None``: it does not fit."""
+    held = [when for when in _tables(advice.when) if _holds(when, known)]
+    if _tables(advice.when) and not held:
+        return None
+    if any(_holds(when, known) for when in _tables(advice.unless)):
+        return None
+    facts = known.facts
+    if held and held[0].before:
+        line = _first(held[0], known.before)
+        facts = {**facts, "line": line.text.rstrip(".")[:LINE_LIMIT] if line else ""}
+    if not all(facts.get(name) for name in _FACT.findall(advice.say)):
+        return None
+    said = _FACT.sub(lambda found: facts[found[1]], advice.say)
+    return f"{said} (cas debug: {'; '.join(advice.run)})" if advice.run else said
+
+
+def _holds(when: _When, known: _Known) -> bool:
+    conditions: tuple[tuple[object, Callable[[], object]], ...] = (
+        (when.kind, lambda: known.kind in when.kind),
+        (when.taint, lambda: set(when.taint) & set(known.taint)),
+        (when.before, lambda: _first(when, known.before)),
+        (when.has, lambda: set(when.has) & known.facts.keys()),
+        (when.message, lambda: re.search(when.message, known.message)),
+    )
+    return all(holds() for wanted, holds in conditions if wanted)
+
+
+def _first(when: _When, before: Sequence[LogEvent]) -> LogEvent | None:
+    """The most telling line of the last hour that is meant."""
+    return next(
+        (
+            event
+            for event in before
+            if event.kind in when.before and (event.ended_before_s or 0.0) <= RECENT_S
+        ),
+        None,
+    )
+
+
+def _facts(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[str, str | None]]:
+    """What a sentence may name; a value that is empty is not known."""
     if match is None:
         build_id = f", build-id {dump.build_id}" if dump.build_id else ""
-        release = dump.osrelease or "this kernel"
-        yield f"needed: the debuginfo package of {release} ({dump.arch}){build_id}"
+        yield "kernel", f"{dump.osrelease or 'this kernel'} ({dump.arch}){build_id}"
     if not dump.is_whole:
-        yield next_step(dump)
-    if count := sum(event.is_oops for event in crash.choice.earlier):
-        were = "oops stands" if count == 1 else "oopses stand"
-        yield f"{count} earlier {were} in the kernel log: read the first one first"
+        yield "damage", next_step(dump)
+    oopses = sum(event.is_oops for event in crash.choice.earlier)
+    if oopses:
+        yield "oopses", "1 earlier oops stands" if oopses == 1 else f"{oopses} earlier oopses stand"
     reports = [event for event in crash.choice.earlier if not event.is_oops]
-    if reports and crash.kind in (Kind.SYSRQ, Kind.NONE):
-        yield f"the kernel had reported before: {reports[-1].message}"
-
-
-def _crash_steps(crash: Crash, dump: Dump) -> Iterator[str]:
-    yield from _kmod_steps(crash)
-    # what announced the crash may just be what a damaged dump lacks
-    if crash.kind in _OF_KIND and (crash.kind is not Kind.NONE or dump.is_whole):
-        yield _OF_KIND[crash.kind]
-    if _CAUGHT.match(crash.event.message) and _OVERWRITTEN.search(crash.event.message):
-        yield (
-            "the report in the kernel log says who allocated that memory, and who freed it: read"
-            " those two stacks"
-        )
-    elif _smells_of_corruption(crash):
-        yield (
-            "memory was overwritten or used after it was freed: reproduce with"
-            " slub_debug=FZPU, or with a KASAN kernel, to catch the writer"
-        )
-    if "M" in (crash.taint or "") and crash.kind is not Kind.MACHINE_CHECK:
-        yield "a machine check came before: rule out the hardware first"
-    if crash.owner and not crash.owner.kmod and crash.kind in EXCEPTIONS:
-        yield f"look for a fix in later kernels: changes of {plain_name(crash.owner.function)}"
-
-
-def _kmod_steps(crash: Crash) -> Iterator[str]:
+    if reports:
+        yield "report", reports[-1].message
     on_stack = {frame.kmod for frame in crash.frames if frame.kmod}
     marked = [kmod.name for kmod in suspects(crash.kmods or ())]
-    guilty = [name for name in marked if name in on_stack]
-    if guilty:
-        names = ", ".join(guilty)
-        yield f"{names} is not the distribution's and in the backtrace: ask its vendor"
-        yield f"try to reproduce without {names}"
-    elif marked and crash.kind in _CORRUPTION:
-        yield f"try to reproduce without {', '.join(marked)}"
+    yield "guilty", ", ".join(name for name in marked if name in on_stack)
+    yield "suspects", ", ".join(marked)
+    if crash.holder:
+        yield "holder", _task(crash.holder)
+    if crash.owner and not crash.owner.kmod:
+        yield "function", plain_name(crash.owner.function)
 
 
-def _smells_of_corruption(crash: Crash) -> bool:
-    said = f"{crash.event.message}\n{crash.event.detail or ''}"
-    return (
-        crash.kind is Kind.LIST_CORRUPTION
-        or _POISON.search(said) is not None
-        or _OVERWRITTEN.search(said) is not None
-        or "B" in (crash.taint or "")
-    )
+def _task(task: Task) -> str:
+    return f"{' '.join(task.comm.split())} (pid {task.pid})"

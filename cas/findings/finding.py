@@ -86,7 +86,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         confidence=sentence(choice, data),
         choice=choice,
         data=data,
-        next_steps=next_steps(crash, dump, match),
+        next_steps=next_steps(crash, dump, match, earlier.events),
         trace=crash.trace,
         title=title(crash),
         signatures=named,

@@ -21,6 +21,7 @@ from person import person
 
 from cas import elf
 from cas import job as jobs
+from cas.findings.advice import shipped_advice
 
 from installed import COMMANDS, Site, needs
 
@@ -372,6 +373,15 @@ def test_a_kernel_that_is_gone_is_extracted_again(job: Site, tmp_path: Path) -> 
     done = job.cas("debug", moved, "--engine", "drgn", "-c", "sys -t")
     assert (done.returncode, done.stdout) == (0, DRGNS), done.stderr
     assert "Extracting vmlinux" in done.stderr
+
+
+def test_the_commands_of_advice_run(job: Site) -> None:
+    commands = dict.fromkeys(command for each in shipped_advice() for command in each.run)
+    words = [word for command in commands for word in ("-c", command)]
+    done = debug(job, "--engine", "drgn", *words)
+    assert done.returncode == 0, done.stderr
+    assert "!" not in done.stderr, done.stderr
+    assert 'COMMAND: "' in done.stdout
 
 
 # On a terminal

@@ -1,0 +1,140 @@
+"""Advice: data of which every sentence is reachable, and names only what is known."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.findings import find
+from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
+from cas.klog.kinds import Kind
+from cas.model import Cause, Dump, Frame, Kernel, Match, Missing
+from cas.resources import shipped
+
+DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)
+MATCH = Match(Kernel("6.1.0", "x86_64", Path("k.rpm"), "vmlinux"), "build-id", "equal")
+SYSRQ = "[ 900.0] sysrq: Trigger a crash\n"
+OOPS = """\
+[ 900.000000] BUG: unable to handle page fault for address: {address}
+[ 900.000001] Oops: 0000 [#1] SMP
+[ 900.000002] CPU: 1 PID: 23 Comm: cat {taint} 6.1.0 #1
+[ 900.000003] RIP: 0010:{function}
+[ 900.000004] Call Trace:
+[ 900.000005]  vfs_read+0x18/0x2c
+[ 900.000006] Modules linked in: demo(OE) ext4
+[ 900.000007] ---[ end trace 0000000000000000 ]---
+"""
+HUNG = """\
+[ 800.000000] INFO: task cat:62 blocked for more than 120 seconds.
+[ 800.000001] Call Trace:
+[ 800.000002]  schedule+0x55/0xa0
+[ 800.000003]  demo_read+0x18/0x2c
+[ 800.000004] INFO: task cat:62 is blocked on a mutex likely owned by task rsync:61.
+"""
+PAGE_FAULT = OOPS.format(address="ffffdead00001000", taint="Not tainted", function="f+0x1/0x2")
+KASAN = "[ 900.0] BUG: KASAN: slab-use-after-free in demo_poke+0x10/0x20 [demo]\n"
+LOGS = [
+    PAGE_FAULT,
+    PAGE_FAULT.replace("900", "100") + PAGE_FAULT,
+    HUNG.replace("800", "100") + SYSRQ,
+    HUNG,
+    OOPS.format(address="ffffdead00001000", taint="Tainted: G M B OE", function="g+0x1/0x2 [demo]"),
+    "[ 10.0] mce: [Hardware Error]: Machine check events logged\n" + PAGE_FAULT,
+    "[ 800.0] nfs: server fs1 not responding, still trying\n" + SYSRQ,
+    "[ 800.0] I/O error, dev sda, sector 8\n" + SYSRQ,
+    "[ 899.0] list_del corruption, f->next is dead000000000100\n"
+    "[ 900.0] kernel BUG at lib/list_debug.c:47!\n[ 900.1] Modules linked in: demo(OE) ext4\n",
+    KASAN,
+    "[ 900.0] BUG: KASAN: null-ptr-deref in demo_poke+0x10/0x20\n",
+    "[ 900.0] BUG: soft lockup - CPU#1 stuck for 22s! [insmod:99]\n",
+    "[ 900.0] Watchdog detected hard LOCKUP on cpu 3\n",
+    "[ 900.0] INFO: rcu_sched self-detected stall on CPU\n",
+    "[ 900.0] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n",
+    "[ 900.0] Kernel panic - not syncing: Fatal Machine check\n",
+    "[ 900.0] Kernel panic - not syncing: NMI: Not continuing\n",
+    "[ 900.0] Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: f\n",
+    "[ 900.0] Kernel panic - not syncing: corrupted stack end detected inside scheduler\n",
+    "[ 900.0] PANIC: double fault, error_code: 0x0\n",
+    "[ 900.0] kernel BUG at fs/demo/inode.c:321!\n",
+    "[ 900.0] divide error: 0000 [#1] SMP\n",
+    "[ 900.0] BUG: kernel NULL pointer dereference, address: 0000000000000008\n",
+    "[ 900.0] general protection fault, probably for non-canonical address 0x6b6b6b6b6b6b6b6b\n",
+    "[ 900.0] eth0: all is well\n",
+    "[ 900.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n",
+]
+
+
+def steps(log: str, dump: Dump = DUMP, match: Match | None = MATCH) -> tuple[str, ...]:
+    return find(replace(dump, dmesg=log), None, match).next_steps
+
+
+def form(say: str) -> re.Pattern[str]:
+    return re.compile(".+".join(re.escape(part) for part in re.split(r"\{\w+\}", say)))
+
+
+def test_every_sentence_is_given_of_some_crash() -> None:
+    damaged = replace(DUMP, missing=(Missing("declares 8 GiB, data ends at 3", 1, Cause.CUT),))
+    given = [step for log in LOGS for step in steps(log)]
+    given += [*steps(SYSRQ, match=None), *steps(SYSRQ, damaged)]
+    reached = {each.say for each in shipped_advice() if any(map(form(each.say).match, given))}
+    assert {each.say for each in shipped_advice()} - reached == set()
+    assert not any("{" in step for step in given)
+    assert max(len(steps(log)) for log in LOGS) <= STEPS_LIMIT
+
+
+def test_every_kind_of_crash_that_has_one_sentence_has_no_other() -> None:
+    kinds = [tuple(when.kind) for each in shipped_advice() for when in each.tables]
+    alone = [kind for one in kinds if len(one) == 1 for kind in one]
+    assert set(alone) >= set(Kind) - {Kind.PAGE_FAULT, Kind.OOPS, Kind.WARNING, Kind.MEMORY_ERROR}
+
+
+def test_commands_stand_behind_the_sentence() -> None:
+    hung, first = steps(HUNG)[:2]
+    assert hung == "the kernel believes that rsync (pid 61) holds the lock: read its stack first"
+    assert first.endswith("inflight I/O, disks and mounts (cas debug: foreach UN bt; mount)")
+
+
+def test_what_came_before_is_a_reason_for_advice_for_an_hour() -> None:
+    error = "[ 100.0] EDAC MC0: 1 UE memory read error on DIMM_A1\n"
+    said = "the hardware had reported an error before: EDAC MC0: 1 UE memory read error on DIMM_A1;"
+    assert steps(error + PAGE_FAULT)[0].startswith(said)
+    late = PAGE_FAULT.replace("900", "9000")
+    assert not any("hardware" in step for step in steps(error + late))
+
+
+def test_a_corrected_error_is_no_verdict_on_the_hardware() -> None:
+    error = "[ 890.0] EDAC MC0: 1 CE memory read error on DIMM_A1\n"
+    assert not any("hardware" in step for step in steps(error + PAGE_FAULT))
+
+
+def test_the_function_at_fault_is_named_of_the_kernel_only() -> None:
+    assert steps(PAGE_FAULT)[-1] == "look for a fix in later kernels: changes of f"
+    module = OOPS.format(address="8", taint="Not tainted", function="g+0x1/0x2 [ext4]")
+    assert Frame("g", 1, kmod="ext4").kmod
+    assert not any("look for a fix" in step for step in steps(module))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[[advice]]\nsay = 1\n", "Expected `str`, got `int`"),
+        ('[[advice]]\nsay = "a"\n[advice.when]\nkinds = ["nmi"]\n', "unknown field `kinds`"),
+        ('[[advice]]\nsay = "a"\n[advice.when]\nkind = ["nmmi"]\n', "Invalid enum value 'nmmi'"),
+        ('[[advice]]\nsay = "look at {x}"\n', "there is no fact x: look at {x}"),
+        ('[[advice]]\nsay = "look at {line}"\n', "{line} needs the condition before"),
+        ('[[advice]]\nsay = "a"\n[advice.when]\nmessage = "("\n', "missing )"),
+        ("[[advice]\n", "Expected ']]'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(BadAdvice, match=r"a\.toml: .*" + re.escape(why)):
+        read_advice(tmp_path / "a.toml")
+
+
+def test_the_shipped_advice_is_whole() -> None:
+    assert len(shipped_advice()) > 30
+    assert [path.suffix for path in shipped(FOLDER).iterdir()] == [".toml"]
