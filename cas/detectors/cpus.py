@@ -38,8 +38,5 @@ def summary(every: Sequence[Processor]) -> str:
 
 
 def _short(each: Processor) -> str:
-    if each.is_panicked:
-        return f"{each.name} panicked"
-    if each.frames:
-        return f"{each.name} in {each.frames[0].function}"
-    return f"{each.name} {each.doubt}"
+    place = f"in {each.functions[0]}" if each.functions else each.doubt
+    return " ".join(filter(None, (each.name, "panicked" if each.is_panicked else "", place)))

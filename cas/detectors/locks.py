@@ -14,6 +14,8 @@ from cas.units import human_span
 NAMED = 10
 """Waiters of a lock that are named."""
 SHOWN_FRAMES = 6
+NEARLY = 0.8
+"""The scheduler's clock and khungtaskd's do not begin at once."""
 EXPLAINED = frozenset(
     {
         Kind.HUNG_TASK,
@@ -41,13 +43,17 @@ def detect(case: Case) -> Iterator[Evidence]:
     locks = Locks.of(case)
     waits = [locks.wait_of(seen) for seen in case.tasks("D")]
     by_task = {wait.seen.task.value_(): wait for wait in waits}
+    told: set[int] = set()
     for circle in circles(by_task):
+        told.update(wait.seen.task.value_() for wait in circle)
         yield _deadlock(case, circle)
     groups: dict[int, list[Wait]] = defaultdict(list)
     for wait in waits:
         if wait.lock and wait.lock.kind in STRUCTURES:  # a wait queue is no lock
             groups[wait.lock.address].append(wait)
     for group in sorted(groups.values(), key=lambda group: -len(group)):
+        if all(wait.seen.task.value_() in told for wait in group):
+            continue  # the circle says it
         yield _queue(case, group, by_task)
 
 
@@ -116,8 +122,24 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
         details.append(f"and {len(group) - NAMED:,} more")
     if lock.owner and lock.owner.task.value_() not in by_task:
         details += _doing(case, lock.owner)
+    weight = Weight.CAUSE if _explains(case, group, by_task) else Weight.CONTEXT
     command = f"struct {STRUCTURES[lock.kind]} {lock.address:#x}"
-    return Evidence(sentence, lock.source, command, details=tuple(details))
+    return Evidence(sentence, lock.source, command, weight, tuple(details))
+
+
+def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
+    """Whether the lock's owner is why the kernel said that a task hangs.
+
+    That one has it for sure, waits for no lock itself, and somebody waits for as long as makes the
+    kernel say so.
+    """
+    lock = group[0].lock
+    limit_s = case.number("sysctl_hung_task_timeout_secs")
+    if case.kind != Kind.HUNG_TASK or not limit_s or lock is None or lock.owner is None:
+        return False
+    wait = by_task.get(lock.owner.task.value_())
+    is_last = lock.is_firm and (wait is None or wait.lock is None)
+    return is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
 
 
 def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:

@@ -86,10 +86,22 @@ def named(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:
     symbol = case.symbol(address)
     if symbol is not None:
         name = symbol.partition(" ")[0].removesuffix("+0x0")
-        return name, f"{symbol} ({address:#x})"
+        return _with_member(case, name), f"{symbol} ({address:#x})"
     place = containing(case, address, task)
     where = f"{kind} at {address:#x}"
     return (f"{where}, {place}" if place else where), f"{kind} {address:#x}"
+
+
+def _with_member(case: Case, name: str) -> str:
+    """``cas_request.done`` for ``cas_request+0x8``, where the variable's type is known."""
+    variable, _, offset = name.partition("+")
+    if not offset:
+        return name
+    try:
+        member = member_at(case.prog[variable].type_.unaliased(), int(offset, 16))
+    except (*Broken, TypeError):
+        return name
+    return f"{variable}.{member}" if member else name
 
 
 def containing(case: Case, address: int, task: Object) -> str | None:
@@ -122,6 +134,8 @@ def containing(case: Case, address: int, task: Object) -> str | None:
 def member_at(kind: Type, offset: int) -> str | None:
     """The member of a structure that begins at an offset in bytes, ``i_rwsem``, ``a.b``."""
     path: list[str] = []
+    if kind.kind not in (TypeKind.STRUCT, TypeKind.UNION):
+        return None
     for _ in range(MAX_DEPTH):
         inside = [
             member

@@ -10,15 +10,16 @@ from drgn import Object, StackFrame
 from drgn.helpers.linux.sched import cpu_curr
 
 from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, Seen
-from cas.detectors.waits import frame_line
 from cas.model import Frame
 
 STOPPED = re.compile(
     r"(?:native_|__)?(?:stop_this_cpu|crash_nmi_callback|crash_save_cpu|ipi_cpu_(?:crash_)?stop"
     r"|local_cpu_stop|cpu_park_loop|panic_smp_self_stop|nmi_panic_self_stop|nmi_cpu_backtrace.*"
-    r"|sysvec_reboot|crash_ipi_callback|machine_crash_nonpanic_core)(?:\.\w+)*"
+    r"|sysvec_reboot|crash_ipi_callback|machine_crash_nonpanic_core"
+    r"|n?m?i?_?panic|crash_kexec)(?:\.\w+)*"
 )
-"""How another CPU is stopped for a panic or a dump, arch/*/kernel/{smp,crash,reboot}.c."""
+"""How a CPU ends: by panic(), or stopped for another's, arch/*/kernel/{smp,crash,reboot}.c."""
+SHOWN_CALLS = 4
 IDLE = re.compile(
     r"(?:\w*_)?(?:default_idle\w*|native_safe_halt|safe_halt|arch_cpu_idle\w*|cpuidle_enter\w*"
     r"|acpi_\w*idle\w*|mwait_idle\w*|intel_idle\w*|poll_idle|cpu_idle_poll|do_idle|cpu_do_idle"
@@ -34,7 +35,7 @@ class Processor:
     seen: Seen | None
     """Its current task; ``None`` where that cannot be read."""
     frames: tuple[Frame, ...] = ()
-    """Where it was, without what stopped it for the dump; innermost first."""
+    """Where it was, without what stopped it; innermost first."""
     stack: tuple[StackFrame, ...] = ()
     """The same in drgn."""
     is_panicked: bool = False
@@ -53,15 +54,31 @@ class Processor:
         return f"CPU {self.cpu}"
 
     @property
+    def functions(self) -> tuple[str, ...]:
+        """Those on its stack, without what is inlined in them."""
+        plain = (
+            (each.function.partition(".")[0], each.kmod) for each in self.frames if not each.inlined
+        )
+        return tuple(f"{name} [{kmod}]" if kmod else name for name, kmod in plain)
+
+    @property
+    def way(self) -> str:
+        """The innermost function with file and line, and its callers."""
+        owner = next((each for each in self.frames if not each.inlined), None)
+        at = f" at {owner.file}:{owner.line}" if owner and owner.file else ""
+        first, *callers = self.functions[:SHOWN_CALLS] or ("?",)
+        return " ← ".join((first + at, *callers))
+
+    @property
     def line(self) -> str:
         """What it did, in a line."""
         if self.is_idle:
             return f"{self.cpu_}: idle"
         if self.seen is None:
             return f"{self.cpu_}: {self.doubt}"
+        doing = f"in {self.way}" if self.frames else self.doubt
         if self.is_panicked:
-            return f"{self.cpu_}: {self.seen.name} panicked"
-        doing = f"in {frame_line(self.frames[0])}" if self.frames else self.doubt
+            doing = f"panicked {doing}".rstrip()
         return f"{self.cpu_}: {self.seen.name} {doing}"
 
 
@@ -89,14 +106,16 @@ def _processor(case: Case, cpu: int) -> Processor:
     if doubt:
         return Processor(cpu, seen, is_panicked=is_panicked, doubt=doubt)
     frames = case.backtrace(task)
-    first = 0 if is_panicked else before_the_stop(frames, [each.interrupted for each in stack])
+    first = before_the_stop(frames, [each.interrupted for each in stack])
+    if is_panicked and not first:  # a task that called panic() itself was doing just that
+        return Processor(cpu, seen, is_panicked=True)
     frames = frames[first:]
     is_idle = seen.pid == 0 and bool(frames) and IDLE.fullmatch(frames[0].function) is not None
     return Processor(cpu, seen, frames, tuple(stack[first:]), is_panicked, is_idle)
 
 
 def before_the_stop(frames: Sequence[Frame], interrupted: Sequence[bool]) -> int:
-    """Which frame is the first that does not belong to stopping this CPU for the dump.
+    """Which frame is the first that does not belong to stopping this CPU.
 
     :param interrupted: of each frame, whether an interrupt or an exception came there
     """

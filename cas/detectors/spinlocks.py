@@ -22,6 +22,7 @@ SPINS = re.compile(
     r"|_*(?:arch_)?spin_lock(?:_irqsave|_irq|_bh|_nested)*|virt_spin_lock|ticket_spin_lock"
 )
 """kernel/locking/{qspinlock,qrwlock,spinlock}.c, include/linux/spinlock.h."""
+PAUSES = re.compile(r"_*(?:const_)?(?:u?delay\w*|cpu_relax|kvm_wait|hv_qlock_wait|xen_qlock_wait)")
 LOCK_VARIABLES = ("lock", "_lock")
 DEPTH = 6
 """Frames in which a CPU that spins must be in one of these functions."""
@@ -58,7 +59,7 @@ def spin_of(processor: Processor) -> Spin | None:
     for number, frame in enumerate(frames[:DEPTH]):
         if SPINS.fullmatch(frame.function.partition(".")[0]):
             last = number + 1
-        elif number == 0 or last:
+        elif last or not (frame.inlined or PAUSES.fullmatch(frame.function)):
             break
     if not last:
         return None

@@ -10,8 +10,6 @@ from cas.detectors.case import Case
 from cas.detectors.processors import before_the_stop
 from cas.model import Frame
 
-X86_STOP = "native_halt+ stop_this_cpu __sysvec_reboot asm_sysvec_reboot"
-
 
 def frames(text: str) -> tuple[list[Frame], list[bool]]:
     """Functions, innermost first: ``+`` behind one that is inlined, ``!`` before interrupted."""
@@ -29,6 +27,8 @@ def frames(text: str) -> tuple[list[Frame], list[bool]]:
         ("!delay_tsc+ !f g", 0),
         ("handle_irq asm_interrupt !default_idle", 0),
         ("stop_this_cpu f", 0),
+        ("delay_tsc panic watchdog_timer_fn asm_sysvec_apic !queued_spin_lock_slowpath f", 4),
+        ("delay_tsc panic sysrq_handle_crash write", 0),
         ("", 0),
     ],
 )
@@ -40,7 +40,7 @@ def test_the_cpus_of_the_shipped_dump(case: Case) -> None:
     case.begin(10)
     (found,) = cpus.detect(case)
     assert found.sentence.startswith("CPU 1 (kworker/1:1, pid ")
-    assert found.sentence.endswith(" panicked; 1 of 2 CPUs idle")
+    assert found.sentence.endswith(" panicked in cas_sum_entries [cas_oops]; 1 of 2 CPUs idle")
     assert [line.partition(":")[0] for line in found.details] == ["CPU 1", "CPU 0"]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cas.detectors import locks
 from cas.detectors.case import Case
-from cas.detectors.owners import member_at, owner_of
+from cas.detectors.owners import member_at, named, owner_of
 from cas.detectors.waits import Lock, Wait
 from cas.model import Frame, Weight
 
@@ -16,6 +18,7 @@ class Tasks:
 
     def __init__(self, case: Case) -> None:
         case.begin(10)
+        self.case = case
         self.seen = dict(zip("abcd", case.tasks(), strict=False))
 
     def wait(self, name: str, owner: str | None, *, is_firm: bool = True) -> Wait:
@@ -147,3 +150,37 @@ def test_members_are_named_by_their_offset(case: Case) -> None:
 def test_nothing_of_the_shipped_dump_is_called_a_lock(case: Case) -> None:
     case.begin(10)
     assert list(locks.detect(case)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "weight"),
+    [
+        ("hung-task", "b", Weight.CAUSE),
+        ("hung-task", "b?", Weight.CONTEXT),  # not for sure
+        ("hung-task", None, Weight.CONTEXT),
+        ("hung-task", "c", Weight.CONTEXT),  # which waits for a lock itself
+        ("null-dereference", "b", Weight.CONTEXT),
+    ],
+)
+def test_the_owner_at_the_end_of_a_chain_explains_a_hung_task(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, kind: str, owner: str | None, weight: Weight
+) -> None:
+    case = tasks.case
+    monkeypatch.setattr(case, "kind", kind)
+    name = owner.strip("?") if owner else None
+    wait = tasks.wait("a", name, is_firm=name == owner)
+    held = replace(wait, waited_s=float(case.number("sysctl_hung_task_timeout_secs") or 0))
+    others = {tasks.seen["c"].task.value_(): tasks.wait("c", "d")}
+    assert locks._queue(case, [held], others).weight is weight
+    brief = replace(held, waited_s=0.1)
+    assert locks._queue(case, [brief], others).weight is Weight.CONTEXT
+
+
+def test_a_member_of_a_variable_is_called_by_its_name(case: Case) -> None:
+    offset = case.prog.type("struct workqueue_struct").member("mutex").offset
+    assert member_at(case.prog.type("struct workqueue_struct"), offset) == "mutex"
+    state = case.prog["rcu_state"]
+    assert state.address_ is not None
+    at = state.address_ + state.type_.member("barrier_mutex").offset
+    task = next(case.tasks()).task
+    assert named(case, "mutex", at, task)[0] == "rcu_state.barrier_mutex"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz import command, intact, sweeps
+from fuzz import command, detecting, intact, sweeps
 from fuzz.mutants import mutant
 from fuzz.seeds import SEEDS
 from fuzz.spoilt import Bench
@@ -59,6 +59,23 @@ def _elf(asked: argparse.Namespace, _: Path) -> Iterator[Tally]:
     for path in asked.file:
         trial = sweeps.elf_trial(path.read_bytes())
         yield _told(zip(tasks, trials(tasks, trial), strict=True), path.name)
+
+
+def _detect(asked: argparse.Namespace, scratch: Path) -> Iterator[Tally]:
+    dump, vmlinux = scratch / "vmcore", scratch / "vmlinux"
+    given = asked.file or (None, None)
+    dump.write_bytes(given[0].read_bytes() if given[0] else SEEDS["real-elf"].data)
+    vmlinux.write_bytes(given[1].read_bytes() if given[1] else detecting.vmlinux_of_a())
+    subject = detecting.opened(dump, vmlinux, asked.arch)
+    if asked.only is not None:
+        places = subject.edits(asked.only)
+        print(f"edits: {[(at, word.hex()) for at, word in places]}")
+        said = subject.trial(asked.only)
+        print(*said, sep="\n")
+        yield Tally(1, defects=[each for each in said if not each.startswith("=")])
+        return
+    tasks = range(asked.first, asked.first + asked.count)
+    yield _told(zip(tasks, trials(tasks, subject.trial), strict=True), "mutation")
 
 
 def _intact(asked: argparse.Namespace, scratch: Path) -> Iterator[Tally]:
@@ -115,6 +132,7 @@ def main() -> None:
         "cas": _cas,
         "pages": _pages,
         "elf": _elf,
+        "detect": _detect,
     }
     for name in verbs:
         verb = commands.add_parser(name)
@@ -125,6 +143,7 @@ def main() -> None:
         verb.add_argument("--keep", type=Path, help="where the replayed file goes, as xz")
         verb.add_argument("--every", type=int, default=1, help="bytes between two cuts")
         verb.add_argument("--seconds", type=float, default=1e9, help="begin no run after so many")
+        verb.add_argument("--arch", default="x86_64", help="of the dump given to `detect`")
         verb.add_argument("--file", type=Path, action="append", default=[])
         verb.add_argument("--convert", type=Path, action="append", default=[])
     asked = parser.parse_args()
