@@ -14,7 +14,7 @@ told_of_failure() {
     [ "$status" = 0 ] && return
     printf '\n== FAILED, with status %s, in this step: %s\n' "$status" "$step" >&2
     # shellcheck disable=SC2086  logs are a pattern
-    log=$(ls -t $logs 2>/dev/null | head -n 1)
+    log=${logs:+$(ls -t $logs 2>/dev/null | head -n 1)}
     [ -z "$log" ] || echo "its log: $log" >&2
 }
 
@@ -32,7 +32,10 @@ sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
 
 # why_not_fetched LOG: what pip met, in one sentence.
 why_not_fetched() {
-    if grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|Max retries exceeded' "$1"; then
+    if grep -q 'CERTIFICATE_VERIFY_FAILED' "$1"; then
+        echo "pip does not trust the certificate of the Python package index: name who signed it" \
+            "(pip config set global.cert FILE), then run the same command again"
+    elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|Max retries exceeded' "$1"; then
         echo "pip cannot reach the Python package index: see to the network, or name an index that" \
             "can be reached (pip config set global.index-url URL), then run the same command again"
     else
