@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from cas.errors import CasError
@@ -20,6 +23,11 @@ log = logging.getLogger("cas")
 log.addHandler(logging.NullHandler())  # what no job's log takes is not for stderr either
 BAR_TEXT_LIMIT = 200
 """Characters in front of a bar."""
+_PROPOSED = re.compile(
+    r"(?<![\w./-])(cas(?= (?:-[if]|identify|debug|signature)\b)|"
+    r"cas-admin(?= (?:-[bps]|[a-z]+)\b))(?![^;]* --config\b)"
+)
+"""A command in a sentence that does not name its configuration; the next begins behind a `;`."""
 
 
 class Console:
@@ -35,24 +43,32 @@ class Console:
         self._steps = 0
         self.is_quiet = False
         """Whether only what ended the command is shown."""
+        self.config: Path | None = None
+        """The configuration file, where the command line names one."""
+
+    def repeatable(self, text: str) -> str:
+        """A sentence whose commands read the same configuration as this one does."""
+        return text if self.config is None else with_config(text, self.config)
 
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
+        text = self.repeatable(text)
         log.info("%s", text)
         if not self.is_quiet:
             self._line("*", "36", text)
 
     def warn(self, text: str) -> None:
         """Tell something that went wrong without ending the job."""
+        text = self.repeatable(text)
         log.warning("%s", text)
         if not self.is_quiet:
             self._line("!", "33", text)
 
     def fail(self, error: CasError) -> None:
         """Tell what ended the command, and what to do next."""
-        self._line("!", "31", str(error))
+        self._line("!", "31", self.repeatable(str(error)))
         if error.hint:
-            self._line(" ", "0", f"→ {error.hint}")
+            self._line(" ", "0", f"→ {self.repeatable(error.hint)}")
 
     @contextmanager
     def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
@@ -123,6 +139,16 @@ class Console:
         )
         shown.start()
         return shown
+
+
+def with_config(text: str, config: Path) -> str:
+    """A sentence with ``--config`` in the commands of CAS that it proposes.
+
+    >>> with_config("put it below `kernels` and run: cas-admin -b", Path("my cas.conf"))
+    "put it below `kernels` and run: cas-admin --config 'my cas.conf' -b"
+    """
+    words = f" --config {shlex.quote(str(config))}"
+    return _PROPOSED.sub(lambda found: found[0] + words, text)
 
 
 def _amount(done: int, total: int, unit: str) -> str:

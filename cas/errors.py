@@ -30,6 +30,8 @@ class CasError(Exception):
         super().__init__(message)
         self.hint = type(self).hint if hint is None else hint
         self.offset = offset
+        self.result = ""
+        """What is for standard output all the same: the directory of the job that it stopped."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cas import pager, streams, users
-from cas.commands import Answer, Asked, World
+from cas.commands import Answer, Asked, World, named_config
 from cas.config import SYSTEM_FILE, Config, override, read
 from cas.console import Console
 from cas.errors import AGAIN, CasError, DiskFull, Interrupted, NotPermitted, TryAgain, shortage
@@ -41,6 +41,7 @@ def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], going_
 
 def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], console: Console) -> int:
     is_debugged = "--debug" in argv
+    console.config = named_config(argv)
     try:
         asked = parse(argv)
         is_debugged = asked.debug
@@ -52,7 +53,8 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
         if is_debugged:
             _trace()
         console.fail(error)
-        return error.exit_code
+        named = (error.result,) if error.result else ()
+        return _show(Answer(named, error.exit_code, stands=True), console)
     except BrokenPipeError:  # the reader of what a debugger says has left
         streams.silence(streams.STDOUT)
         return UNREAD
@@ -128,7 +130,7 @@ def _configuration(asked: Asked) -> Config:
 def _show(answer: Answer, console: Console) -> int:
     """Print the lines; the status, also where they cannot be printed."""
     try:
-        lines = [printable(line) for line in answer.lines]
+        lines = [printable(line) for line in _repeatable(answer, console)]
         if answer.stands or not pager.paged(lines, sys.stdout, os.environ):
             for line in lines:
                 print(line)
@@ -139,6 +141,13 @@ def _show(answer: Answer, console: Console) -> int:
     if answer.next_step:
         console.say(answer.next_step)
     return answer.exit_code
+
+
+def _repeatable(answer: Answer, console: Console) -> tuple[str, ...]:
+    """The lines; those of JSON say no more than they were told."""
+    if answer.lines[:1] and answer.lines[0].startswith("{"):
+        return answer.lines
+    return tuple(map(console.repeatable, answer.lines))
 
 
 def _unshown(answer: Answer, error: OSError, console: Console) -> int:

@@ -7,6 +7,7 @@ from cas.commands.asked import (
     World,
     asked_versions,
     common_options,
+    named_config,
     verb_options,
 )
 from cas.commands.command_line import parse, parser
@@ -18,6 +19,7 @@ __all__ = [
     "World",
     "asked_versions",
     "common_options",
+    "named_config",
     "parse",
     "parser",
     "verb_options",

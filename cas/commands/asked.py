@@ -131,6 +131,17 @@ def verb_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", default=nothing, help=text)
 
 
+def named_config(argv: Sequence[str]) -> Path | None:
+    """What stands behind ``--config``, also in a command line that is not understood otherwise."""
+    parser = Parser(add_help=False)
+    verb_options(parser)
+    try:
+        found, _ = parser.parse_known_args(argv)
+    except UsageError:
+        return None
+    return getattr(found, "config", None)
+
+
 def interval_options(parser: argparse.ArgumentParser) -> None:
     """The options for times that the environment and cas.conf can set too."""
     group = parser.add_argument_group("times, in seconds")

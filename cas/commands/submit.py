@@ -196,7 +196,7 @@ def _look_into(descriptor: int, path: Path) -> None:
 
 
 def _finish(job: Job, world: World, opened: Workshop) -> Answer:
-    """Run a job to its end; results that can be used are named on stdout.
+    """Run a job to its end; its directory is named on stdout, whatever its verdict.
 
     :raises CasError: what stopped it; its hint is the next command
     """
@@ -204,9 +204,9 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     send_mails(world.config, world.progress)
     ticket, directory = job.order.ticket, job.directory
     if error:
-        status = f"{report.verdict}, exit status {error.exit_code}"
-        world.progress.say(f"{status}; the job's directory is {directory}")
+        world.progress.say(f"{report.verdict}, exit status {error.exit_code}")
         error.hint = _next_step(error, report.verdict, job)
+        error.result = str(directory)
         raise error
     if report.verdict == "partial":
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")

@@ -100,7 +100,7 @@ class Opening:
         everything = bytes(said).decode("utf-8", "replace") + beside
         if unknown := _INVALID.search(everything):
             raise UsageError(
-                f"neither cas debug nor crash has the option {short_line(unknown[1], 80)}",
+                f"neither CAS nor crash has the option {short_line(unknown[1], 80)}",
                 hint="see: cas debug -h, and: crash -h",
             )
         raise NotOpened(how_it_ended(status, everything))

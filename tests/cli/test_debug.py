@@ -172,7 +172,7 @@ def test_options_that_are_none_of_ours_go_on_to_crash(job: Site, tmp_path: Path)
     pretend_crash(job, 'echo "crash: invalid option: --no_such_thing"; exit 1\n')
     unknown = debug(job, "--no_such_thing", "-c", "bt")
     assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "neither cas debug nor crash has the option --no_such_thing" in unknown.stderr
+    assert "neither CAS nor crash has the option --no_such_thing" in unknown.stderr
 
 
 def test_drgn_reads_a_dump_of_another_architecture(finished_of: Callable[[str], Site]) -> None:

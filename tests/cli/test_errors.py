@@ -18,7 +18,8 @@ from installed import FIXTURES, Site, needs
 
 def failed(done: subprocess.CompletedProcess[str], status: int, *sentences: str) -> None:
     assert done.returncode == status, done.stderr
-    assert done.stdout == ""
+    job = Path(done.stdout.removesuffix("\n") or "/nonexistent")
+    assert (job / "job.json").exists() == ("exit status" in done.stderr)
     for sentence in sentences:
         assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -76,12 +77,21 @@ def test_a_dump_without_its_kernel_waits_and_tells_what_it_knows(waiting: Site) 
         "no debuginfo for 6.1.192-1.cas1.x86_64 (x86_64), build-id",
         "kernel-debuginfo-6.1.192-1.cas1.x86_64",
         "cas-admin -b",
-        f"* waiting, exit status 6; the job's directory is {site.job('T-1')}\n",
+        "* waiting, exit status 6\n",
     )
     result = site.result("T-1")
     assert result["verdict"] == "waiting"
     assert result["dump"]["panic_message"].startswith("BUG: kernel NULL pointer dereference")
     assert "Call Trace" in (site.job("T-1") / "report.txt").read_text()
+
+
+def test_a_script_gets_the_directory_of_a_job_that_waits_and_a_command_to_repeat(
+    waiting: Site,
+) -> None:
+    config = waiting.directory / "cas.conf"
+    done = waiting.cas("-qi", "T-1", "--config", config)
+    assert (done.returncode, done.stdout) == (6, f"{waiting.job('T-1')}\n")
+    assert f"and run: cas-admin --config {config} -b\n" in done.stderr
 
 
 @pytest.mark.parametrize("how", ["cas", pytest.param("cas-admin", marks=pytest.mark.long)])

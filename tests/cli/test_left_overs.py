@@ -125,7 +125,8 @@ def test_a_limit_on_files_is_not_blamed_on_the_disk(
     assert "is larger than this process may make a file: 4.0 MiB" in done.stderr
     assert "ulimit -f unlimited" in done.stderr
     assert done.stderr.endswith("then run: cas -i T-1\n")
-    assert "* interrupted, exit status 75; the job's directory is " in done.stderr
+    assert "* interrupted, exit status 75\n" in done.stderr
+    assert done.stdout == f"{site.job('T-1')}\n"
     assert "no room" not in done.stderr
     assert list(temporary.iterdir()) == []
     record = json.loads((site.job("T-1") / "job.json").read_text())
