@@ -421,6 +421,36 @@ class Occurrences:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """The hardware that a kernel ran on, as its log says."""
+
+    model: str
+    """Vendor, product and board, as firmware has them."""
+    bios: str | None = None
+    """Version of the firmware."""
+    bios_date: str | None = None
+    """Of the firmware, as it writes it: ``11/12/2020``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Crashes of one machine, or of machines of one model, in other jobs."""
+
+    name: str
+    """Of the machine, or the model."""
+    count: int
+    """Dumps, each once, however often it was analysed."""
+    since: datetime
+    """UTC, when the first of them crashed."""
+    signatures: int
+    """How many different signatures they have; a deliberate crash has none."""
+    hosts: int
+    """How many different names their machines have, as far as they are known."""
+    same_bios: int | None = None
+    """How many of the dumps are of the same version of the firmware; ``None``: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Whether a crash happened before."""
 
@@ -430,6 +460,10 @@ class Seen:
     """The same title and no more."""
     same_dump: tuple[str, ...] = ()
     """Jobs that have this very dump, newest first: they are no occurrences."""
+    host: Tally | None = None
+    """All crashes of machines of this name, and model where both are known."""
+    model: Tally | None = None
+    """All crashes of machines of this model."""
 
     @property
     def tickets(self) -> tuple[str, ...]:
@@ -507,6 +541,8 @@ class Finding:
     """What the first version of the rules calls it, for jobs that are not reprocessed yet."""
     before: tuple[LogEvent, ...] = ()
     """What the kernel log says of the time before the crash, the most telling first."""
+    machine: Machine | None = None
+    """The hardware that crashed; ``None``: the kernel log does not tell."""
     kind: str = ""
     """What kind of crash it was, a value of :class:`cas.klog.kinds.Kind`; empty: a record of a time
     when that was not kept."""

@@ -15,6 +15,7 @@ from typing import Any
 from cas import findings, manifest
 from cas.arrival import Arrival
 from cas.catalogue import Catalogue, Crashed, JobRecord
+from cas.catalogue.facts import machine
 from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
@@ -143,6 +144,11 @@ class Run:
             finding.signatures,
             finding.former,
             self.digest,
+            host=machine(
+                self.report.answer.nodename if self.report.answer else None,
+                self.report.dump.nodename if self.report.dump else None,
+            ),
+            machine=finding.machine,
         )
         try:
             finding = replace(finding, seen=self.catalogue.seen(crash))

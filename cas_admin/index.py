@@ -88,6 +88,8 @@ def record_of(result: Result, directory: Path) -> JobRecord:
         nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
         digest=_digest(directory) if dump else None,
         signatures=_signatures(result),
+        model=result.finding.machine.model if result.finding and result.finding.machine else None,
+        bios=result.finding.machine.bios if result.finding and result.finding.machine else None,
     )
 
 

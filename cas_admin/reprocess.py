@@ -9,6 +9,7 @@ from pathlib import Path
 from cas import job as jobs
 from cas import manifest, users
 from cas.catalogue import Catalogue, Crashed, JobRecord
+from cas.catalogue.facts import machine
 from cas.commands import Answer, World
 from cas.errors import (
     CasError,
@@ -22,7 +23,7 @@ from cas.errors import (
 from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
-from cas.model import Finding, Report, Seen
+from cas.model import Finding, Report, Seen, Tally
 from cas.rejudge import log_section, revived
 from cas.report.report import drawn
 from cas.report.result import NAME, load
@@ -164,11 +165,32 @@ class _Anew:
         new = self.judge.judged(report.dump, report.answer, report.match)
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
         named = (*new.signatures, *of_before)
-        crash = Crashed(job.order.ticket, job.directory, named, new.former, job.digest, job.started)
+        crash = Crashed(
+            job.order.ticket,
+            job.directory,
+            named,
+            new.former,
+            job.digest,
+            job.started,
+            machine(report.answer.nodename if report.answer else None, report.dump.nodename),
+            new.machine,
+        )
         seen = self.catalogue.seen(crash)
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
-            seen = max(seen, old.seen, key=_found)
+            more = max(seen, old.seen, key=_found)
+            seen = replace(
+                more,
+                host=_more(seen.host, old.seen.host),
+                model=_more(seen.model, old.seen.model),
+            )
         return replace(new, seen=seen)
+
+
+def _more(new: Tally | None, old: Tally | None) -> Tally | None:
+    """What counts more; of the same name."""
+    if new is None or old is None or new.name != old.name:
+        return new
+    return max(new, old, key=lambda each: each.count)
 
 
 def _found(seen: Seen) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas.catalogue.database.storable import stored_number
-from cas.model import SAME, SIMILAR, Kernel, Report, Signature
+from cas.model import SAME, SIMILAR, Kernel, Machine, Report, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,9 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 NAMELESS = frozenset({None, "", "(none)"})
 """What stands where a machine was given no name: ``UTS_NODENAME`` of the kernel."""
 
+EVERYBODYS = frozenset({"localhost", "localhost.localdomain", "localhost6"})
+"""Names that tell no machine from another."""
+
 
 def machine(*told: str | None) -> str | None:
     """A machine's name, by the first that knows it."""
@@ -222,6 +225,10 @@ class JobRecord:
     digest: str | None = None
     """Of the dump that is kept, see :class:`cas.digest.Fingerprint`."""
     signatures: tuple[Signature, ...] = ()
+    model: str | None = None
+    """Of the machine."""
+    bios: str | None = None
+    """Version of its firmware."""
 
     @property
     def occurred(self) -> datetime:
@@ -249,6 +256,8 @@ class JobRecord:
             nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
             digest=digest if dump else None,
             signatures=finding.signatures if finding else (),
+            model=finding.machine.model if finding and finding.machine else None,
+            bios=finding.machine.bios if finding and finding.machine else None,
         )
 
 
@@ -265,6 +274,9 @@ class Crashed:
     """Of its dump, if that is known yet."""
     until: datetime | None = None
     """Jobs that began later do not count."""
+    host: str | None = None
+    """Name of the machine that crashed."""
+    machine: Machine | None = None
 
     @property
     def same(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from cas.findings.functions import Functions, shipped_functions
 from cas.findings.signature import former, most_telling, signatures
 from cas.findings.taint import describe_kmods, describe_taint
 from cas.findings.title import title
+from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
@@ -94,6 +95,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         former=former(ours),
         kind=crash.kind.value,
         before=earlier.events,
+        machine=machine_of(crash.log),
     )
 
 

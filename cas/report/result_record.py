@@ -155,12 +155,33 @@ class Occurrences(Record, frozen=True, kw_only=True):
     kernels: Newest
 
 
+class Machine(Record, frozen=True, kw_only=True):
+    """The hardware that crashed."""
+
+    model: str
+    bios: str | None = None
+    bios_date: str | None = None
+
+
+class Tally(Record, frozen=True, kw_only=True):
+    """Crashes of one machine, or of machines of one model."""
+
+    name: str
+    count: Count
+    since: Time
+    signatures: Count = 0
+    hosts: Count = 0
+    same_bios: Count | None = None
+
+
 class Seen(Record, frozen=True, kw_only=True):
     """Whether a crash happened before."""
 
     same: Occurrences | None = None
     similar: Occurrences | None = None
     same_dump: tuple[str, ...] = ()
+    host: Tally | None = None
+    model: Tally | None = None
 
 
 class LogEvent(Record, frozen=True, kw_only=True):
@@ -201,6 +222,7 @@ class Finding(Record, frozen=True, kw_only=True):
     known: tuple[KnownIssue, ...] = ()
     undecided: tuple[str, ...] = ()
     before: tuple[LogEvent, ...] = ()
+    machine: Machine | None = None
     kind: str = ""
 
 

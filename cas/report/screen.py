@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.model import Dump, Finding, Missing, Report
+from cas.model import Dump, Finding, Machine, Missing, Report
 from cas.report.before import first_before
-from cas.report.seen import seen
+from cas.report.seen import seen, seen_on
 from cas.text import known_issue, located, one_line, short_line, wholeness
 from cas.units import human_size, utc
 
@@ -100,9 +100,17 @@ def _finding_rows(finding: Finding | None) -> Iterator[tuple[str, tuple[str, ...
     yield "Where", (finding.where or "unknown",)
     yield "Task", (finding.who or "unknown",)
     yield "When", (finding.when or "unknown",)
+    yield "Machine", (_machine(finding.machine),)
     yield "Before", first_before(finding)
     yield "Taint", (finding.taint,)
     yield "Modules", (finding.kmods,)
+
+
+def _machine(machine: Machine | None) -> str:
+    if machine is None:
+        return ""
+    bios = f", BIOS {machine.bios}" if machine.bios else ""
+    return f"{machine.model}{bios}{f' of {machine.bios_date}' if machine.bios_date else ''}"
 
 
 def _judgement_rows(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -110,6 +118,7 @@ def _judgement_rows(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
         return
     yield "Sure", (report.finding.confidence,)
     yield "Seen before", seen(report.finding)
+    yield "Seen on", seen_on(report.finding)
 
 
 def _kernel(report: Report) -> str:

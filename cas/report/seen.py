@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cas.model import Finding, Newest, Occurrences
+from cas.model import Finding, Newest, Occurrences, Tally
 from cas.text import count
 
 NAMED = 3
@@ -23,6 +23,34 @@ def seen(finding: Finding) -> tuple[str, ...]:
 def sighted(finding: Finding) -> tuple[str, ...]:
     """The same, where there is something to tell at once."""
     return tuple(_occurrences(finding))
+
+
+def seen_on(finding: Finding) -> tuple[str, ...]:
+    """What else crashed on this machine, and on machines like it: counts alone."""
+    found = finding.seen
+    if found is None:
+        return ()
+    told = []
+    if found.host:
+        told.append(f"{found.host.name} {_often(found.host)}")
+    if found.model:
+        machines = f", on {count(found.model.hosts, 'machine')}" if found.model.hosts else ""
+        bios = finding.machine.bios if finding.machine else None
+        said = f"machines of this model ({found.model.name}) {_often(found.model)}{machines}"
+        same = found.model.same_bios
+        told.append(f"{said}; {same:,} of them with BIOS {bios}" if same and bios else said)
+    return tuple(told)
+
+
+def _often(tally: Tally) -> str:
+    if tally.count == 1:
+        return f"crashed once before, on {tally.since:%Y-%m-%d}"
+    often = f"crashed {tally.count:,} times before, since {tally.since:%Y-%m-%d}"
+    return f"{often}, with {_signatures(tally.signatures)}"
+
+
+def _signatures(number: int) -> str:
+    return "no signature" if not number else count(number, "different signature")
 
 
 def _occurrences(finding: Finding) -> list[str]:

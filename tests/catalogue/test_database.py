@@ -24,7 +24,7 @@ from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.catalogue.database.host_list import read_hosts
 from cas.catalogue.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
-from cas.model import Newest, Occurrences, Seen, Signature
+from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 
@@ -209,8 +209,9 @@ def test_a_clock_that_cannot_be_right_gives_way_to_the_time_of_arrival(
 
 
 def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 0, "title", "path"))
+    catalogue.record_job(job("T-1", 0, "title", "path", nodename="db1", model="R740"))
     asked = Crashed("T-2", Path("/2"), named("title", "path"), former="old", digest="d")
+    asked = replace(asked, host="db1", machine=Machine("R740", "2.10"))
     queries = list[tuple[str, Any]]()
 
     def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
@@ -227,7 +228,7 @@ def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: C
             if "FROM jobs" in statement:
                 rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
                 plans.append([row[3] for row in rows])
-    assert len(plans) == 2
+    assert len(plans) == 4
     assert [step for plan in plans for step in plan if step.startswith("SCAN")] == []
 
 
@@ -284,10 +285,49 @@ def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
             osrelease=words,
             build_id=words,
             nodename=words,
+            model=words,
+            bios=words,
             panic_message=words,
         )
     )
     assert tickets(catalogue, "s") == ("T-1",)
+    asked = Crashed("T-2", Path("/2"), host=words, machine=Machine(words, words))
+    seen = catalogue.seen(asked)
+    assert seen.host
+    assert seen.model
+    assert (seen.host.count, seen.model.same_bios) == (1, 1)
+
+
+@on_both
+def test_crashes_are_counted_by_machine_and_by_model(catalogue: Catalogue) -> None:
+    dell = {"model": "Dell R740", "bios": "2.10"}
+    for record in (
+        job("T-1", 0, "a", "one", nodename="db1", digest="1", **dell),
+        job("T-1", 1, "a", "one", nodename="db1", digest="1", **dell),  # the same dump
+        job("T-2", 2, "a", "two", nodename="db1", digest="2", **dell),
+        job("T-3", 3, nodename="db1", **dell),  # a deliberate crash has no signature
+        job("T-4", 4, "b", nodename="db2", model="Dell R740", bios="2.11"),
+        job("T-5", 5, "c", nodename="db1", model="HP G10"),  # of the same name elsewhere
+        job("T-6", 6, "c", nodename="db1"),  # of before
+        job("T-7", 7, "d", "three", nodename="db1", digest="own", **dell),
+        job("T-8", 8, "d", "three", nodename="localhost", model="Dell R740", bios="2.10"),
+    ):
+        catalogue.record_job(record)
+    asked = Crashed(
+        "T-9",
+        Path("/9"),
+        named("x", "y"),
+        digest="own",
+        until=NOW + timedelta(hours=8),
+        host="db1",
+        machine=Machine("Dell R740", "2.10", "11/12/2020"),
+    )
+    seen = catalogue.seen(asked)
+    assert (seen.same, seen.similar, seen.same_dump) == (None, None, ("T-7",))
+    assert seen.host == Tally("db1", 4, NOW, signatures=3, hosts=1, same_bios=3)
+    assert seen.model == Tally("Dell R740", 4, NOW, signatures=3, hosts=2, same_bios=3)
+    alone = catalogue.seen(replace(asked, host="localhost", machine=None))
+    assert (alone.host, alone.model) == (None, None)
 
 
 @pytest.mark.long

@@ -18,6 +18,7 @@ from cas.model import (
     Cause,
     Finding,
     Frame,
+    Machine,
     Missing,
     Newest,
     Occurrences,
@@ -25,13 +26,14 @@ from cas.model import (
     Report,
     Seen,
     Stored,
+    Tally,
 )
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
-from cas.report.seen import seen
+from cas.report.seen import seen, seen_on
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
 HOSTILE = (
@@ -183,6 +185,18 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     for state, words in told.items():
         assert seen(replace(report.finding, seen=state)) == words
     # a deliberate crash, an NMI: whatever the machine was doing
+    tally = Tally("db1", 3, report.started, signatures=2, hosts=1, same_bios=3)
+    state = Seen(host=tally, model=replace(tally, name="Dell R740", count=5, hosts=4, same_bios=2))
+    machine = Machine("Dell R740", "2.10", "11/12/2020")
+    assert seen_on(replace(report.finding, seen=state, machine=machine)) == (
+        "db1 crashed 3 times before, since 2026-11-21, with 2 different signatures",
+        "machines of this model (Dell R740) crashed 5 times before, since 2026-11-21, with 2"
+        " different signatures, on 4 machines; 2 of them with BIOS 2.10",
+    )
+    once = Seen(host=Tally("db1", 1, report.started, signatures=0, hosts=1))
+    assert seen_on(replace(report.finding, seen=once)) == (
+        "db1 crashed once before, on 2026-11-21",
+    )
     unnamed = replace(report.finding, signature=None, seen=Seen())
     assert seen(unnamed)[0].startswith("unknown: no code is at fault, or none is known")
     again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6", "T-5", "T-4")))

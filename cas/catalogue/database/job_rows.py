@@ -11,24 +11,29 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     String,
     and_,
+    case,
     cast,
     delete,
     func,
     insert,
     or_,
     select,
+    true,
 )
 
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
-from cas.catalogue.database.tables import jobs, signatures
-from cas.catalogue.facts import Crashed, JobRecord
-from cas.model import Newest, Occurrences, Seen
+from cas.catalogue.database.tables import NAME_LIMIT, jobs, signatures
+from cas.catalogue.facts import EVERYBODYS, NAMELESS, Crashed, JobRecord
+from cas.model import SAME, SIMILAR, Newest, Occurrences, Seen, Tally
 
 _NAMED = 10
 """Tickets, hosts and kernels that are told by name."""
+_DUMP = func.coalesce(jobs.c.digest, cast(jobs.c.id, String))
+"""What tells one dump from another: that of a job without a digest is one of its own."""
 _OCCURRED = func.coalesce(jobs.c.crashed, jobs.c.started)
 
 
@@ -53,8 +58,10 @@ class JobRows:
                     build_id=storable(job.build_id),
                     panic_message=storable(job.panic_message),
                     crashed=_utc(job.occurred),
-                    nodename=storable(job.nodename),
+                    nodename=storable(job.nodename, NAME_LIMIT),
                     digest=job.digest,
+                    model=storable(job.model, NAME_LIMIT),
+                    bios=storable(job.bios, NAME_LIMIT),
                 )
             )
             if job.signatures:
@@ -85,7 +92,7 @@ class JobRows:
                 jobs.c.ticket,
                 jobs.c.nodename,
                 jobs.c.osrelease,
-                func.coalesce(jobs.c.digest, cast(jobs.c.id, String)).label("dump"),
+                _DUMP.label("dump"),
                 _OCCURRED.label("occurred"),
                 signatures.c.value,
             )
@@ -101,11 +108,14 @@ class JobRows:
                 if row.value in crash.same:
                     same.add(row.id)
             same_dump = _same_dump(connection, crash)
+            host, model = _of_host(connection, crash), _of_model(connection, crash)
         dumps = {found[number].dump for number in same}
         return Seen(
             same=_occurrences([row for row in found.values() if row.dump in dumps]),
             similar=_occurrences([row for row in found.values() if row.dump not in dumps]),
             same_dump=same_dump,
+            host=host,
+            model=model,
         )
 
     def named_by(self, version: int) -> frozenset[Path]:
@@ -163,6 +173,68 @@ def _occurrences(rows: Sequence[Any]) -> Occurrences | None:
 def _newest(names: Iterable[str | None]) -> Newest:
     different = dict.fromkeys(name for name in names if name)
     return Newest(len(different), tuple(islice(different, _NAMED)))
+
+
+def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
+    """All crashes of the machine, by name; where both models are known they must be the same."""
+    if crash.host in NAMELESS | EVERYBODYS:
+        return None
+    which = jobs.c.nodename == storable(crash.host, NAME_LIMIT)
+    if crash.machine:
+        same = jobs.c.model == storable(crash.machine.model, NAME_LIMIT)
+        which = and_(which, or_(jobs.c.model.is_(None), same))
+    return _tally(connection, crash, crash.host or "", which)
+
+
+def _of_model(connection: Connection, crash: Crashed) -> Tally | None:
+    if crash.machine is None:
+        return None
+    model = crash.machine.model
+    return _tally(connection, crash, model, jobs.c.model == storable(model, NAME_LIMIT))
+
+
+def _tally(
+    connection: Connection, crash: Crashed, name: str, which: ColumnElement[bool]
+) -> Tally | None:
+    """How often; counted by the database, since a model may have very many jobs."""
+    bios = crash.machine.bios if crash.machine else None
+    where = and_(which, _other(crash))
+    same_bios = case((jobs.c.bios == storable(bios or "", NAME_LIMIT), _DUMP))
+    counts = select(
+        func.count(_DUMP.distinct()),
+        func.min(_OCCURRED),
+        func.count(jobs.c.nodename.distinct()),
+        func.count(same_bios.distinct()),
+    ).where(where)
+    count, since, hosts, with_bios = connection.execute(counts).one()
+    if not count:
+        return None
+    named = connection.scalar(_signatures(where, crash)) or 0
+    return Tally(
+        name=name,
+        count=count,
+        since=since.replace(tzinfo=UTC),
+        signatures=named,
+        hosts=hosts,
+        same_bios=with_bios if bios else None,
+    )
+
+
+def _signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
+    """How many there are: of each job that which decides whether a crash is the same."""
+    versions = {each.version for each in crash.signatures}
+    value = {
+        name: func.max(case((signatures.c.granularity == name, signatures.c.value)))
+        for name in (SAME, SIMILAR)
+    }
+    named = (
+        select(func.coalesce(value[SAME], value[SIMILAR]).label("value"))
+        .join(jobs, jobs.c.id == signatures.c.job_id)
+        .where(where, signatures.c.version.in_(versions) if versions else true())
+        .group_by(signatures.c.job_id)
+        .subquery()
+    )
+    return select(func.count(named.c.value.distinct()))
 
 
 def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:

@@ -19,8 +19,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test compares it with Alembic's."""
+
+NAME_LIMIT = 200
+"""Characters of names that are indexed: PostgreSQL's indexes hold some 2,700 bytes."""
 
 metadata = MetaData()
 
@@ -121,11 +124,14 @@ jobs = Table(
     Column("build_id", Text),
     Column("panic_message", Text),
     Column("crashed", DateTime),
-    Column("nodename", Text),
+    Column("nodename", Text, index=True),
     Column("digest", String(128), index=True),
+    Column("model", String(NAME_LIMIT), index=True),
+    Column("bios", String(NAME_LIMIT)),
 )
 """``crashed`` is when the machine crashed, ``started`` where that is not known; times are UTC.
-``nodename`` is the machine's name, ``digest`` that of the dump as it is kept."""
+``nodename`` is the machine's name, ``digest`` that of the dump as it is kept; ``model`` and
+``bios`` are what the kernel log says of the hardware and its firmware."""
 
 signatures = Table(
     "signatures",
