@@ -130,7 +130,7 @@ def _parse(path: Path, text: str) -> configparser.RawConfigParser:
         why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
         raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
     except configparser.DuplicateOptionError as error:
-        raise _twice(f"{path}, line {error.lineno}", error.option, error.section) from None
+        raise _twice(f"{path}, line {error.lineno}", error.option, str(error.section)) from None
     except configparser.DuplicateSectionError as error:
         said = f"{path}, line {error.lineno}: the section [{error.section}] begins a second time"
         raise ConfigError(said, hint="put its keys into the first one") from None
