@@ -16,6 +16,8 @@ from cas.errors import CasError, ConfigError, NotPermitted
 from cas.permission import user_name
 
 ROOT = 0
+NAMED = 5
+"""Files and directories of one part of an installation that a command names."""
 _BESIDE_DATABASE = ("", "-wal", "-shm", "-journal", ".build.lock")
 _ROOTS_OWN = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
 """Variables that lead to root's own directories."""
@@ -166,16 +168,17 @@ def give(config: Config, user: str, obstacle: Path) -> str:
     if not any(place == obstacle or place in obstacle.parents for place in places):
         places = [obstacle, *(place for place in places if obstacle not in place.parents)]
     named = " ".join(map(_quoted, places))
-    return f"{condition}run as root: chown -R --from=root {shlex.quote(user)}: {named}"
+    whole = "" if all(map(os.path.isfile, places)) else "-R "
+    return f"{condition}run as root: chown {whole}--from=root {shlex.quote(user)}: {named}"
 
 
 def _places(roots: list[Path]) -> Iterator[Path]:
-    """Where something of root's is in this user's way: the parts of an installation as a whole, but
-    for a directory that root shares with its users."""
+    """What is root's and in this user's way; where that is much, the part of the installation that
+    it lies in, but for a directory that root shares with its users."""
     for root in roots:
         found = list(_below(root, depth=3))
         is_shared = bool(found) and root.lstat().st_uid == ROOT and root not in found
-        yield from found if is_shared else [root] * bool(found)
+        yield from found if is_shared or len(found) <= NAMED else [root]
 
 
 def _below(path: Path, depth: int) -> Iterator[Path]:

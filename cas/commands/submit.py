@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas import job as jobs
+from cas import spec
 from cas.commands.asked import Answer, World
 from cas.engines.workshop import Workshop, workshop
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
@@ -16,9 +17,8 @@ from cas.files import is_file
 from cas.job import Job, Order
 from cas.report.address import check_address
 from cas.sharing import ResultGroup
-from cas.spec import same_but_for_spelling
 from cas.triage import send_mails, triage
-from cas.work_directory import WorkDirectory
+from cas.work_directory import WorkDirectory, is_regular
 
 PARTIAL = 3
 
@@ -51,11 +51,12 @@ def resume(order: Order, world: World) -> Answer:
     _check(order, world)
     work = WorkDirectory.of(world.config)
     directories = work.jobs(order.ticket)
-    unfinished = jobs.by_age(job for job in _readable(directories, world) if job.is_unfinished)
+    readable = jobs.by_age(_readable(directories, world))
+    unfinished = [job for job in readable if job.is_unfinished]
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
     if not unfinished:
-        raise _nothing_unfinished(order.ticket, work)
+        raise _nothing_unfinished(order.ticket, work, readable)
     job = unfinished[-1]
     amended = replace(
         job.order,
@@ -77,21 +78,24 @@ def going_on(job: Job) -> Iterator[None]:
         raise Interrupted(f"what is finished is kept: cas -i {job.order.ticket}") from interruption
 
 
-def _nothing_unfinished(ticket: str, work: WorkDirectory) -> UsageError:
-    """With what somebody may have meant: the last job of the ticket, a file, another ticket."""
+def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) -> UsageError:
+    """With what somebody may have meant: the last job of the ticket, a file, another ticket.
+
+    :param ended: the ticket's jobs whose record can be read, oldest first
+    """
     said, analyse = f"{ticket} has no unfinished job", f"cas -i {ticket} -f FILE"
-    directories = list(work.jobs(ticket))
-    if directories:
-        last = directories[-1]
+    if ended:
+        last = ended[-1]
+        has_dump = last.stored is not None and is_regular(last.stored.vmcore)
+        debug = f"to open a debugger: cas debug {spec.name_of(last)}; " if has_dump else ""
         return UsageError(
-            f"{said}; its results are in {last}",
-            hint=f"to open a debugger: cas debug {ticket}/{last.name}; to analyse another dump: "
-            f"{analyse}",
+            f"{said}; its results are in {last.directory}",
+            hint=f"{debug}to analyse another dump: {analyse}",
         )
     if is_file(Path(ticket)):
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
         return UsageError(said, hint=hint)
-    if (meant := same_but_for_spelling(ticket, work)) is not None:
+    if (meant := spec.same_but_for_spelling(ticket, work)) is not None:
         return UsageError(said, hint=f"did you mean cas -i {meant}? To analyse a dump: {analyse}")
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
@@ -202,7 +206,7 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     """
     report, error = triage(job, world.config, world.progress, opened)
     send_mails(world.config, world.progress)
-    ticket, directory = job.order.ticket, job.directory
+    directory = job.directory
     if error:
         world.progress.say(f"{report.verdict}, exit status {error.exit_code}")
         error.hint = _next_step(error, report.verdict, job)
@@ -211,7 +215,7 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     if report.verdict == "partial":
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
-        debug = f"cas debug {ticket}/{directory.name}"  # the ticket alone may mean several jobs
+        debug = f"cas debug {spec.name_of(job)}"  # the ticket alone may mean several jobs
         world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
         return Answer((str(directory),), PARTIAL, stands=True)
     return Answer((str(directory),), stands=True)

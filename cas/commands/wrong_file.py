@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from cas import job as jobs
 from cas.commands.mistakes import command
-from cas.errors import NotADump
+from cas.errors import CasError, NotADump
 from cas.files import is_directory, is_file
 from cas.intake import check as check_file
 from cas.layout import DUMP
-from cas.work_directory import STATE
+from cas.work_directory import STATE, is_regular
 
 SHOWN = 5
 """Files that are proposed."""
@@ -60,15 +61,26 @@ def _meant(path: Path, before: list[str]) -> str | None:
 def _in_directory(path: Path, before: list[str]) -> str:
     """The file in a directory that may be the dump."""
     if is_file(path / STATE):
-        ticket = path.resolve().parent.name
-        return (
-            f"it is a job: cas -i {ticket} goes on with it, cas debug {ticket} opens its dump, "
-            f"which is in {path / DUMP}"
-        )
+        return _of_job(path)
     names = _dumps(path)
     if not names:
         return "name the dump, or an archive that holds it"
     return ", or: ".join(command("cas", [*before, str(path / name)]) for name in names[:SHOWN])
+
+
+def _of_job(path: Path) -> str:
+    """What can be done with a job that is named by its directory."""
+    try:
+        job = jobs.load(path.resolve())
+    except CasError as error:
+        return error.hint
+    said = ["it is a job"]
+    if job.is_unfinished:
+        said.append(f"to go on with it: cas -i {job.order.ticket}")
+    if job.stored is not None and is_regular(job.stored.vmcore):
+        opened = f"{job.directory.parent.name}/{job.directory.name}"
+        said += [f"its dump is in {path / DUMP}", f"to open a debugger on it: cas debug {opened}"]
+    return "; ".join(said)
 
 
 def _dumps(path: Path) -> list[str]:

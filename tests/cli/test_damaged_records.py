@@ -124,6 +124,9 @@ def test_debug_opens_what_has_a_sound_job_and_says_why_it_opens_no_other(spoilt:
         done = spoilt.cas("debug", ticket, "-c", "sys")
         assert done.returncode == 2, done.stderr
         assert "holds no usable job.json" in done.stderr
+        # nor is it proposed
+        done = spoilt.cas("-i", ticket)
+        assert (done.returncode, "cas debug" in done.stderr) == (2, False), done.stderr
     # the dump and its kernel are found without the result
     done = spoilt.cas("debug", "R-vmlinux", "--engine", "drgn", "-c", "sys")
     assert "6.1.192-1.cas1.x86_64" in done.stdout, done.stderr

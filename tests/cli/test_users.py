@@ -97,7 +97,8 @@ def test_what_is_roots_is_named_with_the_command_that_mends_it(shared_a: SharedS
     for path in (f"debugs/{BUILD_ID}", "cores/T-1/2026.11.30.10.00.00"):
         (shared_a.directory / path).mkdir(mode=0o700, parents=True)
     (shared_a.directory / "db" / "cas.db").touch(0o600)
-    places = [shared_a.directory / place for place in ("cores", "debugs", "db/cas.db")]
+    wrong = ("cores/T-1", f"debugs/{BUILD_ID}", "db/cas.db")
+    places = [shared_a.directory / place for place in wrong]
     command = f"chown -R --from=root {OTHER}: {' '.join(map(str, places))}"
     done = shared_a.admin("index")
     assert done.returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import cas.commands
 import cas_admin.commands
 from cas.commands import command_line, habits, mistakes, wrong_file
 from cas.errors import NotADump, UsageError
+from cas.job import Job, Order
+from cas.model import Stored
 from cas_admin import habits as admin_habits
 
 PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.commands.parse}
@@ -152,7 +155,7 @@ def test_the_programs_know_each_others_verbs() -> None:
     ("wrong", "right"),
     [
         ("crash/127.0.0.1-2026", "cas -i T-9 -f crash/127.0.0.1-2026/vmcore"),
-        ("cores/T-1/2026.11.21.13.51.06", "cas -i T-1 goes on with it"),
+        ("cores/T-1/2026.11.21.13.51.06", "cas -i T-1 -f FILE"),
         ("vmcore.?", "cas -i T-9 -f vmcore.1, or: cas -i T-9 -f vmcore.2"),
         ("vmcor", "cas -i T-9 -f vmcore"),
         ("db03:/var/crash/vmcore", "cas -i T-9 -f sftp://db03/var/crash/vmcore"),
@@ -172,3 +175,19 @@ def test_a_file_that_is_none_is_answered_with_the_one_that_was_meant(
     with pytest.raises(NotADump) as caught:
         wrong_file.check(Path(wrong), ("-i", "T-9", "-f"))
     assert right in caught.value.hint
+
+
+def test_of_a_job_only_that_is_proposed_which_can_be_done(here: Path) -> None:
+    job = Job(here / "cores/T-1/2026.11.21.13.51.06", Order("T-1", here), datetime.now(UTC))
+    job.save()
+    with pytest.raises(NotADump) as caught:
+        wrong_file.check(job.directory, ("-i", "T-9", "-f"))
+    assert caught.value.hint == "it is a job; to go on with it: cas -i T-1"
+    vmcore = job.directory / "vmcore" / "vmcore"
+    vmcore.parent.mkdir()
+    vmcore.touch()
+    job.having("stored", stored=Stored(vmcore), verdict="complete").save()
+    with pytest.raises(NotADump) as caught:
+        wrong_file.check(job.directory, ("-i", "T-9", "-f"))
+    assert caught.value.hint.endswith("to open a debugger on it: cas debug T-1/2026.11.21.13.51.06")
+    assert "go on" not in caught.value.hint

@@ -24,7 +24,7 @@ def test_a_database_is_given_away(config: Config, tmp_path: Path, scheme: str) -
     file = tmp_path / "cas.db"
     file.touch()
     at_url = Config(config.kernels, config.debugs, config.work_directory, f"{scheme}{file}")
-    assert give(at_url, "cas", file) == f"run as root: chown -R --from=root cas: {file}"
+    assert give(at_url, "cas", file) == f"run as root: chown --from=root cas: {file}"
 
 
 def test_what_is_not_of_the_installation_is_never_given_away(config: Config) -> None:
