@@ -27,3 +27,13 @@ def open_case(dump: Path, vmlinux: Path, arch: str, **facts: object) -> Case:
 def case(vmcore: Path, vmlinux: Path) -> Case:
     """The shipped x86_64 dump: one task is blocked, one CPU has panicked."""
     return open_case(vmcore, vmlinux, "x86_64", kind="null-dereference", kmods=["cas_stuck"])
+
+
+@pytest.fixture
+def altered(vmcore: Path, vmlinux: Path) -> Callable[..., Case]:
+    """The same dump opened anew, with the kind of crash that is asked for, to be altered."""
+
+    def open_it(kind: str = "none", **facts: object) -> Case:
+        return open_case(vmcore, vmlinux, "x86_64", kind=kind, **facts)
+
+    return open_it

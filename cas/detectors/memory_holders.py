@@ -1,0 +1,191 @@
+"""Who holds memory: tasks, slab caches and tmpfs file systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from drgn import Object
+from drgn.helpers.linux.list import list_for_each_entry
+from drgn.helpers.linux.mm import task_rss
+from drgn.helpers.linux.percpu import percpu_counter_sum
+from drgn.helpers.linux.slab import (
+    for_each_slab_cache,
+    slab_cache_objects_per_slab,
+    slab_cache_pages_per_slab,
+)
+
+from cas.detectors.case import Broken, Case
+from cas.detectors.layout import looking_at
+from cas.detectors.mounts import mount_points, super_blocks
+
+MAX_PROCESSES = 30_000
+MAX_CACHES = 5000
+MAX_NODES = 1024
+TIME_SHARE = 0.4
+"""Of a detector's time, for the processes."""
+EXACT = 8
+"""Of the largest processes, whose counters are read on every CPU."""
+MAX_COUNT = 1 << 40
+
+
+class Process(NamedTuple):
+    """The memory of a process; sizes in bytes."""
+
+    pid: int
+    comm: str
+    address: int
+    """Of its ``struct task_struct``."""
+    anon: int
+    file: int
+    shmem: int
+    swap: int
+    oom_score_adj: int | None
+
+
+class Cache(NamedTuple):
+    """A slab cache."""
+
+    name: str
+    address: int
+    """Of its ``struct kmem_cache``."""
+    size: int
+    """All of its slabs, in bytes."""
+    objects: int
+    """That have room in them, in use or not."""
+    object_size: int
+    """In bytes."""
+
+
+def largest_processes(case: Case) -> list[Process]:
+    """The processes with the most anonymous memory, largest first; all of them, roughly counted.
+
+    Of the largest the counters are exact.
+    """
+    page = int(case.prog["PAGE_SIZE"])
+    rough = sorted(_rough(case), key=lambda each: -each[0])
+    exact = [_process(case, task, page) for _, task in rough[:EXACT]]
+    rest = [
+        Process(task.pid.value_(), case.comm(task), task.value_(), pages * page, 0, 0, 0, None)
+        for pages, task in rough[EXACT : EXACT + 1000]
+        if pages > 0
+    ]
+    found = [each for each in exact if each is not None] + rest
+    return sorted(found, key=lambda each: -each.anon)
+
+
+def _rough(case: Case) -> Iterator[tuple[int, Object]]:
+    """Anonymous pages of every process, without what CPUs have not added up yet."""
+    prog = case.prog
+    anon = int(prog.constant("MM_ANONPAGES"))
+    number = 0
+    tasks = list_for_each_entry(
+        "struct task_struct", prog["init_task"].tasks.address_of_(), "tasks"
+    )
+    seen: set[int] = set()
+    try:
+        for task in tasks:
+            if number >= MAX_PROCESSES or case.clock.is_used(TIME_SHARE):
+                case.remark(f"looked at the memory of {number:,} processes, of more")
+                return
+            if task.value_() in seen:
+                case.remark("the list of processes is a circle")
+                return
+            seen.add(task.value_())
+            number += 1
+            mm = task.mm.read_()
+            if mm:
+                yield _pages(mm, anon), task
+    except Broken:
+        case.remark(f"the list of processes breaks off after {number:,}")
+
+
+def _pages(mm: Object, item: int) -> int:
+    stat = mm.rss_stat
+    # an array of per-CPU counters since 6.2 (f1a7941243c1)
+    counter = stat[item].count if hasattr(stat.type_, "length") else stat.count[item].counter
+    pages = int(counter.value_())
+    return pages if 0 < pages < MAX_COUNT else 0
+
+
+def _process(case: Case, task: Object, page: int) -> Process | None:
+    try:
+        rss = task_rss(task)
+        adj = int(task.signal.oom_score_adj.value_())
+        pid = task.pid.value_()
+    except (AttributeError, *Broken):
+        return None
+    anon, file, shmem, swap = (
+        max(0, pages) * page for pages in (rss.anon, rss.file, rss.shmem, rss.swap)
+    )
+    return Process(pid, case.comm(task), task.value_(), anon, file, shmem, swap, adj)
+
+
+def largest_caches(case: Case, total: int) -> list[Cache]:
+    """The slab caches, largest first; those of memory cgroups are added to their root's.
+
+    :param total: bytes of memory, of which no cache can have more
+    """
+    page = int(case.prog["PAGE_SIZE"])
+    nodes = min(case.number("nr_node_ids") or 1, MAX_NODES)
+    found: dict[str, Cache] = {}
+    with looking_at(case, "slab caches"):
+        for cache in islice(for_each_slab_cache(case.prog), MAX_CACHES):
+            each = _cache(case, cache, nodes, page)
+            if not 0 <= each.size <= total:
+                case.remark(f"the count of slab {each.name} makes no sense")
+                continue
+            before = found.get(each.name)
+            if before:
+                size, objects = before.size + each.size, before.objects + each.objects
+                each = before._replace(size=size, objects=objects)
+            found[each.name] = each
+    return sorted(found.values(), key=lambda each: -each.size)
+
+
+def _cache(case: Case, cache: Object, nodes: int, page: int) -> Cache:
+    slabs = 0
+    for node in islice(cache.node, nodes):
+        if node:
+            slabs += _slabs(node)
+    # before 5.9 each memory cgroup had caches of its own: kmalloc-1k(33:x.slice)
+    name = case.text(cache.name).partition("(")[0] or "?"
+    return Cache(
+        name,
+        cache.value_(),
+        slabs * slab_cache_pages_per_slab(cache) * page,
+        slabs * slab_cache_objects_per_slab(cache),
+        int(cache.object_size.value_()),
+    )
+
+
+def _slabs(node: Object) -> int:
+    if hasattr(node, "nr_slabs"):
+        return int(node.nr_slabs.counter.value_())
+    return int(node.total_slabs.value_())  # SLAB, gone since 6.8
+
+
+class Tmpfs(NamedTuple):
+    """A file system in memory."""
+
+    mount_point: str
+    address: int
+    """Of its ``struct super_block``."""
+    size: int
+    """Of what is in it, in bytes."""
+
+
+def largest_tmpfs(case: Case) -> list[Tmpfs]:
+    """The mounted tmpfs file systems that have a limit, as is usual, largest first."""
+    page = int(case.prog["PAGE_SIZE"])
+    found: list[Tmpfs] = []
+    with looking_at(case, "tmpfs file systems"):
+        for sb in super_blocks(case, {"tmpfs", "devtmpfs", "rootfs"}):
+            info = Object(case.prog, "struct shmem_sb_info *", sb.s_fs_info.value_())
+            points = mount_points(case, sb)
+            if not points or not info or not int(info.max_blocks.value_()):
+                continue
+            size = percpu_counter_sum(info.used_blocks.address_of_()) * page
+            found.append(Tmpfs(points[0], sb.value_(), max(0, size)))
+    return sorted(found, key=lambda each: -each.size)
