@@ -1,0 +1,109 @@
+"""CPUs without interrupts, and interrupts that nobody takes.
+
+A CPU's clock device is set to the time of its next high-resolution timer. If that is long past, the
+CPU has taken no interrupt since: they were off there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from drgn import Object
+from drgn.helpers.linux.irq import for_each_irq_desc
+from drgn.helpers.linux.percpu import per_cpu
+
+from cas.detectors.case import Broken, Case
+from cas.detectors.layout import looking_at, member
+from cas.detectors.moment import NS, PANIC, Moment, moment_of
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
+from cas.units import human_span
+
+LATE_S = 5.0
+STOOD_STILL_S = 8.0
+"""How far the kernel's clock is behind the log's stamps when it is told that it stood still."""
+DRIFT = 1e-3
+"""The two clocks drift apart by less than that."""
+MAX_IRQS = 20_000
+TIME_SHARE = 0.7
+SPURIOUS_DISABLED = 0x2
+"""IRQS_SPURIOUS_DISABLED, kernel/irq/internals.h."""
+MAX_ACTIONS = 8
+LOCKUPS = frozenset([Kind.HARD_LOCKUP, Kind.SOFT_LOCKUP, Kind.RCU_STALL])
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """CPUs that took no interrupt for long, a clock that stood still, interrupts given up."""
+    moment = moment_of(case)
+    with looking_at(case, "high-resolution timers"):
+        yield from _deaf_cpus(case, moment)
+    with looking_at(case, "the kernel's clock"):
+        yield from _stopped_clock(case, moment)
+    with looking_at(case, "interrupts"):
+        yield from _given_up(case)
+
+
+def _deaf_cpus(case: Case, moment: Moment) -> Iterator[Evidence]:
+    for cpu in case.cpus:
+        base = per_cpu(case.prog["hrtimer_bases"], cpu)
+        if not int(base.hres_active.value_()):
+            continue
+        late = moment.seconds_since(int(base.expires_next.value_()))
+        if late is not None and late >= LATE_S:
+            yield Evidence(
+                f"CPU {cpu} has taken no timer interrupt for {human_span(late)}, though it was due",
+                f"hrtimer_cpu_base {base.address_ or 0:#x}",
+                "timer -r",
+                Weight.CAUSE if case.kind == Kind.HARD_LOCKUP else Weight.CONTEXT,
+            )
+
+
+def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
+    """The CPU that keeps the time for all has stopped to do so."""
+    stamp_s = _last_stamp(case)
+    cpu = case.number("tick_do_timer_cpu")
+    if stamp_s is None or case.kind not in LOCKUPS:
+        return
+    behind = stamp_s - moment.monotonic_ns / NS
+    if behind >= STOOD_STILL_S + DRIFT * stamp_s:
+        keeper = f"CPU {cpu}, which keeps it, has" if cpu in case.cpus else "no CPU has"
+        yield Evidence(
+            f"the kernel's clock had stood still for about {human_span(behind)}: {keeper} served no"
+            " tick",
+            "tk_core, tick_do_timer_cpu",
+            "p tick_do_timer_cpu",
+        )
+
+
+def _last_stamp(case: Case) -> float | None:
+    """When the kernel panicked, by the clock that stamps the log."""
+    number = next(case.log.having(PANIC), None)
+    return None if number is None else case.log[number].uptime_s
+
+
+def _given_up(case: Case) -> Iterator[Evidence]:
+    for number, (irq, desc) in enumerate(islice(for_each_irq_desc(case.prog), MAX_IRQS)):
+        if case.clock.is_used(TIME_SHARE):
+            case.remark(f"looked at {number:,} interrupts, of more")
+            return
+        state = int(member(desc, "core_internal_state__do_not_mess_with_it", "istate").value_())
+        if state & SPURIOUS_DISABLED:
+            yield Evidence(
+                f"interrupt {irq} ({_handlers(case, desc)}) is switched off: it came again and"
+                " again, and no handler took it",
+                f"irq_desc {desc.value_():#x}",
+                f"irq {irq}",
+            )
+
+
+def _handlers(case: Case, desc: Object) -> str:
+    names: list[str] = []
+    try:
+        action = desc.action.read_()
+        while action and len(names) < MAX_ACTIONS:
+            names.append(case.text(action.name, 32))
+            action = action.next.read_()
+    except Broken:
+        pass
+    return ", ".join(names) or "of no device"

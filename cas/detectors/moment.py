@@ -1,0 +1,81 @@
+"""The moment of the crash, by the kernel's own clocks.
+
+A kernel that panicked may go on counting until the dump is taken, for hours in a guest: that time
+is taken off, or everything would seem to have waited for so long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cas.detectors.case import Case
+
+NS = 1_000_000_000
+LONGEST_S = 50 * 365 * 86_400
+"""Since the boot; what is longer was no time."""
+PANIC = "Kernel panic - not syncing"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When the kernel crashed."""
+
+    jiffies: int
+    """The counter of ticks, 64 bits wide."""
+    monotonic_ns: int
+    """CLOCK_MONOTONIC."""
+    hz: int
+    """Ticks in a second."""
+
+    def seconds_since_tick(self, jiffies: int, bits: int = 64) -> float | None:
+        """How long ago a tick was, in seconds, negative before it; ``None`` where it was none.
+
+        :param bits: how many of the counter's it has: an ``unsigned long``'s
+        """
+        past = (self.jiffies - jiffies) % (1 << bits)
+        if past >= 1 << (bits - 1):
+            past -= 1 << bits
+        return self._possible(past / self.hz)
+
+    def seconds_since(self, monotonic_ns: int) -> float | None:
+        """How long ago a time by CLOCK_MONOTONIC was, in seconds; ``None`` where it was none."""
+        if monotonic_ns <= 0:
+            return None
+        return self._possible((self.monotonic_ns - monotonic_ns) / NS)
+
+    def _possible(self, seconds: float) -> float | None:
+        return seconds if -LONGEST_S < seconds <= self.monotonic_ns / NS + 1 else None
+
+
+def moment_of(case: Case) -> Moment:
+    """When the kernel crashed.
+
+    :raises LookupError: its clocks cannot be found, or have no time
+    :raises FaultError: they are not in the dump
+    """
+    kept: Moment | None = case.kept.get("moment")
+    if kept is None:
+        kept = case.kept["moment"] = _moment(case)
+    return kept
+
+
+def _moment(case: Case) -> Moment:
+    if case.hz is None:
+        raise LookupError("how long a tick of the kernel's clock is cannot be told")
+    # the clock of programs is one of several in a structure, include/linux/timekeeper_internal.h
+    clock = case.prog["tk_core"].timekeeper.tkr_mono
+    monotonic_ns = int(
+        clock.base.value_() + (clock.xtime_nsec.value_() >> min(clock.shift.value_(), 63))
+    )
+    if not 0 < monotonic_ns < LONGEST_S * NS:
+        raise LookupError("the kernel's clock has no time")
+    late_ns = min(after_panic_ns(case), monotonic_ns)
+    jiffies = int(case.prog["jiffies_64"].value_())
+    return Moment(jiffies - late_ns * case.hz // NS, monotonic_ns - late_ns, case.hz)
+
+
+def after_panic_ns(case: Case) -> int:
+    """How long the kernel ran on after its panic, by the clock that stamps the log."""
+    number = next(case.log.having(PANIC), None)
+    stamp = None if number is None else case.log[number].uptime_s
+    return 0 if stamp is None else max(0, int(case.clock_ns - stamp * NS))

@@ -1,0 +1,173 @@
+"""Servers that do not answer: calls to NFS and other RPC servers that wait for a reply.
+
+They stand in lists of the kernel module sunrpc, whose debug information must be at hand; else the
+kernel log tells of NFS servers that did not respond and have not since.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from drgn import Object
+from drgn.helpers.linux.list import list_for_each_entry
+from drgn.helpers.linux.net import for_each_net
+
+from cas.detectors.blocked_io import waiting_in
+from cas.detectors.case import Broken, Case
+from cas.detectors.layout import looking_at
+from cas.detectors.moment import Moment, moment_of
+from cas.detectors.needs import Needs
+from cas.klog.kinds import Kind
+from cas.klog.servers import silent_servers
+from cas.model import Evidence, Weight
+from cas.units import human_span
+
+NEEDS = Needs(kmods=("sunrpc",))
+OLD_S = 10.0
+"""From which on a call is told."""
+STUCK_S = 30.0
+MAX_NETS = 64
+MAX_CLIENTS = 2000
+MAX_CALLS = 5000
+LISTED = 6
+TIME_SHARE = 0.7
+WAITING = frozenset(
+    {"rpc_wait_bit_killable", "nfs_wait_bit_killable", "rpc_execute", "__rpc_execute"}
+)
+"""Functions in which a task waits for an answer."""
+ADDRESS = 0
+"""RPC_DISPLAY_ADDR, include/linux/sunrpc/xprt.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that has no answer yet."""
+
+    task: int
+    """Address of its ``struct rpc_task``."""
+    server: str
+    address: str
+    program: str
+    procedure: str
+    age_s: float
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """The servers that owe answers for long."""
+    if not _has_types(case):
+        case.remark("there is no debug information of sunrpc; the kernel log was looked at")
+        yield from _by_log(case)
+        return
+    groups: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
+    with looking_at(case, "RPC clients"):
+        for call in calls(case, moment_of(case)):
+            if call.age_s >= OLD_S:
+                groups[call.program, call.server, call.address].append(call)
+    for waiting in sorted(groups.values(), key=lambda group: -max(each.age_s for each in group)):
+        yield told(case, waiting)
+
+
+def told(case: Case, waiting: list[Call]) -> Evidence:
+    """A server that does not answer."""
+    waiting.sort(key=lambda call: -call.age_s)
+    first = waiting[0]
+    server = first.server if first.server == first.address else f"{first.server} ({first.address})"
+    count = "a call" if len(waiting) == 1 else f"{len(waiting):,} calls"
+    have = "has" if len(waiting) == 1 else "have"
+    span = human_span(first.age_s)
+    oldest = f"for {span}" if len(waiting) == 1 else f"the oldest for {span}"
+    is_cause = (
+        case.kind == Kind.HUNG_TASK
+        and first.age_s >= STUCK_S
+        and waiting_in(case, WAITING) is not None
+    )
+    return Evidence(
+        f"{count} to the {first.program} server {server} {have} no answer, {oldest}:"
+        f" {first.procedure}",
+        f"rpc_task {first.task:#x}",
+        f"struct rpc_task {first.task:x}",
+        Weight.CAUSE if is_cause else Weight.CONTEXT,
+        tuple(
+            f"{call.procedure}, for {human_span(call.age_s)}: rpc_task {call.task:#x}"
+            for call in waiting[:LISTED]
+        ),
+    )
+
+
+def calls(case: Case, moment: Moment) -> Iterator[Call]:
+    """The calls of all clients, as many as there is time for.
+
+    :raises LookupError: sunrpc's lists have another layout
+    :raises FaultError: they break off
+    """
+    number = 0
+    for client in _clients(case):
+        tasks = list_for_each_entry("struct rpc_task", client.cl_tasks.address_of_(), "tk_task")
+        for task in tasks:
+            if number >= MAX_CALLS or case.clock.is_used(TIME_SHARE):
+                case.remark(f"looked at {number:,} RPC calls, of more")
+                return
+            number += 1
+            age = moment.seconds_since(int(task.tk_start.value_()))
+            if age is not None and age >= 0:
+                yield _call(case, client, task, age)
+
+
+def _clients(case: Case) -> Iterator[Object]:
+    net_id = int(case.prog["sunrpc_net_id"].value_())
+    for net in islice(for_each_net(case.prog), MAX_NETS):
+        generic = net.gen.read_()
+        if not 0 < net_id < int(generic.s.len.value_()):
+            continue
+        own = Object(case.prog, "struct sunrpc_net *", generic.ptr[net_id].value_())
+        clients = list_for_each_entry(
+            "struct rpc_clnt", own.all_clients.address_of_(), "cl_clients"
+        )
+        yield from islice(clients, MAX_CLIENTS)
+
+
+def _call(case: Case, client: Object, task: Object, age_s: float) -> Call:
+    server = address = procedure = "?"
+    try:
+        transport = client.cl_xprt
+        server = case.text(transport.servername, 64) or "?"
+        address = case.text(transport.address_strings[ADDRESS], 64) or "?"
+    except (AttributeError, *Broken):
+        pass
+    try:
+        call = task.tk_msg.rpc_proc.read_()
+        procedure = _procedure(case, call) if call else "?"
+    except (AttributeError, *Broken):
+        pass
+    program = case.text(client.cl_program.name, 16)
+    return Call(task.value_(), server, address, program, procedure, age_s)
+
+
+def _procedure(case: Case, call: Object) -> str:
+    number = int(call.p_proc.value_())
+    if call.p_name:
+        return case.text(call.p_name, 32)
+    return f"procedure {number}" if number else "NULL, which asks whether it is there"
+
+
+def _has_types(case: Case) -> bool:
+    try:
+        case.prog["sunrpc_net_id"]
+        for name in ("rpc_clnt", "rpc_task", "sunrpc_net", "rpc_xprt"):
+            case.prog.type(f"struct {name}")
+    except LookupError:
+        return False
+    return True
+
+
+def _by_log(case: Case) -> Iterator[Evidence]:
+    for server in silent_servers(case.log):
+        stamp = "" if server.uptime_s is None else f" since {server.uptime_s:.1f} s after the boot"
+        yield Evidence(
+            f"the NFS server {server.name} has not answered{stamp}",
+            f"log: {server.line}",
+            "log",
+        )

@@ -1,0 +1,173 @@
+"""Timers that are late, and timer storms.
+
+The timer wheel of a CPU is served by its tick. What is due and was not run shows since when the CPU
+has not served it: its interrupts were off, or something kept it from its soft interrupts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from drgn import Object, offsetof
+from drgn.helpers.linux.percpu import per_cpu
+from drgn.helpers.linux.timer import timer_base_names
+
+from cas.detectors.case import Broken, Case, word_mask, word_size
+from cas.detectors.layout import looking_at
+from cas.detectors.moment import Moment, moment_of
+from cas.detectors.needs import Needs
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
+from cas.units import human_span
+
+NEEDS = Needs(symbols=("timer_bases",), types=("struct timer_base", "struct timer_list"))
+LATE_S = 5.0
+STORM = 1000
+"""Timers of one function that are due at once, of a CPU; a busy server has some tens."""
+SOON_S = 0.1
+MAX_TIMERS = 50_000
+"""Of a CPU, that are counted."""
+TIME_SHARE = 0.6
+LEVEL_BITS, CLOCK_SHIFT = 6, 3
+"""LVL_BITS, LVL_CLK_SHIFT, kernel/time/timer.c: each level has 64 buckets, each 8 times as long as
+those of the level before."""
+IN_STORM = frozenset([Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK])
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A CPU's timers of one kind."""
+
+    cpu: int
+    address: int
+    """Of its ``struct timer_base``."""
+    late_s: float
+    """How long ago the first timer of all was due; negative: it is not yet."""
+    running: str | None
+    """The timer function that runs."""
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """The CPUs whose timers are late, and the functions with very many timers due at once."""
+    moment = moment_of(case)
+    names = timer_base_names(case.prog)
+    for number, cpu in enumerate(case.cpus):
+        if case.clock.is_used(TIME_SHARE):
+            case.remark(f"looked at {number:,} of {len(case.cpus):,} CPUs")
+            return
+        with looking_at(case, f"timers of CPU {cpu}"):
+            bases = per_cpu(case.prog["timer_bases"], cpu)
+            for name, base in zip(names, bases, strict=False):
+                # those that may wait are served whenever the CPU happens to be awake
+                if name != "BASE_DEF":
+                    yield from _look(case, moment, cpu, base)
+
+
+def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Evidence]:
+    bits = [int(word.value_()) for word in base.pending_map]
+    buckets = pending_buckets(bits, 8 * word_size(case.prog))
+    running = _running(case, base)
+    if not buckets:
+        return
+    clock = int(base.clk.value_())
+    due = next_due(buckets, clock)
+    late = moment.seconds_since_tick(due & word_mask(case.prog), 8 * word_size(case.prog))
+    if late is None:
+        return
+    wheel = Wheel(cpu, base.address_ or 0, late, running)
+    if late >= LATE_S:
+        yield late_timers(wheel)
+    functions, total = _due_soon(case, moment, base, buckets)
+    for function, count in functions.most_common(1):
+        if count >= STORM and count * 2 >= total:
+            yield storm(case, wheel, function, count, total)
+
+
+def late_timers(wheel: Wheel) -> Evidence:
+    """A CPU that serves its timers no more."""
+    running = f"; timer function {wheel.running} runs" if wheel.running else ""
+    return Evidence(
+        f"timers of CPU {wheel.cpu} are {human_span(wheel.late_s)} late{running}",
+        f"timer_base {wheel.address:#x}",
+        "timer",
+    )
+
+
+def storm(case: Case, wheel: Wheel, function: int, count: int, total: int) -> Evidence:
+    """A CPU that has nothing but timers of one function to run."""
+    name = (case.symbol(function) or f"{function:#x}").replace("+0x0", "")
+    more = " or more" if total >= MAX_TIMERS else ""
+    return Evidence(
+        f"timer storm: {count:,}{more} of the {total:,} timers of CPU {wheel.cpu} run {name}, all"
+        f" due within {SOON_S:g} s",
+        f"timer_base {wheel.address:#x}",
+        "timer",
+        Weight.CAUSE if case.kind in IN_STORM else Weight.CONTEXT,
+    )
+
+
+def pending_buckets(words: Sequence[int], word_bits: int) -> list[int]:
+    """The numbers of the buckets that have timers in them, by the wheel's bitmap."""
+    return [
+        number * word_bits + bit
+        for number, word in enumerate(words)
+        for bit in range(word_bits)
+        if word >> bit & 1
+    ]
+
+
+def next_due(buckets: Sequence[int], clock: int) -> int:
+    """When the first of these buckets is due, in ticks.
+
+    :param buckets: not empty
+    :param clock: up to which tick the wheel was served
+
+    Source: __next_timer_interrupt(), kernel/time/timer.c.
+    """
+    return min(_due(bucket, clock) for bucket in buckets)
+
+
+def _due(bucket: int, clock: int) -> int:
+    level, place = divmod(bucket, 1 << LEVEL_BITS)
+    shift = level * CLOCK_SHIFT
+    # the wheel looks at a level only when the levels before have gone round
+    now = (clock + (1 << shift) - 1) >> shift
+    ahead = (place - now) % (1 << LEVEL_BITS)
+    return (now + ahead) << shift
+
+
+def _due_soon(
+    case: Case, moment: Moment, base: Object, buckets: Sequence[int]
+) -> tuple[Counter[int], int]:
+    """How many timers of each function are due or nearly so, and how many timers there are."""
+    prog = case.prog
+    size = word_size(prog)
+    next_at = offsetof(prog.type("struct timer_list"), "entry.next")
+    expires_at = offsetof(prog.type("struct timer_list"), "expires")
+    function_at = offsetof(prog.type("struct timer_list"), "function")
+    soon = moment.jiffies + int(SOON_S * moment.hz)
+    found: Counter[int] = Counter()
+    total = 0
+    try:
+        for bucket in buckets:
+            timer = int(base.vectors[bucket].first.value_())
+            while timer and total < MAX_TIMERS and not case.clock.is_used(TIME_SHARE):
+                total += 1
+                expires = prog.read_word(timer + expires_at)
+                if (soon - expires) & word_mask(prog) < 1 << (8 * size - 1):
+                    found[prog.read_word(timer + function_at)] += 1
+                timer = prog.read_word(timer + next_at)
+    except Broken as error:
+        case.remark(f"a list of timers breaks off: {error}")
+    return found, total
+
+
+def _running(case: Case, base: Object) -> str | None:
+    timer = base.running_timer.read_()
+    try:
+        symbol = case.symbol(int(timer.function.value_())) if timer else None
+    except Broken:
+        return None
+    return symbol.replace("+0x0", "") if symbol else None

@@ -1,0 +1,220 @@
+"""Disks, file systems, work queues, timers and interrupts: silent where all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+from altered import put
+from drgn import Object
+from drgn.helpers.linux.block import disk_name, for_each_disk
+from drgn.helpers.linux.irq import for_each_irq_desc
+from drgn.helpers.linux.percpu import per_cpu
+
+from cas.detectors import (
+    disks,
+    file_systems,
+    interrupts,
+    memory_groups,
+    requests,
+    rpc,
+    timers,
+    workqueues,
+)
+from cas.detectors.case import Case
+from cas.detectors.moment import moment_of
+from cas.detectors.mounts import super_blocks, type_name
+from cas.detectors.registry import Detector, detectors_of
+from cas.detectors.running import run_detector
+from cas.detectors.timers import next_due, pending_buckets
+from cas.engines import drgn_commands
+from cas.model import DetectorStatus, Evidence, Weight
+
+DETECTORS = (
+    disks,
+    file_systems,
+    interrupts,
+    memory_groups,
+    requests,
+    rpc,
+    timers,
+    workqueues,
+)
+NS = 1_000_000_000
+MINUTE_S = 60
+
+
+def detector_of(module: ModuleType) -> Detector:
+    name = module.__name__.rpartition(".")[2]
+    return next(each for each in detectors_of() if each.name == name)
+
+
+def look(module: ModuleType, case: Case) -> tuple[Evidence, ...]:
+    found = run_detector(detector_of(module), case)
+    assert found.status is DetectorStatus.OK, found.remark
+    return found.evidence
+
+
+@pytest.mark.parametrize("module", DETECTORS)
+def test_a_machine_that_is_well_gives_nothing(case: Case, module: ModuleType) -> None:
+    found = run_detector(detector_of(module), case)
+    assert found.evidence == ()
+    is_for_others = module in (memory_groups, rpc)
+    assert found.status == (DetectorStatus.SKIPPED if is_for_others else DetectorStatus.OK)
+    assert is_for_others or found.remark is None
+    assert found.seconds < 2
+
+
+def test_a_frozen_file_system_is_named_with_its_mount(altered: Callable[..., Case]) -> None:
+    case = altered("sysrq")
+    sb = next(each for each in super_blocks(case) if type_name(case, each) == "ext2")
+    put(sb.s_writers.frozen, 4)
+    (frozen,) = look(file_systems, case)
+    assert frozen.sentence.startswith("ext2 on ") and frozen.sentence.endswith(") is frozen")
+    assert frozen.weight is Weight.CONTEXT
+
+
+def test_read_only_is_told_where_no_user_asked_for_it(altered: Callable[..., Case]) -> None:
+    case = altered("sysrq")
+    sb = next(each for each in super_blocks(case) if type_name(case, each) == "ext2")
+    put(sb.s_flags, int(sb.s_flags) | file_systems.SB_RDONLY)
+    (found,) = look(file_systems, case)
+    assert found.sentence.endswith("is read-only although it is mounted for writing")
+    (mount,) = file_systems.mounts(sb)
+    put(mount.mnt.mnt_flags, int(mount.mnt.mnt_flags) | file_systems.MNT_READONLY)
+    assert look(file_systems, case) == ()
+
+
+def later(case: Case, seconds: int) -> None:
+    """Let so much more time have passed before the crash."""
+    put(case.prog["jiffies_64"], int(case.prog["jiffies_64"]) + seconds * 250)
+    clock = case.prog["tk_core"].timekeeper.tkr_mono.base
+    put(clock, int(clock) + seconds * NS)
+
+
+def in_flight(case: Case, age_s: int) -> Object:
+    """Let the virtio disk have a request that is so old."""
+    disk = next(each for each in for_each_disk(case.prog) if disk_name(each) == b"vda")
+    queue = disk.queue
+    tags = queue.tag_set.tags[0]
+    request = tags.static_rqs[0]
+    put(tags.bitmap_tags.sb.map[0].word, 1)
+    put(tags.rqs[0], request.value_())
+    put(request.tag, 0)
+    put(request.q, queue.value_())
+    put(request.state, 1)
+    put(request.start_time_ns, moment_of(case).monotonic_ns - age_s * NS)
+    if queue.elevator:
+        put(queue.elevator, 0)
+    return request
+
+
+@pytest.mark.parametrize(("age_s", "is_told"), [(1, False), (6, True)])
+def test_an_old_request_is_told(altered: Callable[..., Case], age_s: int, is_told: bool) -> None:
+    case = altered("hung-task")
+    request = in_flight(case, age_s)
+    found = look(requests, case)
+    assert bool(found) is is_told
+    for each in found:
+        assert each.sentence.startswith("vda: a request has waited for 6 s (read, in flight)")
+        assert f"{request.value_():#x}" in each.source
+        assert each.weight is Weight.CONTEXT  # nobody waits for a disk
+
+
+def test_a_pool_that_takes_up_no_work_is_told(altered: Callable[..., Case]) -> None:
+    case = altered("sysrq")
+    work = case.prog["poweroff_work"]
+    pool = per_cpu(case.prog["cpu_worker_pools"], 0)[0]
+    put(pool.worklist.next, work.entry.address_of_().value_())
+    put(work.entry.next, pool.worklist.address_of_().value_())
+    stamp = int(pool.watchdog_ts)
+    later(case, 60)
+    (found,) = look(workqueues, case)
+    waited_s = (moment_of(case).jiffies - stamp) / 250
+    assert waited_s > 60
+    assert found.sentence.startswith(
+        f"worker pool {int(pool.id)} of CPU 0 has taken up no work for 1"
+    )
+    assert "1 pending, first " in found.sentence
+
+
+def test_timers_that_nobody_serves_are_late(altered: Callable[..., Case]) -> None:
+    case = altered("sysrq")
+    put(case.prog["jiffies_64"], int(case.prog["jiffies_64"]) + 8 * 250)
+    found = look(timers, case)
+    assert found
+    assert all(each.sentence.startswith("timers of CPU ") for each in found)
+
+
+def test_time_after_the_panic_is_not_counted(altered: Callable[..., Case]) -> None:
+    """A guest runs on until somebody takes its dump."""
+    case, later = altered("sysrq"), altered("sysrq")
+    put(later.prog["jiffies_64"], int(later.prog["jiffies_64"]) + MINUTE_S * 250)
+    clock = later.prog["tk_core"].timekeeper.tkr_mono.base
+    put(clock, int(clock) + MINUTE_S * NS)
+    rq = later.run_queue(1)
+    put(rq.clock, int(rq.clock) + MINUTE_S * NS)
+    before, after = moment_of(case), moment_of(later)
+    assert abs(after.jiffies - before.jiffies) < 250
+    assert abs(after.monotonic_ns - before.monotonic_ns) < NS
+    assert look(timers, later) == () == look(interrupts, later)
+
+
+def test_a_cpu_without_interrupts_is_told(altered: Callable[..., Case]) -> None:
+    case = altered("hard-lockup")
+    base = per_cpu(case.prog["hrtimer_bases"], 0)
+    put(base.expires_next, moment_of(case).monotonic_ns - 7 * NS)
+    (found,) = look(interrupts, case)
+    assert found.sentence == "CPU 0 has taken no timer interrupt for 7 s, though it was due"
+    assert found.weight is Weight.CAUSE
+
+
+def test_an_interrupt_that_was_given_up_is_told(altered: Callable[..., Case]) -> None:
+    case = altered("sysrq")
+    irq, desc = next((irq, each) for irq, each in for_each_irq_desc(case.prog) if each.action)
+    state = desc.core_internal_state__do_not_mess_with_it
+    put(state, int(state) | interrupts.SPURIOUS_DISABLED)
+    (found,) = look(interrupts, case)
+    assert found.sentence.startswith(f"interrupt {irq} (") and "switched off" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("buckets", "clock", "due"),
+    [
+        ([5], 0, 5),
+        ([5], 6, 64 + 5),  # gone round
+        ([6], 6, 6),
+        ([64 + 3], 0, 3 * 8),  # the second level's are 8 ticks long
+        ([64 + 3], 17, 3 * 8),
+        ([64 + 3], 25, (64 + 3) * 8),
+        ([128 + 1, 9], 0, 9),
+        ([128 + 1], 1, 64),
+    ],
+)
+def test_the_wheel_tells_when_its_first_timer_is_due(
+    buckets: list[int], clock: int, due: int
+) -> None:
+    assert next_due(buckets, clock) == due
+
+
+def test_pending_buckets_are_read_from_the_bitmap() -> None:
+    assert pending_buckets([1 << 5 | 1, 0, 1 << 63], 64) == [0, 5, 191]
+    assert pending_buckets([1 << 31, 1], 32) == [31, 32]
+
+
+def commands() -> Iterator[str]:
+    yield from ("kmem -i", "kmem -v", "kmem -h", "kmem -V", "kmem -s kmalloc-1k", "mount")
+    yield from ("timer", "timer -r", "irq 1", "log", "ps 1", "p tick_do_timer_cpu")
+    yield from ("p pcpu_nr_populated", "struct super_block.s_writers ", "struct worker_pool.id ")
+
+
+@pytest.mark.parametrize("command", [*commands()])
+def test_the_commands_are_known_to_the_console(
+    case: Case, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case.begin(10)
+    if command.endswith(" "):
+        command += f"{next(super_blocks(case)).value_():x}"
+    drgn_commands.run(case.prog, command)
+    assert capsys.readouterr().out
