@@ -499,6 +499,18 @@ class LogEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Culprit:
+    """Where a verdict points on its stack."""
+
+    frames: tuple[Frame, ...]
+    """Innermost first: what is inlined in the function, and last the function itself."""
+    role: str
+    """What the function is: ``at fault``, or why it is not, e.g. ``freed the memory``."""
+    inner: Frame | None = None
+    """Where the processor was, in code of everybody's that the function called."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The verdict on the crash itself: one screen for a person in a hurry."""
 
@@ -546,6 +558,9 @@ class Finding:
     kind: str = ""
     """What kind of crash it was, a value of :class:`cas.klog.kinds.Kind`; empty: a record of a time
     when that was not kept."""
+    culprit: Culprit | None = None
+    """The frames of `trace`, else of the backtrace, that the verdict is about; ``None``: no
+    function is known."""
 
 
 class Weight(StrEnum):

@@ -19,7 +19,7 @@ from cas.findings.taint import describe_kmods, describe_taint
 from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
-from cas.model import Dump, Finding, FirstAnswer, Frame, Match, Task
+from cas.model import Culprit, Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
 from cas.units import human_span, utc
 
@@ -96,6 +96,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         kind=crash.kind.value,
         before=earlier.events,
         machine=machine_of(crash.log),
+        culprit=_culprit(crash),
     )
 
 
@@ -153,6 +154,24 @@ def _where(crash: Crash) -> str | None:
     if crash.entered is not None:
         return f"{text}, which recurses, entered from {_place(crash.entered)}"
     return text
+
+
+def _culprit(crash: Crash) -> Culprit | None:
+    """The frames of the stack that the verdict is about."""
+    frames, owner = crash.frames, crash.owner
+    if not frames:
+        return None
+    count_inlined = frames.index(owner) if owner is not None else 0
+    return Culprit(frames[: count_inlined + 1], _part(crash), crash.inner)
+
+
+def _part(crash: Crash) -> str:
+    """What the function that the verdict is about did."""
+    if crash.overwritten is not None:
+        return f"{crash.overwritten} the memory"
+    if crash.kind in _ROLES:
+        return _ROLES[crash.kind]
+    return "everybody's code: who called it is at fault" if crash.is_everybodys else "at fault"
 
 
 def _role(crash: Crash) -> str:
