@@ -299,6 +299,8 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "smtpRetry": ("mail.retry_s", _seconds),
     "mailFrom": ("mail.sender", str),
     "mailSections": ("mail.sections", _words),
+    "mailReport": ("mail.attaches_report", _yes_no),
+    "mailReportLimit": ("mail.attachment_bytes", _size),
     "database": ("database", _database),
     "sshkey": ("sshkey", _absolute),
     "purgeLimit": ("purge_limit_days", _positive),

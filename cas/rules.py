@@ -27,6 +27,10 @@ class Mail:
     """After the server was of no use, before a run tries again; longer after each failure."""
     sections: tuple[str, ...] = ("traceback", "sys", "modules")
     """Snippets whose output may leave this machine in a mail."""
+    attaches_report: bool = False
+    """Whether the whole of ``report.html`` may leave this machine in a mail."""
+    attachment_bytes: int = 5 << 20
+    """Of a report that is attached, at most."""
 
 
 @dataclass(frozen=True, slots=True)
