@@ -24,8 +24,8 @@ from cas.job import INTERRUPTED, RESULTS, Job
 from cas.judge import Judge
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
-from cas.report.screen import known_issues
 from cas.report.seen import sighted
+from cas.report.summary import known_issues
 from cas.sharing import share
 
 REPORTS = "cas.report.report"

@@ -1,4 +1,4 @@
-"""What the detectors found, as lines."""
+"""What the detectors found, in the order in which it is told."""
 
 from __future__ import annotations
 
@@ -31,12 +31,3 @@ def limits(detections: Sequence[Detection]) -> Iterator[str]:
             continue
         words = (_SAID.get(each.status), each.remark)
         yield one_line(f"{each.title}: {', '.join(filter(None, words))}")
-
-
-def evidence_lines(detections: Sequence[Detection]) -> Iterator[str]:
-    """The section of the text report; none where there is no evidence and nothing to say of it."""
-    for each in evidence_of(detections):
-        yield f"- {one_line(each.sentence)}"
-        yield f"  ({one_line(each.source)}; to see it: {one_line(each.command)})"
-        yield from (f"    {one_line(line)}" for line in each.details)
-    yield from (f"- {line}" for line in limits(detections))

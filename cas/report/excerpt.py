@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from cas.model import Section
@@ -53,16 +54,17 @@ class Excerpt:
         return "\n".join(lines)
 
 
-def excerpt(section: Section, limit: int) -> Excerpt:
+def excerpt(section: Section, limit: int, room: int = READ_LIMIT) -> Excerpt:
     """The first lines of a section's output, or the last ones of a kernel log.
 
     :param limit: lines; memory is bounded, whatever the size of the file
+    :param room: characters; the line with which they are used up is the last
     """
     if not section.path.is_file():
         return Excerpt((), 0)
     is_tail = section.name in _ENDS_MATTER
     try:
-        return _read(section.path, limit, is_tail=is_tail)
+        return _read(section.path, limit, room, is_tail=is_tail)
     except OSError as error:
         return Excerpt((one_line(f"{section.path.name} cannot be read: {error.strerror}"),), 0)
 
@@ -74,7 +76,7 @@ def tail(text: str, limit: int) -> Excerpt:
     return _excerpt(lines, text.count("\n") + 1, len(text), is_tail=True)
 
 
-def _read(path: Path, limit: int, *, is_tail: bool) -> Excerpt:
+def _read(path: Path, limit: int, room: int, *, is_tail: bool) -> Excerpt:
     total, size = _extent(path)
     start = max(0, size - READ_LIMIT) if is_tail else 0
     with path.open("rb") as file:
@@ -85,13 +87,19 @@ def _read(path: Path, limit: int, *, is_tail: bool) -> Excerpt:
         del lines[0]  # its beginning was not read
     elif not is_tail and len(data) < size and len(lines) > 1:
         del lines[-1]  # its end was not read
-    chosen = lines[-limit:] if is_tail else lines[:limit]
+    chosen = _within(lines[-limit:][::-1], room)[::-1] if is_tail else _within(lines[:limit], room)
     return _excerpt(chosen, total, size, is_tail=is_tail)
+
+
+def _within(lines: list[bytes], room: int) -> list[bytes]:
+    """The first lines, until there is no room for more."""
+    sizes = accumulate(min(len(line), LINE_LIMIT) + 1 for line in lines)
+    return lines[: sum(1 for size in sizes if size <= room)]
 
 
 def _excerpt(lines: Sequence[str | bytes], total: int, size: int, *, is_tail: bool) -> Excerpt:
     is_cut = any(len(line) > LINE_LIMIT for line in lines)
-    return Excerpt(tuple(map(_line, lines)), total - len(lines), is_tail, size, is_cut)
+    return Excerpt(tuple(map(shown_line, lines)), total - len(lines), is_tail, size, is_cut)
 
 
 def _extent(path: Path) -> tuple[int, int]:
@@ -105,6 +113,7 @@ def _extent(path: Path) -> tuple[int, int]:
     return newlines + (last != b"\n"), size
 
 
-def _line(line: str | bytes) -> str:
+def shown_line(line: str | bytes) -> str:
+    """A line as a report shows it: printable, and not too long."""
     shown = printable(line[:LINE_LIMIT])
     return f"{shown} … (cut after {LINE_LIMIT:,})" if len(line) > LINE_LIMIT else shown

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from cas.model import Finding, Report, Section
-from cas.report.excerpt import excerpt, tail
-from cas.report.plain import (
-    customer_note,
-    dmesg_of,
-    frame_text,
-    register_lines,
-    remarks,
-    sidecars,
-    stacks,
-    status,
-)
-from cas.report.screen import rows
-from cas.text import is_link, one_line, short_line
-from cas.units import utc
+from cas.model import Report
+from cas.report.page import Limits, Page, Shown, page
+from cas.report.picture import WIDE
+from cas.report.summary import Point, Summary
 
-LINES = 400
-"""Of each section; the whole is in the section's file."""
+LIMITS = Limits(lines=1000, section=64 << 10, all_sections=1 << 20)
+"""The whole of a section is in the section's file."""
 
 _TEMPLATES = Environment(
     loader=PackageLoader("cas.report"),
@@ -35,108 +29,57 @@ _TEMPLATES = Environment(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A section as the page shows it; all text is printable."""
-
-    anchor: str
-    title: str
-    name: str
-    state: str
-    status: str
-    text: str
-
-
 def render_html(report: Report) -> str:
     """The whole of ``report.html``."""
-    sections = [shown(section, LINES) for section in report.sections]
-    page = _page(report, [*sections, *_log(report, LINES)])
-    return _TEMPLATES.get_template("report.html").render(page)
+    return html_of(page(report, LIMITS))
 
 
-def render_mail(report: Report, sections: Sequence[Shown]) -> str:
+def html_of(shown: Page) -> str:
+    """A report as a page."""
+    template = _TEMPLATES.get_template("report.html")
+    style, policy = _style()
+    return template.render(page=shown, told=shown.summary, style=style, policy=policy, wide=WIDE)
+
+
+def render_mail(
+    told: Summary, customer: Sequence[str], sections: Sequence[Shown], left_out: str = ""
+) -> str:
     """The HTML alternative of the mail.
 
     :param sections: those that may leave this machine
+    :param left_out: why the report is not attached, where it should be
     """
-    return _TEMPLATES.get_template("mail.html").render(_page(report, sections))
+    template = _TEMPLATES.get_template("mail.html")
+    return template.render(told=told, customer=customer, sections=sections, left_out=left_out)
 
 
-def shown(section: Section, lines: int) -> Shown:
-    """A section, with so many lines of its output."""
-    return Shown(
-        anchor=f"section-{one_line(section.name)}",
-        title=short_line(section.title),
-        name=one_line(section.name),
-        state="ok" if section.status in ("ok", "skipped") else "bad",
-        status=status(section),
-        text=excerpt(section, lines).text(one_line(section.path.name)),
+@cache
+def _style() -> tuple[Markup, str]:
+    """The style sheet, and the policy that allows it and nothing else."""
+    loader = _TEMPLATES.loader
+    assert loader is not None  # noqa: S101  it is set above
+    text = "\n" + loader.get_source(_TEMPLATES, "style.css")[0]
+    digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return Markup(text), policy  # noqa: S704  it is ours
+
+
+def _linked(point: Point) -> Markup:
+    """A text in which the jobs that it names lead to their reports."""
+    if not point.jobs:
+        return escape(point.text)
+    names = sorted(map(re.escape, point.jobs), key=len, reverse=True)
+    parts = re.split(rf"(?<![\w./-])({'|'.join(names)})(?![\w/-]|\.\w)", point.text)
+    return Markup("").join(
+        Markup('<a href="{}">{}</a>').format(_job_link(part), part) if number % 2 else part
+        for number, part in enumerate(parts)
     )
 
 
-def _page(report: Report, sections: Sequence[Shown]) -> dict[str, object]:
-    """What the templates draw."""
-    said = {row.label: row.texts for row in rows(report)}
-    return {
-        "ticket": one_line(report.ticket),
-        "started": utc(report.started),
-        "verdict": one_line(report.verdict),
-        "known": _known(report.finding),
-        "reason": short_line(report.reason or ""),
-        "what": (said.get("What") or said["Verdict"])[0],
-        "rows": [(label, texts) for label, texts in said.items() if label not in _APART],
-        "next_steps": said.get("Next", ()),
-        "directory": one_line(str(report.directory)),
-        "server": one_line(report.server),
-        "stacks": _stacks(report),
-        "remarks": remarks(report),
-        "customer": customer_note(report),
-        "sidecars": sidecars(report),
-        "registers": "\n".join(register_lines(report)),
-        "sections": sections,
-    }
+def _job_link(job: str) -> str:
+    """From one job's directory to another's, or to the directory of a ticket's jobs."""
+    path = quote(job)
+    return f"../../{path}/report.html" if "/" in job else f"../../{path}/"
 
 
-_APART = frozenset({"Known issue", "Verdict", "What", "Next"})
-"""Rows that the page does not show in its table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A known issue as the page shows it; all text is printable."""
-
-    name: str
-    advice: str
-    fixed_in: str
-    doubt: str
-    link: str
-
-
-def _known(finding: Finding | None) -> list[Known]:
-    return [
-        Known(
-            name=short_line(issue.name),
-            advice=short_line(issue.advice),
-            fixed_in=short_line(", ".join(issue.fixed_in)),
-            doubt=short_line(issue.doubt or ""),
-            # such as nothing but a link to a page is, wherever the record came from
-            link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
-        )
-        for issue in (finding.known if finding else ())
-    ]
-
-
-def _stacks(report: Report) -> list[tuple[str, str, list[tuple[str, bool]]]]:
-    """An anchor, a headline and the frames of each."""
-    return [
-        (title.partition(" ")[0].lower(), title, [(frame_text(f), f.inlined) for f in frames])
-        for title, frames in stacks(report)
-    ]
-
-
-def _log(report: Report, lines: int) -> list[Shown]:
-    dmesg = dmesg_of(report)
-    if not dmesg:
-        return []
-    text = tail(dmesg, lines).text("the dump")
-    return [Shown("kernel-log", "Kernel log", "dmesg", "ok", "from the dump", text)]
+_TEMPLATES.filters["linked"] = _linked

@@ -10,28 +10,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime, formataddr, getaddresses, parseaddr
 
 from cas.errors import ConfigError
 from cas.model import Report
 from cas.report.address import check_address, flaw
-from cas.report.html import Shown, render_mail, shown
-from cas.report.plain import customer_box, location
-from cas.report.screen import verdict
+from cas.report.html import render_html, render_mail
+from cas.report.page import Shown, customer_note, shown
+from cas.report.plain import customer_box, headed, location, machine
+from cas.report.screen import first_rows
+from cas.report.summary import Summary, summary
 from cas.rules import Mail
-from cas.text import one_line
+from cas.units import human_size
 
 LINES = 200
 """Of each section."""
 SIZE_LIMIT = 256 << 10
 """Characters of all sections together."""
+SUBJECT = 160
+"""Characters of a title in the subject."""
 
-_POLICY = SMTP.clone(cte_type="7bit")
+
+class _Policy(EmailPolicy):
+    def fold_binary(self, name: str, value: object) -> bytes:
+        """A header; its first line says something, for filters that read lines."""
+        folded = super().fold_binary(name, value)  # type: ignore[arg-type]
+        return folded.replace(f"{name}:\r\n ".encode(), f"{name}: ".encode(), 1)
+
+
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")
 
 
 def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMessage:
-    """The mail about a report: the verdict, where the results are, and the sections allowed.
+    """The mail about a report: the first screen, where the results are, and the sections allowed.
 
     These come in the order in which the configuration names them, by default the backtrace first.
 
@@ -41,9 +53,9 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     :raises UsageError: the address is none
     :raises ConfigError: the sender's address is none
     """
-    sender = _sender(report, settings)
+    sender, told = _sender(report, settings), summary(report)
     message = EmailMessage(policy=_POLICY)
-    message["Subject"] = f"CAS results for {one_line(report.ticket)}"
+    message["Subject"] = f"CAS results for {told.ticket}: {short_title(told)}"
     message["From"] = sender
     message["To"] = check_address(to)
     message["Date"] = format_datetime(now)
@@ -52,9 +64,31 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     allowed = [section for section in report.sections if section.name in settings.sections]
     allowed.sort(key=lambda section: settings.sections.index(section.name))
     sections = _bounded(shown(section, LINES) for section in allowed)
-    message.set_content(_text(report, sections))
-    message.add_alternative(render_mail(report, sections), subtype="html")
+    page = render_html(report).encode() if settings.attaches_report else b""
+    left_out = _left_out(told, len(page), settings) if page else ""
+    customer = customer_note(report)
+    message.set_content(_text(told, customer, sections, left_out))
+    html = render_mail(told, customer, sections, left_out)
+    message.add_alternative(html, subtype="html")
+    if page and not left_out:
+        name = f"report-{told.ticket}.html"
+        utf8 = {"charset": "utf-8"}
+        message.add_attachment(page, "text", "html", filename=name, params=utf8)
     return message
+
+
+def short_title(told: Summary) -> str:
+    """What the crash is called, for a line that holds no more."""
+    return told.title if len(told.title) <= SUBJECT else f"{told.title[:SUBJECT]} …"
+
+
+def _left_out(told: Summary, size: int, settings: Mail) -> str:
+    """Why the report is not attached; empty: it is."""
+    limit = settings.attachment_bytes
+    if size <= limit:
+        return ""
+    sizes = f"it has {human_size(size)}, the limit is {human_size(limit)}"
+    return f"report.html is not attached: {sizes}; it lies in {told.directory}"
 
 
 def _sender(report: Report, settings: Mail) -> str:
@@ -84,7 +118,15 @@ def _bounded(sections: Iterable[Shown]) -> list[Shown]:
     return kept
 
 
-def _text(report: Report, sections: Sequence[Shown]) -> str:
-    parts = filter(None, (verdict(report), customer_box(report), location(report)))
-    head = "\n".join(parts) + "Output data:\n"
-    return head + "\n".join(f"{section.text}\n" for section in sections)
+def _text(
+    told: Summary, customer: tuple[str, ...], sections: Sequence[Shown], left_out: str
+) -> str:
+    parts = (
+        f"Ticket      {told.ticket}\n{first_rows(told)}",
+        customer_box(customer),
+        machine(told),
+        f"{location(told)}{left_out}",
+        "Output data:",
+        *(headed(f"{section.title} ({section.status})", section.text) for section in sections),
+    )
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"

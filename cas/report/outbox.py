@@ -26,6 +26,7 @@ from cas.work_directory import is_regular
 LOCK_TIMEOUT_S = 60.0
 SIZE_LIMIT = 256 << 20
 """Bytes of a mail."""
+_AS_IT_IS = SMTP.clone(refold_source="none")
 
 
 def queue(message: EmailMessage, directory: Path) -> bool:
@@ -102,7 +103,7 @@ def _read(path: Path) -> EmailMessage:
         if error.errno in DENIED:
             raise not_permitted(path, error, "read") from error
         raise JobFailed(f"cannot read {path}: {error.strerror}") from error
-    return message_from_bytes(content, _class=EmailMessage, policy=SMTP)
+    return message_from_bytes(content, _class=EmailMessage, policy=_AS_IT_IS)
 
 
 def _move(path: Path, target: Path) -> None:

@@ -18,6 +18,7 @@ from cas.model import Dump, Finding, FirstAnswer, Report, Section
 from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
 from cas.report.result_record import Result
+from cas.report.summary import summary
 from cas.text import json_text
 
 NAME = "result.json"
@@ -48,6 +49,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "similar": _tickets(report.finding) if report.finding else (),
         "detections": [asdict(detection) for detection in report.detections],
         "sections": [_section(section) for section in report.sections],
+        "summary": asdict(summary(report)),
         "mail": None,
     }
 

@@ -199,6 +199,14 @@ class LogEvent(Record, frozen=True, kw_only=True):
     line: Count | None = None
 
 
+class Culprit(Record, frozen=True, kw_only=True):
+    """Where a verdict points on its stack."""
+
+    frames: tuple[Frame, ...]
+    role: str
+    inner: Frame | None = None
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """The verdict on the crash itself."""
 
@@ -224,6 +232,7 @@ class Finding(Record, frozen=True, kw_only=True):
     before: tuple[LogEvent, ...] = ()
     machine: Machine | None = None
     kind: str = ""
+    culprit: Culprit | None = None
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -272,6 +281,52 @@ class Section(Record, frozen=True, kw_only=True):
     commands: tuple[Outcome, ...] = ()
 
 
+class Point(Record, frozen=True, kw_only=True):
+    """One thing that the first screen says."""
+
+    text: str
+    command: str = ""
+    source: str = ""
+    details: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+class Fact(Record, frozen=True, kw_only=True):
+    """What the first screen says under one label."""
+
+    label: str
+    points: tuple[Point, ...] = ()
+
+
+class ToldIssue(Record, frozen=True, kw_only=True):
+    """A known issue, as the first screen tells it."""
+
+    text: str
+    name: str
+    advice: str = ""
+    fixed_in: str = ""
+    doubt: str = ""
+    link: str = ""
+
+
+class Summary(Record, frozen=True, kw_only=True):
+    """The first screen of the report, as every form of it tells it: printable text."""
+
+    ticket: str
+    started: str
+    title: str
+    is_named: bool
+    verdict: str
+    reason: str = ""
+    known: tuple[ToldIssue, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    go_on: str = ""
+    machine: tuple[Fact, ...] = ()
+    directory: str = ""
+    server: str = ""
+
+
 class Result(Whole, frozen=True, kw_only=True):
     """Everything that a job found out."""
 
@@ -308,4 +363,5 @@ class Result(Whole, frozen=True, kw_only=True):
     similar: tuple[str, ...] = ()
     detections: tuple[Detection, ...] = ()
     sections: tuple[Section, ...] = ()
+    summary: Summary | None = None
     mail: None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.model import Finding, Newest, Occurrences, Tally
-from cas.text import count
+from cas.text import count, one_line
 
 NAMED = 3
 """Tickets, hosts and kernels that are named."""
@@ -51,6 +51,16 @@ def _often(tally: Tally) -> str:
 
 def _signatures(number: int) -> str:
     return "no signature" if not number else count(number, "different signature")
+
+
+def named_jobs(finding: Finding) -> tuple[str, ...]:
+    """The jobs that :func:`seen` names: ``TICKET``, or ``TICKET/STAMP``."""
+    found = finding.seen
+    if found is None:
+        return ()
+    kinds = (each.tickets.names for each in (found.same, found.similar) if each)
+    some = [found.same_dump[:NAMED], *(names[:NAMED] for names in kinds)]
+    return tuple(dict.fromkeys(one_line(name) for names in some for name in names))
 
 
 def _occurrences(finding: Finding) -> list[str]:

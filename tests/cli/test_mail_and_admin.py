@@ -66,14 +66,15 @@ def test_the_mail_has_the_manuals_form_and_is_sent_later_where_its_server_is_dow
     assert mailing.admin("resume").returncode == 0
     (mail,) = server.handler.mails()
     body = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    assert mail["Subject"] == "CAS results for 12345"
+    title = "NULL pointer dereference in cas_balance [cas_oops]"
+    assert mail["Subject"] == f"CAS results for 12345: {title}"
     assert mail["From"] == "Core Analysis <cas@example.com>"
     assert f"\nLocation: {mailing.job('12345')}\n" in body
     assert "\nServer: " in body
     assert "\nOutput data:\n" in body
     assert body.index("NULL pointer") < body.index("Location:")
     assert "cas_audit_work" in body.partition("Output data:")[2]
-    assert body.partition("Output data:\n")[2].startswith("PID:")
+    assert body.partition("Output data:\n\n")[2].startswith("Backtraces of the panic task")
     assert mail.get_body(("html",)) is not None
 
 

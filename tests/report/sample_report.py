@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.model import (
+    Culprit,
     Dump,
     Finding,
     FirstAnswer,
@@ -92,13 +93,16 @@ def _kernel() -> Kernel:
     return Kernel("6.1.0", "x86_64", Path("/srv/k.rpm"), "usr/lib/debug/vmlinux", "ab" * 20)
 
 
+FRAMES = (
+    Frame("panic", 0x28B, file="kernel/panic.c", line=459),
+    Frame("balance", kmod="demo", file="demo.c", line=62, inlined=True),
+    Frame("sum_entries", 0x13, kmod="demo"),
+    Frame("kthread", 0x10),
+)
+
+
 def _answer() -> FirstAnswer:
-    frames = (
-        Frame("panic", 0x28B, file="kernel/panic.c", line=459),
-        Frame("balance", kmod="demo", file="demo.c", line=62, inlined=True),
-        Frame("sum_entries", 0x13, kmod="demo"),
-    )
-    return FirstAnswer("panic", Task(23, "kworker/1:1", 1), frames, (Kmod("demo", taint="O"),))
+    return FirstAnswer("panic", Task(23, "kworker/1:1", 1), FRAMES, (Kmod("demo", taint="O"),))
 
 
 def _finding() -> Finding:
@@ -112,6 +116,8 @@ def _finding() -> Finding:
         confidence="choice high: the kernel names f; data high: kernel by build-id, dump whole",
         next_steps=("ask the vendor of demo", "try to reproduce without demo"),
         signature="0123456789abcdef",
+        title="NULL pointer dereference in balance [demo]",
+        culprit=Culprit(FRAMES[1:3], "at fault"),
         seen=Seen(same=_occurrences("T-1187", "T-1101"), same_dump=("T-7",)),
     )
 

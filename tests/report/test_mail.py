@@ -28,6 +28,7 @@ from sample_report import STARTED, known_report, sample_report
 from cas.errors import ConfigError, UsageError
 from cas.model import Report
 from cas.report.address import check_address
+from cas.report.html import render_html
 from cas.report.mail import compose
 from cas.report.mail_files import waiting_mails
 from cas.report.outbox import deliver, queue
@@ -153,31 +154,72 @@ def text_of(message: EmailMessage, kind: str) -> str:
 
 
 def test_the_headers_are_those_of_the_manual(message: EmailMessage) -> None:
-    assert message["Subject"] == "CAS results for T-1"
+    title = "NULL pointer dereference in balance [demo]"
+    assert message["Subject"] == f"CAS results for T-1: {title}"
     assert message["From"] == "cas@cas.example.com"
     assert message["To"] == TO
     assert message["Date"] == "Sat, 21 Nov 2026 08:41:20 +0000"
     assert message["Message-ID"].endswith("@cas.example.com>")
 
 
-def test_the_verdict_comes_first_then_the_lines_of_the_manual(
+def test_ticket_title_and_verdict_come_first_then_the_lines_of_the_manual(
     message: EmailMessage, report: Report
 ) -> None:
     text = text_of(message, "plain")
     head, _, rest = text.partition(f"\nLocation: {report.directory}\n")
-    assert head.startswith("Verdict     complete\n")
-    assert len(head.splitlines()) <= 24
-    assert rest.startswith("Server: cas.example.com\nOutput data:\nPID: 23  COMMAND:")
+    begin = "Ticket      T-1\nTitle       NULL pointer dereference in balance [demo]\nVerdict "
+    assert head.startswith(f"{begin}    complete\n")
+    assert head.index("Verdict") < head.index("Where") < head.index("Kernel")
+    assert max(map(len, head.splitlines())) <= 80
+    begin = "Server: cas.example.com\n\nOutput data:\n\nBacktraces (ok, crash, 0.3 s)\n---"
+    assert rest.startswith(begin)
+
+
+def test_the_first_line_of_the_subject_says_whose_results_they_are(report: Report) -> None:
+    for length in range(10, 200, 7):
+        title = ("word " * 60)[:length].strip()
+        assert report.finding
+        named = replace(report, finding=replace(report.finding, title=title))
+        raw = compose(named, TO, Mail(), STARTED).as_bytes()
+        assert b"\r\nSubject: CAS results for T-1: wo" in b"\r\n" + raw
+        assert title[:150] in parsed(raw)["Subject"]
+
+
+def test_the_title_in_the_subject_has_a_bound(report: Report) -> None:
+    assert report.finding
+    long = replace(report, finding=replace(report.finding, title="word " * 9000))
+    assert len(compose(long, TO, Mail(), STARTED)["Subject"]) < 200
+    untitled = replace(report, finding=None, verdict="failed", reason="not a dump")
+    assert compose(untitled, TO, Mail(), STARTED)["Subject"] == "CAS results for T-1: not a dump"
+
+
+def test_the_report_is_attached_where_the_configuration_allows_it(report: Report) -> None:
+    def names(settings: Mail) -> list[str | None]:
+        mail = compose(report, TO, settings, STARTED)
+        return [part.get_filename() for part in mail.iter_attachments()]
+
+    assert names(Mail()) == []
+    allowed = Mail(attaches_report=True)
+    assert names(allowed) == ["report-T-1.html"]
+    (part,) = compose(report, TO, allowed, STARTED).iter_attachments()
+    assert part.get_content_type() == "text/html"
+    assert part.get_content() == render_html(report)
+    small = Mail(attaches_report=True, attachment_bytes=1000)
+    assert names(small) == []
+    for kind in ("plain", "html"):
+        told = text_of(compose(report, TO, small, STARTED), kind)
+        assert "report.html is not attached: it has" in told
+        assert "the limit is 1000 bytes" in told
 
 
 def test_a_known_issue_comes_before_the_verdict(tmp_path: Path) -> None:
     mail = compose(known_report(tmp_path, 1), TO, Mail(sections=SECTIONS), STARTED)
     text, page = (part.get_content() for part in mail.iter_parts())
     told = "issue 1: Update it; fixed in 6.1.91; https://example.com/?a=1&b=2"
-    assert " ".join(text.partition("Verdict")[0].split()) == f"Known issue {told}"
+    assert f"Known issue {told} Verdict" in " ".join(text.split())
     link = "https://example.com/?a=1&amp;b=2"
     assert f'<a href="{link}" rel="noopener noreferrer">{link}</a>' in page
-    assert page.index("Known issue: issue 1") < page.index("<strong>complete</strong>")
+    assert page.index("Known issue: issue 1") < page.index("in sum_entries [demo]")
 
 
 def test_only_the_sections_that_are_allowed_leave_the_machine(message: EmailMessage) -> None:
@@ -202,6 +244,8 @@ def test_a_mail_is_small_whatever_the_sections_hold(report: Report) -> None:
 def test_the_html_says_what_the_text_says(message: EmailMessage, report: Report) -> None:
     text = text_of(message, "html")
     assert f"Location: {report.directory}<br>" in text
+    for told in ("CAS report for T-1", ">complete</strong>", "in balance [demo]</h1>"):
+        assert told in text
     assert "in sum_entries [demo]" in text
     assert "<script" not in text
 
@@ -292,7 +336,7 @@ def test_a_mail_arrives(message: EmailMessage, inbox: Inbox, smtp: Callable[...,
     (envelope,) = inbox.envelopes
     assert envelope.rcpt_tos == [TO]
     assert envelope.mail_from == "cas@cas.example.com"
-    assert parsed(bytes(envelope.content or b""))["Subject"] == "CAS results for T-1"
+    assert parsed(bytes(envelope.content or b""))["Subject"].startswith("CAS results for T-1: ")
 
 
 @pytest.mark.usefixtures("trusted")
@@ -382,8 +426,8 @@ def test_a_server_that_hangs_up_at_the_login_is_said_as_that(
 def test_sections_come_in_the_order_of_the_configuration(report: Report) -> None:
     for names in (("traceback", "log"), ("log", "traceback")):
         text = text_of(compose(report, TO, Mail(sections=names), STARTED), "plain")
-        begun = text.partition("Output data:\n")[2]
-        assert begun.startswith("PID:") is (names[0] == "traceback")
+        begun = text.partition("Output data:\n\n")[2]
+        assert begun.startswith("Backtraces (") is (names[0] == "traceback")
 
 
 def test_a_password_file_that_is_missing_is_named(message: EmailMessage, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tracemalloc
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -16,6 +18,7 @@ from sample_report import known_report, sample_report
 from cas.errors import CasError, JobFailed
 from cas.model import (
     Cause,
+    Culprit,
     Finding,
     Frame,
     Machine,
@@ -29,11 +32,14 @@ from cas.model import (
     Tally,
 )
 from cas.report.html import render_html
+from cas.report.order import BY_USE, by_use
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
 from cas.report.seen import seen, seen_on
+from cas.report.seen import seen
+from cas.report.summary import summary
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
 HOSTILE = (
@@ -43,7 +49,7 @@ HOSTILE = (
 RESULT_KEYS = """
     version verdict stage reason hint offset limits_hit engine ladder kernel evidence dump answer
     recovered customer_note missing remarks parts sidecars registers
-    finding sections signature similar seconds ticket directory server started upload mail
+    finding sections signature similar summary seconds ticket directory server started upload mail
 """
 HARMFUL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
@@ -121,8 +127,8 @@ class Page(HTMLParser):
 
 def test_known_issues_come_first_and_leave_room_for_the_verdict(tmp_path: Path) -> None:
     report = known_report(tmp_path, 9)
-    lines = screen(report).splitlines()
-    assert lines[2] == (
+    lines = screen(summary(report)).splitlines()
+    assert lines[3] == (
         "Known issue - issue 1: Update it; fixed in 6.1.91; https://example.com/?a=1&b=2"
     )
     assert len(lines) <= 24
@@ -130,18 +136,18 @@ def test_known_issues_come_first_and_leave_room_for_the_verdict(tmp_path: Path) 
     text, page = render_text(report), render_html(report)
     assert "- issue 5: " in text and "- issue 6: " not in text
     assert "- and 4 more in result.json" in text
-    assert page.index("issue 9") < page.index("<dl>")
+    assert page.index("issue 9") < page.index('<dl class="facts">')
     write_report(report)
     read = load(tmp_path).finding
     assert read and [issue.name for issue in read.known] == [f"issue {n}" for n in range(1, 10)]
 
 
 def test_the_verdict_fits_one_screen(report: Report) -> None:
-    lines = screen(report).splitlines()
+    lines = screen(summary(report)).splitlines()
     labels = [line[:12].strip() for line in lines[2:] if line[:12].strip()]
     assert labels == [
-        *("Verdict", "What", "Where", "Task", "When", "Taint", "Modules", "Kernel", "Dump"),
-        *("Sure", "Seen before", "Next"),
+        *("Title", "Verdict", "What", "Where", "Task", "When"),
+        *("Sure", "Seen before", "Next", "Go on"),
     ]
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
@@ -151,7 +157,7 @@ def test_a_verdict_with_too_much_to_say_is_cut_and_told_in_full_below(report: Re
     assert report.finding
     steps = tuple(f"step {number} " + "word " * 60 for number in range(9))
     long = replace(report, finding=replace(report.finding, next_steps=steps, kmods="m " * 900))
-    lines = screen(long).splitlines()
+    lines = screen(summary(long)).splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     assert any(line.endswith("…") for line in lines)
@@ -161,7 +167,7 @@ def test_a_verdict_with_too_much_to_say_is_cut_and_told_in_full_below(report: Re
 def test_the_report_opens_with_the_verdict_and_then_tells_the_backtrace(report: Report) -> None:
     text = render_text(report)
     assert text.index("Verdict     complete") < text.index("Backtrace") < text.index("Backtraces (")
-    assert "#1   balance [demo] at demo.c:62 (inlined)" in text
+    assert "=> #1   balance [demo] at demo.c:62 (inlined)\n" in text
     assert (
         "Seen before - the same dump as T-7 (signature 0123456789abcdef)\n"
         "            - the same crash 12 times since 2026-11-21, in 4 tickets: T-1187,\n"
@@ -395,7 +401,11 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     page = Page(text)
     assert not page.tags & {"script", "link", "img", "iframe", "object", "form"}
     assert not page.values("src")
-    assert all(value and value.startswith("#") for value in page.values("href"))
+    # within the page, to the files beside it, and to other jobs' directories
+    assert all(value and value.startswith(("#", "./", "../../")) for value in page.values("href"))
+    assert [value for value in page.values("href") if value and value.startswith("./")] == [
+        *("./traceback", "./log", "./ps")
+    ]
     assert "url(" not in text
     assert "@import" not in text
 
@@ -410,9 +420,69 @@ def test_a_long_word_of_any_text_is_broken_where_the_window_is_narrow(report: Re
 
 def test_the_page_leads_to_every_section(report: Report) -> None:
     page = Page(render_html(report))
-    targets = [f"#{value}" for value in page.values("id")]
-    assert page.values("href") == ["#backtrace", "#remarks", *targets[2:]]
-    assert len(targets) == 5
+    targets = [value for value in page.values("href") if value and value.startswith("#")]
+    assert targets[:2] == ["#backtrace", "#kernel-log"]
+    assert targets[-3:] == ["#section-traceback", "#section-log", "#section-ps"]
+    assert {value.removeprefix("#") for value in targets} <= set(page.values("id"))
+
+
+def test_the_page_may_use_its_own_style_and_nothing_else(report: Report) -> None:
+    text = render_html(report)
+    (policy,) = re.findall(r'"Content-Security-Policy" content="(.*?)"', text)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.S)
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert dict(part.split(" ", 1) for part in policy.split("; ")) == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    names = {name for name, _ in Page(text).attributes}
+    assert not [name for name in names if name == "style" or name.startswith("on")]
+
+
+def test_other_jobs_are_linked_by_whole_names(report: Report) -> None:
+    assert report.finding and report.finding.seen
+    seen = replace(report.finding.seen, same_dump=("T-1/2026.11.20.01.02.03", "T-11"))
+    text = render_html(replace(report, finding=replace(report.finding, seen=seen)))
+    links = [value for value in Page(text).values("href") if value and value.startswith("..")]
+    assert links == [
+        *("../../T-1/2026.11.20.01.02.03/report.html", "../../T-11/"),
+        *("../../T-1187/", "../../T-1101/"),
+    ]
+    assert '<a href="../../T-11/">T-11</a> (signature' in text
+
+
+def test_the_code_at_fault_is_marked_and_what_is_above_it_folded(report: Report) -> None:
+    text = render_html(report)
+    above, _, rest = text.partition('<section id="backtrace">')[2].partition("</details>")
+    assert "<details" in above and 'class="machinery"' in above and "kernel/panic.c" in above
+    marked = re.findall(r'class="culprit"><span class="number">#(\d)</span> (.*?)</li>', rest)
+    assert marked == [
+        ("1", "balance [demo] at demo.c:62 (inlined)"),
+        ("2", 'sum_entries+0x13 [demo] <strong class="role">at fault</strong>'),
+    ]
+    assert 'class="caller"><span class="number">#3</span> kthread' in rest
+
+
+def test_a_stack_that_the_verdict_is_not_about_has_no_mark(report: Report) -> None:
+    assert report.finding
+    innocent = Culprit((Frame("nowhere"),), "at fault")
+    text = render_html(replace(report, finding=replace(report.finding, culprit=innocent)))
+    assert 'class="culprit"' not in text and 'class="machinery"' not in text
+    assert "#3" in text
+
+
+def test_sections_come_by_use_and_a_sites_own_come_last(report: Report) -> None:
+    names = ("zoo", "sys", "ps", "log", "aaa", "traceback", "memory")
+    some = [replace(report.sections[0], name=name) for name in names]
+    expected = ["traceback", "log", "ps", "memory", "sys", "aaa", "zoo"]
+    assert [section.name for section in by_use(some)] == expected
+
+
+def test_every_shipped_snippet_has_its_place() -> None:
+    shipped = {path.name for path in (Path(__file__).parents[2] / "snippets/crash").iterdir()}
+    assert shipped - {"prelude"} == set(BY_USE) - {"dmesg"}
 
 
 def test_section_files_stay_bit_exact(report: Report) -> None:

@@ -1,0 +1,185 @@
+"""Everything that a report shows: one value, made of the :class:`cas.model.Report` by one function.
+
+Text, HTML and mail draw it; all of its text is printable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import escape
+
+from cas.model import Registers, Report, Section
+from cas.report.before import before
+from cas.report.evidence import limits
+from cas.report.excerpt import READ_LIMIT, excerpt
+from cas.report.kernel_log import KernelLog, kernel_log, log_section
+from cas.report.order import by_use
+from cas.report.picture import Pictures, pictures
+from cas.report.stack import Stack, stacks
+from cas.report.summary import Summary, lacks, summary
+from cas.text import one_line, short_line
+from cas.units import human_span
+
+SIDECARS = 100
+PROCESSORS = 64
+"""Whose registers are shown; result.json has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a form of the report shows; the rest is in the files of the job."""
+
+    lines: int
+    """Of each section, and of the kernel log."""
+    section: int = READ_LIMIT
+    """Characters of a section."""
+    all_sections: int | None = None
+    """Characters of all sections together, escaped; ``None``: as many as there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A section as a report shows it."""
+
+    anchor: str
+    title: str
+    name: str
+    state: str
+    """``ok`` or ``bad``."""
+    status: str
+    text: str
+    file: str
+    """Below the job's directory; empty: the section has no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole report."""
+
+    summary: Summary
+    customer: tuple[str, ...]
+    """Paragraphs to send to the customer of a damaged dump."""
+    before: tuple[str, ...]
+    """What the kernel log says of the time before the crash."""
+    stacks: tuple[Stack, ...]
+    log: KernelLog | None
+    has_log_section: bool
+    """Whether one of the sections is the kernel log."""
+    pictures: Pictures
+    remarks: tuple[str, ...]
+    limits: tuple[str, ...]
+    """How far detectors looked, where that was not all."""
+    sidecars: tuple[str, ...]
+    registers: tuple[str, ...]
+    """Lines; where no debugger shows them."""
+    sections: tuple[Shown, ...]
+    """In the order in which they are of use."""
+
+
+def page(report: Report, extent: Limits) -> Page:
+    """The report, as far as a form of it shows it."""
+    log = kernel_log(report, extent.lines)
+    return Page(
+        summary=summary(report),
+        customer=customer_note(report),
+        before=tuple(short_line(text) for text in before(report.finding)),
+        stacks=tuple(stacks(report)),
+        log=log,
+        has_log_section=log_section(report) is not None,
+        pictures=pictures(report),
+        remarks=remarks(report),
+        limits=tuple(limits(report.detections)),
+        sidecars=sidecars(report),
+        registers=register_lines(report),
+        sections=shown_sections(by_use(report.sections), extent),
+    )
+
+
+def shown_sections(sections: Sequence[Section], extent: Limits) -> tuple[Shown, ...]:
+    """Sections as they are shown; those that come first have the room for all."""
+    left, several = extent.all_sections, []
+    for section in sections:
+        room = extent.section if left is None else min(extent.section, max(0, left))
+        several.append(shown(section, extent.lines, room))
+        if left is not None:
+            left -= len(escape(several[-1].text))
+    return tuple(several)
+
+
+def shown(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
+    """A section, with so many lines and characters of its output."""
+    file = one_line(section.path.name)
+    return Shown(
+        anchor=f"section-{one_line(section.name)}",
+        title=short_line(section.title),
+        name=one_line(section.name),
+        state="ok" if section.status in ("ok", "skipped") else "bad",
+        status=status(section),
+        text=excerpt(section, lines, room).text(file),
+        file=file if section.size_bytes else "",
+    )
+
+
+def status(section: Section) -> str:
+    """How a section ended: ``ok, crash, 0.4 s``."""
+    words = f"{section.status}, {section.engine}, {human_span(section.seconds)}"
+    if section.status == "skipped":
+        words = section.status
+    return short_line(f"{words}: {section.error}" if section.error else words)
+
+
+def remarks(report: Report) -> tuple[str, ...]:
+    """What a reader should know besides the verdict: limits, rungs, contradictions, problems."""
+    said = [f"limit reached: {limit}" for limit in report.limits_hit]
+    if len(report.ladder) > 1:
+        said.append(f"tried in turn: {', '.join(report.ladder)}")
+    if report.match:
+        said.append(f"kernel: {report.match.detail}")
+    if report.stored and report.stored.missing:
+        said.append(f"the upload: {lacks(report.stored.missing)}")
+    said += report.stored.remarks if report.stored else ()
+    said += report.dump.remarks if report.dump else ()
+    said += report.answer.problems if report.answer else ()
+    said += report.finding.undecided if report.finding else ()
+    said += report.remarks
+    if report.sandbox not in (None, "bwrap") and (report.answer or report.sections):
+        said.append(f"sandbox of the debuggers: {report.sandbox}")
+    return tuple(short_line(text) for text in said)
+
+
+def sidecars(report: Report) -> tuple[str, ...]:
+    """Names of the files that came with the dump; of very many the first."""
+    paths = report.stored.sidecars if report.stored else ()
+    names = [one_line(f"{path.parent.name}/{path.name}") for path in paths[:SIDECARS]]
+    more = len(paths) - len(names)
+    return (*names, f"and {more:,} more") if more else tuple(names)
+
+
+def customer_note(report: Report) -> tuple[str, ...]:
+    """What to send to the customer: paragraphs, each on one line."""
+    paragraphs = (report.customer_note or "").split("\n\n")
+    return tuple(filter(None, map(short_line, paragraphs)))
+
+
+def register_lines(report: Report) -> tuple[str, ...]:
+    """Each processor's registers, where no debugger shows them."""
+    if report.dump is None or _is_debugged(report):
+        return ()
+    lines: list[str] = []
+    for held in report.dump.registers[:PROCESSORS]:
+        lines += _register_lines(held)
+    return tuple(lines)
+
+
+def _register_lines(held: Registers) -> list[str]:
+    head = f"CPU {held.cpu}" if held.pid is None else f"CPU {held.cpu}, pid {held.pid}"
+    values = [f"{one_line(name):>8} {value:016x}" for name, value in held.values.items()]
+    return [head, *(" ".join(values[first : first + 3]) for first in range(0, len(values), 3))]
+
+
+def _is_debugged(report: Report) -> bool:
+    """Whether a debugger had its say: its output shows the registers in their place."""
+    told = (section.engine for section in report.sections if section.size_bytes)
+    return report.answer is not None or any(engine in ("crash", "drgn") for engine in told)

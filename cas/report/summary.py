@@ -1,0 +1,238 @@
+"""The first screen of a report: one value, which text, HTML, mail and JSON draw.
+
+Its order is that in which a reader asks: what is it, how far did we come, where, who, when, what
+else was going on, what shows it, how sure, seen before, what next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cas.model import Dump, Evidence, Finding, Machine, Missing, Report, Weight
+from cas.report.before import first_before
+from cas.report.evidence import evidence_of
+from cas.report.seen import named_jobs, seen, seen_on
+from cas.text import is_link, known_issue, located, one_line, short_line, wholeness
+from cas.units import human_size, utc
+
+LACKS = 20
+"""Missing things that are listed; ``result.json`` has them all."""
+KNOWN = 5
+"""Known issues that text tells; ``result.json`` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One thing to say, printable, on one line."""
+
+    text: str
+    command: str = ""
+    """What shows it in ``cas debug``."""
+    source: str = ""
+    """What it rests on."""
+    details: tuple[str, ...] = ()
+    """More of it, a line each."""
+    jobs: tuple[str, ...] = ()
+    """Jobs that the text names: ``TICKET`` or ``TICKET/STAMP``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is said under one label."""
+
+    label: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A known issue that the crash is; all text is printable."""
+
+    text: str
+    """All of it on one line."""
+    name: str
+    advice: str
+    fixed_in: str
+    doubt: str
+    link: str
+    """Empty, or a link that a reader can be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The first screen; all text is printable."""
+
+    ticket: str
+    started: str
+    title: str
+    """What the crash is called; of a job without one, how it ended."""
+    is_named: bool
+    """Whether the title is that of a crash."""
+    verdict: str
+    reason: str
+    known: tuple[Known, ...]
+    facts: tuple[Fact, ...]
+    next_steps: tuple[str, ...]
+    go_on: str
+    """The command that opens the debugger; empty where there is nothing to open."""
+    machine: tuple[Fact, ...]
+    """What the crash happened on, and what is known of it: of use once the rest was read."""
+    directory: str
+    server: str
+
+
+def summary(report: Report) -> Summary:
+    """The first screen of a report."""
+    finding = report.finding
+    title = finding.title or finding.what if finding else report.reason or ""
+    return Summary(
+        ticket=one_line(report.ticket),
+        started=utc(report.started),
+        title=short_line(title or report.verdict),
+        is_named=finding is not None,
+        verdict=one_line(report.verdict),
+        reason=short_line(report.reason or ""),
+        known=tuple(_known(finding)),
+        facts=tuple(_facts(report)),
+        next_steps=tuple(short_line(step) for step in _next_steps(report) if step),
+        go_on=_go_on(report),
+        machine=tuple(_machine(report)),
+        directory=one_line(str(report.directory)),
+        server=one_line(report.server),
+    )
+
+
+def known_issues(finding: Finding | None) -> tuple[str, ...]:
+    """The known issues that a crash is, and how many more there are."""
+    known = finding.known if finding else ()
+    return some_known(tuple(map(known_issue, known)))
+
+
+def some_known(told: Sequence[str]) -> tuple[str, ...]:
+    """The first of many known issues, and how many more there are."""
+    more = len(told) - KNOWN
+    return (*told[:KNOWN], *([f"and {more} more in result.json"] * (more > 0)))
+
+
+def lacks(missing: Sequence[Missing]) -> str:
+    """What is missing and where that begins; of very many things the first."""
+    told = [located(lack.what, lack.offset) for lack in missing[:LACKS]]
+    more = len(missing) - LACKS
+    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
+
+
+def _fact(label: str, *texts: str | None) -> Iterator[Fact]:
+    """A fact, where there is something to say."""
+    points = tuple(Point(short_line(text)) for text in texts if text)
+    if points:
+        yield Fact(label, points)
+
+
+def _known(finding: Finding | None) -> Iterator[Known]:
+    for issue in finding.known if finding else ():
+        yield Known(
+            text=short_line(known_issue(issue)),
+            name=short_line(issue.name),
+            advice=short_line(issue.advice),
+            fixed_in=short_line(", ".join(issue.fixed_in)),
+            doubt=short_line(issue.doubt or ""),
+            # such as nothing but a link to a page is, wherever the record came from
+            link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
+        )
+
+
+def _facts(report: Report) -> Iterator[Fact]:
+    finding = report.finding
+    if finding is None:
+        return
+    yield from _fact("What", finding.what)
+    yield from _fact("Where", finding.where or "unknown")
+    yield from _fact("Task", finding.who or "unknown")
+    yield from _fact("When", finding.when or "unknown")
+    yield from _fact("Before", *first_before(finding))
+    yield from _evidence(report)
+    yield from _fact("Sure", *_sure(finding))
+    jobs = named_jobs(finding)
+    yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in seen(finding)))
+    yield from _fact("Seen on", *seen_on(finding))
+
+
+def _evidence(report: Report) -> Iterator[Fact]:
+    """What explains the crash, then what else the dump shows of that time."""
+    found = tuple(evidence_of(report.detections))
+    for label, weight in (("Evidence", Weight.CAUSE), ("Besides", Weight.CONTEXT)):
+        points = tuple(_shown(each) for each in found if each.weight is weight)
+        if points:
+            yield Fact(label, points)
+
+
+def _shown(evidence: Evidence) -> Point:
+    return Point(
+        short_line(evidence.sentence),
+        command=one_line(evidence.command),
+        source=one_line(evidence.source),
+        details=tuple(map(short_line, evidence.details)),
+    )
+
+
+def _sure(finding: Finding) -> Iterable[str]:
+    """How sure the choice is, and the data that it was made from."""
+    if finding.choice is None or finding.data is None:
+        return (finding.confidence,)
+    told = (("choice", finding.choice), ("data", finding.data))
+    return tuple(f"{what} {sure.level}: {', '.join(sure.why)}" for what, sure in told)
+
+
+def _machine(report: Report) -> Iterator[Fact]:
+    finding = report.finding
+    if finding is not None:
+        yield from _fact("Machine", _hardware(finding.machine))
+        yield from _fact("Taint", finding.taint)
+        yield from _fact("Modules", finding.kmods)
+    yield from _fact("Kernel", _kernel(report))
+    yield from _fact("Dump", _dump(report.dump))
+    yield from _fact("Recovered", ", ".join(report.recovered))
+
+
+def _hardware(machine: Machine | None) -> str:
+    if machine is None:
+        return ""
+    bios = f", BIOS {machine.bios}" if machine.bios else ""
+    return f"{machine.model}{bios}{f' of {machine.bios_date}' if machine.bios_date else ''}"
+
+
+def _kernel(report: Report) -> str:
+    dump, match = report.dump, report.match
+    if dump is None:
+        return ""
+    words = [f"{dump.osrelease or 'unknown release'} {dump.arch}"]
+    build_id = dump.build_id or (match.kernel.build_id if match else None)
+    if build_id:
+        words.append(f"build-id {build_id}")
+    words.append(f"matched by {match.evidence}" if match else "no debuginfo")
+    return ", ".join(words)
+
+
+def _dump(dump: Dump | None) -> str:
+    if dump is None:
+        return ""
+    words = [f"{dump.format}, {human_size(dump.size_bytes)}"]
+    if dump.compression:
+        words.append(dump.compression)
+    if dump.dump_level is not None:
+        words.append(f"dump level {dump.dump_level}")
+    words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else wholeness(dump))
+    return ", ".join(words)
+
+
+def _next_steps(report: Report) -> tuple[str, ...]:
+    steps = report.finding.next_steps if report.finding else ()
+    hint = (report.hint,) if report.hint else ()
+    return (*hint, *steps)
+
+
+def _go_on(report: Report) -> str:
+    if report.dump is None or report.match is None:
+        return ""
+    return one_line(f"cas debug {report.directory.parent.name}/{report.directory.name}")
