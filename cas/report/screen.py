@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cas.report.summary import Fact, Point, Summary, some_known
@@ -10,6 +11,8 @@ from cas.report.summary import Fact, Point, Summary, some_known
 WIDTH = 80
 HEIGHT = 24
 _LABEL = 12
+_GIVE_WAY = {"Besides": 1, "Before": 1, "Seen before": 2}
+"""Rows that make room for the others first, in this order, and how many lines they keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ def first_rows(told: Summary) -> str:
     """The rows of the first screen; those that are too long for it end in ``…``."""
     said = rows(told)
     blocks = [_wrapped(row) for row in said]
-    limits = _fit([len(block) for block in blocks], HEIGHT - 2)
+    limits = _limits(said, [len(block) for block in blocks])
     lines: list[str] = []
     for row, block, limit in zip(said, blocks, limits, strict=True):
         lines += _labelled(row.label, _cut(block, limit))
@@ -42,7 +45,7 @@ def cut_rows(told: Summary) -> tuple[Row, ...]:
     """The rows of which the first screen shows only a part."""
     said = rows(told)
     heights = [len(_wrapped(row)) for row in said]
-    limits = _fit(heights, HEIGHT - 2)
+    limits = _limits(said, heights)
     return tuple(
         row for row, height, limit in zip(said, heights, limits, strict=True) if height > limit
     )
@@ -88,6 +91,17 @@ def _wrapped(row: Row) -> list[str]:
             break_on_hyphens=False,
         )
     return lines
+
+
+def _limits(said: Sequence[Row], heights: list[int]) -> list[int]:
+    """How many lines each row may have on the first screen."""
+    room, limits = HEIGHT - 2, list(heights)
+    for label, kept in _GIVE_WAY.items():
+        for number, row in enumerate(said):
+            if row.label == label:
+                spare = max(0, limits[number] - kept)
+                limits[number] -= min(spare, max(0, sum(limits) - room))
+    return _fit(limits, room)
 
 
 def _fit(heights: list[int], room: int) -> list[int]:
