@@ -38,7 +38,6 @@ from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import screen
 from cas.report.seen import seen, seen_on
-from cas.report.seen import seen
 from cas.report.summary import summary
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
