@@ -207,7 +207,71 @@ def measure_memory(material: Material, rounds: int) -> Iterator[str]:
     yield f"resident memory of cas itself in a whole job (<= 150 MiB): {peak / 1024:.0f} MiB"
 
 
+BARE_DRGN = """
+import sys
+sys.path += sys.argv[3:]
+from drgn import Program
+from drgn.helpers.linux.sched import cpu_curr
+prog = Program()
+prog.set_enabled_debug_info_finders([])
+prog.set_core_dump(sys.argv[1])
+module, = (module for module, _ in prog.loaded_modules())
+module.try_file(sys.argv[2])
+print(prog.stack_trace(cpu_curr(prog, prog["panic_cpu"].counter.value_())))
+"""
+WITH_DETECTORS = """
+import sys, time
+from pathlib import Path
+from cas import findings
+from cas.dump import identify
+from cas.engines.drgn import Opened, Worker
+from cas.rules import Supervision
+from cas.supervise import Room
+dump = identify(Path(sys.argv[1]))
+begun = time.perf_counter()
+with Worker(Room(Path(sys.argv[3]), Supervision())) as worker:
+    answer = worker.answer(Opened(dump, Path(sys.argv[2])), 60)
+    answered = time.perf_counter()
+    kind = findings.find(dump, answer, None).kind
+    begun += time.perf_counter() - answered
+    answered = time.perf_counter()
+    found = worker.detect(answer, kind)
+    ended = time.perf_counter()
+    status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+slowest = max(found, key=lambda each: each.seconds)
+statuses = {each.status.value for each in found}
+print(answered - begun, ended - begun, peak / 1024, slowest.seconds, slowest.detector)
+print(len(found), *sorted(statuses))
+"""
+
+
+def measure_detectors(material: Material, rounds: int) -> Iterator[str]:
+    from cas.engines.drgn import ENVIRONMENT, home_of_drgn
+
+    environment = {**os.environ, **ENVIRONMENT}
+    bare = [sys.executable, "-I", "-S", "-c", BARE_DRGN, material.dump, material.vmlinux]
+    bare.append(home_of_drgn())
+    ours = [sys.executable, "-c", WITH_DETECTORS, material.dump, material.vmlinux, material.site]
+    firsts, wholes, peaks, slowest = [], [], [], []
+    for _ in range(rounds):
+        peer = timed(bare, environment)
+        told, ended = subprocess.check_output(ours, text=True).splitlines()
+        first, whole, peak, longest, name = told.split()
+        firsts.append(float(first) / peer)
+        wholes.append(float(whole) / peer)
+        peaks.append(float(peak))
+        slowest.append((float(longest), name))
+    longest, name = statistics.median_low(slowest)
+    yield f"bare drgn (import, open, bt), the last round: {peer:.3f} s"
+    yield f"drgn's answer / bare drgn (<= 1.45): {statistics.median(firsts):.2f}"
+    yield f"and all detectors / bare drgn (<= 3): {statistics.median(wholes):.2f}"
+    yield f"resident memory of drgn's process (<= 400 MiB): {max(peaks):.0f} MiB"
+    yield f"slowest of the detectors (<= 0.3 s): {longest:.3f} s ({name}); all: {ended}"
+
+
 MEASUREMENTS = {
+    "detectors": measure_detectors,
     "first-answer": measure_first_answer,
     "whole-job": measure_whole_job,
     "identify": measure_identify,

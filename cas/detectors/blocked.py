@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from cas.detectors.case import Case
-from cas.detectors.waits import Locks, Wait, frame_line
+from cas.detectors.waits import WAIT_QUEUE, Locks, Wait, frame_line
 from cas.model import Evidence
 from cas.units import human_span
 
@@ -55,10 +55,13 @@ def _span(head: Wait, number: int) -> str:
 def purpose(wait: Wait) -> str:
     """What a task waits for, as far as that is known."""
     lock = wait.lock
-    if lock is not None:
-        what = lock.name if lock.name.startswith(lock.kind) else f"{lock.kind} {lock.name}"
+    if lock is not None and not (
+        lock.kind == WAIT_QUEUE.name and (wait.asks_server or wait.does_io)
+    ):
         had = f" of {lock.owner.name}" if lock.owner and lock.is_firm else ""
-        return f", waiting for {what}{had}"
-    if wait.kind is not None:
+        return f", waiting for {lock.title}{had}"
+    if wait.kind not in (None, WAIT_QUEUE.name):
         return f", waiting for a {wait.kind}; which cannot be told"
+    if wait.asks_server:
+        return ", waiting for the answer of a server (RPC)"
     return ", waiting for input or output" if wait.does_io else ""

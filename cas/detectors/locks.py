@@ -115,8 +115,7 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
     assert lock is not None  # noqa: S101  groups are made by their locks
     who = group[0].seen.name if len(group) == 1 else f"{len(group):,} tasks"
     verb = "waits" if len(group) == 1 else "wait"
-    what = lock.name if lock.name.startswith(lock.kind) else f"{lock.kind} {lock.name}"
-    sentence = f"{who} {verb} for {what}{_had_by(lock, by_task)}"
+    sentence = f"{who} {verb} for {lock.title}{_had_by(lock, by_task)}"
     details = [line for wait in group[:NAMED] for line in _told(wait)][: NAMED * 2]
     if len(group) > NAMED:
         details.append(f"and {len(group) - NAMED:,} more")
@@ -130,16 +129,18 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
 def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
     """Whether the lock's owner is why the kernel said that a task hangs.
 
-    That one has it for sure, waits for no lock itself, and somebody waits for as long as makes the
-    kernel say so.
+    That one has it for sure, waits for no lock that somebody has, and somebody waits for as long as
+    makes the kernel say so.
     """
     lock = group[0].lock
     limit_s = case.number("sysctl_hung_task_timeout_secs")
     if case.kind != Kind.HUNG_TASK or not limit_s or lock is None or lock.owner is None:
         return False
     wait = by_task.get(lock.owner.task.value_())
-    is_last = lock.is_firm and (wait is None or wait.lock is None)
-    return is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
+    is_last = wait is None or _owner_address(wait.lock) is None
+    return (
+        lock.is_firm and is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
+    )
 
 
 def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
@@ -149,7 +150,7 @@ def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
     said = f", which {lock.owner.name} has{note}"
     wait = by_task.get(lock.owner.task.value_())
     if wait is not None and wait.lock is not None:
-        return f"{said}; that one waits for {wait.lock.name}"
+        return f"{said}; that one waits for {wait.lock.title}"
     return said
 
 

@@ -95,19 +95,27 @@ def named(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:
 def _with_member(case: Case, name: str) -> str:
     """``cas_request.done`` for ``cas_request+0x8``, where the variable's type is known."""
     variable, _, offset = name.partition("+")
-    if not offset:
-        return name
     try:
-        member = member_at(case.prog[variable].type_.unaliased(), int(offset, 16))
+        type_ = case.prog[variable].type_.unaliased()
+        if not offset and (type_.kind != TypeKind.STRUCT or type_.tag in LOCK_TAGS):
+            return name
+        member = member_at(type_, int(offset or "0", 16))
     except (*Broken, TypeError):
         return name
     return f"{variable}.{member}" if member else name
 
 
+LOCK_TAGS = (
+    *("mutex", "rw_semaphore", "semaphore", "completion", "rt_mutex", "wait_queue_head"),
+    *("spinlock", "raw_spinlock", "percpu_rw_semaphore", "ww_mutex", "rt_mutex_base"),
+)
+"""Structures that are a lock and nothing else."""
+
+
 def containing(case: Case, address: int, task: Object) -> str | None:
     """The structure's member that an address is, by a variable of the task's functions.
 
-    Only what the debug information says holds a pointer there counts.
+    Only what the debug information says stands there, or holds a pointer to it, counts.
     """
     for frame in case.stack(task)[: CALLERS * 3]:
         try:
@@ -117,11 +125,14 @@ def containing(case: Case, address: int, task: Object) -> str | None:
         for name in names:
             try:
                 value = frame[name]
-                kind = value.type_.unaliased()
-                if value.absent_ or kind.kind != TypeKind.POINTER:
+                if value.absent_:
                     continue
-                base, target = value.value_(), kind.type.unaliased()
-                if target.kind != TypeKind.STRUCT or not base < address < base + sizeof(target):
+                target, base = value.type_.unaliased(), value.address_
+                if target.kind == TypeKind.POINTER:
+                    target, base = target.type.unaliased(), value.value_()
+                if target.kind != TypeKind.STRUCT or target.tag in LOCK_TAGS or base is None:
+                    continue
+                if not base <= address < base + sizeof(target):
                     continue
                 member = member_at(target, address - base)
                 if member is not None:

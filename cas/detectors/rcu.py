@@ -10,12 +10,15 @@ from drgn.helpers.linux.percpu import per_cpu
 from cas.detectors.case import Broken, Case, has_member, word_mask
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.model import Evidence
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("rcu_state", "rcu_data", "jiffies"))
 LONG_S = 5.0
 """A grace period is a matter of milliseconds; the kernel complains after 21 or 60 s."""
+STALLED_S = 1.0
+"""Where the kernel panicked of it: how long it waits for that can be set."""
 LONGEST_S = 30 * 86_400
 IN_PROGRESS = 3
 """RCU_SEQ_STATE_MASK, kernel/rcu/rcu.h."""
@@ -44,7 +47,8 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
         return
     jiffies = case.prog["jiffies"].value_() & word_mask(case.prog)
     seconds = (jiffies - state.gp_start.value_() & word_mask(case.prog)) / hz
-    if not LONG_S <= seconds <= LONGEST_S:
+    is_stall = case.kind == Kind.RCU_STALL
+    if not (STALLED_S if is_stall else LONG_S) <= seconds <= LONGEST_S:
         return
     cpus = [cpu for cpu in case.cpus if _is_awaited(case, cpu)]
     named = ", ".join(map(str, cpus[:NAMED])) + (" and more" if len(cpus) > NAMED else "")
@@ -54,6 +58,7 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
         f"an RCU grace period has not ended for {human_span(seconds)}{waits}",
         "rcu_state.gp_start, rcu_node.qsmask",
         "p rcu_state.gp_start",
+        Weight.CAUSE if is_stall else Weight.CONTEXT,
         details=tuple(every[cpu].line for cpu in cpus if cpu in every),
     )
 

@@ -23,6 +23,7 @@ from cas.model import Frame
 MAX_WAITERS = 2000
 """Of one lock, that are followed to find it."""
 MAX_STACK_BYTES = 64 << 10
+RPC_DEPTH = 4
 LONGEST_WAIT_S = 10 * 365 * 86_400
 
 SCHEDULING = frozenset(
@@ -48,6 +49,8 @@ SCHEDULING = frozenset(
 )
 """What a sleeping task has on top of its stack."""
 IN_IO = frozenset({"io_schedule", "io_schedule_timeout"})
+RPC = frozenset({"rpc_wait_bit_killable", "rpc_wait_for_completion_task"})
+"""net/sunrpc/sched.c: NFS and its like wait for their server there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,11 @@ class Lock:
     is_firm: bool = False
     """Whether the owner has it for sure: not if it was only the last reader, or is to take it."""
 
+    @property
+    def title(self) -> str:
+        """Its kind and name: ``mutex mb``."""
+        return self.name if self.name.startswith(self.kind) else f"{self.kind} {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -176,6 +184,8 @@ class Wait:
     """How long ago it last ran."""
     does_io: bool = False
     """Whether it waits for input or output, as the kernel itself counts it."""
+    asks_server: bool = False
+    """Whether it waits for the answer to a remote procedure call."""
 
     @property
     def place(self) -> str:
@@ -216,7 +226,8 @@ class Locks:
             rest = _callers(kind, rest)
         lock = self._lock(seen, kind, rest)
         name = lock.kind if lock else kind.name if kind else None
-        return Wait(seen, name, rest, lock, waited_s, does_io)
+        asks_server = any(each.function in RPC for each in rest[:RPC_DEPTH])
+        return Wait(seen, name, rest, lock, waited_s, does_io, asks_server)
 
     def _lock(self, seen: Seen, kind: Kind | None, rest: tuple[Frame, ...]) -> Lock | None:
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cas.detectors.case import Case, bounded_string, looked_at
+from cas.detectors.case import MAX_TASKS, Case, bounded_string, looked_at
 from cas.detectors.needs import Needs, unmet
 from cas.detectors.registry import Detector, detectors_of
 from cas.detectors.running import LINE_LIMIT, MAX_EVIDENCE, run_detector
@@ -137,3 +139,26 @@ def test_a_string_that_ends_where_memory_ends_is_read(case: Case) -> None:
     banner = case.prog["linux_banner"]
     assert bounded_string(banner, 13) == b"Linux version"
     assert case.text(banner, 5) == "Linux"
+
+
+def test_twenty_thousand_tasks_cost_no_more_than_the_limits(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.begin(10)
+    tasks = [seen.task for seen in case.tasks()]
+    many = case_like(case)
+    monkeypatch.setattr(many, "_rest", itertools.islice(itertools.cycle(tasks), 20_000))
+    many.__dict__["number_of_tasks"] = 20_000
+    for detector in detectors_of():
+        found = run_detector(detector, many)
+        assert found.status in ("ok", "skipped")
+        assert found.seconds < 2
+        if detector.name == "blocked":
+            assert re.fullmatch(r"looked at \d,?\d+ of 20,000 tasks", found.remark or "")
+            assert len(found.evidence) == 1
+    assert len(many._seen) <= MAX_TASKS + 1
+
+
+def case_like(case: Case) -> Case:
+    """The same dump, of which nothing is remembered."""
+    return Case(case._opened, case._unwind, case._frame, {"arch": case.arch})

@@ -64,7 +64,7 @@ def _elf(asked: argparse.Namespace, _: Path) -> Iterator[Tally]:
 def _detect(asked: argparse.Namespace, scratch: Path) -> Iterator[Tally]:
     dump, vmlinux = scratch / "vmcore", scratch / "vmlinux"
     given = asked.file or (None, None)
-    dump.write_bytes(given[0].read_bytes() if given[0] else SEEDS["real-elf"].data)
+    dump.write_bytes(detecting.as_elf(given[0]) if given[0] else SEEDS["real-elf"].data)
     vmlinux.write_bytes(given[1].read_bytes() if given[1] else detecting.vmlinux_of_a())
     subject = detecting.opened(dump, vmlinux, asked.arch)
     if asked.only is not None:

@@ -21,10 +21,13 @@ from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.pid import find_pid, for_each_task
 from drgn.helpers.linux.sched import cpu_rq, idle_task
+from dump.writer import Elf, info_note
 
 from cas import elf
 from cas.detectors.registry import detectors_of
 from cas.detectors.running import run_detector
+from cas.dump import source
+from cas.dump.kdump import open_kdump
 from cas.engines.drgn_detect import case_of
 from cas.engines.drgn_fit import Known
 from cas.engines.drgn_target import File, Request, Target
@@ -144,6 +147,24 @@ def opened(dump: Path, vmlinux: Path, arch: str = "x86_64") -> Subject:
     subject = Subject(Target(Request(*files, arch, known=Known())), dump, arch)
     list(subject._complaints("hung-task"))
     return subject
+
+
+def as_elf(path: Path) -> bytes:
+    """A dump as an ELF file, in which memory can be written to."""
+    if path.read_bytes()[:4] == b"\x7fELF":
+        return path.read_bytes()
+    with source.opened(path) as file:
+        image = open_kdump(file, checked=False)
+        runs: dict[int, bytearray] = {}
+        begin, end = 0, -1
+        for address, data in image.memory.chunks(0, 1 << 64):
+            begin = begin if address == end else address
+            runs.setdefault(begin, bytearray()).extend(data)
+            end = address + len(data)
+    notes = [(note.name, note.type, note.desc) for note in image.notes]
+    if image.vmcoreinfo and not any(name == "VMCOREINFO" for name, _, _ in notes):
+        notes.append(info_note(image.vmcoreinfo))
+    return Elf(runs, notes).build()  # type: ignore[arg-type]
 
 
 def vmlinux_of_a() -> bytes:
