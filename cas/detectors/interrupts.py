@@ -15,7 +15,7 @@ from drgn.helpers.linux.percpu import per_cpu
 
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import NS, PANIC, Moment, moment_of
+from cas.detectors.moment import NS, PANIC, Moment, long_s, moment_of
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
@@ -50,7 +50,7 @@ def _deaf_cpus(case: Case, moment: Moment) -> Iterator[Evidence]:
         if not int(base.hres_active.value_()):
             continue
         late = moment.seconds_since(int(base.expires_next.value_()))
-        if late is not None and late >= LATE_S:
+        if late is not None and late >= long_s(case, LATE_S):
             yield Evidence(
                 f"CPU {cpu} has taken no timer interrupt for {human_span(late)}, though it was due",
                 f"hrtimer_cpu_base {base.address_ or 0:#x}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cas.detectors.case import Case
+from cas.klog.kinds import Kind
 
 NS = 1_000_000_000
 LONGEST_S = 50 * 365 * 86_400
@@ -79,3 +80,23 @@ def after_panic_ns(case: Case) -> int:
     number = next(case.log.having(PANIC), None)
     stamp = None if number is None else case.log[number].uptime_s
     return 0 if stamp is None else max(0, int(case.clock_ns - stamp * NS))
+
+
+LIMITS: dict[str, tuple[str, int]] = {
+    Kind.HUNG_TASK: ("sysctl_hung_task_timeout_secs", 2),
+    Kind.SOFT_LOCKUP: ("watchdog_thresh", 1),
+    Kind.HARD_LOCKUP: ("watchdog_thresh", 1),
+    Kind.RCU_STALL: ("rcu_cpu_stall_timeout", 2),
+}
+"""After how many seconds the kernel calls it a crash, and by what that is divided to get the age of
+what may have caused it. A soft lockup takes twice ``watchdog_thresh``."""
+
+
+def long_s(case: Case, usual_s: float) -> float:
+    """From how many seconds on something took long.
+
+    :param usual_s: on a machine whose kernel has been patient
+    """
+    name, divisor = LIMITS.get(case.kind, ("", 1))
+    limit = case.number(name) if name else None
+    return usual_s if limit is None or limit <= 0 else min(usual_s, max(1.0, limit / divisor))

@@ -23,7 +23,7 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import Moment, moment_of
+from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
@@ -72,7 +72,9 @@ def detect(case: Case) -> Iterator[Evidence]:
 
 def told(case: Case, name: str, disk: Object, requests: list[Request]) -> Iterator[Evidence]:
     """A disk with requests that wait for long."""
-    old = [each for each in requests if each.age_s is not None and each.age_s >= OLD_S]
+    old = [
+        each for each in requests if each.age_s is not None and each.age_s >= long_s(case, OLD_S)
+    ]
     if not old:
         return
     old.sort(key=lambda each: -(each.age_s or 0))
@@ -83,7 +85,9 @@ def told(case: Case, name: str, disk: Object, requests: list[Request]) -> Iterat
     waits = "has waited" if len(old) == 1 else "have waited"
     span = human_span(oldest) if len(old) == 1 else f"up to {human_span(oldest)}"
     is_cause = (
-        case.kind == Kind.HUNG_TASK and oldest >= STUCK_S and waiting_for_io(case) is not None
+        case.kind == Kind.HUNG_TASK
+        and oldest >= long_s(case, STUCK_S)
+        and waiting_for_io(case) is not None
     )
     yield Evidence(
         f"{name}: {count} {waits} for {span} ({old[0].operation}, {old[0].state})",

@@ -18,7 +18,7 @@ from drgn.helpers.linux.net import for_each_net
 from cas.detectors.blocked_io import waiting_in
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at
-from cas.detectors.moment import Moment, moment_of
+from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.klog.servers import silent_servers
@@ -64,7 +64,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     groups: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
     with looking_at(case, "RPC clients"):
         for call in calls(case, moment_of(case)):
-            if call.age_s >= OLD_S:
+            if call.age_s >= long_s(case, OLD_S):
                 groups[call.program, call.server, call.address].append(call)
     for waiting in sorted(groups.values(), key=lambda group: -max(each.age_s for each in group)):
         yield told(case, waiting)
@@ -81,7 +81,7 @@ def told(case: Case, waiting: list[Call]) -> Evidence:
     oldest = f"for {span}" if len(waiting) == 1 else f"the oldest for {span}"
     is_cause = (
         case.kind == Kind.HUNG_TASK
-        and first.age_s >= STUCK_S
+        and first.age_s >= long_s(case, STUCK_S)
         and waiting_in(case, WAITING) is not None
     )
     return Evidence(

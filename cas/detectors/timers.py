@@ -16,7 +16,7 @@ from drgn.helpers.linux.timer import timer_base_names
 
 from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
-from cas.detectors.moment import Moment, moment_of
+from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
@@ -77,7 +77,7 @@ def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Eviden
     if late is None:
         return
     wheel = Wheel(cpu, base.address_ or 0, late, running)
-    if late >= LATE_S:
+    if late >= long_s(case, LATE_S):
         yield late_timers(wheel)
     functions, total = _due_soon(case, moment, base, buckets)
     for function, count in functions.most_common(1):

@@ -6,7 +6,7 @@ tells how long the pool stands still. The kernel's own watchdog goes by it as we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +16,7 @@ from drgn.helpers.linux.list import list_for_each_entry
 
 from cas.detectors.case import Broken, Case, Seen, word_size
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import Moment, moment_of
+from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.detectors.waits import waited
 from cas.klog.kinds import Kind
@@ -33,6 +33,16 @@ MAX_WORKERS = 2000
 MAX_WORK = 1000
 LISTED = 6
 TIME_SHARE = 0.7
+TASKS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Work that has not begun."""
+
+    functions: tuple[str, ...] = ()
+    waiting: tuple[Seen, ...] = ()
+    """Tasks that wait for the end of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,8 @@ class Busy:
     """Since when it has not run; ``None``: it runs, or that cannot be told."""
     waiting: tuple[Seen, ...]
     """Tasks that wait for this work's end."""
-    behind: int
-    """Work of the same queue that must wait until it ends."""
+    behind: Held
+    """What of the same queue cannot begin before it ends."""
 
     @property
     def line(self) -> str:
@@ -79,36 +89,39 @@ def _look(case: Case, pool: Object, moment: Moment, told: set[int]) -> Iterator[
     if stalled_s is None and not has_busy:
         return
     workers = list(_busy(case, pool))
-    if stalled_s is not None and stalled_s >= STALLED_S:
+    if stalled_s is not None and stalled_s >= long_s(case, STALLED_S):
         yield _standing(case, pool, stalled_s, workers)
     for each in workers:
-        if each.address not in told and is_told(each):
+        if each.address not in told and is_told(each, long_s(case, STALLED_S)):
             told.add(each.address)
             yield _unending(case, each)
 
 
-def is_told(busy: Busy) -> bool:
-    """Whether work that sleeps is told: somebody waits for it, or it cannot be disturbed."""
-    if busy.asleep_s is None or busy.asleep_s < STALLED_S:
+def is_told(busy: Busy, long: float) -> bool:
+    """Whether work that sleeps is told: somebody waits for it, or it cannot be disturbed.
+
+    :param long: from how many seconds on
+    """
+    if busy.asleep_s is None or busy.asleep_s < long:
         return False
-    if busy.waiting or busy.behind:
+    if busy.waiting or busy.behind.functions:
         return True
     return busy.seen.state == "D" and busy.asleep_s >= BLOCKED_S
 
 
 def _standing(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -> Evidence:
-    pending = list(islice(_pending(pool), MAX_WORK))
-    first = _function(case, pending[0]) if pending else "?"
-    count = f"{len(pending):,}{' or more' if len(pending) == MAX_WORK else ''}"
+    pending = held(case, pool.worklist)
+    first = pending.functions[0] if pending.functions else "?"
+    count = f"{len(pending.functions):,}{' or more' if len(pending.functions) >= MAX_WORK else ''}"
     idle = int(pool.nr_idle.value_())
     where = f"of CPU {int(pool.cpu.value_())}" if int(pool.cpu.value_()) >= 0 else "of no CPU"
     spare = "no idle worker" if idle <= 0 else f"{idle:,} idle workers"
     return Evidence(
         f"worker pool {pool.id.value_()} {where} has taken up no work for {human_span(stalled_s)}:"
-        f" {count} pending, first {first}; {spare}",
+        f" {count} pending, first {first}; {spare}{who_waits(pending.waiting)}",
         f"worker_pool {pool.value_():#x}",
         f"struct worker_pool {pool.value_():x}",
-        Weight.CONTEXT,
+        weight(case, pending.waiting),
         tuple(each.line for each in workers[:LISTED]),
     )
 
@@ -116,20 +129,35 @@ def _standing(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -
 def _unending(case: Case, busy: Busy) -> Evidence:
     parts = [f"work {busy.function} of {busy.queue} has slept for {human_span(busy.asleep_s or 0)}"]
     parts[0] += f" in {busy.seen.name}"
-    if busy.waiting:
-        who = ", ".join(seen.name for seen in busy.waiting[:3])
-        more = len(busy.waiting) - 3
-        who += f" and {more:,} more" if more > 0 else ""
-        parts.append(f"{who} {'waits' if len(busy.waiting) == 1 else 'wait'} for its end")
-    if busy.behind:
-        parts.append(f"{busy.behind:,} more of the queue cannot begin before")
-    hung = case.kind == Kind.HUNG_TASK and any(seen.state == "D" for seen in busy.waiting)
+    parts[0] += who_waits(busy.waiting)
+    if busy.behind.functions:
+        more = len(busy.behind.functions) - 1
+        first = busy.behind.functions[0] + (f" and {more:,} more" if more else "")
+        parts.append(
+            f"{first} of that queue cannot begin before{who_waits(busy.behind.waiting, 'that')}"
+        )
     return Evidence(
         "; ".join(parts),
         f"worker {busy.address:#x}",
         f"bt {busy.seen.pid}",
-        Weight.CAUSE if hung else Weight.CONTEXT,
+        weight(case, busy.waiting + busy.behind.waiting),
     )
+
+
+def who_waits(tasks: Sequence[Seen], what: str = "it") -> str:
+    """Who waits for the end of work, ``, for which …``; empty: nobody."""
+    if not tasks:
+        return ""
+    more = len(tasks) - TASKS_NAMED
+    who = ", ".join(seen.name for seen in tasks[:TASKS_NAMED])
+    who += f" and {more:,} more" if more > 0 else ""
+    return f", and {who} {'waits' if len(tasks) == 1 else 'wait'} for {what}"
+
+
+def weight(case: Case, waiting: Sequence[Seen]) -> Weight:
+    """What work that does not end means for the crash, by who waits for it."""
+    is_hung = case.kind == Kind.HUNG_TASK and any(seen.state == "D" for seen in waiting)
+    return Weight.CAUSE if is_hung else Weight.CONTEXT
 
 
 def _stalled(pool: Object, moment: Moment) -> float | None:
@@ -138,10 +166,6 @@ def _stalled(pool: Object, moment: Moment) -> float | None:
         return None
     bits = 8 * word_size(pool.prog_)
     return moment.seconds_since_tick(int(pool.watchdog_ts.value_()), bits)
-
-
-def _pending(pool: Object) -> Iterator[Object]:
-    return list_for_each_entry("struct work_struct", pool.worklist.address_of_(), "entry")
 
 
 def _busy(case: Case, pool: Object) -> Iterator[Busy]:
@@ -154,11 +178,12 @@ def _busy(case: Case, pool: Object) -> Iterator[Busy]:
 def _worker(case: Case, worker: Object) -> Busy:
     seen = case.seen(worker.task)
     is_asleep = seen.state not in ("R", "?")
-    queue, behind = "?", 0
+    queue, behind = "?", Held()
     try:
         pwq = worker.current_pwq
         queue = f"workqueue {case.text(pwq.wq.name, 32)}"
-        behind = _behind(pwq)
+        # renamed in 5.17 (f97a4a1a3f87)
+        behind = held(case, member(pwq, "inactive_works", "delayed_works"))
     except (AttributeError, *Broken):
         pass
     return Busy(
@@ -167,32 +192,28 @@ def _worker(case: Case, worker: Object) -> Busy:
         _name(case, int(worker.current_func.value_())),
         queue,
         waited(case, worker.task) if is_asleep else None,
-        tuple(_waiting(case, worker)),
+        held(case, worker.scheduled).waiting,
         behind,
     )
 
 
-def _behind(pwq: Object) -> int:
-    """Work that may not begin: so much of its queue is active already as may be at once."""
-    # renamed in 5.17 (f97a4a1a3f87)
-    held = member(pwq, "inactive_works", "delayed_works")
-    work = list_for_each_entry("struct work_struct", held.address_of_(), "entry")
-    return sum(1 for _ in islice(work, MAX_WORK))
+def held(case: Case, head: Object) -> Held:
+    """The work of a list, and who waits for it.
 
-
-def _waiting(case: Case, worker: Object) -> Iterator[Seen]:
-    """Tasks in flush_work() and the like: each has put a piece of work of its own behind."""
-    scheduled = list_for_each_entry("struct work_struct", worker.scheduled.address_of_(), "entry")
-    for work in islice(scheduled, MAX_WORK):
-        if _function(case, work) == "wq_barrier_func":
-            barrier = container_of(work, "struct wq_barrier", "work")
-            seen = case.task_at(int(barrier.task.value_()))
-            if seen is not None:
-                yield seen
-
-
-def _function(case: Case, work: Object) -> str:
-    return _name(case, int(work.func.value_()))
+    Tasks in flush_work() and the like have put a piece of work of their own behind.
+    """
+    functions: list[str] = []
+    waiting: list[Seen] = []
+    works = list_for_each_entry("struct work_struct", head.address_of_(), "entry")
+    for work in islice(works, MAX_WORK):
+        function = _name(case, int(work.func.value_()))
+        if function != "wq_barrier_func":
+            functions.append(function)
+            continue
+        barrier = container_of(work, "struct wq_barrier", "work")
+        seen = case.task_at(int(barrier.task.value_()))
+        waiting += [seen] if seen else []
+    return Held(tuple(functions), tuple(waiting))
 
 
 def _name(case: Case, address: int) -> str:
