@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 from cas import findings, resources, snippets
 from cas.config import Config
@@ -27,12 +28,13 @@ from cas.engines.place import Place
 from cas.engines.relay import Relay
 from cas.engines.workshop import Workshop
 from cas.errors import EngineError
+from cas.fault_reading import Reading
 from cas.files import create, put
 from cas.fitting import Fitting
 from cas.job import Job
 from cas.kaslr import crash_options
 from cas.kmods import Kmods
-from cas.model import Dump, FirstAnswer, Need, Section, Snippet
+from cas.model import Dump, FirstAnswer, Need, Section, Snippet, Weight
 from cas.progress import Progress
 from cas.run import Run
 from cas.venues import Subject, Venues
@@ -60,6 +62,39 @@ class Debugging(Run):
         self.fitting = Fitting(self, workshop.worker)
         self.own: frozenset[str] = frozenset()
         """Names of the snippets that the site has written."""
+
+    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
+        """The verdict on the crash, told at once; then what the fault itself gives away."""
+        super().conclude(dump, answer)
+        case = findings.fault_case(dump, answer)
+        if case is None:
+            return
+        with self.timed("fault"):
+            fault = case.explained(self.reading(case, answer))
+        finding = self.report.finding
+        self.know(fault=fault, finding=finding and findings.with_advice(finding, fault))
+        for each in fault.evidence if fault else ():
+            if each.weight is Weight.CAUSE:
+                self.progress.say(f"fault: {each.sentence}")
+
+    def reading(self, case: findings.FaultCase, answer: FirstAnswer | None) -> Reading | None:
+        """What the dump has of the fault, else what the code in the kernel log gives."""
+        problem = None
+        if answer is not None:
+            try:
+                return self.worker.fault(case.wanted())
+            except EngineError as error:
+                problem = str(error)
+                log.info("%s", error)
+        code = case.code()
+        if code is None:
+            return None
+        try:
+            reading = self.worker.decode(code)
+        except EngineError as error:
+            log.info("%s", error)
+            return None
+        return replace(reading, problems=(*reading.problems, *([problem] if problem else [])))
 
     def prepare_crash(self, opened: drgn.Opened) -> Future[Relay | None] | None:
         """Everywhere that crash may run; on a host it begins now, beside drgn.

@@ -615,6 +615,64 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction of the code around a fault."""
+
+    address: int | None
+    """``None``: the kernel log does not tell."""
+    place: str
+    """``cas_sum_entries+0x18``; empty: not known."""
+    text: str
+    """As the disassembler writes it, with the name of what it branches to."""
+    file: str | None = None
+    line: int | None = None
+    is_fault: bool = False
+    """Whether it is the one that faulted; where no code is, the call that led there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLines:
+    """Lines of the source around a fault."""
+
+    file: str
+    """As the debug information names it."""
+    line: int
+    """Which one faulted."""
+    first: int
+    """Number of the first of `lines`."""
+    lines: tuple[str, ...]
+    found: str
+    """Where the file was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The fault itself: what the processor was about to do, and why it could not."""
+
+    place: str | None
+    """``cas_sum_entries+0x18``; where no code is, the call that led there."""
+    kmod: str | None = None
+    address: int | None = None
+    """That was accessed; ``None``: not known, or no memory was."""
+    evidence: tuple[Evidence, ...] = ()
+    """What the address and the registers give away."""
+    advice: str | None = None
+    """What to look for next, where that is more than the kind of crash alone says."""
+    registers: Mapping[str, int] = field(default_factory=dict)
+    """By the architecture's own names."""
+    registers_from: str = ""
+    """E.g. ``struct pt_regs at 0xffffaff9c00efdc8``, ``kernel log``."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """Of registers: what the value is, or what it points to."""
+    code: tuple[Instruction, ...] = ()
+    code_from: str = ""
+    """``memory of the dump`` or ``kernel log``."""
+    source: SourceLines | None = None
+    problems: tuple[str, ...] = ()
+    """What could not be read, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that a job found out; ``result.json`` carries it, the other reports draw it."""
 
@@ -660,6 +718,8 @@ class Report:
     finding: Finding | None = None
     detections: tuple[Detection, ...] = ()
     """What the detectors found, in the order of their names."""
+    fault: Fault | None = None
+    """``None``: no code was stopped, or nothing is known of it."""
     sections: tuple[Section, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage."""

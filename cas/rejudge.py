@@ -15,6 +15,7 @@ from cas.job import Job
 from cas.model import (
     Detection,
     Dump,
+    Fault,
     Finding,
     FirstAnswer,
     Kernel,
@@ -24,6 +25,7 @@ from cas.model import (
     Section,
 )
 from cas.report.result import load
+from cas.report.result_record import Fault as FaultRecord
 from cas.report.result_record import Result
 
 LOG_SECTIONS = ("log", "dmesg")
@@ -85,6 +87,7 @@ def revived(result: Result, job: Job) -> Report:
         answer=_answer(result, dmesg),
         finding=_facts(result.finding, Finding) if result.finding else None,
         detections=tuple(_facts(each, Detection) for each in result.detections),
+        fault=_fault(result.fault) if result.fault else None,
         sections=tuple(replace(each, path=job.directory / each.path) for each in sections),
         seconds=result.seconds,
     )
@@ -141,7 +144,15 @@ def _number(text: str) -> int:
     try:
         return int(text, 16)
     except ValueError as error:
-        raise JobFailed(f"result.json is damaged: a register has the value {text!a}") from error
+        raise JobFailed(f"result.json is damaged: a number is {text!a}") from error
+
+
+def _fault(held: FaultRecord) -> Fault:
+    facts = msgspec.to_builtins(held)
+    facts["registers"] = {name: _number(text) for name, text in held.registers.items()}
+    for part in (facts, *facts["code"]):
+        part["address"] = _number(part["address"]) if part["address"] else None
+    return msgspec.convert(facts, Fault)
 
 
 def _answer(result: Result, dmesg: str | None) -> FirstAnswer | None:

@@ -122,6 +122,7 @@ class Run:
         report = self.report
         if report.dump and report.finding:
             finding = self.judging.judged(report.dump, report.answer, report.match)
+            finding = findings.with_advice(finding, report.fault)
             self.know(finding=replace(finding, seen=report.finding.seen))
 
     @property

@@ -20,6 +20,7 @@ from cas.errors import (
     NotPermitted,
     TryAgain,
 )
+from cas.findings import with_advice
 from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
@@ -163,6 +164,7 @@ class _Anew:
         assert report.dump  # noqa: S101  who calls has looked
         old = report.finding
         new = self.judge.judged(report.dump, report.answer, report.match)
+        new = with_advice(new, report.fault)
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
         named = (*new.signatures, *of_before)
         crash = Crashed(

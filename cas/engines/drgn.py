@@ -23,9 +23,11 @@ import cas
 from cas import elf
 from cas.engines.crash_rungs import OUT_OF_MEMORY
 from cas.engines.detected import Detections
+from cas.engines.fault_answer import reading_of
 from cas.engines.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
 from cas.engines.outcome import Ran, budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
+from cas.fault_reading import Reading
 from cas.files import put
 from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.supervise import (
@@ -68,6 +70,9 @@ FILES_AT_ONCE = 100
 
 DETECTOR_S = 5.0
 """The worker ends a detector after 2 s by itself; if it hangs inside drgn, it is killed."""
+
+FAULT_S = 2.0
+"""For reading a fault; it takes a few hundredths."""
 
 DETECTORS_THAT_KILL = 2
 """After so many the rest is left out: the snippets need a drgn that may be started again."""
@@ -292,6 +297,31 @@ class Worker:
         self._send({"detect": {"facts": facts, "done": found.names}})
         while "done" not in (message := self._receive(time.monotonic() + DETECTOR_S, DETECTOR_S)):
             found.take(message)
+
+    def fault(self, wanted: Message) -> Reading:
+        """What is read of the fault: registers, code, the pointer that was bad.
+
+        :param wanted: what the kernel log says of it: ``place``, ``nowhere``, ``address``,
+            ``registers``
+        :raises EngineError: drgn cannot open the dump, or reads nothing of it
+        """
+        return self._ask_of_fault("fault", wanted)
+
+    def decode(self, code: Message) -> Reading:
+        """What the code that the kernel log shows says of the fault; no dump need be open.
+
+        :param code: ``arch``, ``code``, ``mark``, ``place``, ``address``, ``registers``
+        :raises EngineError: drgn's process does not come back, or makes nothing of it
+        """
+        return self._ask_of_fault("decode", code)
+
+    def _ask_of_fault(self, request: str, facts: Message) -> Reading:
+        self._revive()
+        self._command = "(reading the fault)"
+        self._send({request: {**facts, "timeout_s": FAULT_S}})
+        limit_s = FAULT_S + PATIENCE_S
+        done = self._receive(time.monotonic() + limit_s, limit_s)
+        return reading_of(done["reading"], done["problem"])
 
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""

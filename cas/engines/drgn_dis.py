@@ -52,8 +52,8 @@ _DECODERS: Mapping[Architecture, _Decoder] = {
 """By the names of capstone's constants."""
 
 
-def instructions(code: bytes, address: int, platform: Platform) -> Iterator[Instruction]:
-    """The instructions of a piece of code; bytes that are none become ``.byte``.
+def opened(platform: Platform) -> tuple[Any, _Decoder]:
+    """capstone, set up for an architecture.
 
     :raises CommandError: nothing here reads the architecture's code
     """
@@ -65,7 +65,6 @@ def instructions(code: bytes, address: int, platform: Platform) -> Iterator[Inst
     if decoder is None:
         raise CommandError(f"dis does not know the code of {platform.arch.name}")
     is_little = PlatformFlags.IS_LITTLE_ENDIAN in platform.flags
-    is_64 = PlatformFlags.IS_64_BIT in platform.flags
     mode = capstone.CS_MODE_LITTLE_ENDIAN if is_little else capstone.CS_MODE_BIG_ENDIAN
     for name in decoder.mode:
         mode |= getattr(capstone, f"CS_MODE_{name}")
@@ -73,12 +72,24 @@ def instructions(code: bytes, address: int, platform: Platform) -> Iterator[Inst
     reader.detail = reader.skipdata = True
     if decoder.arch == "X86":
         reader.syntax = capstone.CS_OPT_SYNTAX_ATT
+    return reader, decoder
+
+
+def instructions(code: bytes, address: int, platform: Platform) -> Iterator[Instruction]:
+    """The instructions of a piece of code; bytes that are none become ``.byte``.
+
+    :raises CommandError: nothing here reads the architecture's code
+    """
+    reader, decoder = opened(platform)
     for one in reader.disasm(code, address):
-        yield Instruction(
-            one.address,
-            f"{one.mnemonic:<7} {one.op_str}".rstrip(),
-            _target(one, decoder, is_64=is_64),
-        )
+        yield instruction_of(one, decoder, platform)
+
+
+def instruction_of(one: Any, decoder: _Decoder, platform: Platform) -> Instruction:
+    """An instruction of capstone's as it is shown."""
+    is_64 = PlatformFlags.IS_64_BIT in platform.flags
+    text = f"{one.mnemonic:<7} {one.op_str}".rstrip()
+    return Instruction(one.address, text, _target(one, decoder, is_64=is_64))
 
 
 def _target(one: Any, decoder: _Decoder, *, is_64: bool) -> int | None:

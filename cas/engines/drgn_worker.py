@@ -21,6 +21,10 @@ Files come open, over a socket beside stdin. Requests, in this order:
   for each detector that is not done ``{"detecting": NAME, "title": …}`` when it begins, and
   ``{"detection": {…}}`` as in :class:`cas.model.Detection`; ``{"problem": SENTENCE}`` if they
   cannot run at all; then ``{"done": "detect"}``
+- ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
+  ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
+- ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
+  "timeout_s": N}}``, at any time, without a dump: the same, of the code that the log shows
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from cas.engines.drgn_answer import FACTS, Fact
@@ -77,6 +81,9 @@ class Session:
         if "supply" in request:
             self._supply(**request["supply"])
             return
+        if "decode" in request:
+            self._decode(**request["decode"])
+            return
         with contextlib.ExitStack() as stack:
             if "run" in request:
                 output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
@@ -91,6 +98,8 @@ class Session:
                 self._tell_unmet(self._target, **request["unmet"])
             elif "detect" in request:
                 self._detect(self._target, **request["detect"])
+            elif "fault" in request:
+                self._read_fault(self._target, **request["fault"])
             elif "run" in request:
                 self._run(self._target, output, request["run"])
 
@@ -161,6 +170,34 @@ class Session:
         except Exception as error:
             self._reply(problem=sentence(error))
         self._reply(done="detect")
+
+    def _read_fault(self, target: Target, timeout_s: float, **wanted: Any) -> None:
+        # What disassembles takes a tenth of a second to import.
+        from cas.engines.drgn_fault import Wanted, read_fault
+
+        self._tell_fault(
+            "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
+        )
+
+    def _decode(self, timeout_s: float, **code: Any) -> None:
+        from cas.engines.drgn_opcodes import Logged, read_opcodes
+
+        self._tell_fault("decode", timeout_s, lambda into: read_opcodes(Logged(**code), into))
+
+    def _tell_fault(
+        self, request: str, timeout_s: float, read: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """What could be read in the time, the most important first."""
+        reading: dict[str, Any] = {}
+        problem = None
+        try:
+            with time_limit(timeout_s):
+                read(reading)
+        except Late:
+            problem = f"given up after {timeout_s:g} s"
+        except Exception as error:
+            problem = sentence(error)
+        self._reply(done=request, reading=reading or None, problem=problem)
 
     def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.

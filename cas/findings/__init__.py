@@ -1,6 +1,7 @@
 """From a dump and the first answer to a verdict on the crash: pure functions, no files."""
 
 from cas.findings.damage import Damage, assess
+from cas.findings.fault import FaultCase, fault_case, with_advice
 from cas.findings.finding import find
 from cas.findings.functions import BadPatterns, Functions, functions_with
 from cas.findings.shortfall import Shortfall, given_up, shortfall
@@ -9,13 +10,16 @@ from cas.findings.suspects import kmods_in_list, kmods_in_traces
 __all__ = [
     "BadPatterns",
     "Damage",
+    "FaultCase",
     "Functions",
     "Shortfall",
     "assess",
+    "fault_case",
     "find",
     "functions_with",
     "given_up",
     "kmods_in_list",
     "kmods_in_traces",
     "shortfall",
+    "with_advice",
 ]

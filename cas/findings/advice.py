@@ -114,6 +114,12 @@ def next_steps(
     return tuple(dict.fromkeys(filter(None, steps)))[:STEPS_LIMIT]
 
 
+def steps_of(kind: Kind) -> frozenset[str]:
+    """What is advised of a kind of crash of which nothing more is known."""
+    alone = _When(kind=(kind,))
+    return frozenset(advice.say for advice in shipped_advice() if advice.when == alone)
+
+
 @cache
 def shipped_advice() -> tuple[Advice, ...]:
     """What the project knows, in the order of the files.

@@ -14,6 +14,7 @@ from cas.model import Registers, Report, Section
 from cas.report.before import before
 from cas.report.evidence import limits
 from cas.report.excerpt import READ_LIMIT, excerpt
+from cas.report.fault import FaultPart, fault_parts
 from cas.report.kernel_log import KernelLog, kernel_log, log_section
 from cas.report.order import by_use
 from cas.report.picture import Pictures, pictures
@@ -64,6 +65,8 @@ class Page:
     before: tuple[str, ...]
     """What the kernel log says of the time before the crash."""
     stacks: tuple[Stack, ...]
+    fault: tuple[FaultPart, ...]
+    """The code that was stopped, its source and the registers."""
     log: KernelLog | None
     has_log_section: bool
     """Whether one of the sections is the kernel log."""
@@ -86,6 +89,7 @@ def page(report: Report, extent: Limits) -> Page:
         customer=customer_note(report),
         before=tuple(short_line(text) for text in before(report.finding)),
         stacks=tuple(stacks(report)),
+        fault=fault_parts(report),
         log=log,
         has_log_section=log_section(report) is not None,
         pictures=pictures(report),
@@ -143,6 +147,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()
     said += report.finding.undecided if report.finding else ()
+    said += report.fault.problems if report.fault else ()
     said += report.remarks
     if report.sandbox not in (None, "bwrap") and (report.answer or report.sections):
         said.append(f"sandbox of the debuggers: {report.sandbox}")

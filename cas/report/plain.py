@@ -75,6 +75,8 @@ def _parts(shown: Page) -> Iterator[str]:
     for stack in shown.stacks:
         role = f" (=> {stack.role})" if stack.role else ""
         yield headed(f"{stack.title}{role}", "\n".join(stack_lines(stack)))
+    for part in shown.fault:
+        yield headed(part.title, "\n".join(part.lines))
     if shown.registers:
         yield headed("Registers", "\n".join(shown.registers))
     if shown.remarks:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cas.errors import JobFailed
 from cas.files import read_regular
-from cas.model import Dump, Finding, FirstAnswer, Report, Section
+from cas.model import Dump, Fault, Finding, FirstAnswer, Report, Section
 from cas.permission import DENIED, not_permitted
 from cas.record import VERSION, Unreadable, decode
 from cas.report.result_record import Result
@@ -48,6 +48,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "signature": report.finding.signature if report.finding else None,
         "similar": _tickets(report.finding) if report.finding else (),
         "detections": [asdict(detection) for detection in report.detections],
+        "fault": _fault(report.fault) if report.fault else None,
         "sections": [_section(section) for section in report.sections],
         "summary": asdict(summary(report)),
         "mail": None,
@@ -167,6 +168,17 @@ def _answer(answer: FirstAnswer) -> dict[str, Any]:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     return {**asdict(finding), "similar": _tickets(finding)}
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    code = [{**asdict(each), "address": _hex(each.address)} for each in fault.code]
+    registers = {name: hex(value) for name, value in fault.registers.items()}
+    facts = asdict(replace(fault, code=(), registers={}))
+    return {**facts, "address": _hex(fault.address), "registers": registers, "code": code}
+
+
+def _hex(value: int | None) -> str | None:
+    return None if value is None else hex(value)
 
 
 def _tickets(finding: Finding) -> tuple[str, ...]:

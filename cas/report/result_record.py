@@ -256,6 +256,47 @@ class Detection(Record, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class Instruction(Record, frozen=True, kw_only=True):
+    """One instruction of the code around a fault."""
+
+    address: str | None = None
+    """In hex."""
+    place: str = ""
+    text: str
+    file: str | None = None
+    line: int | None = None
+    is_fault: bool = False
+
+
+class SourceLines(Record, frozen=True, kw_only=True):
+    """Lines of the source around a fault."""
+
+    file: str
+    line: int
+    first: int
+    lines: tuple[str, ...] = ()
+    found: str = ""
+
+
+class Fault(Record, frozen=True, kw_only=True):
+    """The fault itself."""
+
+    place: str | None = None
+    kmod: str | None = None
+    address: str | None = None
+    """In hex."""
+    evidence: tuple[Evidence, ...] = ()
+    advice: str | None = None
+    registers: dict[str, str] = field(default_factory=dict)
+    """In hex."""
+    registers_from: str = ""
+    meanings: dict[str, str] = field(default_factory=dict)
+    code: tuple[Instruction, ...] = ()
+    code_from: str = ""
+    source: SourceLines | None = None
+    problems: tuple[str, ...] = ()
+
+
 class Outcome(Record, frozen=True, kw_only=True):
     """How one command of a snippet ended."""
 
@@ -362,6 +403,7 @@ class Result(Whole, frozen=True, kw_only=True):
     signature: str | None = None
     similar: tuple[str, ...] = ()
     detections: tuple[Detection, ...] = ()
+    fault: Fault | None = None
     sections: tuple[Section, ...] = ()
     summary: Summary | None = None
     mail: None = None

@@ -160,7 +160,8 @@ def _facts(report: Report) -> Iterator[Fact]:
 
 def _evidence(report: Report) -> Iterator[Fact]:
     """What explains the crash, then what else the dump shows of that time."""
-    found = tuple(evidence_of(report.detections))
+    fault = report.fault.evidence if report.fault else ()
+    found = (*fault, *evidence_of(report.detections))
     for label, weight in (("Evidence", Weight.CAUSE), ("Besides", Weight.CONTEXT)):
         points = tuple(_shown(each) for each in found if each.weight is weight)
         if points:

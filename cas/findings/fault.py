@@ -1,0 +1,506 @@
+"""The fault itself, in sentences: what the address and the registers give away.
+
+A sentence says no more than what was read: which variable a pointer was stands there only where the
+debug information puts it into the very register, or memory still holds what was loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cas.fault_reading import Access, Lookalike, Pointer, Reading
+from cas.findings.advice import STEPS_LIMIT, steps_of
+from cas.findings.crash import Crash, crash_of
+from cas.findings.values import (
+    KASAN_SHADOWS,
+    WIDE,
+    Meaning,
+    Sort,
+    is_non_canonical,
+    meaning_of,
+    near_poison,
+    shadowed,
+)
+from cas.klog.events import lines_of
+from cas.klog.fault_lines import FaultLines, fault_lines
+from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.klog.lines import Log
+from cas.model import Dump, Evidence, Fault, Finding, FirstAnswer, Frame, Weight
+
+GUARD_BYTES = 4096
+"""``VMAP_STACK``: one page below a stack is not mapped."""
+MANY_ROUNDS = 10
+"""Frames of one function on a stack, from which on it is called recursion."""
+LOG = "kernel log"
+STOPPED = EXCEPTIONS | {Kind.WARNING}
+"""Kinds of which the kernel shows the registers of the code that it stopped."""
+_WANTS_ADDRESS = frozenset(
+    {Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.PROTECTION_FAULT, Kind.DOUBLE_FAULT}
+    | {Kind.STACK_OVERFLOW}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Everything that is known of one fault."""
+
+    kind: Kind
+    arch: str
+    lines: FaultLines
+    reading: Reading
+    nowhere: int | None
+    frames: tuple[Frame, ...]
+
+    @property
+    def bits(self) -> int:
+        return 64 if self.arch in WIDE else 32
+
+    @property
+    def address(self) -> int | None:
+        """What was accessed, of which s390x only tells the page."""
+        if self.reading.access is not None:
+            return self.reading.access.address
+        return None if self.lines.is_page else self.lines.address
+
+
+@dataclass(frozen=True, slots=True)
+class FaultCase:
+    """A fault of which more can be asked."""
+
+    crash: Crash
+    arch: str
+    lines: FaultLines
+    frames: tuple[Frame, ...] = ()
+    """The backtrace of the task that panicked."""
+
+    def wanted(self) -> dict[str, object]:
+        """What to read in the dump, see :meth:`cas.engines.drgn.Worker.fault`."""
+        return {
+            "place": _logged_place(self.crash) if self.crash.nowhere is None else None,
+            "nowhere": self.crash.nowhere,
+            "address": None if self.lines.is_page else self.lines.address,
+            "registers": dict(self.lines.registers),
+        }
+
+    def code(self) -> dict[str, object] | None:
+        """What to make of the log's code, see :meth:`cas.engines.drgn.Worker.decode`."""
+        opcodes = self.lines.opcodes
+        if opcodes is None or self.lines.arch is None:
+            return None
+        return {
+            "arch": self.lines.arch,
+            "code": opcodes.code.hex(),
+            "mark": opcodes.mark,
+            "place": _logged_place(self.crash),
+            "address": None if self.lines.is_page else self.lines.address,
+            "registers": dict(self.lines.registers),
+        }
+
+    def explained(self, reading: Reading | None) -> Fault | None:
+        """What there is to say of it.
+
+        :param reading: ``None``: nothing but the kernel log's own lines is known
+        """
+        if reading is not None and not reading.registers:
+            reading = replace(reading, registers=self.lines.registers, origin=LOG)
+        return fault_of(self.crash, self.arch, self.lines, reading, self.frames)
+
+
+def fault_case(dump: Dump, answer: FirstAnswer | None) -> FaultCase | None:
+    """What the kernel log says of the fault; ``None``: no code was stopped."""
+    crash = crash_of(dump, answer)
+    if crash.kind not in STOPPED or crash.event.index is None:
+        return None
+    log = Log((answer.dmesg if answer else None) or dump.dmesg)
+    lines = fault_lines(line.text for line in lines_of(log, crash.event))
+    frames = answer.backtrace if answer and crash.source == "backtrace" else crash.trace
+    return FaultCase(crash, dump.arch, lines, tuple(frames))
+
+
+def with_advice(finding: Finding, fault: Fault | None) -> Finding:
+    """A verdict whose next steps say what the fault gives away, in place of what its kind does."""
+    if fault is None or fault.advice is None:
+        return finding
+    general = steps_of(Kind(finding.kind)) if finding.kind in set(Kind) else frozenset()
+    kept = tuple(step for step in finding.next_steps if step not in {*general, fault.advice})
+    return replace(finding, next_steps=(fault.advice, *kept)[:STEPS_LIMIT])
+
+
+def fault_of(
+    crash: Crash,
+    arch: str,
+    lines: FaultLines,
+    reading: Reading | None,
+    frames: Sequence[Frame] = (),
+) -> Fault | None:
+    """What there is to say of a fault.
+
+    :param reading: what the debugger read, or what the kernel log's own registers and code give;
+        ``None``: neither
+    :param frames: the backtrace of the task that panicked
+    :return: ``None``: no code was stopped, or nothing is known of it
+    """
+    if crash.kind not in STOPPED:
+        return None
+    reading = reading or Reading(LOG, lines.registers)
+    arch = arch or lines.arch or ""
+    told = _Told(crash.kind, arch, lines, reading, crash.nowhere, tuple(frames) or crash.frames)
+    evidence = tuple(_evidence(told)) if arch else ()
+    if not (evidence or reading.registers or reading.code):
+        return None
+    return Fault(
+        place=reading.caller or reading.place or _logged_place(crash),
+        kmod=reading.kmod,
+        address=told.address if crash.kind in _WANTS_ADDRESS else None,
+        evidence=evidence,
+        advice=_advice(told),
+        registers=reading.registers,
+        registers_from=reading.origin if reading.registers else "",
+        meanings=_meanings(told),
+        code=reading.code,
+        code_from=("memory of the dump" if reading.is_from_memory else LOG) if reading.code else "",
+        problems=reading.problems,
+    )
+
+
+def _logged_place(crash: Crash) -> str | None:
+    first = crash.logged
+    if first is None:
+        return None
+    return first.function if first.offset is None else f"{first.function}+{first.offset:#x}"
+
+
+def _evidence(told: _Told) -> Iterator[Evidence]:
+    yield from _stack(told)
+    reading = told.reading
+    if told.nowhere is not None:
+        yield _jump(told, told.nowhere)
+        return
+    if reading.divisor:
+        yield _division(told, reading.divisor)
+        return
+    if told.kind not in _WANTS_ADDRESS:
+        return
+    if checked := _kasan(told):
+        yield checked
+        return
+    if reading.access is not None:
+        yield from _through(told, reading.access)
+    elif told.address is not None:
+        yield from _bare(told, told.address)
+
+
+# -- where no code is
+
+
+def _jump(told: _Told, pc: int) -> Evidence:
+    reading, pointer = told.reading, told.reading.pointer
+    call = (
+        f"`{_words(reading.call)}` at {reading.caller}" if reading.call else "the program counter"
+    )
+    command = _dis(reading.caller)
+    if pointer is not None and pointer.value == pc:
+        sentence = f"{_what(pointer)} is {_as_code(told, pc)}, and was called"
+        return Evidence(sentence, _source(pointer, call), _show(pointer) or command, Weight.CAUSE)
+    who = f", from {reading.caller}" if reading.caller else ""
+    if pc == 0:
+        sentence = f"the processor jumped to address 0{who}: a function pointer was NULL"
+    else:
+        sentence = f"the processor jumped to {pc:#x}{who}: it is {_as_code(told, pc)}"
+    return Evidence(sentence, call, command, Weight.CAUSE)
+
+
+def _as_code(told: _Told, pc: int) -> str:
+    meaning = meaning_of(pc, told.arch)
+    if meaning is not None:
+        return meaning.text
+    if told.reading.is_kmods_area:
+        last = told.reading.last_unloaded
+        more = f"; the last one that was unloaded is {last}" if last else ""
+        return f"{pc:#x}, where kernel modules are loaded, but none is now{more}"
+    return f"{pc:#x}, where no code is"
+
+
+# -- a division, the stack
+
+
+def _division(told: _Told, register: str) -> Evidence:
+    pointer, value = told.reading.pointer, told.reading.registers.get(register, 0)
+    who = f"{pointer.expression} ({register})" if pointer else register
+    is_plain = pointer is None or pointer.shift == 0
+    who = who if is_plain else register
+    sentence = f"{who}, the divisor, is {value}"
+    if value:
+        sentence = f"{who}, the divisor, is {value:#x}: the quotient does not fit its register"
+    source = _source(pointer, _line(told)) if pointer and is_plain else _line(told)
+    return Evidence(sentence, source, _dis(told.reading.place), Weight.CAUSE)
+
+
+def _stack(told: _Told) -> Iterator[Evidence]:
+    limits = told.reading.stack or told.lines.stack
+    registers = told.reading.registers
+    pointer = next((registers[name] for name in ("rsp", "esp", "sp") if name in registers), None)
+    if limits is not None and told.kind is not Kind.WARNING:
+        low, high = limits
+        for what, value in (("the address", told.address), ("the stack pointer", pointer)):
+            if value is not None and low - GUARD_BYTES <= value < low:
+                yield Evidence(
+                    f"{what} {value:#x} is {low - value:,} bytes below the task's stack"
+                    f" ({low:#x} to {high:#x}), in its guard page: the stack ran out",
+                    f"limits of the stack, {told.reading.origin}",
+                    "bt",
+                    Weight.CAUSE,
+                )
+                break
+    if told.reading.is_end_overwritten:
+        low = limits[0] if limits else 0
+        yield Evidence(
+            f"the mark at the end of the task's stack is overwritten: it was used up to {low:#x}",
+            f"STACK_END_MAGIC at {low:#x}",
+            f"rd {low:x} 8",
+            Weight.CAUSE,
+        )
+    if told.kind in (Kind.STACK_OVERFLOW, Kind.DOUBLE_FAULT, Kind.PAGE_FAULT):
+        yield from _recursion(told.frames)
+
+
+def _recursion(frames: Sequence[Frame]) -> Iterator[Evidence]:
+    names = [frame.function for frame in frames if not frame.inlined]
+    most = max(set(names), key=names.count, default=None)
+    if most is not None and names.count(most) >= MANY_ROUNDS:
+        yield Evidence(
+            f"{most} is {names.count(most)} times on the stack", "the backtrace", "bt", Weight.CAUSE
+        )
+
+
+# -- an address
+
+
+def _kasan(told: _Told) -> Evidence | None:
+    """What KASAN was checking, where the offset of its shadow is in a register that was used."""
+    access, offset = told.reading.access, KASAN_SHADOWS.get(told.arch)
+    if access is None or offset not in (access.base_value, access.index_value):
+        return None
+    first = shadowed(access.address, told.arch)
+    if first is None:
+        return None
+    meaning = meaning_of(first & ~7, told.arch)
+    if first < GUARD_BYTES:
+        what = "a NULL pointer, or a small offset from it"
+    elif meaning is not None:
+        what = f"no pointer of the kernel: it is {meaning.text}"
+    else:
+        return None
+    return Evidence(
+        f"KASAN was checking an access to {first:#x}-{first + 7:#x}: {what}",
+        f"its shadow at {access.address:#x}; {_line(told)}",
+        _dis(told.reading.place),
+        Weight.CAUSE,
+    )
+
+
+def _through(told: _Told, access: Access) -> Iterator[Evidence]:
+    """An access through registers."""
+    register, value = _bad_register(told, access)
+    if register is None:
+        return
+    pointer = told.reading.pointer
+    if pointer is not None and (pointer.register != register or pointer.value != value):
+        pointer = None
+    meaning = meaning_of(value, told.arch)
+    offset = _signed(access.address - value, told.bits)
+    is_plain = not (access.base and access.index) or 0 in (access.base_value, access.index_value)
+    if flip := _flip(told, register, value, meaning):
+        yield flip
+    elif meaning is not None and meaning.sort is not Sort.NON_CANONICAL:
+        who = _what(pointer) if pointer else register
+        behind = _behind(pointer, access.address, offset, meaning) if is_plain else ""
+        source = _source(pointer, _line(told)) if pointer else _line(told)
+        sentence = f"{who} is {meaning.text}{behind}{_mapping(told, meaning)}"
+        yield Evidence(sentence, source, _show(pointer) or _dis(told.reading.place), Weight.CAUSE)
+    elif pointer is not None or meaning is not None:
+        yield _stray(told, pointer, register, value)
+
+
+def _stray(told: _Told, pointer: Pointer | None, register: str, value: int) -> Evidence:
+    who = _what(pointer) if pointer else register
+    what = "no address (not canonical)" if is_non_canonical(value) else "where the access failed"
+    source = _source(pointer, _line(told)) if pointer else _line(told)
+    weight = Weight.CAUSE if is_non_canonical(value) else Weight.CONTEXT
+    behind = f" at its member {pointer.member}" if pointer and pointer.member else ""
+    sentence = f"{who} is {value:#x}, {what}{behind if weight is Weight.CONTEXT else ''}"
+    return Evidence(sentence, source, _show(pointer) or _dis(told.reading.place), weight)
+
+
+def _bad_register(told: _Told, access: Access) -> tuple[str | None, int]:
+    """The register of an operand that was no good, where that is certain."""
+    base, index = access.base, access.index
+    if base and index:
+        if access.index_value == 0:
+            return base, access.base_value
+        if access.base_value == 0 and access.scale == 1:
+            return index, access.index_value
+        bad = [
+            (name, value)
+            for name, value in ((base, access.base_value), (index, access.index_value))
+            if (found := meaning_of(value, told.arch))
+            and found.sort in (Sort.POISON, Sort.TEXT, Sort.NON_CANONICAL)
+        ]
+        return bad[0] if len(bad) == 1 else (None, 0)
+    if base:
+        return base, access.base_value
+    return (index, access.index_value) if index and access.scale == 1 else (None, 0)
+
+
+def _behind(pointer: Pointer | None, address: int, offset: int, meaning: Meaning) -> str:
+    """What lies at the offset from a bad pointer."""
+    if meaning.sort is Sort.TEXT:
+        return ": something wrote over the pointer"
+    if pointer is not None and pointer.member and pointer.member_type:
+        return f": the access to {address:#x} was to its member {declared(pointer)}"
+    if meaning.sort is Sort.NULL and offset:
+        return f": {address:#x} is the offset of what was accessed"
+    return ""
+
+
+def declared(pointer: Pointer) -> str:
+    """The member that was accessed, with its type."""
+    return f"{pointer.member} ({pointer.member_type})"
+
+
+def _bare(told: _Told, address: int) -> Iterator[Evidence]:
+    """An address alone: which register it came from is not known."""
+    source = "the address that the kernel log tells"
+    if found := near_poison(address, told.bits):
+        pattern, text = found
+        behind = f"{address - pattern:#x} behind {pattern:#x}" if address > pattern else "in itself"
+        yield Evidence(
+            f"the address {address:#x} lies {behind}: {text}", source, "log", Weight.CAUSE
+        )
+        return
+    meaning = meaning_of(address, told.arch)
+    if meaning is not None and meaning.sort in (Sort.TEXT, Sort.USER):
+        more = _mapping(told, meaning)
+        yield Evidence(f"the address {address:#x} is {meaning.text}{more}", source, "log")
+
+
+def _mapping(told: _Told, meaning: Meaning) -> str:
+    reading = told.reading
+    if meaning.sort is not Sort.USER:
+        return ""
+    if reading.user_mapping:
+        return f"; the task has {reading.user_mapping} there"
+    if reading.has_mm is False:
+        return "; the task is a kernel thread and has no such memory"
+    return ""
+
+
+def _flip(told: _Told, register: str, value: int, meaning: Meaning | None) -> Evidence | None:
+    """A pointer that one bit tells from a live one, where nothing else explains it."""
+    others = {each.value: each for each in told.reading.lookalikes}
+    if len(others) != 1 or (meaning is not None and meaning.sort is not Sort.NON_CANONICAL):
+        return None
+    (other,) = others.values()
+    bit = (value ^ other.value).bit_length() - 1
+    return Evidence(
+        f"{register} is {value:#x}, which differs in bit {bit} alone from {other.value:#x}"
+        f" ({_place_of(other)}), a live pointer to {other.what}: a bit may have flipped;"
+        " test the memory of the machine",
+        f"{_line(told)}; {_place_of(other)}",
+        f"rd {other.value:x} 4",
+        Weight.CAUSE,
+    )
+
+
+def _place_of(other: Lookalike) -> str:
+    return f"in {other.where}"
+
+
+# -- words
+
+
+def _what(pointer: Pointer) -> str:
+    """A pointer, with its type and register: ``entry->account (struct cas_account *, rax)``."""
+    kind = ", ".join(filter(None, (pointer.type, pointer.register)))
+    if pointer.returned_by:
+        return f"what {pointer.expression} returned ({kind})"
+    if pointer.shift:
+        return f"{pointer.register} ({pointer.expression} {_sign(pointer.shift)})"
+    return f"{pointer.expression} ({kind})"
+
+
+def _sign(shift: int) -> str:
+    """How far a register is from a variable."""
+    return f"plus {shift:#x}" if shift > 0 else f"minus {-shift:#x}"
+
+
+def _source(pointer: Pointer, line: str) -> str:
+    if pointer.is_variable:
+        return f"{pointer.register} holds the variable {pointer.expression}; {line}"
+    return f"{pointer.origin}; {line}" if pointer.origin else line
+
+
+def _line(told: _Told) -> str:
+    """The instruction, with its place."""
+    fault = next((each for each in told.reading.code if each.is_fault), None)
+    if fault is None:
+        return told.reading.origin
+    return f"`{_words(fault.text)}`" + (f" at {fault.place}" if fault.place else "")
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _show(pointer: Pointer | None) -> str | None:
+    """The command that shows what a pointer was loaded from, or where its members lie."""
+    if pointer is None:
+        return None
+    if pointer.holder and pointer.holder_address is not None:
+        return f"{pointer.holder} {pointer.holder_address:x}"
+    return pointer.structure
+
+
+def _dis(place: str | None) -> str:
+    return f"dis -rl {place}" if place else "bt"
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _meanings(told: _Told) -> Mapping[str, str]:
+    """What registers hold or point to, where that can be said."""
+    found: dict[str, str] = {}
+    for name, value in told.reading.registers.items():
+        if thing := told.reading.things.get(name):
+            found[name] = thing
+        elif value and told.arch:
+            meaning = meaning_of(value, told.arch)
+            if meaning is not None and meaning.sort in (Sort.POISON, Sort.TEXT):
+                found[name] = meaning.text
+    return found
+
+
+def _advice(told: _Told) -> str | None:
+    """The next step, where the pointer is known."""
+    pointer = told.reading.pointer
+    if pointer is None or pointer.shift:
+        return None
+    meaning = meaning_of(pointer.value, told.arch)
+    if meaning is None or meaning.sort not in (Sort.NULL, Sort.ERROR, Sort.POISON):
+        return None
+    state = {Sort.NULL: "is NULL", Sort.ERROR: "is an error", Sort.POISON: "is poison"}[
+        meaning.sort
+    ]
+    if pointer.returned_by:
+        return (
+            f"read when {pointer.expression} returns that: its caller did not check"
+            if meaning.sort in (Sort.NULL, Sort.ERROR)
+            else None
+        )
+    show = _show(pointer)
+    look = f": {show}" if show else ""
+    return f"find out why {pointer.expression} {state}{look}"

@@ -1,0 +1,70 @@
+"""The fault itself as text: the code, the source, the registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cas.model import Fault, Report
+from cas.text import printable
+
+_NAME_WIDTH = 6
+
+
+class FaultPart(NamedTuple):
+    """One section about the fault; all text is printable."""
+
+    anchor: str
+    title: str
+    lines: tuple[str, ...]
+
+
+def fault_parts(report: Report) -> tuple[FaultPart, ...]:
+    """The sections about the fault; none where no code was stopped."""
+    fault = report.fault
+    if fault is None:
+        return ()
+    parts = (
+        FaultPart("fault-code", "Code that was stopped", tuple(_code(fault))),
+        FaultPart("fault-source", "Source of that code", tuple(_source(fault))),
+        FaultPart("fault-registers", "Registers at the fault", tuple(_registers(fault))),
+    )
+    return tuple(part for part in parts if part.lines)
+
+
+def _code(fault: Fault) -> Iterator[str]:
+    last: tuple[str | None, int | None] = (None, None)
+    if fault.code:
+        yield f"from the {_indented(fault.code_from)}"
+    for each in fault.code:
+        source = (each.file, each.line)
+        if source not in (last, (None, None)):
+            yield _indented(f"   {each.file}:{each.line}")
+        last = source
+        place = each.place or ("" if each.address is None else f"{each.address:#x}")
+        mark = "=>" if each.is_fault else "  "
+        yield _indented(f"{mark} {place}  {each.text}")
+
+
+def _source(fault: Fault) -> Iterator[str]:
+    source = fault.source
+    if source is None:
+        return
+    yield _indented(f"{source.file}, from {source.found}")
+    for number, text in enumerate(source.lines, source.first):
+        mark = "=>" if number == source.line else "  "
+        yield _indented(f"{mark} {number:>6}  {text}")
+
+
+def _registers(fault: Fault) -> Iterator[str]:
+    if not fault.registers:
+        return
+    yield _indented(f"from the {fault.registers_from}")
+    for name, value in fault.registers.items():
+        meaning = fault.meanings.get(name)
+        yield _indented(f"{name:>{_NAME_WIDTH}} {value:016x}" + (f"  {meaning}" if meaning else ""))
+
+
+def _indented(text: str) -> str:
+    """Printable text on a line, with its blanks."""
+    return printable(text.expandtabs().replace("\n", " ")).rstrip()

@@ -1,0 +1,80 @@
+"""The fault itself, from the installed command to the reports, and what stays of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cas import job as jobs
+from cas.rejudge import revived
+from cas.report.report import drawn
+from cas.report.result import load
+
+from installed import Site
+
+SENTENCE = "entry->account (struct cas_account *, {}) is NULL: the access to 0x18 was to its member"
+
+
+def test_the_pointer_that_was_null_is_named_in_every_report(finished: Site) -> None:
+    fault = finished.result("T-1")["fault"]
+    assert fault["evidence"][0]["sentence"].startswith(SENTENCE.format("rax"))
+    assert (fault["place"], fault["kmod"], fault["address"]) == (
+        "cas_sum_entries+0x18",
+        "cas_oops",
+        "0x18",
+    )
+    assert fault["code_from"] == "memory of the dump"
+    job = finished.job("T-1")
+    text = (job / "report.txt").read_text()
+    assert "entry->account (struct cas_account *, rax) is NULL" in text
+    assert "=> cas_sum_entries+0x18" in text
+    page = (job / "report.html").read_text()
+    assert "is NULL: the access to 0x18 was to its member balance" in page
+    assert 'id="fault-registers"' in page
+
+
+def test_what_shows_the_evidence_is_answered(finished: Site) -> None:
+    fault = finished.result("T-1")["fault"]
+    commands = [
+        fault["evidence"][0]["command"],
+        "struct cas_account",
+        f"dis -rl {fault['place']}",
+    ]
+    asked = [word for command in commands for word in ("-c", command)]
+    done = finished.cas("debug", "T-1", "--engine", "drgn", *asked)
+    assert done.returncode == 0, done.stderr
+    assert "account = (struct cas_account *)0x0" in done.stdout
+    assert "balance" in done.stdout
+    assert "cas_oops.c: 63" in done.stdout
+
+
+def test_the_first_step_is_about_that_pointer(finished: Site) -> None:
+    steps = finished.result("T-1")["finding"]["next_steps"]
+    assert steps[0].startswith("find out why entry->account is NULL: struct cas_entry ffff")
+    assert not any("offset of the field" in step for step in steps)
+
+
+def test_another_architectures_pointer_is_named(finished_of: Callable[[str], Site]) -> None:
+    fault = finished_of("arm64").result("T-1")["fault"]
+    assert fault["evidence"][0]["sentence"].startswith(SENTENCE.format("x0"))
+
+
+def test_the_other_builds_pointer_is_named(finished_of: Callable[[str], Site]) -> None:
+    fault = finished_of("b").result("T-1")["fault"]
+    assert fault["evidence"][0]["sentence"].startswith(SENTENCE.format("rax"))
+
+
+def test_a_job_that_waits_has_the_fault_from_its_kernel_log(waiting: Site) -> None:
+    fault = waiting.result("T-1")["fault"]
+    assert (fault["code_from"], fault["registers_from"]) == ("kernel log", "kernel log")
+    (evidence,) = fault["evidence"]
+    assert evidence["sentence"] == "rax is NULL: 0x18 is the offset of what was accessed"
+    (line,) = (each for each in fault["code"] if each["is_fault"])
+    assert line["place"] == "cas_sum_entries+0x18"
+
+
+def test_a_report_with_a_fault_is_drawn_again_byte_for_byte(finished: Site) -> None:
+    directory = finished.job("T-1")
+    report = revived(load(directory), jobs.load(directory))
+    assert report.fault
+    for name, content in drawn(report).items():
+        assert content == (directory / name).read_bytes()

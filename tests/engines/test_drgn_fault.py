@@ -1,0 +1,116 @@
+"""A fault read from the shipped dumps, and from the code that a kernel log shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.engines.drgn import Opened, Worker
+from cas.errors import EngineError
+from cas.fault_reading import Reading
+from cas.supervise import Room
+
+WANTED = {"place": "cas_sum_entries+0x18", "nowhere": None, "address": 0x18, "registers": {}}
+
+
+@pytest.fixture(scope="module")
+def reading(opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Room]) -> Reading:
+    with Worker(make_room()) as worker:
+        worker.answer(replace(opened, kmods=kmods), 60)
+        return worker.fault(WANTED)
+
+
+def test_the_registers_are_those_that_the_exception_saved(reading: Reading) -> None:
+    assert reading.origin.startswith("struct pt_regs at 0xffff")
+    assert (reading.registers["rax"], reading.registers["rip"]) == (0, reading.pc)
+    assert reading.things["rbx"].startswith("slab object kmalloc-32")
+
+
+def test_the_pointer_is_named_by_the_variable_that_it_was_loaded_from(reading: Reading) -> None:
+    pointer = reading.pointer
+    assert pointer is not None
+    assert (pointer.register, pointer.value, pointer.is_variable) == ("rax", 0, False)
+    assert (pointer.expression, pointer.type) == ("entry->account", "struct cas_account *")
+    assert (pointer.member, pointer.member_type) == ("balance", "long")
+    assert pointer.origin == "`movq 0x18(%rbx), %rax`, where rbx is struct cas_entry *entry"
+    assert pointer.holder_address == reading.registers["rbx"]
+
+
+def test_the_code_is_shown_with_the_instruction_that_faulted(reading: Reading) -> None:
+    (fault,) = (each for each in reading.code if each.is_fault)
+    assert (fault.place, fault.file, fault.line) == (
+        "cas_sum_entries+0x18",
+        "drivers/cas/cas_oops.c",
+        63,
+    )
+    assert fault.text.split() == ["movq", "0x18(%rax),", "%rdx"]
+    assert any("<__cond_resched+0x0>" in each.text for each in reading.code)
+
+
+def test_no_live_pointer_looks_like_null(reading: Reading) -> None:
+    assert reading.lookalikes == ()
+
+
+def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Opened) -> None:
+    worker.answer(opened, 60)
+    with pytest.raises(EngineError, match="neither on the stack nor in the log"):
+        worker.fault({**WANTED, "place": "cas_sum_entries+0x1c"})
+
+
+def test_without_debug_information_of_the_module_there_is_no_variable(
+    worker: Worker, opened: Opened
+) -> None:
+    worker.answer(opened, 60)
+    reading = worker.fault(WANTED)
+    assert reading.pointer is None
+    assert reading.access is not None
+    assert (reading.access.base, reading.access.address) == ("rax", 0x18)
+
+
+def test_another_architectures_fault_is_read_like_our_own(
+    worker: Worker, opened_aarch64: Opened, unpack: Callable[[str], Path]
+) -> None:
+    (debug,) = unpack("arm64").rglob("cas_oops.ko.debug")
+    worker.answer(replace(opened_aarch64, kmods={"cas_oops": debug}), 60)
+    reading = worker.fault({**WANTED, "place": "cas_sum_entries+0x40"})
+    assert reading.pointer is not None
+    assert reading.pointer.expression == "entry->account"
+    assert reading.pointer.member == "balance"
+
+
+CODES = {
+    # a load of 0x18 behind a register that is NULL, behind an instruction of another length
+    "x86_64": ("4889c3488b5018", 3, {"rax": 0}, "rax"),
+    "i686": ("89c38b5018", 2, {"eax": 0}, "eax"),
+    "aarch64": ("fd7bbfa9000c40f9", 4, {"x0": 0}, "x0"),
+    "armv7l": ("0300a0e1183090e5", 4, {"r0": 0}, "r0"),
+    "ppc64": ("38600000e8630018", 4, {"r3": 0}, "r3"),
+    "riscv64": ("0145086d", 2, {"a0": 0}, "a0"),
+}
+
+
+@pytest.mark.parametrize("arch", CODES)
+def test_the_code_in_a_log_is_read_without_a_dump(worker: Worker, arch: str) -> None:
+    code, mark, registers, base = CODES[arch]
+    asked = {"code": code, "mark": mark, "place": "f+0x20", "address": 0x18}
+    reading = worker.decode({**asked, "arch": arch, "registers": registers})
+    assert reading.access is not None
+    assert (reading.access.base, reading.access.offset) == (base, 0x18)
+    assert [each.place for each in reading.code if each.is_fault] == ["f+0x20"]
+    assert reading.code[0].place == f"f+{0x20 - mark:#x}"
+
+
+def test_an_address_that_no_operand_means_blames_none(worker: Worker) -> None:
+    code, mark, registers, _ = CODES["x86_64"]
+    asked = {"code": code, "mark": mark, "place": "f+0x20", "address": 0x1018}
+    reading = worker.decode({**asked, "arch": "x86_64", "registers": registers})
+    assert reading.access is None
+
+
+@pytest.mark.parametrize("code", ["", "ff", "0f0b" * 64, "f0" * 60])
+def test_any_bytes_are_read(worker: Worker, code: str) -> None:
+    asked = {"arch": "x86_64", "code": code, "mark": 0, "place": None, "address": None}
+    assert worker.decode({**asked, "registers": {}}).access is None
