@@ -20,8 +20,8 @@ from cas.files import read_regular
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
-from cas.findings.taint import suspects
 from cas.klog.kinds import Kind
+from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
 from cas.model import Dump, LogEvent, Match, Task
 from cas.resources import shipped

@@ -16,7 +16,7 @@ from cas.klog.choice import Choice
 from cas.klog.events import Event, clean, read_report
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Log
-from cas.klog.troubles import PASSING, Trouble, general, troubles
+from cas.klog.troubles import PASSING, Trouble, boot, general, troubles
 from cas.model import LogEvent
 from cas.units import human_span
 
@@ -72,7 +72,6 @@ _WORDS = {
 """One, and several: what is told in a sentence; other troubles are too weak for that."""
 _STANDSTILL = frozenset({Trouble.HUNG, Trouble.HARD_LOCKUP, Trouble.SOFT_LOCKUP, Trouble.RCU_STALL})
 """What dumps are asked for most: a sentence names it first."""
-_BOOT = "Linux version "
 _ORDER = {trouble: place for place, trouble in enumerate(Trouble)}
 
 
@@ -136,9 +135,7 @@ def _crashed(log: Log, crash: Event, end: int) -> float | None:
 
 def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterable[_Group]:
     """Lines and reports that are the same again as one, in the order of their first."""
-    # the log of a console may have several boots of the machine
-    boots = (number for number in log.having(_BOOT) if number < end)
-    first = next((n for n in boots if log[n].text.startswith(_BOOT)), 0)
+    first = boot(log, end)
     found = dict[tuple[object, ...], _Group]()
     reports = [
         event for event in choice.earlier if event.index is not None and event.index >= first

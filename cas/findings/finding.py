@@ -15,10 +15,10 @@ from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.functions import Functions, shipped_functions
 from cas.findings.signature import former, most_telling, signatures
-from cas.findings.taint import describe_kmods, describe_taint
 from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
+from cas.klog.taint import describe_kmods, describe_taint
 from cas.model import Culprit, Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
 from cas.units import human_span, utc

@@ -473,6 +473,7 @@ _TABLE: tuple[tuple[str, str, Trouble], ...] = (
 )
 
 _LINK = re.compile(r":?(?: NIC)? [Ll]ink (?:is )?([Uu]p|UP|[Dd]own|DOWN)\b")
+_BOOT = "Linux version "
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
 
 
@@ -509,6 +510,16 @@ def troubles(log: Log, first: int, end: int) -> list[Told]:
     for told in _links_lost(log, first, end):
         found.setdefault(told.line, told)
     return [found[number] for number in sorted(found)]
+
+
+def boot(log: Log, end: int) -> int:
+    """Number of the line with which the machine booted that crashed; the log of a console may have
+    several boots.
+
+    :param end: number of the line of the crash
+    """
+    boots = (number for number in log.having(_BOOT) if number < end)
+    return next((number for number in boots if log[number].text.startswith(_BOOT)), 0)
 
 
 def told_by(text: str) -> Trouble | None:

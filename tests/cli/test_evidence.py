@@ -24,6 +24,20 @@ def test_evidence_stands_in_the_reports(finished: Site) -> None:
     assert f"to see it: {evidence['command']}" in section
 
 
+def test_modules_that_taint_are_evidence_and_its_commands_run(finished: Site) -> None:
+    (found,) = (
+        each for each in finished.result("T-1")["detections"] if each["detector"] == "modules"
+    )
+    told = [each["sentence"] for each in found["evidence"]]
+    assert told[0].startswith("code of cas_oops (O: out-of-tree module) is on the stack of the")
+    assert told[-1].startswith("3 loaded modules taint the kernel: cas_oops (O), ")
+    commands = dict.fromkeys(each["command"] for each in found["evidence"])
+    words = [word for command in commands for word in ("-c", command)]
+    done = finished.cas("debug", "T-1", "--engine", "drgn", *words)
+    assert done.returncode == 0, done.stderr
+    assert "cas_oops      O\n" in done.stdout
+
+
 def test_reports_with_evidence_are_drawn_again_byte_for_byte(finished: Site) -> None:
     directory = finished.job("T-1")
     report = revived(load(directory), jobs.load(directory))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cas.findings import find, kmods_in_traces
-from cas.findings.taint import LETTERS, describe_kmods, describe_taint
+from cas.klog.taint import LETTERS, describe_kmods, describe_taint
 from cas.model import Cause, Dump, Finding, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
 
 from installed import needs

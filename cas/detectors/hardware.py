@@ -1,0 +1,144 @@
+"""What hardware reported before the crash: machine checks, memory, PCI Express, heat, links.
+
+From the kernel log, and from the counters that the kernel keeps of its processors, which outlive
+it: ``mce_exception_count`` (arch/x86/kernel/cpu/mce/core.c), ``thermal_state`` (therm_throt.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from drgn import Object
+from drgn.helpers.linux.cpumask import for_each_online_cpu
+from drgn.helpers.linux.percpu import per_cpu
+
+from cas.detectors.case import Broken, Case, bounded
+from cas.klog.choice import choose
+from cas.klog.kinds import Kind
+from cas.klog.lines import Log
+from cas.klog.troubles import PASSING, Told, Trouble, boot, troubles
+from cas.model import Evidence, Weight
+from cas.units import human_span
+
+MAX_CPUS = 4096
+NAMED = 10
+"""Processors that are named in a sentence."""
+SHORTLY_S = 600.0
+"""How long before a crash links and devices that went are worth a word."""
+AT_ONCE_S = 60.0
+"""How long before a machine check its own lines stand in the log."""
+TOLD = {
+    Trouble.MACHINE_CHECK: "machine check",
+    Trouble.BAD_MEMORY: "uncorrected memory error",
+    Trouble.PCIE: "PCI Express error",
+    Trouble.DEVICE: "device fault",
+    Trouble.NMI: "NMI that nobody knows the reason of",
+    Trouble.THERMAL: "processor too hot",
+    Trouble.NETWORK: "network device",
+    Trouble.CORRECTED: "corrected hardware error",
+    Trouble.LINK: "link that went down",
+    Trouble.GONE: "device that went",
+}
+"""Troubles that are of hardware, or may be."""
+_BROKEN = frozenset({Trouble.MACHINE_CHECK, Trouble.BAD_MEMORY, Trouble.PCIE})
+_THROTTLES = (
+    ("core_throttle", "core"),
+    ("package_throttle", "package"),
+)
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """What the log says, the most telling first; then the counters of the processors."""
+    yield from said(case.log, case.kind)
+    yield from _counted(case)
+
+
+def said(log: Log, kind: str) -> Iterator[Evidence]:
+    """What the kernel log says of the hardware before the crash.
+
+    :param kind: of the crash
+    """
+    crash = choose(log).crash
+    end = len(log) if crash.index is None else crash.index
+    groups = dict[tuple[Trouble, str], list[Told]]()
+    for told in troubles(log, boot(log, end), end):
+        if told.trouble in TOLD:
+            groups.setdefault((told.trouble, told.on), []).append(told)
+    order = list(TOLD)
+    for (trouble, _), lines in sorted(groups.items(), key=lambda each: order.index(each[0][0])):
+        since_s = _since(log, lines[-1], crash.uptime_s)
+        if trouble in PASSING and (since_s is None or since_s > SHORTLY_S):
+            continue
+        is_cause = kind == Kind.MACHINE_CHECK and trouble in _BROKEN
+        is_cause = is_cause and since_s is not None and since_s <= AT_ONCE_S
+        yield _evidence(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
+
+
+def _since(log: Log, told: Told, crashed_s: float | None) -> float | None:
+    said_s = log[told.line].uptime_s
+    return None if said_s is None or crashed_s is None else max(0.0, crashed_s - said_s)
+
+
+def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight) -> Evidence:
+    first = log[lines[0].line]
+    often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
+    ago = "" if since_s is None else f", {human_span(int(since_s))} before the crash"
+    last = ago if len(lines) == 1 else ago.replace(", ", ", the last ", 1)
+    stamp = "" if first.uptime_s is None else f"[{first.uptime_s:.6f}] "
+    return Evidence(
+        f"{TOLD[lines[0].trouble]}{often}{last}: {first.text.strip()}",
+        f"{stamp}{first.text.strip()}",
+        "log",
+        weight,
+    )
+
+
+def _counted(case: Case) -> Iterator[Evidence]:
+    """What each processor has counted since the boot, whatever the log has lost since."""
+    checks = dict[int, int]()
+    hot = dict[tuple[int, str], int]()
+    for cpu in bounded(for_each_online_cpu(case.prog), MAX_CPUS):
+        try:
+            checks[cpu] = _number(case, "mce_exception_count", cpu)
+            for member, _ in _THROTTLES:
+                hot[cpu, member] = _throttled(case, cpu, member)
+        except Broken as error:
+            case.remark(f"counters of CPU {cpu} cannot be read: {case.text(str(error))}")
+    if any(checks.values()):
+        told = {cpu: count for cpu, count in checks.items() if count}
+        yield Evidence(
+            f"{sum(told.values()):,} machine check exceptions since the boot, on {_cpus(told)}",
+            "mce_exception_count",
+            f'per_cpu(prog["mce_exception_count"], {min(told)})',
+            details=tuple(f"CPU {cpu}: {count:,}" for cpu, count in told.items()),
+        )
+    for member, what in _THROTTLES:
+        throttled = {cpu: count for (cpu, each), count in hot.items() if each == member and count}
+        if throttled:
+            yield Evidence(
+                f"throttled since the boot, the {what} too hot: {_cpus(throttled)}",
+                "thermal_state",
+                f'per_cpu(prog["thermal_state"], {min(throttled)}).{member}',
+                details=tuple(f"CPU {cpu}: {count:,} times" for cpu, count in throttled.items()),
+            )
+
+
+def _cpus(numbers: Iterable[int]) -> str:
+    shown = sorted(numbers)
+    more = len(shown) - NAMED
+    named = ", ".join(str(cpu) for cpu in shown[:NAMED])
+    word = "CPU" if len(shown) == 1 else "CPUs"
+    return f"{word} {named}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def _number(case: Case, name: str, cpu: int) -> int:
+    if name not in case.prog:
+        return 0
+    return int(per_cpu(case.prog[name], cpu).value_())
+
+
+def _throttled(case: Case, cpu: int, member: str) -> int:
+    if "thermal_state" not in case.prog:
+        return 0
+    state: Object = per_cpu(case.prog["thermal_state"], cpu)
+    return int(state.member_(member).count.value_())
