@@ -110,14 +110,21 @@ def in_flight(case: Case, age_s: int) -> Object:
     return request
 
 
-@pytest.mark.parametrize(("age_s", "is_told"), [(1, False), (6, True)])
-def test_an_old_request_is_told(altered: Callable[..., Case], age_s: int, is_told: bool) -> None:
-    case = altered("hung-task")
+@pytest.mark.parametrize(
+    ("kind", "age_s", "is_told"),
+    # where tasks may hang for 2 s only, a request of 3 s is old
+    [("sysrq", 3, False), ("sysrq", 6, True), ("hung-task", 3, True)],
+)
+def test_an_old_request_is_told(
+    altered: Callable[..., Case], kind: str, age_s: int, is_told: bool
+) -> None:
+    case = altered(kind)
     request = in_flight(case, age_s)
     found = look(requests, case)
     assert bool(found) is is_told
     for each in found:
-        assert each.sentence.startswith("vda: a request has waited for 6 s (read, in flight)")
+        words = f"vda: a request has waited for {age_s} s (read, in flight)"
+        assert each.sentence.startswith(words)
         assert f"{request.value_():#x}" in each.source
         assert each.weight is Weight.CONTEXT  # nobody waits for a disk
 
