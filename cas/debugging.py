@@ -220,6 +220,8 @@ class Debugging(Run):
         lost = (outcome for outcome, _ in ladder.given_up if outcome.status in LIMITS)
         limits = (f"{outcome.command}: {outcome.status}" for outcome in lost)
         self.know(limits_hit=(*self.report.limits_hit, *limits))
+        for outcome, engine in ladder.given_up:
+            log.info("%s did not answer, %s did: %s", outcome.engine, engine, outcome.error)
         for text in findings.given_up(ladder.given_up):
             self.remark(text)
 
@@ -258,7 +260,8 @@ class Debugging(Run):
                 f"crash opened the dump only with {options}: memory that it lacks reads as 0"
             )
         elif options:
-            self.remark(f"crash opened the dump only with {options}; drgn does the rest")
+            rest = "it answers little so" if self.engine == "crash" else "drgn does the rest"
+            self.remark(f"crash opened the dump only with {options}; {rest}")
         if not relay.sees_all_tasks:
             self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
         return True

@@ -40,6 +40,11 @@ WRONG = 1
 INTRODUCTION = b"sys\n"
 """crash's command for what ``-s`` leaves out at its start; ``--minimal`` does not have it."""
 
+_MINIMAL = (
+    "crash runs with --minimal here, in which it has few commands; "
+    "--engine drgn may have more of this dump"
+)
+
 Talk = Callable[[], int]
 """Holds the conversation; the debugger's status, negative for a signal."""
 
@@ -194,9 +199,13 @@ class _Preparation:
         self._prelude = loaded.prelude
         self._kmods = subject.kmods.files
 
+    @property
+    def _is_minimal(self) -> bool:
+        return MINIMAL[0] in self._options
+
     def _opening(self, place: Place, *, is_piped: bool = False) -> Opening:
         commands = (*loading(place, self._kmods), *self._prelude)
-        asks = is_piped and MINIMAL[0] not in self._options
+        asks = is_piped and not self._is_minimal
         return Opening(commands, self._world.config.extensions, asks_commands=asks)
 
     @contextmanager
@@ -221,7 +230,7 @@ class _Preparation:
     def _converse(self, piped: Piped, opening: Opening, feed: Input) -> int:
         """The conversation; 1 if crash lacks a command that was asked for."""
         status = piped.converse(feed.chunks(), _shower())
-        for name in piped.unknown:
+        for name in () if self._is_minimal else piped.unknown:
             near = nearest(name, opening.commands)
             self._world.progress.warn(
                 f"crash has no command {short_line(name, 80)}; there is: {near}"
@@ -233,7 +242,7 @@ class _Preparation:
         """crash that has opened the dump, on a terminal."""
         screen = Screen()
         window = Window(screen.size, self._world.environment.get("TERM", ""))
-        is_silent = self._theirs.is_silent or MINIMAL[0] in self._options
+        is_silent = self._theirs.is_silent or self._is_minimal
         introduction = b"" if is_silent else INTRODUCTION
         opening = self._opening(place)
         first_words = opening.text + introduction + feed.first
@@ -251,8 +260,9 @@ class _Preparation:
         return self._world.progress.bar("Opening it with crash", None)
 
     def _complain(self, opening: Opening) -> None:
-        for complaint in opening.complaints:
-            self._world.progress.warn(f"before the first prompt: {complaint}")
+        told = [f"before the first prompt: {complaint}" for complaint in opening.complaints]
+        for text in (_MINIMAL,) if self._is_minimal else told:
+            self._world.progress.warn(text)
 
 
 @contextmanager

@@ -117,14 +117,21 @@ def _skipped(sections: Sequence[Section]) -> str | None:
 
 
 def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None:
-    told = [
-        f"{section.name}: {short_line(outcome.error or outcome.command, WHY_LIMIT)}"
+    lost = [
+        (section.name, outcome)
         for section in sections
         for outcome in section.commands
         if outcome.status == "failed"
         and _why(outcome, section.name in own, section.name in VITAL) is None
     ]
-    return f"no debugger here answers {_some(told)}" if told else None
+    if not lost:
+        return None
+    if len(lost) <= FEW:
+        return (
+            f"no debugger here answers {'; '.join(f'{name}: {_told(one)}' for name, one in lost)}"
+        )
+    names = list(dict.fromkeys(name for name, _ in lost))
+    return f"no debugger here answers {_some(names, ', ')}{_reasons([one for _, one in lost])}"
 
 
 def given_up(instead: Sequence[tuple[Outcome, str]]) -> tuple[str, ...]:
@@ -144,14 +151,30 @@ def _given_up(engines: tuple[str, str], lost: Sequence[Outcome]) -> str:
         names = dict.fromkeys(outcome.command for outcome in lost)
         return f"read from the dump without a debugger: {_some(list(names))}"
     number = count(len(lost), "command")
-    return f"{first} could not answer {number}, {second} did: {_listed(lost)}"
+    return f"{first} could not answer {number}, {second} did{_reasons(lost)}"
 
 
-def _listed(lost: Sequence[Outcome]) -> str:
-    told = [short_line(outcome.error or outcome.command, WHY_LIMIT) for outcome in lost]
-    return _some(list(dict.fromkeys(told)))
+def _told(lost: Outcome) -> str:
+    return short_line(lost.error or lost.command, WHY_LIMIT)
 
 
-def _some(told: Sequence[str]) -> str:
+def _reasons(lost: Sequence[Outcome]) -> str:
+    """Why commands were not answered, where that is short; the job's log has each."""
+    told = list(dict.fromkeys(map(_told, lost)))
+    if len(told) <= FEW:
+        return f": {'; '.join(told)}"
+    alike = {_without_name(outcome) for outcome in lost}
+    return f": {short_line(alike.pop(), WHY_LIMIT)}" if len(alike) == 1 else ""
+
+
+def _without_name(lost: Outcome) -> str:
+    """A reason without the command that it is said of."""
+    said = lost.error or ""
+    for name in (lost.command, "crash", lost.command.partition(" ")[0]):
+        said = said.removeprefix(f"{name}: ")
+    return said
+
+
+def _some(told: Sequence[str], between: str = "; ") -> str:
     more = len(told) - NAMED
-    return "; ".join([*told[:NAMED], *([f"and {more} more"] if more > 0 else [])])
+    return between.join(told[:NAMED]) + (f" and {more} more" if more > 0 else "")

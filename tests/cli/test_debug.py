@@ -158,6 +158,18 @@ def test_a_command_that_crash_lacks_makes_the_status_1_and_names_what_there_is(j
     assert "no command log" not in done.stderr  # nobody asked for it
 
 
+def test_what_crash_lacks_in_its_minimal_mode_is_one_sentence(job: Site) -> None:
+    lacks = r"""printf 'crash: %s: command not available in minimal mode\n' "$w" """
+    opens = opened().replace("case $w in", f"case $w in alias) {lacks};;")
+    talk = f"while read -r w x; do [ $w != exit ] || exit 0; {lacks}; done"
+    pretend_crash(job, f'{opens}shift; opened "$@"; {talk}\n')
+    done = debug(job, "--minimal", "-c", "bt", "-c", "ps")
+    assert done.returncode == 1
+    assert done.stdout.count("not available in minimal mode") == 2
+    said = "! crash runs with --minimal here, in which it has few commands"
+    assert [line.partition(";")[0] for line in done.stderr.splitlines() if line[0] == "!"] == [said]
+
+
 def test_options_that_are_none_of_ours_go_on_to_crash(job: Site, tmp_path: Path) -> None:
     talk = 'while read -r w; do echo "$w"; [ "$w" != exit ] || exit 0; done'
     pretend_crash(job, f'opened "$@"; echo "$@"; {talk}\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,24 @@ def test_what_another_engine_did_instead_is_one_sentence_for_each_pair() -> None
         "crash could not answer 2 commands, drgn did: sys: option not supported",
         "read from the dump without a debugger: sys -t",
     )
+
+
+def minimal(command: str) -> Outcome:
+    name = command.partition(" ")[0]
+    return failed(command, f"crash: {name}: command not available in minimal mode")
+
+
+def test_what_crash_lacks_in_its_minimal_mode_is_one_short_sentence() -> None:
+    lost = [minimal(one) for one in ("foreach -u bt", "dev -d", "kmem -i", "swap", "net -s", "mod")]
+    named = [section(f"s{number}", one) for number, one in enumerate(lost)]
+    why = "command not available in minimal mode"
+    assert shortfall(named, ()).unanswered == (
+        f"no debugger here answers s0, s1, s2, s3, s4 and 1 more: {why}"
+    )
+    crash = [(replace(one, engine="crash"), "drgn") for one in lost]
+    assert given_up(crash) == (f"crash could not answer 6 commands, drgn did: {why}",)
+
+
+def test_of_many_reasons_none_is_told_in_the_sentence() -> None:
+    lost = [failed(f"kmem {number}", f"reason {number}") for number in range(9)]
+    assert shortfall([section("memory", *lost)], ()).unanswered == "no debugger here answers memory"
