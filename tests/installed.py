@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ready_commands
 
 from cas.commands import World
 from cas.config import Config, read
@@ -69,19 +70,23 @@ class Site:
     def jobs(self) -> Path:
         return self.directory / "cores"
 
-    def run(self, program: str, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
-        options = {"stdin": subprocess.DEVNULL, "timeout": 300, **how}
-        if "input" in how:
-            del options["stdin"]
+    def run(
+        self, program: str, *words: str | Path, input: str = "", timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [str(COMMANDS / program), *map(str, words)]
+        environment = self.prepared()
+        if ready_commands.can_run(environment, input):
+            return ready_commands.run(argv, environment, self.directory, input, timeout)
         return subprocess.run(
-            [COMMANDS / program, *words],
-            env=self.prepared(),
+            argv,
+            env=environment,
             cwd=self.directory,
+            **({"input": input} if input else {"stdin": subprocess.DEVNULL}),
+            timeout=timeout,
             capture_output=True,
             text=True,
             errors="surrogateescape",
             check=False,
-            **options,
         )
 
     def start(self, program: str, *words: str | Path) -> subprocess.Popen[str]:
