@@ -32,7 +32,7 @@ def _group(members: list[Wait]) -> Evidence:
     who = ", ".join(wait.seen.name for wait in members[:NAMED])
     more = len(members) - NAMED
     who += f" and {more:,} more" if more > 0 else ""
-    where = f" in {head.frames[0].function}" if head.frames else " (its stack cannot be read)"
+    where = f" in {head.at.function}" if head.at else " (its stack cannot be read)"
     span = _span(head, len(members))
     if len(members) == 1:
         sentence = f"{who} is blocked{where}{span}{purpose(head)}"
@@ -58,7 +58,7 @@ def purpose(wait: Wait) -> str:
     if lock is not None and not (
         lock.kind == WAIT_QUEUE.name and (wait.asks_server or wait.does_io)
     ):
-        had = f" of {lock.owner.name}" if lock.owner and lock.is_firm else ""
+        had = f" of {lock.owner.seen.name}" if lock.owner.seen else ""
         return f", waiting for {lock.title}{had}"
     if wait.kind not in (None, WAIT_QUEUE.name):
         return f", waiting for a {wait.kind}; which cannot be told"

@@ -13,7 +13,7 @@ from cas.detectors.case import Broken, Case, bounded, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.model import Evidence
+from cas.model import Evidence, Weight
 
 NEEDS = Needs(
     kinds=tuple(EXPLAINED), symbols=("call_single_queue",), types=("struct __call_single_data",)
@@ -46,12 +46,14 @@ def detect(case: Case) -> Iterator[Evidence]:
         others = [each for each in waiting if each.cpu != cpu]
         if asked and others:
             names = ", ".join(dict.fromkeys(asked))
+            hangs = any(each.is_panicked for each in others)
             yield Evidence(
                 f"CPU {cpu} has not answered a call to run {names}; "
-                f"{others[0].name} waits in {others[0].frames[0].function}",
+                f"{others[0].name} waits in {others[0].functions[0]}",
                 f"call_single_queue of CPU {cpu}",
                 "bt -a",
-                details=tuple(lines[each] for each in (cpu, *(o.cpu for o in others))),
+                Weight.CAUSE if hangs else Weight.CONTEXT,
+                tuple(lines[each] for each in (cpu, *(o.cpu for o in others))),
             )
 
 
@@ -59,7 +61,7 @@ def _calls(case: Case, cpu: int) -> Iterator[str]:
     """The functions that a CPU was asked to run, and has not."""
     try:
         queue = per_cpu(case.prog["call_single_queue"], cpu)
-        for node in bounded(llist_for_each(queue.address_of_()), MAX_CALLS):
+        for node in bounded(llist_for_each(queue.first), MAX_CALLS):
             # the node comes first in all layouts
             call = Object(case.prog, "struct __call_single_data *", node.value_())
             flags = _flags(call)

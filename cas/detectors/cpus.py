@@ -38,5 +38,5 @@ def summary(every: Sequence[Processor]) -> str:
 
 
 def _short(each: Processor) -> str:
-    place = f"in {each.functions[0]}" if each.functions else each.doubt
+    place = f"in {each.place}" if each.place else each.doubt
     return " ".join(filter(None, (each.name, "panicked" if each.is_panicked else "", place)))

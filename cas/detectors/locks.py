@@ -76,9 +76,9 @@ def circles(waits: Mapping[int, Wait]) -> Iterator[tuple[Wait, ...]]:
 
 
 def _owner_address(lock: Lock | None) -> int | None:
-    if lock is None or lock.owner is None or not lock.is_firm:
+    if lock is None or lock.owner.seen is None:
         return None
-    return int(lock.owner.task.value_())
+    return int(lock.owner.seen.task.value_())
 
 
 def _deadlock(case: Case, circle: Sequence[Wait]) -> Evidence:
@@ -119,8 +119,9 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
     details = [line for wait in group[:NAMED] for line in _told(wait)][: NAMED * 2]
     if len(group) > NAMED:
         details.append(f"and {len(group) - NAMED:,} more")
-    if lock.owner and lock.owner.task.value_() not in by_task:
-        details += _doing(case, lock.owner)
+    owner = lock.owner.seen or lock.owner.last
+    if owner and owner.task.value_() not in by_task:
+        details += _doing(case, owner, "which has it" if lock.owner.seen else "its last reader")
     weight = Weight.CAUSE if _explains(case, group, by_task) else Weight.CONTEXT
     command = f"struct {STRUCTURES[lock.kind]} {lock.address:#x}"
     return Evidence(sentence, lock.source, command, weight, tuple(details))
@@ -129,35 +130,36 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
 def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
     """Whether the lock's owner is why the kernel said that a task hangs.
 
-    That one has it for sure, waits for no lock that somebody has, and somebody waits for as long as
-    makes the kernel say so.
+    That one has it, or was the last of the readers that have it, waits for no lock that somebody
+    has, and somebody waits for as long as makes the kernel say so.
     """
     lock = group[0].lock
     limit_s = case.number("sysctl_hung_task_timeout_secs")
-    if case.kind != Kind.HUNG_TASK or not limit_s or lock is None or lock.owner is None:
+    if case.kind != Kind.HUNG_TASK or not limit_s or lock is None:
         return False
-    wait = by_task.get(lock.owner.task.value_())
+    owner = lock.owner.seen or lock.owner.last
+    if owner is None:
+        return False
+    wait = by_task.get(owner.task.value_())
     is_last = wait is None or _owner_address(wait.lock) is None
-    return (
-        lock.is_firm and is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
-    )
+    return is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
 
 
 def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
-    if lock.owner is None:
-        return f"; {lock.note}" if lock.note else ""
-    note = f" ({lock.note})" if lock.note else ""
-    said = f", which {lock.owner.name} has{note}"
-    wait = by_task.get(lock.owner.task.value_())
+    owner = lock.owner.seen
+    if owner is None:
+        return f"; {lock.owner.note}" if lock.owner.note else ""
+    said = f", which {owner.name} has"
+    wait = by_task.get(owner.task.value_())
     if wait is not None and wait.lock is not None:
         return f"{said}; that one waits for {wait.lock.title}"
     return said
 
 
-def _doing(case: Case, owner: Seen) -> Iterator[str]:
+def _doing(case: Case, owner: Seen, role: str) -> Iterator[str]:
     """What an owner does that waits for no lock itself."""
     frames = case.backtrace(owner.task)
     if owner.state != "R":
         frames = without_scheduler(frames)
-    yield f"{owner.name}, which has it, is in state {owner.state}"
+    yield f"{owner.name}, {role}, is in state {owner.state}"
     yield from (f"  in {frame_line(each)}" for each in frames[:SHOWN_FRAMES])

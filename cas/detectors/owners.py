@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from drgn import Object, Type, TypeKind, sizeof
 
 from cas.detectors.case import Broken, Case, Seen, word_mask
@@ -13,6 +15,8 @@ PICKUP = 4
 """MUTEX_FLAG_PICKUP: the lock was handed to a task that has not taken it yet."""
 READER_OWNED = 1
 """RWSEM_READER_OWNED: the owner is the last that took it for reading, even if it has let go."""
+READER_SHIFT = 8
+"""Above it the count is that of readers."""
 WRITER_LOCKED = 1
 """RWSEM_WRITER_LOCKED in the count, since Linux 5.3 (64489e78004c)."""
 RT_FLAGS = 1
@@ -23,8 +27,22 @@ MAX_DEPTH = 5
 """Of members in members."""
 
 
-def owner_of(case: Case, kind: str, address: int) -> tuple[Seen | None, str, bool]:
-    """Who has a lock, what is to be said of that, and whether it is sure."""
+class Owner(NamedTuple):
+    """Who has a lock."""
+
+    seen: Seen | None = None
+    """The task that has it for sure."""
+    note: str = ""
+    """What is known in place of one."""
+    last: Seen | None = None
+    """The task that took it last for reading; it may have let go."""
+
+
+NOBODY = Owner()
+
+
+def owner_of(case: Case, kind: str, address: int) -> Owner:
+    """Who has a lock."""
     try:
         if kind == "mutex":
             return _mutex_owner(case, Object(case.prog, "struct mutex", address=address))
@@ -32,10 +50,10 @@ def owner_of(case: Case, kind: str, address: int) -> tuple[Seen | None, str, boo
             return _rwsem_owner(case, Object(case.prog, "struct rw_semaphore", address=address))
         if kind == "rt_mutex":
             lock = Object(case.prog, case.first_type(RT_TYPES), address=address)
-            return _told(case, lock.owner.value_() & ~RT_FLAGS)
+            return _owner_at(case, lock.owner.value_() & ~RT_FLAGS)
     except Broken:
-        return None, "its owner cannot be read", False
-    return None, NO_OWNER.get(kind, ""), False
+        return Owner(note="its owner cannot be read")
+    return Owner(note=NO_OWNER.get(kind, ""))
 
 
 RT_TYPES = ("struct rt_mutex_base", "struct rt_mutex")
@@ -45,40 +63,42 @@ NO_OWNER = {
 }
 
 
-def _told(case: Case, address: int) -> tuple[Seen | None, str, bool]:
+def _owner_at(case: Case, address: int) -> Owner:
     if not address:
-        return None, "nobody has it now", False
+        return Owner(note="nobody has it now")
     seen = case.task_at(address)
-    if seen is None:
-        return None, f"owner unknown ({address:#x} is no task)", False
-    return seen, "", True
+    return Owner(seen) if seen else Owner(note=f"owner unknown ({address:#x} is no task)")
 
 
-def _mutex_owner(case: Case, mutex: Object) -> tuple[Seen | None, str, bool]:
+def _mutex_owner(case: Case, mutex: Object) -> Owner:
     owner = mutex.owner
     if owner.type_.kind == TypeKind.POINTER:  # before Linux 4.10 (3ca0ff571b09)
-        return _told(case, owner.value_())
+        return _owner_at(case, owner.value_())
     value = owner.counter.value_() & word_mask(case.prog)
-    seen, note, is_firm = _told(case, value & ~OWNER_FLAGS)
-    if seen and value & PICKUP:
-        return seen, "it was just handed over", False
-    return seen, note, is_firm
+    told = _owner_at(case, value & ~OWNER_FLAGS)
+    if told.seen and value & PICKUP:
+        return Owner(note=f"it was just handed to {told.seen.name}")
+    return told
 
 
-def _rwsem_owner(case: Case, rwsem: Object) -> tuple[Seen | None, str, bool]:
-    owner = rwsem.owner
+def _rwsem_owner(case: Case, rwsem: Object) -> Owner:
+    owner, mask = rwsem.owner, word_mask(case.prog)
     if owner.type_.kind == TypeKind.POINTER:
-        value, is_new = owner.value_(), False
+        value, count = owner.value_(), None
     else:  # since Linux 5.3 (94a9717b3c40)
-        value, is_new = owner.counter.value_() & word_mask(case.prog), True
-    seen, note, is_firm = _told(case, value & ~OWNER_FLAGS)
+        value, count = owner.counter.value_() & mask, rwsem.count.counter.value_() & mask >> 1
+    told = _owner_at(case, value & ~OWNER_FLAGS)
     if value & READER_OWNED:
-        if seen is None:
-            return None, "readers have it; the kernel keeps no list of them", False
-        return seen, "as reader: the last that took it, others may have it too", False
-    if is_new and not rwsem.count.counter.value_() & WRITER_LOCKED:
-        return seen, "no writer has it now", False
-    return seen, note, is_firm
+        note = "readers have it"
+        if count is not None:
+            readers = count >> READER_SHIFT
+            note = f"{readers:,} reader{' has' if readers == 1 else 's have'} it"
+        if told.seen:
+            note += f", and {told.seen.name} took it last"
+        return Owner(note=note, last=told.seen)
+    if count is not None and not count & WRITER_LOCKED:
+        return Owner(note="no writer has it now")
+    return told
 
 
 def named(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:

@@ -19,6 +19,8 @@ STOPPED = re.compile(
     r"|n?m?i?_?panic|crash_kexec)(?:\.\w+)*"
 )
 """How a CPU ends: by panic(), or stopped for another's, arch/*/kernel/{smp,crash,reboot}.c."""
+PAUSES = re.compile(r"_*(?:const_)?(?:u?delay\w*|cpu_relax|kvm_wait|hv_qlock_wait|xen_qlock_wait)")
+"""Functions that pass time, for whoever called them."""
 SHOWN_CALLS = 4
 IDLE = re.compile(
     r"(?:\w*_)?(?:default_idle\w*|native_safe_halt|safe_halt|arch_cpu_idle\w*|cpuidle_enter\w*"
@@ -60,6 +62,11 @@ class Processor:
             (each.function.partition(".")[0], each.kmod) for each in self.frames if not each.inlined
         )
         return tuple(f"{name} [{kmod}]" if kmod else name for name, kmod in plain)
+
+    @property
+    def place(self) -> str:
+        """The innermost function that did more than pass time; empty where none is known."""
+        return next((each for each in self.functions if not PAUSES.match(each)), "")
 
     @property
     def way(self) -> str:
@@ -110,7 +117,12 @@ def _processor(case: Case, cpu: int) -> Processor:
     if is_panicked and not first:  # a task that called panic() itself was doing just that
         return Processor(cpu, seen, is_panicked=True)
     frames = frames[first:]
-    is_idle = seen.pid == 0 and bool(frames) and IDLE.fullmatch(frames[0].function) is not None
+    is_idle = (
+        seen.pid == 0
+        and not is_panicked
+        and bool(frames)
+        and IDLE.fullmatch(frames[0].function) is not None
+    )
     return Processor(cpu, seen, frames, tuple(stack[first:]), is_panicked, is_idle)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from drgn import Object
+from drgn import Object, container_of
 from drgn.helpers.linux.percpu import per_cpu
 
 from cas.detectors.case import Broken, Case, has_member, word_mask
@@ -26,6 +26,7 @@ MANY = 10_000
 """Callbacks of a CPU from which on the kernel hurries: DEFAULT_RCU_QHIMARK, kernel/rcu/tree.c."""
 MOST = 1 << 40
 NAMED = 8
+MAX_READERS = 100
 
 
 def detect(case: Case) -> Iterator[Evidence]:
@@ -51,16 +52,58 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
     if not (STALLED_S if is_stall else LONG_S) <= seconds <= LONGEST_S:
         return
     cpus = [cpu for cpu in case.cpus if _is_awaited(case, cpu)]
-    named = ", ".join(map(str, cpus[:NAMED])) + (" and more" if len(cpus) > NAMED else "")
-    waits = f", waiting for CPU {named}" if cpus else ""
+    readers = list(_readers(case))
+    awaited = [f"CPU {_listed(cpus)}"] * bool(cpus)
+    awaited += [f"{_listed(readers)}, preempted while reading"] * bool(readers)
+    waits = (
+        f", waiting for {' and '.join(awaited)}"
+        if awaited
+        else "; no CPU or task is awaited any more"
+    )
     every = {each.cpu: each for each in processors(case)} if cpus else {}
     yield Evidence(
         f"an RCU grace period has not ended for {human_span(seconds)}{waits}",
         "rcu_state.gp_start, rcu_node.qsmask",
         "p rcu_state.gp_start",
-        Weight.CAUSE if is_stall else Weight.CONTEXT,
-        details=tuple(every[cpu].line for cpu in cpus if cpu in every),
+        Weight.CAUSE if is_stall and awaited else Weight.CONTEXT,
+        (*(every[cpu].line for cpu in cpus if cpu in every), *_activity(case, state, hz)),
     )
+
+
+def _listed(names: Sequence[object]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _activity(case: Case, state: Object, hz: int) -> Iterator[str]:
+    """When the thread that ends grace periods did something."""
+    try:
+        jiffies = case.prog["jiffies"].value_() & word_mask(case.prog)
+        seconds = (jiffies - state.gp_activity.value_() & word_mask(case.prog)) / hz
+    except (*Broken, AttributeError):
+        return
+    if seconds <= LONGEST_S:
+        yield f"RCU's own thread was active last {human_span(seconds)} before"
+
+
+def _readers(case: Case) -> Iterator[str]:
+    """The tasks that were preempted while they read, and hold the grace period up."""
+    try:
+        nodes = {int(per_cpu(case.prog["rcu_data"], cpu).mynode) for cpu in case.cpus}
+        for address in sorted(nodes):
+            node = Object(case.prog, "struct rcu_node *", address)
+            at, end = node.gp_tasks, int(node.blkd_tasks.address_of_())
+            for _ in range(MAX_READERS):
+                if not at or int(at) == end:
+                    break
+                task = container_of(at, "struct task_struct", "rcu_node_entry")
+                seen = case.task_at(int(task))
+                if seen is None:
+                    break
+                yield seen.name
+                at = at.next
+    except (*Broken, AttributeError):
+        return
 
 
 def _is_awaited(case: Case, cpu: int) -> bool:

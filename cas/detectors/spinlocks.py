@@ -12,7 +12,7 @@ from drgn import Architecture, Object, StackFrame, TypeKind
 from cas.detectors.case import Broken, Case, Seen
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.owners import named
-from cas.detectors.processors import Processor, processors
+from cas.detectors.processors import PAUSES, Processor, processors
 from cas.detectors.waits import frame_line
 from cas.model import Evidence, Frame, Weight
 
@@ -22,7 +22,6 @@ SPINS = re.compile(
     r"|_*(?:arch_)?spin_lock(?:_irqsave|_irq|_bh|_nested)*|virt_spin_lock|ticket_spin_lock"
 )
 """kernel/locking/{qspinlock,qrwlock,spinlock}.c, include/linux/spinlock.h."""
-PAUSES = re.compile(r"_*(?:const_)?(?:u?delay\w*|cpu_relax|kvm_wait|hv_qlock_wait|xen_qlock_wait)")
 LOCK_VARIABLES = ("lock", "_lock")
 DEPTH = 6
 """Frames in which a CPU that spins must be in one of these functions."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 from drgn import Object, PlatformFlags, Program, offsetof
 
 from cas.detectors.case import Broken, Case, Seen, word_size
-from cas.detectors.owners import named, owner_of
+from cas.detectors.owners import NOBODY, Owner, named, owner_of
 from cas.model import Frame
 
 MAX_WAITERS = 2000
@@ -49,6 +49,12 @@ SCHEDULING = frozenset(
 )
 """What a sleeping task has on top of its stack."""
 IN_IO = frozenset({"io_schedule", "io_schedule_timeout"})
+WAITING = re.compile(
+    r"bit_wait(?:_io|_timeout|_io_timeout)?|_*(?:out_of_line_)?wait_on_bit\w*|_*wait_on_buffer|_*s?bread\w*"
+    r"|_*folio_(?:wait|lock|put_wait)\w*|_*(?:wait_on|lock)_page\w*|_*sync_dirty_buffer"
+    r"|blk_(?:wait_io|io_schedule)|wait_woken|__lock_buffer|_*submit_bio_wait"
+)
+"""Functions that wait for a bit, a page or a block, for whoever called them."""
 RPC = frozenset({"rpc_wait_bit_killable", "rpc_wait_for_completion_task"})
 """net/sunrpc/sched.c: NFS and its like wait for their server there."""
 
@@ -156,12 +162,7 @@ class Lock:
     """``mb``, or ``mutex at 0x…`` and in what."""
     source: str
     """Its symbol with the kernel module, or its address."""
-    owner: Seen | None = None
-    """The task that has it, proved to be one."""
-    note: str = ""
-    """What is known in place of an owner, or besides."""
-    is_firm: bool = False
-    """Whether the owner has it for sure: not if it was only the last reader, or is to take it."""
+    owner: Owner = NOBODY
 
     @property
     def title(self) -> str:
@@ -188,9 +189,15 @@ class Wait:
     """Whether it waits for the answer to a remote procedure call."""
 
     @property
+    def at(self) -> Frame | None:
+        """Where it waits: what called the functions that only wait; ``None``: it is unknown."""
+        known = (each for each in self.frames if not WAITING.fullmatch(each.function))
+        return next(known, self.frames[0] if self.frames else None)
+
+    @property
     def place(self) -> str:
-        """Where it waits, ``cas_debit [cas_locks] at locks.c:41``; empty: its stack is unknown."""
-        return frame_line(self.frames[0]) if self.frames else ""
+        """The same with file and line; empty: it is unknown."""
+        return frame_line(self.at) if self.at else ""
 
 
 @dataclass(slots=True)
@@ -246,8 +253,8 @@ class Locks:
         key = (kind, address)
         if key not in self._locks:
             name, source = named(self.case, kind, address, seen.task)
-            owner, note, is_firm = owner_of(self.case, kind, address)
-            self._locks[key] = Lock(kind, address, name, source, owner, note, is_firm)
+            owner = owner_of(self.case, kind, address)
+            self._locks[key] = Lock(kind, address, name, source, owner)
         return self._locks[key]
 
     def _rt_lock(self, seen: Seen) -> Lock | None:

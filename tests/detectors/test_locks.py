@@ -8,7 +8,7 @@ import pytest
 
 from cas.detectors import locks
 from cas.detectors.case import Case
-from cas.detectors.owners import member_at, named, owner_of
+from cas.detectors.owners import Owner, member_at, named, owner_of
 from cas.detectors.waits import Lock, Wait
 from cas.model import Frame, Weight
 
@@ -23,7 +23,8 @@ class Tasks:
 
     def wait(self, name: str, owner: str | None, *, is_firm: bool = True) -> Wait:
         had = self.seen[owner] if owner else None
-        lock = Lock("mutex", 1, f"lock-of-{owner}", f"lock-of-{owner}+0x0", had, "", is_firm)
+        has = Owner(had) if is_firm else Owner(note="it was just handed to somebody")
+        lock = Lock("mutex", 1, f"lock-of-{owner}", f"lock-of-{owner}+0x0", has)
         return Wait(self.seen[name], "mutex", (Frame("f", file="f.c", line=7),), lock, 65.0)
 
     def circles(self, *waits: Wait) -> list[str]:
@@ -76,40 +77,40 @@ def test_a_deadlock_is_told_in_a_line_and_explains_a_hang_only(
 
 
 @pytest.mark.parametrize(
-    ("value", "name", "note", "is_firm"),
+    ("value", "name", "note"),
     [
-        ("{task}", "init", "", True),
-        ("{task} | 1", "init", "", True),
-        ("{task} | 4", "init", "it was just handed over", False),
-        ("0", None, "nobody has it now", False),
-        ("0xdead0000", None, "owner unknown (0xdead0000 is no task)", False),
-        ("{task} + 64", None, "owner unknown", False),
+        ("{task}", "init", ""),
+        ("{task} | 1", "init", ""),
+        ("{task} | 4", None, "it was just handed to init"),
+        ("0", None, "nobody has it now"),
+        ("0xdead0000", None, "owner unknown (0xdead0000 is no task)"),
+        ("{task} + 64", None, "owner unknown"),
     ],
 )
 def test_the_owner_of_a_mutex_is_a_task_or_unknown(
-    case: Case, value: str, name: str | None, note: str, is_firm: bool
+    case: Case, value: str, name: str | None, note: str
 ) -> None:
     owner = number(case, value)
-    seen, said, sure = owner_of(case, "mutex", planted(case, "struct mutex", owner=owner))
-    assert (seen.comm if seen else None, sure) == (name, is_firm)
-    assert said.startswith(note)
+    found = owner_of(case, "mutex", planted(case, "struct mutex", owner=owner))
+    assert (found.seen.comm if found.seen else None) == name
+    assert found.note.startswith(note)
 
 
 @pytest.mark.parametrize(
-    ("owner", "count", "note", "is_firm"),
+    ("owner", "count", "name", "note"),
     [
-        ("{task}", 1, "", True),
-        ("{task} | 1", 0x100, "as reader: the last that took it", False),
-        ("0xdead0000 | 1", 0x100, "readers have it", False),
-        ("{task}", 0, "no writer has it now", False),
+        ("{task}", 1, "init", ""),
+        ("{task} | 1", 0x102, None, "1 reader has it, and init (pid 1) took it last"),
+        ("0xdead0000 | 1", 0x300, None, "3 readers have it"),
+        ("{task}", 0, None, "no writer has it now"),
     ],
 )
-def test_a_reader_of_an_rwsem_is_no_firm_owner(
-    case: Case, owner: str, count: int, note: str, is_firm: bool
+def test_only_a_writer_has_an_rwsem_for_sure(
+    case: Case, owner: str, count: int, name: str | None, note: str
 ) -> None:
     address = planted(case, "struct rw_semaphore", owner=number(case, owner), count=count)
-    _, said, sure = owner_of(case, "rwsem", address)
-    assert (said.startswith(note), sure) == (True, is_firm)
+    found = owner_of(case, "rwsem", address)
+    assert (found.seen.comm if found.seen else None, found.note) == (name, note)
 
 
 def number(case: Case, expression: str) -> int:
