@@ -65,25 +65,31 @@ class Variables:
     def held(self, name: str, pc: int, registers: Mapping[str, int]) -> Iterator[Known]:
         """Pointers and numbers that are in a register at an instruction, innermost frame first."""
         first, second = (self._probed(pc, registers, name, value) for value in SENTINELS)
-        mask = (1 << self._bits) - 1
-        for one, other in zip(first, second, strict=False):
-            for local in one.locals():
-                values = [_number(frame, local) for frame in (one, other)]
-                if None in values:
-                    continue
-                shifts = {
-                    (value - sentinel) & mask
-                    for value, sentinel in zip(values, SENTINELS, strict=True)
-                    if value is not None
-                }
-                if len(shifts) == 1:
+        for frames in zip(first, second, strict=False):
+            for local in frames[0].locals():
+                shift = self._shift([_number(frame, local) for frame in frames])
+                if shift is not None:
                     yield Known(
                         expression=local,
-                        type=one[local].type_,
+                        type=frames[0][local].type_,
                         value=registers.get(name),
                         is_variable=True,
-                        shift=-signed(shifts.pop(), self._bits),
+                        shift=shift,
                     )
+
+    def _shift(self, found: list[_Number | None]) -> int | None:
+        """How much greater a register is than a variable; ``None``: they are independent."""
+        shifts = {
+            (sentinel - one.value) & ((1 << one.bits) - 1)
+            for one, sentinel in zip(found, SENTINELS, strict=True)
+            if one is not None
+        }
+        if None in found or len(shifts) != 1:
+            return None
+        shift, (one, _) = shifts.pop(), found
+        if one is not None and one.bits < self._bits:
+            return 0 if shift == 0 else None  # of a part of the register
+        return signed(shift, self._bits)
 
     def _probed(
         self, pc: int, registers: Mapping[str, int], name: str, value: int
@@ -186,7 +192,14 @@ def _same_code(trace: StackTrace) -> list[StackFrame]:
     return frames
 
 
-def _number(frame: StackFrame, name: str) -> int | None:
+class _Number(NamedTuple):
+    """A variable's value."""
+
+    value: int
+    bits: int
+
+
+def _number(frame: StackFrame, name: str) -> _Number | None:
     """The value of a variable that is a pointer or a number in a register."""
     try:
         found = frame[name]
@@ -198,7 +211,7 @@ def _number(frame: StackFrame, name: str) -> int | None:
         if kind.kind not in (TypeKind.POINTER, TypeKind.INT, TypeKind.ENUM) or kind.size < 4:
             return None
         unsigned = cast("unsigned long", found) if kind.kind != TypeKind.POINTER else found
-        return int(unsigned.value_())  # a number of fewer bits than a register has is none
+        return _Number(int(unsigned.value_()), 8 * kind.size)
     except (LookupError, ValueError, TypeError, FaultError, OverflowError):
         return None
 

@@ -6,6 +6,7 @@ debug information puts it into the very register, or memory still holds what was
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -182,10 +183,9 @@ def _evidence(told: _Told) -> Iterator[Evidence]:
         return
     if told.kind not in _WANTS_ADDRESS:
         return
-    if checked := _kasan(told):
-        yield checked
-        return
-    if reading.access is not None:
+    if reading.access is not None and _is_kasans(told, reading.access):
+        yield from _kasan(told, reading.access)
+    elif reading.access is not None:
         yield from _through(told, reading.access)
     elif told.address is not None:
         yield from _bare(told, told.address)
@@ -205,9 +205,10 @@ def _jump(told: _Told, pc: int) -> Evidence:
         return Evidence(sentence, _source(pointer, call), _show(pointer) or command, Weight.CAUSE)
     who = f", from {reading.caller}" if reading.caller else ""
     if pc == 0:
-        sentence = f"the processor jumped to address 0{who}: a function pointer was NULL"
+        by = "" if reading.call else ", or a return address was overwritten"
+        sentence = f"the processor jumped to address 0{who}: a function pointer was NULL{by}"
     else:
-        sentence = f"the processor jumped to {pc:#x}{who}: it is {_as_code(told, pc)}"
+        sentence = f"the processor jumped to {_as_code(told, pc)}{who}"
     return Evidence(sentence, call, command, Weight.CAUSE)
 
 
@@ -219,7 +220,7 @@ def _as_code(told: _Told, pc: int) -> str:
         last = told.reading.last_unloaded
         more = f"; the last one that was unloaded is {last}" if last else ""
         return f"{pc:#x}, where kernel modules are loaded, but none is now{more}"
-    return f"{pc:#x}, where no code is"
+    return f"{pc:#x}, where the kernel knows no function"
 
 
 # -- a division, the stack
@@ -227,7 +228,7 @@ def _as_code(told: _Told, pc: int) -> str:
 
 def _division(told: _Told, register: str) -> Evidence:
     pointer, value = told.reading.pointer, told.reading.registers.get(register, 0)
-    who = f"{pointer.expression} ({register})" if pointer else register
+    who = _what(pointer) if pointer else register
     is_plain = pointer is None or pointer.shift == 0
     who = who if is_plain else register
     sentence = f"{who}, the divisor, is {value}"
@@ -266,33 +267,33 @@ def _stack(told: _Told) -> Iterator[Evidence]:
 
 
 def _recursion(frames: Sequence[Frame]) -> Iterator[Evidence]:
-    names = [frame.function for frame in frames if not frame.inlined]
-    most = max(set(names), key=names.count, default=None)
-    if most is not None and names.count(most) >= MANY_ROUNDS:
-        yield Evidence(
-            f"{most} is {names.count(most)} times on the stack", "the backtrace", "bt", Weight.CAUSE
-        )
+    names = Counter(frame.function for frame in frames if not frame.inlined)
+    for name, times in names.most_common(1):
+        if times >= MANY_ROUNDS:
+            sentence = f"{name} stands {times} times in the backtrace"
+            yield Evidence(sentence, "the backtrace", "bt", Weight.CAUSE)
 
 
 # -- an address
 
 
-def _kasan(told: _Told) -> Evidence | None:
-    """What KASAN was checking, where the offset of its shadow is in a register that was used."""
-    access, offset = told.reading.access, KASAN_SHADOWS.get(told.arch)
-    if access is None or offset not in (access.base_value, access.index_value):
-        return None
+def _is_kasans(told: _Told, access: Access) -> bool:
+    """Whether KASAN looked at its shadow: the shadow's offset is in one of the registers."""
+    offset = KASAN_SHADOWS.get(told.arch)
+    return offset is not None and offset in (access.base_value, access.index_value)
+
+
+def _kasan(told: _Told, access: Access) -> Iterator[Evidence]:
+    """What KASAN was checking, where that can be no pointer."""
     first = shadowed(access.address, told.arch)
-    if first is None:
-        return None
-    meaning = meaning_of(first & ~7, told.arch)
+    if first is None or first >> 47 == (1 << 17) - 1:
+        return
+    what = "no pointer of the kernel"
     if first < GUARD_BYTES:
         what = "a NULL pointer, or a small offset from it"
-    elif meaning is not None:
-        what = f"no pointer of the kernel: it is {meaning.text}"
-    else:
-        return None
-    return Evidence(
+    elif (meaning := meaning_of(first, told.arch)) and meaning.sort in (Sort.POISON, Sort.TEXT):
+        what = meaning.text
+    yield Evidence(
         f"KASAN was checking an access to {first:#x}-{first + 7:#x}: {what}",
         f"its shadow at {access.address:#x}; {_line(told)}",
         _dis(told.reading.place),
@@ -382,7 +383,7 @@ def _bare(told: _Told, address: int) -> Iterator[Evidence]:
     meaning = meaning_of(address, told.arch)
     if meaning is not None and meaning.sort in (Sort.TEXT, Sort.USER):
         more = _mapping(told, meaning)
-        yield Evidence(f"the address {address:#x} is {meaning.text}{more}", source, "log")
+        yield Evidence(f"what was accessed is {meaning.text}{more}", source, "log")
 
 
 def _mapping(told: _Told, meaning: Meaning) -> str:
@@ -489,6 +490,8 @@ def _advice(told: _Told) -> str | None:
     pointer = told.reading.pointer
     if pointer is None or pointer.shift:
         return None
+    if told.reading.divisor:
+        return None if pointer.value else f"find out why {pointer.expression} is 0"
     meaning = meaning_of(pointer.value, told.arch)
     if meaning is None or meaning.sort not in (Sort.NULL, Sort.ERROR, Sort.POISON):
         return None

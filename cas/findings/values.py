@@ -122,12 +122,14 @@ def meaning_of(value: int, arch: str) -> Meaning | None:
 
 
 def _wide(value: int, arch: str) -> Meaning | None:
-    if text := _as_text(value, arch):
-        return Meaning(Sort.TEXT, f"the text {text}")
+    if (1 << 32) - MAX_ERRNO <= value < 1 << 32:
+        return Meaning(Sort.SMALL, f"{value:#x}, {value - (1 << 32)} in 32 bits and no pointer")
+    if (words := _as_text(value, arch)) is not None:
+        return Meaning(Sort.TEXT, f"the text {words}")
     if arch == "x86_64" and is_non_canonical(value):
         return Meaning(Sort.NON_CANONICAL, f"{value:#x}, which is no address (not canonical)")
     if value < _USER_END.get(arch, 0):
-        return Meaning(Sort.USER, f"{value:#x}, in the part of the addresses that user space has")
+        return Meaning(Sort.USER, f"{value:#x}, an address in the part that user space has")
     return None
 
 

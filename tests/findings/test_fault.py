@@ -85,7 +85,7 @@ def pointer(value: int, **more: object) -> Pointer:
         ((1 << 64) - 16, Sort.ERROR, "or what container_of() makes of NULL"),
         ((1 << 64) - 517, Sort.ERROR, "ERR_PTR(-EPROBE_DEFER)"),
         ((1 << 64) - 1000, Sort.ERROR, "an offset was taken from NULL"),
-        (0x00007F1234567890, Sort.USER, "that user space has"),
+        (0x00007F1234567890, Sort.USER, "part that user space has"),
         (0x4141414142434445, Sort.TEXT, '"EDCBAAAA"'),
         (0x1234567890ABCDEF, Sort.NON_CANONICAL, "not canonical"),
     ],
@@ -280,6 +280,20 @@ def test_text_in_another_register_is_no_pointer_that_was_written_over() -> None:
     assert explained(NULL_LOG, reading, 0x18).meanings == {"r13": 'the text "cheduled"'}
 
 
+def test_a_small_negative_number_of_32_bits_is_no_address_of_user_space() -> None:
+    (sentence,) = said(PAGE_LOG, through(0xFFFFFFFF, 0x138), 0x100000137)
+    assert sentence == "rax is 0xffffffff, -1 in 32 bits and no pointer"
+
+
+def test_the_offset_of_kasans_shadow_is_never_the_bad_pointer() -> None:
+    shadow = 0xDFFFFC0000000000
+    wild = 0xBADBEEFBADBEE8
+    access = Access(shadow + (wild >> 3), "rdx", wild >> 3, "rax", shadow, 1, 0, 1)
+    reading = Reading("x", {"rax": shadow}, code=FAULT_CODE, access=access)
+    (sentence,) = said(GPF_LOG, reading, access.address)
+    assert sentence.endswith("0xbadbeefbadbeef: no pointer of the kernel")
+
+
 def test_a_divisor_of_zero_is_named() -> None:
     reading = Reading("x", {"rcx": 0}, code=FAULT_CODE, divisor="rcx", place="f+0x18")
     (sentence,) = said("divide error: 0000 [#1] SMP", reading)
@@ -303,7 +317,7 @@ def test_a_recursion_is_counted() -> None:
     assert case is not None
     fault = case.explained(Reading("x", {"rsp": 1}))
     assert fault is not None
-    assert "recurse is 40 times on the stack" in [each.sentence for each in fault.evidence]
+    assert "recurse stands 40 times in the backtrace" in [each.sentence for each in fault.evidence]
 
 
 def test_the_next_step_is_about_the_pointer_and_no_longer_about_the_kind() -> None:
