@@ -26,6 +26,10 @@ FOR_DRGN = 700
 """Debug files that drgn's process can hold open; distribution kernels load a few hundred."""
 DEBUG_TREE = "usr/lib/debug/lib/modules"
 _SUSE = re.compile(r".+\d-(?P<flavour>default|preempt|azure|rt|64kb|longterm)")
+FOR_DETECTORS = ("dm_mod", "nvme_core", "scsi_mod", "sunrpc")
+"""Kernel modules in whose structures detectors look, if they were loaded: some 35 MB.
+
+They come out of the package with the vmlinux; a second pass would cost seconds."""
 NAMED = 20
 """Kernel modules, at most, in one sentence."""
 
@@ -41,13 +45,33 @@ class Kmods:
         """All files that were found, those of the traces first."""
         self.certain: dict[str, Path] = {}
         """Those of the build that was loaded for sure: crash takes others without a word."""
+        self._for_detectors: Mapping[str, Path] = {}
 
     def foreseen(self, dump: Dump) -> tuple[str, ...]:
-        """The kmods that the log names, to be extracted in one pass with the vmlinux."""
+        """The kmods to be extracted in one pass with the vmlinux: the log's, and the detectors'."""
+        return tuple(dict.fromkeys((*self._named(dump), *FOR_DETECTORS)))
+
+    def _named(self, dump: Dump) -> tuple[str, ...]:
         names = findings.kmods_in_traces(dump.dmesg)
         if self._run.job.order.wants_kmods:
             names += findings.kmods_in_list(dump.dmesg)
         return tuple(dict.fromkeys(map(kernel_spelling, names)))
+
+    def take_foreseen(self, dump: Dump, found: Found) -> None:
+        """Keep what that pass gave; crash gets what the log names."""
+        named = set(self._named(dump))
+        self.files |= {kmod: path for kmod, path in found.files.items() if kmod in named}
+        files = found.debug_files.items()
+        self._for_detectors = {kmod: path for kmod, path in files if kmod in FOR_DETECTORS}
+
+    def supply_detectors(self, answer: FirstAnswer) -> None:
+        """Give drgn the debug files in which detectors look, of the kmods that were loaded."""
+        loaded = {kmod.name for kmod in answer.kmods if not kmod.has_debuginfo}
+        files = {kmod: path for kmod, path in self._for_detectors.items() if kmod in loaded}
+        try:
+            self._worker.supply(files)
+        except EngineError as error:
+            log.info("no detector sees %s: %s", ", ".join(files), error)
 
     def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
         """The debug files that a first answer may need; many more would only delay it."""

@@ -33,7 +33,7 @@ from cas.errors import (
 )
 from cas.files import writing_below
 from cas.job import Job
-from cas.kmods import FIRST_ANSWER_S
+from cas.kmods import FIRST_ANSWER_S, FOR_DETECTORS
 from cas.model import Checked, DetectorStatus, Dump, FirstAnswer, Match, Stored
 from cas.progress import Progress
 from cas.report.evidence import causes
@@ -130,7 +130,7 @@ class Pipeline(Debugging):
             with self.timed("foresight"):
                 match = self.supply.find(dump)
                 self.tell_kernel(match)
-                self.supply.vmlinux(match)
+                self.supply.prepare(match, FOR_DETECTORS)
         except CasError as error:
             log.info("not found beforehand: %s", error)
             return None
@@ -254,7 +254,7 @@ class Pipeline(Debugging):
         with self.timed("extract"):
             found = self.supply.extract(dump, match, self.kmods.foreseen(dump))
         self.know(vmlinux=found.vmlinux)
-        self.kmods.files.update(found.kmods)
+        self.kmods.take_foreseen(dump, found.found)
         self.reached("prepared")
         return found
 
@@ -287,6 +287,7 @@ class Pipeline(Debugging):
         if answer is None:
             return
         kind = self.report.finding.kind if self.report.finding else ""
+        self.kmods.supply_detectors(answer)
         try:
             with self.timed("detectors"), self.progress.bar("Looking for evidence", None):
                 detections = self.worker.detect(answer, kind)

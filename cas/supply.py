@@ -33,10 +33,10 @@ class Supply:
         run = self._run
         return run.catalogue.find(dump, cache=run.config.debugs, progress=run.progress)
 
-    def vmlinux(self, match: Match) -> None:
-        """Have the vmlinux in the cache."""
+    def prepare(self, match: Match, kmods: Iterable[str]) -> None:
+        """Have the vmlinux in the cache, and those kmods that its package has."""
         self._hold(match)
-        extract.vmlinux(match, self._run.config.debugs, self._run.progress)
+        extract.extract(match, kmods, self._run.config.debugs, self._run.progress)
 
     def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> extract.Extraction:
         """The vmlinux and the files of some kmods; where the package is of no use, from elsewhere.

@@ -92,7 +92,7 @@ def told(case: Case, waiting: list[Call]) -> Evidence:
         Weight.CAUSE if is_cause else Weight.CONTEXT,
         tuple(
             f"{call.procedure}, for {human_span(call.age_s)}: rpc_task {call.task:#x}"
-            for call in waiting[:LISTED]
+            for call in waiting[: LISTED if len(waiting) > 1 else 0]
         ),
     )
 

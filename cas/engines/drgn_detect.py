@@ -30,6 +30,9 @@ def detections(
     :param facts: what the parent knows of the case
     :param done: names of detectors that have had their turn
     """
+    for kmod in target.kmods:
+        if target.has_debuginfo(kmod.name):
+            target.describe(kmod)
     case = case_of(target, facts)
     begun = time.process_time()
     for detector in detectors_of():
