@@ -19,7 +19,7 @@ from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
 from cas.klog.taint import describe_kmods, describe_taint
-from cas.model import Culprit, Dump, Finding, FirstAnswer, Frame, Match, Task
+from cas.model import Confidence, Culprit, Dump, Finding, FirstAnswer, Frame, Level, Match, Task
 from cas.text import count
 from cas.units import human_span, utc
 
@@ -36,6 +36,15 @@ _ROLES = {
     Kind.OUT_OF_MEMORY: "who asked for memory, not who has it",
 }
 """What the function of a crash is that no function is the cause of."""
+_STUCK = {
+    Kind.HUNG_TASK: "waits here",
+    **dict.fromkeys((Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL), "stuck here"),
+}
+_AT_FAULT = {
+    Level.HIGH: "at fault",
+    Level.MEDIUM: "likely at fault",
+    Level.LOW: "perhaps at fault",
+}
 _ASKED_FOR = frozenset({Kind.NONE, Kind.NMI, Kind.SYSRQ})
 """Kinds of which the crash itself says nothing of what was wrong: what came before may."""
 _SILENT = "nothing announces a crash: the dump shows a system that was running"
@@ -89,14 +98,23 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         data=data,
         next_steps=next_steps(crash, dump, match, earlier.events),
         trace=crash.trace,
-        title=title(crash),
+        title=_title(crash, dump),
         signatures=named,
         signature=most_telling(named),
         former=former(ours),
         kind=crash.kind.value,
         before=earlier.events,
         machine=machine_of(crash.log),
-        culprit=_culprit(crash),
+        culprit=_culprit(crash, choice),
+    )
+
+
+def _title(crash: Crash, dump: Dump) -> str:
+    """What the crash is called; of a dump that says nothing, that it does not."""
+    if crash.kind is not Kind.NONE or crash.event.message:
+        return title(crash)
+    return {_UNREADABLE: "unreadable dump", _DAMAGED: "damaged dump without a crash"}.get(
+        _silence(crash, dump), title(crash)
     )
 
 
@@ -156,22 +174,22 @@ def _where(crash: Crash) -> str | None:
     return text
 
 
-def _culprit(crash: Crash) -> Culprit | None:
+def _culprit(crash: Crash, choice: Confidence) -> Culprit | None:
     """The frames of the stack that the verdict is about."""
     frames, owner = crash.frames, crash.owner
     if not frames:
         return None
     count_inlined = frames.index(owner) if owner is not None else 0
-    return Culprit(frames[: count_inlined + 1], _part(crash), crash.inner)
+    return Culprit(frames[: count_inlined + 1], _part(crash, choice), crash.inner)
 
 
-def _part(crash: Crash) -> str:
-    """What the function that the verdict is about did."""
+def _part(crash: Crash, choice: Confidence) -> str:
+    """What the function that the verdict is about did, and no more than is known of it."""
     if crash.overwritten is not None:
         return f"{crash.overwritten} the memory"
-    if crash.kind in _ROLES:
-        return _ROLES[crash.kind]
-    return "everybody's code: who called it is at fault" if crash.is_everybodys else "at fault"
+    if crash.is_everybodys:
+        return "everybody's code: who called it is at fault"
+    return _ROLES.get(crash.kind) or _STUCK.get(crash.kind) or _AT_FAULT[choice.level]
 
 
 def _role(crash: Crash) -> str:
