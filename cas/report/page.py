@@ -68,8 +68,8 @@ class Page:
     fault: tuple[FaultPart, ...]
     """The code that was stopped, its source and the registers."""
     log: KernelLog | None
-    has_log_section: bool
-    """Whether one of the sections is the kernel log."""
+    log_section: Shown | None
+    """The section that is the kernel log."""
     pictures: Pictures
     remarks: tuple[str, ...]
     limits: tuple[str, ...]
@@ -83,7 +83,8 @@ class Page:
 
 def page(report: Report, extent: Limits) -> Page:
     """The report, as far as a form of it shows it."""
-    log = kernel_log(report, extent.lines)
+    log, in_log = kernel_log(report, extent.lines), log_section(report)
+    sections = shown_sections(by_use(report.sections), extent)
     return Page(
         summary=summary(report),
         customer=customer_note(report),
@@ -91,13 +92,13 @@ def page(report: Report, extent: Limits) -> Page:
         stacks=tuple(stacks(report)),
         fault=fault_parts(report),
         log=log,
-        has_log_section=log_section(report) is not None,
+        log_section=next((each for each in sections if in_log and each.name == in_log.name), None),
         pictures=pictures(report),
         remarks=remarks(report),
         limits=tuple(limits(report.detections)),
         sidecars=sidecars(report),
         registers=register_lines(report),
-        sections=shown_sections(by_use(report.sections), extent),
+        sections=sections,
     )
 
 
@@ -185,6 +186,8 @@ def _register_lines(held: Registers) -> list[str]:
 
 
 def _is_debugged(report: Report) -> bool:
-    """Whether a debugger had its say: its output shows the registers in their place."""
+    """Whether a section shows the registers: a debugger's, or one of their own."""
+    if any(each.name == "registers" and each.size_bytes for each in report.sections):
+        return True
     told = (section.engine for section in report.sections if section.size_bytes)
     return report.answer is not None or any(engine in ("crash", "drgn") for engine in told)

@@ -216,12 +216,13 @@ def _cpus(report: Report) -> Iterator[Cpu]:
         if found := _CPU.match(line):
             number, pid = int(found[1]), int(found[6])
             days, hours, minutes, seconds = map(int, found.group(2, 3, 4, 5))
+            whole_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
             comm = one_line(found[7])
             is_idle = pid == 0
             yield Cpu(
                 number,
                 "idle" if is_idle else f"{comm}, pid {pid}",
-                human_span(((days * 24 + hours) * 60 + minutes) * 60 + seconds),
+                human_span(whole_s) if whole_s else "less than 1 s",
                 is_idle,
                 panicked is not None and (panicked.cpu, panicked.pid) == (number, pid),
             )

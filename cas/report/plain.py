@@ -85,7 +85,7 @@ def _parts(shown: Page) -> Iterator[str]:
         yield headed("Came with the dump", "\n".join(f"- {name}" for name in shown.sidecars))
     for section in shown.sections:
         yield headed(f"{section.title} ({section.name}: {section.status})", section.text)
-    if shown.log and not shown.has_log_section:
+    if shown.log and shown.log_section is None:
         yield headed("Kernel log", _log(shown.log))
 
 

@@ -329,6 +329,7 @@ class Point(Record, frozen=True, kw_only=True):
     command: str = ""
     source: str = ""
     details: tuple[str, ...] = ()
+    level: Level | None = None
     jobs: tuple[str, ...] = ()
 
 

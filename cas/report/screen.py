@@ -11,7 +11,7 @@ from cas.report.summary import Fact, Point, Summary, some_known
 WIDTH = 80
 HEIGHT = 24
 _LABEL = 12
-_GIVE_WAY = {"Besides": 1, "Before": 1, "Seen before": 2}
+_GIVE_WAY = {"Besides": 1, "Before": 1, "Seen on": 1, "Seen before": 2, "Sure": 2}
 """Rows that make room for the others first, in this order, and how many lines they keep."""
 
 
@@ -31,12 +31,11 @@ def screen(told: Summary) -> str:
 
 
 def first_rows(told: Summary) -> str:
-    """The rows of the first screen; those that are too long for it end in ``…``."""
+    """The rows of the first screen; what is too long for it ends in ``…``."""
     said = rows(told)
     blocks = [_wrapped(row) for row in said]
-    limits = _limits(said, [len(block) for block in blocks])
     lines: list[str] = []
-    for row, block, limit in zip(said, blocks, limits, strict=True):
+    for row, block, limit in zip(said, blocks, _limits(said, blocks), strict=True):
         lines += _labelled(row.label, _cut(block, limit))
     return "\n".join(lines) + "\n"
 
@@ -44,11 +43,9 @@ def first_rows(told: Summary) -> str:
 def cut_rows(told: Summary) -> tuple[Row, ...]:
     """The rows of which the first screen shows only a part."""
     said = rows(told)
-    heights = [len(_wrapped(row)) for row in said]
-    limits = _limits(said, heights)
-    return tuple(
-        row for row, height, limit in zip(said, heights, limits, strict=True) if height > limit
-    )
+    blocks = [_wrapped(row) for row in said]
+    both = zip(said, blocks, _limits(said, blocks), strict=True)
+    return tuple(row for row, block, limit in both if _height(block) > limit)
 
 
 def rows(told: Summary) -> tuple[Row, ...]:
@@ -76,26 +73,31 @@ def point_text(point: Point) -> str:
 
 def in_full(row: Row) -> str:
     """A row as text, whatever its length."""
-    return "\n".join(_labelled(row.label, _wrapped(row)))
+    return "\n".join(_labelled(row.label, [line for part in _wrapped(row) for line in part]))
 
 
-def _wrapped(row: Row) -> list[str]:
+def _wrapped(row: Row) -> list[list[str]]:
+    """The lines of each text."""
     mark = len(row.texts) > 1
-    lines: list[str] = []
-    for text in row.texts:
-        lines += textwrap.wrap(
+    return [
+        textwrap.wrap(
             text,
             WIDTH - _LABEL,
             initial_indent="- " if mark else "",
             subsequent_indent="  " if mark else "",
             break_on_hyphens=False,
         )
-    return lines
+        for text in row.texts
+    ]
 
 
-def _limits(said: Sequence[Row], heights: list[int]) -> list[int]:
+def _height(block: list[list[str]]) -> int:
+    return sum(map(len, block))
+
+
+def _limits(said: Sequence[Row], blocks: Sequence[list[list[str]]]) -> list[int]:
     """How many lines each row may have on the first screen."""
-    room, limits = HEIGHT - 2, list(heights)
+    room, limits = HEIGHT - 2, list(map(_height, blocks))
     for label, kept in _GIVE_WAY.items():
         for number, row in enumerate(said):
             if row.label == label:
@@ -105,7 +107,7 @@ def _limits(said: Sequence[Row], heights: list[int]) -> list[int]:
 
 
 def _fit(heights: list[int], room: int) -> list[int]:
-    """How many lines each row may have: the tallest give way first, the last of them soonest."""
+    """How many lines each may have: the tallest give way first, the last of them soonest."""
     limits = list(heights)
     while sum(limits) > room and max(limits) > 1:
         tallest = max(limits)
@@ -113,11 +115,21 @@ def _fit(heights: list[int], room: int) -> list[int]:
     return limits
 
 
-def _cut(lines: list[str], limit: int) -> list[str]:
+def _cut(block: list[list[str]], limit: int) -> list[str]:
+    """So many lines of some texts: of each the first ones, of too many texts the first."""
+    parts = block[:limit]
+    limits = _fit(list(map(len, parts)), limit)
+    shown = [_shortened(part, size) for part, size in zip(parts, limits, strict=True)]
+    if len(block) > len(parts):
+        shown[-1] = _shortened([*shown[-1], ""], len(shown[-1]))
+    return [line for part in shown for line in part]
+
+
+def _shortened(lines: list[str], limit: int) -> list[str]:
     if len(lines) <= limit:
         return lines
     last = lines[limit - 1][: WIDTH - _LABEL - 2]
-    return [*lines[: limit - 1], f"{last} …"]
+    return [*lines[: limit - 1], last if last.endswith("…") else f"{last} …"]
 
 
 def _labelled(label: str, lines: list[str]) -> list[str]:

@@ -6,10 +6,10 @@ else was going on, what shows it, how sure, seen before, what next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.model import Dump, Evidence, Finding, Machine, Missing, Report, Weight
+from cas.model import Dump, Evidence, Finding, Level, Machine, Missing, Report, Weight
 from cas.report.before import first_before
 from cas.report.evidence import evidence_of
 from cas.report.seen import named_jobs, seen, seen_on
@@ -33,6 +33,8 @@ class Point:
     """What it rests on."""
     details: tuple[str, ...] = ()
     """More of it, a line each."""
+    level: Level | None = None
+    """How sure it is, where that is what is said."""
     jobs: tuple[str, ...] = ()
     """Jobs that the text names: ``TICKET`` or ``TICKET/STAMP``."""
 
@@ -152,7 +154,7 @@ def _facts(report: Report) -> Iterator[Fact]:
     yield from _fact("When", finding.when or "unknown")
     yield from _fact("Before", *first_before(finding))
     yield from _evidence(report)
-    yield from _fact("Sure", *_sure(finding))
+    yield Fact("Sure", _sure(finding))
     jobs = named_jobs(finding)
     yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in seen(finding)))
     yield from _fact("Seen on", *seen_on(finding))
@@ -177,12 +179,15 @@ def _shown(evidence: Evidence) -> Point:
     )
 
 
-def _sure(finding: Finding) -> Iterable[str]:
+def _sure(finding: Finding) -> tuple[Point, ...]:
     """How sure the choice is, and the data that it was made from."""
     if finding.choice is None or finding.data is None:
-        return (finding.confidence,)
+        return (Point(short_line(finding.confidence or "unknown")),)
     told = (("choice", finding.choice), ("data", finding.data))
-    return tuple(f"{what} {sure.level}: {', '.join(sure.why)}" for what, sure in told)
+    return tuple(
+        Point(short_line(f"{what} {sure.level}: {', '.join(sure.why)}"), level=sure.level)
+        for what, sure in told
+    )
 
 
 def _machine(report: Report) -> Iterator[Fact]:

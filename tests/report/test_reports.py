@@ -403,7 +403,7 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     # within the page, to the files beside it, and to other jobs' directories
     assert all(value and value.startswith(("#", "./", "../../")) for value in page.values("href"))
     assert [value for value in page.values("href") if value and value.startswith("./")] == [
-        *("./traceback", "./log", "./ps")
+        *("./log", "./traceback", "./ps")
     ]
     assert "url(" not in text
     assert "@import" not in text
@@ -421,7 +421,7 @@ def test_the_page_leads_to_every_section(report: Report) -> None:
     page = Page(render_html(report))
     targets = [value for value in page.values("href") if value and value.startswith("#")]
     assert targets[:2] == ["#backtrace", "#kernel-log"]
-    assert targets[-3:] == ["#section-traceback", "#section-log", "#section-ps"]
+    assert targets[-2:] == ["#section-traceback", "#section-ps"]
     assert {value.removeprefix("#") for value in targets} <= set(page.values("id"))
 
 
