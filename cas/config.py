@@ -68,6 +68,8 @@ class Config:
     """A file of patterns: which kernel functions are everybody's here, besides those we know."""
     known_issues: tuple[Path, ...] = ()
     """Files of known issues, and directories of such."""
+    sources: tuple[Path, ...] = ()
+    """Directories with a source tree for each kernel release, named by it."""
     supervision: Supervision = field(default_factory=Supervision)
     extensions: tuple[Path, ...] = ()
     """crash extensions that are loaded first, as paths on the machine where crash runs."""
@@ -309,6 +311,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "snippets": ("snippets", _paths),
     "functions": ("functions", _absolute),
     "knownIssues": ("known_issues", _paths),
+    "sources": ("sources", _paths),
     "extensions": ("extensions", _paths),
     "hosts": ("hosts.use", _choice("auto", "first", "never")),
     "hostJobs": ("hosts.jobs", _positive),

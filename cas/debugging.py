@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from cas import findings, resources, snippets
+from cas.catalogue.sources import source_lines
 from cas.config import Config
 from cas.engines import drgn
 from cas.engines.crash_rungs import ZERO_EXCLUDED
@@ -34,7 +35,7 @@ from cas.fitting import Fitting
 from cas.job import Job
 from cas.kaslr import crash_options
 from cas.kmods import Kmods
-from cas.model import Dump, FirstAnswer, Need, Section, Snippet, Weight
+from cas.model import Dump, Fault, FirstAnswer, Need, Section, Snippet, Weight
 from cas.progress import Progress
 from cas.run import Run
 from cas.venues import Subject, Venues
@@ -70,12 +71,22 @@ class Debugging(Run):
         if case is None:
             return
         with self.timed("fault"):
-            fault = case.explained(self.reading(case, answer))
+            fault = self.with_source(case.explained(self.reading(case, answer)), dump)
         finding = self.report.finding
         self.know(fault=fault, finding=finding and findings.with_advice(finding, fault))
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
                 self.progress.say(f"fault: {each.sentence}")
+
+    def with_source(self, fault: Fault | None, dump: Dump) -> Fault | None:
+        """A fault with the lines of its source, where a configured tree has them."""
+        at = next((each for each in fault.code if each.is_fault), None) if fault else None
+        if fault is None or at is None or not self.config.sources:
+            return fault
+        match = self.report.match
+        release = match.kernel.release if match else dump.osrelease
+        lines = source_lines(self.config.sources, release, at.file, at.line)
+        return replace(fault, source=lines)
 
     def reading(self, case: findings.FaultCase, answer: FirstAnswer | None) -> Reading | None:
         """What the dump has of the fault, else what the code in the kernel log gives."""

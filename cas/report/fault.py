@@ -53,7 +53,7 @@ def _source(fault: Fault) -> Iterator[str]:
     yield _indented(f"{source.file}, from {source.found}")
     for number, text in enumerate(source.lines, source.first):
         mark = "=>" if number == source.line else "  "
-        yield _indented(f"{mark} {number:>6}  {text}")
+        yield _indented(f"{mark} {number:>6}  {text.expandtabs()}")
 
 
 def _registers(fault: Fault) -> Iterator[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from cas import job as jobs
 from cas.rejudge import revived
 from cas.report.report import drawn
 from cas.report.result import load
 
-from installed import Site
+from installed import FIXTURES, Site
 
 SENTENCE = "entry->account (struct cas_account *, {}) is NULL: the access to 0x18 was to its member"
 
@@ -61,6 +63,23 @@ def test_another_architectures_pointer_is_named(finished_of: Callable[[str], Sit
 def test_the_other_builds_pointer_is_named(finished_of: Callable[[str], Site]) -> None:
     fault = finished_of("b").result("T-1")["fault"]
     assert fault["evidence"][0]["sentence"].startswith(SENTENCE.format("rax"))
+
+
+def test_the_source_around_the_fault_is_shown_from_a_configured_tree(
+    site_a: Site, tmp_path: Path
+) -> None:
+    drivers = tmp_path / "sources" / "6.1.192-1.cas1.x86_64" / "drivers" / "cas"
+    drivers.mkdir(parents=True)
+    shutil.copy(FIXTURES.parent / "modules" / "cas_oops.c", drivers)
+    site_a.settings |= {"sources": str(tmp_path / "sources"), "engine": "drgn"}
+    site_a.keep_snippets("bt")
+    done = site_a.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    assert done.returncode == 0, done.stderr
+    source = site_a.result("T-1")["fault"]["source"]
+    assert (source["file"], source["line"]) == ("drivers/cas/cas_oops.c", 63)
+    assert source["lines"][63 - source["first"]] == ("\treturn READ_ONCE(entry->account->balance);")
+    text = (site_a.job("T-1") / "report.txt").read_text()
+    assert "=>     63          return READ_ONCE(entry->account->balance);" in text
 
 
 def test_a_job_that_waits_has_the_fault_from_its_kernel_log(waiting: Site) -> None:
