@@ -459,7 +459,10 @@ class Seen:
     similar: Occurrences | None = None
     """The same title and no more."""
     same_dump: tuple[str, ...] = ()
-    """Jobs that have this very dump, newest first: they are no occurrences."""
+    """Jobs that have this very dump, or another file of it (the same machine, kernel and second of
+    the crash), newest first: they are no occurrences."""
+    uncompared: int = 0
+    """Jobs whose crash has a name of earlier rules only; counted where nothing was seen."""
     host: Tally | None = None
     """All crashes of machines of this name, and model where both are known."""
     model: Tally | None = None

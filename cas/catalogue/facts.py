@@ -207,6 +207,12 @@ def machine(*told: str | None) -> str | None:
     return next((name for name in told if name not in NAMELESS), None)
 
 
+def crash_time(report: Report) -> datetime | None:
+    """When the machine crashed, by its own clock."""
+    told = (part.crash_time for part in (report.answer, report.dump) if part)
+    return next(filter(None, told), None)
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job directory, as the index of jobs knows it."""
@@ -243,7 +249,6 @@ class JobRecord:
     def of(cls, report: Report, digest: str | None) -> JobRecord:
         """The index entry of a report."""
         dump, answer, finding = report.dump, report.answer, report.finding
-        told = answer.crash_time if answer else None
         return cls(
             ticket=report.ticket,
             directory=report.directory,
@@ -252,7 +257,7 @@ class JobRecord:
             osrelease=dump.osrelease if dump else None,
             build_id=dump.build_id if dump else None,
             panic_message=dump.panic_message if dump else None,
-            crashed=told or (dump.crash_time if dump else None),
+            crashed=crash_time(report),
             nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
             digest=digest if dump else None,
             signatures=finding.signatures if finding else (),
@@ -277,6 +282,14 @@ class Crashed:
     host: str | None = None
     """Name of the machine that crashed."""
     machine: Machine | None = None
+    crashed: datetime | None = None
+    """By the machine's clock."""
+    osrelease: str | None = None
+
+    @property
+    def names_machine(self) -> bool:
+        """Whether the host is known by a name that no other machine should have."""
+        return self.host not in NAMELESS | EVERYBODYS
 
     @property
     def same(self) -> frozenset[str]:

@@ -17,6 +17,9 @@ def seen(finding: Finding) -> tuple[str, ...]:
     if finding.signature is None:
         return tuple(told) or (UNKNOWN,)
     first, *others = told or ["no" if finding.seen else NOT_LOOKED_UP]
+    if finding.seen and finding.seen.uncompared:
+        jobs = count(finding.seen.uncompared, "job")
+        others.append(f"not compared with {jobs} of an earlier version: cas-admin reprocess all")
     return (f"{first} (signature {finding.signature})", *others)
 
 

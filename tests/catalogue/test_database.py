@@ -436,3 +436,52 @@ def test_opening_in_the_background_is_no_harm(catalogue: Catalogue) -> None:
     catalogue.preload()
     catalogue.record_job(job("T-1", 0, "s"))
     assert tickets(catalogue, "s") == ("T-1",)
+
+
+@on_both
+def test_another_file_of_one_dump_is_no_occurrence(catalogue: Catalogue) -> None:
+    crashed = NOW - timedelta(days=1)
+    one = {"nodename": "db1", "osrelease": "6.1", "crashed": crashed}
+    for record in (
+        job("T-1", 1, "title", "path", digest="elf", **one),
+        job("T-2", 2, "title", "path", digest="kdump", **one),
+        job("T-3", 3, "title", "path", digest="next", **one | {"crashed": NOW}),
+    ):
+        catalogue.record_job(record)
+    asked = Crashed("T-4", Path("/4"), named("title", "path"), digest="flat", host="db1")
+    apart = catalogue.seen(replace(asked, osrelease="6.1"))
+    assert apart.same is not None
+    assert apart.host is not None
+    assert (apart.same.count, apart.host.count, apart.same_dump) == (2, 2, ())
+    seen = catalogue.seen(replace(asked, osrelease="6.1", crashed=crashed))
+    assert seen.same is not None
+    assert seen.host is not None
+    assert (seen.same.count, seen.tickets, seen.host.count) == (1, ("T-3",), 1)
+    assert seen.same_dump == ("T-2", "T-1")
+    # neither a name that many have nor one second of another kernel tells that
+    for other in ({"host": "localhost"}, {"osrelease": "6.2"}, {"host": None}):
+        seen = catalogue.seen(replace(asked, **{"osrelease": "6.1", "crashed": crashed} | other))
+        assert seen.same_dump == ()
+
+
+@on_both
+def test_crashes_that_arrived_without_a_time_are_each_its_own(catalogue: Catalogue) -> None:
+    for number in (1, 2):
+        record = job(f"T-{number}", 1, "title", "path", nodename="db1", digest=str(number))
+        catalogue.record_job(record)
+    seen = catalogue.seen(Crashed("T-4", Path("/4"), named("title", "path"), host="db1"))
+    assert seen.same is not None
+    assert seen.same.count == 2
+
+
+@on_both
+def test_how_many_jobs_say_nothing_is_counted_where_nothing_was_seen(catalogue: Catalogue) -> None:
+    for number, version in ((1, 1), (2, 2), (3, 2), (4, 3)):
+        names = tuple(Signature(version, name, f"x{number}") for name in ("title", "top 3"))
+        catalogue.record_job(replace(job(f"T-{number}", number), signatures=names))
+    mine = tuple(replace(each, version=3) for each in named("title", "path"))
+    asked = Crashed("T-5", Path("/5"), mine, digest="own")
+    assert catalogue.seen(asked) == Seen(uncompared=3)
+    assert catalogue.seen(replace(asked, former="old")).uncompared == 2
+    assert catalogue.seen(replace(asked, former="x1")).uncompared == 0  # which was seen
+    assert catalogue.seen(replace(asked, signatures=())).uncompared == 0

@@ -180,6 +180,10 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     once = replace(found.same or _seen("T-9").similar, count=1, kernels=Newest(), hosts=Newest())
     told = {
         Seen(): (f"no {signature}",),
+        Seen(uncompared=12): (
+            f"no {signature}",
+            "not compared with 12 jobs of an earlier version: cas-admin reprocess all",
+        ),
         Seen(similar=once): (
             "a similar one, of the same title, once, on 2026-11-21, in 4 tickets: T-1187, T-1101 "
             f"and 2 more {signature}",

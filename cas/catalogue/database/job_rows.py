@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -17,8 +17,10 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    false,
     func,
     insert,
+    not_,
     or_,
     select,
     true,
@@ -34,6 +36,12 @@ _NAMED = 10
 """Tickets, hosts and kernels that are told by name."""
 _DUMP = func.coalesce(jobs.c.digest, cast(jobs.c.id, String))
 """What tells one dump from another: that of a job without a digest is one of its own."""
+_HAS_EVENT = and_(
+    jobs.c.nodename.not_in(sorted(filter(None, NAMELESS | EVERYBODYS))),
+    jobs.c.crashed != jobs.c.started,
+)
+_EVENT = case((_HAS_EVENT, jobs.c.nodename + "\n" + cast(jobs.c.crashed, String)))
+"""The machine and when it crashed: one dump may be kept in several files; NULL where unknown."""
 _OCCURRED = func.coalesce(jobs.c.crashed, jobs.c.started)
 
 
@@ -93,6 +101,7 @@ class JobRows:
                 jobs.c.nodename,
                 jobs.c.osrelease,
                 _DUMP.label("dump"),
+                _EVENT.label("event"),
                 _OCCURRED.label("occurred"),
                 signatures.c.value,
             )
@@ -108,12 +117,16 @@ class JobRows:
                 if row.value in crash.same:
                     same.add(row.id)
             same_dump = _same_dump(connection, crash)
+            uncompared = 0 if found else _uncompared(connection, crash)
             host, model = _of_host(connection, crash), _of_model(connection, crash)
-        dumps = {found[number].dump for number in same}
+        rows = [*found.values()]
+        dumps = _numbered(rows)
+        numbers = {dumps[found[number].dump] for number in same}
         return Seen(
-            same=_occurrences([row for row in found.values() if row.dump in dumps]),
-            similar=_occurrences([row for row in found.values() if row.dump not in dumps]),
+            same=_occurrences([row for row in rows if dumps[row.dump] in numbers], dumps),
+            similar=_occurrences([row for row in rows if dumps[row.dump] not in numbers], dumps),
             same_dump=same_dump,
+            uncompared=uncompared,
             host=host,
             model=model,
         )
@@ -151,18 +164,42 @@ def _other(crash: Crashed) -> ColumnElement[bool]:
     other = jobs.c.directory != storable(str(crash.directory))
     if crash.digest is not None:
         other = and_(other, or_(jobs.c.digest.is_(None), jobs.c.digest != crash.digest))
+    if (event := _same_event(crash)) is not None:
+        other = and_(other, not_(func.coalesce(event, false())))
     return other if crash.until is None else and_(other, jobs.c.started < _utc(crash.until))
 
 
-def _occurrences(rows: Sequence[Any]) -> Occurrences | None:
+def _same_event(crash: Crashed) -> ColumnElement[bool] | None:
+    """That a job is of the same dump in another file; ``None``: that cannot be told."""
+    if crash.crashed is None or not crash.names_machine:
+        return None
+    return and_(
+        jobs.c.nodename == storable(crash.host, NAME_LIMIT),
+        jobs.c.crashed == _utc(crash.crashed),
+        jobs.c.osrelease == storable(crash.osrelease),
+    )
+
+
+def _numbered(rows: Sequence[Any]) -> dict[str, int]:
+    """A number for each dump, the same for two files of one."""
+    numbers, events = dict[str, int](), dict[str, int]()
+    for row in rows:
+        number = numbers.setdefault(row.dump, len(numbers))
+        if row.event is not None:
+            numbers[row.dump] = events.setdefault(row.event, number)
+    return numbers
+
+
+def _occurrences(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences | None:
     """What jobs say together.
 
     :param rows: newest first
+    :param dumps: which is which
     """
     if not rows:
         return None
     return Occurrences(
-        count=len({row.dump for row in rows}),
+        count=len({dumps[row.dump] for row in rows}),
         since=rows[-1].occurred.replace(tzinfo=UTC),
         tickets=_newest(row.ticket for row in rows),
         hosts=_newest(row.nodename for row in rows),
@@ -177,7 +214,7 @@ def _newest(names: Iterable[str | None]) -> Newest:
 
 def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
     """All crashes of the machine, by name; where both models are known they must be the same."""
-    if crash.host in NAMELESS | EVERYBODYS:
+    if not crash.names_machine:
         return None
     which = jobs.c.nodename == storable(crash.host, NAME_LIMIT)
     if crash.machine:
@@ -205,8 +242,10 @@ def _tally(
         func.min(_OCCURRED),
         func.count(jobs.c.nodename.distinct()),
         func.count(same_bios.distinct()),
+        func.count(func.coalesce(_EVENT, _DUMP).distinct()),
     ).where(where)
-    count, since, hosts, with_bios = connection.execute(counts).one()
+    files, since, hosts, with_bios, events = connection.execute(counts).one()
+    count = min(files, events)
     if not count:
         return None
     named = connection.scalar(_signatures(where, crash)) or 0
@@ -216,7 +255,7 @@ def _tally(
         since=since.replace(tzinfo=UTC),
         signatures=named,
         hosts=hosts,
-        same_bios=with_bios if bios else None,
+        same_bios=min(with_bios, count) if bios else None,
     )
 
 
@@ -237,14 +276,30 @@ def _signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
     return select(func.count(named.c.value.distinct()))
 
 
+def _uncompared(connection: Connection, crash: Crashed) -> int:
+    """How many other jobs have a name by rules of which this crash has none."""
+    versions = {each.version for each in crash.signatures} | ({1} if crash.former else set())
+    if not crash.signatures:
+        return 0
+    query = (
+        select(func.count(signatures.c.job_id.distinct()))
+        .join(jobs, jobs.c.id == signatures.c.job_id)
+        .where(signatures.c.version.not_in(sorted(versions)), _other(crash))
+    )
+    return connection.scalar(query) or 0
+
+
 def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:
     """Tickets whose jobs have the same dump; of the same ticket the jobs."""
-    if crash.digest is None:
+    event = _same_event(crash)
+    same = [jobs.c.digest == crash.digest] if crash.digest is not None else []
+    same += [event] if event is not None else []
+    if not same:
         return ()
     own = storable(str(crash.directory))
     query = (
         select(jobs.c.ticket, jobs.c.directory)
-        .where(jobs.c.digest == crash.digest, jobs.c.directory != own)
+        .where(or_(*same), jobs.c.directory != own)
         .order_by(jobs.c.started.desc(), jobs.c.id.desc())
     )
     if crash.until is not None:
