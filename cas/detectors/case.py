@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from drgn import (
     FaultError,
     Object,
-    ObjectNotFoundError,
     PlatformFlags,
     Program,
     StackFrame,
@@ -361,9 +360,9 @@ def has_member(value: Object, name: str) -> bool:
     """Whether a structure, or what a pointer points to, has a member: layouts differ by release."""
     try:
         value.member_(name)
-    except LookupError:
+    except (LookupError, TypeError):  # no such member, or no structure at all
         return False
-    except (FaultError, ObjectNotFoundError):
+    except FaultError:
         return True
     return True
 

@@ -16,7 +16,7 @@ from cas.detectors.registry import Detector
 from cas.model import Detection, DetectorStatus, Evidence
 from cas.text import short_line
 
-WALL_S = 2.0
+WALL_S = 1.5
 """After which a detector is ended though the processor had little time for it."""
 MAX_EVIDENCE = 20
 MAX_DETAILS = 40

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from drgn import Object
 
 from cas.detectors.case import Broken, Case, Seen, has_member
+from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model import Evidence, Weight
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("runqueues",))
-LONG_S = 5.0
+LONG_S = 2.0
 """From which on a wait for a CPU is told."""
 NAMED = 10
+REAL_TIME = (1, 2)
+"""SCHED_FIFO and SCHED_RR, include/uapi/linux/sched.h."""
 
 
 def detect(case: Case) -> Iterator[Evidence]:
@@ -33,24 +36,32 @@ def detect(case: Case) -> Iterator[Evidence]:
 def _longest(case: Case, waits: list[tuple[float, Seen]]) -> Evidence:
     seconds, seen = waits[0]
     cpu = case.cpu_of(seen.task)
-    more = f"; {len(waits) - 1:,} more wait long" if len(waits) > 1 else ""
+    others = len(waits) - 1
+    more = f"; {others:,} more {'waits' if others == 1 else 'wait'} long" if others else ""
+    who, is_hogged = _who_runs(case, cpu, seen)
     return Evidence(
-        f"{seen.name} could run and has waited {human_span(seconds)} for CPU {cpu}"
-        f"{_who_runs(case, cpu)}{more}",
+        f"{seen.name} could run and has waited {human_span(seconds)} for CPU {cpu}{who}{more}",
         "task_struct.sched_info.last_queued",
-        f"task {seen.pid}",
-        details=tuple(
+        "runq",
+        Weight.CAUSE if is_hogged and case.kind in EXPLAINED else Weight.CONTEXT,
+        tuple(
             f"{each.name}: {human_span(span)}, CPU {case.cpu_of(each.task)}"
             for span, each in waits[:NAMED]
         ),
     )
 
 
-def _who_runs(case: Case, cpu: int) -> str:
+def _who_runs(case: Case, cpu: int, waiting: Seen) -> tuple[str, bool]:
+    """Who has the CPU; whether that is by a real-time priority that the one who waits has not."""
     try:
-        return f", on which {case.seen(case.run_queue(cpu).curr).name} runs"
+        task = case.run_queue(cpu).curr
+        name, priority = case.seen(task).name, int(task.rt_priority.value_())
+        if task.policy.value_() not in REAL_TIME:
+            return f", on which {name} runs", False
+        is_hogged = waiting.task.policy.value_() not in REAL_TIME
     except Broken:
-        return ""
+        return "", False
+    return f", on which {name} runs with real-time priority {priority}", is_hogged
 
 
 def _queued_s(case: Case, task: Object) -> float | None:

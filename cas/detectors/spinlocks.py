@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ DEPTH = 6
 MAX_CODE_BYTES = 64 << 10
 PAGE = 4096
 SHOWN_FRAMES = 8
+NAMED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,18 @@ class Spin:
 
 
 def detect(case: Case) -> Iterator[Evidence]:
-    """Each lock that is spun for."""
+    """Each lock that is spun for, with the CPUs that do."""
     every = list(processors(case))
+    spins: dict[int | None, list[Spin]] = defaultdict(list)
     for each in every:
-        spin = spin_of(each)
+        spin = spin_of(case, each)
         if spin is not None:
-            yield _evidence(case, spin, every)
+            spins[spin.address].append(spin)
+    for address, group in spins.items():
+        yield _evidence(case, address, group, every)
 
 
-def spin_of(processor: Processor) -> Spin | None:
+def spin_of(case: Case, processor: Processor) -> Spin | None:
     """What a CPU spins for; ``None``: it does not."""
     frames = processor.frames
     last = 0
@@ -63,6 +68,8 @@ def spin_of(processor: Processor) -> Spin | None:
     if not last:
         return None
     address = next(filter(None, map(_variable, processor.stack[:last])), None)
+    if address is None and "queued_spin_lock" in frames[last - 1].function:
+        address = _in_register(case, processor.stack[last - 1])
     return Spin(processor, frames[last:], processor.stack[last:], address)
 
 
@@ -78,21 +85,45 @@ def _variable(frame: StackFrame) -> int | None:
     return None
 
 
-def _evidence(case: Case, spin: Spin, every: Sequence[Processor]) -> Evidence:
+def _in_register(case: Case, frame: StackFrame) -> int | None:
+    """The only register that points to a queued spinlock that is locked and waited for.
+
+    Its word is 1 for locked, 0x100 for somebody who waits, and above the last in the queue,
+    include/asm-generic/qspinlock_types.h.
+    """
+    found: set[int] = set()
+    for value in frame.registers().values():
+        if value >> 63 and value % 4 == 0 and value not in found:
+            try:
+                word = int(case.prog.read_u32(value))
+            except Broken:
+                continue
+            if word & 0xFF == 1 and word >> 8:
+                found.add(value)
+    return found.pop() if len(found) == 1 else None
+
+
+def _evidence(
+    case: Case, address: int | None, group: Sequence[Spin], every: Sequence[Processor]
+) -> Evidence:
     weight = Weight.CAUSE if case.kind in EXPLAINED else Weight.CONTEXT
-    place = f" in {spin.frames[0].function}" if spin.frames else ""
-    seen = spin.processor.seen
-    details = [f"{spin.processor.line}"]
-    details += [f"  called from {frame_line(each)}" for each in spin.frames[:SHOWN_FRAMES]]
-    command = "bt -a"
-    if spin.address is None or seen is None:
-        sentence = f"{spin.processor.name} spins for a lock{place}; which cannot be told"
-        return Evidence(sentence, spin.processor.cpu_, command, weight, tuple(details))
-    name, source = named(case, "spinlock", spin.address, seen.task)
-    holder = _owner(case, spin.address) or next(_suspects(case, spin, every), None)
+    first = group[0]
+    place = f" in {first.frames[0].function}" if first.frames else ""
+    details = [spin.processor.line for spin in group[:NAMED]]
+    if len(group) > NAMED:
+        details.append(f"and {len(group) - NAMED:,} more CPUs")
+    details += [f"  called from {frame_line(each)}" for each in first.frames[:SHOWN_FRAMES]]
+    one = len(group) == 1
+    who = f"{first.processor.name} spins" if one else f"{len(group):,} CPUs spin"
+    where = place if one else f", {first.processor.name}{place}"
+    command, seen = "bt -a", first.processor.seen
+    if address is None or seen is None:
+        sentence = f"{who} for a lock{where}; which cannot be told"
+        return Evidence(sentence, first.processor.cpu_, command, weight, tuple(details))
+    name, source = named(case, "spinlock", address, seen.task)
+    holder = _owner(case, address) or next(_suspects(case, first, every), None)
     told = holder or "its owner is unknown: the kernel keeps none"
-    sentence = f"{spin.processor.name} spins for {name}{place}; {told}"
-    return Evidence(sentence, source, command, weight, tuple(details))
+    return Evidence(f"{who} for {name}{where}; {told}", source, command, weight, tuple(details))
 
 
 def _owner(case: Case, address: int) -> str | None:
@@ -121,7 +152,7 @@ def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[st
         if code is not None and code != own and uses(case, code, address):
             yield f"{shown.function}, which led there, uses that lock as well"
     for other in every:
-        if other.cpu == spin.processor.cpu or spin_of(other) is not None:
+        if other.cpu == spin.processor.cpu or spin_of(case, other) is not None:
             continue
         function = _user(case, other.stack, other.frames, address)
         if function and other.seen:
@@ -177,9 +208,11 @@ def names_x86_64(code: bytes, begin: int, address: int) -> bool:
     """Whether x86-64 code holds an address: as a 32-bit constant, or relative to an instruction."""
     if struct.pack("<I", address & 0xFFFFFFFF) in code:
         return True
-    for at in range(len(code) - 3):
-        (distance,) = struct.unpack_from("<i", code, at)
-        if begin + at + 4 + distance == address:
+    for shift in range(4):
+        number = (len(code) - shift) // 4
+        wanted = address - begin - shift - 4
+        words = struct.unpack_from(f"<{max(number, 0)}i", code, min(shift, len(code)))
+        if any(distance + 4 * at == wanted for at, distance in enumerate(words)):
             return True
     return False
 

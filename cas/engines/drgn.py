@@ -69,7 +69,7 @@ FILES_AT_ONCE = 100
 """In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
 
 DETECTOR_S = 5.0
-"""The worker ends a detector after 2 s by itself; if it hangs inside drgn, it is killed."""
+"""The worker ends a detector after 1.5 s by itself; if it hangs inside drgn, it is killed."""
 
 FAULT_S = 2.0
 """For reading a fault; it takes a few hundredths."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from drgn import Object, sizeof
 
 from cas.detectors.case import Case
 from cas.engines.drgn_detect import case_of
@@ -37,3 +38,21 @@ def altered(vmcore: Path, vmlinux: Path) -> Callable[..., Case]:
         return open_case(vmcore, vmlinux, "x86_64", kind=kind, **facts)
 
     return open_it
+
+
+@pytest.fixture
+def own_case(vmcore: Path, vmlinux: Path) -> Case:
+    """The same for one test, which may put other words into its memory."""
+    case = open_case(vmcore, vmlinux, "x86_64", kind="rcu-stall", uptime_s=1e6)
+    case.begin(10)
+    return case
+
+
+def put(value: Object, number: int) -> None:
+    """Let a number stand in the dump in place of what a kernel's object was."""
+    assert value.address_ is not None
+    size = sizeof(value)
+    data = (number & (1 << 8 * size) - 1).to_bytes(size, "little")
+    value.prog_.add_memory_segment(
+        value.address_, len(data), lambda _, size, offset, __: data[offset : offset + size]
+    )
