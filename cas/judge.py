@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cas import findings
 from cas.config import Config
-from cas.model import Dump, Finding, FirstAnswer, Match
+from cas.model import Detection, Dump, Finding, FirstAnswer, Match
 
 if TYPE_CHECKING:
     from cas.findings.known import Issue
@@ -33,6 +33,20 @@ class Judge:
     def judged(self, dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding:
         """The verdict on a crash."""
         return findings.find(dump, answer, match, self.functions, self.known_issues)
+
+    def advised(
+        self,
+        finding: Finding,
+        dump: Dump,
+        answer: FirstAnswer | None,
+        match: Match | None,
+        detections: Sequence[Detection],
+    ) -> Finding:
+        """The verdict with what to do next, now that evidence was looked for in the dump."""
+        if not detections:
+            return finding
+        crash = findings.crash_of(dump, answer, self.functions)
+        return findings.advised(finding, crash, dump, match, detections)
 
     @cached_property
     def functions(self) -> findings.Functions | None:

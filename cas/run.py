@@ -124,6 +124,14 @@ class Run:
             finding = self.judging.judged(report.dump, report.answer, report.match)
             finding = findings.with_advice(finding, report.fault)
             self.know(finding=replace(finding, seen=report.finding.seen))
+            self.advise()
+
+    def advise(self) -> None:
+        """What to do next, by what was found in the dump."""
+        report = self.report
+        if report.dump and report.finding:
+            known = (report.dump, report.answer, report.match, report.detections)
+            self.know(finding=self.judging.advised(report.finding, *known))
 
     @property
     def digest(self) -> str | None:

@@ -163,7 +163,9 @@ class _Anew:
         """
         assert report.dump  # noqa: S101  who calls has looked
         old = report.finding
-        new = self.judge.judged(report.dump, report.answer, report.match)
+        known = (report.dump, report.answer, report.match)
+        new = self.judge.judged(*known)
+        new = self.judge.advised(new, *known, report.detections)
         new = with_advice(new, report.fault)
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
         named = (*new.signatures, *of_before)

@@ -1,8 +1,9 @@
 """From a dump and the first answer to a verdict on the crash: pure functions, no files."""
 
+from cas.findings.crash import crash_of
 from cas.findings.damage import Damage, assess
 from cas.findings.fault import FaultCase, fault_case, with_advice
-from cas.findings.finding import find
+from cas.findings.finding import advised, find
 from cas.findings.functions import BadPatterns, Functions, functions_with
 from cas.findings.shortfall import Shortfall, given_up, shortfall
 from cas.findings.suspects import kmods_in_list, kmods_in_traces
@@ -13,7 +14,9 @@ __all__ = [
     "FaultCase",
     "Functions",
     "Shortfall",
+    "advised",
     "assess",
+    "crash_of",
     "fault_case",
     "find",
     "functions_with",

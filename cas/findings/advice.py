@@ -23,7 +23,7 @@ from cas.findings.damage import next_step
 from cas.klog.kinds import Kind
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
-from cas.model import Dump, LogEvent, Match, Task
+from cas.model import Detection, Dump, LogEvent, Match, Task, Weight
 from cas.resources import shipped
 
 FOLDER = "advice"
@@ -63,6 +63,10 @@ class _When(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What the kernel log tells of within the last hour."""
     message: str = ""
     """A regular expression, of the announcement and what stands before it."""
+    cause: tuple[str, ...] = ()
+    """Detectors whose evidence explains the crash."""
+    evidence: str = ""
+    """A regular expression, of the sentences of such evidence."""
     has: tuple[str, ...] = ()
     """Facts."""
 
@@ -93,21 +97,36 @@ class _Known:
     message: str
     taint: str
     before: Sequence[LogEvent]
+    causes: frozenset[str]
+    evidence: str
     facts: Mapping[str, str]
 
 
 def next_steps(
-    crash: Crash, dump: Dump, match: Match | None, before: Sequence[LogEvent] = ()
+    crash: Crash,
+    dump: Dump,
+    match: Match | None,
+    before: Sequence[LogEvent] = (),
+    detections: Sequence[Detection] = (),
 ) -> tuple[str, ...]:
     """What to do, the most useful first.
 
     :param before: what the kernel log says of the time before the crash
+    :param detections: what was found in the dump; empty: not yet, or nothing
     """
+    causes = [
+        (detection.detector, evidence.sentence)
+        for detection in detections
+        for evidence in detection.evidence
+        if evidence.weight is Weight.CAUSE
+    ]
     known = _Known(
         kind=crash.kind,
         message=f"{crash.event.message}\n{crash.event.detail or ''}",
         taint=crash.taint or "",
         before=before,
+        causes=frozenset(detector for detector, _ in causes),
+        evidence="\n".join(sentence for _, sentence in causes),
         facts={name: text for name, text in _facts(crash, dump, match) if text},
     )
     steps = (_told(advice, known) for advice in shipped_advice())
@@ -154,6 +173,7 @@ def _require_known(advice: Advice) -> None:
         raise ValueError(f"{{line}} needs the condition before: {advice.say}")
     for when in advice.tables:
         re.compile(when.message)
+        re.compile(when.evidence)
 
 
 def _tables(when: _When | tuple[_When, ...]) -> tuple[_When, ...]:
@@ -182,7 +202,9 @@ def _holds(when: _When, known: _Known) -> bool:
         (when.kind, lambda: known.kind in when.kind),
         (when.taint, lambda: set(when.taint) & set(known.taint)),
         (when.before, lambda: _first(when, known.before)),
+        (when.cause, lambda: set(when.cause) & known.causes),
         (when.has, lambda: set(when.has) & known.facts.keys()),
+        (when.evidence, lambda: re.search(when.evidence, known.evidence, re.MULTILINE)),
         (when.message, lambda: re.search(when.message, known.message)),
     )
     return all(holds() for wanted, holds in conditions if wanted)

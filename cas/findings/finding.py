@@ -19,7 +19,18 @@ from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
 from cas.klog.taint import describe_kmods, describe_taint
-from cas.model import Confidence, Culprit, Dump, Finding, FirstAnswer, Frame, Level, Match, Task
+from cas.model import (
+    Confidence,
+    Culprit,
+    Detection,
+    Dump,
+    Finding,
+    FirstAnswer,
+    Frame,
+    Level,
+    Match,
+    Task,
+)
 from cas.text import count
 from cas.units import human_span, utc
 
@@ -76,6 +87,18 @@ def find(
 
     known, undecided = recognise(issues, clues_of(crash, finding, dump, answer))
     return replace(finding, known=known, undecided=undecided)
+
+
+def advised(
+    finding: Finding,
+    crash: Crash,
+    dump: Dump,
+    match: Match | None,
+    detections: Sequence[Detection],
+) -> Finding:
+    """The finding with what to do next, now that it is known what detectors found in the dump."""
+    steps = next_steps(crash, dump, match, finding.before, detections)
+    return replace(finding, next_steps=steps)
 
 
 def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Finding:

@@ -8,12 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from cas.findings import find
+from cas.findings import advised, crash_of, find
 from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
 from cas.klog.kinds import Kind
-from cas.model import Cause, Dump, Frame, Kernel, Match, Missing
+from cas.model import (
+    Cause,
+    Detection,
+    DetectorStatus,
+    Dump,
+    Evidence,
+    Frame,
+    Kernel,
+    Match,
+    Missing,
+    Weight,
+)
 from cas.resources import shipped
 
+ROOT = Path(__file__).parents[2]
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)
 MATCH = Match(Kernel("6.1.0", "x86_64", Path("k.rpm"), "vmlinux"), "build-id", "equal")
 SYSRQ = "[ 900.0] sysrq: Trigger a crash\n"
@@ -67,6 +79,37 @@ LOGS = [
 ]
 
 
+SENTENCES = {
+    "locks": [
+        "DEADLOCK: held-ab waits for mb → held-ba waits for ma",
+        "DEADLOCK: cache-flusher waits for cas_cache, which it has itself",
+        "2 tasks wait for mutex cas_m, which sleeper (pid 48) has",
+    ],
+    "spinlocks": ["CPU 1 spins for spinlock cas_table, which CPU 0 has"],
+    "requests": ["vda: 3 requests wait for up to 12 s (read, started)"],
+    "rpc": ["2 requests to the nfs server fs1 have no answer, the oldest for 9 s: READ"],
+    "file_systems": ["ext2 on /mnt is frozen"],
+    "workqueues": ["work cas_drain of cas_queue has slept for 9 s in kworker/0:1"],
+    "memory": ["slab cas_ledger holds 80.0 MiB of 120.0 MiB, 67 %"],
+    "timers": ["timer storm: 400 of the 410 timers of CPU 0 run cas_tick, all due within 1 s"],
+}
+
+
+def detections(*causes: tuple[str, str]) -> list[Detection]:
+    """As if detectors had found what explains the crash."""
+    return [
+        Detection(name, name, DetectorStatus.OK, (Evidence(said, "s", "c", Weight.CAUSE),))
+        for name, said in causes
+    ]
+
+
+def steps_with(log: str, *causes: tuple[str, str]) -> tuple[str, ...]:
+    dump = replace(DUMP, dmesg=log)
+    return advised(
+        find(dump, None, MATCH), crash_of(dump, None), dump, MATCH, detections(*causes)
+    ).next_steps
+
+
 def steps(log: str, dump: Dump = DUMP, match: Match | None = MATCH) -> tuple[str, ...]:
     return find(replace(dump, dmesg=log), None, match).next_steps
 
@@ -78,6 +121,12 @@ def form(say: str) -> re.Pattern[str]:
 def test_every_sentence_is_given_of_some_crash() -> None:
     damaged = replace(DUMP, missing=(Missing("declares 8 GiB, data ends at 3", 1, Cause.CUT),))
     given = [step for log in LOGS for step in steps(log)]
+    given += [
+        step
+        for name, said in SENTENCES.items()
+        for sentence in said
+        for step in steps_with(HUNG, (name, sentence))
+    ]
     given += [*steps(SYSRQ, match=None), *steps(SYSRQ, damaged)]
     reached = {each.say for each in shipped_advice() if any(map(form(each.say).match, given))}
     assert {each.say for each in shipped_advice()} - reached == set()
@@ -103,6 +152,33 @@ def test_what_came_before_is_a_reason_for_advice_for_an_hour() -> None:
     assert steps(error + PAGE_FAULT)[0].startswith(said)
     late = PAGE_FAULT.replace("900", "9000")
     assert not any("hardware" in step for step in steps(error + late))
+
+
+def test_what_the_dump_shows_takes_the_place_of_what_was_to_be_looked_for() -> None:
+    blind, general = steps(HUNG)[:2]
+    assert blind.startswith("the kernel believes that rsync (pid 61) holds the lock")
+    assert general.startswith("see what the blocked task waits for")
+    circle, owner = SENTENCES["locks"][0], SENTENCES["locks"][2]
+    (first, *others) = steps_with(HUNG, ("locks", circle), ("locks", owner))
+    assert first.startswith("settle one order of the locks of the circle")
+    assert not {blind, general} & set(others)
+    assert not any("the task that has the lock" in step for step in others)
+    (first, *_) = steps_with(HUNG, ("locks", owner))
+    assert first.startswith("read the stack of the task that has the lock")
+
+
+def test_evidence_that_is_only_context_changes_no_advice() -> None:
+    dump = replace(DUMP, dmesg=HUNG)
+    finding = find(dump, None, MATCH)
+    (found,) = detections(("locks", SENTENCES["locks"][0]))
+    (evidence,) = found.evidence
+    found = replace(found, evidence=(replace(evidence, weight=Weight.CONTEXT),))
+    assert advised(finding, crash_of(dump, None), dump, MATCH, [found]) == finding
+
+
+def test_the_detectors_that_advice_names_exist() -> None:
+    named = {name for each in shipped_advice() for when in each.tables for name in when.cause}
+    assert named <= {path.stem for path in (ROOT / "cas/detectors").glob("*.py")}
 
 
 def test_a_corrected_error_is_no_verdict_on_the_hardware() -> None:
