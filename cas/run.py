@@ -24,6 +24,7 @@ from cas.job import INTERRUPTED, RESULTS, Job
 from cas.judge import Judge
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
+from cas.report.evidence import causes
 from cas.report.seen import sighted
 from cas.report.summary import known_issues
 from cas.sharing import share
@@ -114,6 +115,10 @@ class Run:
             self.progress.warn(line)
         for line in _headlines(finding):
             self.progress.say(line)
+        if answer is None:
+            self.know(detections=findings.detections_of_log(dump, finding.kind))
+            for line in causes(self.report.detections):
+                self.progress.say(line)
         if self.digest:
             self.look_back()
 

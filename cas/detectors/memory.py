@@ -37,14 +37,11 @@ from cas.detectors.memory_use import (
 )
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
+from cas.klog.shortage import KERNEL_SHARE, TASK_SHARE, holding
 from cas.model import Evidence, Weight
 from cas.units import human_size
 
 NEEDS = Needs(symbols=("vm_zone_stat", "vm_node_stat"))
-TASK_SHARE = 1 / 3
-"""Of all memory, from which on a holder is named as the cause: of what tasks use."""
-KERNEL_SHARE = 1 / 4
-"""The same of what the kernel itself uses, which is little on a machine that is well."""
 GROWN_SHARE = 1 / 2
 """Of unreclaimable slab, from which on it is told after any crash."""
 LOW_SHARE = 0.03
@@ -127,9 +124,8 @@ def without_owner(use: Use, holders: Sequence[Holder]) -> Iterator[Holder]:
 
 def told(holder: Holder, total: int, weight: Weight) -> Evidence:
     """A holder in a sentence."""
-    share = round(100 * holder.size / total)
     return Evidence(
-        f"{holder.what} holds {human_size(holder.size)} of {human_size(total)}, {share} %",
+        holding(holder.what, holder.size, total),
         holder.source,
         holder.command,
         weight,

@@ -5,6 +5,7 @@ from cas.findings.damage import Damage, assess
 from cas.findings.fault import FaultCase, fault_case, with_advice
 from cas.findings.finding import advised, find
 from cas.findings.functions import BadPatterns, Functions, functions_with
+from cas.findings.shortage import detections_of_log
 from cas.findings.shortfall import Shortfall, given_up, shortfall
 from cas.findings.suspects import kmods_in_list, kmods_in_traces
 
@@ -17,6 +18,7 @@ __all__ = [
     "advised",
     "assess",
     "crash_of",
+    "detections_of_log",
     "fault_case",
     "find",
     "functions_with",

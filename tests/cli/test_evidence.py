@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from dump.writer import kernel_with_log
+
 from cas import job as jobs
 from cas.rejudge import revived
 from cas.report.report import drawn
@@ -44,3 +48,17 @@ def test_reports_with_evidence_are_drawn_again_byte_for_byte(finished: Site) -> 
     assert report.detections
     for name, content in drawn(report).items():
         assert content == (directory / name).read_bytes()
+
+
+def test_a_job_that_waits_names_the_eater_by_its_log(site: Site, tmp_path: Path) -> None:
+    log = Path(__file__).parents[1] / "klog" / "shortages" / "slab-6.1.log"
+    lines = [line.partition("] ")[2] for line in log.read_text().splitlines()]
+    upload = tmp_path / "vmcore"
+    upload.write_bytes(kernel_with_log(lines))
+    done = site.cas("-i", "T-1", "-f", upload)
+    assert done.returncode == 6, done.stderr
+    sentence = "slab cas_record holds 98.9 MiB of 113.6 MiB, 87 %"
+    assert f"evidence: {sentence}" in done.stdout + done.stderr
+    (memory,) = site.result("T-1")["detections"]
+    assert memory["detector"] == "memory"
+    assert sentence in (site.job("T-1") / "report.txt").read_text()

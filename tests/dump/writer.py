@@ -239,6 +239,30 @@ def kernel_memory() -> tuple[dict[int, bytes], bytes]:
     return {base: bytes(image)}, info
 
 
+def kernel_with_log(lines: Sequence[str]) -> bytes:
+    """An ELF dump of an x86_64 kernel with this log, a line each millisecond."""
+    base, head = 0x100000, 2 * PAGE
+    log = b"".join(_log_record(n * 1_000_000, line.encode()) for n, line in enumerate(lines))
+    image = bytearray(head + len(log) + PAGE)
+    image[head : head + len(log)] = log
+    struct.pack_into("<QIII", image, 512, KERNEL_MAP + base + head, len(log) + PAGE, 0, len(log))
+    image[1024 : 1024 + len(BANNER) + 2] = BANNER.encode() + b"\n\0"
+    virtual = KERNEL_MAP + base
+    info = vmcoreinfo(
+        NUMBER__phys_base="0",
+        SYMBOL___stext=f"{virtual:x}",
+        SYMBOL__swapper_pg_dir=f"{virtual + PAGE:x}",
+        SYMBOL__log_buf=f"{virtual + 512:x}",
+        SYMBOL__log_buf_len=f"{virtual + 520:x}",
+        SYMBOL__log_first_idx=f"{virtual + 524:x}",
+        SYMBOL__log_next_idx=f"{virtual + 528:x}",
+        SIZE__printk_log="16",
+        **{"OFFSET__printk_log.ts_nsec": "0", "OFFSET__printk_log.len": "8"},
+        **{"OFFSET__printk_log.text_len": "10"},
+    )
+    return Elf({base: bytes(image)}, [info_note(info)]).build()
+
+
 def _log_record(time_ns: int, text: bytes) -> bytes:
     size = -(-(16 + len(text)) // 8) * 8
     return (struct.pack("<QHHHBB", time_ns, size, len(text), 0, 0, 0) + text).ljust(size, b"\0")

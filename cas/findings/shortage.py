@@ -1,0 +1,60 @@
+"""Who has the memory, by the kernel log alone: for dumps that no debugger opens yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cas.klog.kinds import Kind
+from cas.klog.lines import Log
+from cas.klog.shortage import LoggedTask, Shortage, eaters, holding, last_shortage
+from cas.model import Detection, DetectorStatus, Dump, Evidence, Weight
+from cas.text import one_line
+from cas.units import human_size
+
+DETECTOR, TITLE = "memory", "Who has the memory"
+"""As the detector that looks in the dump is called, which takes its place."""
+LISTED = 5
+
+
+def detections_of_log(dump: Dump, kind: str) -> tuple[Detection, ...]:
+    """What the kernel log says of who has the memory, after an out of memory.
+
+    :param kind: of the crash, a value of :class:`cas.klog.kinds.Kind`
+    """
+    if kind != Kind.OUT_OF_MEMORY or not dump.dmesg:
+        return ()
+    found = last_shortage(Log(dump.dmesg), dump.page_size)
+    evidence = tuple(_evidence(found)) if found else ()
+    if not evidence:
+        return ()
+    remark = "by the kernel log: the dump itself was not looked into"
+    return (Detection(DETECTOR, TITLE, DetectorStatus.OK, evidence, remark),)
+
+
+def _evidence(found: Shortage) -> Iterator[Evidence]:
+    details = tuple(_largest(found))
+    if found.group is not None and found.limit:
+        sentence = (
+            f"cgroup {found.group} reached its limit of {human_size(found.limit)}"
+            f" (it uses {human_size(found.usage)})"
+        )
+        yield _cause(found, sentence, details)
+        return
+    for what, size, total in eaters(found):
+        yield _cause(found, holding(what, size, total), details)
+
+
+def _cause(found: Shortage, sentence: str, details: tuple[str, ...]) -> Evidence:
+    source = f"log: {one_line(found.line)}"
+    return Evidence(one_line(sentence), source, "log", Weight.CAUSE, details)
+
+
+def _largest(found: Shortage) -> Iterator[str]:
+    """The largest tasks of the table, a line each."""
+    if found.page_size is None:
+        return
+    what = "anonymous" if found.has_anonymous else "resident"
+    ranked: list[LoggedTask] = sorted(found.tasks, key=lambda task: -task.pages)
+    for task in ranked[:LISTED]:
+        size = human_size(task.pages * found.page_size)
+        yield one_line(f"task {task.comm} (pid {task.pid}): {size} {what}")
