@@ -19,7 +19,7 @@ from cas.report.address import check_address, flaw
 from cas.report.html import render_html, render_mail
 from cas.report.page import Shown, customer_note, shown
 from cas.report.plain import customer_box, headed, location, machine
-from cas.report.screen import first_rows
+from cas.report.screen import Row, in_full, rows
 from cas.report.summary import Summary, summary
 from cas.rules import Mail
 from cas.units import human_size
@@ -122,9 +122,9 @@ def _text(
     told: Summary, customer: tuple[str, ...], sections: Sequence[Shown], left_out: str
 ) -> str:
     parts = (
-        f"Ticket      {told.ticket}\n{first_rows(told)}",
+        "\n".join(map(in_full, (Row("Ticket", (told.ticket,)), *rows(told)))),
         customer_box(customer),
-        machine(told),
+        headed("Machine and dump", machine(told)) if told.machine else "",
         f"{location(told)}{left_out}",
         "Output data:",
         *(headed(f"{section.title} ({section.status})", section.text) for section in sections),

@@ -251,7 +251,7 @@ def _uses(pages: Mapping[str, int]) -> list[tuple[str, int, str]]:
     cached = named["CACHED"] + named["BUFFERS"]
     return [
         ("programs and kernel", rest, "warn"),
-        ("slab", named["SLAB"], "bad"),
+        ("slab", named["SLAB"], "slab"),
         ("file cache", cached, "soft"),
         free,
     ]

@@ -64,7 +64,8 @@ def _parts(shown: Page) -> Iterator[str]:
     yield screen(told)
     yield location(told)
     yield "\n".join(in_full(row) for row in cut_rows(told))
-    yield machine(told)
+    if told.machine:
+        yield headed("Machine and dump", machine(told))
     yield customer_box(shown.customer)
     if lines := list(_evidence(shown)):
         yield headed("Evidence", "\n".join(lines))
@@ -95,17 +96,21 @@ def _evidence(shown: Page) -> Iterator[str]:
         for point in fact.points:
             if point.source or point.details:
                 yield _paragraph(point.text)
-                yield textwrap.indent(f"{point.source}; to see it: {point.command}", "  ")
-                yield from (f"    {line}" for line in point.details)
+                yield _wrapped(f"{point.source}; to see it: {point.command}", "  ", "  ")
+                yield from (_wrapped(line, "    ", "      ") for line in point.details)
     yield from map(_paragraph, shown.limits)
 
 
 def _paragraph(text: str) -> str:
+    return _wrapped(text, "- ", "  ")
+
+
+def _wrapped(text: str, first: str, others: str) -> str:
     return textwrap.fill(
         text,
         WIDTH,
-        initial_indent="- ",
-        subsequent_indent="  ",
+        initial_indent=first,
+        subsequent_indent=others,
         break_on_hyphens=False,
         break_long_words=False,
     )
