@@ -72,6 +72,29 @@ def test_the_innermost_inlined_function_is_where_it_happened() -> None:
     assert finding.what.endswith("address: 0000000000000018 in sum_entries [demo]")
 
 
+def test_the_verdict_points_at_its_frames_and_says_no_more_of_them_than_it_knows() -> None:
+    """The innermost inlined function, and what the last one is called."""
+
+    def pointed_at(dump: Dump, answer: FirstAnswer | None) -> tuple[list[str], str]:
+        culprit = find(dump, answer, MATCH).culprit
+        assert culprit
+        return [frame.function for frame in culprit.frames], culprit.role
+
+    assert pointed_at(LOGGED, ANSWER) == (["balance", "sum_entries"], "at fault")
+    doubtful = replace(ANSWER, backtrace=(Frame("some_other", 1), Frame("do_idle", 1)))
+    assert pointed_at(LOGGED, doubtful) == (["some_other"], "likely at fault")
+    assert pointed_at(replace(DUMP, dmesg=HUNG), None) == (["audit_ledger"], "waits here")
+    assert find(DUMP, None, MATCH).culprit is None
+
+
+def test_a_dump_of_which_nothing_can_be_read_is_no_running_system() -> None:
+    cut = replace(DUMP, missing=(Missing("cut", 1, Cause.CUT),))
+    assert find(cut, None, None).title == "unreadable dump"
+    silent = replace(cut, dmesg="[    1.000000] Linux version 6.1.0")
+    assert find(silent, None, None).title == "damaged dump without a crash"
+    assert find(replace(silent, missing=()), None, None).title == "running system"
+
+
 def test_unknown_functions_of_the_exception_path_are_passed_over() -> None:
     finding = find(DUMP, ANSWER, MATCH)
     assert finding.where is not None
