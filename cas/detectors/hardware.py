@@ -82,8 +82,8 @@ def _since(log: Log, told: Told, crashed_s: float | None) -> float | None:
 def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight) -> Evidence:
     first = log[lines[0].line]
     often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
-    ago = "" if since_s is None else f", {human_span(int(since_s))} before the crash"
-    last = ago if len(lines) == 1 else ago.replace(", ", ", the last ", 1)
+    ago = "" if since_s is None else f"{_span(since_s)} before the crash"
+    last = f", {'the last ' * (len(lines) > 1)}{ago}" if ago else ""
     stamp = "" if first.uptime_s is None else f"[{first.uptime_s:.6f}] "
     return Evidence(
         f"{TOLD[lines[0].trouble]}{often}{last}: {first.text.strip()}",
@@ -91,6 +91,10 @@ def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: We
         "log",
         weight,
     )
+
+
+def _span(seconds: float) -> str:
+    return human_span(int(seconds)) if seconds >= 1 else "just"
 
 
 def _counted(case: Case) -> Iterator[Evidence]:

@@ -27,7 +27,7 @@ def test_the_shipped_dump_has_nothing_wrong_with_its_hardware(case: Case) -> Non
 
 def test_a_machine_check_explains_a_panic_of_one_and_no_other_crash() -> None:
     said = (
-        "machine check, 0 s before the crash:"
+        "machine check, just before the crash:"
         " mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400"
     )
     assert sentences(CHECK + PANIC, "machine-check") == [(said, Weight.CAUSE)]
