@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cas.commands import command_line
 from cas.commands.habits import JOBS
-from cas.commands.mistakes import Habits, command, options_of, read, verbs_of
+from cas.commands.mistakes import Habits, Line, command, options_of, verbs_of
 from cas.work_directory import is_ticket
 
 LISTS = (
@@ -31,11 +29,8 @@ _MEANT = {
 }
 
 
-def _word(argv: Sequence[str]) -> tuple[str, str] | None:
-    from cas_admin.commands import parser  # which knows of us
-
-    words = [argv[at] for at in read(argv, parser()).bare]
-    word, flags = words[0], {*argv}
+def _word(line: Line) -> tuple[str, str] | None:
+    word, flags = line.argv[line.bare[0]], {*line.argv}
     if flags & {"-p", "--purge"} and word.isdigit():
         right = ["-p", "-d", word]
         return f"the age of what is purged stands behind -d, not alone: {word}", command(

@@ -5,12 +5,12 @@ from cas.commands.asked import (
     Asked,
     Parser,
     World,
-    asked_versions,
     common_options,
     named_config,
     verb_options,
 )
 from cas.commands.command_line import parse, parser
+from cas.commands.versions import asked_versions
 
 __all__ = [
     "Answer",

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,14 +62,6 @@ class Asked:
     """Whether a command of root's that only reads is not ``casuser``'s business."""
     needs_config: bool = True
     """Otherwise the defaults do where the configuration cannot be used."""
-
-
-def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:
-    """What ``--version`` of a program asks for."""
-    from cas.commands.versions import versions
-
-    command = partial(versions, program)
-    return Asked(command, arguments.config, arguments.debug, stays_root=True, needs_config=False)
 
 
 class WrongCommand(UsageError):

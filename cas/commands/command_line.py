@@ -17,11 +17,11 @@ from cas.commands.asked import (
     Parser,
     World,
     WrongCommand,
-    asked_versions,
     common_options,
     interval_options,
     verb_options,
 )
+from cas.commands.versions import asked_versions
 from cas.config import INTERVALS
 from cas.errors import UsageError
 from cas.files import is_there

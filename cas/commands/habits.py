@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cas.commands.mistakes import Habits, command, filled, read
+from cas.commands.mistakes import Habits, Line, command, filled
 from cas.errors import UsageError
 from cas.files import is_file, is_there
 from cas.text import count
@@ -102,9 +102,9 @@ def no_ticket(text: str) -> None:
         raise UsageError(f"-i takes the ticket, and {text} is a file", hint=right)
 
 
-def _word(argv: Sequence[str]) -> tuple[str, str] | None:
+def _word(line: Line) -> tuple[str, str] | None:
     """What a word means that is no verb: a dump without -f, a ticket without -i."""
-    tickets, files, words = _options(argv)
+    tickets, files, words = _options(line)
     if tickets and words and not files:
         return _without_f(tickets[0], words)
     if tickets and words:
@@ -158,11 +158,9 @@ def _each(paths: Sequence[str]) -> list[str]:
     return [word for path in paths[:MANY] for word in ("-f", path)]
 
 
-def _options(argv: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+def _options(line: Line) -> tuple[list[str], list[str], list[str]]:
     """The tickets, the files, and the words that belong to no option."""
-    from cas.commands.command_line import parser  # which knows of us
-
-    line = read(argv, parser())
+    argv = line.argv
     words = [argv[at] for at in line.bare]
     values: dict[str, list[str]] = {"-i": [], "-f": []}
     for at, word in enumerate(argv):

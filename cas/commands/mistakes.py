@@ -44,7 +44,7 @@ class Habits:
     other_verbs: Sequence[str]
     """What the other program understands; its verbs are taken for this one's."""
     other_options: Sequence[str] = ()
-    word: Callable[[Sequence[str]], tuple[str, str] | None] = field(default=lambda _: None)
+    word: Callable[[Line], tuple[str, str] | None] = field(default=lambda _: None)
     """What a first word that is no verb means, with all that follow it."""
 
 
@@ -326,7 +326,7 @@ def _of_word(
         return said, filled(habits.meant[first.lower()], words[1:])
     if first in habits.other_verbs:
         return f"{first} is a verb of {habits.other}", command(habits.other, line.argv)
-    if (told := habits.word(line.argv)) is not None:
+    if (told := habits.word(line)) is not None:
         return told
     if (meant := near(first, list(verbs))) is not None:
         right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 from collections.abc import Iterator
+from functools import partial
 
 from cas import __version__
-from cas.commands.asked import Answer, World
-from cas.engines.versions import engines
+from cas.commands.asked import Answer, Asked, World
+
+
+def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:
+    """What ``--version`` of a program asks for."""
+    command = partial(versions, program)
+    return Asked(command, arguments.config, arguments.debug, stays_root=True, needs_config=False)
 
 
 def versions(program: str, world: World) -> Answer:
@@ -16,6 +23,8 @@ def versions(program: str, world: World) -> Answer:
 
 
 def _beside(world: World) -> Iterator[str]:
+    from cas.engines.versions import engines  # which few command lines need
+
     for engine in engines(world.config):
         where = f": {engine.path}" if engine.path else ""
         yield f"{engine.version}{where}" if engine.version else f"{engine.name}: {engine.problem}"
