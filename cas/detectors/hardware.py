@@ -18,6 +18,7 @@ from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Told, Trouble, boot, troubles
 from cas.model import Evidence, Weight
+from cas.text import count
 from cas.units import human_span
 
 MAX_CPUS = 4096
@@ -109,21 +110,24 @@ def _counted(case: Case) -> Iterator[Evidence]:
         except Broken as error:
             case.remark(f"counters of CPU {cpu} cannot be read: {case.text(str(error))}")
     if any(checks.values()):
-        told = {cpu: count for cpu, count in checks.items() if count}
+        told = {cpu: number for cpu, number in checks.items() if number}
         yield Evidence(
-            f"{sum(told.values()):,} machine check exceptions since the boot, on {_cpus(told)}",
+            f"{count(sum(told.values()), 'machine check exception')} since the boot,"
+            f" on {_cpus(told)}",
             "mce_exception_count",
             f'per_cpu(prog["mce_exception_count"], {min(told)})',
-            details=tuple(f"CPU {cpu}: {count:,}" for cpu, count in told.items()),
+            details=tuple(f"CPU {cpu}: {number:,}" for cpu, number in told.items()),
         )
     for member, what in _THROTTLES:
-        throttled = {cpu: count for (cpu, each), count in hot.items() if each == member and count}
+        throttled = {
+            cpu: number for (cpu, each), number in hot.items() if each == member and number
+        }
         if throttled:
             yield Evidence(
                 f"throttled since the boot, the {what} too hot: {_cpus(throttled)}",
                 "thermal_state",
                 f'per_cpu(prog["thermal_state"], {min(throttled)}).{member}',
-                details=tuple(f"CPU {cpu}: {count:,} times" for cpu, count in throttled.items()),
+                details=tuple(f"CPU {cpu}: {number:,} times" for cpu, number in throttled.items()),
             )
 
 

@@ -90,6 +90,8 @@ _SCSI = r"(?P<on>(?:sd|st|ses|ch|scsi) ?[\d:]{1,24}): (?:\[\w{1,16}\] )?(?:tag#\
 _FS = r"\((?:device )?(?P<on>[^) ]{1,60})[^)]{0,40}\)"
 _HE = r"(?:mce: |[\w-]{1,20}: )?(?:\{\d+\})?\[Hardware Error\]: "
 
+_SAME_HE = _HE.replace(r"\[Hardware Error\]", r"(?P<on>\[Hardware Error\])")
+"""All lines of one machine check, and those of several, are the same again."""
 _SYSRQ = (
     r"(?:sysrq: |SysRq : )+(?P<on>Show \w.{0,40}|Emergency .{0,20}|Manual OOM.{0,20}"
     r"|(?:Kill|Terminate) All.{0,10})"
@@ -115,7 +117,8 @@ _TABLE: tuple[tuple[str, str, Trouble], ...] = (
     ),
     (
         "[Hardware Error]",
-        _HE + r"(?:CPU \d+: Machine [Cc]heck|Uncorrected|Deferred error|Machine check events logged"
+        _SAME_HE
+        + r"(?:CPU \d+: Machine [Cc]heck|Uncorrected|Deferred error|Machine check events logged"
         r"|Machine check: )",
         Trouble.MACHINE_CHECK,
     ),

@@ -10,7 +10,11 @@ from cas.klog.lines import Log
 from cas.klog.troubles import Trouble
 from cas.model import Weight
 
-CHECK = "[  9.000000] mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400\n"
+CHECK = """\
+[  9.000000] mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400
+[  9.000001] mce: [Hardware Error]: TSC 7802db738 ADDR 3f5c1000
+[  9.000002] mce: [Hardware Error]: Machine check: Processor Context Corrupt
+"""
 PANIC = "[  9.500000] Kernel panic - not syncing: Fatal machine check\n"
 OOPS = "[  9.500000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
 
@@ -27,7 +31,7 @@ def test_the_shipped_dump_has_nothing_wrong_with_its_hardware(case: Case) -> Non
 
 def test_a_machine_check_explains_a_panic_of_one_and_no_other_crash() -> None:
     said = (
-        "machine check, just before the crash:"
+        "machine check, 2 lines, the last just before the crash:"
         " mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400"
     )
     assert sentences(CHECK + PANIC, "machine-check") == [(said, Weight.CAUSE)]
