@@ -98,7 +98,7 @@ class Reading:
     is_end_overwritten: bool | None = None
     """Whether the mark at the end of the stack is no more; ``None``: it was not read."""
     user_mapping: str | None = None
-    """What the task has at the address that was accessed."""
+    """What the task has at the address that was accessed; empty: nothing; ``None``: not known."""
     has_mm: bool | None = None
     """Whether the task has memory of a process: kernel threads have none."""
     is_kmods_area: bool = False

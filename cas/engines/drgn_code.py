@@ -17,9 +17,9 @@ from cas.engines.drgn_dis import instruction_of, opened
 
 MAX_CODE_BYTES = 32 << 10
 """Of one function; its jumps must all be known before anything is said of where a value is from."""
+PAGE_BYTES = 4096
 CARRY_BYTES = 64
-"""How far behind the beginning of an access the processor may report the address: where it
-crosses into a page that is not there."""
+"""The largest access."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +291,9 @@ def accessed(
     found = [(each, address_of(each, registers, bits)) for each in step.memory]
     known = [(memory, address) for memory, address in found if address is not None]
     if told is not None:
-        near = [one for one in known if 0 <= told - one[1] < max(one[0].size, 1)]
-        near = near or [one for one in known if 0 <= told - one[1] < CARRY_BYTES]
+        near = [one for one in known if one[1] == told]
+        if not near and told % PAGE_BYTES == 0:  # the first page was there, the next was not
+            near = [one for one in known if 0 < told - one[1] < CARRY_BYTES]
         return near[0] if len({one[1] for one in near}) == 1 else None
     wrong = [one for one in known if bits == 64 and not is_canonical(one[1])]
     return wrong[0] if len({one[1] for one in wrong}) == 1 else None

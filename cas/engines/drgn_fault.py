@@ -12,6 +12,7 @@ from drgn import (
     FaultError,
     Object,
     PlatformFlags,
+    StackFrame,
     TypeKind,
 )
 from drgn.helpers.common.memory import identify_address
@@ -143,19 +144,24 @@ class _Fault:
         with contextlib.suppress(ValueError, LookupError, FaultError):
             trace = self._prog.stack_trace(self._task)
             for number, frame in enumerate(islice(trace, FRAMES)):
-                if "regs" in frame.locals():
-                    yield from self._saved(frame["regs"])
+                yield from self._saved(frame)
                 if frame.interrupted and not frame.is_inline:
-                    name = "exception on the stack" if number else "the processor's own"
+                    name = "exception on the stack" if number else "processor's own state"
                     yield dict(frame.registers()), frame.pc, name
         with contextlib.suppress(ValueError, LookupError, FaultError):
             if (found := _exception_frame(self._target, self._task)) is not None:
-                yield from self._saved(found.address_of_())
+                yield from self._in_pt_regs(found.address_of_())
 
-    def _saved(self, regs: Object) -> Iterator[tuple[dict[str, int], int, str]]:
+    def _saved(self, frame: StackFrame) -> Iterator[tuple[dict[str, int], int, str]]:
+        """Those that a function of the exception was given as ``regs``."""
+        with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
+            if "regs" in frame.locals() and not frame["regs"].absent_:
+                yield from self._in_pt_regs(frame["regs"])
+
+    def _in_pt_regs(self, regs: Object) -> Iterator[tuple[dict[str, int], int, str]]:
         """Those of a ``struct pt_regs *``, unless it is none or leads nowhere."""
         with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
-            if regs.absent_ or "struct pt_regs *" not in regs.type_.type_name():
+            if "struct pt_regs *" not in regs.type_.type_name():
                 return
             frame = self._prog.stack_trace(regs[0])[0]
             yield dict(frame.registers()), frame.pc, f"struct pt_regs at {regs.value_():#x}"
@@ -191,6 +197,8 @@ class _Fault:
 
     def _function(self, pc: int) -> list[Step]:
         """The whole function that an address is in; of a very long one, what can be told."""
+        if (kmod := self._target.kmod_at(pc)) is not None:
+            self._target.describe(kmod)
         begin, size = pc, BEFORE * 8
         with contextlib.suppress(LookupError):
             symbol = self._prog.symbol(pc)
@@ -332,7 +340,7 @@ class _Fault:
             "register": name,
             "value": known.value or 0,
             "expression": known.expression,
-            "type": named(known.type),
+            "type": "" if known.type.kind == TypeKind.VOID else named(known.type),
             "is_variable": known.is_variable,
             "origin": known.origin,
             "returned_by": known.returned_by,
@@ -385,6 +393,7 @@ class _Fault:
                 return
             vma = vma_find(mm, address)
             if not vma:
+                self._reading["user_mapping"] = ""
                 return
             file = vma.vm_file
             name = (

@@ -173,13 +173,22 @@ class Variables:
         if name != self._rules.result or step.shown.target is None:
             return None
         try:
-            function = self._prog.symbol(step.shown.target)
-            if function.address != step.shown.target:
-                return None
-            kind = self._prog.function(function.name).type_.type
+            called = self._prog.symbol(step.shown.target)
         except LookupError:
             return None
-        return Known(f"{function.name}()", kind, None, is_variable=False, returned_by=function.name)
+        if called.address != step.shown.target:
+            return None
+        name = called.name.partition(".")[0]
+        kind = self._result_type(name, called.address)
+        return Known(f"{name}()", kind, None, is_variable=False, returned_by=name)
+
+    def _result_type(self, name: str, address: int) -> Any:
+        """What a function returns; ``void`` where another one has its name, or it is a clone."""
+        with contextlib.suppress(LookupError):
+            function = self._prog.function(name)
+            if function.address_ == address:
+                return function.type_.type
+        return self._prog.void_type()
 
 
 def _same_code(trace: StackTrace) -> list[StackFrame]:

@@ -59,7 +59,8 @@ class Walk:
         for known in self._variables.held(name, pc, self.site.registers):
             if structure_of(known.type) or found is None:
                 held = found.value if found is not None and value is None else value
-                return known._replace(value=held)
+                by = found.returned_by if found is not None else None
+                return known._replace(value=held, returned_by=by)
         if found is not None and found.value is None:
             found = found._replace(value=value)
         return found
@@ -151,17 +152,20 @@ class Walk:
             return None
         symbol = variable.prog_.symbol(address).name
         path = f"{symbol}.{member.path}" if member.path else symbol
-        return Known(path, member.type, value, is_variable=False, origin=step.shown.text)
+        return Known(path, member.type, value, is_variable=False, origin=_shown(step))
 
     def _changes(self, step: Step, name: str) -> bool:
         return name in step.writes or (step.is_call and self._variables.is_scratch(name))
 
 
+def _shown(step: Step) -> str:
+    return f"`{' '.join(step.shown.text.split())}`"
+
+
 def _origin(step: Step, register: str, base: Known) -> str:
-    text = " ".join(step.shown.text.split())
     if not base.is_variable:
-        return f"`{text}`"
-    return f"`{text}`, where {register} is {declared(named(base.type), base.expression)}"
+        return _shown(step)
+    return f"{_shown(step)}, where {register} is {declared(named(base.type), base.expression)}"
 
 
 def declared(kind: str, name: str) -> str:

@@ -45,6 +45,9 @@ from cas.engines.drgn_target import CannotOpen, File, Misfit, Partial, Request, 
 from cas.panic import panic_message
 from cas.units import human_size
 
+STRING_LIMIT = 300
+"""Characters of one string of a fault; a symbol of the kernel has up to 512."""
+
 
 class Late(BaseException):
     """What was asked for took longer than allowed; not for drgn's own handlers to catch."""
@@ -197,7 +200,7 @@ class Session:
             problem = f"given up after {timeout_s:g} s"
         except Exception as error:
             problem = sentence(error)
-        self._reply(done=request, reading=reading or None, problem=problem)
+        self._reply(done=request, reading=_bounded(reading) or None, problem=problem)
 
     def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.
@@ -252,6 +255,15 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _bounded(told: Any) -> Any:
+    """What was read, with strings of the dump cut: a name there may be of any length."""
+    if isinstance(told, str):
+        return told if len(told) <= STRING_LIMIT else f"{told[:STRING_LIMIT]}…"
+    if isinstance(told, dict):
+        return {name: _bounded(value) for name, value in told.items()}
+    return [_bounded(value) for value in told] if isinstance(told, list) else told
 
 
 def _raise_late(*_: object) -> None:

@@ -201,14 +201,17 @@ def _jump(told: _Told, pc: int) -> Evidence:
     )
     command = _dis(reading.caller)
     if pointer is not None and pointer.value == pc:
-        sentence = f"{_what(pointer)} is {_as_code(told, pc)}, and was called"
+        if not pointer.register and pointer.origin:  # the call itself has it from memory
+            call = f"{pointer.origin}, at {reading.caller}"
+            pointer = replace(pointer, origin=None)
+        sentence = f"the function called through {_what(pointer)} is {_as_code(told, pc)}"
         return Evidence(sentence, _source(pointer, call), _show(pointer) or command, Weight.CAUSE)
-    who = f", from {reading.caller}" if reading.caller else ""
+    who = f"from {reading.caller} " if reading.caller else ""
     if pc == 0:
         by = "" if reading.call else ", or a return address was overwritten"
-        sentence = f"the processor jumped to address 0{who}: a function pointer was NULL{by}"
+        sentence = f"{who}the processor jumped to address 0: a function pointer was NULL{by}"
     else:
-        sentence = f"the processor jumped to {_as_code(told, pc)}{who}"
+        sentence = f"{who}the processor jumped to {_as_code(told, pc)}"
     return Evidence(sentence, call, command, Weight.CAUSE)
 
 
@@ -390,8 +393,8 @@ def _mapping(told: _Told, meaning: Meaning) -> str:
     reading = told.reading
     if meaning.sort is not Sort.USER:
         return ""
-    if reading.user_mapping:
-        return f"; the task has {reading.user_mapping} there"
+    if reading.user_mapping is not None:
+        return f"; the task has {reading.user_mapping or 'nothing'} there"
     if reading.has_mm is False:
         return "; the task is a kernel thread and has no such memory"
     return ""
@@ -424,11 +427,12 @@ def _place_of(other: Lookalike) -> str:
 def _what(pointer: Pointer) -> str:
     """A pointer, with its type and register: ``entry->account (struct cas_account *, rax)``."""
     kind = ", ".join(filter(None, (pointer.type, pointer.register)))
-    if pointer.returned_by:
-        return f"what {pointer.expression} returned ({kind})"
+    if pointer.returned_by and not pointer.is_variable:
+        return f"what {pointer.returned_by}() returned ({kind})"
     if pointer.shift:
         return f"{pointer.register} ({pointer.expression} {_sign(pointer.shift)})"
-    return f"{pointer.expression} ({kind})"
+    by = f", which {pointer.returned_by}() returned," if pointer.returned_by else ""
+    return f"{pointer.expression} ({kind}){by}"
 
 
 def _sign(shift: int) -> str:
@@ -500,7 +504,7 @@ def _advice(told: _Told) -> str | None:
     ]
     if pointer.returned_by:
         return (
-            f"read when {pointer.expression} returns that: its caller did not check"
+            f"read when {pointer.returned_by}() returns that: its caller did not check"
             if meaning.sort in (Sort.NULL, Sort.ERROR)
             else None
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +54,50 @@ def test_the_code_is_shown_with_the_instruction_that_faulted(reading: Reading) -
 
 def test_no_live_pointer_looks_like_null(reading: Reading) -> None:
     assert reading.lookalikes == ()
+
+
+FLIPPED_BIT = 1 << 42
+PT_REGS = (
+    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8"),
+    *("rax", "rcx", "rdx", "rsi", "rdi"),
+)
+"""The first of ``struct pt_regs``."""
+
+
+def spoilt(dump: bytes, reading: Reading, *, is_entry_too: bool) -> bytes:
+    """The dump with a flipped bit in a copy of the entry's address, which was then used."""
+    registers = reading.registers
+    bad = struct.pack("<Q", registers["rbx"] ^ FLIPPED_BIT)
+    saved = struct.pack("<15Q", *(registers[name] for name in PT_REGS))
+    at = 8 * PT_REGS.index("rax")
+    dump = dump.replace(saved, saved[:at] + bad + saved[at + 8 :])  # the kernel has a copy
+    if is_entry_too:
+        entry = re.escape(struct.pack("<Q", registers["rbp"])) + b".{8}\x08\0{7}(\0{8})"
+        (found,) = re.finditer(entry, dump, re.DOTALL)
+        dump = dump[: found.start(1)] + bad + dump[found.end(1) :]
+    return dump
+
+
+@pytest.mark.parametrize("is_entry_too", [True, False])
+def test_a_live_pointer_one_bit_away_is_found(
+    worker: Worker,
+    opened: Opened,
+    kmods: Mapping[str, Path],
+    reading: Reading,
+    tmp_path: Path,
+    *,
+    is_entry_too: bool,
+) -> None:
+    path = tmp_path / "vmcore"
+    path.write_bytes(spoilt(opened.dump.path.read_bytes(), reading, is_entry_too=is_entry_too))
+    worker.answer(replace(opened, kmods=kmods, dump=replace(opened.dump, path=path)), 60)
+    bad = reading.registers["rbx"] ^ FLIPPED_BIT
+    found = worker.fault({**WANTED, "address": bad + 0x18})
+    (lookalike,) = found.lookalikes
+    assert (lookalike.where, lookalike.value) == ("rbx", reading.registers["rbx"])
+    assert lookalike.what == "slab object kmalloc-32+0x0"
+    # what memory does not have is not said to have been loaded from there
+    assert (found.pointer is not None) == is_entry_too
 
 
 def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Opened) -> None:

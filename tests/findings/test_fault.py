@@ -215,7 +215,7 @@ def test_a_null_function_pointer_is_named_with_the_call() -> None:
     fault = case.explained(reading)
     assert fault is not None
     assert [each.sentence for each in fault.evidence] == [
-        "ops->show (int (*)(void), rax) is NULL, and was called"
+        "the function called through ops->show (int (*)(void), rax) is NULL"
     ]
     assert fault.place == "h+0x8"
 
