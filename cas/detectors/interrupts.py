@@ -30,6 +30,8 @@ TIME_SHARE = 0.7
 SPURIOUS_DISABLED = 0x2
 """IRQS_SPURIOUS_DISABLED, kernel/irq/internals.h."""
 MAX_ACTIONS = 8
+DEAF = frozenset([Kind.HARD_LOCKUP, Kind.RCU_STALL])
+"""What a CPU without interrupts explains."""
 LOCKUPS = frozenset([Kind.HARD_LOCKUP, Kind.SOFT_LOCKUP, Kind.RCU_STALL])
 
 
@@ -55,7 +57,7 @@ def _deaf_cpus(case: Case, moment: Moment) -> Iterator[Evidence]:
                 f"CPU {cpu} has taken no timer interrupt for {human_span(late)}, though it was due",
                 f"hrtimer_cpu_base {base.address_ or 0:#x}",
                 "timer -r",
-                Weight.CAUSE if case.kind == Kind.HARD_LOCKUP else Weight.CONTEXT,
+                Weight.CAUSE if case.kind in DEAF else Weight.CONTEXT,
             )
 
 

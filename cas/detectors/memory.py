@@ -16,9 +16,11 @@ from cas.detectors.layout import looking_at
 from cas.detectors.memory_groups import is_of_group
 from cas.detectors.memory_holders import (
     Cache,
+    Caller,
     Process,
     Tmpfs,
     largest_caches,
+    largest_callers,
     largest_processes,
     largest_tmpfs,
 )
@@ -37,7 +39,7 @@ from cas.detectors.memory_use import (
 )
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.klog.shortage import KERNEL_SHARE, TASK_SHARE, holding
+from cas.klog.shortage import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding
 from cas.model import Evidence, Weight
 from cas.units import human_size
 
@@ -85,7 +87,8 @@ def detect(case: Case) -> Iterator[Evidence]:
 
 
 def _eaten(case: Case, use: Use) -> Iterator[Evidence]:
-    holders = list(kernel_holders(use))
+    callers = largest_callers(case) if use.parts.get(VMALLOC, 0) >= use.total / 10 else []
+    holders = list(kernel_holders(use, callers))
     caches = largest_caches(case, use.total)
     holders += slab_holders(caches)
     with looking_at(case, "processes"):
@@ -133,8 +136,11 @@ def told(holder: Holder, total: int, weight: Weight) -> Evidence:
     )
 
 
-def kernel_holders(use: Use) -> Iterator[Holder]:
-    """What the kernel uses, of which no owner is known."""
+def kernel_holders(use: Use, callers: Sequence[Caller] = ()) -> Iterator[Holder]:
+    """What the kernel uses, of which no owner is known.
+
+    :param callers: who asked for vmalloc's
+    """
     for part, source, command in (
         (TABLES, "NR_PAGETABLE", "kmem -V"),
         (VMALLOC, "nr_vmalloc_pages", "kmem -v"),
@@ -144,9 +150,17 @@ def kernel_holders(use: Use) -> Iterator[Holder]:
         details: tuple[str, ...] = ()
         if part == HUGE and use.huge_free:
             details = (f"{human_size(use.huge_free)} of them are in no use",)
-        yield Holder(part, use.parts.get(part, 0), source, command, details=details)
+        what, size = part, use.parts.get(part, 0)
+        if part == VMALLOC:
+            details = tuple(
+                f"{each.function} has {human_size(each.size)} in {each.areas:,} areas"
+                for each in callers[:LISTED]
+            )
+            if callers and size / 2 < callers[0].size <= size:
+                what, size = f"{callers[0].function} by vmalloc", callers[0].size
+        yield Holder(what, size, source, command, details=details)
     yield Holder(
-        "what none of the kernel's counters has (pages that drivers took, a balloon)",
+        UNCOUNTED,
         use.unaccounted,
         "totalram_pages, vm_node_stat",
         "kmem -i",

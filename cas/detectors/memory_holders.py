@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from drgn import Object
 from drgn.helpers.linux.list import list_for_each_entry
-from drgn.helpers.linux.mm import task_rss
+from drgn.helpers.linux.mm import for_each_vmap_area, task_rss
 from drgn.helpers.linux.percpu import percpu_counter_sum
 from drgn.helpers.linux.slab import (
     for_each_slab_cache,
@@ -28,6 +30,9 @@ TIME_SHARE = 0.4
 EXACT = 8
 """Of the largest processes, whose counters are read on every CPU."""
 MAX_COUNT = 1 << 40
+MAX_AREAS = 50_000
+MAX_CALLERS = 50
+AREAS_TIME_SHARE = 0.8
 
 
 class Process(NamedTuple):
@@ -189,3 +194,42 @@ def largest_tmpfs(case: Case) -> list[Tmpfs]:
             size = percpu_counter_sum(info.used_blocks.address_of_()) * page
             found.append(Tmpfs(points[0], sb.value_(), max(0, size)))
     return sorted(found, key=lambda each: -each.size)
+
+
+class Caller(NamedTuple):
+    """Who asked for memory of vmalloc's."""
+
+    function: str
+    size: int
+    """Of all that it asked for, in bytes."""
+    areas: int
+
+
+def largest_callers(case: Case) -> list[Caller]:
+    """By the functions that asked for it, what vmalloc has given, largest first."""
+    page = int(case.prog["PAGE_SIZE"])
+    pages: Counter[int] = Counter()
+    areas: Counter[int] = Counter()
+    with looking_at(case, "vmalloc areas"):
+        for number, area in enumerate(islice(for_each_vmap_area(case.prog), MAX_AREAS)):
+            if case.clock.is_used(AREAS_TIME_SHARE):
+                case.remark(f"looked at {number:,} areas of vmalloc, of more")
+                break
+            memory = area.vm.read_()
+            if memory and 0 < int(memory.nr_pages.value_()) < MAX_COUNT:
+                caller = int(memory.caller.value_())
+                pages[caller] += int(memory.nr_pages.value_())
+                areas[caller] += 1
+    found: dict[str, Caller] = {}
+    for address, count in pages.most_common(MAX_CALLERS):
+        name = _function(case, address)
+        before = found.get(name, Caller(name, 0, 0))
+        size = before.size + count * page
+        found[name] = Caller(name, size, before.areas + areas[address])
+    return sorted(found.values(), key=lambda each: -each.size)
+
+
+def _function(case: Case, address: int) -> str:
+    """The function of a return address, with its kernel module."""
+    symbol = case.symbol(address)
+    return re.sub(r"\+0x[0-9a-f]+", "", symbol) if symbol else f"{address:#x}"

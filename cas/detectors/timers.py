@@ -7,7 +7,7 @@ has not served it: its interrupts were off, or something kept it from its soft i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from drgn import Object, offsetof
@@ -24,9 +24,9 @@ from cas.units import human_span
 
 NEEDS = Needs(symbols=("timer_bases",), types=("struct timer_base", "struct timer_list"))
 LATE_S = 5.0
-STORM = 1000
-"""Timers of one function that are due at once, of a CPU; a busy server has some tens."""
-SOON_S = 0.1
+STORM = 100
+"""Timers of one function that are overdue on a CPU which runs one of them; a busy server has some
+tens that are due at once."""
 MAX_TIMERS = 50_000
 """Of a CPU, that are counted."""
 TIME_SHARE = 0.6
@@ -45,8 +45,8 @@ class Wheel:
     """Of its ``struct timer_base``."""
     late_s: float
     """How long ago the first timer of all was due; negative: it is not yet."""
-    running: str | None
-    """The timer function that runs."""
+    running: int | None
+    """Address of the timer function that runs."""
 
 
 def detect(case: Case) -> Iterator[Evidence]:
@@ -68,7 +68,7 @@ def detect(case: Case) -> Iterator[Evidence]:
 def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Evidence]:
     bits = [int(word.value_()) for word in base.pending_map]
     buckets = pending_buckets(bits, 8 * word_size(case.prog))
-    running = _running(case, base)
+    running = _running(base)
     if not buckets:
         return
     clock = int(base.clk.value_())
@@ -77,17 +77,31 @@ def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Eviden
     if late is None:
         return
     wheel = Wheel(cpu, base.address_ or 0, late, running)
-    if late >= long_s(case, LATE_S):
-        yield late_timers(wheel)
-    functions, total = _due_soon(case, moment, base, buckets)
-    for function, count in functions.most_common(1):
-        if count >= STORM and count * 2 >= total:
-            yield storm(case, wheel, function, count, total)
+    found = judged(case, wheel, lambda: _overdue(case, moment, base, buckets), long_s(case, LATE_S))
+    if found is not None:
+        yield found
 
 
-def late_timers(wheel: Wheel) -> Evidence:
+def judged(
+    case: Case, wheel: Wheel, counted: Callable[[], tuple[Counter[int], int]], long: float
+) -> Evidence | None:
+    """What a CPU's timers show; ``None``: they are served.
+
+    :param counted: gives how many timers of each function are overdue, and how many there are
+    :param long: from how many seconds on they are late
+    """
+    if wheel.late_s < long:
+        return None
+    overdue, total = counted()
+    count = overdue[wheel.running] if wheel.running is not None else 0
+    if count >= STORM and count * 2 >= total:
+        return storm(case, wheel, count, total)
+    return late_timers(case, wheel)
+
+
+def late_timers(case: Case, wheel: Wheel) -> Evidence:
     """A CPU that serves its timers no more."""
-    running = f"; timer function {wheel.running} runs" if wheel.running else ""
+    running = f"; timer function {_name(case, wheel.running)} runs" if wheel.running else ""
     return Evidence(
         f"timers of CPU {wheel.cpu} are {human_span(wheel.late_s)} late{running}",
         f"timer_base {wheel.address:#x}",
@@ -95,13 +109,16 @@ def late_timers(wheel: Wheel) -> Evidence:
     )
 
 
-def storm(case: Case, wheel: Wheel, function: int, count: int, total: int) -> Evidence:
-    """A CPU that has nothing but timers of one function to run."""
-    name = (case.symbol(function) or f"{function:#x}").replace("+0x0", "")
+def storm(case: Case, wheel: Wheel, count: int, total: int) -> Evidence:
+    """A CPU that has hardly any timers but those of the function that runs.
+
+    Whether they are too many, or the one that runs does not end, their number does not tell.
+    """
     more = " or more" if total >= MAX_TIMERS else ""
     return Evidence(
-        f"timer storm: {count:,}{more} of the {total:,} timers of CPU {wheel.cpu} run {name}, all"
-        f" due within {SOON_S:g} s",
+        f"timer storm, or a timer without end: CPU {wheel.cpu} runs timer function"
+        f" {_name(case, wheel.running)}, and {count:,}{more} of its {total:,} timers are overdue"
+        f" ones of that, by up to {human_span(wheel.late_s)}",
         f"timer_base {wheel.address:#x}",
         "timer",
         Weight.CAUSE if case.kind in IN_STORM else Weight.CONTEXT,
@@ -138,16 +155,15 @@ def _due(bucket: int, clock: int) -> int:
     return (now + ahead) << shift
 
 
-def _due_soon(
+def _overdue(
     case: Case, moment: Moment, base: Object, buckets: Sequence[int]
 ) -> tuple[Counter[int], int]:
-    """How many timers of each function are due or nearly so, and how many timers there are."""
+    """How many timers of each function are overdue, and how many timers there are."""
     prog = case.prog
     size = word_size(prog)
     next_at = offsetof(prog.type("struct timer_list"), "entry.next")
     expires_at = offsetof(prog.type("struct timer_list"), "expires")
     function_at = offsetof(prog.type("struct timer_list"), "function")
-    soon = moment.jiffies + int(SOON_S * moment.hz)
     found: Counter[int] = Counter()
     total = 0
     try:
@@ -156,7 +172,7 @@ def _due_soon(
             while timer and total < MAX_TIMERS and not case.clock.is_used(TIME_SHARE):
                 total += 1
                 expires = prog.read_word(timer + expires_at)
-                if (soon - expires) & word_mask(prog) < 1 << (8 * size - 1):
+                if (moment.jiffies - expires) & word_mask(prog) < 1 << (8 * size - 1):
                     found[prog.read_word(timer + function_at)] += 1
                 timer = prog.read_word(timer + next_at)
     except Broken as error:
@@ -164,10 +180,13 @@ def _due_soon(
     return found, total
 
 
-def _running(case: Case, base: Object) -> str | None:
+def _running(base: Object) -> int | None:
     timer = base.running_timer.read_()
     try:
-        symbol = case.symbol(int(timer.function.value_())) if timer else None
+        return int(timer.function.value_()) if timer else None
     except Broken:
         return None
-    return symbol.replace("+0x0", "") if symbol else None
+
+
+def _name(case: Case, function: int | None) -> str:
+    return (case.symbol(function or 0) or f"{function or 0:#x}").replace("+0x0", "")

@@ -15,6 +15,9 @@ TASK_SHARE = 1 / 3
 KERNEL_SHARE = 1 / 4
 """The same of what the kernel itself uses, which is little on a machine that is well."""
 
+UNCOUNTED = "pages that none of the kernel's counters has (a driver's, a balloon's)"
+SEVERAL = frozenset({"page tables", "huge pages", UNCOUNTED})
+"""What hold memory, not holds it."""
 LINES = 60_000
 """Of one report: it has a line for each task."""
 TASKS, CACHES = 60_000, 5000
@@ -78,7 +81,8 @@ class Shortage:
 def holding(what: str, size: int, total: int) -> str:
     """Who holds so much of the memory, in a sentence; sizes in bytes."""
     share = round(100 * size / total)
-    return f"{what} holds {human_size(size)} of {human_size(total)}, {share} %"
+    verb = "hold" if what in SEVERAL or what.endswith(" together") else "holds"
+    return f"{what} {verb} {human_size(size)} of {human_size(total)}, {share} %"
 
 
 def last_shortage(log: Log, page_size: int | None = None) -> Shortage | None:

@@ -11,7 +11,7 @@ from drgn import Object
 from cas.detectors import memory
 from cas.detectors.case import Case
 from cas.detectors.memory import Holder, eaters, shmem_holders, shortage, task_holders
-from cas.detectors.memory_holders import Process, Tmpfs, largest_caches, largest_processes
+from cas.detectors.memory_holders import Caller, Process, Tmpfs, largest_caches, largest_processes
 from cas.detectors.memory_use import ANON, KEPT_SLAB, SHMEM, Use, Zone, memory_use
 from cas.model import Weight
 
@@ -79,6 +79,22 @@ def test_short_of_memory_is_only_what_cannot_get_any(
 def test_what_no_counter_has_is_told_as_such() -> None:
     found = {each.what: each.size for each in memory.kernel_holders(use(**{ANON: 40}))}
     assert found[next(what for what in found if "none of the kernel's" in what)] == 208 * MIB
+
+
+@pytest.mark.parametrize(
+    ("callers", "what", "mib"),
+    [
+        ([Caller("cas_keep [cas]", 90 * MIB, 400), Caller("f", 5 * MIB, 2)], "cas_keep [cas]", 90),
+        ([Caller("f", 30 * MIB, 4), Caller("g", 30 * MIB, 4)], "vmalloc", 100),
+        ([], "vmalloc", 100),
+        ([Caller("f", 900 * MIB, 4)], "vmalloc", 100),  # more than there is
+    ],
+)
+def test_who_asked_for_most_of_vmalloc_is_named(callers: list[Caller], what: str, mib: int) -> None:
+    given = use(vmalloc=100)
+    (found,) = (each for each in memory.kernel_holders(given, callers) if "vmalloc" in each.what)
+    assert found.what.startswith(what) and found.size == mib * MIB
+    assert len(found.details) == len(callers)
 
 
 def test_a_dump_adds_up(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
@@ -152,6 +153,27 @@ def test_timers_that_nobody_serves_are_late(altered: Callable[..., Case]) -> Non
     found = look(timers, case)
     assert found
     assert all(each.sentence.startswith("timers of CPU ") for each in found)
+
+
+@pytest.mark.parametrize(
+    ("counts", "late_s", "running", "words"),
+    [
+        ((308, 313), 3.0, True, "timer storm, or a timer without end: CPU 1 runs timer function "),
+        ((308, 313), 3.0, False, "timers of CPU 1 are 3 s late"),
+        ((20, 25), 3.0, True, "timers of CPU 1 are 3 s late; timer function "),
+        ((308, 900), 3.0, True, "timers of CPU 1 are 3 s late; timer function "),
+        ((308, 313), 0.1, True, None),
+    ],
+)
+def test_a_storm_is_of_the_function_that_runs(
+    case: Case, counts: tuple[int, int], late_s: float, running: bool, words: str | None
+) -> None:
+    function = case.prog["process_timeout"].address_ if running else None
+    wheel = timers.Wheel(1, 64, late_s, function)
+    counted = (Counter({function or 1: counts[0]}), counts[1])
+    found = timers.judged(case, wheel, lambda: counted, 1.0)
+    assert (found is None) is (words is None)
+    assert found is None or found.sentence.startswith(words or "?")
 
 
 def test_time_after_the_panic_is_not_counted(altered: Callable[..., Case]) -> None:
