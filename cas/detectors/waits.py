@@ -50,10 +50,11 @@ SCHEDULING = frozenset(
 """What a sleeping task has on top of its stack."""
 IN_IO = frozenset({"io_schedule", "io_schedule_timeout"})
 WAITING = re.compile(
-    r"bit_wait(?:_io|_timeout|_io_timeout)?|_*(?:out_of_line_)?wait_on_bit\w*|_*wait_on_buffer|_*s?bread\w*"
-    r"|_*folio_(?:wait|lock|put_wait)\w*|_*(?:wait_on|lock)_page\w*|_*sync_dirty_buffer"
+    r"bit_wait(?:_io|_timeout|_io_timeout)?|_*(?:out_of_line_)?wait_on_bit\w*|_*wait_on_buffer"
+    r"|_*s?bread\w*|_*folio_(?:wait|lock|put_wait)\w*|_*(?:wait_on|lock)_page\w*|_*sync_dirty_buffer"
     r"|blk_(?:wait_io|io_schedule)|wait_woken|__lock_buffer|_*submit_bio_wait"
     r"|_*percpu_(?:rwsem_wait|down_read|down_write)|_*sb_start_write|_*mnt_want_write\w*"
+    r"|inode_lock\w*|mmap_(?:read|write)_lock\w*|i_mmap_lock_\w+|filemap_invalidate_lock\w*"
 )
 """Functions that wait for a bit, a page, a block or a freeze to end, for whoever called them."""
 RPC = frozenset({"rpc_wait_bit_killable", "rpc_wait_for_completion_task"})
