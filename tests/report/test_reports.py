@@ -19,8 +19,14 @@ from cas.errors import CasError, JobFailed
 from cas.model import (
     Cause,
     Culprit,
+    Detection,
+    DetectorStatus,
+    Evidence,
+    Fault,
     Finding,
     Frame,
+    Instruction,
+    LogEvent,
     Machine,
     Missing,
     Newest,
@@ -28,8 +34,10 @@ from cas.model import (
     Registers,
     Report,
     Seen,
+    SourceLines,
     Stored,
     Tally,
+    Weight,
 )
 from cas.report.html import render_html
 from cas.report.order import BY_USE, by_use
@@ -71,8 +79,18 @@ def hostile(report: Report) -> Report:
     assert report.finding and report.answer and report.dump and report.match
     for name in ("traceback", "log", "ps"):
         (report.directory / name).write_bytes(HOSTILE.encode("utf-8", "surrogatepass") * 3)
-    finding = Finding(*(HOSTILE,) * 7, next_steps=(HOSTILE,), signature=None, seen=_seen(HOSTILE))
     frames = (Frame(HOSTILE, kmod=HOSTILE, file=HOSTILE, line=1),)
+    finding = Finding(
+        *(HOSTILE,) * 7,
+        next_steps=(HOSTILE,),
+        signature=None,
+        seen=_seen(HOSTILE),
+        title=HOSTILE,
+        before=(LogEvent(HOSTILE, HOSTILE, 2, where=HOSTILE, began_before_s=9, ended_before_s=1),),
+        culprit=Culprit(frames, HOSTILE),
+        machine=Machine(HOSTILE, HOSTILE, HOSTILE),
+    )
+    evidence = tuple(Evidence(*(HOSTILE,) * 3, weight, (HOSTILE,)) for weight in Weight)
     return replace(
         report,
         verdict="partial",
@@ -92,6 +110,18 @@ def hostile(report: Report) -> Report:
             (HOSTILE,),
         ),
         finding=finding,
+        detections=(Detection(HOSTILE, HOSTILE, DetectorStatus.FAILED, evidence, HOSTILE),),
+        fault=Fault(
+            HOSTILE,
+            evidence=evidence,
+            registers={HOSTILE: 1},
+            registers_from=HOSTILE,
+            meanings={HOSTILE: HOSTILE},
+            code=(Instruction(1, HOSTILE, HOSTILE, HOSTILE, 1, is_fault=True),),
+            code_from=HOSTILE,
+            source=SourceLines(HOSTILE, 1, 1, (HOSTILE,), HOSTILE),
+            problems=(HOSTILE,),
+        ),
         answer=replace(report.answer, backtrace=frames, problems=(HOSTILE,)),
         dump=replace(
             report.dump,
@@ -381,6 +411,32 @@ def test_an_error_as_long_as_a_debuggers_output_is_cut_everywhere(report: Report
     write_report(replace(broken, sections=sections))
     for name in ("report.txt", "report.html", "result.json"):
         assert (report.directory / name).stat().st_size < 1 << 20
+
+
+def test_evidence_stands_on_the_first_screen_of_every_form_with_its_command(
+    report: Report,
+) -> None:
+    cause = Evidence(
+        "mb is held by itself", "mb+0x0", "struct mutex mb", Weight.CAUSE, ("at a.c:1",)
+    )
+    around = tuple(Evidence(f"task {n} waits", "", f"bt {n}", Weight.CONTEXT) for n in range(9))
+    found = Detection("locks", "Locks", DetectorStatus.OK, (*around, cause), "looked at 9 of 10")
+    told = replace(report, detections=(found,))
+    lines = screen(summary(told)).splitlines()
+    assert len(lines) <= 24
+    assert "Evidence    mb is held by itself (see: struct mutex mb)" in lines
+    assert any(line.startswith("Besides     - task 0 waits (see: bt 0)") for line in lines)
+    text, page = render_text(told), render_html(told)
+    assert "- mb is held by itself\n  mb+0x0; to see it: struct mutex mb\n    at a.c:1\n" in text
+    assert "- Locks: looked at 9 of 10" in text and "<li>Locks: looked at 9 of 10</li>" in page
+    first = page.partition('<section class="box next"')[0]
+    assert '<code class="command">struct mutex mb</code>' in first
+    assert first.index("task 3 waits") < first.index("and 5 more") < first.index("task 4 waits")
+    write_report(told)
+    read = load(report.directory).summary
+    assert read and {fact.label: fact.points[0].command for fact in read.facts}["Evidence"] == (
+        "struct mutex mb"
+    )
 
 
 def test_harmful_text_is_escaped_in_the_text_report(report: Report) -> None:
