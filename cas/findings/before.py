@@ -120,7 +120,7 @@ def before(log: Log, choice: Choice, functions: Functions) -> Before:
         for group in _groups(log, choice, end, functions)
         if group.trouble not in PASSING or _is_worth_a_word(group, crashed_s)
     ]
-    groups.sort(key=lambda group: (_is_old(group, crashed_s), _ORDER[group.trouble], -group.line))
+    groups.sort(key=lambda group: (_is_old(group, crashed_s), _ORDER[group.trouble], group.line))
     events = tuple(_event(group, crashed_s) for group in groups[:GROUPS_LIMIT])
     return Before(events, _summary(groups, crashed_s))
 

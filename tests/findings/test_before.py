@@ -148,8 +148,8 @@ def test_the_same_again_is_told_once_with_its_times() -> None:
     lines = [f"[{900 + n}.500000] I/O error, dev sda, sector {n * 8} op 0x0" for n in range(17)]
     other = "[  950.000000] I/O error, dev sdb, sector 8 op 0x0"
     finding = judged("\n".join([*lines, other, SYSRQ.format(1000)]))
-    newest, first = finding.before
-    assert (newest.count, newest.text) == (1, "I/O error, dev sdb, sector 8 op 0x0")
+    first, other_disk = finding.before
+    assert (other_disk.count, other_disk.text) == (1, "I/O error, dev sdb, sector 8 op 0x0")
     assert first == LogEvent(
         kind="I/O error",
         text="I/O error, dev sda, sector 0 op 0x0",
@@ -160,7 +160,7 @@ def test_the_same_again_is_told_once_with_its_times() -> None:
         ended_before_s=83.5,
         line=0,
     )
-    assert before(finding)[1] == (
+    assert before(finding)[0] == (
         "[900.500000] I/O error, dev sda, sector 0 op 0x0 \N{MULTIPLICATION SIGN}17"
         " (1 min 39 s to 1 min 23 s before)"
     )
