@@ -13,7 +13,7 @@ from cas.findings.crash import frames_of
 from cas.findings.culprit import Stack, culprit_of, plain_name
 from cas.findings.functions import Functions
 from cas.klog.choice import Choice
-from cas.klog.events import Event, clean, read_report
+from cas.klog.events import EVENTS_LIMIT, Event, clean, read_report
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Trouble, boot, general, troubles
@@ -34,6 +34,8 @@ _AT_ONCE_S = 30.0
 """so long before it."""
 _RECENT_S = 3600.0
 """What is older counts less."""
+_BESIDE = 30
+"""Reports besides those before a crash, that count among the newest which are looked at."""
 _SUMMED_UP = 2
 """Kinds of trouble that a sentence names."""
 _OF_KIND = {
@@ -140,6 +142,7 @@ def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterabl
     reports = [
         event for event in choice.earlier if event.index is not None and event.index >= first
     ]
+    is_flood = len(choice.earlier) >= EVENTS_LIMIT - _BESIDE
     for number, event in enumerate(reports):
         trouble = _OF_KIND.get(event.kind, Trouble.OOPS)
         is_read = len(reports) - number <= _STACKS_LIMIT
@@ -149,7 +152,7 @@ def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterabl
         group = found.setdefault(
             (trouble, on, where), _Group(trouble, event.index or 0, event.line, where)
         )
-        group.add(event.uptime_s, str(task.pid if task else number), is_flood=False)
+        group.add(event.uptime_s, str(task.pid if task else number), is_flood=is_flood)
     known = {event.index for event in reports}
     for told in troubles(log, first, end):
         line = log[told.line]
@@ -223,7 +226,8 @@ def _phrase(groups: Sequence[_Group], crashed_s: float | None) -> str:
     first = min(groups, key=lambda group: group.line)
     many = len(set[str]().union(*(group.subjects for group in groups)))
     one, several = _WORDS[first.trouble]
-    words = [one if many == 1 else f"{many:,} {several}"]
+    more = " or more" * any(group.is_flood for group in groups)
+    words = [one if many == 1 else f"{many:,}{more} {several}"]
     if first.first_s is not None and crashed_s is not None:
         when = f"{human_span(int(_since(first.first_s, crashed_s)))} earlier"
         words.append(when if many == 1 else f", the first {when}")

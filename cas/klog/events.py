@@ -35,7 +35,7 @@ _LOST_S = 2.0
 """How far before a panic the trace of an oops can stand whose first lines are lost."""
 
 _END = "---[ end "
-_EVENTS = 1000
+EVENTS_LIMIT = 1000
 """The newest, that are looked at."""
 _BEYOND = 20
 """Events behind the panic, that end its trace."""
@@ -138,7 +138,7 @@ def events_of(log: Log) -> tuple[Event, ...]:
     drafts = [draft for draft in drafts if draft.weight is not Weight.HINT]
     panic = next((n for n, draft in enumerate(drafts) if draft.weight is Weight.PANIC), None)
     until = len(drafts) if panic is None else panic + _BEYOND
-    drafts = drafts[max(0, until - _EVENTS) : until]
+    drafts = drafts[max(0, until - EVENTS_LIMIT) : until]
     starts = [(draft.first.line, draft.caller) for draft in drafts]
     ends = list(islice(log.having(_END), ANNOUNCEMENTS_LIMIT))[::-1]
     return tuple(

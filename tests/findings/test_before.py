@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,6 +251,11 @@ def test_a_flood_is_bounded_and_says_so() -> None:
     many = "".join(f"[ 901.000000] I/O error, dev sd{n:04}, sector 8\n" for n in range(300))
     (event, *_) = judged(flood + SYSRQ.format(999)).before
     assert log_event(event).endswith("\N{MULTIPLICATION SIGN}2,000 or more (1 min 39 s before)")
+    assert judged(flood + SYSRQ.format(999)).what.endswith(
+        "; before it: 2,000 or more lines of I/O errors, the first 1 min 39 s earlier"
+    )
+    tasks = "".join(HUNG.format(900, f"cat:{n}", 120, "f") for n in range(1200))
+    assert re.search(r": \d+ or more tasks hung, ", judged(tasks + SYSRQ.format(999)).what)
     finding = judged(many + SYSRQ.format(999))
     assert len(finding.before) == GROUPS_LIMIT
     assert len(before(finding)) == SHOWN + 1
