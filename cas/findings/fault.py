@@ -23,7 +23,7 @@ from cas.findings.values import (
     near_poison,
     shadowed,
 )
-from cas.klog.events import lines_of
+from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Log
@@ -72,13 +72,21 @@ class FaultCase:
     crash: Crash
     arch: str
     lines: FaultLines
+    pc: Frame | None = None
+    """Where the processor was, which need not be the code at fault."""
     frames: tuple[Frame, ...] = ()
     """The backtrace of the task that panicked."""
+
+    @property
+    def place(self) -> str | None:
+        """The program counter as ``function+0x18``."""
+        pc = self.pc
+        return f"{pc.function}+{pc.offset:#x}" if pc and pc.offset is not None else None
 
     def wanted(self) -> dict[str, object]:
         """What to read in the dump, see :meth:`cas.engines.drgn.Worker.fault`."""
         return {
-            "place": _logged_place(self.crash) if self.crash.nowhere is None else None,
+            "place": self.place if self.crash.nowhere is None else None,
             "nowhere": self.crash.nowhere,
             "address": None if self.lines.is_page else self.lines.address,
             "registers": dict(self.lines.registers),
@@ -93,7 +101,7 @@ class FaultCase:
             "arch": self.lines.arch,
             "code": opcodes.code.hex(),
             "mark": opcodes.mark,
-            "place": _logged_place(self.crash),
+            "place": self.place,
             "address": None if self.lines.is_page else self.lines.address,
             "registers": dict(self.lines.registers),
         }
@@ -103,8 +111,13 @@ class FaultCase:
 
         :param reading: ``None``: nothing but the kernel log's own lines is known
         """
-        if reading is not None and not reading.registers:
+        if reading is None:
+            reading = Reading(LOG, self.lines.registers)
+        elif not reading.registers:
             reading = replace(reading, registers=self.lines.registers, origin=LOG)
+        if not reading.place:
+            kmod = self.pc.kmod if self.pc else None
+            reading = replace(reading, place=self.place, kmod=reading.kmod or kmod)
         return fault_of(self.crash, self.arch, self.lines, reading, self.frames)
 
 
@@ -116,7 +129,10 @@ def fault_case(dump: Dump, answer: FirstAnswer | None) -> FaultCase | None:
     log = Log((answer.dmesg if answer else None) or dump.dmesg)
     lines = fault_lines(line.text for line in lines_of(log, crash.event))
     frames = answer.backtrace if answer and crash.source == "backtrace" else crash.trace
-    return FaultCase(crash, dump.arch, lines, tuple(frames))
+    facts = read_report(log, crash.event)
+    own = (trace.pc for trace in facts.traces if trace.pc and not trace.is_foreign)
+    pc = None if facts.is_mixed else next(own, None)
+    return FaultCase(crash, dump.arch, lines, pc, tuple(frames))
 
 
 def with_advice(finding: Finding, fault: Fault | None) -> Finding:
@@ -132,26 +148,24 @@ def fault_of(
     crash: Crash,
     arch: str,
     lines: FaultLines,
-    reading: Reading | None,
+    reading: Reading,
     frames: Sequence[Frame] = (),
 ) -> Fault | None:
     """What there is to say of a fault.
 
-    :param reading: what the debugger read, or what the kernel log's own registers and code give;
-        ``None``: neither
+    :param reading: what the debugger read, or what the kernel log's own registers and code give
     :param frames: the backtrace of the task that panicked
     :return: ``None``: no code was stopped, or nothing is known of it
     """
     if crash.kind not in STOPPED:
         return None
-    reading = reading or Reading(LOG, lines.registers)
     arch = arch or lines.arch or ""
     told = _Told(crash.kind, arch, lines, reading, crash.nowhere, tuple(frames) or crash.frames)
     evidence = tuple(_evidence(told)) if arch else ()
     if not (evidence or reading.registers or reading.code):
         return None
     return Fault(
-        place=reading.caller or reading.place or _logged_place(crash),
+        place=reading.caller or reading.place,
         kmod=reading.kmod,
         address=told.address if crash.kind in _WANTS_ADDRESS else None,
         evidence=evidence,
@@ -163,13 +177,6 @@ def fault_of(
         code_from=("memory of the dump" if reading.is_from_memory else LOG) if reading.code else "",
         problems=reading.problems,
     )
-
-
-def _logged_place(crash: Crash) -> str | None:
-    first = crash.logged
-    if first is None:
-        return None
-    return first.function if first.offset is None else f"{first.function}+{first.offset:#x}"
 
 
 def _evidence(told: _Told) -> Iterator[Evidence]:

@@ -320,6 +320,15 @@ def test_a_recursion_is_counted() -> None:
     assert "recurse stands 40 times in the backtrace" in [each.sentence for each in fault.evidence]
 
 
+def test_the_place_of_a_fault_is_the_processors_not_that_of_the_code_to_blame() -> None:
+    log = PAGE_LOG.format(address=LIVE) + REST.replace("f+0x18/0x38", "memcmp+0x9/0x40")
+    case = fault_case(replace(DUMP, dmesg=log), None)
+    assert case is not None
+    assert case.crash.owner is not None
+    assert case.crash.owner.function == "g"
+    assert case.wanted()["place"] == "memcmp+0x9"
+
+
 def test_the_next_step_is_about_the_pointer_and_no_longer_about_the_kind() -> None:
     log = NULL_LOG.format(address=0x18) + REST
     finding = find(replace(DUMP, dmesg=log), None, None)
