@@ -19,8 +19,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     """Groups of tasks in uninterruptible sleep, the largest first."""
     locks = Locks.of(case)
     groups: dict[tuple[str, ...], list[Wait]] = defaultdict(list)
-    for seen in case.tasks("D"):
-        wait = locks.wait_of(seen)
+    for wait in locks.blocked():
         groups[tuple(frame.function for frame in wait.frames)].append(wait)
     for members in sorted(groups.values(), key=lambda group: -len(group)):
         yield _group(members)

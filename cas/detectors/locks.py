@@ -41,7 +41,7 @@ STRUCTURES = {
 def detect(case: Case) -> Iterator[Evidence]:
     """Circles first, then each lock with who waits for it, those with most waiters first."""
     locks = Locks.of(case)
-    waits = [locks.wait_of(seen) for seen in case.tasks("D")]
+    waits = list(locks.blocked())
     by_task = {wait.seen.task.value_(): wait for wait in waits}
     told: set[int] = set()
     for circle in circles(by_task):

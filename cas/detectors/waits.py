@@ -24,6 +24,8 @@ MAX_WAITERS = 2000
 """Of one lock, that are followed to find it."""
 MAX_STACK_BYTES = 64 << 10
 RPC_DEPTH = 4
+SHARE_FOR_STACKS = 0.8
+"""Of a detector's time, after which no more stacks are unwound."""
 LONGEST_WAIT_S = 10 * 365 * 86_400
 
 SCHEDULING = frozenset(
@@ -217,6 +219,15 @@ class Locks:
         """Those of a case, the same for all detectors."""
         locks: Locks = case.kept.setdefault("locks", Locks(case))
         return locks
+
+    def blocked(self) -> Iterator[Wait]:
+        """Those of the tasks in uninterruptible sleep, as far as there is time for their stacks."""
+        tasks = list(self.case.tasks("D"))
+        for number, seen in enumerate(tasks):
+            if self.case.clock.is_used(SHARE_FOR_STACKS):
+                self.case.remark(f"looked at {number:,} of {len(tasks):,} stacks of blocked tasks")
+                return
+            yield self.wait_of(seen)
 
     def wait_of(self, seen: Seen) -> Wait:
         """What a sleeping task waits for, as far as that can be proved."""

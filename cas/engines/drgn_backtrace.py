@@ -137,12 +137,15 @@ def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
     return kept
 
 
-def frame_of(target: Target, frame: StackFrame) -> dict[str, Any]:
-    """What there is to say of a frame, as in :class:`cas.model.Frame`."""
+def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> dict[str, Any]:
+    """What there is to say of a frame, as in :class:`cas.model.Frame`.
+
+    :param with_offset: whether the symbol is looked up, which takes most of the time
+    """
     pc = _register(frame, "pc")
     kmod = target.kmod_at(_code(frame))
     function, offset = frame.name, None
-    if not frame.is_inline:
+    if with_offset and not frame.is_inline:
         function, offset = _symbol(frame, pc)
     file, line = _source(frame)
     return {

@@ -53,7 +53,7 @@ def case_of(target: Target, facts: Mapping[str, Any]) -> Case:
         return kernel_frames(target, unwind(target, task))
 
     def frame(each: StackFrame) -> Frame:
-        return Frame(**frame_of(target, each))
+        return Frame(**frame_of(target, each, with_offset=False))
 
     return Case(target, stack, frame, {**facts, "panic_cpu": _panic_cpu(target)})
 
