@@ -486,7 +486,7 @@ class LogEvent:
     count: int = 1
     """How many such lines there are."""
     is_flood: bool = False
-    """Whether there may be more: so many say the same that not all were looked at."""
+    """Whether there may be more: so many say the same that the newest were looked at only."""
     first_s: float | None = None
     """Seconds since the boot, the log's stamp of the first line; ``None``: it has none."""
     last_s: float | None = None

@@ -114,6 +114,8 @@ def log_event(event: LogEvent) -> str:
     if event.began_before_s is None or event.ended_before_s is None:
         return text
     began, ended = (_before(seconds) for seconds in (event.began_before_s, event.ended_before_s))
+    if event.is_flood:
+        return f"{text} (the last {ended} before)"
     return f"{text} ({began if began == ended else f'{began} to {ended}'} before)"
 
 

@@ -226,11 +226,14 @@ def _phrase(groups: Sequence[_Group], crashed_s: float | None) -> str:
     first = min(groups, key=lambda group: group.line)
     many = len(set[str]().union(*(group.subjects for group in groups)))
     one, several = _WORDS[first.trouble]
-    more = " or more" * any(group.is_flood for group in groups)
-    words = [one if many == 1 else f"{many:,}{more} {several}"]
-    if first.first_s is not None and crashed_s is not None:
-        when = f"{human_span(int(_since(first.first_s, crashed_s)))} earlier"
-        words.append(when if many == 1 else f", the first {when}")
+    is_flood = any(group.is_flood for group in groups)
+    words = [one if many == 1 else f"{many:,}{' or more' * is_flood} {several}"]
+    # of a flood the newest lines were looked at: when it began is not known
+    said_s = max((each.last_s or 0.0) for each in groups) if is_flood else first.first_s
+    if said_s is not None and crashed_s is not None:
+        when = f"{human_span(int(_since(said_s, crashed_s)))} earlier"
+        which = "the last" if is_flood else "the first"
+        words.append(when if many == 1 else f", {which} {when}")
     told = "".join(words) if many > 1 else " ".join(words)
     return f"{told}{_example(first)}"
 

@@ -250,9 +250,11 @@ def test_a_flood_is_bounded_and_says_so() -> None:
     flood = "[ 900.000000] I/O error, dev sda, sector 8\n" * (LINES_LIMIT + 5)
     many = "".join(f"[ 901.000000] I/O error, dev sd{n:04}, sector 8\n" for n in range(300))
     (event, *_) = judged(flood + SYSRQ.format(999)).before
-    assert log_event(event).endswith("\N{MULTIPLICATION SIGN}2,000 or more (1 min 39 s before)")
+    assert log_event(event).endswith(
+        "\N{MULTIPLICATION SIGN}2,000 or more (the last 1 min 39 s before)"
+    )
     assert judged(flood + SYSRQ.format(999)).what.endswith(
-        "; before it: 2,000 or more lines of I/O errors, the first 1 min 39 s earlier"
+        "; before it: 2,000 or more lines of I/O errors, the last 1 min 39 s earlier"
     )
     tasks = "".join(HUNG.format(900, f"cat:{n}", 120, "f") for n in range(1200))
     assert re.search(r": \d+ or more tasks hung, ", judged(tasks + SYSRQ.format(999)).what)

@@ -51,6 +51,7 @@ VARIABLES = (
         "timer_bases",
     ),
     *("node_data", "contig_page_data", "mem_cgroup_subsys", "irq_desc_tree", "klist_devices"),
+    *("tainted_mask", "taint_flags", "klp_patches", "mce_exception_count", "thermal_state"),
 )
 """Of which this kernel has some; each word of them may be spoilt."""
 MAX_BYTES = 16 << 10
