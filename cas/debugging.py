@@ -72,8 +72,8 @@ class Debugging(Run):
             return
         with self.timed("fault"):
             fault = self.with_source(case.explained(self.reading(case, answer)), dump)
-        finding = self.report.finding
-        self.know(fault=fault, finding=finding and findings.with_advice(finding, fault))
+        self.know(fault=fault)
+        self.advise()
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
                 self.progress.say(f"fault: {each.sentence}")

@@ -127,7 +127,6 @@ class Run:
         report = self.report
         if report.dump and report.finding:
             finding = self.judging.judged(report.dump, report.answer, report.match)
-            finding = findings.with_advice(finding, report.fault)
             self.know(finding=replace(finding, seen=report.finding.seen))
             self.advise()
 
@@ -135,8 +134,10 @@ class Run:
         """What to do next, by what was found in the dump."""
         report = self.report
         if report.dump and report.finding:
-            known = (report.dump, report.answer, report.match, report.detections)
-            self.know(finding=self.judging.advised(report.finding, *known))
+            known = (report.dump, report.answer, report.match)
+            found = (*report.detections, *findings.as_detections(report.fault))
+            finding = self.judging.advised(report.finding, *known, found)
+            self.know(finding=findings.with_advice(finding, report.fault))
 
     @property
     def digest(self) -> str | None:

@@ -20,7 +20,7 @@ from cas.errors import (
     NotPermitted,
     TryAgain,
 )
-from cas.findings import with_advice
+from cas.findings import as_detections, with_advice
 from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
@@ -165,7 +165,8 @@ class _Anew:
         old = report.finding
         known = (report.dump, report.answer, report.match)
         new = self.judge.judged(*known)
-        new = self.judge.advised(new, *known, report.detections)
+        found = (*report.detections, *as_detections(report.fault))
+        new = self.judge.advised(new, *known, found)
         new = with_advice(new, report.fault)
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
         named = (*new.signatures, *of_before)

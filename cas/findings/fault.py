@@ -27,7 +27,17 @@ from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Log
-from cas.model import Dump, Evidence, Fault, Finding, FirstAnswer, Frame, Weight
+from cas.model import (
+    Detection,
+    DetectorStatus,
+    Dump,
+    Evidence,
+    Fault,
+    Finding,
+    FirstAnswer,
+    Frame,
+    Weight,
+)
 
 GUARD_BYTES = 4096
 """``VMAP_STACK``: one page below a stack is not mapped."""
@@ -133,6 +143,13 @@ def fault_case(dump: Dump, answer: FirstAnswer | None) -> FaultCase | None:
     own = (trace.pc for trace in facts.traces if trace.pc and not trace.is_foreign)
     pc = None if facts.is_mixed else next(own, None)
     return FaultCase(crash, dump.arch, lines, pc, tuple(frames))
+
+
+def as_detections(fault: Fault | None) -> tuple[Detection, ...]:
+    """What a fault gives away, as advice goes by it."""
+    if fault is None or not fault.evidence:
+        return ()
+    return (Detection("fault", "The fault itself", DetectorStatus.OK, fault.evidence),)
 
 
 def with_advice(finding: Finding, fault: Fault | None) -> Finding:
