@@ -349,7 +349,7 @@ _TABLE: tuple[tuple[str, str, Trouble], ...] = (
     # fs/gfs2/util.c, fs/ocfs2, fs/squashfs; Lustre
     (
         "GFS2: fsid=",
-        r"GFS2: fsid=(?P<on>[^: ]{1,80}): .{0,20}(?:fatal: |about to withdraw|withdrawn)",
+        r"GFS2: fsid=(?P<on>[^ ]{1,80}): .{0,20}(?:fatal: |about to withdraw|withdrawn)",
         Trouble.FILE_SYSTEM,
     ),
     ("OCFS2: ERROR", rf"OCFS2: ERROR {_FS}", Trouble.FILE_SYSTEM),
