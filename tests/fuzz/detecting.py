@@ -16,11 +16,16 @@ from functools import cached_property
 from pathlib import Path
 
 from drgn import FaultError, Object, Program, sizeof
+from drgn.helpers.linux.block import for_each_disk
+from drgn.helpers.linux.idr import idr_for_each
+from drgn.helpers.linux.irq import for_each_irq_desc
+from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.pid import find_pid, for_each_task
 from drgn.helpers.linux.sched import cpu_rq, idle_task
+from drgn.helpers.linux.slab import for_each_slab_cache
 from dump.writer import Elf, info_note
 
 from cas import elf
@@ -182,14 +187,57 @@ def _places(prog: Program) -> Iterator[tuple[int, int]]:
         yield from _found(lambda cpu=cpu: [_extent(cpu_rq(prog, cpu)[0])])
         yield from _found(lambda cpu=cpu: [_extent(per_cpu(prog["rcu_data"], cpu))])
         yield from _found(lambda cpu=cpu: [*_of_task(idle_task(prog, cpu))])
+    yield from _of_resources(prog)
     for task in for_each_task(prog):
         yield from _of_task(task)
     for kmod in for_each_module(prog):
         yield _extent(kmod[0])
 
 
+def _of_resources(prog: Program) -> Iterator[tuple[int, int]]:
+    """Memory, disks, file systems, workers, timers, interrupts."""
+    for name in ("vm_node_stat", "vm_zone_stat", "tk_core", "jiffies_64", "worker_pool_idr"):
+        yield from _found(lambda name=name: [_extent(prog[name])])
+    for cpu in (0, 1):
+        for name in ("timer_bases", "hrtimer_bases", "cpu_worker_pools"):
+            yield from _found(lambda cpu=cpu, name=name: [_extent(per_cpu(prog[name], cpu))])
+    yield from _found(lambda: [*_of_disks(prog)])
+    yield from _found(lambda: [*_of_workers(prog)])
+    sbs = list_for_each_entry("struct super_block", prog["super_blocks"].address_of_(), "s_list")
+    for sb in sbs:
+        yield _extent(sb[0])
+        mounts = list_for_each_entry("struct mount", sb.s_mounts.address_of_(), "mnt_instance")
+        yield from (_extent(mount[0]) for mount in mounts)
+    for cache in for_each_slab_cache(prog):
+        yield _extent(cache[0])
+        yield _extent(cache.node[0][0])
+    for _, desc in for_each_irq_desc(prog):
+        yield _extent(desc[0])
+
+
+def _of_disks(prog: Program) -> Iterator[tuple[int, int]]:
+    for disk in for_each_disk(prog):
+        yield _extent(disk[0])
+        yield _extent(disk.queue[0])
+        yield _extent(disk.queue.tag_set[0])
+        tags = disk.queue.tag_set.tags[0]
+        yield _extent(tags[0])
+        yield tags.bitmap_tags.sb.map.value_(), 64
+        yield tags.rqs.value_(), 64
+        yield _extent(tags.static_rqs[0][0])
+
+
+def _of_workers(prog: Program) -> Iterator[tuple[int, int]]:
+    for _, entry in idr_for_each(prog["worker_pool_idr"].address_of_()):
+        pool = Object(prog, "struct worker_pool *", entry.value_())
+        yield _extent(pool[0])
+        workers = list_for_each_entry("struct worker", pool.workers.address_of_(), "node")
+        yield from (_extent(worker[0]) for worker in workers)
+
+
 def _of_task(task: Object) -> Iterator[tuple[int, int]]:
     yield _extent(task[0])
+    yield from _found(lambda: [_extent(task.mm[0])])
     yield from _found(lambda: [_extent(find_pid(task.prog_, task.pid)[0])])
     size = int(task.prog_["THREAD_SIZE"])
     yield task.stack.value_() + size - 1024, 1024
