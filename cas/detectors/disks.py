@@ -12,16 +12,19 @@ from itertools import islice
 from drgn import Object, Program
 from drgn.helpers.linux.block import for_each_disk
 
+from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
 
 NEEDS = Needs(symbols=("block_class",))
 MAX_DISKS = 5000
 TIME_SHARE = 0.7
 MAX_BIOS = 1000
 SCSI_WELL = frozenset({"SDEV_CREATED", "SDEV_RUNNING", "SDEV_DEL", "SDEV_CANCEL"})
+SCSI_GONE = frozenset({"SDEV_OFFLINE", "SDEV_TRANSPORT_OFFLINE"})
 SCSI_HOST_ILL = frozenset({"SHOST_RECOVERY", "SHOST_CANCEL_RECOVERY", "SHOST_DEL_RECOVERY"})
 NVME_WELL = frozenset({"NVME_CTRL_LIVE", "NVME_CTRL_NEW", "NVME_CTRL_DELETING"})
 WORDS = {
@@ -83,14 +86,15 @@ def _scsi(case: Case, name: str, disk: Object, hosts: set[int]) -> Iterator[Evid
             f"{name} (SCSI {place}) is {words(state)}",
             f"scsi_device {device.value_():#x}",
             f"struct scsi_device.sdev_state {device.value_():x}",
+            weight(case, holds_back=state not in SCSI_GONE),
         )
     host = device.host
     if host.value_() not in hosts:
         hosts.add(host.value_())
-        yield from _scsi_host(host)
+        yield from _scsi_host(case, host)
 
 
-def _scsi_host(host: Object) -> Iterator[Evidence]:
+def _scsi_host(case: Case, host: Object) -> Iterator[Evidence]:
     state = enumerator(host.shost_state)
     if state in SCSI_HOST_ILL:
         failed = int(host.host_failed.value_())
@@ -99,6 +103,7 @@ def _scsi_host(host: Object) -> Iterator[Evidence]:
             " failed or timed out, and its disks take no others",
             f"Scsi_Host {host.value_():#x}",
             f"struct Scsi_Host.shost_state,host_failed {host.value_():x}",
+            weight(case),
         )
 
 
@@ -120,6 +125,7 @@ def _nvme(case: Case, name: str, disk: Object, controllers: set[int]) -> Iterato
         f"the NVMe controller nvme{controller.instance.value_()} of {name} is {words(state)}",
         f"nvme_ctrl {controller.value_():#x}",
         f"struct nvme_ctrl.state {controller.value_():x}",
+        weight(case),
         details=tuple(_log_lines(case, f"nvme nvme{controller.instance.value_()}: ")),
     )
 
@@ -140,7 +146,17 @@ def _device_mapper(case: Case, name: str, disk: Object, _: set[int]) -> Iterator
         f"{name}{mapped_name(case, device)} is suspended; {waits}",
         f"mapped_device {device.value_():#x}",
         f"struct mapped_device.flags,deferred {device.value_():x}",
+        weight(case, holds_back=bios > 0),
     )
+
+
+def weight(case: Case, *, holds_back: bool = True) -> Weight:
+    """What a disk that is not well means for the crash.
+
+    :param holds_back: whether I/O waits there, and does not fail at once
+    """
+    is_cause = case.kind == Kind.HUNG_TASK and holds_back and waiting_for_io(case) is not None
+    return Weight.CAUSE if is_cause else Weight.CONTEXT
 
 
 def held_bios(device: Object) -> int:

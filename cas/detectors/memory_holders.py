@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from drgn import Object
-from drgn.helpers.linux.list import list_for_each_entry
+from drgn import Object, offsetof
 from drgn.helpers.linux.mm import for_each_vmap_area, task_rss
 from drgn.helpers.linux.percpu import percpu_counter_sum
 from drgn.helpers.linux.slab import (
@@ -18,7 +17,7 @@ from drgn.helpers.linux.slab import (
     slab_cache_pages_per_slab,
 )
 
-from cas.detectors.case import Broken, Case
+from cas.detectors.case import Broken, Case, word_mask
 from cas.detectors.layout import looking_at
 from cas.detectors.mounts import mount_points, super_blocks
 
@@ -81,37 +80,37 @@ def largest_processes(case: Case) -> list[Process]:
 
 
 def _rough(case: Case) -> Iterator[tuple[int, Object]]:
-    """Anonymous pages of every process, without what CPUs have not added up yet."""
+    """Anonymous pages of every process, without what CPUs have not added up yet.
+
+    By addresses: drgn's objects take several times as long, and there may be ten thousands.
+    """
     prog = case.prog
+    task_type, mm_type = prog.type("struct task_struct"), prog.type("struct mm_struct")
+    next_at, mm_at = offsetof(task_type, "tasks.next"), offsetof(task_type, "mm")
     anon = int(prog.constant("MM_ANONPAGES"))
-    number = 0
-    tasks = list_for_each_entry(
-        "struct task_struct", prog["init_task"].tasks.address_of_(), "tasks"
-    )
-    seen: set[int] = set()
     try:
-        for task in tasks:
-            if number >= MAX_PROCESSES or case.clock.is_used(TIME_SHARE):
-                case.remark(f"looked at the memory of {number:,} processes, of more")
+        # an array of per-CPU counters since 6.2 (f1a7941243c1)
+        pages_at = offsetof(mm_type, f"rss_stat[{anon}].count")
+    except (LookupError, TypeError):
+        pages_at = offsetof(mm_type, f"rss_stat.count[{anon}].counter")
+    first = prog["init_task"].address_of_().value_()
+    task, seen = first, set[int]()
+    try:
+        while task not in seen:
+            if len(seen) >= MAX_PROCESSES or case.clock.is_used(TIME_SHARE):
+                case.remark(f"looked at the memory of {len(seen):,} processes, of more")
                 return
-            if task.value_() in seen:
-                case.remark("the list of processes is a circle")
-                return
-            seen.add(task.value_())
-            number += 1
-            mm = task.mm.read_()
-            if mm:
-                yield _pages(mm, anon), task
+            seen.add(task)
+            mm = prog.read_word(task + mm_at)
+            pages = prog.read_word(mm + pages_at) if mm else 0
+            if 0 < pages < MAX_COUNT:
+                yield pages, Object(prog, "struct task_struct *", task)
+            task = (prog.read_word(task + next_at) - next_at) & word_mask(prog)
     except Broken:
-        case.remark(f"the list of processes breaks off after {number:,}")
-
-
-def _pages(mm: Object, item: int) -> int:
-    stat = mm.rss_stat
-    # an array of per-CPU counters since 6.2 (f1a7941243c1)
-    counter = stat[item].count if hasattr(stat.type_, "length") else stat.count[item].counter
-    pages = int(counter.value_())
-    return pages if 0 < pages < MAX_COUNT else 0
+        case.remark(f"the list of processes breaks off after {len(seen):,}")
+        return
+    if task != first:
+        case.remark("the list of processes is a circle")
 
 
 def _process(case: Case, task: Object, page: int) -> Process | None:

@@ -18,10 +18,9 @@ from drgn.helpers.linux.block import (
     req_op,
     request_queue_busy_iter,
 )
-from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from cas.detectors.blocked_io import waiting_for_io
-from cas.detectors.case import Broken, Case
+from cas.detectors.case import Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
@@ -148,13 +147,3 @@ def _age(rq: Object, moment: Moment) -> float | None:
         return None
     age = late + timeout / moment.hz
     return age if age >= 0 else None
-
-
-def in_flight(disk: Object, cpus: tuple[int, ...]) -> int | None:
-    """How many I/Os of a disk that hands them on have not ended, by its own count."""
-    try:
-        stats = disk.part0.bd_stats
-        counts = [per_cpu_ptr(stats, cpu).in_flight for cpu in cpus]
-        return sum(int(each.a.counter.value_()) for pair in counts for each in pair)
-    except (AttributeError, *Broken):
-        return None

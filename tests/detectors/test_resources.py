@@ -233,7 +233,16 @@ def test_pending_buckets_are_read_from_the_bitmap() -> None:
 
 
 def commands() -> Iterator[str]:
-    yield from ("kmem -i", "kmem -v", "kmem -h", "kmem -V", "kmem -s kmalloc-1k", "mount")
+    yield from (
+        "kmem -i",
+        "kmem -v",
+        "kmem -h",
+        "kmem -V",
+        "kmem -s kmalloc-1k",
+        "kmem -s",
+        "ps -G",
+        "mount",
+    )
     yield from ("timer", "timer -r", "irq 1", "log", "ps 1", "p tick_do_timer_cpu")
     yield from ("p pcpu_nr_populated", "struct super_block.s_writers ", "struct worker_pool.id ")
 
