@@ -56,7 +56,7 @@ def stack_lines(stack: Stack) -> Iterator[str]:
 
 def headed(title: str, text: str) -> str:
     """A part with its title."""
-    return f"{title}\n{'-' * min(WIDTH, len(title))}\n{text}\n"
+    return f"{_wrapped(title, '', '')}\n{'-' * min(WIDTH, len(title))}\n{text}\n"
 
 
 def _parts(shown: Page) -> Iterator[str]:

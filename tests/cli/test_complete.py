@@ -61,7 +61,8 @@ def test_the_shipped_dumps_are_complete_and_what_their_kernels_lack_is_skipped(
         told = "this kernel has no symbol swap_info or nr_swapfiles"
         assert (swap["status"], swap["engine"], swap["error"]) == ("skipped", "none", told)
         assert "\nswap " not in (site.job("T-1") / "crash.in").read_text()
-        assert f"(swap: skipped: {told})" in (site.job("T-1") / "report.txt").read_text()
+        text = " ".join((site.job("T-1") / "report.txt").read_text().split())
+        assert f"(swap: skipped: {told})" in text
         told = "this kernel has no symbol init_net or dev_base_head or dev_base"
         assert sections["network"]["error"] == told
 
