@@ -41,6 +41,8 @@ STACK_WORDS = 512
 """Above the stack pointer, among which a lookalike of a pointer is looked for."""
 FIRST_FLIP = 32
 """Lower bits of a pointer differ between neighbours in memory."""
+LAST_FLIP = {Architecture.X86_64: 62, Architecture.AARCH64: 54}
+"""Above are arm64's tags, of which freed memory has another one than the pointers to it."""
 STACK_END_MAGIC = 0x57AC6E9D
 """``include/uapi/linux/magic.h``."""
 _X86_KMODS = (0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FF00_0000)
@@ -403,17 +405,20 @@ class _Fault:
 
     def _lookalikes(self, value: int, registers: Mapping[str, int]) -> Iterator[Message]:
         """Live pointers of the registers and the stack that one bit tells from a value."""
-        if self._arch not in (Architecture.X86_64, Architecture.AARCH64) or self._is_ram(value):
+        if self._arch not in LAST_FLIP or self._is_ram(value):
             return
         seen: set[int] = set()
         for where, other in self._words(registers):
             differing = value ^ other
-            if other in seen or differing & (differing - 1) or differing < 1 << FIRST_FLIP:
+            if other in seen or differing & (differing - 1) or not self._may_flip(differing):
                 continue
             seen.add(other)
             what = self._thing(other)
             if what and not what.startswith("free "):
                 yield {"where": where, "value": other, "what": what}
+
+    def _may_flip(self, bit: int) -> bool:
+        return 1 << FIRST_FLIP <= bit <= 1 << LAST_FLIP[self._arch]
 
     def _words(self, registers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
         yield from registers.items()

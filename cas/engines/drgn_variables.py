@@ -27,6 +27,10 @@ from cas.engines.drgn_code import CONVENTIONS, Step
 SENTINELS = (0x5CA1_AB1E_0BAD_F00D, 0x1DEA_C0DE_0DDB_A115)
 
 
+_TRAMPOLINES = ("__x86_indirect_", "__SCT__", "__fentry__", "ftrace_", "__raw_callee_save_")
+"""Functions that go on to another one, or keep all registers."""
+
+
 class Site(NamedTuple):
     """The instruction that is explained, and the registers before it."""
 
@@ -176,7 +180,7 @@ class Variables:
             called = self._prog.symbol(step.shown.target)
         except LookupError:
             return None
-        if called.address != step.shown.target:
+        if called.address != step.shown.target or called.name.startswith(_TRAMPOLINES):
             return None
         name = called.name.partition(".")[0]
         kind = self._result_type(name, called.address)

@@ -14,6 +14,7 @@ from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.crash import Crash, crash_of
 from cas.findings.values import (
+    FREED,
     KASAN_SHADOWS,
     WIDE,
     Meaning,
@@ -385,6 +386,8 @@ def _behind(pointer: Pointer | None, address: int, offset: int, meaning: Meaning
     """What lies at the offset from a bad pointer."""
     if meaning.sort is Sort.TEXT:
         return ": something wrote over the pointer"
+    if pointer is not None and pointer.holder and meaning.text.startswith(FREED):
+        return f": the {pointer.holder} at {pointer.holder_address:#x} was freed"
     if pointer is not None and pointer.member and pointer.member_type:
         return f": the access to {address:#x} was to its member {declared(pointer)}"
     if meaning.sort is Sort.NULL and offset:
@@ -531,6 +534,10 @@ def _advice(told: _Told) -> str | None:
             f"read when {pointer.returned_by}() returns that: its caller did not check"
             if meaning.sort in (Sort.NULL, Sort.ERROR)
             else None
+        )
+    if pointer.holder and meaning.text.startswith(FREED):
+        return (
+            f"find who freed the {pointer.holder} at {pointer.holder_address:#x} while it was used"
         )
     show = _show(pointer)
     look = f": {show}" if show else ""

@@ -51,8 +51,9 @@ _OFFSETS: Mapping[int, str] = {
     0x400: "TAIL_MAPPING, the mapping of a page that is not the first of its folio",
 }
 """0x100100 and 0x200200 until 4.2, 0x200 until 5.3."""
+FREED = "the pattern of freed slab memory"
 _BYTES: Mapping[int, str] = {
-    0x6B: "the pattern of freed slab memory (6b, POISON_FREE)",
+    0x6B: f"{FREED} (6b, POISON_FREE)",
     0x5A: "the pattern of slab memory that was allocated and not set yet (5a, POISON_INUSE)",
     0xA5: "the pattern at the end of a freed slab object (a5, POISON_END)",
     0xAA: "the pattern of freed pages, or of local variables that were not set (aa)",

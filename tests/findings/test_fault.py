@@ -160,6 +160,16 @@ def test_poison_in_the_register_is_told() -> None:
     assert sentence.startswith("rax is LIST_POISON1, which list_del() leaves in an entry")
 
 
+def test_of_a_structure_that_was_freed_it_is_said() -> None:
+    bad = 0x6B6B6B6B6B6B6B6B
+    fault = explained(GPF_LOG, through(bad, pointer=pointer(bad)), bad + 0x18)
+    assert fault.evidence[0].sentence == (
+        "entry->account (struct cas_account *, rax) is the pattern of freed slab memory (6b,"
+        f" POISON_FREE): the struct cas_entry at {LIVE:#x} was freed"
+    )
+    assert fault.advice == f"find who freed the struct cas_entry at {LIVE:#x} while it was used"
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
