@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from cas.detectors.case import Case
-from cas.detectors.waits import WAIT_QUEUE, Locks, Wait, frame_line
+from cas.detectors.waits import BRIEF_S, WAIT_QUEUE, Locks, Wait, frame_line
 from cas.model import Evidence
+from cas.text import count
 from cas.units import human_span
 
 NAMED = 5
@@ -19,8 +20,14 @@ def detect(case: Case) -> Iterator[Evidence]:
     """Groups of tasks in uninterruptible sleep, the largest first."""
     locks = Locks.of(case)
     groups: dict[tuple[str, ...], list[Wait]] = defaultdict(list)
+    brief = 0
     for wait in locks.blocked():
-        groups[tuple(frame.function for frame in wait.frames)].append(wait)
+        if wait.is_brief:
+            brief += 1
+        else:
+            groups[tuple(frame.function for frame in wait.frames)].append(wait)
+    if brief:
+        case.remark(f"{count(brief, 'task')} blocked for less than {BRIEF_S:g} s left out")
     for members in sorted(groups.values(), key=lambda group: -len(group)):
         yield _group(members)
 

@@ -54,6 +54,8 @@ def detect(case: Case) -> Iterator[Evidence]:
     for group in sorted(groups.values(), key=lambda group: -len(group)):
         if all(wait.seen.task.value_() in told for wait in group):
             continue  # the circle says it
+        if all(wait.is_brief for wait in group):
+            continue
         yield _queue(case, group, by_task)
 
 

@@ -26,6 +26,7 @@ MAX_STACK_BYTES = 64 << 10
 RPC_DEPTH = 4
 SHARE_FOR_STACKS = 0.8
 """Of a detector's time, after which no more stacks are unwound."""
+BRIEF_S = 1.0
 LONGEST_WAIT_S = 10 * 365 * 86_400
 
 SCHEDULING = frozenset(
@@ -191,6 +192,11 @@ class Wait:
     """Whether it waits for input or output, as the kernel itself counts it."""
     asks_server: bool = False
     """Whether it waits for the answer to a remote procedure call."""
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it waits for as long only as tasks do that find what they wait for."""
+        return self.waited_s is not None and self.waited_s < BRIEF_S
 
     @property
     def at(self) -> Frame | None:

@@ -68,7 +68,7 @@ EXIT_S = 0.5
 FILES_AT_ONCE = 100
 """In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
 
-DETECTOR_S = 5.0
+DETECTOR_S = 10.0
 """The worker ends a detector after 1.5 s by itself; if it hangs inside drgn, it is killed."""
 
 FAULT_S = 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cas.detectors import blocked
@@ -57,3 +59,17 @@ def test_other_functions_are_not_taken_for_them(function: str) -> None:
 def test_the_schedulers_frames_are_no_place_to_wait() -> None:
     names = ("__switch_to", "__schedule", "schedule", "io_schedule", "read")
     assert [each.function for each in without_scheduler(tuple(map(Frame, names)))] == ["read"]
+
+
+def test_a_task_that_has_just_been_blocked_is_only_counted(case: Case) -> None:
+    case.begin(10)
+    (seen,) = case.tasks("D")
+    locks = Locks.of(case)
+    whole = locks.wait_of(seen)
+    key = seen.task.value_()
+    try:
+        locks._waits[key] = replace(whole, waited_s=0.2)
+        assert list(blocked.detect(case)) == []
+    finally:
+        locks._waits[key] = whole
+    assert case.remarks == ["1 task blocked for less than 1 s left out"]
