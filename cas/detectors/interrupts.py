@@ -15,7 +15,7 @@ from drgn.helpers.linux.percpu import per_cpu
 
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import NS, PANIC, Moment, long_s, moment_of
+from cas.detectors.moment import NS, Moment, crash_stamp, long_s, moment_of
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
@@ -63,7 +63,7 @@ def _deaf_cpus(case: Case, moment: Moment) -> Iterator[Evidence]:
 
 def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
     """The CPU that keeps the time for all has stopped to do so."""
-    stamp_s = _last_stamp(case)
+    stamp_s = crash_stamp(case.log)
     cpu = case.number("tick_do_timer_cpu")
     if stamp_s is None or case.kind not in LOCKUPS:
         return
@@ -76,12 +76,6 @@ def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
             "tk_core, tick_do_timer_cpu",
             "p tick_do_timer_cpu",
         )
-
-
-def _last_stamp(case: Case) -> float | None:
-    """When the kernel panicked, by the clock that stamps the log."""
-    number = next(case.log.having(PANIC), None)
-    return None if number is None else case.log[number].uptime_s
 
 
 def _given_up(case: Case) -> Iterator[Evidence]:

@@ -1,7 +1,8 @@
 """The moment of the crash, by the kernel's own clocks.
 
-A kernel that panicked may go on counting until the dump is taken, for hours in a guest: that time
-is taken off, or everything would seem to have waited for so long.
+A kernel that panicked may go on counting until the dump is taken, for hours in a guest, and before
+that it may write for a minute to a slow console: that time is taken off, or everything would seem
+to have waited for so long.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ from dataclasses import dataclass
 
 from cas.detectors.case import Case
 from cas.klog.kinds import Kind
+from cas.klog.lines import Log
 
 NS = 1_000_000_000
 LONGEST_S = 50 * 365 * 86_400
 """Since the boot; what is longer was no time."""
 PANIC = "Kernel panic - not syncing"
+BEGINNINGS = (
+    *("BUG: ", "Oops: ", "general protection fault", "divide error", "Unable to handle "),
+    *(" invoked oom-killer", "INFO: task ", "rcu: INFO: ", "watchdog: ", "WARNING: "),
+)
+"""How reports of the kernel begin that it makes a panic of."""
+REPORT_S = 60.0
+"""That such a report can take on a slow console."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +85,21 @@ def _moment(case: Case) -> Moment:
 
 
 def after_panic_ns(case: Case) -> int:
-    """How long the kernel ran on after its panic, by the clock that stamps the log."""
-    number = next(case.log.having(PANIC), None)
-    stamp = None if number is None else case.log[number].uptime_s
-    return 0 if stamp is None else max(0, int(case.clock_ns - stamp * NS))
+    """How long the kernel ran on after its crash, by the clock that stamps the log."""
+    begun_s = crash_stamp(case.log)
+    return 0 if begun_s is None else max(0, int(case.clock_ns - begun_s * NS))
+
+
+def crash_stamp(log: Log) -> float | None:
+    """When the kernel began to report its crash; ``None``: it did not panic."""
+    number = next(log.having(PANIC), None)
+    stamp = None if number is None else log[number].uptime_s
+    if number is None or stamp is None:
+        return None
+    earlier = (next((n for n in log.having(each) if n < number), None) for each in BEGINNINGS)
+    stamps = (log[n].uptime_s for n in earlier if n is not None)
+    near = [each for each in stamps if each is not None and 0 <= stamp - each < REPORT_S]
+    return max(near, default=stamp)
 
 
 LIMITS: dict[str, tuple[str, int]] = {

@@ -13,6 +13,7 @@ from itertools import islice
 from drgn import Object, container_of
 from drgn.helpers.linux.idr import idr_for_each
 from drgn.helpers.linux.list import list_for_each_entry
+from drgn.helpers.linux.sched import cpu_curr
 
 from cas.detectors.case import Broken, Case, Seen, word_size
 from cas.detectors.layout import looking_at, member
@@ -114,16 +115,27 @@ def _standing(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -
     first = pending.functions[0] if pending.functions else "?"
     count = f"{len(pending.functions):,}{' or more' if len(pending.functions) >= MAX_WORK else ''}"
     idle = int(pool.nr_idle.value_())
-    where = f"of CPU {int(pool.cpu.value_())}" if int(pool.cpu.value_()) >= 0 else "of no CPU"
+    cpu, number = int(pool.cpu.value_()), int(pool.id.value_())
+    name = f"worker pool {number} of CPU {cpu}" if cpu >= 0 else f"unbound worker pool {number}"
     spare = "no idle worker" if idle <= 0 else f"{idle:,} idle workers"
     return Evidence(
-        f"worker pool {pool.id.value_()} {where} has taken up no work for {human_span(stalled_s)}:"
-        f" {count} pending, first {first}; {spare}{who_waits(pending.waiting)}",
+        f"{name} has taken up no work for {human_span(stalled_s)}:"
+        f" {count} pending, first {first}; {spare}{_running_there(case, pool)}"
+        f"{who_waits(pending.waiting)}",
         f"worker_pool {pool.value_():#x}",
         f"struct worker_pool {pool.value_():x}",
         weight(case, pending.waiting),
         tuple(each.line for each in workers[:LISTED]),
     )
+
+
+def _running_there(case: Case, pool: Object) -> str:
+    """What keeps a CPU from its workers, where some of them could begin."""
+    cpu = int(pool.cpu.value_())
+    if cpu < 0 or int(pool.nr_idle.value_()) <= 0:
+        return ""
+    seen = case.seen(cpu_curr(case.prog, cpu))
+    return f", but the CPU runs {seen.name}" if seen.pid > 0 else ""
 
 
 def _unending(case: Case, busy: Busy) -> Evidence:

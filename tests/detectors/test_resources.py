@@ -24,12 +24,13 @@ from cas.detectors import (
     workqueues,
 )
 from cas.detectors.case import Case
-from cas.detectors.moment import moment_of
+from cas.detectors.moment import crash_stamp, moment_of
 from cas.detectors.mounts import super_blocks, type_name
 from cas.detectors.registry import Detector, detectors_of
 from cas.detectors.running import run_detector
 from cas.detectors.timers import next_due, pending_buckets
 from cas.engines import drgn_commands
+from cas.klog.lines import Log
 from cas.model import DetectorStatus, Evidence, Weight
 
 DETECTORS = (
@@ -153,6 +154,23 @@ def test_timers_that_nobody_serves_are_late(altered: Callable[..., Case]) -> Non
     found = look(timers, case)
     assert found
     assert all(each.sentence.startswith("timers of CPU ") for each in found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "stamp"),
+    [
+        ({}, None),
+        ({9.0: "BUG: unable to handle page fault"}, None),
+        ({9.0: "Kernel panic - not syncing: Fatal"}, 9.0),
+        ({3.0: "BUG: x", 9.0: "Oops: 0002 [#1] SMP", 9.5: "Kernel panic - not syncing: F"}, 9.0),
+        ({9.0: "java invoked oom-killer: x", 60.0: "Kernel panic - not syncing: Out of"}, 9.0),
+        ({9.0: "BUG: long ago", 600.0: "Kernel panic - not syncing: sysrq"}, 600.0),
+        ({9.0: "Kernel panic - not syncing: Fatal", 9.2: "WARNING: CPU: 1 PID: 2"}, 9.0),
+    ],
+)
+def test_a_crash_begins_with_its_report(lines: dict[float, str], stamp: float | None) -> None:
+    log = Log("\n".join(f"[{at:12.6f}] {line}" for at, line in lines.items()))
+    assert crash_stamp(log) == stamp
 
 
 @pytest.mark.parametrize(
