@@ -459,8 +459,8 @@ class Seen:
     similar: Occurrences | None = None
     """The same title and no more."""
     same_dump: tuple[str, ...] = ()
-    """Jobs that have this very dump, or another file of it (the same machine, kernel and second of
-    the crash), newest first: they are no occurrences."""
+    """Jobs that have this very dump, or another file of it (the end of the kernel log is the
+    same to the microsecond), newest first: they are no occurrences."""
     uncompared: int = 0
     """Jobs whose crash has a name of earlier rules only; counted where nothing was seen."""
     host: Tally | None = None

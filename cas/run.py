@@ -15,7 +15,7 @@ from typing import Any
 from cas import findings, manifest
 from cas.arrival import Arrival
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.facts import crash_time, machine
+from cas.catalogue.facts import log_digest, machine
 from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
@@ -164,8 +164,7 @@ class Run:
                 self.report.dump.nodename if self.report.dump else None,
             ),
             machine=finding.machine,
-            crashed=crash_time(self.report),
-            osrelease=self.report.dump.osrelease if self.report.dump else None,
+            log_digest=log_digest(self.report.dump.dmesg if self.report.dump else None),
         )
         try:
             finding = replace(finding, seen=self.catalogue.seen(crash))

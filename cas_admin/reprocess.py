@@ -9,7 +9,7 @@ from pathlib import Path
 from cas import job as jobs
 from cas import manifest, users
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.facts import crash_time, machine
+from cas.catalogue.facts import log_digest, machine
 from cas.commands import Answer, World
 from cas.errors import (
     CasError,
@@ -179,8 +179,7 @@ class _Anew:
             job.started,
             machine(report.answer.nodename if report.answer else None, report.dump.nodename),
             new.machine,
-            crash_time(report),
-            report.dump.osrelease,
+            log_digest(report.dump.dmesg),
         )
         seen = self.catalogue.seen(crash)
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):

@@ -23,6 +23,7 @@ from cas.catalogue.database.claims import read_claims
 from cas.catalogue.database.connection import MIGRATIONS, Database
 from cas.catalogue.database.host_list import read_hosts
 from cas.catalogue.database.tables import HEAD, builds, metadata
+from cas.catalogue.facts import log_digest
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
 
@@ -440,28 +441,34 @@ def test_opening_in_the_background_is_no_harm(catalogue: Catalogue) -> None:
 
 @on_both
 def test_another_file_of_one_dump_is_no_occurrence(catalogue: Catalogue) -> None:
-    crashed = NOW - timedelta(days=1)
-    one = {"nodename": "db1", "osrelease": "6.1", "crashed": crashed}
+    one = {"nodename": "db1", "osrelease": "6.1", "crashed": NOW - timedelta(days=1)}
     for record in (
-        job("T-1", 1, "title", "path", digest="elf", **one),
-        job("T-2", 2, "title", "path", digest="kdump", **one),
-        job("T-3", 3, "title", "path", digest="next", **one | {"crashed": NOW}),
+        job("T-1", 1, "title", "path", digest="elf", log_digest="log", **one),
+        job("T-2", 2, "title", "path", digest="kdump", log_digest="log", **one),
+        # another crash in the same second, as virtual machines have it whose clock is set
+        job("T-3", 3, "title", "path", digest="next", log_digest="other", **one),
     ):
         catalogue.record_job(record)
     asked = Crashed("T-4", Path("/4"), named("title", "path"), digest="flat", host="db1")
-    apart = catalogue.seen(replace(asked, osrelease="6.1"))
+    apart = catalogue.seen(asked)
     assert apart.same is not None
     assert apart.host is not None
     assert (apart.same.count, apart.host.count, apart.same_dump) == (2, 2, ())
-    seen = catalogue.seen(replace(asked, osrelease="6.1", crashed=crashed))
+    seen = catalogue.seen(replace(asked, log_digest="log"))
     assert seen.same is not None
     assert seen.host is not None
     assert (seen.same.count, seen.tickets, seen.host.count) == (1, ("T-3",), 1)
     assert seen.same_dump == ("T-2", "T-1")
-    # neither a name that many have nor one second of another kernel tells that
-    for other in ({"host": "localhost"}, {"osrelease": "6.2"}, {"host": None}):
-        seen = catalogue.seen(replace(asked, **{"osrelease": "6.1", "crashed": crashed} | other))
-        assert seen.same_dump == ()
+
+
+def test_a_crash_is_known_by_the_stamps_at_the_end_of_its_log() -> None:
+    log = "".join(f"[{number:5}.{number * 7:06}] eth{number}: up\n" for number in range(99))
+    told = log_digest(log)
+    assert told is not None
+    assert log_digest(log.replace("\n", " \n").partition("\n")[2]) == told
+    assert log_digest(log.replace(".000686]", ".000687]")) not in (told, None)
+    assert log_digest("\n".join(log.splitlines()[:19])) is None
+    assert log_digest(None) is None
 
 
 @on_both

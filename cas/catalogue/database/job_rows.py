@@ -29,19 +29,13 @@ from sqlalchemy import (
 from cas.catalogue.database.connection import Database
 from cas.catalogue.database.storable import storable
 from cas.catalogue.database.tables import NAME_LIMIT, jobs, signatures
-from cas.catalogue.facts import EVERYBODYS, NAMELESS, Crashed, JobRecord
+from cas.catalogue.facts import Crashed, JobRecord
 from cas.model import SAME, SIMILAR, Newest, Occurrences, Seen, Tally
 
 _NAMED = 10
 """Tickets, hosts and kernels that are told by name."""
 _DUMP = func.coalesce(jobs.c.digest, cast(jobs.c.id, String))
 """What tells one dump from another: that of a job without a digest is one of its own."""
-_HAS_EVENT = and_(
-    jobs.c.nodename.not_in(sorted(filter(None, NAMELESS | EVERYBODYS))),
-    jobs.c.crashed != jobs.c.started,
-)
-_EVENT = case((_HAS_EVENT, jobs.c.nodename + "\n" + cast(jobs.c.crashed, String)))
-"""The machine and when it crashed: one dump may be kept in several files; NULL where unknown."""
 _OCCURRED = func.coalesce(jobs.c.crashed, jobs.c.started)
 
 
@@ -70,6 +64,7 @@ class JobRows:
                     digest=job.digest,
                     model=storable(job.model, NAME_LIMIT),
                     bios=storable(job.bios, NAME_LIMIT),
+                    log_digest=job.log_digest,
                 )
             )
             if job.signatures:
@@ -101,7 +96,7 @@ class JobRows:
                 jobs.c.nodename,
                 jobs.c.osrelease,
                 _DUMP.label("dump"),
-                _EVENT.label("event"),
+                jobs.c.log_digest,
                 _OCCURRED.label("occurred"),
                 signatures.c.value,
             )
@@ -171,13 +166,7 @@ def _other(crash: Crashed) -> ColumnElement[bool]:
 
 def _same_event(crash: Crashed) -> ColumnElement[bool] | None:
     """That a job is of the same dump in another file; ``None``: that cannot be told."""
-    if crash.crashed is None or not crash.names_machine:
-        return None
-    return and_(
-        jobs.c.nodename == storable(crash.host, NAME_LIMIT),
-        jobs.c.crashed == _utc(crash.crashed),
-        jobs.c.osrelease == storable(crash.osrelease),
-    )
+    return None if crash.log_digest is None else jobs.c.log_digest == crash.log_digest
 
 
 def _numbered(rows: Sequence[Any]) -> dict[str, int]:
@@ -185,8 +174,8 @@ def _numbered(rows: Sequence[Any]) -> dict[str, int]:
     numbers, events = dict[str, int](), dict[str, int]()
     for row in rows:
         number = numbers.setdefault(row.dump, len(numbers))
-        if row.event is not None:
-            numbers[row.dump] = events.setdefault(row.event, number)
+        if row.log_digest is not None:
+            numbers[row.dump] = events.setdefault(row.log_digest, number)
     return numbers
 
 
@@ -242,7 +231,7 @@ def _tally(
         func.min(_OCCURRED),
         func.count(jobs.c.nodename.distinct()),
         func.count(same_bios.distinct()),
-        func.count(func.coalesce(_EVENT, _DUMP).distinct()),
+        func.count(func.coalesce(jobs.c.log_digest, _DUMP).distinct()),
     ).where(where)
     files, since, hosts, with_bios, events = connection.execute(counts).one()
     count = min(files, events)

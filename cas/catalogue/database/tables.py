@@ -128,10 +128,12 @@ jobs = Table(
     Column("digest", String(128), index=True),
     Column("model", String(NAME_LIMIT), index=True),
     Column("bios", String(NAME_LIMIT)),
+    Column("log_digest", String(64), index=True),
 )
 """``crashed`` is when the machine crashed, ``started`` where that is not known; times are UTC.
 ``nodename`` is the machine's name, ``digest`` that of the dump as it is kept; ``model`` and
-``bios`` are what the kernel log says of the hardware and its firmware."""
+``bios`` are what the kernel log says of the hardware and its firmware; by ``log_digest``, that of
+the same log, another file of one dump is known."""
 
 signatures = Table(
     "signatures",

@@ -1,4 +1,4 @@
-"""On what hardware a job's machine ran, so that crashes of one machine and model are found."""
+"""On what hardware a job's machine ran, and what tells its crash from all others."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -6,8 +6,12 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
-_COLUMNS = (sa.Column("model", sa.String(200)), sa.Column("bios", sa.String(200)))
-_INDEXED = ("nodename", "model")
+_COLUMNS = (
+    sa.Column("model", sa.String(200)),
+    sa.Column("bios", sa.String(200)),
+    sa.Column("log_digest", sa.String(64)),
+)
+_INDEXED = ("nodename", "model", "log_digest")
 
 
 def upgrade() -> None:
