@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from cas.detectors.case import Case
-from cas.detectors.waits import BRIEF_S, WAIT_QUEUE, Locks, Wait, frame_line
+from cas.detectors.waits import BRIEF_S, Locks, Wait, frame_line
 from cas.model import Evidence
 from cas.text import count
 from cas.units import human_span
@@ -41,9 +41,9 @@ def _group(members: list[Wait]) -> Evidence:
     where = f" in {head.at.function}" if head.at else " (its stack cannot be read)"
     span = _span(head, len(members))
     if len(members) == 1:
-        sentence = f"{who} is blocked{where}{span}{purpose(head)}"
+        sentence = f"{who} is blocked{where}{span}{head.purpose}"
     else:
-        sentence = f"{len(members):,} tasks are blocked{where}{span}{purpose(head)}: {who}"
+        sentence = f"{len(members):,} tasks are blocked{where}{span}{head.purpose}: {who}"
     return Evidence(
         sentence,
         f"task {head.seen.task.value_():#x}",
@@ -56,18 +56,3 @@ def _span(head: Wait, number: int) -> str:
     if head.waited_s is None:
         return ""
     return f" for {'up to ' if number > 1 else ''}{human_span(head.waited_s)}"
-
-
-def purpose(wait: Wait) -> str:
-    """What a task waits for, as far as that is known."""
-    lock = wait.lock
-    if lock is not None and not (
-        lock.kind == WAIT_QUEUE.name and (wait.asks_server or wait.does_io)
-    ):
-        had = f" of {lock.owner.seen.name}" if lock.owner.seen else ""
-        return f", waiting for {lock.title}{had}"
-    if wait.kind not in (None, WAIT_QUEUE.name):
-        return f", waiting for a {wait.kind}; which cannot be told"
-    if wait.asks_server:
-        return ", waiting for the answer of a server (RPC)"
-    return ", waiting for input or output" if wait.does_io else ""

@@ -14,6 +14,9 @@ from cas.units import human_span
 NAMED = 10
 """Waiters of a lock that are named."""
 SHOWN_FRAMES = 6
+ORDERED = frozenset({Kind.NMI, Kind.SYSRQ, Kind.NONE})
+"""Kinds of dumps that somebody wanted, perhaps of a machine that hung."""
+PATIENCE_S = 20.0
 NEARLY = 0.8
 """The scheduler's clock and khungtaskd's do not begin at once."""
 EXPLAINED = frozenset(
@@ -130,21 +133,29 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
 
 
 def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
-    """Whether the lock's owner is why the kernel said that a task hangs.
+    """Whether the lock's owner is why a task hangs, and so why the kernel crashed or was made to.
 
     That one has it, or was the last of the readers that have it, waits for no lock that somebody
-    has, and somebody waits for as long as makes the kernel say so.
+    has, and somebody waits for as long as makes the kernel, or a person, say so.
     """
     lock = group[0].lock
-    limit_s = case.number("sysctl_hung_task_timeout_secs")
-    if case.kind != Kind.HUNG_TASK or not limit_s or lock is None:
+    limit_s = _patience_s(case)
+    if limit_s is None or lock is None:
         return False
     owner = lock.owner.seen or lock.owner.last
     if owner is None:
         return False
     wait = by_task.get(owner.task.value_())
     is_last = wait is None or _owner_address(wait.lock) is None
-    return is_last and max(each.waited_s or 0 for each in group) >= NEARLY * limit_s
+    return is_last and max(each.waited_s or 0 for each in group) >= limit_s
+
+
+def _patience_s(case: Case) -> float | None:
+    """From when on a task that waits explains the crash; ``None``: this crash it does not."""
+    if case.kind in ORDERED:
+        return PATIENCE_S
+    limit_s = case.number("sysctl_hung_task_timeout_secs")
+    return NEARLY * limit_s if case.kind == Kind.HUNG_TASK and limit_s else None
 
 
 def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
@@ -153,9 +164,10 @@ def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
         return f"; {lock.owner.note}" if lock.owner.note else ""
     said = f", which {owner.name} has"
     wait = by_task.get(owner.task.value_())
-    if wait is not None and wait.lock is not None:
-        return f"{said}; that one waits for {wait.lock.title}"
-    return said
+    if wait is None:
+        return said
+    where = f" in {wait.at.function}" if wait.at else ""
+    return f"{said}; that one is blocked{where}{wait.purpose}"
 
 
 def _doing(case: Case, owner: Seen, role: str) -> Iterator[str]:

@@ -205,6 +205,20 @@ class Wait:
         return next(known, self.frames[0] if self.frames else None)
 
     @property
+    def purpose(self) -> str:
+        """What it waits for: ``, waiting for mutex ma of x (pid 48)``; empty: it is unknown."""
+        lock = self.lock
+        is_queue = lock is not None and lock.kind == WAIT_QUEUE.name
+        if lock is not None and not (is_queue and (self.asks_server or self.does_io)):
+            had = f" of {lock.owner.seen.name}" if lock.owner.seen else ""
+            return f", waiting for {lock.title}{had}"
+        if self.kind not in (None, WAIT_QUEUE.name):
+            return f", waiting for a {self.kind}; which cannot be told"
+        if self.asks_server:
+            return ", waiting for the answer of a server (RPC)"
+        return ", waiting for input or output" if self.does_io else ""
+
+    @property
     def place(self) -> str:
         """The same with file and line; empty: it is unknown."""
         return frame_line(self.at) if self.at else ""

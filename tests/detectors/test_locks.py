@@ -185,3 +185,21 @@ def test_a_member_of_a_variable_is_called_by_its_name(case: Case) -> None:
     at = state.address_ + state.type_.member("barrier_mutex").offset
     task = next(case.tasks()).task
     assert named(case, "mutex", at, task)[0] == "rcu_state.barrier_mutex"
+
+
+@pytest.mark.parametrize(("seconds", "weight"), [(25.0, Weight.CAUSE), (15.0, Weight.CONTEXT)])
+def test_a_long_wait_explains_a_crash_that_somebody_wanted(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, seconds: float, weight: Weight
+) -> None:
+    monkeypatch.setattr(tasks.case, "kind", "sysrq")
+    wait = replace(tasks.wait("a", "b"), waited_s=seconds)
+    assert locks._queue(tasks.case, [wait], {}).weight is weight
+
+
+def test_an_owner_that_is_blocked_itself_is_told_with_what_it_waits_for(tasks: Tasks) -> None:
+    owner = replace(tasks.wait("b", None), lock=None, kind=None, does_io=True)
+    told = locks._queue(tasks.case, [tasks.wait("a", "b")], {tasks.seen["b"].task.value_(): owner})
+    name = tasks.seen["b"].name
+    assert told.sentence.endswith(
+        f"which {name} has; that one is blocked in f, waiting for input or output"
+    )
