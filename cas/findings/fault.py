@@ -540,5 +540,5 @@ def _advice(told: _Told) -> str | None:
             f"find who freed the {pointer.holder} at {pointer.holder_address:#x} while it was used"
         )
     show = _show(pointer)
-    look = f": {show}" if show else ""
+    look = f" (cas debug: {show})" if show else ""
     return f"find out why {pointer.expression} {state}{look}"

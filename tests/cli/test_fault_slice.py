@@ -51,7 +51,9 @@ def test_what_shows_the_evidence_is_answered(finished: Site) -> None:
 
 def test_the_first_step_is_about_that_pointer(finished: Site) -> None:
     steps = finished.result("T-1")["finding"]["next_steps"]
-    assert steps[0].startswith("find out why entry->account is NULL: struct cas_entry ffff")
+    assert steps[0].startswith(
+        "find out why entry->account is NULL (cas debug: struct cas_entry ffff"
+    )
     assert not any("offset of the field" in step for step in steps)
 
 

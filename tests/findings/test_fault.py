@@ -345,7 +345,9 @@ def test_the_next_step_is_about_the_pointer_and_no_longer_about_the_kind() -> No
     general = next(step for step in finding.next_steps if "offset of the field" in step)
     fault = explained(NULL_LOG, through(0, pointer=pointer(0)), 0x18)
     steps = with_advice(finding, fault).next_steps
-    assert steps[0] == f"find out why entry->account is NULL: struct cas_entry {LIVE:x}"
+    assert steps[0] == (
+        f"find out why entry->account is NULL (cas debug: struct cas_entry {LIVE:x})"
+    )
     assert general not in steps
     assert with_advice(with_advice(finding, fault), fault).next_steps == steps
 

@@ -10,10 +10,12 @@ import os
 import random
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from drgn import FaultError, Object, Program, sizeof
 from drgn.helpers.linux.block import for_each_disk
@@ -31,11 +33,14 @@ from dump.writer import Elf, info_note
 from cas import elf
 from cas.detectors.registry import detectors_of
 from cas.detectors.running import run_detector
-from cas.dump import source
+from cas.dump import identify, source
 from cas.dump.kdump import open_kdump
 from cas.engines.drgn_detect import case_of
+from cas.engines.drgn_fault import Wanted, read_fault
 from cas.engines.drgn_fit import Known
 from cas.engines.drgn_target import File, Request, Target
+from cas.engines.fault_answer import reading_of
+from cas.findings import FaultCase, fault_case
 from cas.text import printable
 
 from installed import FIXTURES, needs
@@ -70,6 +75,8 @@ class Subject:
     target: Target
     dump: Path
     arch: str
+    case: FaultCase | None = None
+    """Its fault, as the kernel log has it; no address of it is spoilt."""
     kinds: tuple[str, ...] = ("hung-task", "soft-lockup", "out-of-memory", "null-dereference")
     """Kinds of crashes that the detectors are told, in turns."""
 
@@ -145,12 +152,30 @@ class Subject:
             text = str(asdict(found))
             if printable(text) != text:
                 yield f"{found.detector} says what does not print: {text!a}"
+        yield from self._fault_complaints()
+
+    def _fault_complaints(self) -> Iterator[str]:
+        """What is wrong with the reading of the fault, and with what is said of it."""
+        if self.case is None:
+            return
+        begun, reading, problem = time.monotonic(), dict[str, Any](), None
+        try:
+            read_fault(self.target, Wanted(**self.case.wanted()), reading)
+        except Exception as error:
+            problem = str(error)
+        if (seconds := time.monotonic() - begun) > LIMIT_S:
+            yield f"the fault took {seconds:.1f} s"
+        fault = self.case.explained(reading_of(reading, problem) if reading else None)
+        said = [each.sentence for each in fault.evidence] if fault else []
+        if any("a bit may have flipped" in sentence for sentence in said):
+            yield "a bit of NULL is said to have flipped"
 
 
 def opened(dump: Path, vmlinux: Path, arch: str = "x86_64") -> Subject:
     """A whole dump, to be spoilt; warmed up, so that no trial pays for what is read once."""
     files = [File(str(path), os.open(path, os.O_RDONLY)) for path in (dump, vmlinux)]
-    subject = Subject(Target(Request(*files, arch, known=Known())), dump, arch)
+    case = fault_case(identify(dump), None)
+    subject = Subject(Target(Request(*files, arch, known=Known())), dump, arch, case)
     list(subject._complaints("hung-task"))
     return subject
 
