@@ -8,7 +8,8 @@ import pytest
 
 from cas.detectors import blocked
 from cas.detectors.case import Case
-from cas.detectors.waits import KINDS, Locks, without_scheduler
+from cas.detectors.lock_lists import KINDS
+from cas.detectors.waits import Locks, without_scheduler
 from cas.model import Frame
 
 FUNCTIONS = {
