@@ -47,10 +47,14 @@ _ROLES = {
     Kind.OUT_OF_MEMORY: "who asked for memory, not who has it",
 }
 """What the function of a crash is that no function is the cause of."""
-_STUCK = {
+_DOES = {
     Kind.HUNG_TASK: "waits here",
     **dict.fromkeys((Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL), "stuck here"),
+    Kind.WARNING: "warned here",
+    Kind.SYSRQ: "crashed on request",
+    Kind.NONE: "was here",
 }
+"""What the function of a crash did, of which no more can be said."""
 _AT_FAULT = {
     Level.HIGH: "at fault",
     Level.MEDIUM: "likely at fault",
@@ -212,7 +216,9 @@ def _part(crash: Crash, choice: Confidence) -> str:
         return f"{crash.overwritten} the memory"
     if crash.is_everybodys:
         return "everybody's code: who called it is at fault"
-    return _ROLES.get(crash.kind) or _STUCK.get(crash.kind) or _AT_FAULT[choice.level]
+    if crash.entered is not None:
+        return "recurses"
+    return _ROLES.get(crash.kind) or _DOES.get(crash.kind) or _AT_FAULT[choice.level]
 
 
 def _role(crash: Crash) -> str:

@@ -84,6 +84,10 @@ def test_the_verdict_points_at_its_frames_and_says_no_more_of_them_than_it_knows
     doubtful = replace(ANSWER, backtrace=(Frame("some_other", 1), Frame("do_idle", 1)))
     assert pointed_at(LOGGED, doubtful) == (["sum_entries"], "likely at fault")
     assert pointed_at(replace(DUMP, dmesg=HUNG), None) == (["audit_ledger"], "waits here")
+    asked = "[    5.000000] sysrq: Trigger a crash\n" + LOG.replace(
+        "sum_entries", "sysrq_handle_crash"
+    )
+    assert pointed_at(replace(DUMP, dmesg=asked), None)[1] == "crashed on request"
     assert find(DUMP, None, MATCH).culprit is None
 
 
