@@ -27,9 +27,10 @@ NEEDS = Needs(
 MAX_DEPTH = 64
 BATCH_PAGES = 64
 """MEMCG_CHARGE_BATCH and more, include/linux/memcontrol.h: what CPUs have charged in advance."""
-CHARGING = frozenset(
-    {"mem_cgroup_out_of_memory", "mem_cgroup_oom", "mem_cgroup_oom_synchronize", "try_charge_memcg"}
+OUT_OF_GROUP = frozenset(
+    {"mem_cgroup_out_of_memory", "mem_cgroup_oom", "mem_cgroup_oom_synchronize"}
 )
+"""Functions in which memory runs out in a cgroup, mm/memcontrol.c."""
 LISTED = 5
 
 
@@ -60,7 +61,7 @@ def is_of_group(case: Case) -> bool:
     task = case.panic_task
     if task is None:
         return False
-    return any(frame.function.partition(".")[0] in CHARGING for frame in case.backtrace(task))
+    return any(frame.function.partition(".")[0] in OUT_OF_GROUP for frame in case.backtrace(task))
 
 
 def full_group(case: Case) -> Object | None:
