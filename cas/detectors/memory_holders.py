@@ -30,6 +30,8 @@ EXACT = 8
 """Of the largest processes, whose counters are read on every CPU."""
 MAX_COUNT = 1 << 40
 MAX_AREAS = 50_000
+MAX_AREA_NODES = 1024
+"""mm/vmalloc.c has at most 128."""
 MAX_CALLERS = 50
 AREAS_TIME_SHARE = 0.8
 
@@ -209,6 +211,8 @@ def largest_callers(case: Case) -> list[Caller]:
     page = int(case.prog["PAGE_SIZE"])
     pages: Counter[int] = Counter()
     areas: Counter[int] = Counter()
+    if (case.number("nr_vmap_nodes") or 1) > MAX_AREA_NODES:
+        return []
     with looking_at(case, "vmalloc areas"):
         for number, area in enumerate(islice(for_each_vmap_area(case.prog), MAX_AREAS)):
             if case.clock.is_used(AREAS_TIME_SHARE):

@@ -72,8 +72,9 @@ def memory_use(case: Case) -> Use:
     parts = dict(_parts(case, counters, page))
     zones = tuple(_zones(case, page))
     huge_free = 0
-    with looking_at(case, "huge pages"):
-        parts[HUGE], huge_free = _huge(prog, page)
+    if 0 <= (case.number("hugetlb_max_hstate") or 0) <= MAX_HUGE_SIZES:
+        with looking_at(case, "huge pages"):
+            parts[HUGE], huge_free = _huge(prog, page)
     wrong = [what for what, size in parts.items() if not 0 <= size <= total]
     for what in wrong:
         case.remark(f"the kernel's count of {what} makes no sense")

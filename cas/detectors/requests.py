@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from drgn import Object
 from drgn.helpers.linux.block import (
+    _queue_for_each_hw_ctx,
     blk_rq_bytes,
     blk_rq_pos,
     for_each_disk,
@@ -20,7 +21,7 @@ from drgn.helpers.linux.block import (
 )
 
 from cas.detectors.blocked_io import waiting_for_io
-from cas.detectors.case import Case
+from cas.detectors.case import Case, has_member
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
@@ -34,6 +35,12 @@ OLD_S = 5.0
 STUCK_S = 20.0
 """From which on it explains why tasks hang that wait for a disk."""
 MAX_DISKS = 5000
+MAX_HARDWARE = 8192
+"""Hardware queues of a disk: not more than CPUs."""
+MAX_TAGS = 64 << 10
+"""BLK_MQ_MAX_DEPTH is 10,240."""
+MAX_SHIFT = 6
+"""Of the bits in a word of a bitmap."""
 MAX_REQUESTS = 2000
 """Of a disk, that are looked at."""
 LISTED = 6
@@ -110,9 +117,37 @@ def _requests(case: Case, disk: Object, moment: Moment) -> Iterator[Request]:
     queue = disk.queue
     if not queue or not hasattr(queue, "tag_set") or not queue.tag_set:
         return  # one that hands I/O on, or makes requests of no kind that this kernel still has
+    if not is_plausible(queue):
+        case.remark(f"the tags of {case.text(disk.disk_name, 32)} make no sense")
+        return
     for rq in request_queue_busy_iter(queue):
         if rq:
             yield _request(case, rq, moment)
+
+
+def is_plausible(queue: Object) -> bool:
+    """Whether a queue's tags have sizes that drgn can be let loose on: it believes all it reads."""
+    tag_set = queue.tag_set
+    hardware = int(tag_set.nr_hw_queues.value_())
+    if not 0 < hardware <= MAX_HARDWARE or int(queue.nr_hw_queues.value_()) > MAX_HARDWARE:
+        return False
+    every = [tag_set.tags[number] for number in range(hardware)]
+    if queue.elevator:
+        if has_member(queue, "sched_shared_tags") and queue.sched_shared_tags:
+            every.append(queue.sched_shared_tags)
+        contexts = islice(_queue_for_each_hw_ctx(queue), MAX_HARDWARE)
+        every += [context.sched_tags for context in contexts]
+    return all(_has_sane_sizes(tags) for tags in every if tags)
+
+
+def _has_sane_sizes(tags: Object) -> bool:
+    maps = (tags.bitmap_tags.sb, tags.breserved_tags.sb)
+    return int(tags.nr_tags.value_()) <= MAX_TAGS and all(
+        int(each.depth.value_()) <= MAX_TAGS
+        and int(each.map_nr.value_()) <= MAX_TAGS
+        and int(each.shift.value_()) <= MAX_SHIFT
+        for each in maps
+    )
 
 
 def _request(case: Case, rq: Object, moment: Moment) -> Request:
