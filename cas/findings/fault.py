@@ -6,6 +6,7 @@ debug information puts it into the very register, or memory still holds what was
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from cas.findings.values import (
     Meaning,
     Sort,
     is_non_canonical,
+    is_one_bit,
     meaning_of,
     near_poison,
     shadowed,
@@ -47,6 +49,10 @@ MANY_ROUNDS = 10
 LOG = "kernel log"
 STOPPED = EXCEPTIONS | {Kind.WARNING}
 """Kinds of which the kernel shows the registers of the code that it stopped."""
+_SHOULD_BE = re.compile(
+    r"should be (?:\w{4} \()?(?:0x)?([0-9a-f]{16})\)?,? but was (?:0x)?([0-9a-f]{16})"
+)
+"""``lib/list_debug.c``; from 4.15 to 4.19 the addresses are hashed."""
 _WANTS_ADDRESS = frozenset(
     {Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.PROTECTION_FAULT, Kind.DOUBLE_FAULT}
     | {Kind.STACK_OVERFLOW}
@@ -63,6 +69,8 @@ class _Told:
     reading: Reading
     nowhere: int | None
     frames: tuple[Frame, ...]
+    message: str = ""
+    """That announces the crash, with what stands before it."""
 
     @property
     def bits(self) -> int:
@@ -178,7 +186,9 @@ def fault_of(
     if crash.kind not in STOPPED:
         return None
     arch = arch or lines.arch or ""
-    told = _Told(crash.kind, arch, lines, reading, crash.nowhere, tuple(frames) or crash.frames)
+    message = f"{crash.event.message}\n{crash.event.detail or ''}"
+    frames = tuple(frames) or crash.frames
+    told = _Told(crash.kind, arch, lines, reading, crash.nowhere, frames, message)
     evidence = tuple(_evidence(told)) if arch else ()
     if not (evidence or reading.registers or reading.code):
         return None
@@ -199,6 +209,7 @@ def fault_of(
 
 def _evidence(told: _Told) -> Iterator[Evidence]:
     yield from _stack(told)
+    yield from _list(told)
     reading = told.reading
     if told.nowhere is not None:
         yield _jump(told, told.nowhere)
@@ -300,6 +311,29 @@ def _recursion(frames: Sequence[Frame]) -> Iterator[Evidence]:
         if times >= MANY_ROUNDS:
             sentence = f"{name} stands {times} times in the backtrace"
             yield Evidence(sentence, "the backtrace", "bt", Weight.CAUSE)
+
+
+# -- a list
+
+
+def _list(told: _Told) -> Iterator[Evidence]:
+    """What stands in a list where another address should."""
+    found = _SHOULD_BE.search(told.message) if told.kind is Kind.LIST_CORRUPTION else None
+    if found is None or told.bits != 64:
+        return
+    right, wrong = int(found[1], 16), int(found[2], 16)
+    meaning = meaning_of(wrong, told.arch)
+    if meaning is not None and meaning.sort in (Sort.NULL, Sort.POISON, Sort.TEXT):
+        sentence = f"in the list stands {meaning.text}, where {right:#x} should"
+    elif is_one_bit(right ^ wrong, told.arch) and right >> 63:
+        bit = (right ^ wrong).bit_length() - 1
+        sentence = (
+            f"in the list stands {wrong:#x}, which differs in bit {bit} alone from {right:#x}, what"
+            " should stand there: a bit may have flipped; test the memory of the machine"
+        )
+    else:
+        return
+    yield Evidence(sentence, "the message in the kernel log", "log", Weight.CAUSE)
 
 
 # -- an address

@@ -171,6 +171,18 @@ def _error(value: int, bits: int) -> Meaning | None:
     return Meaning(Sort.ERROR, f"{text}, or what container_of() makes of NULL")
 
 
+FIRST_BIT, LAST_BIT, LAST_UNTAGGED_BIT = 32, 62, 54
+"""Lower bits of a pointer differ between neighbours in memory; the upper ones can be tags of it,
+which x86_64's kernel has none of."""
+
+
+def is_one_bit(difference: int, arch: str) -> bool:
+    """Whether two pointers differ in one bit, which does not tell neighbours apart."""
+    is_one = difference and not difference & (difference - 1)
+    last = LAST_BIT if arch == "x86_64" else LAST_UNTAGGED_BIT
+    return bool(is_one) and 1 << FIRST_BIT <= difference <= 1 << last
+
+
 def is_non_canonical(value: int) -> bool:
     """Whether no x86_64, with four or five levels of page tables, has such an address."""
     return value >> 56 not in (0, 0xFF)

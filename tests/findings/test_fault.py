@@ -269,6 +269,38 @@ def test_null_poison_and_errors_are_never_flipped_bits(value: int) -> None:
     assert not any("bit " in sentence for sentence in sentences)
 
 
+LIST_LOG = "list_del corruption. prev->next should be {right:016x}, but was {wrong:016x}\n" + (
+    "------------[ cut here ]------------\nkernel BUG at lib/list_debug.c:51!\n"
+    "invalid opcode: 0000 [#1] SMP"
+)
+
+
+def in_a_list(right: int, wrong: int) -> list[str]:
+    return said(LIST_LOG.format(right=right, wrong=wrong), Reading("x", {"rax": 1}))
+
+
+def test_a_flipped_bit_in_a_list_is_told_by_what_should_stand_there() -> None:
+    (sentence,) = in_a_list(LIVE, FLIPPED)
+    assert "differs in bit 41 alone from 0xffff888012345640" in sentence
+
+
+@pytest.mark.parametrize("wrong", [LIVE ^ 0x40, LIVE + 0x1000, 0x00000000BC6553CA, FLIPPED ^ 8])
+def test_another_entry_in_a_list_is_no_flipped_bit(wrong: int) -> None:
+    assert in_a_list(LIVE, wrong) == []
+
+
+def test_what_list_add_says_is_read_too() -> None:
+    first = LIST_LOG.replace("{right:016x}", "prev ({right:016x})").replace("_del", "_add")
+    log = first.format(right=LIVE, wrong=FLIPPED) + ". (next=ffff8880a9eb84f0)."
+    (sentence,) = said(log.replace("{", "{{"), Reading("x", {"rax": 1}))
+    assert "differs in bit 41" in sentence
+
+
+def test_poison_in_a_list_is_named() -> None:
+    (sentence,) = in_a_list(LIVE, 0xDEAD000000000100)
+    assert sentence.startswith("in the list stands LIST_POISON1, which list_del() leaves")
+
+
 def test_an_address_of_user_space_is_told_with_what_the_task_has_there() -> None:
     reading = through(0x7F0012340000, user_mapping="busybox")
     (sentence,) = said(PAGE_LOG, reading, 0x7F0012340018)
