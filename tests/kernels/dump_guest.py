@@ -4,14 +4,19 @@
 dump_guest.py CONSOLE_LOG DUMP QEMU [ARGUMENT ...]
 """
 
+from __future__ import annotations
+
 import json
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 PANIC_TIMEOUT_S = 300
 PANIC_MARK = b"end Kernel panic"
@@ -19,9 +24,46 @@ PANIC_MARK = b"end Kernel panic"
 
 def main(arguments: list[str]) -> None:
     console, dump, *qemu = arguments
+    with started(Path(console), qemu) as guest:
+        guest.wait_for(PANIC_MARK)
+        guest.dump(Path(dump))
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A running QEMU with its serial console in a file."""
+
+    process: subprocess.Popen[bytes]
+    console: Path
+    monitor: Path
+
+    def wait_for(self, mark: bytes, timeout_s: float = PANIC_TIMEOUT_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while mark not in (self.console.read_bytes() if self.console.exists() else b""):
+            if self.process.poll() is not None:
+                raise SystemExit(f"QEMU ended with {self.process.returncode}; see {self.console}")
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no {mark.decode()!r} within {timeout_s} s; see {self.console}")
+            time.sleep(0.5)
+
+    def dump(self, path: Path) -> None:
+        self.run("dump-guest-memory", paging=False, protocol=f"file:{path.absolute()}")
+
+    def run(self, name: str, **arguments: Any) -> None:
+        """Run one QMP command."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.monitor))
+            stream = connection.makefile("rw")
+            json.loads(stream.readline())
+            command(stream, "qmp_capabilities")
+            command(stream, name, **arguments)
+
+
+@contextmanager
+def started(console: Path, qemu: list[str]) -> Iterator[Guest]:
     with tempfile.TemporaryDirectory() as directory:
         monitor = Path(directory, "qmp")
-        guest = subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *qemu,
                 "-display",
@@ -36,30 +78,12 @@ def main(arguments: list[str]) -> None:
             ]
         )
         try:
-            wait_for_panic(guest, Path(console))
-            dump_memory(monitor, Path(dump).absolute())
+            guest = Guest(process, console, monitor)
+            yield guest
+            guest.run("quit")
         finally:
-            guest.terminate()
-            guest.wait()
-
-
-def wait_for_panic(guest: "subprocess.Popen[bytes]", console: Path) -> None:
-    deadline = time.monotonic() + PANIC_TIMEOUT_S
-    while PANIC_MARK not in (console.read_bytes() if console.exists() else b""):
-        if guest.poll() is not None:
-            raise SystemExit(f"QEMU ended with {guest.returncode}; see {console}")
-        if time.monotonic() > deadline:
-            raise SystemExit(f"no panic within {PANIC_TIMEOUT_S} s; see {console}")
-        time.sleep(0.5)
-
-
-def dump_memory(monitor: Path, dump: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(monitor))
-        stream = connection.makefile("rw")
-        json.loads(stream.readline())
-        command(stream, "qmp_capabilities")
-        command(stream, "dump-guest-memory", paging=False, protocol=f"file:{dump}")
+            process.terminate()
+            process.wait()
 
 
 def command(stream: TextIO, name: str, **arguments: object) -> None:
