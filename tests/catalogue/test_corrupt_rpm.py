@@ -20,6 +20,7 @@ from cas.rules import PackageRules
 MEMBER = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 VMLINUX = kp.vmlinux("one", padding=20_000)
 CPIO = rw.newc("." + MEMBER, VMLINUX) + rw.TRAILER
+PACKED = gzip.compress(CPIO)
 FILES = [rw.entry(MEMBER, len(VMLINUX)), rw.entry("/usr/lib/debug/x.ko.debug")]
 
 
@@ -29,13 +30,13 @@ def tags(files: list[rw.Entry] = FILES, compressor: str = "gzip") -> list[rw.Tag
 
 
 def intact() -> bytes:
-    return rw.package(tags(), gzip.compress(CPIO))
+    return rw.package(tags(), PACKED)
 
 
 def changed(number: int, change: Callable[[rw.Tag], rw.Tag]) -> bytes:
     """The package with one tag changed."""
     lying = [change(tag) if tag[0] == number else tag for tag in tags()]
-    return rw.package(lying, gzip.compress(CPIO))
+    return rw.package(lying, PACKED)
 
 
 def counted(tag: rw.Tag) -> rw.Tag:
@@ -61,7 +62,7 @@ def offset(number: int, place: int) -> bytes:
     while content[begin : begin + 4] != struct.pack(">I", number):
         begin += 16
     content[begin + 8 : begin + 12] = struct.pack(">I", place)
-    end = len(content) - len(gzip.compress(CPIO))
+    end = len(content) - len(PACKED)
     return rw.resigned(bytes(content), rw.header_begin(content), end)
 
 
@@ -79,11 +80,11 @@ CORRUPT = {
     "text": (b"This is the README of a mirror.\n" * 100, "does not begin like one"),
     "a lead alone": (intact()[:96], "ends inside the signature"),
     "another compression": (
-        rw.package(tags(compressor="xz"), gzip.compress(CPIO)),
+        rw.package(tags(compressor="xz"), PACKED),
         "not compressed with xz, as the header says",
     ),
     "data behind the end": (intact() + b"x" * 1000, "1,000 bytes stand behind its end"),
-    "two payloads": (intact() + gzip.compress(CPIO), "bytes stand behind its end"),
+    "two payloads": (intact() + PACKED, "bytes stand behind its end"),
     "one name too many": (changed(1117, counted), "file list is inconsistent"),
     "no directory of that number": (replaced(1116, [0, 7], 4), "file list is inconsistent"),
     "content outside the header": (offset(1028, 0xFFFFFFF0), "points outside the header"),
@@ -112,7 +113,7 @@ CORRUPT = {
                 *tags(),
                 (5008, 5, 2, struct.pack(">2Q", 1 << 62, 1)),
             ],
-            gzip.compress(CPIO),
+            PACKED,
         ),
         "no disk could hold",
     ),
@@ -170,26 +171,26 @@ def content_of(path: Path) -> bytes:
 
 
 PAYLOADS = {
-    "zeros without end": (gzip.compress(bytes(64 << 20)), "no cpio header at byte 0"),
+    "zeros without end": (lambda: gzip.compress(bytes(64 << 20)), "no cpio header at byte 0"),
     "a member of zeros before it": (
-        gzip.compress(rw.newc("./zeros", bytes(64 << 20)) + CPIO),
+        lambda: gzip.compress(rw.newc("./zeros", bytes(64 << 20)) + CPIO),
         "more content than the header lists",
     ),
     "a vmlinux larger than listed": (
-        gzip.compress(rw.newc("." + MEMBER, VMLINUX + bytes(8 << 20)) + rw.TRAILER),
+        lambda: gzip.compress(rw.newc("." + MEMBER, VMLINUX + bytes(8 << 20)) + rw.TRAILER),
         "more content than the header lists",
     ),
-    "an archive that ends early": (gzip.compress(CPIO[:10_000]), "it ends at byte 10000"),
-    "a stream that ends early": (gzip.compress(CPIO)[:-40], "ends early"),
-    "noise": (b"\x1f\x8b" + b"noise" * 1000, "the payload is damaged"),
+    "an archive that ends early": (lambda: gzip.compress(CPIO[:10_000]), "it ends at byte 10000"),
+    "a stream that ends early": (lambda: PACKED[:-40], "ends early"),
+    "noise": (lambda: b"\x1f\x8b" + b"noise" * 1000, "the payload is damaged"),
 }
 
 
 @pytest.mark.parametrize("kind", PAYLOADS)
 def test_a_corrupt_payload_is_refused_when_it_is_unpacked(kind: str, tmp_path: Path) -> None:
-    content, reason = PAYLOADS[kind]
+    pack, reason = PAYLOADS[kind]
     path = tmp_path / "kernel-debuginfo-1.rpm"
-    path.write_bytes(rw.package(tags(), content))
+    path.write_bytes(rw.package(tags(), pack()))
     with pytest.raises(PackageError) as caught:
         content_of(path)
     assert f"{path}: the payload is damaged" in str(caught.value)
