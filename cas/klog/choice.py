@@ -34,6 +34,8 @@ _CASCADE_LINES = 40
 _WORDS = 8
 """Characters of a panic's reason that are enough to know a report by: ``bad mode``."""
 _AS_LONG = 0.9
+_TAINTED = "panic_on_taint"
+"""``kernel/panic.c``: add_taint(), which a report calls at its end."""
 _OUTLIVED_S = 600.0
 """After so long a report is history."""
 _LAST_LINES = 1000
@@ -90,8 +92,9 @@ def choose(log: Log) -> Choice:
 def _panicked(log: Log, events: list[Event]) -> Choice:
     panic, before = events[-1], events[:-1]
     at = next((n for n in range(len(before) - 1, -1, -1) if _made(log, before[n], panic)), None)
-    if at is None and panic.kind is Kind.OOPS:
-        # what comes of no oops comes of what was reported at once: a schedule in an interrupt
+    if at is None and (panic.kind is Kind.OOPS or _TAINTED in panic.message):
+        # what comes of no oops comes of what was reported at once: a schedule in an interrupt,
+        # and what taints the kernel so that it panics, but for a module, is a report
         at = next(
             (n for n in range(len(before) - 1, -1, -1) if _begins(log, before[n], panic)), None
         )
