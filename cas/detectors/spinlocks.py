@@ -148,7 +148,7 @@ def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[st
     assert address is not None  # noqa: S101  the caller looked
     own = _code_of(case, spin.stack[0]) if spin.stack else None
     for frame, shown in zip(spin.stack, spin.frames, strict=False):
-        code = _code_of(case, frame)
+        code = None if shown.inlined else _code_of(case, frame)
         if code is not None and code != own and uses(case, code, address):
             yield f"{shown.function}, which led there, uses that lock as well"
     for other in every:
@@ -172,9 +172,9 @@ def _sleeping_user(case: Case, seen: Seen, address: int) -> str | None:
 def _user(
     case: Case, stack: Sequence[StackFrame], frames: Sequence[Frame], address: int
 ) -> str | None:
-    """The innermost function of a stack whose code names an address."""
+    """The innermost function of a stack whose code names an address, not what is inlined there."""
     for frame, shown in zip(stack, frames, strict=False):
-        code = _code_of(case, frame)
+        code = None if shown.inlined else _code_of(case, frame)
         if code is not None and uses(case, code, address):
             return shown.function
     return None
