@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import groupby
 
 from cas.model import Culprit, Frame, Report
 from cas.text import one_line
+
+RECURSION = 4
+"""Equal frames in a row that are told as one."""
 
 
 class Part(StrEnum):
@@ -41,6 +45,8 @@ class Stack:
     frames: tuple[StackFrame, ...]
     role: str = ""
     """What the culprit is, e.g. ``at fault``; empty: the verdict is not about this stack."""
+    is_aside: bool = False
+    """Whether another stack is the one that the verdict is about."""
 
     @property
     def machinery(self) -> tuple[StackFrame, ...]:
@@ -62,7 +68,8 @@ def stacks(report: Report) -> Iterator[Stack]:
     if answer and answer.backtrace:
         is_other = bool(finding and finding.trace)
         title = "Backtrace of the task that panicked" if is_other else "Backtrace"
-        yield _stack("backtrace", title, answer.backtrace, None if is_other else culprit)
+        stack = _stack("backtrace", title, answer.backtrace, None if is_other else culprit)
+        yield replace(stack, is_aside=is_other)
 
 
 def frame_text(frame: Frame) -> str:
@@ -106,5 +113,15 @@ def _position(frames: Sequence[Frame], wanted: Frame) -> int | None:
 
 
 def _numbered(frames: Sequence[Frame], parts: Sequence[Part]) -> tuple[StackFrame, ...]:
-    both = enumerate(zip(frames, parts, strict=True))
-    return tuple(StackFrame(number, frame_text(frame), part) for number, (frame, part) in both)
+    """Frames as lines; of a recursion one for many."""
+    both = zip(frames, parts, strict=True)
+    lines = [StackFrame(n, frame_text(frame), part) for n, (frame, part) in enumerate(both)]
+    told: list[StackFrame] = []
+    for _, group in groupby(lines, key=lambda line: (line.text, line.part)):
+        same = list(group)
+        if len(same) < RECURSION:
+            told += same
+        else:
+            text = f"{same[0].text} ({len(same):,} times, to #{same[-1].number})"
+            told.append(replace(same[0], text=text))
+    return tuple(told)

@@ -187,3 +187,24 @@ def test_marks_are_where_the_verdict_points_and_nowhere_else(report: Report) -> 
     trace, backtrace = stacks(replace(told, finding=other))
     assert [frame.part for frame in trace.frames] == [Part.CULPRIT, Part.CALLER]
     assert {frame.part for frame in backtrace.frames} == {Part.CALLER} and not backtrace.role
+
+
+def test_a_recursion_is_one_line(report: Report) -> None:
+    assert report.finding and report.answer
+    again = Frame("visit", 0x31)
+    frames = (Frame("visit", 0x16), *(again,) * 60, Frame("visit_all", 1), again, again)
+    answer = replace(report.answer, backtrace=frames)
+    finding = replace(report.finding, culprit=Culprit(frames[:1], "recurses"))
+    (stack,) = stacks(replace(report, answer=answer, finding=finding))
+    assert [(frame.number, frame.text) for frame in stack.frames] == [
+        *((0, "visit+0x16"), (1, "visit+0x31 (60 times, to #60)"), (61, "visit_all+0x1")),
+        *((62, "visit+0x31"), (63, "visit+0x31")),
+    ]
+
+
+def test_the_backtrace_of_who_only_noticed_is_folded(report: Report) -> None:
+    assert report.finding
+    other = replace(report.finding, trace=(Frame("wait", 1),), culprit=None)
+    aside = render_html(replace(report, finding=other)).partition('id="backtrace"')[0]
+    assert aside.rstrip().endswith('<ol class="frames"')
+    assert "Backtrace of the task that panicked" in aside.rpartition("<details>")[2]
