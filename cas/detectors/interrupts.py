@@ -16,10 +16,12 @@ from drgn.helpers.linux.percpu import per_cpu
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import NS, Moment, crash_stamp, long_s, moment_of
+from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
 
+NEEDS = Needs(symbols=("hrtimer_bases", "tk_core"))
 LATE_S = 5.0
 STOOD_STILL_S = 8.0
 """How far the kernel's clock is behind the log's stamps when it is told that it stood still."""

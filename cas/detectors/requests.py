@@ -29,7 +29,7 @@ from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("block_class",), types=("struct request_queue",))
+NEEDS = Needs(symbols=("block_class", "tk_core"), types=("struct request_queue",))
 OLD_S = 5.0
 """From which on a request is told."""
 STUCK_S = 20.0

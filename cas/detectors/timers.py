@@ -22,7 +22,7 @@ from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("timer_bases",), types=("struct timer_base", "struct timer_list"))
+NEEDS = Needs(symbols=("timer_bases", "tk_core"), types=("struct timer_base", "struct timer_list"))
 LATE_S = 5.0
 STORM = 100
 """Timers of one function that are overdue on a CPU which runs one of them; a busy server has some

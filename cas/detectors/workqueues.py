@@ -24,7 +24,7 @@ from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("worker_pool_idr",), types=("struct worker_pool", "struct worker"))
+NEEDS = Needs(symbols=("worker_pool_idr", "tk_core"), types=("struct worker_pool", "struct worker"))
 STALLED_S = 10.0
 """From which on a pool that takes up no work is told; the kernel's own watchdog waits 30 s."""
 BLOCKED_S = 20.0
