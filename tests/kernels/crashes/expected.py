@@ -25,7 +25,9 @@ def title_of(result: Facts) -> str:
 
 
 def evidence_of(result: Facts) -> list[Facts]:
-    return [each for found in result["detections"] for each in found["evidence"]]
+    """Of the fault itself and of the detectors."""
+    found = [result["fault"] or {}, *result["detections"]]
+    return [each for part in found for each in part.get("evidence", ())]
 
 
 def differences(expected: Facts, result: Facts) -> Iterator[str]:
