@@ -21,6 +21,14 @@ crash() {
 
 case $cas in
     sysrq) echo c >/proc/sysrq-trigger ;;
+    crowd)
+        i=0
+        while [ $i -lt 500 ]; do
+            sleep 3600 &
+            i=$((i + 1))
+        done
+        echo c >/proc/sysrq-trigger
+        ;;
     mce) echo "cas_crashes: mce" >/dev/kmsg ;;
     oom-task) tail /dev/zero ;;
     oom-shmem)
