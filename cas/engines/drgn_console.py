@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import shutil
 import site
 import sys
 from collections.abc import Collection, Iterable, Iterator
@@ -215,7 +216,8 @@ def _on_terminal(target: Target, first: str, *, is_quiet: bool) -> None:
             _run(Console(variables), Path(first).read_text("utf-8", "replace").split("\n"))
         repl.interact(variables, "" if is_quiet else f"{banner}\n{ADVICE}")
 
-    if os.environ.get("TERM") == "dumb":  # a pager would complain, and wait for keys
+    # a pager would complain, and wait for keys; `more` of util-linux 2.38 waits at every end
+    if os.environ.get("TERM") == "dumb" or shutil.which("less") is None:
         target.prog.config["crash_scroll"] = False
     for remark in target.remarks:
         print(f"! {remark}")
