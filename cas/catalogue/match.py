@@ -188,8 +188,8 @@ def _contested(dump: Dump, facts: Sequence[str], kernels: Sequence[Kernel]) -> A
         f"{len(kernels)} packages claim build-id {dump.build_id} and hold different kernels: "
         + _some(shown),
         rivals=_rivals(kernels),
-        hint="none of them is used; remove those that are not the distribution's own and run: "
-        "cas-admin -b",
+        hint="keep only the distribution's own of the packages that claim this build-id (none of "
+        "them is used before) and run: cas-admin -b",
     )
 
 

@@ -13,14 +13,33 @@ FEW = 4
 
 
 def detect(case: Case) -> Iterator[Evidence]:
-    """One sentence, with a line for each CPU; idle ones come last."""
-    every = list(processors(case))
+    """One sentence, with a line for each CPU; idle ones come last.
+
+    What cannot be read is nothing that the dump shows.
+    """
+    found = list(processors(case))
+    every = [each for each in found if each.seen is not None]
+    for doubt, cpus in _unread(found).items():
+        case.remark(f"{', '.join(cpus[:FEW])}{_more(cpus)}: {doubt}")
     if every:
         busy = [each for each in every if not each.is_idle]
         idle = [each for each in every if each.is_idle]
         yield Evidence(
             summary(every), "runqueues", "bt -a", details=tuple(e.line for e in busy + idle)
         )
+
+
+def _unread(found: Sequence[Processor]) -> dict[str, list[str]]:
+    """The CPUs whose task cannot be read, by the reason."""
+    unread: dict[str, list[str]] = {}
+    for each in found:
+        if each.seen is None:
+            unread.setdefault(each.doubt, []).append(each.cpu_)
+    return unread
+
+
+def _more(cpus: Sequence[str]) -> str:
+    return f" and {len(cpus) - FEW:,} more" if len(cpus) > FEW else ""
 
 
 def summary(every: Sequence[Processor]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from cas.model import Finding
+from cas.klog.troubles import Trouble
+from cas.model import Finding, LogEvent
 from cas.text import log_event, short_line
 
 SHOWN = 20
 """Kinds of lines that are told; ``result.json`` has more of them."""
 FIRST = 3
 """Of them on the first screen."""
+_STARTED_S = 120.0
+"""Seconds after the boot in which any machine loads modules; the report has a row of those."""
 _LINE = 200
 """Characters of a line of the first screen."""
 
@@ -21,9 +24,13 @@ def before(finding: Finding | None) -> tuple[str, ...]:
 
 def first_before(finding: Finding | None) -> tuple[str, ...]:
     """The most telling of them, cut if they are long."""
-    events = finding.before if finding else ()
+    events = [each for each in (finding.before if finding else ()) if not _is_start(each)]
     told = (short_line(log_event(event), _LINE) for event in events[:FIRST])
     return (*told, *_more(len(events) - FIRST))
+
+
+def _is_start(event: LogEvent) -> bool:
+    return event.kind == Trouble.KMOD and (event.last_s or 0.0) < _STARTED_S
 
 
 def _more(count: int) -> tuple[str, ...]:

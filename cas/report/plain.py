@@ -69,6 +69,8 @@ def _parts(shown: Page) -> Iterator[str]:
     yield customer_box(shown.customer)
     if lines := list(_evidence(shown)):
         yield headed("Evidence", "\n".join(lines))
+    if shown.limits:
+        yield headed("How far evidence was looked for", "\n".join(map(_paragraph, shown.limits)))
     if shown.before:
         yield headed("Before the crash", "\n".join(map(_paragraph, shown.before)))
     if shown.log and shown.log.oops:
@@ -91,14 +93,13 @@ def _parts(shown: Page) -> Iterator[str]:
 
 
 def _evidence(shown: Page) -> Iterator[str]:
-    """What shows what the first screen says, and how far was looked."""
+    """What shows what the first screen says."""
     for fact in shown.summary.facts:
         for point in fact.points:
             if point.source or point.details:
                 yield _paragraph(point.text)
                 yield _wrapped(f"{point.source}; to see it: {point.command}", "  ", "  ")
                 yield from (_wrapped(line, "    ", "      ") for line in point.details)
-    yield from map(_paragraph, shown.limits)
 
 
 def _paragraph(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,26 @@ from cas.report.summary import Fact, Point, Summary, some_known
 WIDTH = 80
 HEIGHT = 24
 _LABEL = 12
-_GIVE_WAY = {"Besides": 1, "Before": 1, "Seen on": 1, "Seen before": 2, "Sure": 2}
-"""Rows that make room for the others first, in this order, and how many lines they keep."""
+_GIVE_WAY = (
+    ("Besides", 1),
+    ("Before", 1),
+    ("Seen on", 0),
+    ("Seen before", 0),
+    ("Next", 2),
+    ("Sure", 0),
+    ("Before", 0),
+    ("Next", 1),
+    ("Besides", 0),
+)
+"""Rows that make room for the others first, in this order, and how many of their texts they keep
+whole, before they keep but a line, or one of each of two."""
+_IN_ORDER = frozenset({"Besides", "Before", "Next"})
+"""Rows whose first text is worth more than the beginnings of all."""
+
+
+_SHOWN_BY = re.compile(r"\((?:see|cas debug): [^()]{1,40}\)$")
+"""A command that is to be typed, so short that it need not stand on two lines."""
+_GLUE = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +55,7 @@ def first_rows(told: Summary) -> str:
     blocks = [_wrapped(row) for row in said]
     lines: list[str] = []
     for row, block, limit in zip(said, blocks, _limits(said, blocks), strict=True):
-        lines += _labelled(row.label, _cut(block, limit))
+        lines += _labelled(row.label, _cut(block, limit, in_order=row.label in _IN_ORDER))
     return "\n".join(lines) + "\n"
 
 
@@ -79,16 +98,17 @@ def in_full(row: Row) -> str:
 def _wrapped(row: Row) -> list[list[str]]:
     """The lines of each text."""
     mark = len(row.texts) > 1
-    return [
+    wrapped = (
         textwrap.wrap(
-            text,
+            _SHOWN_BY.sub(lambda found: found[0].replace(" ", _GLUE), text),
             WIDTH - _LABEL,
             initial_indent="- " if mark else "",
             subsequent_indent="  " if mark else "",
             break_on_hyphens=False,
         )
         for text in row.texts
-    ]
+    )
+    return [[line.replace(_GLUE, " ") for line in lines] for lines in wrapped]
 
 
 def _height(block: list[list[str]]) -> int:
@@ -98,12 +118,19 @@ def _height(block: list[list[str]]) -> int:
 def _limits(said: Sequence[Row], blocks: Sequence[list[list[str]]]) -> list[int]:
     """How many lines each row may have on the first screen."""
     room, limits = HEIGHT - 2, list(map(_height, blocks))
-    for label, kept in _GIVE_WAY.items():
-        for number, row in enumerate(said):
+    for label, whole in _GIVE_WAY:
+        for number, (row, block) in enumerate(zip(said, blocks, strict=True)):
             if row.label == label:
-                spare = max(0, limits[number] - kept)
+                spare = max(0, limits[number] - _kept(label, block, whole))
                 limits[number] -= min(spare, max(0, sum(limits) - room))
     return _fit(limits, room)
+
+
+def _kept(label: str, block: list[list[str]], whole: int) -> int:
+    """How many lines a row keeps that makes room."""
+    if whole:
+        return _height(block[:whole])
+    return min(len(block), 2) if label in {"Seen before", "Sure"} else 1
 
 
 def _fit(heights: list[int], room: int) -> list[int]:
@@ -115,10 +142,18 @@ def _fit(heights: list[int], room: int) -> list[int]:
     return limits
 
 
-def _cut(block: list[list[str]], limit: int) -> list[str]:
-    """So many lines of some texts: of each the first ones, of too many texts the first."""
+def _cut(block: list[list[str]], limit: int, *, in_order: bool) -> list[str]:
+    """So many lines of some texts: of each the first ones, of too many texts the first.
+
+    :param in_order: the first texts whole instead, as far as there is room
+    """
     parts = block[:limit]
-    limits = _fit(list(map(len, parts)), limit)
+    if in_order:
+        while _height(parts[:-1]) >= limit:
+            parts = parts[:-1]
+        limits = [*map(len, parts[:-1]), min(len(parts[-1]), limit - _height(parts[:-1]))]
+    else:
+        limits = _fit(list(map(len, parts)), limit)
     shown = [_shortened(part, size) for part, size in zip(parts, limits, strict=True)]
     if len(block) > len(parts):
         shown[-1] = _shortened([*shown[-1], ""], len(shown[-1]))
@@ -128,7 +163,7 @@ def _cut(block: list[list[str]], limit: int) -> list[str]:
 def _shortened(lines: list[str], limit: int) -> list[str]:
     if len(lines) <= limit:
         return lines
-    last = lines[limit - 1][: WIDTH - _LABEL - 2]
+    last = lines[limit - 1][: WIDTH - _LABEL - 2].rstrip()
     return [*lines[: limit - 1], last if last.endswith("…") else f"{last} …"]
 
 

@@ -47,13 +47,13 @@ def seen_on(finding: Finding) -> tuple[str, ...]:
 
 def _often(tally: Tally) -> str:
     if tally.count == 1:
-        return f"crashed once before, on {tally.since:%Y-%m-%d}"
-    often = f"crashed {tally.count:,} times before, since {tally.since:%Y-%m-%d}"
-    return f"{often}, with {_signatures(tally.signatures)}"
+        return f"crashed one other time, on {tally.since:%Y-%m-%d}"
+    often = f"crashed {tally.count:,} other times since {tally.since:%Y-%m-%d}"
+    return f"{often} ({_signatures(tally.signatures)})"
 
 
 def _signatures(number: int) -> str:
-    return "no signature" if not number else count(number, "different signature")
+    return "no signature" if not number else count(number, "signature")
 
 
 def named_jobs(finding: Finding) -> tuple[str, ...]:

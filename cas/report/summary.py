@@ -234,8 +234,11 @@ def _dump(dump: Dump | None) -> str:
 
 def _next_steps(report: Report) -> tuple[str, ...]:
     steps = report.finding.next_steps if report.finding else ()
-    hint = (report.hint,) if report.hint else ()
-    return (*hint, *steps)
+    if not report.hint:
+        return steps
+    # a job that waits for its kernel tells which one in its reason, and how to get it in the hint
+    build_id = report.dump.build_id if report.dump and report.verdict == "waiting" else None
+    return (report.hint, *(step for step in steps if not (build_id and build_id in step)))
 
 
 def _go_on(report: Report) -> str:

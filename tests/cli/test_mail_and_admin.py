@@ -57,7 +57,7 @@ def mailing(site_a: Site) -> Site:
 def test_the_mail_has_the_manuals_form_and_is_sent_later_where_its_server_is_down(
     mailing: Site, vmcore: Path, server: Controller
 ) -> None:
-    mailing.settings["smtpPort"] = str(closed_port())
+    mailing.settings |= {"smtpPort": str(closed_port()), "mailReport": "Yes"}
     done = mailing.cas("-i", "12345", "-f", vmcore, "-e", "user@cas-server.com")
     assert done.returncode == 0
     assert "Connection refused" in done.stderr
@@ -76,6 +76,9 @@ def test_the_mail_has_the_manuals_form_and_is_sent_later_where_its_server_is_dow
     assert "cas_audit_work" in body.partition("Output data:")[2]
     assert body.partition("Output data:\n\n")[2].startswith("Backtraces of the panic task")
     assert mail.get_body(("html",)) is not None
+    (attached,) = mail.iter_attachments()
+    assert attached.get_filename() == "report-12345.html"
+    assert attached.get_content() == (mailing.job("12345") / "report.html").read_text()
 
 
 def test_a_silent_server_costs_one_time_for_all_mails_and_is_left_alone_then(

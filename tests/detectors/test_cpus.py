@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
-from drgn import Architecture
+from drgn import Architecture, FaultError, Program
 
 from cas.detectors import calls, cpus, rcu, runqueues, spinlocks
 from cas.detectors.case import Case
@@ -42,6 +44,17 @@ def test_the_cpus_of_the_shipped_dump(case: Case) -> None:
     assert found.sentence.startswith("CPU 1 (kworker/1:1, pid ")
     assert found.sentence.endswith(" panicked in cas_sum_entries [cas_oops]; 1 of 2 CPUs idle")
     assert [line.partition(":")[0] for line in found.details] == ["CPU 1", "CPU 0"]
+
+
+def test_what_cannot_be_read_of_a_cpu_is_a_remark(
+    own_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Program, cpu: int) -> NoReturn:
+        raise FaultError("short read", cpu)
+
+    monkeypatch.setattr("cas.detectors.processors.cpu_curr", lost)
+    assert list(cpus.detect(own_case)) == []
+    assert any("CPU 0" in remark and "cannot be read" in remark for remark in own_case.remarks)
 
 
 def test_nothing_is_said_of_a_dump_in_which_nothing_is_stuck(case: Case) -> None:

@@ -45,6 +45,16 @@ def test_the_first_things_anybody_looks_at_must_be_there(name: str) -> None:
     )
 
 
+def test_a_reason_that_all_have_is_told_once() -> None:
+    why = "short read"
+    lost = (
+        section("ps", failed("ps -S", why), failed("ps", why)),
+        section("log", failed("log", why)),
+    )
+    found = shortfall([FINE, *lost], ())
+    assert found.reason == "of 3 snippets 2 got no answer from any debugger (ps, log: short read)"
+
+
 def test_a_snippet_of_the_sites_is_named() -> None:
     found = shortfall([FINE, section("mine", FINE.commands[0], failed("nosuch"))], {"mine"})
     assert found.reason == "of 2 snippets 1 could not be used (mine: nosuch: no such thing)"

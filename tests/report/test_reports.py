@@ -16,6 +16,7 @@ import pytest
 from sample_report import known_report, sample_report
 
 from cas.errors import CasError, JobFailed
+from cas.klog.troubles import Trouble
 from cas.model import (
     Cause,
     Culprit,
@@ -44,7 +45,7 @@ from cas.report.order import BY_USE, by_use
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
-from cas.report.screen import screen
+from cas.report.screen import Row, in_full, screen
 from cas.report.seen import seen, seen_on
 from cas.report.summary import summary
 
@@ -182,6 +183,60 @@ def test_the_verdict_fits_one_screen(report: Report) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_a_row_that_makes_room_keeps_its_first_text_whole(report: Report) -> None:
+    assert report.finding
+    held = "cat (pid 47) is blocked in read for 7.1 s, waiting for mutex mb of dd (pid 48), asleep"
+    around = (Evidence(text, "", "bt", Weight.CONTEXT) for text in (held, *["word " * 40] * 3))
+    steps = ("look at the first " * 5, "look at the second " * 5, "look at the third " * 5)
+    found = Detection("blocked", "Blocked", DetectorStatus.OK, tuple(around))
+    finding = replace(report.finding, next_steps=steps)
+    text = screen(summary(replace(report, finding=finding, detections=(found,))))
+    assert len(text.splitlines()) <= 24
+    told = " ".join(text.split())
+    assert f"Besides - {held} (see: bt)" in told
+    assert steps[0].strip() in told and steps[1].strip() in told
+
+
+def test_a_command_to_type_stands_on_one_line() -> None:
+    command = "(see: dis -rl cas_sum_entries+0x18)"
+    for width in range(70):
+        assert command in in_full(Row("Evidence", (f"{'x' * width} {command}",)))
+
+
+def test_a_module_that_was_loaded_while_the_machine_started_is_not_on_the_first_screen(
+    report: Report,
+) -> None:
+    def before(last_s: float) -> bool:
+        event = LogEvent(
+            kind=Trouble.KMOD,
+            text="demo: loading out-of-tree module taints kernel.",
+            count=1,
+            is_flood=False,
+            first_s=last_s,
+            last_s=last_s,
+            began_before_s=5.0,
+            ended_before_s=5.0,
+            where=None,
+            line=3,
+        )
+        assert report.finding
+        told = replace(report, finding=replace(report.finding, before=(event,)))
+        assert "Before the crash\n" in render_text(told)
+        return "\nBefore " in screen(summary(told))
+
+    assert not before(2.2)
+    assert before(9000.0)
+
+
+def test_a_job_that_waits_tells_once_which_kernel(report: Report) -> None:
+    assert report.finding and report.dump
+    steps = (f"needed: the debuginfo package of {report.dump.build_id}", "read the log")
+    finding = replace(report.finding, next_steps=steps)
+    waiting = replace(report, finding=finding, verdict="waiting", hint="get k.rpm")
+    assert summary(waiting).next_steps == ("get k.rpm", "read the log")
+    assert summary(replace(waiting, hint=None)).next_steps == steps
+
+
 def test_a_verdict_with_too_much_to_say_is_cut_and_told_in_full_below(report: Report) -> None:
     assert report.finding
     steps = tuple(f"step {number} " + "word " * 60 for number in range(9))
@@ -228,13 +283,13 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     state = Seen(host=tally, model=replace(tally, name="Dell R740", count=5, hosts=4, same_bios=2))
     machine = Machine("Dell R740", "2.10", "11/12/2020")
     assert seen_on(replace(report.finding, seen=state, machine=machine)) == (
-        "db1 crashed 3 times before, since 2026-11-21, with 2 different signatures",
-        "machines of this model (Dell R740) crashed 5 times before, since 2026-11-21, with 2"
-        " different signatures, on 4 machines; 2 of them with BIOS 2.10",
+        "db1 crashed 3 other times since 2026-11-21 (2 signatures)",
+        "machines of this model (Dell R740) crashed 5 other times since 2026-11-21 (2"
+        " signatures), on 4 machines; 2 of them with BIOS 2.10",
     )
     once = Seen(host=Tally("db1", 1, report.started, signatures=0, hosts=1))
     assert seen_on(replace(report.finding, seen=once)) == (
-        "db1 crashed once before, on 2026-11-21",
+        "db1 crashed one other time, on 2026-11-21",
     )
     unnamed = replace(report.finding, signature=None, seen=Seen())
     assert seen(unnamed)[0].startswith("unknown: no code is at fault, or none is known")
