@@ -103,9 +103,9 @@ def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
     errors = [error for error in errors if not any(error in text for text in told)]
     if len(errors) == 1:
         return f"{names}: {short_line(errors[0], WHY_LIMIT)}"
-    lost = [each for one in sections for each in one.commands if each.status not in _FINE]
-    alike = {_without_name(outcome) for outcome in lost}
-    if errors and len(alike) == 1 and (why := alike.pop()):
+    lost = [[each for each in one.commands if each.status not in _FINE] for one in sections]
+    alike = {_without_name(outcome) for some in lost for outcome in some}
+    if errors and all(lost) and len(alike) == 1 and (why := alike.pop()):
         return f"{names}: {short_line(why, WHY_LIMIT)}"
     if errors and len(sections) == FEW:
         each = (f"{one.name}: {short_line(one.error or '', WHY_LIMIT)}" for one in sections)
