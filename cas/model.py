@@ -260,6 +260,10 @@ class Kmod:
     """From the module's own note in the dump."""
 
 
+KMODS = "the list of kernel modules"
+"""How a problem begins that is about them."""
+
+
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
     """What crashed, where and why: drgn's reading of the dump."""
@@ -279,6 +283,11 @@ class FirstAnswer:
     dmesg: str | None = None
     problems: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
+
+    @property
+    def knows_kmods(self) -> bool:
+        """Whether the list of kernel modules could be read, at least in part."""
+        return bool(self.kmods) or not any(each.startswith(KMODS) for each in self.problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,17 @@ def printable(text: str | bytes) -> str:
     return _UNUSUAL.sub(_shown, text)
 
 
+_FAULT = re.compile(
+    r"(?:short read from memory file|could not find memory segment"
+    r"|could not read memory from kdump(?:: [^;]*?)?): (0x[0-9a-f]+)"
+)
+
+
+def plain_fault(text: str) -> str:
+    """What drgn and libkdumpfile say of memory that they cannot read, in words for a reader."""
+    return _FAULT.sub(r"memory at \1 cannot be read", text)
+
+
 def one_line(text: str | bytes) -> str:
     """Printable text on a single line, without doubled blanks."""
     if isinstance(text, bytes):

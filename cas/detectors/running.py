@@ -14,7 +14,7 @@ from cas.detectors.case import Case
 from cas.detectors.needs import unmet
 from cas.detectors.registry import Detector
 from cas.model import Detection, DetectorStatus, Evidence
-from cas.text import short_line
+from cas.text import plain_fault, short_line
 
 WALL_S = 1.5
 """After which a detector is ended though the processor had little time for it."""
@@ -49,14 +49,14 @@ def run_detector(detector: Detector, case: Case) -> Detection:
         case.remark(f"ended after {detector.limit_s:g} s")
     except FaultError as error:
         found.status = DetectorStatus.FAILED
-        case.remark(f"memory that it needs is not in the dump: {error}")
+        case.remark(str(error))
     except MemoryError:
         found.status = DetectorStatus.FAILED
         case.remark("out of memory")
     except Exception as error:
         found.status = DetectorStatus.FAILED
         case.remark(str(error) or type(error).__name__)
-    remark = short_line("; ".join(case.remarks), LINE_LIMIT) or None
+    remark = short_line(plain_fault("; ".join(case.remarks)), LINE_LIMIT) or None
     seconds = round(time.monotonic() - begun, 3)
     return Detection(detector.name, detector.title, found.status, found.evidence, remark, seconds)
 

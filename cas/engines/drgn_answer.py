@@ -24,6 +24,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 from cas.engines.drgn_backtrace import frames, panic_task
 from cas.engines.drgn_notes import build_id
 from cas.engines.drgn_target import Partial, Target
+from cas.model import KMODS
 from cas.units import utc
 
 YEAR_1990, YEAR_2100 = 631_152_000, 4_102_444_800
@@ -135,7 +136,7 @@ FACTS: Mapping[str, Fact] = {
     "cpus_online": Fact("the number of CPUs", _cpus_online),
     "memory_bytes": Fact("the size of the memory", _memory_bytes),
     "dmesg": Fact("the kernel log", _dmesg),
-    "kmods": Fact("the list of kernel modules", _kmods),
+    "kmods": Fact(KMODS, _kmods),
     "panic_task": Fact("the panic task", _panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
 }

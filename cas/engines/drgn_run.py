@@ -12,6 +12,7 @@ from drgn import FaultError, Program
 
 from cas.engines import drgn_commands
 from cas.engines.drgn_target import NOT_THE_KERNELS
+from cas.text import plain_fault
 
 IGNORED = frozenset({"", "exit", "quit", "q"})
 FLUSH_INTERVAL_S = 0.2
@@ -99,7 +100,7 @@ def run_command(prog: Program, command: str, output: Output) -> Failure | None:
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = plain_fault(" ".join(str(error).split())) or type(error).__name__
             reason = reason.removeprefix(f"{command.split(maxsplit=1)[0]}: ")
             output.write(f"{command}: {reason}\n")
             return Failure(reason, _lacks_memory(prog, error))

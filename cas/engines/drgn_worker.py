@@ -43,6 +43,7 @@ from cas.engines.drgn_answer import FACTS, Fact
 from cas.engines.drgn_fit import Known
 from cas.engines.drgn_target import CannotOpen, File, Misfit, Partial, Request, Target
 from cas.panic import panic_message
+from cas.text import plain_fault
 from cas.units import human_size
 
 STRING_LIMIT = 300
@@ -150,7 +151,8 @@ class Session:
                 continue
             self._reply(reading=fact.what)
             value, problem = read_fact(target, fact, fact_timeout_s)
-            self._reply(fact=name, value=value, problem=problem and f"{fact.what}: {problem}")
+            said = problem and f"{fact.what}: {plain_fault(problem)}"
+            self._reply(fact=name, value=value, problem=said)
             if name == "dmesg" and value:
                 self._reply(fact="panic_message", value=panic_message(value), problem=None)
         self._reply(done="answer", refused=target.refused)
@@ -272,7 +274,7 @@ def _raise_late(*_: object) -> None:
 
 def sentence(error: BaseException) -> str:
     """What an exception says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain_fault(" ".join(str(error).split())) or type(error).__name__
 
 
 def _take_standard_streams() -> tuple[IO[str], IO[str]]:

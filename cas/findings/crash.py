@@ -144,12 +144,19 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         blocked=blocked and replace(blocked, state="D"),
         holder=logged.facts.holder,
         taint=logged.facts.taint if answer is None else answer.taint or logged.facts.taint or "",
-        kmods=logged.facts.kmods if answer is None else answer.kmods or logged.facts.kmods or (),
+        kmods=_kmods(answer, logged.facts.kmods),
         time=told.crash_time or dump.crash_time,
         uptime_s=logged.choice.crash.uptime_s if told.uptime_s is None else told.uptime_s,
         has_log=bool(dmesg),
         log=log,
     )
+
+
+def _kmods(answer: FirstAnswer | None, logged: tuple[Kmod, ...] | None) -> tuple[Kmod, ...] | None:
+    """Those of the dump, else those that the kernel log lists; ``None``: they are not known."""
+    if answer is None or not answer.knows_kmods:
+        return logged
+    return answer.kmods or logged or ()
 
 
 def _address(text: str | None) -> int | None:

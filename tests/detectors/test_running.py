@@ -53,7 +53,7 @@ def test_what_was_found_before_an_error_is_kept(case: Case) -> None:
 
     found = run(detect, case)
     assert (found.status, [each.sentence for each in found.evidence]) == ("failed", ["one"])
-    assert "not in the dump" in (found.remark or "")
+    assert "address is not mapped" in (found.remark or "")
 
 
 def test_an_endless_detector_ends_at_its_limit(case: Case) -> None:

@@ -186,7 +186,7 @@ def test_a_dump_without_its_page_tables_is_refused_with_the_reason(
 ) -> None:
     short = tmp_path / "vmcore"
     short.write_bytes(opened.dump.path.read_bytes()[: 8 << 20])
-    with pytest.raises(EngineError, match="drgn can read nothing in the dump: short read"):
+    with pytest.raises(EngineError, match="drgn can read nothing in the dump: memory at 0x"):
         worker.answer(at(short, opened), TIMEOUT_S)
 
 

@@ -12,7 +12,19 @@ import pytest
 
 from cas.findings import find, kmods_in_traces
 from cas.klog.taint import LETTERS, describe_kmods, describe_taint
-from cas.model import Cause, Dump, Finding, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
+from cas.model import (
+    KMODS,
+    Cause,
+    Dump,
+    Finding,
+    FirstAnswer,
+    Frame,
+    Kernel,
+    Kmod,
+    Match,
+    Missing,
+    Task,
+)
 
 from installed import needs
 
@@ -252,6 +264,12 @@ def test_taint_without_a_known_letter(letters: str | None, said: str) -> None:
 def test_kmods_from_elsewhere_are_named_and_the_others_counted() -> None:
     kmods = (Kmod("nvidia", taint="POE"), Kmod("ext4"), Kmod("demo", taint="O"))
     assert describe_kmods(kmods) == "nvidia (POE), demo (O); 3 loaded"
+
+
+def test_kmods_that_cannot_be_read_are_not_said_to_be_none() -> None:
+    lost = replace(ANSWER, kmods=(), problems=(f"{KMODS}: memory at 0xffff cannot be read",))
+    assert find(DUMP, lost, None).kmods == "unknown"
+    assert find(DUMP, replace(lost, problems=()), None).kmods == "none loaded"
 
 
 def test_kmods_of_the_distribution_are_only_counted() -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cas.text import LogLines, json_text, located, one_line, printable, short_line
+from cas.text import LogLines, json_text, located, one_line, plain_fault, printable, short_line
 from cas.units import human_size, human_span, told_time, utc
 
 
@@ -34,6 +34,22 @@ from cas.units import human_size, human_span, told_time, utc
 )
 def test_what_does_not_print_is_escaped(text: str | bytes, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("bt: short read from memory file: 0x46003a0", "bt: memory at 0x46003a0 cannot be read"),
+        (
+            "could not read memory from kdump: Cannot get page I/O address: Cannot read 64-bit PTE"
+            " at KVADDR:0xffffffff96c09ff8: failed: unknown method: 0xffffffff96c1b7a0; sys",
+            "memory at 0xffffffff96c1b7a0 cannot be read; sys",
+        ),
+        ("no such symbol: 0x12", "no such symbol: 0x12"),
+    ],
+)
+def test_memory_that_cannot_be_read_is_told_in_plain_words(said: str, told: str) -> None:
+    assert plain_fault(said) == told
 
 
 def test_no_control_or_format_character_survives() -> None:
