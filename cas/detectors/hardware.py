@@ -115,7 +115,7 @@ def _counted(case: Case) -> Iterator[Evidence]:
             f"{count(sum(told.values()), 'machine check exception')} since the boot,"
             f" on {_cpus(told)}",
             "mce_exception_count",
-            f'per_cpu(prog["mce_exception_count"], {min(told)})',
+            f"p mce_exception_count:{min(told)}",
             details=tuple(f"CPU {cpu}: {number:,}" for cpu, number in told.items()),
         )
     for member, what in _THROTTLES:
@@ -126,7 +126,7 @@ def _counted(case: Case) -> Iterator[Evidence]:
             yield Evidence(
                 f"throttled since the boot, the {what} too hot: {_cpus(throttled)}",
                 "thermal_state",
-                f'per_cpu(prog["thermal_state"], {min(throttled)}).{member}',
+                f"p thermal_state:{min(throttled)}",
                 details=tuple(f"CPU {cpu}: {number:,} times" for cpu, number in throttled.items()),
             )
 

@@ -41,6 +41,7 @@ from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.klog.shortage import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding
 from cas.model import Evidence, Weight
+from cas.text import count
 from cas.units import human_size
 
 NEEDS = Needs(symbols=("vm_zone_stat", "vm_node_stat"))
@@ -153,7 +154,7 @@ def kernel_holders(use: Use, callers: Sequence[Caller] = ()) -> Iterator[Holder]
         what, size = part, use.parts.get(part, 0)
         if part == VMALLOC:
             details = tuple(
-                f"{each.function} has {human_size(each.size)} in {each.areas:,} areas"
+                f"{each.function} has {human_size(each.size)} in {count(each.areas, 'area')}"
                 for each in callers[:LISTED]
             )
             if callers and size / 2 < callers[0].size <= size:

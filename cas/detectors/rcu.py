@@ -83,7 +83,7 @@ def _activity(case: Case, state: Object, hz: int) -> Iterator[str]:
     except (*Broken, AttributeError):
         return
     if seconds <= LONGEST_S:
-        yield f"RCU's own thread was active last {human_span(seconds)} before"
+        yield f"RCU's own thread was last active {human_span(seconds)} before"
 
 
 def _readers(case: Case) -> Iterator[str]:

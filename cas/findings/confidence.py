@@ -95,7 +95,7 @@ def _of_culprit(crash: Crash) -> Iterator[Ground]:
     if kind in _BY_CHANCE:
         yield Level.LOW, _BY_CHANCE[kind]
     elif kind is Kind.HUNG_TASK:
-        yield Level.MEDIUM, "who waits is known, not who keeps it waiting"
+        yield Level.MEDIUM, "the kernel log tells who waits, not who keeps it waiting"
     elif crash.nowhere is not None:
         yield Level.MEDIUM, "only the stack tells who called where no code is"
     elif kind is Kind.PANIC:

@@ -7,7 +7,7 @@ from cas.text import count, one_line
 
 NAMED = 3
 """Tickets, hosts and kernels that are named."""
-UNKNOWN = "unknown: no code is at fault, or none is known, so there is nothing to compare"
+UNKNOWN = "unknown: no code is at fault, or it is not known surely enough to compare"
 NOT_LOOKED_UP = "unknown: it could not be looked up"
 
 

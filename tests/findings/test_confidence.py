@@ -52,7 +52,7 @@ def judged(log: str, *frames: Frame) -> tuple[str, tuple[str, ...]]:
          "the kernel itself says what it was"),
         (FAULT, "low", "no function is known"),
         (FAULT + GUESSED, "medium", "the kernel names no function, its stack does"),
-        (HUNG, "medium", "who waits is known, not who keeps it waiting"),
+        (HUNG, "medium", "the kernel log tells who waits, not who keeps it waiting"),
         (STALL, "low", "where a stalled CPU was seen is chance"),
         ("BUG: unable to handle kernel NULL pointer dereference at 00\n"
          "Oops: 0010 [#1] SMP\nRIP: 0010:0x0\n" + TRACE, "medium",
@@ -140,7 +140,7 @@ def test_a_task_that_waits_on_is_no_trouble_from_before() -> None:
     trace = "".join(f"[  253.0] {line}\n" for line in TRACE.splitlines())
     panic = "[  253.1] Kernel panic - not syncing: hung_task: blocked tasks\n"
     assert judged(told[0] + told[1] + trace + panic)[1] == (
-        "who waits is known, not who keeps it waiting",
+        "the kernel log tells who waits, not who keeps it waiting",
     )
     other = told[0].replace("dd:9", "cp:8")
     assert "the kernel had reported trouble before" in judged(other + told[1] + trace + panic)[1]

@@ -48,6 +48,10 @@ HUNG = """\
 """
 PAGE_FAULT = OOPS.format(address="ffffdead00001000", taint="Not tainted", function="f+0x1/0x2")
 KASAN = "[ 900.0] BUG: KASAN: slab-use-after-free in demo_poke+0x10/0x20 [demo]\n"
+MEMORY = "[ 900.0] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n"
+PROTECTION = (
+    "[ 900.0] general protection fault, probably for non-canonical address 0x6b6b6b6b6b6b6b6b\n"
+)
 LOGS = [
     PAGE_FAULT,
     PAGE_FAULT.replace("900", "100") + PAGE_FAULT,
@@ -60,11 +64,13 @@ LOGS = [
     "[ 899.0] list_del corruption, f->next is dead000000000100\n"
     "[ 900.0] kernel BUG at lib/list_debug.c:47!\n[ 900.1] Modules linked in: demo(OE) ext4\n",
     KASAN,
+    "[ 900.0] BUG kmalloc-128 (Tainted: G           O     ): Object already free\n"
+    "[ 900.1] Kernel panic - not syncing: panic_on_taint set ...\n",
     "[ 900.0] BUG: KASAN: null-ptr-deref in demo_poke+0x10/0x20\n",
     "[ 900.0] BUG: soft lockup - CPU#1 stuck for 22s! [insmod:99]\n",
     "[ 900.0] Watchdog detected hard LOCKUP on cpu 3\n",
     "[ 900.0] INFO: rcu_sched self-detected stall on CPU\n",
-    "[ 900.0] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n",
+    MEMORY,
     "[ 900.0] Kernel panic - not syncing: Fatal Machine check\n",
     "[ 900.0] Kernel panic - not syncing: NMI: Not continuing\n",
     "[ 900.0] Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: f\n",
@@ -73,7 +79,7 @@ LOGS = [
     "[ 900.0] kernel BUG at fs/demo/inode.c:321!\n",
     "[ 900.0] divide error: 0000 [#1] SMP\n",
     "[ 900.0] BUG: kernel NULL pointer dereference, address: 0000000000000008\n",
-    "[ 900.0] general protection fault, probably for non-canonical address 0x6b6b6b6b6b6b6b6b\n",
+    PROTECTION,
     "[ 900.0] eth0: all is well\n",
     "[ 900.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n",
 ]
@@ -89,14 +95,31 @@ SENTENCES = {
     "requests": ["vda: 3 requests wait for up to 12 s (read, started)"],
     "rpc": ["2 requests to the nfs server fs1 have no answer, the oldest for 9 s: READ"],
     "file_systems": ["ext2 on /mnt is frozen"],
-    "workqueues": ["work cas_drain of cas_queue has slept for 9 s in kworker/0:1"],
-    "memory": ["slab cas_ledger holds 80.0 MiB of 120.0 MiB, 67 %"],
+    "workqueues": [
+        "work cas_drain of cas_queue has slept for 9 s in kworker/0:1",
+        "worker pool 2 of CPU 1 has taken up no work for 3.5 s: 2 pending, first cas_update_leds",
+    ],
+    "runqueues": [
+        "kworker/1:1 (pid 27) could run and has waited 4.1 s for CPU 1, on which sh (pid 46) runs"
+        " with real-time priority 50",
+    ],
+    "memory": [
+        "slab cas_ledger holds 80.0 MiB of 120.0 MiB, 67 %",
+        "task tail (pid 46) holds 102.6 MiB of 113.6 MiB, 90 %",
+        "the tmpfs at /mnt holds 101.9 MiB of 113.6 MiB, 90 %",
+        "pages that none of the kernel's counters has (a driver's, a balloon's) hold 100.6 MiB of"
+        " 113.6 MiB, 89 %",
+        "cas_keep_block [cas_crashes] by vmalloc holds 101.8 MiB of 113.6 MiB, 90 %",
+    ],
+    "memory_groups": ["cgroup /batch reached its limit of 24.0 MiB (it uses 24.0 MiB)"],
     "fault": [
         "rdi is 0xffff92b680a582a0, which differs in bit 42 alone from 0xffff96b680a582a0 (in rdx),"
         " a live pointer to slab object kmalloc-32+0x0: a bit may have flipped",
         "the function called through cas_hook (int (*)(int)) is 0xffffffffc005f000, where kernel"
         " modules are loaded, but none is now; the last one that was unloaded is cas_gone",
         "rdi is LIST_POISON1, which list_del() leaves in an entry that it removed: its `next`",
+        "order->account (struct cas_account *, rdi) is the pattern of freed slab memory (6b,"
+        " POISON_FREE): the struct cas_order at 0xffff899a00ece800 was freed",
     ],
     "timers": ["timer storm: 400 of the 410 timers of CPU 0 run cas_tick, all due within 1 s"],
 }
@@ -172,6 +195,29 @@ def test_what_the_dump_shows_takes_the_place_of_what_was_to_be_looked_for() -> N
     assert not any("the task that has the lock" in step for step in others)
     (first, *_) = steps_with(HUNG, ("locks", owner))
     assert first.startswith("read the stack of the task that has the lock")
+
+
+READER = "2 tasks wait for rwsem cas_map; 1 reader has it, and walker (pid 47) took it last"
+
+
+@pytest.mark.parametrize(
+    ("log", "cause", "given", "not_given"),
+    [
+        (HUNG, ("locks", READER), "read the stack of the task that has the lock", "see what"),
+        (HUNG, ("runqueues", SENTENCES["runqueues"][0]), "a real-time task keeps", "see what"),
+        (HUNG, ("workqueues", SENTENCES["workqueues"][1]), "find what keeps", "read the stack"),
+        (MEMORY, ("memory", SENTENCES["memory"][2]), "delete what that tmpfs", "memory ran out"),
+        (MEMORY, ("memory_groups", SENTENCES["memory_groups"][0]), "a memory cgroup", "memory ran"),
+        (PROTECTION, ("fault", SENTENCES["fault"][2]), "an entry was used", "an address that no"),
+        (PROTECTION, ("fault", SENTENCES["fault"][3]), "slub_debug was on", "memory was overwr"),
+    ],
+)
+def test_advice_fits_the_evidence(
+    log: str, cause: tuple[str, str], given: str, not_given: str
+) -> None:
+    told = steps_with(log, cause)
+    assert any(step.startswith(given) for step in told)
+    assert not any(step.startswith(not_given) for step in told)
 
 
 def test_evidence_that_is_only_context_changes_no_advice() -> None:
