@@ -121,7 +121,7 @@ def _of_sources(crash: Crash) -> Iterator[Ground]:
     if crash.agrees:
         yield Level.HIGH, "backtrace and kernel log agree"
     elif crash.agrees is False and crash.logged is not None:
-        said = crash.logged.function
+        said = plain_name(crash.logged.function)
         yield Level.MEDIUM, f"backtrace and kernel log disagree (the log says {said})"
 
 

@@ -137,7 +137,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         is_guess=source == "kernel log" and logged.trace.is_guess,
         is_mixed=source == "kernel log" and logged.facts.is_mixed,
         source=source,
-        agrees=_agree(told.backtrace, first, kind),
+        agrees=_agree(told.backtrace, first, logged),
         logged=first,
         blamed=logged.blamed,
         task=_who(told.panic_task, task, kind, source),
@@ -288,9 +288,11 @@ def _on(backtrace: Sequence[Frame], function: str) -> bool:
     return any(plain_name(f.function) == name and not f.inlined for f in backtrace)
 
 
-def _agree(backtrace: Sequence[Frame], logged: Frame | None, kind: Kind) -> bool | None:
-    if not backtrace or not logged:
+def _agree(backtrace: Sequence[Frame], first: Frame | None, logged: _Logged) -> bool | None:
+    if not backtrace or not first:
         return None
-    if _on(backtrace, logged.function):
+    if _on(backtrace, first.function):
         return True
-    return None if kind in ELSEWHERE else False
+    # where no code is, a backtrace may end: it does not contradict who called there
+    is_nowhere = logged.facts.nowhere is not None
+    return None if is_nowhere or logged.choice.crash.kind in ELSEWHERE else False

@@ -235,7 +235,7 @@ def _jump(told: _Told, pc: int) -> Evidence:
     call = (
         f"`{_words(reading.call)}` at {reading.caller}" if reading.call else "the program counter"
     )
-    command = _dis(reading.caller)
+    command = _dis(told, reading.caller)
     if pointer is not None and pointer.value == pc:
         if not pointer.register and pointer.origin:  # the call itself has it from memory
             call = f"{pointer.origin}, at {reading.caller}"
@@ -274,7 +274,7 @@ def _division(told: _Told, register: str) -> Evidence:
     if value:
         sentence = f"{who}, the divisor, is {value:#x}: the quotient does not fit its register"
     source = _source(pointer, _line(told)) if pointer and is_plain else _line(told)
-    return Evidence(sentence, source, _dis(told.reading.place), Weight.CAUSE)
+    return Evidence(sentence, source, _dis(told, told.reading.place), Weight.CAUSE)
 
 
 def _stack(told: _Told) -> Iterator[Evidence]:
@@ -358,7 +358,7 @@ def _kasan(told: _Told, access: Access) -> Iterator[Evidence]:
     yield Evidence(
         f"KASAN was checking an access to {first:#x}-{first + 7:#x}: {what}",
         f"its shadow at {access.address:#x}; {_line(told)}",
-        _dis(told.reading.place),
+        _dis(told, told.reading.place),
         Weight.CAUSE,
     )
 
@@ -381,7 +381,7 @@ def _through(told: _Told, access: Access) -> Iterator[Evidence]:
         behind = _behind(pointer, access.address, offset, meaning) if is_plain else ""
         source = _source(pointer, _line(told)) if pointer else _line(told)
         sentence = f"{who} is {meaning.text}{behind}{_mapping(told, meaning)}"
-        yield Evidence(sentence, source, _show(pointer) or _dis(told.reading.place), Weight.CAUSE)
+        yield Evidence(sentence, source, _show(pointer) or _dis(told, told.reading.place), Weight.CAUSE)
     elif pointer is not None or meaning is not None:
         yield _stray(told, pointer, register, value)
 
@@ -393,7 +393,7 @@ def _stray(told: _Told, pointer: Pointer | None, register: str, value: int) -> E
     weight = Weight.CAUSE if is_non_canonical(value) else Weight.CONTEXT
     behind = f" at its member {pointer.member}" if pointer and pointer.member else ""
     sentence = f"{who} is {value:#x}, {what}{behind if weight is Weight.CONTEXT else ''}"
-    return Evidence(sentence, source, _show(pointer) or _dis(told.reading.place), weight)
+    return Evidence(sentence, source, _show(pointer) or _dis(told, told.reading.place), weight)
 
 
 def _bad_register(told: _Told, access: Access) -> tuple[str | None, int]:
@@ -528,8 +528,14 @@ def _show(pointer: Pointer | None) -> str | None:
     return pointer.structure
 
 
-def _dis(place: str | None) -> str:
-    return f"dis -rl {place}" if place else "bt"
+def _dis(told: _Told, place: str | None) -> str:
+    """What shows the code; by its address where crash knows no such name, as of ``f.isra.0``."""
+    if not place:
+        return "bt"
+    if "." in place:
+        at = next((each.address for each in told.reading.code if each.place == place), None)
+        return f"dis -rl {place}" if at is None else f"dis -rl {at:x}"
+    return f"dis -rl {place}"
 
 
 def _signed(value: int, bits: int) -> int:
