@@ -108,7 +108,8 @@ def culprit_of(stack: Stack, kind: Kind, functions: Functions) -> Culprit:
         return Culprit(tuple(stack.frames[first:]), walk.passed(first), is_everybodys=True)
     if found is None:
         return Culprit(passed=walk.passed(first))
-    inner = stack.frames[first] if found != first and walk.is_telling(first) else None
+    at = walk.physical(first)
+    inner = stack.frames[at] if at < found and walk.is_telling(at) else None
     is_everybodys = bool(walk.what[found] & walk.helpers) and not stack.is_caller
     return Culprit(tuple(stack.frames[found:]), walk.passed(found), inner, None, is_everybodys)
 
@@ -202,6 +203,11 @@ class _Walk:
             if What.LOCK not in self.what[index] and not self._is_neighbour(index):
                 return index
         return first
+
+    def physical(self, index: int) -> int:
+        """The frame that a function is inlined in, which alone a kernel log knows by name."""
+        own = (n for n in range(index, len(self.frames)) if not self.frames[n].inlined)
+        return next(own, index)
 
     def is_telling(self, index: int) -> bool:
         """Whether a reader learns something from where the processor was."""

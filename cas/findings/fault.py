@@ -381,7 +381,9 @@ def _through(told: _Told, access: Access) -> Iterator[Evidence]:
         behind = _behind(pointer, access.address, offset, meaning) if is_plain else ""
         source = _source(pointer, _line(told)) if pointer else _line(told)
         sentence = f"{who} is {meaning.text}{behind}{_mapping(told, meaning)}"
-        yield Evidence(sentence, source, _show(pointer) or _dis(told, told.reading.place), Weight.CAUSE)
+        yield Evidence(
+            sentence, source, _show(pointer) or _dis(told, told.reading.place), Weight.CAUSE
+        )
     elif pointer is not None or meaning is not None:
         yield _stray(told, pointer, register, value)
 

@@ -342,6 +342,16 @@ def test_a_divisor_of_zero_is_named() -> None:
     assert sentence == "rcx, the divisor, is 0"
 
 
+def test_code_whose_name_crash_does_not_know_is_shown_by_its_address() -> None:
+    def command(place: str) -> str:
+        code = (replace(FAULT_CODE[0], place=place),)
+        reading = Reading("x", {"rcx": 0}, code=code, divisor="rcx", place=place)
+        return explained("divide error: 0000 [#1] SMP", reading).evidence[0].command
+
+    assert command("f+0x18") == "dis -rl f+0x18"
+    assert command("f.isra.0+0x0") == "dis -rl ffffffff81000018"
+
+
 def test_a_stack_that_ran_out_is_told_by_its_limits() -> None:
     reading = Reading(
         "x", {"rsp": 0xFFFFC90000100FF0}, stack=(0xFFFFC90000101000, 0xFFFFC90000105000)

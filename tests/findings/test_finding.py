@@ -84,6 +84,42 @@ def test_the_innermost_inlined_function_is_where_it_happened() -> None:
     assert finding.what.endswith("address: 0000000000000018 in sum_entries [demo]")
 
 
+def test_where_names_the_function_and_not_what_is_inlined_where_the_processor_was() -> None:
+    stuck = "[ 9.0] watchdog: BUG: soft lockup - CPU#1 stuck for 23s! [user:49]\n"
+
+    def where(*frames: Frame) -> str | None:
+        answer = FirstAnswer(
+            backtrace=(
+                Frame("panic", 1),
+                Frame("watchdog_timer_fn", 1),
+                Frame("asm_sysvec_apic_timer_interrupt", 0x16),
+                *frames,
+            )
+        )
+        return find(replace(DUMP, dmesg=stuck), answer, MATCH).where
+
+    relax = Frame("cpu_relax", file="processor.h", line=19, inlined=True)
+    assert where(
+        relax,
+        Frame("queued_spin_lock_slowpath", 0x5D),
+        Frame("spin_lock", kmod="demo", inlined=True),
+        Frame("look_up", 0xC, kmod="demo"),
+    ) == ("queued_spin_lock_slowpath+0x5d, called from look_up+0xc [demo]")
+    assert where(relax, Frame("poll_status", 0xB, kmod="demo")) == "poll_status+0xb [demo]"
+
+
+def test_a_backtrace_that_ends_where_no_code_is_contradicts_nobody() -> None:
+    log = (
+        "[ 9.0] BUG: kernel NULL pointer dereference, address: 0000000000000000\n"
+        "[ 9.0] Oops: 0010 [#1] SMP\n[ 9.0] RIP: 0010:0x0\n"
+        "[ 9.0] Call Trace:\n[ 9.0]  settle+0x9/0xc [demo]\n"
+    )
+    answer = replace(ANSWER, backtrace=BACKTRACE[:7])
+    choice = find(replace(DUMP, dmesg=log), answer, MATCH).choice
+    assert choice
+    assert choice.why == ("only the stack tells who called where no code is",)
+
+
 def test_the_verdict_points_at_its_frames_and_says_no_more_of_them_than_it_knows() -> None:
     """The innermost inlined function, and what the last one is called."""
 

@@ -292,7 +292,9 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
         "db1 crashed one other time, on 2026-11-21",
     )
     unnamed = replace(report.finding, signature=None, seen=Seen())
-    assert seen(unnamed)[0].startswith("unknown: no code is at fault, or it is not known surely enough")
+    assert seen(unnamed)[0].startswith(
+        "unknown: no code is at fault, or it is not known surely enough"
+    )
     again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6", "T-5", "T-4")))
     assert seen(again) == ("the same dump as T-7, T-6, T-5 and 1 more",)
 
