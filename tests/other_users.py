@@ -98,8 +98,10 @@ def shared_site(kernels: Path) -> Iterator[SharedSite]:
 
 def _reachable(directory: Path) -> list[str]:
     """What makes Python and the program reachable for all, where root keeps them at home."""
-    places = {Path(place).resolve() for place in (sys.base_prefix, sys.prefix)}
-    closed = sorted(place for place in places if _closed(place) is not None)
+    project = Path(__file__).parents[1]
+    places = {Path(place).resolve() for place in (sys.base_prefix, sys.prefix, project)}
+    outermost = [place for place in places if not places.intersection(place.parents)]
+    closed = sorted(place for place in outermost if _closed(place) is not None)
     if not closed:
         return []
     steps = ["set -e", "mount --make-rprivate /"]

@@ -128,7 +128,8 @@ def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore:
     assert (closed.returncode, closed.stdout.count("broken ")) == (4, 3), closed.stdout
     shutil.chown(shared_a.jobs, OTHER)
 
-    places = [shared_a.directory / place for place in ("cores", "debugs", "db/cas.db")]
+    names = ("T-1", ".grown", BUILD_ID, f"{BUILD_ID}.lock", "cas.db", "cas.db.build.lock")
+    (places,) = zip(*(shared_a.directory.glob(f"*/{name}") for name in names), strict=True)
     command = f"chown -R --from=root {OTHER}: {' '.join(map(str, places))}"
     done = shared_a.as_user(OTHER, "cas-admin", "-b")
     assert done.returncode == 2
