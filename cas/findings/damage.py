@@ -200,7 +200,7 @@ def _note(report: Report, arrived_bytes: int | None) -> str:
     facts = {"name": shlex.quote(name), "unpacked": report.dump.size_bytes if report.dump else 0}
     paragraphs = (
         f"Thank you for the dump. {_what_arrived(report, name, arrived_bytes)}",
-        f"It is not complete. What is wrong: {_listed(_missing(report))}.",
+        f"Not all of it can be read. What is wrong: {_listed(_missing(report))}.",
         " ".join(_LIKELY[cause] for cause in why),
         " ".join(_WANTED[cause].format(**facts) for cause in why),
         _consolation(report),
