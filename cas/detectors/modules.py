@@ -71,7 +71,12 @@ def detect(case: Case) -> Iterator[Evidence]:
 
 
 def _suspects(case: Case) -> Iterator[Suspect]:
+    seen = set()
     for module in bounded(for_each_module(case.prog), MAX_KMODS):
+        if module.value_() in seen:
+            case.remark("the list of modules leads back into itself")
+            return
+        seen.add(module.value_())
         try:
             letters = case.text(module_taints(module))
             if SUSPECT & set(letters):

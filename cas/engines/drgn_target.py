@@ -367,6 +367,10 @@ def _symbols(kmod: LoadedKmod) -> list[Symbol]:
 
 
 def _loaded_kmods(prog: Program) -> Iterator[LoadedKmod]:
+    seen = set()
     for module in itertools.islice(for_each_module(prog), MAX_KMODS):
+        if module.value_() in seen:
+            return  # a damaged list that leads back into itself
+        seen.add(module.value_())
         name = module.name.string_().decode("utf-8", "replace")
         yield LoadedKmod(name, module, tuple(module_address_regions(module)))

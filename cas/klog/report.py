@@ -28,7 +28,7 @@ _LR = re.compile(
 )
 """Who called, where the caller need not be on the stack yet (arm, arm64, powerpc, riscv)."""
 _NOWHERE = re.compile(
-    r" *(?:RIP: 0010|PC|pc ?|NIP ?|epc ?|EIP|IP)(?:: ?| is at )(?:\[<0*>\] *){0,2}"
+    r" *(?:RIP: 0010|PC|pc ?|NIP ?|epc ?|EIP|IP)(?:: {0,16}| is at )(?:\[<0*>\] *){0,2}"
     r"(?:\[< *\(null\)>\] *)?(0x[0-9a-f]{1,16}|\(null\)|0{8,16})(?:\s|$)"
     r"|Krnl PSW : [0-9a-f]{16} [0-9a-f]{16} \((0x[0-9a-f]{1,16})\)"
 )

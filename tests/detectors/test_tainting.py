@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from altered import put
+
 from cas.detectors import modules
 from cas.detectors.case import Case
 from cas.klog.events import events_of
@@ -50,6 +52,14 @@ def test_all_modules_that_taint_are_named(case: Case) -> None:
     assert "cas_oops (O)" in told.sentence
     assert "cas_stuck (O)" in told.sentence
     assert len(told.details) == int(told.sentence.split()[0])
+
+
+def test_a_list_of_modules_that_leads_back_names_each_once(own_case: Case) -> None:
+    newest = own_case.prog["modules"].next
+    put(newest.next, newest.value_())
+    told = found(own_case)[-1]
+    assert told.sentence.startswith("1 loaded module taints the kernel: cas_")
+    assert "the list of modules leads back into itself" in own_case.remarks
 
 
 def test_the_letters_of_the_crash_itself_are_not_explained(case: Case) -> None:

@@ -352,6 +352,12 @@ CALLS = [
         "demo_read+0x5 [demo], which called 0x0, where no code is",
     ),
     (
+        "BUG: unable to handle kernel NULL pointer dereference at 0000000000000000\n"
+        "Oops: 0010 [#1] SMP\nRIP: 0010:          (null)\nCode: Bad RIP value.\n"
+        "Call Trace:\n demo_read+0x5/0x10 [demo]\n vfs_read+0x5/0x10\n",
+        "demo_read+0x5 [demo], which called 0x0, where no code is",
+    ),
+    (
         "BUG: unable to handle page fault for address: ffffffffc0b45010\nOops: 0010 [#1] SMP\n"
         "RIP: 0010:0xffffffffc0b45010\nCall Trace:\n demo_read+0x5/0x10 [demo]\n",
         "demo_read+0x5 [demo], which called 0xffffffffc0b45010, where no code is",
