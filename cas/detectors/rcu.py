@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from drgn import Object, container_of
 from drgn.helpers.linux.percpu import per_cpu
+from drgn.helpers.linux.sched import task_cpu
 
 from cas.detectors.case import Broken, Case, has_member, word_mask
 from cas.detectors.needs import Needs
@@ -55,18 +56,22 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
     readers = list(_readers(case))
     awaited = [f"CPU {_listed(cpus)}"] * bool(cpus)
     awaited += [f"{_listed(readers)}, preempted while reading"] * bool(readers)
-    waits = (
-        f", waiting for {' and '.join(awaited)}"
-        if awaited
-        else "; no CPU or task is awaited any more"
-    )
+    idle_s = _idle_s(case, state, hz)
+    waits = f", waiting for {' and '.join(awaited)}"
+    if not awaited:
+        waits = "; no CPU or task is awaited any more"
+        if idle_s is not None and idle_s >= STALLED_S:
+            waits += f", but {_thread(state)} has not run for {human_span(idle_s)}"
     every = {each.cpu: each for each in processors(case)} if cpus else {}
     yield Evidence(
         f"an RCU grace period has not ended for {human_span(seconds)}{waits}",
         "rcu_state.gp_start, rcu_node.qsmask",
         "p rcu_state.gp_start",
         Weight.CAUSE if is_stall and awaited else Weight.CONTEXT,
-        (*(every[cpu].line for cpu in cpus if cpu in every), *_activity(case, state, hz)),
+        (
+            *(every[cpu].line for cpu in cpus if cpu in every),
+            *_activity(idle_s),
+        ),
     )
 
 
@@ -75,15 +80,27 @@ def _listed(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _activity(case: Case, state: Object, hz: int) -> Iterator[str]:
-    """When the thread that ends grace periods did something."""
+def _idle_s(case: Case, state: Object, hz: int) -> float | None:
+    """Since when the thread that ends grace periods has done nothing."""
     try:
         jiffies = case.prog["jiffies"].value_() & word_mask(case.prog)
-        seconds = (jiffies - state.gp_activity.value_() & word_mask(case.prog)) / hz
+        seconds: float = (jiffies - state.gp_activity.value_() & word_mask(case.prog)) / hz
     except (*Broken, AttributeError):
-        return
-    if seconds <= LONGEST_S:
-        yield f"RCU's own thread was last active {human_span(seconds)} before"
+        return None
+    return seconds if seconds <= LONGEST_S else None
+
+
+def _activity(idle_s: float | None) -> Iterator[str]:
+    if idle_s is not None:
+        yield f"RCU's own thread was last active {human_span(idle_s)} before"
+
+
+def _thread(state: Object) -> str:
+    """RCU's own thread, with the CPU that it is to run on."""
+    try:
+        return f"RCU's own thread, of CPU {int(task_cpu(state.gp_kthread))},"
+    except (*Broken, AttributeError):
+        return "RCU's own thread"
 
 
 def _readers(case: Case) -> Iterator[str]:

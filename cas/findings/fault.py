@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.crash import Crash, crash_of
+from cas.findings.culprit import plain_name
 from cas.findings.values import (
     FREED,
     KASAN_SHADOWS,
@@ -306,7 +307,7 @@ def _stack(told: _Told) -> Iterator[Evidence]:
 
 
 def _recursion(frames: Sequence[Frame]) -> Iterator[Evidence]:
-    names = Counter(frame.function for frame in frames if not frame.inlined)
+    names = Counter(plain_name(frame.function) for frame in frames if not frame.inlined)
     for name, times in names.most_common(1):
         if times >= MANY_ROUNDS:
             sentence = f"{name} stands {times} times in the backtrace"

@@ -6,6 +6,7 @@ import pytest
 from detectors.conftest import put
 from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
+from drgn.helpers.linux.sched import task_cpu
 
 from cas.detectors import calls, rcu, runqueues
 from cas.detectors.case import Case
@@ -34,6 +35,17 @@ def test_a_grace_period_that_waits_for_nobody_explains_nothing(own_case: Case) -
     begin_grace_period(own_case, 26)
     (found,) = rcu.detect(own_case)
     assert found.sentence.endswith("; no CPU or task is awaited any more")
+    assert found.weight is Weight.CONTEXT
+
+
+def test_rcus_own_thread_that_does_not_run_is_told_with_its_cpu(own_case: Case) -> None:
+    begin_grace_period(own_case, 26)
+    state, hz = own_case.prog["rcu_state"], own_case.hz
+    assert hz
+    put(state.gp_activity, own_case.prog["jiffies"].value_() - 25 * hz)
+    (found,) = rcu.detect(own_case)
+    cpu = int(task_cpu(state.gp_kthread))
+    assert found.sentence.endswith(f", but RCU's own thread, of CPU {cpu}, has not run for 25 s")
     assert found.weight is Weight.CONTEXT
 
 

@@ -362,7 +362,7 @@ def test_a_stack_that_ran_out_is_told_by_its_limits() -> None:
 
 def test_a_recursion_is_counted() -> None:
     answer = FirstAnswer(
-        backtrace=(Frame("f", 0x18), *(Frame("recurse", 0x10) for _ in range(40))),
+        backtrace=(Frame("f", 0x18), *(Frame("recurse.isra.0", 0x10) for _ in range(40))),
         dmesg="PANIC: double fault, error_code: 0x0" + REST,
     )
     case = fault_case(DUMP, answer)
