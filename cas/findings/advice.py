@@ -226,7 +226,8 @@ def _facts(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[str,
     """What a sentence may name; a value that is empty is not known."""
     if match is None:
         build_id = f", build-id {dump.build_id}" if dump.build_id else ""
-        yield "kernel", f"{dump.osrelease or 'this kernel'} ({dump.arch}){build_id}"
+        arch = f" ({dump.arch})" if dump.arch and dump.arch != "unknown" else ""
+        yield "kernel", f"{dump.osrelease or 'this kernel'}{arch}{build_id}"
     if not dump.is_whole:
         yield "damage", next_step(dump)
     oopses = sum(event.is_oops for event in crash.choice.earlier)
