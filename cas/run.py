@@ -117,6 +117,7 @@ class Run:
             self.progress.say(line)
         if answer is None:
             self.know(detections=findings.detections_of_log(dump, finding.kind))
+            self.advise()
             for line in causes(self.report.detections):
                 self.progress.say(line)
         if self.digest:

@@ -62,3 +62,6 @@ def test_a_job_that_waits_names_the_eater_by_its_log(site: Site, tmp_path: Path)
     (memory,) = site.result("T-1")["detections"]
     assert memory["detector"] == "memory"
     assert sentence in (site.job("T-1") / "report.txt").read_text()
+    steps = site.result("T-1")["finding"]["next_steps"]
+    assert any(step.startswith("a slab that grows is a leak") for step in steps)
+    assert not any(step.startswith("memory ran out") for step in steps)
