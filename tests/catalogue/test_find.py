@@ -204,7 +204,7 @@ def test_different_kernels_with_one_build_id_are_both_named_and_neither_taken(
         catalogue.find(dump(build_id=kp.build_id("one")))
     for place in ("0", "1"):
         assert f"{kernels / place}/" in str(caught.value)
-    assert "remove those" in caught.value.hint
+    assert "keep only the distribution's own" in caught.value.hint
     (contest,) = catalogue.contested()
     assert contest.build_id == kp.build_id("one")
 
