@@ -73,7 +73,6 @@ class Debugging(Run):
         with self.timed("fault"):
             fault = self.with_source(case.explained(self.reading(case, answer)), dump)
         self.know(fault=fault)
-        self.advise()
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
                 self.progress.say(f"fault: {each.sentence}")

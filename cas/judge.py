@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cas import findings
 from cas.config import Config
-from cas.model import Detection, Dump, Finding, FirstAnswer, Match
+from cas.model import Dump, Finding, FirstAnswer, Match, Report
 
 if TYPE_CHECKING:
     from cas.findings.known import Issue
@@ -34,19 +34,14 @@ class Judge:
         """The verdict on a crash."""
         return findings.find(dump, answer, match, self.functions, self.known_issues)
 
-    def advised(
-        self,
-        finding: Finding,
-        dump: Dump,
-        answer: FirstAnswer | None,
-        match: Match | None,
-        detections: Sequence[Detection],
-    ) -> Finding:
-        """The verdict with what to do next, now that evidence was looked for in the dump."""
-        if not detections:
-            return finding
-        crash = findings.crash_of(dump, answer, self.functions)
-        return findings.advised(finding, crash, dump, match, detections)
+    def advised(self, report: Report) -> Finding | None:
+        """The verdict of a report, with what to do next by all that was found in the dump."""
+        dump, finding = report.dump, report.finding
+        found = (*report.detections, *findings.as_detections(report.fault))
+        if dump and finding and found:
+            crash = findings.crash_of(dump, report.answer, self.functions)
+            finding = findings.advised(finding, crash, dump, report.match, found)
+        return finding and findings.with_advice(finding, report.fault)
 
     @cached_property
     def functions(self) -> findings.Functions | None:

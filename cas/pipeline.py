@@ -295,7 +295,6 @@ class Pipeline(Debugging):
             self.remark(f"no detector ran: {error}")
             return
         self.know(detections=detections)
-        self.advise()
         for line in causes(detections):
             self.progress.say(line)
         for each in detections:

@@ -15,7 +15,6 @@ from typing import Any
 from cas import findings, manifest
 from cas.arrival import Arrival
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.facts import log_digest, machine
 from cas.config import Config
 from cas.engines import salvage
 from cas.engines.handover import COMMANDS, TRANSCRIPT, WRAPPER
@@ -117,7 +116,6 @@ class Run:
             self.progress.say(line)
         if answer is None:
             self.know(detections=findings.detections_of_log(dump, finding.kind))
-            self.advise()
             for line in causes(self.report.detections):
                 self.progress.say(line)
         if self.digest:
@@ -129,16 +127,6 @@ class Run:
         if report.dump and report.finding:
             finding = self.judging.judged(report.dump, report.answer, report.match)
             self.know(finding=replace(finding, seen=report.finding.seen))
-            self.advise()
-
-    def advise(self) -> None:
-        """What to do next, by what was found in the dump."""
-        report = self.report
-        if report.dump and report.finding:
-            known = (report.dump, report.answer, report.match)
-            found = (*report.detections, *findings.as_detections(report.fault))
-            finding = self.judging.advised(report.finding, *known, found)
-            self.know(finding=findings.with_advice(finding, report.fault))
 
     @property
     def digest(self) -> str | None:
@@ -154,24 +142,12 @@ class Run:
         if finding is None or finding.seen is not None or self.has_looked_back:
             return
         self.has_looked_back = True
-        crash = Crashed(
-            self.report.ticket,
-            self.job.directory,
-            finding.signatures,
-            finding.former,
-            self.digest,
-            host=machine(
-                self.report.answer.nodename if self.report.answer else None,
-                self.report.dump.nodename if self.report.dump else None,
-            ),
-            machine=finding.machine,
-            log_digest=log_digest(self.report.dump.dmesg if self.report.dump else None),
-        )
         try:
-            finding = replace(finding, seen=self.catalogue.seen(crash))
+            seen = self.catalogue.seen(Crashed.of(self.report, self.digest))
         except CasError as error:
             self.progress.warn(f"similar crashes cannot be looked up: {error}")
             return
+        finding = replace(finding, seen=seen)
         self.know(finding=finding)
         for line in sighted(finding):
             self.progress.say(f"seen before: {line}")
@@ -187,6 +163,7 @@ class Run:
 
         if self.report.dump and not self.report.finding:
             self.conclude(self.report.dump, None)
+        self.know(finding=self.judging.advised(self.report))
         self.look_back()
         if self.report.dump and not self.report.sections:
             self.salvage(self.report.dump)

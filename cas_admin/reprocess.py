@@ -9,7 +9,6 @@ from pathlib import Path
 from cas import job as jobs
 from cas import manifest, users
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.facts import log_digest, machine
 from cas.commands import Answer, World
 from cas.errors import (
     CasError,
@@ -20,7 +19,6 @@ from cas.errors import (
     NotPermitted,
     TryAgain,
 )
-from cas.findings import as_detections, with_advice
 from cas.findings.signature import VERSION
 from cas.job import RESULTS, Job
 from cas.judge import Judge
@@ -163,25 +161,12 @@ class _Anew:
         """
         assert report.dump  # noqa: S101  who calls has looked
         old = report.finding
-        known = (report.dump, report.answer, report.match)
-        new = self.judge.judged(*known)
-        found = (*report.detections, *as_detections(report.fault))
-        new = self.judge.advised(new, *known, found)
-        new = with_advice(new, report.fault)
+        judged = self.judge.judged(report.dump, report.answer, report.match)
+        new = self.judge.advised(replace(report, finding=judged)) or judged
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
+        crash = Crashed.of(replace(report, finding=new), job.digest, until=job.started)
         named = (*new.signatures, *of_before)
-        crash = Crashed(
-            job.order.ticket,
-            job.directory,
-            named,
-            new.former,
-            job.digest,
-            job.started,
-            machine(report.answer.nodename if report.answer else None, report.dump.nodename),
-            new.machine,
-            log_digest(report.dump.dmesg),
-        )
-        seen = self.catalogue.seen(crash)
+        seen = self.catalogue.seen(replace(crash, signatures=named))
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
             more = max(seen, old.seen, key=_found)
             seen = replace(

@@ -306,6 +306,22 @@ class Crashed:
     log_digest: str | None = None
     """See :func:`log_digest`."""
 
+    @classmethod
+    def of(cls, report: Report, digest: str | None, until: datetime | None = None) -> Crashed:
+        """What is asked of a report whose crash has a verdict."""
+        job, finding = JobRecord.of(report, digest), report.finding
+        return cls(
+            ticket=job.ticket,
+            directory=job.directory,
+            signatures=job.signatures,
+            former=finding.former if finding else None,
+            digest=digest,
+            until=until,
+            host=job.nodename,
+            machine=finding.machine if finding else None,
+            log_digest=job.log_digest,
+        )
+
     @property
     def names_machine(self) -> bool:
         """Whether the host is known by a name that no other machine should have."""
