@@ -417,8 +417,7 @@ def test_a_person_has_the_prelude_the_windows_size_and_ctrl_c(
         user.wait_for(b"33 101")
         user.resize(120, 40)
         user.wait_for(b"crash> ")
-        user.press(b"!stty size\r")
-        user.wait_for(b"40 120")
+        user.press_until(b"!stty size\r", b"40 120")  # the keys may overtake the signal
         user.wait_for(b"crash> ")
         user.press(b"repeat -1 p jiffies\r")
         for _ in range(2):
