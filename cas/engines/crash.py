@@ -26,7 +26,7 @@ from cas.engines.place import Place
 from cas.files import create
 from cas.model import Outcome, Section, Snippet
 from cas.rules import Supervision
-from cas.supervise import Dialogue, Fault, Starts, describe, is_from_outside, write_trace
+from cas.supervise import Dialogue, ProgramFailure, Starts, describe, is_from_outside, write_trace
 from cas.units import human_size
 
 log = logging.getLogger("cas")
@@ -261,7 +261,7 @@ class Crash:
         return _Outcome("crashed", end, signal)
 
     def _trace(self, why: str) -> None:
-        fault = Fault(
+        failure = ProgramFailure(
             "crash",
             why,
             attempt=str(self._starts),
@@ -269,7 +269,7 @@ class Crash:
             command=self._command,
             output=bytes(self._said[-LAST_WORDS_BYTES * 16 :]),
         )
-        write_trace(self._directory, self._child, fault)
+        write_trace(self._directory, self._child, failure)
 
     def _recover(self, status: str) -> None:
         """Get a session that takes commands again; the one that broke a limit is left out."""

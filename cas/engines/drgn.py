@@ -32,7 +32,7 @@ from cas.files import put
 from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.supervise import (
     Child,
-    Fault,
+    ProgramFailure,
     Room,
     Starts,
     View,
@@ -475,8 +475,10 @@ class Worker:
     def _trace(self, why: str) -> None:
         if self.directory is None:
             return
-        fault = Fault("drgn", why, attempt=str(self._starts), rung="drgn", command=self._command)
-        write_trace(self.directory, self._child, fault)
+        failure = ProgramFailure(
+            "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
+        )
+        write_trace(self.directory, self._child, failure)
 
 
 def _banner_of(vmlinux: Path) -> str | None:

@@ -19,7 +19,7 @@ from cas.units import human_size, utc
 LACKS = 20
 """Missing things that are listed; ``result.json`` has them all."""
 KNOWN = 5
-"""Known issues that text tells; ``result.json`` has them all."""
+"""ShownIssue issues that text tells; ``result.json`` has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ShownIssue:
     """A known issue that the crash is; all text is printable."""
 
     text: str
@@ -73,7 +73,7 @@ class Summary:
     """Whether the title is that of a crash."""
     verdict: str
     reason: str
-    known: tuple[Known, ...]
+    known: tuple[ShownIssue, ...]
     facts: tuple[Fact, ...]
     next_steps: tuple[str, ...]
     go_on: str
@@ -131,9 +131,9 @@ def _fact(label: str, *texts: str | None) -> Iterator[Fact]:
         yield Fact(label, points)
 
 
-def _known(finding: Finding | None) -> Iterator[Known]:
+def _known(finding: Finding | None) -> Iterator[ShownIssue]:
     for issue in finding.known if finding else ():
-        yield Known(
+        yield ShownIssue(
             text=short_line(known_issue(issue)),
             name=short_line(issue.name),
             advice=short_line(issue.advice),

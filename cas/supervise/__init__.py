@@ -11,7 +11,7 @@ from cas.supervise.room import Room, View
 from cas.supervise.sandbox import FILES, Sandbox, establish
 from cas.supervise.scratch import scratch
 from cas.supervise.starts import Starts
-from cas.supervise.trace import Fault, write_trace
+from cas.supervise.trace import ProgramFailure, write_trace
 from cas.supervise.watchdog import Watchdog
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "SAFE_PATH",
     "Child",
     "Dialogue",
-    "Fault",
     "Finished",
+    "ProgramFailure",
     "Room",
     "Sandbox",
     "Starts",

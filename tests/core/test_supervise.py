@@ -13,7 +13,7 @@ import pytest
 
 from cas.errors import EngineError
 from cas.rules import Supervision
-from cas.supervise import Child, Fault, Room, Starts, run, write_trace
+from cas.supervise import Child, ProgramFailure, Room, Starts, run, write_trace
 
 from installed import working_sandbox
 
@@ -202,8 +202,10 @@ def test_nothing_outlives_us_when_we_are_killed(tmp_path: Path, wanted: str) -> 
     assert until(lambda: not is_alive(pid))
 
 
-def fault(why: str, output: bytes = b"") -> Fault:
-    return Fault("tool", why, attempt="2 of 8", rung="tool --less", command="bt", output=output)
+def fault(why: str, output: bytes = b"") -> ProgramFailure:
+    return ProgramFailure(
+        "tool", why, attempt="2 of 8", rung="tool --less", command="bt", output=output
+    )
 
 
 def test_a_trace_says_what_was_seen(room: Room, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ssh_servers import sshd
 from cas.errors import HostLost
 from cas.hosts.link import HostUnfit
 from cas.hosts.session import HostBusy, RemoteChild, RemoteTerminal
-from cas.supervise import Fault, write_trace
+from cas.supervise import ProgramFailure, write_trace
 from cas.terminal.session import Size
 
 from installed import needs, working_sandbox
@@ -245,7 +245,9 @@ def test_a_trace_shows_the_processes_there(there: Machine, tmp_path: Path) -> No
     argv = ["/bin/bash", "-c", f"({evil}; while :; do sleep 1; done) & echo ready; wait"]
     with there.session(sandbox="none") as opened, opened.start(argv, []) as child:
         read_until(child, b"ready\n")
-        path = write_trace(tmp_path, child, Fault("crash", "hung", "1 of 8", "crash", "bt"))
+        path = write_trace(
+            tmp_path, child, ProgramFailure("crash", "hung", "1 of 8", "crash", "bt")
+        )
         assert path is not None
         text = path.read_text()
         assert path.name == f"crash.{child.pid}.1.trc"
