@@ -71,7 +71,8 @@ class Debugging(Run):
         if case is None:
             return
         with self.timed("fault"):
-            fault = self.with_source(case.explained(self.reading(case, answer)), dump)
+            reading = self.reading(case, answer) if case.was_stopped else None
+            fault = self.with_source(case.explained(reading), dump)
         self.know(fault=fault)
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
@@ -85,7 +86,7 @@ class Debugging(Run):
         match = self.report.match
         release = match.kernel.release if match else dump.osrelease
         lines = source_lines(self.config.sources, release, at.file, at.line)
-        return replace(fault, source=lines)
+        return findings.with_source(fault, lines) if lines else fault
 
     def reading(self, case: findings.FaultCase, answer: FirstAnswer | None) -> Reading | None:
         """What the dump has of the fault, else what the code in the kernel log gives."""

@@ -179,7 +179,7 @@ class Shape:
             if self.function is not None:
                 return is_code(case, case.prog.read_word(address + self.function))
             seen = case.task_at(case.prog.read_word(address + self.task))
-            return seen is not None and _holds(case, seen.task, address)
+            return seen is not None and is_on_stack(case, seen.task, address)
         except Broken:
             return False
 
@@ -247,7 +247,8 @@ def _next_in_ring(prog: Program, node: int) -> int | None:
     return None
 
 
-def _holds(case: Case, task: Object, address: int) -> bool:
+def is_on_stack(case: Case, task: Object, address: int) -> bool:
+    """Whether an address lies on a task's stack."""
     low = int(task.stack.value_())
     return bool(low <= address < low + int(case.prog["THREAD_SIZE"]))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from cas.detectors.case import Case, Seen
+from cas.detectors.lock_lists import is_on_stack
+from cas.detectors.owners import OWNERLESS
 from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
 from cas.klog.kinds import Kind
 from cas.model import Evidence, Weight
@@ -32,6 +35,8 @@ EXPLAINED = frozenset(
     }
 )
 """Kinds of crashes that tasks which wait for one another explain; an oops is none of them."""
+_REPORTED = re.compile(r"INFO: task .{1,64}:(\d{1,10}) (?:<\S{1,40}> )?(?:is )?blocked ")
+"""``kernel/hung_task.c``: check_hung_task()."""
 STRUCTURES = {
     "mutex": "mutex",
     "rwsem": "rw_semaphore",
@@ -120,6 +125,10 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
     assert lock is not None  # noqa: S101  groups are made by their locks
     who = group[0].seen.name if len(group) == 1 else f"{len(group):,} tasks"
     verb = "waits" if len(group) == 1 else "wait"
+    longest_s = max((wait.waited_s for wait in group if wait.waited_s is not None), default=None)
+    if lock.kind in OWNERLESS and longest_s is not None:
+        up_to = "up to " if len(group) > 1 else ""
+        verb = f"{'has' if len(group) == 1 else 'have'} waited {up_to}{human_span(longest_s)}"
     sentence = f"{who} {verb} for {lock.title}{_had_by(lock, by_task)}"
     details = [line for wait in group[:NAMED] for line in _told(wait)][: NAMED * 2]
     if len(group) > NAMED:
@@ -142,12 +151,33 @@ def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) ->
     limit_s = _patience_s(case)
     if limit_s is None or lock is None:
         return False
+    if lock.kind in OWNERLESS:
+        return _is_all_that_hangs(case, group, limit_s)
     owner = lock.owner.seen or lock.owner.last
     if owner is None:
         return False
     wait = by_task.get(owner.task.value_())
     is_last = wait is None or _owner_address(wait.lock) is None
     return is_last and max(each.waited_s or 0 for each in group) >= limit_s
+
+
+def _is_all_that_hangs(case: Case, group: Sequence[Wait], limit_s: float) -> bool:
+    """Whether the kernel reported no hung task but those that wait for a lock without an owner.
+
+    A completion on the waiter's own stack, and input or output, are for something that has a name
+    of its own: a work item, a request, a grace period. Then that is what explains the hang.
+    """
+    lock = group[0].lock
+    if case.kind != Kind.HUNG_TASK or lock is None or lock.owner.left != 0:
+        return False
+    if any(wait.does_io or wait.asks_server for wait in group):
+        return False
+    if any(is_on_stack(case, wait.seen.task, lock.address) for wait in group):
+        return False
+    lines = (case.log[number].text for number in case.log.having("INFO: task "))
+    reported = {int(found[1]) for text in lines if (found := _REPORTED.match(text))}
+    here = {wait.seen.pid for wait in group if (wait.waited_s or 0) >= limit_s}
+    return bool(reported) and reported <= here
 
 
 def _patience_s(case: Case) -> float | None:

@@ -36,6 +36,8 @@ class Owner(NamedTuple):
     """What is known in place of one."""
     last: Seen | None = None
     """The task that took it last for reading; it may have let go."""
+    left: int | None = None
+    """How often it could still be taken, of a lock that keeps no owner; ``None``: unknown."""
 
 
 NOBODY = Owner()
@@ -51,16 +53,27 @@ def owner_of(case: Case, kind: str, address: int) -> Owner:
         if kind == "rt_mutex":
             lock = Object(case.prog, case.first_type(RT_TYPES), address=address)
             return _owner_at(case, lock.owner.value_() & ~RT_FLAGS)
+        if kind in OWNERLESS:
+            return _left(case, kind, address)
     except Broken:
-        return Owner(note="its owner cannot be read")
-    return Owner(note=NO_OWNER.get(kind, ""))
+        return Owner(note="its owner cannot be read" if kind not in OWNERLESS else "")
+    return NOBODY
 
 
 RT_TYPES = ("struct rt_mutex_base", "struct rt_mutex")
-NO_OWNER = {
-    "semaphore": "the kernel keeps no owner of a semaphore",
-    "completion": "nobody has completed it",
-}
+OWNERLESS = frozenset({"completion", "semaphore"})
+"""Kinds of locks of which the kernel does not note who is to let go."""
+
+
+def _left(case: Case, kind: str, address: int) -> Owner:
+    """What such a lock says of itself."""
+    if kind == "completion":
+        done = int(Object(case.prog, "struct completion", address=address).done.value_())
+        return Owner(note=f"it is {'not ' if not done else ''}completed (done {done})", left=done)
+    count = int(Object(case.prog, "struct semaphore", address=address).count.value_())
+    return Owner(
+        note=f"its count is {count}, and the kernel keeps no owner of a semaphore", left=count
+    )
 
 
 def _owner_at(case: Case, address: int) -> Owner:

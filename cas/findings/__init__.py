@@ -2,7 +2,7 @@
 
 from cas.findings.crash import crash_of
 from cas.findings.damage import Damage, assess
-from cas.findings.fault import FaultCase, as_detections, fault_case, with_advice
+from cas.findings.fault import FaultCase, as_detections, fault_case, with_advice, with_source
 from cas.findings.finding import advised, find
 from cas.findings.functions import BadPatterns, Functions, functions_with
 from cas.findings.shortage import detections_of_log
@@ -28,4 +28,5 @@ __all__ = [
     "kmods_in_traces",
     "shortfall",
     "with_advice",
+    "with_source",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
+from cas.findings.checks import CHECKED, checked, said_before, with_source_line
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.values import (
@@ -40,6 +41,7 @@ from cas.model import (
     Finding,
     FirstAnswer,
     Frame,
+    SourceLines,
     Weight,
 )
 
@@ -58,6 +60,19 @@ _WANTS_ADDRESS = frozenset(
     {Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.PROTECTION_FAULT, Kind.DOUBLE_FAULT}
     | {Kind.STACK_OVERFLOW}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the kernel log says of a check that failed."""
+
+    before: str = ""
+    """Right before the announcement."""
+    texts: tuple[str, ...] = ()
+    """The lines of the report."""
+
+
+NOTHING = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,12 @@ class FaultCase:
     """Where the processor was, which need not be the code at fault."""
     frames: tuple[Frame, ...] = ()
     """The backtrace of the task that panicked."""
+    said: Said = NOTHING
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the processor was at the fault; else only the kernel log tells of it."""
+        return self.crash.kind in STOPPED
 
     @property
     def place(self) -> str | None:
@@ -138,21 +159,25 @@ class FaultCase:
         if not reading.place:
             kmod = self.pc.kmod if self.pc else None
             reading = replace(reading, place=self.place, kmod=reading.kmod or kmod)
-        return fault_of(self.crash, self.arch, self.lines, reading, self.frames)
+        return fault_of(self, reading)
 
 
 def fault_case(dump: Dump, answer: FirstAnswer | None) -> FaultCase | None:
-    """What the kernel log says of the fault; ``None``: no code was stopped."""
+    """What the kernel log says of the fault; ``None``: no code was stopped, no check failed."""
     crash = crash_of(dump, answer)
-    if crash.kind not in STOPPED or crash.event.index is None:
+    if crash.kind not in STOPPED | CHECKED or crash.event.index is None:
         return None
     log = Log((answer.dmesg if answer else None) or dump.dmesg)
-    lines = fault_lines(line.text for line in lines_of(log, crash.event))
+    texts = tuple(line.text for line in lines_of(log, crash.event))
+    said = Said(said_before(log, crash.event), texts if crash.kind in CHECKED else ())
+    if crash.kind not in STOPPED:
+        return FaultCase(crash, dump.arch, FaultLines(), said=said)
+    lines = fault_lines(texts)
     frames = answer.backtrace if answer and crash.source == "backtrace" else crash.trace
     facts = read_report(log, crash.event)
     own = (trace.pc for trace in facts.traces if trace.pc and not trace.is_foreign)
     pc = None if facts.is_mixed else next(own, None)
-    return FaultCase(crash, dump.arch, lines, pc, tuple(frames))
+    return FaultCase(crash, dump.arch, lines, pc, tuple(frames), said)
 
 
 def as_detections(fault: Fault | None) -> tuple[Detection, ...]:
@@ -160,6 +185,12 @@ def as_detections(fault: Fault | None) -> tuple[Detection, ...]:
     if fault is None or not fault.evidence:
         return ()
     return (Detection("fault", "The fault itself", DetectorStatus.OK, fault.evidence),)
+
+
+def with_source(fault: Fault, source: SourceLines) -> Fault:
+    """A fault with the lines of its source, and what a check that failed there was."""
+    shown = tuple(with_source_line(each, source) for each in fault.evidence)
+    return replace(fault, source=source, evidence=shown)
 
 
 def with_advice(finding: Finding, fault: Fault | None) -> Finding:
@@ -171,26 +202,21 @@ def with_advice(finding: Finding, fault: Fault | None) -> Finding:
     return replace(finding, next_steps=(fault.advice, *kept)[:STEPS_LIMIT])
 
 
-def fault_of(
-    crash: Crash,
-    arch: str,
-    lines: FaultLines,
-    reading: Reading,
-    frames: Sequence[Frame] = (),
-) -> Fault | None:
+def fault_of(case: FaultCase, reading: Reading) -> Fault | None:
     """What there is to say of a fault.
 
     :param reading: what the debugger read, or what the kernel log's own registers and code give
-    :param frames: the backtrace of the task that panicked
-    :return: ``None``: no code was stopped, or nothing is known of it
+    :return: ``None``: nothing is known of it
     """
-    if crash.kind not in STOPPED:
-        return None
-    arch = arch or lines.arch or ""
+    crash, lines, said = case.crash, case.lines, case.said
+    arch = case.arch or lines.arch or ""
     message = f"{crash.event.message}\n{crash.event.detail or ''}"
-    frames = tuple(frames) or crash.frames
+    frames = case.frames or crash.frames
     told = _Told(crash.kind, arch, lines, reading, crash.nowhere, frames, message)
-    evidence = tuple(_evidence(told)) if arch else ()
+    command = _dis(told, reading.place)
+    wide = told.bits == 64
+    check = checked(crash.event, said.before, said.texts, command, is_wide=wide)
+    evidence = (*check, *_evidence(told)) if arch else ()
     if not (evidence or reading.registers or reading.code):
         return None
     return Fault(

@@ -10,6 +10,7 @@ from cas.detectors import locks
 from cas.detectors.case import Case
 from cas.detectors.owners import Owner, member_at, named, owner_of
 from cas.detectors.waits import Lock, Wait
+from cas.klog.lines import Log
 from cas.model import Frame, Weight
 
 
@@ -203,3 +204,59 @@ def test_an_owner_that_is_blocked_itself_is_told_with_what_it_waits_for(tasks: T
     assert told.sentence.endswith(
         f"which {name} has; that one is blocked in f, waiting for input or output"
     )
+
+
+class Ownerless:
+    """A completion that a task of the shipped dump waits for, as if that had crashed it."""
+
+    def __init__(self, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tasks, self.patch = tasks, monkeypatch
+        self.limit_s = float(tasks.case.number("sysctl_hung_task_timeout_secs") or 0)
+
+    def weight(self, done: int = 0, at: int = 1, *, reported: str = "a", **more: object) -> Weight:
+        case = self.tasks.case
+        self.patch.setattr(case, "kind", "hung-task")
+        lines = (f"INFO: task x:{self.tasks.seen[n].pid} blocked for more than" for n in reported)
+        self.patch.setattr(case, "log", Log("\n".join(lines)))
+        lock = Lock("completion", at, "reply", "reply+0x0", Owner(left=done))
+        wait = replace(self.tasks.wait("a", None), lock=lock, waited_s=self.limit_s)
+        return locks._queue(case, [replace(wait, **more)], {}).weight  # type: ignore[arg-type]
+
+
+def test_what_all_hung_tasks_wait_for_and_nobody_completes_explains_the_crash(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ownerless = Ownerless(tasks, monkeypatch)
+    assert ownerless.weight() is Weight.CAUSE
+    assert ownerless.weight(done=1) is Weight.CONTEXT  # it only has to wake up
+    assert ownerless.weight(reported="ab") is Weight.CONTEXT  # another hangs for another reason
+    assert ownerless.weight(reported="") is Weight.CONTEXT
+    assert ownerless.weight(waited_s=0.1) is Weight.CONTEXT
+    assert ownerless.weight(does_io=True) is Weight.CONTEXT  # the disk explains it
+    stack = int(tasks.seen["a"].task.stack.value_())
+    assert ownerless.weight(at=stack + 64) is Weight.CONTEXT  # as of flush_work()
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "value", "note"),
+    [
+        ("completion", "done", 0, "it is not completed (done 0)"),
+        ("completion", "done", 2, "it is completed (done 2)"),
+        ("semaphore", "count", 0, "its count is 0, and the kernel keeps no owner of a semaphore"),
+    ],
+)
+def test_a_lock_without_an_owner_is_told_by_its_count(
+    case: Case, kind: str, member: str, value: int, note: str
+) -> None:
+    owner = owner_of(case, kind, planted(case, f"struct {kind}", **{member: value}))
+    assert (owner.seen, owner.note, owner.left) == (None, note, value)
+
+
+def test_how_long_a_lock_without_an_owner_was_waited_for_is_told(tasks: Tasks) -> None:
+    lock = Lock("completion", 1, "reply", "reply+0x0", Owner(note="it is not completed (done 0)"))
+    wait = replace(tasks.wait("a", None), lock=lock, waited_s=3.6)
+    told = locks._queue(tasks.case, [wait], {}).sentence
+    name = wait.seen.name
+    assert told == (f"{name} has waited 3.6 s for completion reply; it is not completed (done 0)")
+    both = locks._queue(tasks.case, [wait, replace(wait, waited_s=9.0)], {}).sentence
+    assert both.startswith("2 tasks have waited up to 9 s for completion reply")

@@ -90,6 +90,10 @@ SENTENCES = {
         "DEADLOCK: held-ab waits for mb → held-ba waits for ma",
         "DEADLOCK: cache-flusher waits for cas_cache, which it has itself",
         "2 tasks wait for mutex cas_m, which sleeper (pid 48) has",
+        "requester (pid 48) has waited 3.7 s for completion cas_request.done; it is not completed"
+        " (done 0)",
+        "slot-taker (pid 48) has waited 3.9 s for semaphore cas_slots; its count is 0, and the"
+        " kernel keeps no owner of a semaphore",
     ],
     "spinlocks": ["CPU 1 spins for spinlock cas_table, which CPU 0 has"],
     "requests": ["vda: 3 requests wait for up to 12 s (read, started)"],
@@ -204,6 +208,8 @@ READER = "2 tasks wait for rwsem cas_map; 1 reader has it, and walker (pid 47) t
     ("log", "cause", "given", "not_given"),
     [
         (HUNG, ("locks", READER), "read the stack of the task that has the lock", "see what"),
+        (HUNG, ("locks", SENTENCES["locks"][3]), "what the task waits for was never", "see what"),
+        (HUNG, ("locks", SENTENCES["locks"][4]), "a semaphore is not given back", "read the stack"),
         (HUNG, ("runqueues", SENTENCES["runqueues"][0]), "a real-time task keeps", "see what"),
         (HUNG, ("workqueues", SENTENCES["workqueues"][1]), "find what keeps", "read the stack"),
         (MEMORY, ("memory", SENTENCES["memory"][2]), "delete what that tmpfs", "memory ran out"),

@@ -1,0 +1,54 @@
+"""Who asked for the crash by sysrq."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cas.detectors.case import Broken, Case, Seen
+from cas.detectors.needs import Needs
+from cas.klog.kinds import Kind
+from cas.model import Evidence, Weight
+
+NEEDS = Needs(kinds=(Kind.SYSRQ,))
+HANDLERS = ("__handle_sysrq", "handle_sysrq")
+"""drivers/tty/sysrq.c: what all ways lead to."""
+FILE = "write_sysrq_trigger"
+"""What writes to /proc/sysrq-trigger run."""
+MAX_PARENTS = 5
+
+
+def detect(case: Case) -> Iterator[Evidence]:
+    """The task that wrote to /proc/sysrq-trigger, with its parents; else how the key came."""
+    task = case.panic_task
+    if task is None:
+        return
+    seen = case.seen(task)
+    functions = [frame.function.partition(".")[0] for frame in case.backtrace(task)]
+    last = max((n for n, each in enumerate(functions) if each in HANDLERS), default=None)
+    if last is None or last + 1 == len(functions):
+        return
+    caller = functions[last + 1]
+    source = f"{caller} in the backtrace of {seen.name}"
+    if caller == FILE:
+        sentence = f"{seen.name} asked for the crash: it wrote to /proc/sysrq-trigger"
+        yield Evidence(
+            sentence, source, f"bt {seen.pid}", Weight.CAUSE, tuple(_parents(case, seen))
+        )
+    else:
+        sentence = f"the crash was asked for by a key of sysrq, which came through {caller}"
+        yield Evidence(sentence, source, f"bt {seen.pid}", Weight.CAUSE)
+
+
+def _parents(case: Case, seen: Seen) -> Iterator[str]:
+    """Who started it, as far as those are still there."""
+    for _ in range(MAX_PARENTS):
+        if seen.pid <= 1:
+            return
+        try:
+            parent = case.task_at(seen.task.real_parent.value_())
+        except Broken:
+            return
+        if parent is None:
+            return
+        yield f"{seen.name} is a child of {parent.name}"
+        seen = parent
