@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from cas import findings, resources, snippets
+from cas.catalogue.source_packages import Search, Wanted, is_built_with
 from cas.catalogue.sources import source_lines
 from cas.config import Config
 from cas.engines import drgn
@@ -61,6 +62,7 @@ class Debugging(Run):
         self.kmods = Kmods(self, workshop.worker)
         self.engine = job.order.engine or config.engine
         self.fitting = Fitting(self, workshop.worker)
+        self.source_search: Search | None = None
         self.own: frozenset[str] = frozenset()
         """Names of the snippets that the site has written."""
 
@@ -72,21 +74,53 @@ class Debugging(Run):
             return
         with self.timed("fault"):
             reading = self.reading(case, answer) if case.was_stopped else None
-            fault = self.with_source(case.explained(reading), dump)
+            fault = self.with_source(case.explained(reading), dump, answer)
         self.know(fault=fault)
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
                 self.progress.say(f"fault: {each.sentence}")
 
-    def with_source(self, fault: Fault | None, dump: Dump) -> Fault | None:
-        """A fault with the lines of its source, where a configured tree has them."""
+    def with_source(
+        self, fault: Fault | None, dump: Dump, answer: FirstAnswer | None
+    ) -> Fault | None:
+        """A fault with the lines of its source, where a configured tree has them.
+
+        Else packages are looked into meanwhile, see `finish_source`.
+        """
         at = next((each for each in fault.code if each.is_fault), None) if fault else None
-        if fault is None or at is None or not self.config.sources:
-            return fault
         match = self.report.match
+        if fault is None or at is None or self.is_foreign(fault, answer):
+            return fault
         release = match.kernel.release if match else dump.osrelease
         lines = source_lines(self.config.sources, release, at.file, at.line)
+        if lines is None and match and at.file and at.line:
+            wanted = Wanted(match.kernel, dump.banner, at.file, at.line)
+            self.source_search = Search(wanted, self.catalogue.doubt)
         return findings.with_source(fault, lines) if lines else fault
+
+    def is_foreign(self, fault: Fault, answer: FirstAnswer | None) -> bool:
+        """Whether the code is a kmod's that was not built together with the kernel.
+
+        Its source may have the name of a file of the kernel, as of a driver that it replaces.
+        """
+        kmods = answer.kmods if answer else ()
+        if not any(kmod.name == fault.kmod and "O" in kmod.taint for kmod in kmods):
+            return False
+        match, file = self.report.match, self.kmods.files.get(fault.kmod or "")
+        timeout_s = self.config.packages.timeout_s
+        return not (match and file and is_built_with(match.kernel, file, timeout_s))
+
+    def finish_source(self) -> None:
+        """The lines of the fault's source that packages had."""
+        search, fault = self.source_search, self.report.fault
+        if search is None or fault is None:
+            return
+        with self.timed("source"), self.progress.bar("Looking for the source", None):
+            found = search.finish(self.config.packages.timeout_s)
+        if found.lines:
+            self.know(fault=findings.with_source(fault, found.lines))
+        for text in found.remarks:
+            self.remark(text)
 
     def reading(self, case: findings.FaultCase, answer: FirstAnswer | None) -> Reading | None:
         """What the dump has of the fault, else what the code in the kernel log gives."""

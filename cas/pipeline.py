@@ -90,11 +90,13 @@ class Pipeline(Debugging):
             told = error if isinstance(error, CasError) else shortage(error)
             if told is None:
                 raise
+            self.finish_source()
             self.finish_check()
             self.keep()
             if told is error:
                 raise
             raise told from error
+        self.finish_source()
         self.finish_check()
         self.keep()
 

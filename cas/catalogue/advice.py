@@ -100,11 +100,18 @@ def _rarer(osrelease: str, arch: str) -> Iterator[str]:
         yield f"kernel-debuginfo-{osrelease}.rpm"
 
 
+def debian_version(banner: str | None) -> str | None:
+    """Of the Debian package that a kernel is from, without epoch, as its banner tells it.
+
+    ``#1 SMP Debian 6.1.90-1 (2024-05-03)`` ends the banner.
+    """
+    found = _DEBIAN_VERSION.search(banner or "")
+    return found[1] if found else None
+
+
 def _debian(osrelease: str, arch: str, banner: str) -> str:
-    """``#1 SMP Debian 6.1.90-1 (2024-05-03)`` ends the banner and tells the package's version."""
-    version = _DEBIAN_VERSION.search(banner)
     ours = _DEBIAN_ARCHES.get(arch, arch)
-    return f"linux-image-{osrelease}-dbg_{version[1] if version else '*'}_{ours}.deb"
+    return f"linux-image-{osrelease}-dbg_{debian_version(banner) or '*'}_{ours}.deb"
 
 
 def _ubuntu(osrelease: str, abi: str, arch: str, banner: str) -> str:

@@ -304,6 +304,17 @@ class Catalogue:
         """
         self._store().packages.set_trust(path, stamp, text)
 
+    def doubt(self, package: Path) -> str | None:
+        """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.
+
+        :raises PackageNotTrusted: nobody does, and the configuration demands it
+        """
+        if self._packages.signatures == "ignore":
+            return None
+        from cas.catalogue.trust.vouching import doubt  # and what it starts programs with
+
+        return doubt(package, self._packages, self)
+
     def hosts(self) -> tuple[Host, ...]:
         """The registered analysis hosts, by name."""
         found = read_hosts(self._name)

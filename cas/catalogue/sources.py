@@ -41,21 +41,25 @@ def source_lines(
     if not release or not file or not line or release in (".", "..") or "/" in release:
         return None
     for tree in trees:
-        for path in _paths(file):
+        for path in paths_below(file):
             with suppress(OSError):
                 lines = _read(tree / release, path).splitlines()
                 if 1 <= line <= len(lines):
-                    return _around(lines, file, line, str(tree / release / path))
+                    return around(lines, file, line, str(tree / release / path))
     return None
 
 
-def _around(lines: Sequence[str], file: str, line: int, found: str) -> SourceLines:
+def around(lines: Sequence[str], file: str, line: int, found: str) -> SourceLines:
+    """Those around one of a file's lines, which it has.
+
+    :param found: where the file was
+    """
     first = max(1, line - AROUND)
     shown = tuple(text[:LINE_LIMIT] for text in lines[first - 1 : line + AROUND])
     return SourceLines(file, line, first, shown, found)
 
 
-def _paths(file: str) -> Iterator[PurePosixPath]:
+def paths_below(file: str) -> Iterator[PurePosixPath]:
     """Where a file may lie below a tree; of an absolute path without what the builder put first."""
     if "\0" in file:
         return

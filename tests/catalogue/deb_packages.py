@@ -44,7 +44,7 @@ def debuginfo(word: str, release: str = RELEASE, kmods: int = 1) -> dict[str, by
 
 def control(name: str = NAME, arch: str = "amd64", version: str = VERSION) -> bytes:
     return (
-        f"Package: {name}\nVersion: {version}\nArchitecture: {arch}\n"
+        f"Package: {name}\nSource: linux\nVersion: {version}\nArchitecture: {arch}\n"
         "Maintainer: A Tester <tester@example.org>\nDescription: for tests\n Version: no\n"
     ).encode()
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalogue import deb_packages
+from catalogue import deb_packages, made_sources
 
 from installed import FIXTURES, Site
 
 RELEASE = "6.1.192-1.cas1.x86_64"
 BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
 """Of the shipped kernel `a`; that of `b` has the same release."""
+
+
+LINUX_SOURCE = f"linux-source-6.1_{deb_packages.VERSION}_all.deb"
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,10 @@ def both(tmp_path_factory: pytest.TempPathFactory, deb: Path, shared: Path) -> S
     kernels = directory / "kernels"
     (kernels / "a").mkdir(parents=True)
     (kernels / "a" / deb.name).symlink_to(deb)
+    source = {"drivers/cas/cas_oops.c": (FIXTURES.parent / "modules" / "cas_oops.c").read_bytes()}
+    (kernels / "a" / LINUX_SOURCE).write_bytes(
+        made_sources.linux_source(made_sources.tarball(source))
+    )
     (kernels / "b").symlink_to(FIXTURES / "b")
     site = Site(
         directory,
@@ -53,6 +60,17 @@ def test_of_two_builds_of_one_release_the_debs_is_taken_by_build_id(
     found = {path.name.partition(".")[0] for path in (both.job("T-1") / "usr").rglob("*.ko*")}
     loaded = {kmod["name"] for kmod in result["answer"]["kmods"]}
     assert {name.replace("-", "_") for name in found} == loaded
+
+
+def test_the_source_around_the_fault_is_shown_from_linux_source(both: Site, vmcore: Path) -> None:
+    done = both.cas("-i", "T-4", "-f", vmcore)
+    assert done.returncode == 0, done.stderr
+    source = both.result("T-4")["fault"]["source"]
+    assert source["line"] == 63
+    assert source["lines"][63 - source["first"]] == "\treturn READ_ONCE(entry->account->balance);"
+    text = (both.job("T-4") / "report.txt").read_text()
+    assert "=>     63          return READ_ONCE(entry->account->balance);" in text
+    assert f"{LINUX_SOURCE}: /usr/src/linux-source-6.1.tar.xz: /linux-source-6.1/drivers" in text
 
 
 def test_without_a_build_id_the_debs_banner_tells_them_apart(

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from catalogue import made_sources
+
 from cas import job as jobs
 from cas.rejudge import revived
 from cas.report.report import drawn
@@ -82,6 +84,34 @@ def test_the_source_around_the_fault_is_shown_from_a_configured_tree(
     assert source["lines"][63 - source["first"]] == ("\treturn READ_ONCE(entry->account->balance);")
     text = (site_a.job("T-1") / "report.txt").read_text()
     assert "=>     63          return READ_ONCE(entry->account->balance);" in text
+
+
+def test_the_source_around_the_fault_is_shown_from_the_rpm_that_was_built_with_the_kernel(
+    site: Site, tmp_path: Path
+) -> None:
+    kernels = tmp_path / "kernels"
+    kernels.mkdir(exist_ok=True)
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    (kernels / package.name).symlink_to(package)
+    code = (FIXTURES.parent / "modules" / "cas_oops.c").read_bytes()
+    origin = made_sources.origin_of(package)
+    common = kernels / made_sources.common_name(origin)
+    files = made_sources.in_tree({"drivers/cas/cas_oops.c": code})
+    common.write_bytes(made_sources.common(origin, files))
+    site.settings |= {
+        "kernels": str(kernels),
+        "debugs": str(tmp_path / "debugs"),
+        "engine": "drgn",
+    }
+    site.keep_snippets("bt")
+    assert site.admin("-b").returncode == 0
+    done = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    assert done.returncode == 0, done.stderr
+    source = site.result("T-1")["fault"]["source"]
+    assert source["lines"][63 - source["first"]] == "\treturn READ_ONCE(entry->account->balance);"
+    text = (site.job("T-1") / "report.txt").read_text()
+    assert "=>     63          return READ_ONCE(entry->account->balance);" in text
+    assert f"from {common}: {made_sources.TREE}/drivers/cas/cas_oops.c" in text
 
 
 def test_a_job_that_waits_has_the_fault_from_its_kernel_log(waiting: Site) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,9 +60,24 @@ _ARCHES = {
     "ppc64el": "ppc64le",
     "sparc64": "sparc64",
 }
-_FIELD = re.compile(r"^(Package|Version|Architecture):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_FIELD = re.compile(r"^(Package|Source|Version|Architecture):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _MD5SUM = re.compile(rb"^([0-9a-f]{32}) [ *](?:\./)?/*(.{1,4096})$", re.MULTILINE)
 _FLAVOUR = re.compile(r"[0-9]-((?:686|[a-z])[a-z0-9-]*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the control archive says."""
+
+    fields: Mapping[str, str]
+    """``Package``, ``Source``, ``Version``, ``Architecture``, those that are there."""
+    md5sums: Mapping[str, str]
+    """Of regular files, by absolute path."""
+
+    @property
+    def source(self) -> str:
+        """Name of the source package; the control file leaves out what is the package's own."""
+        return (self.fields.get("Source") or self.fields.get("Package", "")).partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,26 @@ def listing(path: Path) -> Listing:
     """
     deb = _read(path)
     return Listing(_files(deb), deb.data.size_bytes, partial(_opened, deb))
+
+
+def read_control(path: Path) -> Control:
+    """What a package says of itself, without a look at its payload.
+
+    :raises PackageError: the content is not a DEB, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    deb = _read(path)
+    return Control(deb.fields, deb.md5sums or {})
+
+
+def opened(path: Path, advance: Callable[[int], None]) -> AbstractContextManager[TarMembers]:
+    """The payload, for the length of a ``with`` block.
+
+    :param advance: told how many compressed bytes have been read
+    :raises PackageError: at any point where it turns out to be damaged or unreadable
+    :raises OSError: the file cannot be read
+    """
+    return _opened(_read(path), advance)
 
 
 def flavour(release: str, arch: str) -> str:

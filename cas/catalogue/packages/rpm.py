@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname
+from typing import NamedTuple
 
 from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import rpm_header, rpm_layout
@@ -16,6 +17,7 @@ from cas.catalogue.packages.rpm_header import BadHeader, Tags
 from cas.catalogue.packages.rpm_tags import (
     ARCH,
     BASENAMES,
+    BUILDHOST,
     BUILDTIME,
     DIRINDEXES,
     DIRNAMES,
@@ -29,6 +31,7 @@ from cas.catalogue.packages.rpm_tags import (
     NAME,
     OLDFILENAMES,
     RELEASE,
+    SOURCERPM,
     VERSION,
     digest_name,
     is_regular,
@@ -54,6 +57,37 @@ def read_package(path: Path) -> Package:
     try:
         tags, _ = rpm_header.read(path)
         return _package(tags)
+    except BadHeader as error:
+        raise PackageError(f"{path} is no intact RPM: {error}") from error
+
+
+class Origin(NamedTuple):
+    """What all packages have in common that one run of rpmbuild made."""
+
+    source: str
+    """Name of the source package."""
+    version: str
+    """With epoch and release."""
+    arch: str
+    host: str
+    """On which they were built."""
+    build_time_s: int
+    """When, in seconds since 1970: rpmbuild looks at the clock once."""
+
+
+def read_origin(path: Path) -> Origin | None:
+    """From which run of rpmbuild a package is; ``None``: its header does not tell.
+
+    :raises PackageError: the content is not an RPM, or is damaged
+    :raises OSError: the file cannot be read
+    """
+    try:
+        tags, _ = rpm_header.read(path)
+        source, host = _text(tags, SOURCERPM), _text(tags, BUILDHOST)
+        time_s = tags.number(BUILDTIME)
+        if not source or not host or not time_s:
+            return None
+        return Origin(source, _version(tags), _text(tags, ARCH), host, time_s)
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 

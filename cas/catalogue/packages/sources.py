@@ -27,10 +27,10 @@ def read(path: Path) -> Package:
     :raises OSError: the file cannot be read
     """
     with _unreadable_told():
-        kind = _kind(path)
-        if kind == "deb":
+        found = kind(path)
+        if found == "deb":
             return deb.read_package(path)
-        if kind == "vmlinux":
+        if found == "vmlinux":
             return plain.read_vmlinux(path)
         return _examined(path, rpm.read_package(path))
 
@@ -41,11 +41,14 @@ def listing(path: Path) -> Listing:
     :raises PackageError: the content is no package, or is damaged
     :raises OSError: the file cannot be read
     """
-    return deb.listing(path) if _kind(path) == "deb" else payload.listing(path)
+    return deb.listing(path) if kind(path) == "deb" else payload.listing(path)
 
 
-def _kind(path: Path) -> str:
-    """By the first bytes; where these are of no kind, by the name, which the reason then is of."""
+def kind(path: Path) -> str:
+    """``rpm``, ``deb`` or ``vmlinux``, by the first bytes.
+
+    Where these are of no kind, by the name, which the reason then is of.
+    """
     with path.open("rb", buffering=0) as file:
         magic = file.read(_MAGIC_BYTES)
     if magic.startswith(_RPM_MAGIC):

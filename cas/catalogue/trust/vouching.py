@@ -26,7 +26,7 @@ from cas.rules import PackageRules, Supervision
 from cas.supervise import Room, scratch
 from cas.text import one_line
 
-__all__ = ["UNSIGNED", "Verdict", "check", "vouched"]
+__all__ = ["UNSIGNED", "Verdict", "check", "doubt", "vouched"]
 
 UNSIGNED = Verdict(ok=False, text="is a plain file, for which no signature vouches")
 _ELF_MAGIC = b"\x7fELF"
@@ -68,15 +68,23 @@ def vouched(match: Match, rules: PackageRules, memory: Memory) -> Match:
 
     :raises PackageNotTrusted: nobody does, and ``rules`` demand it
     """
+    remark = doubt(match.kernel.source, rules, memory)
+    return match if remark is None else replace(match, remarks=(*match.remarks, remark))
+
+
+def doubt(path: Path, rules: PackageRules, memory: Memory) -> str | None:
+    """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.
+
+    :raises PackageNotTrusted: nobody does, and ``rules`` demand it
+    """
     if rules.signatures == "ignore":
-        return match
-    verdict = _known(match.kernel.source, rules, memory)
+        return None
+    verdict = _known(path, rules, memory)
     if verdict.ok:
-        return match
+        return None
     if rules.signatures == "require":
-        raise not_trusted(str(match.kernel.source), verdict, rules)
-    remark = one_line(f"{match.kernel.source} {verdict.text}")
-    return replace(match, remarks=(*match.remarks, remark))
+        raise not_trusted(str(path), verdict, rules)
+    return one_line(f"{path} {verdict.text}")
 
 
 def _unchecked(why: str) -> Verdict:
