@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import os
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,3 +96,58 @@ def linux_source(packed: bytes, version: str = DEB_VERSION, promised: bytes | No
         dp.member("control.tar.gz", gzip.compress(dp.tar_of(control))),
         dp.member("data.tar.xz", lzma.compress(dp.tar_of({TARBALL: packed}))),
     )
+
+
+def built_together(
+    directory: Path, kernel: Mapping[str, bytes], files: Mapping[str, bytes]
+) -> Path:
+    """A kernel's debuginfo and its sources, made by one run of rpmbuild; the former's path."""
+    top = directory / ".rpmbuild"
+    for path, content in {**kernel, **files}.items():
+        target = top / "tree" / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    listed, common = ("\n".join(paths) for paths in (kernel, files))
+    spec = top / "kernel.spec"
+    spec.write_text(f"""
+Name: kernel
+Version: 5.14.0
+Release: 427.el9
+Summary: A small kernel
+License: GPL-2.0-only
+AutoReqProv: no
+%global debug_package %{{nil}}
+%global _build_id_links none
+%global __os_install_post %{{nil}}
+%description
+For tests.
+%package debuginfo
+Summary: Debug information
+%description debuginfo
+For tests.
+%package debuginfo-common-x86_64
+Summary: Sources
+%description debuginfo-common-x86_64
+For tests.
+%install
+mkdir -p %{{buildroot}}
+cp -a {top}/tree/. %{{buildroot}}/
+%files debuginfo
+{listed}
+%files debuginfo-common-x86_64
+{common}
+""")
+    macros = (
+        f"_topdir {top}",
+        f"_rpmdir {directory}",
+        "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+        "_binary_payload w6.xzdio",
+    )
+    defines = [word for macro in macros for word in ("--define", macro)]
+    subprocess.run(
+        ["rpmbuild", "-bb", "--quiet", "--target", "x86_64", *defines, spec],
+        check=True,
+        capture_output=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(top), "LC_ALL": "C"},
+    )
+    return directory / "kernel-debuginfo-5.14.0-427.el9.x86_64.rpm"

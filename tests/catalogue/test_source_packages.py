@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from catalogue import deb_packages as dp
+from catalogue import kernel_packages as kp
 from catalogue import made_sources as ms
 
 from cas.catalogue import Catalogue
@@ -25,7 +26,7 @@ from cas.errors import PackageNotTrusted
 from cas.model import Kernel
 from cas.rules import PackageRules
 
-from installed import FIXTURES
+from installed import FIXTURES, needs
 
 FILE = "fs/nfs/dir.c"
 TEXT = "".join(f"line {number}\n" for number in range(1, 41)).encode()
@@ -90,6 +91,17 @@ def test_the_lines_come_from_the_rpm_that_was_built_with_the_kernel(
     assert found.lines.lines[6] == "line 20"
     assert found.lines.found == f"{package}: {ms.TREE}/{FILE}"
     assert not found.remarks
+
+
+def test_one_run_of_rpmbuild_is_known_by_what_it_writes_into_all_its_packages(
+    tmp_path: Path,
+) -> None:
+    needs("rpmbuild")
+    files, _ = kp.debuginfo("a", linked=False)
+    kernel = kernel_in(ms.built_together(tmp_path, files, ms.in_tree({FILE: TEXT})))
+    found = lines_of(kernel)
+    assert found.lines
+    assert "kernel-debuginfo-common-x86_64-5.14.0-427.el9.x86_64.rpm: " in found.lines.found
 
 
 @pytest.mark.parametrize("file", [FILE, f"./{FILE}", f"/build/linux/{FILE}"])
