@@ -115,7 +115,10 @@ class Debugging(Run):
         search, fault = self.source_search, self.report.fault
         if search is None or fault is None:
             return
-        with self.timed("source"), self.progress.bar("Looking for the source", None):
+        with ExitStack() as shown:
+            if search.is_slow():
+                shown.enter_context(self.timed("source"))
+                shown.enter_context(self.progress.bar("Looking for the source", None))
             found = search.finish(self.config.packages.timeout_s)
         if found.lines:
             self.know(fault=findings.with_source(fault, found.lines))

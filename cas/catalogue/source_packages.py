@@ -82,6 +82,10 @@ class Search:
         self._attempt = Attempt(partial(_modestly, wanted, doubt))
         threading.Thread(target=self._attempt.run, name="source lines", daemon=True).start()
 
+    def is_slow(self) -> bool:
+        """Whether it is at work still, and will be for more than a moment."""
+        return self._attempt.is_slow()
+
     def finish(self, timeout_s: float) -> Found:
         """What was found; the thread is left behind where a file system does not answer.
 
