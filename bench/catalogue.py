@@ -25,8 +25,8 @@ from pathlib import Path
 import packages as generated
 
 from cas.catalogue import Catalogue
-from cas.catalogue.database.connection import Database
-from cas.catalogue.database.tables import kernels, packages
+from cas.database.connection import Database
+from cas.database.tables import kernels, packages
 from cas.model import Dump
 
 COMMANDS = Path(sys.executable).parent

@@ -35,7 +35,7 @@ import select, sys
 from pathlib import Path
 from cas.catalogue import Catalogue
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 builds = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     Catalogue(sys.argv[1]).build(Path(sys.argv[2]), PackageRules(), Silent())

@@ -224,8 +224,8 @@ import sys, time
 from pathlib import Path
 from cas import findings
 from cas.dump import identify
-from cas.engines.drgn import Opened, Worker
-from cas.rules import Supervision
+from cas.engines.drgn.process import Opened, Worker
+from cas.settings.rules import Supervision
 from cas.supervise import Room
 dump = identify(Path(sys.argv[1]))
 begun = time.perf_counter()
@@ -247,7 +247,7 @@ print(len(found), *sorted(statuses))
 
 
 def measure_detectors(material: Material, rounds: int) -> Iterator[str]:
-    from cas.engines.drgn import ENVIRONMENT, home_of_drgn
+    from cas.engines.drgn.process import ENVIRONMENT, home_of_drgn
 
     environment = {**os.environ, **ENVIRONMENT}
     bare = [sys.executable, "-I", "-S", "-c", BARE_DRGN, material.dump, material.vmlinux]

@@ -31,10 +31,10 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 from ssh_servers import Sshd, sshd  # noqa: E402
 
-from cas.hosts.copies import Copies  # noqa: E402
 from cas.hosts.link import Link  # noqa: E402
+from cas.hosts.transfer.copies import Copies  # noqa: E402
 from cas.progress import Advance, Silent  # noqa: E402
-from cas.rules import HostRules  # noqa: E402
+from cas.settings.rules import HostRules  # noqa: E402
 from cas.ssh import Destination, Means, logged_in  # noqa: E402
 
 LOOPBACK = "127.0.0.1"

@@ -50,7 +50,7 @@ PEERS = {
 OURS = """
 import json, sys, time
 from pathlib import Path
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 from cas.dump import kind_of
 from cas.intake import Intake, Storing
 from cas.progress import Silent

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from cas import streams
+from cas.files import standard_streams
 
 if TYPE_CHECKING:
     from cas.commands import Asked
@@ -38,9 +38,9 @@ def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
     status = INTERRUPTED
     try:
         os.umask(0o077)
-        streams.establish()
+        standard_streams.establish()
         _handle_signals()
-        from cas.program import execute
+        from cas.commands.program import execute
 
         status = execute(parse, sys.argv[1:], going_on)
     except KeyboardInterrupt:  # a second one, while the first was told, or one while we import

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas.errors import NotADump
-from cas.permission import unread
+from cas.files.permission import unread
 
 Read = Callable[[int, int], bytes]
 """``read(offset, size)`` gives the bytes there: fewer than ``size`` at the end of the data."""

@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
-from cas.catalogue.facts import ANSWERED, PURGE, BuildRecord
-from cas.clock import Trace, at
+from cas.catalogue.cache.clock import Trace, at
+from cas.database.records import ANSWERED, PURGE, BuildRecord
 from cas.errors import CasError
-from cas.job import Job
+from cas.jobs import job as jobs
+from cas.jobs.job import Job
+from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.progress import Progress
 from cas.report import mail_files
 from cas.text import count
 from cas.units import human_size
-from cas.work_directory import WorkDirectory, is_regular
 
 WAITING = "waiting"
 UNFINISHED = "unfinished"

@@ -6,7 +6,7 @@ Sizes are in bytes, times in UTC.
 from __future__ import annotations
 
 from cas.commands.answers import Version
-from cas.record import Count, FilePath, Record, Time
+from cas.files.record import Count, FilePath, Record, Time
 
 
 class Problem(Record, frozen=True, kw_only=True):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cas import users
 from cas.catalogue import BuildSummary, Catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
 from cas.errors import NotPermitted
+from cas.settings import users
 from cas.text import count
 from cas_admin import ageing, unusable
 from cas_admin.cache import keep_limits

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cas import users
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection, lease, limits, useless
-from cas.catalogue.cache.holdings import Holding, holdings
+from cas.catalogue.cache.clock import Trace
 from cas.catalogue.cache.inspection import Fault
 from cas.catalogue.cache.limits import Removal, Trimmed
-from cas.clock import Trace
+from cas.catalogue.cache.listing import Holding, holdings
 from cas.commands import Answer, World
-from cas.config import Config
 from cas.errors import CasError, NotPermitted
+from cas.jobs.work_directory import WorkDirectory
+from cas.settings import users
+from cas.settings.config import Config
 from cas.text import count, json_text, one_line
 from cas.units import human_size, plain, told_time
-from cas.work_directory import WorkDirectory
 from cas_admin import ageing
 
 BROKEN = 4

@@ -10,9 +10,9 @@ from pathlib import Path
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
-from cas.sharing import ResultGroup
+from cas.jobs.sharing import ResultGroup
+from cas.jobs.work_directory import WorkDirectory
 from cas.text import count, json_text, one_line
-from cas.work_directory import WorkDirectory
 from cas_admin.invariants import Flaw, Scope, of_cache, of_jobs, of_known, of_rows, of_sandbox
 
 BROKEN = 4

@@ -16,8 +16,8 @@ from cas.commands import (
     common_options,
     verb_options,
 )
-from cas.commands.asked import WrongCommand
 from cas.commands.command_line import asked_for_help
+from cas.commands.invocation import WrongCommand
 from cas.errors import UsageError
 
 WATCH_S = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cas.commands import command_line
 from cas.commands.habits import JOBS
 from cas.commands.mistakes import Habits, Line, command, options_of, verbs_of
-from cas.work_directory import is_ticket
+from cas.jobs.work_directory import is_ticket
 
 LISTS = (
     "the kernels: cas-admin kernels; the extracted ones: cas-admin cache list; the hosts: "

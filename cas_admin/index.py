@@ -6,16 +6,16 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord
-from cas.catalogue.facts import machine
 from cas.commands import Answer, World
+from cas.database.records import machine
 from cas.errors import CasError
+from cas.jobs import job as jobs
+from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
 from cas.model import Signature
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.text import count
-from cas.work_directory import WorkDirectory, is_gone, is_regular
 
 LOST = 3
 UNREADABLE = 4

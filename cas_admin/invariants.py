@@ -12,11 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import job as jobs
-from cas import manifest, users
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection
-from cas.config import Config
 from cas.errors import (
     CasError,
     ConfigError,
@@ -25,12 +22,16 @@ from cas.errors import (
     NotPermitted,
     SandboxMissing,
 )
-from cas.job import Job
-from cas.permission import not_permitted
+from cas.files.permission import not_permitted
+from cas.jobs import job as jobs
+from cas.jobs import seal
+from cas.jobs.job import Job
+from cas.jobs.sharing import ResultGroup
+from cas.jobs.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 from cas.report import mail_files, result
-from cas.sharing import ResultGroup
+from cas.settings import users
+from cas.settings.config import Config
 from cas.supervise import establish
-from cas.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 
 ENDED = ("complete", "partial", "waiting", "failed", "refused")
 GO_ON = "run: cas-admin resume"
@@ -187,7 +188,7 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             return
         if job.verdict == "waiting":
             yield Flaw(where, "waits for its kernel", BUILD, is_broken=False)
-        if manifest.is_half_done(job):
+        if seal.is_half_done(job):
             advice = f"run: cas-admin reprocess {job.order.ticket}/{directory.name}"
             yield Flaw(
                 where, "was being reprocessed when that was stopped", advice, is_broken=False
@@ -230,8 +231,8 @@ def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
         sections = {section.path for section in found.sections}
         for name in sorted(sections - job.files.keys()):
             yield f"the section {name} was never sealed"
-    yield from manifest.flaws(job, with_digests=scope.with_digests)
-    for path in manifest.leftovers(job.directory):
+    yield from seal.flaws(job, with_digests=scope.with_digests)
+    for path in seal.leftovers(job.directory):
         yield f"{path.name} was left behind by a run that was stopped"
 
 

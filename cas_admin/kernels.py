@@ -11,7 +11,7 @@ from cas.commands import Answer, World
 from cas.text import json_text, one_line
 
 if TYPE_CHECKING:
-    from cas.catalogue.facts import CataloguedKernel
+    from cas.database.records import CataloguedKernel
 
 NOTHING_FOUND = 1
 VERSION = 1

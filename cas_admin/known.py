@@ -10,14 +10,14 @@ from typing import Any
 from cas import findings
 from cas.commands import Answer, World
 from cas.errors import CasError
+from cas.files.shipped import shipped
 from cas.findings.known import ENDING, FOLDER, Issue, Known, load_known
-from cas.judge import Judge
+from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.model import Finding
-from cas.rejudge import evidence
 from cas.report.result import NAME, load
-from cas.resources import shipped
 from cas.text import count, json_text, one_line, short_line
-from cas.work_directory import WorkDirectory, is_regular
+from cas.triage.rejudge import evidence
+from cas.triage.verdict import Judge
 
 NONE_MATCHES = 1
 BROKEN = 4

@@ -11,15 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import clock
-from cas import job as jobs
 from cas.catalogue import Catalogue
-from cas.clock import Belief, Trace
+from cas.catalogue.cache import clock
+from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import Answer, World
 from cas.errors import CasError, JobBusy, Refused
+from cas.jobs import job as jobs
+from cas.jobs.work_directory import PURGED, Entry, Kind, WorkDirectory
 from cas.text import count
 from cas.units import human_size
-from cas.work_directory import PURGED, Entry, Kind, WorkDirectory
 from cas_admin import ageing
 from cas_admin.ageing import Aged, Records
 

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cas import job as jobs
-from cas import manifest, users
 from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.commands import Answer, World
+from cas.commands.specification import directories_of
 from cas.errors import (
     CasError,
     DatabaseDamaged,
@@ -20,17 +19,19 @@ from cas.errors import (
     TryAgain,
 )
 from cas.findings.signature import VERSION
-from cas.job import RESULTS, Job
-from cas.judge import Judge
+from cas.jobs import job as jobs
+from cas.jobs import seal
+from cas.jobs.job import RESULTS, Job
+from cas.jobs.sharing import share
+from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
 from cas.model import Finding, Report, Seen, Tally
-from cas.rejudge import log_section, revived
 from cas.report.report import drawn
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
-from cas.sharing import share
-from cas.spec import directories_of
+from cas.settings import users
 from cas.text import count, short_line
-from cas.work_directory import WorkDirectory, is_gone, is_regular
+from cas.triage.rejudge import log_section, revived
+from cas.triage.verdict import Judge
 
 ALL = "all"
 UNREADABLE = 4
@@ -129,7 +130,7 @@ class _Anew:
         """What changes of a job; ``None``: nothing."""
         job = jobs.load(directory)
         if not self.only_list:
-            manifest.finish(job)
+            seal.finish(job)
         if job.is_stopped:
             raise _Left("it was stopped on its way, and is judged when it goes on")
         result = load(directory)
@@ -147,7 +148,7 @@ class _Anew:
         if self.only_list:
             return change
         if change is not None:
-            manifest.put_in_place(job, drawn(after))
+            seal.put_in_place(job, drawn(after))
         # also of a job that was left half-way
         names = (directory / name for name in RESULTS)
         share(job, names, self.world.config, self.world.progress)

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy
-from cas.job import Job
+from cas.jobs import job as jobs
+from cas.jobs.job import Job
+from cas.jobs.work_directory import WorkDirectory
 from cas.model import Dump
 from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count
-from cas.triage import send_mails, triage
-from cas.work_directory import WorkDirectory
+from cas.triage.triage import send_mails, triage
 
 WAITING = 6
 
@@ -142,7 +142,7 @@ def _has_ended(job: Job) -> bool:
 
 def _go_on(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
-    from cas.engines.workshop import workshop
+    from cas.engines.drgn.prestart import workshop
 
     told = OfJob(job, world.progress)
     world.progress.say(f"Going on with {told.name}")

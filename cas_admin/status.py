@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Thread
 
-from cas import users
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, shortage
+from cas.settings import users
 from cas.text import json_text, short_line
 from cas.units import plain
 from cas_admin import status_parts

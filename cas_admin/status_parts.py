@@ -12,22 +12,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
-from cas.catalogue.cache.holdings import holdings
-from cas.catalogue.facts import BuildRecord, Counts
-from cas.config import Config
+from cas.catalogue.cache.listing import holdings
+from cas.database.records import BuildRecord, Counts
 from cas.engines.versions import Engine, engines
 from cas.errors import CasError
-from cas.job import Job
-from cas.layout import DUMP
+from cas.jobs import job as jobs
+from cas.jobs.job import Job
+from cas.jobs.layout import DUMP
+from cas.jobs.work_directory import WorkDirectory
 from cas.report import mail_files, result
 from cas.report.result_record import Kernel
+from cas.settings.config import Config
 from cas.supervise import establish
 from cas.text import count
 from cas.units import human_size, human_span, told_time
-from cas.work_directory import WorkDirectory
 from cas_admin import ageing, unusable
 from cas_admin.invariants import SANDBOX_HINT
 

@@ -18,10 +18,10 @@ import pytest
 import ready_commands
 
 from cas.commands import World
-from cas.config import Config, read
 from cas.errors import SandboxMissing
+from cas.files.shipped import shipped
 from cas.progress import Silent
-from cas.resources import shipped
+from cas.settings.config import Config, read
 from cas.supervise import Sandbox, establish
 
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cas.catalogue.database.tables import metadata
+from cas.database.tables import metadata
 
 START_S = 60.0
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)

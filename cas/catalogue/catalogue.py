@@ -12,13 +12,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cas.catalogue import installed, match
-from cas.catalogue.attempts import answering
+from cas.catalogue import match
 from cas.catalogue.cache.entry import find_cached
 from cas.catalogue.current import Current, current
-from cas.catalogue.database.claims import read_claims
-from cas.catalogue.database.host_list import read_hosts
-from cas.catalogue.facts import (
+from cas.catalogue.extraction import installed
+from cas.catalogue.packages.examine import examine
+from cas.database.claims import read_claims
+from cas.database.host_list import read_hosts
+from cas.database.records import (
     BuildRecord,
     BuildSummary,
     Candidate,
@@ -30,8 +31,6 @@ from cas.catalogue.facts import (
     JobRecord,
     Known,
 )
-from cas.catalogue.packages.examine import examine
-from cas.config import Config
 from cas.errors import (
     AmbiguousKernel,
     CasError,
@@ -40,17 +39,19 @@ from cas.errors import (
     PackageError,
     TryAgain,
 )
+from cas.files.patient_calls import answering
 from cas.model import Dump, Host, Kernel, Match, Seen
 from cas.progress import Progress, Silent
-from cas.rules import DebuginfodRules, PackageRules
+from cas.settings.config import Config
+from cas.settings.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cas.catalogue.database.host_rows import HostRows
-    from cas.catalogue.database.repair import Repair
-    from cas.catalogue.database.store import Store
-    from cas.catalogue.debuginfod import Debuginfod
+    from cas.catalogue.extraction.debuginfod import Debuginfod
+    from cas.database.host_rows import HostRows
+    from cas.database.repair import Repair
+    from cas.database.store import Store
 
 _ROOT = Path("/")
 _FAILED_S = 30.0
@@ -103,7 +104,9 @@ class Catalogue:
     @cached_property
     def debuginfod(self) -> Debuginfod:
         """The servers that are asked for what no package has."""
-        from cas.catalogue.debuginfod import Debuginfod  # http and TLS take their time to load
+        from cas.catalogue.extraction.debuginfod import (
+            Debuginfod,  # http and TLS take their time to load
+        )
 
         is_asked = self._packages.signatures != "require"  # nobody signs what a server sends
         return Debuginfod(self._debuginfod if is_asked else DebuginfodRules())
@@ -113,7 +116,7 @@ class Catalogue:
         """Where it is: a path, or a URL without its secrets."""
         if "://" not in self._name:
             return self._name
-        from cas.catalogue.database.connection import shown, url_of
+        from cas.database.connection import shown, url_of
 
         return shown(url_of(self._name))
 
@@ -147,7 +150,7 @@ class Catalogue:
         :raises ConfigError: the expression is invalid, or there is no such directory
         :raises TryAgain: the directory cannot be read, or is suddenly empty
         """
-        from cas.catalogue.build import build  # only an administrator's process needs it
+        from cas.catalogue.building.build import build  # only an administrator's process needs it
 
         return build(self._store(), kernels, rules, progress)
 
@@ -344,7 +347,7 @@ class Catalogue:
         :raises DatabaseDamaged: a server's, which only its administrator can mend
         :raises TryAgain: it is locked or cannot be reached
         """
-        from cas.catalogue.database.repair import repair
+        from cas.database.repair import repair
 
         wait = partial(progress.say, "Waiting for another build of the catalogue")
         with self._opening:
@@ -369,8 +372,8 @@ class Catalogue:
         if self._failed is not None and time.monotonic() < self._failed_until_s:
             raise self._failed
         # SQLAlchemy takes 0.2 s to import, which not every run has to spend.
-        from cas.catalogue.database.connection import Database
-        from cas.catalogue.database.store import Store
+        from cas.database.connection import Database
+        from cas.database.store import Store
 
         try:
             return Store(Database(self._name, self._timeout_s))

@@ -13,27 +13,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.attempts import Attempt, Crew, regular
-from cas.catalogue.facts import Candidate, FileStamp, Package, PackagedKernel
 from cas.catalogue.packages import sources
+from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
+from cas.files.patient_calls import Attempt, Crew, regular
 from cas.model import Kernel
 
 _AT_ONCE = 8
 """Files that are looked at; each may be on a file system that does not answer."""
-_COMPARED = ("release", "member", "build_id", "size_bytes", "digest", "banner")
-_TELLING = ("build_id", "digest", "banner")
-"""Of which one must be known of both, or nothing says that they are the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """A file that has the same kernels still, under another stamp."""
-
-    path: Path
-    old: FileStamp
-    new: FileStamp
-    kernels: tuple[PackagedKernel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +97,3 @@ def _is_in(kernel: Kernel, package: Package) -> bool:
     return package.arch == kernel.arch and any(
         is_same(kernel, packaged) for packaged in package.kernels
     )
-
-
-def is_same(kernel: Kernel, packaged: PackagedKernel) -> bool:
-    """Whether two readings of a file speak of one kernel."""
-    facts = {name: (getattr(kernel, name), getattr(packaged, name)) for name in _COMPARED}
-    both = {name: pair for name, pair in facts.items() if None not in pair}
-    is_told = any(name in both for name in _TELLING)
-    return is_told and kernel.member == packaged.member and all(a == b for a, b in both.values())

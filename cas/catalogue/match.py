@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from cas.catalogue.advice import package_hint
-from cas.catalogue.facts import Candidate, CataloguedKernel
+from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
 from cas.model import Dump, Kernel, Match
 from cas.text import one_line

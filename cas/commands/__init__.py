@@ -1,6 +1,7 @@
 """The verbs of ``cas``, one module each; without a verb, the classic form submits a dump."""
 
-from cas.commands.asked import (
+from cas.commands.command_line import parse, parser
+from cas.commands.invocation import (
     Answer,
     Asked,
     Parser,
@@ -9,7 +10,6 @@ from cas.commands.asked import (
     named_config,
     verb_options,
 )
-from cas.commands.command_line import parse, parser
 from cas.commands.versions import asked_versions
 
 __all__ = [

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cas.commands import debug_options
-from cas.commands.asked import (
+from cas.commands.invocation import (
     Answer,
     Asked,
     Once,
@@ -22,11 +22,11 @@ from cas.commands.asked import (
     verb_options,
 )
 from cas.commands.versions import asked_versions
-from cas.config import INTERVALS
 from cas.errors import UsageError
-from cas.files import is_there
-from cas.job import Order
-from cas.work_directory import is_ticket
+from cas.files.whole import is_there
+from cas.jobs.job import Order
+from cas.jobs.work_directory import is_ticket
+from cas.settings.config import INTERVALS
 
 CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", "quiet", *INTERVALS)
 """The options of the form without a verb."""
@@ -228,6 +228,6 @@ def file_of(text: str) -> Path:
 def _is_url(text: str) -> bool:
     if "://" not in text:  # spares most runs an import
         return False
-    from cas.intake.url import is_url
+    from cas.fetch.url import is_url
 
     return is_url(text)

@@ -6,20 +6,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cas import spec
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
-from cas.commands.asked import Answer, World
+from cas.commands import specification
 from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
 from cas.commands.debug_options import ForCrash
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
+from cas.commands.invocation import Answer, World
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
-from cas.job import Job
+from cas.jobs.job import Job
+from cas.jobs.work_directory import WorkDirectory
 from cas.supervise import scratch
-from cas.work_directory import WorkDirectory
 
 INTERRUPTED = 130
 
@@ -50,10 +50,12 @@ def debug(order: DebugOrder, world: World) -> Answer:
     """
     try:
         return Answer(exit_code=_debug(order, world))
-    except spec.SeveralJobs as error:
+    except specification.SeveralJobs as error:
         world.progress.warn(f"{error}; {error.hint}")
-        newest = f"the newest: cas debug {spec.name_of(error.found[-1])}"
-        return Answer(tuple(map(spec.described, error.found)), error.exit_code, next_step=newest)
+        newest = f"the newest: cas debug {specification.name_of(error.found[-1])}"
+        return Answer(
+            tuple(map(specification.described, error.found)), error.exit_code, next_step=newest
+        )
     except KeyboardInterrupt:
         world.progress.warn("interrupted; the debugger has ended")
         return Answer(exit_code=INTERRUPTED)
@@ -65,7 +67,7 @@ def _debug(order: DebugOrder, world: World) -> int:
         feed = Input(order.inputs, first=first)
     else:
         feed = from_stdin(world.is_interactive, first)
-    job = spec.find_job(order.spec, WorkDirectory.of(world.config))
+    job = specification.find_job(order.spec, WorkDirectory.of(world.config))
     engine = order.engine or world.config.engine
     if order.host and engine == "drgn":
         raise UsageError("drgn runs on this machine: --host is for crash")

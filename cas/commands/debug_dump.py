@@ -5,11 +5,11 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
-from cas import job as jobs
-from cas.commands.asked import World
-from cas.digest import Fingerprint, require_same
+from cas.commands.invocation import World
 from cas.errors import DumpChanged, NotADump, Refused
-from cas.job import RESULTS, Job
+from cas.files.digest import Fingerprint, require_same
+from cas.jobs import job as jobs
+from cas.jobs.job import RESULTS, Job
 
 
 class OtherDump(Refused):

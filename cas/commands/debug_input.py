@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas.engines.handover import COMMANDS
+from cas.engines.crash.wrapper import COMMANDS
 from cas.errors import UsageError
-from cas.work_directory import STATE
+from cas.jobs.work_directory import STATE
 
 STDIN = 0
 READ_BYTES = 64 << 10

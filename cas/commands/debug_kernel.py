@@ -7,17 +7,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from cas import debug_info, elf
-from cas import job as jobs
-from cas.catalogue import Catalogue, extract
+from cas import elf
+from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import is_sound
-from cas.catalogue.kmods import Found, in_cache
-from cas.commands.asked import World
+from cas.catalogue.extraction import debug_info, extract
+from cas.catalogue.extraction.kmod_search import Found, in_cache
 from cas.commands.debug_dump import user
+from cas.commands.invocation import World
 from cas.errors import CasError, KernelMismatch, NotADump, PackageError, Refused
-from cas.job import Job
-from cas.layout import LINKED
+from cas.jobs import job as jobs
+from cas.jobs.job import Job
+from cas.jobs.layout import LINKED
 from cas.model import Dump, Kernel, Match
 from cas.report.result import load as load_result
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.commands.asked import Parser, verb_options
+from cas.commands.invocation import Parser, verb_options
 from cas.errors import UsageError
 
 EXAMPLES = """\

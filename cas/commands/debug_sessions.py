@@ -11,26 +11,28 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cas import resources, snippets, venues
 from cas.catalogue import Catalogue
-from cas.catalogue.kmods import Found
-from cas.commands.asked import World
+from cas.catalogue.extraction.kmod_search import Found
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
-from cas.engines.crash_rungs import MINIMAL
-from cas.engines.drgn import Opened
-from cas.engines.interactive import drgn_between_pipes, drgn_on_terminal
-from cas.engines.opening import Opening, loading, options_of
+from cas.commands.invocation import World
+from cas.engines.crash.kaslr import crash_options
+from cas.engines.crash.opening import Opening, loading, options_of
+from cas.engines.crash.place import Place
+from cas.engines.crash.rungs import MINIMAL
+from cas.engines.drgn.process import Opened
+from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
 from cas.engines.piped import Piped
-from cas.engines.place import Place
 from cas.errors import CasError, EngineError, HostLost, UsageError
-from cas.job import Job
-from cas.kaslr import crash_options
+from cas.files import shipped
+from cas.jobs.job import Job
 from cas.model import Dump
 from cas.report.result import load as load_result
+from cas.snippets import snippets
 from cas.supervise import Room, describe, establish
 from cas.terminal import Relay, Screen, Window
 from cas.text import nearest, printable, short_line
+from cas.triage import places as venues
 
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a program."""
@@ -189,7 +191,7 @@ class _Preparation:
         kmods, ladder = subject.facts()
         dump = subject.dump
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
-        directories = (resources.shipped("snippets") / "crash", *world.config.snippets)
+        directories = (shipped.shipped("snippets") / "crash", *world.config.snippets)
         loaded = snippets.load_prelude(directories, facts, room)
         for broken in loaded.unusable:
             world.progress.warn(broken.reason)

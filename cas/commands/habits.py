@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cas.commands.mistakes import Habits, Line, command, filled
 from cas.errors import UsageError
-from cas.files import is_file, is_there
+from cas.files.whole import is_file, is_there
+from cas.jobs.work_directory import STATE, is_stamp, is_ticket
 from cas.text import count
-from cas.work_directory import STATE, is_stamp, is_ticket
 
 ANALYSE = "cas -i TICKET -f FILE"
 MANY = 5

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from cas.commands.answers import VERSION
-from cas.commands.asked import Answer, World
+from cas.commands.invocation import Answer, World
 from cas.commands.mistakes import command
 from cas.commands.wrong_file import check
 from cas.dump import SEARCH_BYTES, kind_of, reassemble
 from cas.dump import identify as identify_dump
 from cas.dump.reassemble import with_reason
 from cas.errors import CasError, DiskFull, NotADump
-from cas.files import is_there
+from cas.files.whole import is_there
 from cas.intake import Intake, Storing, is_plain, take_over
-from cas.layout import DUMP
+from cas.jobs.layout import DUMP
+from cas.jobs.work_directory import WorkDirectory, is_ticket
 from cas.model import Dump
 from cas.report.result import registers
 from cas.supervise import scratch
 from cas.text import json_text, located, short_line, wholeness
 from cas.units import human_size, plain, told_time
-from cas.work_directory import WorkDirectory, is_ticket
 
 HIDDEN = frozenset(
     {"version", "dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"}

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas.commands.asked import WrongCommand
-from cas.files import is_file
+from cas.commands.invocation import WrongCommand
+from cas.files.whole import is_file
+from cas.jobs.work_directory import is_ticket
 from cas.text import short_line
-from cas.work_directory import is_ticket
 
 FILE, TICKET, URL = "FILE", "TICKET", "URL"
 NEAR = 0.7

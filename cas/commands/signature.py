@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cas import spec
-from cas.commands.asked import Answer, World
+from cas.commands import specification
+from cas.commands.invocation import Answer, World
 from cas.findings.outline import naming, outline_of
-from cas.rejudge import evidence
+from cas.jobs.work_directory import WorkDirectory
 from cas.text import json_text
-from cas.work_directory import WorkDirectory
+from cas.triage.rejudge import evidence
 
 
 def signature(which: str, world: World, *, as_json: bool) -> Answer:
@@ -17,10 +17,12 @@ def signature(which: str, world: World, *, as_json: bool) -> Answer:
     :raises CasError: there is no such job, or it was not finished
     """
     try:
-        job = spec.find_job(which, WorkDirectory.of(world.config))
-    except spec.SeveralJobs as error:
+        job = specification.find_job(which, WorkDirectory.of(world.config))
+    except specification.SeveralJobs as error:
         world.progress.warn(f"{error}; {error.hint}")
-        newest = f"the newest: cas signature {spec.name_of(error.found[-1])}"
-        return Answer(tuple(map(spec.described, error.found)), error.exit_code, next_step=newest)
+        newest = f"the newest: cas signature {specification.name_of(error.found[-1])}"
+        return Answer(
+            tuple(map(specification.described, error.found)), error.exit_code, next_step=newest
+        )
     told = outline_of(*evidence(job.directory))
     return Answer((json_text(told, indent=1),) if as_json else tuple(naming(told)))

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cas import job as jobs
-from cas import spec
-from cas.commands.asked import Answer, World
-from cas.engines.workshop import Workshop, workshop
+from cas.commands import specification
+from cas.commands.invocation import Answer, World
+from cas.engines.drgn.prestart import Workshop, workshop
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
-from cas.files import is_file
-from cas.job import Job, Order
+from cas.files.whole import is_file
+from cas.jobs import job as jobs
+from cas.jobs.job import Job, Order
+from cas.jobs.sharing import ResultGroup
+from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.report.address import check_address
-from cas.sharing import ResultGroup
-from cas.triage import send_mails, triage
-from cas.work_directory import WorkDirectory, is_regular
+from cas.triage.triage import send_mails, triage
 
 PARTIAL = 3
 
@@ -87,7 +87,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     if ended:
         last = ended[-1]
         has_dump = last.stored is not None and is_regular(last.stored.vmcore)
-        debug = f"to open a debugger: cas debug {spec.name_of(last)}; " if has_dump else ""
+        debug = f"to open a debugger: cas debug {specification.name_of(last)}; " if has_dump else ""
         return UsageError(
             f"{said}; its results are in {last.directory}",
             hint=f"{debug}to analyse another dump: {analyse}",
@@ -95,7 +95,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     if is_file(Path(ticket)):
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
         return UsageError(said, hint=hint)
-    if (meant := spec.same_but_for_spelling(ticket, work)) is not None:
+    if (meant := specification.same_but_for_spelling(ticket, work)) is not None:
         return UsageError(said, hint=f"did you mean cas -i {meant}? To analyse a dump: {analyse}")
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
@@ -138,7 +138,7 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
-        from cas.intake.url import parse
+        from cas.fetch.url import parse
 
         if order.more:
             raise UsageError("parts of a split dump cannot be fetched: give files")
@@ -192,7 +192,8 @@ def _look_into(descriptor: int, path: Path) -> None:
     """
     from cas.dump import recognise_source
     from cas.dump.source import FileSource
-    from cas.intake import PEEK_BYTES, wrapping
+    from cas.intake import PEEK_BYTES
+    from cas.streams.wrapping import wrapping
 
     source = FileSource(descriptor)
     if wrapping(source.read(0, PEEK_BYTES)) is None:
@@ -215,7 +216,7 @@ def _finish(job: Job, world: World, opened: Workshop) -> Answer:
     if report.verdict == "partial":
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
-        debug = f"cas debug {spec.name_of(job)}"  # the ticket alone may mean several jobs
+        debug = f"cas debug {specification.name_of(job)}"  # the ticket alone may mean several jobs
         world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
         return Answer((str(directory),), PARTIAL, stands=True)
     return Answer((str(directory),), stands=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from cas import __version__
-from cas.commands.asked import Answer, Asked, World
+from cas.commands.invocation import Answer, Asked, World
 
 
 def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cas import job as jobs
 from cas.commands.mistakes import command
 from cas.errors import CasError, NotADump
-from cas.files import is_directory, is_file
+from cas.files.whole import is_directory, is_file
 from cas.intake import check as check_file
-from cas.layout import DUMP
-from cas.work_directory import STATE, is_regular
+from cas.jobs import job as jobs
+from cas.jobs.layout import DUMP
+from cas.jobs.work_directory import STATE, is_regular
 
 SHOWN = 5
 """Files that are proposed."""

@@ -58,7 +58,7 @@ class Kmod(Protocol):
 
 
 class Opened(Protocol):
-    """The dump as drgn has opened it, :class:`cas.engines.drgn_target.Target`."""
+    """The dump as drgn has opened it, :class:`cas.engines.drgn.child.target.Target`."""
 
     prog: Program
 

@@ -16,7 +16,7 @@ from typing import Self
 from cas.dump.page_check import Place, Tally
 from cas.errors import CasError, EngineError
 from cas.model import Cause, Checked, Dump, Missing
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import Child, Room, describe
 
 PATIENCE_S = 300.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
 from cas.dump.flattened import Flattened
-from cas.dump.loose_log import find_log
+from cas.dump.log_search import find_log
 from cas.dump.memory import Absent, Foreign, Image, Memory, Source, moment
 from cas.dump.printk import DMESG_LIMIT, Log, read_log
 from cas.dump.recognise import recognise_source
@@ -22,8 +22,8 @@ from cas.dump.translate import Kernel, Machine, kernel_order
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
+from cas.klog.panic import panic_message
 from cas.model import Cause, Dump, Missing
-from cas.panic import panic_message
 from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cas.dump.memory import Absent
-from cas.dump.patchy import Patchy, patches
+from cas.dump.partial_memory import Patchy, patches
 from cas.dump.ringbuffer import Record, Records, ring_records
 from cas.dump.translate import Kernel
 

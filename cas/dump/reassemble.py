@@ -21,7 +21,7 @@ from cas.dump.kdump_survey import INCOMPLETE
 from cas.dump.memory import cut
 from cas.dump.source import FileSource, opened
 from cas.errors import NotADump
-from cas.files import cannot_write
+from cas.files.whole import cannot_write
 from cas.model import Cause, Dump, Missing
 from cas.units import human_size
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cas.dump.memory import Absent
-from cas.dump.patchy import Patchy, patches, what_is_there
+from cas.dump.partial_memory import Patchy, patches, what_is_there
 from cas.dump.translate import Kernel
 
 Record = tuple[int, bytes]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from cas import elf
 from cas.dump.kdump import arch_of_machine
-from cas.dump.loose_log import LOG_BYTES, log_start, loose_log
+from cas.dump.log_search import LOG_BYTES, log_start, loose_log
 from cas.dump.memory import Source, moment
 from cas.dump.registers import arch_of, registers
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump
+from cas.klog.panic import panic_message
 from cas.model import Cause, Dump, Missing
-from cas.panic import panic_message
 
 BEGINNING_BYTES = 64 << 20
 WINDOW_BYTES = 1 << 20

@@ -1,6 +1,6 @@
 """The ladder of degradation below an opened session: crash, then drgn, then the dump alone.
 
-crash's own rungs, at its start, are those of :mod:`cas.engines.crash_rungs`.
+crash's own rungs, at its start, are those of :mod:`cas.engines.crash.rungs`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.engines.drgn import Worker
+from cas.engines.crash.failover import Relay
+from cas.engines.drgn.process import Worker
 from cas.engines.kernel_log import lacks_log
 from cas.engines.outcome import ENDED, Ran, section_of
-from cas.engines.relay import Relay
 from cas.engines.salvage import ENGINE as SALVAGE
 from cas.engines.salvage import salvage
-from cas.files import create
+from cas.files.whole import create
 from cas.model import Dump, Outcome, Section, Snippet
 
 ANSWERED = frozenset({"ok", "cut"})

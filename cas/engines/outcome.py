@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.files import put
+from cas.files.whole import put
 from cas.model import Outcome, Section, Snippet
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 
 WEIGHT = {
     "skipped": -1,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from cas.engines.opening import Opening, how_it_ended
+from cas.engines.crash.opening import Opening, how_it_ended
 from cas.errors import EngineError, HostLost, KernelMisfit
 from cas.supervise import Dialogue
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas.files import put
+from cas.files.whole import put
 from cas.model import Dump, Registers, Section
 from cas.units import human_size
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from cas.config import Config
-from cas.engines.place import version
+from cas.engines.crash.place import version
 from cas.errors import CasError
+from cas.settings.config import Config
 from cas.supervise import Room, find_program, scratch
 
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import msgspec
 
 from cas.errors import CasError
-from cas.files import read_regular
-from cas.findings.crash import Crash
+from cas.files.shipped import shipped
+from cas.files.whole import read_regular
 from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
+from cas.findings.evidence import Crash
 from cas.klog.kinds import Kind
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
 from cas.model import Detection, Dump, LogEvent, Match, Task, Weight
-from cas.resources import shipped
 
 FOLDER = "advice"
 SIZE_LIMIT = 1 << 20

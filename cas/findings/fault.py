@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.checks import CHECKED, checked, said_before, with_source_line
-from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
+from cas.findings.evidence import Crash, crash_of
 from cas.findings.values import (
     FREED,
     KASAN_SHADOWS,
@@ -125,7 +125,7 @@ class FaultCase:
         return f"{pc.function}+{pc.offset:#x}" if pc and pc.offset is not None else None
 
     def wanted(self) -> dict[str, object]:
-        """What to read in the dump, see :meth:`cas.engines.drgn.Worker.fault`."""
+        """What to read in the dump, see :meth:`cas.engines.drgn.process.Worker.fault`."""
         return {
             "place": self.place if self.crash.nowhere is None else None,
             "nowhere": self.crash.nowhere,
@@ -134,7 +134,7 @@ class FaultCase:
         }
 
     def code(self) -> dict[str, object] | None:
-        """What to make of the log's code, see :meth:`cas.engines.drgn.Worker.decode`."""
+        """What to make of the log's code, see :meth:`cas.engines.drgn.process.Worker.decode`."""
         opcodes = self.lines.opcodes
         if opcodes is None or self.lines.arch is None:
             return None

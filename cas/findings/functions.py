@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from cas.errors import CasError
-from cas.resources import shipped
+from cas.files.shipped import shipped
 
 FOLDER = "functions"
 _WILD = re.compile(r"[*?\[]")

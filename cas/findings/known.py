@@ -18,11 +18,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from cas.files import read_regular
+from cas.files.permission import DENIED, user_name
+from cas.files.whole import read_regular
 from cas.findings import releases
 from cas.findings.releases import Release
 from cas.findings.searching import Pattern
-from cas.permission import DENIED, user_name
 from cas.text import is_link
 
 FOLDER = "known"

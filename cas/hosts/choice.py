@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from cas.config import Config
 from cas.errors import CasError, EngineError
-from cas.hosts.copies import Copies
 from cas.hosts.crash_versions import Version, is_new_enough, needed_for, parsed
 from cas.hosts.inventory import Load, load_of
 from cas.hosts.link import Link, linked
-from cas.hosts.session import HostBusy, session
+from cas.hosts.place import Files, There
+from cas.hosts.session.session import HostBusy, session
 from cas.hosts.shared import readable, see_the_same
-from cas.hosts.there import Files, There
+from cas.hosts.transfer.copies import Copies
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
+from cas.settings.config import Config
 
 log = logging.getLogger("cas")
 UNKNOWN = Load(0, 0.0, 0, 0)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cas.config import Config
 from cas.errors import CasError
 from cas.hosts.link import HostUnfit, Link, linked
 from cas.hosts.questions import (
@@ -30,6 +29,7 @@ from cas.hosts.questions import (
 from cas.hosts.shared import is_shared
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
+from cas.settings.config import Config
 from cas.text import count, one_line, short_line
 from cas.units import human_size
 

@@ -16,9 +16,9 @@ from typing import Self
 
 import paramiko
 
-from cas.config import Config
 from cas.errors import EngineError, HostLost
 from cas.model import Host
+from cas.settings.config import Config
 from cas.ssh import Connection, Destination, Means, home_of, logged_in
 from cas.units import human_size
 

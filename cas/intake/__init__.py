@@ -5,7 +5,7 @@ from cas.intake.selection import Intake, is_plain
 from cas.intake.storing import Storing
 from cas.intake.unpack import check
 from cas.intake.vmware import is_memory, require_one_file
-from cas.intake.wrapping import PEEK_BYTES, is_wrapped, wrapping
+from cas.streams.wrapping import PEEK_BYTES, is_wrapped, wrapping
 
 __all__ = [
     "PEEK_BYTES",

@@ -11,9 +11,9 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from cas.intake.account import Layer
-from cas.intake.archives import Member
-from cas.intake.flow import Damaged, Flow
+from cas.streams.archives import Member
+from cas.streams.budget import Layer
+from cas.streams.flow import Damaged, Flow
 
 _FIELD = re.compile(rb"([A-Za-z0-9._-]{1,128}):[ \t]*")
 _FIELD_BYTES = 256

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cas.errors import UnpackError
-from cas.files import PART, require_room, sync
-from cas.intake.account import Account
+from cas.files.whole import PART, require_room, sync
 from cas.intake.space import create, writing
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
+from cas.streams.budget import Account
 from cas.units import human_size
 
 FICLONE = 0x40049409  # include/uapi/linux/fs.h: share the blocks of another file

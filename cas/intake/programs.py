@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cas.errors import EngineError
-from cas.intake.account import Account, Layer
-from cas.intake.archives import Member, tar_members
-from cas.intake.flow import Damaged, Flow
 from cas.intake.seven_zip_child import ENCRYPTED, UNKNOWN
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
+from cas.streams.archives import Member, tar_members
+from cas.streams.budget import Account, Layer
+from cas.streams.flow import Damaged, Flow
 from cas.supervise import Child, Room, find_program
 from cas.text import printable
 

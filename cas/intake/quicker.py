@@ -1,6 +1,6 @@
 """Quicker ways through an upload's outermost compression, where the whole file is at hand.
 
-Each gives the same bytes as the careful way in :mod:`cas.intake.decompress`, or fails; what is
+Each gives the same bytes as the careful way in :mod:`cas.streams.decompress`, or fails; what is
 damaged, cut or followed by anything is left to the careful way, which says so.
 """
 
@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas import xz_blocks
-from cas.intake.account import Account
-from cas.intake.decompress import LZMA_BYTES
 from cas.intake.programs import Ended, output
+from cas.streams import xz_blocks
+from cas.streams.budget import Account
+from cas.streams.decompress import LZMA_BYTES
 from cas.supervise import find_program
 
 _PROGRAMS = {

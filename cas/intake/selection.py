@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
-from cas.intake.account import Account
-from cas.intake.archives import Member
 from cas.intake.copy import copy
 from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
 from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
-from cas.intake.wrapping import PEEK_BYTES, wrapping
-from cas.layout import DUMP, SIDECARS
+from cas.jobs.layout import DUMP, SIDECARS
 from cas.model import Stored
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
+from cas.streams.archives import Member
+from cas.streams.budget import Account
+from cas.streams.wrapping import PEEK_BYTES, wrapping
 from cas.text import count, printable
 from cas.units import human_size
 

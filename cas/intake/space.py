@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from cas.errors import CasError, DiskFull
-from cas.files import FULL, no_room
-from cas.intake.account import Account
-from cas.intake.flow import BLOCK_BYTES
+from cas.files.whole import FULL, no_room
+from cas.streams.budget import Account
+from cas.streams.flow import BLOCK_BYTES
 from cas.units import human_size
 
 HOLE_BYTES = 64 << 10

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from cas.errors import AGAIN, UnpackError
-from cas.files import sync, sync_directory
-from cas.intake.account import Account
+from cas.files.whole import sync, sync_directory
 from cas.intake.selection import Intake, Selection, is_plain
 from cas.intake.unpack import check
-from cas.layout import DUMP, SIDECARS
+from cas.jobs.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.progress import Progress
+from cas.streams.budget import Account
 from cas.text import printable
 
 PATIENCE_S = 1.0

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import NotADump
-from cas.intake import apport, archives, decompress, old_formats, programs, zip_members
-from cas.intake.account import Account, Layer
-from cas.intake.archives import Member
-from cas.intake.decompress import Decompress
-from cas.intake.flow import BLOCK_BYTES, Damaged, Flow
+from cas.files.permission import DENIED, not_permitted
+from cas.intake import apport, programs
 from cas.intake.quicker import NotQuicker, quicker
 from cas.intake.space import Sink
-from cas.intake.wrapping import ARCHIVES, PEEK_BYTES, wrapping
-from cas.permission import DENIED, not_permitted
+from cas.streams import archives, decompress, old_formats, zip
+from cas.streams.archives import Member
+from cas.streams.budget import Account, Layer
+from cas.streams.decompress import Decompress
+from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.wrapping import ARCHIVES, PEEK_BYTES, wrapping
 
 HEAD_BYTES = 128 << 10
 FIRST_READ_BYTES = 4 << 10
@@ -40,7 +41,7 @@ _DECOMPRESS: dict[str, Decompress] = {
 _STREAMED: dict[str, Callable[[Flow, Layer], Iterator[Member]]] = {
     "tar": archives.tar_members,
     "cpio": archives.cpio_members,
-    "zip": zip_members.zip_members,
+    "zip": zip.zip_members,
     "apport": apport.apport_members,
 }
 _SEEKING: dict[str, Callable[[Path, Flow, Layer], Iterator[Member]]] = {

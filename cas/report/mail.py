@@ -21,7 +21,7 @@ from cas.report.page import Shown, customer_note, shown
 from cas.report.plain import customer_box, headed, location, machine
 from cas.report.screen import Row, in_full, rows
 from cas.report.summary import Summary, summary
-from cas.rules import Mail
+from cas.settings.rules import Mail
 from cas.units import human_size
 
 LINES = 200

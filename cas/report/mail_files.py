@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas.work_directory import WorkDirectory, is_regular
+from cas.jobs.work_directory import WorkDirectory, is_regular
 
 WAITING = "mail.eml"
 SENT = "mail.sent.eml"

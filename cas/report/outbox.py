@@ -16,12 +16,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cas.errors import JobFailed, TryAgain
-from cas.files import cannot_write, opener_below, read_regular, sync_directory, write_whole
-from cas.permission import DENIED, not_permitted
+from cas.files.permission import DENIED, not_permitted
+from cas.files.whole import cannot_write, opener_below, read_regular, sync_directory, write_whole
+from cas.jobs.work_directory import is_regular
 from cas.report.mail_files import REFUSED, SENT, WAITING
 from cas.report.smtp import Allowance, MailRefused, send
-from cas.rules import Mail
-from cas.work_directory import is_regular
+from cas.settings.rules import Mail
 
 LOCK_TIMEOUT_S = 60.0
 SIZE_LIMIT = 256 << 20

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from cas.errors import CasError
-from cas.files import read_regular, write_whole
+from cas.files.whole import read_regular, write_whole
+from cas.jobs.work_directory import WorkDirectory
 from cas.report.smtp import server_of
-from cas.rules import Mail
+from cas.settings.rules import Mail
 from cas.units import told_time
-from cas.work_directory import WorkDirectory
 
 NAME = ".mail-server.json"
 SIZE_LIMIT = 4096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cas.files import write_whole
+from cas.files.whole import write_whole
 from cas.model import Report
 from cas.report.html import render_html
 from cas.report.plain import render_text

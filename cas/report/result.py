@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import JobFailed
-from cas.files import read_regular
+from cas.files.permission import DENIED, not_permitted
+from cas.files.record import VERSION, Unreadable, decode
+from cas.files.whole import read_regular
 from cas.model import Dump, Fault, Finding, FirstAnswer, Report, Section
-from cas.permission import DENIED, not_permitted
-from cas.record import VERSION, Unreadable, decode
 from cas.report.result_record import Result
 from cas.report.summary import summary
 from cas.text import json_text

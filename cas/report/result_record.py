@@ -11,9 +11,9 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from cas.job_record import Missing, Stage, Verdict
+from cas.files.record import Below, Count, FilePath, Record, Ticket, Time, Whole
+from cas.jobs.job_record import Missing, Stage, Verdict
 from cas.model import Checked, DetectorStatus, Level, Weight
-from cas.record import Below, Count, FilePath, Record, Ticket, Time, Whole
 
 
 class Kernel(Record, frozen=True, kw_only=True):

@@ -19,8 +19,8 @@ from email.utils import parseaddr
 from typing import Any
 
 from cas.errors import CasError, ConfigError, TryAgain
-from cas.permission import DENIED, not_permitted
-from cas.rules import Mail
+from cas.files.permission import DENIED, not_permitted
+from cas.settings.rules import Mail
 from cas.units import human_size
 
 ANSWER_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cas.model import Dump, Evidence, Finding, Level, Machine, Missing, Report, Weight
 from cas.report.before import first_before
 from cas.report.evidence import evidence_of
-from cas.report.seen import named_jobs, seen, seen_on
+from cas.report.seen_before import named_jobs, seen, seen_on
 from cas.text import is_link, known_issue, located, one_line, short_line, wholeness
 from cas.units import human_size, utc
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Self
 
 from cas.errors import EngineError, shortage
+from cas.supervise.process_report import state_of
 from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
 from cas.supervise.programs import describe, stopped
 from cas.supervise.room import MARK, Room, View, environment, start_of
-from cas.supervise.seen import state_of
 from cas.supervise.watchdog import Watchdog
 
 STDERR_TAIL_BYTES = 16 << 10

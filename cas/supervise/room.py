@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.errors import EngineError
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program
 from cas.supervise.sandbox import HOME, Sandbox, visible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cas.errors import EngineError
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 
 
 class Starts:

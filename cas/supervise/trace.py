@@ -15,8 +15,8 @@ from typing import IO
 
 from cas import __version__
 from cas.supervise.dialogue import Dialogue
+from cas.supervise.process_report import section
 from cas.supervise.processes import PROC
-from cas.supervise.seen import section
 from cas.text import one_line, printable
 
 log = logging.getLogger("cas")

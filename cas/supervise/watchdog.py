@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 
 LONGEST_INTERVAL_S = 1.0
 LOOKS = 20

@@ -10,7 +10,7 @@ from postgresql import empty, postgresql
 from cas.catalogue import Catalogue
 from cas.model import Dump
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 from installed import needs
 

@@ -11,9 +11,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cas.catalogue.debuginfod import Debuginfod
-from cas.console import Console
-from cas.rules import DebuginfodRules
+from cas.catalogue.extraction.debuginfod import Debuginfod
+from cas.commands.console import Console
+from cas.settings.rules import DebuginfodRules
 
 PUBLIC, PRIVATE = "9.9.9.9", "127.0.0.1"
 

@@ -12,7 +12,7 @@ from intake.fetch_servers import Web
 
 from cas.catalogue.cache import useless
 from cas.progress import Advance, Silent
-from cas.rules import DebuginfodRules
+from cas.settings.rules import DebuginfodRules
 
 WORD = "served"
 PATH = f"/buildid/{kp.build_id(WORD)}/debuginfo"

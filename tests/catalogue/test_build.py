@@ -10,15 +10,16 @@ import kernel_packages as kp
 import pytest
 from postgresql import on_both
 
-from cas.catalogue import BuildSummary, Catalogue, reading
-from cas.catalogue.database.build_rows import KEPT as BUILDS_KEPT
-from cas.catalogue.database.build_rows import BuildRows, ReadingRows
-from cas.catalogue.database.connection import Database
-from cas.catalogue.facts import FileStamp, Reading
+from cas.catalogue import BuildSummary, Catalogue
+from cas.catalogue.building import reading
+from cas.database.build_rows import KEPT as BUILDS_KEPT
+from cas.database.build_rows import BuildRows, ReadingRows
+from cas.database.connection import Database
+from cas.database.records import FileStamp, Reading
 from cas.errors import ConfigError, KernelNotFound, TryAgain
 from cas.model import Dump
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 MakeDump = Callable[..., Dump]
 

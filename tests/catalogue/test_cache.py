@@ -16,16 +16,16 @@ from pathlib import Path
 import kernel_packages as kp
 import pytest
 
-from cas.catalogue import extract
 from cas.catalogue.cache import inspection, lease, limits
+from cas.catalogue.cache.clock import Trace, at
 from cas.catalogue.cache.entry import GROWN, Entry, find_cached, lock_of, read_seals
-from cas.catalogue.cache.holdings import holdings
+from cas.catalogue.cache.listing import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
-from cas.clock import Trace, at
+from cas.catalogue.extraction import extract
 from cas.errors import ConfigError
 from cas.model import Dump, Kernel, Match
 from cas.progress import Silent
-from cas.rules import CacheRules
+from cas.settings.rules import CacheRules
 
 from installed import needs
 
@@ -44,7 +44,7 @@ TRIM = """
 import sys, time
 from pathlib import Path
 from cas.catalogue.cache import limits
-from cas.rules import CacheRules
+from cas.settings.rules import CacheRules
 limits.trim(Path(sys.argv[1]), CacheRules(limit_bytes=1), time.time())
 """
 
@@ -446,7 +446,7 @@ KEEP_TRIMMING = """
 import sys, time
 from pathlib import Path
 from cas.catalogue.cache import limits
-from cas.rules import CacheRules
+from cas.settings.rules import CacheRules
 while True:
     limits.trim(Path(sys.argv[1]), CacheRules(limit_bytes=1), time.time())
 """

@@ -15,7 +15,7 @@ from cas.catalogue import Catalogue
 from cas.catalogue.packages import sources
 from cas.errors import PackageError
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 MEMBER = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 VMLINUX = kp.vmlinux("one", padding=20_000)

@@ -18,12 +18,12 @@ from postgresql import on_both
 from sqlalchemy import Engine, event, insert, inspect, text
 
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.database.build_rows import BuildRows
-from cas.catalogue.database.claims import read_claims
-from cas.catalogue.database.connection import MIGRATIONS, Database
-from cas.catalogue.database.host_list import read_hosts
-from cas.catalogue.database.tables import HEAD, builds, metadata
-from cas.catalogue.facts import log_digest
+from cas.database.build_rows import BuildRows
+from cas.database.claims import read_claims
+from cas.database.connection import MIGRATIONS, Database
+from cas.database.host_list import read_hosts
+from cas.database.records import log_digest
+from cas.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
 
@@ -87,7 +87,7 @@ def test_sqlite_is_named_by_url_too(tmp_path: Path) -> None:
 def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from cas.catalogue import Catalogue\n"
-        "import cas.catalogue.extract\n"
+        "import cas.catalogue.extraction.extract\n"
         "assert 'sqlalchemy' not in sys.modules\n"
         "from cas.catalogue import Crashed\n"
         "Catalogue(sys.argv[1]).seen(Crashed('T-1', Path('/'), former='s'))\n"

@@ -12,9 +12,9 @@ import deb_packages as dp
 import kernel_packages as kp
 import pytest
 
-from cas.catalogue.extract import extract
-from cas.catalogue.facts import Package, PackagedKernel
+from cas.catalogue.extraction.extract import extract
 from cas.catalogue.packages import deb, sources
+from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 from cas.model import Kernel, Match
 from cas.progress import Silent

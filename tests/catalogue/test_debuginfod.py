@@ -16,12 +16,13 @@ from debuginfod_sites import BODY, PATH, WORD, Watched, left_over, rules
 from intake.fetch_servers import Served, Web, web
 
 from cas import elf
-from cas.catalogue import Catalogue, extract
-from cas.catalogue.debuginfod import Debuginfod
+from cas.catalogue import Catalogue
+from cas.catalogue.extraction import extract
+from cas.catalogue.extraction.debuginfod import Debuginfod
 from cas.errors import DiskFull, KernelMismatch, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
-from cas.rules import DebuginfodRules, PackageRules
+from cas.settings.rules import DebuginfodRules, PackageRules
 
 from installed import FIXTURES, closed_port, needs
 

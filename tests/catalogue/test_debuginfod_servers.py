@@ -16,7 +16,7 @@ from debuginfod_sites import BODY, PATH, WORD, Watched, left_over, rules
 from intake.fetch_servers import Request, Served, Web, certificate, dripping, redirect, web
 
 from cas.catalogue.cache import useless
-from cas.catalogue.debuginfod import Debuginfod
+from cas.catalogue.extraction.debuginfod import Debuginfod
 from cas.model import Dump
 
 from installed import needs

@@ -8,11 +8,11 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue.packages import sources
-from cas.catalogue.packages.archive import Member
 from cas.catalogue.packages.examine import examine
 from cas.catalogue.packages.identity import in_payload
 from cas.errors import PackageError
 from cas.model import Kernel
+from cas.streams.member import Member
 
 MEMBER = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 

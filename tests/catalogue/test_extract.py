@@ -14,7 +14,7 @@ import zstandard
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import placing
-from cas.catalogue.extract import extract, kmods, vmlinux
+from cas.catalogue.extraction.extract import extract, kmods, vmlinux
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
 from cas.model import Dump, Kernel, Match
 from cas.progress import Silent
@@ -160,7 +160,7 @@ def test_a_file_that_may_not_grow_on_leaves_nothing_behind(tmp_path: Path, cache
     package = kp.build(kp.Recipe({MEMBER: content}), tmp_path)
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from cas.catalogue.extract import vmlinux\n"
+        "from cas.catalogue.extraction.extract import vmlinux\n"
         "from cas.errors import DiskFull; from cas.model import Kernel, Match\n"
         "from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r})\n"
@@ -195,7 +195,8 @@ def test_two_processes_extract_the_same_vmlinux_at_once(tmp_path: Path, cache: P
         kp.Recipe({MEMBER: kp.vmlinux("one", padding=20_000_000)}, payload="w1.gzdio"), tmp_path
     )
     script = (
-        "import sys; from pathlib import Path; from cas.catalogue.extract import vmlinux\n"
+        "import sys; from pathlib import Path\n"
+        "from cas.catalogue.extraction.extract import vmlinux\n"
         "from cas.model import Kernel, Match; from cas.progress import Silent\n"
         "class Told(Silent):\n"
         "    def bar(self, *words): print('extracting'); return super().bar(*words)\n"

@@ -8,12 +8,12 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.catalogue.extract import vmlinux
+from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Dump, Kernel
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 MakeDump = Callable[..., Dump]
 MakeCatalogue = Callable[..., Catalogue]

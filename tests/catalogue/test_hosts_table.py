@@ -11,7 +11,7 @@ from alembic.config import Config
 from postgresql import on_both
 
 from cas.catalogue import Catalogue, Crashed
-from cas.catalogue.database.connection import MIGRATIONS, Database
+from cas.database.connection import MIGRATIONS, Database
 from cas.model import CrashProgram, Host
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)

@@ -10,12 +10,12 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.catalogue.extract import extract, kmods
-from cas.catalogue.kmod_files import parse
-from cas.catalogue.kmods import Elsewhere, Found
+from cas.catalogue.extraction.extract import extract, kmods
+from cas.catalogue.extraction.kmod_files import parse
+from cas.catalogue.extraction.kmod_search import Elsewhere, Found
 from cas.model import Kernel, Match
 from cas.progress import Advance, Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 TREE = f"/usr/lib/debug/lib/modules/{kp.RELEASE}"
 OLD, NEW = kp.build_id("old"), kp.build_id("new")

@@ -12,13 +12,13 @@ import kernel_packages as kp
 import pytest
 import rpm_writer as rw
 
-from cas.catalogue.extract import vmlinux
+from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.decompress import Damaged
 from cas.catalogue.packages.rpm_files import Header, read_header
 from cas.errors import PackageError
 from cas.model import Kernel, Match
 from cas.progress import Silent
+from cas.streams.package_decompress import Damaged
 
 from installed import Site
 

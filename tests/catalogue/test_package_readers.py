@@ -10,9 +10,9 @@ import kernel_packages as kp
 import pytest
 from silent_mount import silent
 
-from cas.catalogue.facts import FileStamp
-from cas.catalogue.readers import Readers, Work
-from cas.rules import PackageRules
+from cas.catalogue.building.reader_pool import Readers, Work
+from cas.database.records import FileStamp
+from cas.settings.rules import PackageRules
 
 from installed import COMMANDS, Site, needs
 

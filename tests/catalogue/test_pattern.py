@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue.pattern import compile_filter
+from cas.catalogue.building.pattern import compile_filter
 from cas.errors import ConfigError
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 NAMES = (
     "kernel-debuginfo-5.14.0-427.el9.x86_64.rpm",

@@ -13,9 +13,9 @@ import pytest
 import zstandard
 
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.decompress import Damaged, decompressed
 from cas.catalogue.packages.rpm_files import File, Header, read_header
 from cas.errors import PackageError
+from cas.streams.package_decompress import Damaged, decompressed
 
 CONTENT = b"".join(random.Random(7).randbytes(1000) * 500 for _ in range(3))  # noqa: S311
 VMLINUX = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
@@ -163,7 +163,7 @@ def test_memory_stays_small_whatever_the_payload_becomes(tmp_path: Path) -> None
         file.truncate(1 << 30)
     subprocess.run(["zstd", "-q", "-1", zeros, "-o", bomb], check=True)
     script = (
-        "import sys; from cas.catalogue.packages.decompress import decompressed\n"
+        "import sys; from cas.streams.package_decompress import decompressed\n"
         "size = sum(map(len, decompressed(open(sys.argv[1], 'rb', buffering=0))))\n"
         # not ru_maxrss, which a child inherits from the process that forked it
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"

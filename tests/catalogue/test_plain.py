@@ -6,8 +6,8 @@ from pathlib import Path
 import kernel_packages as kp
 import pytest
 
-from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import plain, sources
+from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 
 from installed import needs

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.catalogue.database.build_rows import BuildRows
-from cas.catalogue.database.connection import Database
+from cas.database.build_rows import BuildRows
+from cas.database.connection import Database
 from cas.errors import ConfigError, TryAgain
 
 from installed import FIXTURES, Site
@@ -113,7 +113,7 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
 @postgresql
 def test_a_builds_lock_ends_with_its_process(database: str) -> None:
     script = (
-        "import sys; from cas.catalogue.database.connection import Database\n"
+        "import sys; from cas.database.connection import Database\n"
         "with Database(sys.argv[1], 5).alone(lambda: None):\n"
         "    print('has it', flush=True)\n"
         "    sys.stdin.read()\n"

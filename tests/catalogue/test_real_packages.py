@@ -8,11 +8,11 @@ import pytest
 
 from cas import elf
 from cas.catalogue import Catalogue
-from cas.catalogue.extract import extract
+from cas.catalogue.extraction.extract import extract
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 FIXTURES = Path(__file__).parents[1] / "kernels" / "fixtures"
 FILTER = r".*kerne.+-debuginfo-[0-9].*\.rpm"

@@ -12,7 +12,7 @@ from postgresql import on_both
 from sqlalchemy import text
 
 from cas.catalogue import Catalogue, Crashed, JobRecord
-from cas.catalogue.database.connection import Database
+from cas.database.connection import Database
 from cas.errors import ConfigError, DatabaseDamaged
 from cas.model import Host, Seen, Signature
 from cas.progress import Silent

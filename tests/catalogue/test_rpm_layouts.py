@@ -8,8 +8,8 @@ import kernel_packages as kp
 import pytest
 import rpm_writer as rw
 
-from cas.catalogue.facts import Package
 from cas.catalogue.packages.rpm import read_package
+from cas.database.records import Package
 
 DEBUG = "/usr/lib/debug"
 ID = kp.build_id("vmlinux")

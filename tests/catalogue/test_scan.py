@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue.scan import Found, walk
+from cas.catalogue.building.scan import Found, walk
 from cas.errors import ConfigError
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 PACKAGES = re.compile(r".*\.rpm")
 

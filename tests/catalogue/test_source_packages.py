@@ -13,18 +13,18 @@ from catalogue import kernel_packages as kp
 from catalogue import made_sources as ms
 
 from cas.catalogue import Catalogue
-from cas.catalogue.packages import rpm, sources
-from cas.catalogue.source_packages import (
+from cas.catalogue.extraction.source_packages import (
     Found,
     Search,
     Wanted,
     is_built_with,
     packaged_lines,
 )
+from cas.catalogue.packages import rpm, sources
 from cas.catalogue.sources import FILE_BYTES
 from cas.errors import PackageNotTrusted
 from cas.model import Kernel
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 from installed import FIXTURES, needs
 

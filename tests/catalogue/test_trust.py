@@ -14,12 +14,12 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.catalogue.extract import vmlinux
+from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.trust import vouching
 from cas.errors import KernelNotFound, PackageNotTrusted
 from cas.model import Dump
 from cas.progress import Silent
-from cas.rules import DebuginfodRules, PackageRules
+from cas.settings.rules import DebuginfodRules, PackageRules
 
 from installed import needs
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from catalogue import kernel_packages
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import Answer
 from cas.errors import UsageError
-from cas.job import Order
+from cas.jobs import job as jobs
+from cas.jobs.job import Order
+from cas.jobs.work_directory import WorkDirectory
 from cas.model import Dump, Host, Report
 from cas.report.report import write_report
-from cas.work_directory import WorkDirectory
 from cas_admin.commands import parse
 from cas_admin.kernels import kernels
 from cas_admin.status import status

@@ -20,8 +20,8 @@ from fake_crash import opened
 from person import person
 
 from cas import elf
-from cas import job as jobs
 from cas.findings.advice import shipped_advice
+from cas.jobs import job as jobs
 
 from installed import COMMANDS, Site, needs
 

@@ -11,7 +11,7 @@ import pytest
 
 from cas.catalogue import Catalogue
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 
 from installed import FIXTURES, Site, needs
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from dump.writer import kernel_with_log
 
-from cas import job as jobs
-from cas.rejudge import revived
+from cas.jobs import job as jobs
 from cas.report.report import drawn
 from cas.report.result import load
+from cas.triage.rejudge import revived
 
 from installed import Site
 

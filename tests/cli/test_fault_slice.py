@@ -8,10 +8,10 @@ from pathlib import Path
 
 from catalogue import made_sources
 
-from cas import job as jobs
-from cas.rejudge import revived
+from cas.jobs import job as jobs
 from cas.report.report import drawn
 from cas.report.result import load
+from cas.triage.rejudge import revived
 
 from installed import FIXTURES, Site
 

@@ -25,7 +25,7 @@ from aiosmtpd.smtp import Envelope
 from dump.writer import KERNEL_MAP, PAGE, Elf, info_note, vmcoreinfo
 from fake_crash import loop
 
-from cas.console import Console
+from cas.commands.console import Console
 from cas.errors import CasError
 
 from installed import FIXTURES, Site, closed_port

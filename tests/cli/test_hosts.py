@@ -20,11 +20,11 @@ from ssh_servers import Sshd, make_key, sshd
 import cas_admin.commands
 from cas.catalogue import Catalogue
 from cas.commands import World
-from cas.config import read
+from cas.commands.program import defaults
 from cas.errors import UsageError
 from cas.model import Host
-from cas.program import defaults
 from cas.progress import Silent
+from cas.settings.config import read
 from cas_admin.host import Address, HostNotRegistered, address, check, enable
 
 from installed import Site, closed_port, needs

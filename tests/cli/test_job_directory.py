@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from made_sites import SAID
 
-from cas import layout
+from cas.jobs import layout
 
 from installed import FIXTURES, Site
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cas.files.shipped import shipped
 from cas.findings.known import FOLDER
-from cas.resources import shipped
 
 from installed import Site
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from person import person
 
-from cas import job as jobs
 from cas.catalogue import Catalogue, JobRecord
 from cas.commands import World
-from cas.config import read
-from cas.job import Job, Order
-from cas.program import defaults
+from cas.commands.program import defaults
+from cas.jobs import job as jobs
+from cas.jobs.job import Job, Order
+from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
-from cas.work_directory import WorkDirectory
+from cas.settings.config import read
 from cas_admin import ageing
 from cas_admin.ageing import Records
 from cas_admin.purge import Purging, Removed

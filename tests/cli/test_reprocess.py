@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cas import job as jobs
 from cas.catalogue import Catalogue, Crashed
-from cas.digest import Fingerprint
+from cas.files.digest import Fingerprint
+from cas.jobs import job as jobs
 
 from installed import FIXTURES, Site, closed_port
 

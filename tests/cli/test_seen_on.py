@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cas import job as jobs
-from cas.digest import Fingerprint
+from cas.files.digest import Fingerprint
+from cas.jobs import job as jobs
 
 from installed import FIXTURES, Site
 

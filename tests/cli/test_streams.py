@@ -108,7 +108,9 @@ def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore
     assert len(said) > 1 << 14
 
 
-@pytest.mark.parametrize("where", ["cas.config", "cas.commands.submit", "cas.pipeline"])
+@pytest.mark.parametrize(
+    "where", ["cas.settings.config", "cas.commands.submit", "cas.triage.pipeline"]
+)
 @pytest.mark.parametrize("how", ["raised", "swallowed"])
 def test_a_signal_while_something_is_imported_is_an_interruption(
     bare: Site, vmcore: Path, how: str, where: str
@@ -138,7 +140,7 @@ sys.meta_path.insert(0, Finder)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert "KeyboardInterrupt" not in done.stderr
-    if where != "cas.config":
+    if where != "cas.settings.config":
         assert done.stderr.splitlines()[-2].startswith("! interrupted")
 
 

@@ -14,17 +14,17 @@ import jsonschema
 import pytest
 from write_schemas import NAMES, path_of, text_of
 
-from cas import job as jobs
 from cas.catalogue import Catalogue
 from cas.commands import World
 from cas.commands.identify import Subject, identify
-from cas.config import Config
-from cas.job import Order
+from cas.jobs import job as jobs
+from cas.jobs.job import Order
+from cas.jobs.work_directory import WorkDirectory
 from cas.model import CrashProgram, Dump, Host, Report
 from cas.progress import Silent
 from cas.report.report import write_report
-from cas.rules import PackageRules
-from cas.work_directory import WorkDirectory
+from cas.settings.config import Config
+from cas.settings.rules import PackageRules
 from cas_admin import host
 from cas_admin.check import check
 from cas_admin.kernels import kernels

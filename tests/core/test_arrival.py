@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cas.arrival import Arrival
-from cas.config import Config
 from cas.errors import UsageError
-from cas.job import Job, Order
-from cas.layout import DOWNLOAD
+from cas.jobs.job import Job, Order
+from cas.jobs.layout import DOWNLOAD
 from cas.progress import Silent
+from cas.settings.config import Config
+from cas.triage.upload import Arrival
 
 from installed import FIXTURES
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Config, override, read
 from cas.errors import ConfigError
+from cas.settings.config import Config, override, read
 
 from installed import Site
 

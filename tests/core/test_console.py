@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.commands import named_config
-from cas.console import Console, with_config
+from cas.commands.console import Console, with_config
 from cas.errors import CasError
 
 CONFIG = Path("/etc/second site.conf")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from catalogue import kernel_packages as kp
 
-from cas.debug_info import flaw
+from cas.catalogue.extraction.debug_info import flaw
 from cas.errors import NotADump
 
 from installed import needs

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.digest import DumpDigest, Fingerprint
 from cas.errors import DumpChanged
+from cas.files.digest import DumpDigest, Fingerprint
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pytest
 
 from cas.commands import World
 from cas.commands.identify import Subject, identify
-from cas.config import Config
 from cas.errors import DiskFull, LimitExceeded, NotADump
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.config import Config
+from cas.settings.rules import IntakeLimits
 
 from installed import FIXTURES
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from cas import job as jobs
-from cas import manifest, spec
-from cas.digest import Fingerprint, dump_digest
+from cas.commands import specification
 from cas.errors import CasError, Refused, TryAgain, UsageError
-from cas.job import Job, Order
+from cas.files.digest import Fingerprint, dump_digest
+from cas.jobs import job as jobs
+from cas.jobs import seal
+from cas.jobs.job import Job, Order
+from cas.jobs.work_directory import WorkDirectory
 from cas.model import Cause, Missing, Stored
-from cas.work_directory import WorkDirectory
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 
@@ -58,9 +59,11 @@ def test_other_tickets_are_refused(ticket: str) -> None:
 
 
 def test_a_job_that_was_stopped_before_its_dump_was_there_is_gone_on_with(job: Job) -> None:
-    for text in ("T-1", "T-1/latest", spec.name_of(job)):
-        with pytest.raises(spec.NoJob, match="not finished, and has no dump yet") as caught:
-            spec.find_job(text, WorkDirectory(job.directory.parent.parent))
+    for text in ("T-1", "T-1/latest", specification.name_of(job)):
+        with pytest.raises(
+            specification.NoJob, match="not finished, and has no dump yet"
+        ) as caught:
+            specification.find_job(text, WorkDirectory(job.directory.parent.parent))
         assert caught.value.hint == "to go on with it: cas -i T-1"
 
 
@@ -119,7 +122,7 @@ def test_a_dump_in_a_results_place_is_moved_before_its_job_goes_on(job: Job, nam
     assert after.stored.vmcore.read_bytes() == b"DUMP"
     assert not (job.directory / name).exists()
     assert after.files == {f"vmcore/{name}": before.files[name]}
-    assert list(manifest.flaws(after, with_digests=True)) == []
+    assert list(seal.flaws(after, with_digests=True)) == []
     assert jobs.begin(after).files == after.files
 
 
@@ -205,7 +208,7 @@ def ended(job: Job, verdict: str) -> Job:
     for name in jobs.RESULTS:
         (job.directory / name).write_text("{}")
     job = replace(job.having("stored").having("reported"), verdict=verdict)
-    job = manifest.seal(job)
+    job = seal.seal(job)
     job.save()
     return job
 
@@ -246,10 +249,10 @@ def test_what_is_sealed_is_known_again(job: Job) -> None:
     done = ended(job, "complete")
     assert jobs.load(job.directory).files == done.files
     assert sorted(done.files) == sorted([*jobs.RESULTS, "traceback"])
-    assert list(manifest.flaws(done, with_digests=True)) == []
+    assert list(seal.flaws(done, with_digests=True)) == []
     (job.directory / "traceback").write_text("Panic")
-    assert list(manifest.flaws(done, with_digests=False)) == []
-    assert list(manifest.flaws(done, with_digests=True)) == [
+    assert list(seal.flaws(done, with_digests=False)) == []
+    assert list(seal.flaws(done, with_digests=True)) == [
         "traceback has another content than was sealed"
     ]
 

@@ -13,7 +13,7 @@ import cas.commands
 import cas_admin.commands
 from cas.commands import command_line, habits, mistakes, wrong_file
 from cas.errors import NotADump, UsageError
-from cas.job import Job, Order
+from cas.jobs.job import Job, Order
 from cas.model import Stored
 from cas_admin import habits as admin_habits
 

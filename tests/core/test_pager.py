@@ -11,8 +11,8 @@ from typing import TextIO
 
 import pytest
 
-from cas.console import Console
-from cas.pager import paged
+from cas.commands.console import Console
+from cas.commands.pager import paged
 
 LONG = [f"line {number}" for number in range(100)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.permission import not_permitted, obstacle_to, unread
+from cas.files.permission import not_permitted, obstacle_to, unread
 
 
 def denied(number: int) -> OSError:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from write_schemas import KINDS, path_of, text_of
 
-from cas.record import Unreadable, decode
+from cas.files.record import Unreadable, decode
 
 STARTED = "2026-11-21T17:04:59+00:00"
 DIGEST = "sha256-4MiB:" + "ab" * 32

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import FILES, Child, Finished, Room, View, establish, run, seccomp
 from cas.supervise.sandbox import visible
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cas.catalogue import Catalogue
-from cas.config import Config
-from cas.layout import DUMP
-from cas.program import defaults
+from cas.commands.program import defaults
+from cas.jobs.layout import DUMP
+from cas.settings.config import Config
 from cas_admin.status_parts import debuggers, room, space
 
 from installed import needs

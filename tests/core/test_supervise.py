@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cas.errors import EngineError
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import Child, ProgramFailure, Room, Starts, run, write_trace
 
 from installed import working_sandbox

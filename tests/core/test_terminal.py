@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cas.errors import EngineError
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import Room, Sandbox, View
 from cas.terminal import LocalTerminal, Size
 from cas.terminal.harmless import LONGEST, Harmless

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Config
-from cas.users import give
+from cas.settings.config import Config
+from cas.settings.users import give
 
 
 @pytest.fixture

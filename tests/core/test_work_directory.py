@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from cas import job as jobs
-from cas.config import Config
-from cas.engines import handover, salvage
+from cas.engines import salvage
+from cas.engines.crash import wrapper
 from cas.errors import CasError, Refused
-from cas.files import opener_below, read_regular, write_whole, writing_below
-from cas.job import Job, Order
+from cas.files.whole import opener_below, read_regular, write_whole, writing_below
+from cas.jobs import job as jobs
+from cas.jobs.job import Job, Order
+from cas.jobs.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
 from cas.model import Dump
 from cas.report import outbox
-from cas.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
+from cas.settings.config import Config
 
 STAMP = "2026.11.21.08.41.20"
 NOBODY = 65534
@@ -217,11 +218,11 @@ def take_lock(job: Job) -> None:
         pass
 
 
-INSTALLED = handover.Installation("/usr/bin/python3", Path("/opt/cas"))
+INSTALLED = wrapper.Installation("/usr/bin/python3", Path("/opt/cas"))
 WRITERS: dict[str, Callable[[Job], object]] = {
-    "crash.in": lambda job: handover.write_commands(job.directory, []),
-    "crash.out": lambda job: handover.write_transcript(job.directory, []),
-    "crash": lambda job: handover.write_wrapper(job.directory, INSTALLED),
+    "crash.in": lambda job: wrapper.write_commands(job.directory, []),
+    "crash.out": lambda job: wrapper.write_transcript(job.directory, []),
+    "crash": lambda job: wrapper.write_wrapper(job.directory, INSTALLED),
     "sys": lambda job: salvage.sections(dump(job), job.directory),
     "T-1.log": write_log,
     ".lock": take_lock,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cas import job_record, record
 from cas.commands import answers as identify
+from cas.files import record
+from cas.jobs import job_record
 from cas.report import result_record
 from cas_admin import answers as admin
 

@@ -10,9 +10,9 @@ import pytest
 from drgn import Object, sizeof
 
 from cas.detectors.case import Case
-from cas.engines.drgn_detect import case_of
-from cas.engines.drgn_fit import Known
-from cas.engines.drgn_target import File, Request, Target
+from cas.engines.drgn.child.detect import case_of
+from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.target import File, Request, Target
 
 Make = Callable[[str, Callable[[Path], object]], Path]
 

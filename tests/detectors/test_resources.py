@@ -29,7 +29,7 @@ from cas.detectors.mounts import super_blocks, type_name
 from cas.detectors.registry import Detector, detectors_of
 from cas.detectors.running import run_detector
 from cas.detectors.timers import next_due, pending_buckets
-from cas.engines import drgn_commands
+from cas.engines.drgn.child import commands as drgn_commands
 from cas.klog.lines import Log
 from cas.model import DetectorStatus, Evidence, Weight
 

@@ -19,11 +19,12 @@ import pytest
 import cas.commands
 import cas_admin
 import cas_admin.commands
-from cas import job, snippets
-from cas.config import MISSPELLINGS, Config, directives, read
 from cas.errors import EXIT_CODES, CasError
+from cas.jobs import job
 from cas.model import Report
 from cas.report.result import as_result
+from cas.settings.config import MISSPELLINGS, Config, directives, read
+from cas.snippets import snippets
 from cas.supervise import Room
 
 from installed import needs

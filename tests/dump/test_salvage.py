@@ -23,7 +23,7 @@ from writer import (
 )
 
 from cas.dump import identify
-from cas.dump.loose_log import log_start, loose_log
+from cas.dump.log_search import log_start, loose_log
 from cas.dump.memory import Absent
 from cas.dump.printk import Log, read_log
 from cas.errors import NotADump

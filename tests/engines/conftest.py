@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.drgn import Opened, Worker
+from cas.engines.drgn.process import Opened, Worker
 from cas.model import Dump
-from cas.rules import Supervision
+from cas.settings.rules import Supervision
 from cas.supervise import Room, Sandbox
 
 from installed import FIXTURES, needs, working_sandbox

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash
-from cas.engines.place import Here
+from cas.engines.crash.place import Here
+from cas.engines.crash.session import Crash
 from cas.errors import EngineError
 from cas.model import Section, Snippet
 from cas.supervise import Room

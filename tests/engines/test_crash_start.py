@@ -8,10 +8,10 @@ from pathlib import Path
 import fake_crash
 import pytest
 
-from cas.engines.crash import Crash
-from cas.engines.crash_rungs import MINIMAL, next_rung
-from cas.engines.crash_start import Known
-from cas.engines.place import Here
+from cas.engines.crash.place import Here
+from cas.engines.crash.rungs import MINIMAL, next_rung
+from cas.engines.crash.session import Crash
+from cas.engines.crash.start_failures import Known
 from cas.errors import EngineError
 from cas.model import Snippet
 from cas.supervise import Room

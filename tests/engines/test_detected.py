@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-from cas.engines.detected import Detections
-from cas.engines.drgn import Opened, Worker
+from cas.engines.drgn.detected import Detections
+from cas.engines.drgn.process import Opened, Worker
 from cas.model import DetectorStatus, Weight
 
 ANSWER = {

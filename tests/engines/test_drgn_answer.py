@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cas import elf
-from cas.engines.drgn import Opened, Worker
+from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.model import FirstAnswer, Snippet
 from cas.supervise import Room

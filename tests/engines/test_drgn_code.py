@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from drgn import Platform
 
-from cas.engines.drgn_code import Step, accessed, steps
-from cas.engines.drgn_target import PLATFORMS
+from cas.engines.drgn.child.code import Step, accessed, steps
+from cas.engines.drgn.child.target import PLATFORMS
 
 
 def only(arch: str, code: str) -> Step:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from drgn import Platform
 
-from cas.engines.drgn_dis import instructions
-from cas.engines.drgn_target import PLATFORMS
+from cas.engines.drgn.child.dis import instructions
+from cas.engines.drgn.child.target import PLATFORMS
 
 BASE = 0xFFFF800010000000
 KERNEL_32 = 0xC0100000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.drgn import Opened, Worker
+from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
 from cas.supervise import Room

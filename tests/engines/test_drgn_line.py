@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.engines.drgn_line import Reader, command_meant, is_command
+from cas.engines.drgn.child.line import Reader, command_meant, is_command
 
 COMMANDS = frozenset({"*", "bt", "dis", "eval", "exit", "help", "list", "log", "p", "ps"})
 COMMANDS |= {"kmem", "rd", "set", "struct", "sym", "task"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.drgn import Opened, Worker
+from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.model import Section, Snippet
 from cas.supervise import Room

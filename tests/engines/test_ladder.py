@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from fake_crash import loop
 
-from cas.engines.drgn import Opened, Worker
+from cas.engines.crash.failover import Relay
+from cas.engines.crash.place import Here
+from cas.engines.drgn.process import Opened, Worker
 from cas.engines.ladder import Ladder, Session
-from cas.engines.place import Here
-from cas.engines.relay import Relay
 from cas.engines.salvage import salvage, sections
 from cas.model import Dump, Missing, Registers, Snippet
 from cas.supervise import Room

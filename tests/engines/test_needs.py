@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash_answer import judge
-from cas.engines.drgn import Opened, Worker
+from cas.engines.crash.answer import judge
+from cas.engines.drgn.process import Opened, Worker
 from cas.engines.kernel_log import lacks_log
 from cas.model import Need, Snippet
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from fault_points import STAMP, Point, listing, points
 
-from cas import job as jobs
-from cas import manifest
 from cas.errors import EXIT_CODES
-from cas.work_directory import WorkDirectory
+from cas.jobs import job as jobs
+from cas.jobs import seal
+from cas.jobs.work_directory import WorkDirectory
 
 from installed import COMMANDS, FIXTURES
 
@@ -205,7 +205,7 @@ def _half(directory: Path, reference: Reference) -> list[str]:
     job = jobs.load(directory)
     claims = (directory / "result.json").exists()
     if not job.is_stopped:
-        flaws = list(manifest.flaws(job, with_digests=True))
+        flaws = list(seal.flaws(job, with_digests=True))
         if not claims:
             flaws.append("no result.json")
         return [f"HALF: {directory.name} {job.verdict}: {flaw}" for flaw in flaws]

@@ -14,7 +14,7 @@ import pytest
 from cas.catalogue import Catalogue
 from cas.commands import Answer
 from cas.progress import Silent
-from cas.rules import PackageRules
+from cas.settings.rules import PackageRules
 from cas_admin.check import check
 from cas_admin.index import index
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cas.files.shipped import shipped
 from cas.findings import BadPatterns, find, functions_with
 from cas.findings.functions import FOLDER, What, compiled, parse, shipped_functions
 from cas.model import Dump
-from cas.resources import shipped
 
 FILES = sorted(shipped(FOLDER).iterdir())
 LOG = """\

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from cas.files.shipped import shipped
 from cas.findings import find
-from cas.findings.crash import crash_of
+from cas.findings.evidence import crash_of
 from cas.findings.known import FOLDER, Issue, load_known, parse_known
 from cas.findings.recognise import clues_of, recognise
 from cas.findings.searching import BadPattern, Budget, OutOfTime, Pattern
 from cas.model import Dump, Finding, FirstAnswer, Frame
-from cas.resources import shipped
 from cas.text import known_issue
 
 LOG = """\

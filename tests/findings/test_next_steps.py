@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cas.files.shipped import shipped
 from cas.findings import advised, crash_of, find
 from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
 from cas.klog.kinds import Kind
@@ -23,7 +24,6 @@ from cas.model import (
     Missing,
     Weight,
 )
-from cas.resources import shipped
 
 ROOT = Path(__file__).parents[2]
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)

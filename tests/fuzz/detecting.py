@@ -35,11 +35,11 @@ from cas.detectors.registry import detectors_of
 from cas.detectors.running import run_detector
 from cas.dump import identify, source
 from cas.dump.kdump import open_kdump
-from cas.engines.drgn_detect import case_of
-from cas.engines.drgn_fault import Wanted, read_fault
-from cas.engines.drgn_fit import Known
-from cas.engines.drgn_target import File, Request, Target
-from cas.engines.fault_answer import reading_of
+from cas.engines.drgn.child.detect import case_of
+from cas.engines.drgn.child.fault import Wanted, read_fault
+from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.target import File, Request, Target
+from cas.engines.drgn.fault_answer import reading_of
 from cas.findings import FaultCase, fault_case
 from cas.text import printable
 

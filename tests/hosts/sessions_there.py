@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.config import Config
 from cas.hosts.link import linked
-from cas.hosts.session import RemoteChild, Session, session
+from cas.hosts.session.session import RemoteChild, Session, session
 from cas.model import Host
-from cas.rules import HostRules, Supervision
+from cas.settings.config import Config
+from cas.settings.rules import HostRules, Supervision
 
 KEEPALIVE_S = 3.0
 PATIENCE_S = 40.0

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import Config
 from cas.hosts.choice import Offers, Wish, candidates
 from cas.hosts.crash_versions import is_new_enough
 from cas.model import CrashProgram, Host
 from cas.progress import Silent
+from cas.settings.config import Config
 
 
 def host(name: str, *versions: str, arch: str = "aarch64", is_enabled: bool = True) -> Host:

@@ -19,13 +19,13 @@ from relay import Relay
 from ssh_servers import Sshd, sshd
 
 from cas.errors import HostLost, TryAgain
-from cas.hosts.copies import PART_S, YOUNG_S, Copies, Copy, superfluous
 from cas.hosts.link import HostUnfit, Link
 from cas.hosts.shared import is_shared, see_the_same
-from cas.hosts.transfer import NoRoom
-from cas.hosts.transfer_script import BLOCK_BYTES, PLACE
+from cas.hosts.transfer.copies import PART_S, YOUNG_S, Copies, Copy, superfluous
+from cas.hosts.transfer.reception import NoRoom
+from cas.hosts.transfer.script import BLOCK_BYTES, PLACE
 from cas.progress import Advance, Silent
-from cas.rules import HostRules
+from cas.settings.rules import HostRules
 from cas.ssh import Destination, Means, logged_in
 
 from installed import needs
@@ -291,8 +291,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv.pop())
 from relay import Relay
-from cas.rules import HostRules
-from cas.hosts.copies import Copies
+from cas.settings.rules import HostRules
+from cas.hosts.transfer.copies import Copies
 from cas.hosts.link import Link
 from cas.progress import Silent
 from cas.ssh import Destination, Means, logged_in

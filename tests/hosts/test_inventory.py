@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 from ssh_servers import Sshd, sshd
 
-from cas.config import Config
 from cas.hosts.inventory import AT_A_TIME, Load, ask, inspect, load_of, survey
 from cas.hosts.link import HostUnfit, linked
 from cas.hosts.questions import BEGIN, END, read_answer
 from cas.model import CrashProgram, Host
 from cas.progress import Silent
-from cas.rules import HostRules
+from cas.settings.config import Config
+from cas.settings.rules import HostRules
 
 from installed import closed_port, needs
 

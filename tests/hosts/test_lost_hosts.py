@@ -16,7 +16,7 @@ from ssh_servers import Sshd, sshd
 from three_hosts import three_hosts
 
 from cas.errors import HostLost
-from cas.hosts.session import RemoteChild, Session
+from cas.hosts.session.session import RemoteChild, Session
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ssh_servers import sshd
 
 from cas.errors import HostLost
 from cas.hosts.link import HostUnfit
-from cas.hosts.session import HostBusy, RemoteChild, RemoteTerminal
+from cas.hosts.session.session import HostBusy, RemoteChild, RemoteTerminal
 from cas.supervise import ProgramFailure, write_trace
 from cas.terminal.session import Size
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cas.hosts.transfer_cargo import Cargo
-from cas.hosts.transfer_codec import Packing, measure, pack
-from cas.hosts.transfer_frames import CHUNK_BYTES, frames
-from cas.hosts.transfer_pace import HOLD, TRIAL, Pace
+from cas.hosts.transfer.file import Cargo
+from cas.hosts.transfer.frames import CHUNK_BYTES, frames
+from cas.hosts.transfer.pace import HOLD, TRIAL, Pace
+from cas.hosts.transfer.packing import Packing, measure, pack
 
 from installed import needs
 

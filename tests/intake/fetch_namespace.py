@@ -19,10 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cas.errors import CasError
-from cas.intake.fetch import FetchPolicy, fetch
-from cas.intake.url import parse
+from cas.fetch.fetch import FetchPolicy, fetch
+from cas.fetch.url import parse
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 PUBLIC = "9.9.9.9"
 asked: list[str] = []

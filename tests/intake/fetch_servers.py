@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cas.intake.fetch import FetchPolicy
+from cas.fetch.fetch import FetchPolicy
 
 from installed import needs
 

@@ -23,7 +23,7 @@ from backports import zstd
 from cas.intake import Intake, Storing
 from cas.model import Stored
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 from installed import needs
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cas.errors import CasError
 from cas.intake import Intake, Storing
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 
 def kind_of(head: bytes) -> str | None:

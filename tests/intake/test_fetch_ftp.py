@@ -12,10 +12,10 @@ import pytest
 from fetch_servers import FtpSite, ftp, patient_policy
 
 from cas.errors import CasError, FetchError, LimitExceeded, Refused, TryAgain
-from cas.intake.fetch import fetch
-from cas.intake.url import parse
+from cas.fetch.fetch import fetch
+from cas.fetch.url import parse
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 from installed import closed_port
 

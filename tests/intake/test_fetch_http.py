@@ -23,12 +23,12 @@ from pathlib import Path
 import pytest
 from fetch_servers import Request, Served, Web, certificate, dripping, patient_policy, redirect, web
 
-from cas.console import Console
+from cas.commands.console import Console
 from cas.errors import CasError, DiskFull, FetchError, LimitExceeded, Refused, TryAgain
-from cas.intake.fetch import fetch
-from cas.intake.url import parse
+from cas.fetch.fetch import fetch
+from cas.fetch.url import parse
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 from installed import closed_port
 
@@ -210,8 +210,8 @@ def test_a_killed_download_is_gone_on_with(site: Web, tmp_path: Path) -> None:
     site.files["/vmcore"] = stall
     script = (
         "import sys; from pathlib import Path; from cas.progress import Silent\n"
-        "from cas.intake.fetch import FetchPolicy, fetch; from cas.intake.url import parse\n"
-        "from cas.rules import IntakeLimits\n"
+        "from cas.fetch.fetch import FetchPolicy, fetch; from cas.fetch.url import parse\n"
+        "from cas.settings.rules import IntakeLimits\n"
         "policy = FetchPolicy(private_addresses=True, limits=IntakeLimits(reserve_bytes=1))\n"
         "fetch(parse(sys.argv[1]), Path(sys.argv[2]), policy, Silent())\n"
     )

@@ -17,10 +17,10 @@ from fetch_servers import patient_policy
 from ssh_servers import Sshd, Tap, make_key, sshd
 
 from cas.errors import FetchError, Refused, TryAgain
-from cas.intake.fetch import fetch
-from cas.intake.url import parse
+from cas.fetch.fetch import fetch
+from cas.fetch.url import parse
 from cas.progress import Silent
-from cas.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits
 
 BODY = os.urandom(3_000_000)
 

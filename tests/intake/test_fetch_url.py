@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from cas.errors import UsageError
-from cas.intake.fetch_network import is_private
-from cas.intake.url import is_url, parse
+from cas.fetch.network import is_private
+from cas.fetch.url import is_url, parse
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from cas.report.smtp import (
     MailServerDown,
     send,
 )
-from cas.rules import Mail
+from cas.settings.rules import Mail
 
 Behave = Callable[[socket.socket], None]
 BANNER = b"220 hello\r\n"

@@ -26,6 +26,7 @@ from filelock import FileLock
 from sample_report import STARTED, known_report, sample_report
 
 from cas.errors import ConfigError, UsageError
+from cas.jobs.work_directory import WorkDirectory
 from cas.model import Report
 from cas.report.address import check_address
 from cas.report.html import render_html
@@ -33,8 +34,7 @@ from cas.report.mail import compose
 from cas.report.mail_files import waiting_mails
 from cas.report.outbox import deliver, queue
 from cas.report.smtp import MailRefused, MailServerDown, send
-from cas.rules import Mail
-from cas.work_directory import WorkDirectory
+from cas.settings.rules import Mail
 
 from installed import closed_port
 

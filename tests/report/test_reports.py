@@ -46,7 +46,7 @@ from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import Row, in_full, screen
-from cas.report.seen import seen, seen_on
+from cas.report.seen_before import seen, seen_on
 from cas.report.summary import summary
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)

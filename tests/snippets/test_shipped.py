@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash import Crash
-from cas.engines.drgn import Opened, Worker
-from cas.engines.place import Here
+from cas.engines.crash.place import Here
+from cas.engines.crash.session import Crash
+from cas.engines.drgn.process import Opened, Worker
+from cas.files.shipped import shipped
 from cas.model import Dump, Snippet
-from cas.resources import shipped
-from cas.snippets import Facts, load
+from cas.snippets.snippets import Facts, load
 from cas.supervise import Room
 
 from installed import needs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.model import Need, Snippet
-from cas.snippets import Facts, Loaded, fitting, load, load_prelude, outside, walks_tasks
+from cas.snippets.snippets import Facts, Loaded, fitting, load, load_prelude, outside, walks_tasks
 from cas.supervise import Room
 
 FACTS = Facts(

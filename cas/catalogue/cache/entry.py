@@ -1,9 +1,9 @@
 """The directory of extracted files that all jobs share.
 
 It has a directory for each kernel, named by its build-id: ``vmlinux``, ``kernel.json`` (where it
-came from), ``kmods/``, ``kmods.json`` (see `cas.catalogue.kmod_shelf`), ``digests.json`` (see
-`cas.catalogue.cache.seals`) and ``in-use`` (see `cas.catalogue.cache.lease`). A file there is whole
-and verified, or it is not there.
+came from), ``kmods/``, ``kmods.json`` (see `cas.catalogue.extraction.kmod_cache`), ``digests.json``
+(see `cas.catalogue.cache.seals`) and ``in-use`` (see `cas.catalogue.cache.lease`). A file there is
+whole and verified, or it is not there.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cas import debug_info, elf
+from cas import elf
 from cas.catalogue.cache import placing, seals
 from cas.catalogue.cache.seals import Seal
+from cas.catalogue.extraction import debug_info
 from cas.errors import (
     CasError,
     KernelMismatch,
@@ -29,8 +30,8 @@ from cas.errors import (
     PackageError,
     TryAgain,
 )
+from cas.files.permission import not_permitted
 from cas.model import Dump, Kernel
-from cas.permission import not_permitted
 from cas.progress import Progress
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import elf
-from cas.catalogue import kmod_files
 from cas.catalogue.cache import lease, limits, placing, seals, useless
 from cas.catalogue.cache.entry import (
     GROWN,
@@ -24,8 +23,9 @@ from cas.catalogue.cache.entry import (
     renew_seals,
     unfinished,
 )
-from cas.catalogue.cache.holdings import files
+from cas.catalogue.cache.listing import files
 from cas.catalogue.cache.seals import Seal
+from cas.catalogue.extraction import kmod_files
 from cas.errors import NotADump, NotPermitted
 
 VMLINUX = "vmlinux"

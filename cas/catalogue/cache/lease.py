@@ -20,8 +20,8 @@ from pathlib import Path
 from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import RECORDS, entry_of, key
 from cas.errors import TryAgain
+from cas.files.permission import DENIED
 from cas.model import Kernel
-from cas.permission import DENIED
 
 IN_USE = "in-use"
 _NEVER = (0, 0)

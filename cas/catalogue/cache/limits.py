@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease, placing
+from cas.catalogue.cache.clock import Belief, Trace, at, believed
 from cas.catalogue.cache.entry import (
     GROWN,
     entries,
@@ -24,10 +25,9 @@ from cas.catalogue.cache.entry import (
     remove_unfinished,
     unfinished,
 )
-from cas.catalogue.cache.holdings import Holding, holdings
-from cas.clock import Belief, Trace, at, believed
+from cas.catalogue.cache.listing import Holding, holdings
 from cas.errors import CasError, NotPermitted
-from cas.rules import CacheRules
+from cas.settings.rules import CacheRules
 from cas.text import count
 from cas.units import human_size
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import CasError, ConfigError, TryAgain
-from cas.files import FULL, no_room, require_room, sync_directory
-from cas.permission import DENIED, not_permitted
+from cas.files.permission import DENIED, not_permitted
+from cas.files.whole import FULL, no_room, require_room, sync_directory
 from cas.units import human_size
 
 TEMPORARY = ".partial-"

@@ -5,31 +5,11 @@ RPM and DEB differ in how much they list. Who extracts need not know which it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
-CONTENT_LIMIT = 16 << 30
-"""Bytes that a payload may unpack to; Debian's largest kernel has 6 GB of debug information."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """The head of one regular file in the payload."""
-
-    path: str
-    """Absolute, also where the package spells it relative."""
-    size_bytes: int
-
-
-class Members(Protocol):
-    """The payload's members, in order; each can be read until the next is asked for."""
-
-    def __iter__(self) -> Iterator[Member]: ...
-
-    def content(self) -> Iterator[memoryview]:
-        """What is left of the current member, in pieces that stay valid."""
+from cas.streams.member import Members
 
 
 @dataclass(frozen=True, slots=True)

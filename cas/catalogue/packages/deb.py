@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from cas.catalogue.facts import Package, PackagedKernel
-from cas.catalogue.packages import ar, identity
+from cas.catalogue.packages import identity
 from cas.catalogue.packages.archive import Listed, Listing
-from cas.catalogue.packages.decompress import Damaged, stretch
 from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
-from cas.catalogue.packages.tar_stream import TarMembers
+from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
+from cas.streams import ar
+from cas.streams.package_decompress import Damaged, stretch
+from cas.streams.tar_stream import TarMembers
 from cas.text import count, short_line
 
 MAGIC = ar.MAGIC

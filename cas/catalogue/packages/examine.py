@@ -7,8 +7,8 @@ from functools import partial
 from cas.catalogue.packages import identity, sources
 from cas.catalogue.packages.archive import Listed
 from cas.errors import PackageError
+from cas.files.permission import unread
 from cas.model import Kernel
-from cas.permission import unread
 
 
 def examine(kernel: Kernel) -> tuple[str | None, str | None]:

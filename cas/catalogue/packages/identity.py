@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import elf
-from cas.catalogue.packages.archive import Member, Members
-from cas.catalogue.packages.byte_stream import ByteStream
 from cas.errors import NotADump, PackageError
+from cas.streams.byte_stream import ByteStream
+from cas.streams.member import Member, Members
 from cas.text import one_line
 from cas.units import human_size
 

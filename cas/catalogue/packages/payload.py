@@ -15,10 +15,11 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.packages.archive import CONTENT_LIMIT, Listed, Listing, Member
-from cas.catalogue.packages.decompress import Damaged, stretch
+from cas.catalogue.packages.archive import Listed, Listing
 from cas.catalogue.packages.rpm_files import Header, build_ids, read_header
 from cas.errors import PackageError
+from cas.streams.member import CONTENT_LIMIT, Member
+from cas.streams.package_decompress import Damaged, stretch
 from cas.units import human_size
 
 _NAME_LIMIT = 4096 + 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cas import debug_info, elf
-from cas.catalogue.facts import Package, PackagedKernel
+from cas import elf
+from cas.catalogue.extraction import debug_info
 from cas.catalogue.packages.rpm_layout import flavour
+from cas.database.records import Package, PackagedKernel
 from cas.errors import NotADump, PackageError
 from cas.text import short_line
 

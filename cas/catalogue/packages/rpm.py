@@ -11,7 +11,6 @@ from pathlib import Path
 from posixpath import dirname
 from typing import NamedTuple
 
-from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import rpm_header, rpm_layout
 from cas.catalogue.packages.rpm_header import BadHeader, Tags
 from cas.catalogue.packages.rpm_tags import (
@@ -36,6 +35,7 @@ from cas.catalogue.packages.rpm_tags import (
     digest_name,
     is_regular,
 )
+from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 from cas.text import one_line
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.facts import Package, PackagedKernel
 from cas.catalogue.packages import deb, identity, payload, plain, rpm
 from cas.catalogue.packages.archive import Listed, Listing
+from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 
 _RPM_MAGIC = b"\xed\xab\xee\xdb"

@@ -9,11 +9,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from cas.catalogue.packages import ar
-from cas.catalogue.packages.decompress import Damaged
 from cas.catalogue.trust import release as trust_release
 from cas.catalogue.trust.keys import Desk, Key, Keys, named_plainly, ring
 from cas.catalogue.trust.verdict import Verdict, by_key
+from cas.streams import ar
+from cas.streams.package_decompress import Damaged
 
 _ORIGIN = "_gpgorigin"
 _ORIGIN_ID = re.compile(r"(?:policies/|directory for )([0-9A-F]{16,40})$", re.MULTILINE)

@@ -12,17 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from cas.catalogue.attempts import answering
-from cas.catalogue.facts import FileStamp
 from cas.catalogue.packages.deb import MAGIC as DEB_MAGIC
 from cas.catalogue.trust import deb as trust_deb
 from cas.catalogue.trust import keys as trust_keys
 from cas.catalogue.trust import rpm as trust_rpm
 from cas.catalogue.trust.keys import Desk, Unable
 from cas.catalogue.trust.verdict import Verdict
+from cas.database.records import FileStamp
 from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
+from cas.files.patient_calls import answering
 from cas.model import Match
-from cas.rules import PackageRules, Supervision
+from cas.settings.rules import PackageRules, Supervision
 from cas.supervise import Room, scratch
 from cas.text import one_line
 

@@ -1,0 +1,1 @@
+"""Building the catalogue: package files are found, read by children and published."""

@@ -1,0 +1,247 @@
+"""Which package files there are below a directory; nothing is opened here.
+
+Directories are listed by a few threads, of which each may be left behind where a file system does
+not answer. Paths are plain strings: there are ten thousands of them, in every run.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from posixpath import dirname
+
+from cas.database.records import FileStamp
+from cas.errors import ConfigError, TryAgain
+from cas.files.patient_calls import Attempt, Crew, NoAnswer
+from cas.files.permission import DENIED, not_permitted
+from cas.settings.rules import PackageRules
+
+Wanted = Callable[[str], object]
+"""Whether a path is that of a package."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk met."""
+
+    files: dict[str, FileStamp] = field(default_factory=dict)
+    """Matching regular files, each once however many paths lead to it."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Directories and links that could not be followed, with the reason."""
+    denied: dict[str, OSError] = field(default_factory=dict)
+    """Those of them that this user may not read."""
+    _hidden: set[str] = field(default_factory=set)
+
+    def hides(self, path: str) -> bool:
+        """Whether the file may still exist, in a directory that could not be read."""
+        return bool(self._hidden) and any(place in self._hidden for place in _lineage(path))
+
+    def hide(self, path: str) -> None:
+        """Remember a directory that is left out."""
+        self._hidden.add(path)
+
+    def note_failure(self, path: str, error: OSError) -> None:
+        """Remember what could not be read."""
+        self.unreadable[path] = error.strerror or str(error)
+        if error.errno in DENIED:
+            self.denied[path] = error
+        if not isinstance(error, FileNotFoundError):
+            self.hide(path)
+
+
+class _PassedOver(OSError):
+    """It is on a file system that has been found silent."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What a directory holds, in order of names."""
+
+    identity: tuple[int, int]
+    """Device and inode."""
+    directories: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    files: list[tuple[str, tuple[int, int], FileStamp]] = field(default_factory=list)
+    """Regular ones, with device and inode."""
+    failures: list[tuple[str, OSError]] = field(default_factory=list)
+
+
+def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
+    """Every matching file below a directory, symbolic links followed, no loop entered.
+
+    Real files and directories go before symbolic links, and in order of their names: so a file
+    that several paths lead to has the same path on every run, one without a link if there is one.
+
+    :param rules: how many directories are listed at a time, and how long one may take
+    :raises ConfigError: there is no such directory
+    :raises NotPermitted: this user may not read it
+    :raises TryAgain: it cannot be read now
+    """
+    top = os.path.abspath(root)  # noqa: PTH100 - resolve() would replace links in it
+    crew = Crew(rules.readers, rules.timeout_s)
+    try:
+        found = _Walk(wanted, crew).run(top)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"kernels: {top} is not a directory that can be read") from error
+    finally:
+        crew.dismiss()
+    if top in found.denied:
+        raise not_permitted(root, found.denied[top], "read")
+    if top in found.unreadable:
+        raise TryAgain(f"kernels: {top} cannot be read: {found.unreadable[top]}")
+    return found
+
+
+class _Walk:
+    """One walk: what is still to be visited, and what has been."""
+
+    def __init__(self, wanted: Wanted, crew: Crew) -> None:
+        self._wanted = wanted
+        self._crew = crew
+        self._found = Found()
+        self._directories: deque[tuple[str, int, Attempt[_Listing]]] = deque()
+        """With the device of the directory that names it."""
+        self._links: deque[tuple[str, int]] = deque()
+        self._seen: set[tuple[int, int]] = set()
+        self._silent: set[int] = set()
+        """Devices that do not answer any more."""
+
+    def run(self, root: str) -> Found:
+        """Visit everything.
+
+        :raises FileNotFoundError: there is no such directory
+        :raises NotADirectoryError: it is something else
+        """
+        try:
+            status = self._crew.result(self._crew.ask(partial(os.stat, root)))
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            self._found.note_failure(root, error)
+            return self._found
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(root)
+        self._enter(root, status.st_dev)
+        while self._directories or self._links:
+            if self._directories:
+                self._list(*self._directories.popleft())
+            else:
+                self._follow(*self._links.popleft())
+        return self._found
+
+    def _enter(self, directory: str, device: int) -> None:
+        attempt = self._crew.ask(partial(self._listing, directory, device))
+        self._directories.append((directory, device, attempt))
+
+    def _listing(self, directory: str, device: int) -> _Listing:
+        """What a directory holds; a thread of the crew calls this."""
+        if device in self._silent:
+            raise _PassedOver
+        status = os.stat(directory)  # noqa: PTH116 - no Path is made in here, see above
+        listing = _Listing((status.st_dev, status.st_ino))
+        if listing.identity in self._seen:
+            return listing
+        with os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                try:
+                    self._sort(entry, listing)
+                except OSError as error:
+                    listing.failures.append((entry.path, error))
+        return listing
+
+    def _sort(self, entry: os.DirEntry[str], listing: _Listing) -> None:
+        if entry.is_symlink():
+            listing.links.append(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            listing.directories.append(entry.path)
+        elif self._wanted(entry.path):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                identity = (status.st_dev, status.st_ino)
+                listing.files.append((entry.path, identity, FileStamp.of(status)))
+
+    def _list(self, directory: str, device: int, attempt: Attempt[_Listing]) -> None:
+        try:
+            listing = self._crew.result(attempt)
+        except OSError as error:
+            self._fail(directory, device, error)
+            return
+        if listing.identity in self._seen:
+            return
+        self._seen.add(listing.identity)
+        for file in listing.files:
+            self._take(*file)
+        for path, failure in listing.failures:
+            if not isinstance(failure, FileNotFoundError):  # it went while we looked
+                self._found.note_failure(path, failure)
+        for path in listing.directories:
+            self._enter(path, listing.identity[0])
+        self._links.extend((path, listing.identity[0]) for path in listing.links)
+
+    def _follow(self, link: str, device: int) -> None:
+        try:
+            if device in self._silent:
+                raise _PassedOver
+            status = self._crew.result(self._crew.ask(partial(os.stat, link)))
+        except FileNotFoundError as error:
+            if self._wanted(link):  # a dangling link of any other name is of no interest
+                self._found.note_failure(link, error)
+            return
+        except OSError as error:
+            self._fail(link, device, error)
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if (status.st_dev, status.st_ino) not in self._seen:
+                self._enter(link, status.st_dev)
+        elif stat.S_ISREG(status.st_mode) and self._wanted(link):
+            self._take(link, (status.st_dev, status.st_ino), FileStamp.of(status))
+
+    def _take(self, path: str, identity: tuple[int, int], stamp: FileStamp) -> None:
+        if identity in self._seen:
+            return
+        self._seen.add(identity)
+        if path.isascii() or _is_utf8(path):
+            self._found.files[path] = stamp
+        else:
+            self._found.unreadable[path] = "the path is not UTF-8"
+
+    def _fail(self, path: str, device: int, error: OSError) -> None:
+        if device in self._silent:  # which is reported once
+            self._found.hide(path)
+            return
+        self._found.note_failure(path, error)
+        if isinstance(error, NoAnswer):
+            self._probe(dirname(path), device)
+
+    def _probe(self, parent: str, device: int) -> None:
+        """After a silence: a mount of its own, or all that is on the parent's file system?"""
+        try:
+            self._crew.result(self._crew.ask(partial(os.statvfs, parent)))
+        except NoAnswer:
+            self._silent.add(device)
+        except OSError:
+            return
+
+
+def _lineage(path: str) -> Iterator[str]:
+    """A path and the directories above it."""
+    while True:
+        yield path
+        above = dirname(path)
+        if above == path:
+            return
+        path = above
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether the database can hold the path."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,1 +1,0 @@
-"""Alembic's environment; `cas.catalogue.database.connection` runs it."""

@@ -1,0 +1,1 @@
+"""Extraction: a kernel's vmlinux and kmods, from wherever they can be had."""

@@ -1,0 +1,227 @@
+"""Kernels and kmods that no package here has, asked for by build-id at debuginfod servers.
+
+A build-id tells a server which kernel crashed here, so that nothing is asked unless the
+configuration names servers. They are asked in its order. One that fails is passed over with a
+warning, and one that cannot be reached is not asked again in the same run.
+
+Proxies of the environment are not used: a job gives the same result whoever starts it, a timer
+too. A site behind a proxy runs a debuginfod of its own, which passes requests on.
+
+Source: debuginfod(8), "WEBAPI".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from cas import elf
+from cas.catalogue.cache import useless
+from cas.catalogue.cache.entry import Entry, find_cached
+from cas.catalogue.cache.placing import Place, Put, place
+from cas.catalogue.extraction import debug_info
+from cas.catalogue.match import release_of
+from cas.errors import CasError, NotADump
+from cas.fetch.debuginfod_http import (
+    NotServed,
+    ServerFailed,
+    StartOver,
+    Transfer,
+    Unreachable,
+    Useless,
+    host_of,
+)
+from cas.model import Dump, Kernel, Match
+from cas.progress import Advance, Progress
+from cas.settings.rules import DebuginfodRules
+from cas.text import short_line
+
+_BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
+_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A file that is asked for."""
+
+    what: str
+    """E.g. ``vmlinux of 6.1.0-56-amd64``."""
+    build_id: str
+    path: Path
+    """Where it shall be."""
+    put: Put
+    release: str | None = None
+    """Of the kernel that its banner must name, if it has one."""
+    cache: Path | None = None
+    """Where it is remembered who sent something useless."""
+
+
+class Debuginfod:
+    """The servers of a configuration, and what they said in this run."""
+
+    def __init__(self, rules: DebuginfodRules) -> None:
+        """Name them; none is asked yet."""
+        self._rules = rules
+        self._down: dict[str, str] = {}
+        self._answers: dict[str, list[str]] = {}
+
+    def kernel(self, dump: Dump, cache: Path, progress: Progress) -> Match | None:
+        """The dump's kernel, fetched into the cache; ``None`` when no server gives it.
+
+        A build-id is asked for once in a run, however it ended.
+
+        :raises DiskFull: the cache has no room for it
+        :raises TryAgain: another process has been fetching it for half an hour
+        """
+        kernel = _described(dump, cache)
+        if kernel is None or dump.build_id is None or not self._may_ask(dump.build_id):
+            return None
+        entry = Entry(cache, kernel)
+        with entry.locked(progress):
+            cached = find_cached(dump, cache)  # another process may have been faster
+            if cached is not None:
+                return Match(cached, "build-id", f"{_detail(dump)} that another job fetched")
+            what = f"vmlinux of {kernel.release}"
+            wanted = _Wanted(what, dump.build_id, entry.vmlinux, entry.put, kernel.release, cache)
+            server = self._fetch(wanted, progress)
+            if server is None:
+                return None
+            kernel = replace(kernel, size_bytes=entry.vmlinux.stat().st_size)
+            Entry(cache, kernel).remember_kernel()
+        return Match(kernel, "build-id", f"{_detail(dump)} that {host_of(server)} served")
+
+    def kmod(
+        self,
+        name: str,
+        build_id: str,
+        destination: Path,
+        progress: Progress,
+        *,
+        entry: Entry | None = None,
+    ) -> Path | None:
+        """The debug information of a kernel module; ``None`` when no server gives it.
+
+        :param name: of the module, for what is told
+        :param destination: where the file shall be; its directory exists
+        :param entry: of the cache, locked, that the destination is in: it notes the digest, and its
+            cache who sent something useless
+        :raises DiskFull: there is no room for it
+        """
+        build_id = build_id.lower()
+        if not _BUILD_ID.fullmatch(build_id) or not self._may_ask(build_id):
+            return None
+        what = f"kernel module {short_line(name, _SHOWN)}"
+        put, cache = (entry.put, entry.directory.parent) if entry else (place, None)
+        wanted = _Wanted(what, build_id, destination, put, cache=cache)
+        return destination if self._fetch(wanted, progress) else None
+
+    def instead(self, error: CasError, dump: Dump, cache: Path | None, progress: Progress) -> Match:
+        """The dump's kernel from a server, where the catalogue has none or a damaged one.
+
+        :param error: what the catalogue or the package says
+        :param cache: ``None``: no server is asked
+        :raises CasError: of the same class, when no server has it either; says which were asked
+        """
+        found = self.kernel(dump, cache, progress) if cache is not None else None
+        if found is not None:
+            return found
+        answers = self._answers.get(dump.build_id or "")
+        if not answers:
+            raise error
+        asked = "; ".join(answers)
+        raise type(error)(f"{error}; asked debuginfod: {asked}", hint=error.hint) from error
+
+    def _may_ask(self, build_id: str) -> bool:
+        return bool(self._rules.urls) and build_id not in self._answers
+
+    def _fetch(self, wanted: _Wanted, progress: Progress) -> str | None:
+        """The URL of the server that gave the file; ``None`` when none did."""
+        answers = []
+        for server in self._rules.urls:
+            try:
+                answer = self._down.get(server) or _useless(server, wanted)
+                if answer is None:
+                    self._fetch_from(server, wanted, progress)
+                    return server
+            except NotServed as error:
+                answer = str(error)
+            except ServerFailed as error:
+                answer = str(error)
+                progress.warn(f"debuginfod {host_of(server)}, {wanted.what}: {error}")
+                if isinstance(error, Unreachable):
+                    self._down[server] = answer
+                if isinstance(error, Useless) and wanted.cache is not None:
+                    useless.note(wanted.cache, server, wanted.build_id, answer)
+            answers.append(f"{host_of(server)}: {answer}")
+        self._answers[wanted.build_id] = answers
+        return None
+
+    def _fetch_from(self, server: str, wanted: _Wanted, progress: Progress) -> None:
+        if wanted.release is not None:  # kmods are many
+            progress.say(f"Asking {host_of(server)} for the {wanted.what}")
+        url = f"{server.rstrip('/')}/buildid/{wanted.build_id}/debuginfo"
+        with Transfer(url, self._rules) as transfer:
+            while True:
+                try:
+                    return _store(transfer, wanted, server, progress)
+                except StartOver as error:
+                    progress.warn(
+                        f"debuginfod {host_of(server)}: {error}; once more from the start"
+                    )
+
+
+def _useless(server: str, wanted: _Wanted) -> str | None:
+    """Why a server is not asked: what it sent within the last day was of no use."""
+    if wanted.cache is None:
+        return None
+    reason = useless.noted(wanted.cache, server, wanted.build_id)
+    return reason and f"{reason}; it is asked again a day later, or after cas-admin cache clean"
+
+
+def _store(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
+    target = Place(wanted.path, transfer.size_bytes or 0, partial(_verify, wanted))
+    text = f"Fetching the {wanted.what} from {host_of(server)}"
+    with progress.bar(text, transfer.size_bytes) as advance:
+        wanted.put(target, _counted(transfer.pieces(), advance))
+
+
+def _counted(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+    for piece in pieces:
+        advance(len(piece))
+        yield piece
+
+
+def _detail(dump: Dump) -> str:
+    return f"build-id {dump.build_id} in the dump and in the vmlinux"
+
+
+def _described(dump: Dump, cache: Path) -> Kernel | None:
+    """The dump's kernel as it will stand in the cache; ``None`` when it cannot be asked for."""
+    release = release_of(dump)
+    if release is None or dump.build_id is None or not _BUILD_ID.fullmatch(dump.build_id):
+        return None
+    kernel = Kernel(release, dump.arch, Path(), member=None, build_id=dump.build_id)
+    return replace(kernel, source=Entry(cache, kernel).vmlinux)
+
+
+def _verify(wanted: _Wanted, path: Path) -> None:
+    """Let only a whole file of this build-id, with debug information, pass.
+
+    A vmlinux must be of the release, too.
+
+    :raises Useless: it is another one
+    """
+    try:
+        build_id, wrong = elf.build_id(path), debug_info.flaw(path)
+        banner = elf.linux_banner(path) if wanted.release is not None else None
+    except NotADump as error:
+        raise Useless(f"what it sends is no ELF file: {error}") from error
+    if build_id != wanted.build_id:
+        raise Useless(f"what it sends has build-id {build_id or '(none)'}")
+    if wrong is not None:
+        raise Useless(f"what it sends {wrong}")
+    if banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
+        raise Useless("what it sends says that it is of another release")

@@ -1,0 +1,97 @@
+"""A vmlinux that stands on this machine already, where distributions install it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cas import elf
+from cas.catalogue.extraction import debug_info
+from cas.errors import NotADump
+from cas.model import Dump, Kernel
+
+_LAYOUTS = (
+    "usr/lib/debug/lib/modules/{}/vmlinux",
+    "usr/lib/debug/usr/lib/modules/{}/vmlinux",
+    "usr/lib/debug/usr/lib/modules/{}/vmlinux.debug",
+    "usr/lib/debug/boot/vmlinux-{}",
+    "usr/lib/debug/boot/vmlinux-{}.debug",
+    "usr/lib/debug/lib/modules/{}/vmlinux.debug",
+    "lib/modules/{}/build/vmlinux",
+    "lib/modules/{}/vmlinux",
+)
+_KMOD_LAYOUTS = (
+    "usr/lib/debug/lib/modules/{}",
+    "usr/lib/debug/usr/lib/modules/{}",
+    "lib/modules/{}",
+)
+_KMOD_TREES = ("updates", "extra", "kernel")
+_RELEASE = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,127}")
+
+
+def find_installed(dump: Dump, root: Path) -> Kernel | None:
+    """The installed vmlinux with the dump's build-id.
+
+    :param root: where the file system begins; ``/`` but for tests
+    """
+    if dump.build_id is None or dump.osrelease is None or not _RELEASE.fullmatch(dump.osrelease):
+        return None
+    for layout in _LAYOUTS:
+        path = root / layout.format(dump.osrelease)
+        if path.is_file() and _is_usable(path, dump.build_id):
+            return Kernel(
+                release=dump.osrelease,
+                arch=dump.arch,
+                source=path,
+                member=None,
+                build_id=dump.build_id,
+                size_bytes=path.stat().st_size,
+            )
+    return None
+
+
+def kmod_paths(kernel: Kernel, root: Path | None) -> Iterator[Path]:
+    """Files of kernel modules that are installed for a kernel.
+
+    :param root: where the file system begins, for a kernel that is not installed; ``None``: nowhere
+    """
+    own = _root(kernel)
+    if own is None and kernel.member is None:
+        yield from _in_same_directory(kernel.source)
+    root = own or root
+    if root is None or not _RELEASE.fullmatch(kernel.release):
+        return
+    for layout in _KMOD_LAYOUTS:
+        yield from (root / layout.format(kernel.release)).rglob("*.ko*")
+
+
+def is_beside(kernel: Kernel, path: Path) -> bool:
+    """Whether a file is installed together with the vmlinux itself."""
+    root = _root(kernel) or (kernel.source.parent if kernel.member is None else None)
+    return root is not None and path.is_relative_to(root)
+
+
+def _in_same_directory(vmlinux: Path) -> Iterator[Path]:
+    """Those beside a vmlinux that lies anywhere: there, and in a tree like ``lib/modules``'s."""
+    yield from vmlinux.parent.glob("*.ko*")
+    for name in _KMOD_TREES:
+        yield from (vmlinux.parent / name).rglob("*.ko*")
+
+
+def _root(kernel: Kernel) -> Path | None:
+    """The root that `find_installed` was given."""
+    if kernel.member is not None:
+        return None
+    for layout in _LAYOUTS:
+        tail = layout.format(kernel.release)
+        if str(kernel.source).endswith("/" + tail):
+            return Path(str(kernel.source)[: -len(tail)])
+    return None
+
+
+def _is_usable(path: Path, build_id: str) -> bool:
+    try:
+        return elf.build_id(path) == build_id and debug_info.flaw(path) is None
+    except NotADump:
+        return False

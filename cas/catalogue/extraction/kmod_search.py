@@ -1,0 +1,326 @@
+"""The files of exactly the kernel modules that were loaded, wherever they are.
+
+They are sought in the cache, in the kernel's own package, in other packages of its release, in
+what is installed on this machine, and at debuginfod servers, in this order. A file is taken only
+if its build-id is the one that the dump names. Where the dump names none, only what comes with
+the kernel itself is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from cas.catalogue.cache.entry import Entry
+from cas.catalogue.cache.placing import make_directory
+from cas.catalogue.extraction import installed, kmod_files
+from cas.catalogue.extraction.kmod_cache import Held, Shelf, Wanted, fits, held
+from cas.catalogue.extraction.kmod_files import NAME, KmodFile
+from cas.catalogue.extraction.unpacking import (
+    OtherBuild,
+    Target,
+    Unfit,
+    Unpacking,
+    kmod_target,
+    store,
+)
+from cas.catalogue.packages import sources
+from cas.catalogue.packages.archive import Listing
+from cas.errors import PackageError
+from cas.files.patient_calls import answering
+from cas.files.permission import unread
+from cas.model import Kernel
+from cas.progress import Progress, Silent
+from cas.text import count, short_line
+
+_ROOT = Path("/")
+_SHOWN = 80
+"""Characters of a kmod's name in a sentence."""
+
+
+class Servers(Protocol):
+    """What `cas.catalogue.extraction.debuginfod` gives."""
+
+    def kmod(
+        self,
+        name: str,
+        build_id: str,
+        destination: Path,
+        progress: Progress,
+        *,
+        entry: Entry | None = None,
+    ) -> Path | None:
+        """Fetch a kmod's debug file to a place; ``None`` when no server has it.
+
+        :param entry: of the cache, locked, that the place is in
+        """
+
+
+def _no_packages(_release: str, _arch: str) -> Iterable[Path]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where kmods are sought that the kernel's own package lacks."""
+
+    packages: Callable[[str, str], Iterable[Path]] = _no_packages
+    """Those that have kmods of a release and an architecture; taken as far as they are needed."""
+    servers: Servers | None = None
+    root: Path | None = _ROOT
+    """Where the file system begins of which installed kmods may be used; ``None``: none may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Kernel modules' files."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """By the names that were asked for; one that there is no file of is left out."""
+    debuginfo: frozenset[str] = frozenset()
+    """The names of those whose file has debug information."""
+    remarks: tuple[str, ...] = ()
+    """Why some were left out, e.g. files of another build."""
+
+    @property
+    def debug_files(self) -> dict[str, Path]:
+        """Those that have debug information."""
+        return {name: path for name, path in self.files.items() if name in self.debuginfo}
+
+
+class Search:
+    """What was found so far of the kmods of one kernel."""
+
+    def __init__(self, kernel: Kernel, wanted: Wanted, cache: Path, progress: Progress) -> None:
+        """Look into the cache.
+
+        :param wanted: by names in any spelling
+        """
+        self.kernel = kernel
+        self.entry = Entry(cache, kernel)
+        self.shelf = Shelf(self.entry)
+        self._progress = progress
+        self._names = {kmod_files.kernel_spelling(name): name for name in wanted}
+        self._wanted = {kmod: wanted[name] for kmod, name in self._names.items()}
+        self._held: dict[str, Held] = {}
+        self._remarks: dict[str, list[str]] = {}
+        self.look_again()
+
+    @property
+    def lacking(self) -> dict[str, str | None]:
+        """Kmods of which no debug information was found yet, in the kernel's spelling."""
+        return {
+            kmod: build_id
+            for kmod, build_id in self._wanted.items()
+            if kmod not in self._held or not self._held[kmod].has_debuginfo
+        }
+
+    def look_again(self) -> None:
+        """Take what the cache has."""
+        for kmod, file in self.shelf.find(self.lacking).items():
+            self._take(kmod, file)
+
+    def found(self) -> Found:
+        """All that was found, and why the rest was not."""
+        return Found(
+            {self._names[kmod]: file.path for kmod, file in self._held.items()},
+            frozenset(self._names[kmod] for kmod, file in self._held.items() if file.has_debuginfo),
+            tuple(
+                f"{short_line(self._names[kmod], _SHOWN)}: {'; '.join(dict.fromkeys(reasons))}"
+                for kmod, reasons in self._remarks.items()
+                if kmod in self.lacking
+            ),
+        )
+
+    def sought_in(self, source: Path) -> dict[str, str | None]:
+        """The lacking kmods that a package may have, as far as is remembered of it."""
+        lacking, offer = self._believed_in(source), self.shelf.offer(str(source))
+        if offer is None:
+            return lacking
+        for kmod, build_id in lacking.items():
+            self._compare(kmod, build_id, offer.get(kmod, ()), source)
+        return {
+            kmod: build_id
+            for kmod, build_id in lacking.items()
+            if {None, build_id} & set(offer.get(kmod, ())) or (build_id is None and kmod in offer)
+        }
+
+    def targets(self, source: Path, listing: Listing) -> dict[str, Target]:
+        """Members of a package that may be the lacking kmods' files, and where they go."""
+        lacking = self._believed_in(source)
+        targets = {}
+        for kmod, files in self._files(listing, lacking).items():
+            build_id = lacking[kmod]
+            for file in _candidates(files, build_id, listing):
+                path = self.shelf.path_for(file.plain_name, build_id)
+                digest = listing.files[file.path].digest
+                targets[file.path] = kmod_target(path, build_id, digest, packed=file.packed)
+        return targets
+
+    def note(self, source: Path, listing: Listing, unfit: Mapping[str, Unfit]) -> None:
+        """Remember what a package has, after all of it that may be of use was taken."""
+        self.look_again()
+        offer: dict[str, list[str | None]] = {}
+        paths = kmod_files.of_kernel(self.kernel, listing.files)
+        for kmod, files in self._files(listing, kmod_files.names(paths)).items():
+            offer[kmod] = [_build_id(file, listing, unfit) for file in files]
+            self._compare(kmod, self._wanted.get(kmod), offer[kmod], source)
+            for error in filter(None, (unfit.get(file.path) for file in files)):
+                if not isinstance(error, OtherBuild):
+                    self._remark(kmod, f"{source.name}: {short_line(str(error), 200)}")
+        # a bare one that was taken: debug information is not sought here again
+        bare = self._held.keys() & self.lacking.keys()
+        self.shelf.remember(str(source), {k: ids for k, ids in offer.items() if k not in bare})
+
+    def open_package(self, source: Path) -> None:
+        """Take what a package has of the lacking kmods, in one pass.
+
+        :raises PackageError: it is damaged or gone
+        """
+        if not self.sought_in(source):
+            return
+        with self.entry.locked(self._progress):
+            self.look_again()  # another process may have been faster
+            if not self.sought_in(source):
+                return
+            listing = listed(source)
+            unpacking = Unpacking(source, self.entry, self.targets(source, listing))
+            if unpacking.targets:
+                what = count(len(unpacking.targets), "kernel module")
+                text = f"Extracting {what} of {self.kernel.release}"
+                with self._progress.bar(text, listing.payload_bytes) as advance:
+                    unpacking.run(listing, advance)
+            self.note(source, listing, unpacking.unfit)
+
+    def go_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Seek what is lacking outside of the kernel's own package; what fails is remarked.
+
+        :raises DiskFull: the cache has no room
+        """
+        for package in self._others(elsewhere):
+            try:
+                self.open_package(package)
+            except PackageError as error:
+                self._progress.warn(str(error))
+        self._look_installed(elsewhere.root)
+        if elsewhere.servers is not None:
+            self._ask(elsewhere.servers)
+
+    def _believed_in(self, source: Path) -> dict[str, str | None]:
+        """The lacking kmods for which a package's word is enough."""
+        if source == self.kernel.source:
+            return self.lacking
+        return {kmod: build_id for kmod, build_id in self.lacking.items() if build_id is not None}
+
+    def _files(self, listing: Listing, kmods: Collection[str]) -> dict[str, list[KmodFile]]:
+        return kmod_files.ranked(kmod_files.of_kernel(self.kernel, listing.files), kmods)
+
+    def _others(self, elsewhere: Elsewhere) -> Iterator[Path]:
+        """Packages that are worth a look as long as something of a known build is lacking."""
+        if not any(self.lacking.values()):
+            return
+        for package in elsewhere.packages(self.kernel.release, self.kernel.arch):
+            if package != self.kernel.source and any(self.lacking.values()):
+                yield package
+
+    def _look_installed(self, root: Path | None) -> None:
+        """What stands on this machine; it is used in place unless it is compressed."""
+        paths = map(str, installed.kmod_paths(self.kernel, root)) if self.lacking else ()
+        for kmod, files in kmod_files.ranked(paths, self.lacking).items():
+            for file in files:
+                self._take_installed(kmod, file)
+
+    def _take_installed(self, kmod: str, file: KmodFile) -> None:
+        build_id = self._wanted[kmod]
+        if build_id is None and not installed.is_beside(self.kernel, Path(file.path)):
+            return
+        if not file.packed:
+            there = held(Path(file.path))
+        elif kmod in self._held:
+            return
+        else:
+            there = self._unpacked(kmod, file)
+        if there is not None and fits(there, build_id):
+            self._take(kmod, there)
+
+    def _unpacked(self, kmod: str, file: KmodFile) -> Held | None:
+        """An installed file that is compressed, in the cache."""
+        build_id = self._wanted[kmod]
+        path = self.shelf.path_for(file.plain_name, build_id)
+        try:
+            with self.entry.locked(self._progress), Path(file.path).open("rb", 0) as stream:
+                content = iter(partial(stream.read, 1 << 20), b"")
+                store(self.entry, kmod_target(path, build_id, None, packed=True), 0, content)
+        except OtherBuild as error:
+            self._compare(kmod, build_id, [error.build_id], Path(file.path))
+            return None
+        except (Unfit, OSError) as error:
+            self._remark(kmod, f"{file.path}: {short_line(str(error), 200)}")
+            return None
+        return held(path)
+
+    def _ask(self, servers: Servers) -> None:
+        for kmod, build_id in self.lacking.items():
+            if build_id is None or not NAME.fullmatch(kmod):
+                continue
+            with self.entry.locked(self._progress):
+                path = self.shelf.path_for(f"{kmod}.ko.debug", build_id)
+                make_directory(path.parent)
+                fetched = servers.kmod(kmod, build_id, path, self._progress, entry=self.entry)
+            there = held(fetched) if fetched is not None else None
+            if there is not None and fits(there, build_id):
+                self._take(kmod, there)
+
+    def _take(self, kmod: str, file: Held) -> None:
+        if kmod not in self._held or file.has_debuginfo > self._held[kmod].has_debuginfo:
+            self._held[kmod] = file
+
+    def _compare(
+        self, kmod: str, loaded: str | None, there: Sequence[str | None], source: Path
+    ) -> None:
+        """Remark that a source has other builds only."""
+        if loaded is not None and there and not {loaded, None} & set(there):
+            builds = ", ".join(build_id or "none" for build_id in there)
+            self._remark(kmod, f"build-id {loaded} was loaded, {source.name} has {builds}")
+
+    def _remark(self, kmod: str, reason: str) -> None:
+        self._remarks.setdefault(kmod, []).append(reason)
+
+
+def in_cache(kernel: Kernel, wanted: Wanted, cache: Path) -> Found:
+    """What of the wanted kmods the cache has; nothing is extracted."""
+    return Search(kernel, wanted, cache, Silent()).found()
+
+
+def listed(source: Path) -> Listing:
+    """What a package lists.
+
+    :raises PackageError: it is damaged or gone
+    """
+    try:
+        answering(source)
+        return sources.listing(source)
+    except OSError as error:
+        raise PackageError(unread(source, error)) from error
+
+
+def _candidates(
+    files: Iterable[KmodFile], build_id: str | None, listing: Listing
+) -> list[KmodFile]:
+    """The files that may be of the loaded build: one that is known to be, else all unknown ones."""
+    several = list(files)
+    if build_id is None:
+        return several[:1]
+    by_link = [file for file in several if listing.files[file.path].build_id == build_id]
+    return by_link[:1] or [file for file in several if listing.files[file.path].build_id is None]
+
+
+def _build_id(file: KmodFile, listing: Listing, unfit: Mapping[str, Unfit]) -> str | None:
+    """Of a package's file, as far as is known; empty: it was looked into, and has none."""
+    error = unfit.get(file.path)
+    if isinstance(error, OtherBuild):
+        return error.build_id or ""
+    return listing.files[file.path].build_id

@@ -1,0 +1,225 @@
+"""SPEC: how a user names one of the jobs that are kept.
+
+There are four forms: a ticket, ``TICKET/STAMP``, ``TICKET/latest``, and the path of a job
+directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.errors import CasError, UsageError
+from cas.files.whole import is_file
+from cas.jobs import job as jobs
+from cas.jobs.job import Job
+from cas.jobs.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
+from cas.report.result import load as load_result
+from cas.text import short_line
+from cas.units import told_time
+
+LATEST = "latest"
+"""In place of a stamp: the newest job of the ticket that has its dump."""
+_ANEW = "cas -i TICKET -f FILE"
+PANIC_LIMIT = 100
+"""Characters of a panic message in a list."""
+
+
+class NoJob(UsageError):
+    """Nothing that is kept is meant by a SPEC."""
+
+    hint = "give a ticket, TICKET/STAMP, TICKET/latest or the path of a job directory"
+
+
+class SeveralJobs(UsageError):
+    """A SPEC means more than one job."""
+
+    exit_code = 1
+    hint = "name one of them, as TICKET/STAMP, or TICKET/latest"
+
+    def __init__(self, message: str, found: tuple[Job, ...]) -> None:
+        """Keep the facts.
+
+        :param found: oldest first
+        """
+        super().__init__(message)
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way to name jobs."""
+
+    fits: Callable[[str], bool]
+    directories: Callable[[WorkDirectory, str], Iterator[Path]]
+
+
+def find_job(spec: str, work: WorkDirectory) -> Job:
+    """The job that a SPEC means, with its dump on the disk.
+
+    :param work: where the jobs are kept
+    :raises NoJob: there is none
+    :raises SeveralJobs: there are several
+    """
+    form = next(form for form in _FORMS if form.fits(spec))
+    found, problems, stopped = [], list[str](), None
+    for directory in form.directories(work, spec):
+        try:
+            job = jobs.load(directory)
+        except CasError as error:
+            problems.append(str(error))
+            continue
+        if job.stored and is_regular(job.stored.vmcore):
+            found.append(job)
+        elif job.is_stopped and job.stored is None:
+            stopped = job
+            problems.append(f"{directory} is not finished, and has no dump yet")
+        else:
+            problems.append(f"{directory} has no dump")
+    if not found:
+        # what was looked at is meant, and no other
+        advice = f"to analyse a dump: {_ANEW}" if problems else _advice(work, spec)
+        if stopped is not None:
+            advice = f"to go on with it: cas -i {stopped.order.ticket}"
+        problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
+        said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        raise NoJob(said, hint=advice)
+    found = list(jobs.by_age(found))
+    if len(found) > 1 and not _is_latest(spec):
+        raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
+    return found[-1]
+
+
+def name_of(job: Job) -> str:
+    """What to call a job: ``TICKET/STAMP``."""
+    return f"{job.directory.parent.name}/{job.directory.name}"
+
+
+def _advice(work: WorkDirectory, spec: str) -> str:
+    """How to name a job, with those that are called nearly so."""
+    from difflib import get_close_matches  # seldom needed, and not free
+
+    if is_file(Path(spec)):
+        if (directory := _directory_around(Path(spec))) is not None:
+            return f"it is a file of a job; did you mean {shlex.quote(str(directory))}?"
+        return f"it is a file; to analyse it: cas -i TICKET -f {shlex.quote(spec)}"
+    directories = list(work.jobs())
+    tickets = {directory.parent.name for directory in directories}
+    asked, _, stamp = spec.strip("/").partition("/")
+    if _of_a_ticket(spec, work):
+        asked, stamp = Path(os.path.realpath(spec)).name, ""
+    near: list[str] = []
+    if asked in tickets:
+        stamps = [each.name for each in directories if each.parent.name == asked]
+        close = get_close_matches(stamp, stamps) or sorted(stamps)[-1:]
+        near = [f"{asked}/{each}" for each in close]
+    else:
+        near = _alike(asked, tickets)
+    return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
+
+
+def _directory_around(path: Path) -> Path | None:
+    """The job's directory that a file is in; the dump and other files lie in one below it."""
+    above = Path(os.path.realpath(path)).parents
+    return next((each for each in above if is_stamp(each.name) and is_file(each / STATE)), None)
+
+
+def _of_a_ticket(spec: str, work: WorkDirectory) -> bool:
+    """Whether it is the path of a ticket's directory; links and loops of them are no matter."""
+    path = "" if "\0" in spec else os.path.realpath(spec)
+    return str(Path(path).parent) == os.path.realpath(work.path)
+
+
+def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:
+    """A ticket with jobs that has the same letters and digits; another number is another ticket."""
+    for directory in work.jobs():
+        if _letters(directory.parent.name) == _letters(ticket):
+            return directory.parent.name
+    return None
+
+
+def _letters(ticket: str) -> str:
+    return "".join(filter(str.isalnum, ticket.lower()))
+
+
+def _alike(asked: str, tickets: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    lowered = {ticket.lower(): ticket for ticket in tickets}
+    return [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
+
+
+def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
+    """The directories of all jobs that a SPEC means, whether or not they have a dump still.
+
+    :raises NoJob: there is none
+    """
+    form = next(form for form in _FORMS if form.fits(spec))
+    found = tuple(form.directories(work, spec))
+    if not found:
+        skipped = work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
+        said = "; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        raise NoJob(said, hint=_advice(work, spec))
+    return found
+
+
+def described(job: Job) -> str:
+    """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
+    time = told_time(job.started)
+    said = short_line(_panic_message(job) or "", PANIC_LIMIT)
+    return f"{name_of(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
+
+
+def _panic_message(job: Job) -> str | None:
+    try:
+        result = load_result(job.directory)
+    except CasError:  # it has not come to its end
+        return None
+    said = (part.panic_message for part in (result.answer, result.dump) if part)
+    return next(filter(None, said), None)
+
+
+def _is_stamped(spec: str) -> bool:
+    ticket, slash, stamp = spec.partition("/")
+    return bool(slash) and is_ticket(ticket) and is_stamp(stamp)
+
+
+def _is_latest(spec: str) -> bool:
+    ticket, slash, last = spec.partition("/")
+    return bool(slash) and is_ticket(ticket) and last == LATEST
+
+
+def _ticket_of(spec: str) -> str | None:
+    ticket = spec.partition("/")[0]
+    return ticket if is_ticket(ticket) else None
+
+
+def _of_ticket(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(work.jobs(spec))
+    yield from found or _at_path(work, spec)
+
+
+def _of_stamp(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(path for path in work.jobs(spec.partition("/")[0]) if path == work.path / spec)
+    yield from found or _at_path(work, spec)
+
+
+def _of_latest(work: WorkDirectory, spec: str) -> Iterator[Path]:
+    found = tuple(work.jobs(spec.partition("/")[0]))
+    yield from found or _at_path(work, spec)
+
+
+def _at_path(_: WorkDirectory, spec: str) -> Iterator[Path]:
+    if "\0" not in spec and os.path.lexists(Path(spec) / STATE):
+        yield Path(spec).resolve()
+
+
+_FORMS = (
+    _Form(is_ticket, _of_ticket),
+    _Form(_is_stamped, _of_stamp),
+    _Form(_is_latest, _of_latest),
+    _Form(lambda _: True, _at_path),
+)

@@ -1,0 +1,127 @@
+"""The runs of the build, and what one has read and not published yet, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, true, update
+
+from cas.database.connection import Database
+from cas.database.records import ANSWERED, PURGE, BuildRecord, FileStamp, Reading
+from cas.database.storable import storable
+from cas.database.tables import builds, readings
+
+KEPT = 20
+"""Runs that are remembered, each."""
+KEPT_DAYS = 1000
+"""Days of which one run is remembered."""
+_PURGE = json.dumps({PURGE: 1})
+_PURGE_ANSWERED = json.dumps({PURGE: 1, ANSWERED: 1})
+_AT_ONCE = 500
+"""Rows that one statement names."""
+
+
+class BuildRows:
+    """The last runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self) -> int:
+        """A new run's number."""
+        return self._new("{}")
+
+    def note_purge(self, *, is_answered: bool) -> None:
+        """Remember that jobs were looked at for their age, and whether somebody was asked."""
+        self._new(_PURGE_ANSWERED if is_answered else _PURGE, ended=func.now())
+
+    def _new(self, summary: str, **more: object) -> int:
+        values = {"started": func.now(), "summary": summary, **more}
+        statement = insert(builds).values(values).returning(builds.c.id)
+        with self._database.writing() as connection:
+            number = connection.execute(statement).scalar_one()
+            connection.execute(
+                delete(builds).where(builds.c.id <= number - KEPT, builds.c.id.not_in(_a_day()))
+            )
+        return int(number)
+
+    def end(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
+        """Remember how a run ended."""
+        values = {"summary": json.dumps(counts), "problem": storable(problem), "ended": func.now()}
+        with self._database.writing() as connection:
+            connection.execute(update(builds).where(builds.c.id == number).values(values))
+
+    def last(self) -> tuple[BuildRecord, ...]:
+        """The last runs, newest first, without purges."""
+        return self._records(KEPT, builds.c.summary.not_in((_PURGE, _PURGE_ANSWERED)))
+
+    def all(self) -> tuple[BuildRecord, ...]:
+        """All runs that are remembered, and the purges, newest first."""
+        return self._records(None, true())
+
+    def forget_after(self, time: datetime) -> None:
+        """Forget the runs that say they began after a time."""
+        began = time.astimezone(UTC).replace(tzinfo=None)
+        with self._database.writing() as connection:
+            connection.execute(delete(builds).where(builds.c.started > began))
+
+    def _records(self, limit: int | None, wanted: ColumnElement[bool]) -> tuple[BuildRecord, ...]:
+        columns = builds.c["started", "ended", "summary", "problem"]
+        query = select(*columns).where(wanted).order_by(builds.c.id.desc()).limit(limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return tuple(
+            BuildRecord(started.replace(tzinfo=UTC), _in_utc(ended), json.loads(summary), problem)
+            for started, ended, summary, problem in rows
+        )
+
+
+class ReadingRows:
+    """What has been read and waits for the end of the run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """Of the files that have been read."""
+        columns = readings.c["path", "size_bytes", "mtime_ns", "inode"]
+        with self._database.reading() as connection:
+            return {row[0]: FileStamp(*row[1:]) for row in connection.execute(select(*columns))}
+
+    def put(self, read: Sequence[Reading]) -> None:
+        """Keep what was read of new files."""
+        rows = [
+            {
+                "path": reading.path,
+                "size_bytes": reading.stamp.size_bytes,
+                "mtime_ns": reading.stamp.mtime_ns,
+                "inode": reading.stamp.inode,
+                "facts": reading.facts,
+            }
+            for reading in read
+        ]
+        with self._database.writing() as connection:
+            connection.execute(insert(readings), rows)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop what does not hold any more."""
+        paths = list(paths)
+        if not paths:
+            return
+        with self._database.writing() as connection:
+            for start in range(0, len(paths), _AT_ONCE):
+                some = paths[start : start + _AT_ONCE]
+                connection.execute(delete(readings).where(readings.c.path.in_(some)))
+
+
+def _a_day() -> Select[tuple[int]]:
+    """The last run of each day."""
+    last = func.max(builds.c.id)
+    query = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())
+    return query.limit(KEPT_DAYS)
+
+
+def _in_utc(time: datetime | None) -> datetime | None:
+    return time and time.replace(tzinfo=UTC)

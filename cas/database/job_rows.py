@@ -1,0 +1,300 @@
+"""The index of jobs, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    delete,
+    false,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    true,
+)
+
+from cas.database.connection import Database
+from cas.database.records import Crashed, JobRecord
+from cas.database.storable import storable
+from cas.database.tables import NAME_LIMIT, jobs, signatures
+from cas.model import SAME, SIMILAR, Newest, Occurrences, Seen, Tally
+
+_NAMED = 10
+"""Tickets, hosts and kernels that are told by name."""
+_DUMP = func.coalesce(jobs.c.digest, cast(jobs.c.id, String))
+"""What tells one dump from another: that of a job without a digest is one of its own."""
+_OCCURRED = func.coalesce(jobs.c.crashed, jobs.c.started)
+
+
+class JobRows:
+    """Which job crashed how."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, job: JobRecord) -> None:
+        """Add a job directory to the index, or replace what it says of it."""
+        directory = storable(str(job.directory))
+        with self._database.writing() as connection:
+            connection.execute(delete(jobs).where(jobs.c.directory == directory))
+            added = connection.execute(
+                insert(jobs).values(
+                    ticket=job.ticket,
+                    directory=directory,
+                    started=_utc(job.started),
+                    verdict=job.verdict,
+                    osrelease=storable(job.osrelease),
+                    build_id=storable(job.build_id),
+                    panic_message=storable(job.panic_message),
+                    crashed=_utc(job.occurred),
+                    nodename=storable(job.nodename, NAME_LIMIT),
+                    digest=job.digest,
+                    model=storable(job.model, NAME_LIMIT),
+                    bios=storable(job.bios, NAME_LIMIT),
+                    log_digest=job.log_digest,
+                )
+            )
+            if job.signatures:
+                (number,) = added.inserted_primary_key or (None,)
+                values = {
+                    (each.version, storable(each.granularity, 16)): storable(each.value, 128)
+                    for each in job.signatures
+                }
+                rows = [
+                    {"job_id": number, "version": version, "granularity": name, "value": value}
+                    for (version, name), value in values.items()
+                ]
+                connection.execute(insert(signatures), rows)
+
+    def remove(self, directory: Path) -> None:
+        """Take a job directory out of the index."""
+        with self._database.writing() as connection:
+            connection.execute(delete(jobs).where(jobs.c.directory == storable(str(directory))))
+
+    def seen(self, crash: Crashed) -> Seen:
+        """Whether a crash happened before.
+
+        Jobs that have the same dump are no occurrences of their own.
+        """
+        query = (
+            select(
+                jobs.c.id,
+                jobs.c.ticket,
+                jobs.c.nodename,
+                jobs.c.osrelease,
+                _DUMP.label("dump"),
+                jobs.c.log_digest,
+                _OCCURRED.label("occurred"),
+                signatures.c.value,
+            )
+            .join(signatures, signatures.c.job_id == jobs.c.id)
+            .where(signatures.c.value.in_(sorted(crash.same | crash.similar)), _other(crash))
+            .order_by(_OCCURRED.desc(), jobs.c.id.desc())
+        )
+        found = dict[int, Any]()
+        same = set[int]()
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                found[row.id] = row
+                if row.value in crash.same:
+                    same.add(row.id)
+            same_dump = _same_dump(connection, crash)
+            uncompared = 0 if found else _uncompared(connection, crash)
+            host, model = _of_host(connection, crash), _of_model(connection, crash)
+        rows = [*found.values()]
+        dumps = _numbered(rows)
+        numbers = {dumps[found[number].dump] for number in same}
+        return Seen(
+            same=_occurrences([row for row in rows if dumps[row.dump] in numbers], dumps),
+            similar=_occurrences([row for row in rows if dumps[row.dump] not in numbers], dumps),
+            same_dump=same_dump,
+            uncompared=uncompared,
+            host=host,
+            model=model,
+        )
+
+    def named_by(self, version: int) -> frozenset[Path]:
+        """Directories of the jobs that have signatures of this version of the rules."""
+        query = (
+            select(jobs.c.directory)
+            .join(signatures, signatures.c.job_id == jobs.c.id)
+            .where(signatures.c.version == version)
+            .distinct()
+        )
+        with self._database.reading() as connection:
+            return frozenset(Path(name) for name in connection.execute(query).scalars())
+
+    def times(self) -> dict[Path, datetime]:
+        """When every job began, by directory."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(jobs.c.directory, jobs.c.started)).all()
+        return {Path(row[0]): row[1].replace(tzinfo=UTC) for row in rows}
+
+    def verdicts(self) -> dict[Path, str]:
+        """The verdict of every job, by directory."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(jobs.c.directory, jobs.c.verdict)).all()
+        return {Path(row[0]): row[1] for row in rows}
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(tzinfo=None)
+
+
+def _other(crash: Crashed) -> ColumnElement[bool]:
+    """That a job is neither the one that is asked about nor one of the same dump, nor too late."""
+    other = jobs.c.directory != storable(str(crash.directory))
+    if crash.digest is not None:
+        other = and_(other, or_(jobs.c.digest.is_(None), jobs.c.digest != crash.digest))
+    if (event := _same_event(crash)) is not None:
+        other = and_(other, not_(func.coalesce(event, false())))
+    return other if crash.until is None else and_(other, jobs.c.started < _utc(crash.until))
+
+
+def _same_event(crash: Crashed) -> ColumnElement[bool] | None:
+    """That a job is of the same dump in another file; ``None``: that cannot be told."""
+    return None if crash.log_digest is None else jobs.c.log_digest == crash.log_digest
+
+
+def _numbered(rows: Sequence[Any]) -> dict[str, int]:
+    """A number for each dump, the same for two files of one."""
+    numbers, events = dict[str, int](), dict[str, int]()
+    for row in rows:
+        number = numbers.setdefault(row.dump, len(numbers))
+        if row.log_digest is not None:
+            numbers[row.dump] = events.setdefault(row.log_digest, number)
+    return numbers
+
+
+def _occurrences(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences | None:
+    """What jobs say together.
+
+    :param rows: newest first
+    :param dumps: which is which
+    """
+    if not rows:
+        return None
+    return Occurrences(
+        count=len({dumps[row.dump] for row in rows}),
+        since=rows[-1].occurred.replace(tzinfo=UTC),
+        tickets=_newest(row.ticket for row in rows),
+        hosts=_newest(row.nodename for row in rows),
+        kernels=_newest(row.osrelease for row in rows),
+    )
+
+
+def _newest(names: Iterable[str | None]) -> Newest:
+    different = dict.fromkeys(name for name in names if name)
+    return Newest(len(different), tuple(islice(different, _NAMED)))
+
+
+def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
+    """All crashes of the machine, by name; where both models are known they must be the same."""
+    if not crash.names_machine:
+        return None
+    which = jobs.c.nodename == storable(crash.host, NAME_LIMIT)
+    if crash.machine:
+        same = jobs.c.model == storable(crash.machine.model, NAME_LIMIT)
+        which = and_(which, or_(jobs.c.model.is_(None), same))
+    return _tally(connection, crash, crash.host or "", which)
+
+
+def _of_model(connection: Connection, crash: Crashed) -> Tally | None:
+    if crash.machine is None:
+        return None
+    model = crash.machine.model
+    return _tally(connection, crash, model, jobs.c.model == storable(model, NAME_LIMIT))
+
+
+def _tally(
+    connection: Connection, crash: Crashed, name: str, which: ColumnElement[bool]
+) -> Tally | None:
+    """How often; counted by the database, since a model may have very many jobs."""
+    bios = crash.machine.bios if crash.machine else None
+    where = and_(which, _other(crash))
+    same_bios = case((jobs.c.bios == storable(bios or "", NAME_LIMIT), _DUMP))
+    counts = select(
+        func.count(_DUMP.distinct()),
+        func.min(_OCCURRED),
+        func.count(jobs.c.nodename.distinct()),
+        func.count(same_bios.distinct()),
+        func.count(func.coalesce(jobs.c.log_digest, _DUMP).distinct()),
+    ).where(where)
+    files, since, hosts, with_bios, events = connection.execute(counts).one()
+    count = min(files, events)
+    if not count:
+        return None
+    named = connection.scalar(_signatures(where, crash)) or 0
+    return Tally(
+        name=name,
+        count=count,
+        since=since.replace(tzinfo=UTC),
+        signatures=named,
+        hosts=hosts,
+        same_bios=min(with_bios, count) if bios else None,
+    )
+
+
+def _signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
+    """How many there are: of each job that which decides whether a crash is the same."""
+    versions = {each.version for each in crash.signatures}
+    value = {
+        name: func.max(case((signatures.c.granularity == name, signatures.c.value)))
+        for name in (SAME, SIMILAR)
+    }
+    named = (
+        select(func.coalesce(value[SAME], value[SIMILAR]).label("value"))
+        .join(jobs, jobs.c.id == signatures.c.job_id)
+        .where(where, signatures.c.version.in_(versions) if versions else true())
+        .group_by(signatures.c.job_id)
+        .subquery()
+    )
+    return select(func.count(named.c.value.distinct()))
+
+
+def _uncompared(connection: Connection, crash: Crashed) -> int:
+    """How many other jobs have a name by rules of which this crash has none."""
+    versions = {each.version for each in crash.signatures} | ({1} if crash.former else set())
+    if not crash.signatures:
+        return 0
+    query = (
+        select(func.count(signatures.c.job_id.distinct()))
+        .join(jobs, jobs.c.id == signatures.c.job_id)
+        .where(signatures.c.version.not_in(sorted(versions)), _other(crash))
+    )
+    return connection.scalar(query) or 0
+
+
+def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:
+    """Tickets whose jobs have the same dump; of the same ticket the jobs."""
+    event = _same_event(crash)
+    same = [jobs.c.digest == crash.digest] if crash.digest is not None else []
+    same += [event] if event is not None else []
+    if not same:
+        return ()
+    own = storable(str(crash.directory))
+    query = (
+        select(jobs.c.ticket, jobs.c.directory)
+        .where(or_(*same), jobs.c.directory != own)
+        .order_by(jobs.c.started.desc(), jobs.c.id.desc())
+    )
+    if crash.until is not None:
+        query = query.where(jobs.c.started < _utc(crash.until))
+    names = (
+        f"{ticket}/{Path(directory).name}" if ticket == crash.ticket else ticket
+        for ticket, directory in connection.execute(query)
+    )
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,218 @@
+"""The catalogued kernels, as rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import translate
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    RowMapping,
+    Select,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from cas.database.connection import Database
+from cas.database.records import Candidate, CataloguedKernel, Contest, FileStamp
+from cas.database.storable import storable
+from cas.database.tables import kernels, packages
+from cas.model import Kernel
+
+_KERNEL_COLUMNS = tuple(
+    kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes", "digest"]
+)
+_STAMP_COLUMNS = tuple(packages.c["size_bytes", "mtime_ns", "inode"])
+_CANDIDATE_COLUMNS = (
+    *_KERNEL_COLUMNS,
+    *(kernels.c.id, kernels.c.examined, packages.c.path),
+    *(column.label(f"file_{column.key}") for column in _STAMP_COLUMNS),
+)
+_LISTED_COLUMNS = (
+    *kernels.c["release", "arch", "flavour", "build_id", "banner"],
+    *packages.c["path", "name", "kind", "version"],
+    *kernels.c["size_bytes", "digest"],
+    packages.c.state,
+)
+"""In the order of `CataloguedKernel`'s fields."""
+_RELEASE, _PATH, _NAME = (
+    _LISTED_COLUMNS.index(column)
+    for column in (kernels.c.release, packages.c.path, packages.c.name)
+)
+_ASKED_AT_ONCE = 500
+"""Values in one query; databases bound their number."""
+_PREFIX_DIGITS = 6
+"""Of a build-id, at least, to mean those that begin with it."""
+_ALGORITHM_LETTERS = 4
+"""Of a stored digest, that tell algorithms apart: ``md5:``, ``sha1``, ``sha2``, ``sha3``, …"""
+_COMPARED = ("release", "arch", "size_bytes", "banner")
+
+
+class Shelf:
+    """Kernels that were taken out of the database together, to be looked up one by one."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self._by_build_id: dict[str | None, list[Candidate]] = {}
+        self._by_release: dict[str, list[Candidate]] = {}
+        for one in sorted(candidates, key=lambda one: str(one.kernel.source)):
+            self._by_build_id.setdefault(one.kernel.build_id, []).append(one)
+            self._by_release.setdefault(one.kernel.release, []).append(one)
+
+    def with_build_id(self, build_id: str) -> list[Candidate]:
+        """The kernels that have this build-id."""
+        return self._by_build_id.get(storable(build_id), [])
+
+    def with_release(self, release: str) -> list[Candidate]:
+        """The kernels of this release, of any architecture."""
+        return self._by_release.get(storable(release), [])
+
+
+class KernelRows:
+    """Which kernels there are, and in which packages."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def count(self) -> int:
+        """How many kernels are catalogued."""
+        with self._database.reading() as connection:
+            return connection.execute(select(func.count()).select_from(kernels)).scalar_one()
+
+    def with_build_id(self, build_id: str) -> list[Candidate]:
+        """The kernels that have this build-id."""
+        return self._candidates(kernels.c.build_id == storable(build_id))
+
+    def with_release(self, release: str) -> list[Candidate]:
+        """The kernels of this release, of any architecture."""
+        return self._candidates(kernels.c.release == storable(release))
+
+    def shelf(self, words: Collection[str]) -> Shelf:
+        """All kernels of many build-ids and releases, for who looks up many."""
+        found: dict[int, Candidate] = {}
+        wanted = [storable(word) for word in words]
+        for begin in range(0, len(wanted), _ASKED_AT_ONCE):
+            some = wanted[begin : begin + _ASKED_AT_ONCE]
+            for column in (kernels.c.build_id, kernels.c.release):
+                found |= {one.id: one for one in self._candidates(column.in_(some))}
+        return Shelf(found.values())
+
+    def set_identity(self, kernel_id: int, banner: str | None, build_id: str | None) -> None:
+        """Remember what a vmlinux says about itself."""
+        values = {"banner": storable(banner), "build_id": build_id, "examined": True}
+        with self._database.writing() as connection:
+            connection.execute(update(kernels).where(kernels.c.id == kernel_id).values(values))
+
+    def listed(self, pattern: str | None) -> list[CataloguedKernel]:
+        """The kernels that a pattern means, by release.
+
+        :param pattern: as a shell has them, for the release or the package's name; without
+            wildcards, a part of either, or the beginning of a build-id, of six digits or more
+        """
+        query = select(*_LISTED_COLUMNS).join(packages)
+        query = query.order_by(kernels.c.release, kernels.c.arch, packages.c.path)
+        if pattern is None:
+            return list(map(_listed, self._rows(query)))
+        if not re.search(r"[*?\[]", pattern):
+            return list(map(_listed, self._rows(query.where(_named(pattern)))))
+        matches = re.compile(translate(pattern)).match
+        rows = self._rows(query)
+        return [_listed(row) for row in rows if matches(row[_RELEASE]) or matches(row[_NAME])]
+
+    def contested(self) -> tuple[Contest, ...]:
+        """The build-ids of which different packages say different things."""
+        with self._database.reading() as connection:
+            suspects = sorted(_suspects(connection))
+            query = (
+                select(*_LISTED_COLUMNS)
+                .join(packages)
+                .where(kernels.c.build_id.in_(suspects))
+                .order_by(kernels.c.build_id, packages.c.path)
+            )
+            found = map(_listed, connection.execute(query).all() if suspects else ())
+        groups = groupby(found, key=lambda kernel: kernel.build_id or "")
+        return tuple(_contest(build_id, tuple(group)) for build_id, group in groups)
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+    def _candidates(self, condition: ColumnElement[bool]) -> list[Candidate]:
+        query = (
+            select(*_CANDIDATE_COLUMNS).join(packages).where(condition).order_by(packages.c.path)
+        )
+        with self._database.reading() as connection:
+            return [_candidate(row) for row in connection.execute(query).mappings()]
+
+
+def _candidate(row: RowMapping) -> Candidate:
+    columns = {column.key: row[column] for column in _KERNEL_COLUMNS}
+    columns["member"] = columns["member"] or None  # of a plain vmlinux
+    kernel = Kernel(source=Path(row[packages.c.path]), **columns)
+    stamp = FileStamp(*(row[f"file_{column.key}"] for column in _STAMP_COLUMNS))
+    return Candidate(row[kernels.c.id], kernel, row[kernels.c.examined], stamp)
+
+
+def _listed(row: Row[Any]) -> CataloguedKernel:
+    values = list(row)
+    values[_PATH] = Path(values[_PATH])
+    return CataloguedKernel(*values)
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    """Kernels with that in their release or in a package's name, or whose build-id begins so."""
+    name = storable(name)
+    columns = (kernels.c.release, packages.c.name)
+    meant: list[ColumnElement[bool]]
+    meant = [column.contains(name, autoescape=True) for column in columns]
+    if len(name) >= _PREFIX_DIGITS and re.fullmatch("[0-9A-Fa-f]+", name):
+        # a range, which the index serves: LIKE it does not in every database
+        low = name.lower()
+        meant.append((kernels.c.build_id >= low) & (kernels.c.build_id < low + "g"))
+    return or_(*meant)
+
+
+def _suspects(connection: Connection) -> set[str]:
+    """Build-ids whose kernels differ in something that both tell."""
+    several = (
+        select(kernels.c.build_id)
+        .group_by(kernels.c.build_id)
+        .having(kernels.c.build_id.is_not(None) & (func.count() > 1))
+    )
+    if connection.execute(several.limit(1)).first() is None:  # the index alone tells that
+        return set()
+    of_several = kernels.c.build_id.in_(several)
+    differ = [func.min(kernels.c[name]) != func.max(kernels.c[name]) for name in _COMPARED]
+    facts = select(kernels.c.build_id).where(of_several).group_by(kernels.c.build_id)
+    digests = (
+        select(kernels.c.build_id)
+        .where(of_several, kernels.c.digest.is_not(None))
+        .group_by(kernels.c.build_id, func.substr(kernels.c.digest, 1, _ALGORITHM_LETTERS))
+        .having(func.min(kernels.c.digest) != func.max(kernels.c.digest))
+    )
+    return {
+        build_id
+        for query in (facts.having(or_(*differ)), digests)
+        for build_id in connection.execute(query).scalars()
+        if build_id is not None
+    }
+
+
+def _contest(build_id: str, group: tuple[CataloguedKernel, ...]) -> Contest:
+    differ = [name for name in _COMPARED if len(_known(group, name)) > 1]
+    digests = [digest for kernel in group if (digest := kernel.digest) is not None]
+    algorithms = {digest.partition(":")[0] for digest in digests}
+    if len(set(digests)) > len(algorithms):
+        differ.append("digest")
+    return Contest(build_id, group, tuple(differ))
+
+
+def _known(group: Sequence[CataloguedKernel], name: str) -> set[object]:
+    return {value for kernel in group if (value := getattr(kernel, name)) is not None}

@@ -1,0 +1,1 @@
+"""Alembic's environment; `cas.database.connection` runs it."""

@@ -1,0 +1,237 @@
+"""A database that is of no use as it is: what it lacks is made anew, a damaged file is set aside.
+
+The index of jobs and the catalogue of packages can be made again at any time. The registered hosts
+are nowhere else: they are read out of the damaged file, as far as it goes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cas.database.connection import BUILD_LOCK, Database, url_of
+from cas.database.host_list import host_of
+from cas.database.host_rows import HostRows
+from cas.database.store import Store
+from cas.database.tables import hosts, kernels, kmods, metadata, packages
+from cas.errors import CasError, ConfigError, DatabaseDamaged
+from cas.model import Host
+
+_MAGIC = b"SQLite format 3\0"
+"""Begins every SQLite file, see its file format document, section 1.3."""
+_VERSIONS = "alembic_version"
+"""A table of each of our databases, and of hardly any other SQLite file."""
+_SEARCH_BYTES = 1 << 20
+_STAMP = "%Y.%m.%d.%H.%M.%S"
+_HOSTS = ("SELECT * FROM hosts ORDER BY rowid", "SELECT * FROM hosts ORDER BY rowid DESC")
+_BESIDE = ("-wal", "-shm", "")
+"""What belongs to a SQLite file, in the order in which it is moved: no other file may find its
+log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was wrong, and what was done."""
+
+    fault: str
+    aside: Path | None = None
+    """Where the damaged file is now; ``None``: only tables were made anew."""
+    hosts: tuple[Host, ...] = ()
+    """Those that were taken over from it."""
+    has_lost_hosts: bool = False
+    """Whether there may have been others."""
+    has_lost_packages: bool = False
+    """Whether the packages must be catalogued again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    what: str
+    lacking: frozenset[str] = frozenset()
+    """Tables that are gone, where that is all; none: the file itself is damaged."""
+
+
+def repair(
+    database: str, timeout_s: float, now: datetime, wait: Callable[[], None]
+) -> Repair | None:
+    """Make a database usable again; nothing is done to one that is.
+
+    :param wait: called when a build has it, before this waits
+    :return: ``None`` when nothing was wrong
+    :raises ConfigError: it is none of ours
+    :raises DatabaseDamaged: a server's, which only its administrator can mend
+    :raises TryAgain: it is locked or cannot be reached
+    """
+    fault = _fault(database, timeout_s)
+    if fault is None:
+        return None
+    url = url_of(database)
+    if url.get_backend_name() != "sqlite":
+        return _completed(database, timeout_s, fault)
+    path = Path(url.database or "")
+    _require_ours(path)
+    with _alone(path, wait):
+        fault = _fault(database, timeout_s)
+        if fault is None:  # another one was faster
+            return None
+        if fault.lacking:
+            return _completed(database, timeout_s, fault)
+        # a symbolic link stays: SQLite has the log beside what it leads to
+        return _replaced(path.resolve(), timeout_s, fault, now)
+
+
+def _fault(database: str, timeout_s: float) -> _Fault | None:
+    try:
+        opened = Database(database, timeout_s)
+        lacking = opened.lacking()
+        damage = opened.damage(thorough=True)
+        if not lacking and not damage:
+            _read_all(Store(opened))
+    except DatabaseDamaged as error:
+        return _Fault(str(error))
+    if damage:
+        return _Fault(f"database {opened.name}: {damage[0]}")
+    if lacking:
+        return _Fault(f"database {opened.name} lacks {', '.join(sorted(lacking))}", lacking)
+    return None
+
+
+def _read_all(store: Store) -> None:
+    """Read every row that is read as a value: a sound file may hold what none of ours does.
+
+    :raises DatabaseDamaged: one holds such a thing
+    """
+    for rows in (store.hosts.all, store.jobs.verdicts, store.packages.known, store.builds.last):
+        rows()
+    store.kernels.listed(None)
+
+
+def _completed(database: str, timeout_s: float, fault: _Fault) -> Repair:
+    """Make the tables that are gone."""
+    if not fault.lacking:
+        raise DatabaseDamaged(
+            fault.what,
+            hint="restore it from a backup, or give `database` in cas.conf an empty one; then run: "
+            "cas-admin -b && cas-admin index",
+        )
+    Database(database, timeout_s).make(fault.lacking)
+    return Repair(
+        fault.what,
+        has_lost_hosts=hosts.name in fault.lacking,
+        has_lost_packages=not fault.lacking.isdisjoint((packages.name, kernels.name, kmods.name)),
+    )
+
+
+def _replaced(path: Path, timeout_s: float, fault: _Fault, now: datetime) -> Repair:
+    """Set the file aside, with another one in its place that knows the hosts."""
+    kept, are_all = _hosts_of(path)
+    fresh = path.with_name(f"{path.name}.new")
+    for suffix in _BESIDE:
+        Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+    rows = HostRows(Database(str(fresh), timeout_s))
+    for host in kept:
+        rows.put(host)
+    _give_to_the_same(path, fresh)
+    aside = _free_name(path, now)
+    for suffix in _BESIDE:
+        there = Path(f"{path}{suffix}")
+        if os.path.lexists(there):
+            there.rename(f"{aside}{suffix}")
+    fresh.rename(path)
+    return Repair(fault.what, aside, kept, has_lost_hosts=not are_all, has_lost_packages=True)
+
+
+def _give_to_the_same(path: Path, fresh: Path) -> None:
+    """Let the group use the new file that may use the old one, as far as we can."""
+    with suppress(OSError):
+        state = path.stat()
+        os.chown(fresh, -1, state.st_gid)
+        fresh.chmod(stat.S_IMODE(state.st_mode))
+
+
+def _free_name(path: Path, now: datetime) -> Path:
+    while True:
+        aside = path.with_name(f"{path.name}.damaged-{now.astimezone().strftime(_STAMP)}")
+        if not os.path.lexists(aside):
+            return aside
+        now += timedelta(seconds=1)
+
+
+def _hosts_of(path: Path) -> tuple[tuple[Host, ...], bool]:
+    """The hosts of a damaged file, and whether these are all.
+
+    Rows are read from the first on, and then from the last on, each time up to the damage.
+    """
+    found: dict[tuple[str, int | None], Host] = {}
+    for query in _HOSTS:
+        are_all = True
+        try:
+            for row in _rows(path, query):
+                try:
+                    host = host_of(dict(row))
+                except (LookupError, ValueError, TypeError, AttributeError):
+                    are_all = False
+                    continue
+                found[host.name, host.port] = host
+        except sqlite3.Error:
+            are_all = False
+        if are_all:
+            break
+    return tuple(found.values()), are_all
+
+
+def _rows(path: Path, query: str) -> Iterator[sqlite3.Row]:
+    uri = path.absolute().as_uri() + "?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
+        # what is wrong with the definition of another table does not matter here
+        connection.execute("PRAGMA writable_schema = ON")
+        yield from connection.execute(query)
+
+
+def _require_ours(path: Path) -> None:
+    """Refuse to move a file that nothing shows to be a database of this program.
+
+    :raises ConfigError: it is none
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SEARCH_BYTES)
+    except OSError as error:
+        raise CasError(f"cannot read {path}: {error.strerror}") from error
+    is_ours = _VERSIONS.encode() in head or Path(f"{path}{BUILD_LOCK}").exists()
+    if head.startswith(_MAGIC):
+        try:
+            names = {row[0] for row in _rows(path, "SELECT name FROM sqlite_master")}
+        except sqlite3.Error:
+            names = set()
+        is_ours = not names.isdisjoint((_VERSIONS, *metadata.tables)) if names else is_ours
+    if not is_ours:
+        raise ConfigError(
+            f"database: {path} is damaged, and nothing in it shows that it is one of cas",
+            hint="if `database` in cas.conf is right, move the file away; then run: "
+            "cas-admin -b && cas-admin index",
+        )
+
+
+@contextmanager
+def _alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}{BUILD_LOCK}")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

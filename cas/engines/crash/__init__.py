@@ -1,0 +1,1 @@
+"""crash: how it is started, asked, replaced and ended."""

@@ -1,0 +1,40 @@
+"""Which crash program, if any, reads a dump of a given architecture here."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from cas.errors import EngineError
+from cas.settings.config import Config
+from cas.supervise import find_program
+
+
+def choose_crash(config: Config, arch: str, engine: str) -> Path | None:
+    """The crash program for an architecture.
+
+    :param engine: ``auto``, ``crash`` or ``drgn``
+    :return: ``None``: the snippets run through drgn
+    :raises EngineError: crash was demanded, here or by the configuration, and is not there
+    """
+    if engine == "drgn":
+        return None
+    is_native = arch == platform.machine()
+    named = config.crash if is_native else config.crash_for_arch.get(arch)
+    if named is None:
+        if engine == "crash":
+            raise EngineError(f"no crash program for {arch} is configured", hint=advice(arch))
+        return None
+    program = find_program(str(named))
+    if program is None and (engine == "crash" or named != "crash"):
+        raise EngineError(f"the crash program {named} cannot be run", hint=advice(arch))
+    return program
+
+
+def advice(arch: str) -> str:
+    """How to get a crash for an architecture."""
+    key = "crash" if arch == platform.machine() else f"crash_{arch}"
+    return (
+        f"set `{key}` in cas.conf, register an analysis host (cas-admin host add NAME[:PORT]), "
+        "or use --engine drgn"
+    )

@@ -1,0 +1,306 @@
+"""The crash engine: a session fed command by command, so that each has limits of its own.
+
+crash reads commands from a pipe as from a terminal. After each command it is asked for a
+:class:`~cas.engines.crash.marker.Marker`; what it writes before that is the command's output. Its
+exit status says nothing (it exits 0 after failed commands and on truncated dumps) and is not used.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGSTOP
+from typing import IO, Self
+
+from cas.engines.crash.answer import judge
+from cas.engines.crash.marker import REACH, TRUTH, Marker, contradiction
+from cas.engines.crash.opening import last_words
+from cas.engines.crash.place import Place
+from cas.engines.crash.rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
+from cas.engines.crash.start_failures import Failure, Known, NotOpened, why_not_opened
+from cas.engines.outcome import Ran, budget, section_of
+from cas.files.whole import create
+from cas.model import Outcome, Section, Snippet
+from cas.settings.rules import Supervision
+from cas.supervise import Dialogue, ProgramFailure, Starts, describe, is_from_outside, write_trace
+from cas.units import human_size
+
+log = logging.getLogger("cas")
+MESSAGES_BYTES = 1 << 20
+"""Of what crash says while it opens a dump."""
+LAST_WORDS_BYTES = 4 << 10
+BLIND = b"not found in PID hash"
+"""crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
+no tasks but the running ones."""
+OPENING = "(opening the dump)"
+
+
+@dataclass(slots=True)
+class _Outcome:
+    status: str
+    error: str | None = None
+    signal: int = 0
+    """Which ended it, or stopped it; 0: none."""
+
+
+class Crash:
+    """A crash session on one dump; it starts at once and is waited for when it is needed."""
+
+    def __init__(
+        self, place: Place, rules: Supervision, directory: Path, transcript: IO[bytes]
+    ) -> None:
+        """Start crash.
+
+        :param directory: receives trace files
+        :param transcript: receives everything that crash writes
+        :raises EngineError: the program cannot be started
+        """
+        self._place = place
+        self._rules = rules
+        self._directory = directory
+        self._transcript = transcript
+        self._starts = Starts("crash", self._rules)
+        self._options = FULL
+        self.ladder: list[str] = []
+        """The rungs tried, in order."""
+        self.known = Known()
+        """What is known of the dump; may be set until it is waited for."""
+        self.prelude: Sequence[str] = ()
+        """Commands that come first, whenever it was started; what they write is not kept."""
+        self._is_open = False
+        self.sees_all_tasks = True
+        """Whether commands that walk the tasks can be believed; known once it is open."""
+        self._said = bytearray()
+        """What it wrote since it was last given something to do."""
+        self._command = OPENING
+        self._child = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.end()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether only crash's few commands for damaged dumps are there."""
+        return self._options == MINIMAL
+
+    def open(self) -> str:
+        """Wait until crash has read the dump; with fewer demands if it cannot.
+
+        :return: the options it was opened with, empty when it took the dump as it is
+        :raises NotOpened: no rung opened it; the message has each one's reason
+        """
+        failures: list[Failure] = []
+        while not self._is_open and (failure := self._wait_until_open()):
+            failures.append(failure)
+            options = self._next_rung(failures)
+            if options is None or self._starts.are_exhausted:
+                program = self._place.version() or "crash"
+                raise NotOpened(why_not_opened(failures, self.known, program), program=program)
+            self._options = options
+            self._child = self._start()
+        return " ".join(self._options)
+
+    def run(self, snippet: Snippet, path: Path) -> Section:
+        """Run a snippet into its file; a command that breaks a limit does not stop the next."""
+        begun = time.monotonic()
+        outcomes = []
+        with create(path) as file:
+            for command in snippet.commands:
+                before = file.tell()
+                ended = self._run_command(command, file)
+                written = file.tell() - before
+                outcomes.append(Outcome(command, ended.status, "crash", ended.error, written))
+        return section_of(snippet, outcomes, Ran("crash", path, time.monotonic() - begun))
+
+    def _start(self) -> Dialogue:
+        self._starts.take()
+        if self.ladder[-1:] != [self._rung]:
+            self.ladder.append(self._rung)
+        self._is_open = False
+        child = self._place.start(self._options)
+        self._command = OPENING
+        self._marker = Marker()
+        child.send(f"{TRUTH}\n".encode() + self._marker.text)
+        return child
+
+    def _wait_until_open(self) -> Failure | None:
+        """Why crash did not open the dump, and is gone; ``None`` when it did."""
+        outcome = self._collect(self._rules.start_s, MESSAGES_BYTES)
+        reason, words = outcome.error or outcome.status, ""
+        if outcome.status == "ok":
+            wrong = contradiction(bytes(self._said), self.known.releases)
+            if wrong is None:
+                self._is_open = True
+                self.sees_all_tasks = BLIND not in self._said
+                self._prepare()
+                return None
+            reason = wrong
+        elif outcome.status == "timeout" and not (self._child.fault or self._child.stopped):
+            reason = f"not ready after {self._rules.start_s:g} s"
+        elif outcome.status not in ("timeout", "cut"):  # the end of a flood says nothing
+            words = last_words(self._last_words().decode("utf-8", "replace"))
+        if outcome.status == "timeout" and self._marker.is_echoed(self._said):
+            reason = f"{reason}, and repeats what it is told"
+        if outcome.status != "crashed" or outcome.signal or not words:
+            self._trace(reason)
+        self._child.stop()
+        is_wrong = outcome.status == "ok"
+        return Failure(
+            self._rung, reason, words, outcome.signal, self._last_words(), is_wrong=is_wrong
+        )
+
+    def _next_rung(self, failures: Sequence[Failure]) -> tuple[str, ...] | None:
+        """The options of the next start; ``None``: none is of use."""
+        last = failures[-1]
+        if last.is_wrong:
+            return None
+        if last.signal:
+            # who kills it once may do so by chance; one that kills itself does so for a reason
+            before = [each for each in failures[:-1] if each.signal]
+            is_first = not any(each.rung == last.rung for each in before)
+            if is_first and (last.is_from_outside or not before):
+                return self._options
+            if last.is_from_outside:
+                return None
+        if self.known.is_whole and not last.remedies(self._options):
+            return None
+        return next_rung(self._options, last.said)
+
+    def _prepare(self) -> None:
+        """Run the prelude; a command of it that fails is only logged."""
+        whole = tuple(self.prelude)
+        for command in whole:
+            if not self._is_open:
+                return
+            # crash that is started again because of it must not stumble over it again
+            self.prelude = [other for other in self.prelude if other != command]
+            outcome = self._run_command(command, io.BytesIO())
+            if outcome.status in ("ok", "failed"):
+                self.prelude = [other for other in whole if other in (*self.prelude, command)]
+            if outcome.status != "ok":
+                log.info("prelude: %s: %s", command, outcome.error)
+
+    @property
+    def _rung(self) -> str:
+        rung = name_of(self._options)
+        return f"{rung} on {self._place.name}" if self._place.name else rung
+
+    def _last_words(self) -> bytes:
+        return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
+
+    def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
+        """Run a command; once more if somebody else has ended crash meanwhile."""
+        before = file.tell()
+        outcome = self._try_command(command, file)
+        if is_from_outside(outcome.signal) and self._is_open:
+            file.seek(before)
+            file.truncate()
+            outcome = self._try_command(command, file)
+        return outcome
+
+    def _try_command(self, command: str, file: IO[bytes]) -> _Outcome:
+        if not self._is_open:
+            return _Outcome("not run", "crash could not be started again")
+        self._marker = Marker()
+        self._command = command
+        self._transcript.write(b"crash> " + command.encode() + b"\n")
+        before = self._child.stderr
+        self._child.send(command.encode() + b"\n" + self._marker.text)
+        outcome = self._collect(self._rules.command_s, budget(self._rules, file.tell()))
+        said = self._marker.unechoed(bytes(self._said), command)
+        file.write(said)
+        if outcome.status == "ok":
+            return _Outcome(*judge(command, said, self._child.stderr.removeprefix(before)))
+        self._trace(outcome.error or outcome.status)
+        self._recover(outcome.status)
+        outcome.error = f"{command}: {outcome.error}"
+        return outcome
+
+    def _collect(self, timeout_s: float, max_bytes: int) -> _Outcome:
+        """Take crash's output up to the marker; how that ended."""
+        said = self._said = bytearray()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            data = self._child.read(max(0.0, deadline - time.monotonic()))
+            if data is None:
+                stopped = self._child.stopped
+                why = self._child.fault or stopped or f"timed out after {timeout_s:g} s"
+                return _Outcome("timeout", why, SIGSTOP if stopped else 0)
+            if not data:
+                return self._death()
+            self._transcript.write(data)
+            said += data
+            # only the tail can hold the marker
+            found = self._marker.find(said, max(0, len(said) - len(data) - REACH))
+            if found:
+                del said[found[0] :]
+                # crash's line reader writes an empty line before what a command writes
+                said[:1] = said[:1].replace(b"\n", b"")
+            if len(said) > max_bytes:
+                del said[max_bytes:]
+                return _Outcome("cut", f"cut after {human_size(max_bytes)}")
+            if found:
+                return _Outcome("ok")
+            if time.monotonic() > deadline:
+                return _Outcome("timeout", f"timed out after {timeout_s:g} s")
+
+    def _death(self) -> _Outcome:
+        status = self._child.wait(1.0)
+        status = self._child.stop() if status is None else status
+        end, signal = describe(status), max(0, -status)
+        if OUT_OF_MEMORY.search(self._last_words()):
+            limit = human_size(self._rules.memory_bytes)
+            return _Outcome("memory", f"out of memory, the limit is {limit}: {end}", signal)
+        return _Outcome("crashed", end, signal)
+
+    def _trace(self, why: str) -> None:
+        failure = ProgramFailure(
+            "crash",
+            why,
+            attempt=str(self._starts),
+            rung=self._rung,
+            command=self._command,
+            output=bytes(self._said[-LAST_WORDS_BYTES * 16 :]),
+        )
+        write_trace(self._directory, self._child, failure)
+
+    def _recover(self, status: str) -> None:
+        """Get a session that takes commands again; the one that broke a limit is left out."""
+        if status not in ("crashed", "memory") and self._resync():
+            return
+        self._child.end()
+        self._is_open = False
+        if not self._starts.are_exhausted:
+            self._child = self._start()
+            self._wait_until_open()
+
+    def _resync(self) -> bool:
+        """Interrupt the running command; ``False`` when crash does not come back."""
+        deadline = time.monotonic() + self._child.grace_s
+        while time.monotonic() < deadline:
+            self._child.interrupt()  # one may come at a bad moment
+            # crash answers an interrupt with an empty line, and drops what it is sent before that
+            self._child.read(0.1)
+            self._marker = Marker()
+            self._child.send(b"\n" + self._marker.text)
+            if self._skip_to_marker(deadline):
+                return True
+        return False
+
+    def _skip_to_marker(self, deadline: float) -> bool:
+        tail = b""
+        while time.monotonic() < deadline:
+            data = self._child.read(0.5)
+            if not data:
+                return False
+            tail = tail[-REACH:] + data
+            if self._marker.find(tail):
+                return True
+        return False

@@ -1,0 +1,98 @@
+"""Why crash did not open a dump, start by start, and how that is said in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cas.engines.crash.rungs import Options, remedies
+from cas.errors import EngineError
+from cas.supervise import is_from_outside
+
+_TOO_OLD = re.compile(r"do(es)? not match")
+_SERIES = re.compile(r"\d+\.\d+")
+
+
+class NotOpened(EngineError):
+    """crash did not open the dump on any rung."""
+
+    def __init__(self, message: str, *, program: str) -> None:
+        super().__init__(
+            message,
+            hint=f"{program} may be too old for this kernel, or the dump damaged;"
+            " try --engine drgn",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a dump before crash has opened it."""
+
+    releases: tuple[str, ...] = ()
+    """``uname -r`` of its kernel, in the spellings that may be."""
+    is_whole: bool = False
+    """Whether nothing of it is missing, and drgn reads it: what cannot be opened then is not the
+    dump's fault, and drgn can do the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How one start of crash ended."""
+
+    rung: str
+    reason: str
+    """In a few words; without crash's own."""
+    words: str
+    """crash's own; empty when it said nothing of use."""
+    signal: int
+    """Which ended it, or stopped it; 0: none."""
+    said: bytes
+    """All of its last words."""
+    is_wrong: bool = False
+    """Whether it answered, but not as a crash with this dump would."""
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether somebody else ended it."""
+        return is_from_outside(self.signal)
+
+    def remedies(self, options: Options) -> frozenset[str]:
+        """Options that leave out what it stumbled over."""
+        return frozenset() if _TOO_OLD.search(self.words) else remedies(options, self.said)
+
+    def __str__(self) -> str:
+        if self.words:
+            return f"{self.reason}: {self.words}"
+        return f"{self.reason} without a message" if self.reason.startswith("exit") else self.reason
+
+
+def why_not_opened(failures: Sequence[Failure], known: Known, program: str) -> str:
+    """Why crash did not open a dump, in a sentence.
+
+    :param failures: of all starts, at least one
+    :param program: what it calls itself, e.g. ``crash 8.0.2``
+    """
+    last = failures[-1]
+    if not known.is_whole or last.is_from_outside:
+        return "; ".join(_grouped(failures))
+    is_old = not last.signal and not last.is_wrong
+    if (
+        is_old
+        and (not last.words or _TOO_OLD.search(last.words))
+        and last.reason.startswith("exit")
+    ):
+        series = next(filter(None, map(_SERIES.match, known.releases)), None)
+        return f"{program} is too old for {series[0] if series else 'this kernel'}"
+    return f"{program} does not open the dump: {last}"
+
+
+def _grouped(failures: Sequence[Failure]) -> Iterator[str]:
+    """Each reason once, with the rungs that ended so."""
+    rungs: dict[str, list[str]] = {}
+    for failure in failures:
+        told = rungs.setdefault(str(failure), [])
+        if failure.rung not in told:
+            told.append(failure.rung)
+    for reason, told in rungs.items():
+        yield f"{', '.join(told)}: {reason}"

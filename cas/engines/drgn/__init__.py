@@ -1,0 +1,1 @@
+"""drgn: its process, and what is made of its answers."""

@@ -1,0 +1,189 @@
+"""Who crashed, and the way there: the panic task and its stack, unwound across kernel modules."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from drgn import (
+    Architecture,
+    FaultError,
+    Object,
+    ObjectNotFoundError,
+    Program,
+    StackFrame,
+    StackTrace,
+)
+from drgn.helpers.linux.sched import cpu_curr, task_cpu
+
+from cas.engines.drgn.child.target import Partial, Target
+
+MAX_ROUNDS = 8
+"""Each round may reveal code of one more kernel module."""
+
+MAX_FRAMES = 1000
+
+PT_REGS = struct.Struct("<21Q")
+IP, CS, SP, SS = 16, 17, 19, 20
+"""Places in x86-64's ``struct pt_regs``, arch/x86/include/asm/ptrace.h."""
+KERNEL_CS, KERNEL_SS = 0x10, 0x18
+
+
+class NotPanicked(Exception):
+    """No CPU of the kernel has called panic()."""
+
+
+def panic_cpu(prog: Program) -> int:
+    """The CPU that panicked.
+
+    :raises NotPanicked: none did, e.g. in a dump that the hypervisor took of a hung guest
+    """
+    for name in ("panic_cpu", "crashing_cpu"):
+        try:
+            variable = prog[name]
+        except ObjectNotFoundError:
+            continue
+        cpu = int(variable.counter if name == "panic_cpu" else variable)
+        if cpu >= 0:
+            return cpu
+    raise NotPanicked("no CPU has panicked: the kernel was running when the dump was taken")
+
+
+def panic_task(prog: Program) -> tuple[Object, int]:
+    """The task that was on the panicked CPU (``struct task_struct *``), and that CPU."""
+    cpu = panic_cpu(prog)
+    return cpu_curr(prog, cpu), cpu
+
+
+def frames(target: Target) -> Partial:
+    """The panic task's frames as in :class:`cas.model.Frame`, innermost first."""
+    task, cpu = panic_task(target.prog)
+    try:
+        trace = unwind(target, task)
+        doubt = _doubt(trace, task, cpu)
+    except (ValueError, LookupError, FaultError) as error:
+        trace, doubt = None, f"the registers of CPU {cpu} cannot be used: {error}"
+    if doubt:
+        registers = _exception_frame(target, task)
+        if registers is not None:
+            trace = unwind(target, registers)
+            doubt += "; the backtrace begins at the exception that is saved on its stack"
+    if trace is None:
+        raise LookupError(doubt)
+    return Partial([frame_of(target, frame) for frame in kernel_frames(target, trace)], doubt)
+
+
+def unwind(target: Target, start: Object) -> StackTrace:
+    """The frames of a task, or of saved registers, across kernel modules.
+
+    :raises ValueError, LookupError, FaultError: it cannot be unwound
+    """
+    for _ in range(MAX_ROUNDS):
+        trace = target.prog.stack_trace(start)
+        kmods = {kmod.name: kmod for frame in trace if (kmod := target.kmod_at(_code(frame)))}
+        changes = [target.describe(kmod) for kmod in kmods.values()]
+        if not any(changes):
+            break
+    return trace
+
+
+def _doubt(trace: StackTrace, task: Object, cpu: int) -> str | None:
+    if task_cpu(task) != cpu:
+        return f"the current task of CPU {cpu} says that it runs on CPU {task_cpu(task)}"
+    low, high = _stack(task)
+    if not any(low <= _register(frame, "sp") < high for frame in trace):
+        return f"the dump's registers of CPU {cpu} belong to another task"
+    return None
+
+
+def _stack(task: Object) -> tuple[int, int]:
+    low = task.stack.value_()
+    return low, low + int(task.prog_["THREAD_SIZE"])
+
+
+def _exception_frame(target: Target, task: Object) -> Object | None:
+    platform = target.prog.platform
+    if platform is None or platform.arch != Architecture.X86_64:
+        return None
+    low, high = _stack(task)
+    words = target.prog.read(low, high - low)
+    # Left-overs of earlier exceptions lie deeper, at lower addresses.
+    for offset in range(high - low - PT_REGS.size, 0, -8):
+        saved = PT_REGS.unpack_from(words, offset)
+        if _is_exception(target, saved, low + offset):
+            return Object(target.prog, "struct pt_regs", address=low + offset)
+    return None
+
+
+def _is_exception(target: Target, saved: tuple[int, ...], address: int) -> bool:
+    if (saved[CS] & 0xFFFF, saved[SS] & 0xFFFF) != (KERNEL_CS, KERNEL_SS):
+        return False
+    after = address + PT_REGS.size
+    return after <= saved[SP] < after + 4096 and _is_code(target, saved[IP])
+
+
+def _is_code(target: Target, address: int) -> bool:
+    ranges = target.main.address_ranges or ()
+    return any(low <= address < high for low, high in ranges) or bool(target.kmod_at(address))
+
+
+def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
+    """Without what follows the entry from user space, where the unwinder can only guess."""
+    kept: list[StackFrame] = []
+    for frame in list(trace)[:MAX_FRAMES]:
+        if kept and frame.interrupted and not _is_code(target, _code(frame)):
+            break
+        kept.append(frame)
+    return kept
+
+
+def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> dict[str, Any]:
+    """What there is to say of a frame, as in :class:`cas.model.Frame`.
+
+    :param with_offset: whether the symbol is looked up, which takes most of the time
+    """
+    pc = _register(frame, "pc")
+    kmod = target.kmod_at(_code(frame))
+    function, offset = frame.name, None
+    if with_offset and not frame.is_inline:
+        function, offset = _symbol(frame, pc)
+    file, line = _source(frame)
+    return {
+        "function": function,
+        "offset": offset,
+        "pc": pc,
+        "kmod": kmod.name if kmod else None,
+        "file": file,
+        "line": line,
+        "inlined": frame.is_inline,
+    }
+
+
+def _symbol(frame: StackFrame, pc: int) -> tuple[str, int | None]:
+    try:
+        symbol = frame.symbol()
+    except LookupError:
+        return frame.name, None
+    # The symbol keeps the compiler's suffix, so that the offset can be found in a disassembly.
+    same = symbol.name.partition(".")[0] == frame.name or frame.function_name is None
+    return (symbol.name if same else frame.name), pc - symbol.address
+
+
+def _source(frame: StackFrame) -> tuple[str | None, int | None]:
+    try:
+        source = frame.source()
+    except LookupError:
+        return None, None
+    return source.filename or None, source.line or None
+
+
+def _code(frame: StackFrame) -> int:
+    """An address inside the instruction; a return address may be the next function's first."""
+    return _register(frame, "pc") - (not frame.interrupted)
+
+
+def _register(frame: StackFrame, name: str) -> int:
+    try:
+        return int(getattr(frame, name))
+    except LookupError:
+        return 0

@@ -1,0 +1,438 @@
+"""A fault, read from the dump: registers, the code around it, and which pointer was bad."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from drgn import (
+    Architecture,
+    FaultError,
+    Object,
+    PlatformFlags,
+    StackFrame,
+    TypeKind,
+)
+from drgn.helpers.common.memory import identify_address
+from drgn.helpers.linux.mm import vma_find
+
+from cas.engines.drgn.child.backtrace import _exception_frame, panic_task
+from cas.engines.drgn.child.code import (
+    CONVENTIONS,
+    MAX_CODE_BYTES,
+    Memory,
+    Step,
+    accessed,
+    steps,
+    thunk_register,
+)
+from cas.engines.drgn.child.member import member_at, named, structure_of
+from cas.engines.drgn.child.target import Target
+from cas.engines.drgn.child.variables import Known, Site, Variables, signed
+from cas.engines.drgn.child.walk import Walk
+
+BEFORE, AFTER = 12, 6
+"""Instructions that are shown around the one that faulted."""
+FRAMES = 40
+"""Of the panic task, in which the exception's registers are looked for."""
+STACK_WORDS = 512
+"""Above the stack pointer, among which a lookalike of a pointer is looked for."""
+FIRST_FLIP = 32
+"""Lower bits of a pointer differ between neighbours in memory."""
+LAST_FLIP = {Architecture.X86_64: 62, Architecture.AARCH64: 54}
+"""Above are arm64's tags, of which freed memory has another one than the pointers to it."""
+STACK_END_MAGIC = 0x57AC6E9D
+"""``include/uapi/linux/magic.h``."""
+_X86_KMODS = (0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FF00_0000)
+"""``arch/x86/include/asm/pgtable_64_types.h``: MODULES_VADDR with a kernel that may be moved."""
+_NEAR_KMODS = 128 << 20
+"""Kernel modules are within a branch's reach of one another."""
+
+Message = dict[str, Any]
+
+
+class Wanted(NamedTuple):
+    """What the kernel log says of the fault."""
+
+    place: str | None
+    """``function+0x18``."""
+    nowhere: int | None
+    """The program counter, where there is no code."""
+    address: int | None
+    registers: Mapping[str, int]
+
+
+class NoRegisters(Exception):
+    """The registers at the fault are not known."""
+
+
+def read_fault(target: Target, wanted: Wanted, reading: Message) -> None:
+    """Fill in what :class:`cas.fault_reading.Reading` has, the most important first.
+
+    :raises NoRegisters: nothing says them
+    """
+    _Fault(target, wanted, reading).read()
+
+
+class _Fault:
+    """One fault while it is read."""
+
+    def __init__(self, target: Target, wanted: Wanted, reading: Message) -> None:
+        self._target, self._prog, self._wanted = target, target.prog, wanted
+        self._reading = reading
+        assert target.prog.platform is not None  # noqa: S101  a dump that was opened has one
+        self._platform = target.prog.platform
+        self._arch = self._platform.arch
+        self._bits = 64 if PlatformFlags.IS_64_BIT in self._platform.flags else 32
+        self._rules = CONVENTIONS[self._arch]
+        self._task: Object | None = None
+        self._variables = Variables(self._prog)
+
+    def read(self) -> None:
+        with contextlib.suppress(Exception):
+            self._task = panic_task(self._prog)[0]
+        registers, pc, origin = self._registers()
+        self._reading.update(registers=registers, pc=pc, origin=origin)
+        site = Site(pc, registers)
+        if self._wanted.nowhere is not None or not self._is_code(pc):
+            self._read_nowhere(pc)
+            site = self._caller(site) or site
+            if site.pc == pc:
+                return
+        self._reading.update(place=self._variables.place(site.pc), kmod=self._kmod(site.pc))
+        function = self._function(site.pc)
+        self._reading["code"] = self._shown(function, site.pc)
+        self._reading["is_from_memory"] = True
+        at = next((n for n, step in enumerate(function) if step.address == site.pc), None)
+        if at is not None:
+            self._read_operands(
+                Walk(self._variables, function, at, site, self._above), function[at]
+            )
+        self._read_surroundings(registers)
+
+    def _read_nowhere(self, pc: int) -> None:
+        self._reading["is_kmods_area"] = self._is_kmods_area(pc)
+        with contextlib.suppress(FaultError, LookupError, ValueError, AttributeError):
+            last = self._prog["last_unloaded_module"]
+            text = last.name if last.type_.kind == TypeKind.STRUCT else last
+            self._reading["last_unloaded"] = text.string_().decode("utf-8", "replace") or None
+
+    # -- registers
+
+    def _registers(self) -> tuple[dict[str, int], int, str]:
+        """All registers at the fault, the program counter, and where they are from."""
+        for registers, pc, origin in self._candidates():
+            if self._is_wanted(pc):
+                return self._by_first_names(registers, pc), pc, origin
+        logged = dict(self._wanted.registers)
+        found = self._wanted.nowhere
+        if found is None and self._wanted.place:
+            found = next(self._addresses(self._wanted.place), None)
+        if found is None or not logged:
+            raise NoRegisters("the registers at the fault are neither on the stack nor in the log")
+        return {**logged, self._rules.pc: found}, found, "kernel log"
+
+    def _by_first_names(self, registers: Mapping[str, int], pc: int) -> dict[str, int]:
+        """Each register once, whatever other names it has, and the program counter."""
+        first = {one.names[0] for one in self._platform.registers}
+        kept = {name: value for name, value in registers.items() if name in first}
+        return {**kept, self._rules.pc: pc}
+
+    def _candidates(self) -> Iterator[tuple[dict[str, int], int, str]]:
+        if self._task is None:
+            return
+        with contextlib.suppress(ValueError, LookupError, FaultError):
+            trace = self._prog.stack_trace(self._task)
+            for number, frame in enumerate(islice(trace, FRAMES)):
+                yield from self._saved(frame)
+                if frame.interrupted and not frame.is_inline:
+                    name = "exception on the stack" if number else "processor's own state"
+                    yield dict(frame.registers()), frame.pc, name
+        with contextlib.suppress(ValueError, LookupError, FaultError):
+            if (found := _exception_frame(self._target, self._task)) is not None:
+                yield from self._in_pt_regs(found.address_of_())
+
+    def _saved(self, frame: StackFrame) -> Iterator[tuple[dict[str, int], int, str]]:
+        """Those that a function of the exception was given as ``regs``."""
+        with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
+            if "regs" in frame.locals() and not frame["regs"].absent_:
+                yield from self._in_pt_regs(frame["regs"])
+
+    def _in_pt_regs(self, regs: Object) -> Iterator[tuple[dict[str, int], int, str]]:
+        """Those of a ``struct pt_regs *``, unless it is none or leads nowhere."""
+        with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
+            if "struct pt_regs *" not in regs.type_.type_name():
+                return
+            frame = self._prog.stack_trace(regs[0])[0]
+            yield dict(frame.registers()), frame.pc, f"struct pt_regs at {regs.value_():#x}"
+
+    def _is_wanted(self, pc: int) -> bool:
+        if self._wanted.nowhere is not None:
+            return pc == self._wanted.nowhere
+        return self._wanted.place is not None and pc in self._addresses(self._wanted.place)
+
+    def _addresses(self, place: str) -> Iterator[int]:
+        name, _, offset = place.partition("+")
+        for symbol in self._prog.symbols(name):
+            yield symbol.address + int(offset or "0", 16)
+
+    # -- code
+
+    def _is_code(self, address: int) -> bool:
+        ranges = self._target.main.address_ranges or ()
+        is_kernel = any(low <= address < high for low, high in ranges)
+        return is_kernel or self._target.kmod_at(address) is not None
+
+    def _is_kmods_area(self, pc: int) -> bool:
+        if self._is_code(pc):
+            return False
+        if self._arch == Architecture.X86_64 and _X86_KMODS[0] <= pc < _X86_KMODS[1]:
+            return True
+        starts = (region[0] for kmod in self._target.kmods for region in kmod.regions[:1])
+        return any(abs(pc - start) < _NEAR_KMODS for start in starts)
+
+    def _kmod(self, pc: int) -> str | None:
+        kmod = self._target.kmod_at(pc)
+        return kmod.name if kmod else None
+
+    def _function(self, pc: int) -> list[Step]:
+        """The whole function that an address is in; of a very long one, what can be told."""
+        if (kmod := self._target.kmod_at(pc)) is not None:
+            self._target.describe(kmod)
+        begin, size = pc, BEFORE * 8
+        with contextlib.suppress(LookupError):
+            symbol = self._prog.symbol(pc)
+            begin, size = symbol.address, symbol.size or pc - symbol.address + 256
+        if size > MAX_CODE_BYTES:
+            begin, size = pc, 256
+        return list(steps(self._prog.read(begin, size), begin, self._platform))
+
+    def _shown(self, function: Sequence[Step], pc: int) -> list[Message]:
+        at = next((n for n, step in enumerate(function) if step.address >= pc), len(function))
+        return [
+            self._instruction(step, step.address == pc)
+            for step in function[max(0, at - BEFORE) : at + AFTER + 1]
+        ]
+
+    def _instruction(self, step: Step, is_fault: bool) -> Message:
+        file, line = self._source(step.address)
+        target = step.shown.target
+        label = self._variables.place(target) if target is not None else None
+        return {
+            "address": step.address,
+            "place": self._variables.place(step.address) or "",
+            "text": f"{step.shown.text} <{label}>" if label else step.shown.text,
+            "file": file,
+            "line": line,
+            "is_fault": is_fault,
+        }
+
+    def _source(self, address: int) -> tuple[str | None, int | None]:
+        try:
+            place = self._prog.source_location(address)[0]
+        except LookupError:
+            return None, None
+        return place.filename or None, place.line or None
+
+    def _caller(self, site: Site) -> Site | None:
+        """The call that led to where there is no code."""
+        rules, registers = self._rules, dict(site.registers)
+        back = None
+        if rules.link:
+            back = registers.get(rules.link)
+        elif rules.sp in registers:
+            width = self._bits // 8
+            with contextlib.suppress(FaultError):
+                back = self._prog.read_word(registers[rules.sp])
+                registers[rules.sp] += width
+        if not back or not self._is_code(back - 1):
+            return None
+        for step in self._function(back - 1):
+            if step.address + step.size == back and step.is_call:
+                self._reading.update(
+                    call=step.shown.text, caller=self._variables.place(step.address)
+                )
+                return Site(step.address, registers)
+        return None
+
+    def _above(self, site: Site, name: str, value: int | None) -> Walk | None:
+        """The call that led to a site, where a register had a value, as far as it is known."""
+        caller = self._variables.caller(site)
+        if caller is None or not self._is_code(caller.pc - 1):
+            return None
+        try:
+            function = self._function(caller.pc - 1)
+        except FaultError:
+            return None
+        ends = (n for n, step in enumerate(function) if step.address + step.size == caller.pc)
+        at = next(ends, None)
+        if at is None or not function[at].is_call or self._is_elsewhere(function[at], site.pc):
+            return None
+        registers = {k: v for k, v in caller.registers.items() if k not in self._rules.scratch}
+        if value is not None:
+            registers[name] = value
+        there = Site(function[at].address, registers)
+        return Walk(self._variables, function, at, there, self._above)
+
+    def _is_elsewhere(self, call: Step, pc: int) -> bool:
+        """Whether a call goes to another function than the one that an address is in."""
+        try:
+            return call.shown.target not in (None, self._prog.symbol(pc).address)
+        except LookupError:
+            return True
+
+    # -- operands
+
+    def _read_operands(self, walk: Walk, step: Step) -> None:
+        if step.divisor:
+            self._reading["divisor"] = step.divisor
+            if known := walk.resolved(step.divisor, walk.at):
+                self._reading["pointer"] = self._pointer(step.divisor, known, None)
+            return
+        if self._wanted.nowhere is not None or step.is_call:
+            self._read_call(walk, step)
+            return
+        found = accessed(step, walk.site.registers, self._wanted.address, self._bits)
+        if found is None:
+            return
+        memory, address = found
+        self._reading["access"] = self._access(memory, address, walk.site.registers)
+        name = memory.base or memory.index
+        if name is None:
+            return
+        if known := walk.resolved(name, walk.at):
+            is_plain = not (memory.base and memory.index)
+            offset = address - walk.site.registers[name] if is_plain else None
+            self._reading["pointer"] = self._pointer(name, known, offset, memory.size)
+        value = walk.site.registers[name]
+        self._reading["lookalikes"] = list(self._lookalikes(value, walk.site.registers))
+        self._read_user(address)
+
+    def _read_call(self, walk: Walk, step: Step) -> None:
+        """Which function pointer was called."""
+        name = step.register
+        if step.shown.target is not None and not step.memory:
+            with contextlib.suppress(LookupError):
+                name = thunk_register(self._prog.symbol(step.shown.target).name)
+        if name and (known := walk.resolved(name, walk.at)):
+            self._reading["pointer"] = self._pointer(name, known, None)
+        elif step.memory and (known := walk.loaded(step, walk.at, 0)):
+            self._reading["pointer"] = self._pointer("", known, None)
+
+    def _access(self, memory: Memory, address: int, registers: Mapping[str, int]) -> Message:
+        return {
+            "address": address,
+            "base": memory.base,
+            "base_value": registers[memory.base] if memory.base else 0,
+            "index": memory.index,
+            "index_value": registers[memory.index] if memory.index else 0,
+            "scale": memory.scale,
+            "offset": memory.offset,
+            "size": memory.size,
+        }
+
+    def _pointer(self, name: str, known: Known, offset: int | None, size: int = 0) -> Message:
+        member, structure = None, structure_of(known.type)
+        if offset is not None:
+            distance = signed(offset, self._bits) + known.shift
+            member = member_at(known.type, distance, size)
+        return {
+            "register": name,
+            "value": known.value or 0,
+            "expression": known.expression,
+            "type": "" if known.type.kind == TypeKind.VOID else named(known.type),
+            "is_variable": known.is_variable,
+            "origin": known.origin,
+            "returned_by": known.returned_by,
+            "shift": known.shift,
+            "structure": structure,
+            "member": member.path if member else None,
+            "member_type": named(member.type) if member else None,
+            "holder": known.holder,
+            "holder_address": known.holder_address,
+        }
+
+    # -- variables
+
+    def _read_surroundings(self, registers: Mapping[str, int]) -> None:
+        with contextlib.suppress(FaultError, LookupError, AttributeError):
+            if self._task is not None:
+                low = self._task.stack.value_()
+                size = int(self._prog["THREAD_SIZE"])
+                self._reading["stack"] = [low, low + size]
+                self._reading["has_mm"] = bool(self._task.mm)
+                mark = self._prog.read_u32(low) if self._has_mark_at_end() else None
+                if mark is not None:
+                    self._reading["is_end_overwritten"] = mark != STACK_END_MAGIC
+        things = self._reading["things"] = {}
+        for name, value in registers.items():
+            if thing := self._thing(value):
+                things[name] = thing
+
+    def _has_mark_at_end(self) -> bool:
+        """Whether the mark is the stack's first word: where ``thread_info`` is in the task."""
+        assert self._task is not None  # noqa: S101  the caller has one
+        return bool(self._task.prog_.type("struct task_struct").has_member("thread_info"))
+
+    def _thing(self, value: int) -> str | None:
+        """What an address of the kernel is of, in a phrase."""
+        if value < 1 << (self._bits - 1):
+            return None
+        try:
+            found = identify_address(self._prog, value)
+        except (FaultError, LookupError, ValueError, TypeError, AttributeError):
+            return None
+        return found.replace("symbol: ", "").replace(": ", " ", 1) if found else None
+
+    def _read_user(self, address: int) -> None:
+        if self._task is None or (self._bits == 64 and address >= 1 << 47) or address < 4096:
+            return
+        with contextlib.suppress(FaultError, LookupError, ValueError, AttributeError, TypeError):
+            mm = self._task.mm
+            if not mm:
+                return
+            vma = vma_find(mm, address)
+            if not vma:
+                self._reading["user_mapping"] = ""
+                return
+            file = vma.vm_file
+            name = (
+                file.f_path.dentry.d_name.name.string_().decode("utf-8", "replace") if file else ""
+            )
+            self._reading["user_mapping"] = name or "anonymous memory"
+
+    def _lookalikes(self, value: int, registers: Mapping[str, int]) -> Iterator[Message]:
+        """Live pointers of the registers and the stack that one bit tells from a value."""
+        if self._arch not in LAST_FLIP or self._is_ram(value):
+            return
+        seen: set[int] = set()
+        for where, other in self._words(registers):
+            differing = value ^ other
+            if other in seen or differing & (differing - 1) or not self._may_flip(differing):
+                continue
+            seen.add(other)
+            what = self._thing(other)
+            if what and not what.startswith("free "):
+                yield {"where": where, "value": other, "what": what}
+
+    def _may_flip(self, bit: int) -> bool:
+        return 1 << FIRST_FLIP <= bit <= 1 << LAST_FLIP[self._arch]
+
+    def _words(self, registers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+        yield from registers.items()
+        stack = registers.get(self._rules.sp, 0)
+        for number in range(STACK_WORDS):
+            word = self._variables.word(stack + number * 8)
+            if word is None:
+                return
+            yield f"the stack at {stack + number * 8:#x}", word
+
+    def _is_ram(self, address: int) -> bool:
+        """Whether a direct mapping has memory there, as far as that can be told."""
+        with contextlib.suppress(FaultError, LookupError):
+            base = int(self._prog["page_offset_base"])
+            size = int(self._prog["max_pfn"]) << 12
+            return base <= address < base + size
+        return False

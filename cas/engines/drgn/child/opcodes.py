@@ -1,0 +1,91 @@
+"""The code that the kernel printed at a fault, taken apart without a dump."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from drgn import Platform, PlatformFlags
+
+from cas.engines.drgn.child.code import CONVENTIONS, Step, accessed, steps
+from cas.engines.drgn.child.target import PLATFORMS
+
+
+class Logged(NamedTuple):
+    """What the kernel log says of the code."""
+
+    arch: str
+    code: str
+    """In hex, as it lay in memory."""
+    mark: int
+    """Where in it the instruction begins that faulted."""
+    place: str | None
+    """Of that instruction: ``function+0x18``."""
+    address: int | None
+    """That was accessed."""
+    registers: Mapping[str, int]
+
+
+def read_opcodes(logged: Logged, reading: dict[str, Any]) -> None:
+    """Fill in what :class:`cas.fault_reading.Reading` has, as far as there is no dump for it."""
+    platform = Platform(*PLATFORMS[logged.arch])
+    pc = logged.registers.get(CONVENTIONS[platform.arch].pc)
+    code = bytes.fromhex(logged.code)
+    begin = 0 if pc is None else pc - logged.mark
+    before, fault, after = _around(code, logged.mark, begin, platform)
+    reading["code"] = [
+        _instruction(step, logged, begin, pc is not None) for step in (*before, *fault, *after)
+    ]
+    if not fault:
+        return
+    reading["divisor"] = fault[0].divisor
+    bits = 64 if PlatformFlags.IS_64_BIT in platform.flags else 32
+    if found := accessed(fault[0], logged.registers, logged.address, bits):
+        memory, address = found
+        reading["access"] = {
+            "address": address,
+            "base": memory.base,
+            "base_value": logged.registers[memory.base] if memory.base else 0,
+            "index": memory.index,
+            "index_value": logged.registers[memory.index] if memory.index else 0,
+            "scale": memory.scale,
+            "offset": memory.offset,
+            "size": memory.size,
+        }
+
+
+def _around(
+    code: bytes, mark: int, begin: int, platform: Platform
+) -> tuple[list[Step], list[Step], list[Step]]:
+    """What stands before the fault, the instruction, and what follows.
+
+    The first bytes may be the end of an instruction: of x86 it is tried from where on the rest
+    comes out at the mark.
+    """
+    behind = list(steps(code[mark:], begin + mark, platform))
+    fault = [step for step in behind[:1] if step.address == begin + mark]
+    for first in range(min(mark, 16)):
+        before = list(steps(code[first:mark], begin + first, platform))
+        size = sum(step.size for step in before)
+        if size == mark - first:
+            return before, fault, behind[len(fault) :]
+    return [], fault, behind[len(fault) :]
+
+
+def _instruction(step: Step, logged: Logged, begin: int, is_placed: bool) -> dict[str, Any]:
+    distance = step.address - begin - logged.mark
+    return {
+        "address": step.address if is_placed else None,
+        "place": _place(logged.place, distance),
+        "text": step.shown.text,
+        "is_fault": distance == 0,
+    }
+
+
+def _place(place: str | None, distance: int) -> str:
+    """Where an instruction stands so many bytes behind another one, within the same function."""
+    name, _, offset = (place or "").partition("+")
+    if not offset:
+        return ""
+    at = int(offset, 16) + distance
+    return f"{name}+{at:#x}" if at >= 0 else ""

@@ -1,0 +1,376 @@
+"""A dump opened in drgn, with exactly the debug information that we were given.
+
+drgn's own search is switched off: it would ask the running system and the network.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from drgn import (
+    Architecture,
+    FaultError,
+    Module,
+    ModuleFileStatus,
+    Object,
+    ObjectNotFoundError,
+    Platform,
+    PlatformFlags,
+    Program,
+    ProgramFlags,
+    Symbol,
+    SymbolIndex,
+)
+from drgn.helpers.linux.kallsyms import module_kallsyms
+from drgn.helpers.linux.module import for_each_module, module_address_regions
+
+from cas import elf
+from cas.engines.drgn.child.fit import (
+    Known,
+    contradictions,
+    distance,
+    is_of_another,
+    other_identity,
+    with_distance,
+)
+from cas.errors import NotADump
+
+MAX_ADDRESS = (1 << 64) - 1
+MAX_KMODS = 4096
+"""A corrupt list has no end; distribution kernels load a few hundred."""
+
+CORE_REGIONS = 4
+"""Linux 6.4 and later: text, data, rodata, rodata after init; the rest is freed after init."""
+
+BITS_64 = PlatformFlags.IS_64_BIT
+LITTLE_64 = BITS_64 | PlatformFlags.IS_LITTLE_ENDIAN
+PLATFORMS: Mapping[str, tuple[Architecture, PlatformFlags]] = {
+    "x86_64": (Architecture.X86_64, LITTLE_64),
+    "i686": (Architecture.I386, PlatformFlags.IS_LITTLE_ENDIAN),
+    "aarch64": (Architecture.AARCH64, LITTLE_64),
+    "armv7l": (Architecture.ARM, PlatformFlags.IS_LITTLE_ENDIAN),
+    "ppc64": (Architecture.PPC64, BITS_64),
+    "ppc64le": (Architecture.PPC64, LITTLE_64),
+    "s390x": (Architecture.S390X, BITS_64),
+    "riscv64": (Architecture.RISCV64, LITTLE_64),
+}
+
+USER_HALF_BYTES = 1 << 47
+NULL_AREA_BYTES = 64 << 10
+NOT_THE_KERNELS: Mapping[Architecture, int] = {
+    Architecture.AARCH64: USER_HALF_BYTES,
+    Architecture.ARM: NULL_AREA_BYTES,
+    Architecture.I386: NULL_AREA_BYTES,
+    Architecture.PPC64: USER_HALF_BYTES,
+    Architecture.RISCV64: USER_HALF_BYTES,
+    Architecture.X86_64: USER_HALF_BYTES,
+}
+"""How many of the lowest virtual addresses, in bytes, never mean the kernel's own memory."""
+
+
+class CannotOpen(Exception):
+    """The dump and the vmlinux do not make a program; the message says why."""
+
+
+class Misfit(CannotOpen):
+    """What is read of the dump through the vmlinux is not what the dump says otherwise."""
+
+
+class Partial(NamedTuple):
+    """A fact that is not whole, or not certain."""
+
+    value: Any
+    problem: str | None
+
+
+class LoadedKmod(NamedTuple):
+    """A kernel module in the dump's own list."""
+
+    name: str
+    object: Object
+    """``struct module *``."""
+    regions: tuple[tuple[int, int], ...]
+    """Address and size in bytes of each part, code first; a part may be empty."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All that the module occupies; on Linux 6.4 and later without its init sections."""
+        return sum(size for _, size in self.regions[:CORE_REGIONS])
+
+    def holds(self, address: int) -> bool:
+        """Whether the address is in the module's code or data."""
+        return any(start <= address < start + size for start, size in self.regions)
+
+
+class File(NamedTuple):
+    """A file that the parent opened for us, for reading."""
+
+    name: str
+    """How to call it in a sentence: its path, which we could not open."""
+    descriptor: int
+
+    def another(self) -> int:
+        """The file once more, for someone who closes it."""
+        return os.dup(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the parent asks to open."""
+
+    dump: File
+    vmlinux: File
+    arch: str | None = None
+    """``uname -m`` spelling, for dumps that do not tell drgn themselves."""
+    kmods: Mapping[str, File] | None = None
+    """Debug files of kernel modules by the kernel's name for the module."""
+    vmcoreinfo: str | None = None
+    """In place of the dump's note, where drgn cannot use that, or it is another kernel's."""
+    known: Known = field(default_factory=Known)
+    """What must be read through the vmlinux again."""
+    is_forced: bool = False
+    """Whether the vmlinux may be another kernel's."""
+
+
+class Target:
+    """An opened dump."""
+
+    def __init__(self, request: Request) -> None:
+        """Open the dump and give drgn the vmlinux.
+
+        :raises Misfit: what is read through the vmlinux is not what the dump says
+        :raises CannotOpen: drgn's own words, or that the vmlinux is another kernel's
+        """
+        self.remarks: list[str] = []
+        """What a reader should know of how it was opened."""
+        self.prog = _open(request)
+        self.main = _load_vmlinux(self.prog, request)
+        if not request.is_forced:
+            self._require_fit(request)
+        self._files = dict(request.kmods or {})
+        self.names = {str(self.prog.core_dump_path): request.dump.name}
+        """What to call what drgn calls otherwise: it was given a descriptor."""
+        self.kmods_end: str | None = None
+        """Why the list of kernel modules could not be read further."""
+        self._kmods: list[LoadedKmod] | None = None
+        self.refused: list[str] = []
+        """Kernel modules whose debug file is of another build."""
+        self._described: set[str] = set()
+        self._described_all = False
+        self._symbols: dict[str, SymbolIndex] = {}
+        self.prog.register_symbol_finder("kmods", self._find_symbols, enable_index=-1)
+
+    @property
+    def kmods(self) -> list[LoadedKmod]:
+        """The kernel modules that were loaded, newest first, as far as they can be read."""
+        if self._kmods is None:
+            self._kmods = []
+            try:
+                self._kmods.extend(_loaded_kmods(self.prog))
+            except (FaultError, LookupError) as error:
+                self.kmods_end = str(error)
+        return self._kmods
+
+    def kmod_at(self, address: int) -> LoadedKmod | None:
+        """The kernel module whose code or data is at an address."""
+        return next((kmod for kmod in self.kmods if kmod.holds(address)), None)
+
+    def has_debuginfo(self, name: str) -> bool:
+        """Whether a debug file of the kernel module was given, and not refused so far."""
+        return name in self._files and name not in self.refused
+
+    def supply(self, files: Mapping[str, File]) -> None:
+        """Take debug files of kernel modules that were not there, or of another build, before."""
+        self._files.update(files)
+        self.refused = [name for name in self.refused if name not in files]
+        self._described.difference_update(files)
+        self._described_all = False
+
+    def describe(self, kmod: LoadedKmod) -> bool:
+        """Let drgn know a kernel module: its debug file, else its unwind tables in the dump.
+
+        :return: whether that may show more than before
+        """
+        if kmod.name in self._described:
+            return False
+        self._described.add(kmod.name)
+        try:
+            module = self.prog.linux_kernel_loadable_module(kmod.object, create=True)
+            self._load_kmod(module, kmod.name)
+        except (FaultError, LookupError, ValueError):
+            # Its sections are not in the dump: what drgn shows of it stays without names.
+            return False
+        return True
+
+    def describe_all(self) -> None:
+        """Do so for every loaded kernel module, as the commands need it."""
+        if self._described_all:
+            return
+        self._described_all = True
+        _show_stopped_cpus(self.prog)
+        for kmod in self.kmods:
+            self.describe(kmod)
+
+    def _require_fit(self, request: Request) -> None:
+        """Make sure that the vmlinux is the dump's; try what may make it so."""
+        wrong = contradictions(self.prog, request.known)
+        if wrong:
+            moved = distance(self.prog, self.main)
+            if moved is not None and moved != self.main.debug_file_bias:
+                prog = _program(request.dump, self.prog.platform, with_distance(self.prog, moved))
+                main = _load_vmlinux(prog, request)
+                if not contradictions(prog, request.known):
+                    self.prog, self.main, wrong = prog, main, []
+                    self.remarks.append(
+                        f"the dump's headers do not say how far the kernel was moved: by {moved:#x}"
+                        " bytes, as its _stext tells"
+                    )
+        if wrong:
+            raise Misfit("; ".join(wrong))
+        self.remarks += other_identity(self.prog)
+
+    def _load_kmod(self, module: Module, name: str) -> None:
+        file = self._files.get(name)
+        if file is None or module.debug_file_status == ModuleFileStatus.HAVE:
+            return
+        # drgn closes it: hundreds of them would be too many to keep a second time
+        module.try_file(file.name, fd=file.descriptor)
+        if module.debug_file_status != ModuleFileStatus.HAVE:
+            self.refused.append(name)
+
+    def _find_symbols(
+        self, _: Program, name: str | None, address: int | None, one: bool
+    ) -> Sequence[Symbol]:
+        """The kernel's own symbols of its modules, read when they are first asked for."""
+        kmod = None if address is None else self.kmod_at(address)
+        found: list[Symbol] = []
+        for each in self.kmods if address is None else filter(None, [kmod]):
+            found += self._kallsyms(each)(self.prog, name, address, one)
+            if one and found:
+                break
+        return found
+
+    def _kallsyms(self, kmod: LoadedKmod) -> SymbolIndex:
+        if kmod.name not in self._symbols:
+            self._symbols[kmod.name] = SymbolIndex(_symbols(kmod))
+        return self._symbols[kmod.name]
+
+
+def _load_vmlinux(prog: Program, request: Request) -> Module:
+    vmlinux = request.vmlinux
+    module = next((module for module, _ in prog.loaded_modules()), None)
+    if module is None:
+        raise CannotOpen("drgn found no kernel in the dump")
+    try:
+        module.try_file(vmlinux.name, fd=vmlinux.another(), force=request.is_forced)
+    except Exception as error:
+        raise CannotOpen(f"cannot read {vmlinux.name}: {error}") from error
+    if module.debug_file_status != ModuleFileStatus.HAVE:
+        wanted = (module.build_id or b"").hex() or "unknown"
+        raise CannotOpen(
+            f"{vmlinux.name} has no debug information of this kernel (build-id {wanted})"
+        )
+    _tell_extent(module, vmlinux)
+    return module
+
+
+def _tell_extent(module: Module, vmlinux: File) -> None:
+    """Say where the kernel ends and begins, also of a file with nothing but debug information.
+
+    drgn knows a vmlinux by its code, and then leaves out what stands between its first and its last
+    segment: that of the per-CPU variables begins at 0 on x86_64. Of a file without code it takes
+    all segments, and moves those variables with the kernel.
+    """
+    try:
+        read: elf.Read = lambda offset, size: os.pread(vmlinux.descriptor, size, offset)  # noqa: E731
+        loads = [one for one in elf.segments(read, elf.header(read)) if one.type == elf.PT_LOAD]
+    except (NotADump, OSError):
+        return
+    loads = [one for one in loads if one.memsz]
+    if loads and module.debug_file_bias is not None:
+        begin, end = loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz
+        if begin < end:
+            bias = module.debug_file_bias
+            module.address_range = ((begin + bias) & MAX_ADDRESS, (end + bias) & MAX_ADDRESS)
+
+
+def _open(request: Request) -> Program:
+    """The dump as it describes itself, else as the parent described it."""
+    known = PLATFORMS.get(request.arch or "")
+    platform = Platform(*known) if known else None
+    reasons = []
+    attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
+    for attempt in attempts:
+        try:
+            prog = _program(request.dump, *attempt)
+        except Exception as error:
+            reasons.append(str(error))
+        else:
+            return _believing(prog, request)
+    raise CannotOpen(reasons[0])
+
+
+def _believing(prog: Program, request: Request) -> Program:
+    """The dump, read by what the parent knows if the dump's note is another kernel's."""
+    if not request.vmcoreinfo or not is_of_another(prog, request.vmcoreinfo):
+        return prog
+    return _program(request.dump, prog.platform, request.vmcoreinfo)
+
+
+def _program(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:
+    prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
+    prog.set_enabled_debug_info_finders([])
+    prog.set_core_dump(dump.another())
+    _let_null_fault(prog)
+    if not prog.flags & ProgramFlags.IS_LINUX_KERNEL:
+        raise CannotOpen("the dump has no VMCOREINFO, without which drgn finds no kernel in it")
+    return prog
+
+
+def _let_null_fault(prog: Program) -> None:
+    """Let NULL pointers fault: QEMU's dumps give physical addresses as virtual ones, from 0 on."""
+    size = NOT_THE_KERNELS.get(prog.platform.arch) if prog.platform else None
+    if size:
+        prog.add_memory_segment(0, size, _fault)
+
+
+def _fault(address: int, _size: int, _offset: int, _physical: bool) -> bytes:
+    raise FaultError("address is not the kernel's", address)
+
+
+def _show_stopped_cpus(prog: Program) -> None:
+    """Put the CPUs that a panic stopped back online; else commands leave them and their tasks out.
+
+    They are still active: only hot-unplugging a CPU makes it inactive.
+    """
+    try:
+        online, active = prog["__cpu_online_mask"], prog["__cpu_active_mask"]
+        both = bytes(map(int.__or__, online.to_bytes_(), active.to_bytes_()))
+    except (ObjectNotFoundError, FaultError):
+        return
+    assert online.address_ is not None  # noqa: S101  a variable that can be read has an address
+    prog.add_memory_segment(
+        online.address_, len(both), lambda _address, size, offset, _: both[offset : offset + size]
+    )
+
+
+def _symbols(kmod: LoadedKmod) -> list[Symbol]:
+    try:
+        return [symbol for symbol in module_kallsyms(kmod.object) if symbol.address]
+    except (FaultError, LookupError, ValueError, MemoryError):
+        # Its table is not in the dump; other tables may still hold what is looked for.
+        return []
+
+
+def _loaded_kmods(prog: Program) -> Iterator[LoadedKmod]:
+    seen = set()
+    for module in itertools.islice(for_each_module(prog), MAX_KMODS):
+        if module.value_() in seen:
+            return  # a damaged list that leads back into itself
+        seen.add(module.value_())
+        name = module.name.string_().decode("utf-8", "replace")
+        yield LoadedKmod(name, module, tuple(module_address_regions(module)))

@@ -1,0 +1,288 @@
+"""The process that drgn runs in: requests on stdin, answers on stdout, a JSON object a line.
+
+A damaged dump can kill drgn, hang it or fill the memory, so it never runs in our own process.
+Files come open, over a socket beside stdin. Requests, in this order:
+
+- ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …, …}}``
+  with as many files: dump, vmlinux, and the kmods' debug files; no answer; if it fails,
+  ``{"failed": SENTENCE, "misfit": …}`` to every later request
+- ``{"fit": {}}``: ``{"done": "fit", "remarks": [SENTENCE, …]}``, once it is open
+- ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
+  ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
+  ``{"done": "answer", "refused": [KMOD, …]}``
+- ``{"supply": {"names": [NAME, …], "kmods": [KMOD, …]}}`` with as many files: more debug files of
+  kernel modules; no answer
+- ``{"run": {"command": …, "max_bytes": N, "timeout_s": N}}`` with one file, to append to:
+  ``{"running": COMMAND}`` when all is prepared, then ``{"done": "run", "status": …, "error": …,
+  "lacks_memory": …}``
+- ``{"unmet": {"needs": [[KIND, [NAME, …]], …], "timeout_s": N}}``: ``{"done": "unmet", "numbers":
+  [N, …]}``, those that the kernel does not meet
+- ``{"detect": {"facts": {"arch": …, "kind": …, "uptime_s": …, "kmods": […]}, "done": [NAME, …]}}``:
+  for each detector that is not done ``{"detecting": NAME, "title": …}`` when it begins, and
+  ``{"detection": {…}}`` as in :class:`cas.model.Detection`; ``{"problem": SENTENCE}`` if they
+  cannot run at all; then ``{"done": "detect"}``
+- ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
+  ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
+- ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
+  "timeout_s": N}}``, at any time, without a dump: the same, of the code that the log shows
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from cas.engines.drgn.child.answer import FACTS, Fact
+from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Request, Target
+from cas.klog.panic import panic_message
+from cas.text import plain_fault
+from cas.units import human_size
+
+STRING_LIMIT = 300
+"""Characters of one string of a fault; a symbol of the kernel has up to 512."""
+
+
+class Late(BaseException):
+    """What was asked for took longer than allowed; not for drgn's own handlers to catch."""
+
+
+def main(channel: int) -> None:
+    """Serve requests until stdin ends.
+
+    :param channel: descriptor of the socket that brings files
+    """
+    requests, replies = _take_standard_streams()
+    # A first answer is over before there is garbage worth a collection.
+    gc.disable()
+    signal.signal(signal.SIGALRM, _raise_late)
+    session = Session(replies, socket.socket(fileno=channel))
+    for line in requests:
+        session.serve(json.loads(line))
+
+
+class Session:
+    """One dump and the conversation about it."""
+
+    def __init__(self, replies: IO[str], channel: socket.socket) -> None:
+        self._replies = replies
+        self._channel = channel
+        self._target: Target | None = None
+        self._failure = CannotOpen("no dump was opened")
+
+    def serve(self, request: dict[str, Any]) -> None:
+        """Do what one request asks."""
+        if "open" in request:
+            self._open(self._request(request["open"]))
+            return
+        if "supply" in request:
+            self._supply(**request["supply"])
+            return
+        if "decode" in request:
+            self._decode(**request["decode"])
+            return
+        with contextlib.ExitStack() as stack:
+            if "run" in request:
+                output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
+            if self._target is None:
+                is_misfit = isinstance(self._failure, Misfit)
+                self._reply(failed=str(self._failure), misfit=is_misfit)
+            elif "fit" in request:
+                self._reply(done="fit", remarks=self._target.remarks)
+            elif "answer" in request:
+                self._answer(self._target, **request["answer"])
+            elif "unmet" in request:
+                self._tell_unmet(self._target, **request["unmet"])
+            elif "detect" in request:
+                self._detect(self._target, **request["detect"])
+            elif "fault" in request:
+                self._read_fault(self._target, **request["fault"])
+            elif "run" in request:
+                self._run(self._target, output, request["run"])
+
+    def _request(self, asked: dict[str, Any]) -> Request:
+        files = self._files(asked["names"])
+        kmods = dict(zip(asked["kmods"], files[2:], strict=True))
+        return Request(
+            files[0],
+            files[1],
+            asked["arch"],
+            kmods,
+            asked["vmcoreinfo"],
+            Known(**asked["known"]),
+            asked["forced"],
+        )
+
+    def _supply(self, names: list[str], kmods: list[str]) -> None:
+        files = dict(zip(kmods, self._files(names), strict=True))
+        if self._target is not None:
+            self._target.supply(files)
+
+    def _files(self, names: list[str]) -> list[File]:
+        return [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
+
+    def _take(self, number: int) -> list[int]:
+        """Descriptors that the parent sent."""
+        taken: list[int] = []
+        while len(taken) < number:
+            _, descriptors, _, _ = socket.recv_fds(self._channel, 1, number)
+            if not descriptors:
+                raise EOFError("the parent sent no file")
+            taken += descriptors
+        return taken
+
+    def _open(self, request: Request) -> None:
+        self._target = None
+        try:
+            self._target = Target(request)
+        except CannotOpen as error:
+            self._failure = error
+
+    def _answer(self, target: Target, fact_timeout_s: float, known: list[str]) -> None:
+        for name, fact in FACTS.items():
+            if name in known:
+                continue
+            self._reply(reading=fact.what)
+            value, problem = read_fact(target, fact, fact_timeout_s)
+            said = problem and f"{fact.what}: {plain_fault(problem)}"
+            self._reply(fact=name, value=value, problem=said)
+            if name == "dmesg" and value:
+                self._reply(fact="panic_message", value=panic_message(value), problem=None)
+        self._reply(done="answer", refused=target.refused)
+
+    def _tell_unmet(self, target: Target, needs: list[Any], timeout_s: float) -> None:
+        from cas.engines.drgn.child.needs import unmet
+
+        numbers: list[int] = []
+        with contextlib.suppress(Late), time_limit(timeout_s):
+            numbers += unmet(target.prog, needs)
+        self._reply(done="unmet", numbers=numbers)
+
+    def _detect(self, target: Target, facts: dict[str, Any], done: list[str]) -> None:
+        # The first answer does not wait until these are imported.
+        from cas.engines.drgn.child.detect import detections
+
+        try:
+            for message in detections(target, facts, done):
+                self._reply(**message)
+        except Exception as error:
+            self._reply(problem=sentence(error))
+        self._reply(done="detect")
+
+    def _read_fault(self, target: Target, timeout_s: float, **wanted: Any) -> None:
+        # What disassembles takes a tenth of a second to import.
+        from cas.engines.drgn.child.fault import Wanted, read_fault
+
+        self._tell_fault(
+            "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
+        )
+
+    def _decode(self, timeout_s: float, **code: Any) -> None:
+        from cas.engines.drgn.child.opcodes import Logged, read_opcodes
+
+        self._tell_fault("decode", timeout_s, lambda into: read_opcodes(Logged(**code), into))
+
+    def _tell_fault(
+        self, request: str, timeout_s: float, read: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """What could be read in the time, the most important first."""
+        reading: dict[str, Any] = {}
+        problem = None
+        try:
+            with time_limit(timeout_s):
+                read(reading)
+        except Late:
+            problem = f"given up after {timeout_s:g} s"
+        except Exception as error:
+            problem = sentence(error)
+        self._reply(done=request, reading=_bounded(reading) or None, problem=problem)
+
+    def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
+        # Importing drgn's commands costs more than the whole first answer's Python.
+        from cas.engines.drgn.child.run import Full, Output, run_command
+
+        gc.enable()
+        error: str | None
+        status, error = "timeout", f"timed out after {request['timeout_s']:g} s"
+        lacks_memory = False
+        try:
+            target.describe_all()
+            self._reply(running=request["command"])
+            with (
+                Output(file, request["max_bytes"], target.names) as output,
+                time_limit(request["timeout_s"]),
+            ):
+                failure = run_command(target.prog, request["command"], output)
+            status, error = ("failed", failure.reason) if failure else ("ok", None)
+            lacks_memory = bool(failure and failure.lacks_memory)
+        except Full:
+            status, error = "cut", f"cut after {human_size(request['max_bytes'])}"
+        except Late:
+            pass
+        except MemoryError:
+            status, error = "memory", "out of memory"
+        except Exception as failure:
+            status, error = "failed", sentence(failure)
+        self._reply(done="run", status=status, error=error, lacks_memory=lacks_memory)
+
+    def _reply(self, **message: Any) -> None:
+        self._replies.write(json.dumps(message) + "\n")
+        self._replies.flush()
+
+
+def read_fact(target: Target, fact: Fact, timeout_s: float) -> Partial:
+    """A fact, as far as it can be read."""
+    try:
+        with time_limit(timeout_s):
+            value = fact.read(target)
+    except Late:
+        return Partial(None, f"given up after {timeout_s:g} s")
+    except Exception as error:
+        return Partial(None, sentence(error))
+    return value if isinstance(value, Partial) else Partial(value, None)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`Late` in the block when it takes longer."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _bounded(told: Any) -> Any:
+    """What was read, with strings of the dump cut: a name there may be of any length."""
+    if isinstance(told, str):
+        return told if len(told) <= STRING_LIMIT else f"{told[:STRING_LIMIT]}…"
+    if isinstance(told, dict):
+        return {name: _bounded(value) for name, value in told.items()}
+    return [_bounded(value) for value in told] if isinstance(told, list) else told
+
+
+def _raise_late(*_: object) -> None:
+    raise Late
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    return plain_fault(" ".join(str(error).split())) or type(error).__name__
+
+
+def _take_standard_streams() -> tuple[IO[str], IO[str]]:
+    """Keep the conversation to ourselves: what drgn prints goes to stderr, and it reads nothing."""
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return requests, replies

@@ -1,0 +1,511 @@
+"""The drgn engine: a first answer from any dump of any architecture, and the snippets' commands.
+
+drgn runs in a process of its own, see :mod:`cas.engines.drgn.child.worker`. Start it early: it
+loads drgn's libraries while the dump's kernel is still being looked up. At that time nobody knows
+what it will read, so its sandbox holds no file of any ticket: it is handed open files, for reading
+the dump and the debug information, for writing a snippet's output.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Self, TypeVar
+
+import cas
+from cas import elf
+from cas.engines.crash.rungs import OUT_OF_MEMORY
+from cas.engines.drgn.detected import Detections
+from cas.engines.drgn.fault_answer import reading_of
+from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
+from cas.engines.outcome import Ran, budget, section_of
+from cas.errors import EngineError, KernelMisfit, NotADump
+from cas.fault_reading import Reading
+from cas.files.whole import put
+from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
+from cas.supervise import (
+    Child,
+    ProgramFailure,
+    Room,
+    Starts,
+    View,
+    describe,
+    is_from_outside,
+    write_trace,
+)
+from cas.supervise.sandbox import visible
+
+PACKAGES = Path(cas.__file__).absolute().parent.parent
+PROGRAM = (
+    "import sys; sys.path += sys.argv[1:3]; "
+    "from cas.engines.drgn.child.worker import main; main(int(sys.argv[3]))"
+)
+ENVIRONMENT = {
+    # Other packages' plugins have no business with a hostile dump; drgn's own cost 0.2 s.
+    "DRGN_DISABLE_PLUGINS": "*",
+    "COLUMNS": "80",
+}
+
+MAX_MESSAGE_BYTES = 256 << 20
+"""The greatest kernel log, 2^25 bytes, with every character escaped."""
+
+PATIENCE_S = 5.0
+"""The worker gives up by itself; if it hangs inside drgn, it is killed so much later."""
+
+FACT_SHARE = 0.5
+"""Of the time for the whole answer, what one fact may take."""
+
+EXIT_S = 0.5
+"""Between the end of its output and the end of a process that died."""
+
+FILES_AT_ONCE = 100
+"""In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
+
+DETECTOR_S = 10.0
+"""The worker ends a detector after 1.5 s by itself; if it hangs inside drgn, it is killed."""
+
+FAULT_S = 2.0
+"""For reading a fault; it takes a few hundredths."""
+
+DETECTORS_THAT_KILL = 2
+"""After so many the rest is left out: the snippets need a drgn that may be started again."""
+
+OPENING = "(opening the dump)"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What drgn is to look at."""
+
+    dump: Dump
+    vmlinux: Path
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Debug files of kernel modules, by the kernel's name for the module."""
+    is_forced: bool = False
+    """Whether the vmlinux may be another kernel's."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The dump, the vmlinux, and the debug files of the kernel modules in their order."""
+        return (self.dump.path, self.vmlinux, *self.kmods.values())
+
+    def request(self) -> Message:
+        """The worker's request to open it."""
+        return {
+            "names": [str(path.absolute()) for path in self.files],
+            "arch": self.dump.arch,
+            "kmods": list(self.kmods),
+            "vmcoreinfo": self.vmcoreinfo,
+            "known": self.known(),
+            "forced": self.is_forced,
+        }
+
+    @property
+    def vmcoreinfo(self) -> str | None:
+        """As it is known of the dump, which its headers may have otherwise."""
+        lines = (f"{key}={text}\n" for key, text in self.dump.vmcoreinfo.items())
+        return "".join(lines) or None
+
+    def known(self) -> Message:
+        """What the worker must read through the vmlinux again."""
+        dump = self.dump
+        return {"banner": dump.banner or _banner_of(self.vmlinux), "release": dump.osrelease}
+
+
+class WorkerEnded(EngineError):
+    """drgn's process is gone; ``status`` says how in the words of :class:`cas.model.Section`."""
+
+    def __init__(self, status: str, message: str, *, is_from_outside: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.is_from_outside = is_from_outside
+        """Whether somebody else ended it: then it is asked once more."""
+
+
+class Worker:
+    """A process with drgn in it; a context manager that leaves no process behind.
+
+    It is started at once, and again after it died, as long as that happens seldom.
+    """
+
+    def __init__(self, room: Room, directory: Path | None = None) -> None:
+        """Start the process.
+
+        :param room: where it runs
+        :param directory: receives trace files; may be set later
+        :raises EngineError: it cannot be started
+        """
+        self._room = replace(room, environment={**room.environment, **ENVIRONMENT})
+        self._rules = room.supervision
+        self.directory = directory
+        self._starts = Starts("drgn", self._rules)
+        self._opened: Opened | None = None
+        self._command = OPENING
+        self._reading = "the dump"
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.end()
+        self._channel.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker that runs now."""
+        return self._child.pid
+
+    def open(self, opened: Opened) -> None:
+        """Let the worker begin to read the dump; whether it can be read shows later."""
+        if self._is_alive and opened == self._opened:
+            return
+        self._opened = opened
+        if self._is_alive:
+            self._send_open(opened)
+        else:
+            self._revive()
+
+    def fit(self, opened: Opened, timeout_s: float) -> tuple[str, ...]:
+        """Open a dump, and make sure that the vmlinux is its kernel's.
+
+        :return: what a reader should know of how it was opened
+        :raises KernelMisfit: what is read through the vmlinux is not what the dump says
+        :raises EngineError: drgn cannot open the dump, or does not come back
+        """
+        self.open(opened)
+        return self._twice(lambda: self._fit(timeout_s))
+
+    def _fit(self, timeout_s: float) -> tuple[str, ...]:
+        self._revive()
+        self._send({"fit": {}})
+        return tuple(self._receive(time.monotonic() + timeout_s, timeout_s)["remarks"])
+
+    def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
+        """What crashed, where and why.
+
+        What cannot be read is missing in the answer and named in its ``problems``.
+
+        :raises EngineError: drgn cannot open the dump, or does not come back
+        """
+        self.open(opened)
+        said = known(opened.dump)
+        facts, problems = dict(said), list[str]()
+        try:
+            self._twice(lambda: self._ask(facts, problems, timeout_s))
+        except WorkerEnded as error:
+            if facts == said:
+                raise
+            problems.append(f"{self._reading}: {error}")
+        if not any(value for name, value in facts.items() if name not in said):
+            raise EngineError(
+                f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
+            )
+        return answer_of(facts, problems)
+
+    def _ask(self, facts: Message, problems: list[str], timeout_s: float) -> None:
+        """Ask for all facts that are not known yet."""
+        deadline = time.monotonic() + timeout_s
+        self._reading = "the dump"
+        self._revive()
+        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(facts)}
+        self._send({"answer": request})
+        while "done" not in (message := self._receive(deadline, timeout_s)):
+            self._reading = message.get("reading", self._reading)
+            take(message, facts, problems)
+        refuse(message["refused"], facts, problems)
+
+    def _twice(self, ask: Callable[[], T]) -> T:
+        """What drgn answers; it is asked once more if somebody else has ended it meanwhile.
+
+        :raises WorkerEnded: it is gone all the same
+        """
+        try:
+            return ask()
+        except WorkerEnded as error:
+            if not error.is_from_outside:
+                raise
+        return ask()
+
+    def supply(self, kmods: Mapping[str, Path]) -> None:
+        """Give debug files of kernel modules that were not known when the dump was opened.
+
+        :raises EngineError: one of them cannot be opened
+        """
+        if not kmods or self._opened is None:
+            return
+        self._opened = replace(self._opened, kmods={**self._opened.kmods, **kmods})
+        if self._is_alive:
+            self._hand_over(tuple(kmods.values()), os.O_RDONLY)
+            names = [str(path.absolute()) for path in kmods.values()]
+            self._send({"supply": {"names": names, "kmods": list(kmods)}})
+
+    def answer_again(
+        self, answer: FirstAnswer, kmods: Mapping[str, Path], timeout_s: float
+    ) -> FirstAnswer:
+        """The answer with what more debug files of kernel modules show: files and lines.
+
+        :raises EngineError: drgn does not come back
+        """
+        self.supply(kmods)
+        ended = time.monotonic() + timeout_s
+        self._revive()
+        rest = [each.name for each in fields(FirstAnswer) if each.name not in BY_KMODS]
+        self._send({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
+        facts, problems = Message(), list[str]()
+        while "done" not in (message := self._receive(ended, timeout_s)):
+            take(message, facts, problems)
+        refuse(message["refused"], facts, problems)
+        return renewed(answer, facts, problems)
+
+    def detect(self, answer: FirstAnswer, kind: str) -> tuple[Detection, ...]:
+        """What the detectors find in the dump; one that kills drgn costs only itself.
+
+        :param kind: of the crash, as :class:`cas.model.Finding` has it
+        :raises EngineError: drgn cannot open the dump
+        """
+        arch = self._opened.dump.arch if self._opened else ""
+        facts = {
+            "arch": arch,
+            "kind": kind,
+            "uptime_s": answer.uptime_s,
+            "kmods": [kmod.name for kmod in answer.kmods],
+        }
+        found = Detections()
+        for _ in range(DETECTORS_THAT_KILL + 1):
+            try:
+                self._detect(facts, found)
+            except WorkerEnded as error:
+                found.ended(str(error), is_late=error.status == "timeout")
+            else:
+                break
+        return tuple(found.done)
+
+    def _detect(self, facts: Message, found: Detections) -> None:
+        """Ask for what those detectors find that have not had their turn yet."""
+        self._revive()
+        self._command = "(looking for evidence)"
+        self._send({"detect": {"facts": facts, "done": found.names}})
+        while "done" not in (message := self._receive(time.monotonic() + DETECTOR_S, DETECTOR_S)):
+            found.take(message)
+
+    def fault(self, wanted: Message) -> Reading:
+        """What is read of the fault: registers, code, the pointer that was bad.
+
+        :param wanted: what the kernel log says of it: ``place``, ``nowhere``, ``address``,
+            ``registers``
+        :raises EngineError: drgn cannot open the dump, or reads nothing of it
+        """
+        return self._ask_of_fault("fault", wanted)
+
+    def decode(self, code: Message) -> Reading:
+        """What the code that the kernel log shows says of the fault; no dump need be open.
+
+        :param code: ``arch``, ``code``, ``mark``, ``place``, ``address``, ``registers``
+        :raises EngineError: drgn's process does not come back, or makes nothing of it
+        """
+        return self._ask_of_fault("decode", code)
+
+    def _ask_of_fault(self, request: str, facts: Message) -> Reading:
+        self._revive()
+        self._command = "(reading the fault)"
+        self._send({request: {**facts, "timeout_s": FAULT_S}})
+        limit_s = FAULT_S + PATIENCE_S
+        done = self._receive(time.monotonic() + limit_s, limit_s)
+        return reading_of(done["reading"], done["problem"])
+
+    def run(self, snippet: Snippet, output: Path) -> Section:
+        """Run a snippet's commands into a file; what fails does not stop the rest."""
+        begun = time.monotonic()
+        put(output, b"")
+        outcomes = []
+        for command in snippet.commands:
+            outcomes.append(self._run_command(command, output))
+        return section_of(snippet, outcomes, Ran("drgn", output, time.monotonic() - begun))
+
+    def unmet(self, needs: Sequence[Need]) -> frozenset[Need]:
+        """Which of these the kernel has not, as its vmlinux says; none where that cannot be told.
+
+        :raises EngineError: drgn cannot open the dump, or does not come back
+        """
+        if not needs:
+            return frozenset()
+        self._revive()
+        self._command = "(looking what the kernel has)"
+        limit_s = self._rules.command_s
+        asked = [(need.kind, need.names) for need in needs]
+        self._send({"unmet": {"needs": asked, "timeout_s": limit_s}})
+        done = self._receive(time.monotonic() + limit_s + PATIENCE_S, limit_s)
+        return frozenset(needs[number] for number in done["numbers"])
+
+    def _run_command(self, command: str, output: Path) -> Outcome:
+        before = output.stat().st_size
+        done = self._done(command, output, before)
+        error = done["error"]
+        if error and done["status"] != "not run":  # what keeps all from running is said once
+            error = f"{command}: {error}"
+        written = output.stat().st_size - before
+        lacks = bool(done.get("lacks_memory"))
+        return Outcome(command, done["status"], "drgn", error, written, lacks_memory=lacks)
+
+    def _done(self, command: str, output: Path, written_bytes: int) -> Message:
+        """How a command ended, as the worker says it."""
+        rules = self._rules
+        request = {
+            "command": command,
+            "max_bytes": budget(rules, written_bytes),
+            "timeout_s": rules.command_s,
+        }
+        try:
+            return self._twice(lambda: self._once(request, output, written_bytes))
+        except WorkerEnded as error:
+            return {"status": error.status, "error": str(error)}
+        except EngineError as error:
+            return {"status": "not run", "error": str(error)}
+
+    def _once(self, request: Message, output: Path, written_bytes: int) -> Message:
+        os.truncate(output, written_bytes)
+        self._revive()
+        self._command = request["command"]
+        self._hand_over([output], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        self._send({"run": request})
+        start_s, patience_s = self._rules.start_s, request["timeout_s"] + PATIENCE_S
+        done = self._receive(time.monotonic() + start_s, start_s)
+        if "running" in done:
+            done = self._receive(time.monotonic() + patience_s, patience_s)
+        return done
+
+    def _start(self) -> None:
+        self._starts.take()
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._child = Child(_argv(theirs.fileno()), self._room, _view(theirs.fileno()))
+        self._received = bytearray()
+        self._is_alive = True
+
+    def _revive(self) -> None:
+        if self._is_alive:
+            return
+        self._channel.close()
+        self._start()
+        if self._opened is not None:
+            self._send_open(self._opened)
+
+    def _send_open(self, opened: Opened) -> None:
+        self._command = OPENING
+        self._hand_over(opened.files, os.O_RDONLY)
+        self._send({"open": opened.request()})
+
+    def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
+        """Open files and give them to the worker.
+
+        :raises EngineError: one of them cannot be opened
+        """
+        for begin in range(0, len(paths), FILES_AT_ONCE):
+            descriptors: list[int] = []
+            try:
+                for path in paths[begin : begin + FILES_AT_ONCE]:
+                    descriptors.append(os.open(path, flags | os.O_CLOEXEC))
+                socket.send_fds(self._channel, [b"f"], descriptors)
+            except ConnectionError:
+                # A worker that is gone shows itself when its answer is waited for.
+                return
+            except OSError as error:
+                raise EngineError(f"cannot open {error.filename}: {error.strerror}") from error
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _send(self, request: Message) -> None:
+        self._child.send(json.dumps(request).encode() + b"\n")
+
+    def _receive(self, deadline: float, limit_s: float) -> Message:
+        """The worker's next message.
+
+        :param limit_s: what to call the time that was allowed
+        :raises EngineError: the worker cannot open the dump
+        :raises WorkerEnded: it died, or had to be ended
+        """
+        while (end := self._received.find(b"\n")) < 0:
+            data = self._child.read(max(0.0, deadline - time.monotonic()))
+            if data is None:
+                stopped = self._child.stopped
+                why = self._child.fault or stopped or f"timed out after {limit_s:g} s"
+                self._trace(why)
+                self._child.stop()
+                self._is_alive = False
+                raise WorkerEnded("timeout", why, is_from_outside=stopped is not None)
+            self._received += data
+            if not data or len(self._received) > MAX_MESSAGE_BYTES:
+                raise self._death()
+        message: Message = json.loads(self._received[:end])
+        del self._received[: end + 1]
+        if message.get("misfit"):
+            raise KernelMisfit(message["failed"])
+        if "failed" in message:
+            raise EngineError(f"drgn cannot open the dump: {message['failed']}")
+        return message
+
+    def _death(self) -> WorkerEnded:
+        """How the process ended, by itself or by us."""
+        self._is_alive = False
+        status = self._child.wait(EXIT_S)
+        killed = self._child.stop() if status is None else self._child.end()
+        status = killed if status is None else status
+        last = self._child.stderr.strip().rpartition("\n")[2]
+        end = f"drgn {'was' if status < 0 else 'ended with'} {describe(status)}"
+        end = f"{end}: {last}" if last else end
+        self._trace(end)
+        is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
+        return WorkerEnded(
+            "memory" if is_starved else "crashed",
+            end,
+            is_from_outside=is_from_outside(max(0, -status)),
+        )
+
+    def _trace(self, why: str) -> None:
+        if self.directory is None:
+            return
+        failure = ProgramFailure(
+            "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
+        )
+        write_trace(self.directory, self._child, failure)
+
+
+def _banner_of(vmlinux: Path) -> str | None:
+    try:
+        return elf.linux_banner(vmlinux)
+    except NotADump:
+        return None
+
+
+def _argv(channel: int) -> list[str | Path]:
+    # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
+    python = Path(sys.executable).resolve()
+    return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home_of_drgn(), str(channel)]
+
+
+def _view(channel: int) -> View:
+    """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
+    needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
+    return View(dict(visible(needed)), (channel,), has_proc=False)
+
+
+def home_of_drgn() -> Path:
+    """The directory that drgn's package is in.
+
+    :raises EngineError: it is not installed
+    """
+    found = importlib.util.find_spec("drgn")
+    if found is None or found.origin is None:
+        raise EngineError("the Python package drgn is not installed", hint="pip install drgn")
+    return Path(found.origin).parent.parent

@@ -1,0 +1,235 @@
+"""From a URL to a file that is whole: attempt after attempt, then length and checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cas.errors import DiskFull, FetchError, Refused, TryAgain
+from cas.fetch.part import Part
+from cas.fetch.source import Broken, Changed, Denied, FetchPolicy, Had, NotThere, Source
+from cas.fetch.url import Url
+from cas.progress import Advance, Progress
+from cas.units import human_size
+
+__all__ = ["FetchPolicy", "fetch"]
+
+GAIN_BYTES = 1 << 20
+"""An attempt that brought so much that was never there before does not count as failed."""
+LONGEST_PAUSE_S = 30.0
+CHECKSUM_FILE_BYTES = 4 << 10
+HASH_BYTES = 1 << 20
+
+
+def fetch(url: Url, directory: Path, policy: FetchPolicy, progress: Progress) -> Path:
+    """Download a file into a directory that holds nothing else.
+
+    It is called ``url.name`` once it is whole, checked and on the disk; before, it is a hidden
+    part, which a later call goes on with. A file of that name is the result of an earlier call.
+
+    :raises FetchError: the URL leads to no usable file; nothing is left behind
+    :raises Refused: policy forbids it, or the file is too large; nothing is left behind
+    :raises TryAgain: the server cannot be reached or breaks off; what came is kept
+    :raises DiskFull: there is no room; what came is kept
+    """
+    part = Part(directory, url, policy.limits)
+    if part.whole.is_file():
+        part.clear_note()
+        return part.whole
+    with part, _cleared(part):
+        digest = _download(url, part, policy, progress)
+        _verify(url, part, digest, policy, progress)
+        return part.finish()
+
+
+class _Attempts:
+    """Counts failures in a row, and waits longer from one to the next."""
+
+    def __init__(self, policy: FetchPolicy, progress: Progress) -> None:
+        self._policy = policy
+        self._progress = progress
+        self._failed = 0
+        self._best = 0
+
+    def failed(self, error: Broken, size: int) -> None:
+        """Wait before the next attempt.
+
+        :param size: how many bytes are there now
+        :raises Broken: there is none left
+        """
+        if size - self._best >= GAIN_BYTES:
+            self._best, self._failed = size, 0
+        self._failed += 1
+        if self._failed >= self._policy.attempts:
+            raise error
+        self._progress.warn(f"{error}; trying again")
+        time.sleep(min(LONGEST_PAUSE_S, self._policy.pause_s * 2 ** (self._failed - 1)))
+
+
+@contextmanager
+def _cleared(part: Part) -> Iterator[None]:
+    """Leave nothing behind that no later call can use."""
+    try:
+        yield
+    except (TryAgain, DiskFull):
+        if not part.is_resumable:
+            part.discard()
+        raise
+    except (FetchError, Refused):
+        part.discard()
+        raise
+
+
+def _open(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
+    """A source by the URL's scheme; its library is loaded only now."""
+    if url.scheme == "ftp":
+        from cas.fetch.ftp import open_ftp
+
+        return open_ftp(url, had, policy)
+    if url.scheme == "sftp":
+        from cas.fetch.sftp import open_sftp
+
+        return open_sftp(url, had, policy)
+    from cas.fetch.http import open_http
+
+    return open_http(url, had, policy)
+
+
+def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> str | None:
+    """All of the file into the part, over as many connections as it takes.
+
+    :return: the file's SHA-256, where the server says it with the file
+    """
+    attempts = _Attempts(policy, progress)
+    with _Shown(url, progress) as shown:
+        while True:
+            try:
+                return _once(url, part, policy, shown)
+            except Changed as error:
+                part.forget()
+                attempts.failed(error, 0)
+            except Broken as error:
+                attempts.failed(error, part.had.offset)
+
+
+def _once(url: Url, part: Part, policy: FetchPolicy, shown: _Shown) -> str | None:
+    with _open(url, part.had, policy) as source:
+        part.begin(source)
+        shown.begin(source, part.had.offset)
+        for data in iter(source.read, b""):
+            part.write(data)
+            shown.at(part.had.offset)
+    size, declared = part.had.offset, source.version.size_bytes
+    if declared is not None and size < declared:
+        sizes = f"{human_size(size)} of {human_size(declared)}"
+        raise Broken(f"{url}: the connection ended after {sizes}")
+    return source.sha256
+
+
+class _Shown:
+    """The bar of a download, from when its length is known."""
+
+    def __init__(self, url: Url, progress: Progress) -> None:
+        self._text = f"Fetching {url}"
+        self._progress = progress
+        self._stack = ExitStack()
+        self._advance: Advance | None = None
+        self._at = 0
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def begin(self, source: Source, size: int) -> None:
+        """Draw the bar, unless it is there from the attempt before."""
+        if self._advance is None:
+            bar = self._progress.bar(self._text, source.version.size_bytes)
+            self._advance = self._stack.enter_context(bar)
+            for remark in source.remarks:
+                self._progress.warn(remark)
+        self.at(size)
+
+    def at(self, size: int) -> None:
+        """So many bytes are there; fewer than before when it began anew."""
+        if self._advance:
+            self._advance(size - self._at)
+        self._at = size
+
+
+def _verify(
+    url: Url, part: Part, promised: str | None, policy: FetchPolicy, progress: Progress
+) -> None:
+    """Compare the file's SHA-256 with what the server says beside it or with it, if it does.
+
+    :raises FetchError: they differ
+    """
+    beside = _checksum_beside(url, policy, progress)
+    expected = [(digest, where) for digest, where in (beside, (promised, "the server")) if digest]
+    if not expected:
+        return
+    found = _sha256(part, progress)
+    for digest, where in expected:
+        if digest != found:
+            raise FetchError(
+                f"{url}: the file's SHA-256 is {found}, but {where} says {digest}",
+                hint="ask for the file again: it was damaged, or its checksum is of another file",
+            )
+
+
+def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple[str | None, str]:
+    """What ``URL.sha256`` says, and how it is called; there need not be one."""
+    beside = replace(url, path=f"{url.path}.sha256")
+    if url.path.endswith("/"):
+        return None, ""
+    attempts = _Attempts(policy, progress)
+    while True:
+        try:
+            text = _read_start(beside, policy)
+        except (NotThere, Denied):
+            return None, ""
+        except Broken as error:
+            attempts.failed(error, 0)
+        else:
+            break
+    digest = _digest(text)
+    if digest is None:
+        progress.warn(f"{beside} is not a checksum as sha256sum writes it: it is left out")
+    return digest, str(beside)
+
+
+def _read_start(url: Url, policy: FetchPolicy) -> bytes:
+    data = b""
+    with _open(url, Had(), policy) as source:
+        for more in iter(source.read, b""):
+            data += more
+            if len(data) > CHECKSUM_FILE_BYTES:
+                break
+    return data[:CHECKSUM_FILE_BYTES]
+
+
+def _digest(text: bytes) -> str | None:
+    """The digest at the beginning of what sha256sum wrote, with or without ``--tag``."""
+    pattern = rb"\s*(?:SHA256 \([^\n]*\) = |\\?)([0-9A-Fa-f]{64})(?![^\s*])"
+    found = re.match(pattern, text)
+    return found[1].decode().lower() if found else None
+
+
+def _sha256(part: Part, progress: Progress) -> str:
+    digest = hashlib.sha256()
+    with (
+        os.fdopen(part.reader(), "rb", buffering=0) as file,
+        progress.bar("Comparing checksums", part.had.offset) as advance,
+    ):
+        for data in iter(lambda: file.read(HASH_BYTES), b""):
+            digest.update(data)
+            advance(len(data))
+    return digest.hexdigest()

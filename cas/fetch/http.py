@@ -1,0 +1,255 @@
+"""Download by http and https.
+
+:mod:`http.client` speaks the protocol over a connection that we make ourselves, so that the address
+that was checked is the one that is used; nothing else follows redirects, decodes or asks a proxy.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
+
+from cas import __version__
+from cas.errors import FetchError, Refused, UsageError
+from cas.fetch.login import login
+from cas.fetch.network import connect, secure, translated
+from cas.fetch.patience import PatientResponse, status_text
+from cas.fetch.source import (
+    CHUNK_BYTES,
+    Broken,
+    Changed,
+    Denied,
+    FetchPolicy,
+    Had,
+    NotThere,
+    Version,
+)
+from cas.fetch.url import PORTS, Url, parse
+
+REDIRECTS = 5
+_REFUSED_HINT = "fetch the file by other means and give its path"
+REDIRECTED = frozenset({301, 302, 303, 307, 308})
+LATER = frozenset({408, 425, 429})
+KEPT_ENCODINGS = frozenset({"gzip", "x-gzip", "bzip2", "x-bzip2", "compress", "xz", "x-xz", "zstd"})
+"""Content encodings that unpacking recognises: what the server sends is kept as it comes."""
+
+OTHER_ENCODINGS = frozenset({"br", "deflate", "dcb", "dcz", "aes128gcm", "exi", "pack200-gzip"})
+"""The other ones of IANA's registry of HTTP content codings: words that are not a server's own."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to a checked address."""
+
+    response_class = PatientResponse
+
+    def __init__(self, url: Url, policy: FetchPolicy) -> None:
+        super().__init__(url.host, url.port)
+        self.default_port = PORTS[url.scheme]
+        self._url = url
+        self._policy = policy
+
+    def connect(self) -> None:
+        self.sock = connect(self._url, self._policy)
+        if self._url.scheme == "https":
+            self.sock = secure(self.sock, self._url)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The body of an answer: a :class:`cas.fetch.source.Source`."""
+
+    url: Url
+    response: PatientResponse
+    version: Version
+    offset: int
+    sha256: str | None = None
+    remarks: tuple[str, ...] = ()
+    is_over: bool = False
+    """Whether there is nothing left to read."""
+
+    def read(self) -> bytes:
+        if self.is_over:
+            return b""
+        with _http(self.url):
+            data = self.response.read1(CHUNK_BYTES)
+        self.response.patient.earned(len(data))
+        return data
+
+
+@contextmanager
+def open_http(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
+    """Ask for a file from where an earlier attempt ended, over at most REDIRECTS redirects.
+
+    :raises Refused: a redirect leads where policy forbids
+    :raises FetchError: the server has no such file for us
+    :raises Broken: it may have it later
+    """
+    hop = url
+    for _ in range(REDIRECTS + 1):
+        with closing(_Connection(hop, policy)) as connection:
+            response = _ask(connection, hop, _headers(url, hop, had, policy))
+            if response.status not in REDIRECTED:
+                with closing(response):
+                    yield _opened(hop, response, had)
+                return
+            hop = _next(url, hop, response.getheader("Location"))
+    raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
+
+
+def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
+    with _http(url):
+        connection.request("GET", url.target, headers=headers)
+        response = connection.getresponse()
+    if not isinstance(response, PatientResponse):
+        raise TypeError(type(response))
+    response.patient.allow()
+    return response
+
+
+def _headers(origin: Url, hop: Url, had: Had, policy: FetchPolicy) -> dict[str, str]:
+    headers = {
+        "User-Agent": f"cas/{__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    # credentials are for the host that they were given for, not for where it redirects to
+    known = login(origin, policy.home) if hop.origin == origin.origin else None
+    if known:
+        headers["Authorization"] = f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"
+    if had.offset and had.version.validator:
+        headers["Range"] = f"bytes={had.offset}-"
+        headers["If-Range"] = had.version.validator
+    return headers
+
+
+def _next(origin: Url, hop: Url, location: str | None) -> Url:
+    """Where a redirect leads; its path is the server's choice, and may hold a secret.
+
+    :raises Refused: to another protocol, or from https to http
+    """
+    if not location:
+        raise FetchError(f"{hop} redirects to nowhere")
+    try:
+        target = urljoin(f"{hop.scheme}://{hop.authority}{hop.target}", location)
+        scheme = urlsplit(target).scheme.lower()
+        if scheme not in ("http", "https"):
+            shown = (
+                f"{scheme}:" if scheme in ("ftp", "ftps", "sftp", "file") else "another protocol"
+            )
+            said = f"{hop} redirects to {shown}, only http and https are followed"
+            raise Refused(said, hint=_REFUSED_HINT)
+        found = replace(parse(target), user=None, password=None)
+        found = replace(
+            found,
+            hides_path=found.path != origin.path,
+            hides_host=any(secret in found.host for secret in origin.secrets),
+        )
+    except (ValueError, UsageError):
+        raise FetchError(f"{hop} redirects to something that is no URL") from None
+    if (hop.scheme, found.scheme) == ("https", "http"):
+        said = f"{hop} redirects to {found}, which is not encrypted"
+        raise Refused(said, hint=_REFUSED_HINT)
+    return found
+
+
+def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
+    asked = had if had.version.validator else Had()
+    if response.status == 416 and asked.offset:
+        return _at_the_end(url, response, asked)
+    _require_file(url, response)
+    if response.status == 206:
+        return _continued(url, response, asked)
+    version = Version(_length(url, response), response.validator)
+    return _Opened(url, response, version, 0, _digest(response), _remarks(url, response))
+
+
+def _require_file(url: Url, response: PatientResponse) -> None:
+    status = status_text(response.status)
+    if response.status in (404, 410):
+        raise NotThere(f"{url}: there is no such file: {status}")
+    if response.status in (401, 403, 407):
+        raise Denied(f"{url}: the server denies it: {status}")
+    if response.status in LATER or response.status >= 500:
+        raise Broken(f"{url}: the server says {status}")
+    if response.status not in (200, 206):
+        raise FetchError(f"{url}: the server says {status}")
+    if response.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
+
+
+def _continued(url: Url, response: PatientResponse, asked: Had) -> _Opened:
+    """What is missing of a file.
+
+    :raises Changed: it belongs to another version, or to another place in the file
+    """
+    pattern = r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)"
+    found = re.fullmatch(pattern, response.getheader("Content-Range", "").strip(), re.ASCII)
+    if not asked.offset or not found:
+        raise FetchError(f"{url}: the server sends a part of the file that nobody asked for")
+    size = asked.version.size_bytes if found[3] == "*" else int(found[3])
+    version = Version(size, response.validator or asked.version.validator)
+    if int(found[1]) != asked.offset or not version.continues(asked.version):
+        raise Changed(f"{url}: the file has changed on the server")
+    remarks = _remarks(url, response)
+    return _Opened(url, response, version, asked.offset, _digest(response), remarks)
+
+
+def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> _Opened:
+    """A file of which everything was there already."""
+    found = re.fullmatch(r"bytes \*/(\d{1,18})", response.getheader("Content-Range", "").strip())
+    is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
+    validator = response.validator or asked.version.validator
+    if not is_whole or validator != asked.version.validator:
+        raise Changed(f"{url}: the file has changed on the server")
+    return _Opened(url, response, asked.version, asked.offset, is_over=True)
+
+
+def _length(url: Url, response: PatientResponse) -> int | None:
+    if response.chunked:
+        return None
+    lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
+    if len(lengths) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", value) for value in lengths):
+        raise FetchError(f"{url}: the server declares no usable length")
+    return int(lengths.pop()) if lengths else None
+
+
+def _remarks(url: Url, response: PatientResponse) -> tuple[str, ...]:
+    """What is odd about an answer, and may be.
+
+    :raises FetchError: it is encoded as nothing here reads
+    """
+    remarks = []
+    encoding = response.getheader("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        if encoding not in KEPT_ENCODINGS:
+            shown = encoding if encoding in OTHER_ENCODINGS else "something unknown"
+            raise FetchError(f"{url}: the server encodes the file as {shown}, unasked")
+        remarks.append(f"the server sends the file as {encoding}, and it is kept so")
+    if not response.chunked and "Content-Length" not in response.headers:
+        remarks.append("the server does not say how long the file is: a break cannot be noticed")
+    return tuple(remarks)
+
+
+def _digest(response: PatientResponse) -> str | None:
+    """SHA-256 of the whole file. Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest)."""
+    fields = (response.getheader("Repr-Digest", ""), response.getheader("Digest", ""))
+    found = re.search(r"\bsha-256=:?([A-Za-z0-9+/]{43}=)", ",".join(fields), re.IGNORECASE)
+    return base64.b64decode(found[1]).hex() if found else None
+
+
+@contextmanager
+def _http(url: Url) -> Iterator[None]:
+    try:
+        with translated(url):
+            yield
+    except http.client.IncompleteRead:
+        raise Broken(f"{url}: the connection broke") from None
+    except (http.client.HTTPException, ValueError):
+        # no `from`: the library's message quotes what the server sent, a password perhaps
+        raise FetchError(f"{url}: the server does not speak http") from None

@@ -1,0 +1,97 @@
+"""What every protocol of :mod:`cas.fetch.fetch` has in common: the rules, and an open download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cas.errors import FetchError, TryAgain
+from cas.settings.rules import IntakeLimits
+
+CHUNK_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """What a download may do, and how long it is tried."""
+
+    private_addresses: bool = False
+    """Whether loopback, link-local and private networks may be reached."""
+    timeout_s: float = 60.0
+    """Without a byte from the server, after which it counts as gone."""
+    limits: IntakeLimits = field(default_factory=IntakeLimits)
+    sshkey: Path | None = None
+    attempts: int = 5
+    """In a row without a new mebibyte of the file."""
+    pause_s: float = 1.0
+    """Before the second attempt; it doubles from one to the next."""
+    home: Path = field(default_factory=Path.home)
+    """Where ``.netrc`` and ``.ssh`` are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which of a file's versions a server has; two downloads of one version can be joined."""
+
+    size_bytes: int | None = None
+    """Of the whole file; ``None`` when the server does not tell."""
+    validator: str | None = None
+    """What changes with the content: a strong ETag, or the time of the last change."""
+
+    def continues(self, earlier: Version) -> bool:
+        """Whether bytes of the earlier one belong to this one; unknown is no."""
+        return self.validator is not None and self == earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """What an earlier attempt left."""
+
+    offset: int = 0
+    """How many bytes of the file are there."""
+    version: Version = field(default_factory=Version)
+
+
+class Source(Protocol):
+    """A file on a server, opened for reading."""
+
+    @property
+    def version(self) -> Version:
+        """Which version of the file it is."""
+
+    @property
+    def offset(self) -> int:
+        """Where in the file the bytes to come begin: at what was had, or 0."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Lower-case hex of the whole file, where the server says so itself."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know, e.g. that the server compressed the file, unasked."""
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end.
+
+        :raises Broken: the connection broke
+        """
+
+
+class Broken(TryAgain):
+    """The connection or the server fails at the moment: worth another attempt."""
+
+
+class Changed(Broken):
+    """The file on the server is another one than before."""
+
+
+class NotThere(FetchError):
+    """The server has no such file."""
+
+
+class Denied(FetchError):
+    """The server does not give the file to this user."""
+
+    hint = "put the login for this host into ~/.netrc (http, ftp) or ~/.ssh (sftp)"

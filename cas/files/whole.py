@@ -1,0 +1,262 @@
+"""Files that are whole or not there, and room on the disk: the only home of both."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import shlex
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cas.errors import AGAIN, CasError, DiskFull, TryAgain, shortage
+from cas.files.permission import DENIED, not_permitted
+from cas.units import human_size
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when there is no room: on the disk, in the quota, under a size limit."""
+_MISPLACED = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
+"""What the system, and we, say of what stands in the place of a file of ours."""
+PART = ".part"
+"""How the hidden name of a file ends that is not whole yet."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that a crash at any time leaves the old or the new one.
+
+    :raises DiskFull: there is no room; the old file stays
+    :raises NotPermitted: this user may not do that
+    :raises TryAgain: the directory cannot be written
+    """
+    part = path.with_name(f".{path.name}{PART}")
+    try:
+        _write(part, content)
+        part.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise cannot_write(path, error, len(content)) from error
+
+
+def read_regular(path: Path, limit_bytes: int) -> bytes:
+    """The content of a regular file in a directory of ours; nothing else is opened or waited for.
+
+    Neither the file nor its directory may be a symbolic link. A FIFO would make us wait, and a
+    device may do anything.
+
+    :raises OSError: it cannot be read, is no regular file, or has more bytes than the limit
+    """
+    with _directory(path.parent) as directory:
+        _require_regular(os.stat(path.name, dir_fd=directory, follow_symlinks=False), path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(path.name, flags, dir_fd=directory)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_regular(os.fstat(descriptor), path)  # another one may have come meanwhile
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OSError(errno.EINVAL, f"it has more than {human_size(limit_bytes)}", str(path))
+    return content
+
+
+def opener_below(directory: Path) -> Callable[[str, int], int]:
+    """For `open(..., opener=)`: a file in that directory, never what a symbolic link leads to.
+
+    :raises OSError: by the opener, also where the directory is a symbolic link
+    """
+
+    def opened(path: str, flags: int) -> int:
+        with _directory(directory) as descriptor:
+            name = Path(path).relative_to(directory) if Path(path).is_absolute() else path
+            if len(Path(name).parts) != 1:
+                raise OSError(errno.EINVAL, f"is not directly in {directory}", path)
+            safe = flags | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+            try:
+                return os.open(name, safe, 0o600, dir_fd=descriptor)
+            except OSError as error:
+                error.filename = str(directory / name)
+                raise
+
+    return opened
+
+
+def create(path: Path) -> BinaryIO:
+    """A file of a job, made or emptied; never another one that a symbolic link leads to.
+
+    :raises OSError: it cannot be made, or there is a symbolic link, or no regular file
+    """
+    return _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def put(path: Path, content: bytes, *, is_executable: bool = False) -> None:
+    """Write a file of a job as `create` does, for its owner alone."""
+    with create(path) as file:
+        file.write(content)
+        if is_executable:
+            os.fchmod(file.fileno(), 0o700)
+
+
+@contextlib.contextmanager
+def writing_below(directory: Path) -> Iterator[None]:
+    """Translate what the system says while files below a directory are made.
+
+    :raises DiskFull: there is no room
+    :raises NotPermitted: this user may not do that
+    :raises TryAgain: it said anything else
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else None
+        raise cannot_write(directory / named if named else directory, error, 0) from error
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file last."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and removals in a directory last."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, as far as this user can tell."""
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file has this name, as far as this user can tell."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory has this name, as far as this user can tell."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def require_room(directory: Path, need_bytes: int, what: str, reserve_bytes: int = 0) -> None:
+    """Refuse to begin what cannot end.
+
+    :param reserve_bytes: that stay free
+    :raises DiskFull: the file system has less room than needed
+    """
+    if _free_bytes(directory) < need_bytes + reserve_bytes:
+        beside = f" beside a reserve of {human_size(reserve_bytes)}" if reserve_bytes else ""
+        raise no_room(directory, human_size(need_bytes) + beside, what)
+
+
+def no_room(directory: Path, need: str, what: str, error: OSError | None = None) -> DiskFull:
+    """The error for what is full: a disk, with need and have, a quota, or a limit on files.
+
+    :param need: empty where that is not known
+    :param error: what the system said, one of `FULL`
+    """
+    said = error.errno if error else errno.ENOSPC
+    if said == errno.EFBIG:
+        return _too_large(directory, what)
+    if said == errno.EDQUOT:
+        return DiskFull(
+            f"no room for {what} in {directory}: the disk quota of this user is used up",
+            hint=f"have the quota raised, or free space; then {AGAIN}",
+        )
+    have = f"has {human_size(_free_bytes(directory))}"
+    if error and _has_no_inodes(directory):
+        have = "the file system has no room for one more file (df -i)"
+    needs = f"needs {need}, " if need else ""
+    return DiskFull(f"no room for {what} in {directory}: {needs}{have}")
+
+
+def _too_large(directory: Path, what: str) -> DiskFull:
+    """The error for a file that may not grow on, however much room there is."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return DiskFull(
+            f"{what} in {directory} is larger than a file may be on that file system",
+            hint=f"use another file system; then {AGAIN}",
+        )
+    return DiskFull(
+        f"{what} in {directory} is larger than this process may make a file: {human_size(limit)}",
+        hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then "
+        f"{AGAIN}",
+    )
+
+
+def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
+    """The error for a file that could not be written."""
+    if error.errno in FULL:
+        need = human_size(need_bytes) if need_bytes else ""
+        return no_room(path.parent, need, path.name, error)
+    if error.errno in DENIED:
+        return not_permitted(path, error)
+    if short := shortage(error):
+        return TryAgain(f"cannot write {path}: {error.strerror}", hint=short.hint)
+    if error.errno in _MISPLACED:
+        path = path.parent / str(error.filename2 or error.filename or path)  # what stands there
+        hint = f"see what put it there, remove it: rm {shlex.quote(str(path))}"
+        return CasError(f"{path} is a symbolic link or no file, and left alone", hint=hint)
+    hint = f"check the file system, then {AGAIN}"
+    return TryAgain(f"cannot write {path}: {error.strerror or error}", hint=hint)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _require_regular(state: os.stat_result, path: Path, number: int = errno.EINVAL) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(number, "it is no regular file", str(path))
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize
+
+
+def _has_no_inodes(directory: Path) -> bool:
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return False
+    return state.f_files > 0 and state.f_favail == 0
+
+
+def _opened(path: Path, flags: int) -> BinaryIO:
+    descriptor = opener_below(path.parent)(path.name, flags | os.O_NONBLOCK)
+    try:
+        _require_regular(os.fstat(descriptor), path, errno.ENXIO)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "wb")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with create(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,94 @@
+"""A place on an analysis host where crash can be started on our dump."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.errors import HostLost
+from cas.hosts.link import HostUnfit, Link
+from cas.hosts.session.session import RemoteChild, RemoteTerminal, Session
+from cas.model import CrashProgram
+from cas.terminal import Window
+
+KEEP = 'umask 077; exec cat > "$1"'
+REPLY_BYTES = 4 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What crash reads on a host."""
+
+    vmlinux: Path
+    vmcore: Path
+    there: Mapping[Path, str]
+    """Names on the host, by ours; of kernel modules' files too."""
+    options: tuple[str, ...] = ()
+    """Of crash, that they need."""
+
+    @property
+    def opened(self) -> list[str]:
+        """crash's words for them: the options that they need, and their names on the host."""
+        return [*self.options, self.there[self.vmlinux], self.there[self.vmcore]]
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """An analysis host with a crash, our dump and its vmlinux; what :mod:`cas.engines` calls a
+    place.
+    """
+
+    program: CrashProgram
+    link: Link
+    session: Session
+    files: Files
+    extensions: tuple[str, ...]
+    """Of crash, as far as they are on the host."""
+    stack: ExitStack
+    """Ends the session."""
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.link.name
+
+    @property
+    def sandbox(self) -> str:
+        """What its programs run in: ``bwrap``, or ``none`` and why."""
+        return self.session.sandbox
+
+    def start(self, options: Sequence[str]) -> RemoteChild:
+        """Start crash there, supervised from here."""
+        words = [self.program.path, "--no_crashrc", "-s", *options, *self.files.opened]
+        return self.session.start(words, [*self.files.there.values(), *self.extensions])
+
+    def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> RemoteTerminal:
+        """Start crash there on a terminal of its own.
+
+        :param opening: commands before the first prompt
+        """
+        path = f"{self.session.directory}/opening"
+        done = self.link.run(
+            KEEP, path, feed=opening, timeout_s=self.link.keepalive_s, max_bytes=REPLY_BYTES
+        )
+        if done.status != 0:
+            raise HostUnfit(f"{self.name}: cannot write {path}")
+        words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options]
+        words += self.files.opened
+        sees = [*self.files.there.values(), path, *self.extensions]
+        return self.session.terminal(words, sees, window.size, window.term)
+
+    def where(self, path: Path) -> str | None:
+        """The name on the host of a file of ours."""
+        return self.files.there.get(path)
+
+    def version(self) -> str:
+        """What its crash calls itself."""
+        return f"crash {self.program.version} on {self.name}"
+
+    def close(self) -> None:
+        """End the session; on a lost host it ends by itself."""
+        with suppress(HostLost):
+            self.stack.close()

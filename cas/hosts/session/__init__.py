@@ -1,0 +1,1 @@
+"""A debugger session on an analysis host."""

@@ -1,0 +1,120 @@
+"""A supervised program on a host: a dialogue with it, and a watch over it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from cas.hosts.session.program import Program, Seat
+from cas.supervise import Watchdog
+from cas.text import printable
+
+STATE_BYTES = 8 << 20
+
+
+class RemoteChild:
+    """A running program on a host, with pipes to its stdin and from its stdout and stderr.
+
+    A :class:`cas.supervise.dialogue.Dialogue`, and a context manager: at its end the program and
+    everything that it started are gone.
+    """
+
+    def __init__(self, seat: Seat, argv: Sequence[str], files: Sequence[str]) -> None:
+        """Start the program.
+
+        :param files: on the host, that it reads
+        :raises HostUnfit: the host cannot start it
+        """
+        self.argv = list(argv)
+        self.fault: str | None = None
+        """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
+        self.stopped: str | None = None
+        """Never known of a program elsewhere."""
+        self._program = Program(seat, seat.words(argv, files, "dumb"))
+        self._watch = Watchdog(lambda: (seat.lease.ticks, seat.lease.processes), seat.rules)
+        self._pid: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """Process id there, or of its sandbox if it ended before anybody asked."""
+        program = self._program
+        if self._pid is None and program.seat.box != "none":
+            said = program.seat.ask("pid", program.shell)
+            found = re.fullmatch(rb"(\d{1,9})\n", said)
+            self._pid = int(found[1]) if found else None
+        return self._pid or int(program.first_pid)
+
+    @property
+    def grace_s(self) -> float:
+        """Between a request to stop and the kill."""
+        return self._watch.grace_s
+
+    @property
+    def stderr(self) -> str:
+        """The last of what it wrote to stderr, up to 16 KiB."""
+        return self._program.stderr.decode("utf-8", "replace")
+
+    def send(self, data: bytes) -> bool:
+        """Write to its stdin; ``False`` when it does not listen any more."""
+        self.fault = None
+        self._watch.sign()
+        return self._program.write(data, self._watch.look)
+
+    def close_stdin(self) -> None:
+        """Let it see the end of its input."""
+        with self._program.seat.post.link.translated():
+            self._program.channel.shutdown_write()
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """What it wrote to stdout next, up to 64 KiB.
+
+        :return: ``b""`` at the end of its output, ``None`` when nothing came in time, or when the
+            watchdog wants the program ended, see ``fault``
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            complaints = self._program.stderr_bytes
+            data = self._program.read(min(left, self._watch.interval_s))
+            if data is not None or self._program.stderr_bytes != complaints:
+                self._watch.sign()
+            if data is not None:
+                return data
+            self.fault = self._watch.look()
+            if self.fault or left == 0:
+                return None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit status, negative for a signal; ``None`` when it does not end in time."""
+        return self._program.wait(timeout_s)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the program and all that it started, as Ctrl-C would."""
+        self._program.tell(signal.SIGINT)
+
+    def stop(self) -> int:
+        """Ask it to end, and after the stop interval kill it; its exit status."""
+        self._program.tell(signal.SIGTERM)
+        self._program.wait(self.grace_s)
+        return self.end()
+
+    def end(self) -> int:
+        """Kill it and everything that it started; its exit status."""
+        return self._program.end()
+
+    def state(self) -> Iterator[str]:
+        """What ``/proc`` there shows of its processes, in lines, for a trace file."""
+        seat = self._program.seat
+        shown = seat.ask("show", self._program.shell, max_bytes=STATE_BYTES)
+        yield ""
+        yield f"On {seat.post.link.name}:"
+        yield from printable(shown).rstrip("\n").split("\n") if shown else ["none is left"]

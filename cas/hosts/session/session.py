@@ -1,0 +1,109 @@
+"""A debugger session on an analysis host: its slot, its directory, its programs and its end.
+
+Whatever happens to us, to the link or to the host's sshd, the guard there ends what we started
+when it has not heard of us for the keepalive interval.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from cas.errors import AGAIN
+from cas.hosts.link import BEATS, HostUnfit, Link
+from cas.hosts.session.child import RemoteChild
+from cas.hosts.session.lease import Lease, Lines, Post, Screen
+from cas.hosts.session.program import Seat, unfit
+from cas.hosts.session.terminal import RemoteTerminal
+from cas.settings.config import Config
+from cas.text import short_line
+
+__all__ = ["HostBusy", "RemoteChild", "RemoteTerminal", "Session", "session"]
+
+SWEEPING_S = 20.0
+"""For the guard to end what dead sessions left behind, before it answers for the first time."""
+WATCHED = 5
+"""Beats in a watchdog interval, at least."""
+
+
+class HostBusy(HostUnfit):
+    """All slots of a host are taken."""
+
+    hint = f"{AGAIN} later, or raise `hostJobs` in cas.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A slot and an empty directory on a host, where programs can be started."""
+
+    seat: Seat
+    directory: str
+    """Working directory and HOME of programs that run without a sandbox."""
+    sandbox: str
+    """How to call it in a report: ``bwrap``, or ``none`` with the reason."""
+
+    def start(self, argv: Sequence[str], files: Sequence[str]) -> RemoteChild:
+        """Start a program.
+
+        :param argv: its words; the first is its path on the host
+        :param files: on the host, that it reads
+        :raises HostUnfit: the host cannot start it
+        """
+        return RemoteChild(self.seat, argv, files)
+
+    def terminal(
+        self, argv: Sequence[str], files: Sequence[str], size: tuple[int, int], term: str
+    ) -> RemoteTerminal:
+        """Start a program on a terminal of its own.
+
+        :param size: columns and rows
+        :raises HostUnfit: the host cannot start it
+        """
+        return RemoteTerminal(self.seat, argv, files, Screen(term, *size))
+
+    def check(self) -> None:
+        """Whether the session is still there.
+
+        :raises HostLost: it is not
+        """
+        self.seat.lease.check()
+
+
+@contextmanager
+def session(link: Link, config: Config, uses: Sequence[str]) -> Iterator[Session]:
+    """A session on a host; at its end nothing is left of it there.
+
+    :param uses: files on the host; copies of ours among them are not thrown away meanwhile
+    :raises HostBusy: as many sessions as may be are there already
+    :raises HostUnfit: it cannot be had
+    """
+    rules, watchdog_s = config.hosts, config.supervision.watchdog_s
+    post = Post(link, rules.directory, secrets.token_hex(8))
+    words = (str(rules.jobs), str(math.ceil(rules.keepalive_s)), config.supervision.sandbox, *uses)
+    with closing(post.opened("keep", *words)) as channel:
+        lines = Lines(link, channel)
+        box, why, directory = _greeting(post, lines)
+        with Lease(
+            post, channel, lines, min(rules.keepalive_s / BEATS, watchdog_s / WATCHED)
+        ) as lease:
+            seat = Seat(post, lease, config.supervision, box)
+            yield Session(seat, directory, "bwrap" if box != "none" else f"none ({why})")
+
+
+def _greeting(post: Post, lines: Lines) -> tuple[str, str, str]:
+    """The sandbox, why there is none, and the session's directory."""
+    line = lines.next(post.link.keepalive_s + SWEEPING_S)
+    if line == "busy":
+        raise HostBusy(f"{post.link.name}: all its slots are taken")
+    if line.startswith("unfit "):
+        raise unfit(post, line)
+    words = line.split("\t")
+    if len(words) != 4 or words[0] != "ready" or words[1] not in ("new", "old", "none"):
+        raise lines.nonsense(line)
+    _, box, why, directory = words
+    if not directory.startswith("/") or not directory.endswith(f"/sessions/{post.name}/home"):
+        raise lines.nonsense(line)
+    return box, short_line(why, 200), directory

@@ -1,0 +1,1 @@
+"""A file's way to an analysis host, and the copies kept there."""

@@ -1,0 +1,317 @@
+"""A file's way to a host: what the script there says, and the stream that we send to it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import paramiko
+
+from cas.errors import HostLost
+from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link
+from cas.hosts.transfer.file import Cargo
+from cas.hosts.transfer.frames import frames
+from cas.hosts.transfer.pace import Pace
+from cas.hosts.transfer.packing import measure
+from cas.progress import Progress
+from cas.text import short_line
+from cas.units import human_size
+
+PACKET_BYTES = (32 << 10) - 64
+"""What OpenSSH takes in one message, CHANNEL_DATA's own header left aside."""
+STALL_S = 60.0
+"""Without getting on, after which a program on the host is ended, and the host given up."""
+PATIENCE_S = STALL_S + 30
+"""For a word from a script that tells every second how far it is."""
+LINE_BYTES = 8 << 10
+LINES = 1000
+LINES_S = 10
+"""That an honest script writes at most: at once, and each second."""
+SAID_CHARACTERS = 200
+
+_NUMBER = r"(\d{1,18})"
+_DIGEST = r"([0-9a-f]{64}|)"
+_WORDS = {
+    "lacks": r"([a-z0-9]+)",
+    "in": r"(/.{0,4095})",
+    "wait": rf"{_NUMBER} {_NUMBER}",
+    "check": _NUMBER,
+    "bad": _DIGEST,
+    "have": "",
+    "send": rf"{_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} (zstd|gzip|cat) ,(sparse|full)",
+    "at": _NUMBER,
+    "short": rf"{_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER}",
+    "wrong": _DIGEST,
+    "done": "",
+}
+_SAYINGS = {word: re.compile(f"{word} {rest}" if rest else word) for word, rest in _WORDS.items()}
+
+_SAYINGS_IN_BETWEEN = ("wait", "check", "at")
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """A line of the script, see :mod:`cas.hosts.transfer.script`."""
+
+    word: str
+    values: tuple[str, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Those values that are numbers."""
+        return tuple(int(value) for value in self.values if value.isdecimal())
+
+
+class Talk:
+    """A conversation with a script on a host, which tells every second how far it is."""
+
+    def __init__(self, link: Link, channel: paramiko.Channel) -> None:
+        """Listen."""
+        self._link = link
+        self._channel = channel
+        self._buffer = b""
+        self._lines = 0
+        self._begun = time.monotonic()
+
+    def next(self) -> Saying:
+        """What it says next.
+
+        :raises HostLost: the link broke
+        :raises HostUnfit: it ended, fell silent or says what no script of ours does
+        """
+        while b"\n" not in self._buffer:
+            data = self._link.read(self._channel, PATIENCE_S)
+            if data is None:
+                raise HostUnfit(f"{self._link.name}: it said nothing for {PATIENCE_S:g} s")
+            if not data:
+                raise HostUnfit(f"{self._link.name}: {self.complaint()}")
+            self._take(data)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return self._understood(line)
+
+    def send(self, frame: bytes) -> bool:
+        """Write to its stdin; ``False`` when it does not listen any more.
+
+        :raises HostLost: the link broke, or nothing was taken in for too long
+        """
+        for start in range(0, len(frame), PACKET_BYTES):
+            piece = frame[start : start + PACKET_BYTES]
+            while piece:
+                sent = self._send_some(piece)
+                if not sent:
+                    return False
+                piece = piece[sent:]
+        return True
+
+    def end(self) -> None:
+        """Let it see the end of its input."""
+        with self._link.translated():
+            if not self._channel.closed:
+                self._channel.shutdown_write()
+
+    def complaint(self) -> str:
+        """The last thing that it wrote to stderr."""
+        said = b""
+        while self._channel.recv_stderr_ready() and len(said) < STDERR_BYTES:
+            said += self._channel.recv_stderr(STDERR_BYTES)
+        lines = said.decode("utf-8", "replace").split("\n")
+        # dd counts what it did, whatever came of it
+        lines = [line for line in lines if line.strip() and not line[:1].isdigit()]
+        return short_line(lines[-1], SAID_CHARACTERS) if lines else "the script there was ended"
+
+    def _send_some(self, piece: bytes) -> int:
+        room = self._channel.out_window_size
+        deadline = time.monotonic() + PATIENCE_S
+        self._channel.settimeout(WAIT_S)
+        while True:
+            try:
+                sent = self._channel.send(piece)
+            except TimeoutError:
+                self._link.check()
+                self._drain()
+                if time.monotonic() >= deadline:
+                    raise HostLost(
+                        f"{self._link.name}: it took in nothing for {PATIENCE_S:g} s"
+                    ) from None
+            except (OSError, EOFError, paramiko.SSHException):
+                self._link.check()
+                return 0
+            else:
+                if self._channel.out_window_size + sent > room:  # it asked for more
+                    self._link.sign()
+                return sent
+
+    def _drain(self) -> None:
+        """Take in what it says meanwhile, or its window is full one day."""
+        while self._channel.recv_ready():
+            self._take(self._channel.recv(LINE_BYTES))
+
+    def _take(self, data: bytes) -> None:
+        self._lines += data.count(b"\n")
+        self._buffer += data
+        spent_s = time.monotonic() - self._begun
+        longest = max(map(len, self._buffer.split(b"\n")))
+        if self._lines > LINES + LINES_S * spent_s or longest > LINE_BYTES:
+            raise HostUnfit(f"{self._link.name}: it answers without end")
+
+    def _understood(self, line: bytes) -> Saying:
+        text = line.decode("utf-8", "replace")
+        word = text.partition(" ")[0]
+        found = _SAYINGS[word].fullmatch(text) if word in _SAYINGS else None
+        if not found or not text.isprintable() or "\ufffd" in text:
+            said = short_line(text, SAID_CHARACTERS)
+            raise HostUnfit(f"{self._link.name}: it answers what makes no sense: {said}")
+        return Saying(word, found.groups())
+
+
+class NoRoom(HostUnfit):
+    """A host has no room for a copy."""
+
+    hint = "free space there, or raise hostCacheLimit in cas.conf"
+
+    def __init__(self, message: str, needed_bytes: int) -> None:
+        """Keep the facts."""
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a host says before it takes a file in."""
+
+    offset: int
+    """From which on it lacks the file."""
+    used_bytes: int
+    """By all copies there."""
+    free_bytes: int
+    codec: str
+    is_sparse: bool
+    """Whether zeros become holes there."""
+
+    @classmethod
+    def of(cls, saying: Saying) -> Self:
+        """What its line means."""
+        offset, used_kib, blocks, block_bytes = saying.numbers
+        codec, kind = saying.values[4:]
+        return cls(offset, used_kib << 10, blocks * block_bytes, codec, kind == "sparse")
+
+
+class Reception:
+    """How a host gets one file, from the first question to the checked copy."""
+
+    def __init__(
+        self, link: Link, channel: paramiko.Channel, progress: Progress, cargo: Cargo
+    ) -> None:
+        """Prepare.
+
+        :param channel: to the script that takes it in
+        """
+        self._name = link.name
+        self._talk = Talk(link, channel)
+        self._progress = progress
+        self._cargo = cargo
+        self._objects: str | None = None
+        self._told: set[str] = set()
+
+    def run(self, limit_bytes: int) -> str | None:
+        """The path of the copy; ``None`` when what arrived is not what was sent.
+
+        :param limit_bytes: for all copies on the host
+        :raises OSError: our file cannot be read
+        :raises HostLost: the link broke
+        :raises NoRoom: nothing was sent, or the disk there was full before the end
+        :raises HostUnfit: the host did anything else than it should
+        """
+        saying = self._until("have", "send")
+        if saying.word == "send":
+            offer = Offer.of(saying)
+            self._require_room(offer, limit_bytes)
+            self._send(offer)
+            saying = self._until("done", "short", "wrong")
+        if saying.word == "short":
+            raise self._cut_short(saying)
+        if saying.word == "wrong":
+            self._progress.warn(f"What {self._name} has of {self._cargo.name} is damaged")
+            return None
+        if self._objects is None:
+            raise HostUnfit(f"{self._name}: it does not say where its copies are")
+        return f"{self._objects}/{self._cargo.digest[:2]}/{self._cargo.digest}"
+
+    def _until(self, *words: str) -> Saying:
+        """The first saying of these words; others are told the user."""
+        before, since = None, time.monotonic()
+        while True:
+            saying = self._talk.next()
+            if saying.word in words:
+                return saying
+            self._tell(saying)
+            if saying != before:
+                before, since = saying, time.monotonic()
+            elif time.monotonic() - since > PATIENCE_S:
+                raise HostUnfit(f"{self._name}: nothing went on for {PATIENCE_S:g} s")
+
+    def _tell(self, saying: Saying) -> None:
+        name = self._cargo.name
+        if saying.word == "lacks":
+            raise HostUnfit(f"{self._name}: it has no program {saying.values[0]}")
+        if saying.word == "in":
+            self._objects = saying.values[0]
+        elif saying.word == "bad":
+            self._progress.warn(
+                f"The copy of {name} on {self._name} was damaged, a new one is sent"
+            )
+        elif saying.word == "wait" and saying.word not in self._told:
+            self._progress.say(f"Waiting for another job that copies {name} to {self._name}")
+        elif saying.word not in _SAYINGS_IN_BETWEEN:
+            raise HostUnfit(f"{self._name}: it says `{saying.word}` when nobody asked")
+        self._told.add(saying.word)
+
+    def _require_room(self, offer: Offer, limit_bytes: int) -> None:
+        cargo = self._cargo
+        lacking = cargo.size_bytes - offer.offset
+        needed = min(lacking, cargo.data_bytes(offer.offset)) if offer.is_sparse else lacking
+        if needed > offer.free_bytes:
+            raise self._no_room(needed, f"has {human_size(offer.free_bytes)}")
+        if needed + offer.used_bytes > limit_bytes:
+            kept, limit = human_size(offer.used_bytes), human_size(limit_bytes)
+            raise self._no_room(needed, f"keeps {kept} of at most {limit}")
+
+    def _no_room(self, needed_bytes: int, has: str) -> NoRoom:
+        need = human_size(needed_bytes)
+        message = f"{self._name}: no room for {self._cargo.name}: needs {need}, {has}"
+        return NoRoom(message, needed_bytes)
+
+    def _send(self, offer: Offer) -> None:
+        """Send what it lacks, or as much as it takes in."""
+        cargo = self._cargo
+        pace = Pace(measure(cargo.path, offer.codec))
+        title, span = f"Copying {cargo.name} to {self._name}", (offer.offset, cargo.size_bytes)
+        with (
+            self._progress.bar(title, cargo.size_bytes) as advance,
+            frames(cargo.path, offer.codec, span, pace) as all_frames,
+        ):
+            advance(offer.offset)
+            begun = time.perf_counter()
+            for frame in all_frames:
+                ready = time.perf_counter()
+                if not self._talk.send(frame.data):
+                    return
+                done = time.perf_counter()
+                pace.link_took(len(frame.data), done - ready)
+                pace.took(frame.is_packed, frame.plain_bytes, done - begun)
+                advance(frame.plain_bytes)
+                begun = done
+        self._talk.end()
+
+    def _cut_short(self, saying: Saying) -> HostUnfit:
+        stored, _, blocks, block_bytes = saying.numbers
+        lacking, free = self._cargo.size_bytes - stored, blocks * block_bytes
+        if free < lacking:
+            return self._no_room(lacking, f"has {human_size(free)}")
+        where = f"{human_size(stored)} of {human_size(self._cargo.size_bytes)}"
+        return HostUnfit(
+            f"{self._name}: it stopped writing {self._cargo.name} at {where}: "
+            f"{self._talk.complaint()}"
+        )

@@ -1,0 +1,1 @@
+"""Jobs: their directory, its records, its log, its seal, and what a group may read of it."""

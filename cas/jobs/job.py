@@ -1,0 +1,404 @@
+"""One run of a ticket: its directory, what was asked, and how far it came.
+
+The directory is authoritative. ``job.json`` names the stages that are finished; a stage that is
+not named there was not finished, whatever files lie around, and is done again on the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+from cas.errors import CasError, JobBusy, Refused, UsageError
+from cas.files.digest import Fingerprint
+from cas.files.permission import DENIED, not_permitted
+from cas.files.record import VERSION, Unreadable, decode
+from cas.files.whole import (
+    FULL,
+    cannot_write,
+    opener_below,
+    read_regular,
+    sync_directory,
+    write_whole,
+    writing_below,
+)
+from cas.jobs import job_record
+from cas.jobs.layout import DUMP, is_for_dumps
+from cas.jobs.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
+from cas.model import Missing, Stored
+from cas.text import LogLines
+
+if TYPE_CHECKING:
+    from cas.fetch.url import Url
+
+STAGES: tuple[job_record.Stage, ...] = get_args(job_record.Stage)
+STATE_LIMIT = 64 << 20
+"""Bytes of a ``job.json``, which names every file of its job."""
+LOCK = ".lock"
+UNBORN_S = 3600.0
+"""One that was begun longer ago belongs to a run that was stopped."""
+INTERRUPTED = "interrupted"
+"""Verdict of a job that was stopped, by a signal or by a full disk, and can be gone on with."""
+RESULTS = ("result.json", "report.html", "report.txt")
+"""What tells of a job's end, in the order in which it is withdrawn."""
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user asked for."""
+
+    ticket: str
+    upload: Path
+    email: str | None = None
+    wants_kmods: bool = False
+    engine: str | None = None
+    """Instead of the configuration's engine."""
+    member: str | None = None
+    """The dump to take from an archive that holds several."""
+    more: tuple[Path, ...] = ()
+    """Further parts of a split dump."""
+    url: str | None = None
+    """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
+    source: Url | None = field(default=None, repr=False, compare=False)
+    """The same with its secrets, which are not kept."""
+    held: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False)
+    """Descriptors of uploads that this user could not open by their paths; not kept either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of an order."""
+
+    directory: Path
+    order: Order
+    started: datetime
+    stages: tuple[str, ...] = ("received",)
+    """The finished ones, in order."""
+    stored: Stored | None = None
+    """The dump in the directory and what came with it, once all of it is on the disk."""
+    verdict: str | None = None
+    """How the job ended; ``None`` while it has not."""
+    files: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """What the job keeps and has published, by path below its directory."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
+        return self.is_stopped or self.verdict == "waiting"
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is under way, or was stopped without a result."""
+        return self.verdict in (None, INTERRUPTED)
+
+    def name_of(self, path: Path) -> str:
+        """What a file of the job is called in ``job.json``: its path below the directory."""
+        return str(path.relative_to(self.directory))
+
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, as it was when it was stored."""
+        kept = self.files.get(self.name_of(self.stored.vmcore)) if self.stored else None
+        return kept.digest if kept else None
+
+    def having(self, stage: str, **facts: Any) -> Self:
+        """The job with one more stage behind it; only :meth:`save` makes that lasting."""
+        stages = tuple(name for name in STAGES if name in {*self.stages, stage})
+        return replace(self, stages=stages, **facts)
+
+    def save(self) -> None:
+        """Write ``job.json`` so that a power cut leaves the old state or the new one."""
+        write_whole(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
+
+
+def check_ticket(ticket: str) -> str:
+    """The ticket, if it may name a directory.
+
+    :raises Refused: it does not fit the grammar
+    """
+    if not is_ticket(ticket):
+        raise Refused(
+            f"{ticket!r} cannot be an identifier",
+            hint="use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a "
+            "letter or digit, without two dots in a row",
+        )
+    return ticket
+
+
+def create(work: WorkDirectory, order: Order, now: datetime) -> Job:
+    """Make the directory of a new job: ``WORK/TICKET/YYYY.MM.DD.HH.MM.SS``, local time.
+
+    It gets this name together with its ``job.json``: a job is there whole or not at all.
+
+    :raises DiskFull: there is no room
+    :raises Refused: what has the ticket's name there is not ours
+    :raises CasError: the work directory cannot be written
+    """
+    parent = work.path / check_ticket(order.ticket)
+    try:
+        unborn = _unborn(work, order.ticket)
+        try:
+            Job(unborn, order, now).save()
+            directory = _take_free_name(unborn, now)
+        except BaseException:
+            shutil.rmtree(unborn, ignore_errors=True)
+            raise
+        sync_directory(parent)
+        sync_directory(work.path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise cannot_write(parent / "a new job", error, 0) from error
+        if error.errno in DENIED:
+            raise not_permitted(parent, error) from error
+        raise CasError(
+            f"cannot create a job directory in {parent}: {error.strerror}",
+            hint="check `workDirectory` in cas.conf and its permissions",
+        ) from error
+    return Job(directory, order, now)
+
+
+def begin(job: Job) -> Job:
+    """Take up a job whose lock we have; results of an earlier attempt are withdrawn first.
+
+    :param job: as it was read before; its order counts
+    :return: the job as the disk has it, with nothing finished but the storing of the dump
+    :raises UsageError: another run has brought it to its end meanwhile
+    :raises TryAgain: the directory cannot be written
+    """
+    found = load(job.directory)
+    if not found.is_unfinished:
+        raise UsageError(
+            f"{job.directory} came to its end meanwhile: {found.verdict}",
+            hint=f"to analyse a dump again: cas -i {found.order.ticket} -f FILE",
+        )
+    kept = found.name_of(found.stored.vmcore) if found.stored else None
+    begun = replace(
+        found,
+        order=job.order,
+        stages=tuple(name for name in found.stages if name in STAGES[:2]),
+        verdict=None,
+        files={name: one for name, one in found.files.items() if name == kept},
+    )
+    begun.save()
+    withdraw(job.directory)
+    return begun
+
+
+def set_dump_apart(directory: Path) -> None:
+    """Give the dump of an unfinished job a directory of its own, if a result may have its name.
+
+    Jobs of earlier releases have it beside the results; where no result can be it stays.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    job = load(directory)
+    if job.stored is None or job.stored.vmcore.parent != directory or not job.is_unfinished:
+        return
+    name = job.stored.vmcore.name
+    if is_for_dumps(name):
+        return
+    apart = directory / DUMP / name
+    with writing_below(directory):
+        apart.parent.mkdir(mode=0o700, exist_ok=True)
+        if not apart.exists():  # a run that was stopped here had moved it already
+            job.stored.vmcore.rename(apart)
+        sync_directory(apart.parent)
+        files = {f"{DUMP}/{name}" if key == name else key: one for key, one in job.files.items()}
+        replace(job, stored=replace(job.stored, vmcore=apart), files=files).save()
+
+
+def withdraw(directory: Path) -> None:
+    """Remove what tells of a job's end, for good.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    with writing_below(directory):
+        for name in RESULTS:
+            (directory / name).unlink(missing_ok=True)
+        sync_directory(directory)
+
+
+def note_interruption(directory: Path) -> None:
+    """Record that a job was stopped; one that had come to its end is left as it is.
+
+    :raises CasError: that cannot be recorded; the job can be gone on with all the same
+    """
+    job = load(directory)
+    if job.verdict is None:
+        replace(job, verdict=INTERRUPTED).save()
+        withdraw(directory)
+
+
+def load(directory: Path) -> Job:
+    """Read a job back.
+
+    :raises CasError: there is no readable ``job.json``
+    """
+    try:
+        found = decode(read_regular(directory / STATE, STATE_LIMIT), job_record.Job)
+    except (OSError, Unreadable) as error:
+        if isinstance(error, OSError) and error.errno in DENIED:
+            raise not_permitted(directory / STATE, error, "read") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise CasError(
+            f"{directory} holds no usable {STATE}: {reason}",
+            hint=f"run: cas -i {directory.parent.name} -f FILE",
+        ) from error
+    return Job(
+        directory,
+        _order(found.order),
+        found.started,
+        tuple(found.stages),
+        _stored(directory, found.stored) if found.stored else None,
+        found.verdict,
+        {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
+    )
+
+
+def by_age(found: Iterable[Job]) -> list[Job]:
+    """Jobs, oldest first: by when they began, which names in local time do not tell in autumn."""
+    return sorted(found, key=lambda job: (job.started, job.directory))
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Keep other runs away from a job; the kernel releases it if we die.
+
+    :raises JobBusy: another run has it
+    :raises TryAgain: the directory cannot be written
+    """
+    with writing_below(directory):
+        descriptor = opener_below(directory)(LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        _take(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Log(logging.FileHandler):
+    """A job's ``TICKET.log``; a disk that does not take it costs the log, not the job."""
+
+    lost: Exception | None = None
+    """The first reason why lines are missing."""
+
+    def _open(self) -> io.TextIOWrapper:
+        path = Path(self.baseFilename)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+        descriptor = opener_below(path.parent)(path.name, flags)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Remember that the log is not whole."""
+        error = sys.exception()
+        if self.lost is None and isinstance(error, Exception):
+            self.lost = error
+
+    def close(self) -> None:
+        """Write the rest."""
+        try:
+            super().close()
+        except OSError as error:
+            self.lost = self.lost or error
+
+
+@contextlib.contextmanager
+def logged(job: Job, level: str) -> Iterator[Log]:
+    """Write what happens into the job's ``TICKET.log``, with times.
+
+    :raises TryAgain: the file cannot be opened
+    """
+    with writing_below(job.directory):
+        handler = Log(job.directory / log_name(job), encoding="utf-8")
+    handler.setFormatter(LogLines())
+    logger = logging.getLogger("cas")
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def log_name(job: Job) -> str:
+    """What a job's log is called."""
+    return f"{job.order.ticket}.log"
+
+
+def _take(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise JobBusy(f"another run of cas is working in {directory}") from error
+
+
+def _unborn(work: WorkDirectory, ticket: str) -> Path:
+    for _ in range(2):
+        with contextlib.suppress(FileNotFoundError):  # a purge removed the empty directory
+            return Path(tempfile.mkdtemp(prefix=UNBORN, dir=work.make_ticket(ticket)))
+    return Path(tempfile.mkdtemp(prefix=UNBORN, dir=work.make_ticket(ticket)))
+
+
+def _take_free_name(unborn: Path, now: datetime) -> Path:
+    """Rename a directory to the first second that no job has."""
+    while True:
+        directory = unborn.with_name(now.astimezone().strftime(STAMP))
+        try:
+            return unborn.rename(directory)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            now += timedelta(seconds=1)
+
+
+def _order(found: job_record.Order) -> Order:
+    return Order(
+        found.ticket,
+        Path(found.upload),
+        found.email,
+        found.wants_kmods,
+        found.engine,
+        found.member,
+        tuple(map(Path, found.more)),
+        found.url,
+    )
+
+
+def _stored(directory: Path, found: job_record.Stored) -> Stored:
+    return Stored(
+        directory / found.vmcore,
+        parts=tuple(directory / name for name in found.parts),
+        sidecars=tuple(directory / name for name in found.sidecars),
+        missing=tuple(Missing(one.what, one.offset, one.cause) for one in found.missing),
+        remarks=found.remarks,
+    )
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    facts = asdict(replace(job, order=replace(job.order, source=None, held={})))
+    del facts["order"]["source"]
+    del facts["order"]["held"]
+    del facts["directory"]
+    facts["order"]["upload"] = str(job.order.upload)
+    facts["order"]["more"] = [str(path) for path in job.order.more]
+    facts["started"] = job.started.isoformat()
+    if job.stored:
+        facts["stored"]["vmcore"] = job.name_of(job.stored.vmcore)
+        facts["stored"]["sidecars"] = [job.name_of(path) for path in job.stored.sidecars]
+        facts["stored"]["parts"] = [job.name_of(path) for path in job.stored.parts]
+    return {"version": VERSION, **facts}

@@ -1,0 +1,72 @@
+"""``job.json`` as it stands on the disk; :mod:`cas.jobs.job` makes a job of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from cas.files.record import Below, Count, FilePath, Record, Ticket, Whole
+from cas.model import Cause
+
+Stage = Literal[
+    "received",
+    "stored",
+    "identified",
+    "matched",
+    "prepared",
+    "analysed",
+    "reported",
+    "notified",
+]
+Verdict = Literal["complete", "partial", "waiting", "failed", "refused", "interrupted"]
+
+
+class Order(Record, frozen=True, kw_only=True):
+    """What was asked for."""
+
+    ticket: Ticket
+    upload: FilePath
+    email: str | None = None
+    wants_kmods: bool = False
+    engine: Literal["auto", "crash", "drgn"] | None = None
+    member: str | None = None
+    more: tuple[FilePath, ...] = ()
+    """Further parts of a split dump."""
+    url: str | None = None
+    """Without its secrets; `upload` is ``.`` then."""
+
+
+class Missing(Record, frozen=True, kw_only=True):
+    """One thing that a damaged dump lacks."""
+
+    what: str
+    offset: int | None = None
+    cause: Cause = Cause.UNKNOWN
+
+
+class Stored(Record, frozen=True, kw_only=True):
+    """The dump, and what came with it."""
+
+    vmcore: Below
+    parts: tuple[Below, ...] = ()
+    sidecars: tuple[Below, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+class Fingerprint(Record, frozen=True, kw_only=True):
+    """By what a file is known again."""
+
+    size_bytes: Count
+    digest: Annotated[str, Meta(pattern=r"^sha256(-4MiB)?:[0-9a-f]{64}(?!\n)$")]
+
+
+class Job(Whole, frozen=True, kw_only=True):
+    """An order, how far it came, and what is kept of it."""
+
+    order: Order
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
+    stored: Stored | None = None
+    verdict: Verdict | None = None
+    files: dict[Below, Fingerprint] = field(default_factory=dict)

@@ -1,0 +1,157 @@
+"""What a job leaves behind, sealed: size and digest of every file, in ``job.json``.
+
+A file is sealed when it is on the disk. ``job.json`` with the verdict comes after all of them, so
+that a job that counts as ended has its files whole, whatever happens to the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from cas.files.digest import Fingerprint
+from cas.files.whole import PART, sync, sync_directory, write_whole, writing_below
+from cas.jobs.job import RESULTS, Job
+from cas.jobs.layout import LINKED
+from cas.jobs.work_directory import STATE, is_regular
+
+_MAIL = "mail."
+_SYNCING = 4
+"""Files at a time that the disk is asked to keep."""
+
+
+def published(job: Job) -> Iterator[str]:
+    """Paths below the job's directory that others read; not what changes after its end."""
+    changing = {STATE, f"{job.order.ticket}.log"}
+    for path in sorted(_files(job.directory)):
+        name = str(path.relative_to(job.directory))
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not hidden and name not in changing and not name.startswith((_MAIL, f"{LINKED}/")):
+            yield name
+
+
+def settle(job: Job) -> None:
+    """Have everything that is published survive a power cut, but for what tells of the end.
+
+    :raises DiskFull: there is no room after all
+    :raises TryAgain: the disk does not take it
+    """
+    paths = [job.directory / name for name in published(job) if name not in RESULTS]
+    with writing_below(job.directory), ThreadPoolExecutor(_SYNCING) as pool:
+        list(pool.map(sync, paths))
+        for directory in {path.parent for path in paths} | {job.directory}:
+            sync_directory(directory)
+
+
+def seal(job: Job) -> Job:
+    """The job with the fingerprints of everything published; leftovers of writing go.
+
+    :raises TryAgain: a file cannot be read
+    """
+    with writing_below(job.directory):
+        for leftover in leftovers(job.directory):
+            leftover.unlink(missing_ok=True)
+        names = list(published(job))
+        found = {name: _fingerprint(job, name) for name in names}
+    return replace(job, files=found)
+
+
+def put_in_place(job: Job, contents: Mapping[str, bytes]) -> Job:
+    """Replace published files of an ended job, all of them or none.
+
+    They are there, under hidden names, before ``job.json`` says that they count; whoever is stopped
+    after that has :func:`finish` do the rest.
+
+    :return: the job as it is then
+    :raises TryAgain: a file cannot be written
+    """
+    found = {}
+    for name, content in contents.items():
+        staged = _staged(job.directory, name)
+        write_whole(staged, content)
+        found[name] = Fingerprint.of(staged)
+    renewed = replace(job, files={**job.files, **found})
+    renewed.save()
+    finish(renewed)
+    return renewed
+
+
+def finish(job: Job) -> None:
+    """Put files in their places that count already, and remove those that never will.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    with writing_below(job.directory):
+        for name in RESULTS:
+            staged = _staged(job.directory, name)
+            if not is_regular(staged):
+                continue
+            if name in job.files and job.files[name].fits(staged):
+                staged.replace(job.directory / name)
+            else:
+                staged.unlink()
+        for torn in _torn(job.directory):
+            torn.unlink(missing_ok=True)
+        sync_directory(job.directory)
+
+
+def is_half_done(job: Job) -> bool:
+    """Whether somebody who put files in their places was stopped on the way."""
+    staged = any(is_regular(_staged(job.directory, name)) for name in RESULTS)
+    return staged or any(_torn(job.directory))
+
+
+def _staged(directory: Path, name: str) -> Path:
+    return directory / f".{name}{PART}.new"
+
+
+def _torn(directory: Path) -> Iterator[Path]:
+    """What was being written of such files, which nobody reads."""
+    parts = (_staged(directory, name) for name in RESULTS)
+    return (each for path in parts if is_regular(each := path.with_name(f".{path.name}{PART}")))
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """Files that were being written when a run was stopped."""
+    return [path for path in directory.glob(f".*{PART}*") if path.is_file()]
+
+
+def flaws(job: Job, *, with_digests: bool) -> Iterator[str]:
+    """What of a job is not as it was sealed, a phrase each."""
+    for name, sealed in job.files.items():
+        try:
+            flaw = _flaw(job.directory / name, sealed, with_digests=with_digests)
+        except OSError as error:
+            flaw = f"cannot be read: {error.strerror}"
+        if flaw:
+            yield f"{name} {flaw}"
+
+
+def _flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
+    try:
+        state = path.lstat()
+    except FileNotFoundError:
+        return "is missing"
+    if not stat.S_ISREG(state.st_mode):
+        return "is no regular file"
+    if state.st_size != sealed.size_bytes:
+        return f"has {state.st_size} bytes, {sealed.size_bytes} were sealed"
+    if with_digests and not sealed.fits(path):
+        return "has another content than was sealed"
+    return None
+
+
+def _fingerprint(job: Job, name: str) -> Fingerprint:
+    return job.files.get(name) or Fingerprint.of(job.directory / name)
+
+
+def _files(directory: Path) -> Iterable[Path]:
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = Path(parent, name)
+            if path.is_file() and not path.is_symlink():
+                yield path

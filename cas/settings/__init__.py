@@ -1,0 +1,1 @@
+"""What the administrator decided: cas.conf, its values and their defaults, and as whom we run."""

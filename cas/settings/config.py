@@ -1,0 +1,389 @@
+"""What the administrator decided: cas.conf, read once into a frozen value.
+
+The format is that of the original's manual: three sections of ``key = value`` lines. Only this
+module sees :mod:`configparser`. Keys are compared without regard to case, as the original did.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cas.errors import ConfigError
+from cas.settings.rules import (
+    CacheRules,
+    DebuginfodRules,
+    HostRules,
+    IntakeLimits,
+    Mail,
+    PackageRules,
+    Supervision,
+)
+
+SECRET = frozenset({"database", "debuginfod"})
+"""Directives whose value may hold a password."""
+SYSTEM_FILE = Path("/etc/cas.conf")
+SECTIONS = ("settings", "maintenance", "advanced")
+MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
+"""Wrong names that the original's own manual and releases used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every directive of cas.conf(5), with its default."""
+
+    kernels: Path
+    debugs: Path
+    """Cache of extracted vmlinux files and kernel modules, by build-id."""
+    work_directory: Path
+    database: str
+    """A path or a SQLAlchemy URL."""
+    casuser: str | None = None
+    result_group: str | None = None
+    """The group that may read the results of new jobs; ``None``: their owner alone."""
+    packages: PackageRules = field(default_factory=PackageRules)
+    cache: CacheRules = field(default_factory=CacheRules)
+    debuginfod: DebuginfodRules = field(default_factory=DebuginfodRules)
+    debug_level: str = "INFO"
+    sshkey: Path | None = None
+    mail: Mail = field(default_factory=Mail)
+    purge_limit_days: int = 90
+    auto_purge: bool = False
+    crash: str = "crash"
+    """The crash program for this machine's architecture: a path, or a name looked up in PATH."""
+    crash_for_arch: Mapping[str, Path] = field(default_factory=dict)
+    """crash programs that read dumps of another architecture, by ``uname -m`` name."""
+    buffer_size_bytes: int | None = None
+    """How much of a dump without VMCOREINFO is searched for the banner; ``None``: 4 GiB."""
+    engine: str = "auto"
+    """``auto``, ``crash`` or ``drgn``."""
+    snippets: tuple[Path, ...] = ()
+    """The site's snippet directories, after the shipped one."""
+    functions: Path | None = None
+    """A file of patterns: which kernel functions are everybody's here, besides those we know."""
+    known_issues: tuple[Path, ...] = ()
+    """Files of known issues, and directories of such."""
+    sources: tuple[Path, ...] = ()
+    """Directories with a source tree for each kernel release, named by it."""
+    supervision: Supervision = field(default_factory=Supervision)
+    extensions: tuple[Path, ...] = ()
+    """crash extensions that are loaded first, as paths on the machine where crash runs."""
+    hosts: HostRules = field(default_factory=HostRules)
+    intake: IntakeLimits = field(default_factory=IntakeLimits)
+    private_addresses: bool = False
+    """Whether a URL may lead to loopback, link-local and private networks."""
+    fetch_timeout_s: float = 60.0
+    """Without a byte from a server, after which it counts as gone."""
+    file: Path | None = None
+    """The file that was read; ``None`` when there is none."""
+    warnings: tuple[str, ...] = ()
+
+
+def read(path: Path | None, defaults: Config) -> Config:
+    """Read the configuration file over the defaults.
+
+    :param path: ``None``: there is no file, the defaults hold
+    :raises ConfigError: unreadable, malformed, unknown key or unusable value, with its line
+    """
+    if path is None:
+        return defaults
+    text = _text(path)
+    parsed = _parse(path, text)
+    config, warnings = replace(defaults, file=path), []
+    seen = set()
+    for section, key, value in _entries(parsed):
+        where = f"{path}, line {_line_of(text, section, key)}"
+        known, warning = _known(section, key, where)
+        if (section, known) in seen:  # in other letters
+            raise _twice(where, key, section)
+        seen.add((section, known))
+        warnings += [warning] if warning else []
+        config = _apply(config, known, value, where)
+    return replace(config, warnings=tuple(warnings))
+
+
+def directives() -> tuple[str, ...]:
+    """Every key that cas.conf may hold, spelled as in the manual."""
+    return tuple(_DIRECTIVES)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}") from error
+
+
+def _parse(path: Path, text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text, source=str(path))
+    except configparser.ParsingError as error:
+        # no `from`: the library's message quotes the line, with a password perhaps
+        first = error.lineno if hasattr(error, "lineno") else error.errors[0][0]
+        is_outside = isinstance(error, configparser.MissingSectionHeaderError)
+        why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
+        raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
+    except configparser.DuplicateOptionError as error:
+        raise _twice(f"{path}, line {error.lineno}", error.option, str(error.section)) from None
+    except configparser.DuplicateSectionError as error:
+        said = f"{path}, line {error.lineno}: the section [{error.section}] begins a second time"
+        raise ConfigError(said, hint="put its keys into the first one") from None
+    return parser
+
+
+def _twice(where: str, key: str, section: str) -> ConfigError:
+    return ConfigError(f"{where}: `{key}` stands twice in [{section}]", hint="leave one of the two")
+
+
+def _entries(parser: configparser.RawConfigParser) -> Iterator[tuple[str, str, str]]:
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            yield section, key, value.strip()
+
+
+def _line_of(text: str, section: str, key: str) -> int:
+    head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
+    pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
+    found = pattern.search(text, head.end() if head else 0)
+    return text.count("\n", 0, found.end()) + 1 if found else 0
+
+
+def _known(section: str, key: str, where: str) -> tuple[str, str | None]:
+    if section not in SECTIONS:
+        raise ConfigError(
+            f"{where}: unknown section [{section}]; the sections are {', '.join(SECTIONS)}"
+        )
+    lowered = {name.lower(): name for name in _DIRECTIVES}
+    right = MISSPELLINGS.get(key.lower())
+    if right:
+        return right, f"{where}: `{key}` is read as `{right}`; please correct it"
+    if key.lower() in lowered:
+        return lowered[key.lower()], None
+    if re.fullmatch(r"crash_[a-z0-9_]+", key):
+        return key, None
+    nearest = difflib.get_close_matches(key.lower(), lowered, n=1, cutoff=0.0)[0]
+    raise ConfigError(f"{where}: unknown key `{key}`; did you mean `{lowered[nearest]}`?")
+
+
+def _apply(config: Config, key: str, value: str, where: str) -> Config:
+    try:
+        if value == "":
+            return config
+        if key.startswith("crash_"):
+            return _set_crash_for_arch(config, key, value)
+        target, convert = _DIRECTIVES[key]
+        return _set(config, target, convert(value))
+    except ValueError as error:
+        shown = "…" if key in SECRET else value
+        raise ConfigError(f"{where}: `{key} = {shown}`: {error}") from None
+
+
+def _set(config: Config, target: str, value: Any) -> Config:
+    group, dot, name = target.rpartition(".")
+    if not dot:
+        return replace(config, **{target: value})
+    return replace(config, **{group: replace(getattr(config, group), **{name: value})})
+
+
+def _set_crash_for_arch(config: Config, key: str, value: str) -> Config:
+    arch = key.removeprefix("crash_")
+    arches = {**config.crash_for_arch, "i686" if arch == "32" else arch: _absolute(value)}
+    return replace(config, crash_for_arch=arches)
+
+
+def _absolute(value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("an absolute path is needed")
+    return path
+
+
+def _on_host(value: str) -> str:
+    if not value.startswith(("/", "~/")):
+        raise ValueError("must begin with / or ~/")
+    return value
+
+
+def _paths(value: str) -> tuple[Path, ...]:
+    return tuple(_absolute(part) for part in value.split(":") if part)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return () if value.lower() == "none" else tuple(value.replace(",", " ").split())
+
+
+def _urls(value: str) -> tuple[str, ...]:
+    urls = _words(value)
+    for url in urls:
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
+            raise ValueError("only http and https URLs are taken, without user and query")
+    return urls
+
+
+def _database(value: str) -> str:
+    return value if "://" in value else str(_absolute(value))
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        for choice in choices:
+            if value.lower() == choice.lower():
+                return choice
+        raise ValueError(f"must be one of {', '.join(choices)}")
+
+    return convert
+
+
+def _yes_no(value: str) -> bool:
+    states = configparser.RawConfigParser.BOOLEAN_STATES
+    if value.lower() not in states:
+        raise ValueError("must be Yes or No")
+    return states[value.lower()]
+
+
+def _positive(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise ValueError("must be a whole number above 0")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,3})?", value, re.ASCII) or float(value) <= 0:
+        raise ValueError("must be a number of seconds above 0")
+    return float(value)
+
+
+def _size(value: str) -> int:
+    """Bytes; ``K``, ``M``, ``G`` and ``T`` stand for powers of 1024."""
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", value, re.IGNORECASE | re.ASCII)
+    if not found or int(found[1]) < 1:
+        raise ValueError("must be a size such as 64M or 16G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+def _size_or_none(value: str) -> int | None:
+    return None if value.lower() == "none" else _size(value)
+
+
+_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "casuser": ("casuser", str),
+    "resultGroup": ("result_group", str),
+    "kernels": ("kernels", _absolute),
+    "rpmFilter": ("packages.rpm_filter", str),
+    "debFilter": ("packages.deb_filter", str),
+    "packageReaders": ("packages.readers", _positive),
+    "packageTimeout": ("packages.timeout_s", _seconds),
+    "signatures": ("packages.signatures", _choice("ignore", "report", "require")),
+    "keys": ("packages.keys", _absolute),
+    "cacheLimit": ("cache.limit_bytes", _size),
+    "cacheTarget": ("cache.target_bytes", _size),
+    "cacheDays": ("cache.days", _positive),
+    "debuginfod": ("debuginfod.urls", _urls),
+    "debuginfodLimit": ("debuginfod.file_bytes", _size),
+    "debuginfodTimeout": ("debuginfod.timeout_s", _seconds),
+    "debugs": ("debugs", _absolute),
+    "debugLevel": ("debug_level", _choice("DEBUG", "INFO")),
+    "workDirectory": ("work_directory", _absolute),
+    "smtphost": ("mail.host", str),
+    "smtpPort": ("mail.port", _positive),
+    "smtpSecurity": ("mail.security", _choice("none", "starttls", "tls")),
+    "smtpUser": ("mail.user", str),
+    "smtpPasswordFile": ("mail.password_file", _absolute),
+    "smtpTimeout": ("mail.timeout_s", _seconds),
+    "smtpRetry": ("mail.retry_s", _seconds),
+    "mailFrom": ("mail.sender", str),
+    "mailSections": ("mail.sections", _words),
+    "mailReport": ("mail.attaches_report", _yes_no),
+    "mailReportLimit": ("mail.attachment_bytes", _size),
+    "database": ("database", _database),
+    "sshkey": ("sshkey", _absolute),
+    "purgeLimit": ("purge_limit_days", _positive),
+    "autoPurge": ("auto_purge", _yes_no),
+    "engine": ("engine", _choice("auto", "crash", "drgn")),
+    "snippets": ("snippets", _paths),
+    "functions": ("functions", _absolute),
+    "knownIssues": ("known_issues", _paths),
+    "sources": ("sources", _paths),
+    "extensions": ("extensions", _paths),
+    "hosts": ("hosts.use", _choice("auto", "first", "never")),
+    "hostJobs": ("hosts.jobs", _positive),
+    "hostWait": ("hosts.wait_s", _seconds),
+    "hostKeepalive": ("hosts.keepalive_s", _seconds),
+    "hostDirectory": ("hosts.directory", _on_host),
+    "hostCacheLimit": ("hosts.cache_bytes", _size),
+    "crash": ("crash", str),
+    "crash_32": ("crash_for_arch", _absolute),
+    "buffersize": ("buffer_size_bytes", _size_or_none),
+    "sandbox": ("supervision.sandbox", _choice("auto", "bwrap", "none")),
+    "commandTimeout": ("supervision.command_s", _seconds),
+    "startTimeout": ("supervision.start_s", _seconds),
+    "watchdog": ("supervision.watchdog_s", _seconds),
+    "stopInterval": ("supervision.stop_s", _seconds),
+    "respawnInterval": ("supervision.respawn_s", _seconds),
+    "attempts": ("supervision.attempts", _positive),
+    "sectionLimit": ("supervision.section_bytes", _size),
+    "memoryLimit": ("supervision.memory_bytes", _size),
+    "cpuLimit": ("supervision.cpu_s", _seconds),
+    "fileLimit": ("supervision.file_bytes", _size),
+    "processLimit": ("supervision.processes", _positive),
+    "unpackLimit": ("intake.unpack_bytes", _size),
+    "diskReserve": ("intake.reserve_bytes", _size),
+    "memberLimit": ("intake.members", _positive),
+    "depthLimit": ("intake.depth", _positive),
+    "sidecarLimit": ("intake.sidecar_bytes", _size),
+    "privateAddresses": ("private_addresses", _yes_no),
+    "fetchTimeout": ("fetch_timeout_s", _seconds),
+}
+
+INTERVALS = {
+    "commandTimeout": "one debugger command",
+    "startTimeout": "a debugger to open the dump",
+    "watchdog": "no output and no use of the processor, then a program is hung",
+    "stopInterval": "a program to end when asked to, then it is killed",
+    "respawnInterval": "between two starts of a program",
+    "fetchTimeout": "a server to send something",
+    "smtpTimeout": "a mail server to take all mails of a run",
+    "hostKeepalive": "an analysis host to give a sign of life",
+}
+"""Directives that the environment and the command line may set too, and what the time is for."""
+
+
+def option_of(key: str) -> str:
+    """The command line option of an interval.
+
+    >>> option_of("stopInterval")
+    '--stop-interval'
+    """
+    return "--" + re.sub("([A-Z])", r"-\1", key).lower()
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of an interval.
+
+    >>> variable_of("stopInterval")
+    'CAS_STOP_INTERVAL'
+    """
+    return "CAS" + option_of(key)[1:].replace("-", "_").upper()
+
+
+def override(config: Config, environment: Mapping[str, str], options: Mapping[str, str]) -> Config:
+    """Set intervals: the command line counts before the environment, that before the file.
+
+    :param options: from the command line, by directive
+    :raises ConfigError: not a number of seconds
+    """
+    for key in INTERVALS:
+        variable = variable_of(key)
+        if environment.get(variable):
+            config = _apply(config, key, environment[variable], f"the variable {variable}")
+        if options.get(key):
+            config = _apply(config, key, options[key], f"the option {option_of(key)}")
+    return config

@@ -1,0 +1,1 @@
+"""Snippets: files of debugger commands, and what they need of a kernel."""

@@ -1,0 +1,1 @@
+"""Streams: compressions and archives, read from beginning to end within a budget."""

@@ -1,0 +1,146 @@
+"""Compressed data, unpacked block by block; each format's library, bounded.
+
+Every function here takes a flow that stands at the beginning of the format and gives what was
+packed in it. Damage is raised as :class:`Damaged` after everything before it was given.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cas.streams.budget import Layer
+from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.inflate import crc32, inflate
+
+WINDOW_LOG = 29
+"""zstd windows up to 512 MiB; ``zstd -d`` itself stops at 128 MiB unless told otherwise."""
+LZMA_BYTES = 640 << 20
+"""Memory for xz and lzma: a dictionary of 512 MiB and the rest."""
+
+Decompress = Callable[[Flow, Layer], Iterator[bytes]]
+
+
+def gunzip(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """All members of a gzip file."""
+    while True:
+        _skip_gzip_header(flow)
+        crc = size = 0
+        for block in inflate(flow):
+            crc, size = crc32(block, crc), size + len(block)
+            yield block
+        trailer = flow.exactly(8)
+        if trailer != crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little"):
+            layer.mismatch()
+        if flow.peek(3) != b"\x1f\x8b\x08":
+            return layer.trailing()
+
+
+def _skip_gzip_header(flow: Flow) -> None:
+    flags = flow.exactly(10)[3]
+    if flags & 4:
+        flow.skip(int.from_bytes(flow.exactly(2), "little"))
+    for flag in (8, 16):  # the name, a comment
+        if flags & flag:
+            flow.skip_past(b"\0")
+    if flags & 2:
+        flow.skip(2)
+
+
+def bunzip2(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """All streams of a bzip2 file."""
+    while True:
+        yield from decoded(bz2.BZ2Decompressor(), flow)
+        if flow.peek(3) != b"BZh":
+            return layer.trailing()
+
+
+def unxz(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """All streams of an xz file, with zeros between them."""
+    while True:
+        yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, LZMA_BYTES), flow)
+        while flow.peek(4) == bytes(4):
+            flow.read(4)
+        if flow.peek(6) != b"\xfd7zXZ\0":
+            return layer.trailing()
+
+
+def unlzma(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """The one stream of the format before xz."""
+    yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, LZMA_BYTES), flow)
+    layer.trailing()
+
+
+def unzstd(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """All frames of a zstd file."""
+    while True:
+        yield from decoded(zstd_decoder(), flow)
+        _skip_skippable(flow)
+        if flow.peek(4) != b"\x28\xb5\x2f\xfd":
+            return layer.trailing()
+
+
+def zstd_decoder() -> Any:
+    """What unpacks one frame."""
+    from backports.zstd import DecompressionParameter, ZstdDecompressor
+
+    return ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+
+
+def unlz4(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """All frames of an lz4 file."""
+    from lz4.frame import LZ4FrameDecompressor
+
+    while True:
+        yield from decoded(LZ4FrameDecompressor(), flow)
+        _skip_skippable(flow)
+        if flow.peek(4) != b"\x04\x22\x4d\x18":
+            return layer.trailing()
+
+
+def skippable(flow: Flow, layer: Layer) -> Iterator[bytes]:
+    """What follows frames of user data, which zstd and lz4 files may begin with."""
+    _skip_skippable(flow)
+    while block := flow.block():
+        yield block
+
+
+def _skip_skippable(flow: Flow) -> None:
+    while (head := flow.peek(8))[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5:
+        flow.exactly(8)
+        flow.skip(int.from_bytes(head[4:8], "little"))
+
+
+def decoded(decoder: Any, flow: Flow) -> Iterator[bytes]:
+    """One stream through a decompressor object, as Python's bz2 and lzma have it.
+
+    :raises Damaged: it is cut off, or the library refuses it
+    """
+    data = b""
+    while not decoder.eof:
+        begun = flow.offset
+        if decoder.needs_input:
+            data = flow.block()
+            if not data:
+                raise Damaged("is cut off")
+        try:
+            block = decoder.decompress(data, BLOCK_BYTES)
+        except Exception as error:
+            raise _translated(error, begun) from error
+        data = b""
+        if block:
+            yield block
+    flow.unread(decoder.unused_data or b"")
+
+
+def _translated(error: Exception, offset: int) -> Damaged:
+    from backports.zstd import ZstdError
+
+    known = (OSError, EOFError, ValueError, RuntimeError, MemoryError, lzma.LZMAError, zlib.error)
+    if not isinstance(error, (*known, ZstdError)):
+        raise error
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return Damaged(f"is damaged ({reason})", offset=offset)

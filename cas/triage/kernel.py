@@ -1,0 +1,80 @@
+"""The dump's kernel for a run: found, extracted, and kept in the cache while it is used."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from cas.catalogue.cache import lease, limits
+from cas.catalogue.extraction import extract
+from cas.errors import CasError, KernelMismatch, PackageError
+from cas.model import Dump, Match
+from cas.triage.context import Run
+
+log = logging.getLogger("cas")
+
+
+class Supply:
+    """What a run needs of the catalogue and of the cache."""
+
+    def __init__(self, run: Run, stack: ExitStack) -> None:
+        """Nothing is looked for yet.
+
+        :param stack: until its end the extracted files stay in the cache
+        """
+        self._run = run
+        self._stack = stack
+
+    def find(self, dump: Dump) -> Match:
+        """The kernel that crashed, and why it is believed to be the right one."""
+        run = self._run
+        return run.catalogue.find(dump, cache=run.config.debugs, progress=run.progress)
+
+    def prepare(self, match: Match, kmods: Iterable[str]) -> None:
+        """Have the vmlinux in the cache, and those kmods that its package has."""
+        self._hold(match)
+        extract.extract(match, kmods, self._run.config.debugs, self._run.progress)
+
+    def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> extract.Extraction:
+        """The vmlinux and the files of some kmods; where the package is of no use, from elsewhere.
+
+        :param kmods: names
+        """
+        run, kmods = self._run, tuple(kmods)
+        failed: list[Path] = []
+        while True:
+            self._hold(match)
+            try:
+                found = extract.extract(match, kmods, run.config.debugs, run.progress)
+            except (KernelMismatch, PackageError) as error:
+                failed.append(match.kernel.source)
+                match = self._find_instead(error, dump, failed)
+            else:
+                self._keep_limits()
+                return found
+
+    def _hold(self, match: Match) -> None:
+        self._stack.enter_context(lease.held(self._run.config.debugs, match.kernel))
+
+    def _find_instead(self, error: CasError, dump: Dump, failed: Sequence[Path]) -> Match:
+        run = self._run
+        match = run.catalogue.find_instead(
+            error, dump, cache=run.config.debugs, progress=run.progress, failed=failed
+        )
+        run.progress.warn(str(error))
+        run.know(match=match)
+        return match
+
+    def _keep_limits(self) -> None:
+        """Remove other kernels from the cache, if it holds too much with this one."""
+        config = self._run.config
+        try:
+            trimmed = limits.trim_if_grown(config.debugs, config.cache, time.time())
+        except CasError as error:
+            self._run.progress.warn(f"the limits of the cache are not kept: {error}")
+            return
+        for removal in trimmed.removed:
+            log.info("removed %s from the cache: %s", removal.holding.name, removal.why)

@@ -1,0 +1,240 @@
+"""Kernel modules' files for a run: which modules need one, and getting exactly the right builds."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cas import findings
+from cas.catalogue.advice import package_hint
+from cas.catalogue.extraction import extract
+from cas.catalogue.extraction.kmod_cache import Wanted
+from cas.catalogue.extraction.kmod_files import kernel_spelling
+from cas.catalogue.extraction.kmod_search import Elsewhere, Found
+from cas.engines.drgn.process import Worker
+from cas.errors import CasError, DatabaseDamaged, EngineError, PackageNotTrusted, TryAgain
+from cas.model import Dump, FirstAnswer, Kernel, Match
+from cas.triage.context import Run
+
+log = logging.getLogger("cas")
+FIRST_ANSWER_S = 120.0
+FOR_DRGN = 700
+"""Debug files that drgn's process can hold open; distribution kernels load a few hundred."""
+DEBUG_TREE = "usr/lib/debug/lib/modules"
+_SUSE = re.compile(r".+\d-(?P<flavour>default|preempt|azure|rt|64kb|longterm)")
+FOR_DETECTORS = ("dm_mod", "nvme_core", "scsi_mod", "sunrpc")
+"""Kernel modules in whose structures detectors look, if they were loaded: some 35 MB.
+
+They come out of the package with the vmlinux; a second pass would cost seconds."""
+NAMED = 20
+"""Kernel modules, at most, in one sentence."""
+
+
+class Kmods:
+    """What a run has found of its dump's kernel modules."""
+
+    def __init__(self, run: Run, worker: Worker) -> None:
+        """Nothing is known yet."""
+        self._run = run
+        self._worker = worker
+        self.files: dict[str, Path] = {}
+        """All files that were found, those of the traces first."""
+        self.certain: dict[str, Path] = {}
+        """Those of the build that was loaded for sure: crash takes others without a word."""
+        self._for_detectors: Mapping[str, Path] = {}
+
+    def foreseen(self, dump: Dump) -> tuple[str, ...]:
+        """The kmods to be extracted in one pass with the vmlinux: the log's, and the detectors'."""
+        return tuple(dict.fromkeys((*self._named(dump), *FOR_DETECTORS)))
+
+    def _named(self, dump: Dump) -> tuple[str, ...]:
+        names = findings.kmods_in_traces(dump.dmesg)
+        if self._run.job.order.wants_kmods:
+            names += findings.kmods_in_list(dump.dmesg)
+        return tuple(dict.fromkeys(map(kernel_spelling, names)))
+
+    def take_foreseen(self, dump: Dump, found: Found) -> None:
+        """Keep what that pass gave; crash gets what the log names."""
+        named = set(self._named(dump))
+        self.files |= {kmod: path for kmod, path in found.files.items() if kmod in named}
+        files = found.debug_files.items()
+        self._for_detectors = {kmod: path for kmod, path in files if kmod in FOR_DETECTORS}
+
+    def supply_detectors(self, answer: FirstAnswer) -> None:
+        """Give drgn the debug files in which detectors look, of the kmods that were loaded."""
+        loaded = {kmod.name for kmod in answer.kmods if not kmod.has_debuginfo}
+        files = {kmod: path for kmod, path in self._for_detectors.items() if kmod in loaded}
+        try:
+            self._worker.supply(files)
+        except EngineError as error:
+            log.info("no detector sees %s: %s", ", ".join(files), error)
+
+    def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
+        """The debug files that a first answer may need; many more would only delay it."""
+        names = set(map(kernel_spelling, findings.kmods_in_traces(dump.dmesg)))
+        return {kmod: path for kmod, path in found.debug_files.items() if kmod in names}
+
+    def look_closer(self, answer: FirstAnswer) -> FirstAnswer:
+        """The answer with the lines of kmods whose debug files were not at hand at first."""
+        found = self._find(in_traces(answer))
+        lines = {kmod.name for kmod in answer.kmods if kmod.has_debuginfo}
+        more = {kmod: path for kmod, path in found.debug_files.items() if kmod not in lines}
+        if not more:
+            return answer
+        try:
+            with self._run.timed("first answer"):
+                return self._worker.answer_again(answer, more, FIRST_ANSWER_S)
+        except EngineError as error:
+            log.info("drgn, with more kernel modules: %s", error)
+            return answer
+
+    def extract_all(self, answer: FirstAnswer | None) -> None:
+        """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
+        dump, match = self._run.report.dump, self._run.report.match
+        if dump is None or match is None:
+            return
+        names = dict.fromkeys(findings.kmods_in_list(dump.dmesg))
+        wanted: Wanted = loaded(answer) if answer and answer.kmods else names
+        with self._run.timed("kmods"):
+            found = self._find(wanted, is_asked_for=True)
+        directory = self._run.job.directory / DEBUG_TREE / match.kernel.release
+        for path in found.files.values():
+            _link(path, directory)
+        if absent := sorted(set(wanted) - set(found.debuginfo)):
+            self._run.progress.warn(_absence(absent, answer, match))
+        self._supply(found, answer)
+        if answer is not None:
+            self._run.know(answer=_having(answer, found.debuginfo))
+
+    def _find(self, wanted: Wanted, *, is_asked_for: bool = False) -> Found:
+        """Files of the wanted builds, from wherever one is; a failure is told, and costs these."""
+        run = self._run
+        if not wanted or run.report.match is None:
+            return Found()
+        try:
+            found = extract.kmods(
+                run.report.match, wanted, run.config.debugs, run.progress, self._elsewhere()
+            )
+        except CasError as error:
+            tell = run.degrade if is_asked_for else run.progress.warn
+            tell(f"the kernel modules cannot be extracted: {error}")
+            return Found()
+        self._take(wanted, found)
+        return found
+
+    def _elsewhere(self) -> Elsewhere:
+        run = self._run
+        needs_signature = run.config.packages.signatures == "require"
+        is_asked = run.config.debuginfod.urls and not needs_signature
+        return Elsewhere(self._packages, run.catalogue.debuginfod if is_asked else None)
+
+    def _packages(self, release: str, arch: str) -> Iterator[Path]:
+        """Other packages with kmods of this kernel, as far as they may be used."""
+        match = self._run.report.match
+        try:
+            packages = self._run.catalogue.kmod_packages(release, arch)
+        except (DatabaseDamaged, TryAgain) as error:
+            self._run.remark(f"other packages with kernel modules cannot be looked up: {error}")
+            return
+        for package in packages:
+            if match is None or package == match.kernel.source:
+                continue
+            if self._may_be_used(replace(match, kernel=replace(match.kernel, source=package))):
+                yield package
+
+    def _may_be_used(self, claim: Match) -> bool:
+        """Whether the configuration lets a package be used; what is said of it is told."""
+        if self._run.config.packages.signatures == "ignore":
+            return True
+        from cas.catalogue.trust.vouching import vouched  # and what it starts programs with
+
+        try:
+            checked = vouched(
+                replace(claim, remarks=()), self._run.config.packages, self._run.catalogue
+            )
+        except PackageNotTrusted as error:
+            self._run.remark(str(error))
+            return False
+        for remark in checked.remarks:
+            self._run.remark(remark)
+        return True
+
+    def _take(self, wanted: Wanted, found: Found) -> None:
+        self.files.update(found.files)
+        self.certain |= {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
+        for remark in found.remarks:
+            self._run.remark(remark)
+
+    def _supply(self, found: Found, answer: FirstAnswer | None) -> None:
+        """Give drgn what it has not got yet."""
+        lines = {kmod.name for kmod in answer.kmods if kmod.has_debuginfo} if answer else set()
+        more = {kmod: path for kmod, path in found.debug_files.items() if kmod not in lines}
+        try:
+            self._worker.supply(dict(list(more.items())[:FOR_DRGN]))
+        except EngineError as error:
+            self._run.progress.warn(str(error))
+
+
+def loaded(answer: FirstAnswer) -> Wanted:
+    """All kernel modules that were loaded, with their build-ids."""
+    return {kmod.name: kmod.build_id for kmod in answer.kmods}
+
+
+def in_traces(answer: FirstAnswer) -> Wanted:
+    """Those whose code is in a backtrace: of the log, or of the task that panicked."""
+    traced = set(map(kernel_spelling, findings.kmods_in_traces(answer.dmesg)))
+    traced |= {frame.kmod for frame in answer.backtrace if frame.kmod}
+    return {kmod: build_id for kmod, build_id in loaded(answer).items() if kmod in traced}
+
+
+def _having(answer: FirstAnswer, debuginfo: Collection[str]) -> FirstAnswer:
+    """The answer that knows which kmods have debug information by now."""
+    kmods = (
+        replace(kmod, has_debuginfo=kmod.has_debuginfo or kmod.name in debuginfo)
+        for kmod in answer.kmods
+    )
+    return replace(answer, kmods=tuple(kmods))
+
+
+def _absence(absent: Collection[str], answer: FirstAnswer | None, match: Match) -> str:
+    """Which kmods have no debuginfo, and where that is to be had."""
+    taints: Mapping[str, str] = {kmod.name: kmod.taint for kmod in answer.kmods} if answer else {}
+    foreign = [kmod for kmod in absent if {"O", "P"} & set(taints.get(kmod, ""))]
+    own = [kmod for kmod in absent if kmod not in foreign]
+    sentences = [f"no debuginfo for the kernel modules {_named(absent)}"]
+    if foreign:
+        sentences.append(f"{_named(foreign)} did not come with the kernel: ask the vendor for it")
+    if own:
+        sentences.append(_hint(match.kernel))
+    return "; ".join(sentences)
+
+
+def _hint(kernel: Kernel) -> str:
+    """Where the debuginfo of a distribution's own kmods is."""
+    suse = _SUSE.fullmatch(kernel.release)
+    if suse is not None:
+        name = f"kernel-{suse['flavour']}"
+        return f"{name}-extra-debuginfo or {name}-optional-debuginfo may have it"
+    if kernel.member is not None:
+        return f"{kernel.source.name} lacks it"
+    return package_hint(kernel.release, kernel.arch, kernel.banner)
+
+
+def _named(kmods: Collection[str]) -> str:
+    more = f" and {len(kmods) - NAMED} more" if len(kmods) > NAMED else ""
+    return ", ".join(list(kmods)[:NAMED]) + more
+
+
+def _link(path: Path, directory: Path) -> None:
+    """Give a cached file a name in the job directory; a copy where a link cannot be."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / path.name
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:  # another file system
+        shutil.copy(path, target)

@@ -1,0 +1,180 @@
+"""Where crash may run for one dump: this machine, analysis hosts, in the order of preference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cas.catalogue import Catalogue
+from cas.engines.crash.place import Here, Place
+from cas.engines.crash.program import advice, choose_crash
+from cas.errors import CasError, EngineError
+from cas.model import Host
+from cas.progress import Progress
+from cas.settings.config import Config
+from cas.supervise import Room
+
+if TYPE_CHECKING:
+    from cas.hosts.choice import Offers
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is analysed, and with what."""
+
+    arch: str
+    osrelease: str | None
+    vmlinux: Path
+    vmcore: Path
+    engine: str
+    """``auto``, ``crash`` or ``drgn``."""
+    host: str | None = None
+    """Only this one will do."""
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Kernel modules' files, the most needed first; whoever made it may add to them until crash
+    starts."""
+    options: tuple[str, ...] = ()
+    """Of crash, that this dump needs."""
+
+
+class Venues:
+    """The places for one dump, one after another; a context manager that lets go of all hosts."""
+
+    def __init__(
+        self, subject: Subject, config: Config, room: Room, catalogue: Catalogue, progress: Progress
+    ) -> None:
+        """Look what is here; hosts are asked in the background if they come first."""
+        self._subject = subject
+        self._config = config
+        self._room = room
+        self._catalogue = catalogue
+        self._progress = progress
+        self._asking: Future[Offers | None] | None = None
+        self._is_closed = False
+        self.why_not_here: EngineError | None = None
+        """Why the crash that is configured for this machine cannot be used."""
+        self.here = self._here()
+        """This machine's crash; ``None``: there is none for this architecture."""
+        if self.hosts_come_first:
+            self._ask()
+        self._places = self._in_order()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_closed = True
+        if self._asking is not None:
+            self._asking.add_done_callback(_close)
+
+    def __bool__(self) -> bool:
+        """Whether there is any place to try; waits until it is known which hosts there are."""
+        return self.here is not None or bool(self._offers)
+
+    @property
+    def hosts_come_first(self) -> bool:
+        """Whether hosts are tried before this machine's crash."""
+        if self._subject.engine == "drgn" or self._config.hosts.use == "never":
+            return False
+        return self.here is None or self._config.hosts.use == "first"
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why places could not be taken, a sentence each."""
+        here = (str(self.why_not_here),) if self.why_not_here else ()
+        return (*here, *(self._offers.problems if self._offers is not None else ()))
+
+    def nowhere(self, reason: str = "") -> EngineError:
+        """Why crash runs in no place.
+
+        :param reason: what is known of those that were taken
+        """
+        reasons = dict.fromkeys(filter(None, (reason, *self.problems)))
+        text = "; ".join(reasons) or f"there is no crash for {self._subject.arch}"
+        return EngineError(text, hint=advice(self._subject.arch))
+
+    def next_place(self) -> Place | None:
+        """The next place, ready for crash; ``None``: there is none left."""
+        return None if self._is_closed else next(self._places, None)
+
+    def _here(self) -> Here | None:
+        subject = self._subject
+        if subject.host is not None:
+            return None
+        try:
+            program = choose_crash(self._config, subject.arch, subject.engine)
+        except EngineError as error:
+            self.why_not_here = error
+            return None
+        if program is None:
+            return None
+        extensions = self._config.extensions
+        files = subject.vmlinux, subject.vmcore
+        return Here(program, *files, self._room, extensions, subject.kmods, subject.options)
+
+    def _in_order(self) -> Iterator[Place]:
+        yield from self._there()
+        if self.here is None:
+            return
+        yield self.here
+        if self._asking is None and self._config.hosts.use == "auto":
+            self._ask(self.here)
+            yield from self._there()
+
+    def _there(self) -> Iterator[Place]:
+        while self._offers is not None and (place := self._offers.next_place()):
+            yield place
+
+    @property
+    def _offers(self) -> Offers | None:
+        """The hosts that may serve, once they are known; ``None``: there are none."""
+        return self._asking.result() if self._asking is not None else None
+
+    def _ask(self, failed: Here | None = None) -> None:
+        """Ask the hosts that may serve, in the background.
+
+        :param failed: a crash that could not open the dump: only newer ones are of use
+        """
+        pool = ThreadPoolExecutor(1, "hosts")
+        self._asking = pool.submit(self._asked, failed)
+        pool.shutdown(wait=False)
+
+    def _asked(self, failed: Here | None) -> Offers | None:
+        hosts, offers = self._registered(), None
+        if hosts or self._subject.host is not None:
+            offers = self._offers_of(hosts, failed)
+        self._catalogue.preload()  # while the hosts think
+        return offers
+
+    def _offers_of(self, hosts: Sequence[Host], failed: Here | None) -> Offers:
+        from cas.hosts.choice import Offers, Wish  # paramiko takes a while to import
+
+        subject = self._subject
+        newer_than = failed.version() if failed else None
+        files = subject.vmlinux, subject.vmcore
+        wish = Wish(
+            subject.arch,
+            subject.osrelease,
+            *files,
+            subject.host,
+            newer_than,
+            subject.kmods,
+            subject.options,
+        )
+        return Offers(hosts, wish, self._config, self._progress)
+
+    def _registered(self) -> tuple[Host, ...]:
+        try:
+            return self._catalogue.hosts()
+        except CasError as error:
+            self._progress.warn(f"the analysis hosts cannot be looked up: {error}")
+            return ()
+
+
+def _close(asking: Future[Offers | None]) -> None:
+    offers = asking.result() if not asking.cancelled() and not asking.exception() else None
+    if offers is not None:
+        offers.close()

@@ -1,0 +1,182 @@
+"""A kept job's crash, judged anew from result.json and its kernel log, without a debugger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from cas.errors import JobFailed
+from cas.files.whole import read_regular
+from cas.jobs.job import Job
+from cas.model import (
+    Detection,
+    Dump,
+    Fault,
+    Finding,
+    FirstAnswer,
+    Kernel,
+    Match,
+    Registers,
+    Report,
+    Section,
+)
+from cas.report.result import load
+from cas.report.result_record import Fault as FaultRecord
+from cas.report.result_record import Result
+
+LOG_SECTIONS = ("log", "dmesg")
+"""Snippets whose output is the kernel log."""
+LOG_LIMIT = 64 << 20
+
+AnyFacts = TypeVar("AnyFacts")
+
+
+def evidence(directory: Path) -> tuple[Dump, FirstAnswer | None]:
+    """What the verdict of a finished job rests on: what the dump says, and the debugger.
+
+    :param directory: of the job
+    :raises JobFailed: the job was not finished, or nothing of a dump was read
+    """
+    result = load(directory)
+    dmesg = kernel_log(result, directory)
+    dump = _dump(result, dmesg)
+    if dump is None:
+        raise JobFailed(f"{directory} has no dump: there is no crash to name")
+    return dump, _answer(result, dmesg)
+
+
+def revived(result: Result, job: Job) -> Report:
+    """The report of an ended job as it was when it was written, with the kernel log that was kept.
+
+    What result.json bounds stays bounded; of a matched kernel only that is known which it names.
+
+    :raises JobFailed: a file of the job cannot be read
+    """
+    dmesg = kernel_log(result, job.directory)
+    stored, dump = job.stored, _dump(result, dmesg)
+    told = (*(stored.remarks if stored else ()), *(dump.remarks if dump else ()))
+    sections = (_facts(section, Section) for section in result.sections)
+    return Report(
+        ticket=result.ticket,
+        directory=job.directory,
+        upload=result.upload,
+        server=result.server,
+        started=job.started,
+        verdict=result.verdict,
+        stage=result.stage,
+        reason=result.reason,
+        hint=result.hint,
+        offset=result.offset,
+        rivals=result.rivals,
+        engine=result.engine,
+        host=result.host,
+        remarks=_without(told, result.remarks),
+        ladder=result.ladder,
+        sandbox=result.sandbox,
+        limits_hit=result.limits_hit,
+        recovered=result.recovered,
+        customer_note=result.customer_note,
+        stored=stored,
+        dump=dump,
+        match=_match(result),
+        vmlinux=Path(result.kernel.vmlinux) if result.kernel and result.kernel.vmlinux else None,
+        answer=_answer(result, dmesg),
+        finding=_facts(result.finding, Finding) if result.finding else None,
+        detections=tuple(_facts(each, Detection) for each in result.detections),
+        fault=_fault(result.fault) if result.fault else None,
+        sections=tuple(replace(each, path=job.directory / each.path) for each in sections),
+        seconds=result.seconds,
+    )
+
+
+def log_section(result: Result) -> str | None:
+    """The file that has the whole kernel log of a job; ``None``: none does."""
+    return next(
+        (
+            section.path
+            for section in result.sections
+            if section.name in LOG_SECTIONS and section.size_bytes and section.status == "ok"
+        ),
+        None,
+    )
+
+
+def kernel_log(result: Result, directory: Path) -> str | None:
+    """The kernel log that was kept of a job.
+
+    :raises JobFailed: it cannot be read
+    """
+    name = log_section(result)
+    if name is None:
+        return None
+    try:
+        return read_regular(directory / name, LOG_LIMIT).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise JobFailed(f"cannot read {directory / name}: {error.strerror}") from error
+
+
+def _facts(record: msgspec.Struct, kind: type[AnyFacts]) -> AnyFacts:
+    """A part of a record as the value that it was made of: the names are the same."""
+    return msgspec.convert(msgspec.to_builtins(record), kind, dec_hook=_path)
+
+
+def _path(kind: type, value: object) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no record has {kind}")
+
+
+def _dump(result: Result, dmesg: str | None) -> Dump | None:
+    if result.dump is None:
+        return None
+    registers = tuple(
+        Registers(held.cpu, held.pid, {name: _number(text) for name, text in held.values.items()})
+        for held in result.registers
+    )
+    return replace(_facts(result.dump, Dump), dmesg=dmesg, registers=registers)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError as error:
+        raise JobFailed(f"result.json is damaged: a number is {text!a}") from error
+
+
+def _fault(held: FaultRecord) -> Fault:
+    facts = msgspec.to_builtins(held)
+    facts["registers"] = {name: _number(text) for name, text in held.registers.items()}
+    for part in (facts, *facts["code"]):
+        part["address"] = _number(part["address"]) if part["address"] else None
+    return msgspec.convert(facts, Fault)
+
+
+def _answer(result: Result, dmesg: str | None) -> FirstAnswer | None:
+    if result.answer is None:
+        return None
+    return replace(_facts(result.answer, FirstAnswer), dmesg=dmesg)
+
+
+def _match(result: Result) -> Match | None:
+    facts = result.kernel
+    if facts is None or result.evidence is None:
+        return None
+    kernel = Kernel(
+        release=facts.release or "",
+        arch=facts.arch or "",
+        source=Path(facts.package or facts.vmlinux or ""),
+        member=facts.member,
+        build_id=facts.build_id,
+        banner=facts.banner,
+    )
+    return Match(kernel, result.evidence, result.evidence_detail or "")
+
+
+def _without(told: tuple[str, ...], remarks: Iterable[str]) -> tuple[str, ...]:
+    """Remarks of the report alone: before them result.json has those of upload and dump."""
+    remarks = tuple(remarks)
+    return remarks[len(told) :] if remarks[: len(told)] == told else remarks

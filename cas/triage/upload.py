@@ -1,0 +1,181 @@
+"""What was submitted, on its way to a dump in the job directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from cas.dump import kind_of, reassemble
+from cas.errors import JobFailed
+from cas.files.digest import DumpDigest, Fingerprint
+from cas.files.permission import DENIED, not_permitted
+from cas.files.whole import sync_directory
+from cas.intake import Intake, Storing, take_over
+from cas.jobs.job import Job
+from cas.jobs.layout import DOWNLOAD
+from cas.jobs.work_directory import is_regular
+from cas.model import Stored
+from cas.progress import Progress
+from cas.settings.config import Config
+
+
+class Arrival:
+    """The upload, fetched, unpacked and copied while the work on it already goes on.
+
+    A context manager; leaving it by an error stops the copy and removes what is half-written.
+    """
+
+    def __init__(self, job: Job, config: Config, progress: Progress) -> None:
+        """Prepare; nothing is read yet."""
+        self._job = job
+        self._config = config
+        self._progress = progress
+        self._stack = ExitStack()
+        self._storing: Storing | None = None
+        self._digest: DumpDigest | None = None
+        self._uploads: tuple[Path, ...] = ()
+        self._stored: Stored | None = job.stored
+        self.arrived_bytes: int | None = None
+        """Size of what was submitted, as it came; ``None`` where it is not there any more."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.__exit__(*failure)
+
+    def begin(self) -> Path:
+        """A file that begins as the dump does; the rest of it may still be under way.
+
+        A dump that was kept before is compared with its recorded digest meanwhile.
+
+        :raises CasError: the upload cannot be fetched, read or unpacked
+        """
+        if self._stored:
+            vmcore = self._stored.vmcore
+            if os.path.lexists(vmcore) and not is_regular(vmcore):
+                raise JobFailed(f"{vmcore} is no regular file, so no dump that was received")
+            if recorded := self._job.files.get(self._job.name_of(vmcore)):
+                self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
+            return vmcore
+        order = self._job.order
+        self._uploads = self._fetched() or self._handed_over()
+        self.arrived_bytes = sum(map(_size_bytes, self._uploads))
+        intake = Intake(self._config.intake, kind_of, order.member)
+        storing = Storing(self._uploads, self._job.directory, intake, self._progress)
+        self._storing = self._stack.enter_context(storing)
+        head = storing.head()
+        self._digest = self._stack.enter_context(DumpDigest(lambda: storing.settled().vmcore))
+        return head
+
+    def is_plain(self, head: Path) -> bool:
+        """Whether that file is the upload itself, all of it a dump."""
+        return (head,) == self._uploads
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._storing is not None
+
+    def stored(self) -> Stored:
+        """The dump in the job directory, once all of it is written."""
+        if self._stored is None:
+            assert self._storing  # noqa: S101  begin() came before
+            self._stored = self._joined(self._storing.stored())
+        return self._stored
+
+    def settled(self) -> Path:
+        """The dump in the job directory, once nobody writes to it any more.
+
+        :raises CasError: as `stored`
+        """
+        if self._stored is None:
+            assert self._storing  # noqa: S101  begin() came before
+            return self._storing.settled().vmcore
+        return self._stored.vmcore
+
+    def kept(self) -> tuple[Stored, dict[str, Fingerprint]]:
+        """The dump once it would survive a power cut, and by what it is known again.
+
+        :raises DumpChanged: it is not what was received, or was changed since
+        """
+        stored = self.stored()
+        if self._digest is None:
+            return stored, dict(self._job.files)
+        if self._storing is not None:
+            self._storing.settled()
+        return stored, {self._job.name_of(stored.vmcore): self._digest.result()}
+
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, once it is known."""
+        found = self._digest.found if self._digest else None
+        return found.digest if found else None
+
+    def forget_download(self) -> None:
+        """Remove what was fetched, now that the dump is kept."""
+        shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
+
+    def _fetched(self) -> tuple[Path, ...]:
+        order = self._job.order
+        if not order.url:
+            return ()
+        directory = self._job.directory / DOWNLOAD
+        directory.mkdir(exist_ok=True)
+        # by its final name it is whole and checked; a URL with secrets could not be asked again
+        if whole := tuple(path for path in directory.iterdir() if not path.name.startswith(".")):
+            return whole
+        # three protocols, for few jobs
+        from cas.fetch.fetch import FetchPolicy, fetch
+        from cas.fetch.url import parse
+
+        config = self._config
+        policy = FetchPolicy(
+            config.private_addresses, config.fetch_timeout_s, config.intake, config.sshkey
+        )
+        return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
+
+    def _handed_over(self) -> tuple[Path, ...]:
+        """The uploads; in place of one that only root can open, a copy of ours."""
+        order, found = self._job.order, list[Path]()
+        for number, path in enumerate((order.upload, *order.more)):
+            copy = self._job.directory / DOWNLOAD / str(number) / path.name
+            # by its final name it is whole
+            if path in order.held and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with self._progress.bar(f"Taking over {path.name}", None):
+                    take_over(order.held[path], copy, self._config.intake)
+            found.append(copy if copy.exists() else path)
+        return tuple(found)
+
+    def _joined(self, stored: Stored) -> Stored:
+        """The parts of a split dump as one."""
+        if not stored.parts:
+            return stored
+        target = stored.vmcore.with_name("vmcore")
+        with self._progress.bar(f"Joining {len(stored.parts)} parts", None):
+            assert self._storing  # noqa: S101  only begun storing has parts
+            self._storing.settled()
+            missing = reassemble(stored.parts, target)
+            sync_directory(target.parent)
+        for part in stored.parts:
+            part.unlink()
+        self._digest = self._stack.enter_context(DumpDigest(lambda: target))
+        return replace(stored, vmcore=target, missing=(*stored.missing, *missing))
+
+
+def _size_bytes(upload: Path) -> int:
+    """Of a file; nothing for what is none.
+
+    :raises NotPermitted: this user may not look
+    """
+    try:
+        return upload.stat().st_size if upload.is_file() else 0
+    except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(upload, error, "read") from error
+        return 0  # who opens it says so

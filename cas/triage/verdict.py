@@ -1,0 +1,69 @@
+"""What a site knows of kernel functions and of crashes, and verdicts by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cas import findings
+from cas.model import Dump, Finding, FirstAnswer, Match, Report
+from cas.settings.config import Config
+
+if TYPE_CHECKING:
+    from cas.findings.known import Issue
+
+FAULTS = 5
+"""Of the files of known issues, that are told one by one."""
+
+
+class Judge:
+    """Judges crashes; what the site has is read once, what is broken of it costs only itself."""
+
+    def __init__(
+        self, config: Config, warn: Callable[[str], None], remark: Callable[[str], None]
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        :param warn: told of a file of functions that cannot be used
+        :param remark: told of known issues that cannot be used, which the report says, too
+        """
+        self._config, self._warn, self._remark = config, warn, remark
+
+    def judged(self, dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding:
+        """The verdict on a crash."""
+        return findings.find(dump, answer, match, self.functions, self.known_issues)
+
+    def advised(self, report: Report) -> Finding | None:
+        """The verdict of a report, with what to do next by all that was found in the dump."""
+        dump, finding = report.dump, report.finding
+        found = (*report.detections, *findings.as_detections(report.fault))
+        if dump and finding and found:
+            crash = findings.crash_of(dump, report.answer, self.functions)
+            finding = findings.advised(finding, crash, dump, report.match, found)
+        return finding and findings.with_advice(finding, report.fault)
+
+    @cached_property
+    def functions(self) -> findings.Functions | None:
+        """What is known of kernel functions, where the site adds to it."""
+        if self._config.functions is None:
+            return None
+        try:
+            return findings.functions_with(self._config.functions)
+        except findings.BadPatterns as error:
+            self._warn(f"{error}; the verdict does without")
+            return None
+
+    @cached_property
+    def known_issues(self) -> Sequence[Issue]:
+        """What the site knows of crashes."""
+        if not self._config.known_issues:
+            return ()
+        from cas.findings.known import load_known
+
+        known = load_known(self._config.known_issues)
+        for fault in known.faults[:FAULTS]:
+            self._remark(f"known issues: {fault}")
+        if len(known.faults) > FAULTS:
+            self._remark(f"known issues: {len(known.faults) - FAULTS} more; see: cas-admin known")
+        return known.issues
