@@ -405,7 +405,7 @@ def test_an_extraction_that_was_killed_leaves_no_half_file(
     call: str, package: Path, cache: Path
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from cas.catalogue import extract\n"
+        "import sys; from pathlib import Path; from cas.catalogue.extraction import extract\n"
         "from cas.model import Kernel, Match; from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r}, "
         f"{kp.build_id('one')!r})\n"
@@ -424,7 +424,7 @@ def test_an_extraction_that_was_killed_leaves_no_half_file(
 USE = """
 import os, sys, time
 from pathlib import Path
-from cas.catalogue import extract
+from cas.catalogue.extraction import extract
 from cas.catalogue.cache import lease
 from cas.model import Kernel, Match
 from cas.progress import Silent

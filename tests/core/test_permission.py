@@ -40,7 +40,7 @@ def test_an_upload_below_where_the_user_may_not_enter_is_kept_open_by_whatever_n
     (below / "vmcore").touch()
     below.parent.chmod(0o700)
     script = (
-        "import os; from pathlib import Path; from cas import users\n"
+        "import os; from pathlib import Path; from cas.settings import users\n"
         "held = users.opened([Path('vmcore')])\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print([str(path) for path in users.kept(held)])"
