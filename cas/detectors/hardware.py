@@ -6,7 +6,7 @@ it: ``mce_exception_count`` (arch/x86/kernel/cpu/mce/core.c), ``thermal_state`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from drgn import Object
 from drgn.helpers.linux.cpumask import for_each_online_cpu
@@ -27,7 +27,7 @@ NAMED = 10
 SHORTLY_S = 600.0
 """How long before a crash links and devices that went are worth a word."""
 AT_ONCE_S = 60.0
-"""How long before a machine check its own lines stand in the log."""
+"""How long before a crash that hardware explains its own lines stand in the log."""
 TOLD = {
     Trouble.MACHINE_CHECK: "machine check",
     Trouble.BAD_MEMORY: "uncorrected memory error",
@@ -41,7 +41,11 @@ TOLD = {
     Trouble.GONE: "device that went",
 }
 """Troubles that are of hardware, or may be."""
-_BROKEN = frozenset({Trouble.MACHINE_CHECK, Trouble.BAD_MEMORY, Trouble.PCIE})
+_EXPLAINED: Mapping[str, frozenset[Trouble]] = {
+    Kind.MACHINE_CHECK: frozenset({Trouble.MACHINE_CHECK, Trouble.BAD_MEMORY, Trouble.PCIE}),
+    Kind.NMI: frozenset({Trouble.NMI}),
+}
+"""Kinds of crashes that hardware explains, by what it reported right before."""
 _THROTTLES = (
     ("core_throttle", "core"),
     ("package_throttle", "package"),
@@ -65,13 +69,13 @@ def said(log: Log, kind: str) -> Iterator[Evidence]:
     for told in troubles(log, boot(log, end), end):
         if told.trouble in TOLD:
             groups.setdefault((told.trouble, told.on), []).append(told)
+    explained = _EXPLAINED.get(kind, frozenset())
     order = list(TOLD)
     for (trouble, _), lines in sorted(groups.items(), key=lambda each: order.index(each[0][0])):
         since_s = _since(log, lines[-1], crash.uptime_s)
         if trouble in PASSING and (since_s is None or since_s > SHORTLY_S):
             continue
-        is_cause = kind == Kind.MACHINE_CHECK and trouble in _BROKEN
-        is_cause = is_cause and since_s is not None and since_s <= AT_ONCE_S
+        is_cause = trouble in explained and since_s is not None and since_s <= AT_ONCE_S
         yield _evidence(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
 
 

@@ -467,6 +467,8 @@ def test_a_crash_is_known_by_the_stamps_at_the_end_of_its_log() -> None:
     assert told is not None
     assert log_digest(log.replace("\n", " \n").partition("\n")[2]) == told
     assert log_digest(log.replace(".000686]", ".000687]")) not in (told, None)
+    assert log_digest(log.replace("[", "<6>[")) == told
+    assert log_digest(log.replace("eth98: up", "eth98: down")) not in (told, None)
     assert log_digest("\n".join(log.splitlines()[:19])) is None
     assert log_digest(None) is None
 
@@ -476,9 +478,11 @@ def test_crashes_that_arrived_without_a_time_are_each_its_own(catalogue: Catalog
     for number in (1, 2):
         record = job(f"T-{number}", 1, "title", "path", nodename="db1", digest=str(number))
         catalogue.record_job(record)
-    seen = catalogue.seen(Crashed("T-4", Path("/4"), named("title", "path"), host="db1"))
-    assert seen.same is not None
-    assert seen.same.count == 2
+    asked = Crashed("T-4", Path("/4"), named("title", "path"), host="db1")
+    for log in (None, "log"):  # theirs are not known
+        seen = catalogue.seen(replace(asked, log_digest=log))
+        assert seen.same is not None
+        assert seen.same.count == 2
 
 
 @on_both

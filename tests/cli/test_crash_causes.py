@@ -57,3 +57,11 @@ def test_a_sentence_of_another_cause_is_a_difference(crash_site: Site) -> None:
     result = crash_site.result("mutex-abba")
     said = [*differences(CAUSES["rwsem-abba"], result)]
     assert [each.partition(":")[0] for each in said] == ["title", "no evidence", "not expected"]
+
+
+def test_a_crash_that_nothing_explains_is_a_difference(crash_site: Site) -> None:
+    result = crash_site.result("mutex-abba")
+    for each in evidence_of(result):
+        each["weight"] = "context"
+    assert [*differences(CAUSES["mutex-abba"], result)] == ["nothing explains the crash"]
+    assert [*differences({**CAUSES["mutex-abba"], "explained": False}, result)] == []

@@ -40,6 +40,19 @@ def test_a_machine_check_explains_a_panic_of_one_and_no_other_crash() -> None:
     assert early.weight is Weight.CONTEXT
 
 
+def test_an_nmi_that_nobody_knows_explains_the_panic_that_it_led_to() -> None:
+    nmi = "[  9.400000] Uhhuh. NMI received for unknown reason 3d on CPU 0.\n"
+    panic = "[  9.500000] Kernel panic - not syncing: NMI: Not continuing\n"
+    said = (
+        "NMI that nobody knows the reason of, just before the crash:"
+        " Uhhuh. NMI received for unknown reason 3d on CPU 0."
+    )
+    assert sentences(nmi + panic, "nmi") == [(said, Weight.CAUSE)]
+    assert sentences(nmi + OOPS) == [(said, Weight.CONTEXT)]
+    ((_, machine_check),) = sentences(CHECK + panic, "nmi")
+    assert machine_check is Weight.CONTEXT
+
+
 def test_the_same_again_is_one_piece_of_evidence_and_the_worst_is_first() -> None:
     corrected = "[  {}.000000] EDAC MC0: 1 CE memory read error on DIMM_A1 (page:0x{})\n"
     log = "".join(corrected.format(n, n) for n in range(1, 6))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from drgn import Object, StackFrame, Type, TypeKind, TypeMember, sizeof
 
-from cas.detectors import locks
+from cas.detectors import locks, owners
 from cas.detectors.case import Case
-from cas.detectors.owners import Owner, member_at, named, owner_of
-from cas.detectors.waits import Lock, Wait
+from cas.detectors.owners import RT_TYPES, Owner, member_at, named, owner_of
+from cas.detectors.waits import Lock, Locks, Wait
 from cas.klog.lines import Log
 from cas.model import Frame, Weight
 
@@ -25,7 +27,8 @@ class Tasks:
     def wait(self, name: str, owner: str | None, *, is_firm: bool = True) -> Wait:
         had = self.seen[owner] if owner else None
         has = Owner(had) if is_firm else Owner(note="it was just handed to somebody")
-        lock = Lock("mutex", 1, f"lock-of-{owner}", f"lock-of-{owner}+0x0", has)
+        address = ord(owner or "-")
+        lock = Lock("mutex", address, f"lock-of-{owner}", f"lock-of-{owner}+0x0", has)
         return Wait(self.seen[name], "mutex", (Frame("f", file="f.c", line=7),), lock, 65.0)
 
     def circles(self, *waits: Wait) -> list[str]:
@@ -75,6 +78,32 @@ def test_a_deadlock_is_told_in_a_line_and_explains_a_hang_only(
     assert told.weight is Weight.CONTEXT  # the dump's crash is an oops
     monkeypatch.setattr(case, "kind", "hung-task")
     assert locks._deadlock(case, circle).weight is Weight.CAUSE
+    alone = locks._deadlock(case, (tasks.wait("a", "a"),)).sentence
+    assert alone == f"DEADLOCK: {a.comm} waits for lock-of-a, which it has itself"
+
+
+class Blocked(Locks):
+    """Waits that are given, in place of those of the dump."""
+
+    given: tuple[Wait, ...] = ()
+
+    def blocked(self) -> Iterator[Wait]:
+        yield from self.given
+
+
+def test_a_circle_is_told_first_and_its_locks_only_where_others_wait_for_them(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked(tasks.case)
+    monkeypatch.setitem(tasks.case.kept, "locks", blocked)
+    blocked.given = tuple(tasks.wait(*pair) for pair in ("ab", "ba", "ca"))
+    told = [each.sentence for each in locks.detect(tasks.case)]
+    a, b = tasks.seen["a"], tasks.seen["b"]
+    assert told == [
+        f"DEADLOCK: {a.comm} waits for lock-of-b → {b.comm} waits for lock-of-a",
+        f"2 tasks wait for mutex lock-of-a, which {a.name} has; that one is blocked in f,"
+        f" waiting for mutex lock-of-b of {b.name}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +141,27 @@ def test_only_a_writer_has_an_rwsem_for_sure(
     address = planted(case, "struct rw_semaphore", owner=number(case, owner), count=count)
     found = owner_of(case, "rwsem", address)
     assert (found.seen.comm if found.seen else None, found.note) == (name, note)
+
+
+@pytest.mark.parametrize(("value", "name"), [("{task} | 1", "init"), ("0 | 1", None)])
+def test_the_owner_of_a_lock_with_priority_inheritance_is_told_without_its_flag(
+    case: Case, value: str, name: str | None
+) -> None:
+    kind = case.first_type(RT_TYPES).type_name()
+    found = owner_of(case, "rt_mutex", planted(case, kind, owner=number(case, value)))
+    assert (found.seen.comm if found.seen else None) == name
+
+
+@pytest.mark.parametrize("kind", ["mutex", "rwsem"])
+def test_the_owner_in_an_old_kernel_is_a_plain_pointer(case: Case, kind: str) -> None:
+    prog = case.prog
+    pointer = prog.pointer_type(prog.type("struct task_struct"))
+    old = prog.struct_type(kind, 8, [TypeMember(pointer, "owner")])
+    read = {"mutex": owners._mutex_owner, "rwsem": owners._rwsem_owner}[kind]
+    case.begin(10)
+    found = read(case, Object(prog, old, {"owner": number(case, "{task}")}))
+    assert found.seen is not None
+    assert found.seen.comm == "init"
 
 
 def number(case: Case, expression: str) -> int:
@@ -176,6 +226,51 @@ def test_the_owner_at_the_end_of_a_chain_explains_a_hung_task(
     assert locks._queue(case, [held], others).weight is weight
     brief = replace(held, waited_s=0.1)
     assert locks._queue(case, [brief], others).weight is Weight.CONTEXT
+
+
+def test_the_last_reader_explains_a_hung_task_too(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.case, "kind", "sysrq")
+    reader = Lock("rwsem", 1, "map", "map+0x0", Owner(last=tasks.seen["b"]))
+    wait = replace(tasks.wait("a", None), lock=reader)
+    assert locks._queue(tasks.case, [wait], {}).weight is Weight.CAUSE
+    others = {tasks.seen["b"].task.value_(): tasks.wait("b", "c")}
+    assert locks._queue(tasks.case, [wait], others).weight is Weight.CONTEXT
+
+
+def test_a_bit_field_is_no_lock(case: Case) -> None:
+    prog = case.prog
+    number = prog.int_type("int", 4, True)
+    bit = TypeMember(Object(prog, number, bit_field_size=1), "is_open", 32)
+    kind = prog.struct_type("account", 8, [TypeMember(number, "id"), bit])
+    assert member_at(kind, 0) == "id"
+    assert member_at(kind, 4) is None
+
+
+def test_what_a_lock_is_in_is_told_by_a_variable_that_points_there(case: Case) -> None:
+    case.begin(10)
+    task = next(case.tasks("D")).task
+    found = (variable_of(case, frame) for frame in case.stack(task)[:12])
+    base, kind = next(filter(None, found))
+    first = kind.members[0].name
+    place = owners.containing(case, base, task)
+    assert place is not None
+    assert place.startswith(first)
+    assert place.endswith(f" of {kind.type_name()} at {base:#x}")
+    assert owners.containing(case, base + sizeof(kind), task) != place
+    assert owners.containing(case, 0x1000, task) is None
+
+
+def variable_of(case: Case, frame: StackFrame) -> tuple[int, Type] | None:
+    """A structure that a variable of a frame points to: its address and type."""
+    for name in frame.locals():
+        value = frame[name]
+        if not value.absent_ and value.type_.kind == TypeKind.POINTER:
+            kind = value.type_.type
+            if kind.kind == TypeKind.STRUCT and kind.is_complete() and value.value_():
+                return value.value_(), kind
+    return None
 
 
 def test_a_member_of_a_variable_is_called_by_its_name(case: Case) -> None:

@@ -34,7 +34,7 @@ def process(pid: int, comm: str, anon: int) -> Process:
         ([("task a (pid 7)", 190, False), ("slab x", 5, True)], ["task a (pid 7) holds 190.0 MiB"]),
         # a quarter is much for the kernel's own, but not for a task
         ([("task a (pid 7)", 70, False), ("slab x", 70, True)], ["slab x holds 70.0 MiB"]),
-        ([("task a (pid 7)", 90, False), ("slab x", 70, True)], ["task a", "slab x"]),
+        ([("slab x", 70, True), ("task a (pid 7)", 90, False)], ["task a", "slab x"]),
         ([("task a (pid 7)", 60, False), ("slab x", 50, True)], []),
         ([], []),
     ],
@@ -130,6 +130,17 @@ def test_an_eaten_machine_names_the_eater(altered: Callable[..., Case]) -> None:
     assert found[0].weight is Weight.CAUSE
     assert found[0].sentence.startswith(f"task {mm.comm} (pid {mm.pid}) holds 60.")
     assert found[-1].sentence.startswith("of 81.6 MiB 1.0 MiB are free")
+
+
+def test_a_slab_that_grew_explains_no_other_crash(altered: Callable[..., Case]) -> None:
+    case = altered("null-dereference")
+    prog = case.prog
+    pages = 50 * MIB // int(prog["PAGE_SIZE"])
+    put(prog["vm_node_stat"][prog["NR_SLAB_UNRECLAIMABLE_B"]].counter, pages)
+    largest = largest_caches(case, 1 << 30)[0].name
+    (found,) = memory.detect(case)
+    assert found.sentence.startswith(f"slab {largest} holds ")
+    assert found.weight is Weight.CONTEXT
 
 
 def test_counters_that_make_no_sense_are_not_believed(altered: Callable[..., Case]) -> None:

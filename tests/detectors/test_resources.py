@@ -24,14 +24,14 @@ from cas.detectors import (
     workqueues,
 )
 from cas.detectors.case import Case
-from cas.detectors.moment import crash_stamp, moment_of
+from cas.detectors.moment import Moment, crash_stamp, moment_of
 from cas.detectors.mounts import super_blocks, type_name
 from cas.detectors.registry import Detector, detectors_of
 from cas.detectors.running import run_detector
 from cas.detectors.timers import next_due, pending_buckets
 from cas.engines.drgn.child import commands as drgn_commands
 from cas.klog.lines import Log
-from cas.model import DetectorStatus, Evidence, Weight
+from cas.model import DetectorStatus, Evidence, Frame, Weight
 
 DETECTORS = (
     disks,
@@ -129,6 +129,56 @@ def test_an_old_request_is_told(
         assert each.sentence.startswith(words)
         assert f"{request.value_():#x}" in each.source
         assert each.weight is Weight.CONTEXT  # nobody waits for a disk
+
+
+@pytest.mark.parametrize(
+    ("kind", "age_s", "waits", "weight"),
+    [
+        ("hung-task", 25, True, Weight.CAUSE),
+        ("hung-task", 25, False, Weight.CONTEXT),
+        ("hung-task", 15, True, Weight.CONTEXT),  # slow, but not stuck
+        ("sysrq", 25, True, Weight.CONTEXT),
+    ],
+)
+def test_a_stuck_request_explains_tasks_that_hang_for_their_disk(
+    case: Case,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str,
+    age_s: int,
+    waits: bool,
+    weight: Weight,
+) -> None:
+    case.begin(10)
+    task = next(case.tasks("D")).task
+    stack = (Frame("io_schedule" if waits else "down_read"),)
+    monkeypatch.setattr(case, "backtrace", lambda each: stack if each == task else ())
+    monkeypatch.setattr(case, "kind", kind)
+    monkeypatch.setattr(case, "number", {"sysctl_hung_task_timeout_secs": 120}.get)
+    ages = {"read": 6.0, "write": float(age_s), "flush": 1.0}
+    several = [
+        requests.Request(n, name, 8 * n, 4096, "in flight", old_s)
+        for n, (name, old_s) in enumerate(ages.items(), 1)
+    ]
+    disk = Object(case.prog, "struct gendisk *", 1)
+    (found,) = requests.told(case, "vda", disk, several)
+    assert found.weight is weight
+    assert found.sentence == (
+        f"vda: 2 of 3 requests have waited for up to {age_s} s (write, in flight)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("made_s", "timeout_s", "late_s", "age_s"),
+    [(94, 30, 0, 6), (0, 30, -24, 6), (0, 30, 9, 39), (0, 0, 9, None), (0, 30, -31, None)],
+)
+def test_a_request_without_a_time_is_as_old_as_its_deadline_says(
+    case: Case, made_s: int, timeout_s: int, late_s: int, age_s: int | None
+) -> None:
+    moment = Moment(jiffies=5000 * 250, monotonic_ns=100 * NS, hz=250)
+    stamps = {"timeout": timeout_s * 250, "deadline": (5000 - late_s) * 250}
+    request = Object(case.prog, "struct request", {"start_time_ns": made_s * NS, **stamps})
+    assert requests._age(request, moment) == age_s
 
 
 def test_a_pool_that_takes_up_no_work_is_told(altered: Callable[..., Case]) -> None:

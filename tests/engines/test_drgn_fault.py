@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Callable, Mapping
@@ -9,7 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drgn.helpers.common.memory import identify_address
 
+from cas.engines.drgn.child import fault as drgn_fault
+from cas.engines.drgn.child.fault import Wanted
+from cas.engines.drgn.child.target import File, Request, Target
+from cas.engines.drgn.child.variables import Known
 from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
@@ -98,6 +104,60 @@ def test_a_live_pointer_one_bit_away_is_found(
     assert lookalike.what == "slab object kmalloc-32+0x0"
     # what memory does not have is not said to have been loaded from there
     assert (found.pointer is not None) == is_entry_too
+
+
+@pytest.fixture(scope="module")
+def target(vmcore: Path, vmlinux: Path) -> Target:
+    """The shipped dump, opened in this process."""
+    files = [File(str(path), os.open(path, os.O_RDONLY)) for path in (vmcore, vmlinux)]
+    return Target(Request(*files, "x86_64"))
+
+
+def lookalikes(target: Target, bad: int, live: int) -> list[str]:
+    """What looks like a value, of a register that has another one."""
+    fault = drgn_fault._Fault(target, Wanted(None, None, None, {}), {})
+    return [each["what"] for each in fault._lookalikes(bad, {"rbx": live, "rsp": 0})]
+
+
+def test_a_lookalike_is_a_live_pointer_of_which_one_high_bit_differs(
+    target: Target, reading: Reading
+) -> None:
+    live = reading.registers["rbx"]
+    assert lookalikes(target, live ^ 1 << 42, live) == ["slab object kmalloc-32+0x0"]
+    assert lookalikes(target, live ^ 1 << 31, live) == []  # as neighbours have it
+    assert lookalikes(target, live ^ 1 << 63, live) == []
+    assert lookalikes(target, live ^ 3 << 42, live) == []
+    nothing = 0xFFFFDEAD00001000
+    assert lookalikes(target, nothing ^ 1 << 42, nothing) == []
+    page = live & -4096
+    slots = [(slot, identify_address(target.prog, slot)) for slot in range(page, page + 4096, 32)]
+    free = next(slot for slot, what in slots if what and what.startswith("free "))
+    assert lookalikes(target, free ^ 1 << 42, free) == []
+
+
+def test_a_value_that_is_memory_of_the_machine_has_no_bit_too_many(
+    vmcore: Path, vmlinux: Path, reading: Reading
+) -> None:
+    files = [File(str(path), os.open(path, os.O_RDONLY)) for path in (vmcore, vmlinux)]
+    large = Target(Request(*files, "x86_64"))
+    at = large.prog["max_pfn"].address_
+    assert at is not None
+    pages = struct.pack("<Q", 1 << 24)  # as if it had 64 GiB
+    large.prog.add_memory_segment(at, 8, lambda _, size, offset, __: pages[offset : offset + size])
+    live = reading.registers["rbx"]
+    low = int(large.prog["page_offset_base"])
+    assert lookalikes(large, live ^ 1 << 33, live) == []
+    assert lookalikes(large, live ^ 1 << 42, live) == ["slab object kmalloc-32+0x0"]
+    assert low <= live ^ 1 << 33 < low + (64 << 30)
+
+
+def test_a_member_is_counted_from_the_variable_and_not_from_the_register(target: Target) -> None:
+    prog = target.prog
+    fault = drgn_fault._Fault(target, Wanted(None, None, None, {}), {})
+    node = prog.type("struct task_struct").member("tasks").offset
+    known = Known("task", prog.type("struct task_struct *"), 1, is_variable=True, shift=node)
+    assert fault._pointer("rbx", known, 8, 8)["member"] == "tasks.prev"
+    assert fault._pointer("rbx", known._replace(shift=0), node, 8)["member"] == "tasks.next"
 
 
 def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Opened) -> None:

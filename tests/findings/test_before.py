@@ -354,6 +354,42 @@ def test_what_is_hours_old_is_told_last() -> None:
     assert told(log + SYSRQ.format(9001)) == [("allocation failure", 1), ("machine check", 1)]
 
 
+def test_the_most_telling_is_told_first_and_of_hangs_a_sentence_speaks_first() -> None:
+    log = "[ 900.000000] java: page allocation failure: order:4, mode:0x40d0\n"
+    log += HUNG.format(905, "cat:62", 120, "f")
+    log += "[ 910.000000] I/O error, dev sda, sector 8\n"
+    log += "[ 920.000000] mce: [Hardware Error]: Machine check events logged\n"
+    finding = judged(log + SYSRQ.format(1000))
+    assert [event.kind for event in finding.before] == [
+        *("machine check", "I/O error", "hung task", "allocation failure")
+    ]
+    assert finding.what.endswith(
+        "; before it: a task hung 1 min 35 s earlier (cat in f); a machine check 1 min 20 s earlier"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "trouble"),
+    [
+        ("BUG: unable to handle page fault for address: ffffdead00001000", Trouble.OOPS),
+        ("WARNING: CPU: 1 PID: 9 at lib/list_debug.c:26 f+0x1/0x2", Trouble.OVERWRITTEN),
+        ("BUG: KASAN: slab-use-after-free in demo_poke+0x10/0x20 [demo]", Trouble.OVERWRITTEN),
+        ("WARNING: CPU: 1 PID: 9 at net/core/demo.c:12 demo_send+0x10/0x20", Trouble.WARNING),
+        ("INFO: task cat:62 blocked for more than 120 seconds.", Trouble.HUNG),
+        ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [insmod:99]", Trouble.SOFT_LOCKUP),
+        ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 3", Trouble.HARD_LOCKUP),
+        ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", Trouble.RCU_STALL),
+        ("SError Interrupt on CPU12, code 0x00000000be000411 -- SError", Trouble.MACHINE_CHECK),
+        ("Out of memory: Killed process 812 (java) total-vm:1kB", Trouble.OUT_OF_MEMORY),
+        ("Uhhuh. NMI received for unknown reason 2d on CPU 0.", Trouble.NMI),
+    ],
+)
+def test_a_report_that_the_kernel_survived_is_told_once_by_its_kind(
+    line: str, trouble: str
+) -> None:
+    assert told(f"[ 900.000000] {line}\n{SYSRQ.format(1000)}") == [(trouble, 1)]
+
+
 def test_a_log_without_stamps_has_no_times() -> None:
     (event,) = judged("I/O error, dev sda, sector 8\nsysrq: Trigger a crash\n").before
     assert (event.first_s, event.began_before_s) == (None, None)

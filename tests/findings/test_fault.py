@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kernels.crashes.expected import read_causes
 
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings import fault_case, find, with_advice
-from cas.findings.values import Sort, meaning_of, near_poison
+from cas.findings.values import Sort, is_one_bit, meaning_of, near_poison
 from cas.model import Dump, Fault, FirstAnswer, Frame, Instruction, Weight
 
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64")
@@ -99,7 +101,10 @@ def test_values_that_are_no_pointers_are_told(value: int, sort: Sort, text: str)
 
 @pytest.mark.parametrize(
     "value",
-    [LIVE, 0xFFFFFFFF81000018, 0xFFFFC90000123456, 0xFFFFEA0000001000, 0xFFFF0000_00000000],
+    [
+        *(LIVE, 0xFFFFFFFF81000018, 0xFFFFC90000123456, 0xFFFFEA0000001000, 0xFFFF0000_00000000),
+        (1 << 64) - 4096,  # the last page but for errors
+    ],
 )
 def test_a_value_that_may_be_a_pointer_has_no_meaning(value: int) -> None:
     assert meaning_of(value, "x86_64") is None
@@ -230,6 +235,20 @@ def test_a_null_function_pointer_is_named_with_the_call() -> None:
     assert fault.place == "h+0x8"
 
 
+def test_a_pointer_to_another_place_is_not_what_was_called() -> None:
+    log = NULL_LOG.format(address=0) + REST.replace("f+0x18/0x38", "0x0")
+    case = fault_case(replace(DUMP, dmesg=log), None)
+    assert case is not None
+    other = pointer(LIVE, expression="ops->show", type="int (*)(void)", member=None)
+    fault = case.explained(
+        Reading("x", {}, pc=0, caller="h+0x8", call="callq *%rax", pointer=other)
+    )
+    assert fault is not None
+    assert [each.sentence for each in fault.evidence] == [
+        "from h+0x8 the processor jumped to address 0: a function pointer was NULL"
+    ]
+
+
 def test_a_jump_into_an_unloaded_module_names_the_last_that_was_unloaded() -> None:
     log = PAGE_LOG.format(address=0xFFFFFFFFC0123000) + REST.replace(
         "f+0x18/0x38", "0xffffffffc0123000"
@@ -287,6 +306,17 @@ def test_a_flipped_bit_in_a_list_is_told_by_what_should_stand_there() -> None:
 @pytest.mark.parametrize("wrong", [LIVE ^ 0x40, LIVE + 0x1000, 0x00000000BC6553CA, FLIPPED ^ 8])
 def test_another_entry_in_a_list_is_no_flipped_bit(wrong: int) -> None:
     assert in_a_list(LIVE, wrong) == []
+
+
+def test_of_addresses_that_are_hashed_nothing_is_said() -> None:
+    hashed = 0x00000001BC6553CA  # as some kernels have it, with a bit above the 32 of a hash
+    assert in_a_list(hashed, hashed ^ 1 << 32) == []
+
+
+def test_the_bits_of_a_tag_are_not_those_of_a_pointer() -> None:
+    assert is_one_bit(1 << 56, "x86_64")
+    assert not is_one_bit(1 << 56, "aarch64")
+    assert is_one_bit(1 << 54, "aarch64")
 
 
 def test_what_list_add_says_is_read_too() -> None:
@@ -406,3 +436,82 @@ def test_without_more_the_next_steps_stay() -> None:
 def test_where_no_code_was_stopped_there_is_no_fault(first: str) -> None:
     log = f"{first}\nKernel panic - not syncing: sysrq triggered crash\n"
     assert fault_case(replace(DUMP, dmesg=log), None) is None
+
+
+LOADED = {
+    "expression": "order->account",
+    "register": "rdi",
+    "origin": "`movq 0x18(%rbx), %rdi`, where rbx is struct cas_order *order",
+    "holder": "struct cas_order",
+}
+CALLED = {
+    "register": "",
+    "expression": "order->settle",
+    "type": "int (*)(struct cas_order *)",
+    "structure": None,
+    "member": None,
+    "member_type": None,
+    "origin": "0x10(%rbx), where rbx is struct cas_order *order",
+}
+HOOK = {**CALLED, "expression": "cas_hook", "type": "int (*)(int)", "is_variable": True}
+ORDERS = {**CALLED, "register": "rsi", "expression": "orders", "type": "unsigned int"}
+FOUND = {
+    **{"register": "rdi", "expression": "account", "origin": None, "is_variable": True},
+    **{"returned_by": "cas_find_account", "holder": None, "holder_address": None},
+}
+WILD = int.from_bytes(b"ORDER #7", "little")
+UNLOADED = 0xFFFFFFFFC005F000
+
+
+def called(pc: int, known: dict[str, object], **more: object) -> tuple[str, Reading]:
+    """A call through a pointer, to where no code is."""
+    log = f"{PAGE_LOG.format(address=pc)}{REST}".replace("f+0x18/0x38", f"{pc:#x}")
+    there = {"pc": pc, "caller": "cas_settle_order+0x20", "pointer": pointer(pc, **known), **more}
+    return log, Reading("x", {"rdi": LIVE}, **there)  # type: ignore[arg-type]
+
+
+def accessed(first: str, value: int, **more: object) -> tuple[str, Reading]:
+    """An access at an offset from what is in rdi."""
+    reading = through(value, **more)
+    assert reading.access is not None
+    log = first.format(address=reading.access.address) + REST
+    return log, replace(
+        reading, registers={"rdi": value}, access=replace(reading.access, base="rdi")
+    )
+
+
+CRASHES = {
+    "null": accessed(NULL_LOG, 0),
+    "poison": accessed(GPF_LOG, 0xDEAD000000000100, offset=0),
+    "use-after-free": accessed(
+        GPF_LOG, 0x6B6B6B6B6B6B6B6B, pointer=pointer(0x6B6B6B6B6B6B6B6B, **LOADED)
+    ),
+    "bit-flip": accessed(
+        PAGE_LOG,
+        LIVE ^ (1 << 42),
+        lookalikes=(Lookalike("rdx", LIVE, "slab object kmalloc-32+0x0"),),
+    ),
+    "user-address": accessed(PAGE_LOG, 0x7F0012345000, user_mapping=""),
+    "err-ptr": accessed(NULL_LOG, (1 << 64) - 2, pointer=pointer((1 << 64) - 2, **FOUND)),
+    "divide": (
+        "divide error: 0000 [#1] SMP" + REST,
+        Reading("x", {"rsi": 0}, divisor="rsi", pointer=pointer(0, **ORDERS)),
+    ),
+    "jump-null": called(0, CALLED),
+    "jump-wild": called(WILD, CALLED),
+    "jump-unloaded": called(UNLOADED, HOOK, is_kmods_area=True, last_unloaded="cas_gone"),
+}
+"""What is read of the dumps of kernels/crashes, of which three are shipped."""
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_own_crashes_are_explained_in_the_words_that_their_dumps_are_judged_by(name: str) -> None:
+    log, reading = CRASHES[name]
+    case = fault_case(replace(DUMP, dmesg=log), None)
+    assert case is not None
+    fault = case.explained(reading)
+    assert fault is not None
+    (found,) = fault.evidence
+    (pattern,) = read_causes()[0][name]["evidence"]
+    assert re.search(pattern, found.sentence), found.sentence
+    assert found.weight is Weight.CAUSE

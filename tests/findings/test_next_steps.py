@@ -180,6 +180,18 @@ def test_commands_stand_behind_the_sentence() -> None:
     assert first.endswith("inflight I/O, disks and mounts (cas debug: foreach UN bt; mount)")
 
 
+def test_of_much_advice_the_most_useful_is_given() -> None:
+    log = "[ 800.0] EDAC MC0: 1 UE memory read error on DIMM_A1\n"
+    log += PAGE_FAULT.replace("900", "890")
+    log += OOPS.format(address="8", taint="Tainted: G M B OE", function="g+0x1/0x2 [demo]")
+    damaged = replace(DUMP, missing=(Missing("declares 8 GiB, data ends at 3", 1, Cause.CUT),))
+    given = steps(log, damaged, match=None)
+    assert [each.split(" ")[0] for each in given[:3]] == ["needed:", "ask", "1"]
+    assert len(given) == STEPS_LIMIT
+    rest = steps(log)
+    assert [each for each in rest if each not in given] == [rest[-1]]
+
+
 def test_what_came_before_is_a_reason_for_advice_for_an_hour() -> None:
     error = "[ 100.0] EDAC MC0: 1 UE memory read error on DIMM_A1\n"
     said = "the hardware had reported an error before: EDAC MC0: 1 UE memory read error on DIMM_A1;"

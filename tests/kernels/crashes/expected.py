@@ -45,6 +45,8 @@ def differences(expected: Facts, result: Facts) -> Iterator[str]:
         is_expected = any(re.search(pattern, each["sentence"]) for pattern in patterns)
         if each["weight"] == "cause" and not is_expected:
             yield f"not expected: {each['sentence']}"
+    if expected.get("explained", True) and not any(each["weight"] == "cause" for each in said):
+        yield "nothing explains the crash"
     for found in result["detections"]:
         if found["status"] in ("failed", "timeout"):
             yield f"{found['detector']}: {found['status']}: {found['remark']}"

@@ -75,7 +75,9 @@ def _into(kind: Type, offset: int, size: int) -> tuple[str, Type, int] | None:
 def _holding(kind: Type, offset: int, size: int) -> TypeMember | None:
     if kind.members is None:
         return None
-    fitting = [member for member in kind.members if _holds(member, offset)]
+    # of bit fields, which have no offset in bytes, one access reads several
+    whole = [member for member in kind.members if member.bit_field_size is None]
+    fitting = [member for member in whole if _holds(member, offset)]
     if kind.kind == TypeKind.UNION and size:
         exact = [
             one for one in fitting if _size(one) == size and _plain(one.type).kind not in _COMPOUND
