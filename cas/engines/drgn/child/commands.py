@@ -32,6 +32,11 @@ from drgn.helpers.linux.sched import (
     thread_group_leader,
 )
 
+from cas.engines.drgn.child import (
+    dis,  # noqa: F401  adds `dis`
+    memory,  # noqa: F401  mends what shows the memory
+)
+
 Command = Callable[[Program, Sequence[str]], None]
 Condition = Callable[[Object], bool]
 
