@@ -16,10 +16,10 @@ from cas.catalogue.extraction.kmod_search import Found
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
 from cas.commands.invocation import World
+from cas.engines.crash.conversation import Opening, Preparation
 from cas.engines.crash.kaslr import crash_options
-from cas.engines.crash.opening import Opening, loading, options_of
 from cas.engines.crash.place import Place
-from cas.engines.crash.rungs import MINIMAL
+from cas.engines.crash.rungs import MINIMAL, options_of
 from cas.engines.drgn.process import Opened
 from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
 from cas.engines.piped import Piped
@@ -198,17 +198,15 @@ class _Preparation:
         self._world = world
         self._theirs = subject.for_crash
         self._options = (*options_of(ladder), *self._theirs.words)
-        self._prelude = loaded.prelude
-        self._kmods = subject.kmods.files
+        self._first = Preparation(subject.kmods.files, world.config.extensions, loaded.prelude)
 
     @property
     def _is_minimal(self) -> bool:
         return MINIMAL[0] in self._options
 
     def _opening(self, place: Place, *, is_piped: bool = False) -> Opening:
-        commands = (*loading(place, self._kmods), *self._prelude)
         asks = is_piped and not self._is_minimal
-        return Opening(commands, self._world.config.extensions, asks_commands=asks)
+        return Opening(self._first.commands_at(place), asks_commands=asks)
 
     @contextmanager
     def between_pipes(self, place: Place, feed: Input) -> Iterator[Talk]:
@@ -233,7 +231,7 @@ class _Preparation:
         """The conversation; 1 if crash lacks a command that was asked for."""
         status = piped.converse(feed.chunks(), _shower())
         for name in () if self._is_minimal else piped.unknown:
-            near = nearest(name, opening.commands)
+            near = nearest(name, opening.known_commands)
             self._world.progress.warn(
                 f"crash has no command {short_line(name, 80)}; there is: {near}"
             )
@@ -250,9 +248,10 @@ class _Preparation:
         first_words = opening.text + introduction + feed.first
         with _left(place), closing(place.terminal(self._options, first_words, window)) as terminal:
             with self._bar():
-                first = opening.wait(terminal.read, lambda: (terminal.wait(), ""), self._patience_s)
+                how_ended = lambda: (terminal.wait(), "")  # noqa: E731
+                opening.wait_until_open(terminal.read, how_ended, self._patience_s)
             self._complain(opening)
-            yield lambda: Relay(terminal, screen).run(first)
+            yield lambda: Relay(terminal, screen).run(opening.rest)
 
     @property
     def _patience_s(self) -> float:

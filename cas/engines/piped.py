@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from cas.engines.crash.opening import Opening, how_it_ended
+from cas.engines.crash.conversation import Opening, how_it_ended
 from cas.errors import EngineError, HostLost, KernelMisfit
 from cas.supervise import Dialogue
 
@@ -57,12 +57,12 @@ class Piped:
         deadline = time.monotonic() + timeout_s
         said = bytearray()
         while (end := said.find(b"\n")) < 0:
-            data = self._child.read(max(0.0, deadline - time.monotonic()))
+            data = self._read(max(0.0, deadline - time.monotonic()))
             if data is None or len(said) > GREETING_BYTES:
                 raise EngineError(f"drgn is not ready after {timeout_s:g} s")
             if not data:
                 status, beside = self._end()
-                raise EngineError(how_it_ended(status, beside, "drgn"))
+                raise EngineError(how_it_ended("drgn", status, beside))
             said += data
         self._first = bytes(said[end + 1 :])
         message = json.loads(said[:end])
@@ -78,7 +78,8 @@ class Piped:
         :raises EngineError: it did not open the dump
         """
         self._child.send(opening.text)
-        self._first = opening.wait(self._child.read, self._end, timeout_s)
+        opening.wait_until_open(self._read, self._end, timeout_s)
+        self._first = opening.rest
 
     def converse(self, feed: Iterable[bytes], show: Callable[[bytes], object]) -> int:
         """Hand everything on, both ways, until it ends; its exit status, negative for a signal.
@@ -94,10 +95,14 @@ class Piped:
             if data:
                 self._look_for_unknown(data)
                 show(data)
-            elif self._child.fault:
-                raise EngineError(f"{self._name} was ended: {self._child.fault}")
-            data = self._child.read(WAIT_S)
+            data = self._read(WAIT_S)
         return self._end()[0]
+
+    def _read(self, timeout_s: float) -> bytes | None:
+        data = self._child.read(timeout_s)
+        if data is None and self._child.fault:
+            raise EngineError(f"{self._name} was ended: {self._child.fault}")
+        return data
 
     def _look_for_unknown(self, data: bytes) -> None:
         *lines, last = (self._line + data).split(b"\n")

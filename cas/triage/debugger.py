@@ -12,9 +12,9 @@ from dataclasses import replace
 from cas import findings
 from cas.catalogue.extraction.source_packages import Search, Wanted, is_built_with
 from cas.catalogue.sources import source_lines
+from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.failover import Relay
 from cas.engines.crash.kaslr import crash_options
-from cas.engines.crash.opening import preparation
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import ZERO_EXCLUDED
 from cas.engines.crash.start_failures import Known
@@ -293,8 +293,7 @@ class Debugging(Run):
 
     def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
-        relay.prelude = preparation(prelude, self.config.extensions)
-        relay.kmods = self.kmods.certain
+        relay.preparation = Preparation(self.kmods.certain, self.config.extensions, prelude)
         relay.known = self.known()
         self.preload()
         try:

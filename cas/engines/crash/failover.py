@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
-from cas.engines.crash.opening import loading
+from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.place import Place
 from cas.engines.crash.session import Crash
 from cas.engines.crash.start_failures import Known
@@ -42,11 +42,8 @@ class Relay:
         self._crash: Crash | None = None
         self._earlier: list[str] = []
         self._reasons: list[EngineError] = []
-        self.prelude: Sequence[str] = ()
-        """Commands that come first, wherever crash is started."""
-        self.kmods: Mapping[str, Path] = {}
-        """Kernel modules whose file is of the build that was loaded: crash loads it without a
-        look at that."""
+        self.preparation = Preparation()
+        """What comes first, wherever crash is started."""
         self.known = Known()
         """What is known of the dump before crash has opened it."""
         self.losses: list[str] = []
@@ -101,7 +98,8 @@ class Relay:
             if self._crash is None:
                 raise self._none_left()
             self._crash.known = self.known
-            self._crash.prelude = (*self._loading(), *self.prelude)
+            if self._place is not None:
+                self._crash.prelude = self.preparation.commands_at(self._place)
             try:
                 options = self._crash.open()
             except EngineError as error:
@@ -110,9 +108,6 @@ class Relay:
                 self.losses += map(str, self._reasons)
                 self._reasons.clear()
                 return options
-
-    def _loading(self) -> Sequence[str]:
-        return loading(self._place, self.kmods) if self._place is not None else ()
 
     def run(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file, somewhere; ``not run`` when every place is lost."""

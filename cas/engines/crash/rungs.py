@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 Options = tuple[str, ...]
 
@@ -51,3 +52,13 @@ def next_rung(options: Options, said: bytes) -> Options | None:
 def name_of(options: Options) -> str:
     """How a report calls a rung."""
     return " ".join(("crash", *options))
+
+
+def options_of(ladder: Sequence[str]) -> Options:
+    """The options with which crash opened the dump in a job.
+
+    :param ladder: of the job's report, e.g. ``crash``, ``crash --zero_excluded``
+    """
+    rungs = [rung.split() for rung in ladder if rung.split()[:1] == ["crash"]]
+    known = {*REMEDIES, *MINIMAL}
+    return tuple(word for word in rungs[-1] if word in known) if rungs else ()

@@ -1,8 +1,8 @@
 """The crash engine: a session fed command by command, so that each has limits of its own.
 
-crash reads commands from a pipe as from a terminal. After each command it is asked for a
-:class:`~cas.engines.crash.marker.Marker`; what it writes before that is the command's output. Its
-exit status says nothing (it exits 0 after failed commands and on truncated dumps) and is not used.
+crash reads commands from a pipe as from a terminal. Each command is an
+:class:`~cas.engines.crash.conversation.Exchange`. crash's exit status says nothing (it is 0 after
+failed commands and on truncated dumps) and is not used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from signal import SIGSTOP
 from typing import IO, Self
 
 from cas.engines.crash.answer import judge
-from cas.engines.crash.marker import REACH, TRUTH, Marker, contradiction
-from cas.engines.crash.opening import last_words
+from cas.engines.crash.conversation import MESSAGES_BYTES, Exchange, Opening, Stop, last_words
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
 from cas.engines.crash.start_failures import Failure, Known, NotOpened, why_not_opened
@@ -30,13 +29,13 @@ from cas.supervise import Dialogue, ProgramFailure, Starts, describe, is_from_ou
 from cas.units import human_size
 
 log = logging.getLogger("cas")
-MESSAGES_BYTES = 1 << 20
-"""Of what crash says while it opens a dump."""
 LAST_WORDS_BYTES = 4 << 10
 BLIND = b"not found in PID hash"
 """crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
 no tasks but the running ones."""
 OPENING = "(opening the dump)"
+SILENCE_S = 0.5
+"""After an interrupt; then it is interrupted once more."""
 
 
 @dataclass(slots=True)
@@ -74,9 +73,10 @@ class Crash:
         self._is_open = False
         self.sees_all_tasks = True
         """Whether commands that walk the tasks can be believed; known once it is open."""
-        self._said = bytearray()
-        """What it wrote since it was last given something to do."""
         self._command = OPENING
+        self._opening = Opening()
+        self._exchange: Exchange = self._opening
+        """What it was last given to do, and what it wrote since."""
         self._child = self._start()
 
     def __enter__(self) -> Self:
@@ -126,19 +126,20 @@ class Crash:
         self._is_open = False
         child = self._place.start(self._options)
         self._command = OPENING
-        self._marker = Marker()
-        child.send(f"{TRUTH}\n".encode() + self._marker.text)
+        self._exchange = self._opening = Opening()
+        child.send(self._opening.text)
         return child
 
     def _wait_until_open(self) -> Failure | None:
         """Why crash did not open the dump, and is gone; ``None`` when it did."""
+        opening = self._opening
         outcome = self._collect(self._rules.start_s, MESSAGES_BYTES)
         reason, words = outcome.error or outcome.status, ""
         if outcome.status == "ok":
-            wrong = contradiction(bytes(self._said), self.known.releases)
+            wrong = opening.contradiction(self.known.releases)
             if wrong is None:
                 self._is_open = True
-                self.sees_all_tasks = BLIND not in self._said
+                self.sees_all_tasks = BLIND not in opening.said
                 self._prepare()
                 return None
             reason = wrong
@@ -146,7 +147,7 @@ class Crash:
             reason = f"not ready after {self._rules.start_s:g} s"
         elif outcome.status not in ("timeout", "cut"):  # the end of a flood says nothing
             words = last_words(self._last_words().decode("utf-8", "replace"))
-        if outcome.status == "timeout" and self._marker.is_echoed(self._said):
+        if outcome.status == "timeout" and opening.is_echoed:
             reason = f"{reason}, and repeats what it is told"
         if outcome.status != "crashed" or outcome.signal or not words:
             self._trace(reason)
@@ -193,7 +194,7 @@ class Crash:
         return f"{rung} on {self._place.name}" if self._place.name else rung
 
     def _last_words(self) -> bytes:
-        return bytes(self._said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
+        return bytes(self._exchange.said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
     def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
         """Run a command; once more if somebody else has ended crash meanwhile."""
@@ -208,13 +209,13 @@ class Crash:
     def _try_command(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
             return _Outcome("not run", "crash could not be started again")
-        self._marker = Marker()
         self._command = command
+        self._exchange = Exchange(command)
         self._transcript.write(b"crash> " + command.encode() + b"\n")
         before = self._child.stderr
-        self._child.send(command.encode() + b"\n" + self._marker.text)
+        self._child.send(self._exchange.text)
         outcome = self._collect(self._rules.command_s, budget(self._rules, file.tell()))
-        said = self._marker.unechoed(bytes(self._said), command)
+        said = self._exchange.answer
         file.write(said)
         if outcome.status == "ok":
             return _Outcome(*judge(command, said, self._child.stderr.removeprefix(before)))
@@ -224,32 +225,22 @@ class Crash:
         return outcome
 
     def _collect(self, timeout_s: float, max_bytes: int) -> _Outcome:
-        """Take crash's output up to the marker; how that ended."""
-        said = self._said = bytearray()
-        deadline = time.monotonic() + timeout_s
-        while True:
-            data = self._child.read(max(0.0, deadline - time.monotonic()))
-            if data is None:
-                stopped = self._child.stopped
-                why = self._child.fault or stopped or f"timed out after {timeout_s:g} s"
-                return _Outcome("timeout", why, SIGSTOP if stopped else 0)
-            if not data:
-                return self._death()
-            self._transcript.write(data)
-            said += data
-            # only the tail can hold the marker
-            found = self._marker.find(said, max(0, len(said) - len(data) - REACH))
-            if found:
-                del said[found[0] :]
-                # crash's line reader writes an empty line before what a command writes
-                said[:1] = said[:1].replace(b"\n", b"")
-            if len(said) > max_bytes:
-                del said[max_bytes:]
-                return _Outcome("cut", f"cut after {human_size(max_bytes)}")
-            if found:
-                return _Outcome("ok")
-            if time.monotonic() > deadline:
-                return _Outcome("timeout", f"timed out after {timeout_s:g} s")
+        """Take crash's answer; how that ended."""
+        stop = self._exchange.wait(self._read, timeout_s, max_bytes)
+        if stop is Stop.END:
+            return self._death()
+        if stop is Stop.LIMIT:
+            return _Outcome("cut", f"cut after {human_size(max_bytes)}")
+        if stop is Stop.SILENCE:
+            stopped = self._child.stopped
+            why = self._child.fault or stopped or f"timed out after {timeout_s:g} s"
+            return _Outcome("timeout", why, SIGSTOP if stopped else 0)
+        return _Outcome("ok")
+
+    def _read(self, timeout_s: float) -> bytes | None:
+        data = self._child.read(timeout_s)
+        self._transcript.write(data or b"")
+        return data
 
     def _death(self) -> _Outcome:
         status = self._child.wait(1.0)
@@ -267,7 +258,7 @@ class Crash:
             attempt=str(self._starts),
             rung=self._rung,
             command=self._command,
-            output=bytes(self._said[-LAST_WORDS_BYTES * 16 :]),
+            output=bytes(self._exchange.said[-LAST_WORDS_BYTES * 16 :]),
         )
         write_trace(self._directory, self._child, failure)
 
@@ -288,19 +279,10 @@ class Crash:
             self._child.interrupt()  # one may come at a bad moment
             # crash answers an interrupt with an empty line, and drops what it is sent before that
             self._child.read(0.1)
-            self._marker = Marker()
-            self._child.send(b"\n" + self._marker.text)
-            if self._skip_to_marker(deadline):
-                return True
-        return False
-
-    def _skip_to_marker(self, deadline: float) -> bool:
-        tail = b""
-        while time.monotonic() < deadline:
-            data = self._child.read(0.5)
-            if not data:
-                return False
-            tail = tail[-REACH:] + data
-            if self._marker.find(tail):
+            back = Exchange("")
+            self._child.send(back.text)
+            left = deadline - time.monotonic()
+            stop = back.wait(lambda left_s: self._child.read(min(SILENCE_S, left_s)), left, None)
+            if stop is Stop.MARKER:
                 return True
         return False

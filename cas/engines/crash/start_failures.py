@@ -15,9 +15,9 @@ _SERIES = re.compile(r"\d+\.\d+")
 
 
 class NotOpened(EngineError):
-    """crash did not open the dump on any rung."""
+    """crash did not open the dump."""
 
-    def __init__(self, message: str, *, program: str) -> None:
+    def __init__(self, message: str, *, program: str = "crash") -> None:
         super().__init__(
             message,
             hint=f"{program} may be too old for this kernel, or the dump damaged;"

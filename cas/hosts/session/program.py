@@ -82,17 +82,21 @@ class Program:
         if self._early:
             data, self._early = self._early, b""
             return data
-        self.seat.lease.check()
-        self.channel.settimeout(timeout_s)
-        try:
-            data = self.channel.recv(READ_BYTES)
-        except TimeoutError:
-            return None
-        finally:
-            self._drain_stderr()
-        if not data:
+        deadline = time.monotonic() + timeout_s
+        while True:
             self.seat.lease.check()
-        return data
+            self.channel.settimeout(_until(deadline, WAIT_S))
+            try:
+                data = self.channel.recv(READ_BYTES)
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    return None
+            else:
+                if not data:
+                    self.seat.lease.check()
+                return data
+            finally:
+                self._drain_stderr()
 
     def write(self, data: bytes, why_not: Callable[[], str | None]) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
