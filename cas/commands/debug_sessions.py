@@ -6,24 +6,25 @@ import codecs
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from cas.catalogue import Catalogue
 from cas.catalogue.extraction.kmod_search import Found
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
 from cas.commands.invocation import World
-from cas.engines.crash.conversation import Opening, Preparation
+from cas.engines.crash.conversation import HowEnded, Opening, Preparation, Read
+from cas.engines.crash.failover import Failover
 from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import MINIMAL, options_of
 from cas.engines.drgn.process import Opened
 from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
 from cas.engines.piped import Piped
-from cas.errors import CasError, EngineError, HostLost, UsageError
+from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
 from cas.jobs.job import Job
 from cas.model import Dump
@@ -46,9 +47,6 @@ _MINIMAL = (
     "crash runs with --minimal here, in which it has few commands; "
     "--engine drgn may have more of this dump"
 )
-
-Talk = Callable[[], int]
-"""Holds the conversation; the debugger's status, negative for a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +139,22 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         subject.kmods.files,
         crash_options(dump, subject.vmlinux),
     )
-    preparing = _Preparation(subject, room, world)
+    beginning = _Beginning.of(subject, room, world)
     is_typed = feed.is_for_a_person and not subject.for_crash.is_question
-    opened = preparing.for_a_person if is_typed else preparing.between_pipes
-    reasons: list[EngineError] = []
+    kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
         venues.Venues(wanted, world.config, room, subject.catalogue, world.progress) as places,
-        ExitStack() as stack,
+        Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
         if not places and _may_be_drgn(subject, world):
             why = "; ".join(places.problems) or "there is no crash here"
             world.progress.warn(f"{why}: this is drgn, which knows most of its commands")
             return in_drgn(subject, feed, world)
-        while place := places.next_place():
-            try:
-                talk = stack.enter_context(opened(place, feed))
-            except EngineError as error:
-                reasons.append(error)
-                continue
-            return _told("crash", talk(), world)
-        raise _none_left(dump.arch, reasons, places)
+        try:
+            converse = failover.open(lambda session: session.open())
+        except EngineError as error:
+            raise _none_left(dump.arch, error, places) from error
+        return _told("crash", converse(), world)
 
 
 def _may_be_drgn(subject: Subject, world: World) -> bool:
@@ -177,17 +171,24 @@ def _check_host(subject: Subject) -> None:
         )
 
 
-def _none_left(arch: str, reasons: list[EngineError], places: venues.Venues) -> EngineError:
-    error = places.nowhere("; ".join(dict.fromkeys(map(str, reasons))))
-    if reasons:
-        return EngineError(str(error), hint=reasons[-1].hint)
+def _none_left(arch: str, tried: EngineError, places: venues.Venues) -> EngineError:
+    error = places.nowhere(str(tried))
+    if str(tried):
+        return EngineError(str(error), hint=tried.hint)
     return EngineError(f"no crash can be used for {arch}: {error}", hint=error.hint)
 
 
-class _Preparation:
+@dataclass(frozen=True, slots=True)
+class _Beginning:
     """What a session of crash begins with, wherever it is."""
 
-    def __init__(self, subject: Subject, room: Room, world: World) -> None:
+    world: World
+    theirs: ForCrash
+    options: tuple[str, ...]
+    first: Preparation
+
+    @classmethod
+    def of(cls, subject: Subject, room: Room, world: World) -> Self:
         kmods, ladder = subject.facts()
         dump = subject.dump
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
@@ -195,83 +196,73 @@ class _Preparation:
         loaded = snippets.load_prelude(directories, facts, room)
         for broken in loaded.unusable:
             world.progress.warn(broken.reason)
-        self._world = world
-        self._theirs = subject.for_crash
-        self._options = (*options_of(ladder), *self._theirs.words)
-        self._first = Preparation(subject.kmods.files, world.config.extensions, loaded.prelude)
+        theirs = subject.for_crash
+        first = Preparation(subject.kmods.files, world.config.extensions, loaded.prelude)
+        return cls(world, theirs, (*options_of(ladder), *theirs.words), first)
 
     @property
-    def _is_minimal(self) -> bool:
-        return MINIMAL[0] in self._options
+    def is_minimal(self) -> bool:
+        return MINIMAL[0] in self.options
 
-    def _opening(self, place: Place, *, is_piped: bool = False) -> Opening:
-        asks = is_piped and not self._is_minimal
-        return Opening(self._first.commands_at(place), asks_commands=asks)
+    def wait(self, opening: Opening, read: Read, how_ended: HowEnded) -> None:
+        """Until crash has read the dump; what it did not like meanwhile is told.
 
-    @contextmanager
-    def between_pipes(self, place: Place, feed: Input) -> Iterator[Talk]:
-        """crash that has opened the dump, and is told what the input holds."""
-        with _left(place):
-            opening = self._opening(place, is_piped=True)
-            child = place.start(self._options)
-            try:
-                piped = Piped(child, "crash")
-                if self._theirs.is_question:
-                    yield lambda: piped.converse((), _shower())
-                    return
-                with self._bar():
-                    piped.open(opening, self._patience_s)
-                self._complain(opening)
-                yield lambda: self._converse(piped, opening, feed)
-            finally:
-                with suppress(HostLost):
-                    child.end()
+        :raises EngineError: it did not open the dump
+        """
+        with self.world.progress.bar("Opening it with crash", None):
+            opening.wait_until_open(read, how_ended, self.world.config.supervision.start_s)
+        told = [f"before the first prompt: {complaint}" for complaint in opening.complaints]
+        for text in (_MINIMAL,) if self.is_minimal else told:
+            self.world.progress.warn(text)
 
-    def _converse(self, piped: Piped, opening: Opening, feed: Input) -> int:
+
+class _CrashBetweenPipes:
+    """crash that is told what the input holds."""
+
+    def __init__(self, beginning: _Beginning, place: Place, feed: Input) -> None:
+        self._beginning = beginning
+        self._feed = feed
+        first = beginning.first.commands_at(place)
+        self._opening = Opening(first, asks_commands=not beginning.is_minimal)
+        self._piped = Piped(place.start(beginning.options), "crash")
+
+    def open(self) -> Callable[[], int]:
+        """Wait until crash has read the dump; what holds the conversation then."""
+        if self._beginning.theirs.is_question:
+            return lambda: self._piped.converse((), _shower())
+        self._piped.send(self._opening.text)
+        self._beginning.wait(self._opening, self._piped.read, self._piped.end)
+        return self._converse
+
+    def _converse(self) -> int:
         """The conversation; 1 if crash lacks a command that was asked for."""
-        status = piped.converse(feed.chunks(), _shower())
-        for name in () if self._is_minimal else piped.unknown:
-            near = nearest(name, opening.known_commands)
-            self._world.progress.warn(
+        status = self._piped.converse(self._feed.chunks(), _shower(), self._opening.rest)
+        for name in () if self._beginning.is_minimal else self._piped.unknown:
+            near = nearest(name, self._opening.known_commands)
+            self._beginning.world.progress.warn(
                 f"crash has no command {short_line(name, 80)}; there is: {near}"
             )
-        return status or (WRONG if piped.unknown else 0)
+        return status or (WRONG if self._piped.unknown else 0)
 
-    @contextmanager
-    def for_a_person(self, place: Place, feed: Input) -> Iterator[Talk]:
-        """crash that has opened the dump, on a terminal."""
-        screen = Screen()
-        window = Window(screen.size, self._world.environment.get("TERM", ""))
-        is_silent = self._theirs.is_silent or self._is_minimal
+
+class _CrashOnTerminal:
+    """crash for a person."""
+
+    def __init__(self, beginning: _Beginning, place: Place, feed: Input) -> None:
+        self._beginning = beginning
+        self._screen = Screen()
+        window = Window(self._screen.size, beginning.world.environment.get("TERM", ""))
+        self._opening = Opening(beginning.first.commands_at(place))
+        is_silent = beginning.theirs.is_silent or beginning.is_minimal
         introduction = b"" if is_silent else INTRODUCTION
-        opening = self._opening(place)
-        first_words = opening.text + introduction + feed.first
-        with _left(place), closing(place.terminal(self._options, first_words, window)) as terminal:
-            with self._bar():
-                how_ended = lambda: (terminal.wait(), "")  # noqa: E731
-                opening.wait_until_open(terminal.read, how_ended, self._patience_s)
-            self._complain(opening)
-            yield lambda: Relay(terminal, screen).run(opening.rest)
+        first_words = self._opening.text + introduction + feed.first
+        self._terminal = place.terminal(beginning.options, first_words, window)
 
-    @property
-    def _patience_s(self) -> float:
-        return self._world.config.supervision.start_s
-
-    def _bar(self) -> AbstractContextManager[object]:
-        return self._world.progress.bar("Opening it with crash", None)
-
-    def _complain(self, opening: Opening) -> None:
-        told = [f"before the first prompt: {complaint}" for complaint in opening.complaints]
-        for text in (_MINIMAL,) if self._is_minimal else told:
-            self._world.progress.warn(text)
-
-
-@contextmanager
-def _left(place: Place) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        place.close()
+    def open(self) -> Callable[[], int]:
+        """Wait until crash has read the dump; what holds the conversation then."""
+        terminal, opening = self._terminal, self._opening
+        self._beginning.wait(opening, terminal.read, lambda: (terminal.wait(), ""))
+        return lambda: Relay(terminal, self._screen).run(opening.rest)
 
 
 def _told(name: str, status: int, world: World) -> int:

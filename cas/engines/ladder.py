@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.engines.crash.failover import Relay
+from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.drgn.process import Worker
 from cas.engines.kernel_log import lacks_log
 from cas.engines.outcome import ENDED, Ran, section_of
@@ -25,7 +25,7 @@ ANSWERED = frozenset({"ok", "cut"})
 class Session:
     """A crash session that is open, and what it is good for."""
 
-    crash: Relay
+    crash: CrashAnywhere
     walking: Sequence[Snippet] = ()
     """The snippets that need all tasks, which not every crash sees."""
     is_demanded: bool = False

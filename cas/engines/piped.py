@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from cas.engines.crash.conversation import Opening, how_it_ended
+from cas.engines.crash.conversation import how_it_ended
 from cas.errors import EngineError, HostLost, KernelMisfit
 from cas.supervise import Dialogue
 
@@ -41,7 +41,7 @@ class Piped:
         """Of what it wrote, the beginning of a line that has not ended."""
         self._unknown = dict[bytes, None]()
         self._first = b""
-        """What it wrote behind our commands, before it was told anything."""
+        """What it wrote behind the greeting, before it was told anything."""
 
     @property
     def unknown(self) -> list[str]:
@@ -57,11 +57,11 @@ class Piped:
         deadline = time.monotonic() + timeout_s
         said = bytearray()
         while (end := said.find(b"\n")) < 0:
-            data = self._read(max(0.0, deadline - time.monotonic()))
+            data = self.read(max(0.0, deadline - time.monotonic()))
             if data is None or len(said) > GREETING_BYTES:
                 raise EngineError(f"drgn is not ready after {timeout_s:g} s")
             if not data:
-                status, beside = self._end()
+                status, beside = self.end()
                 raise EngineError(how_it_ended("drgn", status, beside))
             said += data
         self._first = bytes(said[end + 1 :])
@@ -72,37 +72,39 @@ class Piped:
             raise EngineError(f"drgn cannot open the dump: {message['failed']}")
         return list(message["remarks"])
 
-    def open(self, opening: Opening, timeout_s: float) -> None:
-        """Wait until it has read the dump and the commands of ours.
+    def send(self, data: bytes) -> None:
+        """Tell it something before the conversation."""
+        self._child.send(data)
 
-        :raises EngineError: it did not open the dump
-        """
-        self._child.send(opening.text)
-        opening.wait_until_open(self._read, self._end, timeout_s)
-        self._first = opening.rest
+    def read(self, timeout_s: float) -> bytes | None:
+        """What it wrote next; ``b""`` at the end, ``None`` when nothing came in time.
 
-    def converse(self, feed: Iterable[bytes], show: Callable[[bytes], object]) -> int:
-        """Hand everything on, both ways, until it ends; its exit status, negative for a signal.
-
-        :param feed: what it is told; a thread waits for it, and nobody for that
-        :param show: takes what it writes
-        :raises HostLost: its machine cannot be reached any more
         :raises EngineError: it was ended by the watchdog
         """
-        threading.Thread(target=self._tell, args=(feed,), name="stdin", daemon=True).start()
-        data: bytes | None = self._first or None
-        while data != b"":
-            if data:
-                self._look_for_unknown(data)
-                show(data)
-            data = self._read(WAIT_S)
-        return self._end()[0]
-
-    def _read(self, timeout_s: float) -> bytes | None:
         data = self._child.read(timeout_s)
         if data is None and self._child.fault:
             raise EngineError(f"{self._name} was ended: {self._child.fault}")
         return data
+
+    def converse(
+        self, feed: Iterable[bytes], show: Callable[[bytes], object], first: bytes = b""
+    ) -> int:
+        """Hand everything on, both ways, until it ends; its exit status, negative for a signal.
+
+        :param feed: what it is told; a thread waits for it, and nobody for that
+        :param show: takes what it writes
+        :param first: of that, read already
+        :raises HostLost: its machine cannot be reached any more
+        :raises EngineError: it was ended by the watchdog
+        """
+        threading.Thread(target=self._tell, args=(feed,), name="stdin", daemon=True).start()
+        data: bytes | None = first or self._first or None
+        while data != b"":
+            if data:
+                self._look_for_unknown(data)
+                show(data)
+            data = self.read(WAIT_S)
+        return self.end()[0]
 
     def _look_for_unknown(self, data: bytes) -> None:
         *lines, last = (self._line + data).split(b"\n")
@@ -129,6 +131,7 @@ class Piped:
             else:
                 self._child.close_stdin()
 
-    def _end(self) -> tuple[int, str]:
+    def end(self) -> tuple[int, str]:
+        """End it, of which all is read: its status, and what it wrote to stderr."""
         status = self._child.wait(EXIT_S)
         return self._child.stop() if status is None else status, self._child.stderr

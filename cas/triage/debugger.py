@@ -13,7 +13,7 @@ from cas import findings
 from cas.catalogue.extraction.source_packages import Search, Wanted, is_built_with
 from cas.catalogue.sources import source_lines
 from cas.engines.crash.conversation import Preparation
-from cas.engines.crash.failover import Relay
+from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import ZERO_EXCLUDED
@@ -146,7 +146,7 @@ class Debugging(Run):
             return None
         return replace(reading, problems=(*reading.problems, *([problem] if problem else [])))
 
-    def prepare_crash(self, opened: process.Opened) -> Future[Relay | None] | None:
+    def prepare_crash(self, opened: process.Opened) -> Future[CrashAnywhere | None] | None:
         """Everywhere that crash may run; on a host it begins now, beside drgn.
 
         On this machine the two would only hinder one another.
@@ -162,8 +162,8 @@ class Debugging(Run):
         )
         transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
-        relay = Relay(self.next_place, rules, self.job.directory, transcript)
-        self.relay = self.stack.enter_context(relay)
+        crash = CrashAnywhere(self.next_place, rules, self.job.directory, transcript)
+        self.crash = self.stack.enter_context(crash)
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
         venues = Venues(subject, self.config, self.room, self.catalogue, self.progress)
         self.venues = self.stack.enter_context(venues)
@@ -176,17 +176,17 @@ class Debugging(Run):
         """Where crash is tried next."""
         return self.venues.next_place()
 
-    def begin_crash(self) -> Relay | None:
+    def begin_crash(self) -> CrashAnywhere | None:
         """A crash session, which reads the dump while the snippets are prepared."""
-        relay, venues = None, self.venues
+        crash, venues = None, self.venues
         if venues:
-            relay = self.relay
+            crash = self.crash
             with self.timed("crash start"):
-                relay.begin()
+                crash.begin()
         elif self.engine == "crash" or venues.problems:
             self.give_up_crash(venues.nowhere())
-        self.hand_over(None if relay else "drgn")
-        return relay
+        self.hand_over(None if crash else "drgn")
+        return crash
 
     def hand_over(self, engine: str | None) -> None:
         """Leave ``./crash`` for the user who goes on by hand.
@@ -229,13 +229,13 @@ class Debugging(Run):
         put(path, b"")
         self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
 
-    def run_snippets(self, relay: Relay | None, loaded: snippets.Loaded) -> None:
+    def run_snippets(self, crash: CrashAnywhere | None, loaded: snippets.Loaded) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
         met = self.is_met(loaded.snippets)
         fitting = [(each, *snippets.fitting(each, met)) for each in loaded.snippets]
         chosen = [snippet for _, snippet, _ in fitting if snippet.commands]
         write_commands(self.job.directory, chosen)
-        opened = relay if relay and self.is_opened(relay, loaded.prelude) else None
+        opened = crash if crash and self.is_opened(crash, loaded.prelude) else None
         if self.fitting.misfit is not None and (opened is None or opened.is_minimal):
             raise self.fitting.misfit  # --minimal does not look whether the kernel fits
         engine = "crash" if opened else "drgn"
@@ -262,11 +262,11 @@ class Debugging(Run):
             self.tell_losses(opened)
         else:
             write_transcript(self.job.directory, self.report.sections)
-        self.tell_rungs(ladder, relay)
+        self.tell_rungs(ladder, crash)
 
-    def tell_rungs(self, ladder: Ladder, relay: Relay | None) -> None:
+    def tell_rungs(self, ladder: Ladder, crash: CrashAnywhere | None) -> None:
         """Which rungs were tried, and what the higher ones could not do."""
-        self.know(ladder=(*(relay.ladder if relay else ()), *ladder.rungs))
+        self.know(ladder=(*(crash.ladder if crash else ()), *ladder.rungs))
         lost = (outcome for outcome, _ in ladder.given_up if outcome.status in LIMITS)
         limits = (f"{outcome.command}: {outcome.status}" for outcome in lost)
         self.know(limits_hit=(*self.report.limits_hit, *limits))
@@ -275,32 +275,32 @@ class Debugging(Run):
         for text in findings.given_up(ladder.given_up):
             self.remark(text)
 
-    def tell_losses(self, relay: Relay) -> None:
+    def tell_losses(self, crash: CrashAnywhere) -> None:
         """Which places were lost on the way, and where crash ran in the end."""
-        if relay.losses and relay.place is None:
-            self.give_up_crash(self.venues.nowhere("; ".join(relay.losses)))
+        if crash.losses and crash.place is None:
+            self.give_up_crash(self.venues.nowhere("; ".join(crash.losses)))
             return
-        place = relay.place
+        place = crash.place
         host = place.name if place else None
         told = [f"crash ran on the analysis host {host}"] if host else []
         if place and place.sandbox not in (None, "bwrap"):
             told.append(f"sandbox of crash on {host}: {place.sandbox}")
             self.progress.warn(told[-1])
-        told += [f"crash had to move on: {loss}" for loss in relay.losses]
+        told += [f"crash had to move on: {loss}" for loss in crash.losses]
         for text in told:
             log.info("%s", text)
         self.know(host=host, remarks=(*self.report.remarks, *told))
 
-    def is_opened(self, relay: Relay, prelude: Sequence[str]) -> bool:
+    def is_opened(self, crash: CrashAnywhere, prelude: Sequence[str]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
-        relay.preparation = Preparation(self.kmods.certain, self.config.extensions, prelude)
-        relay.known = self.known()
+        crash.preparation = Preparation(self.kmods.certain, self.config.extensions, prelude)
+        crash.known = self.known()
         self.preload()
         try:
             with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
-                options = relay.open()
+                options = crash.open()
         except EngineError as error:
-            self.know(ladder=relay.ladder)
+            self.know(ladder=crash.ladder)
             self.give_up_crash(self.venues.nowhere(str(error)))
             self.hand_over("drgn")
             return False
@@ -311,7 +311,7 @@ class Debugging(Run):
         elif options:
             rest = "it answers little so" if self.engine == "crash" else "drgn does the rest"
             self.remark(f"crash opened the dump only with {options}; {rest}")
-        if not relay.sees_all_tasks:
+        if not crash.sees_all_tasks:
             self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
         return True
 

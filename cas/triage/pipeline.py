@@ -111,8 +111,8 @@ class Pipeline(Debugging):
         self.detect(answer)
         if self.job.order.wants_kmods:
             self.kmods.extract_all(answer)
-        relay = beginning.result() if beginning else self.begin_crash()
-        self.run_snippets(relay, self.render(opened.dump, answer))
+        crash = beginning.result() if beginning else self.begin_crash()
+        self.run_snippets(crash, self.render(opened.dump, answer))
         self.reached("analysed")
 
     def receive(self) -> Path:

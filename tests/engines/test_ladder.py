@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_crash import loop
 
-from cas.engines.crash.failover import Relay
+from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.place import Here
 from cas.engines.drgn.process import Opened, Worker
 from cas.engines.ladder import Ladder, Session
@@ -44,11 +44,11 @@ DUMP = Dump(
 @pytest.fixture
 def crash_that(
     tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]
-) -> Iterator[Callable[[str], Relay]]:
+) -> Iterator[Callable[[str], CrashAnywhere]]:
     """A session with a program that does, on a command, what a script says."""
-    opened: list[Relay] = []
+    opened: list[CrashAnywhere] = []
 
-    def begin(script: str) -> Relay:
+    def begin(script: str) -> CrashAnywhere:
         program = tmp_path / "crash"
         program.write_text(f"#!/bin/sh\n{loop(script)}")
         program.chmod(0o755)
@@ -56,7 +56,7 @@ def crash_that(
         places = iter([Here(program, vmcore, vmcore, room)])
         transcript = (tmp_path / "crash.out").open("wb")
         rules = room.supervision
-        opened.append(Relay(lambda: next(places, None), rules, tmp_path, transcript))
+        opened.append(CrashAnywhere(lambda: next(places, None), rules, tmp_path, transcript))
         opened[-1].open()
         return opened[-1]
 
@@ -65,12 +65,12 @@ def crash_that(
         crash.__exit__()
 
 
-def ladder(crash: Relay | None, worker: Worker, dump: Dump = DUMP) -> Ladder:
+def ladder(crash: CrashAnywhere | None, worker: Worker, dump: Dump = DUMP) -> Ladder:
     return Ladder(Session(crash) if crash else None, worker, dump)
 
 
 def test_what_killed_crash_is_done_by_drgn(
-    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -84,7 +84,7 @@ def test_what_killed_crash_is_done_by_drgn(
 
 
 def test_what_crash_has_begun_to_tell_is_kept(
-    crash_that: Callable[[str], Relay], worker: Worker, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, tmp_path: Path
 ) -> None:
     used = ladder(crash_that("echo half; kill -SEGV $$"), worker)
     section = used.run(SYS, tmp_path / "sys")
@@ -94,7 +94,7 @@ def test_what_crash_has_begun_to_tell_is_kept(
 
 
 def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
-    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -104,7 +104,7 @@ def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
 
 
 def test_a_demanded_crash_is_not_replaced(
-    crash_that: Callable[[str], Relay], worker: Worker, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, tmp_path: Path
 ) -> None:
     session = Session(crash_that("kill -SEGV $$"), is_demanded=True)
     section = Ladder(session, worker, DUMP).run(SYS, tmp_path / "sys")
@@ -112,7 +112,7 @@ def test_a_demanded_crash_is_not_replaced(
 
 
 def test_what_neither_debugger_tells_is_taken_from_the_dump(
-    crash_that: Callable[[str], Relay], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
 ) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(bytes(100_000))

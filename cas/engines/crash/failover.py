@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Generic, Self, TypeVar
 
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.place import Place
@@ -20,11 +20,71 @@ NextPlace = Callable[[], Place | None]
 """Gives the next place to try; ``None``: there is none left."""
 
 
-class Relay:
-    """A crash session that moves on: a snippet that was under way is run again, whole.
+S = TypeVar("S")
+T = TypeVar("T")
 
-    What a lost place still sends is nobody's: its connection is closed before the next one begins.
+
+class Failover(Generic[S]):
+    """The places for crash in their order, up to the first one where a session opens.
+
+    A context manager that lets go of the place in the end. What a lost place still sends is
+    nobody's: its connection is closed before the next one begins.
     """
+
+    def __init__(self, next_place: NextPlace, start: Callable[[Place], S]) -> None:
+        """Prepare; nothing is started yet."""
+        self._next_place = next_place
+        self._start = start
+        self.place: Place | None = None
+        """Where crash runs; ``None``: nowhere yet, or nowhere any more."""
+        self.session: S | None = None
+        self.reasons: list[EngineError] = []
+        """Why it runs in none of the places that were tried since a session was open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def begin(self) -> S | None:
+        """Start crash at the next place that lets it; it reads the dump meanwhile."""
+        while self.session is None and (place := self._next_place()):
+            self.place = place
+            try:
+                self.session = self._start(place)
+            except EngineError as error:
+                self._give_up(error)
+        return self.session
+
+    def open(self, ready: Callable[[S], T]) -> T:
+        """What becomes of the first session that has read the dump.
+
+        :param ready: waits for that; raises EngineError where it does not come to it
+        :raises EngineError: there is none; the message has each place's reason, and none for places
+            that could not be taken
+        """
+        while (session := self.begin()) is not None:
+            try:
+                return ready(session)
+            except EngineError as error:
+                self._give_up(error)
+        text = "; ".join(dict.fromkeys(map(str, self.reasons)))
+        raise EngineError(text, hint=self.reasons[-1].hint if self.reasons else "")
+
+    def leave(self) -> None:
+        """Let go of the place; whatever runs there ends."""
+        if self.place is not None:
+            self.place.close()
+        self.session = self.place = None
+
+    def _give_up(self, reason: EngineError) -> None:
+        self.reasons.append(reason)
+        self.leave()
+
+
+class CrashAnywhere:
+    """A job's crash, which moves on: a snippet that was under way is run again, whole."""
 
     def __init__(
         self, next_place: NextPlace, rules: Supervision, directory: Path, transcript: IO[bytes]
@@ -34,14 +94,11 @@ class Relay:
         :param directory: receives trace files
         :param transcript: receives everything that crash writes
         """
-        self._next_place = next_place
         self._rules = rules
         self._directory = directory
         self._transcript = transcript
-        self._place: Place | None = None
-        self._crash: Crash | None = None
-        self._earlier: list[str] = []
-        self._reasons: list[EngineError] = []
+        self._places = Failover(next_place, self._start)
+        self._started: list[Crash] = []
         self.preparation = Preparation()
         """What comes first, wherever crash is started."""
         self.known = Known()
@@ -53,93 +110,67 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
+        self._places.leave()
 
     @property
     def place(self) -> Place | None:
         """Where crash runs; ``None``: nowhere yet, or nowhere any more."""
-        return self._place
+        return self._places.place
 
     @property
     def ladder(self) -> tuple[str, ...]:
         """The rungs tried, everywhere, in order."""
-        return (*self._earlier, *(self._crash.ladder if self._crash else ()))
+        return tuple(rung for crash in self._started for rung in crash.ladder)
 
     @property
     def is_minimal(self) -> bool:
         """Whether only crash's few commands for damaged dumps are there."""
-        return self._crash is not None and self._crash.is_minimal
+        crash = self._places.session
+        return crash is not None and crash.is_minimal
 
     @property
     def sees_all_tasks(self) -> bool:
         """Whether commands that walk the tasks can be believed."""
-        return self._crash is None or self._crash.sees_all_tasks
+        crash = self._places.session
+        return crash is None or crash.sees_all_tasks
 
     def begin(self) -> None:
         """Start crash at the next place that lets it; it reads the dump meanwhile."""
-        while self._crash is None:
-            self._place = self._next_place()
-            if self._place is None:
-                return
-            try:
-                self._crash = Crash(self._place, self._rules, self._directory, self._transcript)
-            except EngineError as error:
-                self._give_up(error)
+        self._places.begin()
 
     def open(self) -> str:
         """Wait until crash has read the dump somewhere.
 
         :return: the options it was opened with, empty when it took the dump as it is
-        :raises EngineError: no place has opened it; the message has each one's reason, and none for
-            places that could not be taken
+        :raises EngineError: as :meth:`Failover.open`
         """
-        while True:
-            self.begin()
-            if self._crash is None:
-                raise self._none_left()
-            self._crash.known = self.known
-            if self._place is not None:
-                self._crash.prelude = self.preparation.commands_at(self._place)
-            try:
-                options = self._crash.open()
-            except EngineError as error:
-                self._give_up(error)
-            else:
-                self.losses += map(str, self._reasons)
-                self._reasons.clear()
-                return options
+        options = self._places.open(self._open)
+        self.losses += map(str, self._places.reasons)
+        self._places.reasons.clear()
+        return options
 
     def run(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file, somewhere; ``not run`` when every place is lost."""
-        while self._crash is not None:
+        while (crash := self._places.session) is not None:
             try:
-                return self._crash.run(snippet, path)
+                return crash.run(snippet, path)
             except HostLost as error:
                 self.losses.append(str(error))
-                self._leave()
-                self._open_elsewhere()
+                self._places.leave()
+            try:
+                self.open()
+            except EngineError as error:
+                self.losses += [str(error)] if str(error) else []
         put(path, b"")
         reason = f"crash: {self.losses[-1]}, and no other host is left"
         outcomes = [Outcome(each, "not run", "crash", reason) for each in snippet.commands]
         return section_of(snippet, outcomes, Ran("crash", path, 0.0))
 
-    def _open_elsewhere(self) -> None:
-        try:
-            self.open()
-        except EngineError as error:
-            self.losses += [str(error)] if str(error) else []
+    def _start(self, place: Place) -> Crash:
+        self._started.append(Crash(place, self._rules, self._directory, self._transcript))
+        return self._started[-1]
 
-    def _give_up(self, reason: EngineError) -> None:
-        self._reasons.append(reason)
-        self._leave()
-
-    def _none_left(self) -> EngineError:
-        text = "; ".join(dict.fromkeys(map(str, self._reasons)))
-        return EngineError(text, hint=self._reasons[-1].hint if self._reasons else "")
-
-    def _leave(self) -> None:
-        if self._crash is not None:
-            self._earlier += self._crash.ladder
-        if self._place is not None:
-            self._place.close()
-        self._crash = self._place = None
+    def _open(self, crash: Crash) -> str:
+        crash.known = self.known
+        crash.prelude = self.preparation.commands_at(crash.place)
+        return crash.open()

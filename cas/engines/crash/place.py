@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -67,15 +67,17 @@ class Here:
     """Options of crash without which it does not find the kernel in this dump."""
     name: str | None = None
     sandbox: str | None = None
-    _child: Child | None = None
+    _end: Callable[[], object] | None = None
+    """Ends what runs."""
     _shown: frozenset[Path] | None = None
     """Of the kernel modules' files, those that crash was started with."""
 
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""
         words = argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
-        self._child = Child(words, self.room, View(self._seen()))
-        return self._child
+        child = Child(words, self.room, View(self._seen()))
+        self._end = child.end
+        return child
 
     def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> LocalTerminal:
         """Start crash on a terminal of its own; the room's directory gets a file more."""
@@ -85,7 +87,9 @@ class Here:
         words = argv(self.program, options, self.vmlinux, self.vmcore)
         room = replace(self.room, environment={**self.room.environment, **window.environment})
         seen = {**self._seen(), path: f"{FILES}/{OPENING}"}
-        return LocalTerminal(words, room, View(seen), window.size)
+        terminal = LocalTerminal(words, room, View(seen), window.size)
+        self._end = terminal.close
+        return terminal
 
     def where(self, path: Path) -> str | None:
         """The file's own name, if crash can be told it: a sandbox shows it as it is."""
@@ -98,8 +102,8 @@ class Here:
 
     def close(self) -> None:
         """End what runs."""
-        if self._child is not None:
-            self._child.end()
+        if self._end is not None:
+            self._end()
 
     def _seen(self) -> dict[Path, str]:
         seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}

@@ -58,7 +58,7 @@ class Crash:
         :param transcript: receives everything that crash writes
         :raises EngineError: the program cannot be started
         """
-        self._place = place
+        self.place = place
         self._rules = rules
         self._directory = directory
         self._transcript = transcript
@@ -101,7 +101,7 @@ class Crash:
             failures.append(failure)
             options = self._next_rung(failures)
             if options is None or self._starts.are_exhausted:
-                program = self._place.version() or "crash"
+                program = self.place.version() or "crash"
                 raise NotOpened(why_not_opened(failures, self.known, program), program=program)
             self._options = options
             self._child = self._start()
@@ -124,7 +124,7 @@ class Crash:
         if self.ladder[-1:] != [self._rung]:
             self.ladder.append(self._rung)
         self._is_open = False
-        child = self._place.start(self._options)
+        child = self.place.start(self._options)
         self._command = OPENING
         self._exchange = self._opening = Opening()
         child.send(self._opening.text)
@@ -191,7 +191,7 @@ class Crash:
     @property
     def _rung(self) -> str:
         rung = name_of(self._options)
-        return f"{rung} on {self._place.name}" if self._place.name else rung
+        return f"{rung} on {self.place.name}" if self.place.name else rung
 
     def _last_words(self) -> bytes:
         return bytes(self._exchange.said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
