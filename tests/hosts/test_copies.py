@@ -22,8 +22,8 @@ from cas.errors import HostLost, TryAgain
 from cas.hosts.link import HostUnfit, Link
 from cas.hosts.shared import is_shared, see_the_same
 from cas.hosts.transfer.copies import PART_S, YOUNG_S, Copies, Copy, superfluous
-from cas.hosts.transfer.reception import NoRoom
 from cas.hosts.transfer.script import BLOCK_BYTES, PLACE
+from cas.hosts.transfer.sending import NoRoom
 from cas.progress import Advance, Silent
 from cas.settings.rules import HostRules
 from cas.ssh import Destination, Means, logged_in

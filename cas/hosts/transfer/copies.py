@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cas.errors import TryAgain
 from cas.hosts.link import Done, HostUnfit, Link
-from cas.hosts.transfer.file import Cargo
-from cas.hosts.transfer.packing import measure
-from cas.hosts.transfer.reception import STALL_S, NoRoom, Reception
+from cas.hosts.transfer.file import FileToCopy
+from cas.hosts.transfer.packing import is_worth_compressing
 from cas.hosts.transfer.script import LIST, PLACE, REMOVE
+from cas.hosts.transfer.sending import STALL_S, FileTransfer, NoRoom
 from cas.progress import Progress
 from cas.settings.rules import HostRules
 from cas.text import count, short_line
@@ -63,15 +63,15 @@ class Copies:
         :raises TryAgain: our file cannot be read
         """
         try:
-            cargo = Cargo.of(path, digest)
-            codecs = "zstd gzip cat" if measure(path, "zstd") else "cat"
-            placed = self._with_room(cargo, codecs) or self._with_room(cargo, codecs)
+            file = FileToCopy.of(path, digest)
+            codecs = "zstd gzip cat" if is_worth_compressing(path) else "cat"
+            placed = self._with_room(file, codecs) or self._with_room(file, codecs)
         except OSError as error:
             raise TryAgain(f"cannot read {path}: {error.strerror}") from error
         if placed is None:
             raise HostUnfit(
-                f"{self._link.name}: what arrives of {cargo.name} has another SHA-256 than "
-                f"{cargo.digest}, twice"
+                f"{self._link.name}: what arrives of {file.name} has another SHA-256 than "
+                f"{file.digest}, twice"
             )
         return placed
 
@@ -91,19 +91,19 @@ class Copies:
             gone = set(said.decode("ascii", "replace").split("\n")).intersection(paths)
             self._progress.say(f"Removed {count(len(gone), 'old file')} on {self._link.name}")
 
-    def _with_room(self, cargo: Cargo, codecs: str) -> str | None:
+    def _with_room(self, file: FileToCopy, codecs: str) -> str | None:
         """The path of the copy, after cleaning if need be; ``None``: what arrived was wrong."""
         try:
-            return self._received(cargo, codecs)
+            return self._received(file, codecs)
         except NoRoom as error:
             self.clean(error.needed_bytes)
-        return self._received(cargo, codecs)
+        return self._received(file, codecs)
 
-    def _received(self, cargo: Cargo, codecs: str) -> str | None:
-        words = (self._rules.directory, cargo.digest, str(cargo.size_bytes), codecs)
+    def _received(self, file: FileToCopy, codecs: str) -> str | None:
+        words = (self._rules.directory, file.digest, str(file.size_bytes), codecs)
         with self._link.opened(PLACE, *words, f"{STALL_S:.0f}") as channel:
-            reception = Reception(self._link, channel, self._progress, cargo)
-            return reception.run(self._rules.cache_bytes)
+            transfer = FileTransfer(self._link, channel, self._progress, file)
+            return transfer.run(self._rules.cache_bytes)
 
     def _listed(self) -> tuple[int, list[Copy]]:
         """Free bytes, and what is there."""

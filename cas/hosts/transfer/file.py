@@ -18,7 +18,7 @@ SHA256 = re.compile("(?:sha256:)?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
+class FileToCopy:
     """A file of ours that a host needs."""
 
     path: Path

@@ -1,15 +1,18 @@
-"""How a file is packed on its way, and what that does to it.
+"""The stream in which a file goes to a host: frames, made by threads while others are on their way.
 
-Every chunk is a frame of its own, compressed or with the bytes as they are: both in one stream.
-Compression is the quickest there is; what a higher level saves beyond it (a tenth, of a vmlinux)
-costs several times as much. Sources: RFC 8878, 3.1.1 (zstd); RFC 1952, 2.2 (gzip).
+Whether a file is compressed is decided once, by samples from all over it. Each chunk is a frame of
+its own, so that threads can make them. Compression is the quickest there is; what a higher level
+saves beyond it (a tenth, of a vmlinux) costs several times as much.
 """
 
 from __future__ import annotations
 
 import os
-import time
 import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,66 +20,75 @@ from pathlib import Path
 LEVEL = 1
 SAMPLES = 12
 SAMPLE_BYTES = 128 << 10
+WORTH = 0.8
+"""Compressed size by the plain one, up to which a file is compressed: beyond it a slow link gains
+little, and one that is as fast as the processors loses (bench/README.md)."""
+CHUNK_BYTES = 1 << 20
 THREADS = 2
-INCOMPRESSIBLE = 0.95
+AHEAD = 4
+"""Chunks that are packed before they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
-    """What compression does to a file."""
+class Frame:
+    """A chunk of a file as it goes on the wire."""
 
-    ratio: float
-    """Of the compressed size to the plain one."""
-    bytes_s: float
-    """Plain, of one thread."""
+    plain_bytes: int
+    data: bytes
 
 
-def measure(path: Path, codec: str) -> Packing | None:
-    """What a codec does to samples from all over a file; ``None`` where it is not worth it.
+def is_worth_compressing(path: Path) -> bool:
+    """Whether samples from all over a file become clearly smaller.
 
-    :param codec: ``zstd``, ``gzip`` or ``cat``
     :raises OSError: the file cannot be read
     """
-    if codec == "cat":
-        return None
-    samples = _samples(path)
-    begin = time.perf_counter()
-    packed = sum(len(pack(codec, sample)) for sample in samples)
-    seconds = max(time.perf_counter() - begin, 1e-6)
-    size = sum(map(len, samples))
-    return Packing(packed / size, size / seconds) if packed < INCOMPRESSIBLE * size else None
-
-
-def pack(codec: str, data: bytes, *, is_packed: bool = True) -> bytes:
-    """A frame with that data."""
-    if codec == "zstd":
-        return _zstd(data) if is_packed else _stored(data)
-    if codec == "gzip":
-        packer = zlib.compressobj(LEVEL if is_packed else 0, wbits=31)
-        return packer.compress(data) + packer.flush()
-    return data
-
-
-def _samples(path: Path) -> tuple[bytes, ...]:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         step = max(SAMPLE_BYTES, size // SAMPLES)
-        read = partial(os.pread, file.fileno(), SAMPLE_BYTES)
-        return tuple(read(start) for start in range(0, size, step))
+        samples = [os.pread(file.fileno(), SAMPLE_BYTES, at) for at in range(0, size, step)]
+    packed_bytes = sum(len(pack("zstd", sample)) for sample in samples)
+    return packed_bytes <= WORTH * sum(map(len, samples))
 
 
-def _zstd(data: bytes) -> bytes:
-    import zstandard
+@contextmanager
+def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[Frame]]:
+    """The frames of a file.
 
-    return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    :param codec: ``zstd``, ``gzip`` or ``cat``, which leaves everything as it is
+    :param span: the offset of the first chunk, and the end of the last
+    :raises OSError: the file cannot be read
+    """
+    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(THREADS, "packing") as pool:
+        begun: deque[Future[Frame]] = deque()
+        packed = partial(_packed, file.fileno(), codec)
+
+        def in_order() -> Iterator[Frame]:
+            for start in range(*span, CHUNK_BYTES):
+                begun.append(pool.submit(packed, start, min(CHUNK_BYTES, span[1] - start)))
+                if len(begun) >= AHEAD:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+
+        try:
+            yield in_order()
+        finally:
+            for each in begun:
+                each.cancel()
 
 
-def _stored(data: bytes) -> bytes:
-    """A zstd frame of a single segment, with blocks of at most 128 KiB, none of them compressed."""
-    frame = [b"\x28\xb5\x2f\xfd\xa0", len(data).to_bytes(4, "little")]
-    starts = range(0, len(data), 128 << 10) or (0,)
-    for start in starts:
-        block = data[start : start + (128 << 10)]
-        is_last = start == starts[-1]
-        frame += [(len(block) << 3 | is_last).to_bytes(3, "little"), block]
-    return b"".join(frame)
+def _packed(descriptor: int, codec: str, start: int, length: int) -> Frame:
+    data = os.pread(descriptor, length, start)
+    return Frame(len(data), pack(codec, data))
+
+
+def pack(codec: str, data: bytes) -> bytes:
+    """A frame with that data, as an unpacker of this name understands it."""
+    if codec == "zstd":
+        import zstandard
+
+        return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    if codec == "gzip":
+        packer = zlib.compressobj(LEVEL, wbits=31)
+        return packer.compress(data) + packer.flush()
+    return data

@@ -1,7 +1,7 @@
 """What runs on a host to take a copy in, and to tell and remove what it has: POSIX shell.
 
 It wants coreutils or busybox, flock of util-linux, and /proc. Every answer is a line of a word and
-plain values; :mod:`cas.hosts.transfer.reception` reads them.
+plain values; :mod:`cas.hosts.transfer.sending` reads them.
 """
 
 BLOCK_BYTES = 64 << 10

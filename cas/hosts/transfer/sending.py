@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,10 +12,8 @@ import paramiko
 
 from cas.errors import HostLost
 from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link
-from cas.hosts.transfer.file import Cargo
-from cas.hosts.transfer.frames import frames
-from cas.hosts.transfer.pace import Pace
-from cas.hosts.transfer.packing import measure
+from cas.hosts.transfer.file import FileToCopy
+from cas.hosts.transfer.packing import frames
 from cas.progress import Progress
 from cas.text import short_line
 from cas.units import human_size
@@ -25,10 +24,9 @@ STALL_S = 60.0
 """Without getting on, after which a program on the host is ended, and the host given up."""
 PATIENCE_S = STALL_S + 30
 """For a word from a script that tells every second how far it is."""
-LINE_BYTES = 8 << 10
-LINES = 1000
-LINES_S = 10
-"""That an honest script writes at most: at once, and each second."""
+READ_BYTES = 8 << 10
+ANSWERS_BYTES = 4 << 20
+"""What a script may say in all: a line each second, for days."""
 SAID_CHARACTERS = 200
 
 _NUMBER = r"(\d{1,18})"
@@ -46,13 +44,13 @@ _WORDS = {
     "wrong": _DIGEST,
     "done": "",
 }
-_SAYINGS = {word: re.compile(f"{word} {rest}" if rest else word) for word, rest in _WORDS.items()}
+_ANSWERS = {word: re.compile(f"{word} {rest}" if rest else word) for word, rest in _WORDS.items()}
 
-_SAYINGS_IN_BETWEEN = ("wait", "check", "at")
+_ANSWERS_IN_BETWEEN = ("wait", "check", "at")
 
 
 @dataclass(frozen=True, slots=True)
-class Saying:
+class ScriptAnswer:
     """A line of the script, see :mod:`cas.hosts.transfer.script`."""
 
     word: str
@@ -64,32 +62,31 @@ class Saying:
         return tuple(int(value) for value in self.values if value.isdecimal())
 
 
-class Talk:
+class ScriptChannel:
     """A conversation with a script on a host, which tells every second how far it is."""
 
     def __init__(self, link: Link, channel: paramiko.Channel) -> None:
         """Listen."""
         self._link = link
         self._channel = channel
-        self._buffer = b""
-        self._lines = 0
-        self._begun = time.monotonic()
+        self._lines = deque[bytes]()
+        self._rest = b""
+        self._left_bytes = ANSWERS_BYTES
 
-    def next(self) -> Saying:
+    def next(self) -> ScriptAnswer:
         """What it says next.
 
         :raises HostLost: the link broke
         :raises HostUnfit: it ended, fell silent or says what no script of ours does
         """
-        while b"\n" not in self._buffer:
+        while not self._lines:
             data = self._link.read(self._channel, PATIENCE_S)
             if data is None:
                 raise HostUnfit(f"{self._link.name}: it said nothing for {PATIENCE_S:g} s")
             if not data:
                 raise HostUnfit(f"{self._link.name}: {self.complaint()}")
             self._take(data)
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return self._understood(line)
+        return self._understood(self._lines.popleft())
 
     def send(self, frame: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
@@ -146,24 +143,23 @@ class Talk:
     def _drain(self) -> None:
         """Take in what it says meanwhile, or its window is full one day."""
         while self._channel.recv_ready():
-            self._take(self._channel.recv(LINE_BYTES))
+            self._take(self._channel.recv(READ_BYTES))
 
     def _take(self, data: bytes) -> None:
-        self._lines += data.count(b"\n")
-        self._buffer += data
-        spent_s = time.monotonic() - self._begun
-        longest = max(map(len, self._buffer.split(b"\n")))
-        if self._lines > LINES + LINES_S * spent_s or longest > LINE_BYTES:
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
             raise HostUnfit(f"{self._link.name}: it answers without end")
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines += lines
 
-    def _understood(self, line: bytes) -> Saying:
+    def _understood(self, line: bytes) -> ScriptAnswer:
         text = line.decode("utf-8", "replace")
         word = text.partition(" ")[0]
-        found = _SAYINGS[word].fullmatch(text) if word in _SAYINGS else None
+        found = _ANSWERS[word].fullmatch(text) if word in _ANSWERS else None
         if not found or not text.isprintable() or "\ufffd" in text:
             said = short_line(text, SAID_CHARACTERS)
             raise HostUnfit(f"{self._link.name}: it answers what makes no sense: {said}")
-        return Saying(word, found.groups())
+        return ScriptAnswer(word, found.groups())
 
 
 class NoRoom(HostUnfit):
@@ -178,7 +174,7 @@ class NoRoom(HostUnfit):
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Receiver:
     """What a host says before it takes a file in."""
 
     offset: int
@@ -191,27 +187,27 @@ class Offer:
     """Whether zeros become holes there."""
 
     @classmethod
-    def of(cls, saying: Saying) -> Self:
+    def of(cls, answer: ScriptAnswer) -> Self:
         """What its line means."""
-        offset, used_kib, blocks, block_bytes = saying.numbers
-        codec, kind = saying.values[4:]
+        offset, used_kib, blocks, block_bytes = answer.numbers
+        codec, kind = answer.values[4:]
         return cls(offset, used_kib << 10, blocks * block_bytes, codec, kind == "sparse")
 
 
-class Reception:
+class FileTransfer:
     """How a host gets one file, from the first question to the checked copy."""
 
     def __init__(
-        self, link: Link, channel: paramiko.Channel, progress: Progress, cargo: Cargo
+        self, link: Link, channel: paramiko.Channel, progress: Progress, file: FileToCopy
     ) -> None:
         """Prepare.
 
         :param channel: to the script that takes it in
         """
         self._name = link.name
-        self._talk = Talk(link, channel)
+        self._script = ScriptChannel(link, channel)
         self._progress = progress
-        self._cargo = cargo
+        self._file = file
         self._objects: str | None = None
         self._told: set[str] = set()
 
@@ -224,94 +220,87 @@ class Reception:
         :raises NoRoom: nothing was sent, or the disk there was full before the end
         :raises HostUnfit: the host did anything else than it should
         """
-        saying = self._until("have", "send")
-        if saying.word == "send":
-            offer = Offer.of(saying)
-            self._require_room(offer, limit_bytes)
-            self._send(offer)
-            saying = self._until("done", "short", "wrong")
-        if saying.word == "short":
-            raise self._cut_short(saying)
-        if saying.word == "wrong":
-            self._progress.warn(f"What {self._name} has of {self._cargo.name} is damaged")
+        answer = self._until("have", "send")
+        if answer.word == "send":
+            receiver = Receiver.of(answer)
+            self._require_room(receiver, limit_bytes)
+            self._send(receiver)
+            answer = self._until("done", "short", "wrong")
+        if answer.word == "short":
+            raise self._cut_short(answer)
+        if answer.word == "wrong":
+            self._progress.warn(f"What {self._name} has of {self._file.name} is damaged")
             return None
         if self._objects is None:
             raise HostUnfit(f"{self._name}: it does not say where its copies are")
-        return f"{self._objects}/{self._cargo.digest[:2]}/{self._cargo.digest}"
+        return f"{self._objects}/{self._file.digest[:2]}/{self._file.digest}"
 
-    def _until(self, *words: str) -> Saying:
+    def _until(self, *words: str) -> ScriptAnswer:
         """The first saying of these words; others are told the user."""
         before, since = None, time.monotonic()
         while True:
-            saying = self._talk.next()
-            if saying.word in words:
-                return saying
-            self._tell(saying)
-            if saying != before:
-                before, since = saying, time.monotonic()
+            answer = self._script.next()
+            if answer.word in words:
+                return answer
+            self._tell(answer)
+            if answer != before:
+                before, since = answer, time.monotonic()
             elif time.monotonic() - since > PATIENCE_S:
                 raise HostUnfit(f"{self._name}: nothing went on for {PATIENCE_S:g} s")
 
-    def _tell(self, saying: Saying) -> None:
-        name = self._cargo.name
-        if saying.word == "lacks":
-            raise HostUnfit(f"{self._name}: it has no program {saying.values[0]}")
-        if saying.word == "in":
-            self._objects = saying.values[0]
-        elif saying.word == "bad":
+    def _tell(self, answer: ScriptAnswer) -> None:
+        name = self._file.name
+        if answer.word == "lacks":
+            raise HostUnfit(f"{self._name}: it has no program {answer.values[0]}")
+        if answer.word == "in":
+            self._objects = answer.values[0]
+        elif answer.word == "bad":
             self._progress.warn(
                 f"The copy of {name} on {self._name} was damaged, a new one is sent"
             )
-        elif saying.word == "wait" and saying.word not in self._told:
+        elif answer.word == "wait" and answer.word not in self._told:
             self._progress.say(f"Waiting for another job that copies {name} to {self._name}")
-        elif saying.word not in _SAYINGS_IN_BETWEEN:
-            raise HostUnfit(f"{self._name}: it says `{saying.word}` when nobody asked")
-        self._told.add(saying.word)
+        elif answer.word not in _ANSWERS_IN_BETWEEN:
+            raise HostUnfit(f"{self._name}: it says `{answer.word}` when nobody asked")
+        self._told.add(answer.word)
 
-    def _require_room(self, offer: Offer, limit_bytes: int) -> None:
-        cargo = self._cargo
-        lacking = cargo.size_bytes - offer.offset
-        needed = min(lacking, cargo.data_bytes(offer.offset)) if offer.is_sparse else lacking
-        if needed > offer.free_bytes:
-            raise self._no_room(needed, f"has {human_size(offer.free_bytes)}")
-        if needed + offer.used_bytes > limit_bytes:
-            kept, limit = human_size(offer.used_bytes), human_size(limit_bytes)
+    def _require_room(self, receiver: Receiver, limit_bytes: int) -> None:
+        file = self._file
+        lacking = file.size_bytes - receiver.offset
+        needed = min(lacking, file.data_bytes(receiver.offset)) if receiver.is_sparse else lacking
+        if needed > receiver.free_bytes:
+            raise self._no_room(needed, f"has {human_size(receiver.free_bytes)}")
+        if needed + receiver.used_bytes > limit_bytes:
+            kept, limit = human_size(receiver.used_bytes), human_size(limit_bytes)
             raise self._no_room(needed, f"keeps {kept} of at most {limit}")
 
     def _no_room(self, needed_bytes: int, has: str) -> NoRoom:
         need = human_size(needed_bytes)
-        message = f"{self._name}: no room for {self._cargo.name}: needs {need}, {has}"
+        message = f"{self._name}: no room for {self._file.name}: needs {need}, {has}"
         return NoRoom(message, needed_bytes)
 
-    def _send(self, offer: Offer) -> None:
+    def _send(self, receiver: Receiver) -> None:
         """Send what it lacks, or as much as it takes in."""
-        cargo = self._cargo
-        pace = Pace(measure(cargo.path, offer.codec))
-        title, span = f"Copying {cargo.name} to {self._name}", (offer.offset, cargo.size_bytes)
+        file = self._file
+        title, span = f"Copying {file.name} to {self._name}", (receiver.offset, file.size_bytes)
         with (
-            self._progress.bar(title, cargo.size_bytes) as advance,
-            frames(cargo.path, offer.codec, span, pace) as all_frames,
+            self._progress.bar(title, file.size_bytes) as advance,
+            frames(file.path, receiver.codec, span) as all_frames,
         ):
-            advance(offer.offset)
-            begun = time.perf_counter()
+            advance(receiver.offset)
             for frame in all_frames:
-                ready = time.perf_counter()
-                if not self._talk.send(frame.data):
+                if not self._script.send(frame.data):
                     return
-                done = time.perf_counter()
-                pace.link_took(len(frame.data), done - ready)
-                pace.took(frame.is_packed, frame.plain_bytes, done - begun)
                 advance(frame.plain_bytes)
-                begun = done
-        self._talk.end()
+        self._script.end()
 
-    def _cut_short(self, saying: Saying) -> HostUnfit:
-        stored, _, blocks, block_bytes = saying.numbers
-        lacking, free = self._cargo.size_bytes - stored, blocks * block_bytes
+    def _cut_short(self, answer: ScriptAnswer) -> HostUnfit:
+        stored, _, blocks, block_bytes = answer.numbers
+        lacking, free = self._file.size_bytes - stored, blocks * block_bytes
         if free < lacking:
             return self._no_room(lacking, f"has {human_size(free)}")
-        where = f"{human_size(stored)} of {human_size(self._cargo.size_bytes)}"
+        where = f"{human_size(stored)} of {human_size(self._file.size_bytes)}"
         return HostUnfit(
-            f"{self._name}: it stopped writing {self._cargo.name} at {where}: "
-            f"{self._talk.complaint()}"
+            f"{self._name}: it stopped writing {self._file.name} at {where}: "
+            f"{self._script.complaint()}"
         )
