@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, UsageError
-from cas.hosts.inventory import ask, survey
+from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.model import Host
 from cas.ssh import Destination, Means, account_of, candidates, home_of
 from cas_admin.host_table import complaints, json_of, table
@@ -74,7 +74,7 @@ def search(world: World) -> Answer:
     registered = list(catalogue.hosts())
     asked = [_known(each, registered) for each in _candidates(registered, world)]
     told, live = [], list[Host]()
-    for before, host in zip(asked, survey(asked, world.config, world.progress), strict=True):
+    for before, host in zip(asked, ask_all_hosts(asked, world.config, world.progress), strict=True):
         found = _unless_twin(host, (*registered, *live), world)
         told.append(found)
         if found.checked != before.checked:  # it has answered
@@ -94,7 +94,7 @@ def add(name: str, world: World) -> Answer:
     wanted = address(name)
     catalogue = Catalogue.of(world.config)
     world.progress.say(f"Asking {name}")
-    host = ask(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
+    host = ask_host(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
     _store(host, catalogue, is_new=True)
     _complain([host], world)
     return Answer(table([host]), SOME_FAILED if host.problem else 0, stands=True)
@@ -118,7 +118,7 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
     catalogue = Catalogue.of(world.config)
     hosts = _named(names, catalogue) if names else catalogue.hosts()
     _say_if_none(hosts, world)
-    told = survey(hosts, world.config, world.progress) if hosts else ()
+    told = ask_all_hosts(hosts, world.config, world.progress) if hosts else ()
     for host in told:
         catalogue.renew_host(host)
     _complain(told, world)

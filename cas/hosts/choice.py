@@ -19,10 +19,10 @@ from typing import Self
 from cas.errors import CasError, EngineError
 from cas.hosts.crash_versions import Version, is_new_enough, needed_for, parsed
 from cas.hosts.inventory import Load, load_of
-from cas.hosts.link import Link, linked
-from cas.hosts.place import Files, There
+from cas.hosts.link import Link, open_link
+from cas.hosts.place import RemoteFiles, RemotePlace
 from cas.hosts.session.session import HostBusy, session
-from cas.hosts.shared import readable, see_the_same
+from cas.hosts.shared import files_there, see_the_same
 from cas.hosts.transfer.copies import Copies
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
@@ -159,7 +159,7 @@ class Offers:
         """Whether any host may serve."""
         return bool(self._candidates)
 
-    def next_place(self) -> There | None:
+    def next_place(self) -> RemotePlace | None:
         """The best host that is left, with dump and vmlinux in reach and a session of our own.
 
         A host that was taken once is not taken again.
@@ -168,7 +168,7 @@ class Offers:
         while not self._closed.is_set() and (best := self._best()):
             self._reached.remove(best)
             try:
-                return self._settle(best)
+                return self._open_place(best)
             except HostBusy:
                 if not self._wait_for(best, deadline):
                     self._note(f"{best.candidate.host}: it has had no room for too long")
@@ -181,10 +181,10 @@ class Offers:
         with ExitStack() as stack:
             try:
                 answer = self._answer(
-                    candidate, stack.enter_context(linked(candidate.host, self._config))
+                    candidate, stack.enter_context(open_link(candidate.host, self._config))
                 )
             except CasError as error:
-                self._answers.put(_told(candidate.host, error))
+                self._answers.put(_problem_of(candidate.host, error))
                 return
             except Exception as error:  # whoever waits for this thread must hear of it
                 log.exception("asking %s", candidate.host)
@@ -223,7 +223,7 @@ class Offers:
         else:
             self._reached.append(answer)
 
-    def _settle(self, reached: _Reached) -> There:
+    def _open_place(self, reached: _Reached) -> RemotePlace:
         """Files and a session on a host."""
         link, program = reached.link, reached.candidate.program
         files = vmlinux, vmcore = self._wish.vmlinux, self._wish.vmcore
@@ -235,9 +235,9 @@ class Offers:
                 there = {path: copies.place(path) for path in [*files, *few]}
             opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
-            loadable = readable(link, self._config.extensions)
-            there_too = Files(vmlinux, vmcore, there, self._wish.options)
-            return There(program, link, opened, there_too, loadable, stack.pop_all())
+            extensions = files_there(link, self._config.extensions)
+            remote = RemoteFiles(vmlinux, vmcore, there, self._wish.options)
+            return RemotePlace(program, link, opened, remote, extensions, stack.pop_all())
 
     def _shared_kmods(self) -> list[Path]:
         """Those that stand beside the vmlinux, where a host with that sees the same files."""
@@ -255,7 +255,7 @@ class Offers:
         try:
             load = load_of(busy.link, self._config)
         except CasError as error:
-            self._note(_told(busy.candidate.host, error))
+            self._note(_problem_of(busy.candidate.host, error))
         else:
             self._reached.append(replace(busy, load=load))
         return True
@@ -270,6 +270,6 @@ class Offers:
         self.problems.append(problem)
 
 
-def _told(host: Host, error: CasError) -> str:
+def _problem_of(host: Host, error: CasError) -> str:
     text = str(error)
     return text if text.startswith(str(host)) else f"{host}: {text}"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cas.errors import CasError
-from cas.hosts.link import HostUnfit, Link, linked
+from cas.hosts.link import HostUnfit, Link, open_link
 from cas.hosts.questions import (
     BEGIN,
     END,
@@ -22,8 +22,8 @@ from cas.hosts.questions import (
     PROGRAM_S,
     TIMED_OUT,
     TOOLS,
-    Told,
-    Words,
+    HostAnswer,
+    ProgramAnswer,
     read_answer,
 )
 from cas.hosts.shared import is_shared
@@ -61,16 +61,16 @@ class Load:
     """How busy a host is at the moment."""
 
     sessions: int
-    """Of ours, from whichever machine."""
+    """How many sessions of CAS run there, from whichever machine."""
     load_per_cpu: float
-    """Over the last minute."""
+    """Processes that ran or waited for a disk over the last minute, by the number of CPUs."""
     memory_bytes: int
-    """Available."""
+    """Memory that is available."""
     free_bytes: int
-    """Below the directory for copies."""
+    """Room that is free below the directory for copies."""
 
 
-def inspect(link: Link, config: Config) -> Host:
+def inspect_host(link: Link, config: Config) -> Host:
     """The facts of a host; what it answers wrongly is a problem, and is not believed.
 
     :raises HostLost: the link broke, or it took too long
@@ -83,26 +83,26 @@ def inspect(link: Link, config: Config) -> Host:
         checked=datetime.now(UTC),
         host_key=connection.host_key,
     )
-    done = link.run(
+    done = link.run_script(
         INSPECT, config.hosts.directory, BEGIN, END, timeout_s=INSPECT_S, max_bytes=ANSWER_BYTES
     )
-    told = read_answer(done.stdout)
-    if told is None:
+    answer = read_answer(done.stdout)
+    if answer is None:
         return replace(host, problem=_no_answer(done.stdout, done.stderr, done.status))
-    if not _arch(told):
-        return replace(host, problem=f"uname -m there says {_shown(told.facts.get('arch', ''))}")
-    crashes, remarks = _crashes(told)
+    if not _arch(answer):
+        return replace(host, problem=f"uname -m there says {_shown(answer.facts.get('arch', ''))}")
+    crashes, remarks = _crashes(answer)
     host = replace(
         host,
-        arch=_arch(told),
+        arch=_arch(answer),
         crashes=crashes,
-        drgn=_drgn(told),
-        cpus=told.cpus,
-        memory_bytes=told.memory_bytes,
-        free_bytes=told.free_bytes,
+        drgn=_drgn(answer),
+        cpus=answer.cpus,
+        memory_bytes=answer.memory_bytes,
+        free_bytes=answer.free_bytes,
         is_shared=_sees_jobs(link, config.work_directory),
     )
-    problems = list(_problems(host, told, config.hosts.directory, remarks))
+    problems = list(_problems(host, answer, config.hosts.directory, remarks))
     return replace(host, problem="; ".join(problems) or None, remarks=remarks)
 
 
@@ -118,22 +118,22 @@ def load_of(link: Link, config: Config) -> Load:
     :raises HostLost: the link broke, or it took too long
     :raises HostUnfit: what it answers is no answer
     """
-    done = link.run(
+    done = link.run_script(
         LOAD,
         *(config.hosts.directory, BEGIN, END),
         timeout_s=link.keepalive_s,
         max_bytes=LOAD_BYTES,
     )
-    told = read_answer(done.stdout)
-    if told is None:
+    answer = read_answer(done.stdout)
+    if answer is None:
         raise HostUnfit(f"{link.name}: {_no_answer(done.stdout, done.stderr, done.status)}")
-    load, memory_bytes, free_bytes = told.load, told.memory_bytes, told.free_bytes
+    load, memory_bytes, free_bytes = answer.load, answer.memory_bytes, answer.free_bytes
     if load is None or memory_bytes is None or free_bytes is None:
         raise HostUnfit(f"{link.name}: it does not tell its load, memory and free room")
-    return Load(told.busy, load / (told.cpus or 1), memory_bytes, free_bytes)
+    return Load(answer.busy, load / (answer.cpus or 1), memory_bytes, free_bytes)
 
 
-def survey(hosts: Sequence[Host], config: Config, progress: Progress) -> tuple[Host, ...]:
+def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> tuple[Host, ...]:
     """Hosts with the facts of this moment, in the order given; none stops or delays the others.
 
     One that cannot be asked keeps the facts that were known, and gets a problem.
@@ -159,13 +159,13 @@ def survey(hosts: Sequence[Host], config: Config, progress: Progress) -> tuple[H
     return tuple(renewed.values())
 
 
-def ask(host: Host, config: Config) -> Host:
+def ask_host(host: Host, config: Config) -> Host:
     """A host with the facts of this moment.
 
     :raises CasError: there is no login, or it answers nothing of use
     """
-    with linked(host, config) as link:
-        found = inspect(link, config)
+    with open_link(host, config) as link:
+        found = inspect_host(link, config)
     if found.arch is None:
         raise HostUnfit(f"{host}: {found.problem}")
     return replace(found, name=host.name, port=host.port, is_enabled=host.is_enabled)
@@ -173,7 +173,7 @@ def ask(host: Host, config: Config) -> Host:
 
 def _renewed(host: Host, config: Config) -> Host:
     try:
-        return ask(host, config)
+        return ask_host(host, config)
     except CasError as error:
         advice = f"; {error.hint}" if error.hint else ""
         return replace(host, problem=one_line(f"{error}{advice}"))
@@ -192,36 +192,38 @@ def _no_answer(output: bytes, stderr: str, status: int) -> str:
     )
 
 
-def _arch(told: Told) -> str | None:
-    arch = told.facts.get("arch", "")
+def _arch(answer: HostAnswer) -> str | None:
+    arch = answer.facts.get("arch", "")
     return arch if re.fullmatch(r"\w{2,32}", arch, re.ASCII) else None
 
 
-def _drgn(told: Told) -> str | None:
+def _drgn(answer: HostAnswer) -> str | None:
     found = (
         words.found(rf"drgn {VERSION}( .*)?")
-        for (kind, _), words in told.programs.items()
+        for (kind, _), words in answer.programs.items()
         if kind == "drgn" and words.status == 0
     )
     return next(found, None)
 
 
-def _crashes(told: Told) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:
+def _crashes(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:
     """The crash programs, and what is wrong with others of that name."""
     crashes, remarks = [], []
-    for (kind, path), words in told.programs.items():
+    for (kind, path), words in answer.programs.items():
         if kind != "crash":
             continue
         version = words.found(rf"crash {VERSION}") if words.status == 0 else None
         if version is None:
             remarks.append(f"{path} {_why_no_crash(words)}")
             continue
-        arch = _target(told.programs.get(("build", path), Words()), words, _arch(told) or "")
+        arch = _target(
+            answer.programs.get(("build", path), ProgramAnswer()), words, _arch(answer) or ""
+        )
         crashes.append(CrashProgram(path, version, arch))
     return tuple(crashes), tuple(remarks)
 
 
-def _why_no_crash(words: Words) -> str:
+def _why_no_crash(words: ProgramAnswer) -> str:
     asked = "when it is asked for its version"
     if words.status in TIMED_OUT:
         return f"does not say its version within {PROGRAM_S} s"
@@ -233,7 +235,7 @@ def _why_no_crash(words: Words) -> str:
     return f"is no crash: asked for its version it says {said}"
 
 
-def _target(build: Words, version: Words, arch: str) -> str:
+def _target(build: ProgramAnswer, version: ProgramAnswer, arch: str) -> str:
     """Of which architecture the dumps are that a crash program reads.
 
     Source: crash's ``--buildinfo``; older ones have GDB's line "This GDB was configured as", where
@@ -250,20 +252,22 @@ def _target(build: Words, version: Words, arch: str) -> str:
     return "arm" if arch.startswith("arm") else arch
 
 
-def _problems(host: Host, told: Told, directory: str, remarks: Sequence[str]) -> Iterator[str]:
+def _problems(
+    host: Host, answer: HostAnswer, directory: str, remarks: Sequence[str]
+) -> Iterator[str]:
     """Why a host is of no use, each with what mends it."""
     for tool, package in TOOLS.items():
-        if f"has-{tool}" not in told.facts:
+        if f"has-{tool}" not in answer.facts:
             yield f"it has no {tool}: install {package} there"
-    if "foreign" in told.facts:
+    if "foreign" in answer.facts:
         yield f"{directory} there is not our user's: remove it, or set `hostDirectory` in cas.conf"
-    elif "writable" not in told.facts:
+    elif "writable" not in answer.facts:
         yield f"{directory} cannot be written there: mend that, or set `hostDirectory` in cas.conf"
     elif host.free_bytes is None:
         yield f"it does not say how much room {directory} has"
     elif host.free_bytes < LITTLE_BYTES and not host.is_shared:
         yield f"only {human_size(host.free_bytes)} are free below {directory}: make room there"
-    if not host.crashes and "has-timeout" in told.facts:
+    if not host.crashes and "has-timeout" in answer.facts:
         found = f" ({'; '.join(remarks)})" if remarks else ""
         yield f"no crash that works is installed there{found}: install the package crash"
 

@@ -38,7 +38,7 @@ class HostUnfit(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ScriptResult:
     """How a command on a host ended."""
 
     status: int
@@ -71,9 +71,9 @@ class Link:
         self._is_over.set()
         self._transport.close()
 
-    def run(
+    def run_script(
         self, script: str, *words: str, timeout_s: float, max_bytes: int, feed: bytes = b""
-    ) -> Done:
+    ) -> ScriptResult:
         """Run a POSIX shell script to its end.
 
         :param words: its ``$1``, ``$2``, …; they may hold anything
@@ -83,38 +83,38 @@ class Link:
         :raises HostUnfit: it wrote more than that
         """
         deadline = time.monotonic() + timeout_s
-        with self.opened(script, *words) as channel:
-            with self.translated():
+        with self.script_channel(script, *words) as channel:
+            with self.errors_translated():
                 channel.settimeout(timeout_s)
                 channel.sendall(feed)
                 channel.shutdown_write()
             output = bytearray()
-            while data := self.read(channel, max(0.0, deadline - time.monotonic())):
+            while data := self.read_channel(channel, max(0.0, deadline - time.monotonic())):
                 output += data
                 if len(output) > max_bytes:
                     raise HostUnfit(f"{self.name}: it answers more than {human_size(max_bytes)}")
             if data is None:
                 raise HostLost(f"{self.name}: it did not answer within {timeout_s:g} s")
-            return Done(self.status(channel), bytes(output), self._stderr(channel))
+            return ScriptResult(self.exit_status(channel), bytes(output), self._stderr(channel))
 
     @contextmanager
-    def opened(
+    def script_channel(
         self, script: str, *words: str, window_bytes: int | None = None
     ) -> Iterator[paramiko.Channel]:
         """A channel to a POSIX shell script that runs on the host."""
-        with self.translated():
+        with self.errors_translated():
             channel = self._transport.open_session(
                 window_size=window_bytes, timeout=self.keepalive_s
             )
         try:
-            with self.translated():
+            with self.errors_translated():
                 channel.settimeout(self.keepalive_s)
                 channel.exec_command(command(script, *words))
             yield channel
         finally:
             channel.close()
 
-    def read(self, channel: paramiko.Channel, timeout_s: float) -> bytes | None:
+    def read_channel(self, channel: paramiko.Channel, timeout_s: float) -> bytes | None:
         """What a channel brings next; ``b""`` at its end, ``None`` when nothing came in time.
 
         :raises HostLost: the link broke
@@ -132,7 +132,7 @@ class Link:
                     self.check()
                 return data
 
-    def status(self, channel: paramiko.Channel) -> int:
+    def exit_status(self, channel: paramiko.Channel) -> int:
         """The exit status of a channel's command, which has closed its output."""
         if not channel.status_event.wait(self.keepalive_s):
             self.check()
@@ -148,12 +148,12 @@ class Link:
         if self.problem or not self._transport.is_active():
             raise HostLost(f"{self.name}: {self.problem or 'the connection broke'}")
 
-    def sign(self) -> None:
+    def note_sign_of_life(self) -> None:
         """The host took in data a moment ago; an answer may be behind a lot of it."""
         self._alive = time.monotonic()
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
+    def errors_translated(self) -> Iterator[None]:
         """Say that the host is lost; no `from`, for its words may hold anything.
 
         :raises HostLost: the link broke, or the host took too long
@@ -201,7 +201,7 @@ def command(script: str, *words: str) -> str:
 
 
 @contextmanager
-def linked(host: Host, config: Config) -> Iterator[Link]:
+def open_link(host: Host, config: Config) -> Iterator[Link]:
     """A link to a host, as the user that cas runs as.
 
     :raises CasError: there is no login, see :func:`cas.ssh.logged_in`

@@ -18,34 +18,33 @@ REPLY_BYTES = 4 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """What crash reads on a host."""
+class RemoteFiles:
+    """The files that crash reads on a host."""
 
     vmlinux: Path
     vmcore: Path
     there: Mapping[Path, str]
     """Names on the host, by ours; of kernel modules' files too."""
     options: tuple[str, ...] = ()
-    """Of crash, that they need."""
+    """Options of crash without which it does not find the kernel in this dump."""
 
     @property
-    def opened(self) -> list[str]:
+    def crash_words(self) -> list[str]:
         """crash's words for them: the options that they need, and their names on the host."""
         return [*self.options, self.there[self.vmlinux], self.there[self.vmcore]]
 
 
 @dataclass(frozen=True, slots=True)
-class There:
-    """An analysis host with a crash, our dump and its vmlinux; what :mod:`cas.engines` calls a
-    place.
-    """
+class RemotePlace:
+    """An analysis host with a crash, our dump and its vmlinux: a
+    :class:`cas.engines.crash.place.Place`."""
 
     program: CrashProgram
     link: Link
     session: Session
-    files: Files
+    files: RemoteFiles
     extensions: tuple[str, ...]
-    """Of crash, as far as they are on the host."""
+    """Shared objects that crash's prelude loads, as far as they are on the host."""
     stack: ExitStack
     """Ends the session."""
 
@@ -61,7 +60,7 @@ class There:
 
     def start(self, options: Sequence[str]) -> RemoteChild:
         """Start crash there, supervised from here."""
-        words = [self.program.path, "--no_crashrc", "-s", *options, *self.files.opened]
+        words = [self.program.path, "--no_crashrc", "-s", *options, *self.files.crash_words]
         return self.session.start(words, [*self.files.there.values(), *self.extensions])
 
     def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> RemoteTerminal:
@@ -70,15 +69,15 @@ class There:
         :param opening: commands before the first prompt
         """
         path = f"{self.session.directory}/opening"
-        done = self.link.run(
+        done = self.link.run_script(
             KEEP, path, feed=opening, timeout_s=self.link.keepalive_s, max_bytes=REPLY_BYTES
         )
         if done.status != 0:
             raise HostUnfit(f"{self.name}: cannot write {path}")
         words = [self.program.path, "--no_crashrc", "-s", "-i", path, *options]
-        words += self.files.opened
+        words += self.files.crash_words
         sees = [*self.files.there.values(), path, *self.extensions]
-        return self.session.terminal(words, sees, window.size, window.term)
+        return self.session.terminal(words, sees, window)
 
     def where(self, path: Path) -> str | None:
         """The name on the host of a file of ours."""

@@ -106,7 +106,7 @@ echo "$end"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ProgramAnswer:
     """What a program on a host said about itself."""
 
     status: int | None = None
@@ -120,13 +120,13 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HostAnswer:
     """A whole answer."""
 
     facts: Mapping[str, str]
     busy: int = 0
     """Slots in which a session runs."""
-    programs: Mapping[tuple[str, str], Words] = field(default_factory=dict)
+    programs: Mapping[tuple[str, str], ProgramAnswer] = field(default_factory=dict)
     """By what they are (``crash``, ``build``, ``drgn``) and their path."""
 
     def number(self, key: str, pattern: str = r"(\d{1,15})") -> int | None:
@@ -141,13 +141,15 @@ class Told:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Available."""
+        """Memory that is available."""
         kib = self.number("MemAvailable:", r"^\s*(\d{1,15}) kB$")
         return None if kib is None else kib << 10
 
     @property
     def free_bytes(self) -> int | None:
-        """Below the directory for copies; ``df -P`` has size, used, available and per cent.
+        """Room that is free below the directory for copies.
+
+        ``df -P`` has size, used, available and per cent.
 
         busybox's df knows nothing of a directory whose file system is not in ``/proc/mounts``,
         as in a container or chroot; stat does.
@@ -165,7 +167,7 @@ class Told:
         return float(match[1]) if match else None
 
 
-def read_answer(output: bytes) -> Told | None:
+def read_answer(output: bytes) -> HostAnswer | None:
     """What a host says in answer to one of the questions above; ``None``: that was no answer."""
     _, begin, rest = output.decode("utf-8", "replace").partition(f"\n{BEGIN}\n")
     body, end, _ = rest.partition(f"\n{END}\n")
@@ -173,7 +175,7 @@ def read_answer(output: bytes) -> Told | None:
         return None
     facts: dict[str, str] = {}
     busy = 0
-    programs: dict[tuple[str, str], Words] = {}
+    programs: dict[tuple[str, str], ProgramAnswer] = {}
     for key, value, words in _entries(body.split("\n")):
         if key in ("crash", "build", "drgn"):
             if re.fullmatch(PATH_FORM, value, re.ASCII) and len(programs) <= 2 * PROGRAMS:
@@ -182,7 +184,7 @@ def read_answer(output: bytes) -> Told | None:
             busy += 1
         else:
             facts.setdefault(key, value)
-    return Told(facts, busy, programs)
+    return HostAnswer(facts, busy, programs)
 
 
 def _entries(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
@@ -200,7 +202,11 @@ def _entries(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
         yield key, value, words
 
 
-def _words(lines: Sequence[str]) -> Words:
+def _words(lines: Sequence[str]) -> ProgramAnswer:
     said = [line for line in lines if line]
     status = re.fullmatch(r"=(\d{1,3})", said[-1], re.ASCII) if said else None
-    return Words(int(status[1]), tuple(said[:-1])) if status else Words(None, tuple(said))
+    return (
+        ProgramAnswer(int(status[1]), tuple(said[:-1]))
+        if status
+        else ProgramAnswer(None, tuple(said))
+    )

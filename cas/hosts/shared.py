@@ -53,7 +53,7 @@ def see_the_same(link: Link, paths: Sequence[Path]) -> bool:
     return _are_proved(link, parents, names)
 
 
-def readable(link: Link, paths: Sequence[Path]) -> tuple[str, ...]:
+def files_there(link: Link, paths: Sequence[Path]) -> tuple[str, ...]:
     """Those of the paths that are files on a host.
 
     :raises HostLost: the link broke
@@ -62,7 +62,7 @@ def readable(link: Link, paths: Sequence[Path]) -> tuple[str, ...]:
         return ()
     limit = sum(len(str(path)) + 8 for path in paths)
     names = [str(path) for path in paths]
-    done = link.run(FOUND, *names, timeout_s=link.keepalive_s, max_bytes=limit)
+    done = link.run_script(FOUND, *names, timeout_s=link.keepalive_s, max_bytes=limit)
     return tuple(name for name in names if name.encode() in done.stdout.split(b"\n"))
 
 
@@ -75,7 +75,7 @@ def _are_proved(link: Link, directories: Iterable[Path], files: Sequence[Path]) 
             expected = b"".join(line + b"\n" for line in told)
             words = (str(len(nonces)), *(str(path) for path, _ in nonces), *map(str, files))
             limit = len(expected) + 1024
-            done = link.run(LOOK, *words, timeout_s=link.keepalive_s, max_bytes=limit)
+            done = link.run_script(LOOK, *words, timeout_s=link.keepalive_s, max_bytes=limit)
     except OSError:
         return False
     return done.stdout == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cas.catalogue import Catalogue
-from cas.engines.crash.place import Here, Place
+from cas.engines.crash.place import LocalPlace, Place
 from cas.engines.crash.program import advice, choose_crash
 from cas.errors import CasError, EngineError
 from cas.model import Host
@@ -100,7 +100,7 @@ class Venues:
         """The next place, ready for crash; ``None``: there is none left."""
         return None if self._is_closed else next(self._places, None)
 
-    def _here(self) -> Here | None:
+    def _here(self) -> LocalPlace | None:
         subject = self._subject
         if subject.host is not None:
             return None
@@ -113,7 +113,7 @@ class Venues:
             return None
         extensions = self._config.extensions
         files = subject.vmlinux, subject.vmcore
-        return Here(program, *files, self._room, extensions, subject.kmods, subject.options)
+        return LocalPlace(program, *files, self._room, extensions, subject.kmods, subject.options)
 
     def _in_order(self) -> Iterator[Place]:
         yield from self._there()
@@ -133,7 +133,7 @@ class Venues:
         """The hosts that may serve, once they are known; ``None``: there are none."""
         return self._asking.result() if self._asking is not None else None
 
-    def _ask(self, failed: Here | None = None) -> None:
+    def _ask(self, failed: LocalPlace | None = None) -> None:
         """Ask the hosts that may serve, in the background.
 
         :param failed: a crash that could not open the dump: only newer ones are of use
@@ -142,14 +142,14 @@ class Venues:
         self._asking = pool.submit(self._asked, failed)
         pool.shutdown(wait=False)
 
-    def _asked(self, failed: Here | None) -> Offers | None:
+    def _asked(self, failed: LocalPlace | None) -> Offers | None:
         hosts, offers = self._registered(), None
         if hosts or self._subject.host is not None:
             offers = self._offers_of(hosts, failed)
         self._catalogue.preload()  # while the hosts think
         return offers
 
-    def _offers_of(self, hosts: Sequence[Host], failed: Here | None) -> Offers:
+    def _offers_of(self, hosts: Sequence[Host], failed: LocalPlace | None) -> Offers:
         from cas.hosts.choice import Offers, Wish  # paramiko takes a while to import
 
         subject = self._subject

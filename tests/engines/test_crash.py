@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash.place import Here
+from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
 from cas.errors import EngineError
 from cas.model import Section, Snippet
@@ -19,7 +19,7 @@ from installed import needs
 SECTION_BYTES = 1 << 20
 
 
-def start(place: Here, directory: Path) -> Crash:
+def start(place: LocalPlace, directory: Path) -> Crash:
     rules = place.room.supervision
     return Crash(place, rules, directory, (directory / "crash.out").open("wb"))
 
@@ -35,7 +35,7 @@ def session(
     indexed: Path, vmcore: Path, directory: Path, make_room: Callable[..., Room]
 ) -> Iterator[Crash]:
     room = make_room(command_s=6, watchdog_s=2, section_bytes=SECTION_BYTES, attempts=8)
-    with start(Here(Path(needs("crash")), indexed, vmcore, room), directory) as crash:
+    with start(LocalPlace(Path(needs("crash")), indexed, vmcore, room), directory) as crash:
         crash.open()
         yield crash
 
@@ -133,7 +133,7 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"KDUMP   " + bytes(100_000))
     with (
-        start(Here(Path(needs("crash")), vmlinux, garbage, room), tmp_path) as crash,
+        start(LocalPlace(Path(needs("crash")), vmlinux, garbage, room), tmp_path) as crash,
         pytest.raises(
             EngineError,
             match=r"^crash, .*, crash --minimal: .*exit status 1: crash: ",
@@ -148,7 +148,7 @@ def test_too_little_memory_is_told(
     indexed: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Room]
 ) -> None:
     room = make_room(memory_bytes=200 << 20, attempts=1)
-    here = Here(Path(needs("crash")), indexed, vmcore, room)
+    here = LocalPlace(Path(needs("crash")), indexed, vmcore, room)
     with start(here, tmp_path) as crash, pytest.raises(EngineError, match="exit status 1"):
         crash.open()
 
@@ -166,7 +166,7 @@ def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
         (tmp_path / name).write_text(f"!touch {tmp_path}/executed\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    here = Here(Path(needs("crash")), indexed, dump, make_room(boxed=False))
+    here = LocalPlace(Path(needs("crash")), indexed, dump, make_room(boxed=False))
     with start(here, tmp_path) as crash:
         crash.open()
     assert not (tmp_path / "executed").exists()

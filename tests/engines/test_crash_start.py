@@ -8,7 +8,7 @@ from pathlib import Path
 import fake_crash
 import pytest
 
-from cas.engines.crash.place import Here
+from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.rungs import MINIMAL, next_rung
 from cas.engines.crash.session import Crash
 from cas.engines.crash.start_failures import Known
@@ -36,7 +36,7 @@ def begin(tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]) -> Calla
         program.write_text(f"#!/bin/sh\n{version}{script}\n{SHELL}")
         program.chmod(0o755)
         room = make_room(**{"watchdog_s": 1, "stop_s": 0.5, **rules})
-        here = Here(program, vmcore, vmcore, room)
+        here = LocalPlace(program, vmcore, vmcore, room)
         return Crash(here, room.supervision, tmp_path, (tmp_path / "crash.out").open("wb"))
 
     return begin

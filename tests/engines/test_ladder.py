@@ -13,7 +13,7 @@ import pytest
 from fake_crash import loop
 
 from cas.engines.crash.failover import CrashAnywhere
-from cas.engines.crash.place import Here
+from cas.engines.crash.place import LocalPlace
 from cas.engines.drgn.process import Opened, Worker
 from cas.engines.ladder import Ladder, Session
 from cas.engines.salvage import salvage, sections
@@ -53,7 +53,7 @@ def crash_that(
         program.write_text(f"#!/bin/sh\n{loop(script)}")
         program.chmod(0o755)
         room = make_room(attempts=3, watchdog_s=1, stop_s=0.5)
-        places = iter([Here(program, vmcore, vmcore, room)])
+        places = iter([LocalPlace(program, vmcore, vmcore, room)])
         transcript = (tmp_path / "crash.out").open("wb")
         rules = room.supervision
         opened.append(CrashAnywhere(lambda: next(places, None), rules, tmp_path, transcript))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.hosts.link import linked
+from cas.hosts.link import open_link
 from cas.hosts.session.session import RemoteChild, Session, session
 from cas.model import Host
 from cas.settings.config import Config
@@ -38,7 +38,7 @@ class Machine:
         """A session; ``rules`` are those of the supervision."""
         config = replace(self.config, supervision=replace(self.config.supervision, **rules))
         with (
-            linked(self.host, config) as link,
+            open_link(self.host, config) as link,
             session(link, config, [str(use) for use in uses]) as opened,
         ):
             yield opened

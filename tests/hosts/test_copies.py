@@ -36,7 +36,7 @@ TOOLS = ("bash", "sh", "flock", "sha256sum", "stat", "dd", "du", "sed", "mkdir",
 TOOLS += ("sleep", "rm", "mv", "chmod", "date", "gzip")
 
 
-class Told(Silent):
+class HostAnswer(Silent):
     """Progress that remembers what it was told."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Place:
 
     server: Sshd
     directory: Path
-    told: Told = field(default_factory=Told)
+    told: HostAnswer = field(default_factory=HostAnswer)
 
     @property
     def objects(self) -> Path:

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from ssh_servers import Sshd, sshd
 
-from cas.hosts.inventory import AT_A_TIME, Load, ask, inspect, load_of, survey
-from cas.hosts.link import HostUnfit, linked
+from cas.hosts.inventory import AT_A_TIME, Load, ask_all_hosts, ask_host, inspect_host, load_of
+from cas.hosts.link import HostUnfit, open_link
 from cas.hosts.questions import BEGIN, END, read_answer
 from cas.model import CrashProgram, Host
 from cas.progress import Silent
@@ -79,7 +79,7 @@ def path_with(directory: Path, **programs: str) -> dict[str, object]:
 
 def test_a_host_tells_its_facts(serve: Serve, config: Config) -> None:
     server = serve()
-    host = ask(host_of(server), config)
+    host = ask_host(host_of(server), config)
     said = subprocess.run([needs("crash"), "--version"], capture_output=True, text=True, check=True)
     version = re.search(r"^crash (\S+)$", said.stdout, re.MULTILINE)
     assert version
@@ -102,11 +102,11 @@ def test_a_host_tells_its_facts(serve: Serve, config: Config) -> None:
 
 def test_drgn_is_found(serve: Serve, config: Config, tmp_path: Path) -> None:
     settings = path_with(tmp_path / "bin", drgn="echo 'drgn 0.3.0 (using Python 3.11.2)'")
-    assert ask(host_of(serve(settings)), config).drgn == "0.3.0"
+    assert ask_host(host_of(serve(settings)), config).drgn == "0.3.0"
 
 
 def test_the_directory_for_copies_is_made_private(serve: Serve, config: Config) -> None:
-    ask(host_of(serve()), config)
+    ask_host(host_of(serve()), config)
     directory = Path(config.hosts.directory)
     assert directory.stat().st_mode & 0o777 == 0o700
     assert list(directory.iterdir()) == []
@@ -118,7 +118,7 @@ def test_a_host_of_another_architecture(serve: Serve, config: Config, tmp_path: 
         uname="echo aarch64",
         crash_native="echo crash 8.0.4; echo 'This GDB was configured as \"aarch64-linux-gnu\".'",
     )
-    host = ask(host_of(serve(settings)), config)
+    host = ask_host(host_of(serve(settings)), config)
     assert host.arch == "aarch64"
     assert host.crashes[0] == CrashProgram(f"{tmp_path}/bin/crash-native", "8.0.4", "aarch64")
 
@@ -136,7 +136,7 @@ def test_crash_says_itself_which_dumps_it_reads(
         crash_4="echo crash 5.0.0; echo 'This GDB was configured as \"x86_64-linux-gnu\".'",
         crash_5="[ $1 = --version ] && echo crash 8.0.6 || echo '    build_target: X86'",
     )
-    host = ask(host_of(serve(settings)), config)
+    host = ask_host(host_of(serve(settings)), config)
     found = [(one.version, one.arch) for one in host.crashes if str(tmp_path) in one.path]
     assert found == [
         ("8.0.6", "aarch64"),
@@ -156,7 +156,7 @@ def test_programs_that_lie_are_not_believed(serve: Serve, config: Config, tmp_pa
         crash_shouts="yes crash 8.0.2",
         crash_silent="",
     )
-    host = ask(host_of(serve(settings)), config)
+    host = ask_host(host_of(serve(settings)), config)
     assert host.problem is None
     assert [one.path for one in host.crashes] == [needs("crash")]
     assert host.cpus != 77
@@ -182,8 +182,8 @@ def test_nonsense_for_an_architecture_is_a_problem(
     serve: Serve, config: Config, tmp_path: Path, script: str, said: str
 ) -> None:
     server = serve(path_with(tmp_path / "bin", uname=script))
-    with linked(host_of(server), config) as link:
-        host = inspect(link, config)
+    with open_link(host_of(server), config) as link:
+        host = inspect_host(link, config)
     assert host.arch is None
     assert said in (host.problem or "")
 
@@ -202,24 +202,24 @@ def test_a_login_shell_that_runs_no_commands_is_a_problem(
     serve: Serve, config: Config, command: str, said: str
 ) -> None:
     server = serve({"ForceCommand": command})
-    (host,) = survey([host_of(server)], config, Silent())
+    (host,) = ask_all_hosts([host_of(server)], config, Silent())
     assert said in (host.problem or "")
-    with linked(host, config) as link, pytest.raises(HostUnfit, match=re.escape(said)):
+    with open_link(host, config) as link, pytest.raises(HostUnfit, match=re.escape(said)):
         load_of(link, config)
 
 
 def test_a_talkative_login_shell_is_understood(serve: Serve, config: Config) -> None:
     server = serve({"ForceCommand": 'echo Welcome; echo cpus 77; eval "$SSH_ORIGINAL_COMMAND"'})
-    host = ask(host_of(server), config)
+    host = ask_host(host_of(server), config)
     assert (host.arch, host.problem) == (platform.machine(), None)
     assert host.cpus != 77
 
 
 def test_a_login_shell_of_another_kind_is_understood(serve: Serve, config: Config) -> None:
     server = serve({"ForceCommand": f'exec {needs("fish")} --no-config -c "$SSH_ORIGINAL_COMMAND"'})
-    host = ask(host_of(server), config)
+    host = ask_host(host_of(server), config)
     assert (host.arch, host.problem) == (platform.machine(), None)
-    with linked(host, config) as link:
+    with open_link(host, config) as link:
         assert load_of(link, config).sessions == 0
 
 
@@ -238,13 +238,13 @@ def test_a_missing_tool_is_named_with_its_package(
     directory.mkdir()
     for name in set(TOOLS.split()) - {tool}:
         (directory / name).symlink_to(needs(name))
-    host = ask(host_of(serve({"SetEnv": f"PATH={directory}"})), config)
+    host = ask_host(host_of(serve({"SetEnv": f"PATH={directory}"})), config)
     assert host.problem == problem
 
 
 def test_a_directory_that_cannot_be_written_is_a_problem(serve: Serve, config: Config) -> None:
     rules = replace(config.hosts, directory="/proc/cas")
-    host = ask(host_of(serve()), replace(config, hosts=rules))
+    host = ask_host(host_of(serve()), replace(config, hosts=rules))
     assert host.problem == (
         "/proc/cas cannot be written there: mend that, or set `hostDirectory` in cas.conf"
     )
@@ -255,7 +255,7 @@ def test_another_users_directory_is_a_problem(serve: Serve, config: Config, tmp_
         pytest.skip("only root can give a directory away")
     (tmp_path / "there").mkdir()
     os.chown(tmp_path / "there", 12345, 12345)
-    assert "is not our user's" in (ask(host_of(serve()), config).problem or "")
+    assert "is not our user's" in (ask_host(host_of(serve()), config).problem or "")
 
 
 @pytest.fixture
@@ -274,14 +274,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> 
 
 
 def test_equal_paths_are_not_taken_for_shared_storage(elsewhere: Sshd, config: Config) -> None:
-    assert not ask(host_of(elsewhere), config).is_shared
+    assert not ask_host(host_of(elsewhere), config).is_shared
 
 
 def test_a_disk_that_is_nearly_full_is_a_problem(
     elsewhere: Sshd, config: Config, tmp_path: Path
 ) -> None:
     rules = replace(config.hosts, directory=f"{tmp_path}/cores/there")
-    host = ask(host_of(elsewhere), replace(config, hosts=rules))
+    host = ask_host(host_of(elsewhere), replace(config, hosts=rules))
     assert host.problem == f"only 8.0 MiB are free below {rules.directory}: make room there"
 
 
@@ -294,7 +294,7 @@ def test_a_dead_a_stopped_and_an_unknown_host_do_not_stop_a_live_one(
     os.kill(stopped.process.pid, signal.SIGSTOP)
     with sshd(tmp_path / "unknown", tmp_path) as unknown:
         hosts = [dead, host_of(stopped), host_of(unknown), host_of(live)]
-        told = survey(hosts, config, Silent())
+        told = ask_all_hosts(hosts, config, Silent())
     os.kill(stopped.process.pid, signal.SIGCONT)
     assert [host.port for host in told] == [host.port for host in hosts]
     assert [host.problem is None for host in told] == [False, False, False, True]
@@ -348,7 +348,9 @@ def test_many_dead_hosts_are_waited_for_side_by_side(serve: Serve, config: Confi
     config = replace(config, hosts=replace(config.hosts, keepalive_s=3))
     live = host_of(serve())
     with silent_server() as (port, seen):
-        told = survey([*(Host(f"127.0.0.{n}", port) for n in [1] * 19), live], config, Silent())
+        told = ask_all_hosts(
+            [*(Host(f"127.0.0.{n}", port) for n in [1] * 19), live], config, Silent()
+        )
     assert [host.problem is None for host in told] == [False] * 19 + [True]
     assert max(seen) >= AT_A_TIME - 1
 
@@ -356,7 +358,7 @@ def test_many_dead_hosts_are_waited_for_side_by_side(serve: Serve, config: Confi
 def test_sessions_are_counted_by_their_locks(serve: Serve, config: Config) -> None:
     slots = Path(config.hosts.directory) / "slots"
     slots.mkdir(parents=True)
-    with ExitStack() as stack, linked(host_of(serve()), config) as link:
+    with ExitStack() as stack, open_link(host_of(serve()), config) as link:
         for number in (1, 2, 3):
             slot = stack.enter_context((slots / str(number)).open("w"))
             if number != 2:
@@ -366,7 +368,7 @@ def test_sessions_are_counted_by_their_locks(serve: Serve, config: Config) -> No
 
 
 def test_a_host_without_sessions_tells_its_load(serve: Serve, config: Config) -> None:
-    with linked(host_of(serve()), config) as link:
+    with open_link(host_of(serve()), config) as link:
         load = load_of(link, config)
     assert load == Load(0, load.load_per_cpu, load.memory_bytes, load.free_bytes)
     assert load.load_per_cpu >= 0
@@ -382,11 +384,11 @@ def test_every_posix_shell_understands_the_questions(
     for name in TOOLS.split() if shell == "busybox" else ["sh"]:
         (directory / name).symlink_to(needs(shell))
     server = serve({"SetEnv": f"PATH={directory}:{os.environ['PATH']}"})
-    host = ask(host_of(server), config)
+    host = ask_host(host_of(server), config)
     assert (host.arch, host.problem) == (platform.machine(), None)
     assert needs("crash") in [one.path for one in host.crashes]
     assert host.cpus and host.memory_bytes and host.free_bytes
-    with linked(host, config) as link:
+    with open_link(host, config) as link:
         assert load_of(link, config).sessions == 0
 
 
@@ -406,7 +408,7 @@ def test_a_host_that_makes_everything_up_is_held_to_the_form_of_an_answer(
     facts = "arch riscv64\ncpus 64\ncpus 1\nMemAvailable: 99 kB\nwritable yes\n"
     made_up.write_text(f"\n{BEGIN}\n{facts}{''.join(programs)}\n{END}\n")
     liar = f'case "$SSH_ORIGINAL_COMMAND" in *nproc*) cat {made_up} ;; esac'
-    host = ask(host_of(serve({"ForceCommand": liar})), config)
+    host = ask_host(host_of(serve({"ForceCommand": liar})), config)
     assert (host.arch, host.cpus, host.memory_bytes) == ("riscv64", 64, 99 << 10)
     assert 0 < len(host.crashes) < 30
     assert all(one.path.startswith("/opt/") for one in host.crashes)

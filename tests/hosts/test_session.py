@@ -18,7 +18,7 @@ from cas.errors import HostLost
 from cas.hosts.link import HostUnfit
 from cas.hosts.session.session import HostBusy, RemoteChild, RemoteTerminal
 from cas.supervise import ProgramFailure, write_trace
-from cas.terminal.session import Size
+from cas.terminal import Size, Window
 
 from installed import needs, working_sandbox
 
@@ -209,7 +209,7 @@ def test_a_program_that_wants_to_stay_ends_with_all_that_it_started(
         child = opened.start(["/bin/sh", "-c", STUBBORN], [])
         assert read_until(child, b"ready\n") == b"ready\n"
         assert child.stop() == -signal.SIGKILL
-        assert until(lambda: opened.seat.lease.processes == 0)
+        assert until(lambda: opened.context.lease.processes == 0)
         opened.start(["/bin/sh", "-c", STUBBORN], [])
         there.names()
     assert there.left_behind() == []
@@ -220,9 +220,9 @@ def test_what_an_ended_program_has_left_behind_ends_too(there: Machine) -> None:
     with there.session(sandbox="none") as opened:
         child = opened.start(["/bin/sh", "-c", script], [])
         assert everything(child) == (5, b"")
-        assert until(lambda: opened.seat.lease.processes == 1)
+        assert until(lambda: opened.context.lease.processes == 1)
         assert child.end() == 5
-        assert until(lambda: opened.seat.lease.processes == 0)
+        assert until(lambda: opened.context.lease.processes == 0)
 
 
 def test_a_program_that_is_asked_to_end_may_say_good_bye(there: Machine) -> None:
@@ -340,7 +340,7 @@ def test_any_posix_shell_will_do(serve: Serve, tmp_path: Path, kind: str) -> Non
     with there.session(file_bytes=1 << 20) as opened:
         with opened.start(["/bin/sh", "-c", script], []) as child:
             assert read_until(child, b"ready\n") == b"2048\nready\n"
-            assert until(lambda: opened.seat.lease.processes >= 3)
+            assert until(lambda: opened.context.lease.processes >= 3)
             assert f"--- /proc/{child.pid}/status" in list(child.state())
             assert child.stop() == -signal.SIGKILL
         assert opened.sandbox == "bwrap"
@@ -408,7 +408,7 @@ def test_a_terminal_has_a_size_and_passes_interrupts_to_the_program(
         read line; echo "read $line"; exit 7"""
     with there.session(sandbox=sandbox) as opened:
         argv = ["/bin/bash", "-c", script]
-        terminal = opened.terminal(argv, [], (100, 30), "xterm-256color")
+        terminal = opened.terminal(argv, [], Window(Size(100, 30), "xterm-256color"))
         assert seen_on(terminal, b"color\r\n") == b"30 100\r\nxterm-256color\r\n"
         terminal.resize(Size(80, 25))
         terminal.write(b"\x03")
@@ -422,8 +422,10 @@ def test_a_terminal_has_a_size_and_passes_interrupts_to_the_program(
 
 def test_a_closed_terminal_leaves_nothing(there: Machine) -> None:
     with there.session(sandbox="none") as opened:
-        terminal = opened.terminal(["/bin/sh", "-c", STUBBORN], [], (80, 25), "no such\nthing")
+        terminal = opened.terminal(
+            ["/bin/sh", "-c", STUBBORN], [], Window(Size(80, 25), "no such\nthing")
+        )
         seen_on(terminal, b"ready\r\n")
         terminal.close()
-        assert until(lambda: opened.seat.lease.processes == 0)
+        assert until(lambda: opened.context.lease.processes == 0)
     assert there.left_behind() == []

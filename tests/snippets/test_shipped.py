@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash.place import Here
+from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
 from cas.engines.drgn.process import Opened, Worker
 from cas.files.shipped import shipped
@@ -44,7 +44,7 @@ def crash(indexed: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory)
     directory = tmp_path_factory.mktemp("crash")
     (directory / "room").mkdir()
     room = Room(directory / "room")
-    here = Here(Path(needs("crash")), indexed, vmcore, room)
+    here = LocalPlace(Path(needs("crash")), indexed, vmcore, room)
     with (
         (directory / "crash.out").open("wb") as transcript,
         Crash(here, room.supervision, directory, transcript) as session,

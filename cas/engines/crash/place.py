@@ -52,7 +52,7 @@ class Place(Protocol):
 
 
 @dataclass(slots=True)
-class Here:
+class LocalPlace:
     """This machine."""
 
     program: Path

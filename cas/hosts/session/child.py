@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from cas.hosts.session.program import Program, Seat
+from cas.hosts.session.program import Program, SessionContext
 from cas.supervise import Watchdog
 from cas.text import printable
 
@@ -22,7 +22,7 @@ class RemoteChild:
     everything that it started are gone.
     """
 
-    def __init__(self, seat: Seat, argv: Sequence[str], files: Sequence[str]) -> None:
+    def __init__(self, context: SessionContext, argv: Sequence[str], files: Sequence[str]) -> None:
         """Start the program.
 
         :param files: on the host, that it reads
@@ -33,8 +33,10 @@ class RemoteChild:
         """Why the watchdog wants it ended; known after :meth:`read` returned ``None``."""
         self.stopped: str | None = None
         """Never known of a program elsewhere."""
-        self._program = Program(seat, seat.words(argv, files, "dumb"))
-        self._watch = Watchdog(lambda: (seat.lease.ticks, seat.lease.processes), seat.rules)
+        self._program = Program(context, context.start_words(argv, files, "dumb"))
+        self._watch = Watchdog(
+            lambda: (context.lease.ticks, context.lease.processes), context.rules
+        )
         self._pid: int | None = None
 
     def __enter__(self) -> Self:
@@ -47,8 +49,8 @@ class RemoteChild:
     def pid(self) -> int:
         """Process id there, or of its sandbox if it ended before anybody asked."""
         program = self._program
-        if self._pid is None and program.seat.box != "none":
-            said = program.seat.ask("pid", program.shell)
+        if self._pid is None and program.context.bwrap_kind != "none":
+            said = program.context.ask_guard("pid", program.shell)
             found = re.fullmatch(rb"(\d{1,9})\n", said)
             self._pid = int(found[1]) if found else None
         return self._pid or int(program.first_pid)
@@ -71,7 +73,7 @@ class RemoteChild:
 
     def close_stdin(self) -> None:
         """Let it see the end of its input."""
-        with self._program.seat.post.link.translated():
+        with self._program.context.guard.link.errors_translated():
             self._program.channel.shutdown_write()
 
     def read(self, timeout_s: float) -> bytes | None:
@@ -99,11 +101,11 @@ class RemoteChild:
 
     def interrupt(self) -> None:
         """Send SIGINT to the program and all that it started, as Ctrl-C would."""
-        self._program.tell(signal.SIGINT)
+        self._program.send_signal(signal.SIGINT)
 
     def stop(self) -> int:
         """Ask it to end, and after the stop interval kill it; its exit status."""
-        self._program.tell(signal.SIGTERM)
+        self._program.send_signal(signal.SIGTERM)
         self._program.wait(self.grace_s)
         return self.end()
 
@@ -113,8 +115,8 @@ class RemoteChild:
 
     def state(self) -> Iterator[str]:
         """What ``/proc`` there shows of its processes, in lines, for a trace file."""
-        seat = self._program.seat
-        shown = seat.ask("show", self._program.shell, max_bytes=STATE_BYTES)
+        context = self._program.context
+        shown = context.ask_guard("show", self._program.shell, max_bytes=STATE_BYTES)
         yield ""
-        yield f"On {seat.post.link.name}:"
+        yield f"On {context.guard.link.name}:"
         yield from printable(shown).rstrip("\n").split("\n") if shown else ["none is left"]

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from cas.errors import AGAIN
 from cas.hosts.link import BEATS, HostUnfit, Link
 from cas.hosts.session.child import RemoteChild
-from cas.hosts.session.lease import Lease, Lines, Post, Screen
-from cas.hosts.session.program import Seat, unfit
+from cas.hosts.session.guard import Guard, GuardLines, guard_complaint
+from cas.hosts.session.lease import Lease
+from cas.hosts.session.program import SessionContext
 from cas.hosts.session.terminal import RemoteTerminal
 from cas.settings.config import Config
+from cas.terminal import Window
 from cas.text import short_line
 
 __all__ = ["HostBusy", "RemoteChild", "RemoteTerminal", "Session", "session"]
@@ -39,7 +41,7 @@ class HostBusy(HostUnfit):
 class Session:
     """A slot and an empty directory on a host, where programs can be started."""
 
-    seat: Seat
+    context: SessionContext
     directory: str
     """Working directory and HOME of programs that run without a sandbox."""
     sandbox: str
@@ -52,24 +54,21 @@ class Session:
         :param files: on the host, that it reads
         :raises HostUnfit: the host cannot start it
         """
-        return RemoteChild(self.seat, argv, files)
+        return RemoteChild(self.context, argv, files)
 
-    def terminal(
-        self, argv: Sequence[str], files: Sequence[str], size: tuple[int, int], term: str
-    ) -> RemoteTerminal:
+    def terminal(self, argv: Sequence[str], files: Sequence[str], window: Window) -> RemoteTerminal:
         """Start a program on a terminal of its own.
 
-        :param size: columns and rows
         :raises HostUnfit: the host cannot start it
         """
-        return RemoteTerminal(self.seat, argv, files, Screen(term, *size))
+        return RemoteTerminal(self.context, argv, files, window)
 
     def check(self) -> None:
         """Whether the session is still there.
 
         :raises HostLost: it is not
         """
-        self.seat.lease.check()
+        self.context.lease.check()
 
 
 @contextmanager
@@ -81,29 +80,29 @@ def session(link: Link, config: Config, uses: Sequence[str]) -> Iterator[Session
     :raises HostUnfit: it cannot be had
     """
     rules, watchdog_s = config.hosts, config.supervision.watchdog_s
-    post = Post(link, rules.directory, secrets.token_hex(8))
+    guard = Guard(link, rules.directory, secrets.token_hex(8))
     words = (str(rules.jobs), str(math.ceil(rules.keepalive_s)), config.supervision.sandbox, *uses)
-    with closing(post.opened("keep", *words)) as channel:
-        lines = Lines(link, channel)
-        box, why, directory = _greeting(post, lines)
+    with closing(guard.open_channel("keep", *words)) as channel:
+        lines = GuardLines(link, channel)
+        bwrap_kind, why, directory = _greeting(guard, lines)
         with Lease(
-            post, channel, lines, min(rules.keepalive_s / BEATS, watchdog_s / WATCHED)
+            guard, channel, lines, min(rules.keepalive_s / BEATS, watchdog_s / WATCHED)
         ) as lease:
-            seat = Seat(post, lease, config.supervision, box)
-            yield Session(seat, directory, "bwrap" if box != "none" else f"none ({why})")
+            context = SessionContext(guard, lease, config.supervision, bwrap_kind)
+            yield Session(context, directory, "bwrap" if bwrap_kind != "none" else f"none ({why})")
 
 
-def _greeting(post: Post, lines: Lines) -> tuple[str, str, str]:
+def _greeting(guard: Guard, lines: GuardLines) -> tuple[str, str, str]:
     """The sandbox, why there is none, and the session's directory."""
-    line = lines.next(post.link.keepalive_s + SWEEPING_S)
+    line = lines.next_line(guard.link.keepalive_s + SWEEPING_S)
     if line == "busy":
-        raise HostBusy(f"{post.link.name}: all its slots are taken")
+        raise HostBusy(f"{guard.link.name}: all its slots are taken")
     if line.startswith("unfit "):
-        raise unfit(post, line)
+        raise guard_complaint(guard, line)
     words = line.split("\t")
     if len(words) != 4 or words[0] != "ready" or words[1] not in ("new", "old", "none"):
-        raise lines.nonsense(line)
-    _, box, why, directory = words
-    if not directory.startswith("/") or not directory.endswith(f"/sessions/{post.name}/home"):
-        raise lines.nonsense(line)
-    return box, short_line(why, 200), directory
+        raise lines.makes_no_sense(line)
+    _, bwrap_kind, why, directory = words
+    if not directory.startswith("/") or not directory.endswith(f"/sessions/{guard.name}/home"):
+        raise lines.makes_no_sense(line)
+    return bwrap_kind, short_line(why, 200), directory

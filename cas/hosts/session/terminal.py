@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from cas.errors import HostLost
-from cas.hosts.session.lease import ENDING_S, Screen
-from cas.hosts.session.program import Program, Seat
-from cas.terminal.session import Size
+from cas.hosts.session.guard import ENDING_S
+from cas.hosts.session.program import Program, SessionContext
+from cas.terminal import Size, Window
 
 
 class RemoteTerminal:
     """A :class:`cas.terminal.session.Terminal`."""
 
     def __init__(
-        self, seat: Seat, argv: Sequence[str], files: Sequence[str], screen: Screen
+        self, context: SessionContext, argv: Sequence[str], files: Sequence[str], window: Window
     ) -> None:
         """Start the program.
 
@@ -24,8 +24,8 @@ class RemoteTerminal:
         :raises HostUnfit: the host cannot start it
         """
         # the shell there would split other words
-        term = screen.term if re.fullmatch(r"[A-Za-z0-9._+-]{1,64}", screen.term) else "dumb"
-        self._program = Program(seat, seat.words(argv, files, term), screen)
+        term = window.term if re.fullmatch(r"[A-Za-z0-9._+-]{1,64}", window.term) else "dumb"
+        self._program = Program(context, context.start_words(argv, files, term), window)
 
     def read(self, timeout_s: float) -> bytes | None:
         """What it wrote next; ``b""`` when it has ended, ``None`` when nothing came in time."""
@@ -37,7 +37,7 @@ class RemoteTerminal:
 
     def resize(self, size: Size) -> None:
         """The window has another size now."""
-        with self._program.seat.post.link.translated():
+        with self._program.context.guard.link.errors_translated():
             if not self._program.channel.closed:
                 self._program.channel.resize_pty(*size)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import TryAgain
-from cas.hosts.link import Done, HostUnfit, Link
+from cas.hosts.link import HostUnfit, Link, ScriptResult
 from cas.hosts.transfer.file import FileToCopy
 from cas.hosts.transfer.packing import is_worth_compressing
 from cas.hosts.transfer.script import LIST, PLACE, REMOVE
@@ -101,7 +101,7 @@ class Copies:
 
     def _received(self, file: FileToCopy, codecs: str) -> str | None:
         words = (self._rules.directory, file.digest, str(file.size_bytes), codecs)
-        with self._link.opened(PLACE, *words, f"{STALL_S:.0f}") as channel:
+        with self._link.script_channel(PLACE, *words, f"{STALL_S:.0f}") as channel:
             transfer = FileTransfer(self._link, channel, self._progress, file)
             return transfer.run(self._rules.cache_bytes)
 
@@ -123,8 +123,8 @@ class Copies:
         path, unused_s, blocks, block_bytes, state = found.groups()
         return Copy(path, int(unused_s), int(blocks) * int(block_bytes), state == "busy")
 
-    def _ask(self, script: str, *words: str) -> Done:
-        return self._link.run(script, *words, timeout_s=STALL_S, max_bytes=LIST_BYTES)
+    def _ask(self, script: str, *words: str) -> ScriptResult:
+        return self._link.run_script(script, *words, timeout_s=STALL_S, max_bytes=LIST_BYTES)
 
 
 def superfluous(copies: Sequence[Copy], excess_bytes: int) -> list[str]:

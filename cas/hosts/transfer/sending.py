@@ -80,7 +80,7 @@ class ScriptChannel:
         :raises HostUnfit: it ended, fell silent or says what no script of ours does
         """
         while not self._lines:
-            data = self._link.read(self._channel, PATIENCE_S)
+            data = self._link.read_channel(self._channel, PATIENCE_S)
             if data is None:
                 raise HostUnfit(f"{self._link.name}: it said nothing for {PATIENCE_S:g} s")
             if not data:
@@ -104,7 +104,7 @@ class ScriptChannel:
 
     def end(self) -> None:
         """Let it see the end of its input."""
-        with self._link.translated():
+        with self._link.errors_translated():
             if not self._channel.closed:
                 self._channel.shutdown_write()
 
@@ -137,7 +137,7 @@ class ScriptChannel:
                 return 0
             else:
                 if self._channel.out_window_size + sent > room:  # it asked for more
-                    self._link.sign()
+                    self._link.note_sign_of_life()
                 return sent
 
     def _drain(self) -> None:
