@@ -60,9 +60,11 @@ class Ladder:
         """Run a snippet into its file."""
         if self._session is None or not self._session.serves(snippet):
             if self._session is None:
-                self._reach("drgn")
-            return self._below(snippet, self._judged(self._worker.run(snippet, output)))
-        section = self._judged(self._session.crash.run(snippet, output))
+                self._note_rung("drgn")
+            return self._on_lower_rung(
+                snippet, self._with_log_checked(self._worker.run(snippet, output))
+            )
+        section = self._with_log_checked(self._session.crash.run(snippet, output))
         if self._session.is_demanded:
             return section
         if self._session.crash.place is None:  # it is lost, and said to be
@@ -70,8 +72,8 @@ class Ladder:
             return self.run(snippet, output)
         if not any(map(_is_lost, section.commands)):
             return section
-        self._reach("drgn")
-        return self._below(snippet, self._mended(snippet, section))
+        self._note_rung("drgn")
+        return self._on_lower_rung(snippet, self._completed_by_drgn(snippet, section))
 
     def finish(self, directory: Path) -> tuple[Section, ...]:
         """What belongs to the result once the last rung was reached."""
@@ -80,10 +82,10 @@ class Ladder:
         section = salvage("registers", self._dump, directory / "registers")
         if section is None:
             return ()
-        self._reach(SALVAGE)
+        self._note_rung(SALVAGE)
         return (section,)
 
-    def _mended(self, snippet: Snippet, section: Section) -> Section:
+    def _completed_by_drgn(self, snippet: Snippet, section: Section) -> Section:
         """A section of crash's in which drgn has answered what crash did not."""
         output = section.path
         second = output.with_name(f".{output.name}.drgn")
@@ -95,7 +97,7 @@ class Ladder:
                     begin += lost.size_bytes
                     outcome = lost
                     if _is_lost(lost):
-                        outcome, data = self._second(lost, second, data)
+                        outcome, data = self._answer_of_drgn(lost, second, data)
                     file.write(data)
                     outcomes.append(outcome)
         finally:
@@ -104,16 +106,16 @@ class Ladder:
         ran = Ran("crash" if "crash" in engines else "drgn", output, section.seconds)
         return section_of(snippet, outcomes, ran)
 
-    def _second(self, lost: Outcome, path: Path, said: bytes) -> tuple[Outcome, bytes]:
+    def _answer_of_drgn(self, lost: Outcome, path: Path, said: bytes) -> tuple[Outcome, bytes]:
         """What drgn answers to a command that crash did not, else what crash has said to it."""
         one = self._worker.run(Snippet("", "", (lost.command,)), path)
-        (outcome,) = self._judged(one).commands
+        (outcome,) = self._with_log_checked(one).commands
         if outcome.status in ANSWERED:
-            self._instead(lost, "drgn")
+            self._note_given_up(lost, "drgn")
             return outcome, path.read_bytes()
         return replace(lost, lacks_memory=outcome.lacks_memory), said
 
-    def _judged(self, section: Section) -> Section:
+    def _with_log_checked(self, section: Section) -> Section:
         """A section by what it says: one of the kernel log that has nothing of it has failed."""
         if not self.log or not any(each.status == "ok" for each in section.commands):
             return section
@@ -132,7 +134,7 @@ class Ladder:
         ran = Ran(section.engine, section.path, section.seconds)
         return section_of(Snippet(section.name, section.title, ()), outcomes, ran)
 
-    def _below(self, snippet: Snippet, section: Section) -> Section:
+    def _on_lower_rung(self, snippet: Snippet, section: Section) -> Section:
         """What is below both debuggers, if the last of them lost a snippet."""
         if any(map(_has_told, section.commands)):
             return section
@@ -143,16 +145,16 @@ class Ladder:
         saved = salvage(snippet.name, self._dump, section.path)
         if saved is None:
             return section
-        self._reach(SALVAGE)
-        self._instead(lost, SALVAGE)
+        self._note_rung(SALVAGE)
+        self._note_given_up(lost, SALVAGE)
         answered = (Outcome(each, "ok", SALVAGE) for each in snippet.commands)
         return replace(saved, commands=tuple(answered))
 
-    def _reach(self, rung: str) -> None:
+    def _note_rung(self, rung: str) -> None:
         if rung not in self.rungs:
             self.rungs.append(rung)
 
-    def _instead(self, lost: Outcome, engine: str) -> None:
+    def _note_given_up(self, lost: Outcome, engine: str) -> None:
         self.given_up.append((lost, engine))
 
 

@@ -47,7 +47,7 @@ def budget(rules: Supervision, written_bytes: int) -> int:
 def skipped(snippet: Snippet, why: Mapping[int, str], path: Path) -> Section:
     """The section of a snippet that a kernel has nothing for."""
     put(path, b"")
-    outcomes = _left_out(snippet, why)
+    outcomes = _skipped_outcomes(snippet, why)
     reasons = list(dict.fromkeys(why.values()))
     # what all commands need is not said again with what one of them needs besides
     told = [one for one in reasons if not any(one != o and one.startswith(o) for o in reasons)]
@@ -83,13 +83,13 @@ def with_skipped(section: Section, snippet: Snippet, why: Mapping[int, str]) -> 
     if not why or not section.commands:
         return section
     ran = iter(section.commands)
-    left_out = iter(_left_out(snippet, why))
+    left_out = iter(_skipped_outcomes(snippet, why))
     numbers = range(len(snippet.commands))
     whole = tuple(next(left_out if number in why else ran) for number in numbers)
     return replace(section, commands=whole)
 
 
-def _left_out(snippet: Snippet, why: Mapping[int, str]) -> tuple[Outcome, ...]:
+def _skipped_outcomes(snippet: Snippet, why: Mapping[int, str]) -> tuple[Outcome, ...]:
     return tuple(
         Outcome(snippet.commands[number], "skipped", "none", reason)
         for number, reason in sorted(why.items())

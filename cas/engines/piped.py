@@ -97,7 +97,7 @@ class Piped:
         :raises HostLost: its machine cannot be reached any more
         :raises EngineError: it was ended by the watchdog
         """
-        threading.Thread(target=self._tell, args=(feed,), name="stdin", daemon=True).start()
+        threading.Thread(target=self._send_feed, args=(feed,), name="stdin", daemon=True).start()
         data: bytes | None = first or self._first or None
         while data != b"":
             if data:
@@ -114,7 +114,7 @@ class Piped:
             if name in self._told:  # a kernel log may hold such a line as well
                 self._unknown[name] = None
 
-    def _tell(self, feed: Iterable[bytes]) -> None:
+    def _send_feed(self, feed: Iterable[bytes]) -> None:
         """Send all of it, and the end: where its input only ends, crash fails."""
         is_crash = self._name == "crash"
         last = b"\n"

@@ -32,7 +32,7 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
 
     :return: ``None`` when it says nothing of the kind; the file is then left alone
     """
-    text = _text(name, dump)
+    text = _salvaged_text(name, dump)
     if not text:
         return None
     data = text.encode("utf-8", "surrogateescape")
@@ -40,17 +40,17 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
     return Section(name, TITLES[name], "ok", ENGINE, path, size_bytes=len(data))
 
 
-def _text(name: str, dump: Dump) -> str:
+def _salvaged_text(name: str, dump: Dump) -> str:
     if name == "log":
         return f"{dump.dmesg.rstrip()}\n" if dump.dmesg else ""
     if name == "sys":
-        return "".join(f"{line}\n" for line in _system(dump))
+        return "".join(f"{line}\n" for line in _system_lines(dump))
     if name == "registers":
-        return "\n".join("".join(_processor(each)) for each in dump.registers)
+        return "\n".join("".join(_processor_lines(each)) for each in dump.registers)
     return ""
 
 
-def _system(dump: Dump) -> Iterator[str]:
+def _system_lines(dump: Dump) -> Iterator[str]:
     facts = {
         "DUMPFILE": f"{dump.path.name} ({dump.format}, {human_size(dump.size_bytes)})",
         "DATE": dump.crash_time and dump.crash_time.strftime("%a %b %e %H:%M:%S UTC %Y"),
@@ -71,7 +71,7 @@ def _system(dump: Dump) -> Iterator[str]:
         yield f"{key}={value}"
 
 
-def _processor(held: Registers) -> Iterator[str]:
+def _processor_lines(held: Registers) -> Iterator[str]:
     yield f"CPU {held.cpu}\n" if held.pid is None else f"CPU {held.cpu}, PID {held.pid}\n"
     width = max((len(name) for name in held.values), default=0)
     for name, value in held.values.items():

@@ -31,10 +31,10 @@ class Engine:
 
 def engines(config: Config) -> tuple[Engine, ...]:
     """drgn, and each crash program that the configuration names; none of them is given a dump."""
-    return (_drgn(), *_crashes(config))
+    return (_installed_drgn(), *_configured_crashes(config))
 
 
-def _drgn() -> Engine:
+def _installed_drgn() -> Engine:
     """By what its package says of itself: importing it takes longer than all else here."""
     try:
         package = metadata.distribution("drgn")
@@ -45,13 +45,13 @@ def _drgn() -> Engine:
     return Engine("drgn", version=f"drgn {package.version}{has}")
 
 
-def _crashes(config: Config) -> Iterator[Engine]:
-    yield _crash(Engine("crash", platform.machine()), config.crash)
+def _configured_crashes(config: Config) -> Iterator[Engine]:
+    yield _installed_crash(Engine("crash", platform.machine()), config.crash)
     for arch, program in config.crash_for_arch.items():
-        yield _crash(Engine(f"crash_{arch}", arch), str(program))
+        yield _installed_crash(Engine(f"crash_{arch}", arch), str(program))
 
 
-def _crash(engine: Engine, named: str) -> Engine:
+def _installed_crash(engine: Engine, named: str) -> Engine:
     found = find_program(named)
     if found is None:
         return replace(engine, problem=f"there is no program {named}")

@@ -97,13 +97,13 @@ def candidates(hosts: Sequence[Host], wish: Wish) -> tuple[list[Candidate], list
         if not host.is_enabled:
             problems += [f"{host}: it is disabled"] if programs or wish.host else []
         elif new:
-            fit.append(Candidate(host, max(new, key=_age)))
+            fit.append(Candidate(host, max(new, key=_version_numbers)))
         elif (programs and not wish.newer_than) or wish.host:
             problems.append(f"{host}: {_why_unfit(programs, wish)}")
     return fit, problems
 
 
-def _age(program: CrashProgram) -> Version:
+def _version_numbers(program: CrashProgram) -> Version:
     return parsed(program.version) or ()
 
 
@@ -139,7 +139,10 @@ class Offers:
         log.debug("asking %s", ", ".join(str(each.host) for each in self._candidates) or "nobody")
         for candidate in self._candidates:
             threading.Thread(
-                target=self._ask, args=(candidate,), name=f"host {candidate.host}", daemon=True
+                target=self._log_in_and_ask,
+                args=(candidate,),
+                name=f"host {candidate.host}",
+                daemon=True,
             ).start()
 
     def __enter__(self) -> Self:
@@ -165,26 +168,26 @@ class Offers:
         A host that was taken once is not taken again.
         """
         deadline = time.monotonic() + self._config.hosts.wait_s
-        while not self._closed.is_set() and (best := self._best()):
+        while not self._closed.is_set() and (best := self._least_loaded()):
             self._reached.remove(best)
             try:
                 return self._open_place(best)
             except HostBusy:
-                if not self._wait_for(best, deadline):
-                    self._note(f"{best.candidate.host}: it has had no room for too long")
+                if not self._put_back_busy_host(best, deadline):
+                    self._add_problem(f"{best.candidate.host}: it has had no room for too long")
             except EngineError as error:
-                self._note(str(error))
+                self._add_problem(str(error))
         return None
 
-    def _ask(self, candidate: Candidate) -> None:
+    def _log_in_and_ask(self, candidate: Candidate) -> None:
         """In a thread: log in, ask how busy it is, and whether it sees our files."""
         with ExitStack() as stack:
             try:
-                answer = self._answer(
+                answer = self._ask_load_and_storage(
                     candidate, stack.enter_context(open_link(candidate.host, self._config))
                 )
             except CasError as error:
-                self._answers.put(_problem_of(candidate.host, error))
+                self._answers.put(_host_problem(candidate.host, error))
                 return
             except Exception as error:  # whoever waits for this thread must hear of it
                 log.exception("asking %s", candidate.host)
@@ -196,30 +199,30 @@ class Offers:
                 self._stack.push(stack.pop_all())
             self._answers.put(answer)
 
-    def _answer(self, candidate: Candidate, link: Link) -> _Reached:
+    def _ask_load_and_storage(self, candidate: Candidate, link: Link) -> _Reached:
         is_only = len(self._candidates) == 1
         load = UNKNOWN if is_only else load_of(link, self._config)
         is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])
         log.debug("%s: %s, storage %s", link.name, load, "shared" if is_shared else "not shared")
         return _Reached(candidate, link, load, is_shared)
 
-    def _best(self) -> _Reached | None:
+    def _least_loaded(self) -> _Reached | None:
         """The least loaded of those that have answered; waits for the first one."""
         while self._asked and not self._reached:
-            self._hear(None)
+            self._take_answer(None)
         deadline = time.monotonic() + ROUND_S
         with suppress(queue.Empty):
             while self._asked:
-                self._hear(max(0.0, deadline - time.monotonic()))
+                self._take_answer(max(0.0, deadline - time.monotonic()))
         return min(self._reached, key=lambda reached: reached.rank, default=None)
 
-    def _hear(self, timeout_s: float | None) -> None:
+    def _take_answer(self, timeout_s: float | None) -> None:
         answer = self._answers.get(timeout=timeout_s)
         self._asked -= 1
         if answer is CLOSED:
             self._asked = 0
         elif isinstance(answer, str):
-            self._note(answer)
+            self._add_problem(answer)
         else:
             self._reached.append(answer)
 
@@ -244,10 +247,10 @@ class Offers:
         beside = self._wish.vmlinux.parent
         return [path for path in list(self._wish.kmods.values()) if path.is_relative_to(beside)]
 
-    def _wait_for(self, busy: _Reached, deadline: float) -> bool:
+    def _put_back_busy_host(self, busy: _Reached, deadline: float) -> bool:
         """Put a host without room back, its load renewed; ``False`` when time is over."""
         if not self._reached:
-            self._say_once("all analysis hosts are busy")
+            self._say_only_once("all analysis hosts are busy")
         if time.monotonic() > deadline:
             return False
         if not self._reached:
@@ -255,21 +258,21 @@ class Offers:
         try:
             load = load_of(busy.link, self._config)
         except CasError as error:
-            self._note(_problem_of(busy.candidate.host, error))
+            self._add_problem(_host_problem(busy.candidate.host, error))
         else:
             self._reached.append(replace(busy, load=load))
         return True
 
-    def _say_once(self, text: str) -> None:
+    def _say_only_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
             self._progress.say(text)
 
-    def _note(self, problem: str) -> None:
+    def _add_problem(self, problem: str) -> None:
         self._progress.warn(problem)
         self.problems.append(problem)
 
 
-def _problem_of(host: Host, error: CasError) -> str:
+def _host_problem(host: Host, error: CasError) -> str:
     text = str(error)
     return text if text.startswith(str(host)) else f"{host}: {text}"

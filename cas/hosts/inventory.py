@@ -88,21 +88,23 @@ def inspect_host(link: Link, config: Config) -> Host:
     )
     answer = read_answer(done.stdout)
     if answer is None:
-        return replace(host, problem=_no_answer(done.stdout, done.stderr, done.status))
-    if not _arch(answer):
-        return replace(host, problem=f"uname -m there says {_shown(answer.facts.get('arch', ''))}")
-    crashes, remarks = _crashes(answer)
+        return replace(host, problem=_why_no_answer(done.stdout, done.stderr, done.status))
+    if not _arch_of_host(answer):
+        return replace(
+            host, problem=f"uname -m there says {_in_backticks(answer.facts.get('arch', ''))}"
+        )
+    crashes, remarks = _crash_programs(answer)
     host = replace(
         host,
-        arch=_arch(answer),
+        arch=_arch_of_host(answer),
         crashes=crashes,
-        drgn=_drgn(answer),
+        drgn=_drgn_version(answer),
         cpus=answer.cpus,
         memory_bytes=answer.memory_bytes,
         free_bytes=answer.free_bytes,
         is_shared=_sees_jobs(link, config.work_directory),
     )
-    problems = list(_problems(host, answer, config.hosts.directory, remarks))
+    problems = list(_host_problems(host, answer, config.hosts.directory, remarks))
     return replace(host, problem="; ".join(problems) or None, remarks=remarks)
 
 
@@ -126,7 +128,7 @@ def load_of(link: Link, config: Config) -> Load:
     )
     answer = read_answer(done.stdout)
     if answer is None:
-        raise HostUnfit(f"{link.name}: {_no_answer(done.stdout, done.stderr, done.status)}")
+        raise HostUnfit(f"{link.name}: {_why_no_answer(done.stdout, done.stderr, done.status)}")
     load, memory_bytes, free_bytes = answer.load, answer.memory_bytes, answer.free_bytes
     if load is None or memory_bytes is None or free_bytes is None:
         raise HostUnfit(f"{link.name}: it does not tell its load, memory and free room")
@@ -147,7 +149,7 @@ def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> 
         with suppress(queue.Empty):
             while True:
                 number, host = todo.get_nowait()
-                answers.put((number, _renewed(host, config)))
+                answers.put((number, _asked_again(host, config)))
 
     for _ in hosts[:AT_A_TIME]:  # daemons, so that an interruption need not wait for any host
         threading.Thread(target=work, name="survey", daemon=True).start()
@@ -165,13 +167,13 @@ def ask_host(host: Host, config: Config) -> Host:
     :raises CasError: there is no login, or it answers nothing of use
     """
     with open_link(host, config) as link:
-        found = inspect_host(link, config)
-    if found.arch is None:
-        raise HostUnfit(f"{host}: {found.problem}")
-    return replace(found, name=host.name, port=host.port, is_enabled=host.is_enabled)
+        first_match = inspect_host(link, config)
+    if first_match.arch is None:
+        raise HostUnfit(f"{host}: {first_match.problem}")
+    return replace(first_match, name=host.name, port=host.port, is_enabled=host.is_enabled)
 
 
-def _renewed(host: Host, config: Config) -> Host:
+def _asked_again(host: Host, config: Config) -> Host:
     try:
         return ask_host(host, config)
     except CasError as error:
@@ -183,41 +185,43 @@ def _renewed(host: Host, config: Config) -> Host:
         return replace(host, problem=f"internal error: {type(error).__name__}: {said}")
 
 
-def _no_answer(output: bytes, stderr: str, status: int) -> str:
+def _why_no_answer(output: bytes, stderr: str, status: int) -> str:
     said = output.decode("utf-8", "replace").strip() or stderr.strip()
-    what = f"says {_shown(said)}" if said else "says nothing"
+    what = f"says {_in_backticks(said)}" if said else "says nothing"
     return (
         f"a command there {what} and ends with status {status}; "
         "its user needs a login shell that runs commands, with coreutils"
     )
 
 
-def _arch(answer: HostAnswer) -> str | None:
+def _arch_of_host(answer: HostAnswer) -> str | None:
     arch = answer.facts.get("arch", "")
     return arch if re.fullmatch(r"\w{2,32}", arch, re.ASCII) else None
 
 
-def _drgn(answer: HostAnswer) -> str | None:
-    found = (
-        words.found(rf"drgn {VERSION}( .*)?")
+def _drgn_version(answer: HostAnswer) -> str | None:
+    first_match = (
+        words.first_match(rf"drgn {VERSION}( .*)?")
         for (kind, _), words in answer.programs.items()
         if kind == "drgn" and words.status == 0
     )
-    return next(found, None)
+    return next(first_match, None)
 
 
-def _crashes(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:
+def _crash_programs(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:
     """The crash programs, and what is wrong with others of that name."""
     crashes, remarks = [], []
     for (kind, path), words in answer.programs.items():
         if kind != "crash":
             continue
-        version = words.found(rf"crash {VERSION}") if words.status == 0 else None
+        version = words.first_match(rf"crash {VERSION}") if words.status == 0 else None
         if version is None:
             remarks.append(f"{path} {_why_no_crash(words)}")
             continue
-        arch = _target(
-            answer.programs.get(("build", path), ProgramAnswer()), words, _arch(answer) or ""
+        arch = _target_arch(
+            answer.programs.get(("build", path), ProgramAnswer()),
+            words,
+            _arch_of_host(answer) or "",
         )
         crashes.append(CrashProgram(path, version, arch))
     return tuple(crashes), tuple(remarks)
@@ -229,30 +233,32 @@ def _why_no_crash(words: ProgramAnswer) -> str:
         return f"does not say its version within {PROGRAM_S} s"
     if words.status is None:
         return f"writes without end {asked}"
-    said = _shown(words.lines[0] if words.lines else "")
+    said = _in_backticks(words.lines[0] if words.lines else "")
     if words.status or not words.lines:
         return f"says {said} and ends with status {words.status} {asked}"
     return f"is no crash: asked for its version it says {said}"
 
 
-def _target(build: ProgramAnswer, version: ProgramAnswer, arch: str) -> str:
+def _target_arch(build: ProgramAnswer, version: ProgramAnswer, arch: str) -> str:
     """Of which architecture the dumps are that a crash program reads.
 
     Source: crash's ``--buildinfo``; older ones have GDB's line "This GDB was configured as", where
     only a ``--target=`` means something: without, it is the machine that crash was built for.
     """
-    target = build.found(r"\s*build_target: ([A-Z0-9_]{2,20})") if build.status == 0 else None
+    target = build.first_match(r"\s*build_target: ([A-Z0-9_]{2,20})") if build.status == 0 else None
     if target == "PPC64" and arch.startswith("ppc64"):
         return arch
     if target:
         return TARGETS.get(target, target.lower())
-    processor = version.found(r'This GDB was configured as ".*--target=([A-Za-z0-9_]{2,20})-.*')
+    processor = version.first_match(
+        r'This GDB was configured as ".*--target=([A-Za-z0-9_]{2,20})-.*'
+    )
     if processor:
         return PROCESSORS.get(processor, processor)
     return "arm" if arch.startswith("arm") else arch
 
 
-def _problems(
+def _host_problems(
     host: Host, answer: HostAnswer, directory: str, remarks: Sequence[str]
 ) -> Iterator[str]:
     """Why a host is of no use, each with what mends it."""
@@ -268,9 +274,9 @@ def _problems(
     elif host.free_bytes < LITTLE_BYTES and not host.is_shared:
         yield f"only {human_size(host.free_bytes)} are free below {directory}: make room there"
     if not host.crashes and "has-timeout" in answer.facts:
-        found = f" ({'; '.join(remarks)})" if remarks else ""
-        yield f"no crash that works is installed there{found}: install the package crash"
+        first_match = f" ({'; '.join(remarks)})" if remarks else ""
+        yield f"no crash that works is installed there{first_match}: install the package crash"
 
 
-def _shown(text: str) -> str:
+def _in_backticks(text: str) -> str:
     return f"`{short_line(text.replace(chr(10), ' '), SHOWN)}`" if text else "nothing"

@@ -61,7 +61,7 @@ class Link:
         self._transport = connection.transport
         self._alive = time.monotonic()
         self._is_over = threading.Event()
-        for work in (self._beat, self._watch):
+        for work in (self._ask_for_pulse, self._watch_pulse):
             threading.Thread(target=work, name=f"pulse of {self.name}", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -95,7 +95,9 @@ class Link:
                     raise HostUnfit(f"{self.name}: it answers more than {human_size(max_bytes)}")
             if data is None:
                 raise HostLost(f"{self.name}: it did not answer within {timeout_s:g} s")
-            return ScriptResult(self.exit_status(channel), bytes(output), self._stderr(channel))
+            return ScriptResult(
+                self.exit_status(channel), bytes(output), self._stderr_tail(channel)
+            )
 
     @contextmanager
     def script_channel(
@@ -109,7 +111,7 @@ class Link:
         try:
             with self.errors_translated():
                 channel.settimeout(self.keepalive_s)
-                channel.exec_command(command(script, *words))
+                channel.exec_command(script_command(script, *words))
             yield channel
         finally:
             channel.close()
@@ -170,7 +172,7 @@ class Link:
             self.check()
             raise HostLost(f"{self.name}: it does not answer any more") from None
 
-    def _beat(self) -> None:
+    def _ask_for_pulse(self) -> None:
         """Ask for an answer again and again; sshd answers what it does not know, too."""
         while not self._is_over.wait(self.keepalive_s / BEATS):
             try:
@@ -179,7 +181,7 @@ class Link:
                 return
             self._alive = time.monotonic()
 
-    def _watch(self) -> None:
+    def _watch_pulse(self) -> None:
         while not self._is_over.wait(self.keepalive_s / BEATS / 2):
             if not self._transport.is_active():
                 return
@@ -188,14 +190,14 @@ class Link:
                 self._transport.close()
 
     @staticmethod
-    def _stderr(channel: paramiko.Channel) -> str:
+    def _stderr_tail(channel: paramiko.Channel) -> str:
         said = b""
         while channel.recv_stderr_ready() and len(said) < STDERR_BYTES:
             said += channel.recv_stderr(STDERR_BYTES)
         return said.decode("utf-8", "replace")
 
 
-def command(script: str, *words: str) -> str:
+def script_command(script: str, *words: str) -> str:
     """A command line that runs a POSIX shell script, whatever the user's shell is."""
     return shlex.join(("sh", "-c", script, "cas", *words))
 

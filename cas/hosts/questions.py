@@ -113,7 +113,7 @@ class ProgramAnswer:
     """Its exit status; ``None`` when it said too much."""
     lines: tuple[str, ...] = ()
 
-    def found(self, pattern: str) -> str | None:
+    def first_match(self, pattern: str) -> str | None:
         """The first group of the first line that matches."""
         matches = (re.fullmatch(pattern, line, re.ASCII) for line in self.lines)
         return next((match[1] for match in matches if match), None)
@@ -176,10 +176,10 @@ def read_answer(output: bytes) -> HostAnswer | None:
     facts: dict[str, str] = {}
     busy = 0
     programs: dict[tuple[str, str], ProgramAnswer] = {}
-    for key, value, words in _entries(body.split("\n")):
+    for key, value, words in _answer_lines(body.split("\n")):
         if key in ("crash", "build", "drgn"):
             if re.fullmatch(PATH_FORM, value, re.ASCII) and len(programs) <= 2 * PROGRAMS:
-                programs[key, value] = _words(words)
+                programs[key, value] = _program_answer(words)
         elif key == "busy":
             busy += 1
         else:
@@ -187,7 +187,7 @@ def read_answer(output: bytes) -> HostAnswer | None:
     return HostAnswer(facts, busy, programs)
 
 
-def _entries(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
+def _answer_lines(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     """Each line that is no program's, with the lines of a program that follow it."""
     key, value, words = "", "", list[str]()
     for line in lines:
@@ -202,7 +202,7 @@ def _entries(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
         yield key, value, words
 
 
-def _words(lines: Sequence[str]) -> ProgramAnswer:
+def _program_answer(lines: Sequence[str]) -> ProgramAnswer:
     said = [line for line in lines if line]
     status = re.fullmatch(r"=(\d{1,3})", said[-1], re.ASCII) if said else None
     return (

@@ -69,7 +69,7 @@ def files_there(link: Link, paths: Sequence[Path]) -> tuple[str, ...]:
 def _are_proved(link: Link, directories: Iterable[Path], files: Sequence[Path]) -> bool:
     try:
         with ExitStack() as stack:
-            nonces = [stack.enter_context(_nonce(directory)) for directory in directories]
+            nonces = [stack.enter_context(_nonce_file(directory)) for directory in directories]
             told = [content for _, content in nonces]
             told += [b"%d" % path.stat().st_size for path in files]
             expected = b"".join(line + b"\n" for line in told)
@@ -82,17 +82,17 @@ def _are_proved(link: Link, directories: Iterable[Path], files: Sequence[Path]) 
 
 
 @contextmanager
-def _nonce(directory: Path) -> Iterator[tuple[Path, bytes]]:
+def _nonce_file(directory: Path) -> Iterator[tuple[Path, bytes]]:
     """A file that nobody can have foreseen."""
     path = directory / f".cas-{secrets.token_hex(16)}"
     content = secrets.token_hex(NONCE_BYTES).encode()
     try:
-        with open(path, "xb", opener=_private) as file:
+        with open(path, "xb", opener=_open_private) as file:
             file.write(content)
         yield path, content
     finally:
         path.unlink(missing_ok=True)
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

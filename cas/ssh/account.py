@@ -54,7 +54,7 @@ class Means:
     sshkey: Path | None = None
     timeout_s: float = 15.0
     password: str | None = field(default=None, repr=False)
-    agent: Path | None = field(default_factory=lambda: _agent_of(os.environ))
+    agent: Path | None = field(default_factory=lambda: _agent_socket(os.environ))
     """The socket of an ssh-agent."""
 
 
@@ -95,7 +95,7 @@ class Account:
         return name_of(self.host, self.port)
 
 
-def _agent_of(environment: Mapping[str, str]) -> Path | None:
+def _agent_socket(environment: Mapping[str, str]) -> Path | None:
     socket = environment.get("SSH_AUTH_SOCK")
     return Path(socket) if socket else None
 
@@ -126,7 +126,7 @@ def account_of(destination: Destination, means: Means) -> Account:
     :raises SshError: ~/.ssh/config cannot be used
     """
     settings = settings_of(destination.name, means.home)
-    port = destination.port or _port(settings)
+    port = destination.port or _configured_port(settings)
     host = (settings.word("hostname") or destination.name).lower()
     user = destination.user or settings.word("user") or means.user or getpass.getuser()
     for word in (host, user):
@@ -140,11 +140,11 @@ def account_of(destination: Destination, means: Means) -> Account:
         port,
         user,
         tuple(dict.fromkeys(key for key in keys if key)),
-        _pins(settings, means.home, settings.word("hostkeyalias") or name_of(host, port)),
-        _jumps(settings),
+        _pins_of(settings, means.home, settings.word("hostkeyalias") or name_of(host, port)),
+        _jumps_of(settings),
         () if named else tuple(usual),
         next(iter(settings.files("certificatefile") or ()), None),
-        _agent(settings, means),
+        _agent_to_ask(settings, means),
         settings.is_on("identitiesonly"),
     )
 
@@ -171,7 +171,7 @@ def _route(account: Account, means: Means, behind: tuple[str, ...]) -> tuple[Acc
     return (*_route(first, means, behind), *others, account)
 
 
-def _jumps(settings: Settings) -> tuple[Destination, ...]:
+def _jumps_of(settings: Settings) -> tuple[Destination, ...]:
     """Source: ssh_config(5), ProxyJump: ``[user@]host[:port]`` or a URI, with commas between."""
     jumps = []
     for word in (settings.word("proxyjump") or "").replace(",", " ").split():
@@ -183,7 +183,7 @@ def _jumps(settings: Settings) -> tuple[Destination, ...]:
     return tuple(jumps)
 
 
-def _agent(settings: Settings, means: Means) -> Path | None:
+def _agent_to_ask(settings: Settings, means: Means) -> Path | None:
     """The one of IdentityAgent, or that of our environment."""
     named = settings.files("identityagent")
     if named is None or named == (Path("SSH_AUTH_SOCK"),):
@@ -191,14 +191,14 @@ def _agent(settings: Settings, means: Means) -> Path | None:
     return named[0] if named else None
 
 
-def _port(settings: Settings) -> int:
+def _configured_port(settings: Settings) -> int:
     word = settings.word("port") or str(SSH_PORT)
     if not re.fullmatch(r"[0-9]{1,5}", word) or not 0 < int(word) < 1 << 16:
         raise SshError(f"{settings.path} has a Port that is none")
     return int(word)
 
 
-def _pins(settings: Settings, home: Path, name: str) -> Pins:
+def _pins_of(settings: Settings, home: Path, name: str) -> Pins:
     """Settings may name other files; what ours revoke stays revoked."""
     usual = tuple(home / ".ssh" / file for file in USER_KNOWN_HOSTS)
     mine, system = settings.files("userknownhostsfile"), settings.files("globalknownhostsfile")

@@ -68,17 +68,17 @@ class Agent:
         data = request.asbytes()
         try:
             self._socket.sendall(len(data).to_bytes(4, "big") + data)
-            size = int.from_bytes(self._receive(4), "big")
+            size = int.from_bytes(self._receive_exactly(4), "big")
             if not 0 < size <= ANSWER_BYTES:
                 raise AgentLost
-            answer = Message(self._receive(size))
+            answer = Message(self._receive_exactly(size))
         except OSError:
             raise AgentLost from None
         if answer.get_byte() != bytes([expected]):
             raise AgentLost
         return answer
 
-    def _receive(self, size: int) -> bytes:
+    def _receive_exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
             more = self._socket.recv(size - len(data))

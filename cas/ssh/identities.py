@@ -48,7 +48,7 @@ class Identities:
         """The keys named for this server, the others of the agent, the usual ones."""
         of_agent = self._of_agent()
         for path in self.account.keys:
-            public = _public(path)
+            public = _public_key(path)
             mine = [key for key in of_agent if key.asbytes() == public]
             yield from (found for key in mine for found in self._certified(path, key))
             of_agent = [key for key in of_agent if key not in mine]
@@ -58,7 +58,7 @@ class Identities:
             yield from (Identity(f"{key.comment} (agent)", key) for key in of_agent)
         had = {key.asbytes() for key in of_agent}
         for path in self.account.usual_keys:
-            if path.is_file() and _public(path) not in had:
+            if path.is_file() and _public_key(path) not in had:
                 yield from self._of_file(path)
 
     def _of_agent(self) -> list[AgentKey]:
@@ -75,7 +75,7 @@ class Identities:
 
     def _of_file(self, path: Path) -> Iterator[Identity]:
         try:
-            key = _private(path)
+            key = _private_key(path)
         except paramiko.PasswordRequiredException:
             self.locked.append(path)
         except OSError as error:
@@ -108,7 +108,7 @@ class Identities:
         return (*named, *((beside,) if beside.is_file() and beside not in named else ()))
 
 
-def _private(path: Path) -> paramiko.PKey | None:
+def _private_key(path: Path) -> paramiko.PKey | None:
     """The key in a file; ``None`` where it is of no type or format that paramiko reads.
 
     :raises PasswordRequiredException: it is encrypted
@@ -123,7 +123,7 @@ def _private(path: Path) -> paramiko.PKey | None:
     return None
 
 
-def _public(path: Path) -> bytes | None:
+def _public_key(path: Path) -> bytes | None:
     """The public key in or beside a file; ``None`` where there is none."""
     beside = path if path.suffix == ".pub" else Path(f"{path}.pub")
     try:

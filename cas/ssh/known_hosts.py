@@ -44,7 +44,7 @@ class KnownKey:
         if self.patterns[0].startswith(HASHED):
             return len(self.patterns) == 1 and _is_hash_of(self.patterns[0], name)
         said = [(pattern[0] == "!", pattern.lstrip("!")) for pattern in self.patterns]
-        matching = [negated for negated, pattern in said if _matches(pattern, name)]
+        matching = [negated for negated, pattern in said if _matches_pattern(pattern, name)]
         return bool(matching) and not any(matching)
 
 
@@ -53,8 +53,8 @@ def keys_of(path: Path) -> Iterator[KnownKey]:
 
     :raises SshError: the file cannot be read
     """
-    for marker, words in _lines(path):
-        patterns, blob = tuple(word for word in words[0].split(",") if word), _blob(words[2])
+    for marker, words in _known_hosts_lines(path):
+        patterns, blob = tuple(word for word in words[0].split(",") if word), _key_blob(words[2])
         if patterns and blob and (kind := kind_of(blob)) == words[1]:
             yield KnownKey(marker, patterns, kind, blob)
 
@@ -77,7 +77,7 @@ def fingerprint(blob: bytes) -> str:
 
 def names_of(path: Path) -> Iterator[tuple[str, ...]]:
     """The names and addresses of each line that is for a server of its own; hashed ones as such."""
-    for marker, words in _lines(path):
+    for marker, words in _known_hosts_lines(path):
         if not marker:
             yield tuple(words[0].split(","))
 
@@ -94,7 +94,7 @@ def split_name(pattern: str) -> tuple[str, int | None] | None:
     return (pattern, None) if _NAME.fullmatch(pattern) else None
 
 
-def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+def _known_hosts_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The marker and at least three words of each line that is no comment."""
     try:
         text = path.read_text(errors="replace") if path.is_file() else ""
@@ -107,14 +107,14 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
             yield marker, words
 
 
-def _blob(word: str) -> bytes:
+def _key_blob(word: str) -> bytes:
     try:
         return b64decode(word, validate=True)
     except ValueError:
         return b""
 
 
-def _matches(pattern: str, name: str) -> bool:
+def _matches_pattern(pattern: str, name: str) -> bool:
     """Source: ssh_config(5), PATTERNS: ``*`` and ``?``, nothing else."""
     words = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern.lower())
     return re.fullmatch("".join(words), name) is not None
@@ -123,5 +123,5 @@ def _matches(pattern: str, name: str) -> bool:
 def _is_hash_of(pattern: str, name: str) -> bool:
     """Source: sshd(8): ``|1|`` salt ``|`` HMAC-SHA1 of the name, both in base64."""
     salt, _, digest = pattern.removeprefix(HASHED).partition("|")
-    expected = hmac.digest(_blob(salt), name.encode(), "sha1")
-    return hmac.compare_digest(expected, _blob(digest))
+    expected = hmac.digest(_key_blob(salt), name.encode(), "sha1")
+    return hmac.compare_digest(expected, _key_blob(digest))

@@ -56,10 +56,10 @@ def logged_in(
     """
     *hops, last = route_to(destination, means)
     with ExitStack() as stack:
-        through = reach or _directly(means.timeout_s)
+        through = reach or _connect_directly(means.timeout_s)
         for hop in hops:
             way = stack.enter_context(_logged_in(hop, replace(means, password=None), through))
-            through = _through(way, means.timeout_s)
+            through = _connect_through(way, means.timeout_s)
         connection = stack.enter_context(_logged_in(last, means, through))
         yield replace(connection, destination=destination)
 
@@ -78,7 +78,7 @@ def _logged_in(account: Account, means: Means, reach: Reach) -> Iterator[Connect
             transport.close()
 
 
-def _directly(timeout_s: float) -> Reach:
+def _connect_directly(timeout_s: float) -> Reach:
     def reach(host: str, port: int) -> socket.socket:
         try:
             return socket.create_connection((host, port), timeout_s)
@@ -90,7 +90,7 @@ def _directly(timeout_s: float) -> Reach:
     return reach
 
 
-def _through(way: Connection, timeout_s: float) -> Reach:
+def _connect_through(way: Connection, timeout_s: float) -> Reach:
     """Connects from a server on which we are logged in.
 
     Source: RFC 4254, 7.2; the originator is nobody's business.
@@ -115,19 +115,19 @@ def _prove_server(
     transport: paramiko.Transport, account: Account, known: KnownHosts, timeout_s: float
 ) -> str:
     """The type and fingerprint of the server's key, which is believed."""
-    _choose(transport.get_security_options(), known)
+    _choose_algorithms(transport.get_security_options(), known)
     transport.banner_timeout = transport.handshake_timeout = timeout_s
     transport.auth_timeout = transport.channel_timeout = timeout_s
     try:
         transport.start_client(timeout=timeout_s)
         key = transport.get_remote_server_key()
     except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
-        raise _failure(account, error) from None
+        raise _login_failure(account, error) from None
     known.check(key)
     return fingerprint(key.asbytes())
 
 
-def _choose(options: paramiko.transport.SecurityOptions, known: KnownHosts) -> None:
+def _choose_algorithms(options: paramiko.transport.SecurityOptions, known: KnownHosts) -> None:
     """Let the server prove itself with a key that we know, where it has it."""
     types = [kind for kind in options.key_types if _is_good(kind)]
     options.key_types = sorted(types, key=lambda kind: _key_kind(kind) not in known.kinds)
@@ -146,7 +146,7 @@ def _key_kind(algorithm: str) -> str:
     return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
 
 
-def _failure(account: Account, error: Exception) -> CasError:
+def _login_failure(account: Account, error: Exception) -> CasError:
     """Why there is no session; no `from`, for a server's words may hold anything."""
     if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return Unreachable(f"{account}: the server broke off, or does not answer as sshd does")

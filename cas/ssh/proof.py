@@ -33,7 +33,7 @@ def prove_user(
             _try_password(transport, account, password)
         if transport.is_authenticated():
             return tuple(identities.remarks)
-        raise _denied(account, identities, tried, has_password=password is not None)
+        raise _login_denied(account, identities, tried, has_password=password is not None)
 
 
 def _try_keys(
@@ -46,7 +46,7 @@ def _try_keys(
             return [*tried, "no more than that"]
         if not _can_sign_for(transport, identity.key):
             continue
-        goes_on = _try(transport, account, identity.key, is_first=not tried)
+        goes_on = _try_key(transport, account, identity.key, is_first=not tried)
         tried.append(identity.name)
         if not goes_on:
             break
@@ -64,7 +64,7 @@ def _can_sign_for(transport: paramiko.Transport, key: paramiko.PKey) -> bool:
     return not is_rsa or said == [b""] or b"rsa-sha2-512" in said or b"rsa-sha2-256" in said
 
 
-def _try(
+def _try_key(
     transport: paramiko.Transport, account: Account, key: paramiko.PKey, *, is_first: bool
 ) -> bool:
     """Offer a key; whether another one may be offered after it."""
@@ -74,7 +74,7 @@ def _try(
         return False
     except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
         if "timeout" in str(error) or (is_first and not transport.is_active()):
-            raise _broken(account) from None
+            raise _connection_broke(account) from None
         return transport.is_active()  # sshd breaks off after too many keys
     return not transport.is_authenticated()
 
@@ -84,16 +84,16 @@ def _try_password(transport: paramiko.Transport, account: Account, password: str
         transport.auth_password(account.user, password)
     except paramiko.AuthenticationException:
         if not transport.is_active():
-            raise _broken(account) from None
+            raise _connection_broke(account) from None
     except (paramiko.SSHException, EOFError, OSError, ValueError):
-        raise _broken(account) from None
+        raise _connection_broke(account) from None
 
 
-def _broken(account: Account) -> Unreachable:
+def _connection_broke(account: Account) -> Unreachable:
     return Unreachable(f"{account}: the server broke off during the login")
 
 
-def _denied(
+def _login_denied(
     account: Account, identities: Identities, tried: list[str], *, has_password: bool
 ) -> CasError:
     """What was tried, and what would have been if it were not locked."""

@@ -77,11 +77,11 @@ def settings_of(name: str, home: Path) -> Settings:
             f"{path} cannot be read as ssh_config(5)", hint=f"see: ssh -G {shlex.quote(name)}"
         ) from None
     settings = Settings(path, {**said})
-    _refuse(name, settings)
+    _refuse_unsafe(name, settings)
     return settings
 
 
-def _refuse(name: str, settings: Settings) -> None:
+def _refuse_unsafe(name: str, settings: Settings) -> None:
     """What cannot be followed is said, not skipped."""
     what = settings.word(UNFOLLOWED)
     if what is None and settings.word("proxycommand") is not None:
@@ -108,14 +108,14 @@ class _Reader:
             found = _LINE.fullmatch(line)
             key, value = (found[1].lower(), found[2]) if found else ("", "")
             if key in ("host", "match"):
-                block = line if key == "host" else self._match(value)
+                block = line if key == "host" else self._match_applies(value)
                 yield block
             elif key == "include":
-                yield from self._included(value, block, depth)
+                yield from self._included_settings(value, block, depth)
             else:
-                yield self._line(key, value) or line
+                yield self._setting_in_line(key, value) or line
 
-    def _match(self, value: str) -> str:
+    def _match_applies(self, value: str) -> str:
         """``Match``, and a mark when it has a condition that is not judged here."""
         words, known = shlex.split(value), []
         unfollowed = None
@@ -131,8 +131,8 @@ class _Reader:
         mark = f"\n{UNFOLLOWED} {unfollowed}" if unfollowed else ""
         return f"Match {shlex.join(known or ['all'])}{mark}"
 
-    def _included(self, value: str, block: str | None, depth: int) -> Iterator[str]:
-        found = [path for word in shlex.split(value) for path in self._files(word)]
+    def _included_settings(self, value: str, block: str | None, depth: int) -> Iterator[str]:
+        found = [path for word in shlex.split(value) for path in self._paths_in(word)]
         lines = list(chain.from_iterable(self.lines(path, depth + 1) for path in found))
         if not any(re.match(r"\s*(host|match)\b", line, re.IGNORECASE) for line in lines):
             yield from lines
@@ -141,12 +141,12 @@ class _Reader:
         else:
             yield f"{UNFOLLOWED} Include of other blocks"
 
-    def _files(self, word: str) -> list[Path]:
+    def _paths_in(self, word: str) -> list[Path]:
         """Those that a pattern of ``Include`` means, below ~/.ssh unless it is absolute."""
         pattern = (self.home / ".ssh" / self._at_home(word)).relative_to("/")
         return sorted(path for path in Path("/").glob(str(pattern)) if path.is_file())
 
-    def _line(self, key: str, value: str) -> str | None:
+    def _setting_in_line(self, key: str, value: str) -> str | None:
         if key in LISTS:
             return f"{key} {shlex.join(self._at_home(word) for word in shlex.split(value))}"
         if key in FILES:

@@ -66,11 +66,11 @@ class KnownHosts:
                 f"fewer than {RSA_BITS}: {shown}"
             )
         if not self.keys:
-            raise self._unknown(shown)
+            raise self._unknown_host(shown)
         if blob not in {known.blob for known in self.keys}:
-            raise self._changed(shown)
+            raise self._changed_host(shown)
 
-    def _unknown(self, shown: str) -> UnknownHost:
+    def _unknown_host(self, shown: str) -> UnknownHost:
         if not self.authorities:
             return UnknownHost(f"the host key of {self.name} is not known: {shown}")
         return UnknownHost(
@@ -80,7 +80,7 @@ class KnownHosts:
             "to ~/.ssh/known_hosts: ssh-keyscan HOST",
         )
 
-    def _changed(self, shown: str) -> ChangedHost:
+    def _changed_host(self, shown: str) -> ChangedHost:
         expected = ", ".join(fingerprint(each.blob) for each in self.keys)
         return ChangedHost(
             f"the host key of {self.name} is another one than in known_hosts: "

@@ -95,7 +95,7 @@ class Child:
                 raise EngineError(said, hint=short.hint if short else None) from error
         self._is_boxed = room.sandbox is not None
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
-        self._watchdog = Watchdog(self._measure, room.supervision)
+        self._watchdog = Watchdog(self._ticks_and_processes, room.supervision)
         self._watched = [_pipe(self._process.stdout), _pipe(self._process.stderr)]
         self._program_pid: int | None = None
         self._ended: int | None = None
@@ -116,7 +116,7 @@ class Child:
         """Process id of the program, or of its sandbox if it ended before anybody asked."""
         deadline = time.monotonic() + BOXING_S
         while self._is_boxed and self._program_pid is None and self._process.poll() is None:
-            self._program_pid = _grandchild(self._process.pid)
+            self._program_pid = _program_in_sandbox(self._process.pid)
             if self._program_pid is None:
                 time.sleep(PAUSE_S)
             if time.monotonic() > deadline:
@@ -166,7 +166,7 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while True:
             left = max(0.0, deadline - time.monotonic())
-            data = self._read_some(min(left, self._watchdog.interval_s))
+            data = self._read_ready(min(left, self._watchdog.interval_s))
             if data is not None:
                 return data
             self.fault = self._watchdog.look()
@@ -183,7 +183,7 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
         self._drain_stderr()
-        return self._told(status)
+        return self._exit_status(status)
 
     def interrupt(self) -> None:
         """Send SIGINT to the program and all that it started, as Ctrl-C would."""
@@ -205,13 +205,13 @@ class Child:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(BrokenPipeError):
                 _pipe(pipe).close()
-        return self._told(self._ended)
+        return self._exit_status(self._ended)
 
-    def _measure(self) -> tuple[int, int]:
+    def _ticks_and_processes(self) -> tuple[int, int]:
         everyone = family(self._process.pid, self._mark)
         return ticks(everyone), len(everyone) - OWN_PROCESSES
 
-    def _read_some(self, timeout_s: float) -> bytes | None:
+    def _read_ready(self, timeout_s: float) -> bytes | None:
         """Output, ``b""`` at its end, or ``None``."""
         stdout, stderr = _pipe(self._process.stdout), _pipe(self._process.stderr)
         ready, _, _ = select.select(self._watched, [], [], timeout_s)
@@ -222,7 +222,7 @@ class Child:
         if stdout not in ready:
             return None
         if self._is_boxed and self._program_pid is None:
-            self._program_pid = _grandchild(self._process.pid)
+            self._program_pid = _program_in_sandbox(self._process.pid)
         return os.read(stdout.fileno(), READ_BYTES)
 
     def _read_stderr(self, stderr: IO[bytes]) -> bool:
@@ -236,7 +236,7 @@ class Child:
             if not self._read_stderr(stderr):
                 break
 
-    def _told(self, status: int) -> int:
+    def _exit_status(self, status: int) -> int:
         """A sandbox hands its program's end on as a shell does: 128 and the signal."""
         if self._is_boxed and SIGNALLED < status <= SIGNALLED + signal.NSIG:
             return SIGNALLED - status
@@ -270,7 +270,7 @@ def run(
         return Finished(status, bytes(output), child.stderr)
 
 
-def _grandchild(pid: int) -> int | None:
+def _program_in_sandbox(pid: int) -> int | None:
     """The program in a sandbox: below bubblewrap's own two processes."""
     for _ in range(2):
         try:

@@ -24,10 +24,10 @@ def state_of(processes: Sequence[Process]) -> Iterator[str]:
     if not any(process.is_alive for process in processes):
         yield from section("Processes", ["none is left to look at"])
         return
-    yield from section("Processes", _table(processes))
+    yield from section("Processes", _process_table(processes))
     for process in processes[:MAX_PROCESSES]:
         if process.is_alive:
-            yield from _process(process.pid)
+            yield from _process_sections(process.pid)
 
 
 def section(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -37,7 +37,7 @@ def section(title: str, lines: Sequence[str]) -> Iterator[str]:
     yield from lines
 
 
-def _table(processes: Sequence[Process]) -> list[str]:
+def _process_table(processes: Sequence[Process]) -> list[str]:
     lines = [
         f"{process.pid:>8} parent {process.parent} state {process.state} "
         f"ticks {process.ticks} {one_line(process.name)}"
@@ -47,14 +47,16 @@ def _table(processes: Sequence[Process]) -> list[str]:
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 
-def _process(pid: int) -> Iterator[str]:
+def _process_sections(pid: int) -> Iterator[str]:
     directory = PROC / str(pid)
     for name in SHOWN:
-        yield from section(str(directory / name), _read(directory / name, _whole))
-    yield from section(f"{directory / 'maps'} (summary)", _read(directory / "maps", _mapped))
+        yield from section(str(directory / name), _read_bounded(directory / name, _proc_file))
+    yield from section(
+        f"{directory / 'maps'} (summary)", _read_bounded(directory / "maps", _mapped)
+    )
 
 
-def _read(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
+def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as file:
             return show(file)
@@ -62,7 +64,7 @@ def _read(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
         return [f"cannot be read: {error.strerror}"]
 
 
-def _whole(file: IO[str]) -> list[str]:
+def _proc_file(file: IO[str]) -> list[str]:
     return printable(file.read(FILE_BYTES)).rstrip("\n").split("\n")
 
 

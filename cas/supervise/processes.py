@@ -51,12 +51,12 @@ def family(root: int, mark: bytes | None = None) -> list[Process]:
 
     :param mark: ``NAME=value`` in the environment of those that left
     """
-    everyone = {process.pid: process for process in _processes()}
+    everyone = {process.pid: process for process in _all_processes()}
     children: dict[int, list[Process]] = {}
     for process in everyone.values():
         children.setdefault(process.parent, []).append(process)
     found: dict[int, Process] = {}
-    heads = [process for process in everyone.values() if _belongs(process, root, mark)]
+    heads = [process for process in everyone.values() if _is_of_family(process, root, mark)]
     queue = sorted(heads, key=lambda process: process.pid != root)
     for process in queue:
         if process.pid not in found:
@@ -79,7 +79,7 @@ def kill(root: int, mark: bytes | None = None) -> None:
     pids: set[int] = set()
     while True:
         pids |= {process.pid for process in family(root, mark)}
-        alive = [pid for pid in pids if (process := _process(pid)) and process.is_alive]
+        alive = [pid for pid in pids if (process := _process_of(pid)) and process.is_alive]
         # before the deadline is looked at: on a busy machine /proc alone may take that long
         send(signal.SIGKILL, alive)
         if not alive or time.monotonic() > deadline:
@@ -92,7 +92,7 @@ def ticks(processes: Sequence[Process]) -> int:
     return sum(process.ticks for process in processes)
 
 
-def _belongs(process: Process, root: int, mark: bytes | None) -> bool:
+def _is_of_family(process: Process, root: int, mark: bytes | None) -> bool:
     if root in (process.pid, process.session):
         return True
     return mark is not None and mark in _environment(process.pid)
@@ -105,13 +105,13 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def _processes() -> Iterator[Process]:
+def _all_processes() -> Iterator[Process]:
     with os.scandir(PROC) as entries:
         pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
-    return (process for pid in pids if (process := _process(pid)))
+    return (process for pid in pids if (process := _process_of(pid)))
 
 
-def _process(pid: int) -> Process | None:
+def _process_of(pid: int) -> Process | None:
     try:
         text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
     except OSError:

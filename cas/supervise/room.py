@@ -78,7 +78,7 @@ def start_of(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> 
         raise EngineError(f"cannot start {name}: No such file or directory")
     words = [os.fspath(word) for word in argv[1:]]
     if room.sandbox is None:
-        words = [*_bound_to_us(), *_limits(room), str(program), *words]
+        words = [*_killed_with_us(), *_limiting_words(room), str(program), *words]
         yield Start(words, program, view.descriptors)
         return
     places = {os.fspath(path): place for path, place in view.files.items()}
@@ -87,7 +87,7 @@ def start_of(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> 
     with seccomp.opened() as filter_:
         shown = filter_ if room.sandbox.has_filter else None
         outside = room.sandbox.argv(sees, shown, has_proc=view.has_proc)
-        words = [*outside, *_limits(room), str(program), *words]
+        words = [*outside, *_limiting_words(room), str(program), *words]
         yield Start(words, program, (*view.descriptors, filter_))
 
 
@@ -106,31 +106,31 @@ def environment(room: Room, mark: str) -> dict[str, str]:
     }
 
 
-def _bound_to_us() -> list[str]:
+def _killed_with_us() -> list[str]:
     """So that the kernel kills a program without a sandbox when ``cas`` itself is killed."""
     setpriv = find_program("setpriv", SAFE_PATH)
     return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
 
 
-def _limits(room: Room) -> list[str]:
+def _limiting_words(room: Room) -> list[str]:
     prlimit = find_program("prlimit", SAFE_PATH)
     return [str(prlimit), *_limit_words(room)] if prlimit else []
 
 
 def _limit_words(room: Room) -> Iterator[str]:
     rules = room.supervision
-    yield f"--as={_allowed(resource.RLIMIT_AS, rules.memory_bytes)}"
-    yield f"--fsize={_allowed(resource.RLIMIT_FSIZE, rules.file_bytes)}"
-    yield f"--nofile={_allowed(resource.RLIMIT_NOFILE, OPEN_FILES)}"
+    yield f"--as={_within_hard_limit(resource.RLIMIT_AS, rules.memory_bytes)}"
+    yield f"--fsize={_within_hard_limit(resource.RLIMIT_FSIZE, rules.file_bytes)}"
+    yield f"--nofile={_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES)}"
     yield "--core=0"
     cpu_s = math.ceil(rules.cpu_s)
-    hard_s = _allowed(resource.RLIMIT_CPU, cpu_s + CPU_GRACE_S)
+    hard_s = _within_hard_limit(resource.RLIMIT_CPU, cpu_s + CPU_GRACE_S)
     yield f"--cpu={min(cpu_s, hard_s)}:{hard_s}"
     if room.sandbox and _counts_by_namespace():
-        yield f"--nproc={_allowed(resource.RLIMIT_NPROC, rules.processes)}"
+        yield f"--nproc={_within_hard_limit(resource.RLIMIT_NPROC, rules.processes)}"
 
 
-def _allowed(limit: int, wanted: int) -> int:
+def _within_hard_limit(limit: int, wanted: int) -> int:
     """A limit as wanted, or the smaller one that we are under ourselves."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -69,7 +69,7 @@ class Sandbox:
         :param has_proc: whether it sees its own processes; without, it cannot open a descriptor
             that it was given a second time
         """
-        words = [str(self.bwrap), *ISOLATION, *self.users, *_system()]
+        words = [str(self.bwrap), *ISOLATION, *self.users, *_system_mounts()]
         words += ["--seccomp", str(filter_)] if filter_ is not None else []
         if has_proc:
             # root without any capability may still write to /proc/sys: core_pattern starts programs
@@ -94,7 +94,7 @@ def establish(wanted: str) -> tuple[Sandbox | None, str]:
     if wanted == "none":
         return None, "none (switched off in the configuration)"
     found = find_program("bwrap")
-    sandbox, reason = _probe(found) if found else (None, "there is no bwrap")
+    sandbox, reason = _try_sandbox(found) if found else (None, "there is no bwrap")
     if sandbox:
         return sandbox, "; ".join(("bwrap", *sandbox.lacks))
     if wanted == "bwrap":
@@ -103,7 +103,7 @@ def establish(wanted: str) -> tuple[Sandbox | None, str]:
 
 
 @functools.cache
-def _probe(bwrap: Path) -> tuple[Sandbox | None, str]:
+def _try_sandbox(bwrap: Path) -> tuple[Sandbox | None, str]:
     """Whether bubblewrap works for this user on this kernel, tried once."""
     reason = ""
     for has_filter in (True, False):
@@ -111,13 +111,13 @@ def _probe(bwrap: Path) -> tuple[Sandbox | None, str]:
             Sandbox(bwrap, has_filter=has_filter),
             Sandbox(bwrap, ("--unshare-user-try",), has_sizes=False, has_filter=has_filter),
         ):
-            reason = _failure(sandbox)
+            reason = _why_no_sandbox(sandbox)
             if not reason:
                 return sandbox, ""
     return None, reason
 
 
-def _failure(sandbox: Sandbox) -> str:
+def _why_no_sandbox(sandbox: Sandbox) -> str:
     environment = {"PATH": SAFE_PATH, "LANG": "C.UTF-8"}
     with seccomp.opened() as filter_:
         argv = sandbox.argv({}, filter_ if sandbox.has_filter else None, has_proc=True)
@@ -139,7 +139,7 @@ def _failure(sandbox: Sandbox) -> str:
 
 
 @functools.cache
-def _system() -> tuple[str, ...]:
+def _system_mounts() -> tuple[str, ...]:
     """The system's programs and libraries, and the links that lead to them."""
     words = ["--ro-bind", "/usr", "/usr"]
     for name in SYSTEM:

@@ -32,7 +32,7 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
     """
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         parent = Path(tempfile.gettempdir())
-    _sweep(parent)
+    _remove_left_over(parent)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -43,7 +43,7 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _sweep(parent: Path) -> None:
+def _remove_left_over(parent: Path) -> None:
     """Remove what runs left that were killed; what cannot be removed stays."""
     with suppress(OSError):
         names = [name for name in os.listdir(parent) if _NAME.fullmatch(name)]  # noqa: PTH208

@@ -56,7 +56,7 @@ REFUSED = {
 
 def program() -> bytes:
     """The filter, as bubblewrap takes it: an array of ``struct sock_filter``."""
-    return b"".join(_instructions())
+    return b"".join(_filter_instructions())
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def opened() -> Iterator[int]:
         os.close(reading)
 
 
-def _instructions() -> Iterator[bytes]:
+def _filter_instructions() -> Iterator[bytes]:
     for arch, calls in REFUSED.items():
         numbers = [number for number in calls if number is not None]
         body = [_one(LOAD, NUMBER)]

@@ -50,15 +50,15 @@ class LocalTerminal:
         self._is_boxed = room.sandbox is not None
         mark = secrets.token_hex(8)
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
-        words, view = _on_terminal(argv, view)
+        words, view = _owning_terminal(argv, view)
         with start_of(words, room, view) as start:
-            self._start(start, room, mark, size)
+            self._start_on_terminal(start, room, mark, size)
         self._is_closed = False
 
-    def _start(self, start: Start, room: Room, mark: str, size: Size) -> None:
+    def _start_on_terminal(self, start: Start, room: Room, mark: str, size: Size) -> None:
         self._master, theirs = os.openpty()
         try:
-            _resize(self._master, size)
+            _resize_pty(self._master, size)
             os.set_blocking(self._master, False)
             # setsid in the words gives it a session; it forks where it leads a group already
             self._process = subprocess.Popen(
@@ -93,7 +93,7 @@ class LocalTerminal:
             left = max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select([self._master], [], [], min(left, LOOK_S))
             if ready:
-                return self._read_some()
+                return self._read_master()
             if self._is_closed or self._process.poll() is not None:
                 return b""
             if left == 0:
@@ -109,7 +109,7 @@ class LocalTerminal:
 
     def resize(self, size: Size) -> None:
         """See :class:`cas.terminal.session.Terminal`."""
-        _resize(self._master, size)
+        _resize_pty(self._master, size)
 
     def wait(self) -> int:
         """See :class:`cas.terminal.session.Terminal`."""
@@ -128,7 +128,7 @@ class LocalTerminal:
             kill(self._process.pid, self._mark)
         self._process.wait()
 
-    def _read_some(self) -> bytes:
+    def _read_master(self) -> bytes:
         try:
             return os.read(self._master, READ_BYTES)
         except OSError as error:
@@ -137,7 +137,7 @@ class LocalTerminal:
             return b""
 
 
-def _on_terminal(
+def _owning_terminal(
     argv: Sequence[str | os.PathLike[str]], view: View
 ) -> tuple[list[str | os.PathLike[str]], View]:
     """The words that start a program as the owner of the terminal on its stdin.
@@ -157,5 +157,5 @@ def _on_terminal(
     return [setsid, "--ctty", program, *argv[1:]], replace(view, files=files)
 
 
-def _resize(terminal: int, size: Size) -> None:
+def _resize_pty(terminal: int, size: Size) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))

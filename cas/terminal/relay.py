@@ -32,17 +32,17 @@ class Relay:
         :raises HostLost: its machine cannot be reached any more
         """
         with self._screen.raw():
-            reader = threading.Thread(target=self._show, args=(first or None,), daemon=True)
+            reader = threading.Thread(target=self._show_output, args=(first or None,), daemon=True)
             try:
                 reader.start()
                 self._hand_over_keys()
             finally:
-                self._end()
+                self._end_relay()
         if self._failure:
             raise self._failure
         return self._session.wait()
 
-    def _end(self) -> None:
+    def _end_relay(self) -> None:
         """End the reader; a signal may have come before it had begun."""
         if not self._is_over.is_set():
             self._session.close()
@@ -61,7 +61,7 @@ class Relay:
                 else:
                     self._session.write(keys)
 
-    def _show(self, output: bytes | None) -> None:
+    def _show_output(self, output: bytes | None) -> None:
         """The other direction, in a thread."""
         try:
             while output != b"":

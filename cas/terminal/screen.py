@@ -69,10 +69,10 @@ class Screen:
         handlers = {
             number: signal.signal(number, handle)
             for number, handle in (
-                (signal.SIGWINCH, self._resized),
-                (signal.SIGTSTP, self._stopped),
-                (signal.SIGCONT, self._continued),
-                (signal.SIGQUIT, self._ended),
+                (signal.SIGWINCH, self._on_resize_signal),
+                (signal.SIGTSTP, self._on_stop_signal),
+                (signal.SIGCONT, self._on_continue_signal),
+                (signal.SIGQUIT, self._on_end_signal),
             )
         }
         # a signal that comes just before `select` waits would not be seen otherwise
@@ -122,18 +122,18 @@ class Screen:
         with suppress(termios.error):
             termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
 
-    def _resized(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_resize_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.wake()
 
-    def _ended(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_end_signal(self, _number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    def _stopped(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_stop_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._restore()
         # the whole process, at once: the handler for going on makes the terminal raw again
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _continued(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_continue_signal(self, _number: int, _frame: FrameType | None) -> None:
         with suppress(termios.error):
             self._make_raw()
         self.wake()

@@ -34,7 +34,7 @@ class Failover(Generic[S]):
     def __init__(self, next_place: NextPlace, start: Callable[[Place], S]) -> None:
         """Prepare; nothing is started yet."""
         self._next_place = next_place
-        self._start = start
+        self._start_at = start
         self.place: Place | None = None
         """Where crash runs; ``None``: nowhere yet, or nowhere any more."""
         self.session: S | None = None
@@ -52,7 +52,7 @@ class Failover(Generic[S]):
         while self.session is None and (place := self._next_place()):
             self.place = place
             try:
-                self.session = self._start(place)
+                self.session = self._start_at(place)
             except EngineError as error:
                 self._give_up(error)
         return self.session
@@ -97,7 +97,7 @@ class CrashAnywhere:
         self._rules = rules
         self._directory = directory
         self._transcript = transcript
-        self._places = Failover(next_place, self._start)
+        self._places = Failover(next_place, self._start_at)
         self._started: list[Crash] = []
         self.preparation = Preparation()
         """What comes first, wherever crash is started."""
@@ -144,7 +144,7 @@ class CrashAnywhere:
         :return: the options it was opened with, empty when it took the dump as it is
         :raises EngineError: as :meth:`Failover.open`
         """
-        options = self._places.open(self._open)
+        options = self._places.open(self._open_prepared)
         self.losses += map(str, self._places.reasons)
         self._places.reasons.clear()
         return options
@@ -166,11 +166,11 @@ class CrashAnywhere:
         outcomes = [Outcome(each, "not run", "crash", reason) for each in snippet.commands]
         return section_of(snippet, outcomes, Ran("crash", path, 0.0))
 
-    def _start(self, place: Place) -> Crash:
+    def _start_at(self, place: Place) -> Crash:
         self._started.append(Crash(place, self._rules, self._directory, self._transcript))
         return self._started[-1]
 
-    def _open(self, crash: Crash) -> str:
+    def _open_prepared(self, crash: Crash) -> str:
         crash.known = self.known
         crash.prelude = self.preparation.commands_at(crash.place)
         return crash.open()

@@ -26,13 +26,13 @@ def crash_options(dump: Dump, vmlinux: Path) -> tuple[str, ...]:
         return ()
     try:
         told = int(dump.vmcoreinfo.get(f"SYMBOL({TEXT})", ""), 16)
-        linked = _address(vmlinux, TEXT)
+        linked = _linked_address(vmlinux, TEXT)
     except (ValueError, NotADump):
         return ()
     return ("--kaslr", f"{told - linked:#x}") if linked is not None and told > linked else ()
 
 
-def _address(vmlinux: Path, name: str) -> int | None:
+def _linked_address(vmlinux: Path, name: str) -> int | None:
     """Where a symbol was linked.
 
     Source: System V ABI, chapter 4, "Symbol Table".

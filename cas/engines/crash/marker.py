@@ -60,7 +60,7 @@ class Marker:
         if not self.is_echoed(said):
             return said
         sent = {command.encode() for command in (*commands, *self._commands)}
-        return b"".join(_without(sent, said))
+        return b"".join(_lines_without(sent, said))
 
 
 def contradiction(said: bytes, releases: Collection[str]) -> str | None:
@@ -79,7 +79,7 @@ def contradiction(said: bytes, releases: Collection[str]) -> str | None:
     return None
 
 
-def _without(sent: Collection[bytes], said: bytes) -> Iterator[bytes]:
+def _lines_without(sent: Collection[bytes], said: bytes) -> Iterator[bytes]:
     for line in said.splitlines(keepends=True):
         if _PROMPT.sub(b"", line).strip() not in {*sent, b""} or not line.strip():
             yield _PROMPT.sub(b"", line).replace(b"\r\n", b"\n")

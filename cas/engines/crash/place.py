@@ -75,7 +75,7 @@ class LocalPlace:
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""
         words = argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
-        child = Child(words, self.room, View(self._seen()))
+        child = Child(words, self.room, View(self._visible_files()))
         self._end = child.end
         return child
 
@@ -86,15 +86,15 @@ class LocalPlace:
         options = ("-i", str(path), *self.needed, *options)
         words = argv(self.program, options, self.vmlinux, self.vmcore)
         room = replace(self.room, environment={**self.room.environment, **window.environment})
-        seen = {**self._seen(), path: f"{FILES}/{OPENING}"}
+        seen = {**self._visible_files(), path: f"{FILES}/{OPENING}"}
         terminal = LocalTerminal(words, room, View(seen), window.size)
         self._end = terminal.close
         return terminal
 
     def where(self, path: Path) -> str | None:
         """The file's own name, if crash can be told it: a sandbox shows it as it is."""
-        shown = self._known() if self._shown is None else self._shown
-        return self._name_of(path) if path in shown else None
+        shown = self._kmods_there_are() if self._shown is None else self._shown
+        return self._kmod_name_there(path) if path in shown else None
 
     def version(self) -> str | None:
         """What its crash calls itself."""
@@ -105,18 +105,18 @@ class LocalPlace:
         if self._end is not None:
             self._end()
 
-    def _seen(self) -> dict[Path, str]:
+    def _visible_files(self) -> dict[Path, str]:
         seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}
-        self._shown = self._known()
+        self._shown = self._kmods_there_are()
         seen |= {path: str(path) for path in self.extensions if path.exists()}
-        return seen | {path: self._name_of(path) for path in self._shown}
+        return seen | {path: self._kmod_name_there(path) for path in self._shown}
 
-    def _name_of(self, kmod: Path) -> str:
+    def _kmod_name_there(self, kmod: Path) -> str:
         """crash 8.0.2 ends without a word at a file's name with an apostrophe."""
         is_plain = self.room.sandbox is None or _PLAIN.fullmatch(str(kmod))
         return str(kmod) if is_plain else f"{FILES}/kmods/{kmod.name}"
 
-    def _known(self) -> frozenset[Path]:
+    def _kmods_there_are(self) -> frozenset[Path]:
         # a copy: whoever made it may be adding to it in another thread
         return frozenset(path for path in list(self.kmods.values()) if path.exists())
 

@@ -77,7 +77,7 @@ class Crash:
         self._opening = Opening()
         self._exchange: Exchange = self._opening
         """What it was last given to do, and what it wrote since."""
-        self._child = self._start()
+        self._child = self._start_crash()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ class Crash:
                 program = self.place.version() or "crash"
                 raise NotOpened(why_not_opened(failures, self.known, program), program=program)
             self._options = options
-            self._child = self._start()
+            self._child = self._start_crash()
         return " ".join(self._options)
 
     def run(self, snippet: Snippet, path: Path) -> Section:
@@ -114,12 +114,12 @@ class Crash:
         with create(path) as file:
             for command in snippet.commands:
                 before = file.tell()
-                ended = self._run_command(command, file)
+                ended = self._run_or_repeat(command, file)
                 written = file.tell() - before
                 outcomes.append(Outcome(command, ended.status, "crash", ended.error, written))
         return section_of(snippet, outcomes, Ran("crash", path, time.monotonic() - begun))
 
-    def _start(self) -> Dialogue:
+    def _start_crash(self) -> Dialogue:
         self._starts.take()
         if self.ladder[-1:] != [self._rung]:
             self.ladder.append(self._rung)
@@ -133,28 +133,28 @@ class Crash:
     def _wait_until_open(self) -> Failure | None:
         """Why crash did not open the dump, and is gone; ``None`` when it did."""
         opening = self._opening
-        outcome = self._collect(self._rules.start_s, MESSAGES_BYTES)
+        outcome = self._take_answer_of_crash(self._rules.start_s, MESSAGES_BYTES)
         reason, words = outcome.error or outcome.status, ""
         if outcome.status == "ok":
             wrong = opening.contradiction(self.known.releases)
             if wrong is None:
                 self._is_open = True
                 self.sees_all_tasks = BLIND not in opening.said
-                self._prepare()
+                self._run_prelude()
                 return None
             reason = wrong
         elif outcome.status == "timeout" and not (self._child.fault or self._child.stopped):
             reason = f"not ready after {self._rules.start_s:g} s"
         elif outcome.status not in ("timeout", "cut"):  # the end of a flood says nothing
-            words = last_words(self._last_words().decode("utf-8", "replace"))
+            words = last_words(self._output_tail().decode("utf-8", "replace"))
         if outcome.status == "timeout" and opening.is_echoed:
             reason = f"{reason}, and repeats what it is told"
         if outcome.status != "crashed" or outcome.signal or not words:
-            self._trace(reason)
+            self._write_crash_trace(reason)
         self._child.stop()
         is_wrong = outcome.status == "ok"
         return Failure(
-            self._rung, reason, words, outcome.signal, self._last_words(), is_wrong=is_wrong
+            self._rung, reason, words, outcome.signal, self._output_tail(), is_wrong=is_wrong
         )
 
     def _next_rung(self, failures: Sequence[Failure]) -> tuple[str, ...] | None:
@@ -174,7 +174,7 @@ class Crash:
             return None
         return next_rung(self._options, last.said)
 
-    def _prepare(self) -> None:
+    def _run_prelude(self) -> None:
         """Run the prelude; a command of it that fails is only logged."""
         whole = tuple(self.prelude)
         for command in whole:
@@ -182,7 +182,7 @@ class Crash:
                 return
             # crash that is started again because of it must not stumble over it again
             self.prelude = [other for other in self.prelude if other != command]
-            outcome = self._run_command(command, io.BytesIO())
+            outcome = self._run_or_repeat(command, io.BytesIO())
             if outcome.status in ("ok", "failed"):
                 self.prelude = [other for other in whole if other in (*self.prelude, command)]
             if outcome.status != "ok":
@@ -193,20 +193,20 @@ class Crash:
         rung = name_of(self._options)
         return f"{rung} on {self.place.name}" if self.place.name else rung
 
-    def _last_words(self) -> bytes:
+    def _output_tail(self) -> bytes:
         return bytes(self._exchange.said[-LAST_WORDS_BYTES:]) + self._child.stderr.encode()
 
-    def _run_command(self, command: str, file: IO[bytes]) -> _Outcome:
+    def _run_or_repeat(self, command: str, file: IO[bytes]) -> _Outcome:
         """Run a command; once more if somebody else has ended crash meanwhile."""
         before = file.tell()
-        outcome = self._try_command(command, file)
+        outcome = self._run_once(command, file)
         if is_from_outside(outcome.signal) and self._is_open:
             file.seek(before)
             file.truncate()
-            outcome = self._try_command(command, file)
+            outcome = self._run_once(command, file)
         return outcome
 
-    def _try_command(self, command: str, file: IO[bytes]) -> _Outcome:
+    def _run_once(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
             return _Outcome("not run", "crash could not be started again")
         self._command = command
@@ -214,21 +214,23 @@ class Crash:
         self._transcript.write(b"crash> " + command.encode() + b"\n")
         before = self._child.stderr
         self._child.send(self._exchange.text)
-        outcome = self._collect(self._rules.command_s, budget(self._rules, file.tell()))
+        outcome = self._take_answer_of_crash(
+            self._rules.command_s, budget(self._rules, file.tell())
+        )
         said = self._exchange.answer
         file.write(said)
         if outcome.status == "ok":
             return _Outcome(*judge(command, said, self._child.stderr.removeprefix(before)))
-        self._trace(outcome.error or outcome.status)
+        self._write_crash_trace(outcome.error or outcome.status)
         self._recover(outcome.status)
         outcome.error = f"{command}: {outcome.error}"
         return outcome
 
-    def _collect(self, timeout_s: float, max_bytes: int) -> _Outcome:
+    def _take_answer_of_crash(self, timeout_s: float, max_bytes: int) -> _Outcome:
         """Take crash's answer; how that ended."""
-        stop = self._exchange.wait(self._read, timeout_s, max_bytes)
+        stop = self._exchange.wait(self._read_to_transcript, timeout_s, max_bytes)
         if stop is Stop.END:
-            return self._death()
+            return self._outcome_of_end()
         if stop is Stop.LIMIT:
             return _Outcome("cut", f"cut after {human_size(max_bytes)}")
         if stop is Stop.SILENCE:
@@ -237,21 +239,21 @@ class Crash:
             return _Outcome("timeout", why, SIGSTOP if stopped else 0)
         return _Outcome("ok")
 
-    def _read(self, timeout_s: float) -> bytes | None:
+    def _read_to_transcript(self, timeout_s: float) -> bytes | None:
         data = self._child.read(timeout_s)
         self._transcript.write(data or b"")
         return data
 
-    def _death(self) -> _Outcome:
+    def _outcome_of_end(self) -> _Outcome:
         status = self._child.wait(1.0)
         status = self._child.stop() if status is None else status
         end, signal = describe(status), max(0, -status)
-        if OUT_OF_MEMORY.search(self._last_words()):
+        if OUT_OF_MEMORY.search(self._output_tail()):
             limit = human_size(self._rules.memory_bytes)
             return _Outcome("memory", f"out of memory, the limit is {limit}: {end}", signal)
         return _Outcome("crashed", end, signal)
 
-    def _trace(self, why: str) -> None:
+    def _write_crash_trace(self, why: str) -> None:
         failure = ProgramFailure(
             "crash",
             why,
@@ -264,15 +266,15 @@ class Crash:
 
     def _recover(self, status: str) -> None:
         """Get a session that takes commands again; the one that broke a limit is left out."""
-        if status not in ("crashed", "memory") and self._resync():
+        if status not in ("crashed", "memory") and self._come_back():
             return
         self._child.end()
         self._is_open = False
         if not self._starts.are_exhausted:
-            self._child = self._start()
+            self._child = self._start_crash()
             self._wait_until_open()
 
-    def _resync(self) -> bool:
+    def _come_back(self) -> bool:
         """Interrupt the running command; ``False`` when crash does not come back."""
         deadline = time.monotonic() + self._child.grace_s
         while time.monotonic() < deadline:

@@ -51,10 +51,10 @@ def write_wrapper(directory: Path, installation: Installation, options: Sequence
     :param options: of ``cas debug``, before the user's own
     """
     config = installation.config
-    choice = _CHOICE.format(config=_quoted([config.absolute()])) if config else ""
+    choice = _CHOICE.format(config=_shell_words([config.absolute()])) if config else ""
     script = _WRAPPER.format(
-        python=_quoted([installation.python]),
-        package=_quoted([installation.package / "__main__.py"]),
+        python=_shell_words([installation.python]),
+        package=_shell_words([installation.package / "__main__.py"]),
         choice=choice,
         options="".join(f"{word} " for word in map(shlex.quote, options)),
     )
@@ -88,5 +88,5 @@ fi
 """
 
 
-def _quoted(words: Sequence[str | Path]) -> str:
+def _shell_words(words: Sequence[str | Path]) -> str:
     return shlex.join(str(word) for word in words)

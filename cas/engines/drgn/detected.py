@@ -33,14 +33,14 @@ class Detections:
                 self.ended(f"its answer is none: {error}")
             self._running = None
         elif "problem" in message:
-            self._fail("detectors", "Detectors", message["problem"], DetectorStatus.FAILED)
+            self._note_failure("detectors", "Detectors", message["problem"], DetectorStatus.FAILED)
 
     def ended(self, why: str, *, is_late: bool = False) -> None:
         """A detector came to no end of its own."""
         name, title = self._running or ("detectors", "Detectors")
         status = DetectorStatus.TIMEOUT if is_late else DetectorStatus.FAILED
-        self._fail(name, title, why, status)
+        self._note_failure(name, title, why, status)
 
-    def _fail(self, name: str, title: str, why: str, status: DetectorStatus) -> None:
+    def _note_failure(self, name: str, title: str, why: str, status: DetectorStatus) -> None:
         self._running = None
         self.done.append(Detection(name, title, status, remark=why))

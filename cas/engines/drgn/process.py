@@ -151,7 +151,7 @@ class Worker:
         self._opened: Opened | None = None
         self._command = OPENING
         self._reading = "the dump"
-        self._start()
+        self._start_worker()
 
     def __enter__(self) -> Self:
         return self
@@ -183,12 +183,12 @@ class Worker:
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
         self.open(opened)
-        return self._twice(lambda: self._fit(timeout_s))
+        return self._repeat_if_killed(lambda: self._fit_once(timeout_s))
 
-    def _fit(self, timeout_s: float) -> tuple[str, ...]:
+    def _fit_once(self, timeout_s: float) -> tuple[str, ...]:
         self._revive()
-        self._send({"fit": {}})
-        return tuple(self._receive(time.monotonic() + timeout_s, timeout_s)["remarks"])
+        self._send_message({"fit": {}})
+        return tuple(self._receive_message(time.monotonic() + timeout_s, timeout_s)["remarks"])
 
     def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.
@@ -201,7 +201,7 @@ class Worker:
         said = known(opened.dump)
         facts, problems = dict(said), list[str]()
         try:
-            self._twice(lambda: self._ask(facts, problems, timeout_s))
+            self._repeat_if_killed(lambda: self._ask_worker(facts, problems, timeout_s))
         except WorkerEnded as error:
             if facts == said:
                 raise
@@ -212,19 +212,19 @@ class Worker:
             )
         return answer_of(facts, problems)
 
-    def _ask(self, facts: Message, problems: list[str], timeout_s: float) -> None:
+    def _ask_worker(self, facts: Message, problems: list[str], timeout_s: float) -> None:
         """Ask for all facts that are not known yet."""
         deadline = time.monotonic() + timeout_s
         self._reading = "the dump"
         self._revive()
         request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(facts)}
-        self._send({"answer": request})
-        while "done" not in (message := self._receive(deadline, timeout_s)):
+        self._send_message({"answer": request})
+        while "done" not in (message := self._receive_message(deadline, timeout_s)):
             self._reading = message.get("reading", self._reading)
             take(message, facts, problems)
         refuse(message["refused"], facts, problems)
 
-    def _twice(self, ask: Callable[[], T]) -> T:
+    def _repeat_if_killed(self, ask: Callable[[], T]) -> T:
         """What drgn answers; it is asked once more if somebody else has ended it meanwhile.
 
         :raises WorkerEnded: it is gone all the same
@@ -247,7 +247,7 @@ class Worker:
         if self._is_alive:
             self._hand_over(tuple(kmods.values()), os.O_RDONLY)
             names = [str(path.absolute()) for path in kmods.values()]
-            self._send({"supply": {"names": names, "kmods": list(kmods)}})
+            self._send_message({"supply": {"names": names, "kmods": list(kmods)}})
 
     def answer_again(
         self, answer: FirstAnswer, kmods: Mapping[str, Path], timeout_s: float
@@ -260,9 +260,9 @@ class Worker:
         ended = time.monotonic() + timeout_s
         self._revive()
         rest = [each.name for each in fields(FirstAnswer) if each.name not in BY_KMODS]
-        self._send({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
+        self._send_message({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
         facts, problems = Message(), list[str]()
-        while "done" not in (message := self._receive(ended, timeout_s)):
+        while "done" not in (message := self._receive_message(ended, timeout_s)):
             take(message, facts, problems)
         refuse(message["refused"], facts, problems)
         return renewed(answer, facts, problems)
@@ -283,19 +283,21 @@ class Worker:
         found = Detections()
         for _ in range(DETECTORS_THAT_KILL + 1):
             try:
-                self._detect(facts, found)
+                self._detect_once(facts, found)
             except WorkerEnded as error:
                 found.ended(str(error), is_late=error.status == "timeout")
             else:
                 break
         return tuple(found.done)
 
-    def _detect(self, facts: Message, found: Detections) -> None:
+    def _detect_once(self, facts: Message, found: Detections) -> None:
         """Ask for what those detectors find that have not had their turn yet."""
         self._revive()
         self._command = "(looking for evidence)"
-        self._send({"detect": {"facts": facts, "done": found.names}})
-        while "done" not in (message := self._receive(time.monotonic() + DETECTOR_S, DETECTOR_S)):
+        self._send_message({"detect": {"facts": facts, "done": found.names}})
+        while "done" not in (
+            message := self._receive_message(time.monotonic() + DETECTOR_S, DETECTOR_S)
+        ):
             found.take(message)
 
     def fault(self, wanted: Message) -> Reading:
@@ -318,9 +320,9 @@ class Worker:
     def _ask_of_fault(self, request: str, facts: Message) -> Reading:
         self._revive()
         self._command = "(reading the fault)"
-        self._send({request: {**facts, "timeout_s": FAULT_S}})
+        self._send_message({request: {**facts, "timeout_s": FAULT_S}})
         limit_s = FAULT_S + PATIENCE_S
-        done = self._receive(time.monotonic() + limit_s, limit_s)
+        done = self._receive_message(time.monotonic() + limit_s, limit_s)
         return reading_of(done["reading"], done["problem"])
 
     def run(self, snippet: Snippet, output: Path) -> Section:
@@ -329,7 +331,7 @@ class Worker:
         put(output, b"")
         outcomes = []
         for command in snippet.commands:
-            outcomes.append(self._run_command(command, output))
+            outcomes.append(self._run_drgn_command(command, output))
         return section_of(snippet, outcomes, Ran("drgn", output, time.monotonic() - begun))
 
     def unmet(self, needs: Sequence[Need]) -> frozenset[Need]:
@@ -343,11 +345,11 @@ class Worker:
         self._command = "(looking what the kernel has)"
         limit_s = self._rules.command_s
         asked = [(need.kind, need.names) for need in needs]
-        self._send({"unmet": {"needs": asked, "timeout_s": limit_s}})
-        done = self._receive(time.monotonic() + limit_s + PATIENCE_S, limit_s)
+        self._send_message({"unmet": {"needs": asked, "timeout_s": limit_s}})
+        done = self._receive_message(time.monotonic() + limit_s + PATIENCE_S, limit_s)
         return frozenset(needs[number] for number in done["numbers"])
 
-    def _run_command(self, command: str, output: Path) -> Outcome:
+    def _run_drgn_command(self, command: str, output: Path) -> Outcome:
         before = output.stat().st_size
         done = self._done(command, output, before)
         error = done["error"]
@@ -366,29 +368,31 @@ class Worker:
             "timeout_s": rules.command_s,
         }
         try:
-            return self._twice(lambda: self._once(request, output, written_bytes))
+            return self._repeat_if_killed(lambda: self._run_one(request, output, written_bytes))
         except WorkerEnded as error:
             return {"status": error.status, "error": str(error)}
         except EngineError as error:
             return {"status": "not run", "error": str(error)}
 
-    def _once(self, request: Message, output: Path, written_bytes: int) -> Message:
+    def _run_one(self, request: Message, output: Path, written_bytes: int) -> Message:
         os.truncate(output, written_bytes)
         self._revive()
         self._command = request["command"]
         self._hand_over([output], os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-        self._send({"run": request})
+        self._send_message({"run": request})
         start_s, patience_s = self._rules.start_s, request["timeout_s"] + PATIENCE_S
-        done = self._receive(time.monotonic() + start_s, start_s)
+        done = self._receive_message(time.monotonic() + start_s, start_s)
         if "running" in done:
-            done = self._receive(time.monotonic() + patience_s, patience_s)
+            done = self._receive_message(time.monotonic() + patience_s, patience_s)
         return done
 
-    def _start(self) -> None:
+    def _start_worker(self) -> None:
         self._starts.take()
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self._child = Child(_argv(theirs.fileno()), self._room, _view(theirs.fileno()))
+            self._child = Child(
+                _worker_argv(theirs.fileno()), self._room, _worker_files(theirs.fileno())
+            )
         self._received = bytearray()
         self._is_alive = True
 
@@ -396,14 +400,14 @@ class Worker:
         if self._is_alive:
             return
         self._channel.close()
-        self._start()
+        self._start_worker()
         if self._opened is not None:
             self._send_open(self._opened)
 
     def _send_open(self, opened: Opened) -> None:
         self._command = OPENING
         self._hand_over(opened.files, os.O_RDONLY)
-        self._send({"open": opened.request()})
+        self._send_message({"open": opened.request()})
 
     def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
         """Open files and give them to the worker.
@@ -425,10 +429,10 @@ class Worker:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _send(self, request: Message) -> None:
+    def _send_message(self, request: Message) -> None:
         self._child.send(json.dumps(request).encode() + b"\n")
 
-    def _receive(self, deadline: float, limit_s: float) -> Message:
+    def _receive_message(self, deadline: float, limit_s: float) -> Message:
         """The worker's next message.
 
         :param limit_s: what to call the time that was allowed
@@ -440,13 +444,13 @@ class Worker:
             if data is None:
                 stopped = self._child.stopped
                 why = self._child.fault or stopped or f"timed out after {limit_s:g} s"
-                self._trace(why)
+                self._write_drgn_trace(why)
                 self._child.stop()
                 self._is_alive = False
                 raise WorkerEnded("timeout", why, is_from_outside=stopped is not None)
             self._received += data
             if not data or len(self._received) > MAX_MESSAGE_BYTES:
-                raise self._death()
+                raise self._how_worker_ended()
         message: Message = json.loads(self._received[:end])
         del self._received[: end + 1]
         if message.get("misfit"):
@@ -455,7 +459,7 @@ class Worker:
             raise EngineError(f"drgn cannot open the dump: {message['failed']}")
         return message
 
-    def _death(self) -> WorkerEnded:
+    def _how_worker_ended(self) -> WorkerEnded:
         """How the process ended, by itself or by us."""
         self._is_alive = False
         status = self._child.wait(EXIT_S)
@@ -464,7 +468,7 @@ class Worker:
         last = self._child.stderr.strip().rpartition("\n")[2]
         end = f"drgn {'was' if status < 0 else 'ended with'} {describe(status)}"
         end = f"{end}: {last}" if last else end
-        self._trace(end)
+        self._write_drgn_trace(end)
         is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
         return WorkerEnded(
             "memory" if is_starved else "crashed",
@@ -472,7 +476,7 @@ class Worker:
             is_from_outside=is_from_outside(max(0, -status)),
         )
 
-    def _trace(self, why: str) -> None:
+    def _write_drgn_trace(self, why: str) -> None:
         if self.directory is None:
             return
         failure = ProgramFailure(
@@ -488,13 +492,13 @@ def _banner_of(vmlinux: Path) -> str | None:
         return None
 
 
-def _argv(channel: int) -> list[str | Path]:
+def _worker_argv(channel: int) -> list[str | Path]:
     # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
     python = Path(sys.executable).resolve()
     return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home_of_drgn(), str(channel)]
 
 
-def _view(channel: int) -> View:
+def _worker_files(channel: int) -> View:
     """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
     needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
     return View(dict(visible(needed)), (channel,), has_proc=False)

@@ -37,7 +37,7 @@ def drgn_on_terminal(
     path = room.directory / FIRST
     path.write_bytes(first)
     way = "quiet" if is_quiet else "terminal"
-    words, view = _program(way, opened, path if first else None)
+    words, view = _console_program(way, opened, path if first else None)
     variables = {**room.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     return LocalTerminal(words, replace(room, environment=variables), view, window.size)
 
@@ -47,11 +47,11 @@ def drgn_between_pipes(opened: Opened, room: Room) -> Child:
 
     :raises EngineError: it cannot be started
     """
-    words, view = _program("pipe", opened, None)
+    words, view = _console_program("pipe", opened, None)
     return Child(words, replace(room, environment={**room.environment, **ENVIRONMENT}), view)
 
 
-def _program(
+def _console_program(
     way: str, opened: Opened, first: Path | None
 ) -> tuple[Sequence[str | os.PathLike[str]], View]:
     """The words that start it, and the files that it sees."""

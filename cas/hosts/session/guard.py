@@ -10,7 +10,7 @@ from importlib import resources
 import paramiko
 
 from cas.errors import HostLost
-from cas.hosts.link import HostUnfit, Link, ScriptResult, command
+from cas.hosts.link import HostUnfit, Link, ScriptResult, script_command
 from cas.terminal import Window
 from cas.text import one_line, short_line
 
@@ -58,7 +58,7 @@ class Guard:
             channel.settimeout(link.keepalive_s)
             if window:
                 channel.get_pty(window.term, *window.size)
-            channel.exec_command(command(GUARD, task, self.root, self.name, *words))
+            channel.exec_command(script_command(GUARD, task, self.root, self.name, *words))
         return channel
 
 
@@ -84,7 +84,7 @@ class GuardLines:
             if data is None:
                 raise HostLost(f"{self._link.name}: its guard did not answer for {timeout_s:g} s")
             if not data:
-                raise HostLost(f"{self._link.name}: its guard has ended{self._last_words()}")
+                raise HostLost(f"{self._link.name}: its guard has ended{self._guards_last_words()}")
             self.rest += data
         line, _, self.rest = self.rest.partition(b"\n")
         return line.decode("utf-8", "replace").removesuffix("\r")
@@ -94,7 +94,7 @@ class GuardLines:
         said = one_line(line[:SHOWN_CHARS])[:SHOWN_CHARS]
         return HostLost(f"{self._link.name}: its guard answers nonsense: {said}")
 
-    def _last_words(self) -> str:
+    def _guards_last_words(self) -> str:
         said = b""
         with suppress(TimeoutError):
             while self._channel.recv_stderr_ready() and len(said) < LINE_BYTES:

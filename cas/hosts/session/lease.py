@@ -43,7 +43,9 @@ class Lease:
         self._sent = self._wanted = self._answered = 0
         self._is_over = False
         self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._keep, name=f"lease {guard.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._send_beats, name=f"lease {guard.name}", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -78,12 +80,12 @@ class Lease:
             self._news.wait_for(lambda: self._answered >= number or self._problem or self._is_over)
         self.check()
 
-    def _keep(self) -> None:
+    def _send_beats(self) -> None:
         """In a thread of its own."""
         problem = f"{self._guard.link.name}: its session could not be kept"
         try:
-            while self._is_next():
-                self._beat()
+            while self._wait_for_next_beat():
+                self._send_beat()
         except HostLost as error:
             problem = str(error)
         finally:
@@ -91,13 +93,13 @@ class Lease:
                 self._problem = None if self._is_over else problem
                 self._news.notify_all()
 
-    def _is_next(self) -> bool:
+    def _wait_for_next_beat(self) -> bool:
         with self._news:
             self._news.wait_for(lambda: self._is_over or self._wanted > self._sent, self._pause_s)
             self._sent += 1
             return not self._is_over
 
-    def _beat(self) -> None:
+    def _send_beat(self) -> None:
         link = self._guard.link
         if self._lines.rest:
             raise self._lines.makes_no_sense(self._lines.rest.decode("utf-8", "replace"))

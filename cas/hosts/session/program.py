@@ -74,7 +74,7 @@ class Program:
         self.channel = context.guard.open_channel("start", *words, window=window)
         try:
             lines = GuardLines(context.guard.link, self.channel)
-            self.shell, self.first_pid = self._greeting(lines)
+            self.shell, self.first_pid = self._start_greeting(lines)
         except BaseException:
             self.channel.close()
             raise
@@ -88,7 +88,7 @@ class Program:
         deadline = time.monotonic() + timeout_s
         while True:
             self.context.lease.check()
-            self.channel.settimeout(_until(deadline, WAIT_S))
+            self.channel.settimeout(_seconds_left(deadline, WAIT_S))
             try:
                 data = self.channel.recv(READ_BYTES)
             except TimeoutError:
@@ -99,7 +99,7 @@ class Program:
                     self.context.lease.check()
                 return data
             finally:
-                self._drain_stderr()
+                self._drain_channel_stderr()
 
     def write(self, data: bytes, why_not: Callable[[], str | None]) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
@@ -113,7 +113,7 @@ class Program:
             try:
                 sent = self.channel.send(left.tobytes())
             except TimeoutError:
-                self._drain_stderr()
+                self._drain_channel_stderr()
                 if why_not():
                     return False
                 continue
@@ -135,9 +135,9 @@ class Program:
         :raises HostLost: the session is over, which may be what has ended the program
         """
         if self._status is None and self._is_ended(timeout_s):
-            self._drain_stderr()
+            self._drain_channel_stderr()
             self.context.lease.confirm()
-            self._status = _exit_status(self.channel.exit_status)
+            self._status = _program_status(self.channel.exit_status)
         return self._status
 
     def end(self) -> int:
@@ -153,14 +153,14 @@ class Program:
 
     def _is_ended(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
-        while not self.channel.status_event.wait(_until(deadline, WAIT_S)):
+        while not self.channel.status_event.wait(_seconds_left(deadline, WAIT_S)):
             self.context.lease.check()
-            self._drain_stderr()
+            self._drain_channel_stderr()
             if time.monotonic() >= deadline:
                 return False
         return True
 
-    def _greeting(self, lines: GuardLines) -> tuple[str, str]:
+    def _start_greeting(self, lines: GuardLines) -> tuple[str, str]:
         """The pids of the shell above it, and of the first process below that."""
         line = lines.next_line(self.context.guard.link.keepalive_s)
         if line.startswith("unfit "):
@@ -170,7 +170,7 @@ class Program:
             raise lines.makes_no_sense(line)
         return found[1], found[2]
 
-    def _drain_stderr(self) -> None:
+    def _drain_channel_stderr(self) -> None:
         """It must not fill the channel's window."""
         while self.channel.recv_stderr_ready():
             data = self.channel.recv_stderr(READ_BYTES)
@@ -178,11 +178,11 @@ class Program:
             self.stderr = (self.stderr + data)[-STDERR_BYTES:]
 
 
-def _until(deadline: float, longest_s: float) -> float:
+def _seconds_left(deadline: float, longest_s: float) -> float:
     return max(0.0, min(longest_s, deadline - time.monotonic()))
 
 
-def _exit_status(status: int) -> int:
+def _program_status(status: int) -> int:
     """A shell hands its program's end on; who killed the shell too has killed the program."""
     if status < 0:
         return -signal.SIGKILL

@@ -84,7 +84,7 @@ def session(link: Link, config: Config, uses: Sequence[str]) -> Iterator[Session
     words = (str(rules.jobs), str(math.ceil(rules.keepalive_s)), config.supervision.sandbox, *uses)
     with closing(guard.open_channel("keep", *words)) as channel:
         lines = GuardLines(link, channel)
-        bwrap_kind, why, directory = _greeting(guard, lines)
+        bwrap_kind, why, directory = _session_greeting(guard, lines)
         with Lease(
             guard, channel, lines, min(rules.keepalive_s / BEATS, watchdog_s / WATCHED)
         ) as lease:
@@ -92,7 +92,7 @@ def session(link: Link, config: Config, uses: Sequence[str]) -> Iterator[Session
             yield Session(context, directory, "bwrap" if bwrap_kind != "none" else f"none ({why})")
 
 
-def _greeting(guard: Guard, lines: GuardLines) -> tuple[str, str, str]:
+def _session_greeting(guard: Guard, lines: GuardLines) -> tuple[str, str, str]:
     """The sandbox, why there is none, and the session's directory."""
     line = lines.next_line(guard.link.keepalive_s + SWEEPING_S)
     if line == "busy":

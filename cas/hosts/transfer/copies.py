@@ -82,39 +82,41 @@ class Copies:
         :raises HostLost: the link broke
         :raises HostUnfit: the host does not say what it has
         """
-        free_bytes, copies = self._listed()
+        free_bytes, copies = self._list_copies()
         kept_bytes = sum(copy.kept_bytes for copy in copies)
         beyond_limit = kept_bytes + needed_bytes - self._rules.cache_bytes
         paths = superfluous(copies, max(beyond_limit, needed_bytes - free_bytes))
         if paths:
-            said = self._ask(REMOVE, self._rules.directory, str(YOUNG_S), *paths).stdout
+            said = self._run_on_host(REMOVE, self._rules.directory, str(YOUNG_S), *paths).stdout
             gone = set(said.decode("ascii", "replace").split("\n")).intersection(paths)
             self._progress.say(f"Removed {count(len(gone), 'old file')} on {self._link.name}")
 
     def _with_room(self, file: FileToCopy, codecs: str) -> str | None:
         """The path of the copy, after cleaning if need be; ``None``: what arrived was wrong."""
         try:
-            return self._received(file, codecs)
+            return self._transfer_file(file, codecs)
         except NoRoom as error:
             self.clean(error.needed_bytes)
-        return self._received(file, codecs)
+        return self._transfer_file(file, codecs)
 
-    def _received(self, file: FileToCopy, codecs: str) -> str | None:
+    def _transfer_file(self, file: FileToCopy, codecs: str) -> str | None:
         words = (self._rules.directory, file.digest, str(file.size_bytes), codecs)
         with self._link.script_channel(PLACE, *words, f"{STALL_S:.0f}") as channel:
             transfer = FileTransfer(self._link, channel, self._progress, file)
             return transfer.run(self._rules.cache_bytes)
 
-    def _listed(self) -> tuple[int, list[Copy]]:
+    def _list_copies(self) -> tuple[int, list[Copy]]:
         """Free bytes, and what is there."""
-        said = self._ask(LIST, self._rules.directory, str(YOUNG_S)).stdout
+        said = self._run_on_host(LIST, self._rules.directory, str(YOUNG_S)).stdout
         lines = said.decode("ascii", "replace").split("\n")
         found = re.fullmatch(r"free (\d{1,18}) (\d{1,9})", lines[0])
         if not found:
             return self._rules.cache_bytes, []
-        return int(found[1]) * int(found[2]), [self._copy(line) for line in lines[1:] if line]
+        return int(found[1]) * int(found[2]), [
+            self._copy_of_line(line) for line in lines[1:] if line
+        ]
 
-    def _copy(self, line: str) -> Copy:
+    def _copy_of_line(self, line: str) -> Copy:
         found = LISTED.fullmatch(line)
         if not found:
             raise HostUnfit(
@@ -123,7 +125,7 @@ class Copies:
         path, unused_s, blocks, block_bytes, state = found.groups()
         return Copy(path, int(unused_s), int(blocks) * int(block_bytes), state == "busy")
 
-    def _ask(self, script: str, *words: str) -> ScriptResult:
+    def _run_on_host(self, script: str, *words: str) -> ScriptResult:
         return self._link.run_script(script, *words, timeout_s=STALL_S, max_bytes=LIST_BYTES)
 
 

@@ -60,7 +60,7 @@ def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[F
     """
     with path.open("rb", buffering=0) as file, ThreadPoolExecutor(THREADS, "packing") as pool:
         begun: deque[Future[Frame]] = deque()
-        packed = partial(_packed, file.fileno(), codec)
+        packed = partial(_packed_frame, file.fileno(), codec)
 
         def in_order() -> Iterator[Frame]:
             for start in range(*span, CHUNK_BYTES):
@@ -77,7 +77,7 @@ def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[F
                 each.cancel()
 
 
-def _packed(descriptor: int, codec: str, start: int, length: int) -> Frame:
+def _packed_frame(descriptor: int, codec: str, start: int, length: int) -> Frame:
     data = os.pread(descriptor, length, start)
     return Frame(len(data), pack(codec, data))
 

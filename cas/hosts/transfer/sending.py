@@ -85,8 +85,8 @@ class ScriptChannel:
                 raise HostUnfit(f"{self._link.name}: it said nothing for {PATIENCE_S:g} s")
             if not data:
                 raise HostUnfit(f"{self._link.name}: {self.complaint()}")
-            self._take(data)
-        return self._understood(self._lines.popleft())
+            self._take_output(data)
+        return self._script_answer(self._lines.popleft())
 
     def send(self, frame: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
@@ -127,7 +127,7 @@ class ScriptChannel:
                 sent = self._channel.send(piece)
             except TimeoutError:
                 self._link.check()
-                self._drain()
+                self._drain_answers()
                 if time.monotonic() >= deadline:
                     raise HostLost(
                         f"{self._link.name}: it took in nothing for {PATIENCE_S:g} s"
@@ -140,19 +140,19 @@ class ScriptChannel:
                     self._link.note_sign_of_life()
                 return sent
 
-    def _drain(self) -> None:
+    def _drain_answers(self) -> None:
         """Take in what it says meanwhile, or its window is full one day."""
         while self._channel.recv_ready():
-            self._take(self._channel.recv(READ_BYTES))
+            self._take_output(self._channel.recv(READ_BYTES))
 
-    def _take(self, data: bytes) -> None:
+    def _take_output(self, data: bytes) -> None:
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
             raise HostUnfit(f"{self._link.name}: it answers without end")
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines += lines
 
-    def _understood(self, line: bytes) -> ScriptAnswer:
+    def _script_answer(self, line: bytes) -> ScriptAnswer:
         text = line.decode("utf-8", "replace")
         word = text.partition(" ")[0]
         found = _ANSWERS[word].fullmatch(text) if word in _ANSWERS else None
@@ -220,12 +220,12 @@ class FileTransfer:
         :raises NoRoom: nothing was sent, or the disk there was full before the end
         :raises HostUnfit: the host did anything else than it should
         """
-        answer = self._until("have", "send")
+        answer = self._wait_for_answer("have", "send")
         if answer.word == "send":
             receiver = Receiver.of(answer)
-            self._require_room(receiver, limit_bytes)
-            self._send(receiver)
-            answer = self._until("done", "short", "wrong")
+            self._require_free_space(receiver, limit_bytes)
+            self._send_frames(receiver)
+            answer = self._wait_for_answer("done", "short", "wrong")
         if answer.word == "short":
             raise self._cut_short(answer)
         if answer.word == "wrong":
@@ -235,20 +235,20 @@ class FileTransfer:
             raise HostUnfit(f"{self._name}: it does not say where its copies are")
         return f"{self._objects}/{self._file.digest[:2]}/{self._file.digest}"
 
-    def _until(self, *words: str) -> ScriptAnswer:
+    def _wait_for_answer(self, *words: str) -> ScriptAnswer:
         """The first saying of these words; others are told the user."""
         before, since = None, time.monotonic()
         while True:
             answer = self._script.next()
             if answer.word in words:
                 return answer
-            self._tell(answer)
+            self._tell_user(answer)
             if answer != before:
                 before, since = answer, time.monotonic()
             elif time.monotonic() - since > PATIENCE_S:
                 raise HostUnfit(f"{self._name}: nothing went on for {PATIENCE_S:g} s")
 
-    def _tell(self, answer: ScriptAnswer) -> None:
+    def _tell_user(self, answer: ScriptAnswer) -> None:
         name = self._file.name
         if answer.word == "lacks":
             raise HostUnfit(f"{self._name}: it has no program {answer.values[0]}")
@@ -264,7 +264,7 @@ class FileTransfer:
             raise HostUnfit(f"{self._name}: it says `{answer.word}` when nobody asked")
         self._told.add(answer.word)
 
-    def _require_room(self, receiver: Receiver, limit_bytes: int) -> None:
+    def _require_free_space(self, receiver: Receiver, limit_bytes: int) -> None:
         file = self._file
         lacking = file.size_bytes - receiver.offset
         needed = min(lacking, file.data_bytes(receiver.offset)) if receiver.is_sparse else lacking
@@ -279,7 +279,7 @@ class FileTransfer:
         message = f"{self._name}: no room for {self._file.name}: needs {need}, {has}"
         return NoRoom(message, needed_bytes)
 
-    def _send(self, receiver: Receiver) -> None:
+    def _send_frames(self, receiver: Receiver) -> None:
         """Send what it lacks, or as much as it takes in."""
         file = self._file
         title, span = f"Copying {file.name} to {self._name}", (receiver.offset, file.size_bytes)
