@@ -136,7 +136,10 @@ class Ladder:
 
     def _on_lower_rung(self, snippet: Snippet, section: Section) -> Section:
         """What is below both debuggers, if the last of them lost a snippet."""
-        if any(map(_has_told, section.commands)):
+        if any(
+            each.status in ANSWERED or (each.status in ENDED and each.size_bytes > 0)
+            for each in section.commands
+        ):
             return section
         lost = section.commands[0]
         is_over = lost.status in ENDED or self.is_drgn_blind
@@ -156,11 +159,6 @@ class Ladder:
 
     def _note_given_up(self, lost: Outcome, engine: str) -> None:
         self.given_up.append((lost, engine))
-
-
-def _has_told(outcome: Outcome) -> bool:
-    """Whether anything of a command's answer is there."""
-    return outcome.status in ANSWERED or (outcome.status in ENDED and outcome.size_bytes > 0)
 
 
 def _is_lost(outcome: Outcome) -> bool:

@@ -32,22 +32,17 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
 
     :return: ``None`` when it says nothing of the kind; the file is then left alone
     """
-    text = _salvaged_text(name, dump)
+    texts = {
+        "log": lambda: f"{dump.dmesg.rstrip()}\n" if dump.dmesg else "",
+        "sys": lambda: "".join(f"{line}\n" for line in _system_lines(dump)),
+        "registers": lambda: "\n".join("".join(_processor_lines(each)) for each in dump.registers),
+    }
+    text = texts[name]() if name in texts else ""
     if not text:
         return None
     data = text.encode("utf-8", "surrogateescape")
     put(path, data)
     return Section(name, TITLES[name], "ok", ENGINE, path, size_bytes=len(data))
-
-
-def _salvaged_text(name: str, dump: Dump) -> str:
-    if name == "log":
-        return f"{dump.dmesg.rstrip()}\n" if dump.dmesg else ""
-    if name == "sys":
-        return "".join(f"{line}\n" for line in _system_lines(dump))
-    if name == "registers":
-        return "\n".join("".join(_processor_lines(each)) for each in dump.registers)
-    return ""
 
 
 def _system_lines(dump: Dump) -> Iterator[str]:

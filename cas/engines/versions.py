@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +30,14 @@ class Engine:
 
 def engines(config: Config) -> tuple[Engine, ...]:
     """drgn, and each crash program that the configuration names; none of them is given a dump."""
-    return (_installed_drgn(), *_configured_crashes(config))
+    return (
+        _installed_drgn(),
+        _installed_crash(Engine("crash", platform.machine()), config.crash),
+        *(
+            _installed_crash(Engine(f"crash_{arch}", arch), str(program))
+            for arch, program in config.crash_for_arch.items()
+        ),
+    )
 
 
 def _installed_drgn() -> Engine:
@@ -43,12 +49,6 @@ def _installed_drgn() -> Engine:
     found = re.search(r"/libkdumpfile[^/]*\.so\.([\d.]+)", "\n".join(map(str, package.files or ())))
     has = f", libkdumpfile.so.{found[1]}" if found else ""
     return Engine("drgn", version=f"drgn {package.version}{has}")
-
-
-def _configured_crashes(config: Config) -> Iterator[Engine]:
-    yield _installed_crash(Engine("crash", platform.machine()), config.crash)
-    for arch, program in config.crash_for_arch.items():
-        yield _installed_crash(Engine(f"crash_{arch}", arch), str(program))
 
 
 def _installed_crash(engine: Engine, named: str) -> Engine:

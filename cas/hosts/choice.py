@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from cas.errors import CasError, EngineError
-from cas.hosts.crash_versions import Version, is_new_enough, needed_for, parsed
+from cas.hosts.crash_versions import is_new_enough, needed_for, parsed
 from cas.hosts.inventory import Load, load_of
 from cas.hosts.link import Link, open_link
 from cas.hosts.place import RemoteFiles, RemotePlace
@@ -97,14 +97,10 @@ def candidates(hosts: Sequence[Host], wish: Wish) -> tuple[list[Candidate], list
         if not host.is_enabled:
             problems += [f"{host}: it is disabled"] if programs or wish.host else []
         elif new:
-            fit.append(Candidate(host, max(new, key=_version_numbers)))
+            fit.append(Candidate(host, max(new, key=lambda each: parsed(each.version) or ())))
         elif (programs and not wish.newer_than) or wish.host:
             problems.append(f"{host}: {_why_unfit(programs, wish)}")
     return fit, problems
-
-
-def _version_numbers(program: CrashProgram) -> Version:
-    return parsed(program.version) or ()
 
 
 def _why_unfit(programs: Sequence[CrashProgram], wish: Wish) -> str:
@@ -128,7 +124,7 @@ class Offers:
         self._stack = ExitStack()
         self._closing = threading.Lock()
         self._closed = threading.Event()
-        self._said: set[str] = set()
+        self._has_said_busy = False
         self._answers: queue.Queue[_Reached | str] = queue.Queue()
         self._reached: list[_Reached] = []
         self._candidates, self.problems = candidates(hosts, wish)
@@ -231,26 +227,24 @@ class Offers:
         link, program = reached.link, reached.candidate.program
         files = vmlinux, vmcore = self._wish.vmlinux, self._wish.vmcore
         with ExitStack() as stack:
-            there = {path: str(path) for path in [*files, *self._shared_kmods()]}
+            # where dump and vmlinux are shared, so is what stands beside the vmlinux
+            kmods = list(self._wish.kmods.values())
+            shared = (path for path in kmods if path.is_relative_to(vmlinux.parent))
+            there = {path: str(path) for path in [*files, *shared]}
             if not reached.is_shared:
                 copies = Copies(link, self._config.hosts, self._progress)
-                few = list(self._wish.kmods.values())[:KMODS_COPIED]
-                there = {path: copies.place(path) for path in [*files, *few]}
+                there = {path: copies.place(path) for path in [*files, *kmods[:KMODS_COPIED]]}
             opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
             extensions = files_there(link, self._config.extensions)
             remote = RemoteFiles(vmlinux, vmcore, there, self._wish.options)
             return RemotePlace(program, link, opened, remote, extensions, stack.pop_all())
 
-    def _shared_kmods(self) -> list[Path]:
-        """Those that stand beside the vmlinux, where a host with that sees the same files."""
-        beside = self._wish.vmlinux.parent
-        return [path for path in list(self._wish.kmods.values()) if path.is_relative_to(beside)]
-
     def _put_back_busy_host(self, busy: _Reached, deadline: float) -> bool:
         """Put a host without room back, its load renewed; ``False`` when time is over."""
-        if not self._reached:
-            self._say_only_once("all analysis hosts are busy")
+        if not self._reached and not self._has_said_busy:
+            self._has_said_busy = True
+            self._progress.say("all analysis hosts are busy")
         if time.monotonic() > deadline:
             return False
         if not self._reached:
@@ -262,11 +256,6 @@ class Offers:
         else:
             self._reached.append(replace(busy, load=load))
         return True
-
-    def _say_only_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._progress.say(text)
 
     def _add_problem(self, problem: str) -> None:
         self._progress.warn(problem)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cas.errors import CasError
 from cas.hosts.link import HostUnfit, Link, open_link
@@ -94,6 +93,8 @@ def inspect_host(link: Link, config: Config) -> Host:
             host, problem=f"uname -m there says {_in_backticks(answer.facts.get('arch', ''))}"
         )
     crashes, remarks = _crash_programs(answer)
+    with suppress(OSError):  # without it nothing could be proved
+        config.work_directory.mkdir(parents=True, exist_ok=True)
     host = replace(
         host,
         arch=_arch_of_host(answer),
@@ -102,16 +103,10 @@ def inspect_host(link: Link, config: Config) -> Host:
         cpus=answer.cpus,
         memory_bytes=answer.memory_bytes,
         free_bytes=answer.free_bytes,
-        is_shared=_sees_jobs(link, config.work_directory),
+        is_shared=is_shared(link, config.work_directory),
     )
     problems = list(_host_problems(host, answer, config.hosts.directory, remarks))
     return replace(host, problem="; ".join(problems) or None, remarks=remarks)
-
-
-def _sees_jobs(link: Link, work_directory: Path) -> bool:
-    with suppress(OSError):  # without it nothing could be proved
-        work_directory.mkdir(parents=True, exist_ok=True)
-    return is_shared(link, work_directory)
 
 
 def load_of(link: Link, config: Config) -> Load:

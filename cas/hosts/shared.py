@@ -87,12 +87,8 @@ def _nonce_file(directory: Path) -> Iterator[tuple[Path, bytes]]:
     path = directory / f".cas-{secrets.token_hex(16)}"
     content = secrets.token_hex(NONCE_BYTES).encode()
     try:
-        with open(path, "xb", opener=_open_private) as file:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(content)
         yield path, content
     finally:
         path.unlink(missing_ok=True)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -50,10 +50,13 @@ def _process_table(processes: Sequence[Process]) -> list[str]:
 def _process_sections(pid: int) -> Iterator[str]:
     directory = PROC / str(pid)
     for name in SHOWN:
-        yield from section(str(directory / name), _read_bounded(directory / name, _proc_file))
-    yield from section(
-        f"{directory / 'maps'} (summary)", _read_bounded(directory / "maps", _mapped)
-    )
+        lines = _read_bounded(
+            directory / name,
+            lambda file: printable(file.read(FILE_BYTES)).rstrip("\n").split("\n"),
+        )
+        yield from section(str(directory / name), lines)
+    maps = _read_bounded(directory / "maps", _mapped)
+    yield from section(f"{directory / 'maps'} (summary)", maps)
 
 
 def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
@@ -62,10 +65,6 @@ def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]
             return show(file)
     except OSError as error:
         return [f"cannot be read: {error.strerror}"]
-
-
-def _proc_file(file: IO[str]) -> list[str]:
-    return printable(file.read(FILE_BYTES)).rstrip("\n").split("\n")
 
 
 def _mapped(file: IO[str]) -> list[str]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +51,19 @@ def family(root: int, mark: bytes | None = None) -> list[Process]:
 
     :param mark: ``NAME=value`` in the environment of those that left
     """
-    everyone = {process.pid: process for process in _all_processes()}
+    with os.scandir(PROC) as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    everyone = {pid: process for pid in pids if (process := _process_of(pid))}
     children: dict[int, list[Process]] = {}
     for process in everyone.values():
         children.setdefault(process.parent, []).append(process)
     found: dict[int, Process] = {}
-    heads = [process for process in everyone.values() if _is_of_family(process, root, mark)]
+    heads = [
+        process
+        for process in everyone.values()
+        if root in (process.pid, process.session)
+        or (mark is not None and mark in _environment(process.pid))
+    ]
     queue = sorted(heads, key=lambda process: process.pid != root)
     for process in queue:
         if process.pid not in found:
@@ -92,23 +99,11 @@ def ticks(processes: Sequence[Process]) -> int:
     return sum(process.ticks for process in processes)
 
 
-def _is_of_family(process: Process, root: int, mark: bytes | None) -> bool:
-    if root in (process.pid, process.session):
-        return True
-    return mark is not None and mark in _environment(process.pid)
-
-
 def _environment(pid: int) -> list[bytes]:
     try:
         return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return []
-
-
-def _all_processes() -> Iterator[Process]:
-    with os.scandir(PROC) as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
-    return (process for pid in pids if (process := _process_of(pid)))
 
 
 def _process_of(pid: int) -> Process | None:

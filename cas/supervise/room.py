@@ -113,30 +113,27 @@ def _killed_with_us() -> list[str]:
 
 
 def _limiting_words(room: Room) -> list[str]:
-    prlimit = find_program("prlimit", SAFE_PATH)
-    return [str(prlimit), *_limit_words(room)] if prlimit else []
-
-
-def _limit_words(room: Room) -> Iterator[str]:
-    rules = room.supervision
-    yield f"--as={_within_hard_limit(resource.RLIMIT_AS, rules.memory_bytes)}"
-    yield f"--fsize={_within_hard_limit(resource.RLIMIT_FSIZE, rules.file_bytes)}"
-    yield f"--nofile={_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES)}"
-    yield "--core=0"
+    prlimit, rules = find_program("prlimit", SAFE_PATH), room.supervision
+    if prlimit is None:
+        return []
     cpu_s = math.ceil(rules.cpu_s)
     hard_s = _within_hard_limit(resource.RLIMIT_CPU, cpu_s + CPU_GRACE_S)
-    yield f"--cpu={min(cpu_s, hard_s)}:{hard_s}"
-    if room.sandbox and _counts_by_namespace():
-        yield f"--nproc={_within_hard_limit(resource.RLIMIT_NPROC, rules.processes)}"
+    words = [
+        str(prlimit),
+        f"--as={_within_hard_limit(resource.RLIMIT_AS, rules.memory_bytes)}",
+        f"--fsize={_within_hard_limit(resource.RLIMIT_FSIZE, rules.file_bytes)}",
+        f"--nofile={_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES)}",
+        "--core=0",
+        f"--cpu={min(cpu_s, hard_s)}:{hard_s}",
+    ]
+    # before, the limit of processes meant all that the user has, in and out of the sandbox
+    kernel = re.match(r"(\d+)\.(\d+)", platform.release())
+    if room.sandbox and kernel and (int(kernel[1]), int(kernel[2])) >= COUNTS_BY_NAMESPACE:
+        words.append(f"--nproc={_within_hard_limit(resource.RLIMIT_NPROC, rules.processes)}")
+    return words
 
 
 def _within_hard_limit(limit: int, wanted: int) -> int:
     """A limit as wanted, or the smaller one that we are under ourselves."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-
-
-def _counts_by_namespace() -> bool:
-    """Whether a limit of processes means the sandbox's; before, it meant all of the user's."""
-    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= COUNTS_BY_NAMESPACE

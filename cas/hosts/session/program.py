@@ -134,10 +134,17 @@ class Program:
 
         :raises HostLost: the session is over, which may be what has ended the program
         """
-        if self._status is None and self._is_ended(timeout_s):
+        deadline = time.monotonic() + timeout_s
+        while self._status is None:
+            has_ended = self.channel.status_event.wait(_seconds_left(deadline, WAIT_S))
             self._drain_channel_stderr()
-            self.context.lease.confirm()
-            self._status = _program_status(self.channel.exit_status)
+            if has_ended:
+                self.context.lease.confirm()
+                self._status = _program_status(self.channel.exit_status)
+            else:
+                self.context.lease.check()
+                if time.monotonic() >= deadline:
+                    return None
         return self._status
 
     def end(self) -> int:
@@ -150,15 +157,6 @@ class Program:
             self._is_gone = True
         assert self._status is not None  # noqa: S101  wait() has seen to it
         return self._status
-
-    def _is_ended(self, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
-        while not self.channel.status_event.wait(_seconds_left(deadline, WAIT_S)):
-            self.context.lease.check()
-            self._drain_channel_stderr()
-            if time.monotonic() >= deadline:
-                return False
-        return True
 
     def _start_greeting(self, lines: GuardLines) -> tuple[str, str]:
         """The pids of the shell above it, and of the first process below that."""

@@ -112,18 +112,17 @@ class Copies:
         found = re.fullmatch(r"free (\d{1,18}) (\d{1,9})", lines[0])
         if not found:
             return self._rules.cache_bytes, []
-        return int(found[1]) * int(found[2]), [
-            self._copy_of_line(line) for line in lines[1:] if line
-        ]
-
-    def _copy_of_line(self, line: str) -> Copy:
-        found = LISTED.fullmatch(line)
-        if not found:
-            raise HostUnfit(
-                f"{self._link.name}: it answers what makes no sense: {short_line(line, 200)}"
-            )
-        path, unused_s, blocks, block_bytes, state = found.groups()
-        return Copy(path, int(unused_s), int(blocks) * int(block_bytes), state == "busy")
+        free_bytes, copies = int(found[1]) * int(found[2]), []
+        for line in filter(None, lines[1:]):
+            listed = LISTED.fullmatch(line)
+            if not listed:
+                raise HostUnfit(
+                    f"{self._link.name}: it answers what makes no sense: {short_line(line, 200)}"
+                )
+            path, unused_s, blocks, block_bytes, state = listed.groups()
+            kept_bytes = int(blocks) * int(block_bytes)
+            copies.append(Copy(path, int(unused_s), kept_bytes, state == "busy"))
+        return free_bytes, copies
 
     def _run_on_host(self, script: str, *words: str) -> ScriptResult:
         return self._link.run_script(script, *words, timeout_s=STALL_S, max_bytes=LIST_BYTES)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 LEVEL = 1
@@ -60,7 +59,10 @@ def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[F
     """
     with path.open("rb", buffering=0) as file, ThreadPoolExecutor(THREADS, "packing") as pool:
         begun: deque[Future[Frame]] = deque()
-        packed = partial(_packed_frame, file.fileno(), codec)
+
+        def packed(start: int, length: int) -> Frame:
+            data = os.pread(file.fileno(), length, start)
+            return Frame(len(data), pack(codec, data))
 
         def in_order() -> Iterator[Frame]:
             for start in range(*span, CHUNK_BYTES):
@@ -75,11 +77,6 @@ def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[F
         finally:
             for each in begun:
                 each.cancel()
-
-
-def _packed_frame(descriptor: int, codec: str, start: int, length: int) -> Frame:
-    data = os.pread(descriptor, length, start)
-    return Frame(len(data), pack(codec, data))
 
 
 def pack(codec: str, data: bytes) -> bytes:

@@ -127,7 +127,9 @@ class ScriptChannel:
                 sent = self._channel.send(piece)
             except TimeoutError:
                 self._link.check()
-                self._drain_answers()
+                # or its window is full one day
+                while self._channel.recv_ready():
+                    self._take_output(self._channel.recv(READ_BYTES))
                 if time.monotonic() >= deadline:
                     raise HostLost(
                         f"{self._link.name}: it took in nothing for {PATIENCE_S:g} s"
@@ -139,11 +141,6 @@ class ScriptChannel:
                 if self._channel.out_window_size + sent > room:  # it asked for more
                     self._link.note_sign_of_life()
                 return sent
-
-    def _drain_answers(self) -> None:
-        """Take in what it says meanwhile, or its window is full one day."""
-        while self._channel.recv_ready():
-            self._take_output(self._channel.recv(READ_BYTES))
 
     def _take_output(self, data: bytes) -> None:
         self._left_bytes -= len(data)
