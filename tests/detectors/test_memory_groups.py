@@ -11,12 +11,13 @@ from drgn import Architecture, Object, Platform, Program, Type, TypeMember
 
 from cas.detectors import memory, memory_groups
 from cas.detectors.case import Case
+from cas.detectors.memory_holders import Process
 from cas.model import Frame, Weight
 
 PAGE = 4096
 GROUPS = 0xFFFF888000010000
 ROOT, BATCH, JOB = (GROUPS + 0x1000 * number for number in range(3))
-OTHER = GROUPS + 0x8000
+TASK, OTHER_TASK = GROUPS + 0x8000, GROUPS + 0x9000
 CSS, USAGE, LIMIT = 0x40, 0x80, 0x90
 """Where a cgroup has what every controller has, and its own counters."""
 PARENT = CSS + 8
@@ -42,9 +43,11 @@ class Machine:
             struct.pack_into("<Q", content, USAGE, pages)
             struct.pack_into("<Q", content, LIMIT, limit)
             self._put(address, content)
-        self._put(OTHER, struct.pack("<2Q", JOB + CSS, OTHER))  # css_set.subsys[0]; task.cgroups
+        for place, group in ((TASK, JOB), (OTHER_TASK, ROOT)):
+            # its cgroups, and behind them its css_set
+            self._put(place, struct.pack("<2Q", place + 8, group + CSS))
         self.case = Case(self, lambda _: [], lambda _: Frame("?"), {})
-        self.task = Object(self.prog, "struct task_struct *", OTHER + 8)
+        self.task = Object(self.prog, "struct task_struct *", TASK)
 
     def kmod_at(self, _: int) -> None:
         """No code is a kernel module's."""
@@ -118,6 +121,18 @@ def test_a_task_is_in_its_cgroup_and_in_those_above() -> None:
     for group, is_in in ((JOB, True), (BATCH, True), (ROOT, True), (GROUPS + 0x5000, False)):
         there = Object(machine.prog, "struct mem_cgroup *", group)
         assert memory_groups._is_below(machine.case, machine.task, there) is is_in
+
+
+def test_only_tasks_that_are_in_the_cgroup_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    tasks = [
+        Process(pid, comm, address, size << 20, 0, 0, 0, 0)
+        for pid, comm, address, size in ((48, "dbus", OTHER_TASK, 9), (47, "tail", TASK, 2))
+    ]
+    monkeypatch.setattr(memory_groups, "largest_processes", lambda _: tasks)
+    batch = Object(machine.prog, "struct mem_cgroup *", BATCH)
+    told = [*memory_groups._members(machine.case, batch)]
+    assert told == ["task tail (pid 47) holds 2.0 MiB"]
 
 
 def test_a_cgroup_at_its_limit_is_why_memory_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
