@@ -87,8 +87,10 @@ class Reading:
     pointer: Pointer | None = None
     divisor: str | None = None
     """The register that was divided by."""
+    target: int | None = None
+    """Where the faulting instruction calls or jumps to by a register or memory, which was read."""
     caller: str | None = None
-    """Where the call stands, as ``function+0x18``, that led to where no code is."""
+    """Where the call stands, as ``function+0x18``, that led to where no code is, or that is it."""
     call: str | None = None
     """The call itself, e.g. ``callq *0x18(%rax)``."""
     things: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
@@ -241,6 +242,9 @@ def _evidence(told: _Told) -> Iterator[Evidence]:
     if told.nowhere is not None:
         yield _jump(told, told.nowhere)
         return
+    if told.kind is Kind.PROTECTION_FAULT and _is_refused(reading.target):
+        yield _jump(told, reading.target)
+        return
     if reading.divisor:
         yield _division(told, reading.divisor)
         return
@@ -276,6 +280,11 @@ def _jump(told: _Told, pc: int) -> Evidence:
     else:
         sentence = f"{who}the processor jumped to {_as_code(told, pc)}"
     return Evidence(sentence, call, command, Weight.CAUSE)
+
+
+def _is_refused(target: int | None) -> TypeGuard[int]:
+    """Whether x86_64 goes nowhere: at such an address it stops already before the call."""
+    return target is not None and is_non_canonical(target)
 
 
 def _as_code(told: _Told, pc: int) -> str:

@@ -25,6 +25,7 @@ from cas.engines.drgn.child.code import (
     Memory,
     Step,
     accessed,
+    address_of,
     steps,
     thunk_register,
 )
@@ -291,7 +292,13 @@ class _Fault:
             if known := walk.resolved(step.divisor, walk.at):
                 self._reading["pointer"] = self._pointer(step.divisor, known, None)
             return
-        if self._wanted.nowhere is not None or step.is_call:
+        if self._wanted.nowhere is not None:
+            self._read_call(walk, step)
+            return
+        target = self._goes_to(step, walk.site.registers)
+        if target is not None:  # it was read, so what it was read from is not what was wrong
+            place = self._variables.place(step.address)
+            self._reading.update(target=target, call=step.shown.text, caller=place)
             self._read_call(walk, step)
             return
         found = accessed(step, walk.site.registers, self._wanted.address, self._bits)
@@ -309,6 +316,15 @@ class _Fault:
         value = walk.site.registers[name]
         self._reading["lookalikes"] = list(self._lookalikes(value, walk.site.registers))
         self._read_user(address)
+
+    def _goes_to(self, step: Step, registers: Mapping[str, int]) -> int | None:
+        """Where a call or jump through a register or memory goes; ``None``: that is not known."""
+        if not (step.is_call or step.is_jump):
+            return None
+        if step.register or not step.memory:
+            return registers.get(step.register or "")
+        address = address_of(step.memory[0], registers, self._bits)
+        return None if address is None else self._variables.word(address)
 
     def _read_call(self, walk: Walk, step: Step) -> None:
         """Which function pointer was called."""
