@@ -25,7 +25,7 @@ from pathlib import Path
 from unittest import mock
 
 PROGRAMS = {"cas": "cas.__main__", "cas-admin": "cas_admin.__main__"}
-IN_OTHERS = ("cas.engines.drgn_", "cas.database.migrations")
+IN_OTHERS = ("cas.engines.drgn.child", "cas.database.migrations")
 """Beginnings of the names of modules that run in processes of their own."""
 BESIDE = ("jinja2", "sqlalchemy.dialects.sqlite")
 """What CAS imports when it is needed, and nearly always needs."""

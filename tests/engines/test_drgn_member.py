@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from drgn import Architecture, Object, Platform, Program, Qualifiers, Type, TypeMember
 
-from cas.engines.drgn_member import member_at, named, structure_of
+from cas.engines.drgn.child.member import member_at, named, structure_of
 
 
 def account() -> Type:
