@@ -11,9 +11,9 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from cas.streams.archives import Member
-from cas.streams.budget import Layer
+from cas.streams.budget import UploadLayer
 from cas.streams.flow import Damaged, Flow
+from cas.streams.member import Member
 
 _FIELD = re.compile(rb"([A-Za-z0-9._-]{1,128}):[ \t]*")
 _FIELD_BYTES = 256
@@ -23,7 +23,7 @@ _TEXTS = "VmCore"
 """Fields about a kernel's dump that are texts are kept beside it."""
 
 
-def apport_members(flow: Flow, layer: Layer) -> Iterator[Member]:
+def apport_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
     """The files in a report, and the texts about its dump."""
     while head := flow.peek(_FIELD_BYTES):
         if head.startswith(b"\n"):
@@ -31,15 +31,15 @@ def apport_members(flow: Flow, layer: Layer) -> Iterator[Member]:
             continue
         field = _FIELD.match(head)
         if field is None:
-            raise Damaged("is damaged (a line that is no field)")
+            raise Damaged("a line that is no field")
         flow.read(field.end())
         name = field[1].decode("ascii")
         if packed := _PACKED.match(head, field.end()):
             flow.read(packed.end() - field.end())
-            contents = Flow(layer.account.spent(_decoded(_lines(flow))), flow)
+            contents = Flow(layer.spent(_decoded(_lines(flow))), flow)
             yield Member(name, contents)
         elif name.startswith(_TEXTS):
-            contents = Flow(layer.account.spent(_unfolded(_value(flow))), flow)
+            contents = Flow(layer.spent(_unfolded(_value(flow))), flow)
             yield Member(f"{name}.txt", contents)
         else:
             contents = Flow(_value(flow), flow)
@@ -100,4 +100,4 @@ def _bytes_of(text: bytes) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True) if text else b""
     except binascii.Error as error:
-        raise Damaged("is damaged (what is no base64)") from error
+        raise Damaged("what is no base64") from error

@@ -10,9 +10,10 @@ from pathlib import Path
 from cas.errors import EngineError
 from cas.intake.seven_zip_child import ENCRYPTED, UNKNOWN
 from cas.settings.rules import Supervision
-from cas.streams.archives import Member, tar_members
-from cas.streams.budget import Account, Layer
-from cas.streams.flow import Damaged, Flow
+from cas.streams.budget import Account, UploadLayer
+from cas.streams.flow import Damaged, Flow, Piece
+from cas.streams.member import Member
+from cas.streams.tar import tar_members
 from cas.supervise import Child, Room, find_program
 from cas.text import printable
 
@@ -61,13 +62,13 @@ def _last_line(stderr: str) -> str:
     return stderr.strip().rpartition("\n")[2][:200] or "it gave no reason"
 
 
-def seven_zip_members(path: Path, parent: Flow, layer: Layer) -> Iterator[Member]:
+def seven_zip_members(path: Path, parent: Flow, layer: UploadLayer) -> Iterator[Member]:
     """The regular files of a 7z archive."""
     script = Path(__file__).with_name("seven_zip_child.py")
     yield from _through_tar([sys.executable, "-I", script, path], parent, layer)
 
 
-def rar_members(path: Path, parent: Flow, layer: Layer) -> Iterator[Member]:
+def rar_members(path: Path, parent: Flow, layer: UploadLayer) -> Iterator[Member]:
     """The regular files of a rar archive, where libarchive's tar is installed."""
     program = find_program("bsdtar")
     if program is None:
@@ -78,12 +79,12 @@ def rar_members(path: Path, parent: Flow, layer: Layer) -> Iterator[Member]:
     yield from _through_tar([program, "-c", "-f", "-", "--format=pax", f"@{path}"], parent, layer)
 
 
-def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: Layer) -> Iterator[Member]:
+def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: UploadLayer) -> Iterator[Member]:
     failures: list[Ended] = []
 
-    def blocks() -> Iterator[bytes]:
+    def blocks() -> Iterator[Piece]:
         try:
-            yield from layer.account.spent(output(argv, layer.account))
+            yield from layer.spent(output(argv, layer.account))
         except Ended as ended:
             failures.append(ended)
 
@@ -96,7 +97,7 @@ def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: Layer) -> Iter
         _tell(ended, layer)
 
 
-def _tell(ended: Ended, layer: Layer) -> None:
+def _tell(ended: Ended, layer: UploadLayer) -> None:
     if ended.status == ENCRYPTED:
         layer.locked(f"the {printable(layer.what)} is encrypted")
     elif ended.status == UNKNOWN:
@@ -104,4 +105,4 @@ def _tell(ended: Ended, layer: Layer) -> None:
             f"the {printable(layer.what)} is packed by a method that CAS does not unpack: {ended}"
         )
     else:
-        layer.damaged(Damaged(f"is damaged ({printable(str(ended))})"), concerns_all=True)
+        layer.damaged(Damaged(printable(str(ended))), concerns_all=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 from cas.intake.programs import Ended, output
 from cas.streams import xz_blocks
 from cas.streams.budget import Account
-from cas.streams.decompress import LZMA_BYTES
+from cas.streams.flow import Damaged
+from cas.streams.layer import UPLOAD
 from cas.supervise import find_program
 
 _PROGRAMS = {
@@ -37,10 +38,10 @@ def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Itera
     :raises NotQuicker: there is no quicker way, or it ended too early
     """
     if kind == "xz" and (blocks := xz_blocks.layout(descriptor)):
-        limits = xz_blocks.Limits(LZMA_BYTES)
+        limits = xz_blocks.Limits(UPLOAD.lzma_bytes)
         try:
             yield from xz_blocks.unpack(descriptor, blocks, limits, account.note_read)
-        except xz_blocks.Damaged as damage:
+        except Damaged as damage:
             raise NotQuicker from damage
         return
     name, *options = _PROGRAMS.get(kind, ("",))

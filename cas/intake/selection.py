@@ -16,8 +16,8 @@ from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
 from cas.jobs.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.settings.rules import IntakeLimits
-from cas.streams.archives import Member
 from cas.streams.budget import Account
+from cas.streams.member import Member
 from cas.streams.wrapping import PEEK_BYTES, wrapping
 from cas.text import count, printable
 from cas.units import human_size

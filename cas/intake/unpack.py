@@ -12,11 +12,11 @@ from cas.files.permission import DENIED, not_permitted
 from cas.intake import apport, programs
 from cas.intake.quicker import NotQuicker, quicker
 from cas.intake.space import Sink
-from cas.streams import archives, decompress, old_formats, zip
-from cas.streams.archives import Member
-from cas.streams.budget import Account, Layer
+from cas.streams import cpio, decompress, old_formats, tar, zip
+from cas.streams.budget import Account, UploadLayer
 from cas.streams.decompress import Decompress
 from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.member import Member
 from cas.streams.wrapping import ARCHIVES, PEEK_BYTES, wrapping
 
 HEAD_BYTES = 128 << 10
@@ -38,13 +38,13 @@ _DECOMPRESS: dict[str, Decompress] = {
     "compress": old_formats.uncompress,
     "skippable": decompress.skippable,
 }
-_STREAMED: dict[str, Callable[[Flow, Layer], Iterator[Member]]] = {
-    "tar": archives.tar_members,
-    "cpio": archives.cpio_members,
+_STREAMED: dict[str, Callable[[Flow, UploadLayer], Iterator[Member]]] = {
+    "tar": tar.tar_members,
+    "cpio": cpio.cpio_members,
     "zip": zip.zip_members,
     "apport": apport.apport_members,
 }
-_SEEKING: dict[str, Callable[[Path, Flow, Layer], Iterator[Member]]] = {
+_SEEKING: dict[str, Callable[[Path, Flow, UploadLayer], Iterator[Member]]] = {
     "7z": programs.seven_zip_members,
     "rar": programs.rar_members,
 }
@@ -84,12 +84,12 @@ class Search:
         if kind in ARCHIVES:
             return self._search_archive(kind, member, depth)
         what = f"{kind} data of {member.name}"
-        layer = Layer(self._account, member.flow, what, holds_files=False)
+        layer = UploadLayer(self._account, member.flow, what, holds_files=False)
         inner = Flow(self._unpacked(kind, member.flow, layer), member.flow)
         self._search(Member(member.name, inner), depth + 1)
         inner.drain()
 
-    def _unpacked(self, kind: str, flow: Flow, layer: Layer) -> Iterator[bytes]:
+    def _unpacked(self, kind: str, flow: Flow, layer: UploadLayer) -> Iterator[bytes]:
         """What a compressed layer holds, paid for, up to where it is damaged."""
         try:
             for block in self._decompressed(kind, flow, layer):
@@ -100,7 +100,7 @@ class Search:
             layer.damaged(damage)
             flow.break_off()
 
-    def _decompressed(self, kind: str, flow: Flow, layer: Layer) -> Iterator[bytes]:
+    def _decompressed(self, kind: str, flow: Flow, layer: UploadLayer) -> Iterator[bytes]:
         done = 0
         if flow.is_upload:
             try:
@@ -117,7 +117,7 @@ class Search:
             done = max(0, done - len(block))
 
     def _search_archive(self, kind: str, archive: Member, depth: int) -> None:
-        layer = Layer(
+        layer = UploadLayer(
             self._account, archive.flow, f"{kind} archive {archive.name}", holds_files=True
         )
         prefix = "" if depth == 1 else f"{archive.name}/"
@@ -130,7 +130,7 @@ class Search:
             archive.flow.break_off()
         archive.flow.drain()
 
-    def _members(self, kind: str, archive: Member, layer: Layer) -> Iterator[Member]:
+    def _members(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
         if kind in _STREAMED:
             yield from _STREAMED[kind](archive.flow, layer)
         elif archive.flow.is_upload:
@@ -138,7 +138,7 @@ class Search:
         else:
             yield from self._spooled(kind, archive, layer)
 
-    def _spooled(self, kind: str, archive: Member, layer: Layer) -> Iterator[Member]:
+    def _spooled(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
         """The members of an archive that cannot be read as it comes: it is written out first."""
         path = self._account.directory / f".archive-{layer.number}"
         try:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from cas.streams.package_decompress import Damaged
+from cas.streams.flow import Damaged
 from cas.text import one_line
 
 MAGIC = b"!<arch>\n"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cas.errors import LimitExceeded
 from cas.model import Cause, Missing
 from cas.settings.rules import IntakeLimits
-from cas.streams.flow import Damaged, Flow
+from cas.streams.flow import Damaged, Flow, Piece
+from cas.streams.layer import UPLOAD
 from cas.text import count, printable
 from cas.units import human_size
 
@@ -77,12 +78,6 @@ class Account:
             allowed = human_size(self.limits.unpack_bytes)
             raise LimitExceeded(f"the upload unpacks to more than {allowed}", limit="unpackLimit")
 
-    def spent(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same blocks, paid for."""
-        for block in blocks:
-            self.spend(len(block))
-            yield block
-
     def enter_layer(self, depth: int) -> None:
         """Note a wrapping inside others.
 
@@ -111,8 +106,10 @@ class Account:
             self.remarks.append(text)
 
 
-class Layer:
-    """One wrapping on the way to the dump, and what was wrong with it."""
+class UploadLayer:
+    """One wrapping on the way to the dump, and what was wrong with it: what can be had is taken."""
+
+    limits = UPLOAD
 
     def __init__(self, account: Account, flow: Flow, what: str, *, holds_files: bool) -> None:
         """Begin.
@@ -135,6 +132,15 @@ class Layer:
         """Whether a dump was found in it."""
         return self.account.dumps > self._dumps_before
 
+    def expect(self, size_bytes: int) -> None:
+        """What an upload claims costs nothing: it pays for what comes."""
+
+    def spent(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The same pieces, paid for."""
+        for piece in pieces:
+            self.account.spend(len(piece))
+            yield piece
+
     def damaged(self, damage: Damaged, *, concerns_all: bool = False) -> None:
         """Note damage; what it means depends on whether the dump is touched by it.
 
@@ -155,14 +161,14 @@ class Layer:
         if len(self.account.locked) < MAX_NOTES:
             self.account.locked.append(sentence)
 
-    def mismatch(self, what: str = "do not match their checksum") -> None:
+    def mismatch(self) -> None:
         """Note that all bytes are there, and not all are right."""
-        self.damaged(Damaged(what), concerns_all=True)
+        self.damaged(Damaged(predicate="do not match their checksum"), concerns_all=True)
 
-    def trailing(self) -> None:
+    def trailing(self, flow: Flow) -> None:
         """Note the bytes behind the end of the packed data, and pass over them."""
-        first = self._flow.peek(1)
-        ignored = self._flow.drain()
+        first = flow.peek(1)
+        ignored = flow.drain()
         if ignored:
             kind = "of padding " if first == b"\0" else ""
             bytes_ = count(ignored, "byte")

@@ -12,14 +12,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cas.streams.budget import Layer
-from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow
 from cas.streams.inflate import crc32, inflate
-
-WINDOW_LOG = 29
-"""zstd windows up to 512 MiB; ``zstd -d`` itself stops at 128 MiB unless told otherwise."""
-LZMA_BYTES = 640 << 20
-"""Memory for xz and lzma: a dictionary of 512 MiB and the rest."""
+from cas.streams.layer import Layer, Limits
 
 Decompress = Callable[[Flow, Layer], Iterator[bytes]]
 
@@ -36,7 +31,7 @@ def gunzip(flow: Flow, layer: Layer) -> Iterator[bytes]:
         if trailer != crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little"):
             layer.mismatch()
         if flow.peek(3) != b"\x1f\x8b\x08":
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
 def _skip_gzip_header(flow: Flow) -> None:
@@ -55,39 +50,39 @@ def bunzip2(flow: Flow, layer: Layer) -> Iterator[bytes]:
     while True:
         yield from decoded(bz2.BZ2Decompressor(), flow)
         if flow.peek(3) != b"BZh":
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
 def unxz(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """All streams of an xz file, with zeros between them."""
     while True:
-        yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, LZMA_BYTES), flow)
+        yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, layer.limits.lzma_bytes), flow)
         while flow.peek(4) == bytes(4):
             flow.read(4)
         if flow.peek(6) != b"\xfd7zXZ\0":
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
 def unlzma(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """The one stream of the format before xz."""
-    yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, LZMA_BYTES), flow)
-    layer.trailing()
+    yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, layer.limits.lzma_bytes), flow)
+    layer.trailing(flow)
 
 
 def unzstd(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """All frames of a zstd file."""
     while True:
-        yield from decoded(zstd_decoder(), flow)
+        yield from decoded(zstd_decoder(layer.limits), flow)
         _skip_skippable(flow)
         if flow.peek(4) != b"\x28\xb5\x2f\xfd":
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
-def zstd_decoder() -> Any:
+def zstd_decoder(limits: Limits) -> Any:
     """What unpacks one frame."""
     from backports.zstd import DecompressionParameter, ZstdDecompressor
 
-    return ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+    return ZstdDecompressor(options={DecompressionParameter.window_log_max: limits.zstd_window_log})
 
 
 def unlz4(flow: Flow, layer: Layer) -> Iterator[bytes]:
@@ -98,7 +93,7 @@ def unlz4(flow: Flow, layer: Layer) -> Iterator[bytes]:
         yield from decoded(LZ4FrameDecompressor(), flow)
         _skip_skippable(flow)
         if flow.peek(4) != b"\x04\x22\x4d\x18":
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
 def skippable(flow: Flow, layer: Layer) -> Iterator[bytes]:
@@ -125,7 +120,7 @@ def decoded(decoder: Any, flow: Flow) -> Iterator[bytes]:
         if decoder.needs_input:
             data = flow.block()
             if not data:
-                raise Damaged("is cut off")
+                raise CutOff
         try:
             block = decoder.decompress(data, BLOCK_BYTES)
         except Exception as error:
@@ -143,4 +138,4 @@ def _translated(error: Exception, offset: int) -> Damaged:
     if not isinstance(error, (*known, ZstdError)):
         raise error
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return Damaged(f"is damaged ({reason})", offset=offset)
+    return Damaged(reason, offset=offset)

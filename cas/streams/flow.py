@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 BLOCK_BYTES = 256 << 10
 """What is unpacked and written at a time: small enough to stay in the processor's cache."""
+
+Piece = bytes | memoryview
+"""Some bytes that stay valid; a part of others is given without a copy."""
 
 
 class Damaged(Exception):
     """A wrapping cannot be read on: it is cut off, or breaks its own rules."""
 
-    def __init__(self, what: str, *, offset: int | None = None) -> None:
-        """Keep the facts.
+    def __init__(
+        self, reason: str = "", *, predicate: str = "is damaged", offset: int | None = None
+    ) -> None:
+        """Keep the facts; as text, the error is a predicate: ``is damaged (no header)``.
 
-        :param what: a predicate, e.g. ``is cut off``
+        :param reason: what is wrong, e.g. ``no header where one is due``
+        :param predicate: what follows from it, where that is not plain damage
         :param offset: byte offset in the upload, where it is known better than by the caller
         """
-        super().__init__(what)
+        super().__init__(f"{predicate} ({reason})" if reason else predicate)
+        self.reason = reason or f"it {predicate}"
         self.offset = offset
+
+
+class CutOff(Damaged):
+    """The bytes end too early."""
+
+    def __init__(self) -> None:
+        """As text: ``is cut off``."""
+        super().__init__(predicate="is cut off")
 
 
 class Flow:
     """A sequence of bytes that is read once; the next of them can be looked at."""
 
-    def __init__(self, blocks: Iterator[bytes], parent: Flow | None = None) -> None:
+    def __init__(self, pieces: Iterable[Piece], parent: Flow | None = None) -> None:
         """Begin.
 
-        :param parent: what the blocks are unpacked from; ``None`` for the upload itself
+        :param parent: what the pieces are unpacked from; ``None`` for the upload itself
         """
-        self._blocks = blocks
+        self._pieces: Iterator[Piece] = filter(None, pieces)
         self._parent = parent
-        self._held = b""
+        self._held: Piece = b""
         self._at = 0  # where in it the next byte is
         self._is_broken = False
         self.position = 0
@@ -58,7 +73,7 @@ class Flow:
 
     def block(self) -> bytes:
         """The next bytes, as many as are at hand; ``b""`` at the end."""
-        block = self._held[self._at :] or self._next()
+        block = bytes(self._held[self._at :] or next(self._pieces, b""))
         self._held, self._at = b"", 0
         self.position += len(block)
         return block
@@ -67,12 +82,12 @@ class Flow:
         """The next bytes, fewer than wanted only at the end; they stay where they are."""
         have = len(self._held) - self._at
         if have < count:
-            blocks = [self._held[self._at :]]
-            while have < count and (block := self._next()):
-                blocks.append(block)
-                have += len(block)
-            self._held, self._at = b"".join(blocks), 0
-        return self._held[self._at : self._at + count]
+            pieces: list[Piece] = [self._held[self._at :]]
+            while have < count and (piece := next(self._pieces, b"")):
+                pieces.append(piece)
+                have += len(piece)
+            self._held, self._at = b"".join(pieces), 0
+        return bytes(self._held[self._at : self._at + count])
 
     def read(self, count: int) -> bytes:
         """The next bytes, fewer than wanted only at the end; for headers, not for contents."""
@@ -84,52 +99,57 @@ class Flow:
     def exactly(self, count: int) -> bytes:
         """The next bytes.
 
-        :raises Damaged: there are fewer
+        :raises CutOff: there are fewer
         """
         data = self.read(count)
         if len(data) < count:
-            raise Damaged("is cut off")
+            raise CutOff
         return data
 
     def unread(self, data: bytes) -> None:
         """Put bytes back that were taken last."""
-        self._held, self._at = data + self._held[self._at :], 0
+        self._held, self._at = data + bytes(self._held[self._at :]), 0
         self.position -= len(data)
 
     def skip_past(self, mark: bytes) -> None:
         """Pass over everything up to and with a byte.
 
-        :raises Damaged: it does not come
+        :raises CutOff: it does not come
         """
         while block := self.block():
             _, found, after = block.partition(mark)
             if found:
                 return self.unread(after)
-        raise Damaged("is cut off")
+        raise CutOff
 
-    def take(self, count: int) -> Iterator[bytes]:
-        """The next bytes in blocks, fewer than wanted only at the end."""
-        while count > 0 and (block := self.block()):
-            if len(block) > count:
-                self.unread(block[count:])
-                block = block[:count]
-            count -= len(block)
-            yield block
+    def take(self, count: int) -> Iterator[Piece]:
+        """The next bytes in pieces, fewer than wanted only at the end; nothing is copied."""
+        while count > 0:
+            if self._at >= len(self._held):
+                self._held, self._at = next(self._pieces, b""), 0
+                if not self._held:
+                    return
+            if self._at or len(self._held) > count:
+                piece: Piece = memoryview(self._held)[self._at : self._at + count]
+            else:
+                piece = self._held
+            self._at += len(piece)
+            self.position += len(piece)
+            count -= len(piece)
+            yield piece
+
+    def rest(self) -> Iterator[Piece]:
+        """All that comes, in pieces."""
+        return self.take(1 << 63)
 
     def skip(self, count: int) -> None:
         """Pass over bytes.
 
-        :raises Damaged: there are fewer
+        :raises CutOff: there are fewer
         """
-        if sum(len(block) for block in self.take(count)) < count:
-            raise Damaged("is cut off")
+        if sum(map(len, self.take(count))) < count:
+            raise CutOff
 
     def drain(self) -> int:
         """Pass over the rest; how many bytes there were."""
-        begun = self.position
-        while self.block():
-            pass
-        return self.position - begun
-
-    def _next(self) -> bytes:
-        return next(filter(None, self._blocks), b"")
+        return sum(map(len, self.rest()))

@@ -7,14 +7,14 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow, Piece
 
 engine: Any = zlib
 with contextlib.suppress(ImportError):  # three times as fast; no wheels for rarer machines
     from isal import isal_zlib as engine
 
 
-def crc32(data: bytes, value: int = 0) -> int:
+def crc32(data: Piece, value: int = 0) -> int:
     """The checksum of gzip and zip, continued."""
     result: int = engine.crc32(data, value)
     return result
@@ -35,10 +35,10 @@ def inflate(flow: Flow) -> Iterator[bytes]:
             try:
                 block = decoder.decompress(data, BLOCK_BYTES)
             except (engine.error, zlib.error) as error:
-                raise Damaged(f"is damaged ({error})", offset=offset) from error
+                raise Damaged(str(error), offset=offset) from error
             data, is_full = decoder.unconsumed_tail, len(block) >= BLOCK_BYTES
             if block:
                 yield block
         if is_over and not decoder.eof:
-            raise Damaged("is cut off")
+            raise CutOff
     flow.unread(decoder.unused_data)

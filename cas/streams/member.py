@@ -1,28 +1,30 @@
-"""The files of an archive, as whoever reads it from beginning to end meets them."""
+"""A file in an archive that is read from its beginning to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-CONTENT_LIMIT = 16 << 30
-"""Bytes that a payload may unpack to; Debian's largest kernel has 6 GB of debug information."""
+from cas.streams.flow import Flow
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The head of one regular file in the payload."""
+    """A regular file in an archive; it can be read until the next is asked for."""
 
-    path: str
-    """Absolute, also where the package spells it relative."""
+    name: str
+    """As the archive spells it; never a path of ours."""
+    flow: Flow
+    """Its contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizedMember(Member):
+    """One whose size stands before its contents."""
+
     size_bytes: int
 
-
-class Members(Protocol):
-    """The payload's members, in order; each can be read until the next is asked for."""
-
-    def __iter__(self) -> Iterator[Member]: ...
-
-    def content(self) -> Iterator[memoryview]:
-        """What is left of the current member, in pieces that stay valid."""
+    @property
+    def path(self) -> str:
+        """Absolute, also where the archive spells it relative; any text, even for a database."""
+        name = self.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return "/" + name.removeprefix(".").lstrip("/")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from cas.streams.budget import Layer
-from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
+from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow
+from cas.streams.layer import Layer
 
 LZOP_MAGIC = b"\x89LZO\0\r\n\x1a\n"
 LZOP_BLOCK_BYTES = 64 << 20
@@ -26,7 +26,7 @@ def unlzop(flow: Flow, layer: Layer) -> Iterator[bytes]:
         while size := _number(flow):
             yield from _in_blocks(_lzop_block(flow, layer, flags, size))
         if flow.peek(len(LZOP_MAGIC)) != LZOP_MAGIC:
-            return layer.trailing()
+            return layer.trailing(flow)
 
 
 def _number(flow: Flow, count: int = 4) -> int:
@@ -41,7 +41,7 @@ def _lzop_header(flow: Flow) -> int:
     method = flow.exactly(2 if is_recent else 1)[0]
     flags = _number(flow)
     if needed > 0x1040 or method not in (1, 2, 3) or flags & 0x800:
-        raise Damaged("is of a kind that lzop 1.04 does not write")
+        raise Damaged(predicate="is of a kind that lzop 1.04 does not write")
     flow.exactly(12 if is_recent else 8)
     flow.skip(flow.exactly(1)[0])
     flow.exactly(4)
@@ -53,7 +53,7 @@ def _lzop_header(flow: Flow) -> int:
 def _lzop_block(flow: Flow, layer: Layer, flags: int, size: int) -> bytes:
     packed_size = _number(flow)
     if size > LZOP_BLOCK_BYTES or not 0 < packed_size <= size:
-        raise Damaged("is damaged (a block of impossible size)")
+        raise Damaged("a block of impossible size")
     sums = [(check, _number(flow)) for bit, check in _LZOP_SUMS if flags & bit]
     if packed_size < size:
         flow.exactly(4 * bool(flags & 2) + 4 * bool(flags & 0x200))
@@ -73,9 +73,9 @@ def _lzo(packed: bytes, size: int) -> bytes:
     try:
         block = bytes(LZOCompressor.decompress(packed, size))
     except (LZOError, ValueError, RuntimeError) as error:
-        raise Damaged("is damaged (a block cannot be unpacked)") from error
+        raise Damaged("a block cannot be unpacked") from error
     if len(block) != size:
-        raise Damaged("is damaged (a block of the wrong size)")
+        raise Damaged("a block of the wrong size")
     return block
 
 
@@ -89,11 +89,11 @@ def unlz4_old(flow: Flow, _: Layer) -> Iterator[bytes]:
             continue
         size = int.from_bytes(head, "little")
         if len(head) < 4 or not 0 < size <= OLD_LZ4_BYTES + OLD_LZ4_BYTES // 255 + 16:
-            raise Damaged("is cut off" if len(head) < 4 else "is damaged (an impossible block)")
+            raise CutOff if len(head) < 4 else Damaged("an impossible block")
         try:
             block = lz4.block.decompress(flow.exactly(size), uncompressed_size=OLD_LZ4_BYTES)
         except (lz4.block.LZ4BlockError, ValueError) as error:
-            raise Damaged("is damaged (a block cannot be unpacked)") from error
+            raise Damaged("a block cannot be unpacked") from error
         yield from _in_blocks(block)
 
 
@@ -119,7 +119,7 @@ def uncompress(flow: Flow, _: Layer) -> Iterator[bytes]:
         elif code == len(table) and before:
             entry = before + before[:1]
         else:
-            raise Damaged("is damaged (an impossible code)")
+            raise Damaged("an impossible code")
         if before and len(table) < codes.most:
             table.append(before + entry[:1])
             if len(table) > codes.limit:
@@ -139,7 +139,7 @@ class _Codes:
 
     def __init__(self, flow: Flow, width_limit: int) -> None:
         if not 9 <= width_limit <= 16:
-            raise Damaged("is damaged (impossible codes)")
+            raise Damaged("impossible codes")
         self._flow = flow
         self._width_limit = width_limit
         self.most = 1 << width_limit

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cas.streams.flow import Damaged
+
 THREADS = 2
 INDEX_BYTES = 16 << 20
 BLOCKS_LIMIT = 1 << 17
@@ -22,10 +24,6 @@ HEADER_BYTES = 12
 READ_BYTES = 128 << 10
 PIECE_BYTES = 256 << 10
 """What is unpacked at a time: small enough to stay in the processor's cache."""
-
-
-class Damaged(ValueError):
-    """What is wrong with the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +194,7 @@ class _Job:
             try:
                 output = decoder.decompress(data, PIECE_BYTES)
             except (lzma.LZMAError, EOFError) as error:
-                raise Damaged(f"{error}") from error
+                raise Damaged(" ".join(str(error).split())) from error
             size += len(output)
             if output:
                 self._put(output)

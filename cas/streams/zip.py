@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cas.streams.archives import Member
-from cas.streams.budget import Layer
-from cas.streams.decompress import LZMA_BYTES, decoded, zstd_decoder
-from cas.streams.flow import Damaged, Flow
+from cas.streams.budget import UploadLayer
+from cas.streams.decompress import decoded, zstd_decoder
+from cas.streams.flow import CutOff, Damaged, Flow
 from cas.streams.inflate import crc32, inflate
+from cas.streams.layer import UPLOAD
+from cas.streams.member import Member
 from cas.text import printable
 
 _HEADER = struct.Struct("<4s5H3I2H")
@@ -47,7 +48,7 @@ class _Header:
         return self.has_descriptor and not self.packed
 
 
-def zip_members(flow: Flow, layer: Layer) -> Iterator[Member]:
+def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
     """The regular files of a zip archive; those that cannot be unpacked are named."""
     if flow.peek(4) in (_DESCRIPTOR, b"PK00"):  # it was, or could have been, split
         flow.exactly(4)
@@ -59,7 +60,7 @@ def zip_members(flow: Flow, layer: Layer) -> Iterator[Member]:
             if header.is_open_ended:
                 return
         elif header.packed or header.is_open_ended:
-            contents = Flow(layer.account.spent(_contents(flow, layer, header)), flow)
+            contents = Flow(layer.spent(_contents(flow, layer, header)), flow)
             yield Member(header.name, contents)
             _ = header.is_open_ended and contents.drain()
         if flow.is_broken:
@@ -68,7 +69,7 @@ def zip_members(flow: Flow, layer: Layer) -> Iterator[Member]:
         if header.has_descriptor:
             flow.skip(_descriptor(flow)[0])
     if magic not in _NEXT:
-        raise Damaged("is cut off" if len(magic) < 4 else "is damaged (no header where one is due)")
+        raise CutOff if len(magic) < 4 else Damaged("no header where one is due")
 
 
 def _header(flow: Flow) -> _Header:
@@ -104,7 +105,7 @@ def _unreadable(header: _Header, flow: Flow) -> str | None:
     return None
 
 
-def _contents(flow: Flow, layer: Layer, header: _Header) -> Iterator[bytes]:
+def _contents(flow: Flow, layer: UploadLayer, header: _Header) -> Iterator[bytes]:
     source = flow if header.is_open_ended else Flow(flow.take(header.packed), flow)
     crc = size = 0
     try:
@@ -150,11 +151,11 @@ def _inflate64(flow: Flow) -> Iterator[bytes]:
         offset = flow.offset
         data = flow.read(4096)  # its output cannot be bounded: at most 1,000 times as much
         if not data:
-            raise Damaged("is cut off")
+            raise CutOff
         try:
             block = decoder.inflate(data)
         except (ValueError, RuntimeError, EOFError, SystemError) as error:
-            raise Damaged("is damaged", offset=offset) from error
+            raise Damaged(offset=offset) from error
         if block:
             yield bytes(block)
 
@@ -164,14 +165,14 @@ def _lzma(flow: Flow) -> Iterator[bytes]:
     properties_size = int.from_bytes(flow.exactly(4)[2:], "little")
     properties = flow.exactly(properties_size)
     if properties_size != 5 or properties[0] >= 225:
-        raise Damaged("is damaged (impossible properties)")
+        raise Damaged("impossible properties")
     dictionary = int.from_bytes(properties[1:], "little")
-    if dictionary > LZMA_BYTES:
-        raise Damaged("needs more memory to unpack than CAS gives it")
+    if dictionary > UPLOAD.lzma_bytes:
+        raise Damaged(predicate="needs more memory to unpack than CAS gives it")
     rest, lc = divmod(properties[0], 9)
     pb, lp = divmod(rest, 5)
     if lc + lp > 4:
-        raise Damaged("is damaged (impossible properties)")
+        raise Damaged("impossible properties")
     known = {"id": lzma.FILTER_LZMA1, "dict_size": max(dictionary, 4096)}
     filters = [{**known, "lc": lc, "lp": lp, "pb": pb}]
     yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), flow)
@@ -183,7 +184,7 @@ _METHODS: dict[int, Callable[[Flow], Iterator[bytes]]] = {
     9: _inflate64,
     12: lambda flow: decoded(bz2.BZ2Decompressor(), flow),
     14: _lzma,
-    20: lambda flow: decoded(zstd_decoder(), flow),
-    93: lambda flow: decoded(zstd_decoder(), flow),
-    95: lambda flow: decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, LZMA_BYTES), flow),
+    20: lambda flow: decoded(zstd_decoder(UPLOAD), flow),
+    93: lambda flow: decoded(zstd_decoder(UPLOAD), flow),
+    95: lambda flow: decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, UPLOAD.lzma_bytes), flow),
 }

@@ -166,22 +166,28 @@ def content_of(path: Path) -> bytes:
     with listing.opened(lambda _: None) as members:
         for member in members:
             if member.path == MEMBER:
-                return b"".join(members.content())
+                return b"".join(member.flow.rest())
     raise AssertionError("the payload has no vmlinux")
 
 
 PAYLOADS = {
-    "zeros without end": (lambda: gzip.compress(bytes(64 << 20)), "no cpio header at byte 0"),
+    "zeros without end": (
+        lambda: gzip.compress(bytes(64 << 20)),
+        "no header where one is due, at byte 0",
+    ),
     "a member of zeros before it": (
         lambda: gzip.compress(rw.newc("./zeros", bytes(64 << 20)) + CPIO),
-        "more content than the header lists",
+        "more content than is listed",
     ),
     "a vmlinux larger than listed": (
         lambda: gzip.compress(rw.newc("." + MEMBER, VMLINUX + bytes(8 << 20)) + rw.TRAILER),
-        "more content than the header lists",
+        "more content than is listed",
     ),
-    "an archive that ends early": (lambda: gzip.compress(CPIO[:10_000]), "it ends at byte 10000"),
-    "a stream that ends early": (lambda: PACKED[:-40], "ends early"),
+    "an archive that ends early": (
+        lambda: gzip.compress(CPIO[:10_000]),
+        "it is cut off, at byte 10,000",
+    ),
+    "a stream that ends early": (lambda: PACKED[:-40], "it is cut off"),
     "noise": (lambda: b"\x1f\x8b" + b"noise" * 1000, "the payload is damaged"),
 }
 

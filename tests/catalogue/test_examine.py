@@ -1,6 +1,5 @@
 """Kernels of which no header tells the build-id: the beginning of the vmlinux does."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from cas.catalogue.packages.examine import examine
 from cas.catalogue.packages.identity import in_payload
 from cas.errors import PackageError
 from cas.model import Kernel
-from cas.streams.member import Member
+from cas.streams.flow import Flow
+from cas.streams.member import SizedMember
 
 MEMBER = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 
@@ -60,22 +60,10 @@ def test_a_package_that_is_gone_is_told(tmp_path: Path) -> None:
         examine(packaged(tmp_path / "gone.rpm"))
 
 
-class Only:
-    """A payload of one vmlinux."""
-
-    def __init__(self, vmlinux: bytes) -> None:
-        self._vmlinux = vmlinux
-
-    def __iter__(self) -> Iterator[Member]:
-        yield Member("/vmlinux", len(self._vmlinux))
-
-    def content(self) -> Iterator[memoryview]:
-        yield memoryview(self._vmlinux)
-
-
 def test_a_banner_far_behind_the_notes_is_found() -> None:
     filler = "x" * (3 << 20)
     vmlinux = kp.elf(kp.build_id("one"), f"{filler}\0{kp.banner()}")
-    found = in_payload(Path("package"), lambda: nullcontext(Only(vmlinux)), ["/vmlinux"])
+    only = SizedMember("/vmlinux", Flow([vmlinux]), len(vmlinux))
+    found = in_payload(Path("package"), lambda: nullcontext(iter([only])), ["/vmlinux"])
     assert found["/vmlinux"].build_id == kp.build_id("one")
     assert found["/vmlinux"].banner == kp.banner()

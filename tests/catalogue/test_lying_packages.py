@@ -14,11 +14,13 @@ import rpm_writer as rw
 
 from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.rpm_files import Header, read_header
+from cas.catalogue.packages.rpm_files import read_header
 from cas.errors import PackageError
 from cas.model import Kernel, Match
 from cas.progress import Silent
-from cas.streams.package_decompress import Damaged
+from cas.streams.cpio import cpio_members
+from cas.streams.flow import Damaged, Flow
+from cas.streams.layer import Payload
 
 from installed import Site
 
@@ -77,7 +79,7 @@ def test_content_that_no_header_lists_has_a_limit() -> None:
     one = [_claiming(0xFFFFFFFC), *[ZEROS] * 4095, ZEROS[:-4]]
     pieces = itertools.chain.from_iterable(itertools.repeat(one))
     with pytest.raises(Damaged, match=r"or than 16\.0 GiB"):
-        list(payload.Payload(pieces, Header((), 0)))
+        list(cpio_members(Flow(pieces), Payload()))
 
 
 def test_a_list_that_claims_more_than_a_disk_holds_lifts_no_limit(tmp_path: Path) -> None:

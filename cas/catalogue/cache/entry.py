@@ -33,6 +33,7 @@ from cas.errors import (
 from cas.files.permission import not_permitted
 from cas.model import Dump, Kernel
 from cas.progress import Progress
+from cas.streams.flow import Piece
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -100,7 +101,7 @@ class Entry:
         finally:
             lock.release()
 
-    def put(self, target: placing.Place, content: Iterable[placing.Piece]) -> None:
+    def put(self, target: placing.Place, content: Iterable[Piece]) -> None:
         """Place a file of this entry, which is locked, and have its digest noted.
 
         Raises what `placing.place` raises.

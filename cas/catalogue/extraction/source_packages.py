@@ -29,9 +29,11 @@ from cas.database.records import is_same
 from cas.errors import CasError, PackageError
 from cas.files.patient_calls import Attempt, answering, regular
 from cas.model import Kernel, SourceLines
-from cas.streams.member import Members
-from cas.streams.package_decompress import Pieces, decompressed
-from cas.streams.tar_stream import TarMembers
+from cas.streams.flow import Flow, Piece
+from cas.streams.layer import Payload
+from cas.streams.member import SizedMember
+from cas.streams.tar import tar_members
+from cas.streams.unpacked import unpacked
 from cas.text import one_line
 
 LIMIT_S = 30.0
@@ -245,7 +247,7 @@ def _of_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None
         for member in members:
             _check_time(until_s)
             if member.path == path and member.size_bytes:
-                content = _content(members, member.size_bytes)
+                content = _content(member)
                 _check(package, path, listing.files[path], content)
                 return _lines(content, wanted, f"{package}: {path}")
     raise PackageError(f"{package}: the payload lacks {path}")
@@ -288,9 +290,10 @@ def _of_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None
             if not _TARBALL.fullmatch(member.path):
                 continue
             digest = hashlib.md5(usedforsecurity=False)
-            packed = _hashed(members, digest.update)
-            pieces = _timed(decompressed(Pieces(packed)), until_s)
-            path, content = _in_tree(TarMembers(pieces), paths)
+            packed = _hashed(member, digest.update)
+            layer = Payload()
+            pieces = _timed(unpacked(Flow(packed), layer), until_s)
+            path, content = _in_tree(tar_members(Flow(pieces), layer), paths)
             for _ in packed:  # the digest is of all of it
                 _check_time(until_s)
             if promised.get(member.path, digest.hexdigest()) != digest.hexdigest():
@@ -301,7 +304,7 @@ def _of_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None
     return None
 
 
-def _in_tree(members: TarMembers, paths: Sequence[str]) -> tuple[str, bytes | None]:
+def _in_tree(members: Iterator[SizedMember], paths: Sequence[str]) -> tuple[str, bytes | None]:
     """The file that has the first of these paths below the only directory at the top."""
     ranks = {path: rank for rank, path in enumerate(paths)}
     best = len(paths)
@@ -309,15 +312,16 @@ def _in_tree(members: TarMembers, paths: Sequence[str]) -> tuple[str, bytes | No
     for member in members:
         rank = ranks.get(member.path[1:].partition("/")[2], best)
         if rank < best:
-            best, found = rank, (member.path, _content(members, member.size_bytes))
+            best, found = rank, (member.path, _content(member))
         if best == 0:
             break
     return found
 
 
-def _content(members: Members, size_bytes: int) -> bytes | None:
+def _content(member: SizedMember) -> bytes | None:
     """The whole of a member; ``None``: it is too large."""
-    return None if size_bytes > FILE_BYTES else b"".join(members.content())
+    size = member.size_bytes
+    return None if size > FILE_BYTES else member.flow.exactly(size)
 
 
 def _lines(content: bytes | None, wanted: Wanted, found: str) -> SourceLines | None:
@@ -325,13 +329,13 @@ def _lines(content: bytes | None, wanted: Wanted, found: str) -> SourceLines | N
     return around(lines, wanted.file, wanted.line, found) if wanted.line <= len(lines) else None
 
 
-def _hashed(members: Members, update: Callable[[memoryview], None]) -> Iterator[memoryview]:
-    for piece in members.content():
+def _hashed(member: SizedMember, update: Callable[[Piece], None]) -> Iterator[Piece]:
+    for piece in member.flow.rest():
         update(piece)
         yield piece
 
 
-def _timed(pieces: Iterator[bytes], until_s: float) -> Iterator[bytes]:
+def _timed(pieces: Iterator[Piece], until_s: float) -> Iterator[Piece]:
     for piece in pieces:
         _check_time(until_s)
         yield piece

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from cas import elf
 from cas.catalogue.cache.entry import Entry
-from cas.catalogue.cache.placing import Piece, Place, WrongDigest, make_directory
+from cas.catalogue.cache.placing import Place, WrongDigest, make_directory
 from cas.catalogue.packages.archive import Listed, Listing
 from cas.errors import NotADump, PackageError
-from cas.streams.package_decompress import Damaged, Pieces, decompressed
+from cas.streams.flow import Damaged, Flow, Piece
+from cas.streams.layer import Payload
+from cas.streams.unpacked import unpacked
 
 _KMOD_LIMIT = 1 << 30
 """Most bytes that a compressed kernel module may become; the largest known has 100 MB."""
@@ -80,7 +82,7 @@ class Unpacking:
                 if target is not None:
                     with self._told(member.path, target):
                         _check_size(listing.files.get(member.path), member.size_bytes)
-                        store(self.entry, target, member.size_bytes, members.content())
+                        store(self.entry, target, member.size_bytes, member.flow.rest())
                 if not left:
                     return
         self._lacks(left)
@@ -141,17 +143,17 @@ def _verify_kmod(wanted: str | None, path: Path) -> None:
         raise OtherBuild(build_id)
 
 
-def _unpacked(content: Iterator[Piece]) -> Iterator[bytes]:
+def _unpacked(content: Iterator[Piece]) -> Iterator[Piece]:
     """The content of a file that may be compressed."""
     size = 0
-    pieces = decompressed(Pieces(_outer(content)))
+    pieces = unpacked(Flow(_outer(content)), Payload())
     while True:
         try:
             piece = next(pieces, None)
         except _Outside as error:
             raise error.damage from error
         except Damaged as error:
-            raise Unfit(f"its compressed data is damaged: {error}") from error
+            raise Unfit(f"its compressed data is damaged: {error.reason}") from error
         if piece is None:
             return
         size += len(piece)

@@ -5,11 +5,16 @@ RPM and DEB differ in how much they list. Who extracts need not know which it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from cas.streams.member import Members
+from cas.errors import PackageError
+from cas.streams.flow import Damaged, Flow
+from cas.streams.layer import Layer
+from cas.streams.member import SizedMember
+from cas.streams.unpacked import unpacked_stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,32 @@ class Listing:
     """Regular files by their absolute path."""
     payload_bytes: int
     """Of the payload as it stands in the package, compressed."""
-    opened: Callable[[Callable[[int], None]], AbstractContextManager[Members]]
+    opened: Callable[[Callable[[int], None]], AbstractContextManager[Iterator[SizedMember]]]
     """Opens the payload; the argument is told how many compressed bytes have been read. At any
     point it raises `PackageError` where the payload turns out to be damaged or unreadable."""
+
+
+@contextmanager
+def payload_of(
+    path: Path,
+    place: tuple[int, int],
+    layer: Layer,
+    advance: Callable[[int], None],
+    ahead_bytes: int = 24 << 20,
+) -> Iterator[Flow]:
+    """A payload, unpacked, for the length of a ``with`` block.
+
+    :param path: of the package; the other parameters are those of `unpacked_stretch`
+    :raises PackageError: at any point where it turns out to be damaged or unreadable
+    """
+    with (
+        path.open("rb", buffering=0) as file,
+        unpacked_stretch(file, place, layer, advance, ahead_bytes) as flow,
+    ):
+        try:
+            yield flow
+        except Damaged as error:
+            where = f"at byte {flow.position:,} of its archive"
+            raise PackageError(
+                f"{path}: the payload is damaged: {error.reason}, {where}"
+            ) from error

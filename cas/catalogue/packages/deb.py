@@ -12,20 +12,23 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from cas.catalogue.packages import identity
-from cas.catalogue.packages.archive import Listed, Listing
+from cas.catalogue.packages.archive import Listed, Listing, payload_of
 from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
 from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 from cas.streams import ar
-from cas.streams.package_decompress import Damaged, stretch
-from cas.streams.tar_stream import TarMembers
+from cas.streams.flow import Damaged
+from cas.streams.layer import Payload
+from cas.streams.member import SizedMember
+from cas.streams.tar import tar_members
+from cas.streams.unpacked import unpacked_stretch
 from cas.text import count, short_line
 
 MAGIC = ar.MAGIC
@@ -140,7 +143,9 @@ def read_control(path: Path) -> Control:
     return Control(deb.fields, deb.md5sums or {})
 
 
-def opened(path: Path, advance: Callable[[int], None]) -> AbstractContextManager[TarMembers]:
+def opened(
+    path: Path, advance: Callable[[int], None]
+) -> AbstractContextManager[Iterator[SizedMember]]:
     """The payload, for the length of a ``with`` block.
 
     :param advance: told how many compressed bytes have been read
@@ -198,7 +203,7 @@ def _read(path: Path) -> _Deb:
         with path.open("rb", buffering=0) as file:
             return _deb(path, file)
     except Damaged as error:
-        raise PackageError(f"{path} is no intact DEB: {error}") from error
+        raise PackageError(f"{path} is no intact DEB: {error.reason}") from error
 
 
 def _deb(path: Path, file: BinaryIO) -> _Deb:
@@ -239,22 +244,22 @@ def _check_format(file: BinaryIO, member: ar.Stretch) -> None:
 def _control(file: BinaryIO, control: ar.Stretch) -> tuple[dict[str, str], dict[str, str] | None]:
     """The fields of the control file, and the list of checksums."""
     fields, md5sums = None, None
-    with closing(stretch(file, control.begin, control.size_bytes, lambda _: None)) as pieces:
-        members = TarMembers(pieces, _CONTROL_TOTAL_LIMIT)
-        for member in members:
+    layer, place = Payload(_CONTROL_TOTAL_LIMIT), (control.begin, control.size_bytes)
+    with unpacked_stretch(file, place, layer, lambda _: None) as flow:
+        for member in tar_members(flow, layer):
             if member.path == "/control":
-                fields = _fields(_whole(members, member.size_bytes, _CONTROL_LIMIT))
+                fields = _fields(_whole(member, _CONTROL_LIMIT))
             elif member.path == "/md5sums":
-                md5sums = _md5sums(_whole(members, member.size_bytes, _MD5SUMS_LIMIT))
+                md5sums = _md5sums(_whole(member, _MD5SUMS_LIMIT))
     if fields is None:
         raise Damaged(f"{control.name} has no file control")
     return fields, md5sums
 
 
-def _whole(members: TarMembers, size_bytes: int, limit: int) -> bytes:
-    if size_bytes > limit:
-        raise Damaged(f"a control file of {size_bytes} bytes")
-    return b"".join(members.content())
+def _whole(member: SizedMember, limit: int) -> bytes:
+    if member.size_bytes > limit:
+        raise Damaged(f"a control file of {member.size_bytes} bytes")
+    return member.flow.exactly(member.size_bytes)
 
 
 def _fields(stanza: bytes) -> dict[str, str]:
@@ -292,17 +297,11 @@ def _files(deb: _Deb) -> dict[str, Listed]:
 @contextmanager
 def _opened(
     deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 24 << 20
-) -> Iterator[TarMembers]:
-    """The payload, for the length of a ``with`` block.
+) -> Iterator[Iterator[SizedMember]]:
+    """The payload's members, for the length of a ``with`` block.
 
     :raises PackageError: at any point where it turns out to be damaged or unreadable
     """
-    data = deb.data
-    try:
-        with (
-            deb.path.open("rb", buffering=0) as file,
-            closing(stretch(file, data.begin, data.size_bytes, advance, ahead_bytes)) as pieces,
-        ):
-            yield TarMembers(pieces)
-    except Damaged as error:
-        raise PackageError(f"{deb.path}: the payload is damaged: {error}") from error
+    layer, place = Payload(), (deb.data.begin, deb.data.size_bytes)
+    with payload_of(deb.path, place, layer, advance, ahead_bytes) as flow:
+        yield tar_members(flow, layer)

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from cas import elf
 from cas.errors import NotADump, PackageError
-from cas.streams.byte_stream import ByteStream
-from cas.streams.member import Member, Members
+from cas.streams.flow import Flow
+from cas.streams.member import SizedMember
 from cas.text import one_line
 from cas.units import human_size
 
-Content = Iterator[bytes | memoryview]
-Opened = Callable[[], AbstractContextManager[Members]]
+Opened = Callable[[], AbstractContextManager[Iterator[SizedMember]]]
 """Opens a payload from its beginning."""
 
 _HEAD = 64 << 10
@@ -65,27 +64,27 @@ def _pass(
     source: Path,
     opened: Opened,
     paths: Iterable[str],
-    identify: Callable[[Content, int], Identity],
+    identify: Callable[[Flow, int], Identity],
 ) -> dict[str, Identity]:
     found: dict[str, Identity] = {}
     wanted = set(paths)
     with opened() as members:
         for member in members:
             if member.path in wanted:
-                found[member.path] = _member(source, member, members, identify)
+                found[member.path] = _member(source, member, identify)
             if wanted <= found.keys():
                 break
     return found
 
 
 def _member(
-    source: Path, member: Member, members: Members, identify: Callable[[Content, int], Identity]
+    source: Path, member: SizedMember, identify: Callable[[Flow, int], Identity]
 ) -> Identity:
     if member.size_bytes > _VMLINUX_LIMIT:
         size = human_size(member.size_bytes)
         raise PackageError(f"{source}: {one_line(member.path)} claims to be {size} large")
     try:
-        return identify(members.content(), member.size_bytes)
+        return identify(member.flow, member.size_bytes)
     except NotADump as error:
         message = f"{source}: {one_line(member.path)} is no vmlinux: {error}"
         raise PackageError(message) from error
@@ -111,9 +110,8 @@ class _Range:
         return len(self.data) >= self.size
 
 
-def _by_segments(content: Content, size_bytes: int) -> Identity:
-    stream = ByteStream(content)
-    head = stream.at_most(_HEAD)
+def _by_segments(content: Flow, size_bytes: int) -> Identity:
+    head = content.read(_HEAD)
     header = elf.header(elf.reader(head))
     segments = elf.segments(elf.reader(head), header)
     notes = [
@@ -123,7 +121,7 @@ def _by_segments(content: Content, size_bytes: int) -> Identity:
     ][:_RANGES]
     ends = [s.offset + s.filesz for s in segments if s.type in (elf.PT_LOAD, elf.PT_NOTE)]
     banner = build_id = None
-    for at, piece in _overlapping(head, stream, min(max(ends, default=0), _BEGINNING)):
+    for at, piece in _overlapping(head, content, min(max(ends, default=0), _BEGINNING)):
         for note in notes:
             note.feed(at, piece)
         banner = banner or elf.banner_in(piece)
@@ -133,18 +131,18 @@ def _by_segments(content: Content, size_bytes: int) -> Identity:
     return Identity(elf.arch(header), size_bytes, build_id, banner)
 
 
-def _overlapping(head: bytes, stream: ByteStream, end: int) -> Iterator[tuple[int, bytes]]:
+def _overlapping(head: bytes, content: Flow, end: int) -> Iterator[tuple[int, bytes]]:
     """The bytes up to an offset, in pieces that begin with the end of the one before."""
     at, piece = 0, head
     while piece:
         yield at, piece
-        if stream.position >= end:
+        if content.position >= end:
             return
-        more = stream.at_most(min(_PIECE, end - stream.position))
+        more = content.read(min(_PIECE, end - content.position))
         if not more:
             return
         tail = piece[-_OVERLAP:]
-        at, piece = stream.position - len(more) - len(tail), tail + more
+        at, piece = content.position - len(more) - len(tail), tail + more
 
 
 def _build_id(notes: Iterable[_Range], order: str) -> str | None:
@@ -157,17 +155,16 @@ def _build_id(notes: Iterable[_Range], order: str) -> str | None:
     return None
 
 
-def _by_sections(content: Content, size_bytes: int) -> Identity:
+def _by_sections(content: Flow, size_bytes: int) -> Identity:
     """Of a file whose segments point nowhere: their contents were stripped off.
 
     The section headers, at its end, tell which of the notes seen on the way are the kernel's own.
     """
-    stream = ByteStream(content)
-    head = stream.at_most(_HEAD)
+    head = content.read(_HEAD)
     header = elf.header(elf.reader(head))
     table = _Range(header.shoff, min(header.shnum * header.shentsize, _SECTIONS_LIMIT), 1)
     seen: dict[int, str] = {}
-    for at, piece in _overlapping(head, stream, size_bytes):
+    for at, piece in _overlapping(head, content, size_bytes):
         table.feed(at, piece)
         _collect_ids(seen, at, piece, header.order)
 

@@ -13,7 +13,7 @@ from cas.catalogue.trust import release as trust_release
 from cas.catalogue.trust.keys import Desk, Key, Keys, named_plainly, ring
 from cas.catalogue.trust.verdict import Verdict, by_key
 from cas.streams import ar
-from cas.streams.package_decompress import Damaged
+from cas.streams.flow import Damaged
 
 _ORIGIN = "_gpgorigin"
 _ORIGIN_ID = re.compile(r"(?:policies/|directory for )([0-9A-F]{16,40})$", re.MULTILINE)
@@ -39,7 +39,7 @@ def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
         with path.open("rb") as file:
             members = {member.name for member in ar.members(file, path.stat().st_size)}
     except Damaged as error:
-        return Verdict(ok=False, text=f"is damaged: {error}")
+        return Verdict(ok=False, text=f"is damaged: {error.reason}")
     own = _by_origin(path, keys, desk) if _ORIGIN in members else None
     if own is not None and own.ok:
         return own

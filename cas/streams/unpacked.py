@@ -1,0 +1,80 @@
+"""What a package's compressed part holds: told by its first bytes, and unpacked piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import BinaryIO
+
+from cas.streams import xz_blocks
+from cas.streams.decompress import Decompress, bunzip2, gunzip, unlzma, unxz, unzstd
+from cas.streams.flow import BLOCK_BYTES, Damaged, Flow, Piece
+from cas.streams.layer import Layer
+from cas.streams.wrapping import PEEK_BYTES, wrapping
+
+_DECOMPRESS: dict[str | None, Decompress] = {
+    "gzip": gunzip,
+    "bzip2": bunzip2,
+    "xz": unxz,
+    "lzma": unlzma,
+    "zstd": unzstd,
+}
+_BLOCK_MEMORY_BYTES = 24 << 20
+"""For each of two decoders at a time; xz's usual setting needs 9 MiB."""
+
+
+def unpacked(flow: Flow, layer: Layer) -> Iterator[Piece]:
+    """The content of a compressed stream, by its first bytes; an uncompressed one as it is.
+
+    :raises Damaged: while reading
+    """
+    decompress = _DECOMPRESS.get(wrapping(flow.peek(PEEK_BYTES)))
+    return decompress(flow, layer) if decompress else flow.rest()
+
+
+@contextmanager
+def unpacked_stretch(
+    file: BinaryIO,
+    place: tuple[int, int],
+    layer: Layer,
+    advance: Callable[[int], None],
+    ahead_bytes: int = 24 << 20,
+) -> Iterator[Flow]:
+    """The content of a compressed stretch of a file; two threads unpack the blocks of xz data.
+
+    :param place: its offset in the file, and its length, in bytes
+    :param advance: told how many compressed bytes have been read
+    :param ahead_bytes: that the second thread may be ahead of what was asked for
+    :raises Damaged: while reading, also where the file cannot be read
+    """
+    with closing(_stretch(file, place, layer, advance, ahead_bytes)) as pieces:
+        yield Flow(pieces)
+
+
+def _stretch(
+    file: BinaryIO,
+    place: tuple[int, int],
+    layer: Layer,
+    advance: Callable[[int], None],
+    ahead_bytes: int,
+) -> Generator[Piece, None, None]:
+    begin, size = place
+    try:
+        limits = xz_blocks.Limits(_BLOCK_MEMORY_BYTES, ahead_bytes)
+        blocks = xz_blocks.layout(file.fileno(), begin, begin + size)
+        if blocks and xz_blocks.is_within(file.fileno(), blocks[0], limits):
+            yield from xz_blocks.unpack(file.fileno(), blocks, limits, advance)
+            return
+        file.seek(begin)
+        yield from unpacked(Flow(_blocks(file, size, advance)), layer)
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    except (MemoryError, RuntimeError) as error:  # no thread can be started
+        raise Damaged(f"{error}") from error
+
+
+def _blocks(file: BinaryIO, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
+    while size and (block := file.read(min(size, BLOCK_BYTES))):
+        advance(len(block))
+        size -= len(block)
+        yield block
