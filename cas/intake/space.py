@@ -1,28 +1,19 @@
-"""New files of our own naming, written in the background with holes where there are only zeros."""
+"""New files of our own naming, in the room that the configuration leaves them."""
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
-from cas.errors import CasError, DiskFull
+from cas.errors import CasError
+from cas.files.sparse import SparseWriter
 from cas.files.whole import FULL, no_room
 from cas.streams.budget import Account
-from cas.streams.flow import BLOCK_BYTES
 from cas.units import human_size
 
-HOLE_BYTES = 64 << 10
-"""Zeros of this size, at a multiple of it, become a hole."""
-ROOM_EVERY_BYTES = 16 << 20
-"""How much is written between two looks at the free space."""
-QUEUED_BLOCKS = 16
-_ZEROS = bytes(BLOCK_BYTES)
-_HOLE = bytes(HOLE_BYTES)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -56,10 +47,7 @@ def create(path: Path) -> int:
 
 
 class Sink:
-    """A new file that takes blocks; a context manager that ends when all of them are written.
-
-    A thread of its own looks for zeros and writes, while the next block is being unpacked.
-    """
+    """A new file that takes blocks; a context manager that ends when all of them are written."""
 
     def __init__(self, path: Path, account: Account, what: str) -> None:
         """Create the file.
@@ -67,101 +55,57 @@ class Sink:
         :param what: it is for, for messages
         """
         self.path = path
-        self.size_bytes = 0
-        self.done_bytes = 0
-        """How many of them are in the file."""
         self._account = account
         self._what = what
-        self._written = 0
-        self._failure: OSError | CasError | None = None
-        self._require_room()
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(QUEUED_BLOCKS)
+        self._require_room(0)
         with writing(path, "room for its name", what):
             self._descriptor = create(path)
-        self._thread = threading.Thread(target=self._run, name="cas-writing")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._writer = SparseWriter(self._descriptor, every=self._look)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._blocks.put(None)
-        self._thread.join()
-        if kind is not None or self._failure is not None:
+        try:
+            with self._writing():
+                if kind is None:
+                    self._writer.finish()
+                else:
+                    self._writer.stop()
+        finally:
             os.close(self._descriptor)
-            self.path.unlink(missing_ok=True)
-            if kind is None:
-                self._raise()
-            return
-        with writing(self.path, human_size(self.size_bytes), self._what):
-            try:
-                os.ftruncate(self._descriptor, self.size_bytes)
-            finally:
-                os.close(self._descriptor)
+            if kind is not None:
+                self.path.unlink(missing_ok=True)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that were put."""
+        return self._writer.size_bytes
+
+    @property
+    def done_bytes(self) -> int:
+        """How many of them are in the file."""
+        return self._writer.done_bytes
 
     def put(self, block: bytes) -> None:
         """Take the next block.
 
         :raises DiskFull: an earlier block found no room
         """
-        if self._failure is not None:
-            self._raise()
-        self.size_bytes += len(block)
-        self._blocks.put(block)
+        with self._writing():
+            self._writer.put(block)
 
-    def _raise(self) -> None:
-        assert self._failure is not None  # noqa: S101  only then we are called
-        if isinstance(self._failure, CasError):
-            raise self._failure
-        with writing(self.path, f"more than {human_size(self._written)}", self._what):
-            raise self._failure
+    def _writing(self) -> AbstractContextManager[None]:
+        need = f"more than {human_size(self._writer.written_bytes)}"
+        return writing(self.path, need, self._what)
 
-    def _run(self) -> None:
-        at = 0
-        while (block := self._blocks.get()) is not None:
-            if self._failure is None:
-                try:
-                    self._write(block, at)
-                except (OSError, DiskFull) as error:
-                    self._failure = error
-            at += len(block)
-            self.done_bytes = at
+    def _look(self, _begin: int, _end: int) -> None:
+        self._require_room(self._writer.written_bytes)
 
-    def _write(self, block: bytes, at: int) -> None:
-        if _ZEROS.startswith(block):
-            return
-        for start, end in _runs(block):
-            _write_all(self._descriptor, block[start:end], at + start)
-            before = self._written // ROOM_EVERY_BYTES
-            self._written += end - start
-            if self._written // ROOM_EVERY_BYTES > before:
-                self._require_room()
-
-    def _require_room(self) -> None:
+    def _require_room(self, written_bytes: int) -> None:
         reserve = self._account.limits.reserve_bytes
         state = os.statvfs(self.path.parent)
         if state.f_bavail * state.f_frsize < reserve:
-            written = f"{human_size(self._written)} so far and more, " if self._written else ""
+            written = f"{human_size(written_bytes)} so far and more, " if written_bytes else ""
             need = f"{written}{human_size(reserve)} that stay free"
             raise no_room(self.path.parent, need, self._what)
-
-
-def _runs(block: bytes) -> Iterator[tuple[int, int]]:
-    """The parts of a block that are not only zeros."""
-    begun: int | None = None
-    for start in range(0, len(block), HOLE_BYTES):
-        is_zero = block.startswith(_HOLE, start)
-        if is_zero and begun is not None:
-            yield begun, start
-            begun = None
-        elif not is_zero and begun is None:
-            begun = start
-    if begun is not None:
-        yield begun, len(block)
-
-
-def _write_all(descriptor: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(descriptor, view, at)
-        view, at = view[done:], at + done

@@ -8,34 +8,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import queue
 import stat
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cas.errors import CasError, ConfigError, TryAgain
 from cas.files.permission import DENIED, not_permitted
+from cas.files.sparse import SparseWriter
 from cas.files.whole import FULL, no_room, require_room, sync_directory
+from cas.streams.flow import Piece
 from cas.units import human_size
 
 TEMPORARY = ".partial-"
 """How the names of unfinished files begin."""
 OURS = "sha256"
 """The digest that is noted of every file, by hashlib's name."""
-_BLOCK = 128 << 10
-_ZEROS = bytes(_BLOCK)
-_QUEUED = 16
-_WRITEBACK = 16 << 20
-"""How much is written before the disk is told to begin."""
 _OF_GROUP = stat.S_ISGID | stat.S_IWGRP
 _SHARED_DIRECTORY = 0o2770
 _IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST}
-
-Piece = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,85 +141,29 @@ def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
 
 def _write(fd: int, content: Iterable[Piece], target: Place) -> str:
     algorithm, promised = target.digest or (OURS, None)
-    writer = _Writer(fd, {OURS, algorithm})
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in sorted({OURS, algorithm})}
+
+    def update(piece: Piece) -> None:
+        for digest in digests.values():
+            digest.update(piece)
+
+    writer = SparseWriter(fd, each=update, every=partial(_begin_writeback, fd))
     try:
         for piece in content:
             writer.put(piece)
-    finally:
-        size = writer.finish()
-    os.ftruncate(fd, size)
-    if promised is not None and writer.digest(algorithm) != promised.lower():
-        raise WrongDigest(f"{algorithm} {writer.digest(algorithm)}, {promised} promised")
+    except BaseException:
+        writer.stop()
+        raise
+    writer.finish()
+    found = digests[algorithm].hexdigest()
+    if promised is not None and found != promised.lower():
+        raise WrongDigest(f"{algorithm} {found}, {promised} promised")
     os.fchmod(fd, mode(target.path.parent, 0o400))
     os.fsync(fd)
-    return writer.digest(OURS)
+    return digests[OURS].hexdigest()
 
 
-class _Writer:
-    """A thread that writes pieces one after the other, leaving holes for zeros."""
-
-    def __init__(self, fd: int, algorithms: Iterable[str]) -> None:
-        self._fd = fd
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-        self._pieces: queue.Queue[Piece | None] = queue.Queue(_QUEUED)
-        self._size = 0
-        self._begun = 0
-        self._error: OSError | MemoryError | None = None
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
-
-    def put(self, piece: Piece) -> None:
-        """Have a piece written; waits while several are on their way."""
-        if self._error is not None:
-            raise self._error
-        self._pieces.put(piece)
-
-    def digest(self, algorithm: str) -> str:
-        """Of all that was put, in hex."""
-        return self._hashes[algorithm].hexdigest()
-
-    def finish(self) -> int:
-        """Wait for the last piece; the size of it all."""
-        self._pieces.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._size
-
-    def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            if self._error is not None:
-                continue
-            try:
-                self._store(memoryview(piece))
-            except (OSError, MemoryError) as error:
-                self._error = error
-
-    def _store(self, piece: memoryview) -> None:
-        for digest in self._hashes.values():
-            digest.update(piece)
-        for start in range(0, len(piece), _BLOCK):
-            block = piece[start : start + _BLOCK]
-            if not _is_zero(block):
-                _write_all(self._fd, block, self._size + start)
-        self._size += len(piece)
-        if self._size - self._begun >= _WRITEBACK:
-            self._begin_writeback()
-
-    def _begin_writeback(self) -> None:
-        # On Linux this starts writing dirty pages out, and drops only those that are clean: the
-        # fsync at the end finds little left to do, and the file stays in memory for its readers.
-        length = self._size - self._begun
-        os.posix_fadvise(self._fd, self._begun, length, os.POSIX_FADV_DONTNEED)
-        self._begun = self._size
-
-
-def _is_zero(block: memoryview) -> bool:
-    """Looks at the ends first: nearly every block is told from zeros by one byte."""
-    return block[0] == block[-1] == 0 and bytes(block) == _ZEROS[: len(block)]
-
-
-def _write_all(fd: int, block: memoryview, offset: int) -> None:
-    while block:
-        written = os.pwrite(fd, block, offset)
-        block, offset = block[written:], offset + written
+def _begin_writeback(fd: int, begin: int, end: int) -> None:
+    # On Linux this starts writing dirty pages out, and drops only those that are clean: the fsync
+    # at the end finds little left to do, and the file stays in memory for its readers.
+    os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
