@@ -26,6 +26,7 @@ import packages as generated
 
 from cas.catalogue import Catalogue
 from cas.database.connection import Database
+from cas.database.store import Store
 from cas.database.tables import kernels, packages
 from cas.model import Dump
 
@@ -184,8 +185,8 @@ def lookup(site: Site, count: int) -> None:
     site.forget()
     name = site.scratch / "cas.db"
     fill(Database(str(name), 60.0), site.scratch, count)
-    catalogue = Catalogue(name)
-    catalogue.open()
+    catalogue = Catalogue(Store(name))
+    catalogue.store.open()
     step = max(1, count // LOOKUPS)
     asked = range(0, count, step)
     for number in asked:

@@ -33,12 +33,13 @@ COPIES = 8
 RESTLESS = """
 import select, sys
 from pathlib import Path
-from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
+from cas.database.store import Store
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 builds = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
-    Catalogue(sys.argv[1]).build(Path(sys.argv[2]), PackageRules(), Silent())
+    build(Store(sys.argv[1]), Path(sys.argv[2]), PackageRules(), Silent())
     builds += 1
 print(builds)
 """

@@ -151,9 +151,9 @@ def measure_identify(material: Material, rounds: int) -> Iterator[str]:
 def measure_extract(material: Material, rounds: int) -> Iterator[str]:
     code = (
         "import sys, time, pathlib; from cas.catalogue import Catalogue;"
-        "from cas.catalogue.extraction import extract;"
+        "from cas.catalogue.extraction import extract; from cas.database.store import Store;"
         "from cas.dump import identify; from cas.progress import Silent;"
-        "match = Catalogue(sys.argv[1]).find(identify(pathlib.Path(sys.argv[2])));"
+        "match = Catalogue(Store(sys.argv[1])).find(identify(pathlib.Path(sys.argv[2])));"
         "begun = time.perf_counter();"
         "extract.vmlinux(match, pathlib.Path(sys.argv[3]), Silent());"
         "print(time.perf_counter() - begun)"

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from cas.catalogue import Catalogue
 from cas.catalogue.cache.clock import Trace, at
 from cas.database.records import ANSWERED, PURGE, BuildRecord
+from cas.database.store import Store
 from cas.errors import CasError
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
@@ -85,10 +85,10 @@ class Records:
     builds: tuple[BuildRecord, ...] = ()
 
     @classmethod
-    def of(cls, catalogue: Catalogue, progress: Progress) -> Self:
+    def of(cls, store: Store, progress: Progress) -> Self:
         """Read them; a database that cannot be read is told, and leaves the directories."""
         try:
-            return cls(catalogue.job_times(), catalogue.all_builds())
+            return cls(store.jobs.times(), store.builds.all())
         except CasError as error:
             progress.warn(f"ages are told by the jobs alone: {error}")
             return cls()

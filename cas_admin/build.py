@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cas.catalogue import BuildSummary, Catalogue
+from cas.catalogue.building.build import build as build_catalogue
 from cas.catalogue.cache import limits
 from cas.commands import Answer, World
+from cas.database.records import BuildSummary
+from cas.database.store import Store
 from cas.errors import NotPermitted
 from cas.settings import users
 from cas.text import count
@@ -57,7 +59,7 @@ def build_once(world: World) -> Built:
     config, purging = world.config, Purging.of(world)  # before this run leaves a trace itself
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
-    summary = Catalogue.of(config).build(config.kernels, config.packages, world.progress)
+    summary = build_catalogue(Store.of(config), config.kernels, config.packages, world.progress)
     for line in unusable.told(summary.bad):
         world.progress.warn(line)
     for contest in summary.conflicts:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection, lease, limits, useless
 from cas.catalogue.cache.clock import Trace
 from cas.catalogue.cache.inspection import Fault
 from cas.catalogue.cache.limits import Removal, Trimmed
 from cas.catalogue.cache.listing import Holding, holdings
 from cas.commands import Answer, World
+from cas.database.store import Store
 from cas.errors import CasError, NotPermitted
 from cas.jobs.work_directory import WorkDirectory
 from cas.settings import users
@@ -75,7 +75,7 @@ def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
 def _traces(world: World) -> Iterable[Trace]:
     """Of what was done here; those of the cache alone where no others can be read."""
     try:
-        records = ageing.Records.of(Catalogue.of(world.config), world.progress)
+        records = ageing.Records.of(Store.of(world.config), world.progress)
         return ageing.traces(WorkDirectory.of(world.config), records)
     except CasError as error:
         world.progress.warn(str(error))

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.database.store import Store
 from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory
@@ -27,9 +27,9 @@ def check(world: World, *, quick: bool, as_json: bool) -> Answer:
     :raises TryAgain: the database cannot be used
     """
     config = world.config
-    catalogue = Catalogue.of(config)
+    store = Store.of(config)
     work = WorkDirectory.of(config)
-    scope = Scope(config, work, catalogue, _rows(catalogue), not quick, ResultGroup.of(config))
+    scope = Scope(config, work, store, _rows(store), not quick, ResultGroup.of(config))
     total = _count(work)
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         looks = (of_jobs, of_rows, of_cache, of_sandbox, of_known)
@@ -49,9 +49,9 @@ def _count(work: WorkDirectory) -> int:
         return 0
 
 
-def _rows(catalogue: Catalogue) -> dict[Path, str] | None:
+def _rows(store: Store) -> dict[Path, str] | None:
     try:
-        return catalogue.indexed()
+        return store.jobs.verdicts()
     except (ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it
         return None
 

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cas.catalogue import Catalogue
 from cas.commands import Answer, World
 from cas.errors import CasError, UsageError
 from cas.hosts.inventory import ask_all_hosts, ask_host
+from cas.hosts.registry import HostRegistry
 from cas.model import Host
 from cas.ssh import Destination, Means, account_of, candidates, home_of
 from cas_admin.host_table import complaints, json_of, table
@@ -70,8 +70,8 @@ def search(world: World) -> Answer:
     :return: those; status 3 when some servers are of no use, 4 when all are
     :raises NoCandidates: it names none
     """
-    catalogue = Catalogue.of(world.config)
-    registered = list(catalogue.hosts())
+    registry = HostRegistry.of(world.config)
+    registered = list(registry.all())
     asked = [_known(each, registered) for each in _candidates(registered, world)]
     told, live = [], list[Host]()
     for before, host in zip(asked, ask_all_hosts(asked, world.config, world.progress), strict=True):
@@ -80,7 +80,7 @@ def search(world: World) -> Answer:
         if found.checked != before.checked:  # it has answered
             live.append(found)
     for host in told:
-        _store(host, catalogue, is_new=host in live)
+        _store(host, registry, is_new=host in live)
     _complain(told, world)
     return Answer(table(live), _status(told), stands=True)
 
@@ -92,17 +92,17 @@ def add(name: str, world: World) -> Answer:
     :raises CasError: there is no login; nothing is stored
     """
     wanted = address(name)
-    catalogue = Catalogue.of(world.config)
+    registry = HostRegistry.of(world.config)
     world.progress.say(f"Asking {name}")
-    host = ask_host(_known(Host(wanted.name, wanted.port), catalogue.hosts()), world.config)
-    _store(host, catalogue, is_new=True)
+    host = ask_host(_known(Host(wanted.name, wanted.port), registry.all()), world.config)
+    _store(host, registry, is_new=True)
     _complain([host], world)
     return Answer(table([host]), SOME_FAILED if host.problem else 0, stands=True)
 
 
 def listed(world: World, *, as_json: bool) -> Answer:
     """The registered hosts, as they were when they were last checked."""
-    hosts = Catalogue.of(world.config).hosts()
+    hosts = HostRegistry.of(world.config).all()
     _complain(hosts, world)
     _say_if_none(hosts, world)
     return Answer(_drawn(hosts, as_json=as_json))
@@ -115,12 +115,12 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
     :return: status 3 when some are of no use, 4 when all are
     :raises HostNotRegistered: a name is none of a host
     """
-    catalogue = Catalogue.of(world.config)
-    hosts = _named(names, catalogue) if names else catalogue.hosts()
+    registry = HostRegistry.of(world.config)
+    hosts = _named(names, registry) if names else registry.all()
     _say_if_none(hosts, world)
     told = ask_all_hosts(hosts, world.config, world.progress) if hosts else ()
     for host in told:
-        catalogue.renew_host(host)
+        registry.renew(host)
     _complain(told, world)
     judged = [host for host in told if names or host.is_enabled]
     return Answer(_drawn(told, as_json=as_json), _status(judged))
@@ -131,10 +131,10 @@ def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
-    catalogue = Catalogue.of(world.config)
-    hosts = _named(names, catalogue)
+    registry = HostRegistry.of(world.config)
+    hosts = _named(names, registry)
     for host in hosts:
-        catalogue.enable_host(host.name, host.port, is_enabled=is_enabled)
+        registry.enable(host, is_enabled=is_enabled)
     done = "enabled" if is_enabled else "disabled"
     return Answer(tuple(f"{done} {host}" for host in hosts), stands=True)
 
@@ -144,10 +144,10 @@ def remove(names: Sequence[str], world: World) -> Answer:
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
-    catalogue = Catalogue.of(world.config)
-    hosts = _named(names, catalogue)
+    registry = HostRegistry.of(world.config)
+    hosts = _named(names, registry)
     for host in hosts:
-        catalogue.remove_host(host.name, host.port)
+        registry.remove(host)
     return Answer(tuple(f"removed {host}" for host in hosts), stands=True)
 
 
@@ -197,14 +197,14 @@ def _places(host: Host, world: World) -> set[tuple[str, int]]:
     return {(str(address[0]), int(address[1])) for *_, address in found}
 
 
-def _store(host: Host, catalogue: Catalogue, *, is_new: bool) -> None:
+def _store(host: Host, registry: HostRegistry, *, is_new: bool) -> None:
     """Keep what is known of a host, and a new one only if it shall be registered."""
-    if not catalogue.renew_host(host) and is_new:
-        catalogue.put_host(host)
+    if not registry.renew(host) and is_new:
+        registry.put(host)
 
 
-def _named(names: Sequence[str], catalogue: Catalogue) -> list[Host]:
-    registered = catalogue.hosts()
+def _named(names: Sequence[str], registry: HostRegistry) -> list[Host]:
+    registered = registry.all()
     found = [_the_one(name, registered) for name in names]
     return list(dict.fromkeys(found))
 

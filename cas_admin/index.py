@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import asdict
 
-from cas.catalogue import Catalogue, JobRecord
 from cas.commands import Answer, World
-from cas.database.records import machine
+from cas.database.records import JobRecord, machine
+from cas.database.repair import repair
+from cas.database.store import LOCK_S, Store
 from cas.errors import CasError
 from cas.jobs import job as jobs
 from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
@@ -28,8 +30,8 @@ def index(world: World) -> Answer:
     :raises ConfigError: the damaged database is none of ours
     :raises TryAgain: the database cannot be used
     """
-    catalogue, entered, unreadable = Catalogue.of(world.config), 0, 0
-    has_lost = _mended(catalogue, world)
+    has_lost = _mended(world)
+    store, entered, unreadable = Store.of(world.config), 0, 0
     work = WorkDirectory.of(world.config)
     for line in work.skipped():
         world.progress.warn(line)
@@ -42,34 +44,35 @@ def index(world: World) -> Answer:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1
             continue
-        catalogue.record_job(record)
+        store.jobs.put(record)
         entered += 1
-    for directory in catalogue.indexed():
+    for directory in store.jobs.verdicts():
         if is_gone(directory):
-            catalogue.forget_job(directory)
+            store.jobs.remove(directory)
     told = f"{count(entered, 'job')} entered"
     return Answer((told,), UNREADABLE if unreadable else LOST if has_lost else 0, stands=True)
 
 
-def _mended(catalogue: Catalogue, world: World) -> bool:
+def _mended(world: World) -> bool:
     """Mend the database, and tell what came of it; whether that lost what is nowhere else."""
-    repair = catalogue.repair(world.now, world.progress)
-    if repair is None:
+    wait = partial(world.progress.say, "Waiting for another build of the catalogue")
+    done = repair(world.config.database, LOCK_S, world.now, wait)
+    if done is None:
         return False
     tell = world.progress
-    tell.warn(repair.fault)
-    if repair.aside:
-        tell.warn(f"the damaged file is kept as {repair.aside}, and a new one is in its place")
+    tell.warn(done.fault)
+    if done.aside:
+        tell.warn(f"the damaged file is kept as {done.aside}, and a new one is in its place")
     else:
         tell.say("the tables that were gone are made anew")
-    if repair.hosts:
-        tell.say(f"{count(len(repair.hosts), 'registered analysis host')} taken over")
-    if repair.has_lost_hosts:
-        others = "others" if repair.hosts else "the registered analysis hosts"
+    if done.hosts:
+        tell.say(f"{count(len(done.hosts), 'registered analysis host')} taken over")
+    if done.has_lost_hosts:
+        others = "others" if done.hosts else "the registered analysis hosts"
         tell.warn(f"{others} may be lost; register them again: cas-admin -s, or host add NAME")
-    if repair.has_lost_packages:
+    if done.has_lost_packages:
         tell.warn("the packages are not catalogued any more; run: cas-admin -b")
-    return repair.has_lost_hosts
+    return done.has_lost_hosts
 
 
 def record_of(result: Result, directory: Path) -> JobRecord:

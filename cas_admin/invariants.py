@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.catalogue import Catalogue
 from cas.catalogue.cache import inspection
+from cas.database.store import Store
 from cas.errors import (
     CasError,
     ConfigError,
@@ -60,7 +60,7 @@ class Scope:
 
     config: Config
     work: WorkDirectory
-    catalogue: Catalogue
+    store: Store
     rows: Mapping[Path, str] | None
     """Verdicts of the jobs that the database knows, by directory; ``None`` when it cannot tell."""
     with_digests: bool
@@ -92,23 +92,23 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
 def of_rows(scope: Scope) -> Iterator[Flaw]:
     """The database, against the directories and the packages."""
     try:
-        for damage in scope.catalogue.damage():
-            yield Flaw(scope.catalogue.name, f"is damaged: {damage}", MEND)
+        for damage in scope.store.damage():
+            yield Flaw(scope.store.name, f"is damaged: {damage}", MEND)
         yield from _of_rows(scope)
     except DatabaseDamaged as error:
-        yield Flaw(scope.catalogue.name, f"is damaged: {error}", MEND)
+        yield Flaw(scope.store.name, f"is damaged: {error}", MEND)
     except ConfigError as error:  # this user may not read it
         yield Flaw("the database", str(error), users.hint(error, scope.config))
 
 
 def _of_rows(scope: Scope) -> Iterator[Flaw]:
-    lacking = scope.catalogue.lacking()
+    lacking = scope.store.lacking()
     if lacking:
-        yield Flaw(scope.catalogue.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
+        yield Flaw(scope.store.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
     for directory in scope.rows or ():
         if is_gone(directory):
             yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
-    for path, known in scope.catalogue.packages().items():
+    for path, known in scope.store.packages.known().items():
         try:
             state = path.stat()
         except OSError as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.database.store import Store
 from cas.text import json_text, one_line
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ COLUMNS = ("RELEASE", "ARCH", "FLAVOUR", "BUILD-ID", "PACKAGE")
 def kernels(pattern: str | None, world: World, *, as_json: bool) -> Answer:
     """The catalogued kernels, sorted by release.
 
-    :param pattern: see `Catalogue.kernels`; ``None``: all
+    :param pattern: see `KernelRows.listed`; ``None``: all
     :return: a line for each below a line of titles; status 1 when there is none
     :raises TryAgain: the database cannot be used
     """
-    found = Catalogue.of(world.config).kernels(pattern)
+    found = Store.of(world.config).kernels.listed(pattern)
     if not found:
         world.progress.warn(_nothing(pattern, world))
     lines = (_json(found),) if as_json else tuple(table(found))

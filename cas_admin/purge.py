@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.catalogue import Catalogue
 from cas.catalogue.cache import clock
 from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import Answer, World
+from cas.database.store import Store
 from cas.errors import CasError, JobBusy, Refused
 from cas.jobs import job as jobs
 from cas.jobs.work_directory import PURGED, Entry, Kind, WorkDirectory
@@ -91,7 +91,7 @@ class Purging:
     """What is needed to decide and to remove."""
 
     work: WorkDirectory
-    catalogue: Catalogue
+    store: Store
     records: Records
     world: World
     traces: tuple[Trace, ...]
@@ -105,11 +105,11 @@ class Purging:
 
         :raises CasError: the work directory cannot be used
         """
-        work, catalogue = WorkDirectory.of(world.config), Catalogue.of(world.config)
-        records = Records.of(catalogue, world.progress)
+        work, store = WorkDirectory.of(world.config), Store.of(world.config)
+        records = Records.of(store, world.progress)
         traces = tuple(ageing.traces(work, records))
         belief = clock.believed(traces, world.now, world.config.purge_limit_days)
-        return cls(work, catalogue, records, world, traces, belief)
+        return cls(work, store, records, world, traces, belief)
 
     def by_itself(self) -> Removed:
         """Remove what is older than purgeLimit beyond doubt, and has come to its end."""
@@ -138,8 +138,8 @@ class Purging:
         """
         with suppress(CasError):
             if is_answered:
-                self.catalogue.forget_builds_after(self.world.now + clock.SLACK)
-            self.catalogue.note_purge(is_answered=is_answered)
+                self.store.builds.forget_after(self.world.now + clock.SLACK)
+            self.store.builds.note_purge(is_answered=is_answered)
 
     def doubtful(self, old: Iterable[Aged]) -> list[Aged]:
         """Those that may be younger than they seem."""
@@ -186,7 +186,7 @@ class Purging:
             # under another name it is no job any more, even if we are stopped half-way
             doomed = directory.rename(directory.with_name(PURGED + directory.name))
         try:
-            self.catalogue.forget_job(directory)
+            self.store.jobs.remove(directory)
         except CasError as error:
             self.world.progress.warn(f"{directory} stays in the database: {error}; {INDEX}")
         _remove_tree(doomed)

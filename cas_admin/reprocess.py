@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.commands import Answer, World
 from cas.commands.specification import directories_of
+from cas.database.records import Crashed, JobRecord
+from cas.database.store import Store
 from cas.errors import (
     CasError,
     DatabaseDamaged,
@@ -53,7 +54,7 @@ def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
     else:
         found = list(directories_of(which, work))
     anew = _Anew(world, only_list=only_list)
-    done = anew.catalogue.named_by(VERSION)
+    done = anew.store.jobs.named_by(VERSION)
     verb = "Judging" if only_list else "Reprocessing"
     with world.progress.bar(f"{verb} {count(len(found), 'job')}", len(found), "jobs") as advance:
         # after an interruption those that are left come first; by their names they are in the
@@ -86,7 +87,7 @@ class _Anew:
 
     def __post_init__(self) -> None:
         warn = self.world.progress.warn
-        self.catalogue = Catalogue.of(self.world.config)
+        self.store = Store.of(self.world.config)
         self.judge = Judge(self.world.config, warn, warn)
 
     def take(self, directory: Path) -> None:
@@ -152,7 +153,7 @@ class _Anew:
         # also of a job that was left half-way
         names = (directory / name for name in RESULTS)
         share(job, names, self.world.config, self.world.progress)
-        self.catalogue.record_job(JobRecord.of(after, job.digest))
+        self.store.jobs.put(JobRecord.of(after, job.digest))
         return change
 
     def _finding(self, job: Job, report: Report) -> Finding:
@@ -167,7 +168,7 @@ class _Anew:
         of_before = [each for each in old.signatures if each.version != VERSION] if old else []
         crash = Crashed.of(replace(report, finding=new), job.digest, until=job.started)
         named = (*new.signatures, *of_before)
-        seen = self.catalogue.seen(replace(crash, signatures=named))
+        seen = self.store.jobs.seen(replace(crash, signatures=named))
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
             more = max(seen, old.seen, key=_found)
             seen = replace(

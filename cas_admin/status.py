@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Thread
 
-from cas.catalogue import Catalogue
 from cas.commands import Answer, World
+from cas.database.store import Store
 from cas.errors import CasError, shortage
 from cas.settings import users
 from cas.text import json_text, short_line
@@ -41,10 +41,10 @@ class Asked:
     found: Found | None = None
     problem: str = f"no answer in {PATIENCE_S:.0f} s"
 
-    def ask(self, world: World, catalogue: Catalogue) -> None:
+    def ask(self, world: World, store: Store) -> None:
         """Find it out, or why that cannot be done."""
         try:
-            self.found = PARTS[self.name](world.config, catalogue)
+            self.found = PARTS[self.name](world.config, store)
         except CasError as error:
             self.problem = users.advised(error, world.config)
         except Exception as error:  # whatever it is, the other parts are shown
@@ -64,9 +64,9 @@ def status(world: World, *, as_json: bool) -> Answer:
 
 
 def _asked(world: World) -> list[Asked]:
-    catalogue = Catalogue.of(world.config)
+    store = Store.of(world.config)
     parts = [Asked(name) for name in PARTS]
-    threads = [Thread(target=part.ask, args=(world, catalogue), daemon=True) for part in parts]
+    threads = [Thread(target=part.ask, args=(world, store), daemon=True) for part in parts]
     for thread in threads:
         thread.start()
     end = time.monotonic() + PATIENCE_S

@@ -12,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
 from cas.database.records import BuildRecord, Counts
+from cas.database.store import Store
 from cas.engines.versions import Engine, engines
 from cas.errors import CasError
+from cas.hosts.registry import HostRegistry
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.layout import DUMP
@@ -47,14 +48,14 @@ class Found:
     lines: tuple[str, ...]
 
 
-Part = Callable[[Config, Catalogue], Found]
+Part = Callable[[Config, Store], Found]
 
 
-def packages(config: Config, catalogue: Catalogue) -> Found:
+def packages(config: Config, store: Store) -> Found:
     """What is catalogued, what cannot be used, and what contradicts itself."""
-    counts = catalogue.counts()
-    bad = catalogue.bad_packages()
-    contested = catalogue.contested()
+    counts = store.packages.counts()
+    bad = store.packages.bad()
+    contested = store.kernels.contested()
     facts = {
         **asdict(counts),
         "bad": [{"path": path, "reason": reason} for path, reason in bad],
@@ -68,14 +69,14 @@ def packages(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, lines)
 
 
-def builds(config: Config, catalogue: Catalogue) -> Found:
+def builds(config: Config, store: Store) -> Found:
     """The last runs of the build, newest first."""
-    last = catalogue.last_builds()
+    last = store.builds.last()
     lines = [_build(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
     return Found({"last": [asdict(one) for one in last]}, tuple(lines))
 
 
-def extracted(config: Config, catalogue: Catalogue) -> Found:
+def extracted(config: Config, store: Store) -> Found:
     """What the cache of extracted kernels takes."""
     found, limit_bytes = holdings(config.debugs), config.cache.limit_bytes
     size_bytes = sum(holding.size_bytes for holding in found)
@@ -92,7 +93,7 @@ def extracted(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts | {"closed": len(closed)}, (summary, *_some(closed)))
 
 
-def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
+def jobs_and_mails(config: Config, store: Store) -> Found:
     """How the jobs ended, as their directories say, and for which kernels some wait."""
     verdicts, waiting = Counter[str](), list[Job]()
     work = WorkDirectory.of(config)
@@ -122,7 +123,7 @@ def jobs_and_mails(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
 
 
-def known_issues(config: Config, catalogue: Catalogue) -> Found:
+def known_issues(config: Config, store: Store) -> Found:
     """The known issues in effect, and what of their files cannot be used."""
     if not config.known_issues:
         facts = {"issues": 0, "files": [], "faults": []}
@@ -135,9 +136,9 @@ def known_issues(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, (said, *_some([f"! {fault}" for fault in known.faults])))
 
 
-def hosts(config: Config, catalogue: Catalogue) -> Found:
+def hosts(config: Config, store: Store) -> Found:
     """The analysis hosts, as they were when they were last asked."""
-    registered = catalogue.hosts()
+    registered = HostRegistry(store).all()
     disabled = sum(not host.is_enabled for host in registered)
     failed = sum(host.is_enabled and host.problem is not None for host in registered)
     useful = len(registered) - disabled - failed
@@ -151,14 +152,14 @@ def hosts(config: Config, catalogue: Catalogue) -> Found:
     return Found(facts, (said if registered else "none registered",))
 
 
-def debuggers(config: Config, catalogue: Catalogue) -> Found:
+def debuggers(config: Config, store: Store) -> Found:
     """What reads dumps on this machine."""
     found = engines(config)
     facts = {"engines": [asdict(engine) for engine in found]}
     return Found(facts, tuple(_engine(one, config) for one in found))
 
 
-def space(config: Config, catalogue: Catalogue) -> Found:
+def space(config: Config, store: Store) -> Found:
     """What is free where jobs and extracted kernels are kept, and whether a job has room there."""
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
     free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
@@ -184,7 +185,7 @@ def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:
     return f"room for an unpacked dump of {human_size(room_bytes)}{largest}"
 
 
-def sandbox(config: Config, catalogue: Catalogue) -> Found:
+def sandbox(config: Config, store: Store) -> Found:
     """What programs that read a dump run in."""
     _, name = establish(config.supervision.sandbox)
     is_there = not name.startswith("none")

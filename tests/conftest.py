@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from filelock import FileLock
+
+from cas.database.store import Store
 
 from installed import ABSENT, FIXTURES, Site, needs
 
@@ -182,3 +184,31 @@ def converted(
         return made(name, write)
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a PostgreSQL database, for whoever needs one."""
+    from postgresql import postgresql
+
+    with postgresql() as url:
+        Store(url).open()
+        yield url
+
+
+@pytest.fixture(params=["sqlite"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: a path, or with `on_both` a server's URL too."""
+    if request.param == "sqlite":
+        return str(tmp_path / "cas.db")
+    from postgresql import empty
+
+    url: str = request.getfixturevalue("postgresql_url")
+    empty(url)
+    return url
+
+
+@pytest.fixture
+def store(database: str) -> Store:
+    """The rows of that database."""
+    return Store(database, timeout_s=0.2)

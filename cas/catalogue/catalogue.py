@@ -1,13 +1,10 @@
-"""The catalogue: which package holds which kernel, and which job crashed how."""
+"""The catalogue: which package, file or server has the kernel of a dump."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,20 +14,8 @@ from cas.catalogue.cache.entry import find_cached
 from cas.catalogue.current import Current, current
 from cas.catalogue.extraction import installed
 from cas.catalogue.packages.examine import examine
-from cas.database.claims import read_claims
-from cas.database.host_list import read_hosts
-from cas.database.records import (
-    BuildRecord,
-    BuildSummary,
-    Candidate,
-    CataloguedKernel,
-    Contest,
-    Counts,
-    Crashed,
-    FileStamp,
-    JobRecord,
-    Known,
-)
+from cas.database.records import Candidate
+from cas.database.store import Store
 from cas.errors import (
     AmbiguousKernel,
     CasError,
@@ -40,23 +25,15 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.patient_calls import answering
-from cas.model import Dump, Host, Kernel, Match, Seen
+from cas.model import Dump, Kernel, Match
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.settings.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cas.catalogue.extraction.debuginfod import Debuginfod
-    from cas.database.host_rows import HostRows
-    from cas.database.repair import Repair
-    from cas.database.store import Store
 
 _ROOT = Path("/")
-_FAILED_S = 30.0
-"""After a database could not be opened, before that is tried again: a server that is silent would
-cost each stage of a job the same time."""
 
 
 class Lookup(Protocol):
@@ -70,36 +47,33 @@ class Lookup(Protocol):
 
 
 class Catalogue:
-    """A database of packages, kernels and jobs; it is opened when it is first needed."""
+    """Finds the kernel that crashed, and what there is of its kmods."""
 
     def __init__(
         self,
-        database: str | Path,
+        store: Store,
         *,
-        timeout_s: float = 60.0,
         debuginfod: DebuginfodRules | None = None,
         packages: PackageRules | None = None,
     ) -> None:
-        """Name it.
+        """Look in a store.
 
-        :param database: path of a SQLite file, or a SQLAlchemy URL
-        :param timeout_s: how long to wait while another process writes
         :param debuginfod: which servers are asked for what it lacks; ``None``: none
         :param packages: whose signatures count; ``None``: none is checked
         """
-        self._name = str(database)
-        self._timeout_s = timeout_s
-        self._opening = threading.Lock()
-        self._opened: Store | None = None
-        self._failed: CasError | None = None
-        self._failed_until_s = 0.0
+        self.store = store
         self._debuginfod = debuginfod or DebuginfodRules()
         self._packages = packages or PackageRules()
 
     @classmethod
-    def of(cls, config: Config) -> Catalogue:
-        """The configured one."""
-        return cls(config.database, debuginfod=config.debuginfod, packages=config.packages)
+    def of(cls, config: Config, store: Store | None = None) -> Catalogue:
+        """The configured one.
+
+        :param store: the configured database, where the caller needs it for more
+        """
+        return cls(
+            store or Store.of(config), debuginfod=config.debuginfod, packages=config.packages
+        )
 
     @cached_property
     def debuginfod(self) -> Debuginfod:
@@ -110,49 +84,6 @@ class Catalogue:
 
         is_asked = self._packages.signatures != "require"  # nobody signs what a server sends
         return Debuginfod(self._debuginfod if is_asked else DebuginfodRules())
-
-    @property
-    def name(self) -> str:
-        """Where it is: a path, or a URL without its secrets."""
-        if "://" not in self._name:
-            return self._name
-        from cas.database.connection import shown, url_of
-
-        return shown(url_of(self._name))
-
-    def open(self) -> None:
-        """Open the database now and bring its tables up to date.
-
-        :raises ConfigError: not a database, or one of a newer version of this program
-        :raises TryAgain: locked, unreachable, or not writable
-        """
-        self._store()
-
-    def preload(self) -> None:
-        """Open it in the background, while this process waits for something else.
-
-        What goes wrong there is said when the database is first used.
-        """
-
-        def attempt() -> None:
-            with suppress(CasError):
-                self.open()
-
-        threading.Thread(target=attempt, name="catalogue", daemon=True).start()
-
-    def build(self, kernels: Path, rules: PackageRules, progress: Progress) -> BuildSummary:
-        """Bring the catalogue up to date with the packages on the disk.
-
-        Others see the whole of it or nothing, and wait for nothing; an interrupted run has lost
-        nothing. A file is read again when its size, time of modification or inode has changed.
-
-        :param kernels: directory that is searched, symbolic links followed
-        :raises ConfigError: the expression is invalid, or there is no such directory
-        :raises TryAgain: the directory cannot be read, or is suddenly empty
-        """
-        from cas.catalogue.building.build import build  # only an administrator's process needs it
-
-        return build(self._store(), kernels, rules, progress)
 
     def find(
         self,
@@ -176,7 +107,7 @@ class Catalogue:
         kernel = installed.find_installed(dump, root)
         if kernel is not None:
             return _by_build_id(kernel, "installed on this machine")
-        return self._vouched(self._find(dump, cache, progress or Silent()))
+        return self.vouched(self._find(dump, cache, progress or Silent()))
 
     def find_instead(
         self,
@@ -199,7 +130,7 @@ class Catalogue:
             found = self.debuginfod.instead(error, dump, cache, progress)
         if found.kernel.source in failed:
             raise error
-        return self._vouched(found)
+        return self.vouched(found)
 
     def prospects(
         self, dumps: Iterable[Dump], *, cache: Path, progress: Progress
@@ -213,99 +144,19 @@ class Catalogue:
         """
         dumps = list(dumps)
         words = {word for dump in dumps for word in (dump.build_id, match.release_of(dump)) if word}
-        shelf = self._store().kernels.shelf(words)
+        shelf = self.store.kernels.shelf(words)
         for dump in dumps:
             try:
                 yield self._may_find(dump, shelf, cache, progress)
             except AmbiguousKernel as error:
                 yield error
 
-    def record_job(self, job: JobRecord) -> None:
-        """Add a job directory to the index of jobs, or replace what the index says of it."""
-        self._store().jobs.put(job)
-
-    def forget_job(self, directory: Path) -> None:
-        """Take a job directory out of the index."""
-        self._store().jobs.remove(directory)
-
-    def seen(self, crash: Crashed) -> Seen:
-        """Whether a crash happened before, by the other jobs in the index."""
-        return self._store().jobs.seen(crash)
-
-    def named_by(self, version: int) -> frozenset[Path]:
-        """Directories of the jobs that have signatures of this version of the rules."""
-        return self._store().jobs.named_by(version)
-
-    def indexed(self) -> dict[Path, str]:
-        """The verdicts of all jobs in the index, by directory."""
-        return self._store().jobs.verdicts()
-
-    def job_times(self) -> dict[Path, datetime]:
-        """When all jobs in the index began, by directory."""
-        return self._store().jobs.times()
-
-    def packages(self) -> dict[Path, Known]:
-        """What is remembered of every package file."""
-        return self._store().packages.known()
-
-    def bad_packages(self) -> list[tuple[Path, str]]:
-        """The package files that cannot be used, with the reason."""
-        return self._store().packages.bad()
-
     def kmod_packages(self, release: str, arch: str) -> list[Path]:
         """The packages that have kmods' files of a kernel, those with most first.
 
         Those that are not there now are left out.
         """
-        return [
-            path for path in self._store().packages.with_kmods(release, arch) if self._has(path)
-        ]
-
-    def kernels(self, pattern: str | None = None) -> list[CataloguedKernel]:
-        """The kernels that a pattern means, by release; all without one.
-
-        :param pattern: as a shell has them, for the release or the package's name; without
-            wildcards, a part of either, or the beginning of a build-id
-        """
-        return self._store().kernels.listed(pattern)
-
-    def counts(self) -> Counts:
-        """How much is catalogued."""
-        return self._store().packages.counts()
-
-    def contested(self) -> tuple[Contest, ...]:
-        """The build-ids of which different packages say different things."""
-        return self._store().kernels.contested()
-
-    def last_builds(self) -> tuple[BuildRecord, ...]:
-        """The last runs of `build`, newest first."""
-        return self._store().builds.last()
-
-    def all_builds(self) -> tuple[BuildRecord, ...]:
-        """The last runs of `build` and purges, and of the time before them one for each day."""
-        return self._store().builds.all()
-
-    def note_purge(self, *, is_answered: bool) -> None:
-        """Remember that jobs were looked at for their age, and whether somebody was asked."""
-        self._store().builds.note_purge(is_answered=is_answered)
-
-    def forget_builds_after(self, time: datetime) -> None:
-        """Forget runs of `build` that say they were after a time, as they do of a wrong clock."""
-        self._store().builds.forget_after(time)
-
-    def trust_of(self, path: Path, stamp: FileStamp | None = None) -> str | None:
-        """What came of the check of a package's signature; ``None`` when there was none.
-
-        :param stamp: of the file now; what was said of other content does not count
-        """
-        return self._store().packages.trust_of(path, stamp)
-
-    def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
-        """Remember what came of the check of a package's signature.
-
-        :param stamp: of the file that was checked; nothing is kept when another is catalogued
-        """
-        self._store().packages.set_trust(path, stamp, text)
+        return [path for path in self.store.packages.with_kmods(release, arch) if self._has(path)]
 
     def doubt(self, package: Path) -> str | None:
         """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.
@@ -316,73 +167,15 @@ class Catalogue:
             return None
         from cas.catalogue.trust.vouching import doubt  # and what it starts programs with
 
-        return doubt(package, self._packages, self)
+        return doubt(package, self._packages, self.store)
 
-    def hosts(self) -> tuple[Host, ...]:
-        """The registered analysis hosts, by name."""
-        found = read_hosts(self._name)
-        return self._hosts().all() if found is None else found
+    def vouched(self, found: Match) -> Match:
+        """The match, with a remark where nobody vouches for its package.
 
-    def put_host(self, host: Host) -> None:
-        """Register a host, or replace all that is known of it."""
-        self._hosts().put(host)
-
-    def renew_host(self, host: Host) -> bool:
-        """Replace a host's facts, if it is registered still; whether it is enabled stays."""
-        return self._hosts().renew(host)
-
-    def enable_host(self, name: str, port: int | None, *, is_enabled: bool) -> bool:
-        """Use a host, or not; ``False`` when it is not registered."""
-        return self._hosts().enable(name, port, is_enabled=is_enabled)
-
-    def remove_host(self, name: str, port: int | None) -> bool:
-        """Forget a host; ``False`` when it was not registered."""
-        return self._hosts().remove(name, port)
-
-    def repair(self, now: datetime, progress: Progress) -> Repair | None:
-        """Make a damaged database usable again: tables that are gone, or the file as a whole.
-
-        :return: what was done; ``None`` when nothing is wrong
-        :raises ConfigError: it is none of ours
-        :raises DatabaseDamaged: a server's, which only its administrator can mend
-        :raises TryAgain: it is locked or cannot be reached
+        :raises PackageNotTrusted: nobody does, and the configuration demands it
         """
-        from cas.database.repair import repair
-
-        wait = partial(progress.say, "Waiting for another build of the catalogue")
-        with self._opening:
-            self._opened = self._failed = None
-            return repair(self._name, self._timeout_s, now, wait)
-
-    def damage(self) -> tuple[str, ...]:
-        """What is wrong with the database file itself; nothing for a server's."""
-        return self._store().damage()
-
-    def lacking(self) -> frozenset[str]:
-        """The tables that the database lacks."""
-        return self._store().lacking()
-
-    def _store(self) -> Store:
-        with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-            return self._opened
-
-    def _open(self) -> Store:
-        if self._failed is not None and time.monotonic() < self._failed_until_s:
-            raise self._failed
-        # SQLAlchemy takes 0.2 s to import, which not every run has to spend.
-        from cas.database.connection import Database
-        from cas.database.store import Store
-
-        try:
-            return Store(Database(self._name, self._timeout_s))
-        except CasError as error:
-            self._failed, self._failed_until_s = error, time.monotonic() + _FAILED_S
-            raise
-
-    def _hosts(self) -> HostRows:
-        return self._store().hosts
+        remark = self.doubt(found.kernel.source)
+        return found if remark is None else replace(found, remarks=(*found.remarks, remark))
 
     def _find(self, dump: Dump, cache: Path | None, progress: Progress) -> Match:
         cached = find_cached(dump, cache) if cache is not None else None
@@ -414,10 +207,8 @@ class Catalogue:
         :param failed: files that are not to be taken
         :raises KernelNotFound: there is none
         """
-        look_into = partial(_examined, self._store(), progress)
-        return _find_packaged(
-            dump, self._store().kernels, look_into, partial(self._current, failed)
-        )
+        look_into = partial(_examined, self.store, progress)
+        return _find_packaged(dump, self.store.kernels, look_into, partial(self._current, failed))
 
     def _current(self, failed: Collection[Path], candidates: Sequence[Candidate]) -> Current:
         """What of the rows is still true; a file's new stamp is noted."""
@@ -426,16 +217,12 @@ class Catalogue:
         )
         for renewal in found.renewals:
             with suppress(CasError):  # the next job asks the file once more
-                self._store().packages.renew(renewal)
+                self.store.packages.renew(renewal)
         return found
 
     def _claims(self, dump: Dump) -> Current:
         """What packages say of the dump's build-id."""
-        build_id = dump.build_id or ""
-        claims = read_claims(self._name, build_id)
-        if claims is None:
-            claims = self._store().kernels.with_build_id(build_id)
-        return self._current((), claims)
+        return self._current((), self.store.claims(dump.build_id or ""))
 
     def _is_source(self, cached: Kernel, claims: Current) -> bool:
         """Whether an extracted kernel's source is still there, and still has it."""
@@ -466,13 +253,6 @@ class Catalogue:
                 return False
             return self.debuginfod.kernel(dump, cache, progress) is not None
         return True
-
-    def _vouched(self, found: Match) -> Match:
-        if self._packages.signatures == "ignore":
-            return found
-        from cas.catalogue.trust.vouching import vouched  # and what it starts programs with
-
-        return vouched(found, self._packages, self)
 
 
 Judge = Callable[[Sequence[Candidate]], Current]

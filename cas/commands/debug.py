@@ -15,6 +15,7 @@ from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, 
 from cas.commands.debug_options import ForCrash
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
 from cas.commands.invocation import Answer, World
+from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
 from cas.jobs.job import Job
@@ -88,11 +89,12 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
         if was_read_otherwise(job, dump):
             dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
     require_modest(dump)
-    catalogue = Catalogue.of(world.config)
+    store = Store.of(world.config)
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
         session.enter_context(lease.on_file(world.config.debugs, vmlinux))
-        return Subject(job, dump, vmlinux, catalogue, Path(), order.host, order.is_forced)
+        return Subject(job, dump, vmlinux, store, Path(), order.host, order.is_forced)
+    catalogue = Catalogue.of(world.config, store)
     vmlinux, match = right_kernel(job, dump, catalogue, world, session)
     kmods = loaded_kmods(job, dump, match, world)
-    return Subject(job, dump, vmlinux, catalogue, Path(), order.host, kmods=kmods)
+    return Subject(job, dump, vmlinux, store, Path(), order.host, kmods=kmods)

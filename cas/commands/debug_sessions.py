@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from cas.catalogue import Catalogue
 from cas.catalogue.extraction.kmod_search import Found
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
 from cas.commands.invocation import World
+from cas.database.store import Store
 from cas.engines.crash.conversation import HowEnded, Opening, Preparation, Read
 from cas.engines.crash.failover import Failover
 from cas.engines.crash.kaslr import crash_options
@@ -26,6 +26,7 @@ from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
 from cas.engines.piped import Piped
 from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
+from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job
 from cas.model import Dump
 from cas.report.result import load as load_result
@@ -56,7 +57,7 @@ class Subject:
     job: Job
     dump: Dump
     vmlinux: Path
-    catalogue: Catalogue
+    store: Store
     directory: Path
     """Empty, and ours alone."""
     host: str | None = None
@@ -143,7 +144,7 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     is_typed = feed.is_for_a_person and not subject.for_crash.is_question
     kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
-        venues.Venues(wanted, world.config, room, subject.catalogue, world.progress) as places,
+        venues.Venues(wanted, world.config, room, subject.store, world.progress) as places,
         Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
         if not places and _may_be_drgn(subject, world):
@@ -163,7 +164,7 @@ def _may_be_drgn(subject: Subject, world: World) -> bool:
 
 
 def _check_host(subject: Subject) -> None:
-    hosts = subject.catalogue.hosts() if subject.host else ()
+    hosts = HostRegistry(subject.store).all() if subject.host else ()
     if subject.host and not any(subject.host in (host.name, str(host)) for host in hosts):
         raise UsageError(
             f"no analysis host {subject.host!a} is registered",

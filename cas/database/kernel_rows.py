@@ -110,8 +110,8 @@ class KernelRows:
         with self._database.writing() as connection:
             connection.execute(update(kernels).where(kernels.c.id == kernel_id).values(values))
 
-    def listed(self, pattern: str | None) -> list[CataloguedKernel]:
-        """The kernels that a pattern means, by release.
+    def listed(self, pattern: str | None = None) -> list[CataloguedKernel]:
+        """The kernels that a pattern means, by release; all without one.
 
         :param pattern: as a shell has them, for the release or the package's name; without
             wildcards, a part of either, or the beginning of a build-id, of six digits or more

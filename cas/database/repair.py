@@ -18,7 +18,7 @@ from pathlib import Path
 from cas.database.connection import BUILD_LOCK, Database, url_of
 from cas.database.host_list import host_of
 from cas.database.host_rows import HostRows
-from cas.database.store import Store
+from cas.database.rows import Rows
 from cas.database.tables import hosts, kernels, kmods, metadata, packages
 from cas.errors import CasError, ConfigError, DatabaseDamaged
 from cas.model import Host
@@ -92,7 +92,7 @@ def _fault(database: str, timeout_s: float) -> _Fault | None:
         lacking = opened.lacking()
         damage = opened.damage(thorough=True)
         if not lacking and not damage:
-            _read_all(Store(opened))
+            _read_all(Rows(opened))
     except DatabaseDamaged as error:
         return _Fault(str(error))
     if damage:
@@ -102,14 +102,14 @@ def _fault(database: str, timeout_s: float) -> _Fault | None:
     return None
 
 
-def _read_all(store: Store) -> None:
+def _read_all(of: Rows) -> None:
     """Read every row that is read as a value: a sound file may hold what none of ours does.
 
     :raises DatabaseDamaged: one holds such a thing
     """
-    for rows in (store.hosts.all, store.jobs.verdicts, store.packages.known, store.builds.last):
+    for rows in (of.hosts.all, of.jobs.verdicts, of.packages.known, of.builds.last):
         rows()
-    store.kernels.listed(None)
+    of.kernels.listed()
 
 
 def _completed(database: str, timeout_s: float, fault: _Fault) -> Repair:

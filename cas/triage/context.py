@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import Any
 
 from cas import findings
-from cas.catalogue import Catalogue, Crashed, JobRecord
+from cas.catalogue import Catalogue
+from cas.database.records import Crashed, JobRecord
+from cas.database.store import Store
 from cas.engines import salvage
 from cas.engines.crash.wrapper import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import CasError
@@ -44,7 +46,8 @@ class Run:
         self.job = job
         self.config = config
         self.progress = progress
-        self.catalogue = Catalogue.of(config)
+        self.store = Store.of(config)
+        self.catalogue = Catalogue.of(config, self.store)
         self.arrival = Arrival(job, config, progress)
         self.judging = Judge(config, progress.warn, self.remark)
         self.is_over = True
@@ -144,7 +147,7 @@ class Run:
             return
         self.has_looked_back = True
         try:
-            seen = self.catalogue.seen(Crashed.of(self.report, self.digest))
+            seen = self.store.jobs.seen(Crashed.of(self.report, self.digest))
         except CasError as error:
             self.progress.warn(f"similar crashes cannot be looked up: {error}")
             return
@@ -201,7 +204,7 @@ class Run:
     def record(self) -> None:
         """The job's row in the index; the directory counts, so a busy database is only said."""
         try:
-            self.catalogue.record_job(JobRecord.of(self.report, self.digest))
+            self.store.jobs.put(JobRecord.of(self.report, self.digest))
         except CasError as error:
             self.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
 

@@ -165,11 +165,11 @@ class Debugging(Run):
         crash = CrashAnywhere(self.next_place, rules, self.job.directory, transcript)
         self.crash = self.stack.enter_context(crash)
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
-        venues = Venues(subject, self.config, self.room, self.catalogue, self.progress)
+        venues = Venues(subject, self.config, self.room, self.store, self.progress)
         self.venues = self.stack.enter_context(venues)
         if venues.hosts_come_first and not self.job.order.wants_kmods:
             return pool.submit(self.begin_crash)
-        self.catalogue.preload()
+        self.store.preload()
         return None
 
     def next_place(self) -> Place | None:

@@ -143,23 +143,17 @@ class Kmods:
         for package in packages:
             if match is None or package == match.kernel.source:
                 continue
-            if self._may_be_used(replace(match, kernel=replace(match.kernel, source=package))):
+            if self._may_be_used(package):
                 yield package
 
-    def _may_be_used(self, claim: Match) -> bool:
+    def _may_be_used(self, package: Path) -> bool:
         """Whether the configuration lets a package be used; what is said of it is told."""
-        if self._run.config.packages.signatures == "ignore":
-            return True
-        from cas.catalogue.trust.vouching import vouched  # and what it starts programs with
-
         try:
-            checked = vouched(
-                replace(claim, remarks=()), self._run.config.packages, self._run.catalogue
-            )
+            remark = self._run.catalogue.doubt(package)
         except PackageNotTrusted as error:
             self._run.remark(str(error))
             return False
-        for remark in checked.remarks:
+        if remark is not None:
             self._run.remark(remark)
         return True
 

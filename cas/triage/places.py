@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cas.catalogue import Catalogue
+from cas.database.store import Store
 from cas.engines.crash.place import LocalPlace, Place
 from cas.engines.crash.program import advice, choose_crash
 from cas.errors import CasError, EngineError
+from cas.hosts.registry import HostRegistry
 from cas.model import Host
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -44,13 +45,13 @@ class Venues:
     """The places for one dump, one after another; a context manager that lets go of all hosts."""
 
     def __init__(
-        self, subject: Subject, config: Config, room: Room, catalogue: Catalogue, progress: Progress
+        self, subject: Subject, config: Config, room: Room, store: Store, progress: Progress
     ) -> None:
         """Look what is here; hosts are asked in the background if they come first."""
         self._subject = subject
         self._config = config
         self._room = room
-        self._catalogue = catalogue
+        self._store = store
         self._progress = progress
         self._asking: Future[Offers | None] | None = None
         self._is_closed = False
@@ -146,7 +147,7 @@ class Venues:
         hosts, offers = self._registered(), None
         if hosts or self._subject.host is not None:
             offers = self._offers_of(hosts, failed)
-        self._catalogue.preload()  # while the hosts think
+        self._store.preload()  # while the hosts think
         return offers
 
     def _offers_of(self, hosts: Sequence[Host], failed: LocalPlace | None) -> Offers:
@@ -168,7 +169,7 @@ class Venues:
 
     def _registered(self) -> tuple[Host, ...]:
         try:
-            return self._catalogue.hosts()
+            return HostRegistry(self._store).all()
         except CasError as error:
             self._progress.warn(f"the analysis hosts cannot be looked up: {error}")
             return ()

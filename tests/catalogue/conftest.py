@@ -1,13 +1,14 @@
 """Packages that rpmbuild made, once for all tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import kernel_packages as kp
 import pytest
-from postgresql import empty, postgresql
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building import build as building
+from cas.database.store import Store
 from cas.model import Dump
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
@@ -31,26 +32,8 @@ def kernels(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalogue(database: str) -> Catalogue:
-    return Catalogue(database, timeout_s=0.2)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The URL of a PostgreSQL database, for whoever needs one."""
-    with postgresql() as url:
-        Catalogue(url).open()
-        yield url
-
-
-@pytest.fixture(params=["sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database: a path, or with `on_both` a server's URL too."""
-    if request.param == "sqlite":
-        return str(tmp_path / "cas.db")
-    url: str = request.getfixturevalue("server")
-    empty(url)
-    return url
+def catalogue(store: Store) -> Catalogue:
+    return Catalogue(store)
 
 
 @pytest.fixture
@@ -60,7 +43,7 @@ def built(catalogue: Catalogue, kernels: Path) -> Callable[..., Catalogue]:
     def build(*recipes: kp.Recipe) -> Catalogue:
         for number, recipe in enumerate(recipes):
             kp.build(recipe, kernels / str(number))
-        catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+        building.build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
         return catalogue
 
     return build

@@ -10,12 +10,14 @@ import kernel_packages as kp
 import pytest
 from postgresql import on_both
 
-from cas.catalogue import BuildSummary, Catalogue
+from cas.catalogue import Catalogue
+from cas.catalogue.building import build as building
 from cas.catalogue.building import reading
 from cas.database.build_rows import KEPT as BUILDS_KEPT
 from cas.database.build_rows import BuildRows, ReadingRows
 from cas.database.connection import Database
-from cas.database.records import FileStamp, Reading
+from cas.database.records import BuildSummary, FileStamp, Reading
+from cas.database.store import Store
 from cas.errors import ConfigError, KernelNotFound, TryAgain
 from cas.model import Dump
 from cas.progress import Silent
@@ -39,7 +41,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(catalogue: Catalogue, kernels: Path) -> BuildSummary:
-    return catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    return building.build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
 
 
 def zeroed(path: Path) -> None:
@@ -176,9 +178,9 @@ def test_an_invalid_filter_is_refused_before_anything_is_read(
     catalogue: Catalogue, kernels: Path
 ) -> None:
     with pytest.raises(ConfigError, match="rpmFilter"):
-        catalogue.build(kernels, PackageRules(r"\("), Silent())
+        building.build(catalogue.store, kernels, PackageRules(r"\("), Silent())
     with pytest.raises(ConfigError, match="debFilter"):
-        catalogue.build(kernels, PackageRules(deb_filter=r"\("), Silent())
+        building.build(catalogue.store, kernels, PackageRules(deb_filter=r"\("), Silent())
 
 
 @on_sqlite
@@ -257,7 +259,7 @@ def test_what_an_interrupted_run_has_read_is_not_read_again(
     readings = ReadingRows(Database(database, 1))
     readings.put([Reading(str(path), stamp, reading.read(str(path)))])
     zeroed(path)
-    assert catalogue.counts().kernels == 0
+    assert catalogue.store.packages.counts().kernels == 0
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
     assert catalogue.find(dump(build_id=kp.build_id("one")))
     assert readings.stamps() == {}
@@ -282,12 +284,12 @@ def test_others_see_the_whole_of_a_run_or_nothing(
 ) -> None:
     for number in range(40):
         shutil.copy(package, kernels / f"kernel-debuginfo-{number}.rpm")
-    catalogue.open()
-    reader, seen = Catalogue(database), set()
+    catalogue.store.open()
+    reader, seen = Store(database), set()
     with ThreadPoolExecutor() as pool:
         running = pool.submit(build, catalogue, kernels)
         while not running.done():
-            seen.add(len(reader.kernels()))
+            seen.add(len(reader.kernels.listed()))
         assert running.result().kernels == 40
     assert seen <= {0, 40}
 
@@ -305,11 +307,11 @@ class Heard(Silent):
 @on_both
 def test_a_second_run_waits_for_the_first(database: str, kernels: Path, package: Path) -> None:
     shutil.copy(package, kernels)
-    second, progress = Catalogue(database), Heard()
+    second, progress = Store(database), Heard()
     rules = PackageRules(kp.FILTER)
     with ThreadPoolExecutor() as pool:
         with Database(database, 1).alone(lambda: None):
-            running = pool.submit(second.build, kernels, rules, progress)
+            running = pool.submit(building.build, second, kernels, rules, progress)
             assert progress.said.get(timeout=60) == (
                 "Another build is at work: waiting for its end"
             )
@@ -326,7 +328,7 @@ def test_runs_are_remembered_with_what_went_wrong(
     build(catalogue, kernels)
     with pytest.raises(ConfigError):
         build(catalogue, kernels / "nowhere")
-    failed, first = catalogue.last_builds()
+    failed, first = catalogue.store.builds.last()
     assert (first.counts["added"], first.counts["bad"], failed.counts) == (2, 1, {})
     assert "kernel-debuginfo-0.rpm is no intact RPM" in str(first.problem)
     assert "is not a directory" in str(failed.problem)
@@ -354,7 +356,7 @@ def test_packages_of_one_build_id_that_differ_are_reported(
     (contest,) = build(catalogue, kernels).conflicts
     assert (contest.build_id, len(contest.kernels)) == (kp.build_id("one"), 3)
     assert set(contest.differ) >= {"size_bytes"}
-    assert catalogue.contested() == (contest,)
+    assert catalogue.store.kernels.contested() == (contest,)
 
 
 @on_both
@@ -379,7 +381,8 @@ def test_kernels_are_listed_by_pattern(
         "[": [],
     }
     found = {
-        pattern: [kernel.path for kernel in catalogue.kernels(pattern)] for pattern in expected
+        pattern: [kernel.path for kernel in catalogue.store.kernels.listed(pattern)]
+        for pattern in expected
     }
     assert found == expected
 
@@ -391,7 +394,7 @@ def test_packages_are_counted_by_kind_and_state(
     shutil.copy(package, kernels)
     (kernels / "kernel-debuginfo-0.rpm").write_bytes(b"")
     build(catalogue, kernels)
-    counts = catalogue.counts()
+    counts = catalogue.store.packages.counts()
     assert (counts.packages, counts.kernels) == ({"rpm": {"bad": 1, "ok": 1}}, 1)
 
 
@@ -402,7 +405,7 @@ def test_packages_with_kmods_are_found_by_their_kernel(catalogue: Catalogue, ker
     build(catalogue, kernels)
     assert catalogue.kmod_packages(kp.RELEASE, "x86_64") == [path]
     assert catalogue.kmod_packages(kp.RELEASE, "aarch64") == []
-    assert catalogue.counts().kmod_packages == 1
+    assert catalogue.store.packages.counts().kmod_packages == 1
 
 
 @on_both
@@ -412,13 +415,13 @@ def test_trust_is_remembered_while_the_content_is_the_same(
     path = Path(shutil.copy(package, kernels))
     build(catalogue, kernels)
     stamp = FileStamp.of(path.stat())
-    catalogue.set_trust(path, FileStamp(1, 2, 3), "of another file")
-    assert catalogue.trust_of(path) is None
-    catalogue.set_trust(path, stamp, "signed")
+    catalogue.store.packages.set_trust(path, FileStamp(1, 2, 3), "of another file")
+    assert catalogue.store.packages.trust_of(path) is None
+    catalogue.store.packages.set_trust(path, stamp, "signed")
     path = path.rename(kernels / "kernel-debuginfo-1.rpm")
     build(catalogue, kernels)
-    assert catalogue.trust_of(path, stamp) == "signed"
-    assert catalogue.trust_of(path, FileStamp(1, 2, 3)) is None
+    assert catalogue.store.packages.trust_of(path, stamp) == "signed"
+    assert catalogue.store.packages.trust_of(path, FileStamp(1, 2, 3)) is None
     path.write_bytes(package.read_bytes() + b"more")
     build(catalogue, kernels)
-    assert catalogue.trust_of(path) is None
+    assert catalogue.store.packages.trust_of(path) is None

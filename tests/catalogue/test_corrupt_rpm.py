@@ -12,6 +12,7 @@ import pytest
 import rpm_writer as rw
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.catalogue.packages import sources
 from cas.errors import PackageError
 from cas.progress import Silent
@@ -152,9 +153,9 @@ def test_each_corrupt_package_is_recorded_and_the_others_are_catalogued(
     contents = [intact(), *(content for content, _ in CORRUPT.values())]
     for number, content in enumerate(contents):
         (kernels / f"kernel-debuginfo-{number}.rpm").write_bytes(content)
-    summary = catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    summary = build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
     assert (summary.kernels, summary.added) == (1, len(contents))
-    reasons = {path.name: reason for path, reason in catalogue.bad_packages()}
+    reasons = {path.name: reason for path, reason in catalogue.store.packages.bad()}
     assert dict(summary.bad) == {kernels / name: reason for name, reason in reasons.items()}
     for number, (_, reason) in enumerate(CORRUPT.values(), start=1):
         assert reason in reasons[f"kernel-debuginfo-{number}.rpm"]

@@ -19,6 +19,7 @@ from cas import elf
 from cas.catalogue import Catalogue
 from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.debuginfod import Debuginfod
+from cas.database.store import Store
 from cas.errors import DiskFull, KernelMismatch, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
@@ -53,7 +54,7 @@ def test_what_a_server_sends_is_verified_and_cached(
 ) -> None:
     server.files[PATH] = Served(BODY)
     watched = Watched()
-    match = Catalogue(tmp_path / "cas.db", debuginfod=rules(server)).find(
+    match = Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server)).find(
         served, cache=cache, progress=watched
     )
     assert (match.evidence, match.kernel.member) == ("build-id", None)
@@ -67,8 +68,10 @@ def test_the_next_run_needs_no_server(
     server: Web, served: Dump, cache: Path, tmp_path: Path
 ) -> None:
     server.files[PATH] = Served(BODY)
-    first = Catalogue(tmp_path / "cas.db", debuginfod=rules(server)).find(served, cache=cache)
-    again = Catalogue(tmp_path / "cas.db").find(served, cache=cache)
+    first = Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server)).find(
+        served, cache=cache
+    )
+    again = Catalogue(Store(tmp_path / "cas.db")).find(served, cache=cache)
     assert again.kernel.source == first.kernel.source
     assert len(server.requests) == 1
 
@@ -78,7 +81,7 @@ def test_a_catalogued_kernel_is_not_asked_for(
 ) -> None:
     files, links = kp.debuginfo(WORD)
     built(kp.Recipe(files, links))
-    catalogue = Catalogue(kernels.parent / "cas.db", debuginfod=rules(server))
+    catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
     assert catalogue.find(served, cache=cache).kernel.source.suffix == ".rpm"
     assert server.requests == []
 
@@ -91,7 +94,7 @@ def test_a_kernel_whose_package_is_gone_is_asked_for(
     built(kp.Recipe(files, links))
     for package in kernels.rglob("*.rpm"):
         package.unlink()
-    catalogue = Catalogue(kernels.parent / "cas.db", debuginfod=rules(server))
+    catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
     assert catalogue.find(served, cache=cache).kernel.source.is_relative_to(cache)
 
 
@@ -101,7 +104,7 @@ def test_a_kernel_whose_package_is_damaged_is_asked_for(
     server.files[PATH] = Served(BODY)
     files, links = kp.debuginfo(WORD)
     built(kp.Recipe(dict.fromkeys(files, kp.vmlinux("other")), links))
-    catalogue = Catalogue(kernels.parent / "cas.db", debuginfod=rules(server))
+    catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
     match = catalogue.find(served, cache=cache)
     with pytest.raises(KernelMismatch) as caught:
         extract.vmlinux(match, cache, Silent())
@@ -117,7 +120,7 @@ def test_where_signatures_are_required_no_server_is_asked(
 ) -> None:
     server.files[PATH] = Served(BODY)
     packages = PackageRules(signatures="require", keys=tmp_path)
-    catalogue = Catalogue(tmp_path / "cas.db", debuginfod=rules(server), packages=packages)
+    catalogue = Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server), packages=packages)
     with pytest.raises(KernelNotFound):
         catalogue.find(served, cache=cache)
     assert server.requests == []
@@ -126,14 +129,14 @@ def test_where_signatures_are_required_no_server_is_asked(
 def test_without_a_cache_nothing_is_asked(server: Web, served: Dump, tmp_path: Path) -> None:
     server.files[PATH] = Served(BODY)
     with pytest.raises(KernelNotFound):
-        Catalogue(tmp_path / "cas.db", debuginfod=rules(server)).find(served)
+        Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server)).find(served)
     assert server.requests == []
 
 
 def test_a_dump_without_build_id_is_not_asked_for(
     server: Web, dump: MakeDump, cache: Path, tmp_path: Path
 ) -> None:
-    catalogue = Catalogue(tmp_path / "cas.db", debuginfod=rules(server))
+    catalogue = Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server))
     with pytest.raises(KernelNotFound):
         catalogue.find(dump(banner=kp.banner()), cache=cache)
     assert server.requests == []
@@ -155,7 +158,7 @@ def test_nothing_found_names_every_server_and_the_packages_to_get(
     with web() as empty, web() as broken:
         broken.files[PATH] = lambda request: request.send(500, {"Content-Length": "0"})
         urls = (empty.address, broken.address, gone)
-        catalogue = Catalogue(tmp_path / "cas.db", debuginfod=DebuginfodRules(urls))
+        catalogue = Catalogue(Store(tmp_path / "cas.db"), debuginfod=DebuginfodRules(urls))
         with pytest.raises(KernelNotFound) as caught:
             catalogue.find(served, cache=cache)
         with pytest.raises(KernelNotFound, match="asked debuginfod"):

@@ -15,6 +15,7 @@ import zstandard
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import placing
 from cas.catalogue.extraction.extract import extract, kmods, vmlinux
+from cas.database.store import Store
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
 from cas.model import Dump, Kernel, Match
 from cas.progress import Silent
@@ -302,7 +303,7 @@ def test_a_cached_kernel_is_found_without_the_database(
     tmp_path: Path, cache: Path, dump: Callable[..., Dump]
 ) -> None:
     vmlinux(matched(packed(tmp_path)), cache, Silent())
-    catalogue = Catalogue(tmp_path / "never-made.db")
+    catalogue = Catalogue(Store(tmp_path / "never-made.db"))
     match = catalogue.find(dump(build_id=kp.build_id("one")), cache=cache)
     assert match.kernel == matched(packed(tmp_path)).kernel
     assert not (tmp_path / "never-made.db").exists()

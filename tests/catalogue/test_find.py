@@ -8,6 +8,7 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
@@ -205,7 +206,7 @@ def test_different_kernels_with_one_build_id_are_both_named_and_neither_taken(
     for place in ("0", "1"):
         assert f"{kernels / place}/" in str(caught.value)
     assert "keep only the distribution's own" in caught.value.hint
-    (contest,) = catalogue.contested()
+    (contest,) = catalogue.store.kernels.contested()
     assert contest.build_id == kp.build_id("one")
 
 
@@ -217,7 +218,7 @@ def test_a_cached_kernel_does_not_hide_that_packages_contradict_one_another(
     vmlinux(catalogue.find(wanted), cache, Silent())
     assert "extracted before" in catalogue.find(wanted, cache=cache).detail
     package = kp.build(altered("one"), kernels / "1")
-    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
     with pytest.raises(AmbiguousKernel):
         catalogue.find(wanted, cache=cache)
     package.unlink()
@@ -233,7 +234,7 @@ def test_a_cached_kernel_that_its_package_contradicts_is_not_taken(
     (package,) = (kernels / "0").iterdir()
     package.unlink()
     other = kp.build(larger("one"), kernels / "1")
-    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
     assert catalogue.find(wanted, cache=cache).kernel.source == other
 
 
@@ -301,6 +302,6 @@ def test_a_copy_of_a_package_elsewhere_serves_when_the_first_is_gone(
     package = kp.build(recipe("one"), kernels / "a")
     (kernels / "b").mkdir()
     copy = Path(shutil.copy(package, kernels / "b"))
-    catalogue.build(kernels, PackageRules(kp.FILTER), Silent())
+    build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
     package.unlink()
     assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == copy

@@ -10,9 +10,11 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract, kmods
 from cas.catalogue.extraction.kmod_files import parse
 from cas.catalogue.extraction.kmod_search import Elsewhere, Found
+from cas.database.store import Store
 from cas.model import Kernel, Match
 from cas.progress import Advance, Silent
 from cas.settings.rules import PackageRules
@@ -169,8 +171,8 @@ def test_the_catalogue_names_the_packages_that_have_kmods(
 ) -> None:
     files = {f"{TREE}/kernel/xfs.ko.debug": kmod(NEW)}
     other = package(tmp_path / "kernels", files, name="kernel-modules-debuginfo")
-    catalogue = Catalogue(tmp_path / "cas.db")
-    catalogue.build(tmp_path / "kernels", PackageRules(rpm_filter=r".*\.rpm"), Silent())
+    catalogue = Catalogue(Store(tmp_path / "cas.db"))
+    build(catalogue.store, tmp_path / "kernels", PackageRules(rpm_filter=r".*\.rpm"), Silent())
     places = Elsewhere(catalogue.kmod_packages, root=None)
     result = found(without_kmods, {"xfs": NEW}, tmp_path / "debugs", places)
     assert result.files["xfs"].read_bytes() == kmod(NEW)

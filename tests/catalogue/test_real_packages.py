@@ -8,7 +8,9 @@ import pytest
 
 from cas import elf
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract
+from cas.database.store import Store
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Dump
 from cas.progress import Silent
@@ -25,8 +27,8 @@ PACKAGES = {
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    catalogue = Catalogue(tmp_path_factory.mktemp("catalogue") / "cas.db")
-    summary = catalogue.build(FIXTURES, PackageRules(FILTER), Silent())
+    catalogue = Catalogue(Store(tmp_path_factory.mktemp("catalogue") / "cas.db"))
+    summary = build(catalogue.store, FIXTURES, PackageRules(FILTER), Silent())
     assert summary.bad == ()
     return catalogue
 

@@ -22,6 +22,7 @@ from cas.catalogue.extraction.source_packages import (
 )
 from cas.catalogue.packages import rpm, sources
 from cas.catalogue.sources import FILE_BYTES
+from cas.database.store import Store
 from cas.errors import PackageNotTrusted
 from cas.model import Kernel
 from cas.settings.rules import PackageRules
@@ -326,7 +327,7 @@ def test_the_rules_of_signatures_are_those_of_all_packages(
 
     def doubt(signatures: str) -> str | None:
         rules = PackageRules(signatures=signatures)
-        return Catalogue(tmp_path / "cas.db", packages=rules).doubt(path)
+        return Catalogue(Store(tmp_path / "cas.db"), packages=rules).doubt(path)
 
     assert doubt("ignore") is None
     assert doubt("report") == f"{path} cannot be checked: `keys` names no directory of public keys"

@@ -14,8 +14,10 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.trust import vouching
+from cas.database.store import Store
 from cas.errors import KernelNotFound, PackageNotTrusted
 from cas.model import Dump
 from cas.progress import Silent
@@ -349,8 +351,8 @@ def test_a_check_without_keys_says_so(
 
 
 def catalogued(package: Path, rules: PackageRules, tmp_path: Path) -> Catalogue:
-    catalogue = Catalogue(tmp_path / "cas.db", packages=rules)
-    catalogue.build(package.parent, rules, Silent())
+    catalogue = Catalogue(Store(tmp_path / "cas.db"), packages=rules)
+    build(catalogue.store, package.parent, rules, Silent())
     return catalogue
 
 
@@ -360,10 +362,10 @@ def test_an_unsigned_package_is_used_with_a_remark_or_refused(
     wanted = dump(build_id=kp.build_id("one"))
     ignoring = catalogued(plain_rpm, replace(rules, signatures="ignore"), tmp_path)
     assert ignoring.find(wanted).remarks == ()
-    reporting = Catalogue(tmp_path / "cas.db", packages=replace(rules, signatures="report"))
+    reporting = Catalogue(Store(tmp_path / "cas.db"), packages=replace(rules, signatures="report"))
     assert reporting.find(wanted).remarks == (f"{plain_rpm} is not signed",)
     with pytest.raises(PackageNotTrusted, match="is not signed") as caught:
-        Catalogue(tmp_path / "cas.db", packages=rules).find(wanted)
+        Catalogue(Store(tmp_path / "cas.db"), packages=rules).find(wanted)
     assert caught.value.exit_code == 5
     assert str(rules.keys) in caught.value.hint
 
@@ -376,7 +378,7 @@ def test_a_kernel_in_the_cache_is_as_trusted_as_its_package(
     vmlinux(ignoring.find(wanted), cache, Silent())
     assert ignoring.find(wanted, cache=cache).detail.endswith("extracted before")
     with pytest.raises(PackageNotTrusted):
-        Catalogue(tmp_path / "cas.db", packages=rules).find(wanted, cache=cache)
+        Catalogue(Store(tmp_path / "cas.db"), packages=rules).find(wanted, cache=cache)
 
 
 def test_a_verdict_is_remembered_until_the_keys_or_the_package_change(
@@ -385,10 +387,10 @@ def test_a_verdict_is_remembered_until_the_keys_or_the_package_change(
     catalogue = catalogued(signed, rules, signed.parent.parent)
     wanted = dump(build_id=kp.build_id("one"))
     assert catalogue.find(wanted).remarks == ()
-    remembered = catalogue.trust_of(signed)
+    remembered = catalogue.store.packages.trust_of(signed)
     assert '"ok": true' in (remembered or "")
     assert catalogue.find(wanted).remarks == ()
-    assert catalogue.trust_of(signed) == remembered
+    assert catalogue.store.packages.trust_of(signed) == remembered
     assert rules.keys is not None
     (rules.keys / "good.asc").unlink()
     with pytest.raises(PackageNotTrusted, match="is not in "):
@@ -404,7 +406,7 @@ def test_no_server_is_asked_where_signatures_are_required(
     rules: PackageRules, tmp_path: Path, dump: MakeDump
 ) -> None:
     servers = DebuginfodRules(urls=("http://127.0.0.1:9",))
-    catalogue = Catalogue(tmp_path / "cas.db", packages=rules, debuginfod=servers)
+    catalogue = Catalogue(Store(tmp_path / "cas.db"), packages=rules, debuginfod=servers)
     with pytest.raises(KernelNotFound) as caught:
         catalogue.find(dump(build_id=kp.build_id("one")), cache=tmp_path / "debugs")
     assert "asked debuginfod" not in str(caught.value)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from catalogue import kernel_packages
 
-from cas.catalogue import Catalogue
 from cas.commands import Answer
+from cas.database.store import Store
 from cas.errors import UsageError
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
@@ -80,13 +80,10 @@ def kernels_of(site: Site) -> Path:
 
 def wait_for_runs(site: Site, more: int) -> None:
     """Until so many more runs have come to their end."""
-    catalogue = Catalogue(site.settings["database"])
-    newest = catalogue.last_builds()[0].started
+    store = Store(site.settings["database"])
+    newest = store.builds.last()[0].started
     deadline = time.monotonic() + 60
-    while (
-        sum(run.ended is not None and run.started > newest for run in catalogue.last_builds())
-        < more
-    ):
+    while sum(run.ended is not None and run.started > newest for run in store.builds.last()) < more:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -113,7 +110,7 @@ def test_kernels_are_listed_with_their_package(listed: Site) -> None:
 
 def test_a_pattern_chooses_kernels(listed: Site) -> None:
     world = listed.world()
-    (one,) = Catalogue.of(world.config).kernels()
+    (one,) = Store.of(world.config).kernels.listed()
     build_id = one.build_id or ""
     names = (RELEASE, "6.1.*", "6.1.192", "192-1", "debuginfo")
     for pattern in (*names, build_id[:6], build_id.upper()):
@@ -236,9 +233,9 @@ def test_status_counts_mails_and_hosts(site: Site) -> None:
     waiting.mkdir(parents=True)
     (waiting / "job.json").touch()
     (waiting / "mail.eml").touch()
-    catalogue = Catalogue(site.settings["database"])
+    store = Store(site.settings["database"])
     for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
-        catalogue.put_host(replace(host, is_enabled=number < 2))
+        store.hosts.put(replace(host, is_enabled=number < 2))
     site.configure()
     lines = status(site.world(), as_json=False).lines
     assert "  1 mail not sent yet; run: cas-admin resume" in lines

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue import Catalogue
+from cas.database.store import Store
 from cas.model import Host
 
 from installed import Site, closed_port
@@ -56,7 +56,7 @@ def test_a_damaged_database_costs_no_result_and_is_mended(
 ) -> None:
     site_a.settings |= {"engine": "drgn", "debugs": str(site_a.directory / "debugs")}
     site_a.keep_snippets("sys")
-    Catalogue(site_a.settings["database"]).put_host(Host("arm", 22, is_enabled=False))
+    Store(site_a.settings["database"]).hosts.put(Host("arm", 22, is_enabled=False))
     damage(site_a, "kernels")
     said = reported(done := site_a.cas("-i", "T-1", "-f", vmcore), site_a, "T-1")
     assert done.returncode == WAITING
@@ -79,7 +79,7 @@ def test_a_damaged_database_costs_no_result_and_is_mended(
     assert f"the damaged file is kept as {aside}" in done.stderr
     assert "1 registered analysis host taken over" in done.stderr
     assert "run: cas-admin -b" in done.stderr
-    assert "arm" in [host.name for host in Catalogue(site_a.settings["database"]).hosts()]
+    assert "arm" in [host.name for host in Store(site_a.settings["database"]).registered_hosts()]
     site_a.settings["debugs"] = str(shared / "debugs")
     assert f"complete {site_a.job('T-1')}" in site_a.admin("-b").stdout
     assert site_a.admin("check").returncode == 0
@@ -107,7 +107,7 @@ def test_a_damaged_database_costs_no_result_and_is_mended(
 def test_a_job_that_cannot_be_entered_has_its_report(
     bare: Site, vmcore: Path, statement: str
 ) -> None:
-    Catalogue(bare.settings["database"]).open()
+    Store(bare.settings["database"]).open()
     execute(bare, statement)
     said = reported(done := bare.cas("-i", "T-1", "-f", vmcore), bare, "T-1")
     assert done.returncode == WAITING

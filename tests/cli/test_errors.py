@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
+from cas.database.store import Store
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 
@@ -104,9 +105,8 @@ def test_a_waiting_job_is_finished_when_its_kernel_arrives(waiting: Site, how: s
         done = site.admin("-b")
         assert f"complete {site.job('T-1')}" in done.stdout
     else:
-        Catalogue(site.settings["database"]).build(
-            Path(site.settings["kernels"]), PackageRules(r".*\.rpm"), Silent()
-        )
+        store, kernels = Store(site.settings["database"]), Path(site.settings["kernels"])
+        build(store, kernels, PackageRules(r".*\.rpm"), Silent())
         done = site.cas("-i", "T-1")
         assert done.stdout == f"{site.job('T-1')}\n"
     assert done.returncode == 0, done.stderr

@@ -18,9 +18,9 @@ import pytest
 from ssh_servers import Sshd, make_key, sshd
 
 import cas_admin.commands
-from cas.catalogue import Catalogue
 from cas.commands import World
 from cas.commands.program import defaults
+from cas.database.store import Store
 from cas.errors import UsageError
 from cas.model import Host
 from cas.progress import Silent
@@ -61,7 +61,7 @@ def know(site: Site, name: str, key: Path) -> None:
 
 
 def registered(site: Site) -> tuple[Host, ...]:
-    return Catalogue(site.directory / "cas.db").hosts()
+    return Store(site.directory / "cas.db").registered_hosts()
 
 
 def as_json(text: str) -> list[Any]:
@@ -151,7 +151,7 @@ def test_a_disabled_host_stays_so_whatever_is_found_out_about_it(site: Site, ser
     server = serve()
     server.know()
     host = Host("127.0.0.1", server.port, is_enabled=False)
-    Catalogue(site.directory / "cas.db").put_host(host)
+    Store(site.directory / "cas.db").hosts.put(host)
     for words in (("host", "add", str(host)), ("host", "check"), ("-s",)):
         assert site.admin(*words).returncode == 0
     (found,) = registered(site)
@@ -166,7 +166,7 @@ def test_check_says_per_host_what_is_wrong_and_how_to_mend_it(site: Site, serve:
         (fakes / tool).symlink_to(needs(tool))
     poor = serve({"SetEnv": f"PATH={fakes}"})
     live, changed, denying = serve(), serve(), serve()
-    catalogue = Catalogue(site.directory / "cas.db")
+    store = Store(site.directory / "cas.db")
     for server in (poor, live, denying):
         server.know()
     changed.know(make_key(site.directory / "another").with_suffix(".pub"))
@@ -174,7 +174,7 @@ def test_check_says_per_host_what_is_wrong_and_how_to_mend_it(site: Site, serve:
     dead = closed_port()
     ports = [dead, *(server.port for server in (poor, live, changed, denying))]
     for port in ports:
-        catalogue.put_host(Host("127.0.0.1", port, arch="s390x"))
+        store.hosts.put(Host("127.0.0.1", port, arch="s390x"))
     done = site.admin("host", "check", "--json")
     assert done.returncode == 3
     found = {host["port"]: host for host in as_json(done.stdout)}
@@ -182,7 +182,7 @@ def test_check_says_per_host_what_is_wrong_and_how_to_mend_it(site: Site, serve:
     assert found[live.port]["problem"] is None
     assert found[live.port]["arch"] == found[poor.port]["arch"] == ARCH
     assert found[dead]["arch"] == "s390x"
-    assert {host.port: host.problem for host in catalogue.hosts()} == {
+    assert {host.port: host.problem for host in store.registered_hosts()} == {
         port: host["problem"] for port, host in found.items()
     }
     assert "refused" in found[dead]["problem"]
@@ -198,10 +198,10 @@ def test_check_says_per_host_what_is_wrong_and_how_to_mend_it(site: Site, serve:
 def test_check_ends_with_4_when_no_host_is_of_use(site: Site, serve: Serve) -> None:
     server = serve()
     server.know()
-    catalogue = Catalogue(site.directory / "cas.db")
+    store = Store(site.directory / "cas.db")
     dead = Host("127.0.0.1", closed_port())
-    catalogue.put_host(dead)
-    catalogue.put_host(Host("127.0.0.1", server.port))
+    store.hosts.put(dead)
+    store.hosts.put(Host("127.0.0.1", server.port))
     assert site.admin("host", "check", str(dead)).returncode == 4
     assert site.admin("host", "check").returncode == 3
     assert site.admin("host", "disable", str(dead)).returncode == 0
@@ -212,7 +212,7 @@ def test_an_interruption_waits_for_no_host(site: Site, serve: Serve) -> None:
     site.settings["hostKeepalive"] = "3600"
     server = serve()
     server.know()
-    Catalogue(site.directory / "cas.db").put_host(Host("127.0.0.1", server.port))
+    Store(site.directory / "cas.db").hosts.put(Host("127.0.0.1", server.port))
     server.process.send_signal(signal.SIGSTOP)
     try:
         with site.start("cas-admin", "host", "check") as running:
@@ -227,7 +227,7 @@ def test_an_interruption_waits_for_no_host(site: Site, serve: Serve) -> None:
 
 def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
     names = ("arm-03", "arm-04")
-    Catalogue(site.directory / "cas.db").put_host(Host(names[0]))
+    Store(site.directory / "cas.db").hosts.put(Host(names[0]))
     done = site.admin("host", "remove", *names)
     assert (done.returncode, done.stdout) == (2, "")
     assert "arm-04 is no registered host" in done.stderr
@@ -243,9 +243,9 @@ def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
 
 
 def test_a_name_with_several_ports_needs_its_port(site: Site) -> None:
-    catalogue = Catalogue(site.directory / "cas.db")
+    store = Store(site.directory / "cas.db")
     for port in (22, 2222):
-        catalogue.put_host(Host("arm-03", port))
+        store.hosts.put(Host("arm-03", port))
     done = site.admin("host", "remove", "arm-03")
     assert done.returncode == 2
     assert "arm-03 may be any of arm-03:22, arm-03:2222" in done.stderr
@@ -272,7 +272,7 @@ def test_without_known_hosts_nobody_is_asked(site: Site) -> None:
 
 
 def test_registered_hosts_that_are_not_in_known_hosts_stay(site: Site, serve: Serve) -> None:
-    Catalogue(site.directory / "cas.db").put_host(Host("arm-03"))
+    Store(site.directory / "cas.db").hosts.put(Host("arm-03"))
     serve().know()
     done = site.admin("-s")
     assert done.returncode == 0

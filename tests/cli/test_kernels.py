@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cas.catalogue import Catalogue
+from cas.database.store import Store
 
 from installed import FIXTURES, Site, needs
 
@@ -26,7 +26,7 @@ def every_kernel(site: Site, catalogued: Callable[[Site, str], Site]) -> Site:
     """A site that knows all shipped kernels, two of which have the same release."""
     site.settings["engine"] = "drgn"
     site.keep_snippets("sys")
-    assert len(Catalogue(catalogued(site, ".").settings["database"]).kernels()) == 3
+    assert len(Store(catalogued(site, ".").settings["database"]).kernels.listed()) == 3
     return site
 
 

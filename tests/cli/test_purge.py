@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from person import person
 
-from cas.catalogue import Catalogue, JobRecord
 from cas.commands import World
 from cas.commands.program import defaults
+from cas.database.records import JobRecord
+from cas.database.store import Store
 from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.work_directory import WorkDirectory
@@ -38,7 +39,7 @@ NOBODY = 65534
 def purged(site: Site) -> Site:
     """A site that was in use on each of the last 400 days, with an old job and one of yesterday."""
     site.settings["database"] = str(site.directory / "cas.db")
-    Catalogue(site.settings["database"]).last_builds()
+    Store(site.settings["database"]).builds.last()
     build_on(site, *(NOW - timedelta(days=day) for day in range(1, 400)))
     make_job(site, "T-old", days=200)
     make_job(site, "T-new", days=1)
@@ -60,7 +61,7 @@ def make_job(site: Site, ticket: str, days: float, verdict: str | None = "comple
     (job.directory / "log").write_text("log\n")
     (job.directory / ".lock").touch()
     record = JobRecord(ticket, job.directory, began, verdict or "failed")
-    Catalogue(site.settings["database"]).record_job(record)
+    Store(site.settings["database"]).jobs.put(record)
     return changed(job, began)
 
 
@@ -111,7 +112,7 @@ def test_purging_takes_the_rows_along(purged: Site) -> None:
     directory = purged.job("T-old")
     done = purged.admin("-b")
     assert f"removed {directory}\n" in done.stdout
-    assert list(Catalogue(purged.settings["database"]).indexed()) == [purged.job("T-new")]
+    assert list(Store(purged.settings["database"]).jobs.verdicts()) == [purged.job("T-new")]
 
 
 def test_a_job_is_as_old_as_its_youngest_trace(purged: Site) -> None:
@@ -326,26 +327,26 @@ def test_a_job_of_1971_stays_until_somebody_answers(purged: Site) -> None:
 def test_a_clock_that_is_behind_purges_nothing(purged: Site) -> None:
     purged.settings["autoPurge"] = "Yes"
     later = [NOW + timedelta(days=day) for day in range(1, 5)]
-    work, catalogue = WorkDirectory(purged.jobs), Catalogue(purged.settings["database"])
+    work, store = WorkDirectory(purged.jobs), Store(purged.settings["database"])
     job = jobs.load(purged.job("T-new"))
     mail = job.directory / "mail.sent.eml"
     mail.touch()
     os.utime(mail, (later[0].timestamp(),) * 2)
-    assert newest(work, catalogue) == later[0]
+    assert newest(work, store) == later[0]
     changed(job, later[1])
-    assert newest(work, catalogue) == later[1]
-    catalogue.record_job(JobRecord("T-new", job.directory, later[2], "complete"))
-    assert newest(work, catalogue) == later[2]
+    assert newest(work, store) == later[1]
+    store.jobs.put(JobRecord("T-new", job.directory, later[2], "complete"))
+    assert newest(work, store) == later[2]
     build_on(purged, later[3])
-    assert newest(work, catalogue) == later[3]
+    assert newest(work, store) == later[3]
     done = purged.admin("-b")
     assert "the clock says " in done.stderr
     assert f"but a build is of {later[3]:%Y-%m-%d %H:%M:%S} UTC" in done.stderr
     assert left(purged) == ["T-new", "T-old"]
 
 
-def newest(work: WorkDirectory, catalogue: Catalogue) -> datetime:
-    found = ageing.traces(work, Records.of(catalogue, Silent()))
+def newest(work: WorkDirectory, store: Store) -> datetime:
+    found = ageing.traces(work, Records.of(store, Silent()))
     return max(trace.when for trace in found)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cas.catalogue import Catalogue, Crashed
+from cas.database.records import Crashed
+from cas.database.store import Store
 from cas.files.digest import Fingerprint
 from cas.jobs import job as jobs
 
@@ -106,8 +107,8 @@ def test_a_job_of_before_is_as_if_this_release_had_judged_it(
 ) -> None:
     # not judged anew yet, it is compared by its own signature
     asked = Crashed("T-3", Path("/other"), former=FORMER)
-    catalogue = Catalogue(aged.settings["database"])
-    assert catalogue.seen(asked).tickets == ("T-2", "T-1")
+    store = Store(aged.settings["database"])
+    assert store.jobs.seen(asked).tickets == ("T-2", "T-1")
     mails = [aged.job(ticket) / "mail.eml" for ticket in DUMPS]
     mailed = [path.stat() for path in mails]
     done = aged.admin("reprocess", "all")
@@ -115,7 +116,7 @@ def test_a_job_of_before_is_as_if_this_release_had_judged_it(
     assert done.stdout.endswith("2 jobs: 2 changed, 0 unchanged\n")
     assert {path: path.read_bytes() for path in originals} == originals
     assert [path.stat() for path in mails] == mailed
-    assert catalogue.seen(asked).tickets == ()
+    assert store.jobs.seen(asked).tickets == ()
     checked = aged.admin("check")
     assert checked.stdout.endswith("2 jobs checked: all is well\n"), checked.stdout
     assert aged.admin("reprocess").stdout == "2 jobs: 0 changed, 2 unchanged\n"

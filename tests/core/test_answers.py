@@ -15,6 +15,7 @@ import pytest
 from write_schemas import NAMES, path_of, text_of
 
 from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.commands import World
 from cas.commands.identify import Subject, identify
 from cas.jobs import job as jobs
@@ -55,8 +56,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     paths = (directory / name for name in ("kernels", "debugs", "cores"))
     config = Config(*paths, database=str(directory / "cas.db"))
     catalogue = Catalogue.of(config)
-    catalogue.build(config.kernels, PackageRules(r".*\.rpm"), Silent())
-    catalogue.put_host(ARM)
+    build(catalogue.store, config.kernels, PackageRules(r".*\.rpm"), Silent())
+    catalogue.store.hosts.put(ARM)
     wait(config.work_directory, directory / "vmcore")
     return World(config, Silent(), datetime.now(UTC), False, lambda _: "", {"TMPDIR": "x"})
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue import Catalogue
+from cas.catalogue.building.build import build
 from cas.commands import Answer
+from cas.database.store import Store
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 from cas_admin.check import check
@@ -134,7 +135,7 @@ def copy(site: Site, directory: Path) -> Site:
     database.unlink()
     shutil.copy(site.directory / "cas.db", database)
     copied = at(Site(directory, dict(site.settings)), directory)
-    Catalogue(database).build(directory / "kernels", PackageRules(r".*\.rpm"), Silent())
+    build(Store(database), directory / "kernels", PackageRules(r".*\.rpm"), Silent())
     index(copied.world())
     return copied
 

@@ -8,9 +8,7 @@ checked: its package manager has done so.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from cas.catalogue.packages.deb import MAGIC as DEB_MAGIC
 from cas.catalogue.trust import deb as trust_deb
@@ -19,30 +17,20 @@ from cas.catalogue.trust import rpm as trust_rpm
 from cas.catalogue.trust.keys import Desk, Unable
 from cas.catalogue.trust.verdict import Verdict
 from cas.database.records import FileStamp
+from cas.database.store import Store
 from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
 from cas.files.patient_calls import answering
-from cas.model import Match
 from cas.settings.rules import PackageRules, Supervision
 from cas.supervise import Room, scratch
 from cas.text import one_line
 
-__all__ = ["UNSIGNED", "Verdict", "check", "doubt", "vouched"]
+__all__ = ["UNSIGNED", "Verdict", "check", "doubt"]
 
 UNSIGNED = Verdict(ok=False, text="is a plain file, for which no signature vouches")
 _ELF_MAGIC = b"\x7fELF"
 _MEMORY_BYTES = 1 << 30
 _CPU_S = 600.0
 """For digests of some GB."""
-
-
-class Memory(Protocol):
-    """Where verdicts are kept; the catalogue."""
-
-    def trust_of(self, path: Path, stamp: FileStamp) -> str | None:
-        """What was kept of a file with this stamp."""
-
-    def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
-        """Keep that."""
 
 
 def check(path: Path, rules: PackageRules) -> Verdict:
@@ -63,23 +51,14 @@ def check(path: Path, rules: PackageRules) -> Verdict:
         return _unchecked(error.strerror or str(error))
 
 
-def vouched(match: Match, rules: PackageRules, memory: Memory) -> Match:
-    """The match, with a remark where nobody vouches for its package.
-
-    :raises PackageNotTrusted: nobody does, and ``rules`` demand it
-    """
-    remark = doubt(match.kernel.source, rules, memory)
-    return match if remark is None else replace(match, remarks=(*match.remarks, remark))
-
-
-def doubt(path: Path, rules: PackageRules, memory: Memory) -> str | None:
+def doubt(path: Path, rules: PackageRules, store: Store) -> str | None:
     """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.
 
     :raises PackageNotTrusted: nobody does, and ``rules`` demand it
     """
     if rules.signatures == "ignore":
         return None
-    verdict = _known(path, rules, memory)
+    verdict = _known(path, rules, store)
     if verdict.ok:
         return None
     if rules.signatures == "require":
@@ -105,7 +84,7 @@ def not_trusted(what: str, verdict: Verdict, rules: PackageRules) -> PackageNotT
     )
 
 
-def _known(path: Path, rules: PackageRules, memory: Memory) -> Verdict:
+def _known(path: Path, rules: PackageRules, store: Store) -> Verdict:
     try:
         stamp = FileStamp.of(answering(path, rules.timeout_s))
         keys_stamp = trust_keys.stamp(rules.keys) if rules.keys else ""
@@ -113,20 +92,20 @@ def _known(path: Path, rules: PackageRules, memory: Memory) -> Verdict:
         return _unchecked(error.strerror or str(error))
     except Unable as error:
         return _unchecked(str(error))
-    verdict = Verdict.recalled(_recalled(path, stamp, memory), keys_stamp)
+    verdict = Verdict.recalled(_recalled(path, stamp, store), keys_stamp)
     if verdict is None:
         verdict = check(path, rules)
         if verdict.is_lasting and verdict != UNSIGNED:
             # the next run checks once more
             with suppress(DatabaseDamaged, TryAgain):
-                memory.set_trust(path, stamp, verdict.remembered(keys_stamp))
+                store.packages.set_trust(path, stamp, verdict.remembered(keys_stamp))
     return verdict
 
 
-def _recalled(path: Path, stamp: FileStamp, memory: Memory) -> str | None:
+def _recalled(path: Path, stamp: FileStamp, store: Store) -> str | None:
     """A database that is of no use now costs only the time of another check."""
     try:
-        return memory.trust_of(path, stamp)
+        return store.packages.trust_of(path, stamp)
     except (DatabaseDamaged, TryAgain):
         return None
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cas.catalogue import Catalogue
 from cas.database.build_rows import BuildRows
 from cas.database.connection import Database
+from cas.database.store import Store
 from cas.errors import ConfigError, TryAgain
 
 from installed import FIXTURES, Site
@@ -46,13 +46,13 @@ def test_times_are_utc_whatever_the_servers_zone(database: str) -> None:
 
 @postgresql
 def test_a_writer_that_does_not_end_is_not_waited_for_too_long(database: str) -> None:
-    catalogue = Catalogue(database, timeout_s=0.2)
-    catalogue.open()
+    store = Store(database, timeout_s=0.2)
+    store.open()
     with (
         Database(database, 5).writing(),
         pytest.raises(TryAgain, match="canceling statement due to lock timeout"),
     ):
-        catalogue.forget_job(Path("/job"))
+        store.jobs.remove(Path("/job"))
 
 
 @postgresql
@@ -61,7 +61,7 @@ def test_a_role_without_rights_is_told_apart_from_a_busy_server(database: str) -
         connection.execute("CREATE ROLE stranger LOGIN")
         try:
             with pytest.raises(ConfigError, match="permission denied"):
-                Catalogue(database.replace("cas@", "stranger@")).counts()
+                Store(database.replace("cas@", "stranger@")).packages.counts()
         finally:
             connection.execute("DROP ROLE stranger")
 
@@ -69,9 +69,9 @@ def test_a_role_without_rights_is_told_apart_from_a_busy_server(database: str) -
 @postgresql
 def test_who_is_refused_need_not_try_again(database: str) -> None:
     with pytest.raises(ConfigError, match=r'is refused: .*role "nosuch" does not exist'):
-        Catalogue(database.replace("cas@", "nosuch@")).open()
+        Store(database.replace("cas@", "nosuch@")).open()
     with pytest.raises(ConfigError, match=r'is refused: .*database "nosuch" does not exist'):
-        Catalogue(database.replace("/postgres?", "/nosuch?")).open()
+        Store(database.replace("/postgres?", "/nosuch?")).open()
 
 
 @postgresql
@@ -90,7 +90,7 @@ def test_a_wrong_password_is_no_busy_server(database: str) -> None:
                 except psycopg.OperationalError:
                     break
             with pytest.raises(ConfigError, match=r"is refused: .*password") as caught:
-                Catalogue(database.replace("cas@", "locked:wrong@")).open()
+                Store(database.replace("cas@", "locked:wrong@")).open()
             assert "wrong" not in str(caught.value)
             assert "cas.conf" in caught.value.hint
         finally:
@@ -101,12 +101,12 @@ def test_a_wrong_password_is_no_busy_server(database: str) -> None:
 
 def test_a_server_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
     with pytest.raises(TryAgain, match="connection to server"):
-        Catalogue(f"postgresql://cas@/cas?host={tmp_path}").open()
+        Store(f"postgresql://cas@/cas?host={tmp_path}").open()
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     with pytest.raises(TryAgain) as caught:
-        Catalogue(f"postgresql://cas:secret@/cas?host={tmp_path}").open()
+        Store(f"postgresql://cas:secret@/cas?host={tmp_path}").open()
     assert "secret" not in str(caught.value)
 
 

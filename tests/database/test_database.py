@@ -17,12 +17,12 @@ from alembic.script import ScriptDirectory
 from postgresql import on_both
 from sqlalchemy import Engine, event, insert, inspect, text
 
-from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.database.build_rows import BuildRows
 from cas.database.claims import read_claims
 from cas.database.connection import MIGRATIONS, Database
 from cas.database.host_list import read_hosts
-from cas.database.records import log_digest
+from cas.database.records import Crashed, JobRecord, log_digest
+from cas.database.store import Store
 from cas.database.tables import HEAD, builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
@@ -45,9 +45,9 @@ def named(*values: str) -> tuple[Signature, ...]:
     return tuple(map(partial(Signature, 2), ("title", "top 3"), values))
 
 
-def tickets(catalogue: Catalogue, *values: str) -> tuple[str, ...]:
+def tickets(store: Store, *values: str) -> tuple[str, ...]:
     """Where crashes with these signatures were seen."""
-    return catalogue.seen(Crashed("T-0", Path("/other"), named(*values))).tickets
+    return store.jobs.seen(Crashed("T-0", Path("/other"), named(*values))).tickets
 
 
 def test_the_head_is_alembics() -> None:
@@ -75,22 +75,23 @@ def test_a_new_database_and_a_migrated_one_have_the_tables_that_the_code_uses(
 
 
 def test_the_directory_of_a_new_database_is_made(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "a" / "b" / "cas.db").open()
+    Store(tmp_path / "a" / "b" / "cas.db").open()
     assert (tmp_path / "a" / "b" / "cas.db").exists()
 
 
 def test_sqlite_is_named_by_url_too(tmp_path: Path) -> None:
-    Catalogue(f"sqlite:///{tmp_path}/cas.db").record_job(job("T-1", 0, "s"))
-    assert tickets(Catalogue(tmp_path / "cas.db"), "s") == ("T-1",)
+    Store(f"sqlite:///{tmp_path}/cas.db").jobs.put(job("T-1", 0, "s"))
+    assert tickets(Store(tmp_path / "cas.db"), "s") == ("T-1",)
 
 
 def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from cas.catalogue import Catalogue\n"
+        "from cas.database.store import Store\n"
         "import cas.catalogue.extraction.extract\n"
         "assert 'sqlalchemy' not in sys.modules\n"
-        "from cas.catalogue import Crashed\n"
-        "Catalogue(sys.argv[1]).seen(Crashed('T-1', Path('/'), former='s'))\n"
+        "from cas.database.records import Crashed\n"
+        "Store(sys.argv[1]).jobs.seen(Crashed('T-1', Path('/'), former='s'))\n"
         "print(sorted({'alembic', 'sqlalchemy.orm', 'rpmfile'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -104,7 +105,7 @@ def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Pat
 
 @on_both
 def test_what_was_seen_before_is_counted_by_dumps_and_named_newest_first(
-    catalogue: Catalogue,
+    store: Store,
 ) -> None:
     for record in (
         job("T-1", 1, "title", "path", nodename="db1", osrelease="6.1", digest="d1"),
@@ -116,9 +117,9 @@ def test_what_was_seen_before_is_counted_by_dumps_and_named_newest_first(
         job("T-6", 7, "title", "path", digest="own"),
         job("T-9", 8, "title", "path", digest="own"),
     ):
-        catalogue.record_job(record)
+        store.jobs.put(record)
     asked = Crashed("T-9", Path("/cores/T-9/8"), named("title", "path"), digest="own")
-    assert catalogue.seen(asked) == Seen(
+    assert store.jobs.seen(asked) == Seen(
         same=Occurrences(
             3,
             NOW + timedelta(hours=1),
@@ -131,50 +132,50 @@ def test_what_was_seen_before_is_counted_by_dumps_and_named_newest_first(
         ),
         same_dump=("T-6",),
     )
-    assert catalogue.seen(replace(asked, until=NOW + timedelta(hours=2))).tickets == ("T-1",)
+    assert store.jobs.seen(replace(asked, until=NOW + timedelta(hours=2))).tickets == ("T-1",)
 
 
 @on_both
-def test_the_same_ticket_counts_and_its_same_dump_is_told_by_job(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 1, "title", "path", digest="one"))
-    catalogue.record_job(job("T-1", 2, "title", "path", digest="two"))
+def test_the_same_ticket_counts_and_its_same_dump_is_told_by_job(store: Store) -> None:
+    store.jobs.put(job("T-1", 1, "title", "path", digest="one"))
+    store.jobs.put(job("T-1", 2, "title", "path", digest="two"))
     asked = Crashed("T-1", Path("/cores/T-1/3"), named("title", "path"), digest="two")
-    seen = catalogue.seen(asked)
+    seen = store.jobs.seen(asked)
     assert seen.same is not None
     assert (seen.same.count, seen.tickets, seen.same_dump) == (1, ("T-1",), ("T-1/2",))
 
 
 @on_both
-def test_a_dump_that_is_the_same_crash_is_no_similar_one_too(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 1, "title", digest="one"))
-    catalogue.record_job(job("T-1", 2, "title", "path", digest="one"))
+def test_a_dump_that_is_the_same_crash_is_no_similar_one_too(store: Store) -> None:
+    store.jobs.put(job("T-1", 1, "title", digest="one"))
+    store.jobs.put(job("T-1", 2, "title", "path", digest="one"))
     for number in range(12):
-        catalogue.record_job(job("T-2", 3 + number, "title", "path", digest="own"))
-    catalogue.record_job(job("T-3", 2, "title", "path", digest="own"))
-    seen = catalogue.seen(Crashed("T-9", Path("/9"), named("title", "path"), digest="own"))
+        store.jobs.put(job("T-2", 3 + number, "title", "path", digest="own"))
+    store.jobs.put(job("T-3", 2, "title", "path", digest="own"))
+    seen = store.jobs.seen(Crashed("T-9", Path("/9"), named("title", "path"), digest="own"))
     assert seen.same is not None
     assert (seen.same.count, seen.similar, seen.same_dump) == (1, None, ("T-2", "T-3"))
 
 
 @on_both
-def test_without_the_frames_to_compare_a_crash_is_similar_at_most(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 1, "title"))
-    catalogue.record_job(job("T-2", 2, "title", "path"))
+def test_without_the_frames_to_compare_a_crash_is_similar_at_most(store: Store) -> None:
+    store.jobs.put(job("T-1", 1, "title"))
+    store.jobs.put(job("T-2", 2, "title", "path"))
     for values in (("title",), ("title", "another path")):
-        seen = catalogue.seen(Crashed("T-3", Path("/3"), named(*values)))
+        seen = store.jobs.seen(Crashed("T-3", Path("/3"), named(*values)))
         assert (seen.same, seen.tickets) == (None, ("T-2", "T-1"))
 
 
 @on_both
-def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(catalogue: Catalogue) -> None:
+def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(store: Store) -> None:
     old = replace(job("T-1"), signatures=(Signature(1, "full", "old"),))
-    catalogue.record_job(old)
+    store.jobs.put(old)
     asked = Crashed("T-2", Path("/2"), named("title", "path"), former="old")
-    seen = catalogue.seen(asked)
+    seen = store.jobs.seen(asked)
     assert (seen.same is not None, seen.similar, seen.tickets) == (True, None, ("T-1",))
     # judged anew it has a name of its own
-    catalogue.record_job(job("T-1", 0, "title", "another path"))
-    seen = catalogue.seen(asked)
+    store.jobs.put(job("T-1", 0, "title", "another path"))
+    seen = store.jobs.seen(asked)
     assert (seen.same, seen.similar is not None) == (None, True)
 
 
@@ -188,7 +189,7 @@ def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
         columns = "ticket, directory, started, verdict, signature"
         values = "'T-1', '/cores/T-1/0', '2026-11-21 08:41:20', 'complete', 'old'"
         connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"))  # noqa: S608
-    seen = Catalogue(database).seen(Crashed("T-2", Path("/2"), former="old")).same
+    seen = Store(database).jobs.seen(Crashed("T-2", Path("/2"), former="old")).same
     assert seen is not None
     assert (seen.since, seen.tickets.names) == (NOW, ("T-1",))
     with Database(database, 1).writing() as connection:
@@ -201,16 +202,16 @@ def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
 
 @pytest.mark.parametrize("hours", [-24 * 365 * 40, 1])
 def test_a_clock_that_cannot_be_right_gives_way_to_the_time_of_arrival(
-    catalogue: Catalogue, hours: int
+    store: Store, hours: int
 ) -> None:
-    catalogue.record_job(job("T-1", 0, "s", crashed=NOW + timedelta(hours=hours)))
-    seen = catalogue.seen(Crashed("T-2", Path("/2"), named("s"))).similar
+    store.jobs.put(job("T-1", 0, "s", crashed=NOW + timedelta(hours=hours)))
+    seen = store.jobs.seen(Crashed("T-2", Path("/2"), named("s"))).similar
     assert seen is not None
     assert seen.since == NOW
 
 
-def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 0, "title", "path", nodename="db1", model="R740"))
+def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, store: Store) -> None:
+    store.jobs.put(job("T-1", 0, "title", "path", nodename="db1", model="R740"))
     asked = Crashed("T-2", Path("/2"), named("title", "path"), former="old", digest="d")
     asked = replace(asked, host="db1", machine=Machine("R740", "2.10"))
     queries = list[tuple[str, Any]]()
@@ -220,7 +221,7 @@ def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: C
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        assert catalogue.seen(asked).same is not None
+        assert store.jobs.seen(asked).same is not None
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     plans = []
@@ -234,50 +235,50 @@ def test_earlier_occurrences_are_looked_up_by_index(tmp_path: Path, catalogue: C
 
 
 @on_both
-def test_times_of_other_zones_are_compared_as_instants(catalogue: Catalogue) -> None:
+def test_times_of_other_zones_are_compared_as_instants(store: Store) -> None:
     eastern = NOW.astimezone(datetime.strptime("+0900", "%z").tzinfo)
-    catalogue.record_job(replace(job("T-1", 0, "s"), started=eastern))
-    catalogue.record_job(job("T-2", 1, "s"))
-    assert tickets(catalogue, "s") == ("T-2", "T-1")
+    store.jobs.put(replace(job("T-1", 0, "s"), started=eastern))
+    store.jobs.put(job("T-2", 1, "s"))
+    assert tickets(store, "s") == ("T-2", "T-1")
 
 
 @on_both
-def test_of_long_ago_one_build_a_day_is_remembered(catalogue: Catalogue, database: str) -> None:
+def test_of_long_ago_one_build_a_day_is_remembered(store: Store, database: str) -> None:
     days = [NOW - timedelta(days=number) for number in range(40, 0, -1)]
     rows = [{"started": day.replace(tzinfo=None), "summary": "{}"} for day in days]
     twice = [row for row in rows for _ in range(2)]
     with Database(database, 1).writing() as connection:
         connection.execute(insert(builds), twice)
     BuildRows(Database(database, 1)).begin()
-    found = catalogue.all_builds()
-    assert len(catalogue.last_builds()) == 20
+    found = store.builds.all()
+    assert len(store.builds.last()) == 20
     assert {build.started for build in found[1:]} == {*days}
     assert len(found) == 20 + 30  # one for each day before the last 20
-    catalogue.forget_builds_after(days[3])
-    assert {build.started for build in catalogue.all_builds()} == {*days[:4]}
+    store.builds.forget_after(days[3])
+    assert {build.started for build in store.builds.all()} == {*days[:4]}
 
 
 @on_both
-def test_a_job_is_recorded_again_in_place_of_the_old_record(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", verdict="waiting"))
-    catalogue.record_job(job("T-2", verdict="waiting"))
-    catalogue.record_job(job("T-1", verdict="complete"))
+def test_a_job_is_recorded_again_in_place_of_the_old_record(store: Store) -> None:
+    store.jobs.put(job("T-1", verdict="waiting"))
+    store.jobs.put(job("T-2", verdict="waiting"))
+    store.jobs.put(job("T-1", verdict="complete"))
     verdicts = {Path("/cores/T-1/0"): "complete", Path("/cores/T-2/0"): "waiting"}
-    assert catalogue.indexed() == verdicts
+    assert store.jobs.verdicts() == verdicts
 
 
 @on_both
-def test_a_forgotten_job_is_no_longer_similar(catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 0, "s"))
-    catalogue.forget_job(Path("/cores/T-1/0"))
-    catalogue.record_job(job("T-2"))
-    assert tickets(catalogue, "s") == ()
+def test_a_forgotten_job_is_no_longer_similar(store: Store) -> None:
+    store.jobs.put(job("T-1", 0, "s"))
+    store.jobs.remove(Path("/cores/T-1/0"))
+    store.jobs.put(job("T-2"))
+    assert tickets(store, "s") == ()
 
 
 @on_both
-def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
+def test_what_a_hostile_dump_says_can_be_recorded(store: Store) -> None:
     words = "\udcff\0\x1b" + "x" * 10_000
-    catalogue.record_job(
+    store.jobs.put(
         job(
             "T-1",
             0,
@@ -291,16 +292,16 @@ def test_what_a_hostile_dump_says_can_be_recorded(catalogue: Catalogue) -> None:
             panic_message=words,
         )
     )
-    assert tickets(catalogue, "s") == ("T-1",)
+    assert tickets(store, "s") == ("T-1",)
     asked = Crashed("T-2", Path("/2"), host=words, machine=Machine(words, words))
-    seen = catalogue.seen(asked)
+    seen = store.jobs.seen(asked)
     assert seen.host
     assert seen.model
     assert (seen.host.count, seen.model.same_bios) == (1, 1)
 
 
 @on_both
-def test_crashes_are_counted_by_machine_and_by_model(catalogue: Catalogue) -> None:
+def test_crashes_are_counted_by_machine_and_by_model(store: Store) -> None:
     dell = {"model": "Dell R740", "bios": "2.10"}
     for record in (
         job("T-1", 0, "a", "one", nodename="db1", digest="1", **dell),
@@ -313,7 +314,7 @@ def test_crashes_are_counted_by_machine_and_by_model(catalogue: Catalogue) -> No
         job("T-7", 7, "d", "three", nodename="db1", digest="own", **dell),
         job("T-8", 8, "d", "three", nodename="localhost", model="Dell R740", bios="2.10"),
     ):
-        catalogue.record_job(record)
+        store.jobs.put(record)
     asked = Crashed(
         "T-9",
         Path("/9"),
@@ -323,11 +324,11 @@ def test_crashes_are_counted_by_machine_and_by_model(catalogue: Catalogue) -> No
         host="db1",
         machine=Machine("Dell R740", "2.10", "11/12/2020"),
     )
-    seen = catalogue.seen(asked)
+    seen = store.jobs.seen(asked)
     assert (seen.same, seen.similar, seen.same_dump) == (None, None, ("T-7",))
     assert seen.host == Tally("db1", 4, NOW, signatures=3, hosts=1, same_bios=3)
     assert seen.model == Tally("Dell R740", 4, NOW, signatures=3, hosts=2, same_bios=3)
-    alone = catalogue.seen(replace(asked, host="localhost", machine=None))
+    alone = store.jobs.seen(replace(asked, host="localhost", machine=None))
     assert (alone.host, alone.model) == (None, None)
 
 
@@ -335,11 +336,12 @@ def test_crashes_are_counted_by_machine_and_by_model(catalogue: Catalogue) -> No
 def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
     script = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from cas.catalogue import Catalogue, Crashed, JobRecord\n"
-        "catalogue = Catalogue(sys.argv[1])\n"
+        "from cas.database.records import JobRecord\n"
+        "from cas.database.store import Store\n"
+        "store = Store(sys.argv[1])\n"
         "for number in range(20):\n"
         "    directory = Path(sys.argv[2], str(number))\n"
-        "    catalogue.record_job(\n"
+        "    store.jobs.put(\n"
         "        JobRecord('T-1', directory, datetime.now(UTC), 'waiting')\n"
         "    )\n"
     )
@@ -352,42 +354,42 @@ def test_many_processes_record_jobs_in_a_new_database(database: str) -> None:
         for number in range(8)
     ]
     assert [process.communicate()[1] for process in running] == [""] * 8
-    assert len(Catalogue(database).indexed()) == 160
+    assert len(Store(database).jobs.verdicts()) == 160
 
 
-def test_a_reader_is_not_blocked_by_a_writer(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.record_job(job("T-1", 0, "s"))
+def test_a_reader_is_not_blocked_by_a_writer(tmp_path: Path, store: Store) -> None:
+    store.jobs.put(job("T-1", 0, "s"))
     writer = sqlite3.connect(tmp_path / "cas.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("DELETE FROM jobs")
-    assert tickets(catalogue, "s") == ("T-1",)
+    assert tickets(store, "s") == ("T-1",)
     writer.close()
 
 
-def test_a_locked_database_is_tried_again_later(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.open()
+def test_a_locked_database_is_tried_again_later(tmp_path: Path, store: Store) -> None:
+    store.open()
     writer = sqlite3.connect(tmp_path / "cas.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(TryAgain, match=rf"database {tmp_path}/cas\.db: database is locked"):
-        catalogue.record_job(job("T-1"))
+        store.jobs.put(job("T-1"))
     writer.close()
 
 
 def test_a_database_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=f"database {tmp_path}/file/cas.db"):
-        Catalogue(tmp_path / "file" / "cas.db").open()
+        Store(tmp_path / "file" / "cas.db").open()
 
 
 def test_a_directory_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"database: {tmp_path} is a directory"):
-        Catalogue(tmp_path).open()
+        Store(tmp_path).open()
 
 
 def test_a_pipe_is_no_database(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cas.db")
     with pytest.raises(ConfigError, match=r"database: .*/cas\.db is no regular file"):
-        Catalogue(tmp_path / "cas.db").open()
+        Store(tmp_path / "cas.db").open()
     assert read_hosts(str(tmp_path / "cas.db")) is None
     assert read_claims(str(tmp_path / "cas.db"), "ab" * 20) is None
 
@@ -395,28 +397,26 @@ def test_a_pipe_is_no_database(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "cas.db").write_bytes(b"This is the text of a letter. " * 100)
     with pytest.raises(DatabaseDamaged, match=r"cas\.db: file is not a database"):
-        Catalogue(tmp_path / "cas.db").open()
+        Store(tmp_path / "cas.db").open()
 
 
-def test_a_damaged_database_is_told_apart_from_a_busy_one(
-    tmp_path: Path, catalogue: Catalogue
-) -> None:
+def test_a_damaged_database_is_told_apart_from_a_busy_one(tmp_path: Path, store: Store) -> None:
     for number in range(60):
-        catalogue.record_job(job("T-1", number, "s" * 64))
+        store.jobs.put(job("T-1", number, "s" * 64))
     path = tmp_path / "cas.db"
     sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
     with pytest.raises(DatabaseDamaged, match="malformed"):
-        tickets(Catalogue(path), "s" * 64)
+        tickets(Store(path), "s" * 64)
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
-    catalogue.open()
+def test_a_newer_schema_is_refused(tmp_path: Path, store: Store) -> None:
+    store.open()
     with sqlite3.connect(tmp_path / "cas.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="has tables of version 9999, newer than") as caught:
-        Catalogue(tmp_path / "cas.db").open()
+        Store(tmp_path / "cas.db").open()
     assert "install the version" in caught.value.hint
 
 
@@ -424,23 +424,23 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "cas.db") as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     with pytest.raises(ConfigError, match="belongs to another program"):
-        Catalogue(tmp_path / "cas.db").open()
+        Store(tmp_path / "cas.db").open()
 
 
 @pytest.mark.parametrize("url", ["nosuch://host/db", "sqlite+nosuch:///x", "://", "http://[bad"])
 def test_a_url_that_cannot_be_used_names_the_directive(url: str) -> None:
     with pytest.raises(ConfigError, match="database: "):
-        Catalogue(url).open()
+        Store(url).open()
 
 
-def test_opening_in_the_background_is_no_harm(catalogue: Catalogue) -> None:
-    catalogue.preload()
-    catalogue.record_job(job("T-1", 0, "s"))
-    assert tickets(catalogue, "s") == ("T-1",)
+def test_opening_in_the_background_is_no_harm(store: Store) -> None:
+    store.preload()
+    store.jobs.put(job("T-1", 0, "s"))
+    assert tickets(store, "s") == ("T-1",)
 
 
 @on_both
-def test_another_file_of_one_dump_is_no_occurrence(catalogue: Catalogue) -> None:
+def test_another_file_of_one_dump_is_no_occurrence(store: Store) -> None:
     one = {"nodename": "db1", "osrelease": "6.1", "crashed": NOW - timedelta(days=1)}
     for record in (
         job("T-1", 1, "title", "path", digest="elf", log_digest="log", **one),
@@ -448,13 +448,13 @@ def test_another_file_of_one_dump_is_no_occurrence(catalogue: Catalogue) -> None
         # another crash in the same second, as virtual machines have it whose clock is set
         job("T-3", 3, "title", "path", digest="next", log_digest="other", **one),
     ):
-        catalogue.record_job(record)
+        store.jobs.put(record)
     asked = Crashed("T-4", Path("/4"), named("title", "path"), digest="flat", host="db1")
-    apart = catalogue.seen(asked)
+    apart = store.jobs.seen(asked)
     assert apart.same is not None
     assert apart.host is not None
     assert (apart.same.count, apart.host.count, apart.same_dump) == (2, 2, ())
-    seen = catalogue.seen(replace(asked, log_digest="log"))
+    seen = store.jobs.seen(replace(asked, log_digest="log"))
     assert seen.same is not None
     assert seen.host is not None
     assert (seen.same.count, seen.tickets, seen.host.count) == (1, ("T-3",), 1)
@@ -474,25 +474,25 @@ def test_a_crash_is_known_by_the_stamps_at_the_end_of_its_log() -> None:
 
 
 @on_both
-def test_crashes_that_arrived_without_a_time_are_each_its_own(catalogue: Catalogue) -> None:
+def test_crashes_that_arrived_without_a_time_are_each_its_own(store: Store) -> None:
     for number in (1, 2):
         record = job(f"T-{number}", 1, "title", "path", nodename="db1", digest=str(number))
-        catalogue.record_job(record)
+        store.jobs.put(record)
     asked = Crashed("T-4", Path("/4"), named("title", "path"), host="db1")
     for log in (None, "log"):  # theirs are not known
-        seen = catalogue.seen(replace(asked, log_digest=log))
+        seen = store.jobs.seen(replace(asked, log_digest=log))
         assert seen.same is not None
         assert seen.same.count == 2
 
 
 @on_both
-def test_how_many_jobs_say_nothing_is_counted_where_nothing_was_seen(catalogue: Catalogue) -> None:
+def test_how_many_jobs_say_nothing_is_counted_where_nothing_was_seen(store: Store) -> None:
     for number, version in ((1, 1), (2, 2), (3, 2), (4, 3)):
         names = tuple(Signature(version, name, f"x{number}") for name in ("title", "top 3"))
-        catalogue.record_job(replace(job(f"T-{number}", number), signatures=names))
+        store.jobs.put(replace(job(f"T-{number}", number), signatures=names))
     mine = tuple(replace(each, version=3) for each in named("title", "path"))
     asked = Crashed("T-5", Path("/5"), mine, digest="own")
-    assert catalogue.seen(asked) == Seen(uncompared=3)
-    assert catalogue.seen(replace(asked, former="old")).uncompared == 2
-    assert catalogue.seen(replace(asked, former="x1")).uncompared == 0  # which was seen
-    assert catalogue.seen(replace(asked, signatures=())).uncompared == 0
+    assert store.jobs.seen(asked) == Seen(uncompared=3)
+    assert store.jobs.seen(replace(asked, former="old")).uncompared == 2
+    assert store.jobs.seen(replace(asked, former="x1")).uncompared == 0  # which was seen
+    assert store.jobs.seen(replace(asked, signatures=())).uncompared == 0

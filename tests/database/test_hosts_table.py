@@ -10,8 +10,9 @@ from alembic import command
 from alembic.config import Config
 from postgresql import on_both
 
-from cas.catalogue import Catalogue, Crashed
 from cas.database.connection import MIGRATIONS, Database
+from cas.database.records import Crashed
+from cas.database.store import Store
 from cas.model import CrashProgram, Host
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
@@ -34,29 +35,29 @@ ARM = Host(
 
 
 @on_both
-def test_a_host_comes_back_with_all_its_facts(catalogue: Catalogue) -> None:
-    catalogue.put_host(ARM)
-    assert catalogue.hosts() == (ARM,)
+def test_a_host_comes_back_with_all_its_facts(store: Store) -> None:
+    store.hosts.put(ARM)
+    assert store.registered_hosts() == (ARM,)
 
 
-def test_hosts_come_by_name_and_port(catalogue: Catalogue) -> None:
+def test_hosts_come_by_name_and_port(store: Store) -> None:
     for host in (Host("b", 2), Host("a"), Host("b"), Host("b", 1)):
-        catalogue.put_host(host)
-    assert list(map(str, catalogue.hosts())) == ["a", "b", "b:1", "b:2"]
+        store.hosts.put(host)
+    assert list(map(str, store.registered_hosts())) == ["a", "b", "b:1", "b:2"]
 
 
 @pytest.mark.parametrize("port", [None, 22])
-def test_a_host_is_registered_once(catalogue: Catalogue, port: int | None) -> None:
+def test_a_host_is_registered_once(store: Store, port: int | None) -> None:
     for arch in ("x86_64", "aarch64"):
-        catalogue.put_host(Host("arm-03", port, arch=arch))
-    assert catalogue.hosts() == (Host("arm-03", port, arch="aarch64"),)
+        store.hosts.put(Host("arm-03", port, arch=arch))
+    assert store.registered_hosts() == (Host("arm-03", port, arch="aarch64"),)
 
 
 @pytest.mark.parametrize("port", [None, 22])
 def test_the_database_itself_has_a_host_once(
-    tmp_path: Path, catalogue: Catalogue, port: int | None
+    tmp_path: Path, store: Store, port: int | None
 ) -> None:
-    catalogue.put_host(Host("arm-03", port))
+    store.hosts.put(Host("arm-03", port))
     with (
         sqlite3.connect(tmp_path / "cas.db") as connection,
         pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
@@ -67,29 +68,29 @@ def test_the_database_itself_has_a_host_once(
         )
 
 
-def test_renewed_facts_neither_enable_a_host_nor_bring_it_back(catalogue: Catalogue) -> None:
+def test_renewed_facts_neither_enable_a_host_nor_bring_it_back(store: Store) -> None:
     before = replace(ARM, is_enabled=True)
-    catalogue.put_host(before)
-    assert catalogue.enable_host("arm-03", 2222, is_enabled=False)
-    assert catalogue.renew_host(replace(before, problem=None))
-    assert catalogue.hosts() == (replace(before, problem=None, is_enabled=False),)
-    assert catalogue.remove_host("arm-03", 2222)
-    assert not catalogue.renew_host(before)
-    assert catalogue.hosts() == ()
+    store.hosts.put(before)
+    assert store.hosts.enable("arm-03", 2222, is_enabled=False)
+    assert store.hosts.renew(replace(before, problem=None))
+    assert store.registered_hosts() == (replace(before, problem=None, is_enabled=False),)
+    assert store.hosts.remove("arm-03", 2222)
+    assert not store.hosts.renew(before)
+    assert store.registered_hosts() == ()
 
 
-def test_only_the_named_port_is_removed(catalogue: Catalogue) -> None:
-    catalogue.put_host(Host("a"))
-    catalogue.put_host(Host("a", 2222))
-    assert catalogue.remove_host("a", None)
-    assert not catalogue.remove_host("a", None)
-    assert catalogue.hosts() == (Host("a", 2222),)
+def test_only_the_named_port_is_removed(store: Store) -> None:
+    store.hosts.put(Host("a"))
+    store.hosts.put(Host("a", 2222))
+    assert store.hosts.remove("a", None)
+    assert not store.hosts.remove("a", None)
+    assert store.registered_hosts() == (Host("a", 2222),)
 
 
-def test_a_time_of_another_zone_is_the_same_instant(catalogue: Catalogue) -> None:
+def test_a_time_of_another_zone_is_the_same_instant(store: Store) -> None:
     there = NOW.astimezone(timezone(timedelta(hours=9)))
-    catalogue.put_host(replace(ARM, checked=there))
-    (host,) = catalogue.hosts()
+    store.hosts.put(replace(ARM, checked=there))
+    (host,) = store.registered_hosts()
     assert host.checked == NOW
 
 
@@ -108,7 +109,7 @@ def test_a_database_of_the_first_version_gets_the_table_and_keeps_its_rows(tmp_p
             f"INSERT INTO jobs {columns} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
             ("T-1", str(directory), "2026-11-21 08:41:20", "complete", "s"),
         )
-    catalogue = Catalogue(path)
-    catalogue.put_host(ARM)
-    assert catalogue.hosts() == (ARM,)
-    assert catalogue.seen(Crashed("T-2", Path("/"), former="s")).tickets == ("T-1",)
+    store = Store(path)
+    store.hosts.put(ARM)
+    assert store.registered_hosts() == (ARM,)
+    assert store.jobs.seen(Crashed("T-2", Path("/"), former="s")).tickets == ("T-1",)

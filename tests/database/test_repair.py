@@ -11,20 +11,25 @@ import pytest
 from postgresql import on_both
 from sqlalchemy import text
 
-from cas.catalogue import Catalogue, Crashed, JobRecord
 from cas.database.connection import Database
+from cas.database.records import Crashed, JobRecord
+from cas.database.repair import Repair, repair
+from cas.database.store import Store
 from cas.errors import ConfigError, DatabaseDamaged
 from cas.model import Host, Seen, Signature
-from cas.progress import Silent
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 PAGE = 4096
 
 
+def mended(database: str | Path) -> Repair | None:
+    return repair(str(database), 60, NOW, lambda: None)
+
+
 def with_hosts(path: Path, number: int) -> list[Host]:
-    catalogue = Catalogue(path)
+    store = Store(path)
     hosts = [Host(f"host-{each:04}", 22, arch="s390x") for each in range(number)]
-    catalogue.open()
+    store.open()
     with sqlite3.connect(path) as connection:
         connection.executemany(
             "INSERT INTO hosts (name, port, is_enabled, crashes, is_shared, remarks, arch) "
@@ -53,8 +58,8 @@ def overwrite(path: Path, at: int, data: bytes) -> bytes:
 def test_a_sound_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "cas.db"
     hosts = with_hosts(path, 2)
-    assert Catalogue(path).repair(NOW, Silent()) is None
-    assert list(Catalogue(path).hosts()) == hosts
+    assert mended(path) is None
+    assert list(Store(path).registered_hosts()) == hosts
     assert [file.name for file in tmp_path.glob("*damaged*")] == []
 
 
@@ -62,16 +67,16 @@ def test_hosts_on_both_sides_of_the_damage_are_taken_over(tmp_path: Path) -> Non
     path = tmp_path / "cas.db"
     hosts = with_hosts(path, 260)
     damaged = overwrite(path, page_with(path, b"host-0130"), b"\xff" * PAGE)
-    repair = Catalogue(path).repair(NOW, Silent())
-    assert repair is not None
-    assert repair.has_lost_hosts
-    assert repair.aside is not None
-    assert repair.aside.read_bytes() == damaged
-    found = Catalogue(path).hosts()
+    done = mended(path)
+    assert done is not None
+    assert done.has_lost_hosts
+    assert done.aside is not None
+    assert done.aside.read_bytes() == damaged
+    found = Store(path).registered_hosts()
     assert set(found) < set(hosts)
     assert 100 < len(found) < 260
     assert {hosts[0], hosts[-1]} <= set(found)
-    assert Catalogue(path).repair(NOW, Silent()) is None
+    assert mended(path) is None
 
 
 def test_damage_elsewhere_costs_no_host(tmp_path: Path) -> None:
@@ -82,12 +87,12 @@ def test_damage_elsewhere_costs_no_host(tmp_path: Path) -> None:
     connection.close()
     overwrite(path, (root[0] - 1) * PAGE, b"\xff" * PAGE)
     with pytest.raises(DatabaseDamaged, match="malformed"):
-        Catalogue(path).indexed()
-    repair = Catalogue(path).repair(NOW, Silent())
-    assert repair is not None
-    assert not repair.has_lost_hosts
-    assert list(Catalogue(path).hosts()) == hosts
-    assert Catalogue(path).indexed() == {}
+        Store(path).jobs.verdicts()
+    done = mended(path)
+    assert done is not None
+    assert not done.has_lost_hosts
+    assert list(Store(path).registered_hosts()) == hosts
+    assert Store(path).jobs.verdicts() == {}
 
 
 def test_a_link_to_the_file_stays_and_so_does_its_mode(tmp_path: Path) -> None:
@@ -99,14 +104,14 @@ def test_a_link_to_the_file_stays_and_so_does_its_mode(tmp_path: Path) -> None:
     with closing(sqlite3.connect(real)) as connection:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'")
     damaged = overwrite(real, (root[0] - 1) * PAGE, b"\xff" * PAGE)
-    repair = Catalogue(link).repair(NOW, Silent())
-    assert repair is not None
-    assert repair.aside is not None
-    assert repair.aside.parent == real.parent
-    assert repair.aside.read_bytes() == damaged
+    done = mended(link)
+    assert done is not None
+    assert done.aside is not None
+    assert done.aside.parent == real.parent
+    assert done.aside.read_bytes() == damaged
     assert link.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o660
-    assert list(Catalogue(link).hosts()) == hosts
+    assert list(Store(link).registered_hosts()) == hosts
 
 
 def test_a_row_that_holds_nonsense_costs_itself(tmp_path: Path) -> None:
@@ -116,11 +121,11 @@ def test_a_row_that_holds_nonsense_costs_itself(tmp_path: Path) -> None:
         connection.execute("UPDATE hosts SET crashes = '{' WHERE name = 'host-0001'")
         connection.commit()
     with pytest.raises(DatabaseDamaged):
-        Catalogue(path).hosts()
-    repair = Catalogue(path).repair(NOW, Silent())
-    assert repair is not None
-    assert repair.has_lost_hosts
-    assert list(Catalogue(path).hosts()) == [hosts[0], hosts[2]]
+        Store(path).registered_hosts()
+    done = mended(path)
+    assert done is not None
+    assert done.has_lost_hosts
+    assert list(Store(path).registered_hosts()) == [hosts[0], hosts[2]]
 
 
 def test_a_log_goes_with_its_file_and_an_older_damaged_one_stays(tmp_path: Path) -> None:
@@ -134,12 +139,12 @@ def test_a_log_goes_with_its_file_and_an_older_damaged_one_stays(tmp_path: Path)
         other.execute("UPDATE hosts SET name = 'renamed'")
         other.commit()
         log = Path(f"{path}-wal").read_bytes()
-        repair = Catalogue(path).repair(NOW, Silent())
-        assert repair is not None
-        assert repair.aside not in (None, older)
+        done = mended(path)
+        assert done is not None
+        assert done.aside not in (None, older)
         assert older.read_bytes() == b""
-        assert Path(f"{repair.aside}-wal").read_bytes() == log != b""
-        assert [host.name for host in Catalogue(path).hosts()] == ["renamed"]
+        assert Path(f"{done.aside}-wal").read_bytes() == log != b""
+        assert [host.name for host in Store(path).registered_hosts()] == ["renamed"]
 
 
 @pytest.mark.parametrize(
@@ -149,37 +154,37 @@ def test_a_file_that_nothing_shows_to_be_ours_is_not_moved(tmp_path: Path, conte
     path = tmp_path / "letter"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="nothing in it shows that it is one of cas"):
-        Catalogue(path).repair(NOW, Silent())
+        mended(path)
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
 
 @on_both
 def test_tables_that_are_gone_are_made_anew(database: str) -> None:
-    catalogue = Catalogue(database)
-    catalogue.put_host(Host("arm", 22))
+    store = Store(database)
+    store.hosts.put(Host("arm", 22))
     signature = Signature(2, "title", "s")
-    catalogue.record_job(JobRecord("T-1", Path("/1"), NOW, "complete", signatures=(signature,)))
+    store.jobs.put(JobRecord("T-1", Path("/1"), NOW, "complete", signatures=(signature,)))
     with Database(database, 1).writing() as connection:
         cascade = "CASCADE" if database.startswith("postgresql") else ""
         connection.execute(text(f"DROP TABLE jobs {cascade}"))
-    assert Catalogue(database).lacking() == {"jobs"}
+    assert Store(database).lacking() == {"jobs"}
     with pytest.raises(DatabaseDamaged, match="jobs"):
-        Catalogue(database).indexed()
-    repair = Catalogue(database).repair(NOW, Silent())
-    assert repair is not None
-    assert (repair.aside, repair.has_lost_hosts, repair.has_lost_packages) == (None, False, False)
-    assert Catalogue(database).indexed() == {}
-    assert [host.name for host in Catalogue(database).hosts()] == ["arm"]
+        Store(database).jobs.verdicts()
+    done = mended(database)
+    assert done is not None
+    assert (done.aside, done.has_lost_hosts, done.has_lost_packages) == (None, False, False)
+    assert Store(database).jobs.verdicts() == {}
+    assert [host.name for host in Store(database).registered_hosts()] == ["arm"]
     # which gets the number of the job that is gone, and not its signatures
-    catalogue.record_job(JobRecord("T-2", Path("/2"), NOW, "complete"))
-    assert catalogue.seen(Crashed("T-3", Path("/3"), (signature,))) == Seen()
+    store.jobs.put(JobRecord("T-2", Path("/2"), NOW, "complete"))
+    assert store.jobs.seen(Crashed("T-3", Path("/3"), (signature,))) == Seen()
 
 
 def test_kernels_of_packages_that_are_gone_go_too(tmp_path: Path) -> None:
     """The next package would get the number of one that is gone, and its kernels with it."""
     database = str(tmp_path / "cas.db")
-    Catalogue(database).open()
+    Store(database).open()
     with sqlite3.connect(database) as connection:
         connection.execute("DROP TABLE packages")
         connection.execute(
@@ -188,8 +193,8 @@ def test_kernels_of_packages_that_are_gone_go_too(tmp_path: Path) -> None:
         )
         connection.execute("DROP TABLE hosts")
     connection.close()
-    repair = Catalogue(database).repair(NOW, Silent())
-    assert repair is not None
-    assert (repair.has_lost_hosts, repair.has_lost_packages) == (True, True)
-    assert Catalogue(database).kernels() == []
-    assert Catalogue(database).counts().kernels == 0
+    done = mended(database)
+    assert done is not None
+    assert (done.has_lost_hosts, done.has_lost_packages) == (True, True)
+    assert Store(database).kernels.listed() == []
+    assert Store(database).packages.counts().kernels == 0

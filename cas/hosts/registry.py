@@ -1,0 +1,39 @@
+"""The analysis hosts that the administrator has registered."""
+
+from __future__ import annotations
+
+from cas.database.store import Store
+from cas.model import Host
+from cas.settings.config import Config
+
+
+class HostRegistry:
+    """Which hosts there are, and what was known of each when it was last asked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    def of(cls, config: Config) -> HostRegistry:
+        """That of the configured database."""
+        return cls(Store.of(config))
+
+    def all(self) -> tuple[Host, ...]:
+        """The hosts, by name and port."""
+        return self._store.registered_hosts()
+
+    def put(self, host: Host) -> None:
+        """Register a host, or replace all that is known of it."""
+        self._store.hosts.put(host)
+
+    def renew(self, host: Host) -> bool:
+        """Replace a host's facts, whether it is enabled stays; ``False``: it is not registered."""
+        return self._store.hosts.renew(host)
+
+    def enable(self, host: Host, *, is_enabled: bool) -> bool:
+        """Let jobs use a host, or not; ``False``: it is not registered."""
+        return self._store.hosts.enable(host.name, host.port, is_enabled=is_enabled)
+
+    def remove(self, host: Host) -> bool:
+        """Forget a host; ``False``: it was not registered."""
+        return self._store.hosts.remove(host.name, host.port)
