@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from kernels.crashes.expected import FIXTURES, read_causes
 
-from cas.engines.drgn_fault import Wanted, read_fault
-from cas.engines.drgn_target import File, Request, Target
-from cas.engines.fault_answer import reading_of
+from cas.engines.drgn.child.fault import Wanted, read_fault
+from cas.engines.drgn.child.target import File, Request, Target
+from cas.engines.drgn.fault_answer import reading_of
 from cas.findings import fault_case
 from cas.model import Dump, Evidence, Weight
 
