@@ -29,7 +29,7 @@ class Session:
     walking: Sequence[Snippet] = ()
     """The snippets that need all tasks, which not every crash sees."""
     is_demanded: bool = False
-    """Whether what crash cannot do is done by nobody else."""
+    """What crash cannot do is done by nobody else."""
 
     def serves(self, snippet: Snippet) -> bool:
         """Whether crash can be believed in it."""
@@ -50,7 +50,7 @@ class Ladder:
         self.log = dump.dmesg
         """The kernel log as we know it, by which a debugger's is judged."""
         self.is_drgn_blind = False
-        """Whether drgn could read nothing of the dump, so that its failures are salvaged."""
+        """drgn could read nothing of the dump, so that its failures are salvaged."""
         self.rungs: list[str] = []
         """The rungs used below crash's, in order."""
         self.given_up: list[tuple[Outcome, str]] = []

@@ -35,7 +35,7 @@ class Ran:
 
     engine: str
     path: Path
-    """Of its output."""
+    """The file with its output."""
     seconds: float
 
 

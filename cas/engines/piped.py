@@ -15,7 +15,7 @@ from cas.supervise import Dialogue
 
 WAIT_S = 1.0
 EXIT_S = 5.0
-"""Between the end of its output and its own."""
+"""Seconds between the end of its output and its own."""
 
 
 GREETING_BYTES = 64 << 10
@@ -38,7 +38,7 @@ class Piped:
         self._name = name
         self._told = set[bytes]()
         self._line = b""
-        """Of what it wrote, the beginning of a line that has not ended."""
+        """The beginning of a line that it has not ended yet."""
         self._unknown = dict[bytes, None]()
         self._first = b""
         """What it wrote behind the greeting, before it was told anything."""

@@ -21,7 +21,7 @@ class Engine:
     name: str
     """``drgn``, ``crash``, or ``crash_`` and the architecture whose dumps it reads."""
     arch: str | None = None
-    """As in ``uname -m``; ``None``: it reads dumps of all."""
+    """The architecture that it reads dumps of, as in ``uname -m``; ``None``: all."""
     version: str | None = None
     """What it calls itself, e.g. ``crash 8.0.2``; ``None``: it cannot be used."""
     path: Path | None = None

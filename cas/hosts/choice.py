@@ -33,11 +33,11 @@ UNKNOWN = Load(0, 0.0, 0, 0)
 CLOSED = ""
 """Instead of an answer: nobody waits any more."""
 ROUND_S = 1.0
-"""For other hosts' answers once one has answered."""
+"""Seconds for other hosts' answers once one has answered."""
 KMODS_COPIED = 16
 """Files of kernel modules, at most, where storage is not shared."""
 PAUSE_S = 2.0
-"""Between two attempts while all hosts are busy."""
+"""Seconds between two attempts while all hosts are busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Reached:
     link: Link
     load: Load
     is_shared: bool
-    """Whether it sees dump and vmlinux as we do."""
+    """It sees dump and vmlinux under the same names as we do."""
 
     @property
     def rank(self) -> tuple[float, ...]:

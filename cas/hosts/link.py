@@ -24,10 +24,10 @@ from cas.units import human_size
 
 READ_BYTES = 64 << 10
 WAIT_S = 0.5
-"""For a byte, before something else is looked at."""
+"""Seconds for a byte, before something else is looked at."""
 STDERR_BYTES = 16 << 10
 BEATS = 5
-"""In a keepalive interval."""
+"""Requests for a sign of life in a keepalive interval."""
 Feed = Callable[[paramiko.Channel], None]
 
 
@@ -42,7 +42,7 @@ class ScriptResult:
     """How a command on a host ended."""
 
     status: int
-    """As the server says; a signal's is -1."""
+    """The exit status as the server says it; -1 for a signal."""
     stdout: bytes
     stderr: str
     """Its end."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PROGRAM_S = 5
-"""For a program to say its version."""
+"""Seconds for a program to say its version."""
 PROGRAMS = 8
 """crash binaries of one host, at most."""
 PROGRAM_BYTES = 8 << 10
@@ -25,7 +25,7 @@ TOOLS = {
 }
 """What sessions and copies on a host need, and a package that has it."""
 PATH_FORM = r"/[A-Za-z0-9/._+-]{1,254}"
-"""Of programs; others are left alone."""
+"""How paths of programs look; others are left alone."""
 TIMED_OUT = (124, 137)
 """Exit statuses of timeout(1): it sent TERM, it was told to send KILL."""
 BEGIN, END = "cas: here begins the answer", "cas: here ends the answer"
@@ -102,7 +102,7 @@ done
 echo "$end"
 """
 )
-"""As above."""
+"""Takes the same words as :data:`LOAD`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class HostAnswer:
     busy: int = 0
     """Slots in which a session runs."""
     programs: Mapping[tuple[str, str], ProgramAnswer] = field(default_factory=dict)
-    """By what they are (``crash``, ``build``, ``drgn``) and their path."""
+    """What programs said, by what they are (``crash``, ``build``, ``drgn``) and their path."""
 
     def number(self, key: str, pattern: str = r"(\d{1,15})") -> int | None:
         """A whole number in a fact."""

@@ -17,7 +17,7 @@ from cas.text import short_line
 SSH_PORT = 22
 KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 NAME_CHARACTERS = 253
-"""Of a host, see RFC 1123, 2.1, and of a user."""
+"""Characters of a host's name, see RFC 1123, 2.1, or of a user's, at most."""
 HOPS = 8
 """Servers on the way to one."""
 SYSTEM_KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
@@ -89,7 +89,7 @@ class Account:
     certificate: Path | None = None
     agent: Path | None = None
     is_agent_limited: bool = False
-    """Whether only those of its keys are used that `keys` names."""
+    """Only those of its keys are used that `keys` names."""
 
     def __str__(self) -> str:
         return name_of(self.host, self.port)

@@ -19,7 +19,7 @@ from paramiko.pkey import PublicBlob
 from cas.text import one_line
 
 ANSWER_BYTES = 256 << 10
-"""As in OpenSSH."""
+"""The longest answer that is read; as in OpenSSH (authfd.c, MAX_AGENT_REPLY_LEN)."""
 KEYS = 100
 REQUEST_IDENTITIES, IDENTITIES = 11, 12
 SIGN_REQUEST, SIGNATURE = 13, 14

@@ -32,7 +32,7 @@ class Identities:
 
     account: Account
     timeout_s: float
-    """For an agent's answer; one that asks its user must not take longer."""
+    """Seconds for an agent's answer; one that asks its user must not take longer."""
     locked: list[Path] = field(default_factory=list)
     """Files that are encrypted, of those that were looked at."""
     remarks: list[str] = field(default_factory=list)

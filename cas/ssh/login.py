@@ -21,7 +21,7 @@ Reach = Callable[[str, int], socket.socket]
 """Connects to a host and port."""
 OLD_KEYS = ("ssh-rsa", "ssh-dss")
 OLD = (*OLD_KEYS, "cbc", "md5", "sha1", "-96")
-"""In the names of algorithms that are not negotiated, whatever paramiko still has."""
+"""Parts of names of algorithms that are not negotiated, whatever paramiko still has."""
 
 _log = logging.getLogger("paramiko")
 _log.addHandler(logging.NullHandler())  # it writes to stderr otherwise

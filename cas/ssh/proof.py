@@ -12,9 +12,9 @@ from cas.ssh.failures import LoginDenied, Unreachable
 from cas.ssh.identities import Identities, Identity
 
 ATTEMPTS = 6
-"""After so many sshd breaks off, see MaxAuthTries in sshd_config(5)."""
+"""Keys after which sshd breaks off, see MaxAuthTries in sshd_config(5)."""
 AGENT_S = 5.0
-"""For an agent's answer, unless the server would not wait so long."""
+"""Seconds for an agent's answer, unless the server would not wait so long."""
 
 
 def prove_user(

@@ -22,9 +22,9 @@ import paramiko
 from cas.ssh.failures import SshError
 
 INCLUDE_DEPTH = 16
-"""As in OpenSSH."""
+"""Files that include one another, at most; as in OpenSSH (readconf.c, READCONF_MAX_DEPTH)."""
 CONDITIONS = {"host", "originalhost", "user", "localuser"}
-"""Of ``Match``, with a word each; those that can be judged here."""
+"""Conditions of ``Match``, with a word each, that can be judged here."""
 BARE_CONDITIONS = {"all", "canonical", "final"}
 LISTS = {"userknownhostsfile", "globalknownhostsfile"}
 FILES = {"identityfile", "certificatefile", "identityagent", "revokedhostkeys"}
@@ -38,7 +38,7 @@ class _Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one server."""
+    """The settings of one server."""
 
     path: Path
     """The file."""

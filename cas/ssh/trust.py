@@ -14,7 +14,7 @@ from cas.ssh.failures import ChangedHost, RevokedHostKey, SshError, UnknownHost,
 from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_of, kind_of
 
 RSA_BITS = 2048
-"""At least; sizes below have been out of use since NIST SP 800-131A of 2011."""
+"""Bits of an RSA key, at least; sizes below have been out of use since NIST SP 800-131A of 2011."""
 KRL = b"SSHKRL\n\x00"
 """How OpenSSH's binary lists of revoked keys begin (PROTOCOL.krl)."""
 

@@ -25,8 +25,8 @@ STDERR_TAIL_BYTES = 16 << 10
 READ_BYTES = 64 << 10
 BOXING_S = 2.0
 """A sandbox is made sooner, even on a busy machine."""
-OWN_PROCESSES = 2
-"""That a sandbox adds to a program's."""
+BWRAP_PROCESSES = 2
+"""Processes that bubblewrap itself adds to a program's family."""
 SIGNALLED = 128
 """What a sandbox adds to the number of the signal that ended its program."""
 
@@ -42,7 +42,7 @@ class Finished:
     """Its last lines."""
     timed_out: bool = False
     cut: bool = False
-    """Whether it wrote more than it was allowed to and was ended for that."""
+    """It wrote more than it was allowed to and was ended for that."""
     fault: str | None = None
     """Why the watchdog ended it."""
 
@@ -125,7 +125,7 @@ class Child:
 
     @property
     def grace_s(self) -> float:
-        """Between a request to stop and the kill."""
+        """Seconds between a request to stop and the kill."""
         return self._watchdog.grace_s
 
     @property
@@ -209,7 +209,7 @@ class Child:
 
     def _ticks_and_processes(self) -> tuple[int, int]:
         everyone = family(self._process.pid, self._mark)
-        return ticks(everyone), len(everyone) - OWN_PROCESSES
+        return ticks(everyone), len(everyone) - BWRAP_PROCESSES
 
     def _read_ready(self, timeout_s: float) -> bytes | None:
         """Output, ``b""`` at its end, or ``None``."""

@@ -28,7 +28,7 @@ class Dialogue(Protocol):
 
     @property
     def grace_s(self) -> float:
-        """Between a request to stop and the kill."""
+        """Seconds between a request to stop and the kill."""
 
     @property
     def stderr(self) -> str:

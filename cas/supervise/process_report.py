@@ -13,7 +13,7 @@ from cas.text import one_line, printable
 from cas.units import human_size
 
 FILE_BYTES = 16 << 10
-"""Of one file below ``/proc``."""
+"""What is shown of one file below ``/proc``."""
 MAX_PROCESSES = 32
 MAX_MAPPED = 40
 SHOWN = ("status", "stat", "wchan", "syscall", "stack", "limits", "io")

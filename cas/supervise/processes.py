@@ -33,7 +33,7 @@ class Process:
     ticks: int
     """Processor time used by it and by its children that have ended, in clock ticks."""
     exit_code: int
-    """Of one that a signal has stopped, the signal's number (Linux 5.17 and later)."""
+    """The number of the signal that has stopped it (Linux 5.17 and later), or its exit code."""
 
     @property
     def is_alive(self) -> bool:

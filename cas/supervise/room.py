@@ -22,7 +22,7 @@ MARK = "CAS_RUN"
 """Variable by which a program's descendants are known where there is no sandbox."""
 OPEN_FILES = 1024
 CPU_GRACE_S = 5
-"""Between SIGXCPU and SIGKILL."""
+"""Seconds between SIGXCPU and SIGKILL."""
 COUNTS_BY_NAMESPACE = (5, 14)
 """Linux since which a user namespace counts its own processes (21d1c5e386bc)."""
 
@@ -51,7 +51,7 @@ class View:
     descriptors: tuple[int, ...] = ()
     """Open files that it inherits, under the same numbers."""
     has_proc: bool = True
-    """Whether a sandbox shows it its own processes; without, a descriptor that was opened for
+    """A sandbox shows it its own processes; without, a descriptor that was opened for
     reading stays so."""
 
 
@@ -60,10 +60,10 @@ class Start:
     """How one program is started."""
 
     words: list[str]
-    """With its limits, in its sandbox."""
+    """The words that start it, with its limits, in its sandbox."""
     program: Path
     descriptors: tuple[int, ...] = ()
-    """That it inherits."""
+    """Open files that it inherits, under the same numbers."""
 
 
 @contextmanager

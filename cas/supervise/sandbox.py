@@ -51,7 +51,7 @@ class Sandbox:
     """Since bubblewrap 0.7; before, nothing but the machine bounds what a program puts into its
     directories, and there is no ``/dev/shm`` to write to."""
     has_filter: bool = True
-    """Of system calls; see :mod:`cas.supervise.seccomp`."""
+    """System calls are filtered; see :mod:`cas.supervise.seccomp`."""
 
     @property
     def lacks(self) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ LOAD, IF_EQUAL, IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 """BPF_LD | BPF_W | BPF_ABS; BPF_JMP | BPF_JEQ and | BPF_JGE, BPF_K; BPF_RET."""
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000 | errno.ENOSYS
-"""As if the kernel did not have it: programs know what to do then."""
+"""What a refused call gives: as if the kernel did not have it, which programs know."""
 X32 = 0x40000000
-"""Of the numbers of the x32 ABI, which shares the architecture of x86_64."""
+"""The bit in the numbers of the x32 ABI, which shares the architecture of x86_64."""
 
 
 class Calls(NamedTuple):
@@ -51,7 +51,7 @@ REFUSED = {
     0xC0000015: Calls(269, 270, 271, 395, 360, 117),  # ppc64le
     0x80000016: Calls(278, 279, 280, 395, 350, 117),  # s390x
 }
-"""By the kernel's AUDIT_ARCH number."""
+"""The system calls that are refused, by the kernel's AUDIT_ARCH number."""
 
 
 def program() -> bytes:

@@ -36,7 +36,7 @@ class ProgramFailure:
     attempt: str
     """E.g. ``2 of 8``."""
     rung: str
-    """Of the ladder of degradation."""
+    """The rung of the ladder of degradation that it ran on."""
     command: str
     """The last one it was given."""
     output: bytes = b""

@@ -9,7 +9,7 @@ from cas.settings.rules import Supervision
 
 LONGEST_INTERVAL_S = 1.0
 LOOKS = 20
-"""In a watchdog interval, at least."""
+"""Looks in a watchdog interval, at least."""
 Measure = Callable[[], tuple[int, int]]
 """Tells how much of the processor a program used so far, in clock ticks, and how many processes it
 consists of."""
@@ -26,7 +26,7 @@ class Watchdog:
         self._measure = measure
         self._rules = rules
         self.interval_s = min(LONGEST_INTERVAL_S, rules.watchdog_s / LOOKS, rules.stop_s / 5)
-        """Between two looks."""
+        """Seconds between two looks."""
         self._ticks = -1
         self._seen = self._looked = time.monotonic()
 

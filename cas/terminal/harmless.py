@@ -24,9 +24,9 @@ see the rest."""
 ESCAPES = frozenset(("7", "8", "D", "E", "M", "=", ">", "(B"))
 """Behind ESC: save and restore the cursor, line feeds, keypad, plain letters."""
 FINALS = frozenset("ABCDEFGHIJKLMPSTXZ@`adefm")
-"""Of control sequences with numbers only: move, erase, insert, delete, scroll, colour."""
+"""The ends of control sequences with numbers: move, erase, insert, delete, scroll, colour."""
 BARE_FINALS = frozenset("su")
-"""Of control sequences without any number: save and restore the cursor."""
+"""The ends of control sequences without any number: save and restore the cursor."""
 PRIVATE_MODES = frozenset(("1", "7", "12", "25", "47", "1047", "1048", "1049", "2004"))
 """Cursor keys, wrapping, the cursor's look, the other screen, marked pastes."""
 USUALLY_ON = frozenset(("7", "25"))

@@ -26,9 +26,9 @@ from cas.terminal.session import Size
 
 READ_BYTES = 64 << 10
 LOOK_S = 0.5
-"""Between two looks whether the program still runs: what it left behind may hold its terminal."""
+"""Seconds between two looks whether the program runs: what it left behind may hold its terminal."""
 EXIT_S = 5.0
-"""Between the end of its output and its own."""
+"""Seconds between the end of its output and its own."""
 SIGNALLED = 128
 """What a sandbox adds to the number of the signal that ended its program."""
 

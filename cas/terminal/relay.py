@@ -11,7 +11,7 @@ from cas.terminal.screen import Screen
 from cas.terminal.session import Terminal
 
 WAIT_S = 1.0
-"""For output, before a look whether the relay is over."""
+"""Seconds for output, before a look whether the relay is over."""
 
 
 class Relay:

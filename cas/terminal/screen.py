@@ -19,7 +19,7 @@ from cas.terminal.session import Size
 READ_BYTES = 4 << 10
 USUAL = Size(80, 24)
 GUARD_S = 5.0
-"""For the guard's end, once it was told that it is not needed."""
+"""Seconds for the guard's end, once it was told that it is not needed."""
 
 
 class Screen:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 
 class Size(NamedTuple):
-    """Of a terminal, in characters."""
+    """The size of a terminal, in characters."""
 
     columns: int
     rows: int
@@ -25,7 +25,7 @@ class Window:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For a program on a terminal like that."""
+        """Variables for a program on a terminal like that."""
         return {"TERM": self.term} if re.fullmatch(r"[\w.+-]{1,64}", self.term, re.ASCII) else {}
 
 

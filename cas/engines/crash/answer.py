@@ -5,7 +5,7 @@ from __future__ import annotations
 from cas.engines.crash.rungs import OUT_OF_MEMORY
 
 FEW_LINES = 12
-"""Of output; a command that wrote more has done something, whatever it complained about."""
+"""A command that wrote more lines has done something, whatever it complained about."""
 
 
 def judge(command: str, said: bytes, beside: str = "") -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ from cas.model import Dump
 TEXT = "_stext"
 _SYMTAB = 2
 _TABLE_BYTES = 256 << 20
-"""Of symbols, or of their names; the largest vmlinux has 20 MB."""
+"""What is read of symbols, or of their names; the largest vmlinux has 20 MB."""
 _BY_CRASH = frozenset({"i686", "x86_64"})
 """Architectures for which crash is told; on others it finds out by itself, or kernels stay."""
 

@@ -24,7 +24,7 @@ _BANNER = re.compile(
     rb"^%b(Linux version [^\n]*(?:\n%b[^\n]*)*)" % (_ADDRESS, _ADDRESS), re.MULTILINE
 )
 _JOINT = re.compile(rb"\r?\n%b" % _ADDRESS)
-"""Between the lines into which ``rd -a`` breaks a text."""
+"""What stands between the lines into which ``rd -a`` breaks a text."""
 _COMPLAINTS = (b"rd: ", b"crash: ")
 
 

@@ -60,7 +60,7 @@ class LocalPlace:
     vmcore: Path
     room: Room
     extensions: tuple[Path, ...] = ()
-    """Of crash, which its prelude loads."""
+    """Shared objects that crash's prelude loads."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Kernel modules' files as far as they are known when crash starts."""
     needed: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class LocalPlace:
     _end: Callable[[], object] | None = None
     """Ends what runs."""
     _shown: frozenset[Path] | None = None
-    """Of the kernel modules' files, those that crash was started with."""
+    """Files of kernel modules that crash was started with."""
 
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""

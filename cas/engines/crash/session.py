@@ -35,7 +35,7 @@ BLIND = b"not found in PID hash"
 no tasks but the running ones."""
 OPENING = "(opening the dump)"
 SILENCE_S = 0.5
-"""After an interrupt; then it is interrupted once more."""
+"""Seconds after an interrupt; then it is interrupted once more."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Crash:
         """Commands that come first, whenever it was started; what they write is not kept."""
         self._is_open = False
         self.sees_all_tasks = True
-        """Whether commands that walk the tasks can be believed; known once it is open."""
+        """Commands that walk the tasks can be believed; known once it is open."""
         self._command = OPENING
         self._opening = Opening()
         self._exchange: Exchange = self._opening

@@ -32,7 +32,7 @@ class Known:
     releases: tuple[str, ...] = ()
     """``uname -r`` of its kernel, in the spellings that may be."""
     is_whole: bool = False
-    """Whether nothing of it is missing, and drgn reads it: what cannot be opened then is not the
+    """Nothing of it is missing, and drgn reads it: what cannot be opened then is not the
     dump's fault, and drgn can do the rest."""
 
 
@@ -42,7 +42,7 @@ class Failure:
 
     rung: str
     reason: str
-    """In a few words; without crash's own."""
+    """How it ended, in a few words of ours."""
     words: str
     """crash's own; empty when it said nothing of use."""
     signal: int
@@ -50,7 +50,7 @@ class Failure:
     said: bytes
     """All of its last words."""
     is_wrong: bool = False
-    """Whether it answered, but not as a crash with this dump would."""
+    """It answered, but not as a crash with this dump would."""
 
     @property
     def is_from_outside(self) -> bool:

@@ -60,22 +60,23 @@ PATIENCE_S = 5.0
 """The worker gives up by itself; if it hangs inside drgn, it is killed so much later."""
 
 FACT_SHARE = 0.5
-"""Of the time for the whole answer, what one fact may take."""
+"""The part of the whole answer's time that one fact may take."""
 
 EXIT_S = 0.5
-"""Between the end of its output and the end of a process that died."""
+"""Seconds between the end of its output and the end of a process that died."""
 
 FILES_AT_ONCE = 100
-"""In one message; the kernel passes up to 253 (SCM_MAX_FD)."""
+"""Files that go in one message; the kernel passes up to 253 (SCM_MAX_FD, include/net/scm.h)."""
 
 DETECTOR_S = 10.0
 """The worker ends a detector after 1.5 s by itself; if it hangs inside drgn, it is killed."""
 
 FAULT_S = 2.0
-"""For reading a fault; it takes a few hundredths."""
+"""Seconds for reading a fault; it takes a few hundredths."""
 
 DETECTORS_THAT_KILL = 2
-"""After so many the rest is left out: the snippets need a drgn that may be started again."""
+"""Detectors that may kill drgn before the rest of them is left out: the snippets need a drgn that
+may be started again."""
 
 OPENING = "(opening the dump)"
 
@@ -91,7 +92,7 @@ class Opened:
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Debug files of kernel modules, by the kernel's name for the module."""
     is_forced: bool = False
-    """Whether the vmlinux may be another kernel's."""
+    """The vmlinux may be another kernel's."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -111,7 +112,7 @@ class Opened:
 
     @property
     def vmcoreinfo(self) -> str | None:
-        """As it is known of the dump, which its headers may have otherwise."""
+        """VMCOREINFO as it is known of the dump, which its headers may have otherwise."""
         lines = (f"{key}={text}\n" for key, text in self.dump.vmcoreinfo.items())
         return "".join(lines) or None
 
@@ -128,7 +129,7 @@ class WorkerEnded(EngineError):
         super().__init__(message)
         self.status = status
         self.is_from_outside = is_from_outside
-        """Whether somebody else ended it: then it is asked once more."""
+        """Somebody else ended it: then it is asked once more."""
 
 
 class Worker:

@@ -57,7 +57,7 @@ class RemoteChild:
 
     @property
     def grace_s(self) -> float:
-        """Between a request to stop and the kill."""
+        """Seconds between a request to stop and the kill."""
         return self._watch.grace_s
 
     @property

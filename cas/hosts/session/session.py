@@ -26,7 +26,7 @@ from cas.text import short_line
 __all__ = ["HostBusy", "RemoteChild", "RemoteTerminal", "Session", "session"]
 
 SWEEPING_S = 20.0
-"""For the guard to end what dead sessions left behind, before it answers for the first time."""
+"""Seconds for the guard to end what dead sessions left behind, before its first answer."""
 WATCHED = 5
 """Beats in a watchdog interval, at least."""
 

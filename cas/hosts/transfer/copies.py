@@ -20,7 +20,7 @@ from cas.text import count, short_line
 YOUNG_S = 600
 """What was used that recently stays: somebody is about to use it."""
 PART_S = 24 * 3600
-"""After which nobody comes back to a copy that was begun."""
+"""Seconds after which nobody comes back to a copy that was begun."""
 LIST_BYTES = 4 << 20
 LISTED = re.compile(
     r"([0-9a-f]{2}/[0-9a-f]{64}(?:\.part)?) (-?\d{1,18}) (\d{1,18}) (\d{1,6}) (idle|busy)"
@@ -32,12 +32,12 @@ class Copy:
     """A copy on a host, or the beginning of one."""
 
     path: str
-    """Below objects/."""
+    """The path below objects/."""
     unused_s: int
     kept_bytes: int
-    """On the disk."""
+    """What it takes up on the disk."""
     is_busy: bool
-    """Whether somebody uses it at this moment."""
+    """Somebody uses it at this moment."""
 
     @property
     def is_part(self) -> bool:

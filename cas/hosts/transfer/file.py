@@ -40,7 +40,7 @@ class FileToCopy:
 
     @property
     def name(self) -> str:
-        """For a sentence."""
+        """What a sentence calls it."""
         return short_line(self.path.name, 100)
 
     def data_bytes(self, offset: int) -> int:

@@ -23,7 +23,7 @@ PACKET_BYTES = (32 << 10) - 64
 STALL_S = 60.0
 """Without getting on, after which a program on the host is ended, and the host given up."""
 PATIENCE_S = STALL_S + 30
-"""For a word from a script that tells every second how far it is."""
+"""Seconds for a word from a script that tells every second how far it is."""
 READ_BYTES = 8 << 10
 ANSWERS_BYTES = 4 << 20
 """What a script may say in all: a line each second, for days."""
@@ -175,13 +175,13 @@ class Receiver:
     """What a host says before it takes a file in."""
 
     offset: int
-    """From which on it lacks the file."""
+    """The byte from which on it lacks the file."""
     used_bytes: int
-    """By all copies there."""
+    """What all copies there take up."""
     free_bytes: int
     codec: str
     is_sparse: bool
-    """Whether zeros become holes there."""
+    """Zeros become holes there."""
 
     @classmethod
     def of(cls, answer: ScriptAnswer) -> Self:

@@ -140,4 +140,4 @@ FACTS: Mapping[str, Fact] = {
     "panic_task": Fact("the panic task", _panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
 }
-"""By their names in :class:`cas.model.FirstAnswer`; those that may fail badly come last."""
+"""What reads each fact of :class:`cas.model.FirstAnswer`; those that may fail badly come last."""

@@ -16,7 +16,7 @@ from cas.engines.drgn.child.dis import Instruction as Decoded
 from cas.engines.drgn.child.dis import instruction_of, opened
 
 MAX_CODE_BYTES = 32 << 10
-"""Of one function; its jumps must all be known before anything is said of where a value is from."""
+"""The code of one function: all its jumps must be known before it is said where a value is from."""
 PAGE_BYTES = 4096
 CARRY_BYTES = 64
 """The largest access."""
@@ -32,7 +32,7 @@ class Memory:
     offset: int
     size: int
     is_segment: bool
-    """Whether a segment register moves it: a per-CPU variable."""
+    """A segment register moves it: it is a per-CPU variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Step:
     """Including calls that end the function, and returns."""
     falls_through: bool
     register: str | None
-    """That a call or a jump goes to."""
+    """The register that a call or a jump goes to."""
     divisor: str | None
 
 
@@ -99,9 +99,9 @@ _THUNK = re.compile(r"__x86_indirect_(?:call_|jump_)?thunk_(r\w{1,2})")
 _SEGMENTS = ("fs", "gs")
 _FLAGS = frozenset({"rflags", "eflags"})
 _COMPRESSED = frozenset({"c.ld", "c.lw", "c.sd", "c.sw"})
-"""Of riscv, whose memory operands capstone takes for three."""
+"""Instructions of riscv whose memory operands capstone takes for three."""
 _LOADS = frozenset({"mov", "movq", "movl", "movabs", "ldr", "ldur", "ldar", "ldapr"})
-"""That fill a register with what is in memory, and do nothing else."""
+"""Instructions that fill a register with what is in memory, and do nothing else."""
 
 
 def whole_register(name: str, arch: Architecture) -> str:

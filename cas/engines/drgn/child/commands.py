@@ -66,7 +66,7 @@ CONDITIONS: Mapping[str, Condition] = {
 FOREACH = frozenset({"bt", "files", "ps", "set", "sig", "task", "vm", "vtop"})
 """What ``foreach`` can do with a task."""
 TABLES = frozenset({"ps", "set"})
-"""Of these, what it does with all tasks at once."""
+"""What ``foreach`` does with all tasks at once."""
 
 
 class Refused(Exception):

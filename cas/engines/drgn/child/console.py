@@ -87,7 +87,7 @@ class Console(repl._InteractiveConsoleWithCommand):
         self._variables = variables
         self._commands = drgn_commands.names(self._prog)
         self.has_failed = False
-        """Whether something could not be run, so far."""
+        """Something could not be run, so far."""
         self._is_wrong = False
 
     def is_command(self, line: str) -> bool:

@@ -49,7 +49,7 @@ _DECODERS: Mapping[Architecture, _Decoder] = {
     Architecture.S390X: _Decoder("SYSZ", ()),
     Architecture.RISCV64: _Decoder("RISCV", ("RISCV64", "RISCVC")),
 }
-"""By the names of capstone's constants."""
+"""How capstone is set up, by the names of its constants."""
 
 
 def opened(platform: Platform) -> tuple[Any, _Decoder]:

@@ -37,7 +37,7 @@ from cas.engines.drgn.child.walk import Walk
 BEFORE, AFTER = 12, 6
 """Instructions that are shown around the one that faulted."""
 FRAMES = 40
-"""Of the panic task, in which the exception's registers are looked for."""
+"""How many frames of the panic task are searched for the exception's registers."""
 STACK_WORDS = 512
 """Above the stack pointer, among which a lookalike of a pointer is looked for."""
 FIRST_FLIP = 32

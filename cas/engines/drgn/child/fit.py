@@ -34,7 +34,7 @@ class Known:
     """What is known of the crashed kernel without a vmlinux."""
 
     banner: str | None = None
-    """Of the dump, else of the vmlinux's own file."""
+    """The dump's ``linux_banner``, else that of the vmlinux's own file."""
     release: str | None = None
 
 

@@ -109,7 +109,7 @@ class Reader:
     """Makes units of lines as they come, as from a file: no block ends at an empty line."""
 
     begins_command: Callable[[str], bool]
-    """Whether a line that begins a unit is a command."""
+    """Tells of a line that begins a unit whether it is a command."""
     _begun: list[str] = field(default_factory=list)
     _number: int = 0
 

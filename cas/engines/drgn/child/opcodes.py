@@ -20,9 +20,9 @@ class Logged(NamedTuple):
     mark: int
     """Where in it the instruction begins that faulted."""
     place: str | None
-    """Of that instruction: ``function+0x18``."""
+    """Where that instruction stands: ``function+0x18``."""
     address: int | None
-    """That was accessed."""
+    """The address that was accessed."""
     registers: Mapping[str, int]
 
 

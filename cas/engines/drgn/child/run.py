@@ -26,7 +26,7 @@ class Failure(NamedTuple):
     reason: str
     """A sentence."""
     lacks_memory: bool
-    """Whether it wanted memory that the dump does not have."""
+    """It wanted memory that the dump does not have."""
 
 
 class Full(BaseException):

@@ -133,7 +133,7 @@ class Request:
     known: Known = field(default_factory=Known)
     """What must be read through the vmlinux again."""
     is_forced: bool = False
-    """Whether the vmlinux may be another kernel's."""
+    """The vmlinux may be another kernel's."""
 
 
 class Target:

@@ -46,7 +46,7 @@ class Known(NamedTuple):
     value: int | None
     is_variable: bool
     is_passed: bool = False
-    """Whether a caller passed it: `origin` says where."""
+    """A caller passed it: `origin` says where."""
     origin: str | None = None
     returned_by: str | None = None
     shift: int = 0
