@@ -142,12 +142,12 @@ def _has_ended(job: Job) -> bool:
 
 def _go_on(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
-    from cas.engines.drgn.prestart import workshop
+    from cas.engines.drgn.prestart import prestarted
 
     told = OfJob(job, world.progress)
     world.progress.say(f"Going on with {told.name}")
     try:
-        with workshop(world.config) as opened:
+        with prestarted(world.config) as opened:
             report, stopped = triage(job, world.config, told, opened)
         if stopped:
             advice = f"; {stopped.hint}" if stopped.hint else ""

@@ -16,7 +16,7 @@ from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
 from cas.database.records import BuildRecord, Counts
 from cas.database.store import Store
-from cas.engines.versions import Engine, engines
+from cas.engines.versions import Engine, configured_engines
 from cas.errors import CasError
 from cas.hosts.registry import HostRegistry
 from cas.jobs import job as jobs
@@ -154,7 +154,7 @@ def hosts(config: Config, store: Store) -> Found:
 
 def debuggers(config: Config, store: Store) -> Found:
     """What reads dumps on this machine."""
-    found = engines(config)
+    found = configured_engines(config)
     facts = {"engines": [asdict(engine) for engine in found]}
     return Found(facts, tuple(_engine(one, config) for one in found))
 

@@ -23,7 +23,7 @@ from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import MINIMAL, options_of
 from cas.engines.drgn.process import Opened
 from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
-from cas.engines.piped import Piped
+from cas.engines.piped import PipedDebugger
 from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
 from cas.hosts.registry import HostRegistry
@@ -112,7 +112,7 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
 def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World) -> int:
     """drgn that runs the input; 1 if something of it could not be run."""
     with drgn_between_pipes(subject.opened, room) as child:
-        piped = Piped(child, "drgn")
+        piped = PipedDebugger(child, "drgn")
         with world.progress.bar("Opening it with drgn", None):
             remarks = piped.greeting(world.config.supervision.start_s)
         for remark in remarks:
@@ -225,7 +225,7 @@ class _CrashBetweenPipes:
         self._feed = feed
         first = beginning.first.commands_at(place)
         self._opening = Opening(first, asks_commands=not beginning.is_minimal)
-        self._piped = Piped(place.start(beginning.options), "crash")
+        self._piped = PipedDebugger(place.start(beginning.options), "crash")
 
     def open(self) -> Callable[[], int]:
         """Wait until crash has read the dump; what holds the conversation then."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cas.commands import specification
 from cas.commands.invocation import Answer, World
-from cas.engines.drgn.prestart import Workshop, workshop
+from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
 from cas.files.whole import is_file
 from cas.jobs import job as jobs
@@ -33,7 +33,7 @@ def submit(order: Order, world: World) -> Answer:
     group = ResultGroup.of(world.config)
     if group:
         group.require_member()
-    with workshop(world.config) as opened:
+    with prestarted(world.config) as opened:
         order = _looked_at(order, world.held)
         job = jobs.create(work, order, world.now)
         with going_on(job):
@@ -65,7 +65,7 @@ def resume(order: Order, world: World) -> Answer:
         engine=order.engine or job.order.engine,
         member=order.member or job.order.member,
     )
-    with workshop(world.config) as opened, going_on(job):
+    with prestarted(world.config) as opened, going_on(job):
         return _finish(replace(job, order=amended), world, opened)
 
 
@@ -200,7 +200,7 @@ def _look_into(descriptor: int, path: Path) -> None:
         recognise_source(source, str(path))
 
 
-def _finish(job: Job, world: World, opened: Workshop) -> Answer:
+def _finish(job: Job, world: World, opened: Prestart) -> Answer:
     """Run a job to its end; its directory is named on stdout, whatever its verdict.
 
     :raises CasError: what stopped it; its hint is the next command

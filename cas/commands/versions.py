@@ -23,9 +23,9 @@ def versions(program: str, world: World) -> Answer:
 
 
 def _beside(world: World) -> Iterator[str]:
-    from cas.engines.versions import engines  # which few command lines need
+    from cas.engines.versions import configured_engines  # which few command lines need
 
-    for engine in engines(world.config):
+    for engine in configured_engines(world.config):
         where = f": {engine.path}" if engine.path else ""
         yield f"{engine.version}{where}" if engine.version else f"{engine.name}: {engine.problem}"
     yield f"Python {platform.python_version()}, Linux {platform.release()} {platform.machine()}"

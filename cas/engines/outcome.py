@@ -39,12 +39,12 @@ class Ran:
     seconds: float
 
 
-def budget(rules: Supervision, written_bytes: int) -> int:
+def output_budget(rules: Supervision, written_bytes: int) -> int:
     """How many bytes a section's next command may write."""
     return max(rules.section_bytes - written_bytes, rules.section_bytes // LATECOMERS)
 
 
-def skipped(snippet: Snippet, why: Mapping[int, str], path: Path) -> Section:
+def skipped_section(snippet: Snippet, why: Mapping[int, str], path: Path) -> Section:
     """The section of a snippet that a kernel has nothing for."""
     put(path, b"")
     outcomes = _skipped_outcomes(snippet, why)

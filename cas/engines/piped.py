@@ -26,7 +26,7 @@ _UNKNOWN = re.compile(
 """What crash says of a command that it does not have."""
 
 
-class Piped:
+class PipedDebugger:
     """A crash or drgn whose stdin and stdout are pipes; it shows no prompts there."""
 
     def __init__(self, child: Dialogue, name: str) -> None:

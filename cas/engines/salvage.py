@@ -21,7 +21,7 @@ TITLES = {
 }
 
 
-def sections(dump: Dump, directory: Path) -> tuple[Section, ...]:
+def salvaged_sections(dump: Dump, directory: Path) -> tuple[Section, ...]:
     """Everything that can be told of a dump, each in its file."""
     found = (salvage(name, dump, directory / name) for name in TITLES)
     return tuple(section for section in found if section)

@@ -28,7 +28,7 @@ class Engine:
     problem: str | None = None
 
 
-def engines(config: Config) -> tuple[Engine, ...]:
+def configured_engines(config: Config) -> tuple[Engine, ...]:
     """drgn, and each crash program that the configuration names; none of them is given a dump."""
     return (
         _installed_drgn(),

@@ -197,7 +197,7 @@ class Run:
 
     def salvage(self, dump: Dump) -> None:
         """What the dump says without a debugger, where none came to run."""
-        if sections := salvage.sections(dump, self.job.directory):
+        if sections := salvage.salvaged_sections(dump, self.job.directory):
             ladder = (*self.report.ladder, salvage.ENGINE)
             self.know(sections=sections, engine=salvage.ENGINE, ladder=ladder)
 

@@ -17,7 +17,7 @@ from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import ZERO_EXCLUDED
-from cas.engines.crash.start_failures import Known
+from cas.engines.crash.start_failures import ExpectedDump
 from cas.engines.crash.wrapper import (
     TRANSCRIPT,
     Installation,
@@ -26,9 +26,9 @@ from cas.engines.crash.wrapper import (
     write_wrapper,
 )
 from cas.engines.drgn import process
-from cas.engines.drgn.prestart import Workshop
+from cas.engines.drgn.prestart import Prestart
 from cas.engines.ladder import Ladder, Session
-from cas.engines.outcome import LIMITS, skipped, with_skipped
+from cas.engines.outcome import LIMITS, skipped_section, with_skipped
 from cas.errors import EngineError
 from cas.fault_reading import Reading
 from cas.files import shipped as resources
@@ -52,18 +52,18 @@ class Debugging(Run):
     stack: ExitStack
     """Ends what the run starts."""
 
-    def __init__(self, job: Job, config: Config, progress: Progress, workshop: Workshop) -> None:
+    def __init__(self, job: Job, config: Config, progress: Progress, prestart: Prestart) -> None:
         """Take over what was prepared; nothing is asked of a debugger yet."""
-        super().__init__(job, config, progress, workshop.sandbox)
-        log.info("sandbox of the debuggers: %s", workshop.sandbox)
-        if workshop.room.sandbox is None and config.supervision.sandbox != "none":
-            progress.warn(f"sandbox of the debuggers: {workshop.sandbox}")
-        self.worker = workshop.worker
+        super().__init__(job, config, progress, prestart.sandbox)
+        log.info("sandbox of the debuggers: %s", prestart.sandbox)
+        if prestart.room.sandbox is None and config.supervision.sandbox != "none":
+            progress.warn(f"sandbox of the debuggers: {prestart.sandbox}")
+        self.worker = prestart.worker
         self.worker.directory = job.directory
-        self.room = workshop.room
-        self.kmods = Kmods(self, workshop.worker)
+        self.room = prestart.room
+        self.kmods = Kmods(self, prestart.worker)
         self.engine = job.order.engine or config.engine
-        self.fitting = Fitting(self, workshop.worker)
+        self.fitting = Fitting(self, prestart.worker)
         self.source_search: Search | None = None
         self.own: frozenset[str] = frozenset()
         """Names of the snippets that the site has written."""
@@ -252,7 +252,7 @@ class Debugging(Run):
             for whole, snippet, why in fitting:
                 path = self.job.directory / snippet.name
                 if not snippet.commands:
-                    self.take(skipped(whole, why, path))
+                    self.take(skipped_section(whole, why, path))
                     continue
                 self.take(with_skipped(ladder.run(snippet, path), whole, why))
                 step(1)
@@ -294,7 +294,7 @@ class Debugging(Run):
     def is_opened(self, crash: CrashAnywhere, prelude: Sequence[str]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
         crash.preparation = Preparation(self.kmods.certain, self.config.extensions, prelude)
-        crash.known = self.known()
+        crash.expected = self.expected_dump()
         self.preload()
         try:
             with self.timed("crash start"), self.progress.bar("Opening it with crash", None):
@@ -315,14 +315,14 @@ class Debugging(Run):
             self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
         return True
 
-    def known(self) -> Known:
+    def expected_dump(self) -> ExpectedDump:
         """What is known of the dump before crash has opened it."""
         dump, match, stored = self.report.dump, self.report.match, self.report.stored
         releases = (dump.osrelease if dump else None, match.kernel.release if match else None)
         is_whole = bool(dump and dump.is_whole and not (stored and stored.missing))
         # who wants crash and nothing else wants all of its rungs
         has_drgn = self.report.answer is not None and self.engine != "crash"
-        return Known(tuple(filter(None, releases)), is_whole=is_whole and has_drgn)
+        return ExpectedDump(tuple(filter(None, releases)), is_whole=is_whole and has_drgn)
 
     def take(self, section: Section) -> None:
         """A section into the report; what it costs the verdict is judged with all the others."""

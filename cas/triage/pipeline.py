@@ -16,7 +16,7 @@ from cas.catalogue.extraction import extract
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.reassemble import with_reason
 from cas.engines.drgn import process
-from cas.engines.drgn.prestart import Workshop
+from cas.engines.drgn.prestart import Prestart
 from cas.errors import (
     AmbiguousKernel,
     CasError,
@@ -48,9 +48,9 @@ log = logging.getLogger("cas")
 class Pipeline(Debugging):
     """The steps of one run, each adding to what it knows."""
 
-    def __init__(self, job: Job, config: Config, progress: Progress, workshop: Workshop) -> None:
+    def __init__(self, job: Job, config: Config, progress: Progress, prestart: Prestart) -> None:
         """Prepare a run; nothing is done yet."""
-        super().__init__(job, config, progress, workshop)
+        super().__init__(job, config, progress, prestart)
         self.said: dict[str, str | None] = {}
         self.found: set[str] = set()
         self.checking: Checking | None = None

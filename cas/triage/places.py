@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from cas.database.store import Store
 from cas.engines.crash.place import LocalPlace, Place
-from cas.engines.crash.program import advice, choose_crash
+from cas.engines.crash.program import choose_crash, how_to_get_crash
 from cas.errors import CasError, EngineError
 from cas.hosts.registry import HostRegistry
 from cas.model import Host
@@ -95,7 +95,7 @@ class Venues:
         """
         reasons = dict.fromkeys(filter(None, (reason, *self.problems)))
         text = "; ".join(reasons) or f"there is no crash for {self._subject.arch}"
-        return EngineError(text, hint=advice(self._subject.arch))
+        return EngineError(text, hint=how_to_get_crash(self._subject.arch))
 
     def next_place(self) -> Place | None:
         """The next place, ready for crash; ``None``: there is none left."""

@@ -22,11 +22,11 @@ from cas.settings.config import Config
 from cas.text import count
 
 if TYPE_CHECKING:
-    from cas.engines.drgn.prestart import Workshop
+    from cas.engines.drgn.prestart import Prestart
 
 
 def triage(
-    job: Job, config: Config, progress: Progress, workshop: Workshop
+    job: Job, config: Config, progress: Progress, prestart: Prestart
 ) -> tuple[Report, CasError | None]:
     """Take a job as far as it goes.
 
@@ -42,7 +42,7 @@ def triage(
         from cas.triage.pipeline import Pipeline
 
         share(job, [Path(log.baseFilename)], config, progress)
-        pipeline = Pipeline(jobs.begin(job), config, progress, workshop)
+        pipeline = Pipeline(jobs.begin(job), config, progress, prestart)
         error = pipeline.analyse()
         pipeline.publish(datetime.now(UTC))
     if log.lost:

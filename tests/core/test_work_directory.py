@@ -223,7 +223,7 @@ WRITERS: dict[str, Callable[[Job], object]] = {
     "crash.in": lambda job: wrapper.write_commands(job.directory, []),
     "crash.out": lambda job: wrapper.write_transcript(job.directory, []),
     "crash": lambda job: wrapper.write_wrapper(job.directory, INSTALLED),
-    "sys": lambda job: salvage.sections(dump(job), job.directory),
+    "sys": lambda job: salvage.salvaged_sections(dump(job), job.directory),
     "T-1.log": write_log,
     ".lock": take_lock,
     ".mail.lock": lambda job: outbox.queue(EmailMessage(), job.directory),

@@ -11,7 +11,7 @@ import pytest
 from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.rungs import MINIMAL, next_rung
 from cas.engines.crash.session import Crash
-from cas.engines.crash.start_failures import Known
+from cas.engines.crash.start_failures import ExpectedDump
 from cas.errors import EngineError
 from cas.model import Snippet
 from cas.supervise import Room
@@ -86,7 +86,7 @@ def test_every_way_to_fail_goes_down_to_the_last_rung(
     assert caught.value.hint.startswith("crash 9.9.9 may be too old")
 
 
-WHOLE = Known(releases=("6.1.192-1.cas1.x86_64",), is_whole=True)
+WHOLE = ExpectedDump(releases=("6.1.192-1.cas1.x86_64",), is_whole=True)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_whole_dump_that_drgn_reads_costs_one_start(
     begin: Callable[..., Crash], fails: str, reason: str
 ) -> None:
     with begin(fails) as crash:
-        crash.known = WHOLE
+        crash.expected = WHOLE
         with pytest.raises(EngineError, match=reason):
             crash.open()
     assert crash.ladder == ["crash"]
@@ -112,7 +112,7 @@ def test_of_a_whole_dump_what_crash_complains_of_is_left_out_as_well(
 ) -> None:
     script = 'case "$*" in *--no_modules*) ;; *) echo "crash: module list"; exit 1;; esac'
     with begin(script) as crash:
-        crash.known = WHOLE
+        crash.expected = WHOLE
         assert crash.open() == "--no_modules"
 
 
@@ -169,7 +169,7 @@ def test_what_adds_up_but_knows_no_kernel_is_no_crash(begin: Callable[..., Crash
 
 def test_a_crash_that_shows_another_kernel_is_not_believed(begin: Callable[..., Crash]) -> None:
     with begin("") as crash:
-        crash.known = Known(releases=("6.12.0-1",))
+        crash.expected = ExpectedDump(releases=("6.12.0-1",))
         with pytest.raises(EngineError, match=r"shows Linux 6\.1\..*, the dump is of 6\.12\.0"):
             crash.open()
 

@@ -16,7 +16,7 @@ from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.place import LocalPlace
 from cas.engines.drgn.process import Opened, Worker
 from cas.engines.ladder import Ladder, Session
-from cas.engines.salvage import salvage, sections
+from cas.engines.salvage import salvage, salvaged_sections
 from cas.model import Dump, Missing, Registers, Snippet
 from cas.supervise import Room
 
@@ -138,7 +138,7 @@ def test_without_crash_the_ladder_begins_with_drgn(
 
 
 def test_a_dump_is_described_without_a_debugger(tmp_path: Path) -> None:
-    found = {section.name: section for section in sections(DUMP, tmp_path)}
+    found = {section.name: section for section in salvaged_sections(DUMP, tmp_path)}
     assert list(found) == ["log", "sys", "registers"]
     text = found["sys"].path.read_text()
     assert "     RELEASE: 6.1.0\n" in text
@@ -150,7 +150,7 @@ def test_a_dump_is_described_without_a_debugger(tmp_path: Path) -> None:
 
 def test_what_a_dump_does_not_say_is_no_section(tmp_path: Path) -> None:
     bare = Dump(path=Path("vmcore"), format="ELF", size_bytes=1, arch="x86_64")
-    assert [section.name for section in sections(bare, tmp_path)] == ["sys"]
+    assert [section.name for section in salvaged_sections(bare, tmp_path)] == ["sys"]
     assert salvage("traceback", DUMP, tmp_path / "traceback") is None
     assert not (tmp_path / "traceback").exists()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.crash.answer import judge
+from cas.engines.crash.answer import judge_answer
 from cas.engines.drgn.process import Opened, Worker
 from cas.engines.kernel_log import lacks_log
 from cas.model import Need, Snippet
@@ -80,4 +80,4 @@ def test_other_commands_and_logs_that_we_do_not_know_are_not_judged() -> None:
 def test_a_command_is_judged_by_what_it_says(
     command: str, said: str, beside: str, status: str
 ) -> None:
-    assert judge(command, said.encode(), beside)[0] == status
+    assert judge_answer(command, said.encode(), beside)[0] == status

@@ -8,7 +8,7 @@ FEW_LINES = 12
 """A command that wrote more lines has done something, whatever it complained about."""
 
 
-def judge(command: str, said: bytes, beside: str = "") -> tuple[str, str | None]:
+def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[str, str | None]:
     """Whether crash answered a command: its status, and what went wrong.
 
     crash says ``NAME: reason``, first or last, when it refuses. One bad stack among a hundred good

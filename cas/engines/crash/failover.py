@@ -9,7 +9,7 @@ from typing import IO, Generic, Self, TypeVar
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.place import Place
 from cas.engines.crash.session import Crash
-from cas.engines.crash.start_failures import Known
+from cas.engines.crash.start_failures import ExpectedDump
 from cas.engines.outcome import Ran, section_of
 from cas.errors import EngineError, HostLost
 from cas.files.whole import put
@@ -101,7 +101,7 @@ class CrashAnywhere:
         self._started: list[Crash] = []
         self.preparation = Preparation()
         """What comes first, wherever crash is started."""
-        self.known = Known()
+        self.expected = ExpectedDump()
         """What is known of the dump before crash has opened it."""
         self.losses: list[str] = []
         """Why crash had to move on from places, in order."""
@@ -171,6 +171,6 @@ class CrashAnywhere:
         return self._started[-1]
 
     def _open_prepared(self, crash: Crash) -> str:
-        crash.known = self.known
+        crash.expected = self.expected
         crash.prelude = self.preparation.commands_at(crash.place)
         return crash.open()

@@ -74,7 +74,7 @@ class LocalPlace:
 
     def start(self, options: Sequence[str]) -> Child:
         """Start crash in the room; in a sandbox it finds its files under fixed names."""
-        words = argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
+        words = crash_argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
         child = Child(words, self.room, View(self._visible_files()))
         self._end = child.end
         return child
@@ -84,7 +84,7 @@ class LocalPlace:
         path = self.room.directory / OPENING
         path.write_bytes(opening)
         options = ("-i", str(path), *self.needed, *options)
-        words = argv(self.program, options, self.vmlinux, self.vmcore)
+        words = crash_argv(self.program, options, self.vmlinux, self.vmcore)
         room = replace(self.room, environment={**self.room.environment, **window.environment})
         seen = {**self._visible_files(), path: f"{FILES}/{OPENING}"}
         terminal = LocalTerminal(words, room, View(seen), window.size)
@@ -121,7 +121,7 @@ class LocalPlace:
         return frozenset(path for path in list(self.kmods.values()) if path.exists())
 
 
-def argv(
+def crash_argv(
     program: str | Path, options: Sequence[str], vmlinux: str | Path, vmcore: str | Path
 ) -> list[str]:
     """The words that start crash."""

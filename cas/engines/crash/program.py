@@ -23,15 +23,17 @@ def choose_crash(config: Config, arch: str, engine: str) -> Path | None:
     named = config.crash if is_native else config.crash_for_arch.get(arch)
     if named is None:
         if engine == "crash":
-            raise EngineError(f"no crash program for {arch} is configured", hint=advice(arch))
+            raise EngineError(
+                f"no crash program for {arch} is configured", hint=how_to_get_crash(arch)
+            )
         return None
     program = find_program(str(named))
     if program is None and (engine == "crash" or named != "crash"):
-        raise EngineError(f"the crash program {named} cannot be run", hint=advice(arch))
+        raise EngineError(f"the crash program {named} cannot be run", hint=how_to_get_crash(arch))
     return program
 
 
-def advice(arch: str) -> str:
+def how_to_get_crash(arch: str) -> str:
     """How to get a crash for an architecture."""
     key = "crash" if arch == platform.machine() else f"crash_{arch}"
     return (

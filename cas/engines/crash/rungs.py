@@ -49,7 +49,7 @@ def next_rung(options: Options, said: bytes) -> Options | None:
     return next((rung for rung in SILENT if set(rung) > set(options)), MINIMAL)
 
 
-def name_of(options: Options) -> str:
+def rung_name(options: Options) -> str:
     """How a report calls a rung."""
     return " ".join(("crash", *options))
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from signal import SIGSTOP
 from typing import IO, Self
 
-from cas.engines.crash.answer import judge
+from cas.engines.crash.answer import judge_answer
 from cas.engines.crash.conversation import MESSAGES_BYTES, Exchange, Opening, Stop, last_words
 from cas.engines.crash.place import Place
-from cas.engines.crash.rungs import FULL, MINIMAL, OUT_OF_MEMORY, name_of, next_rung
-from cas.engines.crash.start_failures import Failure, Known, NotOpened, why_not_opened
-from cas.engines.outcome import Ran, budget, section_of
+from cas.engines.crash.rungs import FULL, MINIMAL, OUT_OF_MEMORY, next_rung, rung_name
+from cas.engines.crash.start_failures import ExpectedDump, NotOpened, StartFailure, why_not_opened
+from cas.engines.outcome import Ran, output_budget, section_of
 from cas.files.whole import create
 from cas.model import Outcome, Section, Snippet
 from cas.settings.rules import Supervision
@@ -66,7 +66,7 @@ class Crash:
         self._options = FULL
         self.ladder: list[str] = []
         """The rungs tried, in order."""
-        self.known = Known()
+        self.expected = ExpectedDump()
         """What is known of the dump; may be set until it is waited for."""
         self.prelude: Sequence[str] = ()
         """Commands that come first, whenever it was started; what they write is not kept."""
@@ -96,13 +96,13 @@ class Crash:
         :return: the options it was opened with, empty when it took the dump as it is
         :raises NotOpened: no rung opened it; the message has each one's reason
         """
-        failures: list[Failure] = []
+        failures: list[StartFailure] = []
         while not self._is_open and (failure := self._wait_until_open()):
             failures.append(failure)
             options = self._next_rung(failures)
             if options is None or self._starts.are_exhausted:
                 program = self.place.version() or "crash"
-                raise NotOpened(why_not_opened(failures, self.known, program), program=program)
+                raise NotOpened(why_not_opened(failures, self.expected, program), program=program)
             self._options = options
             self._child = self._start_crash()
         return " ".join(self._options)
@@ -130,13 +130,13 @@ class Crash:
         child.send(self._opening.text)
         return child
 
-    def _wait_until_open(self) -> Failure | None:
+    def _wait_until_open(self) -> StartFailure | None:
         """Why crash did not open the dump, and is gone; ``None`` when it did."""
         opening = self._opening
         outcome = self._take_answer_of_crash(self._rules.start_s, MESSAGES_BYTES)
         reason, words = outcome.error or outcome.status, ""
         if outcome.status == "ok":
-            wrong = opening.contradiction(self.known.releases)
+            wrong = opening.contradiction(self.expected.releases)
             if wrong is None:
                 self._is_open = True
                 self.sees_all_tasks = BLIND not in opening.said
@@ -153,11 +153,11 @@ class Crash:
             self._write_crash_trace(reason)
         self._child.stop()
         is_wrong = outcome.status == "ok"
-        return Failure(
+        return StartFailure(
             self._rung, reason, words, outcome.signal, self._output_tail(), is_wrong=is_wrong
         )
 
-    def _next_rung(self, failures: Sequence[Failure]) -> tuple[str, ...] | None:
+    def _next_rung(self, failures: Sequence[StartFailure]) -> tuple[str, ...] | None:
         """The options of the next start; ``None``: none is of use."""
         last = failures[-1]
         if last.is_wrong:
@@ -170,7 +170,7 @@ class Crash:
                 return self._options
             if last.is_from_outside:
                 return None
-        if self.known.is_whole and not last.remedies(self._options):
+        if self.expected.is_whole and not last.remedies(self._options):
             return None
         return next_rung(self._options, last.said)
 
@@ -190,7 +190,7 @@ class Crash:
 
     @property
     def _rung(self) -> str:
-        rung = name_of(self._options)
+        rung = rung_name(self._options)
         return f"{rung} on {self.place.name}" if self.place.name else rung
 
     def _output_tail(self) -> bytes:
@@ -215,12 +215,12 @@ class Crash:
         before = self._child.stderr
         self._child.send(self._exchange.text)
         outcome = self._take_answer_of_crash(
-            self._rules.command_s, budget(self._rules, file.tell())
+            self._rules.command_s, output_budget(self._rules, file.tell())
         )
         said = self._exchange.answer
         file.write(said)
         if outcome.status == "ok":
-            return _Outcome(*judge(command, said, self._child.stderr.removeprefix(before)))
+            return _Outcome(*judge_answer(command, said, self._child.stderr.removeprefix(before)))
         self._write_crash_trace(outcome.error or outcome.status)
         self._recover(outcome.status)
         outcome.error = f"{command}: {outcome.error}"

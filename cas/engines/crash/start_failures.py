@@ -26,7 +26,7 @@ class NotOpened(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ExpectedDump:
     """What is known of a dump before crash has opened it."""
 
     releases: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class StartFailure:
     """How one start of crash ended."""
 
     rung: str
@@ -67,14 +67,14 @@ class Failure:
         return f"{self.reason} without a message" if self.reason.startswith("exit") else self.reason
 
 
-def why_not_opened(failures: Sequence[Failure], known: Known, program: str) -> str:
+def why_not_opened(failures: Sequence[StartFailure], expected: ExpectedDump, program: str) -> str:
     """Why crash did not open a dump, in a sentence.
 
     :param failures: of all starts, at least one
     :param program: what it calls itself, e.g. ``crash 8.0.2``
     """
     last = failures[-1]
-    if not known.is_whole or last.is_from_outside:
+    if not expected.is_whole or last.is_from_outside:
         return "; ".join(_grouped(failures))
     is_old = not last.signal and not last.is_wrong
     if (
@@ -82,12 +82,12 @@ def why_not_opened(failures: Sequence[Failure], known: Known, program: str) -> s
         and (not last.words or _TOO_OLD.search(last.words))
         and last.reason.startswith("exit")
     ):
-        series = next(filter(None, map(_SERIES.match, known.releases)), None)
+        series = next(filter(None, map(_SERIES.match, expected.releases)), None)
         return f"{program} is too old for {series[0] if series else 'this kernel'}"
     return f"{program} does not open the dump: {last}"
 
 
-def _grouped(failures: Sequence[Failure]) -> Iterator[str]:
+def _grouped(failures: Sequence[StartFailure]) -> Iterator[str]:
     """Each reason once, with the rungs that ended so."""
     rungs: dict[str, list[str]] = {}
     for failure in failures:

@@ -12,7 +12,7 @@ from cas.supervise import Room, establish, scratch
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class Prestart:
     """What is running or open for the length of a run."""
 
     worker: Worker
@@ -25,8 +25,8 @@ class Workshop:
 
 
 @contextmanager
-def workshop(config: Config) -> Iterator[Workshop]:
-    """Open a workshop, first of all: drgn's process takes longest to get ready.
+def prestarted(config: Config) -> Iterator[Prestart]:
+    """Start what takes long, first of all: drgn's process takes longest to get ready.
 
     :raises SandboxMissing: the configuration demands one, and it does not work here
     :raises EngineError: drgn cannot be started
@@ -35,4 +35,4 @@ def workshop(config: Config) -> Iterator[Workshop]:
     with ExitStack() as stack:
         room = Room(stack.enter_context(scratch()), config.supervision, sandbox=sandbox)
         worker = stack.enter_context(Worker(room))
-        yield Workshop(worker, room, name, stack)
+        yield Prestart(worker, room, name, stack)

@@ -25,7 +25,7 @@ from cas.engines.crash.rungs import OUT_OF_MEMORY
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
-from cas.engines.outcome import Ran, budget, section_of
+from cas.engines.outcome import Ran, output_budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.fault_reading import Reading
 from cas.files.whole import put
@@ -365,7 +365,7 @@ class Worker:
         rules = self._rules
         request = {
             "command": command,
-            "max_bytes": budget(rules, written_bytes),
+            "max_bytes": output_budget(rules, written_bytes),
             "timeout_s": rules.command_s,
         }
         try:
