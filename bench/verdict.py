@@ -21,8 +21,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from cas.choices import Level
 from cas.findings.outline import Backtrace, outline
-from cas.model import SAME, SIMILAR, Frame, Level
+from cas.model import SAME, SIMILAR, Frame
 
 ASIDE = 26
 """A log is kept aside if the first byte of its name's SHA-256 is less: a tenth of them."""

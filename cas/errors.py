@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from cas.choices import Verdict
+
 AGAIN = "run the same command again"
 """In advice; a job that was begun is gone on with by another command."""
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -18,7 +20,7 @@ class CasError(Exception):
     """A failure that a user can read and act on."""
 
     exit_code = 4
-    verdict = "failed"
+    verdict = Verdict.FAILED
     hint = ""
 
     def __init__(self, message: str, *, hint: str | None = None, offset: int | None = None) -> None:
@@ -95,7 +97,7 @@ class Refused(CasError):
     """Policy forbids what was asked."""
 
     exit_code = 5
-    verdict = "refused"
+    verdict = Verdict.REFUSED
 
 
 class LimitExceeded(Refused):
@@ -128,7 +130,7 @@ class KernelNotFound(CasError):
     """No catalogued debuginfo matches the dump."""
 
     exit_code = 6
-    verdict = "waiting"
+    verdict = Verdict.WAITING
     hint = "put the package below `kernels` and run: cas-admin -b"
 
 
@@ -145,7 +147,7 @@ class AmbiguousKernel(CasError):
     """Several catalogued kernels match the dump equally well."""
 
     exit_code = 6
-    verdict = "waiting"
+    verdict = Verdict.WAITING
     hint = "remove the package that does not belong to this dump and run: cas-admin -b"
 
     def __init__(self, message: str, *, rivals: tuple[str, ...], hint: str | None = None) -> None:
@@ -238,13 +240,13 @@ class JobFailed(CasError):
 
 
 EXIT_CODES: dict[int, str] = {
-    0: "complete",
+    0: Verdict.COMPLETE,
     1: "several",
     2: "usage",
-    3: "partial",
-    4: "failed",
-    5: "refused",
-    6: "waiting",
+    3: Verdict.PARTIAL,
+    4: Verdict.FAILED,
+    5: Verdict.REFUSED,
+    6: Verdict.WAITING,
     75: "try again later",
 }
 """Meaning of every exit status of ``cas -i`` and ``cas-admin``; cas(1) has the same table."""

@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
-
-class Cause(StrEnum):
-    """Why something is missing; of several causes the first explains the others."""
-
-    PART = "part"
-    """A part of a split set did not come, or another file came in its place."""
-    TWICE = "twice"
-    """A part of a split set came twice: perhaps another one was meant."""
-    INCOMPLETE = "incomplete"
-    """makedumpfile itself has marked the dump: its target was full, or the machine was reset."""
-    WRAPPING = "wrapping"
-    """The compression or the archive around the dump is cut or damaged."""
-    CONVERTED = "converted"
-    """Line ends were changed on the way, by FTP in text mode or a mail program."""
-    PACKED_CUT = "packed cut"
-    """`CUT`, of a dump whose wrapping is whole: it was cut before it was packed."""
-    CLAIM = "claim"
-    """The headers claim what no kernel writes, and debuggers would take memory for it."""
-    CUT = "cut"
-    """The file ends before what its headers promise."""
-    BLANK = "blank"
-    """Zeros stand where there was something else: the file has its length, but was not filled."""
-    PAGES = "pages"
-    """Pages inside the file are not those that were written; what leads to them is."""
-    DAMAGED = "damaged"
-    """Bytes inside the file are not those that were written."""
-    UNKNOWN = "unknown"
-    """A record of a time when no cause was kept."""
+from cas.choices import (
+    Cause,
+    Checked,
+    DetectorStatus,
+    Engine,
+    Level,
+    MatchEvidence,
+    NeedKind,
+    SectionStatus,
+    Stage,
+    Verdict,
+    Weight,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +31,6 @@ class Missing:
     offset: int | None = None
     """Byte offset in the dump file where the damage begins."""
     cause: Cause = Cause.UNKNOWN
-
-
-class Checked(StrEnum):
-    """How far it is known that a dump is whole."""
-
-    LENGTH = "length"
-    """All bytes are there; nothing in the file tells whether they are right."""
-    SAMPLED = "sampled"
-    """All bytes are there, and some pages, spread over the file, unpack."""
-    PAGES = "pages"
-    """Every page unpacks; a zlib page has its checksum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +183,7 @@ class Match:
     """The kernel chosen for a dump, and why it is believed to be the right one."""
 
     kernel: Kernel
-    evidence: str
-    """``build-id``, ``banner``, ``release and build time`` or ``release``."""
+    evidence: MatchEvidence
     detail: str
     """The evidence in a sentence, with the values compared."""
     remarks: tuple[str, ...] = ()
@@ -294,8 +266,7 @@ class FirstAnswer:
 class Need:
     """What a command asks of the kernel: that it has one of several names of a kind."""
 
-    kind: str
-    """``symbol``, ``type`` (a name, or ``NAME.MEMBER``) or ``config``."""
+    kind: NeedKind
     names: tuple[str, ...]
 
 
@@ -318,9 +289,8 @@ class Outcome:
     """How one command of a snippet ended."""
 
     command: str
-    status: str
-    """As a section's; ``skipped``: this kernel has nothing of the kind."""
-    engine: str
+    status: SectionStatus
+    engine: Engine
     """Which ran it last."""
     error: str | None = None
     """What went wrong, in a sentence that names the command; ``None`` when ``ok``."""
@@ -336,12 +306,8 @@ class Section:
 
     name: str
     title: str
-    status: str
-    """``ok``, ``skipped`` (this kernel has nothing of the kind), ``partly`` (some commands gave
-    nothing), ``failed`` (none gave anything), ``timeout``, ``cut`` (output limit), ``memory``
-    (memory limit), ``crashed`` (the debugger died) or ``not run``."""
-    engine: str
-    """``crash``, ``drgn``, ``salvage`` (read from the dump without a debugger) or ``none``."""
+    status: SectionStatus
+    engine: Engine
     path: Path
     """The output file in the job directory."""
     seconds: float = 0.0
@@ -367,14 +333,6 @@ class Signature:
     """``title``, ``top 3``, ``top 5`` or ``full``: how much of the crash must be the same."""
     value: str
     """Hex digits."""
-
-
-class Level(StrEnum):
-    """How sure something is, from the surest on; docs/diagnosis.md says how often each is right."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True)
@@ -575,28 +533,6 @@ class Finding:
     function is known."""
 
 
-class Weight(StrEnum):
-    """What a piece of evidence does for the verdict."""
-
-    CAUSE = "cause"
-    """It explains the crash: a circle of locks, who has the memory."""
-    CONTEXT = "context"
-    """What else was going on."""
-
-
-class DetectorStatus(StrEnum):
-    """How a detector ended."""
-
-    OK = "ok"
-    """It looked; whether it found something is another matter."""
-    SKIPPED = "skipped"
-    """The dump is none for it, e.g. of another architecture, or the time was up before."""
-    FAILED = "failed"
-    """The dump, or the detector, is not as it should be."""
-    TIMEOUT = "timeout"
-    """It was ended at its limit; what it had found by then counts."""
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One thing that the dump shows, and how to see it."""
@@ -695,9 +631,8 @@ class Report:
     server: str
     """Name of the machine that ran the analysis."""
     started: datetime
-    verdict: str
-    """``complete``, ``partial``, ``waiting``, ``failed`` or ``refused``."""
-    stage: str
+    verdict: Verdict
+    stage: Stage
     """The last stage that was finished."""
     reason: str | None = None
     """Why the verdict is not ``complete``, in a sentence."""
@@ -707,7 +642,7 @@ class Report:
     rivals: tuple[str, ...] = ()
     """The packages between which nothing decides, each with what tells its kernel: while they
     stay as they are, the job waits."""
-    engine: str | None = None
+    engine: Engine | None = None
     """Which engine ran the snippets."""
     host: str | None = None
     """The analysis host on which it ran; ``None``: here."""

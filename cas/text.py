@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from cas.model import Checked, Dump, KnownIssue, LogEvent
+from cas.choices import Checked
+from cas.model import Dump, KnownIssue, LogEvent
 from cas.units import human_span
 
 ExceptionInfo: TypeAlias = (

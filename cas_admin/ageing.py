@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cas.catalogue.cache.clock import Trace, at
+from cas.choices import Verdict
 from cas.database.records import ANSWERED, PURGE, BuildRecord
 from cas.database.store import Store
 from cas.errors import CasError
@@ -71,7 +72,7 @@ def held_for(job: Job) -> str | None:
     """What a job waits for, of `HELD`."""
     if job.is_stopped:
         return UNFINISHED
-    if job.verdict == "waiting":
+    if job.verdict is Verdict.WAITING:
         return WAITING
     return UNSENT if is_regular(job.directory / mail_files.WAITING) else None
 

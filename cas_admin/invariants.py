@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import inspection
+from cas.choices import Stage, Verdict
 from cas.database.store import Store
 from cas.errors import (
     CasError,
@@ -33,7 +34,7 @@ from cas.settings import users
 from cas.settings.config import Config
 from cas.supervise import establish
 
-ENDED = ("complete", "partial", "waiting", "failed", "refused")
+ENDED = frozenset(Verdict) - {Verdict.INTERRUPTED}
 GO_ON = "run: cas-admin resume"
 INDEX = "run: cas-admin index"
 BUILD = "run: cas-admin -b"
@@ -186,7 +187,7 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
         if job.is_stopped:
             yield Flaw(where, "was stopped on its way", again, is_broken=False)
             return
-        if job.verdict == "waiting":
+        if job.verdict is Verdict.WAITING:
             yield Flaw(where, "waits for its kernel", BUILD, is_broken=False)
         if seal.is_half_done(job):
             advice = f"run: cas-admin reprocess {job.order.ticket}/{directory.name}"
@@ -219,7 +220,7 @@ def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
     """What of an ended job contradicts something else of it."""
     if job.verdict not in ENDED:
         yield f"{STATE} has the unknown verdict {job.verdict!r}"
-    if "reported" not in job.stages:
+    if Stage.REPORTED not in job.stages:
         yield f"{STATE} has the verdict {job.verdict}, but no stage `reported`"
     try:
         found = result.load(job.directory)

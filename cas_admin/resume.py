@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cas.catalogue import Catalogue
+from cas.choices import Verdict
 from cas.commands import Answer, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.jobs import job as jobs
@@ -51,15 +52,15 @@ def resume(world: World, *, is_asked: bool = True) -> Answer:
     unfinished = list(_unfinished(world))
     if is_asked and not unfinished:
         world.progress.say("no job waits or was stopped")
-    hopeless = _hopeless([job for job in unfinished if job.verdict == "waiting"], world)
+    hopeless = _hopeless([job for job in unfinished if job.verdict is Verdict.WAITING], world)
     lines, waiting, stopped = [], len(hopeless), 0
     for job in unfinished:
         if job.directory in hopeless or _has_ended(job):
             continue
         verdict = _go_on(job, world)
-        waiting += verdict == "waiting"
+        waiting += verdict is Verdict.WAITING
         stopped += verdict is None
-        lines += [f"{verdict} {job.directory}"] if verdict not in (None, "waiting") else []
+        lines += [f"{verdict} {job.directory}"] if verdict not in (None, Verdict.WAITING) else []
     send_mails(world.config, world.progress, at_once=is_asked)
     if waiting:
         lines.append(f"{count(waiting, 'job')} still waiting for a kernel")

@@ -14,9 +14,10 @@ from typing import Any
 
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
+from cas.choices import EngineChoice, Verdict
 from cas.database.records import BuildRecord, Counts
 from cas.database.store import Store
-from cas.engines.versions import Engine, configured_engines
+from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
 from cas.hosts.registry import HostRegistry
 from cas.jobs import job as jobs
@@ -104,7 +105,7 @@ def jobs_and_mails(config: Config, store: Store) -> Found:
             verdicts["unreadable"] += 1
             continue
         verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
-        waiting += [job] if job.verdict == "waiting" else []
+        waiting += [job] if job.verdict is Verdict.WAITING else []
     mails = sum(1 for _ in mail_files.waiting_mails(work))
     missing = _missing(waiting)
     skipped = work.skipped()
@@ -193,10 +194,14 @@ def sandbox(config: Config, store: Store) -> Found:
     return Found({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))
 
 
-def _engine(engine: Engine, config: Config) -> str:
+def _engine(engine: InstalledDebugger, config: Config) -> str:
     if engine.version:
         return f"{engine.version}: {engine.path}" if engine.path else engine.version
-    if engine.path is None and engine.name == config.crash == "crash" and config.engine != "crash":
+    if (
+        engine.path is None
+        and engine.name == config.crash == "crash"
+        and config.engine is not EngineChoice.CRASH
+    ):
         return f"no crash for {engine.arch}: drgn runs the snippets"
     return f"! {engine.name}: {engine.path or ''}{' ' if engine.path else ''}{engine.problem}"
 

@@ -14,6 +14,7 @@ from cas.catalogue.cache.entry import find_cached
 from cas.catalogue.current import Current, current
 from cas.catalogue.extraction import installed
 from cas.catalogue.packages.examine import examine
+from cas.choices import MatchEvidence
 from cas.database.records import Candidate
 from cas.database.store import Store
 from cas.errors import (
@@ -312,6 +313,6 @@ def _examined(store: Store, progress: Progress, candidate: Candidate) -> Candida
 def _by_build_id(kernel: Kernel, where: str) -> Match:
     return Match(
         kernel,
-        "build-id",
+        MatchEvidence.BUILD_ID,
         f"build-id {kernel.build_id} in the dump and in the vmlinux of {kernel.source}, {where}",
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from cas.catalogue.advice import package_hint
+from cas.choices import MatchEvidence
 from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
 from cas.model import Dump, Kernel, Match
@@ -33,7 +34,9 @@ def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
     require_agreement(dump, equal)
     kernel = _first(equal)
     where = "the package" if kernel.member else "the vmlinux"
-    return Match(kernel, "build-id", f"build-id {dump.build_id} in the dump and in {where}")
+    return Match(
+        kernel, MatchEvidence.BUILD_ID, f"build-id {dump.build_id} in the dump and in {where}"
+    )
 
 
 def require_agreement(dump: Dump, kernels: Sequence[Kernel]) -> None:
@@ -150,7 +153,9 @@ def _by_banner(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
     if not equal:
         return None
     _one_build(dump, "have the same banner", equal)
-    return Match(_first(equal), "banner", f"the same banner in dump and package: {dump.banner}")
+    return Match(
+        _first(equal), MatchEvidence.BANNER, f"the same banner in dump and package: {dump.banner}"
+    )
 
 
 def _by_stamp(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
@@ -160,7 +165,7 @@ def _by_stamp(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
         return None
     _one_build(dump, f"have the build time {stamp!r}", equal)
     detail = f"release {release_of(dump)} and build time {stamp!r} in dump and package"
-    return Match(_first(equal), "release and build time", detail)
+    return Match(_first(equal), MatchEvidence.RELEASE_AND_TIME, detail)
 
 
 def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
@@ -170,7 +175,7 @@ def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
     if len({(kernel.build_id, kernel.banner, kernel.size_bytes) for kernel in kernels}) > 1:
         raise _ambiguous(dump, "have that release, and the dump tells no more", kernels)
     detail = f"release {release_of(dump)}: the dump tells nothing else, and no other is catalogued"
-    return Match(_first(kernels), "release", detail)
+    return Match(_first(kernels), MatchEvidence.RELEASE, detail)
 
 
 def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:

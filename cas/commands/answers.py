@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from cas.choices import Cause, Checked
 from cas.files.record import Count, FilePath, Record, Time
-from cas.model import Cause, Checked
 
 VERSION = 1
 """Grows when a key goes or changes its meaning, not when one is added."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from cas.choices import EngineChoice
 from cas.commands import debug_options
 from cas.commands.invocation import (
     Answer,
@@ -52,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     cas.add_argument(
         "-m", "--modules", action="store_true", help="extract the debuginfo of loaded modules"
     )
-    cas.add_argument("--engine", choices=("auto", "crash", "drgn"), help="what runs the snippets")
+    cas.add_argument(
+        "--engine", choices=[each.value for each in EngineChoice], help="what runs the snippets"
+    )
     text = "say nothing but what stopped the job; its log has everything"
     cas.add_argument("-q", "--quiet", action="store_true", help=text)
     interval_options(cas)
@@ -184,7 +187,7 @@ def _verb(arguments: argparse.Namespace, unknown: Sequence[str]) -> Callable[[Wo
 
     order = DebugOrder(
         arguments.spec,
-        arguments.debugger,
+        _engine(arguments.debugger),
         tuple(arguments.inputs or ()),
         arguments.kernel,
         arguments.force,
@@ -209,11 +212,15 @@ def _order(arguments: argparse.Namespace) -> Order:
         Path() if is_url else file_of(first),
         arguments.email,
         arguments.modules,
-        arguments.engine,
+        _engine(arguments.engine),
         arguments.member,
         tuple(map(file_of, more)),
         first if is_url else None,
     )
+
+
+def _engine(word: str | None) -> EngineChoice | None:
+    return None if word is None else EngineChoice(word)
 
 
 def file_of(text: str) -> Path:

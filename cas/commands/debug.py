@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
+from cas.choices import EngineChoice
 from cas.commands import specification
 from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, content, from_stdin
@@ -30,7 +31,7 @@ class DebugOrder:
     """What the user asked for."""
 
     spec: str
-    engine: str | None = None
+    engine: EngineChoice | None = None
     """Instead of the configuration's engine."""
     inputs: tuple[str | Path, ...] = ()
     """Commands, and files of commands, in their order; none: whatever stdin brings."""
@@ -70,12 +71,12 @@ def _debug(order: DebugOrder, world: World) -> int:
         feed = from_stdin(world.is_interactive, first)
     job = specification.find_job(order.spec, WorkDirectory.of(world.config))
     engine = order.engine or world.config.engine
-    if order.host and engine == "drgn":
+    if order.host and engine is EngineChoice.DRGN:
         raise UsageError("drgn runs on this machine: --host is for crash")
     with scratch() as directory, ExitStack() as session:
         subject = _subject(job, order, world, session)
         subject = replace(subject, engine=engine, directory=directory, for_crash=order.for_crash)
-        run = in_drgn if engine == "drgn" else in_crash
+        run = in_drgn if engine is EngineChoice.DRGN else in_crash
         return run(subject, feed, world)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.choices import EngineChoice
 from cas.commands.invocation import Parser, verb_options
 from cas.errors import UsageError
 
@@ -58,7 +59,9 @@ def add_options(verbs: argparse._SubParsersAction[Parser]) -> None:
     text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
     debug.add_argument("spec", metavar="SPEC", help=text)
     text = "which debugger"
-    debug.add_argument("--engine", dest="debugger", choices=("auto", "crash", "drgn"), help=text)
+    debug.add_argument(
+        "--engine", dest="debugger", choices=[each.value for each in EngineChoice], help=text
+    )
     text = "run COMMAND and exit; several in their order"
     debug.add_argument(
         "-c", "--command", dest="inputs", metavar="COMMAND", action="append", help=text

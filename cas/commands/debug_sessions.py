@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from cas.catalogue.extraction.kmod_search import Found
+from cas.choices import EngineChoice
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
 from cas.commands.invocation import World
@@ -64,7 +65,7 @@ class Subject:
     """The analysis host that was asked for."""
     is_forced: bool = False
     """Whether the vmlinux may be another kernel's."""
-    engine: str = "auto"
+    engine: EngineChoice = EngineChoice.AUTO
     kmods: Found = field(default_factory=Found)
     """Files of the kernel modules that were loaded, of the same builds."""
     for_crash: ForCrash = field(default_factory=ForCrash)
@@ -135,7 +136,7 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         dump.arch,
         dump.osrelease,
         *files,
-        "auto",
+        EngineChoice.AUTO,
         subject.host,
         subject.kmods.files,
         crash_options(dump, subject.vmlinux),
@@ -160,7 +161,7 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
 
 def _may_be_drgn(subject: Subject, world: World) -> bool:
     is_native = subject.dump.arch == platform.machine()
-    return is_native and subject.engine == "auto" and subject.host is None
+    return is_native and subject.engine is EngineChoice.AUTO and subject.host is None
 
 
 def _check_host(subject: Subject) -> None:

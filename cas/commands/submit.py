@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from cas.choices import Verdict
 from cas.commands import specification
 from cas.commands.invocation import Answer, World
 from cas.engines.drgn.prestart import Prestart, prestarted
@@ -213,7 +214,7 @@ def _finish(job: Job, world: World, opened: Prestart) -> Answer:
         error.hint = _next_step(error, report.verdict, job)
         error.result = str(directory)
         raise error
-    if report.verdict == "partial":
+    if report.verdict is Verdict.PARTIAL:
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
         debug = f"cas debug {specification.name_of(job)}"  # the ticket alone may mean several jobs
@@ -222,10 +223,10 @@ def _finish(job: Job, world: World, opened: Prestart) -> Answer:
     return Answer((str(directory),), stands=True)
 
 
-def _next_step(error: CasError, verdict: str, job: Job) -> str:
+def _next_step(error: CasError, verdict: Verdict, job: Job) -> str:
     """The advice of what stopped a job, with the command that goes on with it."""
     again = f"cas -i {job.order.ticket}"
-    if verdict == jobs.INTERRUPTED:
+    if verdict is Verdict.INTERRUPTED:
         if AGAIN in error.hint:
             return error.hint.replace(AGAIN, f"run: {again}")
         return "; ".join(filter(None, (error.hint, f"then run: {again}")))

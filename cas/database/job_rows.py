@@ -55,7 +55,7 @@ class JobRows:
                     ticket=job.ticket,
                     directory=directory,
                     started=_utc(job.started),
-                    verdict=job.verdict,
+                    verdict=str(job.verdict),
                     osrelease=storable(job.osrelease),
                     build_id=storable(job.build_id),
                     panic_message=storable(job.panic_message),

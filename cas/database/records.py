@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from cas.choices import Verdict
 from cas.database.storable import stored_number
 from cas.model import SAME, SIMILAR, Kernel, Machine, Report, Signature
 
@@ -243,7 +244,7 @@ class JobRecord:
     directory: Path
     started: datetime
     """With time zone."""
-    verdict: str
+    verdict: Verdict
     osrelease: str | None = None
     build_id: str | None = None
     panic_message: str | None = None

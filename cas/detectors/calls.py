@@ -9,11 +9,12 @@ from drgn import Object
 from drgn.helpers.linux.llist import llist_for_each
 from drgn.helpers.linux.percpu import per_cpu
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case, bounded, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 
 NEEDS = Needs(
     kinds=tuple(EXPLAINED), symbols=("call_single_queue",), types=("struct __call_single_data",)

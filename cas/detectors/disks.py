@@ -12,12 +12,13 @@ from itertools import islice
 from drgn import Object, Program
 from drgn.helpers.linux.block import for_each_disk
 
+from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 
 NEEDS = Needs(symbols=("block_class",))
 MAX_DISKS = 5000

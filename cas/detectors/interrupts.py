@@ -13,12 +13,13 @@ from drgn import Object
 from drgn.helpers.linux.irq import for_each_irq_desc
 from drgn.helpers.linux.percpu import per_cpu
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import NS, Moment, crash_stamp, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("hrtimer_bases", "tk_core"))

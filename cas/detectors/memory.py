@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cas.choices import Weight
 from cas.detectors.case import Case
 from cas.detectors.layout import looking_at
 from cas.detectors.memory_groups import is_of_group
@@ -40,7 +41,7 @@ from cas.detectors.memory_use import (
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.klog.shortage import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 from cas.text import count
 from cas.units import human_size
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from drgn import FaultError
 
+from cas.choices import DetectorStatus
 from cas.detectors.case import Case
 from cas.detectors.needs import unmet
 from cas.detectors.registry import Detector
-from cas.model import Detection, DetectorStatus, Evidence
+from cas.model import Detection, Evidence
 from cas.text import plain_fault, short_line
 
 WALL_S = 1.5

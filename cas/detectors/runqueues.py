@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from drgn import Object
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case, Seen, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("runqueues",))

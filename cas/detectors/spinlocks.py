@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from drgn import Architecture, Object, StackFrame, TypeKind
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case, Seen
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.owners import named
 from cas.detectors.processors import PAUSES, Processor, processors
 from cas.detectors.waits import frame_line
-from cas.model import Evidence, Frame, Weight
+from cas.model import Evidence, Frame
 
 SPINS = re.compile(
     r"(?:native_|__pv_|__)*queued_(?:spin|read|write)_lock_slowpath"

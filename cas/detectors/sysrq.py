@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case, Seen
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 
 NEEDS = Needs(kinds=(Kind.SYSRQ,))
 HANDLERS = ("__handle_sysrq", "handle_sysrq")

@@ -14,12 +14,13 @@ from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.timer import timer_base_names
 
+from cas.choices import Weight
 from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.model import Evidence, Weight
+from cas.model import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("timer_bases", "tk_core"), types=("struct timer_base", "struct timer_list"))

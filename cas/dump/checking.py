@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from cas.choices import Cause, Checked
 from cas.dump.page_check import Place, Tally
 from cas.errors import CasError, EngineError
-from cas.model import Cause, Checked, Dump, Missing
+from cas.model import Dump, Missing
 from cas.settings.rules import Supervision
 from cas.supervise import Child, Room, describe
 

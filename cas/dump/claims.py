@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cas import elf
+from cas.choices import Cause
 from cas.dump.kdump_header import Header
 from cas.errors import CasError
-from cas.model import Cause, Dump, Missing
+from cas.model import Dump, Missing
 from cas.units import human_size
 
 BITMAPS_LIMIT = 4 << 30

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cas import elf
+from cas.choices import Cause
 from cas.dump.memory import Source, cut, no_record
 from cas.dump.notes import lost_notes
-from cas.model import Cause, Missing
+from cas.model import Missing
 from cas.units import human_size
 
 _INCOMPLETE = 1

@@ -12,9 +12,10 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from cas.choices import Cause
 from cas.dump.memory import Source
 from cas.errors import NotADump
-from cas.model import Cause, Missing
+from cas.model import Missing
 from cas.units import human_size
 
 MAGIC = b"makedumpfile\0\0\0\0"

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from cas.choices import Cause, Checked
 from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Batch, Bounds
 from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source, cut, no_record
 from cas.dump.page_check import PageCheck, Tally
-from cas.model import Cause, Checked, Missing
+from cas.model import Missing
 from cas.units import human_size
 
 _ALWAYS_FILLED = 6

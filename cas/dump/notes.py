@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator
 
 from cas import elf
-from cas.model import Cause, Missing
+from cas.choices import Cause
+from cas.model import Missing
 
 _HEAD_BYTES = 12
 _ALIGNMENT = 4

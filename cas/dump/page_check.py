@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from cas.choices import Cause
 from cas.dump import pages
 from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Bounds, Row
 from cas.dump.kdump_header import Header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Absent, Source
-from cas.model import Cause, Missing
+from cas.model import Missing
 
 _WINDOW_BYTES = 4 << 20
 _BLANKS = 1 << 12

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cas.choices import Cause
 from cas.dump.bitmap import Bitmap
 from cas.dump.kdump_descriptors import DESCRIPTOR_BYTES
 from cas.dump.kdump_header import Header, read_header, sub_header_fields
@@ -22,7 +23,7 @@ from cas.dump.memory import cut
 from cas.dump.source import FileSource, opened
 from cas.errors import NotADump
 from cas.files.whole import cannot_write
-from cas.model import Cause, Dump, Missing
+from cas.model import Dump, Missing
 from cas.units import human_size
 
 _CHUNK = 1 << 20

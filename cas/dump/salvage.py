@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import elf
+from cas.choices import Cause
 from cas.dump.kdump import arch_of_machine
 from cas.dump.log_search import LOG_BYTES, log_start, loose_log
 from cas.dump.memory import Source, moment
@@ -19,7 +20,7 @@ from cas.dump.registers import arch_of, registers
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump
 from cas.klog.panic import panic_message
-from cas.model import Cause, Dump, Missing
+from cas.model import Dump, Missing
 
 BEGINNING_BYTES = 64 << 20
 WINDOW_BYTES = 1 << 20

@@ -6,8 +6,9 @@ in texts of the net. That all are, or next to none, is no chance.
 
 from __future__ import annotations
 
+from cas.choices import Cause
 from cas.dump.source import FileSource
-from cas.model import Cause, Missing
+from cas.model import Missing
 
 _SAMPLE_BYTES = 64 << 20
 _CHUNK = 1 << 20

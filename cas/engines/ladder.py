@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cas.choices import Engine, SectionStatus
 from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.drgn.process import Worker
 from cas.engines.kernel_log import lacks_log
 from cas.engines.outcome import ENDED, Ran, section_of
-from cas.engines.salvage import ENGINE as SALVAGE
 from cas.engines.salvage import salvage
 from cas.files.whole import create
 from cas.model import Dump, Outcome, Section, Snippet
 
-ANSWERED = frozenset({"ok", "cut"})
+ANSWERED = frozenset({SectionStatus.OK, SectionStatus.CUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Ladder:
         """drgn could read nothing of the dump, so that its failures are salvaged."""
         self.rungs: list[str] = []
         """The rungs used below crash's, in order."""
-        self.given_up: list[tuple[Outcome, str]] = []
+        self.given_up: list[tuple[Outcome, Engine]] = []
         """What a rung could not do, and the engine that did it instead."""
 
     def run(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet into its file."""
         if self._session is None or not self._session.serves(snippet):
             if self._session is None:
-                self._note_rung("drgn")
+                self._note_rung(Engine.DRGN)
             return self._on_lower_rung(
                 snippet, self._with_log_checked(self._worker.run(snippet, output))
             )
@@ -72,17 +72,17 @@ class Ladder:
             return self.run(snippet, output)
         if not any(map(_is_lost, section.commands)):
             return section
-        self._note_rung("drgn")
+        self._note_rung(Engine.DRGN)
         return self._on_lower_rung(snippet, self._completed_by_drgn(snippet, section))
 
     def finish(self, directory: Path) -> tuple[Section, ...]:
         """What belongs to the result once the last rung was reached."""
-        if SALVAGE not in self.rungs and not self.is_drgn_blind:
+        if Engine.SALVAGE not in self.rungs and not self.is_drgn_blind:
             return ()
         section = salvage("registers", self._dump, directory / "registers")
         if section is None:
             return ()
-        self._note_rung(SALVAGE)
+        self._note_rung(Engine.SALVAGE)
         return (section,)
 
     def _completed_by_drgn(self, snippet: Snippet, section: Section) -> Section:
@@ -103,7 +103,7 @@ class Ladder:
         finally:
             second.unlink(missing_ok=True)
         engines = {outcome.engine for outcome in outcomes}
-        ran = Ran("crash" if "crash" in engines else "drgn", output, section.seconds)
+        ran = Ran(Engine.CRASH if Engine.CRASH in engines else Engine.DRGN, output, section.seconds)
         return section_of(snippet, outcomes, ran)
 
     def _answer_of_drgn(self, lost: Outcome, path: Path, said: bytes) -> tuple[Outcome, bytes]:
@@ -111,24 +111,26 @@ class Ladder:
         one = self._worker.run(Snippet("", "", (lost.command,)), path)
         (outcome,) = self._with_log_checked(one).commands
         if outcome.status in ANSWERED:
-            self._note_given_up(lost, "drgn")
+            self._note_given_up(lost, Engine.DRGN)
             return outcome, path.read_bytes()
         return replace(lost, lacks_memory=outcome.lacks_memory), said
 
     def _with_log_checked(self, section: Section) -> Section:
         """A section by what it says: one of the kernel log that has nothing of it has failed."""
-        if not self.log or not any(each.status == "ok" for each in section.commands):
+        if not self.log or not any(each.status is SectionStatus.OK for each in section.commands):
             return section
         outcomes, begin = [], 0
         with section.path.open("rb") as file:
             for outcome in section.commands:
                 file.seek(begin)
                 begin += outcome.size_bytes
-                why = outcome.status == "ok" and lacks_log(
+                why = outcome.status is SectionStatus.OK and lacks_log(
                     outcome.command, file.read(outcome.size_bytes), self.log
                 )
                 bad = f"{outcome.command}: {why}"
-                outcomes.append(replace(outcome, status="failed", error=bad) if why else outcome)
+                outcomes.append(
+                    replace(outcome, status=SectionStatus.FAILED, error=bad) if why else outcome
+                )
         if tuple(outcomes) == section.commands:
             return section
         ran = Ran(section.engine, section.path, section.seconds)
@@ -148,16 +150,16 @@ class Ladder:
         saved = salvage(snippet.name, self._dump, section.path)
         if saved is None:
             return section
-        self._note_rung(SALVAGE)
-        self._note_given_up(lost, SALVAGE)
-        answered = (Outcome(each, "ok", SALVAGE) for each in snippet.commands)
+        self._note_rung(Engine.SALVAGE)
+        self._note_given_up(lost, Engine.SALVAGE)
+        answered = (Outcome(each, SectionStatus.OK, Engine.SALVAGE) for each in snippet.commands)
         return replace(saved, commands=tuple(answered))
 
-    def _note_rung(self, rung: str) -> None:
+    def _note_rung(self, rung: Engine) -> None:
         if rung not in self.rungs:
             self.rungs.append(rung)
 
-    def _note_given_up(self, lost: Outcome, engine: str) -> None:
+    def _note_given_up(self, lost: Outcome, engine: Engine) -> None:
         self.given_up.append((lost, engine))
 
 
@@ -168,6 +170,6 @@ def _is_lost(outcome: Outcome) -> bool:
     """
     if outcome.command.startswith("!"):  # programs are run by no other rung
         return False
-    if outcome.status in ("failed", "not run", "crashed"):
+    if outcome.status in (SectionStatus.FAILED, SectionStatus.NOT_RUN, SectionStatus.CRASHED):
         return True
     return outcome.status in ENDED and not outcome.size_bytes

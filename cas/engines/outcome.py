@@ -6,24 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cas.choices import Engine, SectionStatus
 from cas.files.whole import put
 from cas.model import Outcome, Section, Snippet
 from cas.settings.rules import Supervision
 
 WEIGHT = {
-    "skipped": -1,
-    "ok": 0,
-    "failed": 1,
-    "not run": 2,
-    "cut": 3,
-    "timeout": 4,
-    "memory": 5,
-    "crashed": 6,
+    SectionStatus.SKIPPED: -1,
+    SectionStatus.OK: 0,
+    SectionStatus.FAILED: 1,
+    SectionStatus.NOT_RUN: 2,
+    SectionStatus.CUT: 3,
+    SectionStatus.TIMEOUT: 4,
+    SectionStatus.MEMORY: 5,
+    SectionStatus.CRASHED: 6,
 }
 """Which of a snippet's outcomes names its section."""
-ENDED = frozenset({"not run", "timeout", "memory", "crashed"})
+ENDED = frozenset(
+    {SectionStatus.NOT_RUN, SectionStatus.TIMEOUT, SectionStatus.MEMORY, SectionStatus.CRASHED}
+)
 """How a command ends that did not come to its end."""
-LIMITS = frozenset({"cut", "timeout", "memory", "crashed"})
+LIMITS = frozenset(
+    {SectionStatus.CUT, SectionStatus.TIMEOUT, SectionStatus.MEMORY, SectionStatus.CRASHED}
+)
 """How a command ends that broke a limit, or its debugger."""
 LATECOMERS = 16
 """Part of a section's limit that a command may write though the ones before it left nothing."""
@@ -33,7 +38,7 @@ LATECOMERS = 16
 class Ran:
     """Where and how long a snippet ran."""
 
-    engine: str
+    engine: Engine
     path: Path
     """The file with its output."""
     seconds: float
@@ -53,18 +58,26 @@ def skipped_section(snippet: Snippet, why: Mapping[int, str], path: Path) -> Sec
     told = [one for one in reasons if not any(one != o and one.startswith(o) for o in reasons)]
     error = "; ".join(told) or None
     return Section(
-        snippet.name, snippet.title, "skipped", "none", path, error=error, commands=outcomes
+        snippet.name,
+        snippet.title,
+        SectionStatus.SKIPPED,
+        Engine.NONE,
+        path,
+        error=error,
+        commands=outcomes,
     )
 
 
 def section_of(snippet: Snippet, outcomes: Sequence[Outcome], ran: Ran) -> Section:
     """The section that a snippet's commands make."""
     statuses = {outcome.status for outcome in outcomes}
-    worst = max(statuses, key=WEIGHT.__getitem__, default="ok")
+    worst = max(statuses, key=WEIGHT.__getitem__, default=SectionStatus.OK)
     return Section(
         snippet.name,
         snippet.title,
-        "partly" if worst == "failed" and "ok" in statuses else worst,
+        SectionStatus.PARTLY
+        if worst is SectionStatus.FAILED and SectionStatus.OK in statuses
+        else worst,
         ran.engine,
         ran.path,
         seconds=ran.seconds,
@@ -91,6 +104,6 @@ def with_skipped(section: Section, snippet: Snippet, why: Mapping[int, str]) -> 
 
 def _skipped_outcomes(snippet: Snippet, why: Mapping[int, str]) -> tuple[Outcome, ...]:
     return tuple(
-        Outcome(snippet.commands[number], "skipped", "none", reason)
+        Outcome(snippet.commands[number], SectionStatus.SKIPPED, Engine.NONE, reason)
         for number, reason in sorted(why.items())
     )

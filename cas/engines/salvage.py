@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cas.choices import Engine, SectionStatus
 from cas.files.whole import put
 from cas.model import Dump, Registers, Section
 from cas.units import human_size
 
-ENGINE = "salvage"
 TITLES = {
     "log": "Kernel log (read without a debugger)",
     "sys": "System (read without a debugger)",
@@ -42,7 +42,7 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
         return None
     data = text.encode("utf-8", "surrogateescape")
     put(path, data)
-    return Section(name, TITLES[name], "ok", ENGINE, path, size_bytes=len(data))
+    return Section(name, TITLES[name], SectionStatus.OK, Engine.SALVAGE, path, size_bytes=len(data))
 
 
 def _system_lines(dump: Dump) -> Iterator[str]:

@@ -15,7 +15,7 @@ from cas.supervise import Room, find_program, scratch
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class InstalledDebugger:
     """A debugger as it is configured."""
 
     name: str
@@ -28,30 +28,30 @@ class Engine:
     problem: str | None = None
 
 
-def configured_engines(config: Config) -> tuple[Engine, ...]:
+def configured_engines(config: Config) -> tuple[InstalledDebugger, ...]:
     """drgn, and each crash program that the configuration names; none of them is given a dump."""
     return (
         _installed_drgn(),
-        _installed_crash(Engine("crash", platform.machine()), config.crash),
+        _installed_crash(InstalledDebugger("crash", platform.machine()), config.crash),
         *(
-            _installed_crash(Engine(f"crash_{arch}", arch), str(program))
+            _installed_crash(InstalledDebugger(f"crash_{arch}", arch), str(program))
             for arch, program in config.crash_for_arch.items()
         ),
     )
 
 
-def _installed_drgn() -> Engine:
+def _installed_drgn() -> InstalledDebugger:
     """By what its package says of itself: importing it takes longer than all else here."""
     try:
         package = metadata.distribution("drgn")
     except metadata.PackageNotFoundError:
-        return Engine("drgn", problem="is not installed")
+        return InstalledDebugger("drgn", problem="is not installed")
     found = re.search(r"/libkdumpfile[^/]*\.so\.([\d.]+)", "\n".join(map(str, package.files or ())))
     has = f", libkdumpfile.so.{found[1]}" if found else ""
-    return Engine("drgn", version=f"drgn {package.version}{has}")
+    return InstalledDebugger("drgn", version=f"drgn {package.version}{has}")
 
 
-def _installed_crash(engine: Engine, named: str) -> Engine:
+def _installed_crash(engine: InstalledDebugger, named: str) -> InstalledDebugger:
     found = find_program(named)
     if found is None:
         return replace(engine, problem=f"there is no program {named}")

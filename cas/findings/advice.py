@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from cas.choices import Weight
 from cas.errors import CasError
 from cas.files.shipped import shipped
 from cas.files.whole import read_regular
@@ -24,7 +25,7 @@ from cas.findings.evidence import Crash
 from cas.klog.kinds import Kind
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
-from cas.model import Detection, Dump, LogEvent, Match, Task, Weight
+from cas.model import Detection, Dump, LogEvent, Match, Task
 
 FOLDER = "advice"
 SIZE_LIMIT = 1 << 20

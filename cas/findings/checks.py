@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from cas.choices import Weight
 from cas.klog.events import Event
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
-from cas.model import Evidence, SourceLines, Weight
+from cas.model import Evidence, SourceLines
 
 CHECKED = frozenset({Kind.BUG_ON, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR})
 """Kinds that a check of the kernel announces."""

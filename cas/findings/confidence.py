@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cas.choices import Checked, Level, MatchEvidence
 from cas.findings.culprit import plain_name
 from cas.findings.evidence import Crash
 from cas.klog.events import Event
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED, Kind
-from cas.model import Checked, Confidence, Dump, Level, Match
+from cas.model import Confidence, Dump, Match
 
 Ground = tuple[Level, str]
 """The most that one fact allows, and the fact."""
@@ -130,7 +131,7 @@ def _of_data(crash: Crash, dump: Dump, match: Match | None) -> Iterator[Ground]:
         alone = ", read from the kernel log alone" if crash.has_log else ""
         yield Level.LOW, f"no kernel found{alone}"
     else:
-        is_same = match.evidence in ("build-id", "banner")
+        is_same = match.evidence in (MatchEvidence.BUILD_ID, MatchEvidence.BANNER)
         yield Level.HIGH if is_same else Level.MEDIUM, f"kernel by {match.evidence}"
     if dump.is_whole:
         yield Level.HIGH, _WHOLE[dump.checked]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.choices import Cause, SectionStatus
 from cas.klog.lines import Log
-from cas.model import Cause, Dump, Missing, Report
+from cas.model import Dump, Missing, Report
 from cas.text import count, located, one_line, short_line
 from cas.units import human_size
 
@@ -135,7 +136,7 @@ def recovered(report: Report) -> tuple[str, ...]:
     if dump and dump.registers:
         said.append(f"registers of {count(len(dump.registers), 'processor')}")
     if report.sections:
-        done = sum(section.status == "ok" for section in report.sections)
+        done = sum(section.status is SectionStatus.OK for section in report.sections)
         said.append(f"{done} of {count(len(report.sections), 'section')}")
     if report.stored and report.stored.sidecars:
         said.append(f"{count(len(report.stored.sidecars), 'file')} that came with it")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from cas.choices import DetectorStatus, Weight
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.checks import CHECKED, checked, said_before, with_source_line
@@ -33,18 +34,7 @@ from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
 from cas.klog.kinds import EXCEPTIONS, Kind
 from cas.klog.lines import Log
-from cas.model import (
-    Detection,
-    DetectorStatus,
-    Dump,
-    Evidence,
-    Fault,
-    Finding,
-    FirstAnswer,
-    Frame,
-    SourceLines,
-    Weight,
-)
+from cas.model import Detection, Dump, Evidence, Fault, Finding, FirstAnswer, Frame, SourceLines
 
 GUARD_BYTES = 4096
 """``VMAP_STACK``: one page below a stack is not mapped."""

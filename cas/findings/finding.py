@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cas.choices import Level
 from cas.findings.advice import next_steps
 from cas.findings.before import Before, before
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
@@ -19,18 +20,7 @@ from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED, Kind
 from cas.klog.taint import describe_kmods, describe_taint
-from cas.model import (
-    Confidence,
-    Culprit,
-    Detection,
-    Dump,
-    Finding,
-    FirstAnswer,
-    Frame,
-    Level,
-    Match,
-    Task,
-)
+from cas.model import Confidence, Culprit, Detection, Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
 from cas.units import human_span, utc
 

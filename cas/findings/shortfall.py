@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import starmap
 
+from cas.choices import Engine, SectionStatus
 from cas.model import Outcome, Section
 from cas.text import count, short_line
 
@@ -23,8 +24,8 @@ FEW = 2
 """Snippets with one gap that are told with the reason of each."""
 WHY_LIMIT = 200
 """Characters of one debugger's reason."""
-DEBUGGERS = frozenset({"crash", "drgn"})
-_FINE = frozenset({"ok", "skipped"})
+DEBUGGERS = frozenset({Engine.CRASH, Engine.DRGN})
+_FINE = frozenset({SectionStatus.OK, SectionStatus.SKIPPED})
 
 
 class Gap(Enum):
@@ -83,9 +84,9 @@ def _gap(section: Section, is_own: bool) -> Gap | None:
 def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
     if outcome.status in _FINE:
         return None
-    if outcome.status == "not run":
+    if outcome.status is SectionStatus.NOT_RUN:
         return Gap.NOT_RUN
-    if outcome.status != "failed":
+    if outcome.status is not SectionStatus.FAILED:
         return Gap.LIMIT
     if outcome.lacks_memory:
         return Gap.MEMORY
@@ -114,7 +115,7 @@ def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
 
 
 def _skipped(sections: Sequence[Section]) -> str | None:
-    names = [section.name for section in sections if section.status == "skipped"]
+    names = [section.name for section in sections if section.status is SectionStatus.SKIPPED]
     return (
         f"skipped, since this kernel has nothing of the kind: {', '.join(names)}" if names else None
     )
@@ -125,7 +126,7 @@ def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None
         (section.name, outcome)
         for section in sections
         for outcome in section.commands
-        if outcome.status == "failed"
+        if outcome.status is SectionStatus.FAILED
         and _why(outcome, section.name in own, section.name in VITAL) is None
     ]
     if not lost:
@@ -138,18 +139,18 @@ def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None
     return f"no debugger here answers {_some(names, ', ')}{_reasons([one for _, one in lost])}"
 
 
-def given_up(instead: Sequence[tuple[Outcome, str]]) -> tuple[str, ...]:
+def given_up(instead: Sequence[tuple[Outcome, Engine]]) -> tuple[str, ...]:
     """What one engine could not answer and another did, a sentence for each of these.
 
     :param instead: how commands ended, each with the engine that did them in the end
     """
-    grouped: dict[tuple[str, str], list[Outcome]] = {}
+    grouped: dict[tuple[Engine, Engine], list[Outcome]] = {}
     for lost, engine in instead:
         grouped.setdefault((lost.engine, engine), []).append(lost)
     return tuple(starmap(_given_up, grouped.items()))
 
 
-def _given_up(engines: tuple[str, str], lost: Sequence[Outcome]) -> str:
+def _given_up(engines: tuple[Engine, Engine], lost: Sequence[Outcome]) -> str:
     first, second = engines
     if second not in DEBUGGERS:
         names = dict.fromkeys(outcome.command for outcome in lost)

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
+from cas.choices import EngineChoice, Stage, Verdict
 from cas.errors import CasError, JobBusy, Refused, UsageError
 from cas.files.digest import Fingerprint
 from cas.files.permission import DENIED, not_permitted
@@ -44,14 +45,12 @@ from cas.text import LogLines
 if TYPE_CHECKING:
     from cas.fetch.url import Url
 
-STAGES: tuple[job_record.Stage, ...] = get_args(job_record.Stage)
+STAGES = tuple(Stage)
 STATE_LIMIT = 64 << 20
 """Bytes of a ``job.json``, which names every file of its job."""
 LOCK = ".lock"
 UNBORN_S = 3600.0
 """One that was begun longer ago belongs to a run that was stopped."""
-INTERRUPTED = "interrupted"
-"""Verdict of a job that was stopped, by a signal or by a full disk, and can be gone on with."""
 RESULTS = ("result.json", "report.html", "report.txt")
 """What tells of a job's end, in the order in which it is withdrawn."""
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
@@ -65,7 +64,7 @@ class Order:
     upload: Path
     email: str | None = None
     wants_kmods: bool = False
-    engine: str | None = None
+    engine: EngineChoice | None = None
     """Instead of the configuration's engine."""
     member: str | None = None
     """The dump to take from an archive that holds several."""
@@ -86,11 +85,11 @@ class Job:
     directory: Path
     order: Order
     started: datetime
-    stages: tuple[str, ...] = ("received",)
+    stages: tuple[Stage, ...] = (Stage.RECEIVED,)
     """The finished ones, in order."""
     stored: Stored | None = None
     """The dump in the directory and what came with it, once all of it is on the disk."""
-    verdict: str | None = None
+    verdict: Verdict | None = None
     """How the job ended; ``None`` while it has not."""
     files: Mapping[str, Fingerprint] = field(default_factory=dict)
     """What the job keeps and has published, by path below its directory."""
@@ -98,12 +97,12 @@ class Job:
     @property
     def is_unfinished(self) -> bool:
         """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
-        return self.is_stopped or self.verdict == "waiting"
+        return self.is_stopped or self.verdict is Verdict.WAITING
 
     @property
     def is_stopped(self) -> bool:
         """Whether it is under way, or was stopped without a result."""
-        return self.verdict in (None, INTERRUPTED)
+        return self.verdict in (None, Verdict.INTERRUPTED)
 
     def name_of(self, path: Path) -> str:
         """What a file of the job is called in ``job.json``: its path below the directory."""
@@ -115,7 +114,7 @@ class Job:
         kept = self.files.get(self.name_of(self.stored.vmcore)) if self.stored else None
         return kept.digest if kept else None
 
-    def having(self, stage: str, **facts: Any) -> Self:
+    def having(self, stage: Stage, **facts: Any) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})
         return replace(self, stages=stages, **facts)
@@ -239,7 +238,7 @@ def note_interruption(directory: Path) -> None:
     """
     job = load(directory)
     if job.verdict is None:
-        replace(job, verdict=INTERRUPTED).save()
+        replace(job, verdict=Verdict.INTERRUPTED).save()
         withdraw(directory)
 
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, field
 
+from cas.choices import Cause, EngineChoice, Stage, Verdict
 from cas.files.record import Below, Count, FilePath, Record, Ticket, Whole
-from cas.model import Cause
-
-Stage = Literal[
-    "received",
-    "stored",
-    "identified",
-    "matched",
-    "prepared",
-    "analysed",
-    "reported",
-    "notified",
-]
-Verdict = Literal["complete", "partial", "waiting", "failed", "refused", "interrupted"]
 
 
 class Order(Record, frozen=True, kw_only=True):
@@ -29,7 +17,7 @@ class Order(Record, frozen=True, kw_only=True):
     upload: FilePath
     email: str | None = None
     wants_kmods: bool = False
-    engine: Literal["auto", "crash", "drgn"] | None = None
+    engine: EngineChoice | None = None
     member: str | None = None
     more: tuple[FilePath, ...] = ()
     """Further parts of a split dump."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
+from cas.choices import Engine, SectionStatus
 from cas.model import Registers, Report, Section
 from cas.report.before import before
 from cas.report.evidence import limits
@@ -120,7 +121,7 @@ def shown(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
         anchor=f"section-{one_line(section.name)}",
         title=short_line(section.title),
         name=one_line(section.name),
-        state="ok" if section.status in ("ok", "skipped") else "bad",
+        state="ok" if section.status in (SectionStatus.OK, SectionStatus.SKIPPED) else "bad",
         status=status(section),
         text=excerpt(section, lines, room).text(file),
         file=file if section.size_bytes else "",
@@ -130,7 +131,7 @@ def shown(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
 def status(section: Section) -> str:
     """How a section ended: ``ok, crash, 0.4 s``."""
     words = f"{section.status}, {section.engine}, {human_span(section.seconds)}"
-    if section.status == "skipped":
+    if section.status is SectionStatus.SKIPPED:
         words = section.status
     return short_line(f"{words}: {section.error}" if section.error else words)
 
@@ -190,4 +191,6 @@ def _is_debugged(report: Report) -> bool:
     if any(each.name == "registers" and each.size_bytes for each in report.sections):
         return True
     told = (section.engine for section in report.sections if section.size_bytes)
-    return report.answer is not None or any(engine in ("crash", "drgn") for engine in told)
+    return report.answer is not None or any(
+        engine in (Engine.CRASH, Engine.DRGN) for engine in told
+    )

@@ -11,9 +11,19 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from cas.choices import (
+    Checked,
+    DetectorStatus,
+    Engine,
+    Level,
+    MatchEvidence,
+    SectionStatus,
+    Stage,
+    Verdict,
+    Weight,
+)
 from cas.files.record import Below, Count, FilePath, Record, Ticket, Time, Whole
-from cas.jobs.job_record import Missing, Stage, Verdict
-from cas.model import Checked, DetectorStatus, Level, Weight
+from cas.jobs.job_record import Missing
 
 
 class Kernel(Record, frozen=True, kw_only=True):
@@ -302,8 +312,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     """How one command of a snippet ended."""
 
     command: str
-    status: str
-    engine: str
+    status: SectionStatus
+    engine: Engine
     error: str | None = None
     size_bytes: Count = 0
     lacks_memory: bool = False
@@ -314,8 +324,8 @@ class Section(Record, frozen=True, kw_only=True):
 
     name: str
     title: str
-    status: str
-    engine: str
+    status: SectionStatus
+    engine: Engine
     path: Below
     seconds: float = 0.0
     size_bytes: Count = 0
@@ -385,14 +395,14 @@ class Result(Whole, frozen=True, kw_only=True):
     offset: int | None = None
     rivals: tuple[str, ...] = ()
     limits_hit: tuple[str, ...] = ()
-    engine: str | None = None
+    engine: Engine | None = None
     host: str | None = None
     ladder: tuple[str, ...] = ()
     sandbox: str | None = None
     recovered: tuple[str, ...] = ()
     customer_note: str | None = None
     kernel: Kernel | None = None
-    evidence: str | None = None
+    evidence: MatchEvidence | None = None
     evidence_detail: str | None = None
     dump: Dump | None = None
     missing: tuple[Missing, ...] = ()

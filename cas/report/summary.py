@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.model import Dump, Evidence, Finding, Level, Machine, Missing, Report, Weight
+from cas.choices import Level, Verdict, Weight
+from cas.model import Dump, Evidence, Finding, Machine, Missing, Report
 from cas.report.before import first_before
 from cas.report.evidence import evidence_of
 from cas.report.seen_before import named_jobs, seen, seen_on
@@ -237,7 +238,7 @@ def _next_steps(report: Report) -> tuple[str, ...]:
     if not report.hint:
         return steps
     # a job that waits for its kernel tells which one in its reason, and how to get it in the hint
-    build_id = report.dump.build_id if report.dump and report.verdict == "waiting" else None
+    build_id = report.dump.build_id if report.dump and report.verdict is Verdict.WAITING else None
     return (report.hint, *(step for step in steps if not (build_id and build_id in step)))
 
 

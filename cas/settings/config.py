@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cas.choices import EngineChoice
 from cas.errors import ConfigError
 from cas.settings.rules import (
     CacheRules,
@@ -60,7 +61,7 @@ class Config:
     """crash programs that read dumps of another architecture, by ``uname -m`` name."""
     buffer_size_bytes: int | None = None
     """How much of a dump without VMCOREINFO is searched for the banner; ``None``: 4 GiB."""
-    engine: str = "auto"
+    engine: EngineChoice = EngineChoice.AUTO
     """``auto``, ``crash`` or ``drgn``."""
     snippets: tuple[Path, ...] = ()
     """The site's snippet directories, after the shipped one."""
@@ -307,7 +308,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sshkey": ("sshkey", _absolute),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
-    "engine": ("engine", _choice("auto", "crash", "drgn")),
+    "engine": ("engine", _choice(*EngineChoice)),
     "snippets": ("snippets", _paths),
     "functions": ("functions", _absolute),
     "knownIssues": ("known_issues", _paths),

@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cas.choices import NeedKind
 from cas.errors import CasError
 from cas.model import Need
 
 _WORD = re.compile(r"(symbol|type|config)=([A-Za-z0-9_.]+(?:\|[A-Za-z0-9_.]+)*)")
-_CALLED = {"symbol": "symbol", "type": "type", "config": "configuration option"}
+_CALLED = {
+    NeedKind.SYMBOL: "symbol",
+    NeedKind.TYPE: "type",
+    NeedKind.CONFIG: "configuration option",
+}
 
 
 class NeedError(CasError):
@@ -44,4 +49,4 @@ def _need(word: str) -> Need:
     found = _WORD.fullmatch(word)
     if found is None:
         raise NeedError(f"{word[:80]!a} is no need: symbol=NAME, type=NAME or config=NAME")
-    return Need(found[1], tuple(found[2].split("|")))
+    return Need(NeedKind(found[1]), tuple(found[2].split("|")))

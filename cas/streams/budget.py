@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cas.choices import Cause
 from cas.errors import LimitExceeded
-from cas.model import Cause, Missing
+from cas.model import Missing
 from cas.settings.rules import IntakeLimits
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.streams.layer import UPLOAD

@@ -14,13 +14,14 @@ from typing import Any
 
 from cas import findings
 from cas.catalogue import Catalogue
+from cas.choices import Engine, Stage, Verdict
 from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
 from cas.engines import salvage
 from cas.engines.crash.wrapper import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import CasError
 from cas.jobs import seal
-from cas.jobs.job import INTERRUPTED, RESULTS, Job
+from cas.jobs.job import RESULTS, Job
 from cas.jobs.sharing import share
 from cas.model import Dump, Finding, FirstAnswer, Report
 from cas.progress import Progress
@@ -65,7 +66,7 @@ class Run:
             upload=job.order.url or str(job.order.upload),
             server=socket.gethostname(),
             started=job.started,
-            verdict="failed",
+            verdict=Verdict.FAILED,
             stage=job.stages[-1],
             seconds=self.seconds,
             sandbox=sandbox,
@@ -75,7 +76,7 @@ class Run:
         """Add to what the report says."""
         self.report = replace(self.report, **facts)
 
-    def reached(self, stage: str, **facts: Any) -> None:
+    def reached(self, stage: Stage, **facts: Any) -> None:
         """Note that a stage is finished; the job's record is saved when results are safe."""
         self.job = self.job.having(stage, **facts)
 
@@ -178,7 +179,7 @@ class Run:
         if self.report.dump and self.job.stored:
             self.know(dump=replace(self.report.dump, path=self.job.stored.vmcore))
         if not self.is_over:  # the job goes on: its records say one thing
-            self.know(verdict=INTERRUPTED)
+            self.know(verdict=Verdict.INTERRUPTED)
         with self.timed("report"):
             seal.settle(self.job)
             write_report(self.report)
@@ -188,18 +189,18 @@ class Run:
         self.record()
         if self.is_over:
             self.queue_mail(now)
-            self.reached("reported", verdict=self.report.verdict)
+            self.reached(Stage.REPORTED, verdict=self.report.verdict)
             self.job = seal.seal(self.job)
         else:
-            self.job = replace(self.job, verdict=INTERRUPTED)
+            self.job = replace(self.job, verdict=Verdict.INTERRUPTED)
         # from here on the job counts as ended
         self.job.save()
 
     def salvage(self, dump: Dump) -> None:
         """What the dump says without a debugger, where none came to run."""
         if sections := salvage.salvaged_sections(dump, self.job.directory):
-            ladder = (*self.report.ladder, salvage.ENGINE)
-            self.know(sections=sections, engine=salvage.ENGINE, ladder=ladder)
+            ladder = (*self.report.ladder, Engine.SALVAGE)
+            self.know(sections=sections, engine=Engine.SALVAGE, ladder=ladder)
 
     def record(self) -> None:
         """The job's row in the index; the directory counts, so a busy database is only said."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from cas import findings
 from cas.catalogue.extraction.source_packages import Search, Wanted, is_built_with
 from cas.catalogue.sources import source_lines
+from cas.choices import Engine, EngineChoice, SectionStatus, Verdict, Weight
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.kaslr import crash_options
@@ -34,7 +35,7 @@ from cas.fault_reading import Reading
 from cas.files import shipped as resources
 from cas.files.whole import create, put
 from cas.jobs.job import Job
-from cas.model import Dump, Fault, FirstAnswer, Need, Section, Snippet, Weight
+from cas.model import Dump, Fault, FirstAnswer, Need, Section, Snippet
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.snippets import snippets
@@ -183,12 +184,12 @@ class Debugging(Run):
             crash = self.crash
             with self.timed("crash start"):
                 crash.begin()
-        elif self.engine == "crash" or venues.problems:
+        elif self.engine is EngineChoice.CRASH or venues.problems:
             self.give_up_crash(venues.nowhere())
-        self.hand_over(None if crash else "drgn")
+        self.hand_over(None if crash else EngineChoice.DRGN)
         return crash
 
-    def hand_over(self, engine: str | None) -> None:
+    def hand_over(self, engine: EngineChoice | None) -> None:
         """Leave ``./crash`` for the user who goes on by hand.
 
         :param engine: where another than the configuration's serves
@@ -227,7 +228,16 @@ class Debugging(Run):
         """A snippet that gave no commands has a section that says why."""
         path = self.job.directory / broken.name
         put(path, b"")
-        self.take(Section(broken.name, broken.title, "failed", "none", path, error=broken.reason))
+        self.take(
+            Section(
+                broken.name,
+                broken.title,
+                SectionStatus.FAILED,
+                Engine.NONE,
+                path,
+                error=broken.reason,
+            )
+        )
 
     def run_snippets(self, crash: CrashAnywhere | None, loaded: snippets.Loaded) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
@@ -238,10 +248,10 @@ class Debugging(Run):
         opened = crash if crash and self.is_opened(crash, loaded.prelude) else None
         if self.fitting.misfit is not None and (opened is None or opened.is_minimal):
             raise self.fitting.misfit  # --minimal does not look whether the kernel fits
-        engine = "crash" if opened else "drgn"
+        engine = Engine.CRASH if opened else Engine.DRGN
         assert self.report.dump is not None  # noqa: S101  it was identified long ago
         walking = [snippet for snippet in chosen if snippets.walks_tasks(snippet)]
-        session = Session(opened, walking, self.engine == "crash") if opened else None
+        session = Session(opened, walking, self.engine is EngineChoice.CRASH) if opened else None
         ladder = Ladder(session, self.worker, self.report.dump)
         answer = self.report.answer
         ladder.is_drgn_blind = answer is None
@@ -302,14 +312,18 @@ class Debugging(Run):
         except EngineError as error:
             self.know(ladder=crash.ladder)
             self.give_up_crash(self.venues.nowhere(str(error)))
-            self.hand_over("drgn")
+            self.hand_over(EngineChoice.DRGN)
             return False
         if ZERO_EXCLUDED in options:
             self.degrade(
                 f"crash opened the dump only with {options}: memory that it lacks reads as 0"
             )
         elif options:
-            rest = "it answers little so" if self.engine == "crash" else "drgn does the rest"
+            rest = (
+                "it answers little so"
+                if self.engine is EngineChoice.CRASH
+                else "drgn does the rest"
+            )
             self.remark(f"crash opened the dump only with {options}; {rest}")
         if not crash.sees_all_tasks:
             self.progress.warn("this crash does not see all tasks of this kernel: drgn lists them")
@@ -321,7 +335,7 @@ class Debugging(Run):
         releases = (dump.osrelease if dump else None, match.kernel.release if match else None)
         is_whole = bool(dump and dump.is_whole and not (stored and stored.missing))
         # who wants crash and nothing else wants all of its rungs
-        has_drgn = self.report.answer is not None and self.engine != "crash"
+        has_drgn = self.report.answer is not None and self.engine is not EngineChoice.CRASH
         return ExpectedDump(tuple(filter(None, releases)), is_whole=is_whole and has_drgn)
 
     def take(self, section: Section) -> None:
@@ -334,7 +348,7 @@ class Debugging(Run):
 
     def give_up_crash(self, error: EngineError) -> None:
         """Go on with drgn, unless the user wants crash and nothing else."""
-        if self.engine == "crash":
+        if self.engine is EngineChoice.CRASH:
             raise error
         if self.fitting.misfit is not None:
             raise self.fitting.misfit from error
@@ -352,4 +366,4 @@ class Debugging(Run):
         if lacking.reason:
             self.degrade(lacking.reason)
         reason = "; ".join((*([damage.reason] if damage else []), *self.problems)) or None
-        self.know(verdict="partial" if reason else "complete", reason=reason)
+        self.know(verdict=Verdict.PARTIAL if reason else Verdict.COMPLETE, reason=reason)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cas.catalogue.extraction import extract
+from cas.choices import Checked, DetectorStatus, Stage
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.reassemble import with_reason
 from cas.engines.drgn import process
@@ -30,7 +31,7 @@ from cas.errors import (
 )
 from cas.files.whole import writing_below
 from cas.jobs.job import Job
-from cas.model import Checked, DetectorStatus, Dump, FirstAnswer, Match, Stored
+from cas.model import Dump, FirstAnswer, Match, Stored
 from cas.progress import Progress
 from cas.report.evidence import causes
 from cas.settings import users
@@ -113,7 +114,7 @@ class Pipeline(Debugging):
             self.kmods.extract_all(answer)
         crash = beginning.result() if beginning else self.begin_crash()
         self.run_snippets(crash, self.render(opened.dump, answer))
-        self.reached("analysed")
+        self.reached(Stage.ANALYSED)
 
     def receive(self) -> Path:
         """A file that begins as the dump does; the rest may still be copied or unpacked."""
@@ -163,7 +164,7 @@ class Pipeline(Debugging):
             return
         stored, files = self.arrival.kept()
         if not self.job.stored:
-            self.reached("stored", stored=stored, files=files)
+            self.reached(Stage.STORED, stored=stored, files=files)
             self.job.save()
             self.arrival.forget_download()
 
@@ -193,7 +194,7 @@ class Pipeline(Debugging):
             dump = with_reason(dump, stored.missing)
         self.know(dump=dump)
         self.begin_check(dump)
-        self.reached("identified")
+        self.reached(Stage.IDENTIFIED)
         self.tell_identity(dump)
         for remark in dump.remarks:
             self.progress.warn(remark)
@@ -247,7 +248,7 @@ class Pipeline(Debugging):
         self.know(match=match, remarks=(*self.report.remarks, *match.remarks))
         for remark in match.remarks:
             self.progress.warn(remark)
-        self.reached("matched")
+        self.reached(Stage.MATCHED)
         self.tell_kernel(match)
         return match
 
@@ -257,7 +258,7 @@ class Pipeline(Debugging):
             found = self.supply.extract(dump, match, self.kmods.foreseen(dump))
         self.know(vmlinux=found.vmlinux)
         self.kmods.take_foreseen(dump, found.found)
-        self.reached("prepared")
+        self.reached(Stage.PREPARED)
         return found
 
     def kernel_for(self, dump: Dump, *, early: Match | None) -> process.Opened:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from cas.choices import EngineChoice
 from cas.database.store import Store
 from cas.engines.crash.place import LocalPlace, Place
 from cas.engines.crash.program import choose_crash, how_to_get_crash
@@ -30,8 +31,7 @@ class Subject:
     osrelease: str | None
     vmlinux: Path
     vmcore: Path
-    engine: str
-    """``auto``, ``crash`` or ``drgn``."""
+    engine: EngineChoice
     host: str | None = None
     """Only this one will do."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Venues:
     @property
     def hosts_come_first(self) -> bool:
         """Whether hosts are tried before this machine's crash."""
-        if self._subject.engine == "drgn" or self._config.hosts.use == "never":
+        if self._subject.engine is EngineChoice.DRGN or self._config.hosts.use == "never":
             return False
         return self.here is None or self._config.hosts.use == "first"
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cas.choices import SectionStatus
 from cas.errors import JobFailed
 from cas.files.whole import read_regular
 from cas.jobs.job import Job
@@ -99,7 +100,9 @@ def log_section(result: Result) -> str | None:
         (
             section.path
             for section in result.sections
-            if section.name in LOG_SECTIONS and section.size_bytes and section.status == "ok"
+            if section.name in LOG_SECTIONS
+            and section.size_bytes
+            and section.status is SectionStatus.OK
         ),
         None,
     )

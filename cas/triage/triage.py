@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cas.choices import Stage
 from cas.errors import CasError, JobBusy
 from cas.files.whole import writing_below
 from cas.jobs import job as jobs
@@ -113,7 +114,7 @@ def _send_mail(directory: Path, send: Callable[[Path], bool], progress: Progress
     if job.is_stopped or not send(directory):
         return False
     progress.say(f"results of {directory} mailed")
-    job.having("notified").save()
+    job.having(Stage.NOTIFIED).save()
     return True
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Cause
 from cas.commands import specification
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.digest import Fingerprint, dump_digest
@@ -19,7 +20,7 @@ from cas.jobs import job as jobs
 from cas.jobs import seal
 from cas.jobs.job import Job, Order
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Cause, Missing, Stored
+from cas.model import Missing, Stored
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 

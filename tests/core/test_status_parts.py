@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cas.catalogue import Catalogue
+from cas.choices import EngineChoice
 from cas.commands.program import defaults
 from cas.jobs.layout import DUMP
 from cas.settings.config import Config
@@ -62,7 +63,7 @@ def test_a_machine_without_crash_is_no_problem_unless_crash_is_demanded(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert debuggers(config, catalogue).lines[1].endswith(": drgn runs the snippets")
-    config = replace(config, engine="crash")
+    config = replace(config, engine=EngineChoice.CRASH)
     assert debuggers(config, catalogue).lines[1] == "! crash: there is no program crash"
 
 

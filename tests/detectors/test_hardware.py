@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cas.choices import Weight
 from cas.detectors import hardware
 from cas.detectors.case import Case
 from cas.klog.lines import Log
 from cas.klog.troubles import Trouble
-from cas.model import Weight
 
 CHECK = """\
 [  9.000000] mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 from drgn import Object, StackFrame, Type, TypeKind, TypeMember, sizeof
 
+from cas.choices import Weight
 from cas.detectors import locks, owners
 from cas.detectors.case import Case
 from cas.detectors.owners import RT_TYPES, Owner, member_at, named, owner_of
 from cas.detectors.waits import Lock, Locks, Wait
 from cas.klog.lines import Log
-from cas.model import Frame, Weight
+from cas.model import Frame
 
 
 class Tasks:

@@ -8,12 +8,12 @@ import pytest
 from altered import put
 from drgn import Object
 
+from cas.choices import Weight
 from cas.detectors import memory
 from cas.detectors.case import Case
 from cas.detectors.memory import Holder, eaters, shmem_holders, shortage, task_holders
 from cas.detectors.memory_holders import Caller, Process, Tmpfs, largest_caches, largest_processes
 from cas.detectors.memory_use import ANON, KEPT_SLAB, SHMEM, Use, Zone, memory_use
-from cas.model import Weight
 
 MIB = 1 << 20
 LOW_ZONE = Zone("DMA32 of node 0", 250 * MIB, 2 * MIB, 4 * MIB, 5 * MIB)

@@ -9,10 +9,11 @@ import pytest
 from altered import put
 from drgn import Architecture, Object, Platform, Program, Type, TypeMember
 
+from cas.choices import Weight
 from cas.detectors import memory, memory_groups
 from cas.detectors.case import Case
 from cas.detectors.memory_holders import Process
-from cas.model import Frame, Weight
+from cas.model import Frame
 
 PAGE = 4096
 GROUPS = 0xFFFF888000010000

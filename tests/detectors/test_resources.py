@@ -13,6 +13,7 @@ from drgn.helpers.linux.block import disk_name, for_each_disk
 from drgn.helpers.linux.irq import for_each_irq_desc
 from drgn.helpers.linux.percpu import per_cpu
 
+from cas.choices import DetectorStatus, Weight
 from cas.detectors import (
     disks,
     file_systems,
@@ -31,7 +32,7 @@ from cas.detectors.running import run_detector
 from cas.detectors.timers import next_due, pending_buckets
 from cas.engines.drgn.child import commands as drgn_commands
 from cas.klog.lines import Log
-from cas.model import DetectorStatus, Evidence, Frame, Weight
+from cas.model import Evidence, Frame
 
 DETECTORS = (
     disks,

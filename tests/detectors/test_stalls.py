@@ -8,10 +8,10 @@ from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.sched import task_cpu
 
+from cas.choices import Weight
 from cas.detectors import calls, rcu, runqueues
 from cas.detectors.case import Case
 from cas.detectors.processors import processors
-from cas.model import Weight
 
 
 def begin_grace_period(case: Case, seconds: int) -> None:

@@ -10,9 +10,9 @@ import pytest
 from writer import identified, written
 
 from cas import elf
+from cas.choices import Cause
 from cas.dump import identify, require_modest
 from cas.dump.claims import Overclaimed
-from cas.model import Cause
 
 from installed import FIXTURES, Site
 

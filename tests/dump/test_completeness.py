@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from writer import PAGE, Elf, Kdump, flattened, identified, info_note, kernel_memory, written
 
+from cas.choices import Cause
 from cas.dump import identify
-from cas.model import Cause, Missing
+from cas.model import Missing
 
 MEMORY, INFO = kernel_memory()
 NOISE = random.Random(7).randbytes(64 * PAGE)  # noqa: S311

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from writer import Elf, Kdump, flattened, identified, info_note, kernel_memory
 
-from cas.model import Cause
+from cas.choices import Cause
 
 from installed import Site
 

@@ -16,12 +16,13 @@ from cramjam import snappy
 from lzallright import LZOCompressor
 from writer import PAGE, Kdump, flattened, identified, kernel_memory, written
 
+from cas.choices import Cause, Checked
 from cas.dump import identify
 from cas.dump.checking import Checking
 from cas.dump.memory import Absent
 from cas.dump.notes import lost_notes
 from cas.dump.pages import ZLIB, inflate
-from cas.model import Cause, Checked, Dump
+from cas.model import Dump
 from cas.text import wholeness
 
 MEMORY, INFO = kernel_memory()

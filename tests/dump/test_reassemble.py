@@ -11,12 +11,13 @@ import pytest
 from opening import pages_of
 from writer import PAGE, Kdump, flattened, kernel_memory, written
 
+from cas.choices import Cause
 from cas.dump import identify, kind_of, reassemble
 from cas.dump.kdump_header import read_header
 from cas.dump.reassemble import with_reason
 from cas.dump.source import opened
 from cas.errors import DiskFull, NotADump
-from cas.model import Cause, Missing
+from cas.model import Missing
 
 from installed import needs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
+from cas.choices import DetectorStatus, Weight
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.process import Opened, Worker
-from cas.model import DetectorStatus, Weight
 
 ANSWER = {
     "detector": "locks",

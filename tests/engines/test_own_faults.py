@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from kernels.crashes.expected import FIXTURES, read_causes
 
+from cas.choices import Weight
 from cas.engines.drgn.child.fault import Wanted, read_fault
 from cas.engines.drgn.child.target import File, Request, Target
 from cas.engines.drgn.fault_answer import reading_of
 from cas.findings import fault_case
-from cas.model import Dump, Evidence, Weight
+from cas.model import Dump, Evidence
 
 from installed import needs
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Weight
 from cas.fault_reading import Reading
 from cas.findings import fault_case, with_source
-from cas.model import Dump, Fault, SourceLines, Weight
+from cas.model import Dump, Fault, SourceLines
 
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64")
 LOGS = Path(__file__).parent / "logs"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from kernels.crashes.expected import read_causes
 
+from cas.choices import Weight
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings import fault_case, find, with_advice
 from cas.findings.values import Sort, is_one_bit, meaning_of, near_poison
-from cas.model import Dump, Fault, FirstAnswer, Frame, Instruction, Weight
+from cas.model import Dump, Fault, FirstAnswer, Frame, Instruction
 
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64")
 NULL_LOG = "BUG: kernel NULL pointer dereference, address: {address:016x}"

@@ -10,21 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Cause
 from cas.findings import find, kmods_in_traces
 from cas.klog.taint import LETTERS, describe_kmods, describe_taint
-from cas.model import (
-    KMODS,
-    Cause,
-    Dump,
-    Finding,
-    FirstAnswer,
-    Frame,
-    Kernel,
-    Kmod,
-    Match,
-    Missing,
-    Task,
-)
+from cas.model import KMODS, Dump, Finding, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
 
 from installed import needs
 

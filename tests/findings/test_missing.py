@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from dump.writer import PAGE, Elf, Kdump, flattened, identified, info_note, kernel_memory
 
+from cas.choices import Cause, Engine, SectionStatus, Stage, Verdict
 from cas.findings import assess
 from cas.findings.damage import causes
-from cas.model import Cause, Dump, FirstAnswer, Frame, Missing, Registers, Report, Section, Stored
+from cas.model import Dump, FirstAnswer, Frame, Missing, Registers, Report, Section, Stored
 
 MEMORY, INFO = kernel_memory()
 PAGES = {at // PAGE + n: data[PAGE * n :][:PAGE] for at, data in MEMORY.items() for n in (0, 1)}
@@ -41,14 +42,14 @@ def report(tmp_path: Path, dump: Dump) -> Report:
         upload=Path("/in/vmcore 1.kdump"),
         server="here",
         started=datetime.now(UTC),
-        verdict="partial",
-        stage="analysed",
+        verdict=Verdict.PARTIAL,
+        stage=Stage.ANALYSED,
         dump=replace(dump, missing=(CUT,)),
     )
 
 
 def section(name: str, status: str) -> Section:
-    return Section(name, name, status, "crash", Path(name), size_bytes=1)
+    return Section(name, name, SectionStatus(status), Engine.CRASH, Path(name), size_bytes=1)
 
 
 def test_nothing_is_said_of_a_dump_that_is_whole(report: Report, dump: Dump) -> None:

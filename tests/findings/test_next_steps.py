@@ -8,22 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Cause, DetectorStatus, Weight
 from cas.files.shipped import shipped
 from cas.findings import advised, crash_of, find
 from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
 from cas.klog.kinds import Kind
-from cas.model import (
-    Cause,
-    Detection,
-    DetectorStatus,
-    Dump,
-    Evidence,
-    Frame,
-    Kernel,
-    Match,
-    Missing,
-    Weight,
-)
+from cas.model import Detection, Dump, Evidence, Frame, Kernel, Match, Missing
 
 ROOT = Path(__file__).parents[2]
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)

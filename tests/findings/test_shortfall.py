@@ -7,24 +7,36 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Engine, SectionStatus
 from cas.findings import given_up, shortfall
 from cas.model import Outcome, Section
 
 
-def section(name: str, *commands: Outcome, status: str = "ok", error: str | None = None) -> Section:
+def section(
+    name: str,
+    *commands: Outcome,
+    status: SectionStatus = SectionStatus.OK,
+    error: str | None = None,
+) -> Section:
     error = error or "; ".join(each.error for each in commands if each.error) or None
-    return Section(name, name, status, "crash", Path(name), error=error, commands=commands)
+    return Section(name, name, status, Engine.CRASH, Path(name), error=error, commands=commands)
 
 
 def failed(command: str, error: str = "no such thing", *, lacks_memory: bool = False) -> Outcome:
-    return Outcome(command, "failed", "drgn", f"{command}: {error}", lacks_memory=lacks_memory)
+    return Outcome(
+        command, SectionStatus.FAILED, Engine.DRGN, f"{command}: {error}", lacks_memory=lacks_memory
+    )
 
 
-FINE = section("sys", Outcome("sys", "ok", "crash"))
+FINE = section("sys", Outcome("sys", SectionStatus.OK, Engine.CRASH))
 
 
 def test_where_every_command_is_answered_nothing_is_said() -> None:
-    skipped = section("swap", Outcome("swap", "skipped", "none", "no swap"), status="skipped")
+    skipped = section(
+        "swap",
+        Outcome("swap", SectionStatus.SKIPPED, Engine.NONE, "no swap"),
+        status=SectionStatus.SKIPPED,
+    )
     found = shortfall([FINE, skipped], ())
     assert (found.reason, found.unanswered) == (None, None)
     assert found.skipped == "skipped, since this kernel has nothing of the kind: swap"
@@ -62,7 +74,9 @@ def test_a_snippet_of_the_sites_is_named() -> None:
 
 
 def test_a_snippet_that_gave_no_commands_counts() -> None:
-    found = shortfall([FINE, section("mine", status="failed", error="cannot start it")], {"mine"})
+    found = shortfall(
+        [FINE, section("mine", status=SectionStatus.FAILED, error="cannot start it")], {"mine"}
+    )
     assert found.reason == "of 2 snippets 1 could not be used (mine: cannot start it)"
 
 
@@ -73,8 +87,8 @@ def test_memory_that_the_dump_lacks_counts() -> None:
 
 
 def test_causes_are_grouped_in_one_sentence_and_few_names_are_told() -> None:
-    gone = Outcome("bt", "not run", "drgn", "drgn cannot open the dump: bad magic")
-    slow = Outcome("kmem -s", "timeout", "crash", "kmem -s: timed out after 9 s")
+    gone = Outcome("bt", SectionStatus.NOT_RUN, Engine.DRGN, "drgn cannot open the dump: bad magic")
+    slow = Outcome("kmem -s", SectionStatus.TIMEOUT, Engine.CRASH, "kmem -s: timed out after 9 s")
     all_of_them = [*(section(f"s{n}", gone) for n in range(20)), section("slabs", slow), FINE]
     assert shortfall(all_of_them, ()).reason == (
         "of 22 snippets 20 did not run (s0, s1, s2, s3, s4 and 15 more: drgn cannot open the dump:"
@@ -85,14 +99,16 @@ def test_causes_are_grouped_in_one_sentence_and_few_names_are_told() -> None:
 
 
 def test_registers_beside_the_snippets_are_not_counted() -> None:
-    registers = Section("registers", "Registers", "ok", "salvage", Path("registers"))
+    registers = Section(
+        "registers", "Registers", SectionStatus.OK, Engine.SALVAGE, Path("registers")
+    )
     reason = shortfall([registers, section("log", failed("log"))], ()).reason
     assert reason is not None
     assert reason.startswith("of 1 snippet ")
 
 
 def test_what_another_engine_did_instead_is_one_sentence_for_each_pair() -> None:
-    lost = Outcome("sys -t", "failed", "crash", "sys: option not supported")
+    lost = Outcome("sys -t", SectionStatus.FAILED, Engine.CRASH, "sys: option not supported")
     assert given_up([(lost, "drgn"), (lost, "drgn"), (lost, "salvage")]) == (
         "crash could not answer 2 commands, drgn did: sys: option not supported",
         "read from the dump without a debugger: sys -t",
@@ -111,7 +127,7 @@ def test_what_crash_lacks_in_its_minimal_mode_is_one_short_sentence() -> None:
     assert shortfall(named, ()).unanswered == (
         f"no debugger here answers s0, s1, s2, s3, s4 and 1 more: {why}"
     )
-    crash = [(replace(one, engine="crash"), "drgn") for one in lost]
+    crash = [(replace(one, engine=Engine.CRASH), Engine.DRGN) for one in lost]
     assert given_up(crash) == (f"crash could not answer 6 commands, drgn did: {why}",)
 
 

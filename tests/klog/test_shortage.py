@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cas.choices import Weight
 from cas.findings import detections_of_log
 from cas.klog.lines import Log
 from cas.klog.shortage import eaters, last_shortage
-from cas.model import Detection, Dump, Weight
+from cas.model import Detection, Dump
 
 LOGS = Path(__file__).with_name("shortages")
 OLD_TABLE = "[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name"

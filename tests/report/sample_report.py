@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
+from cas.choices import Engine, MatchEvidence, SectionStatus, Stage, Verdict
 from cas.model import (
     Culprit,
     Dump,
@@ -38,12 +39,12 @@ def sample_report(directory: Path) -> Report:
         upload=Path("/srv/vmcore.xz"),
         server="cas.example.com",
         started=STARTED,
-        verdict="complete",
-        stage="reported",
-        engine="crash",
+        verdict=Verdict.COMPLETE,
+        stage=Stage.REPORTED,
+        engine=Engine.CRASH,
         ladder=("crash: full",),
         dump=_dump(directory),
-        match=Match(_kernel(), "build-id", "the dump's build-id is the package's"),
+        match=Match(_kernel(), MatchEvidence.BUILD_ID, "the dump's build-id is the package's"),
         vmlinux=Path("/var/cache/cas/vmlinux"),
         answer=_answer(),
         finding=_finding(),
@@ -129,4 +130,4 @@ def _occurrences(*tickets: str) -> Occurrences:
 
 def _section(directory: Path, name: str, title: str) -> Section:
     path = directory / name
-    return Section(name, title, "ok", "crash", path, 0.3, path.stat().st_size)
+    return Section(name, title, SectionStatus.OK, Engine.CRASH, path, 0.3, path.stat().st_size)

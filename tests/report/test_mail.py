@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from filelock import FileLock
 from sample_report import STARTED, known_report, sample_report
 
+from cas.choices import Verdict
 from cas.errors import ConfigError, UsageError
 from cas.jobs.work_directory import WorkDirectory
 from cas.model import Report
@@ -189,7 +190,7 @@ def test_the_title_in_the_subject_has_a_bound(report: Report) -> None:
     assert report.finding
     long = replace(report, finding=replace(report.finding, title="word " * 9000))
     assert len(compose(long, TO, Mail(), STARTED)["Subject"]) < 200
-    untitled = replace(report, finding=None, verdict="failed", reason="not a dump")
+    untitled = replace(report, finding=None, verdict=Verdict.FAILED, reason="not a dump")
     assert compose(untitled, TO, Mail(), STARTED)["Subject"] == "CAS results for T-1: not a dump"
 
 
@@ -267,7 +268,9 @@ def test_control_characters_are_escaped(report: Report) -> None:
 
 def test_no_text_of_a_dump_adds_a_header_or_leaves_its_place(report: Report) -> None:
     nasty = "\ud800\udcff\x1b[31m\u202e\r\n.\r\nBcc: c@d\n\nbody\x9b"
-    hostile = replace(report, verdict="partial", reason=nasty, server=nasty, recovered=(nasty,))
+    hostile = replace(
+        report, verdict=Verdict.PARTIAL, reason=nasty, server=nasty, recovered=(nasty,)
+    )
     hostile = replace(hostile, customer_note=f"{nasty}\n\n{nasty}", hint=nasty, ticket=nasty)
     message = parsed(compose(hostile, TO, Mail(sections=SECTIONS), STARTED).as_bytes())
     plain = parsed(compose(report, TO, Mail(), STARTED).as_bytes())
@@ -289,7 +292,7 @@ def test_the_customers_sentences_are_in_the_mail(report: Report) -> None:
 
 def test_the_same_report_gives_the_same_message_id(report: Report, message: EmailMessage) -> None:
     later = compose(report, TO, Mail(), STARTED + dt.timedelta(hours=1))
-    other = compose(replace(report, verdict="partial"), TO, Mail(), STARTED)
+    other = compose(replace(report, verdict=Verdict.PARTIAL), TO, Mail(), STARTED)
     assert later["Message-ID"] == message["Message-ID"] != other["Message-ID"]
 
 
@@ -501,7 +504,7 @@ def test_the_mail_of_a_job_that_went_on_is_sent_too(
     report: Report, message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tmp_path: Path
 ) -> None:
     settings = Mail("127.0.0.1", smtp())
-    waiting = compose(replace(report, verdict="waiting"), TO, settings, STARTED)
+    waiting = compose(replace(report, verdict=Verdict.WAITING), TO, settings, STARTED)
     for mail in (waiting, message):
         queue(mail, tmp_path)
         deliver(tmp_path, settings)

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 from sample_report import known_report, sample_report
 
+from cas.choices import Cause, DetectorStatus, Verdict, Weight
 from cas.errors import CasError, JobFailed
 from cas.klog.troubles import Trouble
 from cas.model import (
-    Cause,
     Culprit,
     Detection,
-    DetectorStatus,
     Evidence,
     Fault,
     Finding,
@@ -38,7 +37,6 @@ from cas.model import (
     SourceLines,
     Stored,
     Tally,
-    Weight,
 )
 from cas.report.html import render_html
 from cas.report.order import BY_USE, by_use
@@ -94,8 +92,7 @@ def hostile(report: Report) -> Report:
     evidence = tuple(Evidence(*(HOSTILE,) * 3, weight, (HOSTILE,)) for weight in Weight)
     return replace(
         report,
-        verdict="partial",
-        engine=HOSTILE,
+        verdict=Verdict.PARTIAL,
         ladder=(HOSTILE, HOSTILE),
         reason=HOSTILE,
         hint=HOSTILE,
@@ -132,7 +129,7 @@ def hostile(report: Report) -> Report:
             registers=(Registers(0, 1, {HOSTILE: 1}),),
         ),
         sections=tuple(
-            replace(section, **dict.fromkeys(("title", "error", "status", "engine"), HOSTILE))
+            replace(section, **dict.fromkeys(("title", "error"), HOSTILE))
             for section in report.sections
         ),
     )
@@ -232,7 +229,7 @@ def test_a_job_that_waits_tells_once_which_kernel(report: Report) -> None:
     assert report.finding and report.dump
     steps = (f"needed: the debuginfo package of {report.dump.build_id}", "read the log")
     finding = replace(report.finding, next_steps=steps)
-    waiting = replace(report, finding=finding, verdict="waiting", hint="get k.rpm")
+    waiting = replace(report, finding=finding, verdict=Verdict.WAITING, hint="get k.rpm")
     assert summary(waiting).next_steps == ("get k.rpm", "read the log")
     assert summary(replace(waiting, hint=None)).next_steps == steps
 
@@ -331,7 +328,12 @@ def test_a_section_that_did_not_run_says_why(report: Report) -> None:
 
 def test_a_waiting_job_reports_the_log_of_the_dump(report: Report) -> None:
     waiting = replace(
-        report, verdict="waiting", reason="no debuginfo", hint="get it", sections=(), answer=None
+        report,
+        verdict=Verdict.WAITING,
+        reason="no debuginfo",
+        hint="get it",
+        sections=(),
+        answer=None,
     )
     text = render_text(waiting)
     assert "Verdict     waiting: no debuginfo" in text
@@ -353,7 +355,7 @@ def salvaged(report: Report) -> Report:
     assert report.dump
     return replace(
         report,
-        verdict="partial",
+        verdict=Verdict.PARTIAL,
         answer=None,
         sections=(),
         recovered=("release and build-id", "kernel log (1,234 lines, to 812.4 s)"),
@@ -464,7 +466,7 @@ def test_an_error_as_long_as_a_debuggers_output_is_cut_everywhere(report: Report
     assert report.dump and report.answer
     dump = replace(report.dump, panic_message=long)
     answer = replace(report.answer, panic_message=long)
-    broken = replace(report, verdict="partial", reason=long, dump=dump, answer=answer)
+    broken = replace(report, verdict=Verdict.PARTIAL, reason=long, dump=dump, answer=answer)
     write_report(replace(broken, sections=sections))
     for name in ("report.txt", "report.html", "result.json"):
         assert (report.directory / name).stat().st_size < 1 << 20

@@ -24,6 +24,7 @@ from cas.catalogue.cache.entry import Entry, find_cached
 from cas.catalogue.cache.placing import Place, Put, place
 from cas.catalogue.extraction import debug_info
 from cas.catalogue.match import release_of
+from cas.choices import MatchEvidence
 from cas.errors import CasError, NotADump
 from cas.fetch.debuginfod_http import (
     NotServed,
@@ -83,7 +84,9 @@ class Debuginfod:
         with entry.locked(progress):
             cached = find_cached(dump, cache)  # another process may have been faster
             if cached is not None:
-                return Match(cached, "build-id", f"{_detail(dump)} that another job fetched")
+                return Match(
+                    cached, MatchEvidence.BUILD_ID, f"{_detail(dump)} that another job fetched"
+                )
             what = f"vmlinux of {kernel.release}"
             wanted = _Wanted(what, dump.build_id, entry.vmlinux, entry.put, kernel.release, cache)
             server = self._fetch(wanted, progress)
@@ -91,7 +94,9 @@ class Debuginfod:
                 return None
             kernel = replace(kernel, size_bytes=entry.vmlinux.stat().st_size)
             Entry(cache, kernel).remember_kernel()
-        return Match(kernel, "build-id", f"{_detail(dump)} that {host_of(server)} served")
+        return Match(
+            kernel, MatchEvidence.BUILD_ID, f"{_detail(dump)} that {host_of(server)} served"
+        )
 
     def kmod(
         self,

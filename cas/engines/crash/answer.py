@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cas.choices import SectionStatus
 from cas.engines.crash.rungs import OUT_OF_MEMORY
 
 FEW_LINES = 12
 """A command that wrote more lines has done something, whatever it complained about."""
 
 
-def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[str, str | None]:
+def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[SectionStatus, str | None]:
     """Whether crash answered a command: its status, and what went wrong.
 
     crash says ``NAME: reason``, first or last, when it refuses. One bad stack among a hundred good
@@ -20,9 +21,9 @@ def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[str, str 
     lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     name = command.split(maxsplit=1)[0]
     if lines[:1] == ["Usage:"]:
-        return "failed", f"{name}: this crash does not take the options of: {command}"
+        return SectionStatus.FAILED, f"{name}: this crash does not take the options of: {command}"
     if starved := _starved(command, lines, beside):
-        return "memory", f"{command}: {starved}"
+        return SectionStatus.MEMORY, f"{command}: {starved}"
     marks = (f"{name}: ", "crash: ")
     suspects = lines[:1] if len(lines) > FEW_LINES else lines[:1] + lines[-4:]
     complaint = next((line for line in suspects if line.startswith(marks)), None)
@@ -33,9 +34,9 @@ def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[str, str 
     ):
         complaint = f"{name}: {lines[0]}"
     if complaint is None:
-        return "ok", None
+        return SectionStatus.OK, None
     is_starved = OUT_OF_MEMORY.search(complaint.encode())
-    return "memory" if is_starved else "failed", complaint
+    return SectionStatus.MEMORY if is_starved else SectionStatus.FAILED, complaint
 
 
 def _starved(command: str, lines: list[str], beside: str) -> str | None:

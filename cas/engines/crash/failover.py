@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Generic, Self, TypeVar
 
+from cas.choices import Engine, SectionStatus
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.place import Place
 from cas.engines.crash.session import Crash
@@ -163,8 +164,10 @@ class CrashAnywhere:
                 self.losses += [str(error)] if str(error) else []
         put(path, b"")
         reason = f"crash: {self.losses[-1]}, and no other host is left"
-        outcomes = [Outcome(each, "not run", "crash", reason) for each in snippet.commands]
-        return section_of(snippet, outcomes, Ran("crash", path, 0.0))
+        outcomes = [
+            Outcome(each, SectionStatus.NOT_RUN, Engine.CRASH, reason) for each in snippet.commands
+        ]
+        return section_of(snippet, outcomes, Ran(Engine.CRASH, path, 0.0))
 
     def _start_at(self, place: Place) -> Crash:
         self._started.append(Crash(place, self._rules, self._directory, self._transcript))

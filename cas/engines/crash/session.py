@@ -16,6 +16,7 @@ from pathlib import Path
 from signal import SIGSTOP
 from typing import IO, Self
 
+from cas.choices import Engine, SectionStatus
 from cas.engines.crash.answer import judge_answer
 from cas.engines.crash.conversation import MESSAGES_BYTES, Exchange, Opening, Stop, last_words
 from cas.engines.crash.place import Place
@@ -40,7 +41,7 @@ SILENCE_S = 0.5
 
 @dataclass(slots=True)
 class _Outcome:
-    status: str
+    status: SectionStatus
     error: str | None = None
     signal: int = 0
     """Which ended it, or stopped it; 0: none."""
@@ -116,8 +117,8 @@ class Crash:
                 before = file.tell()
                 ended = self._run_or_repeat(command, file)
                 written = file.tell() - before
-                outcomes.append(Outcome(command, ended.status, "crash", ended.error, written))
-        return section_of(snippet, outcomes, Ran("crash", path, time.monotonic() - begun))
+                outcomes.append(Outcome(command, ended.status, Engine.CRASH, ended.error, written))
+        return section_of(snippet, outcomes, Ran(Engine.CRASH, path, time.monotonic() - begun))
 
     def _start_crash(self) -> Dialogue:
         self._starts.take()
@@ -135,7 +136,7 @@ class Crash:
         opening = self._opening
         outcome = self._take_answer_of_crash(self._rules.start_s, MESSAGES_BYTES)
         reason, words = outcome.error or outcome.status, ""
-        if outcome.status == "ok":
+        if outcome.status is SectionStatus.OK:
             wrong = opening.contradiction(self.expected.releases)
             if wrong is None:
                 self._is_open = True
@@ -143,16 +144,21 @@ class Crash:
                 self._run_prelude()
                 return None
             reason = wrong
-        elif outcome.status == "timeout" and not (self._child.fault or self._child.stopped):
+        elif outcome.status is SectionStatus.TIMEOUT and not (
+            self._child.fault or self._child.stopped
+        ):
             reason = f"not ready after {self._rules.start_s:g} s"
-        elif outcome.status not in ("timeout", "cut"):  # the end of a flood says nothing
+        elif outcome.status not in (
+            SectionStatus.TIMEOUT,
+            SectionStatus.CUT,
+        ):  # the end of a flood says nothing
             words = last_words(self._output_tail().decode("utf-8", "replace"))
-        if outcome.status == "timeout" and opening.is_echoed:
+        if outcome.status is SectionStatus.TIMEOUT and opening.is_echoed:
             reason = f"{reason}, and repeats what it is told"
-        if outcome.status != "crashed" or outcome.signal or not words:
+        if outcome.status is not SectionStatus.CRASHED or outcome.signal or not words:
             self._write_crash_trace(reason)
         self._child.stop()
-        is_wrong = outcome.status == "ok"
+        is_wrong = outcome.status is SectionStatus.OK
         return StartFailure(
             self._rung, reason, words, outcome.signal, self._output_tail(), is_wrong=is_wrong
         )
@@ -183,9 +189,9 @@ class Crash:
             # crash that is started again because of it must not stumble over it again
             self.prelude = [other for other in self.prelude if other != command]
             outcome = self._run_or_repeat(command, io.BytesIO())
-            if outcome.status in ("ok", "failed"):
+            if outcome.status in (SectionStatus.OK, SectionStatus.FAILED):
                 self.prelude = [other for other in whole if other in (*self.prelude, command)]
-            if outcome.status != "ok":
+            if outcome.status is not SectionStatus.OK:
                 log.info("prelude: %s: %s", command, outcome.error)
 
     @property
@@ -208,7 +214,7 @@ class Crash:
 
     def _run_once(self, command: str, file: IO[bytes]) -> _Outcome:
         if not self._is_open:
-            return _Outcome("not run", "crash could not be started again")
+            return _Outcome(SectionStatus.NOT_RUN, "crash could not be started again")
         self._command = command
         self._exchange = Exchange(command)
         self._transcript.write(b"crash> " + command.encode() + b"\n")
@@ -219,7 +225,7 @@ class Crash:
         )
         said = self._exchange.answer
         file.write(said)
-        if outcome.status == "ok":
+        if outcome.status is SectionStatus.OK:
             return _Outcome(*judge_answer(command, said, self._child.stderr.removeprefix(before)))
         self._write_crash_trace(outcome.error or outcome.status)
         self._recover(outcome.status)
@@ -232,12 +238,12 @@ class Crash:
         if stop is Stop.END:
             return self._outcome_of_end()
         if stop is Stop.LIMIT:
-            return _Outcome("cut", f"cut after {human_size(max_bytes)}")
+            return _Outcome(SectionStatus.CUT, f"cut after {human_size(max_bytes)}")
         if stop is Stop.SILENCE:
             stopped = self._child.stopped
             why = self._child.fault or stopped or f"timed out after {timeout_s:g} s"
-            return _Outcome("timeout", why, SIGSTOP if stopped else 0)
-        return _Outcome("ok")
+            return _Outcome(SectionStatus.TIMEOUT, why, SIGSTOP if stopped else 0)
+        return _Outcome(SectionStatus.OK)
 
     def _read_to_transcript(self, timeout_s: float) -> bytes | None:
         data = self._child.read(timeout_s)
@@ -250,8 +256,10 @@ class Crash:
         end, signal = describe(status), max(0, -status)
         if OUT_OF_MEMORY.search(self._output_tail()):
             limit = human_size(self._rules.memory_bytes)
-            return _Outcome("memory", f"out of memory, the limit is {limit}: {end}", signal)
-        return _Outcome("crashed", end, signal)
+            return _Outcome(
+                SectionStatus.MEMORY, f"out of memory, the limit is {limit}: {end}", signal
+            )
+        return _Outcome(SectionStatus.CRASHED, end, signal)
 
     def _write_crash_trace(self, why: str) -> None:
         failure = ProgramFailure(
@@ -264,9 +272,9 @@ class Crash:
         )
         write_trace(self._directory, self._child, failure)
 
-    def _recover(self, status: str) -> None:
+    def _recover(self, status: SectionStatus) -> None:
         """Get a session that takes commands again; the one that broke a limit is left out."""
-        if status not in ("crashed", "memory") and self._come_back():
+        if status not in (SectionStatus.CRASHED, SectionStatus.MEMORY) and self._come_back():
             return
         self._child.end()
         self._is_open = False

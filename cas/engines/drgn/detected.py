@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from cas.model import Detection, DetectorStatus
+from cas.choices import DetectorStatus
+from cas.model import Detection
 
 
 class Detections:

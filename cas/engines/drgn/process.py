@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 
 import cas
 from cas import elf
+from cas.choices import Engine, SectionStatus
 from cas.engines.crash.rungs import OUT_OF_MEMORY
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
@@ -125,7 +126,9 @@ class Opened:
 class WorkerEnded(EngineError):
     """drgn's process is gone; ``status`` says how in the words of :class:`cas.model.Section`."""
 
-    def __init__(self, status: str, message: str, *, is_from_outside: bool = False) -> None:
+    def __init__(
+        self, status: SectionStatus, message: str, *, is_from_outside: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.is_from_outside = is_from_outside
@@ -286,7 +289,7 @@ class Worker:
             try:
                 self._detect_once(facts, found)
             except WorkerEnded as error:
-                found.ended(str(error), is_late=error.status == "timeout")
+                found.ended(str(error), is_late=error.status is SectionStatus.TIMEOUT)
             else:
                 break
         return tuple(found.done)
@@ -333,7 +336,7 @@ class Worker:
         outcomes = []
         for command in snippet.commands:
             outcomes.append(self._run_drgn_command(command, output))
-        return section_of(snippet, outcomes, Ran("drgn", output, time.monotonic() - begun))
+        return section_of(snippet, outcomes, Ran(Engine.DRGN, output, time.monotonic() - begun))
 
     def unmet(self, needs: Sequence[Need]) -> frozenset[Need]:
         """Which of these the kernel has not, as its vmlinux says; none where that cannot be told.
@@ -354,11 +357,15 @@ class Worker:
         before = output.stat().st_size
         done = self._done(command, output, before)
         error = done["error"]
-        if error and done["status"] != "not run":  # what keeps all from running is said once
+        if (
+            error and done["status"] != SectionStatus.NOT_RUN
+        ):  # what keeps all from running is said once
             error = f"{command}: {error}"
         written = output.stat().st_size - before
         lacks = bool(done.get("lacks_memory"))
-        return Outcome(command, done["status"], "drgn", error, written, lacks_memory=lacks)
+        return Outcome(
+            command, SectionStatus(done["status"]), Engine.DRGN, error, written, lacks_memory=lacks
+        )
 
     def _done(self, command: str, output: Path, written_bytes: int) -> Message:
         """How a command ended, as the worker says it."""
@@ -373,7 +380,7 @@ class Worker:
         except WorkerEnded as error:
             return {"status": error.status, "error": str(error)}
         except EngineError as error:
-            return {"status": "not run", "error": str(error)}
+            return {"status": SectionStatus.NOT_RUN, "error": str(error)}
 
     def _run_one(self, request: Message, output: Path, written_bytes: int) -> Message:
         os.truncate(output, written_bytes)
@@ -448,7 +455,7 @@ class Worker:
                 self._write_drgn_trace(why)
                 self._child.stop()
                 self._is_alive = False
-                raise WorkerEnded("timeout", why, is_from_outside=stopped is not None)
+                raise WorkerEnded(SectionStatus.TIMEOUT, why, is_from_outside=stopped is not None)
             self._received += data
             if not data or len(self._received) > MAX_MESSAGE_BYTES:
                 raise self._how_worker_ended()
@@ -472,7 +479,7 @@ class Worker:
         self._write_drgn_trace(end)
         is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
         return WorkerEnded(
-            "memory" if is_starved else "crashed",
+            SectionStatus.MEMORY if is_starved else SectionStatus.CRASHED,
             end,
             is_from_outside=is_from_outside(max(0, -status)),
         )

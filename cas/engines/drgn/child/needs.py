@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from drgn import Program, Type, TypeKind
 from drgn.helpers.linux.kconfig import get_kconfig
 
+from cas.choices import NeedKind
+
 KINDS = ("struct ", "union ", "enum ", "")
 _STRUCTURES = (TypeKind.STRUCT, TypeKind.UNION, TypeKind.CLASS)
 
@@ -74,7 +76,7 @@ def _has_members(found: Type, members: Sequence[str]) -> bool:
 
 
 _TESTS: Mapping[str, Callable[[Program, str], bool | None]] = {
-    "symbol": has_symbol,
-    "type": has_type,
-    "config": has_option,
+    NeedKind.SYMBOL: has_symbol,
+    NeedKind.TYPE: has_type,
+    NeedKind.CONFIG: has_option,
 }

@@ -39,6 +39,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from cas.choices import SectionStatus
 from cas.engines.drgn.child.answer import FACTS, Fact
 from cas.engines.drgn.child.fit import Known
 from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Request, Target
@@ -210,7 +211,7 @@ class Session:
 
         gc.enable()
         error: str | None
-        status, error = "timeout", f"timed out after {request['timeout_s']:g} s"
+        status, error = SectionStatus.TIMEOUT, f"timed out after {request['timeout_s']:g} s"
         lacks_memory = False
         try:
             target.describe_all()
@@ -220,16 +221,18 @@ class Session:
                 time_limit(request["timeout_s"]),
             ):
                 failure = run_command(target.prog, request["command"], output)
-            status, error = ("failed", failure.reason) if failure else ("ok", None)
+            status, error = (
+                (SectionStatus.FAILED, failure.reason) if failure else (SectionStatus.OK, None)
+            )
             lacks_memory = bool(failure and failure.lacks_memory)
         except Full:
-            status, error = "cut", f"cut after {human_size(request['max_bytes'])}"
+            status, error = SectionStatus.CUT, f"cut after {human_size(request['max_bytes'])}"
         except Late:
             pass
         except MemoryError:
-            status, error = "memory", "out of memory"
+            status, error = SectionStatus.MEMORY, "out of memory"
         except Exception as failure:
-            status, error = "failed", sentence(failure)
+            status, error = SectionStatus.FAILED, sentence(failure)
         self._reply(done="run", status=status, error=error, lacks_memory=lacks_memory)
 
     def _reply(self, **message: Any) -> None:

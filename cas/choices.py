@@ -1,0 +1,187 @@
+"""The choices among few, each with what it means; their values stand in records and databases."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How a job ended, or stands; cas(1) has the exit status of each."""
+
+    COMPLETE = "complete"
+    """The dump is whole, and every snippet ran that its kernel has something for."""
+    PARTIAL = "partial"
+    """The result is usable; ``Report.reason`` lists what is missing."""
+    WAITING = "waiting"
+    """No debuginfo of the kernel is there yet; what the dump says alone is reported already."""
+    FAILED = "failed"
+    """The job stopped before its end; ``Report.stage`` and ``Report.reason`` say where and why."""
+    REFUSED = "refused"
+    """The site's policy forbids it: a limit, a signature, a sandbox."""
+    INTERRUPTED = "interrupted"
+    """A signal, a full disk or a busy database stopped the job; it can be gone on with."""
+
+
+class Stage(StrEnum):
+    """What is behind a job, in this order; a stage that is not noted is done again."""
+
+    RECEIVED = "received"
+    """The job has its directory and its ``job.json``."""
+    STORED = "stored"
+    """The dump is on the disk of the job, whole, with its digest."""
+    IDENTIFIED = "identified"
+    """The dump has told which kernel wrote it."""
+    MATCHED = "matched"
+    """A kernel is chosen for it."""
+    PREPARED = "prepared"
+    """The vmlinux is extracted."""
+    ANALYSED = "analysed"
+    """The debuggers are through."""
+    REPORTED = "reported"
+    """The results are published."""
+    NOTIFIED = "notified"
+    """The server has taken the mail."""
+
+
+class Engine(StrEnum):
+    """What answered a command."""
+
+    CRASH = "crash"
+    """crash, here or on an analysis host."""
+    DRGN = "drgn"
+    """drgn, in its process on this machine."""
+    SALVAGE = "salvage"
+    """No debugger: the text is what was read of the dump itself."""
+    NONE = "none"
+    """Nothing did: the kernel has nothing of the kind, or the snippet gave no commands."""
+
+
+class EngineChoice(StrEnum):
+    """Which debugger shall run the snippets, as ``engine`` of cas.conf and ``--engine`` say."""
+
+    AUTO = "auto"
+    """crash where there is one for the dump's architecture, else drgn."""
+    CRASH = "crash"
+    """crash and nothing else; the job fails where it cannot."""
+    DRGN = "drgn"
+    """drgn and nothing else."""
+
+
+class SectionStatus(StrEnum):
+    """How a snippet, or one of its commands, ended."""
+
+    OK = "ok"
+    """It was answered."""
+    SKIPPED = "skipped"
+    """This kernel has nothing of the kind."""
+    PARTLY = "partly"
+    """Some commands of the snippet gave nothing; a command itself never ends so."""
+    FAILED = "failed"
+    """The debugger refused it, or answered with nothing but complaints."""
+    NOT_RUN = "not run"
+    """The debugger was gone by then, and could not be started again."""
+    CUT = "cut"
+    """It wrote more than a section may have."""
+    TIMEOUT = "timeout"
+    """It was ended at its limit of time."""
+    MEMORY = "memory"
+    """It reached the limit of memory."""
+    CRASHED = "crashed"
+    """The debugger died of it."""
+
+
+class MatchEvidence(StrEnum):
+    """By what a kernel is believed to be the dump's, from the surest on."""
+
+    BUILD_ID = "build-id"
+    """The GNU build-ids are equal: the same link of the same objects."""
+    BANNER = "banner"
+    """The whole ``Linux version …`` lines are equal, with builder, compiler and time."""
+    RELEASE_AND_TIME = "release and build time"
+    """``uname -r`` and ``uname -v`` are equal."""
+    RELEASE = "release"
+    """Only ``uname -r`` is equal: a kernel that was built again has the same."""
+
+
+class NeedKind(StrEnum):
+    """What a command of a snippet may need of a kernel."""
+
+    SYMBOL = "symbol"
+    """A symbol of vmlinux."""
+    TYPE = "type"
+    """A type, or a member as ``NAME.MEMBER``."""
+    CONFIG = "config"
+    """A configuration option that is set."""
+
+
+class Cause(StrEnum):
+    """Why something is missing; of several causes the first explains the others."""
+
+    PART = "part"
+    """A part of a split set did not come, or another file came in its place."""
+    TWICE = "twice"
+    """A part of a split set came twice: perhaps another one was meant."""
+    INCOMPLETE = "incomplete"
+    """makedumpfile itself has marked the dump: its target was full, or the machine was reset."""
+    WRAPPING = "wrapping"
+    """The compression or the archive around the dump is cut or damaged."""
+    CONVERTED = "converted"
+    """Line ends were changed on the way, by FTP in text mode or a mail program."""
+    PACKED_CUT = "packed cut"
+    """`CUT`, of a dump whose wrapping is whole: it was cut before it was packed."""
+    CLAIM = "claim"
+    """The headers claim what no kernel writes, and debuggers would take memory for it."""
+    CUT = "cut"
+    """The file ends before what its headers promise."""
+    BLANK = "blank"
+    """Zeros stand where there was something else: the file has its length, but was not filled."""
+    PAGES = "pages"
+    """Pages inside the file are not those that were written; what leads to them is."""
+    DAMAGED = "damaged"
+    """Bytes inside the file are not those that were written."""
+    UNKNOWN = "unknown"
+    """A record of a time when no cause was kept."""
+
+
+class Checked(StrEnum):
+    """How far it is known that a dump is whole."""
+
+    LENGTH = "length"
+    """All bytes are there; nothing in the file tells whether they are right."""
+    SAMPLED = "sampled"
+    """All bytes are there, and some pages, spread over the file, unpack."""
+    PAGES = "pages"
+    """Every page unpacks; a zlib page has its checksum."""
+
+
+class Level(StrEnum):
+    """How sure something is, from the surest on; docs/diagnosis.md says how often each is right."""
+
+    HIGH = "high"
+    """Of 257 reports of syzkaller's that were given it, 97 % were right."""
+    MEDIUM = "medium"
+    """Something speaks against it, or is missing; 86 % were right."""
+    LOW = "low"
+    """Where the kernel looked is chance, or little is known; 58 % were right."""
+
+
+class Weight(StrEnum):
+    """What a piece of evidence does for the verdict."""
+
+    CAUSE = "cause"
+    """It explains the crash: a circle of locks, who has the memory."""
+    CONTEXT = "context"
+    """What else was going on."""
+
+
+class DetectorStatus(StrEnum):
+    """How a detector ended."""
+
+    OK = "ok"
+    """It looked; whether it found something is another matter."""
+    SKIPPED = "skipped"
+    """The dump is none for it, e.g. of another architecture, or the time was up before."""
+    FAILED = "failed"
+    """The dump, or the detector, is not as it should be."""
+    TIMEOUT = "timeout"
+    """It was ended at its limit; what it had found by then counts."""
