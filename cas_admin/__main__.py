@@ -17,7 +17,7 @@ def run() -> None:
 
 
 def _parse(argv: Sequence[str]) -> Asked:
-    from cas_admin.commands import parse
+    from cas_admin.command_line import parse
 
     return parse(argv)
 

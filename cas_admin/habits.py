@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cas.commands import command_line
 from cas.commands.habits import JOBS
-from cas.commands.mistakes import Habits, Line, command, options_of, verbs_of
+from cas.commands.mistakes import Habits, Line, command, options_of
+from cas.commands.verb import ADMIN_VERBS, VERBS, verb_names
 from cas.jobs.work_directory import is_ticket
 
 LISTS = (
@@ -50,25 +51,11 @@ def _word(line: Line) -> tuple[str, str] | None:
 
 HABITS = Habits(
     "cas-admin",
-    {
-        "": "new packages: cas-admin -b; how things are: cas-admin status; all of it: "
-        "cas-admin --help",
-        "build": "cas-admin build catalogues what is below `kernels` of cas.conf",
-        "purge": "cas-admin purge -d DAYS removes by age",
-        "resume": "cas-admin resume goes on with all jobs; with one: cas -i TICKET",
-        "index": "cas-admin index enters all jobs",
-        "reprocess": "cas-admin reprocess TICKET",
-        "check": "cas-admin check looks at everything",
-        "status": "cas-admin status tells of everything; a ticket's results lie below "
-        "`workDirectory`",
-        "kernels": "one pattern, in quotes: cas-admin kernels '5.14.*'",
-        "known": "cas-admin known --test FILE",
-        "cache": "cas-admin cache list",
-        "host": "cas-admin host list",
-    },
+    ADMIN_VERBS,
+    "new packages: cas-admin -b; how things are: cas-admin status; all of it: cas-admin --help",
     _MEANT,
     "cas",
-    tuple(verbs_of(command_line.parser())),
+    verb_names(VERBS),
     tuple(options_of(command_line.parser())),
     _word,
 )

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cas.commands import Answer, World
+from cas.commands import World
 from cas.errors import CasError, ConfigError, DatabaseDamaged, TryAgain
 from cas.progress import Advance, Progress
 from cas.units import human_span
-from cas_admin.build import Built, build_once
+from cas_admin.building import Built, build_once
 
 HUNG_LIMIT = 64
 """Calls into file systems that have never come back; a new process begins without them."""
@@ -59,7 +59,7 @@ class News:
             yield lambda _: None
 
 
-def watch(interval_s: float, world: World, *, tells_all: bool) -> Answer:
+def watch(interval_s: float, world: World, *, tells_all: bool) -> None:
     """Build, wait, and build again, until a signal ends it.
 
     Directories are read again each time: the kernel tells of no file that another machine has put
@@ -85,7 +85,6 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> Answer:
             last = built
             _require_few_threads()
             time.sleep(interval_s)
-    return Answer()
 
 
 def _run(world: World, *, may_fail: bool) -> Built | None:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import ready_commands
 
+import cas.commands
+import cas_admin.command_line
 from cas.commands import World
 from cas.errors import SandboxMissing
 from cas.files.shipped import shipped
@@ -56,6 +58,26 @@ def closed_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and its exit status."""
+
+    lines: tuple[str, ...]
+    status: int
+
+
+def answer(world: World, program: str, *words: str | Path) -> Answer:
+    """Run a command in this process."""
+    parse = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse}[program]
+    lines = list[str]()
+    output = parse([*map(str, words)]).command(world)
+    while True:
+        try:
+            lines.append(next(output))
+        except StopIteration as end:
+            return Answer(tuple(lines), end.value)
 
 
 @dataclass

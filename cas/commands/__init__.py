@@ -1,9 +1,13 @@
-"""The verbs of ``cas``, one module each; without a verb, the classic form submits a dump."""
+"""From argv to an exit status; the verbs are files of the package ``verbs``.
+
+Without a verb, the classic form submits a dump.
+"""
 
 from cas.commands.command_line import parse, parser
 from cas.commands.invocation import (
-    Answer,
     Asked,
+    Done,
+    Output,
     Parser,
     World,
     common_options,
@@ -13,8 +17,9 @@ from cas.commands.invocation import (
 from cas.commands.versions import asked_versions
 
 __all__ = [
-    "Answer",
     "Asked",
+    "Done",
+    "Output",
     "Parser",
     "World",
     "asked_versions",

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from cas.choices import EngineChoice
-from cas.commands import debug_options
 from cas.commands.invocation import (
-    Answer,
     Asked,
     Once,
     Parser,
-    World,
     WrongCommand,
     common_options,
+    engine_choice,
+    file_of,
     interval_options,
-    verb_options,
 )
+from cas.commands.verb import VERBS, add_verbs, asked_verb, load_verb
 from cas.commands.versions import asked_versions
 from cas.errors import UsageError
-from cas.files.whole import is_there
 from cas.jobs.job import Order
 from cas.jobs.work_directory import is_ticket
 from cas.settings.config import INTERVALS
 
 CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", "quiet", *INTERVALS)
 """The options of the form without a verb."""
-ALIKE = 0.8
-"""How alike an option of ours must be to what crash may know; crash's own are less."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,20 +54,7 @@ def parser() -> argparse.ArgumentParser:
     cas.add_argument("-q", "--quiet", action="store_true", help=text)
     interval_options(cas)
     common_options(cas)
-    verbs = cas.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    identify = verbs.add_parser("identify", help="tell what a dump says about itself")
-    identify.add_argument("dump", metavar="FILE", type=file_of, help="the dump, packed or not")
-    text = "the dump to take from an archive of several"
-    identify.add_argument("--member", dest="chosen", metavar="NAME", help=text)
-    identify.add_argument("--json", action="store_true", help="print everything, as JSON")
-    verb_options(identify)
-    debug_options.add_options(verbs)
-    text = "tell what a job's crash is called, and why"
-    signature = verbs.add_parser("signature", help=text)
-    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
-    signature.add_argument("spec", metavar="SPEC", help=text)
-    signature.add_argument("--json", action="store_true", help="print everything, as JSON")
-    verb_options(signature)
+    add_verbs(cas, VERBS)
     return cas
 
 
@@ -100,24 +81,15 @@ def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
 def _asked(
     arguments: argparse.Namespace, unknown: Sequence[str], cas: argparse.ArgumentParser
 ) -> Asked:
-    # the other options of `debug` are crash's
-    if unknown and (arguments.verb != "debug" or _is_misspelt(unknown, cas)):
+    verb = load_verb(VERBS, arguments.verb) if arguments.verb else None
+    if unknown and not (verb and verb.take_others(arguments, unknown)):
         cas.error(f"unrecognized arguments: {' '.join(unknown)}")
     if arguments.version:
         return asked_versions(arguments, cas.prog)
-    if arguments.verb:
+    if verb:
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")
-        command = _verb(arguments, unknown)
-        packed = [arguments.dump] if arguments.verb == "identify" and _packed(arguments) else []
-        is_read_only = arguments.verb == "identify" and not packed
-        return Asked(
-            command,
-            arguments.config,
-            arguments.debug,
-            uploads=tuple(packed),
-            stays_root=is_read_only,
-        )
+        return asked_verb(verb, arguments)
     _require_ticket(arguments)
     from cas.commands.submit import resume, submit
 
@@ -129,25 +101,6 @@ def _asked(
     return Asked(
         command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
     )
-
-
-def _packed(arguments: argparse.Namespace) -> bool:
-    """Whether a file must be unpacked, which is not for root to do."""
-    from cas.dump import kind_of
-    from cas.intake import is_plain
-
-    with suppress(OSError):
-        return arguments.dump.is_file() and not is_plain(arguments.dump, kind_of)
-    return False
-
-
-def _is_misspelt(unknown: Sequence[str], cas: argparse.ArgumentParser) -> bool:
-    """Whether an option that ``cas debug`` does not know is one of its own, but for a letter."""
-    from cas.commands.mistakes import near, options_of, verbs_of
-
-    own = [option for option in options_of(verbs_of(cas)["debug"]) if option.startswith("--")]
-    words = (word.partition("=")[0] for word in unknown if word.startswith("--"))
-    return any(near(word, own, ALIKE) is not None for word in words)
 
 
 def _require_ticket(arguments: argparse.Namespace) -> None:
@@ -168,35 +121,6 @@ def _require_ticket(arguments: argparse.Namespace) -> None:
         no_ticket(ticket)
 
 
-def _verb(arguments: argparse.Namespace, unknown: Sequence[str]) -> Callable[[World], Answer]:
-    if arguments.verb == "identify":
-        from cas.commands.identify import Subject, identify
-
-        is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(arguments.dump))
-        if is_url and not is_there(arguments.dump):
-            raise UsageError(
-                "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
-            )
-        subject = Subject(arguments.dump, arguments.chosen)
-        return partial(identify, subject, as_json=arguments.json)
-    if arguments.verb == "signature":
-        from cas.commands.signature import signature
-
-        return partial(signature, arguments.spec, as_json=arguments.json)
-    from cas.commands.debug import DebugOrder, debug
-
-    order = DebugOrder(
-        arguments.spec,
-        _engine(arguments.debugger),
-        tuple(arguments.inputs or ()),
-        arguments.kernel,
-        arguments.force,
-        arguments.host,
-        debug_options.for_crash(unknown),
-    )
-    return partial(debug, order)
-
-
 def _order(arguments: argparse.Namespace) -> Order:
     first, *more = arguments.file or [""]
     is_url = _is_url(first)
@@ -212,24 +136,11 @@ def _order(arguments: argparse.Namespace) -> Order:
         Path() if is_url else file_of(first),
         arguments.email,
         arguments.modules,
-        _engine(arguments.engine),
+        engine_choice(arguments.engine),
         arguments.member,
         tuple(map(file_of, more)),
         first if is_url else None,
     )
-
-
-def _engine(word: str | None) -> EngineChoice | None:
-    return None if word is None else EngineChoice(word)
-
-
-def file_of(text: str) -> Path:
-    """The file that is meant; a shell leaves ``~`` as it is behind ``--file=`` and in quotes."""
-    path = Path(text)
-    if text.startswith("~") and not is_there(path):
-        with suppress(RuntimeError):  # there is no such user
-            return path.expanduser()
-    return path
 
 
 def _is_url(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import threading
@@ -41,6 +42,7 @@ class Console:
         self._drawing = threading.Lock()
         self._shown: RichProgress | None = None
         self._steps = 0
+        self._kept: list[tuple[str, str, str]] | None = None
         self.is_quiet = False
         """Whether only what ended the command is shown."""
         self.config: Path | None = None
@@ -70,10 +72,40 @@ class Console:
         if error.hint:
             self._line(" ", "0", f"→ {self.repeatable(error.hint)}")
 
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a bar is on the terminal."""
+        return self._shown is not None
+
+    @contextmanager
+    def kept_back(self) -> Iterator[None]:
+        """Say at the end what is said meanwhile: results, perhaps a pager, have the terminal."""
+        self._kept = []
+        try:
+            yield
+        finally:
+            kept, self._kept = self._kept, None
+            for line in kept:
+                self._line(*line)
+
+    def print_result(self, text: str, stream: TextIO) -> None:
+        """Print a line of the results at once, above a bar that is drawn on the same terminal.
+
+        :raises OSError: it cannot be written
+        """
+        if self._shown is not None and _is_same_terminal(stream, self._stream):
+            self._shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=stream, flush=True)
+
     @contextmanager
     def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
         """Show a long step: a bar on a terminal, one line elsewhere; also beside another one."""
-        if not self._is_terminal or self.is_quiet:
+        if (
+            not self._is_terminal
+            or self.is_quiet
+            or (self._kept is not None and not self.is_drawing)
+        ):
             self.say(text)
             yield lambda _: None
             return
@@ -96,6 +128,9 @@ class Console:
                 shown.update(task, total=done or 1, completed=done or 1, amount=human_size(done))
 
     def _line(self, mark: str, colour: str, text: str) -> None:
+        if self._kept is not None:
+            self._kept.append((mark, colour, text))
+            return
         if self._has_colour:
             mark = f"\x1b[{colour}m{mark}\x1b[0m"
         line = f"{mark} {short_line(text)}"
@@ -136,6 +171,7 @@ class Console:
             progress.TextColumn("{task.fields[amount]}", markup=False),
             progress.TimeElapsedColumn(),
             console=RichConsole(file=self._stream, no_color=not self._has_colour),
+            redirect_stdout=False,  # or results would go to stderr, beside the bar
         )
         shown.start()
         return shown
@@ -149,6 +185,10 @@ def with_config(text: str, config: Path) -> str:
     """
     words = f" --config {shlex.quote(str(config))}"
     return _PROPOSED.sub(lambda found: found[0] + words, text)
+
+
+def _is_same_terminal(one: TextIO, other: TextIO) -> bool:
+    return one.isatty() and os.path.sameopenfile(one.fileno(), other.fileno())
 
 
 def _amount(done: int, total: int, unit: str) -> str:

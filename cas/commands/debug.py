@@ -15,15 +15,13 @@ from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
 from cas.commands.debug_options import ForCrash
 from cas.commands.debug_sessions import Subject, in_crash, in_drgn
-from cas.commands.invocation import Answer, World
+from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
 from cas.supervise import scratch
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +43,12 @@ class DebugOrder:
     """What is none of our options."""
 
 
-def debug(order: DebugOrder, world: World) -> Answer:
+def debug(order: DebugOrder, world: World) -> int:
     """Open a debugger and hand everything on; its exit status.
 
+    :raises SeveralJobs: the SPEC means more than one
     :raises CasError: there is no such job, no kernel for it, or no debugger that opens it
     """
-    try:
-        return Answer(exit_code=_debug(order, world))
-    except specification.SeveralJobs as error:
-        world.progress.warn(f"{error}; {error.hint}")
-        newest = f"the newest: cas debug {specification.name_of(error.found[-1])}"
-        return Answer(
-            tuple(map(specification.described, error.found)), error.exit_code, next_step=newest
-        )
-    except KeyboardInterrupt:
-        world.progress.warn("interrupted; the debugger has ended")
-        return Answer(exit_code=INTERRUPTED)
-
-
-def _debug(order: DebugOrder, world: World) -> int:
     first = b"".join(map(content, order.for_crash.scripts))
     if order.inputs:
         feed = Input(order.inputs, first=first)

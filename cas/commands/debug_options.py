@@ -1,24 +1,13 @@
-"""The command line of ``cas debug``; what it does not know are crash's own options."""
+"""What ``cas debug`` does not know of its command line: crash's own options."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.choices import EngineChoice
-from cas.commands.invocation import Parser, verb_options
 from cas.errors import UsageError
 
-EXAMPLES = """\
-examples:
-  cas debug T-1234                      a session on the ticket's only job
-  cas debug T-1234/latest -c bt -c ps   two commands on the newest
-  echo log | cas debug T-1234           the same through a pipe
-  cas debug T-1234 --engine drgn        crash's commands and Python
-  cas debug T-1234 -s -i FILE           options of crash stand behind SPEC
-"""
 WITH_A_VALUE = frozenset(
     {
         *("-d", "-e", "-m", "-o", "-p", "--cpus", "--hash", "--kaslr", "--kvmhost", "--kvmio"),
@@ -46,36 +35,6 @@ class ForCrash:
     def is_question(self) -> bool:
         """Whether crash only answers a question about itself, or the dump."""
         return not TELLING.isdisjoint(self.words)
-
-
-def add_options(verbs: argparse._SubParsersAction[Parser]) -> None:
-    """Add the verb with its options."""
-    debug = verbs.add_parser(
-        "debug",
-        help="open a debugger on a job's dump",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
-    debug.add_argument("spec", metavar="SPEC", help=text)
-    text = "which debugger"
-    debug.add_argument(
-        "--engine", dest="debugger", choices=[each.value for each in EngineChoice], help=text
-    )
-    text = "run COMMAND and exit; several in their order"
-    debug.add_argument(
-        "-c", "--command", dest="inputs", metavar="COMMAND", action="append", help=text
-    )
-    text = "run the commands of FILE and exit"
-    debug.add_argument(
-        "-x", "--script", dest="inputs", metavar="FILE", type=Path, action="append", help=text
-    )
-    text = "use this vmlinux instead of the one that is found"
-    debug.add_argument("--kernel", metavar="FILE", type=Path, help=text)
-    text = "use it even if it is another kernel's, and a dump that was changed"
-    debug.add_argument("--force", action="store_true", help=text)
-    debug.add_argument("--host", metavar="NAME", help="run crash on this analysis host")
-    verb_options(debug)
 
 
 def for_crash(words: Sequence[str]) -> ForCrash:

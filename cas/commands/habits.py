@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cas.commands.mistakes import Habits, Line, command, filled
+from cas.commands.verb import ADMIN_VERBS, VERBS, verb_names
 from cas.errors import UsageError
 from cas.files.whole import is_file, is_there
 from cas.jobs.work_directory import STATE, is_stamp, is_ticket
@@ -15,20 +16,6 @@ from cas.text import count
 ANALYSE = "cas -i TICKET -f FILE"
 MANY = 5
 """Files that a proposed command may name."""
-ADMIN_VERBS = (
-    "build",
-    "purge",
-    "resume",
-    "index",
-    "reprocess",
-    "check",
-    "status",
-    "kernels",
-    "known",
-    "cache",
-    "host",
-)
-"""Those of ``cas-admin``, which this program does not import; a test compares them."""
 ADMIN_OPTIONS = ("-b", "--build", "-p", "--purge", "-s", "--server", "--watch", "-d", "--days")
 JOBS = (
     "a ticket's results lie below `workDirectory` of cas.conf, in TICKET/STAMP; how many jobs wait "
@@ -67,7 +54,7 @@ def not_asked(files: Sequence[str]) -> UsageError:
             "-i is needed: the ticket that the results belong to",
             hint=f"{right}; without one, to look at the dump only: {look}",
         )
-    return UsageError("nothing was asked for", hint=HABITS.examples[""])
+    return UsageError("nothing was asked for", hint=HABITS.beginning)
 
 
 def no_ticket(text: str) -> None:
@@ -133,7 +120,7 @@ def _without_i(ticket: str, files: Sequence[str]) -> tuple[str, str]:
 
 
 def _without_f(ticket: str, words: Sequence[str]) -> tuple[str, str] | None:
-    if words[0] in ("identify", "debug", "signature"):
+    if words[0] in verb_names(VERBS):
         return None
     if not _is_path(words[0]) and "://" not in words[0]:
         return None
@@ -184,16 +171,11 @@ def _is_file(word: str) -> bool:
 
 HABITS = Habits(
     "cas",
-    {
-        "": f"{_TO_ANALYSE}; to look at one: cas identify FILE; all of it: cas --help",
-        "identify": "one dump: cas identify FILE; the parts of a split one, each with -f: "
-        "cas -i TICKET -f FILE -f …",
-        "debug": "cas debug TICKET, or one command: cas debug TICKET -c bt",
-        "signature": "cas signature TICKET",
-    },
+    VERBS,
+    f"{_TO_ANALYSE}; to look at one: cas identify FILE; all of it: cas --help",
     _MEANT,
     "cas-admin",
-    ADMIN_VERBS,
+    verb_names(ADMIN_VERBS),
     ADMIN_OPTIONS,
     _word,
 )

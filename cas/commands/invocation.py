@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
+from cas.choices import EngineChoice
 from cas.errors import UsageError
+from cas.files.whole import is_there
 from cas.progress import Progress
 from cas.settings.config import INTERVALS, Config, option_of
 from cas.text import short_line
@@ -33,23 +36,21 @@ class World:
     """Descriptors of uploads that only root could open, before ``casuser`` took over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A command's results for stdout, and the exit status."""
+Output: TypeAlias = Generator[str, None, int]
+"""What a command prints on stdout, line by line as it comes; it returns the exit status."""
 
-    lines: tuple[str, ...] = ()
-    exit_code: int = 0
-    stands: bool = False
-    """Whether the lines only tell what was done: the status stands where nobody can read them."""
-    next_step: str = ""
-    """What a person may do then; it follows the lines, on stderr."""
+
+class Done(str):
+    """A line that only tells what was done: the command goes on where nobody can read it."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A parsed command line."""
 
-    command: Callable[[World], Answer]
+    command: Callable[[World], Output]
     config: Path | None = None
     debug: bool = False
     intervals: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +132,20 @@ def named_config(argv: Sequence[str]) -> Path | None:
     except UsageError:
         return None
     return getattr(found, "config", None)
+
+
+def engine_choice(word: str | None) -> EngineChoice | None:
+    """What a word behind ``--engine`` means."""
+    return None if word is None else EngineChoice(word)
+
+
+def file_of(text: str) -> Path:
+    """The file that is meant; a shell leaves ``~`` as it is behind ``--file=`` and in quotes."""
+    path = Path(text)
+    if text.startswith("~") and not is_there(path):
+        with suppress(RuntimeError):  # there is no such user
+            return path.expanduser()
+    return path
 
 
 def interval_options(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,12 @@ import argparse
 import difflib
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.commands.invocation import WrongCommand
+from cas.commands.verb import load_verb, verb_names
 from cas.files.whole import is_file
 from cas.jobs.work_directory import is_ticket
 from cas.text import short_line
@@ -36,12 +37,14 @@ class Habits:
     """What people type at a program, and what they mean by it."""
 
     program: str
-    examples: Mapping[str, str]
-    """How each verb is called, and, under ``""``, what to type where nothing was asked for."""
+    verbs: str
+    """The package of its verbs."""
+    beginning: str
+    """What to type where nothing was asked for."""
     meant: Mapping[str, str]
     """Commands, by words that are no verbs; ``FILE`` and ``TICKET`` stand for what follows."""
     other: str
-    other_verbs: Sequence[str]
+    other_verbs: Collection[str]
     """What the other program understands; its verbs are taken for this one's."""
     other_options: Sequence[str] = ()
     word: Callable[[Line], tuple[str, str] | None] = field(default=lambda _: None)
@@ -96,8 +99,8 @@ def _example(said: str, whose: str, habits: Habits, rest: Sequence[str]) -> str:
     verb, _, action = whose.removeprefix(habits.program).strip().partition(" ")
     if action and said.startswith(f"{whose} needs "):
         return said.replace(" needs ", " ", 1)
-    if verb and not action:
-        return filled(habits.examples.get(verb, f"see: {whose} --help"), rest)
+    if verb in verb_names(habits.verbs) and not action:
+        return filled(load_verb(habits.verbs, verb).example or f"see: {whose} --help", rest)
     return f"see: {whose} --help"
 
 
@@ -331,10 +334,10 @@ def _of_word(
     if (meant := near(first, list(verbs))) is not None:
         right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
         return said, f"did you mean {meant}? {command(habits.program, right)}"
-    if (meant := near(first, habits.other_verbs)) is not None:
+    if (meant := near(first, sorted(habits.other_verbs))) is not None:
         right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
         return said, f"did you mean {command(habits.other, right)}?"
-    return said, f"its verbs are {', '.join(verbs)}; {habits.examples['']}"
+    return said, f"its verbs are {', '.join(verbs)}; {habits.beginning}"
 
 
 def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""From the command line to an exit status: the only place that prints."""
+"""From the command line to an exit status."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cas.commands import Answer, Asked, World, named_config, pager
+from cas.commands import Asked, Done, Output, World, named_config
 from cas.commands.console import Console
-from cas.errors import AGAIN, CasError, DiskFull, Interrupted, NotPermitted, TryAgain, shortage
+from cas.commands.printing import print_output, unwritable
+from cas.errors import CasError, Interrupted, NotPermitted, shortage
 from cas.files import standard_streams
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import FULL, cannot_write
@@ -44,19 +45,20 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
     is_debugged = "--debug" in argv
     console.config = named_config(argv)
     try:
-        asked = parse(argv)
+        try:
+            asked = parse(argv)
+        except SystemExit as end:  # of argparse, which has printed the help
+            return print_output(_ended(int(end.code or 0)), console, os.environ)
         is_debugged = asked.debug
         console.is_quiet = asked.quiet
-        return _show(_carried_out(asked, console), console)
-    except SystemExit as end:  # of argparse: help was asked for, or nothing that it understands
-        return _show(Answer(exit_code=int(end.code or 0)), console)
+        return print_output(_carried_out(asked, console), console, os.environ)
     except CasError as error:
         if is_debugged:
             _trace()
         console.fail(error)
         named = (error.result,) if error.result else ()
-        return _show(Answer(named, error.exit_code, stands=True), console)
-    except BrokenPipeError:  # the reader of what a debugger says has left
+        return print_output(_ended(error.exit_code, named), console, os.environ)
+    except BrokenPipeError:  # the reader has left
         standard_streams.silence(standard_streams.STDOUT)
         return UNREAD
     except Exception as error:
@@ -65,13 +67,19 @@ def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], consol
         return _unforeseen(error, console)
 
 
-def _carried_out(asked: Asked, console: Console) -> Answer:
-    """What comes of the command; an error of permissions says how root mends it here."""
+def _ended(status: int, lines: Sequence[str] = ()) -> Output:
+    """What is left to say where nothing was carried out, or not to its end."""
+    yield from map(Done, lines)
+    return status
+
+
+def _carried_out(asked: Asked, console: Console) -> Output:
+    """What the command prints; an error of permissions says how root mends it here."""
     config, held = _begun(asked, console)
     now = datetime.now(UTC)
     world = World(config, console, now, sys.stdin.isatty(), _ask, os.environ, held)
     try:
-        return asked.command(world)
+        return (yield from asked.command(world))
     except NotPermitted as error:
         error.hint = users.hint(error, config)
         raise
@@ -128,56 +136,11 @@ def _configuration(asked: Asked) -> Config:
     return override(config, os.environ, asked.intervals)
 
 
-def _show(answer: Answer, console: Console) -> int:
-    """Print the lines; the status, also where they cannot be printed."""
-    try:
-        lines = [printable(line) for line in _repeatable(answer, console)]
-        if answer.stands or not pager.paged(lines, sys.stdout, os.environ):
-            for line in lines:
-                print(line)
-        sys.stdout.flush()
-    except OSError as error:
-        standard_streams.silence(standard_streams.STDOUT)
-        return _unshown(answer, error, console)
-    if answer.next_step:
-        console.say(answer.next_step)
-    return answer.exit_code
-
-
-def _repeatable(answer: Answer, console: Console) -> tuple[str, ...]:
-    """The lines; those of JSON say no more than they were told."""
-    if answer.lines[:1] and answer.lines[0].startswith("{"):
-        return answer.lines
-    return tuple(map(console.repeatable, answer.lines))
-
-
-def _unshown(answer: Answer, error: OSError, console: Console) -> int:
-    if isinstance(error, BrokenPipeError):
-        return answer.exit_code if answer.stands else UNREAD
-    failure = _unwritable(error)
-    if not answer.stands:
-        console.fail(failure)
-        return failure.exit_code
-    console.is_quiet = False  # what it says is the result now
-    console.warn(str(failure))
-    for line in answer.lines:
-        console.say(line)
-    return answer.exit_code
-
-
-def _unwritable(error: OSError) -> CasError:
-    kind = DiskFull if error.errno in FULL else TryAgain
-    return kind(
-        f"standard output cannot be written: {error.strerror}",
-        hint=f"give it another place, then {AGAIN}",
-    )
-
-
 def _unforeseen(error: Exception, console: Console) -> int:
     """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
     if isinstance(error, OSError) and error.errno in FULL | {errno.EIO, errno.EROFS}:
         if error.filename is None:  # what a debugger says goes straight to stdout
-            failure = _unwritable(error)
+            failure = unwritable(error)
         else:
             failure = cannot_write(Path(str(error.filename)), error, 0)
         console.fail(failure)

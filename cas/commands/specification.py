@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.commands.invocation import Output, World
 from cas.errors import CasError, UsageError
 from cas.files.whole import is_file
 from cas.jobs import job as jobs
@@ -171,6 +172,17 @@ def described(job: Job) -> str:
     time = told_time(job.started)
     said = short_line(_panic_message(job) or "", PANIC_LIMIT)
     return f"{name_of(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
+
+
+def list_jobs(error: SeveralJobs, command: str, world: World) -> Output:
+    """The jobs that a SPEC may mean, and how to name the newest.
+
+    :param command: what was asked for, up to the SPEC
+    """
+    world.progress.warn(f"{error}; {error.hint}")
+    yield from map(described, error.found)
+    world.progress.say(f"the newest: {command} {name_of(error.found[-1])}")
+    return error.exit_code
 
 
 def _panic_message(job: Job) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cas.choices import Verdict
 from cas.commands import specification
-from cas.commands.invocation import Answer, World
+from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
 from cas.files.whole import is_file
@@ -24,7 +24,7 @@ from cas.triage.triage import send_mails, triage
 PARTIAL = 3
 
 
-def submit(order: Order, world: World) -> Answer:
+def submit(order: Order, world: World) -> Output:
     """Start a job; nothing is created when its order cannot be carried out.
 
     :raises CasError: the ticket, the file or the address is of no use
@@ -40,10 +40,10 @@ def submit(order: Order, world: World) -> Answer:
         with going_on(job):
             if group:
                 _share(job, group, world)
-            return _finish(job, world, opened)
+            return (yield from _finish(job, world, opened))
 
 
-def resume(order: Order, world: World) -> Answer:
+def resume(order: Order, world: World) -> Output:
     """Go on with the ticket's newest job that has not come to its end.
 
     :param order: its address, modules and engine are added to what was asked before
@@ -67,7 +67,7 @@ def resume(order: Order, world: World) -> Answer:
         member=order.member or job.order.member,
     )
     with prestarted(world.config) as opened, going_on(job):
-        return _finish(replace(job, order=amended), world, opened)
+        return (yield from _finish(replace(job, order=amended), world, opened))
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _look_into(descriptor: int, path: Path) -> None:
         recognise_source(source, str(path))
 
 
-def _finish(job: Job, world: World, opened: Prestart) -> Answer:
+def _finish(job: Job, world: World, opened: Prestart) -> Output:
     """Run a job to its end; its directory is named on stdout, whatever its verdict.
 
     :raises CasError: what stopped it; its hint is the next command
@@ -219,8 +219,8 @@ def _finish(job: Job, world: World, opened: Prestart) -> Answer:
         report_file = shlex.quote(str(directory / "report.txt"))
         debug = f"cas debug {specification.name_of(job)}"  # the ticket alone may mean several jobs
         world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
-        return Answer((str(directory),), PARTIAL, stands=True)
-    return Answer((str(directory),), stands=True)
+    yield Done(directory)
+    return PARTIAL if report.verdict is Verdict.PARTIAL else 0
 
 
 def _next_step(error: CasError, verdict: Verdict, job: Job) -> str:

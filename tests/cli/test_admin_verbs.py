@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from catalogue import kernel_packages
 
-from cas.commands import Answer
 from cas.database.store import Store
 from cas.errors import UsageError
 from cas.jobs import job as jobs
@@ -24,11 +23,9 @@ from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model import Dump, Host, Report
 from cas.report.report import write_report
-from cas_admin.commands import parse
-from cas_admin.kernels import kernels
-from cas_admin.status import status
+from cas_admin.command_line import parse
 
-from installed import FIXTURES, Site
+from installed import FIXTURES, Answer, Site, answer
 
 RELEASE = "6.1.192-1.cas1.x86_64"
 (PACKAGE,) = (FIXTURES / "a").glob("*.rpm")
@@ -114,9 +111,9 @@ def test_a_pattern_chooses_kernels(listed: Site) -> None:
     build_id = one.build_id or ""
     names = (RELEASE, "6.1.*", "6.1.192", "192-1", "debuginfo")
     for pattern in (*names, build_id[:6], build_id.upper()):
-        assert len(kernels(pattern, world, as_json=False).lines) == 2, pattern
+        assert len(answer(world, "cas-admin", "kernels", pattern).lines) == 2, pattern
     for pattern in ("5.*", build_id[:5], "f" * 40):
-        assert kernels(pattern, world, as_json=False) == Answer((), 1), pattern
+        assert answer(world, "cas-admin", "kernels", pattern) == Answer((), 1), pattern
 
 
 def test_a_pattern_that_fits_nothing_is_said(listed: Site) -> None:
@@ -126,7 +123,7 @@ def test_a_pattern_that_fits_nothing_is_said(listed: Site) -> None:
 
 
 def test_kernels_as_json_have_a_version_and_all_facts(listed: Site) -> None:
-    told = json.loads(kernels(None, listed.world(), as_json=True).lines[0])
+    told = json.loads(answer(listed.world(), "cas-admin", "kernels", "--json").lines[0])
     assert told["version"] == 1
     (kernel,) = told["kernels"]
     assert kernel["release"] == RELEASE
@@ -148,8 +145,11 @@ def test_a_path_cannot_reprogram_the_terminal(site: Site) -> None:
     (hostile / DAMAGED).write_text("none")
     assert site.admin("-b").returncode == 3
     world = site.world()
-    for as_json in (False, True):
-        said = (*kernels(None, world, as_json=as_json).lines, *status(world, as_json=as_json).lines)
+    for words in ((), ("--json",)):
+        said = (
+            *answer(world, "cas-admin", "kernels", *words).lines,
+            *answer(world, "cas-admin", "status", *words).lines,
+        )
         assert DAMAGED in "".join(said)
         assert not {"\x1b", "\u202e"} & set("".join(said))
 
@@ -208,9 +208,12 @@ def test_junk_below_kernels_is_told_by_kind_and_count(site: Site) -> None:
     assert f"! {kernels_of(site) / 'vmlinux-6.1.0'} is no vmlinux: " in done.stderr
     assert len(done.stderr.splitlines()) < 8
     world = site.world()
-    lines = status(world, as_json=False).lines
+    lines = answer(world, "cas-admin", "status").lines
     assert sum(line.startswith("  ! ") for line in lines[: lines.index("BUILDS")]) == 3
-    assert len(json.loads(status(world, as_json=True).lines[0])["packages"]["bad"]) == 301
+    assert (
+        len(json.loads(answer(world, "cas-admin", "status", "--json").lines[0])["packages"]["bad"])
+        == 301
+    )
 
 
 def test_packages_that_contradict_each_other_are_named(site: Site) -> None:
@@ -225,7 +228,7 @@ def test_packages_that_contradict_each_other_are_named(site: Site) -> None:
     assert done.returncode == 3
     said = f"is claimed by {files[0]} and {files[1]}, which differ in size_bytes"
     assert f"{said}: none of them is used" in done.stderr
-    assert said in "".join(status(site.world(), as_json=False).lines)
+    assert said in "".join(answer(site.world(), "cas-admin", "status").lines)
 
 
 def test_status_counts_mails_and_hosts(site: Site) -> None:
@@ -237,7 +240,7 @@ def test_status_counts_mails_and_hosts(site: Site) -> None:
     for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
         store.hosts.put(replace(host, is_enabled=number < 2))
     site.configure()
-    lines = status(site.world(), as_json=False).lines
+    lines = answer(site.world(), "cas-admin", "status").lines
     assert "  1 mail not sent yet; run: cas-admin resume" in lines
     assert "  3 registered: 1 of use, 1 failed, 1 disabled" in lines
 
@@ -265,7 +268,7 @@ def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:
     assert "no jobs" in done.stdout
     assert "free for " in done.stdout
     assert "Traceback" not in done.stderr
-    told = json.loads(status(site.world(), as_json=True).lines[0])
+    told = json.loads(answer(site.world(), "cas-admin", "status", "--json").lines[0])
     assert "problem" in told["packages"]
     assert "problem" not in told["space"]
 

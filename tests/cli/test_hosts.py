@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from ssh_servers import Sshd, make_key, sshd
 
-import cas_admin.commands
+import cas_admin.command_line
 from cas.commands import World
 from cas.commands.program import defaults
 from cas.database.store import Store
@@ -25,9 +25,9 @@ from cas.errors import UsageError
 from cas.model import Host
 from cas.progress import Silent
 from cas.settings.config import read
-from cas_admin.host import Address, HostNotRegistered, address, check, enable
+from cas_admin.hosts import Address, HostNotRegistered, address
 
-from installed import Site, closed_port, needs
+from installed import Site, answer, closed_port, needs
 
 Serve = Callable[..., Sshd]
 ARCH = platform.machine()
@@ -234,11 +234,9 @@ def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
     assert "cas-admin host list" in done.stderr
     config = read(site.directory / "cas.conf", defaults({"HOME": str(site.directory)}))
     world = World(config, Silent(), datetime.now(UTC), False, lambda _: "")
-    for is_enabled in (True, False):
+    for action in ("enable", "disable", "check"):
         with pytest.raises(HostNotRegistered, match="arm-04 is no registered host"):
-            enable(names, world, is_enabled=is_enabled)
-    with pytest.raises(HostNotRegistered, match="arm-04 is no registered host"):
-        check(names, world, as_json=False)
+            answer(world, "cas-admin", "host", action, *names)
     assert registered(site) == (Host(names[0]),)
 
 
@@ -380,7 +378,7 @@ def test_what_names_no_host_is_refused(text: str) -> None:
 
 
 def test_the_actions_and_their_options_are_documented() -> None:
-    host = verbs(cas_admin.commands.parser())["host"]
+    host = verbs(cas_admin.command_line.parser())["host"]
     text = MAN.read_text().partition("\n.Sh HOSTS\n")[2].partition("\n.Sh ")[0]
     heads = re.findall(r"^\.It Cm (.*)$", text, re.M)
     documented = {one.split()[0]: set(re.findall(r"Fl -(\w+)", one)) for one in heads}

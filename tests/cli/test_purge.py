@@ -26,7 +26,7 @@ from cas.progress import Silent
 from cas.settings.config import read
 from cas_admin import ageing
 from cas_admin.ageing import Records
-from cas_admin.purge import Purging, Removed
+from cas_admin.purging import Purging
 
 from installed import COMMANDS, Site
 
@@ -196,12 +196,13 @@ def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
     purging = Purging.of(World(config, Silent(), NOW, is_interactive=False, ask=str))
     (old,) = purging.old(90, with_unfinished=False)
     (old.job.directory / "mail.eml").touch()
-    removed = purging.remove([old], [])
-    assert removed.gone == ()
-    assert "was gone on with meanwhile" in removed.kept[0]
+    kept = list[str]()
+    assert list(purging.remove([old], [], kept)) == []
+    assert "was gone on with meanwhile" in kept.pop()
     (old.job.directory / "mail.eml").unlink()
-    assert purging.remove([old], []).gone == (f"removed {old.job.directory}",)
-    assert purging.remove([old], []) == Removed((), ())  # another purge was faster
+    assert list(purging.remove([old], [], kept)) == [f"removed {old.job.directory}"]
+    assert list(purging.remove([old], [], kept)) == []  # another purge was faster
+    assert kept == []
     assert left(purged) == ["T-new"]
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cas.database.store import Store
+from cas.model import Host
+
 from installed import COMMANDS, Site
 
 WAITING = 6
@@ -86,6 +89,22 @@ def test_a_result_that_cannot_be_printed_is_said_and_the_status_is_the_jobs(
         done = in_a_shell(site_a, ">/dev/full", *help_is_asked.split())
         assert done.returncode == 75
         assert b"Exception" not in done.stderr
+
+
+def test_what_was_done_is_told_where_stdout_is_full_and_all_of_it_is_done(site: Site) -> None:
+    store = Store(site.settings["database"])
+    for name in ("one", "two"):
+        store.hosts.put(Host(name))
+    done = in_a_shell(site, ">/dev/full", "cas-admin", "host", "disable", "one", "two")
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines() == [
+        "! standard output cannot be written: No space left on device",
+        "* disabled one",
+        "* disabled two",
+    ]
+    assert not any(host.is_enabled for host in store.registered_hosts())
+    assert in_a_shell(site, "| true", "cas-admin", "host", "enable", "one", "two").returncode == 0
+    assert all(host.is_enabled for host in store.registered_hosts())
 
 
 def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore: Path) -> None:

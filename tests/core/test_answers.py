@@ -17,7 +17,6 @@ from write_schemas import NAMES, path_of, text_of
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.commands import World
-from cas.commands.identify import Subject, identify
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
@@ -26,13 +25,9 @@ from cas.progress import Silent
 from cas.report.report import write_report
 from cas.settings.config import Config
 from cas.settings.rules import PackageRules
-from cas_admin import host
-from cas_admin.check import check
-from cas_admin.kernels import kernels
-from cas_admin.resume import OfJob, resume
-from cas_admin.status import status
+from cas_admin.unfinished import OfJob
 
-from installed import FIXTURES
+from installed import FIXTURES, answer
 
 ARM = Host(
     "arm-03",
@@ -94,12 +89,15 @@ def test_the_shipped_schema_of_an_answer_is_the_programs(name: str) -> None:
 
 
 def test_kernels(world: World) -> None:
-    facts = checked("cas-admin kernels --json", kernels(None, world, as_json=True).lines)
+    facts = checked(
+        "cas-admin kernels --json", answer(world, "cas-admin", "kernels", "--json").lines
+    )
     assert len(facts["kernels"]) == 1
 
 
 def test_hosts(world: World) -> None:
-    facts = checked("cas-admin host list --json", host.listed(world, as_json=True).lines)
+    told = answer(world, "cas-admin", "host", "list", "--json")
+    facts = checked("cas-admin host list --json", told.lines)
     assert facts["hosts"][0]["checked"] == "2026-11-21T08:41:20+00:00"
 
 
@@ -120,13 +118,8 @@ def test_an_empty_list_says_how_to_fill_it(world: World, tmp_path: Path) -> None
     said = Said()
     empty = replace(world.config, database=str(tmp_path / "cas.db"), work_directory=tmp_path)
     bare = replace(world, config=empty, progress=said)
-    answers = (
-        host.listed(bare, as_json=False),
-        host.check((), bare, as_json=False),
-        kernels(None, bare, as_json=False),
-        resume(bare),
-    )
-    assert not any(answer.lines for answer in answers)
+    for words in (("host", "list"), ("host", "check"), ("kernels",), ("resume",)):
+        assert answer(bare, "cas-admin", *words).lines == ()
     advice = ("cas-admin host add", "cas-admin host add", "cas-admin -b", "no job waits")
     assert len(said.lines) == len(advice)
     assert all(one in line for one, line in zip(advice, said.lines, strict=True))
@@ -139,12 +132,13 @@ def test_a_warning_of_a_job_among_many_names_it(world: World) -> None:
 
 
 def test_check(world: World) -> None:
-    facts = checked("cas-admin check --json", check(world, quick=True, as_json=True).lines)
+    told = answer(world, "cas-admin", "check", "--quick", "--json")
+    facts = checked("cas-admin check --json", told.lines)
     assert facts["flaws"]
 
 
 def test_status(world: World) -> None:
-    facts = checked("cas-admin status --json", status(world, as_json=True).lines)
+    facts = checked("cas-admin status --json", answer(world, "cas-admin", "status", "--json").lines)
     assert facts["packages"]["bad"]
     assert facts["jobs"]["waiting"][0]["jobs"]
     assert facts["builds"]["last"][0]["ended"].endswith("+00:00")
@@ -153,9 +147,9 @@ def test_status(world: World) -> None:
 def test_a_status_that_cannot_be_found_out(world: World, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     lacking = replace(world.config, database=str(tmp_path / "file" / "cas.db"))
-    answer = status(replace(world, config=lacking), as_json=True)
-    assert answer.exit_code == 3
-    assert "problem" in checked("cas-admin status --json", answer.lines)["packages"]
+    told = answer(replace(world, config=lacking), "cas-admin", "status", "--json")
+    assert told.status == 3
+    assert "problem" in checked("cas-admin status --json", told.lines)["packages"]
 
 
 def test_identify(
@@ -164,6 +158,6 @@ def test_identify(
     cut = tmp_path / "cut"
     cut.write_bytes(vmcore.read_bytes()[:3_000_000])
     for dump, lacks in ((vmcore, False), (converted("-c"), False), (cut, True)):
-        answer = identify(Subject(dump), world, as_json=True)
-        facts = checked("cas identify --json", answer.lines)
+        told = answer(world, "cas", "identify", "--json", dump)
+        facts = checked("cas identify --json", told.lines)
         assert bool(facts["missing"]) == lacks

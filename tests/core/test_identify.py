@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from cas.commands import World
-from cas.commands.identify import Subject, identify
 from cas.errors import DiskFull, LimitExceeded, NotADump
 from cas.progress import Silent
 from cas.settings.config import Config
 from cas.settings.rules import IntakeLimits
 
-from installed import FIXTURES
+from installed import FIXTURES, answer
 
 PACKED = FIXTURES / "a" / "vmcore.elf.xz"
 
@@ -40,7 +39,8 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(path: Path, world: World, member: str | None = None) -> dict[str, object]:
-    (text,) = identify(Subject(path, member), world, as_json=True).lines
+    words = ("--member", member) if member else ()
+    (text,) = answer(world, "cas", "identify", "--json", *words, path).lines
     facts: dict[str, object] = json.loads(text)
     return facts
 
@@ -54,9 +54,9 @@ def test_a_packed_dump_is_what_it_is_unpacked(world: World, vmcore: Path, room: 
 def test_what_the_wrapping_lost_is_missing(world: World, tmp_path: Path) -> None:
     cut = tmp_path / "cut.xz"
     cut.write_bytes(PACKED.read_bytes()[:-200_000])
-    answer = identify(Subject(cut), world, as_json=False)
-    assert answer.exit_code == 3
-    assert "is cut off" in answer.lines[0]
+    told = answer(world, "cas", "identify", cut)
+    assert told.status == 3
+    assert "is cut off" in "\n".join(told.lines)
 
 
 def test_a_packed_file_that_is_no_dump_of_use_is_called_by_its_name(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TextIO
@@ -12,9 +12,20 @@ from typing import TextIO
 import pytest
 
 from cas.commands.console import Console
-from cas.commands.pager import paged
+from cas.commands.pager import Pager, pager_for
 
 LONG = [f"line {number}" for number in range(100)]
+
+
+def paged(lines: Iterable[str], stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether a pager has shown all of it."""
+    command = pager_for(stream, environment)
+    if command is None:
+        return False
+    pager = Pager(command, environment, stream.encoding, lambda: True)
+    for line in lines:
+        pager.add(line)
+    return not pager.close()
 
 
 @pytest.fixture

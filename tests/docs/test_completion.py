@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import cas.commands
-import cas_admin.commands
+import cas_admin.command_line
 
 from installed import needs
 
 COMPLETION = Path(__file__).parents[2] / "etc" / "completion"
-PARSERS = {"cas": cas.commands.parser(), "cas-admin": cas_admin.commands.parser()}
+PARSERS = {"cas": cas.commands.parser(), "cas-admin": cas_admin.command_line.parser()}
 
 DRIVER = """
 source "$1"

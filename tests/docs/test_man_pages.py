@@ -18,7 +18,7 @@ import pytest
 
 import cas.commands
 import cas_admin
-import cas_admin.commands
+import cas_admin.command_line
 from cas.errors import EXIT_CODES, CasError
 from cas.jobs import job
 from cas.model import Report
@@ -32,7 +32,7 @@ from installed import needs
 ROOT = Path(__file__).parents[2]
 CAS, ADMIN, CONF = (ROOT / "man" / name for name in ("cas.1", "cas-admin.8", "cas.conf.5"))
 EXAMPLE = ROOT / "etc" / "cas.conf"
-PARSERS = {CAS: cas.commands.parser(), ADMIN: cas_admin.commands.parser()}
+PARSERS = {CAS: cas.commands.parser(), ADMIN: cas_admin.command_line.parser()}
 PROGRAMS = pytest.mark.parametrize("page", PARSERS, ids=["cas", "cas-admin"])
 
 

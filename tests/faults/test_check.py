@@ -12,14 +12,11 @@ from pathlib import Path
 import pytest
 
 from cas.catalogue.building.build import build
-from cas.commands import Answer
 from cas.database.store import Store
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
-from cas_admin.check import check
-from cas_admin.index import index
 
-from installed import FIXTURES, Site
+from installed import FIXTURES, Answer, Site, answer
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +120,10 @@ def test_what_is_broken_is_named(finished: Site, tmp_path: Path, name: str) -> N
     site = copy(finished, tmp_path / "site")
     spoil, sentence = BREAKS[name]
     spoil(site)
-    answer = checked(site)
-    broken = [line for line in answer.lines if line.startswith("broken ")]
-    assert any(sentence in line for line in broken), answer.lines
-    assert answer.exit_code == 4
+    told = checked(site)
+    broken = [line for line in told.lines if line.startswith("broken ")]
+    assert any(sentence in line for line in broken), told.lines
+    assert told.status == 4
 
 
 def copy(site: Site, directory: Path) -> Site:
@@ -136,12 +133,12 @@ def copy(site: Site, directory: Path) -> Site:
     shutil.copy(site.directory / "cas.db", database)
     copied = at(Site(directory, dict(site.settings)), directory)
     build(Store(database), directory / "kernels", PackageRules(r".*\.rpm"), Silent())
-    index(copied.world())
+    answer(copied.world(), "cas-admin", "index")
     return copied
 
 
 def checked(site: Site) -> Answer:
-    return check(site.world(), quick=False, as_json=False)
+    return answer(site.world(), "cas-admin", "check")
 
 
 def test_a_site_where_all_is_well(finished: Site) -> None:

@@ -15,9 +15,7 @@ from fake_crash import loop
 from ssh_servers import Sshd, sshd
 from three_hosts import three_hosts
 
-from cas_admin.host import add
-
-from installed import FIXTURES, Site
+from installed import FIXTURES, Site, answer
 
 VERSION = '[ "$1" != --version ] || { echo "crash 8.0.9"; exit 0; }\n'
 DIGESTS = """for word; do vmlinux=$vmcore vmcore=$word; done
@@ -41,7 +39,8 @@ def hosts(site_a: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
             settings = {"SetEnv": f"PATH={path}:/usr/bin:/bin HOME={directory}"}
             server = stack.enter_context(sshd(directory, site_a.directory, settings))
             server.know()
-            assert add(f"127.0.0.1:{server.port}", site_a.world()).exit_code == 0
+            added = ("host", "add", f"127.0.0.1:{server.port}")
+            assert answer(site_a.world(), "cas-admin", *added).status == 0
             return server
 
         yield start

@@ -1,4 +1,4 @@
-"""``cas-admin -b``: catalogue the kernel-debuginfo packages, then go on with waiting jobs."""
+"""One run over the packages, then over the jobs that wait for what may have come."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 from cas.catalogue.building.build import build as build_catalogue
 from cas.catalogue.cache import limits
-from cas.commands import Answer, World
+from cas.commands import World
 from cas.database.records import BuildSummary
 from cas.database.store import Store
 from cas.errors import NotPermitted
 from cas.settings import users
 from cas.text import count
 from cas_admin import ageing, unusable
-from cas_admin.cache import keep_limits
-from cas_admin.purge import Purging
-from cas_admin.resume import resume
-
-BAD_PACKAGES = 3
+from cas_admin.purging import Purging
+from cas_admin.trimming import keep_limits
+from cas_admin.unfinished import go_on_with_jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,11 @@ class Built:
         )
 
 
-def build(world: World) -> Answer:
-    """Bring the catalogue up to date with the packages below ``kernels``.
+def build_once(world: World) -> Built:
+    """One run; `cas_admin.watch` makes many.
 
-    :return: what changed; status 3 when some packages cannot be used
     :raises CasError: the directory or the database cannot be used
     """
-    built = build_once(world)
-    is_flawed = built.summary.bad or built.summary.conflicts
-    status = BAD_PACKAGES if is_flawed else 0
-    return Answer((built.headline, *built.chores, *built.held), status, stands=True)
-
-
-def build_once(world: World) -> Built:
-    """One run over the packages, then over the jobs; `cas_admin.watch` makes many."""
     config, purging = world.config, Purging.of(world)  # before this run leaves a trace itself
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
@@ -70,8 +59,8 @@ def build_once(world: World) -> Built:
             world.progress.warn(users.advised(error, config))
     if not summary.kernels:
         world.progress.say(f"put kernel-debuginfo packages below {config.kernels}")
-    chores = [*resume(world, is_asked=False).lines]
+    chores = list[str](go_on_with_jobs(world, is_asked=False))
     if config.auto_purge:
-        chores += purging.by_itself().gone
+        chores += purging.by_itself()
     chores += keep_limits(world, purging.traces)
     return Built(summary, tuple(chores), tuple(ageing.told(ageing.held(purging.work))))

@@ -1,13 +1,12 @@
-"""``cas-admin reprocess``: kept jobs judged by the rules of this release, without a debugger."""
+"""A kept job judged by the rules of this release, without a debugger."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.commands import Answer, World
-from cas.commands.specification import directories_of
+from cas.commands import World
 from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
 from cas.errors import (
@@ -24,50 +23,15 @@ from cas.jobs import job as jobs
 from cas.jobs import seal
 from cas.jobs.job import RESULTS, Job
 from cas.jobs.sharing import share
-from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
+from cas.jobs.work_directory import is_gone
 from cas.model import Finding, Report, Seen, Tally
 from cas.report.report import drawn
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.settings import users
-from cas.text import count, short_line
+from cas.text import count
 from cas.triage.rejudge import log_section, revived
 from cas.triage.verdict import Judge
-
-ALL = "all"
-UNREADABLE = 4
-
-
-def reprocess(which: str, world: World, *, only_list: bool) -> Answer:
-    """Judge jobs anew, and have reports, ``result.json`` and rows say the same; nobody gets a mail.
-
-    :param which: the SPEC of jobs, or ``all``
-    :param only_list: change nothing
-    :return: a line for each job that changes; status 4 when some cannot be judged
-    :raises CasError: there is no such job, the database or the disk is of no use now
-    """
-    work = WorkDirectory.of(world.config)
-    if which == ALL:
-        for line in work.skipped():
-            world.progress.warn(line)
-        found = [path for path in work.jobs() if is_regular(path / NAME)]
-    else:
-        found = list(directories_of(which, work))
-    anew = _Anew(world, only_list=only_list)
-    done = anew.store.jobs.named_by(VERSION)
-    verb = "Judging" if only_list else "Reprocessing"
-    with world.progress.bar(f"{verb} {count(len(found), 'job')}", len(found), "jobs") as advance:
-        # after an interruption those that are left come first; by their names they are in the
-        # order of their time, so that what was seen before a job is judged before it
-        for directory in sorted(found, key=lambda path: (path in done, path.name, path)):
-            try:
-                anew.take(directory)
-            except (CasError, KeyboardInterrupt):  # what was changed is changed
-                for line in anew.told():
-                    world.progress.say(line)
-                raise
-            advance(1)
-    return Answer(tuple(anew.told()), UNREADABLE if anew.unreadable else 0, stands=not only_list)
 
 
 class _Left(Exception):
@@ -75,12 +39,12 @@ class _Left(Exception):
 
 
 @dataclass
-class _Anew:
-    """What came of it so far."""
+class Rejudging:
+    """Judges jobs, one after the other, and counts what came of it."""
 
     world: World
     only_list: bool
-    lines: list[str] = field(default_factory=list)
+    changed: int = 0
     unchanged: int = 0
     left: int = 0
     unreadable: int = 0
@@ -90,9 +54,10 @@ class _Anew:
         self.store = Store.of(self.world.config)
         self.judge = Judge(self.world.config, warn, warn)
 
-    def take(self, directory: Path) -> None:
+    def judge_job(self, directory: Path) -> str | None:
         """Judge a job; what is wrong with one does not keep the others.
 
+        :return: what changes; ``None``: nothing, or it cannot be judged, which is told
         :raises CasError: it would be wrong with all
         """
         try:
@@ -111,17 +76,18 @@ class _Anew:
             self.unreadable += 1
         else:
             self.unchanged += change is None
-            self.lines += [f"{directory}: {change}"] if change else []
+            self.changed += change is not None
+            return change
+        return None
 
-    def told(self) -> Iterator[str]:
-        """What is to be printed."""
-        yield from map(short_line, self.lines)
-        total = len(self.lines) + self.unchanged + self.left + self.unreadable
-        said = [f"{len(self.lines)} {'would change' if self.only_list else 'changed'}"]
+    def summary(self) -> str:
+        """What came of all of them."""
+        total = self.changed + self.unchanged + self.left + self.unreadable
+        said = [f"{self.changed} {'would change' if self.only_list else 'changed'}"]
         said.append(f"{self.unchanged} unchanged")
         said += [f"{self.left} left as they are"] if self.left else []
         said += [f"{self.unreadable} that cannot be judged"] if self.unreadable else []
-        yield f"{count(total, 'job')}: {', '.join(said)}"
+        return f"{count(total, 'job')}: {', '.join(said)}"
 
     def _leave(self, directory: Path, why: str) -> None:
         self.world.progress.say(f"{directory} is left as it is: {why}")

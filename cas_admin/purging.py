@@ -1,4 +1,4 @@
-"""``cas-admin -p``: remove the program's own job directories once they are old enough."""
+"""The program's own job directories are removed once they are old enough."""
 
 from __future__ import annotations
 
@@ -13,77 +13,17 @@ from pathlib import Path
 
 from cas.catalogue.cache import clock
 from cas.catalogue.cache.clock import Belief, Trace
-from cas.commands import Answer, World
+from cas.commands import World
 from cas.database.store import Store
-from cas.errors import CasError, JobBusy, Refused
+from cas.errors import CasError, JobBusy
 from cas.jobs import job as jobs
 from cas.jobs.work_directory import PURGED, Entry, Kind, WorkDirectory
 from cas.text import count
-from cas.units import human_size
 from cas_admin import ageing
 from cas_admin.ageing import Aged, Records
 
-QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
 INDEX = "later run: cas-admin index"
 ASK = "look at the clock; cas-admin -p without --yes asks and removes them"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which jobs a purge is about."""
-
-    days: int | None = None
-    """The limit; ``None``: purgeLimit of the configuration."""
-    with_unfinished: bool = False
-    """Whether jobs that wait, were stopped, or have an unsent mail are among them."""
-
-
-def purge(choice: Choice, world: World, *, sure: bool, only_list: bool) -> Answer:
-    """Ask, then remove what is older than the limit.
-
-    :param sure: do not ask; then only that goes whose age is beyond doubt
-    :raises Refused: nobody is there to answer, and ``--yes`` was not given
-    """
-    purging = Purging.of(world)
-    for line in purging.work.skipped():
-        world.progress.warn(line)
-    days = world.config.purge_limit_days if choice.days is None else choice.days
-    old = list(purging.old(days, with_unfinished=choice.with_unfinished))
-    doubtful = purging.doubtful(old)
-    remains = list(purging.remains())
-    listed = [*map(_listed, old), *map(_listed_remains, remains)]
-    if not choice.with_unfinished:
-        _tell_kept(purging, days, world)
-    if doubtful:
-        world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
-    if sure and not only_list:
-        purging.leave_trace(is_answered=False)
-    if only_list or not listed:
-        world.progress.say(f"{count(len(old), 'job')} older than {count(days, 'day')}")
-        return Answer(tuple(listed))
-    if sure:
-        old = [one for one in old if one not in doubtful]
-        if not old and not remains:
-            raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
-    else:
-        _confirm(world, listed)
-        purging.leave_trace(is_answered=True)
-    removed = purging.remove(old, remains)
-    if removed.kept:
-        for line in removed.gone:
-            world.progress.say(line)
-        total = len(removed.kept) + len(removed.gone)
-        raise CasError(f"{len(removed.kept)} of {total} could not be removed")
-    return Answer(removed.gone, stands=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What came of a removal, a line each."""
-
-    gone: tuple[str, ...]
-    kept: tuple[str, ...]
-    """With the reason, which was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +51,18 @@ class Purging:
         belief = clock.believed(traces, world.now, world.config.purge_limit_days)
         return cls(work, store, records, world, traces, belief)
 
-    def by_itself(self) -> Removed:
+    def by_itself(self) -> Iterator[str]:
         """Remove what is older than purgeLimit beyond doubt, and has come to its end."""
         days = self.world.config.purge_limit_days
         old = list(self.old(days, with_unfinished=False))
         doubtful = self.doubtful(old)
         if doubtful:
-            kept = f"{count(len(doubtful), 'job')} older than {count(days, 'day')} kept"
-            self.world.progress.warn(f"{self.belief.doubt}: {kept}; {ASK}")
+            said = f"{count(len(doubtful), 'job')} older than {count(days, 'day')} kept"
+            self.world.progress.warn(f"{self.belief.doubt}: {said}; {ASK}")
         elif self.belief.is_of_now:
             self.world.progress.warn(f"{self.belief.doubt}: nothing is purged for its age")
-        return self.remove([one for one in old if one not in doubtful], list(self.remains()))
+        kept = list[str]()
+        yield from self.remove([one for one in old if one not in doubtful], self.remains(), kept)
 
     def old(self, days: int, *, with_unfinished: bool) -> Iterator[Aged]:
         """Jobs that are older than the limit, oldest first."""
@@ -152,29 +93,33 @@ class Purging:
             if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_left):
                 yield entry
 
-    def remove(self, old: Iterable[Aged], remains: Iterable[Entry]) -> Removed:
-        """Remove jobs and their rows; one that cannot go does not keep the others."""
-        gone, kept = [], []
+    def remove(
+        self, old: Iterable[Aged], remains: Iterable[Entry], kept: list[str]
+    ) -> Iterator[str]:
+        """Remove jobs and their rows; one that cannot go does not keep the others.
+
+        :param kept: takes those that could not be removed, with the reason, which is told
+        :return: a line for each that has gone
+        """
         for entry in remains:
             try:
                 _remove_tree(entry.path)
             except OSError as error:
                 kept.append(f"{entry.path}: {error.strerror}")
+                self.world.progress.warn(kept[-1])
             else:
-                gone.append(f"removed {entry.path}, which {entry.kind.value}")
+                yield f"removed {entry.path}, which {entry.kind.value}"
         for one in old:
             try:
                 self._remove(one)
-            except OSError as error:
-                kept.append(f"{one.job.directory}: {error.strerror}")
-            except CasError as error:
-                if os.path.lexists(one.job.directory):  # else another purge was faster
-                    kept.append(f"{one.job.directory}: {error}")
+            except (CasError, OSError) as error:
+                # else another purge was faster
+                if isinstance(error, OSError) or os.path.lexists(one.job.directory):
+                    said = error.strerror if isinstance(error, OSError) else error
+                    kept.append(f"{one.job.directory}: {said}")
+                    self.world.progress.warn(kept[-1])
             else:
-                gone.append(f"removed {one.job.directory}")
-        for reason in kept:
-            self.world.progress.warn(reason)
-        return Removed(tuple(gone), tuple(kept))
+                yield f"removed {one.job.directory}"
 
     def _remove(self, one: Aged) -> None:
         directory = one.job.directory
@@ -228,33 +173,3 @@ def _mount_points() -> Iterator[Path]:
     for line in lines:
         name = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4])
         yield Path(os.fsdecode(name))
-
-
-def _tell_kept(purging: Purging, days: int, world: World) -> None:
-    unfinished = [one for one in purging.old(days, with_unfinished=True) if one.held_for]
-    if unfinished:
-        world.progress.say(
-            f"{count(len(unfinished), 'job')} older than {count(days, 'day')} kept, because "
-            "they wait, were stopped, or have an unsent mail: --unfinished is for these"
-        )
-
-
-def _listed(one: Aged) -> str:
-    size = human_size(ageing.size_bytes(one.job.directory))
-    held = f"  {ageing.HELD[one.held_for]}" if one.held_for else ""
-    return f"{one.job.directory}  {size}{held}"
-
-
-def _listed_remains(entry: Entry) -> str:
-    return f"{entry.path}  {human_size(ageing.size_bytes(entry.path))}  {entry.kind.value}"
-
-
-def _confirm(world: World, listed: Iterable[str]) -> None:
-    if not world.is_interactive:
-        raise Refused(
-            "nothing was purged: there is no terminal to ask on", hint="add --yes if you are sure"
-        )
-    for line in listed:
-        world.progress.say(line)
-    if world.ask(QUESTION).strip().lower() != "y":
-        raise Refused("nothing was purged: the answer was not y", hint="")

@@ -1,4 +1,4 @@
-"""``cas-admin -s`` and ``cas-admin host``: which analysis hosts there are, and how they are."""
+"""The registered analysis hosts: which there are, and how they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cas.commands import Answer, World
+from cas.commands import Done, Output, World
 from cas.errors import CasError, UsageError
 from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.hosts.registry import HostRegistry
@@ -64,7 +64,7 @@ def address(text: str) -> Address:
     return Address(name, port)
 
 
-def search(world: World) -> Answer:
+def search(world: World) -> Output:
     """Register the live ones of the servers that known_hosts names.
 
     :return: those; status 3 when some servers are of no use, 4 when all are
@@ -82,10 +82,11 @@ def search(world: World) -> Answer:
     for host in told:
         _store(host, registry, is_new=host in live)
     _complain(told, world)
-    return Answer(table(live), _status(told), stands=True)
+    yield from map(Done, table(live))
+    return _status(told)
 
 
-def add(name: str, world: World) -> Answer:
+def add(name: str, world: World) -> Output:
     """Register a host on which we can log in, or renew what is known of it.
 
     :return: the host; status 3 when it is of no use as it is
@@ -97,18 +98,20 @@ def add(name: str, world: World) -> Answer:
     host = ask_host(_known(Host(wanted.name, wanted.port), registry.all()), world.config)
     _store(host, registry, is_new=True)
     _complain([host], world)
-    return Answer(table([host]), SOME_FAILED if host.problem else 0, stands=True)
+    yield from map(Done, table([host]))
+    return SOME_FAILED if host.problem else 0
 
 
-def listed(world: World, *, as_json: bool) -> Answer:
+def list_hosts(world: World, *, as_json: bool) -> Output:
     """The registered hosts, as they were when they were last checked."""
     hosts = HostRegistry.of(world.config).all()
     _complain(hosts, world)
     _say_if_none(hosts, world)
-    return Answer(_drawn(hosts, as_json=as_json))
+    yield from (json_of(hosts),) if as_json else table(hosts)
+    return 0
 
 
-def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
+def check(names: Sequence[str], world: World, *, as_json: bool) -> Output:
     """Renew what is known of hosts, side by side.
 
     :param names: which; none: all, where disabled ones do not count for the status
@@ -123,10 +126,11 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Answer:
         registry.renew(host)
     _complain(told, world)
     judged = [host for host in told if names or host.is_enabled]
-    return Answer(_drawn(told, as_json=as_json), _status(judged))
+    yield from (json_of(told),) if as_json else table(told)
+    return _status(judged)
 
 
-def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
+def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Output:
     """Let jobs use hosts, or not.
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
@@ -135,11 +139,11 @@ def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Answer:
     hosts = _named(names, registry)
     for host in hosts:
         registry.enable(host, is_enabled=is_enabled)
-    done = "enabled" if is_enabled else "disabled"
-    return Answer(tuple(f"{done} {host}" for host in hosts), stands=True)
+        yield Done(f"{'enabled' if is_enabled else 'disabled'} {host}")
+    return 0
 
 
-def remove(names: Sequence[str], world: World) -> Answer:
+def remove(names: Sequence[str], world: World) -> Output:
     """Forget hosts; what lies on them stays.
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
@@ -148,7 +152,8 @@ def remove(names: Sequence[str], world: World) -> Answer:
     hosts = _named(names, registry)
     for host in hosts:
         registry.remove(host)
-    return Answer(tuple(f"removed {host}" for host in hosts), stands=True)
+        yield Done(f"removed {host}")
+    return 0
 
 
 def _candidates(registered: Sequence[Host], world: World) -> list[Host]:
@@ -229,10 +234,6 @@ def _say_if_none(hosts: Sequence[Host], world: World) -> None:
 def _complain(hosts: Iterable[Host], world: World) -> None:
     for line in complaints(hosts):
         world.progress.warn(line)
-
-
-def _drawn(hosts: Sequence[Host], *, as_json: bool) -> tuple[str, ...]:
-    return (json_of(hosts),) if as_json else table(hosts)
 
 
 def _status(hosts: Sequence[Host]) -> int:

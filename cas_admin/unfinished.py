@@ -1,4 +1,4 @@
-"""``cas-admin resume``: go on with unfinished jobs, and with unsent mail."""
+"""Jobs that wait for a kernel or were stopped, and mails that were not sent: going on with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.catalogue import Catalogue
 from cas.choices import Verdict
-from cas.commands import Answer, World
+from cas.commands import Done, Output, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
@@ -43,7 +43,7 @@ class OfJob:
         return self._shown.bar(text, total, unit)
 
 
-def resume(world: World, *, is_asked: bool = True) -> Answer:
+def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
     """Go on with every job that waits for a kernel that may have come, or was stopped on its way.
 
     :param is_asked: whether a person wants just that: the mail server is not left alone then
@@ -53,18 +53,19 @@ def resume(world: World, *, is_asked: bool = True) -> Answer:
     if is_asked and not unfinished:
         world.progress.say("no job waits or was stopped")
     hopeless = _hopeless([job for job in unfinished if job.verdict is Verdict.WAITING], world)
-    lines, waiting, stopped = [], len(hopeless), 0
+    waiting, stopped = len(hopeless), 0
     for job in unfinished:
         if job.directory in hopeless or _has_ended(job):
             continue
         verdict = _go_on(job, world)
         waiting += verdict is Verdict.WAITING
         stopped += verdict is None
-        lines += [f"{verdict} {job.directory}"] if verdict not in (None, Verdict.WAITING) else []
+        if verdict not in (None, Verdict.WAITING):
+            yield Done(f"{verdict} {job.directory}")
     send_mails(world.config, world.progress, at_once=is_asked)
     if waiting:
-        lines.append(f"{count(waiting, 'job')} still waiting for a kernel")
-    return Answer(tuple(lines), WAITING if waiting or stopped else 0, stands=True)
+        yield Done(f"{count(waiting, 'job')} still waiting for a kernel")
+    return WAITING if waiting or stopped else 0
 
 
 def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:

@@ -1,4 +1,4 @@
-"""``cas-admin index``: the database is an index of the job directories, and can be made anew."""
+"""The database is an index of the job directories: it is mended, and their rows are made anew."""
 
 from __future__ import annotations
 
@@ -7,53 +7,18 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from cas.commands import Answer, World
+from cas.commands import World
 from cas.database.records import JobRecord, machine
 from cas.database.repair import repair
-from cas.database.store import LOCK_S, Store
+from cas.database.store import LOCK_S
 from cas.errors import CasError
 from cas.jobs import job as jobs
-from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
 from cas.model import Signature
-from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.text import count
 
-LOST = 3
-UNREADABLE = 4
 
-
-def index(world: World) -> Answer:
-    """Enter every job directory that has a result, in a database that is mended first if need be.
-
-    :return: status 4 when some cannot be read, 3 when registered hosts are lost
-    :raises ConfigError: the damaged database is none of ours
-    :raises TryAgain: the database cannot be used
-    """
-    has_lost = _mended(world)
-    store, entered, unreadable = Store.of(world.config), 0, 0
-    work = WorkDirectory.of(world.config)
-    for line in work.skipped():
-        world.progress.warn(line)
-    for directory in work.jobs():
-        if not is_regular(directory / NAME):  # it has not come to a result yet
-            continue
-        try:
-            record = record_of(load(directory), directory)
-        except CasError as error:
-            world.progress.warn(f"{directory}: {error}")
-            unreadable += 1
-            continue
-        store.jobs.put(record)
-        entered += 1
-    for directory in store.jobs.verdicts():
-        if is_gone(directory):
-            store.jobs.remove(directory)
-    told = f"{count(entered, 'job')} entered"
-    return Answer((told,), UNREADABLE if unreadable else LOST if has_lost else 0, stands=True)
-
-
-def _mended(world: World) -> bool:
+def mend_database(world: World) -> bool:
     """Mend the database, and tell what came of it; whether that lost what is nowhere else."""
     wait = partial(world.progress.say, "Waiting for another build of the catalogue")
     done = repair(world.config.database, LOCK_S, world.now, wait)

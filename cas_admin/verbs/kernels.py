@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from cas.commands import Answer, World
-from cas.database.store import Store
+from cas.commands import Output, World
 from cas.text import json_text, one_line
 
 if TYPE_CHECKING:
     from cas.database.records import CataloguedKernel
 
+PLACE = 8
+HELP = "list the kernels in the catalogue"
+EXAMPLE = "one pattern, in quotes: cas-admin kernels '5.14.*'"
 NOTHING_FOUND = 1
 VERSION = 1
 COLUMNS = ("RELEASE", "ARCH", "FLAVOUR", "BUILD-ID", "PACKAGE")
 
 
-def kernels(pattern: str | None, world: World, *, as_json: bool) -> Answer:
-    """The catalogued kernels, sorted by release.
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    text = "of a release or of a package's name, or the beginning of a build-id"
+    parser.add_argument("pattern", metavar="PATTERN", nargs="?", help=text)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
-    :param pattern: see `KernelRows.listed`; ``None``: all
-    :return: a line for each below a line of titles; status 1 when there is none
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Print the catalogued kernels, sorted by release.
+
+    :return: status 1 when there is none
     :raises TryAgain: the database cannot be used
     """
-    found = Store.of(world.config).kernels.listed(pattern)
+    from cas.database.store import Store
+
+    found = Store.of(world.config).kernels.listed(options.pattern)
     if not found:
-        world.progress.warn(_nothing(pattern, world))
-    lines = (_json(found),) if as_json else tuple(table(found))
-    return Answer(lines, 0 if found else NOTHING_FOUND)
+        world.progress.warn(_nothing(options.pattern, world))
+    yield from (_json(found),) if options.json else _table(found)
+    return 0 if found else NOTHING_FOUND
 
 
-def table(found: Sequence[CataloguedKernel]) -> Iterator[str]:
+def _table(found: Sequence[CataloguedKernel]) -> Iterator[str]:
     """A line for each kernel below a line of titles; nothing when there are none.
 
     Ten thousand rows take rich's tables many seconds, so that columns are aligned here.

@@ -1,0 +1,93 @@
+"""``cas identify FILE``: what a dump says about itself, without a vmlinux."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cas.commands.invocation import Output, World, file_of
+from cas.errors import UsageError
+from cas.files.whole import is_there
+from cas.model import Dump
+from cas.text import json_text, located, short_line, wholeness
+from cas.units import human_size, plain, told_time
+
+PLACE = 1
+HELP = "tell what a dump says about itself"
+EXAMPLE = (
+    "one dump: cas identify FILE; the parts of a split one, each with -f: "
+    "cas -i TICKET -f FILE -f …"
+)
+DAMAGED = 3
+HIDDEN = frozenset(
+    {"version", "dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"}
+)
+"""Facts that only JSON has room for, or that are told beside what is missing."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("dump", metavar="FILE", type=file_of, help="the dump, packed or not")
+    text = "the dump to take from an archive of several"
+    parser.add_argument("--member", dest="chosen", metavar="NAME", help=text)
+    parser.add_argument("--json", action="store_true", help="print everything, as JSON")
+
+
+def uploads(options: argparse.Namespace) -> tuple[Path, ...]:
+    """The file, if it must be unpacked, which is not for root to do."""
+    from cas.dump import kind_of
+    from cas.intake import is_plain
+
+    with suppress(OSError):
+        if options.dump.is_file() and not is_plain(options.dump, kind_of):
+            return (options.dump,)
+    return ()
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Print the facts; a damaged dump gives status 3.
+
+    :raises NotADump: it is not a kernel dump
+    :raises DiskFull: it cannot be unpacked
+    """
+    from cas.commands.uploaded import identify_upload
+
+    is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(options.dump))
+    if is_url and not is_there(options.dump):
+        raise UsageError(
+            "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
+        )
+    dump = identify_upload(options.dump, options.chosen, world)
+    facts = _facts(dump)
+    yield from (json_text(facts, indent=1),) if options.json else _table(dump, facts)
+    return 0 if dump.is_whole else DAMAGED
+
+
+def _facts(dump: Dump) -> dict[str, Any]:
+    from cas.commands.answers import VERSION
+    from cas.report.result import registers
+
+    facts = {"version": VERSION, **asdict(replace(dump, vmcoreinfo={}, registers=()))}
+    facts["path"] = str(dump.path)
+    facts["crash_time"] = dump.crash_time and plain(dump.crash_time)
+    facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
+    facts["vmcoreinfo"] = dict(dump.vmcoreinfo)
+    facts["registers"] = registers(dump)
+    return facts
+
+
+def _table(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
+    shown = {key: value for key, value in facts.items() if key not in HIDDEN}
+    lacks = (located(lack.what, lack.offset) for lack in dump.missing)
+    shown["missing"] = "; ".join(lacks) or f"nothing: {wholeness(dump)}"
+    shown["size_bytes"] = f"{dump.size_bytes:,} ({human_size(dump.size_bytes)})"
+    shown["crash_time"] = told_time(dump.crash_time) if dump.crash_time else None
+    shown["remarks"] = "; ".join(facts["remarks"])
+    for key, text in shown.items():
+        if text not in (None, ""):
+            yield f"{key:14} {short_line(str(text))}"

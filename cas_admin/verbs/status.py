@@ -1,0 +1,58 @@
+"""``cas-admin status``: one screen that says what is there, what waits, and what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cas.commands import Output, World
+from cas.text import json_text, short_line
+from cas.units import plain
+
+if TYPE_CHECKING:
+    from cas_admin.status_asking import Asked
+
+PLACE = 6
+HELP = "show what is catalogued, kept, waiting and wrong"
+EXAMPLE = "cas-admin status tells of everything; a ticket's results lie below `workDirectory`"
+PARTIAL = 3
+VERSION = 1
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Print everything that an administrator asks first.
+
+    :return: status 3 when a part could not be found out
+    """
+    from cas_admin.status_asking import ask
+
+    parts = ask(world)
+    yield from (_json(parts),) if options.json else _screen(parts)
+    return PARTIAL if any(part.found is None for part in parts) else 0
+
+
+def _screen(parts: list[Asked]) -> Iterator[str]:
+    """One line each; what several parts lack for the same reason is said in full once."""
+    first: dict[str, str] = {}
+    for part in parts:
+        yield part.name.upper()
+        for line in part.found.lines if part.found else (_told(part, first),):
+            yield f"  {short_line(line)}"
+
+
+def _told(part: Asked, first: dict[str, str]) -> str:
+    where = first.setdefault(part.problem, part.name)
+    return f"! {part.problem}" if where == part.name else f"! the same as of {where.upper()}"
+
+
+def _json(parts: list[Asked]) -> str:
+    facts = {
+        part.name: part.found.facts if part.found else {"problem": part.problem} for part in parts
+    }
+    return json_text({"version": VERSION, **facts}, indent=1, default=plain)
