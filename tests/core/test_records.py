@@ -133,7 +133,7 @@ def replaced(facts: Any, place: tuple[Any, ...], value: object) -> Any:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_shipped_schema_is_that_of_the_program(name: str) -> None:
-    assert path_of(name).read_text() == text_of(name), "run: python tests/core/write_schemas.py"
+    assert path_of(name).read_text() == text_of(name), "run: python tests/write_schemas.py"
 
 
 @pytest.mark.parametrize(("name", "facts"), [*RECORDS.items(), ("job.json", OLD_JOB)])

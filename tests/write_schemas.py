@@ -1,6 +1,6 @@
 """The JSON schemas that are shipped, from the classes that decode the records.
 
-To write them anew: ``python tests/core/write_schemas.py``.
+To write them anew: ``python tests/write_schemas.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cas.jobs import job_record
 from cas.report import result_record
 from cas_admin import answers as admin
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMAS = Path(__file__).parents[1] / "schemas"
 KINDS: dict[str, type[record.Whole]] = {
     "job.json": job_record.Job,
     "result.json": result_record.Result,

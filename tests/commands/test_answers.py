@@ -85,7 +85,7 @@ def checked(name: str, lines: tuple[str, ...]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_shipped_schema_of_an_answer_is_the_programs(name: str) -> None:
-    assert path_of(name).read_text() == text_of(name), "run: python tests/core/write_schemas.py"
+    assert path_of(name).read_text() == text_of(name), "run: python tests/write_schemas.py"
 
 
 def test_kernels(world: World) -> None:
