@@ -87,19 +87,19 @@ def _cleared(part: Part) -> Iterator[None]:
         raise
 
 
-def _open(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
+def _opened(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
     """A source by the URL's scheme; its library is loaded only now."""
     if url.scheme == "ftp":
-        from cas.fetch.ftp import open_ftp
+        from cas.fetch import ftp
 
-        return open_ftp(url, had, policy)
+        return ftp.opened(url, policy, had)
     if url.scheme == "sftp":
-        from cas.fetch.sftp import open_sftp
+        from cas.fetch import sftp
 
-        return open_sftp(url, had, policy)
-    from cas.fetch.http import open_http
+        return sftp.opened(url, policy, had)
+    from cas.fetch import http
 
-    return open_http(url, had, policy)
+    return http.opened(url, policy, had)
 
 
 def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> str | None:
@@ -120,7 +120,7 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
 
 
 def _once(url: Url, part: Part, policy: FetchPolicy, shown: _Shown) -> str | None:
-    with _open(url, part.had, policy) as source:
+    with _opened(url, part.had, policy) as source:
         part.begin(source)
         shown.begin(source, part.had.offset)
         for data in iter(source.read, b""):
@@ -208,7 +208,7 @@ def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple
 
 def _read_start(url: Url, policy: FetchPolicy) -> bytes:
     data = b""
-    with _open(url, Had(), policy) as source:
+    with _opened(url, Had(), policy) as source:
         for more in iter(source.read, b""):
             data += more
             if len(data) > CHECKSUM_FILE_BYTES:

@@ -63,7 +63,7 @@ class _Client(ftplib.FTP):
 
 
 @dataclass
-class _Opened:
+class FtpFile:
     """A file on its way: a :class:`cas.fetch.source.Source`."""
 
     url: Url
@@ -75,6 +75,7 @@ class _Opened:
     remarks: tuple[str, ...] = ()
 
     def read(self) -> bytes:
+        """The next bytes of the file; none at its end."""
         with _ftp(self.url):
             data = self.data.read(CHUNK_BYTES) or b""
             self.data.earned(len(data))
@@ -92,7 +93,7 @@ class _Opened:
 
 
 @contextmanager
-def open_ftp(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
+def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
     """Ask for a file from where an earlier attempt ended.
 
     :raises NotThere: there is no such file
@@ -108,7 +109,7 @@ def open_ftp(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
         version = _version(client, url)
         offset, data = _retrieve(client, url, had if version.continues(had.version) else Had())
         try:
-            yield _Opened(url, client, Patient(data), version, offset)
+            yield FtpFile(url, client, Patient(data), version, offset)
         finally:
             data.close()
     finally:

@@ -1,7 +1,9 @@
-"""Download by http and https.
+"""One file by http or https, for uploads and for debuginfod alike.
 
 :mod:`http.client` speaks the protocol over a connection that we make ourselves, so that the address
-that was checked is the one that is used; nothing else follows redirects, decodes or asks a proxy.
+that was checked is the one that is used, on each redirect anew; nothing else follows redirects,
+decodes or asks a proxy. Everything that a server says is hostile: nothing of it is shown but what
+the :class:`Url` of a redirect lets through.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from urllib.parse import urljoin, urlsplit
 from cas import __version__
 from cas.errors import FetchError, Refused, UsageError
 from cas.fetch.login import login
-from cas.fetch.network import connect, secure, translated
+from cas.fetch.network import connect, is_private, secure, translated
 from cas.fetch.patience import PatientResponse, status_text
 from cas.fetch.source import (
     CHUNK_BYTES,
     Broken,
     Changed,
     Denied,
-    FetchPolicy,
     Had,
+    InTrouble,
+    NetworkPolicy,
     NotThere,
+    PrivateNetworks,
     Version,
 )
 from cas.fetch.url import PORTS, Url, parse
@@ -47,23 +51,27 @@ class _Connection(http.client.HTTPConnection):
 
     response_class = PatientResponse
 
-    def __init__(self, url: Url, policy: FetchPolicy) -> None:
+    def __init__(self, url: Url, policy: NetworkPolicy) -> None:
         super().__init__(url.host, url.port)
         self.default_port = PORTS[url.scheme]
         self._url = url
         self._policy = policy
+        self.is_to_public = False
 
     def connect(self) -> None:
         self.sock = connect(self._url, self._policy)
+        self.is_to_public = not is_private(self.sock.getpeername()[0])
         if self._url.scheme == "https":
             self.sock = secure(self.sock, self._url)
+        self.sock.settimeout(self._policy.timeout_s)
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Body:
     """The body of an answer: a :class:`cas.fetch.source.Source`."""
 
     url: Url
+    """Who gives it, behind all redirects."""
     response: PatientResponse
     version: Version
     offset: int
@@ -73,6 +81,7 @@ class _Opened:
     """Whether there is nothing left to read."""
 
     def read(self) -> bytes:
+        """The next bytes of the file; none at its end."""
         if self.is_over:
             return b""
         with _http(self.url):
@@ -80,29 +89,38 @@ class _Opened:
         self.response.patient.earned(len(data))
         return data
 
+    def words(self, header: str) -> set[str]:
+        """What the answer says in a header, in each of its lines."""
+        return {value.strip() for value in self.response.headers.get_all(header, [])}
+
 
 @contextmanager
-def open_http(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
-    """Ask for a file from where an earlier attempt ended, over at most REDIRECTS redirects.
+def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[Body]:
+    """A file's bytes, over at most REDIRECTS redirects.
 
-    :raises Refused: a redirect leads where policy forbids
+    :param had: what an earlier attempt left, to go on with
+    :raises Refused: policy forbids where it or a redirect leads
     :raises FetchError: the server has no such file for us
     :raises Broken: it may have it later
     """
+    had = had or Had()
     hop = url
     for _ in range(REDIRECTS + 1):
         with closing(_Connection(hop, policy)) as connection:
             response = _ask(connection, hop, _headers(url, hop, had, policy))
             if response.status not in REDIRECTED:
                 with closing(response):
-                    yield _opened(hop, response, had)
+                    yield _body(hop, response, had)
                 return
+            if connection.is_to_public and policy.private_networks is not PrivateNetworks.ALLOWED:
+                policy = replace(policy, private_networks=PrivateNetworks.REFUSED)
             hop = _next(url, hop, response.getheader("Location"))
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
 
 
 def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
     with _http(url):
+        connection.connect()
         connection.request("GET", url.target, headers=headers)
         response = connection.getresponse()
     if not isinstance(response, PatientResponse):
@@ -111,7 +129,7 @@ def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientR
     return response
 
 
-def _headers(origin: Url, hop: Url, had: Had, policy: FetchPolicy) -> dict[str, str]:
+def _headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str, str]:
     headers = {
         "User-Agent": f"cas/{__version__}",
         "Accept": "*/*",
@@ -119,7 +137,7 @@ def _headers(origin: Url, hop: Url, had: Had, policy: FetchPolicy) -> dict[str, 
         "Connection": "close",
     }
     # credentials are for the host that they were given for, not for where it redirects to
-    known = login(origin, policy.home) if hop.origin == origin.origin else None
+    known = login(origin, policy.home) if policy.home and hop.origin == origin.origin else None
     if known:
         headers["Authorization"] = f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"
     if had.offset and had.version.validator:
@@ -150,6 +168,9 @@ def _next(origin: Url, hop: Url, location: str | None) -> Url:
             hides_path=found.path != origin.path,
             hides_host=any(secret in found.host for secret in origin.secrets),
         )
+        if origin.told_as is not None:
+            told = f"{found.authority} (to which {origin.told_as} redirects)"
+            found = replace(found, told_as=told)
     except (ValueError, UsageError):
         raise FetchError(f"{hop} redirects to something that is no URL") from None
     if (hop.scheme, found.scheme) == ("https", "http"):
@@ -158,7 +179,7 @@ def _next(origin: Url, hop: Url, location: str | None) -> Url:
     return found
 
 
-def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
+def _body(url: Url, response: PatientResponse, had: Had) -> Body:
     asked = had if had.version.validator else Had()
     if response.status == 416 and asked.offset:
         return _at_the_end(url, response, asked)
@@ -166,7 +187,7 @@ def _opened(url: Url, response: PatientResponse, had: Had) -> _Opened:
     if response.status == 206:
         return _continued(url, response, asked)
     version = Version(_length(url, response), response.validator)
-    return _Opened(url, response, version, 0, _digest(response), _remarks(url, response))
+    return Body(url, response, version, 0, _digest(response), _remarks(url, response))
 
 
 def _require_file(url: Url, response: PatientResponse) -> None:
@@ -176,14 +197,14 @@ def _require_file(url: Url, response: PatientResponse) -> None:
     if response.status in (401, 403, 407):
         raise Denied(f"{url}: the server denies it: {status}")
     if response.status in LATER or response.status >= 500:
-        raise Broken(f"{url}: the server says {status}")
+        raise InTrouble(f"{url}: the server says {status}")
     if response.status not in (200, 206):
         raise FetchError(f"{url}: the server says {status}")
     if response.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":
         raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
 
 
-def _continued(url: Url, response: PatientResponse, asked: Had) -> _Opened:
+def _continued(url: Url, response: PatientResponse, asked: Had) -> Body:
     """What is missing of a file.
 
     :raises Changed: it belongs to another version, or to another place in the file
@@ -197,17 +218,17 @@ def _continued(url: Url, response: PatientResponse, asked: Had) -> _Opened:
     if int(found[1]) != asked.offset or not version.continues(asked.version):
         raise Changed(f"{url}: the file has changed on the server")
     remarks = _remarks(url, response)
-    return _Opened(url, response, version, asked.offset, _digest(response), remarks)
+    return Body(url, response, version, asked.offset, _digest(response), remarks)
 
 
-def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> _Opened:
+def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> Body:
     """A file of which everything was there already."""
     found = re.fullmatch(r"bytes \*/(\d{1,18})", response.getheader("Content-Range", "").strip())
     is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
     validator = response.validator or asked.version.validator
     if not is_whole or validator != asked.version.validator:
         raise Changed(f"{url}: the file has changed on the server")
-    return _Opened(url, response, asked.version, asked.offset, is_over=True)
+    return Body(url, response, asked.version, asked.offset, is_over=True)
 
 
 def _length(url: Url, response: PatientResponse) -> int | None:

@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cas.errors import FetchError, Refused
+from cas.errors import Refused
 from cas.fetch.patience import reason
-from cas.fetch.source import Broken, FetchPolicy
+from cas.fetch.source import Broken, NetworkPolicy, NotConnected, PrivateNetworks
 from cas.fetch.url import Url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last four bytes are the IPv4 address that is reached."""
-EMBEDDING = (NAT64, ipaddress.IPv6Network("::ffff:0:0/96"))
+EMBEDDING = (
+    ipaddress.IPv6Network("::ffff:0:0/96"),  # IPv4-mapped: RFC 4291, 2.5.5.2
+    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64's well-known prefix: RFC 6052, 2.1
+)
+"""The last four bytes of such an address are the IPv4 address that is reached."""
 
 
 class PrivateAddress(Refused):
@@ -34,6 +36,10 @@ class PrivateAddress(Refused):
 def is_private(text: str) -> bool:
     """Whether an address is anything else than a public host's.
 
+    A site's own NAT64 prefix (RFC 8215) is private, for it may lead anywhere inside. 6to4
+    (RFC 3056) and Teredo (RFC 4380) are: a relay, which may be ours, connects to the IPv4 address
+    in them. Site-local addresses are, although RFC 3879 did away with them: networks have them yet.
+
     >>> [is_private(text) for text in ("10.0.0.1", "::ffff:127.0.0.1", "100.64.0.1", "9.9.9.9")]
     [True, True, True, False]
     """
@@ -42,27 +48,28 @@ def is_private(text: str) -> bool:
         if any(address in network for network in EMBEDDING):
             address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         elif address.sixtofour or address.teredo or address.is_site_local:
-            return True  # tunnels, whose far end is not what is connected to
+            return True
     return not address.is_global or address.is_multicast or address.is_reserved
 
 
-def connect(url: Url, policy: FetchPolicy) -> socket.socket:
-    """A connection to the URL's host.
+def connect(url: Url, policy: NetworkPolicy) -> socket.socket:
+    """A connection to the URL's host; a longer timeout than that of connecting is the caller's.
 
     :raises PrivateAddress: an address of the host may not be reached
-    :raises FetchError: there is no such host
+    :raises NotConnected: there is no such host
     :raises Broken: nobody answers
     """
     found = _resolve(url)
     for *_, address in found:
-        if not policy.private_addresses and is_private(str(address[0])):
+        is_refused = policy.private_networks is PrivateNetworks.REFUSED
+        if is_refused and is_private(str(address[0])):
             host = url.shown_host
             shown = host if url.host == address[0] else f"{host} ({address[0]})"
             raise PrivateAddress(f"{shown} is in a private network, which is not allowed")
     problem = ""
     for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
-        connection.settimeout(policy.timeout_s)
+        connection.settimeout(policy.connect_s or policy.timeout_s)
         try:
             connection.connect(address)
         except BaseException as error:
@@ -72,7 +79,8 @@ def connect(url: Url, policy: FetchPolicy) -> socket.socket:
             problem = reason(error)
         else:
             return connection
-    host = url.shown_host if url.hides_host else url.authority
+    is_named = url.hides_host or url.told_as is not None
+    host = url.shown_host if is_named else url.authority
     raise Broken(f"{host} cannot be reached: {problem}")
 
 
@@ -93,21 +101,21 @@ def secure(connection: socket.socket, url: Url) -> ssl.SSLSocket:
 def translated(url: Url) -> Iterator[None]:
     """Say what went wrong with a connection: later it may work, or never.
 
-    :raises FetchError: the server's certificate or protocol is of no use
+    :raises NotConnected: the server's certificate or its TLS is of no use
     :raises Broken: everything else
     """
     try:
         yield
     except ssl.SSLCertVerificationError as error:
         why = "" if url.hides_host else f": {error.verify_message}"
-        raise FetchError(
+        raise NotConnected(
             f"{url}: the certificate of {url.shown_host} is not trusted{why}",
             hint="if the site has its own authority, add it to the system's certificates",
         ) from None
     except ssl.SSLError as error:
         if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             raise Broken(f"{url}: the connection broke") from error
-        raise FetchError(f"{url}: TLS with {url.shown_host} failed: {reason(error)}") from error
+        raise NotConnected(f"{url}: TLS with {url.shown_host} failed: {reason(error)}") from error
     except OSError as error:
         raise Broken(f"{url}: {reason(error)}") from error
 
@@ -119,6 +127,6 @@ def _resolve(url: Url) -> list[tuple[Any, ...]]:
         message = f"{url.shown_host} has no address: {error.strerror}"
         if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
             raise Broken(message) from error
-        raise FetchError(message) from error
+        raise NotConnected(message) from error
     except (OSError, UnicodeError):
-        raise FetchError(f"{url.shown_host} cannot be the name of a host") from None
+        raise NotConnected(f"{url.shown_host} cannot be the name of a host") from None

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import socket
 import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import paramiko
 
 from cas.errors import FetchError
-from cas.fetch.network import translated
+from cas.fetch.network import connect, translated
 from cas.fetch.source import (
     CHUNK_BYTES,
     Broken,
@@ -26,8 +27,8 @@ from cas.fetch.source import (
     NotThere,
     Version,
 )
-from cas.fetch.ssh_login import logged_in
-from cas.fetch.url import Url
+from cas.fetch.url import PORTS, Url
+from cas.ssh import Destination, LoginDenied, Means, SshError, Unreachable, logged_in
 
 AHEAD_BYTES = 8 << 20
 """Asked for at once, 32 KiB a request; with more, paramiko's search among the answers is slow:
@@ -39,7 +40,7 @@ WINDOW_BYTES = 4 << 20
 
 
 @dataclass
-class _Opened:
+class SftpFile:
     """A file on its way: a :class:`cas.fetch.source.Source`."""
 
     url: Url
@@ -55,6 +56,7 @@ class _Opened:
         self.file.seek(self.offset)
 
     def read(self) -> bytes:
+        """The next bytes of the file; none at its end."""
         with _sftp(self.url):
             if self._at == self._asked < self._size:
                 self._asked = min(self._size, self._asked + AHEAD_BYTES)
@@ -79,7 +81,7 @@ class _Opened:
 
 
 @contextmanager
-def open_sftp(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
+def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     """Open a file at where an earlier attempt ended.
 
     :raises UnknownHost: the server's key is not in known_hosts, or is another one
@@ -87,13 +89,43 @@ def open_sftp(url: Url, had: Had, policy: FetchPolicy) -> Iterator[_Opened]:
     :raises Denied: no key or password is accepted, or the file is not for this user
     :raises Broken: the connection broke
     """
-    with logged_in(url, policy) as transport:
+    with _logged_in(url, policy) as transport:
         with _sftp(url):
             file = _open(transport, url, policy)
             version = _version(url, file)
             offset = had.offset if version.continues(had.version) else 0
-            opened = _Opened(url, file, version, offset)
-        yield opened
+            found = SftpFile(url, file, version, offset)
+        yield found
+
+
+@contextmanager
+def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
+    """A connection on which the server and the user have proved who they are.
+
+    :raises Refused: the server's key is not believed, or its network is private
+    :raises Denied: no key or password is accepted
+    :raises FetchError: there is no such host, or ~/.ssh or the server is of no use
+    :raises Broken: the connection broke
+    """
+    port = None if url.port == PORTS["sftp"] else url.port
+    destination = Destination(url.host, port, url.user)
+    means = Means(
+        policy.home, sshkey=policy.sshkey, timeout_s=policy.timeout_s, password=url.password
+    )
+
+    def reach(host: str, port: int) -> socket.socket:
+        return connect(replace(url, host=host, port=port), policy)
+
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(logged_in(destination, means, reach))
+        except LoginDenied as error:
+            raise Denied(f"{url}: {error}", hint=error.hint) from None
+        except SshError as error:
+            raise FetchError(f"{url}: {error}", hint=error.hint) from None
+        except Unreachable as error:
+            raise Broken(f"{url}: {error}") from None
+        yield connection.transport
 
 
 def _open(transport: paramiko.Transport, url: Url, policy: FetchPolicy) -> paramiko.SFTPFile:

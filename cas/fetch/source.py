@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -12,22 +13,43 @@ from cas.settings.rules import IntakeLimits
 CHUNK_BYTES = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class FetchPolicy:
-    """What a download may do, and how long it is tried."""
+class PrivateNetworks(StrEnum):
+    """When a connection may go to an address that is not a public host's."""
 
-    private_addresses: bool = False
-    """Whether loopback, link-local and private networks may be reached."""
+    REFUSED = "refused"
+    """Never: the URL is a stranger's."""
+    REFUSED_BEHIND_PUBLIC = "refused behind public"
+    """The URL is the administrator's own; no public server may redirect into a private network."""
+    ALLOWED = "allowed"
+    """Always: the administrator has said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """What every connection to a server obeys, for whatever it is made."""
+
+    private_networks: PrivateNetworks = PrivateNetworks.REFUSED
     timeout_s: float = 60.0
-    """Without a byte from the server, after which it counts as gone."""
-    limits: IntakeLimits = field(default_factory=IntakeLimits)
-    sshkey: Path | None = None
-    attempts: int = 5
-    """In a row without a new mebibyte of the file."""
-    pause_s: float = 1.0
-    """Before the second attempt; it doubles from one to the next."""
+    """Seconds without a byte from the server after which it counts as gone."""
+    connect_s: float | None = None
+    """Seconds after which a connection that is not there is given up; ``None``: `timeout_s`."""
+    home: Path | None = None
+    """Where ``.netrc`` and ``.ssh`` are; ``None``: no login is taken from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy(NetworkPolicy):
+    """What the download of an upload may do besides, and how long it is tried."""
+
     home: Path = field(default_factory=Path.home)
-    """Where ``.netrc`` and ``.ssh`` are."""
+    limits: IntakeLimits = field(default_factory=IntakeLimits)
+    """How large the file may be, and what of the disk it must leave free."""
+    sshkey: Path | None = None
+    """A private key that is tried first."""
+    attempts: int = 5
+    """Failures in a row, without a new mebibyte of the file between them."""
+    pause_s: float = 1.0
+    """Seconds before the second attempt; they double from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,14 @@ class Broken(TryAgain):
 
 class Changed(Broken):
     """The file on the server is another one than before."""
+
+
+class InTrouble(Broken):
+    """The server answers, and says that it cannot give the file now."""
+
+
+class NotConnected(FetchError):
+    """No connection can be made: the host's name, its certificate or its TLS is of no use."""
 
 
 class NotThere(FetchError):

@@ -41,8 +41,12 @@ class Url:
     """Whether the path came from a server, which may have put anything into it."""
     hides_host: bool = False
     """Whether a server has put a secret of ours even there."""
+    told_as: str | None = None
+    """What stands for it in every text, where it is another thing to the reader than a URL."""
 
     def __str__(self) -> str:
+        if self.told_as is not None:
+            return self.told_as
         host = _SHOWN if self.hides_host else self.authority
         return f"{self.scheme}://{self._before_host()}{host}{self._after_host()}"
 
@@ -58,6 +62,8 @@ class Url:
     @property
     def shown_host(self) -> str:
         """The host, where it may be shown."""
+        if self.told_as is not None:
+            return self.told_as
         return "the host of a redirect" if self.hides_host else self.host
 
     @property

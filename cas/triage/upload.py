@@ -131,11 +131,16 @@ class Arrival:
             return whole
         # three protocols, for few jobs
         from cas.fetch.fetch import FetchPolicy, fetch
+        from cas.fetch.source import PrivateNetworks
         from cas.fetch.url import parse
 
         config = self._config
+        may_be_private = config.private_addresses
         policy = FetchPolicy(
-            config.private_addresses, config.fetch_timeout_s, config.intake, config.sshkey
+            PrivateNetworks.ALLOWED if may_be_private else PrivateNetworks.REFUSED,
+            config.fetch_timeout_s,
+            limits=config.intake,
+            sshkey=config.sshkey,
         )
         return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import kernel_packages as kp
-from intake.fetch_servers import Web
+from fetch.fetch_servers import Web
 
 from cas.catalogue.cache import useless
 from cas.progress import Advance, Silent

@@ -13,7 +13,7 @@ import kernel_packages as kp
 import pytest
 from debuginfod_server import debuginfod
 from debuginfod_sites import BODY, PATH, WORD, Watched, left_over, rules
-from intake.fetch_servers import Served, Web, web
+from fetch.fetch_servers import Served, Web, web
 
 from cas import elf
 from cas.catalogue import Catalogue
@@ -165,9 +165,9 @@ def test_nothing_found_names_every_server_and_the_packages_to_get(
             catalogue.find(served, cache=cache)
         assert [len(one.requests) for one in (empty, broken)] == [1, 1]
     text = str(caught.value)
-    assert "it has no such build-id (404" in text
-    assert "it says 500" in text
-    assert f"{gone.removeprefix('http://')}: it cannot be reached: Connection refused" in text
+    assert "there is no such file: 404" in text
+    assert "the server says 500" in text
+    assert f"{gone.removeprefix('http://')} cannot be reached: Connection refused" in text
     assert "kernel-debuginfo" in caught.value.hint
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from debuginfod_server import debuginfod
-from intake.fetch_servers import Served, web
+from fetch.fetch_servers import Served, web
 
 from installed import FIXTURES, Site, needs
 
@@ -45,7 +45,7 @@ def test_a_waiting_job_names_the_servers_and_one_that_has_the_kernel_finishes_it
         done = empty.cas("-i", "T-1", "-f", packed)
         assert done.returncode == 6
         assert "asked debuginfod: 127.0.0.1:" in done.stderr
-        assert "it has no such build-id (404" in done.stderr
+        assert "there is no such file: 404" in done.stderr
         assert "kernel-debuginfo" in done.stderr
         assert [path for path, _ in nobody.requests] == [f"/buildid/{BUILD_ID}/debuginfo"]
     empty.settings["debuginfod"] = debian

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from fetch_servers import Request, web
+from fetch.fetch_servers import Request, web
 
 from installed import Site
 

@@ -26,13 +26,14 @@ from cas.catalogue.extraction import debug_info
 from cas.catalogue.match import release_of
 from cas.choices import MatchEvidence
 from cas.errors import CasError, NotADump
-from cas.fetch.debuginfod_http import (
+from cas.fetch.debug_file import (
     NotServed,
     ServerFailed,
     StartOver,
     Transfer,
     Unreachable,
     Useless,
+    debug_file,
     host_of,
 )
 from cas.model import Dump, Kernel, Match
@@ -155,27 +156,24 @@ class Debuginfod:
                 answer = str(error)
             except ServerFailed as error:
                 answer = str(error)
-                progress.warn(f"debuginfod {host_of(server)}, {wanted.what}: {error}")
+                progress.warn(f"debuginfod {error} (asked for the {wanted.what})")
                 if isinstance(error, Unreachable):
                     self._down[server] = answer
                 if isinstance(error, Useless) and wanted.cache is not None:
                     useless.note(wanted.cache, server, wanted.build_id, answer)
-            answers.append(f"{host_of(server)}: {answer}")
+            answers.append(answer)
         self._answers[wanted.build_id] = answers
         return None
 
     def _fetch_from(self, server: str, wanted: _Wanted, progress: Progress) -> None:
         if wanted.release is not None:  # kmods are many
             progress.say(f"Asking {host_of(server)} for the {wanted.what}")
-        url = f"{server.rstrip('/')}/buildid/{wanted.build_id}/debuginfo"
-        with Transfer(url, self._rules) as transfer:
+        with debug_file(server, wanted.build_id, self._rules) as transfer:
             while True:
                 try:
                     return _store(transfer, wanted, server, progress)
                 except StartOver as error:
-                    progress.warn(
-                        f"debuginfod {host_of(server)}: {error}; once more from the start"
-                    )
+                    progress.warn(f"debuginfod {error}; once more from the start")
 
 
 def _useless(server: str, wanted: _Wanted) -> str | None:
@@ -187,7 +185,7 @@ def _useless(server: str, wanted: _Wanted) -> str | None:
 
 
 def _store(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
-    target = Place(wanted.path, transfer.size_bytes or 0, partial(_verify, wanted))
+    target = Place(wanted.path, transfer.size_bytes or 0, partial(_verify, wanted, server))
     text = f"Fetching the {wanted.what} from {host_of(server)}"
     with progress.bar(text, transfer.size_bytes) as advance:
         wanted.put(target, _counted(transfer.pieces(), advance))
@@ -212,7 +210,7 @@ def _described(dump: Dump, cache: Path) -> Kernel | None:
     return replace(kernel, source=Entry(cache, kernel).vmlinux)
 
 
-def _verify(wanted: _Wanted, path: Path) -> None:
+def _verify(wanted: _Wanted, server: str, path: Path) -> None:
     """Let only a whole file of this build-id, with debug information, pass.
 
     A vmlinux must be of the release, too.
@@ -223,10 +221,10 @@ def _verify(wanted: _Wanted, path: Path) -> None:
         build_id, wrong = elf.build_id(path), debug_info.flaw(path)
         banner = elf.linux_banner(path) if wanted.release is not None else None
     except NotADump as error:
-        raise Useless(f"what it sends is no ELF file: {error}") from error
+        raise Useless(f"{host_of(server)}: what it sends is no ELF file: {error}") from error
     if build_id != wanted.build_id:
-        raise Useless(f"what it sends has build-id {build_id or '(none)'}")
+        wrong = f"has build-id {build_id or '(none)'}"
+    elif banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
+        wrong = wrong or "says that it is of another release"
     if wrong is not None:
-        raise Useless(f"what it sends {wrong}")
-    if banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
-        raise Useless("what it sends says that it is of another release")
+        raise Useless(f"{host_of(server)}: what it sends {wrong}")

@@ -13,6 +13,7 @@ from fetch_servers import FtpSite, ftp, patient_policy
 
 from cas.errors import CasError, FetchError, LimitExceeded, Refused, TryAgain
 from cas.fetch.fetch import fetch
+from cas.fetch.source import PrivateNetworks
 from cas.fetch.url import parse
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
@@ -142,5 +143,5 @@ def test_a_closed_port_is_worth_another_run(tmp_path: Path) -> None:
 def test_private_networks_are_refused_unless_allowed(tmp_path: Path) -> None:
     with serving() as site:
         with pytest.raises(Refused, match="private network"):
-            get(site, tmp_path, private_addresses=False)
+            get(site, tmp_path, private_networks=PrivateNetworks.REFUSED)
         assert site.commands == []

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cas.fetch.fetch import FetchPolicy
+from cas.fetch.source import PrivateNetworks
 
 from installed import needs
 
@@ -274,7 +275,7 @@ def ftp(site: FtpSite) -> Iterator[FtpSite]:
 def patient_policy(home: Path, **changes: object) -> FetchPolicy:
     """A policy for servers on loopback, in a hurry."""
     values = {
-        "private_addresses": True,
+        "private_networks": PrivateNetworks.ALLOWED,
         "timeout_s": 5.0,
         "attempts": 3,
         "pause_s": 0.01,

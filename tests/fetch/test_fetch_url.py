@@ -7,7 +7,6 @@ import pickle
 import pytest
 
 from cas.errors import UsageError
-from cas.fetch.network import is_private
 from cas.fetch.url import is_url, parse
 
 
@@ -119,44 +118,3 @@ def test_paths_on_ftp_and_sftp_servers(text: str, path: str) -> None:
 )
 def test_the_file_name_is_of_our_own_making(text: str, name: str) -> None:
     assert parse(text).name == name
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "0.0.0.0",  # noqa: S104
-        "10.1.2.3",
-        "100.64.0.1",
-        "127.0.0.1",
-        "169.254.169.254",
-        "172.16.0.1",
-        "192.168.1.1",
-        "192.0.2.1",
-        "198.18.0.1",
-        "224.0.0.1",
-        "240.0.0.1",
-        "255.255.255.255",
-        "::",
-        "::1",
-        "::ffff:10.0.0.1",
-        "64:ff9b::7f00:1",
-        "64:ff9b:1::1",
-        "2001:db8::1",
-        "2002:7f00:1::",
-        "2001::1",
-        "fc00::1",
-        "fd12::1",
-        "fe80::1%eth0",
-        "fec0::1",
-        "ff02::1",
-    ],
-)
-def test_private_addresses(address: str) -> None:
-    assert is_private(address)
-
-
-@pytest.mark.parametrize(
-    "address", ["9.9.9.9", "::ffff:9.9.9.9", "64:ff9b::909:909", "2620:fe::fe", "172.32.0.1"]
-)
-def test_public_addresses(address: str) -> None:
-    assert not is_private(address)

@@ -18,6 +18,7 @@ from ssh_servers import Sshd, Tap, make_key, sshd
 
 from cas.errors import FetchError, Refused, TryAgain
 from cas.fetch.fetch import fetch
+from cas.fetch.source import PrivateNetworks
 from cas.fetch.url import parse
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
@@ -183,7 +184,7 @@ def test_a_silent_server_counts_as_gone(server: Sshd, dump: Path) -> None:
 
 def test_private_networks_are_refused_unless_allowed(server: Sshd, dump: Path) -> None:
     with pytest.raises(Refused, match="private network"):
-        get(server, server.url(dump), private_addresses=False)
+        get(server, server.url(dump), private_networks=PrivateNetworks.REFUSED)
 
 
 def test_a_jump_of_ssh_config_is_taken(server: Sshd, dump: Path, tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_jump_must_not_be_in_a_private_network(server: Sshd, dump: Path) -> No
     with Tap(server.port) as near:
         jump(server, near.port)
         with pytest.raises(Refused, match="private network"):
-            get(server, server.url(dump), private_addresses=False)
+            get(server, server.url(dump), private_networks=PrivateNetworks.REFUSED)
         assert near.connections == 0
 
 
