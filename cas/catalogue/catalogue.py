@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cas.catalogue import match
-from cas.catalogue.cache.entry import find_cached
-from cas.catalogue.current import Current, current
-from cas.catalogue.extraction import installed
-from cas.catalogue.packages.examine import examine
-from cas.choices import MatchEvidence
-from cas.database.records import Candidate
-from cas.database.store import Store
-from cas.errors import (
-    AmbiguousKernel,
-    CasError,
-    DatabaseDamaged,
-    KernelNotFound,
-    PackageError,
-    TryAgain,
+from cas.catalogue.match import Lack, Promise
+from cas.catalogue.suppliers import (
+    ROOT,
+    Extracted,
+    InstalledKernels,
+    InstalledKmods,
+    Packages,
+    Servers,
+    Sought,
+    Supplier,
 )
-from cas.files.patient_calls import answering
-from cas.model import Dump, Kernel, Match
+from cas.database.store import Store
+from cas.errors import AmbiguousKernel, CasError
+from cas.model import Dump, Match
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.settings.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
-    from cas.catalogue.extraction.debuginfod import Debuginfod
-
-_ROOT = Path("/")
-
-
-class Lookup(Protocol):
-    """Where kernels are looked up."""
-
-    def with_build_id(self, build_id: str) -> list[Candidate]:
-        """The kernels that have this build-id."""
-
-    def with_release(self, release: str) -> list[Candidate]:
-        """The kernels of this release, of any architecture."""
+    from cas.catalogue.extraction.kmod_cache import Wanted
+    from cas.catalogue.extraction.kmod_search import Found
 
 
 class Catalogue:
@@ -63,8 +47,18 @@ class Catalogue:
         :param packages: whose signatures count; ``None``: none is checked
         """
         self.store = store
-        self._debuginfod = debuginfod or DebuginfodRules()
-        self._packages = packages or PackageRules()
+        self._rules = packages or PackageRules()
+        catalogued = Packages(store, self._rules, self.doubt)
+        asks_servers = self._rules.signatures != "require"  # nobody signs what a server sends
+        servers = debuginfod if asks_servers and debuginfod else DebuginfodRules()
+        self.suppliers: tuple[Supplier, ...] = (
+            InstalledKernels(),
+            Extracted(catalogued),
+            catalogued,
+            InstalledKmods(),
+            Servers(servers),
+        )
+        """Where kernels and kmods are looked for, in this order."""
 
     @classmethod
     def of(cls, config: Config, store: Store | None = None) -> Catalogue:
@@ -76,22 +70,12 @@ class Catalogue:
             store or Store.of(config), debuginfod=config.debuginfod, packages=config.packages
         )
 
-    @cached_property
-    def debuginfod(self) -> Debuginfod:
-        """The servers that are asked for what no package has."""
-        from cas.catalogue.extraction.debuginfod import (
-            Debuginfod,  # http and TLS take their time to load
-        )
-
-        is_asked = self._packages.signatures != "require"  # nobody signs what a server sends
-        return Debuginfod(self._debuginfod if is_asked else DebuginfodRules())
-
     def find(
         self,
         dump: Dump,
         *,
         cache: Path | None = None,
-        root: Path = _ROOT,
+        root: Path = ROOT,
         progress: Progress | None = None,
     ) -> Match:
         """The kernel that crashed: installed here, extracted before, in a package, or on a server.
@@ -105,10 +89,11 @@ class Catalogue:
         :raises AmbiguousKernel: there are several, and the dump does not tell them apart
         :raises PackageNotTrusted: nobody vouches for its package, and the configuration demands it
         """
-        kernel = installed.find_installed(dump, root)
-        if kernel is not None:
-            return _by_build_id(kernel, "installed on this machine")
-        return self.vouched(self._find(dump, cache, progress or Silent()))
+        found = self._search(Sought(dump, cache, progress or Silent(), root))
+        if isinstance(found, Match):
+            return found
+        error = found.error if isinstance(found, Lack) else None
+        raise _with_answers(error or match.not_found(dump), found)
 
     def find_instead(
         self,
@@ -125,13 +110,10 @@ class Catalogue:
         :param failed: all files that were tried
         :raises CasError: there is no other; says so beside what is wrong with the package
         """
-        try:
-            found = self._packaged(dump, progress, failed)
-        except KernelNotFound:
-            found = self.debuginfod.instead(error, dump, cache, progress)
-        if found.kernel.source in failed:
-            raise error
-        return self.vouched(found)
+        found = self._search(Sought(dump, cache, progress, failed=failed))
+        if isinstance(found, Match):
+            return found
+        raise _with_answers(error, found)
 
     def prospects(
         self, dumps: Iterable[Dump], *, cache: Path, progress: Progress
@@ -148,27 +130,32 @@ class Catalogue:
         shelf = self.store.kernels.shelf(words)
         for dump in dumps:
             try:
-                yield self._may_find(dump, shelf, cache, progress)
+                found = self._search(Sought(dump, cache, progress, shelf=shelf))
+                yield not isinstance(found, Lack)
             except AmbiguousKernel as error:
                 yield error
 
-    def kmod_packages(self, release: str, arch: str) -> list[Path]:
-        """The packages that have kmods' files of a kernel, those with most first.
+    def kmods(self, found: Match, wanted: Wanted, *, cache: Path, progress: Progress) -> Found:
+        """Files of exactly the wanted kmods of a kernel, from wherever one is.
 
-        Those that are not there now are left out.
+        Raises what `cas.catalogue.extraction.extract.kmods` raises.
+
+        :param wanted: their build-ids; hyphens and underscores in names mean the same
         """
-        return [path for path in self.store.packages.with_kmods(release, arch) if self._has(path)]
+        from cas.catalogue.extraction.extract import kmods  # and its decompressors
+
+        return kmods(found, wanted, cache, progress, self.suppliers)
 
     def doubt(self, package: Path) -> str | None:
         """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.
 
         :raises PackageNotTrusted: nobody does, and the configuration demands it
         """
-        if self._packages.signatures == "ignore":
+        if self._rules.signatures == "ignore":
             return None
         from cas.catalogue.trust.vouching import doubt  # and what it starts programs with
 
-        return doubt(package, self._packages, self.store)
+        return doubt(package, self._rules, self.store)
 
     def vouched(self, found: Match) -> Match:
         """The match, with a remark where nobody vouches for its package.
@@ -178,141 +165,26 @@ class Catalogue:
         remark = self.doubt(found.kernel.source)
         return found if remark is None else replace(found, remarks=(*found.remarks, remark))
 
-    def _find(self, dump: Dump, cache: Path | None, progress: Progress) -> Match:
-        cached = find_cached(dump, cache) if cache is not None else None
-        try:
-            claims = self._claims(dump) if cached is not None else Current()
-        except (DatabaseDamaged, TryAgain) as error:
-            if cached is None:
-                raise
-            remark = f"whether packages contradict the extracted kernel is not known: {error}"
-            return replace(_by_build_id(cached, "extracted before"), remarks=(remark,))
-        if cached is not None and not _is_confirmed(dump, cached, claims):
-            cached = None
-        if cached is not None and self._is_source(cached, claims):
-            return _by_build_id(cached, "extracted before")
-        try:
-            return self._packaged(dump, progress)
-        except KernelNotFound as error:
-            if cached is not None:
-                where = "extracted before, from a package that is gone or was changed"
-                return _by_build_id(cached, where)
-            return self.debuginfod.instead(error, dump, cache, progress)
-        except DatabaseDamaged as error:  # the job waits until it is mended
-            unknown = KernelNotFound(f"kernels cannot be looked up: {error}", hint=error.hint)
-            return self.debuginfod.instead(unknown, dump, cache, progress)
+    def _search(self, sought: Sought) -> Match | Promise | Lack:
+        """What the first supplier says that has it.
 
-    def _packaged(self, dump: Dump, progress: Progress, failed: Collection[Path] = ()) -> Match:
-        """The dump's kernel in a catalogued file that is what its row says.
-
-        :param failed: files that are not to be taken
-        :raises KernelNotFound: there is none
+        :return: where nobody has it, why: the first error, and what servers answered
         """
-        look_into = partial(_examined, self.store, progress)
-        return _find_packaged(dump, self.store.kernels, look_into, partial(self._current, failed))
-
-    def _current(self, failed: Collection[Path], candidates: Sequence[Candidate]) -> Current:
-        """What of the rows is still true; a file's new stamp is noted."""
-        found = current(
-            [one for one in candidates if one.kernel.source not in failed], self._packages.timeout_s
-        )
-        for renewal in found.renewals:
-            with suppress(CasError):  # the next job asks the file once more
-                self.store.packages.renew(renewal)
-        return found
-
-    def _claims(self, dump: Dump) -> Current:
-        """What packages say of the dump's build-id."""
-        return self._current((), self.store.claims(dump.build_id or ""))
-
-    def _is_source(self, cached: Kernel, claims: Current) -> bool:
-        """Whether an extracted kernel's source is still there, and still has it."""
-        if any(one.kernel.source == cached.source for one in claims.candidates):
-            return True
-        return cached.source not in claims.changed and self._has(cached.source)
-
-    def _has(self, path: Path) -> bool:
-        """Whether there is a file that can be opened."""
-        try:
-            answering(path, self._packages.timeout_s)
-        except OSError:
-            return False
-        return True
-
-    def _may_find(self, dump: Dump, shelf: Lookup, cache: Path, progress: Progress) -> bool:
-        if installed.find_installed(dump, _ROOT) is not None:
-            return True
-        cached = find_cached(dump, cache)
-        if cached is not None and _is_confirmed(dump, cached, self._claims(dump)):
-            return True
-        try:
-            _find_packaged(dump, shelf, _promise, partial(self._current, ()))
-        except _Promising:
-            return True
-        except KernelNotFound:
-            if not self._debuginfod.urls or self._packages.signatures == "require":
-                return False
-            return self.debuginfod.kernel(dump, cache, progress) is not None
-        return True
+        lack = Lack()
+        for supplier in self.suppliers:
+            found = supplier.kernel(sought)
+            if isinstance(found, Lack):
+                lack = Lack(lack.error or found.error, lack.asked + found.asked)
+            elif isinstance(found, Promise):
+                return found
+            elif found.kernel.source not in sought.failed:
+                is_checked = supplier.needs_vouching and sought.shelf is None
+                return self.vouched(found) if is_checked else found
+        return lack
 
 
-Judge = Callable[[Sequence[Candidate]], Current]
-"""Says which rows are still true."""
-
-
-def _find_packaged(dump: Dump, rows: Lookup, look_into: match.Examine, judge: Judge) -> Match:
-    claims = judge(rows.with_build_id(dump.build_id)) if dump.build_id is not None else Current()
-    found = match.by_build_id(dump, claims.candidates)
-    if found is not None:
-        return replace(found, remarks=(*found.remarks, *claims.changed.values()))
-    release = match.release_of(dump)
-    candidates = rows.with_release(release) if release is not None else []
-    there = judge([c for c in candidates if c.kernel.arch == dump.arch])
-    changed = {**claims.changed, **there.changed}.values()
-    unusable = (*there.gone, *changed)
-    found = match.by_release(dump, there.candidates, look_into, unusable)
-    return replace(found, remarks=(*found.remarks, *changed))
-
-
-def _is_confirmed(dump: Dump, cached: Kernel, claims: Current) -> bool:
-    """Whether no package contradicts a kernel that was extracted before.
-
-    :raises AmbiguousKernel: packages contradict one another
-    """
-    kernels = [candidate.kernel for candidate in claims.candidates]
-    match.require_agreement(dump, kernels)
-    return not match.differing([cached, *kernels])
-
-
-class _Promising(Exception):
-    """A kernel may be the dump's, which only its package tells."""
-
-
-def _promise(_: Candidate) -> Candidate:
-    raise _Promising
-
-
-def _examined(store: Store, progress: Progress, candidate: Candidate) -> Candidate:
-    """The candidate with banner and build-id of its vmlinux, which are looked up only once.
-
-    :raises PackageError: it is damaged, or has another build-id than its header says
-    """
-    kernel = candidate.kernel
-    progress.say(f"Reading the banner of the kernel in {kernel.source.name}")
-    banner, build_id = examine(kernel)
-    if kernel.build_id is not None and build_id not in (None, kernel.build_id):
-        raise PackageError(
-            f"{kernel.source}: {kernel.member} has build-id {build_id}, "
-            f"the package's header says {kernel.build_id}"
-        )
-    build_id = kernel.build_id or build_id
-    store.kernels.set_identity(candidate.id, banner, build_id)
-    return Candidate(candidate.id, replace(kernel, banner=banner, build_id=build_id), examined=True)
-
-
-def _by_build_id(kernel: Kernel, where: str) -> Match:
-    return Match(
-        kernel,
-        MatchEvidence.BUILD_ID,
-        f"build-id {kernel.build_id} in the dump and in the vmlinux of {kernel.source}, {where}",
-    )
+def _with_answers(error: CasError, found: Promise | Lack) -> CasError:
+    """The error, of the same class, that says which servers were asked."""
+    if isinstance(found, Promise) or not found.asked:
+        return error
+    return type(error)(f"{error}; asked debuginfod: {'; '.join(found.asked)}", hint=error.hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cas.catalogue.advice import package_hint
 from cas.choices import MatchEvidence
@@ -21,6 +22,29 @@ _BUILD_STAMP = re.compile(r"#\d.*$")
 _RELEASE = re.compile(r"Linux version (\S+)")
 _SHOWN = 8
 """How many candidates an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """That a place has no kernel of a dump."""
+
+    error: KernelNotFound | None = None
+    """What to say where nobody has it."""
+    asked: tuple[str, ...] = ()
+    """What debuginfod servers answered, a phrase each that begins with the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """That a kernel may be the dump's, which only its package tells."""
+
+
+def by_vmlinux(kernel: Kernel, where: str) -> Match:
+    """A kernel whose vmlinux is there already, and has the dump's build-id."""
+    detail = (
+        f"build-id {kernel.build_id} in the dump and in the vmlinux of {kernel.source}, {where}"
+    )
+    return Match(kernel, MatchEvidence.BUILD_ID, detail)
 
 
 def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
@@ -50,17 +74,31 @@ def require_agreement(dump: Dump, kernels: Sequence[Kernel]) -> None:
 
 
 def by_release(
-    dump: Dump, candidates: Sequence[Candidate], examine: Examine, unusable: Sequence[str] = ()
-) -> Match:
+    dump: Dump,
+    candidates: Sequence[Candidate],
+    examine: Examine | None,
+    unusable: Sequence[str] = (),
+) -> Match | Promise | Lack:
     """The kernel of the dump's release that the dump's other words confirm.
 
     :param candidates: kernels of the dump's release and architecture
+    :param examine: ``None``: no package is opened, and where that would be needed it is a promise
     :param unusable: why others were left out
-    :raises KernelNotFound: none is confirmed
-    :raises AmbiguousKernel: several are
+    :raises AmbiguousKernel: several are confirmed
     """
     open_ones, excluded = _split_by_build_id(dump, candidates)
-    examined, damaged = _examined(dump, open_ones, examine)
+    is_comparable = dump.build_id is not None or dump.banner is not None
+    examined, damaged = list[Candidate](), list[str]()
+    for candidate in open_ones:
+        if candidate.examined or not is_comparable:
+            examined.append(candidate)
+        elif examine is None:
+            return Promise()
+        else:
+            try:
+                examined.append(examine(candidate))
+            except PackageError as error:
+                damaged.append(str(error))
     match = by_build_id(dump, examined)
     if match is not None:
         return match
@@ -71,7 +109,7 @@ def by_release(
     )
     if match is None:
         others = [c.kernel for c in (*excluded, *also_excluded, *remaining)]
-        raise not_found(dump, others, [*unusable, *damaged])
+        return Lack(not_found(dump, others, [*unusable, *damaged]))
     return match
 
 
@@ -131,21 +169,6 @@ def _split_by_build_id(
         if dump.build_id and c.kernel.build_id and c.kernel.build_id != dump.build_id
     ]
     return [c for c in candidates if c not in excluded], excluded
-
-
-def _examined(
-    dump: Dump, candidates: Sequence[Candidate], examine: Examine
-) -> tuple[list[Candidate], list[str]]:
-    """The candidates with banner and build-id, where the dump has something to compare."""
-    if dump.build_id is None and dump.banner is None:
-        return list(candidates), []
-    examined, damaged = [], []
-    for candidate in candidates:
-        try:
-            examined.append(candidate if candidate.examined else examine(candidate))
-        except PackageError as error:
-            damaged.append(str(error))
-    return examined, damaged
 
 
 def _by_banner(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from cas import findings
 from cas.catalogue.advice import package_hint
-from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_files import kernel_spelling
-from cas.catalogue.extraction.kmod_search import Elsewhere, Found
+from cas.catalogue.extraction.kmod_search import Found
 from cas.engines.drgn.process import Worker
-from cas.errors import CasError, DatabaseDamaged, EngineError, PackageNotTrusted, TryAgain
+from cas.errors import CasError, EngineError
 from cas.model import Dump, FirstAnswer, Kernel, Match
 from cas.triage.context import Run
 
@@ -116,8 +115,8 @@ class Kmods:
         if not wanted or run.report.match is None:
             return Found()
         try:
-            found = extract.kmods(
-                run.report.match, wanted, run.config.debugs, run.progress, self._elsewhere()
+            found = run.catalogue.kmods(
+                run.report.match, wanted, cache=run.config.debugs, progress=run.progress
             )
         except CasError as error:
             tell = run.degrade if is_asked_for else run.progress.warn
@@ -125,37 +124,6 @@ class Kmods:
             return Found()
         self._take(wanted, found)
         return found
-
-    def _elsewhere(self) -> Elsewhere:
-        run = self._run
-        needs_signature = run.config.packages.signatures == "require"
-        is_asked = run.config.debuginfod.urls and not needs_signature
-        return Elsewhere(self._packages, run.catalogue.debuginfod if is_asked else None)
-
-    def _packages(self, release: str, arch: str) -> Iterator[Path]:
-        """Other packages with kmods of this kernel, as far as they may be used."""
-        match = self._run.report.match
-        try:
-            packages = self._run.catalogue.kmod_packages(release, arch)
-        except (DatabaseDamaged, TryAgain) as error:
-            self._run.remark(f"other packages with kernel modules cannot be looked up: {error}")
-            return
-        for package in packages:
-            if match is None or package == match.kernel.source:
-                continue
-            if self._may_be_used(package):
-                yield package
-
-    def _may_be_used(self, package: Path) -> bool:
-        """Whether the configuration lets a package be used; what is said of it is told."""
-        try:
-            remark = self._run.catalogue.doubt(package)
-        except PackageNotTrusted as error:
-            self._run.remark(str(error))
-            return False
-        if remark is not None:
-            self._run.remark(remark)
-        return True
 
     def _take(self, wanted: Wanted, found: Found) -> None:
         self.files.update(found.files)

@@ -403,8 +403,8 @@ def test_packages_with_kmods_are_found_by_their_kernel(catalogue: Catalogue, ker
     recipe = kp.Recipe(*kp.debuginfo("one", kmods={"fs/ext4.ko.debug": kp.elf(kp.build_id("k"))}))
     path = kp.build(recipe, kernels)
     build(catalogue, kernels)
-    assert catalogue.kmod_packages(kp.RELEASE, "x86_64") == [path]
-    assert catalogue.kmod_packages(kp.RELEASE, "aarch64") == []
+    assert catalogue.store.packages.with_kmods(kp.RELEASE, "x86_64") == [path]
+    assert catalogue.store.packages.with_kmods(kp.RELEASE, "aarch64") == []
     assert catalogue.store.packages.counts().kmod_packages == 1
 
 

@@ -1,8 +1,8 @@
 import gzip
 import lzma
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import deb_packages as deb
@@ -13,7 +13,8 @@ from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract, kmods
 from cas.catalogue.extraction.kmod_files import parse
-from cas.catalogue.extraction.kmod_search import Elsewhere, Found
+from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search
+from cas.catalogue.suppliers import InstalledKmods
 from cas.database.store import Store
 from cas.model import Kernel, Match
 from cas.progress import Advance, Silent
@@ -63,14 +64,20 @@ def matched(source: Path, member: str | None = f"{TREE}/vmlinux") -> Match:
     return Match(kernel, "build-id", "")
 
 
-def elsewhere(*packages: Path, root: Path | None = None) -> Elsewhere:
-    return Elsewhere(lambda _release, _arch: packages, root=root)
+@dataclass
+class Others:
+    """Packages beside the kernel's own, without a catalogue."""
+
+    packages: Sequence[Path]
+
+    def kmods(self, search: Search) -> None:
+        search.open_others(self.packages)
 
 
 def found(
-    match: Match, wanted: Mapping[str, str | None], cache: Path, places: Elsewhere | None = None
+    match: Match, wanted: Mapping[str, str | None], cache: Path, *suppliers: KmodSupplier
 ) -> Found:
-    return kmods(match, wanted, cache, Silent(), places or elsewhere())
+    return kmods(match, wanted, cache, Silent(), suppliers)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +146,7 @@ def test_two_dumps_of_one_kernel_with_different_builds_of_a_kmod(
     ]
     cache = tmp_path / "debugs"
     paths = [
-        found(without_kmods, {"vendor": build_id}, cache, elsewhere(*packages)).files["vendor"]
+        found(without_kmods, {"vendor": build_id}, cache, Others(packages)).files["vendor"]
         for build_id in (OLD, NEW, OLD, NEW)
     ]
     directory = cache / kp.build_id("one") / "kmods"
@@ -161,7 +168,7 @@ def test_debuginfo_that_is_split_over_packages_is_put_together(
         for name, (wanted, path) in layouts.items()
     ]
     wanted = {name: kp.build_id(name) for name, _ in layouts.values()}
-    result = found(without_kmods, wanted, tmp_path / "debugs", elsewhere(*packages))
+    result = found(without_kmods, wanted, tmp_path / "debugs", Others(packages))
     assert set(result.files) == set(result.debuginfo) == set(wanted)
     assert result.remarks == ()
 
@@ -173,17 +180,18 @@ def test_the_catalogue_names_the_packages_that_have_kmods(
     other = package(tmp_path / "kernels", files, name="kernel-modules-debuginfo")
     catalogue = Catalogue(Store(tmp_path / "cas.db"))
     build(catalogue.store, tmp_path / "kernels", PackageRules(rpm_filter=r".*\.rpm"), Silent())
-    places = Elsewhere(catalogue.kmod_packages, root=None)
-    result = found(without_kmods, {"xfs": NEW}, tmp_path / "debugs", places)
+    result = catalogue.kmods(
+        without_kmods, {"xfs": NEW}, cache=tmp_path / "debugs", progress=Silent()
+    )
     assert result.files["xfs"].read_bytes() == kmod(NEW)
-    assert catalogue.kmod_packages(kp.RELEASE, "x86_64") == [other]
+    assert catalogue.store.packages.with_kmods(kp.RELEASE, "x86_64") == [other]
 
 
 def test_a_damaged_package_does_not_hide_the_next(without_kmods: Match, tmp_path: Path) -> None:
     files = {f"{TREE}/kernel/xfs.ko.debug": kmod(NEW)}
     packages = [package(tmp_path / each, files) for each in ("1", "2")]
     packages[0].write_bytes(packages[0].read_bytes()[:-200])
-    result = found(without_kmods, {"xfs": NEW}, tmp_path / "debugs", elsewhere(*packages))
+    result = found(without_kmods, {"xfs": NEW}, tmp_path / "debugs", Others(packages))
     assert result.files["xfs"].read_bytes() == kmod(NEW)
 
 
@@ -192,7 +200,7 @@ def test_a_build_that_the_dump_does_not_tell_is_taken_from_the_kernels_package_o
 ) -> None:
     match = own(tmp_path, {"xfs.ko.debug": kmod(OLD)})
     other = package(tmp_path / "other", {f"{TREE}/kernel/ext4.ko.debug": kmod(NEW)})
-    result = found(match, {"xfs": None, "ext4": None}, tmp_path / "debugs", elsewhere(other))
+    result = found(match, {"xfs": None, "ext4": None}, tmp_path / "debugs", Others([other]))
     assert set(result.files) == {"xfs"}
 
 
@@ -209,7 +217,7 @@ def test_what_is_installed_is_used_in_place_if_it_is_of_the_loaded_build(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     wanted = dict.fromkeys(("xfs", "ext4", "nf_conntrack"), NEW)
-    result = found(without_kmods, wanted, tmp_path / "debugs", elsewhere(root=tmp_path))
+    result = found(without_kmods, wanted, tmp_path / "debugs", InstalledKmods(tmp_path))
     assert result.files["xfs"] == tree / "xfs.ko.debug"
     assert set(result.files) == {"xfs", "nf_conntrack"}
     assert result.debuginfo == {"xfs"}
@@ -292,7 +300,7 @@ def test_one_file_with_debug_information_goes_before_a_bare_one_of_the_cache(
     first = found(match, {"xfs": NEW}, tmp_path / "debugs")
     assert (first.files["xfs"].name, set(first.debuginfo)) == ("xfs.ko", set())
     other = package(tmp_path / "other", {f"{TREE}/kernel/xfs.ko.debug": kmod(NEW)})
-    second = found(match, {"xfs": NEW}, tmp_path / "debugs", elsewhere(other))
+    second = found(match, {"xfs": NEW}, tmp_path / "debugs", Others([other]))
     assert (second.files["xfs"].name, set(second.debuginfo)) == ("xfs.ko.debug", {"xfs"})
 
 
@@ -303,8 +311,8 @@ def test_a_build_id_of_a_dump_is_never_a_path(
     files = {f"{TREE}/kernel/xfs.ko.debug": kmod(NEW)}
     other = package(tmp_path / "other", files)
     cache = tmp_path / "debugs"
-    found(without_kmods, {"xfs": NEW}, cache, elsewhere(other))
+    found(without_kmods, {"xfs": NEW}, cache, Others([other]))
     before = set(tmp_path.rglob("*"))
-    result = found(without_kmods, {"xfs": build_id, "../x": NEW}, cache, elsewhere(other))
+    result = found(without_kmods, {"xfs": build_id, "../x": NEW}, cache, Others([other]))
     assert dict(result.files) == {}
     assert {path.name for path in set(tmp_path.rglob("*")) - before} <= {"kmods.json"}

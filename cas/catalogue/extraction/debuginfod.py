@@ -25,7 +25,7 @@ from cas.catalogue.cache.placing import Place, Put, place
 from cas.catalogue.extraction import debug_info
 from cas.catalogue.match import release_of
 from cas.choices import MatchEvidence
-from cas.errors import CasError, NotADump
+from cas.errors import NotADump
 from cas.fetch.debug_file import (
     NotServed,
     ServerFailed,
@@ -124,21 +124,9 @@ class Debuginfod:
         wanted = _Wanted(what, build_id, destination, put, cache=cache)
         return destination if self._fetch(wanted, progress) else None
 
-    def instead(self, error: CasError, dump: Dump, cache: Path | None, progress: Progress) -> Match:
-        """The dump's kernel from a server, where the catalogue has none or a damaged one.
-
-        :param error: what the catalogue or the package says
-        :param cache: ``None``: no server is asked
-        :raises CasError: of the same class, when no server has it either; says which were asked
-        """
-        found = self.kernel(dump, cache, progress) if cache is not None else None
-        if found is not None:
-            return found
-        answers = self._answers.get(dump.build_id or "")
-        if not answers:
-            raise error
-        asked = "; ".join(answers)
-        raise type(error)(f"{error}; asked debuginfod: {asked}", hint=error.hint) from error
+    def answers(self, build_id: str | None) -> tuple[str, ...]:
+        """Why none of them gave a file that they were asked for, each named by its host."""
+        return tuple(self._answers.get(build_id or "", ()))
 
     def _may_ask(self, build_id: str) -> bool:
         return bool(self._rules.urls) and build_id not in self._answers

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from cas.catalogue.cache.entry import Entry, verify_vmlinux
 from cas.catalogue.extraction.kmod_cache import Wanted
-from cas.catalogue.extraction.kmod_search import Elsewhere, Found, Search, listed
+from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, listed
 from cas.catalogue.extraction.unpacking import Target, Unpacking
 from cas.catalogue.packages.archive import Listing
 from cas.model import Kernel, Match
 from cas.progress import Progress
 from cas.text import count
-
-_NOWHERE = Elsewhere(root=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +45,20 @@ def kmods(
     wanted: Wanted,
     cache: Path,
     progress: Progress,
-    elsewhere: Elsewhere = _NOWHERE,
+    suppliers: Iterable[KmodSupplier] = (),
 ) -> Found:
     """Files of exactly the wanted kmods, by the names they were asked for.
 
     :param wanted: their build-ids; hyphens and underscores in names mean the same
-    :param elsewhere: where else to look for what comes not with the kernel
+    :param suppliers: who is asked in turn for what comes not with the kernel
     :raises PackageError: the kernel's own package is damaged or gone
     :raises DiskFull: the cache has no room for them
     """
     search = Search(match.kernel, wanted, cache, progress)
-    if match.kernel.member is not None and search.lacking:
-        search.open_package(match.kernel.source)
-    if search.lacking:
-        search.go_elsewhere(elsewhere)
+    search.look_with_kernel()
+    for supplier in suppliers:
+        if search.lacking:
+            supplier.kmods(search)
     return search.found()
 
 
@@ -74,7 +72,7 @@ def extract(match: Match, names: Iterable[str], cache: Path, progress: Progress)
     search = Search(kernel, dict.fromkeys(names), cache, progress)
     if kernel.member is None:
         verify_vmlinux(kernel)(kernel.source)  # it may be changed at any time
-        search.go_elsewhere(_NOWHERE)
+        search.look_with_kernel()
         return Extraction(kernel.source, search.found())
     if not _is_complete(kernel, search):
         with search.entry.locked(progress):
@@ -104,7 +102,7 @@ def _fill(kernel: Kernel, search: Search, progress: Progress) -> None:
     if needs_vmlinux:
         entry.remember_kernel()
     if search.lacking:
-        search.note(source, listing, unpacking.unfit)
+        search.note_content(source, listing, unpacking.unfit)
 
 
 def _vmlinux_target(kernel: Kernel, entry: Entry, listing: Listing) -> dict[str, Target]:

@@ -1,14 +1,14 @@
 """The files of exactly the kernel modules that were loaded, wherever they are.
 
-They are sought in the cache, in the kernel's own package, in other packages of its release, in
-what is installed on this machine, and at debuginfod servers, in this order. A file is taken only
-if its build-id is the one that the dump names. Where the dump names none, only what comes with
-the kernel itself is believed.
+They are sought in the cache, then with the kernel itself: in its own package, or beside its
+vmlinux. Then the suppliers of the catalogue are asked, in their order. A file is taken only if its
+build-id is the one that the dump names. Where the dump names none, only what comes with the kernel
+itself is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,19 +59,11 @@ class Servers(Protocol):
         """
 
 
-def _no_packages(_release: str, _arch: str) -> Iterable[Path]:
-    return ()
+class KmodSupplier(Protocol):
+    """A place that may have kmods which did not come with the kernel."""
 
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Where kmods are sought that the kernel's own package lacks."""
-
-    packages: Callable[[str, str], Iterable[Path]] = _no_packages
-    """Those that have kmods of a release and an architecture; taken as far as they are needed."""
-    servers: Servers | None = None
-    root: Path | None = _ROOT
-    """Where the file system begins of which installed kmods may be used; ``None``: none may."""
+    def kmods(self, search: Search) -> None:
+        """Take what there is of the kmods that are lacking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +99,7 @@ class Search:
         self._wanted = {kmod: wanted[name] for kmod, name in self._names.items()}
         self._held: dict[str, Held] = {}
         self._remarks: dict[str, list[str]] = {}
+        self._notes: list[str] = []
         self.look_again()
 
     @property
@@ -132,8 +125,13 @@ class Search:
                 f"{short_line(self._names[kmod], _SHOWN)}: {'; '.join(dict.fromkeys(reasons))}"
                 for kmod, reasons in self._remarks.items()
                 if kmod in self.lacking
-            ),
+            )
+            + tuple(self._notes),
         )
+
+    def note(self, remark: str) -> None:
+        """Have a remark on a place where was looked, told with all that was found."""
+        self._notes.append(remark)
 
     def sought_in(self, source: Path) -> dict[str, str | None]:
         """The lacking kmods that a package may have, as far as is remembered of it."""
@@ -160,7 +158,7 @@ class Search:
                 targets[file.path] = kmod_target(path, build_id, digest, packed=file.packed)
         return targets
 
-    def note(self, source: Path, listing: Listing, unfit: Mapping[str, Unfit]) -> None:
+    def note_content(self, source: Path, listing: Listing, unfit: Mapping[str, Unfit]) -> None:
         """Remember what a package has, after all of it that may be of use was taken."""
         self.look_again()
         offer: dict[str, list[str | None]] = {}
@@ -193,21 +191,35 @@ class Search:
                 text = f"Extracting {what} of {self.kernel.release}"
                 with self._progress.bar(text, listing.payload_bytes) as advance:
                     unpacking.run(listing, advance)
-            self.note(source, listing, unpacking.unfit)
+            self.note_content(source, listing, unpacking.unfit)
 
-    def go_elsewhere(self, elsewhere: Elsewhere) -> None:
-        """Seek what is lacking outside of the kernel's own package; what fails is remarked.
+    @property
+    def is_worth_opening(self) -> bool:
+        """Whether another package may have what is lacking: of a build that the dump names."""
+        return any(self.lacking.values())
 
+    def open_others(self, packages: Iterable[Path]) -> None:
+        """Take what is lacking from packages that are not the kernel's own; a failure is told.
+
+        :param packages: taken one by one, as long as one more is worth it
         :raises DiskFull: the cache has no room
         """
-        for package in self._others(elsewhere):
+        others = iter(packages)
+        while self.is_worth_opening and (package := next(others, None)):
             try:
                 self.open_package(package)
             except PackageError as error:
                 self._progress.warn(str(error))
-        self._look_installed(elsewhere.root)
-        if elsewhere.servers is not None:
-            self._ask(elsewhere.servers)
+
+    def look_with_kernel(self) -> None:
+        """Take what came with the kernel itself: in its package, or beside its vmlinux.
+
+        :raises PackageError: the package is damaged or gone
+        """
+        if self.kernel.member is None:
+            self.look_installed(None)
+        elif self.lacking:
+            self.open_package(self.kernel.source)
 
     def _believed_in(self, source: Path) -> dict[str, str | None]:
         """The lacking kmods for which a package's word is enough."""
@@ -218,16 +230,11 @@ class Search:
     def _files(self, listing: Listing, kmods: Collection[str]) -> dict[str, list[KmodFile]]:
         return kmod_files.ranked(kmod_files.of_kernel(self.kernel, listing.files), kmods)
 
-    def _others(self, elsewhere: Elsewhere) -> Iterator[Path]:
-        """Packages that are worth a look as long as something of a known build is lacking."""
-        if not any(self.lacking.values()):
-            return
-        for package in elsewhere.packages(self.kernel.release, self.kernel.arch):
-            if package != self.kernel.source and any(self.lacking.values()):
-                yield package
+    def look_installed(self, root: Path | None) -> None:
+        """Take what stands on this machine; it is used in place unless it is compressed.
 
-    def _look_installed(self, root: Path | None) -> None:
-        """What stands on this machine; it is used in place unless it is compressed."""
+        :param root: where the file system begins; ``None``: only what is beside the kernel counts
+        """
         paths = map(str, installed.kmod_paths(self.kernel, root)) if self.lacking else ()
         for kmod, files in kmod_files.ranked(paths, self.lacking).items():
             for file in files:
@@ -262,7 +269,11 @@ class Search:
             return None
         return held(path)
 
-    def _ask(self, servers: Servers) -> None:
+    def ask(self, servers: Servers) -> None:
+        """Have debuginfod servers send what is lacking and of a build that the dump names.
+
+        :raises DiskFull: the cache has no room
+        """
         for kmod, build_id in self.lacking.items():
             if build_id is None or not NAME.fullmatch(kmod):
                 continue
