@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,14 @@ from cas.catalogue.suppliers import (
     Supplier,
 )
 from cas.database.store import Store
-from cas.errors import AmbiguousKernel, CasError
+from cas.errors import AmbiguousKernel, CasError, KernelMismatch, PackageError
 from cas.model import Dump, Match
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.settings.rules import DebuginfodRules, PackageRules
 
 if TYPE_CHECKING:
+    from cas.catalogue.extraction.extract import Extraction
     from cas.catalogue.extraction.kmod_cache import Wanted
     from cas.catalogue.extraction.kmod_search import Found
 
@@ -95,25 +97,38 @@ class Catalogue:
         error = found.error if isinstance(found, Lack) else None
         raise _with_answers(error or match.not_found(dump), found)
 
-    def find_instead(
-        self,
-        error: CasError,
-        dump: Dump,
-        *,
-        cache: Path,
-        progress: Progress,
-        failed: Collection[Path],
-    ) -> Match:
-        """The dump's kernel from another package or a debuginfod server, after one was of no use.
+    def extract(
+        self, sought: Sought, found: Match, kmods: Iterable[str], leases: ExitStack
+    ) -> tuple[Match, Extraction]:
+        """The vmlinux of a match, with the files of some kmods that come with it.
 
-        :param error: what is wrong with the package
-        :param failed: all files that were tried
-        :raises CasError: there is no other; says so beside what is wrong with the package
+        Where the file of the match proves to be of no use, that is told, and the kernel is looked
+        for once more without it.
+
+        :param sought: with a cache
+        :param found: what `find` gave
+        :param kmods: names
+        :param leases: until its end the extracted files stay in the cache
+        :return: the match that served in the end, and its files
+        :raises CasError: there is no other file; says so beside what is wrong with the last one
+        :raises DiskFull: the cache has no room for it
         """
-        found = self._search(Sought(dump, cache, progress, failed=failed))
-        if isinstance(found, Match):
-            return found
-        raise _with_answers(error, found)
+        from cas.catalogue.cache import lease
+        from cas.catalogue.extraction import extract  # and its decompressors
+
+        assert sought.cache is not None  # noqa: S101  what is extracted has a place
+        cache, names = sought.cache, tuple(kmods)
+        while True:
+            leases.enter_context(lease.held(cache, found.kernel))
+            try:
+                return found, extract.extract(found, names, cache, sought.progress)
+            except (KernelMismatch, PackageError) as error:
+                sought = replace(sought, failed=(*sought.failed, found.kernel.source))
+                other = self._search(sought)
+                if not isinstance(other, Match):
+                    raise _with_answers(error, other) from error
+                sought.progress.warn(str(error))
+                found = other
 
     def prospects(
         self, dumps: Iterable[Dump], *, cache: Path, progress: Progress

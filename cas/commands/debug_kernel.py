@@ -13,9 +13,10 @@ from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import is_sound
 from cas.catalogue.extraction import debug_info, extract
 from cas.catalogue.extraction.kmod_search import Found, in_cache
+from cas.catalogue.suppliers import Sought
 from cas.commands.debug_dump import user
 from cas.commands.invocation import World
-from cas.errors import CasError, KernelMismatch, NotADump, PackageError, Refused
+from cas.errors import CasError, NotADump, Refused
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.layout import LINKED
@@ -46,16 +47,9 @@ def right_kernel(
     match = catalogue.find(dump, cache=config.debugs, progress=progress)
     for remark in match.remarks:
         progress.warn(remark)
-    session.enter_context(lease.held(config.debugs, match.kernel))
-    try:
-        return extract.vmlinux(match, config.debugs, progress), match
-    except (KernelMismatch, PackageError) as error:
-        failed = [match.kernel.source]
-        match = catalogue.find_instead(
-            error, dump, cache=config.debugs, progress=progress, failed=failed
-        )
-        progress.warn(str(error))
-        return extract.vmlinux(match, config.debugs, progress), match
+    sought = Sought(dump, config.debugs, progress)
+    match, found = catalogue.extract(sought, match, (), session)
+    return found.vmlinux, match
 
 
 def was_read_otherwise(job: Job, dump: Dump) -> bool:

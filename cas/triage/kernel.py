@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 
 from cas.catalogue.cache import lease, limits
 from cas.catalogue.extraction import extract
-from cas.errors import CasError, KernelMismatch, PackageError
+from cas.catalogue.extraction.extract import Extraction
+from cas.catalogue.suppliers import Sought
+from cas.errors import CasError
 from cas.model import Dump, Match
 from cas.triage.context import Run
 
@@ -35,38 +36,22 @@ class Supply:
 
     def prepare(self, match: Match, kmods: Iterable[str]) -> None:
         """Have the vmlinux in the cache, and those kmods that its package has."""
-        self._hold(match)
-        extract.extract(match, kmods, self._run.config.debugs, self._run.progress)
+        cache = self._run.config.debugs
+        self._stack.enter_context(lease.held(cache, match.kernel))
+        extract.extract(match, kmods, cache, self._run.progress)
 
-    def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> extract.Extraction:
+    def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> Extraction:
         """The vmlinux and the files of some kmods; where the package is of no use, from elsewhere.
 
         :param kmods: names
         """
-        run, kmods = self._run, tuple(kmods)
-        failed: list[Path] = []
-        while True:
-            self._hold(match)
-            try:
-                found = extract.extract(match, kmods, run.config.debugs, run.progress)
-            except (KernelMismatch, PackageError) as error:
-                failed.append(match.kernel.source)
-                match = self._find_instead(error, dump, failed)
-            else:
-                self._keep_limits()
-                return found
-
-    def _hold(self, match: Match) -> None:
-        self._stack.enter_context(lease.held(self._run.config.debugs, match.kernel))
-
-    def _find_instead(self, error: CasError, dump: Dump, failed: Sequence[Path]) -> Match:
         run = self._run
-        match = run.catalogue.find_instead(
-            error, dump, cache=run.config.debugs, progress=run.progress, failed=failed
-        )
-        run.progress.warn(str(error))
-        run.know(match=match)
-        return match
+        sought = Sought(dump, run.config.debugs, run.progress)
+        used, found = run.catalogue.extract(sought, match, kmods, self._stack)
+        if used is not match:
+            run.know(match=used)
+        self._keep_limits()
+        return found
 
     def _keep_limits(self) -> None:
         """Remove other kernels from the cache, if it holds too much with this one."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cas import elf
 from cas.catalogue import Catalogue
 from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.debuginfod import Debuginfod
+from cas.catalogue.suppliers import Sought
 from cas.database.store import Store
 from cas.errors import DiskFull, KernelMismatch, KernelNotFound
 from cas.model import Dump
@@ -106,13 +108,31 @@ def test_a_kernel_whose_package_is_damaged_is_asked_for(
     built(kp.Recipe(dict.fromkeys(files, kp.vmlinux("other")), links))
     catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
     match = catalogue.find(served, cache=cache)
-    with pytest.raises(KernelMismatch) as caught:
+    with pytest.raises(KernelMismatch):
         extract.vmlinux(match, cache, Silent())
-    failed = [match.kernel.source]
-    match = catalogue.find_instead(
-        caught.value, served, cache=cache, progress=Silent(), failed=failed
-    )
-    assert extract.vmlinux(match, cache, Silent()).read_bytes() == BODY
+    watched = Watched()
+    with ExitStack() as leases:
+        sought = Sought(served, cache, watched)
+        used, extracted = catalogue.extract(sought, match, (), leases)
+    assert extracted.vmlinux.read_bytes() == BODY
+    assert used.kernel.source == extracted.vmlinux
+    (warning,) = watched.warned
+    assert str(match.kernel.source) in warning
+
+
+def test_a_damaged_package_without_another_says_which_servers_were_asked(
+    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: Dump
+) -> None:
+    files, links = kp.debuginfo(WORD)
+    built(kp.Recipe(dict.fromkeys(files, kp.vmlinux("other")), links))
+    catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
+    match = catalogue.find(served, cache=cache)
+    with (
+        ExitStack() as leases,
+        pytest.raises(KernelMismatch, match="asked debuginfod: 127") as told,
+    ):
+        catalogue.extract(Sought(served, cache, Silent()), match, (), leases)
+    assert str(match.kernel.source) in str(told.value)
 
 
 def test_where_signatures_are_required_no_server_is_asked(
