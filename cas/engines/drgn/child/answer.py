@@ -44,14 +44,10 @@ class Fact(NamedTuple):
 
 
 def _nodename(target: Target) -> str:
-    name = _text(target.prog["init_uts_ns"].name.nodename.string_())
+    name = _decoded(target.prog["init_uts_ns"].name.nodename.string_())
     if not name.isprintable():
         raise ValueError("it has characters that are no text")
     return name
-
-
-def _taint(target: Target) -> str:
-    return tainted(target.prog).replace(" ", "")
 
 
 def _uptime_s(target: Target) -> float:
@@ -64,7 +60,11 @@ def _uptime_s(target: Target) -> float:
 def _crash_time(target: Target) -> int:
     seconds = int(ktime_get_real_seconds(target.prog).value_())
     if not YEAR_1990 <= seconds < YEAR_2100:
-        raise ValueError(f"{_date(seconds)} is not to be believed")
+        try:
+            date = utc(datetime.fromtimestamp(seconds, UTC))
+        except (ValueError, OverflowError, OSError):
+            date = f"{seconds:,} s after 1970"
+        raise ValueError(f"{date} is not to be believed")
     return seconds
 
 
@@ -87,7 +87,7 @@ def _memory_bytes(target: Target) -> int:
     return size_bytes
 
 
-def _kmods(target: Target) -> Partial:
+def _facts_of_kmods(target: Target) -> Partial:
     kmods = [
         {
             "name": kmod.name,
@@ -102,41 +102,30 @@ def _kmods(target: Target) -> Partial:
     return Partial(kmods, target.kmods_end)
 
 
-def _dmesg(target: Target) -> str:
-    return _text(get_dmesg(target.prog))
-
-
 def _panic_task(target: Target) -> dict[str, Any]:
     task, cpu = panic_task(target.prog)
     return {
         "pid": task.pid.value_(),
-        "comm": _text(task.comm.string_()),
+        "comm": _decoded(task.comm.string_()),
         "cpu": cpu,
         "state": get_task_state(task),
         "address": task.value_(),
     }
 
 
-def _date(seconds: int) -> str:
-    try:
-        return utc(datetime.fromtimestamp(seconds, UTC))
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:,} s after 1970"
-
-
-def _text(raw: bytes) -> str:
+def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
 FACTS: Mapping[str, Fact] = {
     "nodename": Fact("the node's name", _nodename),
-    "taint": Fact("the taint flags", _taint),
+    "taint": Fact("the taint flags", lambda target: tainted(target.prog).replace(" ", "")),
     "uptime_s": Fact("the uptime", _uptime_s),
     "crash_time": Fact("the clock", _crash_time),
     "cpus_online": Fact("the number of CPUs", _cpus_online),
     "memory_bytes": Fact("the size of the memory", _memory_bytes),
-    "dmesg": Fact("the kernel log", _dmesg),
-    "kmods": Fact(KMODS, _kmods),
+    "dmesg": Fact("the kernel log", lambda target: _decoded(get_dmesg(target.prog))),
+    "kmods": Fact(KMODS, _facts_of_kmods),
     "panic_task": Fact("the panic task", _panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
 }

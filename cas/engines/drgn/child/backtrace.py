@@ -60,7 +60,7 @@ def frames(target: Target) -> Partial:
     task, cpu = panic_task(target.prog)
     try:
         trace = unwind(target, task)
-        doubt = _doubt(trace, task, cpu)
+        doubt = _why_doubtful(trace, task, cpu)
     except (ValueError, LookupError, FaultError) as error:
         trace, doubt = None, f"the registers of CPU {cpu} cannot be used: {error}"
     if doubt:
@@ -80,23 +80,25 @@ def unwind(target: Target, start: Object) -> StackTrace:
     """
     for _ in range(MAX_ROUNDS):
         trace = target.prog.stack_trace(start)
-        kmods = {kmod.name: kmod for frame in trace if (kmod := target.kmod_at(_code(frame)))}
+        kmods = {
+            kmod.name: kmod for frame in trace if (kmod := target.kmod_at(_code_address(frame)))
+        }
         changes = [target.describe(kmod) for kmod in kmods.values()]
         if not any(changes):
             break
     return trace
 
 
-def _doubt(trace: StackTrace, task: Object, cpu: int) -> str | None:
+def _why_doubtful(trace: StackTrace, task: Object, cpu: int) -> str | None:
     if task_cpu(task) != cpu:
         return f"the current task of CPU {cpu} says that it runs on CPU {task_cpu(task)}"
-    low, high = _stack(task)
-    if not any(low <= _register(frame, "sp") < high for frame in trace):
+    low, high = _stack_extent(task)
+    if not any(low <= _frame_register(frame, "sp") < high for frame in trace):
         return f"the dump's registers of CPU {cpu} belong to another task"
     return None
 
 
-def _stack(task: Object) -> tuple[int, int]:
+def _stack_extent(task: Object) -> tuple[int, int]:
     low = task.stack.value_()
     return low, low + int(task.prog_["THREAD_SIZE"])
 
@@ -105,7 +107,7 @@ def _exception_frame(target: Target, task: Object) -> Object | None:
     platform = target.prog.platform
     if platform is None or platform.arch != Architecture.X86_64:
         return None
-    low, high = _stack(task)
+    low, high = _stack_extent(task)
     words = target.prog.read(low, high - low)
     # Left-overs of earlier exceptions lie deeper, at lower addresses.
     for offset in range(high - low - PT_REGS.size, 0, -8):
@@ -119,10 +121,10 @@ def _is_exception(target: Target, saved: tuple[int, ...], address: int) -> bool:
     if (saved[CS] & 0xFFFF, saved[SS] & 0xFFFF) != (KERNEL_CS, KERNEL_SS):
         return False
     after = address + PT_REGS.size
-    return after <= saved[SP] < after + 4096 and _is_code(target, saved[IP])
+    return after <= saved[SP] < after + 4096 and _is_kernels_code(target, saved[IP])
 
 
-def _is_code(target: Target, address: int) -> bool:
+def _is_kernels_code(target: Target, address: int) -> bool:
     ranges = target.main.address_ranges or ()
     return any(low <= address < high for low, high in ranges) or bool(target.kmod_at(address))
 
@@ -131,7 +133,7 @@ def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
     """Without what follows the entry from user space, where the unwinder can only guess."""
     kept: list[StackFrame] = []
     for frame in list(trace)[:MAX_FRAMES]:
-        if kept and frame.interrupted and not _is_code(target, _code(frame)):
+        if kept and frame.interrupted and not _is_kernels_code(target, _code_address(frame)):
             break
         kept.append(frame)
     return kept
@@ -142,12 +144,12 @@ def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> 
 
     :param with_offset: whether the symbol is looked up, which takes most of the time
     """
-    pc = _register(frame, "pc")
-    kmod = target.kmod_at(_code(frame))
+    pc = _frame_register(frame, "pc")
+    kmod = target.kmod_at(_code_address(frame))
     function, offset = frame.name, None
     if with_offset and not frame.is_inline:
         function, offset = _symbol(frame, pc)
-    file, line = _source(frame)
+    file, line = _source_of_frame(frame)
     return {
         "function": function,
         "offset": offset,
@@ -169,7 +171,7 @@ def _symbol(frame: StackFrame, pc: int) -> tuple[str, int | None]:
     return (symbol.name if same else frame.name), pc - symbol.address
 
 
-def _source(frame: StackFrame) -> tuple[str | None, int | None]:
+def _source_of_frame(frame: StackFrame) -> tuple[str | None, int | None]:
     try:
         source = frame.source()
     except LookupError:
@@ -177,12 +179,12 @@ def _source(frame: StackFrame) -> tuple[str | None, int | None]:
     return source.filename or None, source.line or None
 
 
-def _code(frame: StackFrame) -> int:
+def _code_address(frame: StackFrame) -> int:
     """An address inside the instruction; a return address may be the next function's first."""
-    return _register(frame, "pc") - (not frame.interrupted)
+    return _frame_register(frame, "pc") - (not frame.interrupted)
 
 
-def _register(frame: StackFrame, name: str) -> int:
+def _frame_register(frame: StackFrame, name: str) -> int:
     try:
         return int(getattr(frame, name))
     except LookupError:

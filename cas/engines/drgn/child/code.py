@@ -71,7 +71,7 @@ class Convention:
     """The register of the return address; ``None``: it is pushed."""
 
 
-def _numbered(letter: str, *ranges: range) -> frozenset[str]:
+def _register_names(letter: str, *ranges: range) -> frozenset[str]:
     return frozenset(f"{letter}{number}" for each in ranges for number in each)
 
 
@@ -84,14 +84,20 @@ CONVENTIONS: Mapping[Architecture, Convention] = {
         None,
     ),
     Architecture.I386: Convention(frozenset({"eax", "ecx", "edx"}), "eax", "eip", "esp", None),
-    Architecture.AARCH64: Convention(_numbered("x", range(19)) | {"x30"}, "x0", "pc", "sp", "x30"),
+    Architecture.AARCH64: Convention(
+        _register_names("x", range(19)) | {"x30"}, "x0", "pc", "sp", "x30"
+    ),
     Architecture.ARM: Convention(
         frozenset({"r0", "r1", "r2", "r3", "r12", "r14"}), "r0", "r15", "r13", "r14"
     ),
-    Architecture.PPC64: Convention(_numbered("r", range(14)), "r3", "nip", "r1", "lr"),
-    Architecture.S390X: Convention(_numbered("r", range(6)), "r2", "pswa", "r15", "r14"),
+    Architecture.PPC64: Convention(_register_names("r", range(14)), "r3", "nip", "r1", "lr"),
+    Architecture.S390X: Convention(_register_names("r", range(6)), "r2", "pswa", "r15", "r14"),
     Architecture.RISCV64: Convention(
-        _numbered("t", range(7)) | _numbered("a", range(8)) | {"ra"}, "a0", "epc", "sp", "ra"
+        _register_names("t", range(7)) | _register_names("a", range(8)) | {"ra"},
+        "a0",
+        "epc",
+        "sp",
+        "ra",
     ),
 }
 _X86_PARTS = re.compile(r"[er]?([abcd])(?:x|h|l)|[er]?(si|di|bp|sp)l?|(r\d{1,2})[dwb]?")
@@ -148,7 +154,7 @@ class _Reading:
         is_return = one.group(capstone.CS_GRP_RET) or one.mnemonic == "ret"
         is_jump = one.group(capstone.CS_GRP_JUMP) and not is_call
         is_always = is_return or one.mnemonic in ("jmp", "b", "br", "ud2", "j", "jr")
-        memory = tuple(self._memory())
+        memory = tuple(self._memory_operands())
         destination, source, addend, is_load = self._moves(memory)
         return Step(
             address=one.address,
@@ -167,24 +173,26 @@ class _Reading:
             divisor=self._divisor(),
         )
 
-    def _name(self, number: int) -> str | None:
+    def _whole_register_name(self, number: int) -> str | None:
         name = self._one.reg_name(number) if number else None
         return whole_register(name, self._arch) if name else None
 
-    def _memory(self) -> Iterator[Memory]:
+    def _memory_operands(self) -> Iterator[Memory]:
         if self._one.mnemonic in _COMPRESSED and len(self._operands) == 3:
             _, offset, base = self._operands
-            yield Memory(self._name(base.reg), None, 1, offset.imm, 0, is_segment=False)
+            yield Memory(
+                self._whole_register_name(base.reg), None, 1, offset.imm, 0, is_segment=False
+            )
         for operand in self._operands:
             if operand.type != capstone.CS_OP_MEM:
                 continue
             memory = operand.mem
             segment = self._one.reg_name(memory.segment) if self._is_x86 else None
-            base = self._name(memory.base)
+            base = self._whole_register_name(memory.base)
             offset = memory.disp
             if base in ("rip", "eip"):
                 base, offset = None, self._one.address + self._one.size + offset
-            index = self._name(memory.index) if hasattr(memory, "index") else None
+            index = self._whole_register_name(memory.index) if hasattr(memory, "index") else None
             if self._arch in (Architecture.AARCH64, Architecture.ARM) and self._is_shifted(operand):
                 continue
             if self._arch == Architecture.S390X and base == "r0":
@@ -194,7 +202,9 @@ class _Reading:
                 None if index == "r0" and self._arch == Architecture.S390X else index,
                 getattr(memory, "scale", 1) or 1,
                 offset,
-                operand.size if self._is_x86 else _size(self._one.mnemonic, self._one.op_str),
+                operand.size
+                if self._is_x86
+                else _accessed_bytes(self._one.mnemonic, self._one.op_str),
                 segment in _SEGMENTS,
             )
 
@@ -209,11 +219,13 @@ class _Reading:
         try:
             _, written = self._one.regs_access()
         except capstone.CsError:  # not of every architecture
-            return frozenset(filter(None, map(self._first, self._operands[:1])))
-        return frozenset(filter(None, map(self._name, written))) - _FLAGS
+            return frozenset(filter(None, map(self._register_operand, self._operands[:1])))
+        return frozenset(filter(None, map(self._whole_register_name, written))) - _FLAGS
 
-    def _first(self, operand: Any) -> str | None:
-        return self._name(operand.reg) if operand.type == capstone.CS_OP_REG else None
+    def _register_operand(self, operand: Any) -> str | None:
+        return (
+            self._whole_register_name(operand.reg) if operand.type == capstone.CS_OP_REG else None
+        )
 
     def _moves(self, memory: Sequence[Memory]) -> tuple[str | None, str | None, int, bool]:
         """The register that is filled, from which one, plus what; whether from memory."""
@@ -221,12 +233,12 @@ class _Reading:
             return None, None, 0, False
         # AT&T's order: what is filled comes last
         to, *rest = self._operands[::-1] if self._is_x86 else self._operands
-        filled = self._first(to)
+        filled = self._register_operand(to)
         if filled is None or self._writes() - {filled}:
             return None, None, 0, False
         if len(rest) == 1 and memory:
             return self._from_memory(filled, memory[0])
-        word, source = self._one.mnemonic, self._first(rest[0])
+        word, source = self._one.mnemonic, self._register_operand(rest[0])
         if word in ("mov", "movq") and len(rest) == 1:
             return filled, source, 0, False
         if word == "add" and len(rest) == 2 and rest[1].type == capstone.CS_OP_IMM:
@@ -243,11 +255,11 @@ class _Reading:
 
     def _goes_to(self) -> str | None:
         last = self._operands[-1] if self._operands else None
-        return self._first(last) if last is not None else None
+        return self._register_operand(last) if last is not None else None
 
     def _divisor(self) -> str | None:
         if self._one.mnemonic.rstrip("bwlq") in ("div", "idiv") and len(self._operands) == 1:
-            return self._first(self._operands[0])
+            return self._register_operand(self._operands[0])
         return None
 
 
@@ -260,7 +272,7 @@ def thunk_register(symbol: str) -> str | None:
 _SIZES = {"b": 1, "h": 2, "sb": 1, "sh": 2, "sw": 4}
 
 
-def _size(mnemonic: str, operands: str) -> int:
+def _accessed_bytes(mnemonic: str, operands: str) -> int:
     """Bytes that an instruction of arm64 accesses."""
     found = re.fullmatch(r"(?:ld|st)u?[ax]?p?u?r?(b|h|sb|sh|sw)", mnemonic)
     if found:

@@ -92,7 +92,7 @@ def run(prog: Program, command: str) -> None:
     :raises Exception: whatever drgn, or the dump, has to say against it
     """
     words = command.split()
-    own = _own(words)
+    own = _command_of_ours(words)
     if own is None:
         run_in_drgn(prog, command)
     else:
@@ -110,7 +110,7 @@ def run_with_shell(prog: Program, command: str, variables: dict[str, Any]) -> No
     words = command.split()
     if words and words[0] in {*FIRST_WORDS, *(each.split()[0] for each in OWN)}:
         parsed = parse_shell_command(command)
-        own = _own(parsed.args)
+        own = _command_of_ours(parsed.args)
         if own is not None:
             is_redirected = any(each.fd == 1 for each in parsed.redirections)
             pager = _get_pager(prog) if sys.stdout.isatty() and not is_redirected else None
@@ -120,7 +120,7 @@ def run_with_shell(prog: Program, command: str, variables: dict[str, Any]) -> No
     CRASH_COMMAND_NAMESPACE.run(prog, command, globals=variables)
 
 
-def _own(words: Sequence[str]) -> Command | None:
+def _command_of_ours(words: Sequence[str]) -> Command | None:
     return OWN.get(" ".join(words)) or (FIRST_WORDS.get(words[0]) if words else None)
 
 
@@ -197,7 +197,7 @@ def show_dmi(prog: Program, _: Sequence[str]) -> None:
             break
         pointer = prog["dmi_ident"][value]
         if pointer:
-            print(f"{name:>20}: {_text(pointer)}")
+            print(f"{name:>20}: {_c_string_at(pointer)}")
 
 
 def show_taint(prog: Program, _: Sequence[str]) -> None:
@@ -267,7 +267,7 @@ def _duration(duration_ns: int) -> str:
     return f"{whole.days} {hours:02}:{seconds // 60:02}:{seconds % 60:02}.{milliseconds:03}"
 
 
-def _text(pointer: Object) -> str:
+def _c_string_at(pointer: Object) -> str:
     data: bytes = pointer.prog_.read(pointer.value_(), MAX_TEXT_BYTES)
     return data.partition(b"\0")[0].decode("utf-8", "replace")
 

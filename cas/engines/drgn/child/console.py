@@ -55,8 +55,8 @@ def main(way: str, vmcore: str, vmlinux: str, about: str, first: str, *kmods: st
     :param first: a file of what is run before the first prompt; may be empty
     :param kmods: names of kernel modules, each followed by its debug file
     """
-    dump, kernel = _opened(vmcore), _opened(vmlinux)
-    files = {name: _opened(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
+    dump, kernel = _opened_file(vmcore), _opened_file(vmlinux)
+    files = {name: _opened_file(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
     facts = json.loads(about)
     facts["known"] = Known(**facts["known"])
     site.setquit()  # what Python has at its own prompt
@@ -66,13 +66,13 @@ def main(way: str, vmcore: str, vmlinux: str, about: str, first: str, *kmods: st
         target.describe_all()
     except CannotOpen as error:
         if way == "pipe":
-            _tell(failed=str(error), misfit=isinstance(error, Misfit))
+            _tell_parent(failed=str(error), misfit=isinstance(error, Misfit))
         else:
             sys.stderr.write(f"drgn cannot open {Path(vmcore).name}: {error}\n")
         sys.exit(CANNOT_OPEN)
     if way == "pipe":
-        sys.exit(_through_pipe(target))
-    _on_terminal(target, first, is_quiet=way == "quiet")
+        sys.exit(_serve_pipe(target))
+    _serve_terminal(target, first, is_quiet=way == "quiet")
 
 
 class Console(repl._InteractiveConsoleWithCommand):
@@ -93,7 +93,7 @@ class Console(repl._InteractiveConsoleWithCommand):
     def is_command(self, line: str) -> bool:
         """Whether a line is a command, of crash's or, behind ``%``, of drgn's own."""
         is_drgns = line.lstrip().startswith("%")
-        return is_drgns or is_command(line, self._commands, self._own_names, self._is_type)
+        return is_drgns or is_command(line, self._commands, self._own_names, self._is_type_name)
 
     @property
     def _own_names(self) -> Collection[str]:
@@ -168,7 +168,7 @@ class Console(repl._InteractiveConsoleWithCommand):
             near = nearest(name, self._commands)
             self.write(f"there is no command {name} either; there is: {near}\n")
 
-    def _is_type(self, name: str) -> bool:
+    def _is_type_name(self, name: str) -> bool:
         try:
             _guess_type(self._prog, name)
         except LookupError:
@@ -176,7 +176,7 @@ class Console(repl._InteractiveConsoleWithCommand):
         return True
 
 
-def _through_pipe(target: Target) -> int:
+def _serve_pipe(target: Target) -> int:
     """Run what comes through stdin; the exit status."""
     commands = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -185,20 +185,20 @@ def _through_pipe(target: Target) -> int:
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, TextIOWrapper)  # noqa: S101
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    _tell(remarks=target.remarks)
+    _tell_parent(remarks=target.remarks)
     target.prog.config["crash_scroll"] = False
     drgn.set_default_prog(target.prog)
     sys.displayhook = drgn.cli._displayhook
     console = Console(drgn.cli.default_globals(target.prog))
     try:
-        _run(console, _lines(commands))
+        _run_units(console, _lines_of(commands))
     except SystemExit as end:
         if end.code:
             raise
     return WRONG if console.has_failed else 0
 
 
-def _run(console: Console, lines: Iterable[str]) -> None:
+def _run_units(console: Console, lines: Iterable[str]) -> None:
     reader = Reader(console.is_command)
     for line in lines:
         for unit in reader.take(line):
@@ -208,12 +208,12 @@ def _run(console: Console, lines: Iterable[str]) -> None:
         console.run_unit(unit)
 
 
-def _on_terminal(target: Target, first: str, *, is_quiet: bool) -> None:
+def _serve_terminal(target: Target, first: str, *, is_quiet: bool) -> None:
     """Talk with whoever sits in front of the terminal."""
 
     def interact(variables: dict[str, Any], banner: str) -> None:
         if first:
-            _run(Console(variables), Path(first).read_text("utf-8", "replace").split("\n"))
+            _run_units(Console(variables), Path(first).read_text("utf-8", "replace").split("\n"))
         repl.interact(variables, "" if is_quiet else f"{banner}\n{ADVICE}")
 
     # a pager would complain, and wait for keys; `more` of util-linux 2.38 waits at every end
@@ -242,7 +242,7 @@ class _Completer(Completer):
         return sorted({*super()._global_matches(text), *more})
 
 
-def _lines(descriptor: int) -> Iterator[str]:
+def _lines_of(descriptor: int) -> Iterator[str]:
     """Lines as they come."""
     held = b""
     while data := os.read(descriptor, READ_BYTES):
@@ -252,9 +252,9 @@ def _lines(descriptor: int) -> Iterator[str]:
         yield held.decode("utf-8", "replace")
 
 
-def _tell(**message: Any) -> None:
+def _tell_parent(**message: Any) -> None:
     print(json.dumps(message), flush=True)
 
 
-def _opened(name: str) -> File:
+def _opened_file(name: str) -> File:
     return File(name, os.open(name, os.O_RDONLY))

@@ -89,10 +89,10 @@ def instruction_of(one: Any, decoder: _Decoder, platform: Platform) -> Instructi
     """An instruction of capstone's as it is shown."""
     is_64 = PlatformFlags.IS_64_BIT in platform.flags
     text = f"{one.mnemonic:<7} {one.op_str}".rstrip()
-    return Instruction(one.address, text, _target(one, decoder, is_64=is_64))
+    return Instruction(one.address, text, _branch_target(one, decoder, is_64=is_64))
 
 
-def _target(one: Any, decoder: _Decoder, *, is_64: bool) -> int | None:
+def _branch_target(one: Any, decoder: _Decoder, *, is_64: bool) -> int | None:
     import capstone
 
     if one.id == 0:  # bytes that are no instruction
@@ -144,8 +144,8 @@ def _target(one: Any, decoder: _Decoder, *, is_64: bool) -> int | None:
 def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any) -> None:
     platform = prog.platform
     assert platform is not None  # noqa: S101  a dump that was opened has one
-    address, is_function = _address(prog, args.where)
-    begin, end = _function(prog, address)
+    address, is_function = _address_of_place(prog, args.where)
+    begin, end = _function_extent(prog, address)
     is_whole = args.reverse or args.forward or is_function
     limit = args.count if args.count is not None or is_whole else 1
     if args.reverse:
@@ -155,15 +155,15 @@ def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any)
         end = address + LONGEST_BYTES * max(0, limit)
     base = args.base or prog.config.get("crash_radix", 10)
     last = ""
-    for one in islice(_instructions(prog, address, end, platform), limit):
-        if args.lines and (line := _source(prog, one.address)) not in ("", last):
+    for one in islice(_instructions_in_memory(prog, address, end, platform), limit):
+        if args.lines and (line := _source_heading(prog, one.address)) not in ("", last):
             print(line)
             last = line
         to = "" if one.target is None else _label(prog, one.target, base)
         print(f"{one.address:#x} {_label(prog, one.address, base)}:\t{one.text} {to}".rstrip())
 
 
-def _address(prog: Program, where: str) -> tuple[int, bool]:
+def _address_of_place(prog: Program, where: str) -> tuple[int, bool]:
     """An address, and whether it is named as the function that begins there."""
     found = _WHERE.fullmatch(where)
     name, offset = (found[1], found[2]) if found else (where, None)
@@ -176,7 +176,7 @@ def _address(prog: Program, where: str) -> tuple[int, bool]:
     return address + int(offset or "0", 0), offset is None
 
 
-def _function(prog: Program, address: int) -> tuple[int, int]:
+def _function_extent(prog: Program, address: int) -> tuple[int, int]:
     """Where the function at an address begins and ends."""
     try:
         symbol = prog.symbol(address)
@@ -185,7 +185,9 @@ def _function(prog: Program, address: int) -> tuple[int, int]:
     return symbol.address, symbol.address + (symbol.size or PAGE_BYTES)
 
 
-def _instructions(prog: Program, begin: int, end: int, platform: Platform) -> Iterator[Instruction]:
+def _instructions_in_memory(
+    prog: Program, begin: int, end: int, platform: Platform
+) -> Iterator[Instruction]:
     """Those that begin in a stretch of memory, as far as the dump has it.
 
     :raises FaultError: it has not all of it
@@ -216,7 +218,7 @@ def _label(prog: Program, address: int, base: int) -> str:
     return f"<{symbol.name}{beyond if offset else ''}>"
 
 
-def _source(prog: Program, address: int) -> str:
+def _source_heading(prog: Program, address: int) -> str:
     try:
         line = prog.source_location(address)[0]
     except LookupError:

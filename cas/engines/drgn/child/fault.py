@@ -22,7 +22,6 @@ from cas.engines.drgn.child.backtrace import _exception_frame, panic_task
 from cas.engines.drgn.child.code import (
     CONVENTIONS,
     MAX_CODE_BYTES,
-    Memory,
     Step,
     accessed,
     address_of,
@@ -94,7 +93,7 @@ class _Fault:
     def read(self) -> None:
         with contextlib.suppress(Exception):
             self._task = panic_task(self._prog)[0]
-        registers, pc, origin = self._registers()
+        registers, pc, origin = self._registers_at_fault()
         self._reading.update(registers=registers, pc=pc, origin=origin)
         site = Site(pc, registers)
         if self._wanted.nowhere is not None or not self._is_code(pc):
@@ -102,9 +101,10 @@ class _Fault:
             site = self._caller(site) or site
             if site.pc == pc:
                 return
-        self._reading.update(place=self._variables.place(site.pc), kmod=self._kmod(site.pc))
-        function = self._function(site.pc)
-        self._reading["code"] = self._shown(function, site.pc)
+        kmod = self._target.kmod_at(site.pc)
+        self._reading.update(place=self._variables.place(site.pc), kmod=kmod.name if kmod else None)
+        function = self._function_steps(site.pc)
+        self._reading["code"] = self._shown_code(function, site.pc)
         self._reading["is_from_memory"] = True
         at = next((n for n, step in enumerate(function) if step.address == site.pc), None)
         if at is not None:
@@ -122,11 +122,14 @@ class _Fault:
 
     # -- registers
 
-    def _registers(self) -> tuple[dict[str, int], int, str]:
+    def _registers_at_fault(self) -> tuple[dict[str, int], int, str]:
         """All registers at the fault, the program counter, and where they are from."""
-        for registers, pc, origin in self._candidates():
+        for registers, pc, origin in self._register_sets():
             if self._is_wanted(pc):
-                return self._by_first_names(registers, pc), pc, origin
+                # each register once, whatever other names it has
+                first = {one.names[0] for one in self._platform.registers}
+                kept = {name: value for name, value in registers.items() if name in first}
+                return {**kept, self._rules.pc: pc}, pc, origin
         logged = dict(self._wanted.registers)
         found = self._wanted.nowhere
         if found is None and self._wanted.place:
@@ -135,13 +138,7 @@ class _Fault:
             raise NoRegisters("the registers at the fault are neither on the stack nor in the log")
         return {**logged, self._rules.pc: found}, found, "kernel log"
 
-    def _by_first_names(self, registers: Mapping[str, int], pc: int) -> dict[str, int]:
-        """Each register once, whatever other names it has, and the program counter."""
-        first = {one.names[0] for one in self._platform.registers}
-        kept = {name: value for name, value in registers.items() if name in first}
-        return {**kept, self._rules.pc: pc}
-
-    def _candidates(self) -> Iterator[tuple[dict[str, int], int, str]]:
+    def _register_sets(self) -> Iterator[tuple[dict[str, int], int, str]]:
         if self._task is None:
             return
         with contextlib.suppress(ValueError, LookupError, FaultError):
@@ -194,11 +191,7 @@ class _Fault:
         starts = (region[0] for kmod in self._target.kmods for region in kmod.regions[:1])
         return any(abs(pc - start) < _NEAR_KMODS for start in starts)
 
-    def _kmod(self, pc: int) -> str | None:
-        kmod = self._target.kmod_at(pc)
-        return kmod.name if kmod else None
-
-    def _function(self, pc: int) -> list[Step]:
+    def _function_steps(self, pc: int) -> list[Step]:
         """The whole function that an address is in; of a very long one, what can be told."""
         if (kmod := self._target.kmod_at(pc)) is not None:
             self._target.describe(kmod)
@@ -210,15 +203,15 @@ class _Fault:
             begin, size = pc, 256
         return list(steps(self._prog.read(begin, size), begin, self._platform))
 
-    def _shown(self, function: Sequence[Step], pc: int) -> list[Message]:
+    def _shown_code(self, function: Sequence[Step], pc: int) -> list[Message]:
         at = next((n for n, step in enumerate(function) if step.address >= pc), len(function))
         return [
-            self._instruction(step, step.address == pc)
+            self._shown_instruction(step, step.address == pc)
             for step in function[max(0, at - BEFORE) : at + AFTER + 1]
         ]
 
-    def _instruction(self, step: Step, is_fault: bool) -> Message:
-        file, line = self._source(step.address)
+    def _shown_instruction(self, step: Step, is_fault: bool) -> Message:
+        file, line = self._source_line(step.address)
         target = step.shown.target
         label = self._variables.place(target) if target is not None else None
         return {
@@ -230,7 +223,7 @@ class _Fault:
             "is_fault": is_fault,
         }
 
-    def _source(self, address: int) -> tuple[str | None, int | None]:
+    def _source_line(self, address: int) -> tuple[str | None, int | None]:
         try:
             place = self._prog.source_location(address)[0]
         except LookupError:
@@ -250,7 +243,7 @@ class _Fault:
                 registers[rules.sp] += width
         if not back or not self._is_code(back - 1):
             return None
-        for step in self._function(back - 1):
+        for step in self._function_steps(back - 1):
             if step.address + step.size == back and step.is_call:
                 self._reading.update(
                     call=step.shown.text, caller=self._variables.place(step.address)
@@ -264,7 +257,7 @@ class _Fault:
         if caller is None or not self._is_code(caller.pc - 1):
             return None
         try:
-            function = self._function(caller.pc - 1)
+            function = self._function_steps(caller.pc - 1)
         except FaultError:
             return None
         ends = (n for n, step in enumerate(function) if step.address + step.size == caller.pc)
@@ -305,7 +298,17 @@ class _Fault:
         if found is None:
             return
         memory, address = found
-        self._reading["access"] = self._access(memory, address, walk.site.registers)
+        registers = walk.site.registers
+        self._reading["access"] = {
+            "address": address,
+            "base": memory.base,
+            "base_value": registers[memory.base] if memory.base else 0,
+            "index": memory.index,
+            "index_value": registers[memory.index] if memory.index else 0,
+            "scale": memory.scale,
+            "offset": memory.offset,
+            "size": memory.size,
+        }
         name = memory.base or memory.index
         if name is None:
             return
@@ -337,18 +340,6 @@ class _Fault:
         elif step.memory and (known := walk.loaded(step, walk.at, 0)):
             self._reading["pointer"] = self._pointer("", known, None)
 
-    def _access(self, memory: Memory, address: int, registers: Mapping[str, int]) -> Message:
-        return {
-            "address": address,
-            "base": memory.base,
-            "base_value": registers[memory.base] if memory.base else 0,
-            "index": memory.index,
-            "index_value": registers[memory.index] if memory.index else 0,
-            "scale": memory.scale,
-            "offset": memory.offset,
-            "size": memory.size,
-        }
-
     def _pointer(self, name: str, known: Known, offset: int | None, size: int = 0) -> Message:
         member, structure = None, structure_of(known.type)
         if offset is not None:
@@ -379,18 +370,14 @@ class _Fault:
                 size = int(self._prog["THREAD_SIZE"])
                 self._reading["stack"] = [low, low + size]
                 self._reading["has_mm"] = bool(self._task.mm)
-                mark = self._prog.read_u32(low) if self._has_mark_at_end() else None
-                if mark is not None:
+                # the mark is the stack's first word where ``thread_info`` is in the task
+                if self._prog.type("struct task_struct").has_member("thread_info"):
+                    mark = self._prog.read_u32(low)
                     self._reading["is_end_overwritten"] = mark != STACK_END_MAGIC
         things = self._reading["things"] = {}
         for name, value in registers.items():
             if thing := self._thing(value):
                 things[name] = thing
-
-    def _has_mark_at_end(self) -> bool:
-        """Whether the mark is the stack's first word: where ``thread_info`` is in the task."""
-        assert self._task is not None  # noqa: S101  the caller has one
-        return bool(self._task.prog_.type("struct task_struct").has_member("thread_info"))
 
     def _thing(self, value: int) -> str | None:
         """What an address of the kernel is of, in a phrase."""
@@ -424,19 +411,17 @@ class _Fault:
         if self._arch not in LAST_FLIP or self._is_ram(value):
             return
         seen: set[int] = set()
-        for where, other in self._words(registers):
+        for where, other in self._register_and_stack_words(registers):
             differing = value ^ other
-            if other in seen or differing & (differing - 1) or not self._may_flip(differing):
+            may_flip = 1 << FIRST_FLIP <= differing <= 1 << LAST_FLIP[self._arch]
+            if other in seen or differing & (differing - 1) or not may_flip:
                 continue
             seen.add(other)
             what = self._thing(other)
             if what and not what.startswith("free "):
                 yield {"where": where, "value": other, "what": what}
 
-    def _may_flip(self, bit: int) -> bool:
-        return 1 << FIRST_FLIP <= bit <= 1 << LAST_FLIP[self._arch]
-
-    def _words(self, registers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    def _register_and_stack_words(self, registers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
         yield from registers.items()
         stack = registers.get(self._rules.sp, 0)
         for number in range(STACK_WORDS):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from drgn import FaultError, Module, Object, ObjectNotFoundError, Program
+from drgn import FaultError, Module, ObjectNotFoundError, Program
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.percpu import per_cpu
 
@@ -43,7 +43,7 @@ def contradictions(prog: Program, known: Known) -> list[str]:
 
     What cannot be read contradicts nothing. Processors are looked at only if the rest is right.
     """
-    return [*_text_address(prog), *_texts(prog, known)] or list(_per_cpu(prog))
+    return [*_text_address(prog), *_text_contradictions(prog, known)] or list(_per_cpu(prog))
 
 
 def distance(prog: Program, vmlinux: Module) -> int | None:
@@ -51,7 +51,7 @@ def distance(prog: Program, vmlinux: Module) -> int | None:
 
     :return: ``None`` when the dump does not tell
     """
-    told, bias = _told(prog).get(TEXT), vmlinux.debug_file_bias
+    told, bias = _vmcoreinfo_of(prog).get(TEXT), vmlinux.debug_file_bias
     if told is None or bias is None:
         return None
     try:
@@ -63,13 +63,13 @@ def distance(prog: Program, vmlinux: Module) -> int | None:
 
 def with_distance(prog: Program, moved: int) -> str:
     """The dump's VMCOREINFO, saying that KASLR moved the kernel so far."""
-    lines = {**_told(prog), MOVED_BY: f"{moved:x}"}
+    lines = {**_vmcoreinfo_of(prog), MOVED_BY: f"{moved:x}"}
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
 def is_of_another(prog: Program, vmcoreinfo: str) -> bool:
     """Whether the dump's own VMCOREINFO is of another kernel, or another boot, than this text."""
-    told, known = _told(prog), _lines(vmcoreinfo.encode())
+    told, known = _vmcoreinfo_of(prog), _vmcoreinfo_lines(vmcoreinfo.encode())
     return any(told.get(key) != known.get(key) for key in (*IDENTITY, MOVED_BY, TEXT))
 
 
@@ -79,16 +79,17 @@ def other_identity(prog: Program) -> list[str]:
         text = prog.read_c_string(prog["vmcoreinfo_data"].value_(), max_size=INFO_BYTES)
     except (FaultError, LookupError, ValueError, TypeError):
         return []
-    told, there = _told(prog), _lines(text)
+    told, there = _vmcoreinfo_of(prog), _vmcoreinfo_lines(text)
     return [
-        f"VMCOREINFO in memory says {key}={_shown(there[key])}, in the dump's headers {told[key]}"
+        f"VMCOREINFO in memory says {key}={_shortened(there[key])},"
+        f" in the dump's headers {told[key]}"
         for key in IDENTITY
         if key in told and key in there and told[key] != there[key]
     ]
 
 
 def _text_address(prog: Program) -> Iterator[str]:
-    told = _told(prog).get(TEXT)
+    told = _vmcoreinfo_of(prog).get(TEXT)
     try:
         found = prog.symbol("_stext").address
         if told is not None and int(told, 16) != found:
@@ -97,25 +98,22 @@ def _text_address(prog: Program) -> Iterator[str]:
         return
 
 
-def _texts(prog: Program, known: Known) -> Iterator[str]:
+def _text_contradictions(prog: Program, known: Known) -> Iterator[str]:
+    def banner() -> bytes:
+        address = prog["linux_banner"].address_
+        if address is None:
+            raise ObjectNotFoundError("linux_banner has no address", name="linux_banner")
+        text: bytes = prog.read_c_string(address, max_size=BANNER_BYTES)
+        return text
+
+    def release() -> bytes:
+        text: bytes = prog["init_uts_ns"].name.release.string_()
+        return text
+
     if known.banner:
-        yield from _compared("linux_banner", known.banner.rstrip(), lambda: _banner(prog))
+        yield from _compared("linux_banner", known.banner.rstrip(), banner)
     if known.release:
-        name = "init_uts_ns.name.release"
-        yield from _compared(name, known.release, lambda: _release(prog))
-
-
-def _banner(prog: Program) -> bytes:
-    address = prog["linux_banner"].address_
-    if address is None:
-        raise ObjectNotFoundError("linux_banner has no address", name="linux_banner")
-    text: bytes = prog.read_c_string(address, max_size=BANNER_BYTES)
-    return text
-
-
-def _release(prog: Program) -> bytes:
-    text: bytes = prog["init_uts_ns"].name.release.string_()
-    return text
+        yield from _compared("init_uts_ns.name.release", known.release, release)
 
 
 def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[str]:
@@ -125,7 +123,7 @@ def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[s
         return
     # the log, which the banner may be known from, cuts long lines
     if not found or not (expected.startswith(found) or found.startswith(expected)):
-        yield f"{name} is {_shown(found)!r} in memory, and should be {expected!r}"
+        yield f"{name} is {_shortened(found)!r} in memory, and should be {expected!r}"
 
 
 def _per_cpu(prog: Program) -> Iterator[str]:
@@ -134,33 +132,30 @@ def _per_cpu(prog: Program) -> Iterator[str]:
         cpu = next(iter(for_each_possible_cpu(prog)), None)
         if cpu is None:
             yield "no processor is possible by __cpu_possible_mask"
-        else:
-            yield from _run_queue(per_cpu(prog["runqueues"], cpu), cpu)
+            return
+        queue = per_cpu(prog["runqueues"], cpu)
+        if hasattr(queue, "cpu") and (number := queue.cpu.value_()) != cpu:
+            yield f"the run queue of processor {cpu} says that it is of processor {number}"
+        idle = queue.idle
+        if idle.value_() and not (name := idle.comm.string_()).startswith(b"swapper"):
+            text = _shortened(name.decode("utf-8", "replace"))
+            yield f"the idle task of processor {cpu} is called {text!r}, and should be swapper"
     except (FaultError, LookupError, AttributeError):
         return
 
 
-def _run_queue(queue: Object, cpu: int) -> Iterator[str]:
-    if hasattr(queue, "cpu") and (number := queue.cpu.value_()) != cpu:
-        yield f"the run queue of processor {cpu} says that it is of processor {number}"
-    idle = queue.idle
-    if idle.value_() and not (name := idle.comm.string_()).startswith(b"swapper"):
-        text = _shown(name.decode("utf-8", "replace"))
-        yield f"the idle task of processor {cpu} is called {text!r}, and should be swapper"
-
-
-def _told(prog: Program) -> dict[str, str]:
+def _vmcoreinfo_of(prog: Program) -> dict[str, str]:
     """The VMCOREINFO that drgn goes by."""
     try:
-        return _lines(prog["VMCOREINFO"].string_())
+        return _vmcoreinfo_lines(prog["VMCOREINFO"].string_())
     except (FaultError, LookupError):
         return {}
 
 
-def _lines(text: bytes) -> dict[str, str]:
+def _vmcoreinfo_lines(text: bytes) -> dict[str, str]:
     pairs = (line.partition("=") for line in text.decode("utf-8", "replace").split("\n"))
     return {key: value for key, equals, value in pairs if equals}
 
 
-def _shown(text: str) -> str:
+def _shortened(text: str) -> str:
     return re.sub(r"[^\x20-\x7e]", "?", text)[:SHOWN]

@@ -120,9 +120,9 @@ class Reader:
             if self._goes_on(line):
                 self._begun.append(line)
                 if line[:1].strip() and state_of("\n".join(self._begun)) is State.WHOLE:
-                    yield self._ended(self._number)
+                    yield self._end_unit(self._number)
                 return
-            yield self._ended(self._number - 1)
+            yield self._end_unit(self._number - 1)
         if not line.strip() or line.lstrip().startswith("#"):
             return
         if self.begins_command(line):
@@ -130,12 +130,12 @@ class Reader:
             return
         self._begun = [line]
         if state_of(line) is not State.BEGUN:
-            yield self._ended(self._number)
+            yield self._end_unit(self._number)
 
     def rest(self) -> Iterator[Unit]:
         """What had begun when the input ended."""
         if self._begun:
-            yield self._ended(self._number)
+            yield self._end_unit(self._number)
 
     def _goes_on(self, line: str) -> bool:
         if not line.strip() or line[0].isspace() or _GOES_ON.match(line):
@@ -146,6 +146,6 @@ class Reader:
             return state_of("\n".join(self._begun)) is State.BEGUN
         return False
 
-    def _ended(self, last: int) -> Unit:
+    def _end_unit(self, last: int) -> Unit:
         lines, self._begun = self._begun, []
         return Unit("\n".join(lines) + "\n", last - len(lines) + 1)

@@ -22,10 +22,10 @@ class Member(NamedTuple):
 
 def structure_of(kind: Type) -> str | None:
     """The structure that a pointer points to, e.g. ``struct cas_account``."""
-    kind = _plain(kind)
+    kind = _without_typedefs(kind)
     if kind.kind != TypeKind.POINTER:
         return None
-    aim = _plain(kind.type)
+    aim = _without_typedefs(kind.type)
     if aim.kind not in _COMPOUND or aim.tag is None or not aim.is_complete():
         return None
     return f"{aim.kind.name.lower()} {aim.tag}"
@@ -43,11 +43,11 @@ def member_at(pointer: Type, offset: int, size: int, *, is_object: bool = False)
     :param size: bytes that are accessed there, to choose in a union; 0: not known
     :param is_object: the type is that of the object itself
     """
-    kind = _plain(pointer)
+    kind = _without_typedefs(pointer)
     if not is_object:
         if structure_of(pointer) is None:
             return None
-        kind = _plain(kind.type)
+        kind = _without_typedefs(kind.type)
     path, member = "", kind
     for _ in range(DEPTH):
         step = _into(kind, offset, size)
@@ -55,7 +55,7 @@ def member_at(pointer: Type, offset: int, size: int, *, is_object: bool = False)
             return None
         name, member, offset = step
         path = f"{path}{name}" if name.startswith("[") or not path or not name else f"{path}.{name}"
-        kind = _plain(member)
+        kind = _without_typedefs(member)
         if kind.kind not in (*_COMPOUND, TypeKind.ARRAY):
             return Member(path, member)
     return None
@@ -64,7 +64,7 @@ def member_at(pointer: Type, offset: int, size: int, *, is_object: bool = False)
 def _into(kind: Type, offset: int, size: int) -> tuple[str, Type, int] | None:
     """One step down: the member's name, its type, and the offset in it; a scalar is itself."""
     if kind.kind in _COMPOUND:
-        found = _holding(kind, offset, size)
+        found = _member_holding(kind, offset, size)
         return (found.name or "", found.type, offset - found.offset) if found else None
     if kind.kind != TypeKind.ARRAY:
         return "", kind, offset
@@ -72,29 +72,31 @@ def _into(kind: Type, offset: int, size: int) -> tuple[str, Type, int] | None:
     return (f"[{offset // step}]", kind.type, offset % step) if step > 0 else None
 
 
-def _holding(kind: Type, offset: int, size: int) -> TypeMember | None:
+def _member_holding(kind: Type, offset: int, size: int) -> TypeMember | None:
     if kind.members is None:
         return None
     # of bit fields, which have no offset in bytes, one access reads several
     whole = [member for member in kind.members if member.bit_field_size is None]
-    fitting = [member for member in whole if _holds(member, offset)]
+    fitting = [member for member in whole if _reaches(member, offset)]
     if kind.kind == TypeKind.UNION and size:
         exact = [
-            one for one in fitting if _size(one) == size and _plain(one.type).kind not in _COMPOUND
+            one
+            for one in fitting
+            if _size_of_member(one) == size and _without_typedefs(one.type).kind not in _COMPOUND
         ]
         fitting = exact or fitting
     return fitting[0] if fitting else None
 
 
-def _holds(member: TypeMember, offset: int) -> bool:
-    size = _size(member)
+def _reaches(member: TypeMember, offset: int) -> bool:
+    size = _size_of_member(member)
     if size is None:  # a flexible array, which is the last
         return bool(offset >= member.offset)
     return bool(member.offset <= offset < member.offset + size)
 
 
-def _size(member: TypeMember) -> int | None:
-    kind = _plain(member.type)
+def _size_of_member(member: TypeMember) -> int | None:
+    kind = _without_typedefs(member.type)
     if kind.kind == TypeKind.ARRAY and (kind.length is None or kind.length == 0):
         return None
     try:
@@ -103,7 +105,7 @@ def _size(member: TypeMember) -> int | None:
         return 0
 
 
-def _plain(kind: Type) -> Type:
+def _without_typedefs(kind: Type) -> Type:
     while kind.kind == TypeKind.TYPEDEF:
         kind = kind.type
     return kind

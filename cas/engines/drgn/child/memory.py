@@ -26,7 +26,7 @@ def commit_limit_without_swap(prog: Program) -> int:
     return int(pages * prog["sysctl_overcommit_ratio"].value_() // 100)
 
 
-def _where(
+def _helper_where(
     symbol: str, helper: Callable[[Program], T], otherwise: Callable[[Program], T]
 ) -> Callable[[Program], T]:
     """A helper that is asked only of kernels with a symbol."""
@@ -35,9 +35,9 @@ def _where(
 
 _BLOCK, _SWAP = "block_class", "total_swap_pages"
 _MENDED = {
-    "nr_blockdev_pages": _where(_BLOCK, nr_blockdev_pages, lambda _: 0),
-    "total_swapcache_pages": _where(_SWAP, total_swapcache_pages, lambda _: 0),
-    "swap_total_usage": _where(_SWAP, swap_total_usage, lambda _: PageUsage(0, 0)),
-    "vm_commit_limit": _where(_SWAP, vm_commit_limit, commit_limit_without_swap),
+    "nr_blockdev_pages": _helper_where(_BLOCK, nr_blockdev_pages, lambda _: 0),
+    "total_swapcache_pages": _helper_where(_SWAP, total_swapcache_pages, lambda _: 0),
+    "swap_total_usage": _helper_where(_SWAP, swap_total_usage, lambda _: PageUsage(0, 0)),
+    "vm_commit_limit": _helper_where(_SWAP, vm_commit_limit, commit_limit_without_swap),
 }
 vars(_kmem).update(_MENDED)

@@ -34,7 +34,8 @@ def read_opcodes(logged: Logged, reading: dict[str, Any]) -> None:
     begin = 0 if pc is None else pc - logged.mark
     before, fault, after = _around(code, logged.mark, begin, platform)
     reading["code"] = [
-        _instruction(step, logged, begin, pc is not None) for step in (*before, *fault, *after)
+        _logged_instruction(step, logged, begin, pc is not None)
+        for step in (*before, *fault, *after)
     ]
     if not fault:
         return
@@ -72,17 +73,17 @@ def _around(
     return [], fault, behind[len(fault) :]
 
 
-def _instruction(step: Step, logged: Logged, begin: int, is_placed: bool) -> dict[str, Any]:
+def _logged_instruction(step: Step, logged: Logged, begin: int, is_placed: bool) -> dict[str, Any]:
     distance = step.address - begin - logged.mark
     return {
         "address": step.address if is_placed else None,
-        "place": _place(logged.place, distance),
+        "place": _place_behind(logged.place, distance),
         "text": step.shown.text,
         "is_fault": distance == 0,
     }
 
 
-def _place(place: str | None, distance: int) -> str:
+def _place_behind(place: str | None, distance: int) -> str:
     """Where an instruction stands so many bytes behind another one, within the same function."""
     name, _, offset = (place or "").partition("+")
     if not offset:

@@ -147,7 +147,7 @@ class Target:
         """
         self.remarks: list[str] = []
         """What a reader should know of how it was opened."""
-        self.prog = _open(request)
+        self.prog = _open_dump(request)
         self.main = _load_vmlinux(self.prog, request)
         if not request.is_forced:
             self._require_fit(request)
@@ -221,7 +221,9 @@ class Target:
         if wrong:
             moved = distance(self.prog, self.main)
             if moved is not None and moved != self.main.debug_file_bias:
-                prog = _program(request.dump, self.prog.platform, with_distance(self.prog, moved))
+                prog = _program_of_dump(
+                    request.dump, self.prog.platform, with_distance(self.prog, moved)
+                )
                 main = _load_vmlinux(prog, request)
                 if not contradictions(prog, request.known):
                     self.prog, self.main, wrong = prog, main, []
@@ -249,15 +251,12 @@ class Target:
         kmod = None if address is None else self.kmod_at(address)
         found: list[Symbol] = []
         for each in self.kmods if address is None else filter(None, [kmod]):
-            found += self._kallsyms(each)(self.prog, name, address, one)
+            if each.name not in self._symbols:
+                self._symbols[each.name] = SymbolIndex(_symbols(each))
+            found += self._symbols[each.name](self.prog, name, address, one)
             if one and found:
                 break
         return found
-
-    def _kallsyms(self, kmod: LoadedKmod) -> SymbolIndex:
-        if kmod.name not in self._symbols:
-            self._symbols[kmod.name] = SymbolIndex(_symbols(kmod))
-        return self._symbols[kmod.name]
 
 
 def _load_vmlinux(prog: Program, request: Request) -> Module:
@@ -298,7 +297,7 @@ def _tell_extent(module: Module, vmlinux: File) -> None:
             module.address_range = ((begin + bias) & MAX_ADDRESS, (end + bias) & MAX_ADDRESS)
 
 
-def _open(request: Request) -> Program:
+def _open_dump(request: Request) -> Program:
     """The dump as it describes itself, else as the parent described it."""
     known = PLATFORMS.get(request.arch or "")
     platform = Platform(*known) if known else None
@@ -306,39 +305,31 @@ def _open(request: Request) -> Program:
     attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
     for attempt in attempts:
         try:
-            prog = _program(request.dump, *attempt)
+            prog = _program_of_dump(request.dump, *attempt)
         except Exception as error:
             reasons.append(str(error))
-        else:
-            return _believing(prog, request)
+            continue
+        # the parent knows better if the dump's note is another kernel's
+        if request.vmcoreinfo and is_of_another(prog, request.vmcoreinfo):
+            return _program_of_dump(request.dump, prog.platform, request.vmcoreinfo)
+        return prog
     raise CannotOpen(reasons[0])
 
 
-def _believing(prog: Program, request: Request) -> Program:
-    """The dump, read by what the parent knows if the dump's note is another kernel's."""
-    if not request.vmcoreinfo or not is_of_another(prog, request.vmcoreinfo):
-        return prog
-    return _program(request.dump, prog.platform, request.vmcoreinfo)
-
-
-def _program(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:
+def _program_of_dump(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:
     prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
     prog.set_enabled_debug_info_finders([])
     prog.set_core_dump(dump.another())
-    _let_null_fault(prog)
+    # NULL pointers must fault: QEMU's dumps give physical addresses as virtual ones, from 0 on
+    size = NOT_THE_KERNELS.get(prog.platform.arch) if prog.platform else None
+    if size:
+        prog.add_memory_segment(0, size, _raise_fault)
     if not prog.flags & ProgramFlags.IS_LINUX_KERNEL:
         raise CannotOpen("the dump has no VMCOREINFO, without which drgn finds no kernel in it")
     return prog
 
 
-def _let_null_fault(prog: Program) -> None:
-    """Let NULL pointers fault: QEMU's dumps give physical addresses as virtual ones, from 0 on."""
-    size = NOT_THE_KERNELS.get(prog.platform.arch) if prog.platform else None
-    if size:
-        prog.add_memory_segment(0, size, _fault)
-
-
-def _fault(address: int, _size: int, _offset: int, _physical: bool) -> bytes:
+def _raise_fault(address: int, _size: int, _offset: int, _physical: bool) -> bytes:
     raise FaultError("address is not the kernel's", address)
 
 

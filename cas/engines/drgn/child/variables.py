@@ -71,7 +71,7 @@ class Variables:
         first, second = (self._probed(pc, registers, name, value) for value in SENTINELS)
         for frames in zip(first, second, strict=False):
             for local in frames[0].locals():
-                shift = self._shift([_number(frame, local) for frame in frames])
+                shift = self._shift([_number_in_register(frame, local) for frame in frames])
                 if shift is not None:
                     yield Known(
                         expression=local,
@@ -212,7 +212,7 @@ class _Number(NamedTuple):
     bits: int
 
 
-def _number(frame: StackFrame, name: str) -> _Number | None:
+def _number_in_register(frame: StackFrame, name: str) -> _Number | None:
     """The value of a variable that is a pointer or a number in a register."""
     try:
         found = frame[name]

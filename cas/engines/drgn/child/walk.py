@@ -72,7 +72,7 @@ class Walk:
             if self._function[number + 1].address in self._targets or not step.falls_through:
                 return None  # it may have come from elsewhere
             if self._changes(step, name):
-                return self._filled(step, name, number, depth)
+                return self._value_of_step(step, name, number, depth)
         is_whole = at <= BACK_STEPS and self._function[0].address not in self._targets
         return self._passed(name, depth) if is_whole else None
 
@@ -96,7 +96,7 @@ class Walk:
         how = f"{name} is {kind}" if known.is_variable else known.origin
         return f"{how}, at the call in {place}" if how else f"the call in {place}"
 
-    def _filled(self, step: Step, name: str, number: int, depth: int) -> Known | None:
+    def _value_of_step(self, step: Step, name: str, number: int, depth: int) -> Known | None:
         if step.is_call:
             return self._variables.returned(step, name)
         if step.destination != name:

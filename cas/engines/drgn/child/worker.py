@@ -81,35 +81,35 @@ class Session:
     def serve(self, request: dict[str, Any]) -> None:
         """Do what one request asks."""
         if "open" in request:
-            self._open(self._request(request["open"]))
+            self._open_target(self._open_request(request["open"]))
             return
         if "supply" in request:
-            self._supply(**request["supply"])
+            self._supply_kmods(**request["supply"])
             return
         if "decode" in request:
             self._decode(**request["decode"])
             return
         with contextlib.ExitStack() as stack:
             if "run" in request:
-                output = stack.enter_context(os.fdopen(self._take(1)[0], "ab"))
+                output = stack.enter_context(os.fdopen(self._take_descriptors(1)[0], "ab"))
             if self._target is None:
                 is_misfit = isinstance(self._failure, Misfit)
                 self._reply(failed=str(self._failure), misfit=is_misfit)
             elif "fit" in request:
                 self._reply(done="fit", remarks=self._target.remarks)
             elif "answer" in request:
-                self._answer(self._target, **request["answer"])
+                self._tell_facts(self._target, **request["answer"])
             elif "unmet" in request:
                 self._tell_unmet(self._target, **request["unmet"])
             elif "detect" in request:
-                self._detect(self._target, **request["detect"])
+                self._run_detectors(self._target, **request["detect"])
             elif "fault" in request:
                 self._read_fault(self._target, **request["fault"])
             elif "run" in request:
-                self._run(self._target, output, request["run"])
+                self._run_into_file(self._target, output, request["run"])
 
-    def _request(self, asked: dict[str, Any]) -> Request:
-        files = self._files(asked["names"])
+    def _open_request(self, asked: dict[str, Any]) -> Request:
+        files = self._received_files(asked["names"])
         kmods = dict(zip(asked["kmods"], files[2:], strict=True))
         return Request(
             files[0],
@@ -121,15 +121,15 @@ class Session:
             asked["forced"],
         )
 
-    def _supply(self, names: list[str], kmods: list[str]) -> None:
-        files = dict(zip(kmods, self._files(names), strict=True))
+    def _supply_kmods(self, names: list[str], kmods: list[str]) -> None:
+        files = dict(zip(kmods, self._received_files(names), strict=True))
         if self._target is not None:
             self._target.supply(files)
 
-    def _files(self, names: list[str]) -> list[File]:
-        return [File(*each) for each in zip(names, self._take(len(names)), strict=True)]
+    def _received_files(self, names: list[str]) -> list[File]:
+        return [File(*each) for each in zip(names, self._take_descriptors(len(names)), strict=True)]
 
-    def _take(self, number: int) -> list[int]:
+    def _take_descriptors(self, number: int) -> list[int]:
         """Descriptors that the parent sent."""
         taken: list[int] = []
         while len(taken) < number:
@@ -139,14 +139,14 @@ class Session:
             taken += descriptors
         return taken
 
-    def _open(self, request: Request) -> None:
+    def _open_target(self, request: Request) -> None:
         self._target = None
         try:
             self._target = Target(request)
         except CannotOpen as error:
             self._failure = error
 
-    def _answer(self, target: Target, fact_timeout_s: float, known: list[str]) -> None:
+    def _tell_facts(self, target: Target, fact_timeout_s: float, known: list[str]) -> None:
         for name, fact in FACTS.items():
             if name in known:
                 continue
@@ -166,7 +166,7 @@ class Session:
             numbers += unmet(target.prog, needs)
         self._reply(done="unmet", numbers=numbers)
 
-    def _detect(self, target: Target, facts: dict[str, Any], done: list[str]) -> None:
+    def _run_detectors(self, target: Target, facts: dict[str, Any], done: list[str]) -> None:
         # The first answer does not wait until these are imported.
         from cas.engines.drgn.child.detect import detections
 
@@ -203,9 +203,9 @@ class Session:
             problem = f"given up after {timeout_s:g} s"
         except Exception as error:
             problem = sentence(error)
-        self._reply(done=request, reading=_bounded(reading) or None, problem=problem)
+        self._reply(done=request, reading=_with_short_strings(reading) or None, problem=problem)
 
-    def _run(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
+    def _run_into_file(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.
         from cas.engines.drgn.child.run import Full, Output, run_command
 
@@ -262,13 +262,13 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _bounded(told: Any) -> Any:
+def _with_short_strings(told: Any) -> Any:
     """What was read, with strings of the dump cut: a name there may be of any length."""
     if isinstance(told, str):
         return told if len(told) <= STRING_LIMIT else f"{told[:STRING_LIMIT]}…"
     if isinstance(told, dict):
-        return {name: _bounded(value) for name, value in told.items()}
-    return [_bounded(value) for value in told] if isinstance(told, list) else told
+        return {name: _with_short_strings(value) for name, value in told.items()}
+    return [_with_short_strings(value) for value in told] if isinstance(told, list) else told
 
 
 def _raise_late(*_: object) -> None:
