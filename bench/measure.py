@@ -227,10 +227,10 @@ from cas import findings
 from cas.dump import identify
 from cas.engines.drgn.process import Opened, Worker
 from cas.settings.rules import Supervision
-from cas.supervise import Room
+from cas.supervise import Confinement
 dump = identify(Path(sys.argv[1]))
 begun = time.perf_counter()
-with Worker(Room(Path(sys.argv[3]), Supervision())) as worker:
+with Worker(Confinement(Path(sys.argv[3]), Supervision())) as worker:
     answer = worker.answer(Opened(dump, Path(sys.argv[2])), 60)
     answered = time.perf_counter()
     kind = findings.find(dump, answer, None).kind

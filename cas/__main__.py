@@ -38,7 +38,7 @@ def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
     status = INTERRUPTED
     try:
         os.umask(0o077)
-        standard_streams.establish()
+        standard_streams.find_sandbox()
         _handle_signals()
         from cas.commands.program import execute
 

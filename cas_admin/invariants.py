@@ -32,7 +32,7 @@ from cas.jobs.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
 from cas.report import mail_files, result
 from cas.settings import users
 from cas.settings.config import Config
-from cas.supervise import establish
+from cas.supervise import find_sandbox
 
 ENDED = frozenset(Verdict) - {Verdict.INTERRUPTED}
 GO_ON = "run: cas-admin resume"
@@ -137,7 +137,7 @@ def of_sandbox(scope: Scope) -> Iterator[Flaw]:
     """What programs that read a dump run in, where that is less than was wanted."""
     wanted = scope.config.supervision.sandbox
     try:
-        _, name = establish(wanted)
+        _, name = find_sandbox(wanted)
     except SandboxMissing as error:
         yield Flaw("sandbox", str(error), error.hint)
         return

@@ -27,7 +27,7 @@ from cas.jobs.work_directory import WorkDirectory
 from cas.report import mail_files, result
 from cas.report.result_record import Kernel
 from cas.settings.config import Config
-from cas.supervise import establish
+from cas.supervise import find_sandbox
 from cas.text import count
 from cas.units import human_size, human_span, told_time
 from cas_admin import ageing, unusable
@@ -188,7 +188,7 @@ def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:
 
 def sandbox(config: Config, store: Store) -> Found:
     """What programs that read a dump run in."""
-    _, name = establish(config.supervision.sandbox)
+    _, name = find_sandbox(config.supervision.sandbox)
     is_there = not name.startswith("none")
     advice = "" if is_there or config.supervision.sandbox == "none" else f"; {SANDBOX_HINT}"
     return Found({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))

@@ -24,7 +24,7 @@ from cas.errors import SandboxMissing
 from cas.files.shipped import shipped
 from cas.progress import Silent
 from cas.settings.config import Config, read
-from cas.supervise import Sandbox, establish
+from cas.supervise import Sandbox, find_sandbox
 
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
 COMMANDS = Path(sys.executable).parent
@@ -45,7 +45,7 @@ def working_sandbox() -> Sandbox:
     """The sandbox of this machine; where its kernel allows none, the test is left out."""
     needs("bwrap")
     try:
-        sandbox, _ = establish("bwrap")
+        sandbox, _ = find_sandbox("bwrap")
     except SandboxMissing as error:
         pytest.skip(str(error))
     assert sandbox is not None

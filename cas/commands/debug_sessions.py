@@ -32,7 +32,7 @@ from cas.jobs.job import Job
 from cas.model import Dump
 from cas.report.result import load as load_result
 from cas.snippets import snippets
-from cas.supervise import Room, describe, establish
+from cas.supervise import Confinement, describe_status, find_sandbox
 from cas.terminal import Relay, Screen, Window
 from cas.text import nearest, printable, short_line
 from cas.triage import places as venues
@@ -76,11 +76,11 @@ class Subject:
         """What drgn is to look at."""
         return Opened(self.dump, self.vmlinux, self.kmods.debug_files, self.is_forced)
 
-    def room(self, world: World) -> Room:
+    def confinement(self, world: World) -> Confinement:
         """Where a debugger runs: it may be silent as long as its user is."""
-        sandbox, _ = establish(world.config.supervision.sandbox)
+        sandbox, _ = find_sandbox(world.config.supervision.sandbox)
         rules = replace(world.config.supervision, watchdog_s=math.inf)
-        return Room(self.directory, rules, sandbox=sandbox)
+        return Confinement(self.directory, rules, sandbox=sandbox)
 
     def facts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The kernel modules that were loaded, and the ladder, as far as the job found out."""
@@ -97,22 +97,26 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
 
     :raises EngineError: drgn cannot open the dump
     """
-    room = subject.room(world)
+    confinement = subject.confinement(world)
     theirs = subject.for_crash
     if theirs.words:
         world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
     if not feed.is_for_a_person:
-        return _drgn_between_pipes(subject, feed, room, world)
+        return _drgn_between_pipes(subject, feed, confinement, world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    started = drgn_on_terminal(subject.opened, room, window, feed.first, is_quiet=theirs.is_silent)
+    started = drgn_on_terminal(
+        subject.opened, confinement, window, feed.first, is_quiet=theirs.is_silent
+    )
     with started as terminal:
         return _told("drgn", Relay(terminal, screen).run(), world)
 
 
-def _drgn_between_pipes(subject: Subject, feed: Input, room: Room, world: World) -> int:
+def _drgn_between_pipes(
+    subject: Subject, feed: Input, confinement: Confinement, world: World
+) -> int:
     """drgn that runs the input; 1 if something of it could not be run."""
-    with drgn_between_pipes(subject.opened, room) as child:
+    with drgn_between_pipes(subject.opened, confinement) as child:
         piped = PipedDebugger(child, "drgn")
         with world.progress.bar("Opening it with drgn", None):
             remarks = piped.greeting(world.config.supervision.start_s)
@@ -130,7 +134,7 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     :raises EngineError: there is no crash for the dump, or none opens it
     """
     _check_host(subject)
-    dump, room = subject.dump, subject.room(world)
+    dump, confinement = subject.dump, subject.confinement(world)
     files = subject.vmlinux, dump.path
     wanted = venues.Subject(
         dump.arch,
@@ -141,11 +145,11 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         subject.kmods.files,
         crash_options(dump, subject.vmlinux),
     )
-    beginning = _Beginning.of(subject, room, world)
+    beginning = _Beginning.of(subject, confinement, world)
     is_typed = feed.is_for_a_person and not subject.for_crash.is_question
     kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
-        venues.Venues(wanted, world.config, room, subject.store, world.progress) as places,
+        venues.Venues(wanted, world.config, confinement, subject.store, world.progress) as places,
         Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
         if not places and _may_be_drgn(subject, world):
@@ -190,12 +194,12 @@ class _Beginning:
     first: Preparation
 
     @classmethod
-    def of(cls, subject: Subject, room: Room, world: World) -> Self:
+    def of(cls, subject: Subject, confinement: Confinement, world: World) -> Self:
         kmods, ladder = subject.facts()
         dump = subject.dump
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
         directories = (shipped.shipped("snippets") / "crash", *world.config.snippets)
-        loaded = snippets.load_prelude(directories, facts, room)
+        loaded = snippets.load_prelude(directories, facts, confinement)
         for broken in loaded.unusable:
             world.progress.warn(broken.reason)
         theirs = subject.for_crash
@@ -271,7 +275,7 @@ def _told(name: str, status: int, world: World) -> int:
     """A debugger's status as a shell has it; an end by a signal is said."""
     if status >= 0:
         return status
-    world.progress.warn(f"{name} was {describe(status)}")
+    world.progress.warn(f"{name} was {describe_status(status)}")
     return SIGNALLED - status
 
 

@@ -18,7 +18,7 @@ from cas.dump.page_check import Place, Tally
 from cas.errors import CasError, EngineError
 from cas.model import Dump, Missing
 from cas.settings.rules import Supervision
-from cas.supervise import Child, Room, describe
+from cas.supervise import Child, Confinement, describe_status
 
 PATIENCE_S = 300.0
 """For the check, once nothing else is left to be done."""
@@ -63,7 +63,7 @@ class Checking:
         :param directory: of the job
         """
         self._settled = settled
-        self._room = Room(
+        self._confinement = Confinement(
             directory,
             Supervision(watchdog_s=_SILENCE_S, memory_bytes=MEMORY_BYTES),
             {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -134,7 +134,7 @@ class Checking:
     def _run(self, number: int) -> None:
         words = [str(self._settled()), str(number), str(len(self._shares))]
         argv = [sys.executable, "-P", "-m", "cas.dump.page_check_child", *words]
-        with Child(argv, self._room) as child:
+        with Child(argv, self._confinement) as child:
             child.close_stdin()
             self._listen(child, self._shares[number])
 
@@ -149,6 +149,6 @@ class Checking:
                 raise EngineError(f"the check of the pages was ended: {child.fault}")
         if not share.is_done and not self._stop.is_set():
             status = child.wait(_POLL_S)
-            ended = describe(child.end() if status is None else status)
+            ended = describe_status(child.end() if status is None else status)
             last = child.stderr.strip().rpartition("\n")[2]
             raise EngineError(f"the check of the pages ended with {ended}{last and f': {last}'}")

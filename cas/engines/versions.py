@@ -11,7 +11,7 @@ from pathlib import Path
 from cas.engines.crash.place import version
 from cas.errors import CasError
 from cas.settings.config import Config
-from cas.supervise import Room, find_program, scratch
+from cas.supervise import Confinement, find_program, scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _installed_crash(engine: InstalledDebugger, named: str) -> InstalledDebugger
     engine = replace(engine, path=found)
     try:
         with scratch() as directory:
-            said = version(found, Room(directory))
+            said = version(found, Confinement(directory))
     except (CasError, OSError) as error:
         return replace(engine, problem=str(error))
     return replace(engine, version=said) if said else replace(engine, problem="is no crash program")

@@ -36,7 +36,7 @@ class Unfailing(io.TextIOWrapper):
             silence(self.fileno())
 
 
-def establish() -> None:
+def find_sandbox() -> None:
     """Make the three streams usable, before anything is opened.
 
     A closed descriptor is opened on ``/dev/null``: it would become that of the next file, which

@@ -14,7 +14,7 @@ from cas.streams.budget import Account, UploadLayer
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.streams.member import Member
 from cas.streams.tar import tar_members
-from cas.supervise import Child, Room, find_program
+from cas.supervise import Child, Confinement, find_program
 from cas.text import printable
 
 MEMORY_BYTES = 1 << 30
@@ -38,9 +38,9 @@ def output(argv: Sequence[str | Path], account: Account) -> Iterator[bytes]:
 
     :raises Ended: it failed, hung, or could not be started
     """
-    room = Room(account.directory, Supervision(memory_bytes=MEMORY_BYTES))
+    confinement = Confinement(account.directory, Supervision(memory_bytes=MEMORY_BYTES))
     try:
-        child = Child(argv, room)
+        child = Child(argv, confinement)
     except EngineError as error:
         raise Ended(-1, str(error)) from error
     with child:

@@ -58,7 +58,7 @@ def excerpt(section: Section, limit: int, room: int = READ_LIMIT) -> Excerpt:
     """The first lines of a section's output, or the last ones of a kernel log.
 
     :param limit: lines; memory is bounded, whatever the size of the file
-    :param room: characters; the line with which they are used up is the last
+    :param confinement: characters; the line with which they are used up is the last
     """
     if not section.path.is_file():
         return Excerpt((), 0)

@@ -33,7 +33,7 @@ from cas.errors import CasError, EngineError
 from cas.jobs.layout import is_own
 from cas.model import Need, Snippet
 from cas.snippets import needs
-from cas.supervise import Room, run
+from cas.supervise import Confinement, run_program
 from cas.units import human_size
 
 MAX_BYTES = 1 << 20
@@ -112,17 +112,17 @@ class _Loading:
     remarks: list[str] = field(default_factory=list)
 
 
-def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
+def load(directories: Iterable[Path], facts: Facts, confinement: Confinement) -> Loaded:
     """The snippets that apply to a dump, rendered for it.
 
     :param directories: a file in a later one replaces the one of its name in an earlier one
-    :param room: where executable snippets run
+    :param confinement: where executable snippets run
     """
     loading = _Loading()
     directories = tuple(directories)
-    before = load_prelude(directories, facts, room)
+    before = load_prelude(directories, facts, confinement)
     for path in _files(directories, loading.remarks):
-        _add(path, facts, room, loading)
+        _add(path, facts, confinement, loading)
     return Loaded(
         tuple(
             _snippet(name, loading.titles.get(name, name), commands)
@@ -137,11 +137,11 @@ def load(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
     )
 
 
-def load_prelude(directories: Iterable[Path], facts: Facts, room: Room) -> Loaded:
+def load_prelude(directories: Iterable[Path], facts: Facts, confinement: Confinement) -> Loaded:
     """The commands before all others, and nothing else.
 
     :param directories: each may have a prelude; none replaces another
-    :param room: where executable ones run
+    :param confinement: where executable ones run
     """
     commands: list[str] = []
     unusable: list[Unusable] = []
@@ -153,7 +153,7 @@ def load_prelude(directories: Iterable[Path], facts: Facts, room: Room) -> Loade
             remarks.append(f"{path} skipped: {reason}")
             continue
         try:
-            commands += _prelude(path, facts, room, remarks)
+            commands += _prelude(path, facts, confinement, remarks)
         except CasError as error:
             unusable.append(Unusable(PRELUDE, "Prelude", str(error), path))
     return Loaded((), tuple(unusable), tuple(remarks), tuple(commands))
@@ -232,12 +232,12 @@ def _why_no_target(name: str) -> str | None:
     return None
 
 
-def _prelude(path: Path, facts: Facts, room: Room, remarks: list[str]) -> list[str]:
+def _prelude(path: Path, facts: Facts, confinement: Confinement, remarks: list[str]) -> list[str]:
     data = _read(path)
     if reason := _why_not_for(_header(data.decode("utf-8", "replace")), facts):
         remarks.append(f"{path} skipped: {reason}")
         return []
-    return [line for line, _ in _commands(_text(path, data, facts, room))]
+    return [line for line, _ in _commands(_text(path, data, facts, confinement))]
 
 
 def _snippet(name: str, title: str, commands: Sequence[_Command]) -> Snippet:
@@ -250,7 +250,7 @@ def _snippet(name: str, title: str, commands: Sequence[_Command]) -> Snippet:
     )
 
 
-def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
+def _add(path: Path, facts: Facts, confinement: Confinement, loading: _Loading) -> None:
     name = title = path.name
     try:
         data = _read(path)
@@ -260,7 +260,7 @@ def _add(path: Path, facts: Facts, room: Room, loading: _Loading) -> None:
         if reason := _why_not_for(header, facts):
             loading.remarks.append(f"snippet {name} skipped: {reason}")
             return
-        lines = _commands(_text(path, data, facts, room))
+        lines = _commands(_text(path, data, facts, confinement))
         if not lines:
             loading.remarks.append(f"snippet {name} skipped: it has no commands for this dump")
         for line, wanted in lines:
@@ -320,9 +320,9 @@ def _why_not_for(header: Mapping[str, str], facts: Facts) -> str | None:
     return None
 
 
-def _text(path: Path, data: bytes, facts: Facts, room: Room) -> str:
+def _text(path: Path, data: bytes, facts: Facts, confinement: Confinement) -> str:
     if _is_executable(path):
-        return _decoded(path, _printed(path, facts, room))
+        return _decoded(path, _printed(path, facts, confinement))
     if data.startswith(b"#!"):
         raise SnippetError(f"{path} is a program, but not executable")
     return _rendered(path, _decoded(path, data), facts)
@@ -335,7 +335,7 @@ def _decoded(path: Path, data: bytes) -> str:
         raise SnippetError(f"the commands of {path} are not UTF-8 text") from error
 
 
-def _printed(path: Path, facts: Facts, room: Room) -> bytes:
+def _printed(path: Path, facts: Facts, confinement: Confinement) -> bytes:
     release = facts.release or ""
     environment = {
         "CAS_ARCH": facts.arch,
@@ -343,9 +343,9 @@ def _printed(path: Path, facts: Facts, room: Room) -> bytes:
         "CAS_SIZE": str(facts.size_bytes),
     }
     try:
-        finished = run(
+        finished = run_program(
             [path.absolute()],
-            replace(room, environment=environment),
+            replace(confinement, environment=environment),
             timeout_s=PROGRAM_TIMEOUT_S,
             max_bytes=MAX_BYTES,
         )

@@ -4,11 +4,11 @@ A debugger on a damaged dump hangs, spins, dies or eats memory. Each program the
 session of its own, in a sandbox where there is one, and ends together with whatever it started.
 """
 
-from cas.supervise.child import Child, Finished, run
+from cas.supervise.child import Child, Finished, run_program
+from cas.supervise.confinement import Confinement, VisibleFiles
 from cas.supervise.dialogue import Dialogue
-from cas.supervise.programs import SAFE_PATH, describe, find_program, is_from_outside
-from cas.supervise.room import Room, View
-from cas.supervise.sandbox import FILES, Sandbox, establish
+from cas.supervise.programs import SAFE_PATH, describe_status, find_program, is_from_outside
+from cas.supervise.sandbox import FILES, Sandbox, find_sandbox
 from cas.supervise.scratch import scratch
 from cas.supervise.starts import Starts
 from cas.supervise.trace import ProgramFailure, write_trace
@@ -18,19 +18,19 @@ __all__ = [
     "FILES",
     "SAFE_PATH",
     "Child",
+    "Confinement",
     "Dialogue",
     "Finished",
     "ProgramFailure",
-    "Room",
     "Sandbox",
     "Starts",
-    "View",
+    "VisibleFiles",
     "Watchdog",
-    "describe",
-    "establish",
+    "describe_status",
     "find_program",
+    "find_sandbox",
     "is_from_outside",
-    "run",
+    "run_program",
     "scratch",
     "write_trace",
 ]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Self
 
 from cas.errors import EngineError, shortage
+from cas.supervise.confinement import MARK, Confinement, VisibleFiles, environment, prepared_start
 from cas.supervise.process_report import state_of
-from cas.supervise.processes import PAUSE_S, Process, family, kill, send, ticks
-from cas.supervise.programs import describe, stopped
-from cas.supervise.room import MARK, Room, View, environment, start_of
+from cas.supervise.processes import PAUSE_S, Process, family, kill_family, send, ticks
+from cas.supervise.programs import describe_status, describe_stop
 from cas.supervise.watchdog import Watchdog
 
 STDERR_TAIL_BYTES = 16 << 10
@@ -56,7 +56,7 @@ class Finished:
         if self.cut:
             return "it wrote too much"
         last = self.stderr.strip().rpartition("\n")[2]
-        return f"{describe(self.status)}: {last}" if last else describe(self.status)
+        return f"{describe_status(self.status)}: {last}" if last else describe_status(self.status)
 
 
 class Child:
@@ -66,15 +66,18 @@ class Child:
     """
 
     def __init__(
-        self, argv: Sequence[str | os.PathLike[str]], room: Room, view: View | None = None
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        confinement: Confinement,
+        view: VisibleFiles | None = None,
     ) -> None:
         """Start the program.
 
         :raises EngineError: it cannot be started
         """
-        view = view or View()
+        view = view or VisibleFiles()
         mark = secrets.token_hex(8)
-        with start_of(argv, room, view) as start:
+        with prepared_start(argv, confinement, view) as start:
             self.program = start.program
             self.argv = [str(self.program), *(os.fspath(word) for word in argv[1:])]
             try:
@@ -83,8 +86,8 @@ class Child:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    cwd=room.directory,
-                    env=environment(room, mark),
+                    cwd=confinement.directory,
+                    env=environment(confinement, mark),
                     pass_fds=start.descriptors,
                     start_new_session=True,
                     bufsize=0,
@@ -93,9 +96,9 @@ class Child:
                 said = f"cannot start {self.argv[0]}: {error.strerror}"
                 short = shortage(error)
                 raise EngineError(said, hint=short.hint if short else None) from error
-        self._is_boxed = room.sandbox is not None
+        self._is_boxed = confinement.sandbox is not None
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
-        self._watchdog = Watchdog(self._ticks_and_processes, room.supervision)
+        self._watchdog = Watchdog(self._ticks_and_processes, confinement.supervision)
         self._watched = [_pipe(self._process.stdout), _pipe(self._process.stderr)]
         self._program_pid: int | None = None
         self._ended: int | None = None
@@ -172,7 +175,7 @@ class Child:
             self.fault = self._watchdog.look()
             if self.fault or left == 0:
                 still = (each for each in self.processes() if each.is_stopped)
-                self.stopped = next((stopped(each.exit_code) for each in still), None)
+                self.stopped = next((describe_stop(each.exit_code) for each in still), None)
                 self.fault = self.fault and (self.stopped or self.fault)
                 return None
 
@@ -199,7 +202,7 @@ class Child:
     def end(self) -> int:
         """Kill it and everything that it started; its exit status."""
         if self._ended is None:  # its pid may be somebody else's afterwards
-            kill(self._process.pid, self._mark)
+            kill_family(self._process.pid, self._mark)
             self._ended = self._process.wait()
         self._drain_stderr()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
@@ -243,8 +246,12 @@ class Child:
         return status
 
 
-def run(
-    argv: Sequence[str | os.PathLike[str]], room: Room, *, timeout_s: float, max_bytes: int
+def run_program(
+    argv: Sequence[str | os.PathLike[str]],
+    confinement: Confinement,
+    *,
+    timeout_s: float,
+    max_bytes: int,
 ) -> Finished:
     """Run a program without input to its end, or to the end of our patience.
 
@@ -253,7 +260,7 @@ def run(
     """
     deadline = time.monotonic() + timeout_s
     output = bytearray()
-    with Child(argv, room) as child:
+    with Child(argv, confinement) as child:
         child.close_stdin()
         while len(output) <= max_bytes:
             data = child.read(max(0.0, deadline - time.monotonic()))

@@ -79,7 +79,7 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
             os.kill(pid, number)
 
 
-def kill(root: int, mark: bytes | None = None) -> None:
+def kill_family(root: int, mark: bytes | None = None) -> None:
     """Kill a process and all that it started, and see to it that they are gone."""
     deadline = time.monotonic() + SETTLE_S
     # pids seen before: the children of a dead process are nobody's family any more

@@ -33,7 +33,7 @@ def is_from_outside(number: int) -> bool:
     return number != 0 and number not in OWN_FAULTS
 
 
-def describe(status: int) -> str:
+def describe_status(status: int) -> str:
     """An exit status in words: ``exit status 1`` or ``killed by SIGSEGV``."""
     if status >= 0:
         return f"exit status {status}"
@@ -43,7 +43,7 @@ def describe(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-def stopped(number: int) -> str:
+def describe_stop(number: int) -> str:
     """What stopped a program: ``stopped by SIGSTOP``.
 
     :param number: of the signal; 0: it is not known

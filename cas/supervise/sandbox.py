@@ -85,7 +85,7 @@ class Sandbox:
         return [*words, "--remount-ro", "/", "--chdir", HOME, "--"]
 
 
-def establish(wanted: str) -> tuple[Sandbox | None, str]:
+def find_sandbox(wanted: str) -> tuple[Sandbox | None, str]:
     """The sandbox that programs run in, and how to call it in a report.
 
     :param wanted: ``auto``, ``bwrap`` or ``none``

@@ -1,4 +1,4 @@
-"""A program of this machine on a terminal of its own, in the room where debuggers run."""
+"""A program of this machine on a terminal of its own, confined as debuggers are."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Self
 
 from cas.errors import EngineError, shortage
-from cas.supervise import SAFE_PATH, Room, View, find_program
-from cas.supervise.processes import kill
-from cas.supervise.room import MARK, Start, environment, start_of
+from cas.supervise import SAFE_PATH, Confinement, VisibleFiles, find_program
+from cas.supervise.confinement import MARK, PreparedStart, environment, prepared_start
+from cas.supervise.processes import kill_family
 from cas.supervise.sandbox import visible
 from cas.terminal.session import Size
 
@@ -41,21 +41,27 @@ class LocalTerminal:
     """
 
     def __init__(
-        self, argv: Sequence[str | os.PathLike[str]], room: Room, view: View, size: Size
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        confinement: Confinement,
+        view: VisibleFiles,
+        size: Size,
     ) -> None:
         """Start the program.
 
         :raises EngineError: it cannot be started
         """
-        self._is_boxed = room.sandbox is not None
+        self._is_boxed = confinement.sandbox is not None
         mark = secrets.token_hex(8)
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
         words, view = _owning_terminal(argv, view)
-        with start_of(words, room, view) as start:
-            self._start_on_terminal(start, room, mark, size)
+        with prepared_start(words, confinement, view) as start:
+            self._start_on_terminal(start, confinement, mark, size)
         self._is_closed = False
 
-    def _start_on_terminal(self, start: Start, room: Room, mark: str, size: Size) -> None:
+    def _start_on_terminal(
+        self, start: PreparedStart, confinement: Confinement, mark: str, size: Size
+    ) -> None:
         self._master, theirs = os.openpty()
         try:
             _resize_pty(self._master, size)
@@ -66,8 +72,8 @@ class LocalTerminal:
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
-                cwd=room.directory,
-                env=environment(room, mark),
+                cwd=confinement.directory,
+                env=environment(confinement, mark),
                 pass_fds=start.descriptors,
                 start_new_session=self._is_boxed,
             )
@@ -125,7 +131,7 @@ class LocalTerminal:
         """See :class:`cas.terminal.session.Terminal`."""
         if not self._is_closed:  # its pid may be somebody else's afterwards
             self._is_closed = True
-            kill(self._process.pid, self._mark)
+            kill_family(self._process.pid, self._mark)
         self._process.wait()
 
     def _read_master(self) -> bytes:
@@ -138,8 +144,8 @@ class LocalTerminal:
 
 
 def _owning_terminal(
-    argv: Sequence[str | os.PathLike[str]], view: View
-) -> tuple[list[str | os.PathLike[str]], View]:
+    argv: Sequence[str | os.PathLike[str]], view: VisibleFiles
+) -> tuple[list[str | os.PathLike[str]], VisibleFiles]:
     """The words that start a program as the owner of the terminal on its stdin.
 
     Ctrl-C must reach the program and not its sandbox, which would end at once. So the session is

@@ -57,11 +57,11 @@ class Debugging(Run):
         """Take over what was prepared; nothing is asked of a debugger yet."""
         super().__init__(job, config, progress, prestart.sandbox)
         log.info("sandbox of the debuggers: %s", prestart.sandbox)
-        if prestart.room.sandbox is None and config.supervision.sandbox != "none":
+        if prestart.confinement.sandbox is None and config.supervision.sandbox != "none":
             progress.warn(f"sandbox of the debuggers: {prestart.sandbox}")
         self.worker = prestart.worker
         self.worker.directory = job.directory
-        self.room = prestart.room
+        self.confinement = prestart.confinement
         self.kmods = Kmods(self, prestart.worker)
         self.engine = job.order.engine or config.engine
         self.fitting = Fitting(self, prestart.worker)
@@ -166,7 +166,7 @@ class Debugging(Run):
         crash = CrashAnywhere(self.next_place, rules, self.job.directory, transcript)
         self.crash = self.stack.enter_context(crash)
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
-        venues = Venues(subject, self.config, self.room, self.store, self.progress)
+        venues = Venues(subject, self.config, self.confinement, self.store, self.progress)
         self.venues = self.stack.enter_context(venues)
         if venues.hosts_come_first and not self.job.order.wants_kmods:
             return pool.submit(self.begin_crash)
@@ -206,7 +206,7 @@ class Debugging(Run):
             dump.size_bytes,
         )
         shipped = resources.shipped("snippets") / "crash"
-        loaded = snippets.load((shipped, *self.config.snippets), facts, self.room)
+        loaded = snippets.load((shipped, *self.config.snippets), facts, self.confinement)
         self.own = snippets.outside(shipped, loaded)
         for remark in loaded.remarks:
             log.info("%s", remark)

@@ -17,7 +17,7 @@ from cas.hosts.registry import HostRegistry
 from cas.model import Host
 from cas.progress import Progress
 from cas.settings.config import Config
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 if TYPE_CHECKING:
     from cas.hosts.choice import Offers
@@ -45,12 +45,17 @@ class Venues:
     """The places for one dump, one after another; a context manager that lets go of all hosts."""
 
     def __init__(
-        self, subject: Subject, config: Config, room: Room, store: Store, progress: Progress
+        self,
+        subject: Subject,
+        config: Config,
+        confinement: Confinement,
+        store: Store,
+        progress: Progress,
     ) -> None:
         """Look what is here; hosts are asked in the background if they come first."""
         self._subject = subject
         self._config = config
-        self._room = room
+        self._confinement = confinement
         self._store = store
         self._progress = progress
         self._asking: Future[Offers | None] | None = None
@@ -114,7 +119,9 @@ class Venues:
             return None
         extensions = self._config.extensions
         files = subject.vmlinux, subject.vmcore
-        return LocalPlace(program, *files, self._room, extensions, subject.kmods, subject.options)
+        return LocalPlace(
+            program, *files, self._confinement, extensions, subject.kmods, subject.options
+        )
 
     def _in_order(self) -> Iterator[Place]:
         yield from self._there()

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from cas.settings.rules import Supervision
-from cas.supervise import FILES, Child, Finished, Room, View, establish, run, seccomp
+from cas.supervise import (
+    FILES,
+    Child,
+    Confinement,
+    Finished,
+    VisibleFiles,
+    find_sandbox,
+    run_program,
+    seccomp,
+)
 from cas.supervise.sandbox import visible
 
 from installed import Site, working_sandbox
@@ -21,45 +30,47 @@ PYTHON = Path(sys.executable).resolve()
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
+def room(tmp_path: Path) -> Confinement:
     directory = tmp_path / "room"
     directory.mkdir()
-    return Room(directory, sandbox=working_sandbox())
+    return Confinement(directory, sandbox=working_sandbox())
 
 
 @pytest.fixture
-def inside(room: Room) -> Callable[[str], Finished]:
+def inside(room: Confinement) -> Callable[[str], Finished]:
     def sh(script: str) -> Finished:
-        return run(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=1 << 20)
+        return run_program(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=1 << 20)
 
     return sh
 
 
-def test_there_is_no_network(room: Room) -> None:
+def test_there_is_no_network(room: Confinement) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         script = f"import socket; socket.create_connection({server.getsockname()!r}, 5)"
         python = dict(visible([Path(sys.base_prefix).resolve()]))
-        with Child([PYTHON, "-I", "-S", "-c", script], room, View(python)) as child:
+        with Child([PYTHON, "-I", "-S", "-c", script], room, VisibleFiles(python)) as child:
             assert child.read(30) == b""
             assert child.wait(10) == 1
             assert "Error" in child.stderr
 
 
-def test_only_files_that_were_given_are_seen(room: Room, tmp_path: Path) -> None:
+def test_only_files_that_were_given_are_seen(room: Confinement, tmp_path: Path) -> None:
     given, other = tmp_path / "given", tmp_path / "other"
     given.write_text("yes\n")
     other.write_text("no\n")
-    view = View({given: f"{FILES}/one"})
+    view = VisibleFiles({given: f"{FILES}/one"})
     with Child(["/bin/cat", given, other], room, view) as child:
         assert child.read(10) == b"yes\n"
         assert child.wait(10) == 1
         assert "No such file" in child.stderr
 
 
-def test_a_given_file_cannot_be_changed(room: Room, tmp_path: Path) -> None:
+def test_a_given_file_cannot_be_changed(room: Confinement, tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.write_text("whole")
-    with Child(["/usr/bin/truncate", "-s0", given], room, View({given: f"{FILES}/one"})) as child:
+    with Child(
+        ["/usr/bin/truncate", "-s0", given], room, VisibleFiles({given: f"{FILES}/one"})
+    ) as child:
         assert child.wait(10) == 1
     assert given.read_text() == "whole"
 
@@ -71,7 +82,9 @@ def test_nothing_outside_can_be_written(inside: Callable[[str], Finished], place
     assert "Read-only" in inside(f"echo x > {place}").stderr or not Path(place).exists()
 
 
-def test_what_is_written_inside_is_gone(inside: Callable[[str], Finished], room: Room) -> None:
+def test_what_is_written_inside_is_gone(
+    inside: Callable[[str], Finished], room: Confinement
+) -> None:
     assert inside("echo x > $HOME/a && echo x > /tmp/b && ls -A $HOME /tmp").status == 0
     assert inside("ls -A $HOME /tmp").stdout == b"/home/cas:\n\n/tmp:\n"
     assert list(room.directory.iterdir()) == []
@@ -102,10 +115,10 @@ for number in map(int, sys.argv[1:]):
 ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "s390x": 0x80000016, "ppc64le": 0xC0000015}
 
 
-def test_the_kernels_keys_and_memory_without_a_limit_are_out_of_reach(room: Room) -> None:
+def test_the_kernels_keys_and_memory_without_a_limit_are_out_of_reach(room: Confinement) -> None:
     numbers = [str(number) for number in seccomp.REFUSED[ARCHES[platform.machine()]] if number]
     python = dict(visible([Path(sys.base_prefix).resolve()]))
-    with Child([PYTHON, "-I", "-S", "-c", CALLS, *numbers], room, View(python)) as child:
+    with Child([PYTHON, "-I", "-S", "-c", CALLS, *numbers], room, VisibleFiles(python)) as child:
         assert child.read(30) == b"-1 ENOSYS\n" * len(numbers)
 
 
@@ -124,13 +137,13 @@ def test_there_is_no_way_to_become_root_in_it(inside: Callable[[str], Finished])
     assert b"CapEff:\t0000000000000000" in inside("cat /proc/self/status").stdout
 
 
-def test_a_program_outside_the_system_is_shown_alone(room: Room, tmp_path: Path) -> None:
+def test_a_program_outside_the_system_is_shown_alone(room: Confinement, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "tool"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nls $(dirname $0)\n")
     program.chmod(0o755)
     (program.parent / "neighbour").touch()
-    assert run([program], room, timeout_s=20, max_bytes=100).stdout == b"tool\n"
+    assert run_program([program], room, timeout_s=20, max_bytes=100).stdout == b"tool\n"
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo no user namespaces >&2; exit 7"])
@@ -195,11 +208,11 @@ def test_a_sandbox_that_lacks_something_serves_and_is_told(
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    sandbox, name = establish("bwrap")
+    sandbox, name = find_sandbox("bwrap")
     assert name == f"bwrap; {lack}"
-    room = Room(tmp_path, sandbox=sandbox)
+    room = Confinement(tmp_path, sandbox=sandbox)
     script = "echo x > /dev/x; echo x > /tmp/x && echo in"
-    finished = run(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=100)
+    finished = run_program(["/bin/sh", "-c", script], room, timeout_s=30, max_bytes=100)
     assert (finished.status, finished.stdout) == (0, b"in\n")
     assert "Read-only" in finished.stderr
 
@@ -208,12 +221,12 @@ def test_without_a_sandbox_the_reason_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert establish("auto") == (None, "none (there is no bwrap)")
-    assert establish("none") == (None, "none (switched off in the configuration)")
+    assert find_sandbox("auto") == (None, "none (there is no bwrap)")
+    assert find_sandbox("none") == (None, "none (switched off in the configuration)")
 
 
-def test_the_rules_hold_in_it(room: Room) -> None:
-    limited = Room(room.directory, Supervision(file_bytes=1 << 16), sandbox=room.sandbox)
+def test_the_rules_hold_in_it(room: Confinement) -> None:
+    limited = Confinement(room.directory, Supervision(file_bytes=1 << 16), sandbox=room.sandbox)
     script = "head -c 1M /dev/zero > /tmp/x; stat -c %s /tmp/x"
-    finished = run(["/bin/sh", "-c", script], limited, timeout_s=20, max_bytes=100)
+    finished = run_program(["/bin/sh", "-c", script], limited, timeout_s=20, max_bytes=100)
     assert finished.stdout == b"65536\n"

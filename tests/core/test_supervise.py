@@ -13,7 +13,7 @@ import pytest
 
 from cas.errors import EngineError
 from cas.settings.rules import Supervision
-from cas.supervise import Child, ProgramFailure, Room, Starts, run, write_trace
+from cas.supervise import Child, Confinement, ProgramFailure, Starts, run_program, write_trace
 
 from installed import working_sandbox
 
@@ -27,16 +27,16 @@ HANGS = {
 
 
 @pytest.fixture(params=["sandbox", "none"])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Confinement:
     """A room with and without a sandbox, whose watchdog is quick."""
     rules = Supervision(watchdog_s=1, stop_s=0.7)
     sandbox = working_sandbox() if request.param == "sandbox" else None
-    return Room(tmp_path, rules, sandbox=sandbox)
+    return Confinement(tmp_path, rules, sandbox=sandbox)
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Room:
-    return Room(tmp_path, Supervision(watchdog_s=1, stop_s=1))
+def bare(tmp_path: Path) -> Confinement:
+    return Confinement(tmp_path, Supervision(watchdog_s=1, stop_s=1))
 
 
 def sh(script: str) -> list[str]:
@@ -67,17 +67,17 @@ def until(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_output_errors_and_status_come_back(room: Room) -> None:
-    finished = run(sh("echo out; echo oops >&2; exit 3"), room, **LIMITS)
+def test_output_errors_and_status_come_back(room: Confinement) -> None:
+    finished = run_program(sh("echo out; echo oops >&2; exit 3"), room, **LIMITS)
     assert (finished.status, finished.stdout, finished.stderr) == (3, b"out\n", "oops\n")
     assert finished.reason == "exit status 3: oops"
 
 
 def test_a_program_sees_nothing_of_our_environment(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: Confinement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    lines = run(sh("env; pwd; ls -A"), room, **LIMITS).stdout.decode().splitlines()
+    lines = run_program(sh("env; pwd; ls -A"), room, **LIMITS).stdout.decode().splitlines()
     home = "/home/cas" if room.sandbox else str(room.directory)
     assert f"HOME={home}" in lines
     assert lines[-1] == home
@@ -85,7 +85,7 @@ def test_a_program_sees_nothing_of_our_environment(
 
 
 @pytest.mark.parametrize("how", HANGS)
-def test_a_hung_program_is_ended_with_all_that_it_started(room: Room, how: str) -> None:
+def test_a_hung_program_is_ended_with_all_that_it_started(room: Confinement, how: str) -> None:
     with Child(sh(HANGS[how]), room) as child:
         pids = family_of(child)
         assert child.read(60) is None
@@ -95,35 +95,35 @@ def test_a_hung_program_is_ended_with_all_that_it_started(room: Room, how: str) 
         assert [pid for pid in pids if is_alive(pid)] == []
 
 
-def test_a_silent_program_that_computes_is_left_alone(room: Room) -> None:
+def test_a_silent_program_that_computes_is_left_alone(room: Confinement) -> None:
     busy = "timeout 2.2 sh -c 'while :; do :; done'; echo done"
-    assert run(sh(busy), room, **LIMITS).stdout == b"done\n"
+    assert run_program(sh(busy), room, **LIMITS).stdout == b"done\n"
 
 
-def test_an_idle_program_that_writes_is_left_alone(room: Room) -> None:
+def test_an_idle_program_that_writes_is_left_alone(room: Confinement) -> None:
     slow = "for i in 1 2 3 4; do sleep 0.6; echo .; done"
-    assert run(sh(slow), room, **LIMITS).stdout == b".\n" * 4
+    assert run_program(sh(slow), room, **LIMITS).stdout == b".\n" * 4
 
 
-def test_a_program_that_computes_for_ever_ends_with_our_patience(room: Room) -> None:
-    finished = run(sh("while :; do :; done"), room, timeout_s=1.5, max_bytes=100)
+def test_a_program_that_computes_for_ever_ends_with_our_patience(room: Confinement) -> None:
+    finished = run_program(sh("while :; do :; done"), room, timeout_s=1.5, max_bytes=100)
     assert finished.timed_out
     assert finished.fault is None
 
 
-def test_endless_output_is_cut(room: Room) -> None:
-    finished = run(["yes"], room, timeout_s=20, max_bytes=100_000)
+def test_endless_output_is_cut(room: Confinement) -> None:
+    finished = run_program(["yes"], room, timeout_s=20, max_bytes=100_000)
     assert finished.cut
     assert len(finished.stdout) == 100_000
 
 
-def test_death_by_signal_is_told(room: Room) -> None:
-    assert run(sh("kill -SEGV $$"), room, **LIMITS).reason == "killed by SIGSEGV"
+def test_death_by_signal_is_told(room: Confinement) -> None:
+    assert run_program(sh("kill -SEGV $$"), room, **LIMITS).reason == "killed by SIGSEGV"
 
 
-def test_a_missing_program_is_named(room: Room) -> None:
+def test_a_missing_program_is_named(room: Confinement) -> None:
     with pytest.raises(EngineError, match="cannot start /nonexistent: No such file"):
-        run(["/nonexistent"], room, **LIMITS)
+        run_program(["/nonexistent"], room, **LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -134,29 +134,31 @@ def test_a_missing_program_is_named(room: Room) -> None:
         ({"cpu_s": 1}, "while :; do :; done", "SIGXCPU"),
     ],
 )
-def test_what_the_system_limits(room: Room, rules: dict[str, int], script: str, says: str) -> None:
-    limited = Room(room.directory, Supervision(**rules), sandbox=room.sandbox)
-    finished = run(sh(script), limited, **LIMITS)
+def test_what_the_system_limits(
+    room: Confinement, rules: dict[str, int], script: str, says: str
+) -> None:
+    limited = Confinement(room.directory, Supervision(**rules), sandbox=room.sandbox)
+    finished = run_program(sh(script), limited, **LIMITS)
     assert finished.status != 0
     assert says in finished.reason
     file = room.directory / "file"
     assert not file.exists() or file.stat().st_size <= 1 << 20
 
 
-def test_no_core_file_is_written(room: Room) -> None:
-    assert run(sh("ulimit -c"), room, **LIMITS).stdout == b"0\n"
+def test_no_core_file_is_written(room: Confinement) -> None:
+    assert run_program(sh("ulimit -c"), room, **LIMITS).stdout == b"0\n"
 
 
-def test_too_many_processes_are_a_fault(room: Room) -> None:
-    limited = Room(room.directory, Supervision(stop_s=1, processes=8), sandbox=room.sandbox)
+def test_too_many_processes_are_a_fault(room: Confinement) -> None:
+    limited = Confinement(room.directory, Supervision(stop_s=1, processes=8), sandbox=room.sandbox)
     script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; wait"
-    finished = run(sh(script), limited, timeout_s=20, max_bytes=100)
+    finished = run_program(sh(script), limited, timeout_s=20, max_bytes=100)
     assert finished.status != 0
     # root may start them, and the watchdog counts; others are stopped by the system
     assert finished.fault == "more than 8 processes" or "fork" in finished.stderr
 
 
-def test_a_dialogue_goes_back_and_forth(room: Room) -> None:
+def test_a_dialogue_goes_back_and_forth(room: Confinement) -> None:
     with Child(["cat"], room) as child:
         child.send(b"ping\n")
         assert child.read(10) == b"ping\n"
@@ -167,7 +169,7 @@ def test_a_dialogue_goes_back_and_forth(room: Room) -> None:
         assert child.wait(10) == 0
 
 
-def test_an_interrupt_reaches_the_program_itself(room: Room) -> None:
+def test_an_interrupt_reaches_the_program_itself(room: Confinement) -> None:
     with Child(
         sh("trap 'echo caught' INT; echo ready; while :; do sleep 0.1; done"), room
     ) as child:
@@ -176,7 +178,7 @@ def test_an_interrupt_reaches_the_program_itself(room: Room) -> None:
         assert child.read(10) == b"caught\n"
 
 
-def test_a_child_does_not_outlive_its_block(room: Room) -> None:
+def test_a_child_does_not_outlive_its_block(room: Confinement) -> None:
     with Child(sh(HANGS["with an orphan in another session"]), room) as child:
         pids = family_of(child)
         assert len(pids) > 2
@@ -189,7 +191,7 @@ def test_nothing_outlives_us_when_we_are_killed(tmp_path: Path, wanted: str) -> 
         working_sandbox()
     script = (
         "import sys; from pathlib import Path; from cas.supervise import *\n"
-        "room = Room(Path(sys.argv[1]), sandbox=establish(sys.argv[2])[0])\n"
+        "room = Confinement(Path(sys.argv[1]), sandbox=establish(sys.argv[2])[0])\n"
         "child = Child(['/bin/sleep', '1000'], room)\n"
         "child.read(0.5); print(child.pid, flush=True); child.read(1000)"
     )
@@ -208,7 +210,7 @@ def fault(why: str, output: bytes = b"") -> ProgramFailure:
     )
 
 
-def test_a_trace_says_what_was_seen(room: Room, tmp_path: Path) -> None:
+def test_a_trace_says_what_was_seen(room: Confinement, tmp_path: Path) -> None:
     lines = b"".join(b"line %d\n" % number for number in range(300))
     with Child(["sleep", "1000"], room) as child:
         assert until(lambda: any(each.name == "sleep" for each in child.processes()))
@@ -232,13 +234,13 @@ def test_a_trace_says_what_was_seen(room: Room, tmp_path: Path) -> None:
         assert f"--- /proc/{pid}/{name}\n" in text
 
 
-def test_two_faults_make_two_files(bare: Room, tmp_path: Path) -> None:
+def test_two_faults_make_two_files(bare: Confinement, tmp_path: Path) -> None:
     with Child(["sleep", "1000"], bare) as child:
         paths = [write_trace(tmp_path, child, fault(why)) for why in ("first", "second")]
     assert [path and path.name.split(".")[2] for path in paths] == ["1", "2"]
 
 
-def test_a_trace_of_a_dead_program_says_so(bare: Room, tmp_path: Path) -> None:
+def test_a_trace_of_a_dead_program_says_so(bare: Confinement, tmp_path: Path) -> None:
     with Child(sh("kill -SEGV $$"), bare) as child:
         assert child.read(10) == b""
         child.wait(10)
@@ -247,7 +249,7 @@ def test_a_trace_of_a_dead_program_says_so(bare: Room, tmp_path: Path) -> None:
     assert "none is left to look at" in path.read_text()
 
 
-def test_a_trace_is_bounded(bare: Room, tmp_path: Path) -> None:
+def test_a_trace_is_bounded(bare: Confinement, tmp_path: Path) -> None:
     with Child(sh("for i in $(seq 60); do sleep 1000 & done; wait"), bare) as child:
         assert until(lambda: len(child.processes()) > 60)
         path = write_trace(tmp_path, child, fault("x" * 9000, b"\xff" * (1 << 20)))
@@ -271,10 +273,10 @@ def test_our_own_limits_are_not_raised(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path; from cas.supervise import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-        "done = run(['/bin/sh', '-c', 'ulimit -f'], Room(Path(sys.argv[1])),"
+        "done = run(['/bin/sh', '-c', 'ulimit -f'], Confinement(Path(sys.argv[1])),"
         " timeout_s=20, max_bytes=99)\n"
         "print(done.stdout.decode())"
     )
     argv = [sys.executable, "-c", script, tmp_path]
-    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run_program(argv, capture_output=True, text=True, check=True).stdout
     assert int(shown) * 512 == 1 << 20

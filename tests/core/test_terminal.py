@@ -12,7 +12,7 @@ import pytest
 
 from cas.errors import EngineError
 from cas.settings.rules import Supervision
-from cas.supervise import Room, Sandbox, View
+from cas.supervise import Confinement, Sandbox, VisibleFiles
 from cas.terminal import LocalTerminal, Size
 from cas.terminal.harmless import LONGEST, Harmless
 from cas.terminal.screen import USUAL
@@ -116,13 +116,13 @@ def test_what_was_changed_back_is_not_undone() -> None:
 
 
 @pytest.fixture(params=["sandbox", "no sandbox"])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Confinement:
     sandbox: Sandbox | None = working_sandbox() if request.param == "sandbox" else None
-    return Room(tmp_path, Supervision(watchdog_s=math.inf), sandbox=sandbox)
+    return Confinement(tmp_path, Supervision(watchdog_s=math.inf), sandbox=sandbox)
 
 
-def shell(room: Room, script: str, *, size: Size = USUAL) -> LocalTerminal:
-    return LocalTerminal(["sh", "-c", script], room, View(), size)
+def shell(room: Confinement, script: str, *, size: Size = USUAL) -> LocalTerminal:
+    return LocalTerminal(["sh", "-c", script], room, VisibleFiles(), size)
 
 
 def output(terminal: LocalTerminal) -> Iterator[bytes]:
@@ -139,13 +139,13 @@ def until(terminal: LocalTerminal, text: bytes) -> None:
         said += data
 
 
-def test_a_program_owns_its_terminal(room: Room) -> None:
+def test_a_program_owns_its_terminal(room: Confinement) -> None:
     with shell(room, "stty size; stty size </dev/tty; exit 3", size=Size(132, 50)) as terminal:
         assert b"".join(output(terminal)).split() == [b"50", b"132", b"50", b"132"]
         assert terminal.wait() == 3
 
 
-def test_ctrl_c_is_for_the_program_alone(room: Room) -> None:
+def test_ctrl_c_is_for_the_program_alone(room: Confinement) -> None:
     with shell(
         room, "trap 'echo caught; exit 4' INT; echo ready; while :; do sleep 0.1; done"
     ) as terminal:
@@ -156,7 +156,7 @@ def test_ctrl_c_is_for_the_program_alone(room: Room) -> None:
         assert terminal.wait() == 4
 
 
-def test_the_size_follows(room: Room) -> None:
+def test_the_size_follows(room: Confinement) -> None:
     script = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done"
     with shell(room, script) as terminal:
         until(terminal, b"ready")
@@ -164,13 +164,13 @@ def test_the_size_follows(room: Room) -> None:
         until(terminal, b"30 100")
 
 
-def test_a_signal_is_told_as_a_negative_status(room: Room) -> None:
+def test_a_signal_is_told_as_a_negative_status(room: Confinement) -> None:
     with shell(room, "kill -SEGV $$") as terminal:
         assert b"".join(output(terminal)) == b""
         assert terminal.wait() == -signal.SIGSEGV
 
 
-def test_closing_ends_everything_while_another_thread_reads(room: Room) -> None:
+def test_closing_ends_everything_while_another_thread_reads(room: Confinement) -> None:
     needs("setsid")
     with shell(room, "setsid sleep 1000 & echo ready; sleep 1000") as terminal:
         until(terminal, b"ready")
@@ -185,19 +185,21 @@ def test_closing_ends_everything_while_another_thread_reads(room: Room) -> None:
         assert terminal.wait() in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
-def test_what_a_program_leaves_behind_does_not_keep_its_session_open(room: Room) -> None:
+def test_what_a_program_leaves_behind_does_not_keep_its_session_open(room: Confinement) -> None:
     with shell(room, "(trap '' HUP; sleep 1000) & echo done") as terminal:
         assert b"done" in b"".join(output(terminal))
         assert terminal.wait() == 0
 
 
-def test_a_long_paste_into_a_program_that_reads_nothing_does_not_outlive_it(room: Room) -> None:
+def test_a_long_paste_into_a_program_that_reads_nothing_does_not_outlive_it(
+    room: Confinement,
+) -> None:
     with shell(room, "stty raw; echo ready; sleep 0.5") as terminal:
         until(terminal, b"ready")
         terminal.write(b"x" * (1 << 20))
         assert terminal.wait() == 0
 
 
-def test_a_program_that_is_not_there_is_an_error(room: Room) -> None:
+def test_a_program_that_is_not_there_is_an_error(room: Confinement) -> None:
     with pytest.raises(EngineError, match="cannot start /nosuch: No such file"):
-        LocalTerminal(["/nosuch"], room, View(), Size(80, 24))
+        LocalTerminal(["/nosuch"], room, VisibleFiles(), Size(80, 24))

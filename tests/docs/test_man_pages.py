@@ -25,7 +25,7 @@ from cas.model import Report
 from cas.report.result import as_result
 from cas.settings.config import MISSPELLINGS, Config, directives, read
 from cas.snippets import snippets
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 from installed import needs
 
@@ -261,7 +261,7 @@ def test_the_example_snippets_of_the_page_work(tmp_path: Path) -> None:
     room = tmp_path / "room"
     room.mkdir()
     facts = snippets.Facts("x86_64", "6.1.0", ["nf-conntrack", "ext4", "nf_nat"])
-    loaded = snippets.load([tmp_path], facts, Room(room))
+    loaded = snippets.load([tmp_path], facts, Confinement(room))
     assert loaded.unusable == ()
     assert {one.name: one.commands for one in loaded.snippets} == {
         "conntrack": ("p nf_conntrack_htable_size", "sym -m nf_nat", "p nf_conntrack_locks"),

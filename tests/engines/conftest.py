@@ -13,7 +13,7 @@ import pytest
 from cas.engines.drgn.process import Opened, Worker
 from cas.model import Dump
 from cas.settings.rules import Supervision
-from cas.supervise import Room, Sandbox
+from cas.supervise import Confinement, Sandbox
 
 from installed import FIXTURES, needs, working_sandbox
 
@@ -81,24 +81,26 @@ def sandbox() -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def make_room(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Callable[..., Room]:
+def make_room(
+    tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox
+) -> Callable[..., Confinement]:
     """Make an empty room, ``make_room(command_s=3)``; sandboxed unless ``boxed=False``."""
 
-    def make(*, boxed: bool = True, **rules: float) -> Room:
+    def make(*, boxed: bool = True, **rules: float) -> Confinement:
         supervision = replace(QUICK, **rules)
         directory = tmp_path_factory.mktemp("room")
-        return Room(directory, supervision, sandbox=sandbox if boxed else None)
+        return Confinement(directory, supervision, sandbox=sandbox if boxed else None)
 
     return make
 
 
 @pytest.fixture
-def room(make_room: Callable[..., Room]) -> Room:
+def room(make_room: Callable[..., Confinement]) -> Confinement:
     return make_room()
 
 
 @pytest.fixture
-def worker(room: Room, tmp_path: Path) -> Iterator[Worker]:
+def worker(room: Confinement, tmp_path: Path) -> Iterator[Worker]:
     with Worker(room, tmp_path) as worker:
         yield worker
 

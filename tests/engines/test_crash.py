@@ -11,7 +11,7 @@ from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
 from cas.errors import EngineError
 from cas.model import Section, Snippet
-from cas.supervise import Room
+from cas.supervise import Confinement
 from cas.units import human_size
 
 from installed import needs
@@ -20,7 +20,7 @@ SECTION_BYTES = 1 << 20
 
 
 def start(place: LocalPlace, directory: Path) -> Crash:
-    rules = place.room.supervision
+    rules = place.confinement.supervision
     return Crash(place, rules, directory, (directory / "crash.out").open("wb"))
 
 
@@ -32,7 +32,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(
-    indexed: Path, vmcore: Path, directory: Path, make_room: Callable[..., Room]
+    indexed: Path, vmcore: Path, directory: Path, make_room: Callable[..., Confinement]
 ) -> Iterator[Crash]:
     room = make_room(command_s=6, watchdog_s=2, section_bytes=SECTION_BYTES, attempts=8)
     with start(LocalPlace(Path(needs("crash")), indexed, vmcore, room), directory) as crash:
@@ -128,7 +128,7 @@ def test_neither_the_network_nor_other_files_are_there(session: Crash, tmp_path:
 
 
 def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
-    vmlinux: Path, tmp_path: Path, room: Room
+    vmlinux: Path, tmp_path: Path, room: Confinement
 ) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"KDUMP   " + bytes(100_000))
@@ -145,7 +145,7 @@ def test_a_dump_that_crash_cannot_open_gives_every_rungs_reason(
 
 
 def test_too_little_memory_is_told(
-    indexed: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Room]
+    indexed: Path, vmcore: Path, tmp_path: Path, make_room: Callable[..., Confinement]
 ) -> None:
     room = make_room(memory_bytes=200 << 20, attempts=1)
     here = LocalPlace(Path(needs("crash")), indexed, vmcore, room)
@@ -157,7 +157,7 @@ def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
     indexed: Path,
     vmcore: Path,
     tmp_path: Path,
-    make_room: Callable[..., Room],
+    make_room: Callable[..., Confinement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dump = tmp_path / "vmcore"

@@ -14,7 +14,7 @@ from cas.engines.crash.session import Crash
 from cas.engines.crash.start_failures import ExpectedDump
 from cas.errors import EngineError
 from cas.model import Snippet
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 ALL = "--no_kmem_cache --no_modules --zero_excluded"
 SHELL = fake_crash.loop("""case $w in
@@ -27,7 +27,9 @@ esac""")
 
 
 @pytest.fixture
-def begin(tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]) -> Callable[..., Crash]:
+def begin(
+    tmp_path: Path, vmcore: Path, make_room: Callable[..., Confinement]
+) -> Callable[..., Crash]:
     """Start a program that fails as a script says, unless its options hold what mends it."""
 
     def begin(script: str, **rules: float) -> Crash:

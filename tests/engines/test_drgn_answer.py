@@ -15,7 +15,7 @@ from cas import elf
 from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.model import FirstAnswer, Snippet
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 TIMEOUT_S = 60
 
@@ -26,14 +26,14 @@ def at(path: Path, opened: Opened) -> Opened:
 
 
 @pytest.fixture(scope="module")
-def answer(opened: Opened, make_room: Callable[..., Room]) -> FirstAnswer:
+def answer(opened: Opened, make_room: Callable[..., Confinement]) -> FirstAnswer:
     with Worker(make_room()) as worker:
         return worker.answer(opened, TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
 def full_answer(
-    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Room]
+    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
 ) -> FirstAnswer:
     with Worker(make_room()) as worker:
         return worker.answer(replace(opened, kmods=kmods), TIMEOUT_S)

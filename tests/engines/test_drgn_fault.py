@@ -19,13 +19,15 @@ from cas.engines.drgn.child.variables import Known
 from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 WANTED = {"place": "cas_sum_entries+0x18", "nowhere": None, "address": 0x18, "registers": {}}
 
 
 @pytest.fixture(scope="module")
-def reading(opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Room]) -> Reading:
+def reading(
+    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
+) -> Reading:
     with Worker(make_room()) as worker:
         worker.answer(replace(opened, kmods=kmods), 60)
         return worker.fault(WANTED)

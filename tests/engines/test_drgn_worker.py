@@ -14,7 +14,7 @@ import pytest
 from cas.engines.drgn.process import Opened, Worker
 from cas.errors import EngineError
 from cas.model import Section, Snippet
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 TIMEOUT_S = 60
 COMMANDS = (
@@ -29,7 +29,7 @@ ESCAPES = (
 
 
 @pytest.fixture(scope="module")
-def open_worker(opened: Opened, make_room: Callable[..., Room]) -> Iterator[Worker]:
+def open_worker(opened: Opened, make_room: Callable[..., Confinement]) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:1")
         worker = Worker(make_room())
@@ -39,7 +39,9 @@ def open_worker(opened: Opened, make_room: Callable[..., Room]) -> Iterator[Work
 
 
 @pytest.fixture
-def open_with(opened: Opened, make_room: Callable[..., Room]) -> Iterator[Callable[..., Worker]]:
+def open_with(
+    opened: Opened, make_room: Callable[..., Confinement]
+) -> Iterator[Callable[..., Worker]]:
     """Start a worker on the dump under rules of its own."""
     with ExitStack() as stack:
 
@@ -220,7 +222,7 @@ def test_a_command_during_which_drgn_is_killed_twice_has_failed_and_begins_anew(
     assert section.path.read_text().count("half") == 1
 
 
-def test_too_little_memory_is_told(opened: Opened, make_room: Callable[..., Room]) -> None:
+def test_too_little_memory_is_told(opened: Opened, make_room: Callable[..., Confinement]) -> None:
     with Worker(make_room(memory_bytes=150 << 20)) as worker, pytest.raises(EngineError):
         worker.answer(opened, TIMEOUT_S)
 
@@ -237,7 +239,7 @@ def test_a_command_that_eats_memory_is_recorded_and_the_next_one_runs(
     assert "TAINTED_MASK" in section.path.read_text()
 
 
-def test_no_process_is_left(room: Room) -> None:
+def test_no_process_is_left(room: Confinement) -> None:
     with Worker(room) as worker:
         pid = worker.pid
     assert not is_alive(pid)
@@ -280,7 +282,7 @@ def test_a_report_names_the_dump_and_not_a_descriptor(
 
 
 def test_each_fault_leaves_a_trace_of_its_own(
-    opened: Opened, make_room: Callable[..., Room], tmp_path: Path
+    opened: Opened, make_room: Callable[..., Confinement], tmp_path: Path
 ) -> None:
     with Worker(make_room(watchdog_s=1), tmp_path) as worker:
         worker.open(opened)

@@ -18,7 +18,7 @@ from cas.engines.drgn.process import Opened, Worker
 from cas.engines.ladder import Ladder, Session
 from cas.engines.salvage import salvage, salvaged_sections
 from cas.model import Dump, Missing, Registers, Snippet
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 from installed import Site
 
@@ -43,7 +43,7 @@ DUMP = Dump(
 
 @pytest.fixture
 def crash_that(
-    tmp_path: Path, vmcore: Path, make_room: Callable[..., Room]
+    tmp_path: Path, vmcore: Path, make_room: Callable[..., Confinement]
 ) -> Iterator[Callable[[str], CrashAnywhere]]:
     """A session with a program that does, on a command, what a script says."""
     opened: list[CrashAnywhere] = []

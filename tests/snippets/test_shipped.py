@@ -13,7 +13,7 @@ from cas.engines.drgn.process import Opened, Worker
 from cas.files.shipped import shipped
 from cas.model import Dump, Snippet
 from cas.snippets.snippets import Facts, load
-from cas.supervise import Room
+from cas.supervise import Confinement
 
 from installed import needs
 
@@ -29,7 +29,7 @@ EXPECTED_FIRST = {"blocked", "disks", "files", "irqs", "mounts", "network", "ps"
 def snippets(room: Path, size_bytes: int = 1 << 20) -> dict[str, Snippet]:
     room.mkdir(exist_ok=True)
     facts = Facts(arch="x86_64", release="6.1.0", size_bytes=size_bytes)
-    loaded = load([shipped("snippets/crash")], facts, Room(room))
+    loaded = load([shipped("snippets/crash")], facts, Confinement(room))
     assert loaded.unusable == ()
     return {snippet.name: snippet for snippet in loaded.snippets}
 
@@ -43,7 +43,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Snippet]:
 def crash(indexed: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
     directory = tmp_path_factory.mktemp("crash")
     (directory / "room").mkdir()
-    room = Room(directory / "room")
+    room = Confinement(directory / "room")
     here = LocalPlace(Path(needs("crash")), indexed, vmcore, room)
     with (
         (directory / "crash.out").open("wb") as transcript,
@@ -58,7 +58,7 @@ def worker(
     vmlinux: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     dump = Dump(path=vmcore, format="ELF", size_bytes=vmcore.stat().st_size, arch="x86_64")
-    with Worker(Room(tmp_path_factory.mktemp("drgn"))) as worker:
+    with Worker(Confinement(tmp_path_factory.mktemp("drgn"))) as worker:
         worker.answer(Opened(dump, vmlinux), 60)
         yield worker
 

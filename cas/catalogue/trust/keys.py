@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.errors import EngineError
-from cas.supervise import Finished, Room, find_program, run
+from cas.supervise import Confinement, Finished, find_program, run_program
 from cas.text import short_line
 
 SUFFIXES = frozenset({".asc", ".gpg", ".pub"})
@@ -81,7 +81,7 @@ class Desk:
     """A directory for one check, and the programs that run there."""
 
     directory: Path
-    room: Room
+    confinement: Confinement
     timeout_s: float
 
     def run(self, *argv: str | Path, reads: Path | None = None) -> Finished:
@@ -95,7 +95,7 @@ class Desk:
         size = reads.stat().st_size if reads else 0
         limit_s = max(START_S, self.timeout_s) + size / SLOWEST_BYTES_PER_S
         try:
-            done = run(argv, self.room, timeout_s=limit_s, max_bytes=SAID_BYTES)
+            done = run_program(argv, self.confinement, timeout_s=limit_s, max_bytes=SAID_BYTES)
         except EngineError as error:
             raise Unable(str(error)) from error
         if done.timed_out or done.cut:

@@ -21,7 +21,7 @@ from cas.database.store import Store
 from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
 from cas.files.patient_calls import answering
 from cas.settings.rules import PackageRules, Supervision
-from cas.supervise import Room, scratch
+from cas.supervise import Confinement, scratch
 from cas.text import one_line
 
 __all__ = ["UNSIGNED", "Verdict", "check", "doubt"]
@@ -115,7 +115,7 @@ def _checked(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
         raise Unable("`keys` names no directory of public keys")
     with scratch() as directory:
         limits = Supervision(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s)
-        desk = Desk(directory, Room(directory, limits), rules.timeout_s)
+        desk = Desk(directory, Confinement(directory, limits), rules.timeout_s)
         keys = trust_keys.read(rules.keys, desk)
         if is_deb:
             return trust_deb.check(path, keys, desk)

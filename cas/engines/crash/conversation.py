@@ -23,7 +23,7 @@ from cas.engines.crash.marker import REACH, TRUTH, Marker, contradiction
 from cas.engines.crash.place import Place
 from cas.engines.crash.start_failures import NotOpened
 from cas.errors import UsageError
-from cas.supervise import describe
+from cas.supervise import describe_status
 from cas.text import short_line
 
 MESSAGES_BYTES = 1 << 20
@@ -202,7 +202,7 @@ class Preparation:
 
 def how_it_ended(name: str, status: int, said: str) -> str:
     """Why a debugger did not open a dump, in a sentence."""
-    end = f"{name} {'was' if status < 0 else 'ended with'} {describe(status)}"
+    end = f"{name} {'was' if status < 0 else 'ended with'} {describe_status(status)}"
     words = last_words(said)
     return f"{end}: {words}" if words else end
 

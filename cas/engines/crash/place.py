@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from cas.supervise import FILES, Child, Dialogue, Room, View, run
+from cas.supervise import FILES, Child, Confinement, Dialogue, VisibleFiles, run_program
 from cas.terminal import LocalTerminal, Terminal, Window
 
 OPENING = "opening"
@@ -58,7 +58,7 @@ class LocalPlace:
     program: Path
     vmlinux: Path
     vmcore: Path
-    room: Room
+    confinement: Confinement
     extensions: tuple[Path, ...] = ()
     """Shared objects that crash's prelude loads."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
@@ -73,21 +73,23 @@ class LocalPlace:
     """Files of kernel modules that crash was started with."""
 
     def start(self, options: Sequence[str]) -> Child:
-        """Start crash in the room; in a sandbox it finds its files under fixed names."""
+        """Start crash, confined; in a sandbox it finds its files under fixed names."""
         words = crash_argv(self.program, (*self.needed, *options), self.vmlinux, self.vmcore)
-        child = Child(words, self.room, View(self._visible_files()))
+        child = Child(words, self.confinement, VisibleFiles(self._visible_files()))
         self._end = child.end
         return child
 
     def terminal(self, options: Sequence[str], opening: bytes, window: Window) -> LocalTerminal:
-        """Start crash on a terminal of its own; the room's directory gets a file more."""
-        path = self.room.directory / OPENING
+        """Start crash on a terminal of its own; its working directory gets a file more."""
+        path = self.confinement.directory / OPENING
         path.write_bytes(opening)
         options = ("-i", str(path), *self.needed, *options)
         words = crash_argv(self.program, options, self.vmlinux, self.vmcore)
-        room = replace(self.room, environment={**self.room.environment, **window.environment})
+        confinement = replace(
+            self.confinement, environment={**self.confinement.environment, **window.environment}
+        )
         seen = {**self._visible_files(), path: f"{FILES}/{OPENING}"}
-        terminal = LocalTerminal(words, room, View(seen), window.size)
+        terminal = LocalTerminal(words, confinement, VisibleFiles(seen), window.size)
         self._end = terminal.close
         return terminal
 
@@ -98,7 +100,7 @@ class LocalPlace:
 
     def version(self) -> str | None:
         """What its crash calls itself."""
-        return version(self.program, self.room)
+        return version(self.program, self.confinement)
 
     def close(self) -> None:
         """End what runs."""
@@ -113,7 +115,7 @@ class LocalPlace:
 
     def _kmod_name_there(self, kmod: Path) -> str:
         """crash 8.0.2 ends without a word at a file's name with an apostrophe."""
-        is_plain = self.room.sandbox is None or _PLAIN.fullmatch(str(kmod))
+        is_plain = self.confinement.sandbox is None or _PLAIN.fullmatch(str(kmod))
         return str(kmod) if is_plain else f"{FILES}/kmods/{kmod.name}"
 
     def _kmods_there_are(self) -> frozenset[Path]:
@@ -128,8 +130,8 @@ def crash_argv(
     return [str(program), "--no_crashrc", "-s", *options, str(vmlinux), str(vmcore)]
 
 
-def version(program: Path, room: Room) -> str | None:
+def version(program: Path, confinement: Confinement) -> str | None:
     """What the program calls itself, e.g. ``crash 8.0.2``; ``None`` if it is not crash."""
-    finished = run([program, "--version"], room, timeout_s=10, max_bytes=64 << 10)
+    finished = run_program([program, "--version"], confinement, timeout_s=10, max_bytes=64 << 10)
     found = re.search(rb"^crash \S+", finished.stdout, re.MULTILINE)
     return found[0].decode("ascii", "replace") if found else None

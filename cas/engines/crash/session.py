@@ -26,7 +26,14 @@ from cas.engines.outcome import Ran, output_budget, section_of
 from cas.files.whole import create
 from cas.model import Outcome, Section, Snippet
 from cas.settings.rules import Supervision
-from cas.supervise import Dialogue, ProgramFailure, Starts, describe, is_from_outside, write_trace
+from cas.supervise import (
+    Dialogue,
+    ProgramFailure,
+    Starts,
+    describe_status,
+    is_from_outside,
+    write_trace,
+)
 from cas.units import human_size
 
 log = logging.getLogger("cas")
@@ -253,7 +260,7 @@ class Crash:
     def _outcome_of_end(self) -> _Outcome:
         status = self._child.wait(1.0)
         status = self._child.stop() if status is None else status
-        end, signal = describe(status), max(0, -status)
+        end, signal = describe_status(status), max(0, -status)
         if OUT_OF_MEMORY.search(self._output_tail()):
             limit = human_size(self._rules.memory_bytes)
             return _Outcome(

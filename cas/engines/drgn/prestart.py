@@ -1,4 +1,4 @@
-"""What a run needs ready before it begins: an empty room, and drgn on its way."""
+"""What a run needs ready before it begins: an empty directory, and drgn on its way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cas.engines.drgn.process import Worker
 from cas.settings.config import Config
-from cas.supervise import Room, establish, scratch
+from cas.supervise import Confinement, find_sandbox, scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,10 @@ class Prestart:
     """What is running or open for the length of a run."""
 
     worker: Worker
-    room: Room
+    confinement: Confinement
     """Where the debuggers run."""
     sandbox: str
-    """Which sandbox the room has, or why none."""
+    """Which sandbox they have, or why none."""
     stack: ExitStack
     """Ends what the run starts."""
 
@@ -31,8 +31,10 @@ def prestarted(config: Config) -> Iterator[Prestart]:
     :raises SandboxMissing: the configuration demands one, and it does not work here
     :raises EngineError: drgn cannot be started
     """
-    sandbox, name = establish(config.supervision.sandbox)
+    sandbox, name = find_sandbox(config.supervision.sandbox)
     with ExitStack() as stack:
-        room = Room(stack.enter_context(scratch()), config.supervision, sandbox=sandbox)
-        worker = stack.enter_context(Worker(room))
-        yield Prestart(worker, room, name, stack)
+        confinement = Confinement(
+            stack.enter_context(scratch()), config.supervision, sandbox=sandbox
+        )
+        worker = stack.enter_context(Worker(confinement))
+        yield Prestart(worker, confinement, name, stack)

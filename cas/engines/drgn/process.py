@@ -33,11 +33,11 @@ from cas.files.whole import put
 from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.supervise import (
     Child,
+    Confinement,
     ProgramFailure,
-    Room,
     Starts,
-    View,
-    describe,
+    VisibleFiles,
+    describe_status,
     is_from_outside,
     write_trace,
 )
@@ -141,15 +141,17 @@ class Worker:
     It is started at once, and again after it died, as long as that happens seldom.
     """
 
-    def __init__(self, room: Room, directory: Path | None = None) -> None:
+    def __init__(self, confinement: Confinement, directory: Path | None = None) -> None:
         """Start the process.
 
-        :param room: where it runs
+        :param confinement: where it runs
         :param directory: receives trace files; may be set later
         :raises EngineError: it cannot be started
         """
-        self._room = replace(room, environment={**room.environment, **ENVIRONMENT})
-        self._rules = room.supervision
+        self._confinement = replace(
+            confinement, environment={**confinement.environment, **ENVIRONMENT}
+        )
+        self._rules = confinement.supervision
         self.directory = directory
         self._starts = Starts("drgn", self._rules)
         self._opened: Opened | None = None
@@ -399,7 +401,7 @@ class Worker:
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._child = Child(
-                _worker_argv(theirs.fileno()), self._room, _worker_files(theirs.fileno())
+                _worker_argv(theirs.fileno()), self._confinement, _worker_files(theirs.fileno())
             )
         self._received = bytearray()
         self._is_alive = True
@@ -474,7 +476,7 @@ class Worker:
         killed = self._child.stop() if status is None else self._child.end()
         status = killed if status is None else status
         last = self._child.stderr.strip().rpartition("\n")[2]
-        end = f"drgn {'was' if status < 0 else 'ended with'} {describe(status)}"
+        end = f"drgn {'was' if status < 0 else 'ended with'} {describe_status(status)}"
         end = f"{end}: {last}" if last else end
         self._write_drgn_trace(end)
         is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
@@ -506,10 +508,10 @@ def _worker_argv(channel: int) -> list[str | Path]:
     return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home_of_drgn(), str(channel)]
 
 
-def _worker_files(channel: int) -> View:
+def _worker_files(channel: int) -> VisibleFiles:
     """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
     needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
-    return View(dict(visible(needed)), (channel,), has_proc=False)
+    return VisibleFiles(dict(visible(needed)), (channel,), has_proc=False)
 
 
 def home_of_drgn() -> Path:

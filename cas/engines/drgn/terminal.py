@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, Opened, home_of_drgn
-from cas.supervise import FILES, Child, Room, View
+from cas.supervise import FILES, Child, Confinement, VisibleFiles
 from cas.supervise.sandbox import visible
 from cas.terminal import LocalTerminal, Window
 
@@ -26,34 +26,41 @@ FIRST = "first"
 
 
 def drgn_on_terminal(
-    opened: Opened, room: Room, window: Window, first: bytes = b"", *, is_quiet: bool = False
+    opened: Opened,
+    confinement: Confinement,
+    window: Window,
+    first: bytes = b"",
+    *,
+    is_quiet: bool = False,
 ) -> LocalTerminal:
     """drgn's prompt; it runs on this machine whatever the dump's architecture.
 
-    :param first: lines that are run before; the room's directory gets a file with them
+    :param first: lines that are run before; its working directory gets a file with them
     :param is_quiet: whether nothing introduces it
     :raises EngineError: it cannot be started
     """
-    path = room.directory / FIRST
+    path = confinement.directory / FIRST
     path.write_bytes(first)
     way = "quiet" if is_quiet else "terminal"
     words, view = _console_program(way, opened, path if first else None)
-    variables = {**room.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
-    return LocalTerminal(words, replace(room, environment=variables), view, window.size)
+    variables = {**confinement.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
+    return LocalTerminal(words, replace(confinement, environment=variables), view, window.size)
 
 
-def drgn_between_pipes(opened: Opened, room: Room) -> Child:
+def drgn_between_pipes(opened: Opened, confinement: Confinement) -> Child:
     """drgn that is told by lines what to do.
 
     :raises EngineError: it cannot be started
     """
     words, view = _console_program("pipe", opened, None)
-    return Child(words, replace(room, environment={**room.environment, **ENVIRONMENT}), view)
+    return Child(
+        words, replace(confinement, environment={**confinement.environment, **ENVIRONMENT}), view
+    )
 
 
 def _console_program(
     way: str, opened: Opened, first: Path | None
-) -> tuple[Sequence[str | os.PathLike[str]], View]:
+) -> tuple[Sequence[str | os.PathLike[str]], VisibleFiles]:
     """The words that start it, and the files that it sees."""
     home = home_of_drgn()
     python = Path(sys.executable).resolve()
@@ -71,4 +78,4 @@ def _console_program(
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
     words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]
-    return words, View({**dict(visible(needed)), **seen})
+    return words, VisibleFiles({**dict(visible(needed)), **seen})

@@ -28,7 +28,7 @@ COUNTS_BY_NAMESPACE = (5, 14)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Confinement:
     """Where programs run and what they may use."""
 
     directory: Path
@@ -42,7 +42,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class VisibleFiles:
     """What one program gets of our files."""
 
     files: Mapping[Path, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class PreparedStart:
     """How one program is started."""
 
     words: list[str]
@@ -67,7 +67,9 @@ class Start:
 
 
 @contextmanager
-def start_of(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> Iterator[Start]:
+def prepared_start(
+    argv: Sequence[str | os.PathLike[str]], confinement: Confinement, view: VisibleFiles
+) -> Iterator[PreparedStart]:
     """How to start a program, within a ``with`` block, once.
 
     :raises EngineError: there is no such program
@@ -77,32 +79,32 @@ def start_of(argv: Sequence[str | os.PathLike[str]], room: Room, view: View) -> 
     if program is None:
         raise EngineError(f"cannot start {name}: No such file or directory")
     words = [os.fspath(word) for word in argv[1:]]
-    if room.sandbox is None:
-        words = [*_killed_with_us(), *_limiting_words(room), str(program), *words]
-        yield Start(words, program, view.descriptors)
+    if confinement.sandbox is None:
+        words = [*_killed_with_us(), *_limiting_words(confinement), str(program), *words]
+        yield PreparedStart(words, program, view.descriptors)
         return
     places = {os.fspath(path): place for path, place in view.files.items()}
     words = [places.get(word, word) for word in words]
     sees = {**dict(visible([program])), **view.files}
     with seccomp.opened() as filter_:
-        shown = filter_ if room.sandbox.has_filter else None
-        outside = room.sandbox.argv(sees, shown, has_proc=view.has_proc)
-        words = [*outside, *_limiting_words(room), str(program), *words]
-        yield Start(words, program, (*view.descriptors, filter_))
+        shown = filter_ if confinement.sandbox.has_filter else None
+        outside = confinement.sandbox.argv(sees, shown, has_proc=view.has_proc)
+        words = [*outside, *_limiting_words(confinement), str(program), *words]
+        yield PreparedStart(words, program, (*view.descriptors, filter_))
 
 
-def environment(room: Room, mark: str) -> dict[str, str]:
+def environment(confinement: Confinement, mark: str) -> dict[str, str]:
     """All variables that a program sees.
 
     :param mark: names its family where there is no sandbox
     """
     return {
         "PATH": SAFE_PATH,
-        "HOME": HOME if room.sandbox else str(room.directory),
+        "HOME": HOME if confinement.sandbox else str(confinement.directory),
         "LANG": "C.UTF-8",
         "TERM": "dumb",
-        **room.environment,
-        **({} if room.sandbox else {MARK: mark}),
+        **confinement.environment,
+        **({} if confinement.sandbox else {MARK: mark}),
     }
 
 
@@ -112,8 +114,8 @@ def _killed_with_us() -> list[str]:
     return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
 
 
-def _limiting_words(room: Room) -> list[str]:
-    prlimit, rules = find_program("prlimit", SAFE_PATH), room.supervision
+def _limiting_words(confinement: Confinement) -> list[str]:
+    prlimit, rules = find_program("prlimit", SAFE_PATH), confinement.supervision
     if prlimit is None:
         return []
     cpu_s = math.ceil(rules.cpu_s)
@@ -128,7 +130,7 @@ def _limiting_words(room: Room) -> list[str]:
     ]
     # before, the limit of processes meant all that the user has, in and out of the sandbox
     kernel = re.match(r"(\d+)\.(\d+)", platform.release())
-    if room.sandbox and kernel and (int(kernel[1]), int(kernel[2])) >= COUNTS_BY_NAMESPACE:
+    if confinement.sandbox and kernel and (int(kernel[1]), int(kernel[2])) >= COUNTS_BY_NAMESPACE:
         words.append(f"--nproc={_within_hard_limit(resource.RLIMIT_NPROC, rules.processes)}")
     return words
 
