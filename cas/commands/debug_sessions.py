@@ -109,7 +109,7 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
         subject.opened, confinement, window, feed.first, is_quiet=theirs.is_silent
     )
     with started as terminal:
-        return _told("drgn", Relay(terminal, screen).run(), world)
+        return _told("drgn", Relay(terminal, screen).relay(), world)
 
 
 def _drgn_between_pipes(
@@ -268,7 +268,7 @@ class _CrashOnTerminal:
         """Wait until crash has read the dump; what holds the conversation then."""
         terminal, opening = self._terminal, self._opening
         self._beginning.wait(opening, terminal.read, lambda: (terminal.wait(), ""))
-        return lambda: Relay(terminal, self._screen).run(opening.rest)
+        return lambda: Relay(terminal, self._screen).relay(opening.rest)
 
 
 def _told(name: str, status: int, world: World) -> int:

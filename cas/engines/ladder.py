@@ -56,20 +56,20 @@ class Ladder:
         self.given_up: list[tuple[Outcome, Engine]] = []
         """What a rung could not do, and the engine that did it instead."""
 
-    def run(self, snippet: Snippet, output: Path) -> Section:
+    def run_snippet(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet into its file."""
         if self._session is None or not self._session.serves(snippet):
             if self._session is None:
                 self._note_rung(Engine.DRGN)
             return self._on_lower_rung(
-                snippet, self._with_log_checked(self._worker.run(snippet, output))
+                snippet, self._with_log_checked(self._worker.run_snippet(snippet, output))
             )
-        section = self._with_log_checked(self._session.crash.run(snippet, output))
+        section = self._with_log_checked(self._session.crash.run_snippet(snippet, output))
         if self._session.is_demanded:
             return section
         if self._session.crash.place is None:  # it is lost, and said to be
             self._session = None
-            return self.run(snippet, output)
+            return self.run_snippet(snippet, output)
         if not any(map(_is_lost, section.commands)):
             return section
         self._note_rung(Engine.DRGN)
@@ -108,7 +108,7 @@ class Ladder:
 
     def _answer_of_drgn(self, lost: Outcome, path: Path, said: bytes) -> tuple[Outcome, bytes]:
         """What drgn answers to a command that crash did not, else what crash has said to it."""
-        one = self._worker.run(Snippet("", "", (lost.command,)), path)
+        one = self._worker.run_snippet(Snippet("", "", (lost.command,)), path)
         (outcome,) = self._with_log_checked(one).commands
         if outcome.status in ANSWERED:
             self._note_given_up(lost, Engine.DRGN)

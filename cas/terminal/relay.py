@@ -25,7 +25,7 @@ class Relay:
         self._is_over = threading.Event()
         self._failure: CasError | OSError | None = None
 
-    def run(self, first: bytes = b"") -> int:
+    def relay(self, first: bytes = b"") -> int:
         """Relay until the debugger ends; its exit status, negative for a signal.
 
         :param first: of its output, read already

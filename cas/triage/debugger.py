@@ -264,7 +264,7 @@ class Debugging(Run):
                 if not snippet.commands:
                     self.take(skipped_section(whole, why, path))
                     continue
-                self.take(with_skipped(ladder.run(snippet, path), whole, why))
+                self.take(with_skipped(ladder.run_snippet(snippet, path), whole, why))
                 step(1)
         for section in ladder.finish(self.job.directory):
             self.take(section)

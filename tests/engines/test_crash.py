@@ -42,7 +42,7 @@ def session(
 
 def run(session: Crash, directory: Path, *commands: str) -> tuple[Section, str]:
     path = directory / "section"
-    section = session.run(Snippet("section", "A title", commands), path)
+    section = session.run_snippet(Snippet("section", "A title", commands), path)
     return section, path.read_text(errors="replace")
 
 

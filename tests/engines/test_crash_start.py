@@ -230,7 +230,7 @@ def test_a_session_goes_on_without_the_command_that_broke_it(
 ) -> None:
     with begin("") as crash:
         crash.open()
-        section = crash.run(Snippet("s", "S", ("one", command, "two")), tmp_path / "s")
+        section = crash.run_snippet(Snippet("s", "S", ("one", command, "two")), tmp_path / "s")
     assert section.status == status
     assert section.error is not None
     assert section.error.startswith(error)
@@ -247,7 +247,7 @@ def test_a_command_during_which_somebody_kills_crash_is_run_once_more(
         kill = f"[ -e {tmp_path}/seen ] || {{ : > {tmp_path}/seen; echo half; kill -KILL $PPID; }}"
         (tmp_path / "once").write_text(f"#!/bin/sh\n{kill}\necho whole\n")
         (tmp_path / "once").chmod(0o755)
-        section = crash.run(Snippet("s", "S", (once, "two")), tmp_path / "s")
+        section = crash.run_snippet(Snippet("s", "S", (once, "two")), tmp_path / "s")
     assert [each.status for each in section.commands] == ["ok", "ok"]
     assert (tmp_path / "s").read_text() == "whole\ndid two\n"
 
@@ -257,7 +257,7 @@ def test_a_program_that_ignores_requests_to_stop_is_killed(
 ) -> None:
     with begin("trap '' INT TERM") as crash:
         crash.open()
-        section = crash.run(Snippet("s", "S", ("hang", "two")), tmp_path / "s")
+        section = crash.run_snippet(Snippet("s", "S", ("hang", "two")), tmp_path / "s")
     assert section.status == "timeout"
     assert (tmp_path / "s").read_text() == "did two\n"
 
@@ -267,7 +267,7 @@ def test_when_the_starts_are_used_up_the_rest_is_not_run(
 ) -> None:
     with begin("", attempts=2) as crash:
         crash.open()
-        section = crash.run(Snippet("s", "S", ("die", "die", "one")), tmp_path / "s")
+        section = crash.run_snippet(Snippet("s", "S", ("die", "die", "one")), tmp_path / "s")
     assert section.error is not None
     assert section.error.endswith("crash could not be started again")
 

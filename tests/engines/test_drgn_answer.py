@@ -248,8 +248,8 @@ def test_debug_files_that_come_later_serve_a_worker_that_was_started_again(
     worker.supply(kmods)
     os.kill(worker.pid, signal.SIGKILL)
     snippet = Snippet("bt", "bt", ("bt -l",))
-    worker.run(snippet, tmp_path / "bt")  # sees that it is gone
-    assert worker.run(snippet, tmp_path / "bt").status == "ok"
+    worker.run_snippet(snippet, tmp_path / "bt")  # sees that it is gone
+    assert worker.run_snippet(snippet, tmp_path / "bt").status == "ok"
     assert "drivers/cas/cas_oops.c" in (tmp_path / "bt").read_text()
 
 

@@ -54,7 +54,7 @@ def open_with(
 
 
 def run(worker: Worker, output: Path, *commands: str) -> Section:
-    return worker.run(Snippet(output.name, "a title", commands), output)
+    return worker.run_snippet(Snippet(output.name, "a title", commands), output)
 
 
 def test_commands_write_one_after_the_other(open_worker: Worker, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_what_killed_crash_is_done_by_drgn(
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
-    section = used.run(SYS, tmp_path / "sys")
+    section = used.run_snippet(SYS, tmp_path / "sys")
     assert (section.status, section.engine) == ("ok", "drgn")
     assert "TAINTED_MASK" in section.path.read_text()
     ((lost, instead),) = used.given_up
@@ -87,7 +87,7 @@ def test_what_crash_has_begun_to_tell_is_kept(
     crash_that: Callable[[str], CrashAnywhere], worker: Worker, tmp_path: Path
 ) -> None:
     used = ladder(crash_that("echo half; kill -SEGV $$"), worker)
-    section = used.run(SYS, tmp_path / "sys")
+    section = used.run_snippet(SYS, tmp_path / "sys")
     assert (section.status, section.engine) == ("crashed", "crash")
     assert section.path.read_text() == "half\n"
     assert used.given_up == []
@@ -98,7 +98,7 @@ def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
-    statuses = [used.run(SYS, tmp_path / "sys").status for _ in range(4)]
+    statuses = [used.run_snippet(SYS, tmp_path / "sys").status for _ in range(4)]
     assert statuses == ["ok"] * 4
     assert [lost.status for lost, _ in used.given_up] == ["crashed"] * 3 + ["not run"]
 
@@ -107,7 +107,7 @@ def test_a_demanded_crash_is_not_replaced(
     crash_that: Callable[[str], CrashAnywhere], worker: Worker, tmp_path: Path
 ) -> None:
     session = Session(crash_that("kill -SEGV $$"), is_demanded=True)
-    section = Ladder(session, worker, DUMP).run(SYS, tmp_path / "sys")
+    section = Ladder(session, worker, DUMP).run_snippet(SYS, tmp_path / "sys")
     assert (section.status, section.engine) == ("crashed", "crash")
 
 
@@ -118,7 +118,7 @@ def test_what_neither_debugger_tells_is_taken_from_the_dump(
     garbage.write_bytes(bytes(100_000))
     worker.open(replace(opened, dump=replace(opened.dump, path=garbage)))
     used = ladder(crash_that("kill -SEGV $$"), worker)
-    log, traceback = (used.run(each, tmp_path / each.name) for each in (LOG, BT))
+    log, traceback = (used.run_snippet(each, tmp_path / each.name) for each in (LOG, BT))
     assert (log.status, log.engine) == ("ok", "salvage")
     assert log.path.read_text() == DUMP.dmesg
     assert (traceback.status, traceback.engine) == ("crashed", "crash")
@@ -132,7 +132,7 @@ def test_without_crash_the_ladder_begins_with_drgn(
 ) -> None:
     worker.open(opened)
     used = ladder(None, worker)
-    assert used.run(SYS, tmp_path / "sys").engine == "drgn"
+    assert used.run_snippet(SYS, tmp_path / "sys").engine == "drgn"
     assert used.rungs == ["drgn"]
     assert used.finish(tmp_path) == ()
 

@@ -41,7 +41,7 @@ def test_memory_that_is_not_there_is_told_from_a_null_pointer(
 ) -> None:
     worker.open(opened)
     commands = ("rd ffff888fffff0000", "rd 18", "p nosuch")
-    section = worker.run(Snippet("s", "S", commands), tmp_path / "s")
+    section = worker.run_snippet(Snippet("s", "S", commands), tmp_path / "s")
     assert [outcome.lacks_memory for outcome in section.commands] == [True, False, False]
 
 

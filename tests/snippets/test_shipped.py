@@ -73,7 +73,7 @@ def test_the_originals_topics_and_what_is_asked_for_first_are_there(
 def test_drgn_says_what_it_cannot_show(
     worker: Worker, chosen: dict[str, Snippet], name: str, tmp_path: Path
 ) -> None:
-    section = worker.run(chosen[name], tmp_path / name)
+    section = worker.run_snippet(chosen[name], tmp_path / name)
     assert section.status in {"ok", "failed"}
     assert (section.error is None) == (section.status == "ok")
 
@@ -81,7 +81,7 @@ def test_drgn_says_what_it_cannot_show(
 def test_drgn_finds_the_task_that_waits_for_ever(
     worker: Worker, chosen: dict[str, Snippet], tmp_path: Path
 ) -> None:
-    worker.run(chosen["blocked"], tmp_path / "blocked")
+    worker.run_snippet(chosen["blocked"], tmp_path / "blocked")
     assert "cas_stuck" in (tmp_path / "blocked").read_text()
 
 
@@ -98,7 +98,7 @@ def test_every_tasks_backtrace_is_taken_of_small_dumps_only(tmp_path: Path) -> N
 def test_crash_takes_every_command(
     crash: Crash, chosen: dict[str, Snippet], name: str, tmp_path: Path
 ) -> None:
-    section = crash.run(chosen[name], tmp_path / name)
+    section = crash.run_snippet(chosen[name], tmp_path / name)
     assert (section.status, section.error) == ("ok", None)
 
 
@@ -106,6 +106,6 @@ def test_crash_takes_every_command(
 def test_drgn_takes_every_command(
     worker: Worker, chosen: dict[str, Snippet], name: str, tmp_path: Path
 ) -> None:
-    section = worker.run(chosen[name], tmp_path / name)
+    section = worker.run_snippet(chosen[name], tmp_path / name)
     assert (section.status, section.error) == ("ok", None)
     assert section.size_bytes > 0

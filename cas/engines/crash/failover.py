@@ -150,11 +150,11 @@ class CrashAnywhere:
         self._places.reasons.clear()
         return options
 
-    def run(self, snippet: Snippet, path: Path) -> Section:
+    def run_snippet(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file, somewhere; ``not run`` when every place is lost."""
         while (crash := self._places.session) is not None:
             try:
-                return crash.run(snippet, path)
+                return crash.run_snippet(snippet, path)
             except HostLost as error:
                 self.losses.append(str(error))
                 self._places.leave()

@@ -115,7 +115,7 @@ class Crash:
             self._child = self._start_crash()
         return " ".join(self._options)
 
-    def run(self, snippet: Snippet, path: Path) -> Section:
+    def run_snippet(self, snippet: Snippet, path: Path) -> Section:
         """Run a snippet into its file; a command that breaks a limit does not stop the next."""
         begun = time.monotonic()
         outcomes = []

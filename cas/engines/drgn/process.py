@@ -331,7 +331,7 @@ class Worker:
         done = self._receive_message(time.monotonic() + limit_s, limit_s)
         return reading_of(done["reading"], done["problem"])
 
-    def run(self, snippet: Snippet, output: Path) -> Section:
+    def run_snippet(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""
         begun = time.monotonic()
         put(output, b"")

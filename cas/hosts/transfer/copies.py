@@ -102,8 +102,8 @@ class Copies:
     def _transfer_file(self, file: FileToCopy, codecs: str) -> str | None:
         words = (self._rules.directory, file.digest, str(file.size_bytes), codecs)
         with self._link.script_channel(PLACE, *words, f"{STALL_S:.0f}") as channel:
-            transfer = FileTransfer(self._link, channel, self._progress, file)
-            return transfer.run(self._rules.cache_bytes)
+            sending = FileTransfer(self._link, channel, self._progress, file)
+            return sending.transfer(self._rules.cache_bytes)
 
     def _list_copies(self) -> tuple[int, list[Copy]]:
         """Free bytes, and what is there."""

@@ -208,7 +208,7 @@ class FileTransfer:
         self._objects: str | None = None
         self._told: set[str] = set()
 
-    def run(self, limit_bytes: int) -> str | None:
+    def transfer(self, limit_bytes: int) -> str | None:
         """The path of the copy; ``None`` when what arrived is not what was sent.
 
         :param limit_bytes: for all copies on the host

@@ -86,7 +86,7 @@ def installed_files(task: Object) -> Iterator[tuple[int, Object]]:
 _fs.for_each_file = installed_files  # type: ignore[attr-defined]
 
 
-def run(prog: Program, command: str) -> None:
+def run_command_of_crash(prog: Program, command: str) -> None:
     """Run a command of crash's.
 
     :raises Exception: whatever drgn, or the dump, has to say against it

@@ -94,7 +94,7 @@ def run_command(prog: Program, command: str, output: Output) -> Failure | None:
         return None
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
-            commands.run(prog, command)
+            commands.run_command_of_crash(prog, command)
             if output.last == STARVED:
                 raise MemoryError
         except MemoryError:
