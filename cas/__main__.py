@@ -5,7 +5,6 @@ Everything else is imported by `main`, when signals are already handled.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -19,7 +18,6 @@ from cas.files import standard_streams
 if TYPE_CHECKING:
     from cas.commands import Asked
 
-log = logging.getLogger("cas")
 INTERRUPTED = 130
 AGAIN_S = 0.02
 """From an interruption that was lost to the next."""
@@ -81,13 +79,12 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
     """Interrupt once more where the first time a destructor or a callback swallowed it."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-    else:
-        log.debug("lost in %r: %r", lost.object, lost.exc_value)
 
 
 def _died(died: threading.ExceptHookArgs) -> None:
-    """A thread's end is a line of the job's log; who waits for its result tells the rest."""
-    log.error("thread %s: %r", died.thread and died.thread.name, died.exc_value)
+    """Say in a line that a thread has ended; who waits for its result tells the rest."""
+    name = died.thread and died.thread.name
+    sys.stderr.write(f"! thread {name}: {died.exc_value!a}\n")
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -41,6 +42,15 @@ class OfJob:
     def bar(self, text: str, total: int | None, unit: str = "B") -> AbstractContextManager[Advance]:
         """Show a step."""
         return self._shown.bar(text, total, unit)
+
+    def note(
+        self, text: str, level: int = logging.INFO, *, error: BaseException | None = None
+    ) -> None:
+        """Only the job's log needs it."""
+
+    def worded(self, text: str) -> str:
+        """As it is shown."""
+        return self._shown.worded(text)
 
 
 def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -57,6 +58,15 @@ class News:
                 yield advance
         else:
             yield lambda _: None
+
+    def note(
+        self, text: str, level: int = logging.INFO, *, error: BaseException | None = None
+    ) -> None:
+        """Only a job's log needs it."""
+
+    def worded(self, text: str) -> str:
+        """As it is shown."""
+        return self._shown.worded(text)
 
 
 def watch(interval_s: float, world: World, *, tells_all: bool) -> None:

@@ -1,4 +1,4 @@
-"""Progress on a terminal, plain lines elsewhere, and every line in the job's log."""
+"""Progress on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from cas.units import human_size
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-log = logging.getLogger("cas")
-log.addHandler(logging.NullHandler())  # what no job's log takes is not for stderr either
 BAR_TEXT_LIMIT = 200
 """Characters in front of a bar."""
 _PROPOSED = re.compile(
@@ -48,29 +46,30 @@ class Console:
         self.config: Path | None = None
         """The configuration file, where the command line names one."""
 
-    def repeatable(self, text: str) -> str:
+    def worded(self, text: str) -> str:
         """A sentence whose commands read the same configuration as this one does."""
         return text if self.config is None else with_config(text, self.config)
 
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
-        text = self.repeatable(text)
-        log.info("%s", text)
         if not self.is_quiet:
-            self._line("*", "36", text)
+            self._line("*", "36", self.worded(text))
 
     def warn(self, text: str) -> None:
         """Tell something that went wrong without ending the job."""
-        text = self.repeatable(text)
-        log.warning("%s", text)
         if not self.is_quiet:
-            self._line("!", "33", text)
+            self._line("!", "33", self.worded(text))
+
+    def note(
+        self, text: str, level: int = logging.INFO, *, error: BaseException | None = None
+    ) -> None:
+        """Only a job's log needs it."""
 
     def fail(self, error: CasError) -> None:
         """Tell what ended the command, and what to do next."""
-        self._line("!", "31", self.repeatable(str(error)))
+        self._line("!", "31", self.worded(str(error)))
         if error.hint:
-            self._line(" ", "0", f"→ {self.repeatable(error.hint)}")
+            self._line(" ", "0", f"→ {self.worded(error.hint)}")
 
     @property
     def is_drawing(self) -> bool:
@@ -109,7 +108,6 @@ class Console:
             self.say(text)
             yield lambda _: None
             return
-        log.info("%s", text)
         with self._bars() as shown:
             title = short_line(text, BAR_TEXT_LIMIT)
             task = shown.add_task(title, total=total, amount="")

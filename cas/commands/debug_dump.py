@@ -8,8 +8,8 @@ from pathlib import Path
 from cas.commands.invocation import World
 from cas.errors import DumpChanged, NotADump, Refused
 from cas.files.digest import Fingerprint, require_same
-from cas.jobs import job as jobs
 from cas.jobs.job import RESULTS, Job
+from cas.jobs.log import logged
 
 
 class OtherDump(Refused):
@@ -40,8 +40,8 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
     except DumpChanged as error:
         if not is_forced:
             raise OtherDump(str(error)) from error
-        with jobs.logged(job, world.config.debug_level):
-            world.progress.warn(f"{user()} debugs another dump by --force: {error}")
+        with logged(job, world.config.debug_level, world.progress) as log:
+            log.warn(f"{user()} debugs another dump by --force: {error}")
 
 
 def user() -> str:

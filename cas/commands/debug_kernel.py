@@ -17,9 +17,9 @@ from cas.catalogue.suppliers import Sought
 from cas.commands.debug_dump import user
 from cas.commands.invocation import World
 from cas.errors import CasError, NotADump, Refused
-from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.layout import LINKED
+from cas.jobs.log import logged
 from cas.model import Dump, Kernel, Match
 from cas.report.result import load as load_result
 
@@ -118,8 +118,8 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
         return vmlinux
     if not is_forced:
         raise WrongKernel(difference)
-    with jobs.logged(job, world.config.debug_level):
-        world.progress.warn(f"{user()} debugs with a wrong kernel by --force: {difference}")
+    with logged(job, world.config.debug_level, world.progress) as log:
+        log.warn(f"{user()} debugs with a wrong kernel by --force: {difference}")
     return vmlinux
 
 

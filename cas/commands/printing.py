@@ -75,7 +75,7 @@ class _Printer:
         if not self._is_begun:
             self._begin(line)
         # JSON says no more than it was told
-        text = printable(line if self._is_json else self._console.repeatable(line))
+        text = printable(line if self._is_json else self._console.worded(line))
         if self._pager:
             self._pager.add(text)
         elif isinstance(line, Done):

@@ -28,7 +28,6 @@ from cas.model import CrashProgram, Host
 from cas.progress import Progress
 from cas.settings.config import Config
 
-log = logging.getLogger("cas")
 UNKNOWN = Load(0, 0.0, 0, 0)
 CLOSED = ""
 """Instead of an answer: nobody waits any more."""
@@ -132,7 +131,8 @@ class Offers:
         for problem in self.problems:
             progress.warn(problem)
         self._asked = len(self._candidates)
-        log.debug("asking %s", ", ".join(str(each.host) for each in self._candidates) or "nobody")
+        asked = ", ".join(str(each.host) for each in self._candidates) or "nobody"
+        progress.note(f"asking {asked}", logging.DEBUG)
         for candidate in self._candidates:
             threading.Thread(
                 target=self._log_in_and_ask,
@@ -186,7 +186,7 @@ class Offers:
                 self._answers.put(_host_problem(candidate.host, error))
                 return
             except Exception as error:  # whoever waits for this thread must hear of it
-                log.exception("asking %s", candidate.host)
+                self._progress.note(f"asking {candidate.host}", logging.ERROR, error=error)
                 self._answers.put(f"{candidate.host}: internal error: {type(error).__name__}")
                 return
             with self._closing:
@@ -199,7 +199,8 @@ class Offers:
         is_only = len(self._candidates) == 1
         load = UNKNOWN if is_only else load_of(link, self._config)
         is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])
-        log.debug("%s: %s, storage %s", link.name, load, "shared" if is_shared else "not shared")
+        storage = "shared" if is_shared else "not shared"
+        self._progress.note(f"{link.name}: {load}, storage {storage}", logging.DEBUG)
         return _Reached(candidate, link, load, is_shared)
 
     def _least_loaded(self) -> _Reached | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import re
 import threading
@@ -32,7 +31,6 @@ from cas.settings.config import Config
 from cas.text import count, one_line, short_line
 from cas.units import human_size
 
-log = logging.getLogger("cas")
 AT_A_TIME = 16
 """Hosts that are asked side by side."""
 INSPECT_S = 60.0
@@ -175,7 +173,6 @@ def _asked_again(host: Host, config: Config) -> Host:
         advice = f"; {error.hint}" if error.hint else ""
         return replace(host, problem=one_line(f"{error}{advice}"))
     except Exception as error:  # whatever one host does, the others are asked
-        log.exception("asking %s", host)
         said = short_line(str(error), SHOWN)
         return replace(host, problem=f"internal error: {type(error).__name__}: {said}")
 

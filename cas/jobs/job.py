@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import io
 import json
-import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -40,7 +37,6 @@ from cas.jobs import job_record
 from cas.jobs.layout import DUMP, is_for_dumps
 from cas.jobs.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
 from cas.model import Missing, Stored
-from cas.text import LogLines
 
 if TYPE_CHECKING:
     from cas.fetch.url import Url
@@ -287,56 +283,6 @@ def lock(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-class Log(logging.FileHandler):
-    """A job's ``TICKET.log``; a disk that does not take it costs the log, not the job."""
-
-    lost: Exception | None = None
-    """The first reason why lines are missing."""
-
-    def _open(self) -> io.TextIOWrapper:
-        path = Path(self.baseFilename)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
-        descriptor = opener_below(path.parent)(path.name, flags)
-        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Remember that the log is not whole."""
-        error = sys.exception()
-        if self.lost is None and isinstance(error, Exception):
-            self.lost = error
-
-    def close(self) -> None:
-        """Write the rest."""
-        try:
-            super().close()
-        except OSError as error:
-            self.lost = self.lost or error
-
-
-@contextlib.contextmanager
-def logged(job: Job, level: str) -> Iterator[Log]:
-    """Write what happens into the job's ``TICKET.log``, with times.
-
-    :raises TryAgain: the file cannot be opened
-    """
-    with writing_below(job.directory):
-        handler = Log(job.directory / log_name(job), encoding="utf-8")
-    handler.setFormatter(LogLines())
-    logger = logging.getLogger("cas")
-    logger.setLevel(level)
-    logger.addHandler(handler)
-    try:
-        yield handler
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-
-
-def log_name(job: Job) -> str:
-    """What a job's log is called."""
-    return f"{job.order.ticket}.log"
 
 
 def _take(descriptor: int, directory: Path) -> None:

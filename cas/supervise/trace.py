@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from cas import __version__
+from cas.progress import Note
 from cas.supervise.dialogue import Dialogue
 from cas.supervise.process_report import section
 from cas.supervise.processes import PROC
 from cas.text import one_line, printable
-
-log = logging.getLogger("cas")
 
 LAST_LINES = 100
 LAST_BYTES = 64 << 10
@@ -43,10 +41,12 @@ class ProgramFailure:
     """The last of what it wrote."""
 
 
-def write_trace(directory: Path, child: Dialogue, failure: ProgramFailure) -> Path | None:
+def write_trace(
+    directory: Path, child: Dialogue, failure: ProgramFailure, note: Note
+) -> Path | None:
     """Write what can be seen of a program; before it is ended, or there is less to see.
 
-    :return: ``None`` when the file cannot be written, which is logged
+    :return: ``None`` when the file cannot be written, which is noted
     """
     try:
         with _create_trace(directory, f"{failure.tool}.{child.pid}") as file:
@@ -54,7 +54,7 @@ def write_trace(directory: Path, child: Dialogue, failure: ProgramFailure) -> Pa
                 file.write(line + "\n")
             return Path(file.name)
     except OSError as error:
-        log.warning("there is no trace of %s: %s", failure.tool, error.strerror)
+        note(f"there is no trace of {failure.tool}: {error.strerror}")
         return None
 
 

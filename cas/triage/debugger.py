@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,8 +43,6 @@ from cas.triage.kernel_check import Fitting
 from cas.triage.kmods import Kmods
 from cas.triage.places import Subject, Venues
 
-log = logging.getLogger("cas")
-
 
 class Debugging(Run):
     """A run with its debuggers: drgn, whose process runs already, and crash wherever it can."""
@@ -56,11 +53,11 @@ class Debugging(Run):
     def __init__(self, job: Job, config: Config, progress: Progress, prestart: Prestart) -> None:
         """Take over what was prepared; nothing is asked of a debugger yet."""
         super().__init__(job, config, progress, prestart.sandbox)
-        log.info("sandbox of the debuggers: %s", prestart.sandbox)
+        progress.note(f"sandbox of the debuggers: {prestart.sandbox}")
         if prestart.confinement.sandbox is None and config.supervision.sandbox != "none":
             progress.warn(f"sandbox of the debuggers: {prestart.sandbox}")
         self.worker = prestart.worker
-        self.worker.directory = job.directory
+        self.worker.trace_into(job.directory, progress.note)
         self.confinement = prestart.confinement
         self.kmods = Kmods(self, prestart.worker)
         self.engine = job.order.engine or config.engine
@@ -136,14 +133,14 @@ class Debugging(Run):
                 return self.worker.fault(case.wanted())
             except EngineError as error:
                 problem = str(error)
-                log.info("%s", error)
+                self.progress.note(str(error))
         code = case.code()
         if code is None:
             return None
         try:
             reading = self.worker.decode(code)
         except EngineError as error:
-            log.info("%s", error)
+            self.progress.note(str(error))
             return None
         return replace(reading, problems=(*reading.problems, *([problem] if problem else [])))
 
@@ -163,7 +160,9 @@ class Debugging(Run):
         )
         transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
-        crash = CrashAnywhere(self.next_place, rules, self.job.directory, transcript)
+        crash = CrashAnywhere(
+            self.next_place, rules, self.job.directory, transcript, self.progress.note
+        )
         self.crash = self.stack.enter_context(crash)
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
         venues = Venues(subject, self.config, self.confinement, self.store, self.progress)
@@ -209,7 +208,7 @@ class Debugging(Run):
         loaded = snippets.load((shipped, *self.config.snippets), facts, self.confinement)
         self.own = snippets.outside(shipped, loaded)
         for remark in loaded.remarks:
-            log.info("%s", remark)
+            self.progress.note(remark)
         for broken in loaded.unusable:
             self.note_unusable(broken)
         return loaded
@@ -221,7 +220,7 @@ class Debugging(Run):
         try:
             lacking = self.worker.unmet(needs)
         except EngineError as error:
-            log.info("what the kernel has cannot be looked up: %s", error)
+            self.progress.note(f"what the kernel has cannot be looked up: {error}")
         return lambda need: need not in lacking
 
     def note_unusable(self, broken: snippets.Unusable) -> None:
@@ -281,7 +280,7 @@ class Debugging(Run):
         limits = (f"{outcome.command}: {outcome.status}" for outcome in lost)
         self.know(limits_hit=(*self.report.limits_hit, *limits))
         for outcome, engine in ladder.given_up:
-            log.info("%s did not answer, %s did: %s", outcome.engine, engine, outcome.error)
+            self.progress.note(f"{outcome.engine} did not answer, {engine} did: {outcome.error}")
         for text in findings.given_up(ladder.given_up):
             self.remark(text)
 
@@ -298,7 +297,7 @@ class Debugging(Run):
             self.progress.warn(told[-1])
         told += [f"crash had to move on: {loss}" for loss in crash.losses]
         for text in told:
-            log.info("%s", text)
+            self.progress.note(text)
         self.know(host=host, remarks=(*self.report.remarks, *told))
 
     def is_opened(self, crash: CrashAnywhere, prelude: Sequence[str]) -> bool:
@@ -342,7 +341,7 @@ class Debugging(Run):
         """A section into the report; what it costs the verdict is judged with all the others."""
         self.know(sections=(*self.report.sections, section))
         if section.error:
-            log.info("%s: %s: %s", section.name, section.status, section.error)
+            self.progress.note(f"{section.name}: {section.status}: {section.error}")
         if section.status in LIMITS:
             self.know(limits_hit=(*self.report.limits_hit, f"{section.name}: {section.status}"))
 
@@ -359,7 +358,7 @@ class Debugging(Run):
         damage = findings.assess(self.report)
         lacking = findings.shortfall(self.report.sections, self.own, self.problems)
         if lacking.skipped:
-            log.info("%s", lacking.skipped)
+            self.progress.note(lacking.skipped)
             self.know(remarks=(*self.report.remarks, lacking.skipped))
         if lacking.unanswered:
             self.remark(lacking.unanswered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -14,8 +13,6 @@ from cas.catalogue.suppliers import Sought
 from cas.errors import CasError
 from cas.model import Dump, Match
 from cas.triage.context import Run
-
-log = logging.getLogger("cas")
 
 
 class Supply:
@@ -62,4 +59,4 @@ class Supply:
             self._run.progress.warn(f"the limits of the cache are not kept: {error}")
             return
         for removal in trimmed.removed:
-            log.info("removed %s from the cache: %s", removal.holding.name, removal.why)
+            self._run.progress.note(f"removed {removal.holding.name} from the cache: {removal.why}")

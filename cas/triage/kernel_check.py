@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from cas.dump import SEARCH_BYTES, identify
@@ -12,7 +11,6 @@ from cas.model import Dump
 from cas.triage.context import Run
 from cas.triage.kmods import FIRST_ANSWER_S
 
-log = logging.getLogger("cas")
 GLANCE_BYTES = 256 << 20
 """Of memory that are searched for another VMCOREINFO while nobody has the kernel of the headers."""
 
@@ -58,7 +56,7 @@ class Fitting:
         except KernelMisfit:
             raise
         except EngineError as error:  # the first answer says that drgn is of no use
-            log.info("drgn: %s", error)
+            run.progress.note(f"drgn: {error}")
             return
         for remark in remarks:
             run.remark(remark)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 from collections.abc import Collection, Mapping
@@ -19,7 +18,6 @@ from cas.errors import CasError, EngineError
 from cas.model import Dump, FirstAnswer, Kernel, Match
 from cas.triage.context import Run
 
-log = logging.getLogger("cas")
 FIRST_ANSWER_S = 120.0
 FOR_DRGN = 700
 """Debug files that drgn's process can hold open; distribution kernels load a few hundred."""
@@ -70,7 +68,7 @@ class Kmods:
         try:
             self._worker.supply(files)
         except EngineError as error:
-            log.info("no detector sees %s: %s", ", ".join(files), error)
+            self._run.progress.note(f"no detector sees {', '.join(files)}: {error}")
 
     def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
         """The debug files that a first answer may need; many more would only delay it."""
@@ -88,7 +86,7 @@ class Kmods:
             with self._run.timed("first answer"):
                 return self._worker.answer_again(answer, more, FIRST_ANSWER_S)
         except EngineError as error:
-            log.info("drgn, with more kernel modules: %s", error)
+            self._run.progress.note(f"drgn, with more kernel modules: {error}")
             return answer
 
     def extract_all(self, answer: FirstAnswer | None) -> None:

@@ -43,8 +43,6 @@ from cas.triage.kmods import FIRST_ANSWER_S, FOR_DETECTORS
 if TYPE_CHECKING:
     from cas.dump.checking import Checking
 
-log = logging.getLogger("cas")
-
 
 class Pipeline(Debugging):
     """The steps of one run, each adding to what it knows."""
@@ -64,8 +62,8 @@ class Pipeline(Debugging):
                 self.supply = Supply(self, self.stack)
                 self.run()
         except CasError as error:
-            log.error("%s", error)
-            log.debug("it came from here", exc_info=error)
+            self.progress.note(str(error), logging.ERROR)
+            self.progress.note("it came from here", logging.DEBUG, error=error)
             if isinstance(error, DumpChanged):
                 self.disown()
             if isinstance(error, NotPermitted):
@@ -135,7 +133,7 @@ class Pipeline(Debugging):
                 self.tell_kernel(match)
                 self.supply.prepare(match, FOR_DETECTORS)
         except CasError as error:
-            log.info("not found beforehand: %s", error)
+            self.progress.note(f"not found beforehand: {error}")
             return None
         return match
 
@@ -219,7 +217,7 @@ class Pipeline(Debugging):
         with self.timed("page check"):
             self.wait_for(checking)
         for problem in checking.problems():
-            log.info("%s", problem)
+            self.progress.note(problem)
         judged = checking.judged(dump)
         for missing in judged.missing:
             if missing not in dump.missing:
@@ -302,4 +300,4 @@ class Pipeline(Debugging):
             self.progress.say(line)
         for each in detections:
             if each.status in (DetectorStatus.FAILED, DetectorStatus.TIMEOUT):
-                log.info("%s: %s: %s", each.detector, each.status, each.remark)
+                self.progress.note(f"{each.detector}: {each.status}: {each.remark}")

@@ -14,6 +14,7 @@ from cas.errors import CasError, JobBusy
 from cas.files.whole import writing_below
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
+from cas.jobs.log import logged
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import WorkDirectory
 from cas.model import Report
@@ -35,19 +36,19 @@ def triage(
     """
     with (
         _locked(job.directory),
-        jobs.logged(job, config.debug_level) as log,
+        logged(job, config.debug_level, progress) as log,
         _interruption_noted(job.directory),
         writing_below(job.directory),
     ):
         # drgn's process gets ready while we import the rest
         from cas.triage.pipeline import Pipeline
 
-        share(job, [Path(log.baseFilename)], config, progress)
-        pipeline = Pipeline(jobs.begin(job), config, progress, prestart)
+        share(job, [log.path], config, log)
+        pipeline = Pipeline(jobs.begin(job), config, log, prestart)
         error = pipeline.analyse()
         pipeline.publish(datetime.now(UTC))
     if log.lost:
-        progress.warn(f"{log.baseFilename} lacks lines: {log.lost}")
+        progress.warn(f"{log.path} lacks lines: {log.lost}")
     return pipeline.report, error
 
 

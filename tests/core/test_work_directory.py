@@ -19,8 +19,10 @@ from cas.errors import CasError, Refused
 from cas.files.whole import opener_below, read_regular, write_whole, writing_below
 from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
+from cas.jobs.log import logged
 from cas.jobs.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
 from cas.model import Dump
+from cas.progress import Silent
 from cas.report import outbox
 from cas.settings.config import Config
 
@@ -209,7 +211,7 @@ def test_only_regular_files_are_read_and_written(tmp_path: Path) -> None:
 
 
 def write_log(job: Job) -> None:
-    with jobs.logged(job, "INFO"):
+    with logged(job, "INFO", Silent()):
         pass
 
 

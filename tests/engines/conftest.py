@@ -101,7 +101,8 @@ def room(make_room: Callable[..., Confinement]) -> Confinement:
 
 @pytest.fixture
 def worker(room: Confinement, tmp_path: Path) -> Iterator[Worker]:
-    with Worker(room, tmp_path) as worker:
+    with Worker(room) as worker:
+        worker.trace_into(tmp_path, print)
         yield worker
 
 

@@ -21,7 +21,7 @@ SECTION_BYTES = 1 << 20
 
 def start(place: LocalPlace, directory: Path) -> Crash:
     rules = place.confinement.supervision
-    return Crash(place, rules, directory, (directory / "crash.out").open("wb"))
+    return Crash(place, rules, directory, (directory / "crash.out").open("wb"), print)
 
 
 @pytest.fixture(scope="module")

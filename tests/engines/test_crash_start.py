@@ -39,7 +39,7 @@ def begin(
         program.chmod(0o755)
         room = make_room(**{"watchdog_s": 1, "stop_s": 0.5, **rules})
         here = LocalPlace(program, vmcore, vmcore, room)
-        return Crash(here, room.supervision, tmp_path, (tmp_path / "crash.out").open("wb"))
+        return Crash(here, room.supervision, tmp_path, (tmp_path / "crash.out").open("wb"), print)
 
     return begin
 

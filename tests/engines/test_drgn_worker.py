@@ -284,7 +284,8 @@ def test_a_report_names_the_dump_and_not_a_descriptor(
 def test_each_fault_leaves_a_trace_of_its_own(
     opened: Opened, make_room: Callable[..., Confinement], tmp_path: Path
 ) -> None:
-    with Worker(make_room(watchdog_s=1), tmp_path) as worker:
+    with Worker(make_room(watchdog_s=1)) as worker:
+        worker.trace_into(tmp_path, print)
         worker.open(opened)
         deadly = "drgn import os; os.abort()"
         section = run(worker, tmp_path / "out", "drgn import time; time.sleep(100)", deadly, "sys")

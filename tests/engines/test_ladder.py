@@ -56,7 +56,7 @@ def crash_that(
         places = iter([LocalPlace(program, vmcore, vmcore, room)])
         transcript = (tmp_path / "crash.out").open("wb")
         rules = room.supervision
-        opened.append(CrashAnywhere(lambda: next(places, None), rules, tmp_path, transcript))
+        opened.append(CrashAnywhere(lambda: next(places, None), rules, tmp_path, transcript, print))
         opened[-1].open()
         return opened[-1]
 

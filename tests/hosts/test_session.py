@@ -246,7 +246,7 @@ def test_a_trace_shows_the_processes_there(there: Machine, tmp_path: Path) -> No
     with there.session(sandbox="none") as opened, opened.start(argv, []) as child:
         read_until(child, b"ready\n")
         path = write_trace(
-            tmp_path, child, ProgramFailure("crash", "hung", "1 of 8", "crash", "bt")
+            tmp_path, child, ProgramFailure("crash", "hung", "1 of 8", "crash", "bt"), print
         )
         assert path is not None
         text = path.read_text()

@@ -47,7 +47,7 @@ def crash(indexed: Path, vmcore: Path, tmp_path_factory: pytest.TempPathFactory)
     here = LocalPlace(Path(needs("crash")), indexed, vmcore, room)
     with (
         (directory / "crash.out").open("wb") as transcript,
-        Crash(here, room.supervision, directory, transcript) as session,
+        Crash(here, room.supervision, directory, transcript, print) as session,
     ):
         session.open()
         yield session

@@ -214,7 +214,7 @@ def test_a_trace_says_what_was_seen(room: Confinement, tmp_path: Path) -> None:
     lines = b"".join(b"line %d\n" % number for number in range(300))
     with Child(["sleep", "1000"], room) as child:
         assert until(lambda: any(each.name == "sleep" for each in child.processes()))
-        path = write_trace(tmp_path, child, fault("hung", lines + b"\x1b]0;title\x07"))
+        path = write_trace(tmp_path, child, fault("hung", lines + b"\x1b]0;title\x07"), print)
         pid = child.pid
     assert path is not None
     assert path.name == f"tool.{pid}.1.trc"
@@ -236,7 +236,7 @@ def test_a_trace_says_what_was_seen(room: Confinement, tmp_path: Path) -> None:
 
 def test_two_faults_make_two_files(bare: Confinement, tmp_path: Path) -> None:
     with Child(["sleep", "1000"], bare) as child:
-        paths = [write_trace(tmp_path, child, fault(why)) for why in ("first", "second")]
+        paths = [write_trace(tmp_path, child, fault(why), print) for why in ("first", "second")]
     assert [path and path.name.split(".")[2] for path in paths] == ["1", "2"]
 
 
@@ -244,7 +244,7 @@ def test_a_trace_of_a_dead_program_says_so(bare: Confinement, tmp_path: Path) ->
     with Child(sh("kill -SEGV $$"), bare) as child:
         assert child.read(10) == b""
         child.wait(10)
-        path = write_trace(tmp_path, child, fault("killed by SIGSEGV"))
+        path = write_trace(tmp_path, child, fault("killed by SIGSEGV"), print)
     assert path is not None
     assert "none is left to look at" in path.read_text()
 
@@ -252,7 +252,7 @@ def test_a_trace_of_a_dead_program_says_so(bare: Confinement, tmp_path: Path) ->
 def test_a_trace_is_bounded(bare: Confinement, tmp_path: Path) -> None:
     with Child(sh("for i in $(seq 60); do sleep 1000 & done; wait"), bare) as child:
         assert until(lambda: len(child.processes()) > 60)
-        path = write_trace(tmp_path, child, fault("x" * 9000, b"\xff" * (1 << 20)))
+        path = write_trace(tmp_path, child, fault("x" * 9000, b"\xff" * (1 << 20)), print)
     assert path is not None
     assert path.stat().st_size < 2 << 20
     assert "and 29 more" in path.read_text()

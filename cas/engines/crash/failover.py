@@ -15,6 +15,7 @@ from cas.engines.outcome import Ran, section_of
 from cas.errors import EngineError, HostLost
 from cas.files.whole import put
 from cas.model import Outcome, Section, Snippet
+from cas.progress import Note
 from cas.settings.rules import Supervision
 
 NextPlace = Callable[[], Place | None]
@@ -88,16 +89,23 @@ class CrashAnywhere:
     """A job's crash, which moves on: a snippet that was under way is run again, whole."""
 
     def __init__(
-        self, next_place: NextPlace, rules: Supervision, directory: Path, transcript: IO[bytes]
+        self,
+        next_place: NextPlace,
+        rules: Supervision,
+        directory: Path,
+        transcript: IO[bytes],
+        note: Note,
     ) -> None:
         """Prepare; nothing is started yet.
 
         :param directory: receives trace files
         :param transcript: receives everything that crash writes
+        :param note: told what only the job's log needs
         """
         self._rules = rules
         self._directory = directory
         self._transcript = transcript
+        self._note = note
         self._places = Failover(next_place, self._start_at)
         self._started: list[Crash] = []
         self.preparation = Preparation()
@@ -170,7 +178,9 @@ class CrashAnywhere:
         return section_of(snippet, outcomes, Ran(Engine.CRASH, path, 0.0))
 
     def _start_at(self, place: Place) -> Crash:
-        self._started.append(Crash(place, self._rules, self._directory, self._transcript))
+        self._started.append(
+            Crash(place, self._rules, self._directory, self._transcript, self._note)
+        )
         return self._started[-1]
 
     def _open_prepared(self, crash: Crash) -> str:

@@ -8,7 +8,6 @@ failed commands and on truncated dumps) and is not used.
 from __future__ import annotations
 
 import io
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cas.engines.crash.start_failures import ExpectedDump, NotOpened, StartFailu
 from cas.engines.outcome import Ran, output_budget, section_of
 from cas.files.whole import create
 from cas.model import Outcome, Section, Snippet
+from cas.progress import Note
 from cas.settings.rules import Supervision
 from cas.supervise import (
     Dialogue,
@@ -36,7 +36,6 @@ from cas.supervise import (
 )
 from cas.units import human_size
 
-log = logging.getLogger("cas")
 LAST_WORDS_BYTES = 4 << 10
 BLIND = b"not found in PID hash"
 """crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
@@ -58,18 +57,25 @@ class Crash:
     """A crash session on one dump; it starts at once and is waited for when it is needed."""
 
     def __init__(
-        self, place: Place, rules: Supervision, directory: Path, transcript: IO[bytes]
+        self,
+        place: Place,
+        rules: Supervision,
+        directory: Path,
+        transcript: IO[bytes],
+        note: Note,
     ) -> None:
         """Start crash.
 
         :param directory: receives trace files
         :param transcript: receives everything that crash writes
+        :param note: told what only the job's log needs
         :raises EngineError: the program cannot be started
         """
         self.place = place
         self._rules = rules
         self._directory = directory
         self._transcript = transcript
+        self._note = note
         self._starts = Starts("crash", self._rules)
         self._options = FULL
         self.ladder: list[str] = []
@@ -199,7 +205,7 @@ class Crash:
             if outcome.status in (SectionStatus.OK, SectionStatus.FAILED):
                 self.prelude = [other for other in whole if other in (*self.prelude, command)]
             if outcome.status is not SectionStatus.OK:
-                log.info("prelude: %s: %s", command, outcome.error)
+                self._note(f"prelude: {command}: {outcome.error}")
 
     @property
     def _rung(self) -> str:
@@ -277,7 +283,7 @@ class Crash:
             command=self._command,
             output=bytes(self._exchange.said[-LAST_WORDS_BYTES * 16 :]),
         )
-        write_trace(self._directory, self._child, failure)
+        write_trace(self._directory, self._child, failure, self._note)
 
     def _recover(self, status: SectionStatus) -> None:
         """Get a session that takes commands again; the one that broke a limit is left out."""

@@ -31,6 +31,7 @@ from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.fault_reading import Reading
 from cas.files.whole import put
 from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
+from cas.progress import Note
 from cas.supervise import (
     Child,
     Confinement,
@@ -141,18 +142,17 @@ class Worker:
     It is started at once, and again after it died, as long as that happens seldom.
     """
 
-    def __init__(self, confinement: Confinement, directory: Path | None = None) -> None:
+    def __init__(self, confinement: Confinement) -> None:
         """Start the process.
 
         :param confinement: where it runs
-        :param directory: receives trace files; may be set later
         :raises EngineError: it cannot be started
         """
         self._confinement = replace(
             confinement, environment={**confinement.environment, **ENVIRONMENT}
         )
         self._rules = confinement.supervision
-        self.directory = directory
+        self._traces: Callable[[Child, ProgramFailure], object] = lambda *_: None
         self._starts = Starts("drgn", self._rules)
         self._opened: Opened | None = None
         self._command = OPENING
@@ -165,6 +165,14 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._child.end()
         self._channel.close()
+
+    def trace_into(self, directory: Path, note: Note) -> None:
+        """Write trace files from now on: when drgn dies, or must be ended.
+
+        :param directory: of the job that it works for
+        :param note: told where one cannot be written
+        """
+        self._traces = lambda child, failure: write_trace(directory, child, failure, note)
 
     @property
     def pid(self) -> int:
@@ -487,12 +495,10 @@ class Worker:
         )
 
     def _write_drgn_trace(self, why: str) -> None:
-        if self.directory is None:
-            return
         failure = ProgramFailure(
             "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
         )
-        write_trace(self.directory, self._child, failure)
+        self._traces(self._child, failure)
 
 
 def _banner_of(vmlinux: Path) -> str | None:
