@@ -10,11 +10,14 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow
 from cas.streams.inflate import crc32, inflate
 from cas.streams.layer import Layer, Limits
+
+_REFUSALS = (OSError, EOFError, ValueError, RuntimeError, MemoryError, lzma.LZMAError, zlib.error)
+"""What libraries raise for data that they do not take."""
 
 Decompress = Callable[[Flow, Layer], Iterator[bytes]]
 
@@ -72,17 +75,67 @@ def unlzma(flow: Flow, layer: Layer) -> Iterator[bytes]:
 def unzstd(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """All frames of a zstd file."""
     while True:
-        yield from decoded(zstd_decoder(layer.limits), flow)
+        yield from unzstd_frame(flow, layer.limits)
         _skip_skippable(flow)
         if flow.peek(4) != b"\x28\xb5\x2f\xfd":
             return layer.trailing(flow)
 
 
-def zstd_decoder(limits: Limits) -> Any:
-    """What unpacks one frame."""
-    from backports.zstd import DecompressionParameter, ZstdDecompressor
+def unzstd_frame(flow: Flow, limits: Limits) -> Iterator[bytes]:
+    """One frame.
 
-    return ZstdDecompressor(options={DecompressionParameter.window_log_max: limits.zstd_window_log})
+    :raises Damaged: it is cut off, or the library refuses it
+    """
+    from zstandard import ZstdDecompressor, ZstdError
+
+    frame = _ZstdFrame(flow)
+    decoder = ZstdDecompressor(max_window_size=1 << limits.zstd_window_log)
+    reader = decoder.stream_reader(cast("BinaryIO", frame))  # of which only read() is used
+    while True:
+        begun = flow.offset
+        try:
+            block = reader.read(limits.zstd_piece_bytes)
+        except (ZstdError, MemoryError) as error:
+            raise _damage(error, begun) from error
+        if not block:
+            break
+        yield block
+    if not frame.is_whole:
+        raise CutOff
+
+
+class _ZstdFrame:
+    """A source of one frame's bytes: the library tells neither that they end too early nor where.
+
+    Source: RFC 8878, 3.1.1.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._parts = self._split()
+        self.is_whole = False
+        """Whether its last byte was read."""
+
+    def read(self, _size: int = -1) -> bytes:
+        return next(self._parts, b"")
+
+    def _split(self) -> Iterator[bytes]:
+        """Its header, then each block; the last with the checksum behind it."""
+        read = self._flow.read
+        head = read(5)
+        descriptor = head[-1] if len(head) == 5 else 0
+        has_window = not descriptor & 0x20
+        size_field = (not has_window, 2, 4, 8)[descriptor >> 6]
+        yield head + read(has_window + (0, 1, 2, 4)[descriptor & 3] + size_field)
+        is_last = False
+        while not is_last and len(mark := read(3)) == 3:
+            number = int.from_bytes(mark, "little")
+            is_last, kind, size = bool(number & 1), number >> 1 & 3, number >> 3
+            stored = 1 if kind == 1 else size  # one byte is repeated
+            check = 4 if is_last and descriptor & 4 else 0
+            data = read(stored + check)
+            self.is_whole = is_last and len(data) == stored + check
+            yield mark + data
 
 
 def unlz4(flow: Flow, layer: Layer) -> Iterator[bytes]:
@@ -123,19 +176,14 @@ def decoded(decoder: Any, flow: Flow) -> Iterator[bytes]:
                 raise CutOff
         try:
             block = decoder.decompress(data, BLOCK_BYTES)
-        except Exception as error:
-            raise _translated(error, begun) from error
+        except _REFUSALS as error:
+            raise _damage(error, begun) from error
         data = b""
         if block:
             yield block
     flow.unread(decoder.unused_data or b"")
 
 
-def _translated(error: Exception, offset: int) -> Damaged:
-    from backports.zstd import ZstdError
-
-    known = (OSError, EOFError, ValueError, RuntimeError, MemoryError, lzma.LZMAError, zlib.error)
-    if not isinstance(error, (*known, ZstdError)):
-        raise error
+def _damage(error: Exception, offset: int) -> Damaged:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return Damaged(reason, offset=offset)

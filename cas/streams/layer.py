@@ -21,6 +21,8 @@ class Limits:
     """Memory of a decoder of xz or lzma."""
     zstd_window_log: int
     """Logarithm, to the base 2, of the bytes that a decoder of zstd looks back."""
+    zstd_piece_bytes: int
+    """What is unpacked at a time; so much of a damaged frame is lost before the damage."""
     name_bytes: int
     """Of a file in an archive."""
     header_bytes: int
@@ -34,6 +36,7 @@ class Limits:
 UPLOAD = Limits(
     lzma_bytes=640 << 20,  # a dictionary of 512 MiB and the rest
     zstd_window_log=29,  # zstd -d itself stops at 128 MiB unless told otherwise
+    zstd_piece_bytes=256 << 10,  # with 1 MiB an upload takes a tenth longer
     name_bytes=64 << 10,
     header_bytes=1 << 20,  # honest ones hold a name and some times, or the map of a sparse file
     headers=1 << 24,
@@ -42,6 +45,7 @@ UPLOAD = Limits(
 PACKAGE = Limits(
     lzma_bytes=192 << 20,  # xz -9 needs 65 MiB
     zstd_window_log=27,
+    zstd_piece_bytes=1 << 20,  # with 256 KiB a vmlinux takes a seventh longer
     name_bytes=4096 + 1,
     header_bytes=64 << 10,
     headers=1 << 20,

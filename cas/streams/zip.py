@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cas.streams.budget import UploadLayer
-from cas.streams.decompress import decoded, zstd_decoder
+from cas.streams.decompress import decoded, unzstd_frame
 from cas.streams.flow import CutOff, Damaged, Flow
 from cas.streams.inflate import crc32, inflate
 from cas.streams.layer import UPLOAD
@@ -184,7 +184,7 @@ _METHODS: dict[int, Callable[[Flow], Iterator[bytes]]] = {
     9: _inflate64,
     12: lambda flow: decoded(bz2.BZ2Decompressor(), flow),
     14: _lzma,
-    20: lambda flow: decoded(zstd_decoder(UPLOAD), flow),
-    93: lambda flow: decoded(zstd_decoder(UPLOAD), flow),
+    20: lambda flow: unzstd_frame(flow, UPLOAD),
+    93: lambda flow: unzstd_frame(flow, UPLOAD),
     95: lambda flow: decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, UPLOAD.lzma_bytes), flow),
 }

@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 
-from backports import zstd
+import zstandard
 from packing import DUMP, rar, seven_zip_of, sparse_tar, tar, zip_of
 
 OUTSIDE = ("../escaped", "/tmp/escaped", "../../../../../../tmp/escaped", "..", "a/../../escaped")
@@ -197,7 +197,7 @@ def _others() -> Iterator[tuple[str, bytes]]:
     yield "gzip of a hostile tar", gzip.compress(tar({"../x": SHORT, "/tmp/y.txt": b"z"}))
     yield "bzip2 of nothing", bz2.compress(b"")
     yield "xz of nothing", lzma.compress(b"")
-    yield "zstd of nothing", zstd.compress(b"")
+    yield "zstd of nothing", zstandard.compress(b"")
     yield "tar of nothing", io.BytesIO(tar({})).getvalue()
     big = bytearray(lzma.compress(SHORT, lzma.FORMAT_ALONE))
     big[1:5] = b"\0\0\0\xc0"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import lz4.block
 import py7zr
-from backports import zstd
+import zstandard
 
 from cas.intake import Intake, Storing
 from cas.model import Stored
@@ -216,7 +216,7 @@ def old_lz4(data: bytes) -> bytes:
 
 
 def skippable(data: bytes) -> bytes:
-    return b"\x50\x2a\x4d\x18\x05\0\0\0hello" + zstd.compress(data)
+    return b"\x50\x2a\x4d\x18\x05\0\0\0hello" + zstandard.compress(data)
 
 
 def apport(data: bytes, *, is_one_line: bool = False, **fields: str) -> bytes:
@@ -253,7 +253,7 @@ COMPRESSIONS: dict[str, Pack] = {
     "bzip2": lambda data: bz2.compress(data, 1),
     "xz": lzma.compress,
     "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
-    "zstd": zstd.compress,
+    "zstd": zstandard.compress,
     "lz4": through("lz4", "-q", "-c"),
     "old-lz4": old_lz4,
     "lzop": through("lzop", "-c"),
@@ -270,7 +270,7 @@ VARIANTS: dict[str, Pack] = {
     "xz-x86-filter": through("xz", "-c", "--x86", "--lzma2"),
     "xz-no-check": through("xz", "-c", "-C", "none"),
     "lzma-program": through("xz", "-c", "--format=lzma"),
-    "zstd-frames": halves(zstd.compress),
+    "zstd-frames": halves(zstandard.compress),
     "zstd-long": through("zstd", "-q", "-c", "--long=27", "--check"),
     "zstd-skippable": skippable,
     "lz4-frames": halves(through("lz4", "-q", "-c")),
