@@ -38,13 +38,13 @@ def unpacked_stretch(
     place: tuple[int, int],
     layer: Layer,
     advance: Callable[[int], None],
-    ahead_bytes: int = 24 << 20,
+    ahead_bytes: int = 48 << 20,
 ) -> Iterator[Flow]:
     """The content of a compressed stretch of a file; two threads unpack the blocks of xz data.
 
     :param place: its offset in the file, and its length, in bytes
     :param advance: told how many compressed bytes have been read
-    :param ahead_bytes: that the second thread may be ahead of what was asked for
+    :param ahead_bytes: that may be unpacked beyond what was asked for
     :raises Damaged: while reading, also where the file cannot be read
     """
     with closing(_stretch(file, place, layer, advance, ahead_bytes)) as pieces:

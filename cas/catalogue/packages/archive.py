@@ -57,7 +57,7 @@ def payload_of(
     place: tuple[int, int],
     layer: Layer,
     advance: Callable[[int], None],
-    ahead_bytes: int = 24 << 20,
+    ahead_bytes: int = 48 << 20,
 ) -> Iterator[Flow]:
     """A payload, unpacked, for the length of a ``with`` block.
 

@@ -296,7 +296,7 @@ def _files(deb: _Deb) -> dict[str, Listed]:
 
 @contextmanager
 def _opened(
-    deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 24 << 20
+    deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 48 << 20
 ) -> Iterator[Iterator[SizedMember]]:
     """The payload's members, for the length of a ``with`` block.
 

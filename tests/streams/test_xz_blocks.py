@@ -1,0 +1,82 @@
+"""Blocks of xz data by two threads: in order, within limits, and gone with whoever took them."""
+
+import lzma
+import random
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from cas.streams import xz_blocks
+from cas.streams.flow import Damaged
+
+from installed import needs
+
+BLOCK = 1 << 20
+CONTENT = b"".join(random.Random(5).randbytes(1000) * 1000 for _ in range(12))  # noqa: S311
+LIMITS = xz_blocks.Limits(64 << 20)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    plain = tmp_path / "plain"
+    plain.write_bytes(CONTENT)
+    argv = [needs("xz"), "-0", "-T2", f"--block-size={BLOCK}", "-k", plain]
+    subprocess.run(argv, check=True)
+    return tmp_path / "plain.xz"
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "cas-xz"]
+
+
+@pytest.mark.parametrize("ahead", [0, BLOCK // 2, 64 << 20])
+def test_the_content_comes_in_order_however_little_may_wait(packed: Path, ahead: int) -> None:
+    limits = xz_blocks.Limits(LIMITS.memory_bytes, ahead)
+    read: list[int] = []
+    with packed.open("rb") as file:
+        blocks = xz_blocks.layout(file.fileno())
+        content = b"".join(xz_blocks.unpack(file.fileno(), blocks, limits, read.append))
+    assert content == CONTENT
+    assert read == [block.packed_bytes for block in blocks]
+    assert not threads()
+
+
+def test_a_damaged_block_ends_it_behind_those_before(packed: Path) -> None:
+    with packed.open("r+b") as file:
+        blocks = xz_blocks.layout(file.fileno())
+        file.seek(blocks[4].offset + 100)
+        file.write(b"damage")
+        file.flush()
+        content = b""
+        with pytest.raises(Damaged):
+            for piece in xz_blocks.unpack(file.fileno(), blocks, LIMITS):
+                content += piece
+    assert content[: 4 * BLOCK] == CONTENT[: 4 * BLOCK]
+    assert CONTENT.startswith(content)
+    assert not threads()
+
+
+def test_an_index_that_lies_is_damage(packed: Path) -> None:
+    with packed.open("rb") as file:
+        first, *others = xz_blocks.layout(file.fileno())
+        lie = xz_blocks.Block(first.offset, first.packed_bytes, first.size_bytes + 1, first.header)
+        with pytest.raises(Damaged, match="wrong size"):
+            list(xz_blocks.unpack(file.fileno(), [lie, *others], LIMITS))
+
+
+def test_who_leaves_takes_the_threads_along(packed: Path) -> None:
+    with packed.open("rb") as file:
+        content = xz_blocks.unpack(file.fileno(), xz_blocks.layout(file.fileno()), LIMITS)
+        assert next(content)
+        assert threads()
+        content.close()
+        assert not threads()
+
+
+def test_one_block_is_not_worth_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.xz"
+    path.write_bytes(lzma.compress(CONTENT))
+    with path.open("rb") as file:
+        assert xz_blocks.layout(file.fileno()) == []
