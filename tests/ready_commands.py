@@ -14,13 +14,13 @@ import pkgutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from unittest import mock
 
@@ -56,9 +56,7 @@ def run(
         streams = (_stdin(given), stdout, stderr)
         for stream in (out, err, *streams):
             stack.enter_context(stream)
-        arguments = (argv, dict(environment), directory, streams)
-        command = _server().Process(target=_be, args=arguments)
-        command.start()
+        command = fork(_be, argv, dict(environment), directory, streams)
         for stream in streams:
             stream.close()
         said = _read(out, err, time.monotonic() + timeout)
@@ -69,6 +67,16 @@ def run(
         raise subprocess.TimeoutExpired(argv, timeout)
     assert command.exitcode is not None
     return subprocess.CompletedProcess(argv, command.exitcode, *said)
+
+
+def fork(target: Callable[..., object], *arguments: object) -> ForkServerProcess:
+    """Have a function run in a process that has CAS imported.
+
+    :param target: of a module that can be imported
+    """
+    process = _server().Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 def _stdin(given: str) -> Connection:

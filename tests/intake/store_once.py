@@ -1,6 +1,6 @@
-"""A program: store one upload with a budget, and say how it ended and what it cost.
+"""Store one upload with a budget, and say how it ended and what it cost; also as a program.
 
-usage: store_once.py UPLOAD DIRECTORY BUDGET_BYTES [MEMORY_BYTES]
+usage: store_once.py UPLOAD DIRECTORY BUDGET_BYTES
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cas.errors import CasError
@@ -26,10 +27,15 @@ def peak_bytes() -> int:
     return int(line.split()[1]) << 10
 
 
-def main() -> None:
-    upload, directory, budget = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    if len(sys.argv) > 4:
-        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[4]),) * 2)
+def tell(
+    told: Connection, upload: Path, directory: Path, budget: int, address_space_bytes: int
+) -> None:
+    """Send what became of it, from a process of its own, which gets no more memory than this."""
+    resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes,) * 2)
+    told.send(stored_once(upload, directory, budget))
+
+
+def stored_once(upload: Path, directory: Path, budget: int) -> dict[str, object]:
     limits = IntakeLimits(unpack_bytes=budget, reserve_bytes=1 << 20)
     ended: dict[str, object] = {"error": None}
     try:
@@ -42,8 +48,8 @@ def main() -> None:
             "limit": getattr(error, "limit", None),
             "unpacked": storing.unpacked_bytes,
         }
-    print(json.dumps({**ended, "peak": peak_bytes()}))
+    return {**ended, "peak": peak_bytes()}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(stored_once(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))))
