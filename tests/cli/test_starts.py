@@ -9,12 +9,14 @@ from installed import Site
 COMMANDS = (
     "cas --version",
     "cas identify no-dump",
-    "cas signature T-1",
     "cas debug T-1 --engine drgn -c log",
     "cas -i T-2 -f no-dump",
-    "cas -i T-1",
     "cas-admin -b",
     "cas-admin check",
+)
+OTHERS = (
+    "cas signature T-1",
+    "cas -i T-1",
     "cas-admin host list",
     "cas-admin index",
     "cas-admin kernels",
@@ -23,7 +25,9 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize(
+    "line", [*COMMANDS, *(pytest.param(line, marks=pytest.mark.long) for line in OTHERS)]
+)
 def test_a_started_command_says_what_its_fork_says(
     finished: Site, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,13 +76,14 @@ def test_a_job_that_another_run_has_is_left_to_it(cold: Site, vmcore: Path) -> N
     assert "no unfinished job" in third.stderr
 
 
-def test_runs_beside_a_looping_build_lose_no_job() -> None:
+@pytest.mark.parametrize("runs", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_runs_beside_a_looping_build_lose_no_job(runs: int) -> None:
     bench = Path(__file__).parents[2] / "bench" / "many_runs.py"
     done = subprocess.run(
-        [sys.executable, bench, "--runs", "3", "--only", "sys"],
+        [sys.executable, bench, "--runs", str(runs), "--only", "sys"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "complete: 3, lost: 0, 'database is locked': 0" in done.stdout, done.stderr
+    assert f"complete: {runs}, lost: 0, 'database is locked': 0" in done.stdout, done.stderr
     assert done.returncode == 0, done.stdout

@@ -40,7 +40,7 @@ def the_point(reference: Reference, call: str, name: str, number: int) -> Point:
         pytest.param("kill", ("copy_file_range", "/vmcore.elf", 1), marks=pytest.mark.long),
         ("kill", ("rename", "/.result.json.part", 1)),
         pytest.param("ENOSPC", ("write", "/.report.txt.part", 1), marks=pytest.mark.long),
-        ("ENOSPC", ("pwrite64", "/cas.db-wal", 2)),
+        pytest.param("ENOSPC", ("pwrite64", "/cas.db-wal", 2), marks=pytest.mark.long),
         pytest.param("EIO", ("fsync", "/.job.json.part", 3), marks=pytest.mark.long),
     ],
 )
