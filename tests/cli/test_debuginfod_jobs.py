@@ -32,6 +32,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def empty(site: Site) -> Site:
     """A site without packages, and with a cache of its own."""
     site.settings |= {"debugs": str(site.directory / "debugs"), "engine": "drgn"}
+    site.keep_snippets("sys")
     return site
 
 

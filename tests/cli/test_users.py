@@ -23,6 +23,7 @@ def shared_a() -> Iterator[SharedSite]:
     """A site of the user nobody, whom root gives way to."""
     with shared_site(FIXTURES / "a") as site:
         site.settings["casuser"] = OTHER
+        site.keep_snippets("sys", "traceback")
         site.own(OTHER, "cores", "debugs", "db")
         yield site
 

@@ -77,6 +77,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: 
         "smtphost": "127.0.0.1",
         "smtpPort": str(server.port),
     }
+    site.keep_snippets("sys")
     done = site.cas("-i", "T-1", "-f", VMCORE, "-e", "user@example.com")
     assert done.returncode == 6
     assert f"put kernel-debuginfo-{RELEASE}.rpm below `kernels`" in done.stderr
@@ -122,6 +123,7 @@ def test_a_job_with_a_damaged_result_is_begun_again(waiting: Site) -> None:
 def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finishes_the_job(
     waiting: Site, vmlinux: Path
 ) -> None:
+    waiting.keep_snippets("sys")
     kernels = waiting.directory / "kernels"
     rpm(kernels)
     other = kernels / "vmlinux"

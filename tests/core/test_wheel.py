@@ -27,7 +27,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "wheel", "--no-deps", "-w", directory, sources], check=True)
     (wheel,) = directory.glob("*.whl")
     target = directory / "target"
-    subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-compile", "--target", target, wheel], check=True
+    )
     return target
 
 
