@@ -46,24 +46,24 @@ def current(candidates: Sequence[Candidate], timeout_s: float) -> Current:
         return Current()
     crew = Crew(min(len(stamps), _AT_ONCE), timeout_s)
     try:
-        asked = {path: crew.ask(partial(_look, path, stamp)) for path, stamp in stamps.items()}
-        return _judged(candidates, asked, crew)
+        asked = {path: crew.ask(partial(_file_now, path, stamp)) for path, stamp in stamps.items()}
+        return _sorted_by_truth(candidates, asked, crew)
     finally:
         crew.dismiss()
 
 
-_Look = tuple[FileStamp, Package | None]
+_FileNow = tuple[FileStamp, Package | None]
 """A file's stamp, and what it says where that is not the catalogued one."""
 
 
-def _look(path: Path, catalogued: FileStamp | None) -> _Look:
+def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
     """:raises OSError: it is gone, no regular file, or cannot be opened"""
     stamp = FileStamp.of(regular(path))
     return stamp, None if stamp == catalogued else sources.read(path)
 
 
-def _judged(
-    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_Look]], crew: Crew
+def _sorted_by_truth(
+    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_FileNow]], crew: Crew
 ) -> Current:
     true, gone, renewals = list[Candidate](), list[str](), list[Renewal]()
     changed: dict[Path, str] = {}
@@ -76,23 +76,27 @@ def _judged(
         except OSError as error:
             changed[path] = f"{path}: {error.strerror or error}"
         except PackageError as error:
-            changed[path] = f"{_changed(path)}, and cannot be used: {error}"
+            changed[path] = f"{_changed_sentence(path)}, and cannot be used: {error}"
         else:
-            same = mine if package is None else [one for one in mine if _is_in(one.kernel, package)]
+            same = (
+                mine
+                if package is None
+                else [one for one in mine if _has_kernel(one.kernel, package)]
+            )
             true += same
             if package is not None and same and mine[0].stamp:
                 renewals.append(Renewal(path, mine[0].stamp, stamp, package.kernels))
             if len(same) < len(mine):
-                changed[path] = _changed(path)
+                changed[path] = _changed_sentence(path)
     in_order = [one for one in candidates if one in true]
     return Current(tuple(in_order), tuple(gone), changed, tuple(renewals))
 
 
-def _changed(path: Path) -> str:
+def _changed_sentence(path: Path) -> str:
     return f"{path} changed since cas-admin -b"
 
 
-def _is_in(kernel: Kernel, package: Package) -> bool:
+def _has_kernel(kernel: Kernel, package: Package) -> bool:
     """Whether a file holds the kernel that it was catalogued with."""
     return package.arch == kernel.arch and any(
         is_same(kernel, packaged) for packaged in package.kernels

@@ -17,7 +17,7 @@ Examine = Callable[[Candidate], Candidate]
 """Looks into a vmlinux for banner and build-id; raises `PackageError`."""
 
 _FACTS = ("release", "arch", "size_bytes", "digest", "banner")
-"""That kernels of one build-id have in common."""
+"""Attributes in which kernels of one build-id must agree, as far as they are known."""
 _BUILD_STAMP = re.compile(r"#\d.*$")
 _RELEASE = re.compile(r"Linux version (\S+)")
 _SHOWN = 8
@@ -26,7 +26,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """That a place has no kernel of a dump."""
+    """The answer of a place that has no kernel of a dump."""
 
     error: KernelNotFound | None = None
     """What to say where nobody has it."""
@@ -36,7 +36,7 @@ class Lack:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """That a kernel may be the dump's, which only its package tells."""
+    """The answer that a kernel may be the dump's, which only its package tells."""
 
 
 def by_vmlinux(kernel: Kernel, where: str) -> Match:
@@ -56,7 +56,7 @@ def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
     if not equal:
         return None
     require_agreement(dump, equal)
-    kernel = _first(equal)
+    kernel = _first_kernel(equal)
     where = "the package" if kernel.member else "the vmlinux"
     return Match(
         kernel, MatchEvidence.BUILD_ID, f"build-id {dump.build_id} in the dump and in {where}"
@@ -126,7 +126,7 @@ def not_found(
     facts.append(f"build-id {dump.build_id}" if dump.build_id else "no build-id in the dump")
     message = ", ".join(facts)
     if others:
-        message += "; catalogued with that release, but another build: " + _listed(others)
+        message += "; catalogued with that release, but another build: " + _listed_kernels(others)
     if unusable:
         message += "; not usable: " + "; ".join(unusable[:_SHOWN])
     hint = package_hint(release, dump.arch, dump.banner) if release else None
@@ -177,28 +177,30 @@ def _by_banner(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
         return None
     _one_build(dump, "have the same banner", equal)
     return Match(
-        _first(equal), MatchEvidence.BANNER, f"the same banner in dump and package: {dump.banner}"
+        _first_kernel(equal),
+        MatchEvidence.BANNER,
+        f"the same banner in dump and package: {dump.banner}",
     )
 
 
 def _by_stamp(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
-    stamp = _stamp(dump.banner)
-    equal = [kernel for kernel in kernels if stamp and _stamp(kernel.banner) == stamp]
+    stamp = _build_time(dump.banner)
+    equal = [kernel for kernel in kernels if stamp and _build_time(kernel.banner) == stamp]
     if not equal:
         return None
     _one_build(dump, f"have the build time {stamp!r}", equal)
     detail = f"release {release_of(dump)} and build time {stamp!r} in dump and package"
-    return Match(_first(equal), MatchEvidence.RELEASE_AND_TIME, detail)
+    return Match(_first_kernel(equal), MatchEvidence.RELEASE_AND_TIME, detail)
 
 
 def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
     """Only where the dump offers nothing that could contradict."""
-    if dump.build_id or _stamp(dump.banner) or not kernels:
+    if dump.build_id or _build_time(dump.banner) or not kernels:
         return None
     if len({(kernel.build_id, kernel.banner, kernel.size_bytes) for kernel in kernels}) > 1:
         raise _ambiguous(dump, "have that release, and the dump tells no more", kernels)
     detail = f"release {release_of(dump)}: the dump tells nothing else, and no other is catalogued"
-    return Match(_first(kernels), MatchEvidence.RELEASE, detail)
+    return Match(_first_kernel(kernels), MatchEvidence.RELEASE, detail)
 
 
 def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:
@@ -209,19 +211,19 @@ def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:
 def _contested(dump: Dump, facts: Sequence[str], kernels: Sequence[Kernel]) -> AmbiguousKernel:
     """Of packages that claim one build-id, all but one are wrong, and nothing says which."""
     shown = [
-        f"{kernel.source} ({', '.join(_told(fact, kernel) for fact in facts)})"
-        for kernel in sorted(kernels, key=_order)
+        f"{kernel.source} ({', '.join(_shown_fact(fact, kernel) for fact in facts)})"
+        for kernel in sorted(kernels, key=_kernel_order)
     ]
     return AmbiguousKernel(
         f"{len(kernels)} packages claim build-id {dump.build_id} and hold different kernels: "
-        + _some(shown),
+        + _first_few(shown),
         rivals=_rivals(kernels),
         hint="keep only the distribution's own of the packages that claim this build-id (none of "
         "them is used before) and run: cas-admin -b",
     )
 
 
-def _told(fact: str, kernel: Kernel) -> str:
+def _shown_fact(fact: str, kernel: Kernel) -> str:
     value = getattr(kernel, fact)
     if fact == "size_bytes" and value is not None:
         return f"{value:,} bytes"
@@ -231,7 +233,7 @@ def _told(fact: str, kernel: Kernel) -> str:
 def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
     return AmbiguousKernel(
         f"{len(kernels)} catalogued kernels for {release_of(dump)} ({dump.arch}) {what}: "
-        + _listed(kernels),
+        + _listed_kernels(kernels),
         rivals=_rivals(kernels),
     )
 
@@ -241,31 +243,31 @@ def _rivals(kernels: Sequence[Kernel]) -> tuple[str, ...]:
     return tuple(sorted("\t".join(map(str, row)) for row in facts))
 
 
-def _listed(kernels: Sequence[Kernel]) -> str:
-    return _some(
+def _listed_kernels(kernels: Sequence[Kernel]) -> str:
+    return _first_few(
         [
             f"{kernel.source} (build-id {kernel.build_id or 'unknown'}, "
             f"banner {kernel.banner or 'not read'})"
-            for kernel in sorted(kernels, key=_order)
+            for kernel in sorted(kernels, key=_kernel_order)
         ]
     )
 
 
-def _some(shown: Sequence[str]) -> str:
+def _first_few(shown: Sequence[str]) -> str:
     more = len(shown) - _SHOWN
     return "; ".join(shown[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _first(kernels: Sequence[Kernel]) -> Kernel:
+def _first_kernel(kernels: Sequence[Kernel]) -> Kernel:
     """The same one on every run."""
-    return min(kernels, key=_order)
+    return min(kernels, key=_kernel_order)
 
 
-def _order(kernel: Kernel) -> tuple[str, str]:
+def _kernel_order(kernel: Kernel) -> tuple[str, str]:
     return str(kernel.source), kernel.member or ""
 
 
-def _stamp(banner: str | None) -> str | None:
+def _build_time(banner: str | None) -> str | None:
     """``#1 SMP PREEMPT_DYNAMIC Mon Mar  3 10:15:00 UTC 2025``: utsname's version."""
     found = _BUILD_STAMP.search(banner) if banner else None
     return found[0] if found else None

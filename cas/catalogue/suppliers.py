@@ -72,7 +72,7 @@ class Supplier:
     """A place that may have kernels, files of their kmods, or both."""
 
     needs_vouching: ClassVar[bool] = True
-    """Whether a signature must vouch for what it gives, if the configuration demands one."""
+    """What it gives is looked at for a signature, where the configuration wants that."""
 
     def kernel(self, sought: Sought) -> Match | Promise | Lack:
         """The kernel that crashed.
@@ -137,17 +137,17 @@ class Packages(Supplier):
             rows: Lookup = sought.shelf or self._store.kernels
             claims = Current()
             if dump.build_id is not None:
-                claims = self._true(rows.with_build_id(dump.build_id), sought.failed)
+                claims = self._still_true(rows.with_build_id(dump.build_id), sought.failed)
             found: Match | Promise | Lack | None = match.by_build_id(dump, claims.candidates)
             changed = dict(claims.changed)
             if found is None:
                 release = match.release_of(dump)
                 of_release = rows.with_release(release) if release is not None else []
                 of_arch = [one for one in of_release if one.kernel.arch == dump.arch]
-                there = self._true(of_arch, sought.failed)
+                there = self._still_true(of_arch, sought.failed)
                 changed |= there.changed
                 unusable = (*there.gone, *changed.values())
-                look_into = None if sought.shelf else partial(self._examined, sought.progress)
+                look_into = None if sought.shelf else partial(self._looked_into, sought.progress)
                 found = match.by_release(dump, there.candidates, look_into, unusable)
         except DatabaseDamaged as error:  # the job waits until it is mended
             unknown = f"kernels cannot be looked up: {error}"
@@ -164,7 +164,9 @@ class Packages(Supplier):
         try:
             packages = self._store.packages.with_kmods(kernel.release, kernel.arch)
         except (DatabaseDamaged, TryAgain) as error:
-            search.note(f"other packages with kernel modules cannot be looked up: {error}")
+            search.remark_on_place(
+                f"other packages with kernel modules cannot be looked up: {error}"
+            )
             return
         search.open_others(
             package
@@ -176,7 +178,7 @@ class Packages(Supplier):
 
     def claims(self, build_id: str) -> Current:
         """What they say of a build-id; SQLAlchemy is not loaded for that."""
-        return self._true(self._store.claims(build_id), ())
+        return self._still_true(self._store.claims(build_id), ())
 
     def have_still(self, kernel: Kernel, claims: Current) -> bool:
         """Whether the file that a kernel was extracted from is there, and still has it."""
@@ -184,7 +186,7 @@ class Packages(Supplier):
             return True
         return kernel.source not in claims.changed and self._is_there(kernel.source)
 
-    def _true(self, candidates: Sequence[Candidate], failed: Collection[Path]) -> Current:
+    def _still_true(self, candidates: Sequence[Candidate], failed: Collection[Path]) -> Current:
         """What of the rows is still true; a file's new stamp is noted."""
         usable = [one for one in candidates if one.kernel.source not in failed]
         found = current(usable, self._rules.timeout_s)
@@ -193,7 +195,7 @@ class Packages(Supplier):
                 self._store.packages.renew(renewal)
         return found
 
-    def _examined(self, progress: Progress, candidate: Candidate) -> Candidate:
+    def _looked_into(self, progress: Progress, candidate: Candidate) -> Candidate:
         """The candidate with banner and build-id of its vmlinux, which are looked up only once.
 
         :raises PackageError: it is damaged, or has another build-id than its header says
@@ -223,10 +225,10 @@ class Packages(Supplier):
         try:
             remark = self._doubt(package)
         except PackageNotTrusted as error:
-            search.note(str(error))
+            search.remark_on_place(str(error))
             return False
         if remark is not None:
-            search.note(remark)
+            search.remark_on_place(remark)
         return True
 
 
@@ -295,4 +297,4 @@ class Servers(Supplier):
     def kmods(self, search: Search) -> None:
         """Fetch those of which the dump names the build-id."""
         if self._rules.urls:
-            search.ask(self._debuginfod)
+            search.ask_servers(self._debuginfod)

@@ -139,11 +139,11 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
-        from cas.fetch.url import parse
+        from cas.fetch.url import parse_url
 
         if order.more:
             raise UsageError("parts of a split dump cannot be fetched: give files")
-        source = parse(order.url)
+        source = parse_url(order.url)
         return replace(order, url=str(source), source=source)
     if order.more:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])

@@ -26,7 +26,7 @@ from cas.fetch.source import (
     PrivateNetworks,
     Version,
 )
-from cas.fetch.url import Url, parse
+from cas.fetch.url import Url, parse_url
 from cas.settings.rules import DebuginfodRules
 from cas.text import short_line
 from cas.units import human_size
@@ -82,7 +82,7 @@ class Transfer:
         """Bytes of the whole file; ``None`` when the server does not tell."""
         return self._version.size_bytes
 
-    def open(self, had: Had) -> None:
+    def ask_server(self, had: Had) -> None:
         """Ask for it, from where it broke off.
 
         :raises Broken: the server breaks off, or cannot be reached
@@ -117,9 +117,9 @@ class Transfer:
         head = known = b""
         while True:
             try:
-                piece = self._read()
+                piece = self._next_piece()
             except Broken as error:
-                known = self._go_on(error)
+                known = self._ask_for_rest(error)
                 continue
             if not piece:
                 return
@@ -136,7 +136,7 @@ class Transfer:
                     raise Useless(f"{self._url}: what it sends is no ELF file")
             yield piece
 
-    def _read(self) -> bytes:
+    def _next_piece(self) -> bytes:
         try:
             piece = self._body.read()
         except FetchError as error:
@@ -146,7 +146,7 @@ class Transfer:
             raise Broken(f"{self._url}: the connection ended after {sizes}")
         return piece
 
-    def _go_on(self, problem: Broken) -> bytes:
+    def _ask_for_rest(self, problem: Broken) -> bytes:
         """Connect again, and ask for what is missing of the file.
 
         :return: what came before, and comes once more
@@ -154,7 +154,7 @@ class Transfer:
         if self._connections >= CONNECTIONS or not self._offset:
             raise ServerFailed(f"{problem}") from problem
         try:
-            self.open(Had(self._offset - len(self._tail), self._version))
+            self.ask_server(Had(self._offset - len(self._tail), self._version))
         except Changed as error:
             told = f"{problem}, and then it had another file of that name"
             raise Useless(told) from error
@@ -166,15 +166,17 @@ class Transfer:
 
     def _require_plain_file(self) -> None:
         body = self._body
-        if {value.lower() for value in body.words("Content-Encoding")} - {"", "identity"}:
+        if {value.lower() for value in body.header_values("Content-Encoding")} - {"", "identity"}:
             raise ServerFailed(f"{self._url}: it encodes the file, unasked")
-        types = {value.partition(";")[0].strip().lower() for value in body.words("Content-Type")}
+        types = {
+            value.partition(";")[0].strip().lower() for value in body.header_values("Content-Type")
+        }
         for page in types & {"text/html", "application/xhtml+xml"}:
             raise ServerFailed(f"{self._url}: it answers with a page ({page}) in place of the file")
 
     def _declared_bytes(self) -> int | None:
-        """Of the whole file; elfutils' own header counts where http declares no length."""
-        sizes = self._body.words("X-DEBUGINFOD-SIZE")
+        """Bytes of the whole file; elfutils' own header counts where http declares no length."""
+        sizes = self._body.header_values("X-DEBUGINFOD-SIZE")
         if self._body.version.size_bytes is not None:
             sizes.add(str(self._body.version.size_bytes))
         if len(sizes) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
@@ -204,13 +206,13 @@ def debug_file(server: str, build_id: str, rules: DebuginfodRules) -> Iterator[T
     :raises ServerFailed: it says anything else but what can be used
     """
     try:
-        url = parse(f"{server.rstrip('/')}/buildid/{build_id}/debuginfo")
+        url = parse_url(f"{server.rstrip('/')}/buildid/{build_id}/debuginfo")
     except UsageError as error:
-        raise ServerFailed(f"{host_of(server)}: {error}") from error
+        raise ServerFailed(f"{server_name(server)}: {error}") from error
     with ExitStack() as stack:
-        transfer = Transfer(replace(url, told_as=host_of(server)), rules, stack)
+        transfer = Transfer(replace(url, told_as=server_name(server)), rules, stack)
         try:
-            transfer.open(Had())
+            transfer.ask_server(Had())
         except InTrouble as error:
             raise ServerFailed(f"{error}") from error
         except Broken as error:
@@ -218,6 +220,6 @@ def debug_file(server: str, build_id: str, rules: DebuginfodRules) -> Iterator[T
         yield transfer
 
 
-def host_of(url: str) -> str:
+def server_name(url: str) -> str:
     """The part of a URL that may be shown: who it is."""
     return short_line(re.split("[/?#]", url.partition("://")[2])[0], _HOST_CHARACTERS)

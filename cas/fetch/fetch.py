@@ -43,10 +43,10 @@ def fetch(url: Url, directory: Path, policy: FetchPolicy, progress: Progress) ->
     if part.whole.is_file():
         part.clear_note()
         return part.whole
-    with part, _cleared(part):
+    with part, _nothing_useless_left(part):
         digest = _download(url, part, policy, progress)
-        _verify(url, part, digest, policy, progress)
-        return part.finish()
+        _compare_checksums(url, part, digest, policy, progress)
+        return part.publish()
 
 
 class _Attempts:
@@ -74,20 +74,20 @@ class _Attempts:
 
 
 @contextmanager
-def _cleared(part: Part) -> Iterator[None]:
+def _nothing_useless_left(part: Part) -> Iterator[None]:
     """Leave nothing behind that no later call can use."""
     try:
         yield
     except (TryAgain, DiskFull):
         if not part.is_resumable:
-            part.discard()
+            part.remove()
         raise
     except (FetchError, Refused):
-        part.discard()
+        part.remove()
         raise
 
 
-def _opened(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
+def _source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
     """A source by the URL's scheme; its library is loaded only now."""
     if url.scheme == "ftp":
         from cas.fetch import ftp
@@ -108,24 +108,24 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
     :return: the file's SHA-256, where the server says it with the file
     """
     attempts = _Attempts(policy, progress)
-    with _Shown(url, progress) as shown:
+    with _Bar(url, progress) as bar:
         while True:
             try:
-                return _once(url, part, policy, shown)
+                return _attempt(url, part, policy, bar)
             except Changed as error:
-                part.forget()
+                part.begin_anew()
                 attempts.failed(error, 0)
             except Broken as error:
                 attempts.failed(error, part.had.offset)
 
 
-def _once(url: Url, part: Part, policy: FetchPolicy, shown: _Shown) -> str | None:
-    with _opened(url, part.had, policy) as source:
-        part.begin(source)
-        shown.begin(source, part.had.offset)
+def _attempt(url: Url, part: Part, policy: FetchPolicy, bar: _Bar) -> str | None:
+    with _source(url, part.had, policy) as source:
+        part.go_on_with(source)
+        bar.draw(source, part.had.offset)
         for data in iter(source.read, b""):
-            part.write(data)
-            shown.at(part.had.offset)
+            part.add(data)
+            bar.show_size(part.had.offset)
     size, declared = part.had.offset, source.version.size_bytes
     if declared is not None and size < declared:
         sizes = f"{human_size(size)} of {human_size(declared)}"
@@ -133,7 +133,7 @@ def _once(url: Url, part: Part, policy: FetchPolicy, shown: _Shown) -> str | Non
     return source.sha256
 
 
-class _Shown:
+class _Bar:
     """The bar of a download, from when its length is known."""
 
     def __init__(self, url: Url, progress: Progress) -> None:
@@ -143,29 +143,29 @@ class _Shown:
         self._advance: Advance | None = None
         self._at = 0
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *raised: Any) -> None:
         self._stack.__exit__(*raised)
 
-    def begin(self, source: Source, size: int) -> None:
+    def draw(self, source: Source, size: int) -> None:
         """Draw the bar, unless it is there from the attempt before."""
         if self._advance is None:
             bar = self._progress.bar(self._text, source.version.size_bytes)
             self._advance = self._stack.enter_context(bar)
             for remark in source.remarks:
                 self._progress.warn(remark)
-        self.at(size)
+        self.show_size(size)
 
-    def at(self, size: int) -> None:
+    def show_size(self, size: int) -> None:
         """So many bytes are there; fewer than before when it began anew."""
         if self._advance:
             self._advance(size - self._at)
         self._at = size
 
 
-def _verify(
+def _compare_checksums(
     url: Url, part: Part, promised: str | None, policy: FetchPolicy, progress: Progress
 ) -> None:
     """Compare the file's SHA-256 with what the server says beside it or with it, if it does.
@@ -176,7 +176,7 @@ def _verify(
     expected = [(digest, where) for digest, where in (beside, (promised, "the server")) if digest]
     if not expected:
         return
-    found = _sha256(part, progress)
+    found = _sha256_of(part, progress)
     for digest, where in expected:
         if digest != found:
             raise FetchError(
@@ -193,40 +193,35 @@ def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple
     attempts = _Attempts(policy, progress)
     while True:
         try:
-            text = _read_start(beside, policy)
+            text = b""
+            with _source(beside, Had(), policy) as source:
+                for more in iter(source.read, b""):
+                    text += more
+                    if len(text) > CHECKSUM_FILE_BYTES:
+                        break
         except (NotThere, Denied):
             return None, ""
         except Broken as error:
             attempts.failed(error, 0)
         else:
             break
-    digest = _digest(text)
+    digest = _checksum_in(text[:CHECKSUM_FILE_BYTES])
     if digest is None:
         progress.warn(f"{beside} is not a checksum as sha256sum writes it: it is left out")
     return digest, str(beside)
 
 
-def _read_start(url: Url, policy: FetchPolicy) -> bytes:
-    data = b""
-    with _opened(url, Had(), policy) as source:
-        for more in iter(source.read, b""):
-            data += more
-            if len(data) > CHECKSUM_FILE_BYTES:
-                break
-    return data[:CHECKSUM_FILE_BYTES]
-
-
-def _digest(text: bytes) -> str | None:
+def _checksum_in(text: bytes) -> str | None:
     """The digest at the beginning of what sha256sum wrote, with or without ``--tag``."""
     pattern = rb"\s*(?:SHA256 \([^\n]*\) = |\\?)([0-9A-Fa-f]{64})(?![^\s*])"
     found = re.match(pattern, text)
     return found[1].decode().lower() if found else None
 
 
-def _sha256(part: Part, progress: Progress) -> str:
+def _sha256_of(part: Part, progress: Progress) -> str:
     digest = hashlib.sha256()
     with (
-        os.fdopen(part.reader(), "rb", buffering=0) as file,
+        os.fdopen(part.reading_descriptor(), "rb", buffering=0) as file,
         progress.bar("Comparing checksums", part.had.offset) as advance,
     ):
         for data in iter(lambda: file.read(HASH_BYTES), b""):

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cas.errors import FetchError
-from cas.fetch.login import login
-from cas.fetch.network import connect, translated
+from cas.fetch.login import login_for
+from cas.fetch.network import connected, network_errors_told
 from cas.fetch.patience import Patient
 from cas.fetch.source import (
     CHUNK_BYTES,
@@ -41,7 +41,7 @@ class _Client(ftplib.FTP):
     def __init__(self, url: Url, policy: FetchPolicy) -> None:
         super().__init__(timeout=policy.timeout_s)
         self.host = url.host
-        self.sock: socket.socket = connect(url, policy)
+        self.sock: socket.socket = connected(url, policy)
         self.af = self.sock.family
         self.patient = Patient(self.sock)
         buffered = io.BufferedReader(self.patient)
@@ -76,14 +76,14 @@ class FtpFile:
 
     def read(self) -> bytes:
         """The next bytes of the file; none at its end."""
-        with _ftp(self.url):
+        with _ftp_errors_told(self.url):
             data = self.data.read(CHUNK_BYTES) or b""
             self.data.earned(len(data))
             if not data:
-                self._end()
+                self._hear_end()
         return data
 
-    def _end(self) -> None:
+    def _hear_end(self) -> None:
         """Hear that the server has sent all of it."""
         self.data.close()
         self.client.patient.allow()
@@ -100,13 +100,13 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
     :raises FetchError: the server gives it to others only
     :raises Broken: it may have it later
     """
-    with _ftp(url):
+    with _ftp_errors_told(url):
         client = _Client(url, policy)
     try:
-        with _ftp(url):
+        with _ftp_errors_told(url):
             client.getresp()
-        _enter(client, url, policy)
-        version = _version(client, url)
+        _log_in(client, url, policy)
+        version = _listed_version(client, url)
         offset, data = _retrieve(client, url, had if version.continues(had.version) else Had())
         try:
             yield FtpFile(url, client, Patient(data), version, offset)
@@ -116,23 +116,23 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
         client.close()
 
 
-def _enter(client: _Client, url: Url, policy: FetchPolicy) -> None:
+def _log_in(client: _Client, url: Url, policy: FetchPolicy) -> None:
     """Log in, and ask for bytes as they are."""
-    user, password = login(url, policy.home) or ANONYMOUS
+    user, password = login_for(url, policy.home) or ANONYMOUS
     try:
-        with _ftp(url):
+        with _ftp_errors_told(url):
             client.login(user, password)
             client.voidcmd("TYPE I")
     except NotThere:
         raise Denied(f"{url}: the server does not accept the login") from None
 
 
-def _version(client: _Client, url: Url) -> Version:
+def _listed_version(client: _Client, url: Url) -> Version:
     """Size and time of the last change, where the server tells them. Source: RFC 3659."""
     answers = []
     for command in ("SIZE", "MDTM"):
         answer = ""
-        with _ftp(url), suppress(ftplib.error_perm):
+        with _ftp_errors_told(url), suppress(ftplib.error_perm):
             answer = client.sendcmd(f"{command} {url.file_path}")
         is_number = answer.startswith("213 ") and answer[4:22].strip().isascii()
         answers.append(answer[4:].strip() if is_number else "")
@@ -146,7 +146,7 @@ def _retrieve(client: _Client, url: Url, had: Had) -> tuple[int, socket.socket]:
 
     :raises Changed: the server does not go on in the middle
     """
-    with _ftp(url):
+    with _ftp_errors_told(url):
         try:
             connection, _ = client.ntransfercmd(f"RETR {url.file_path}", had.offset or None)
         except ftplib.error_perm:
@@ -158,10 +158,10 @@ def _retrieve(client: _Client, url: Url, had: Had) -> tuple[int, socket.socket]:
 
 
 @contextmanager
-def _ftp(url: Url) -> Iterator[None]:
+def _ftp_errors_told(url: Url) -> Iterator[None]:
     """Say what went wrong; no `from`, for a server's answer may quote the password."""
     try:
-        with translated(url):
+        with network_errors_told(url):
             yield
     except ftplib.error_perm as error:
         code = (re.match("5[0-9][0-9]", str(error)) or ["no code"])[0]

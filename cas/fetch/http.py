@@ -18,8 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 from cas import __version__
 from cas.errors import FetchError, Refused, UsageError
-from cas.fetch.login import login
-from cas.fetch.network import connect, is_private, secure, translated
+from cas.fetch.login import login_for
+from cas.fetch.network import connected, is_private, network_errors_told, secure
 from cas.fetch.patience import PatientResponse, status_text
 from cas.fetch.source import (
     CHUNK_BYTES,
@@ -33,7 +33,7 @@ from cas.fetch.source import (
     PrivateNetworks,
     Version,
 )
-from cas.fetch.url import PORTS, Url, parse
+from cas.fetch.url import PORTS, Url, parse_url
 
 REDIRECTS = 5
 _REFUSED_HINT = "fetch the file by other means and give its path"
@@ -59,7 +59,7 @@ class _Connection(http.client.HTTPConnection):
         self.is_to_public = False
 
     def connect(self) -> None:
-        self.sock = connect(self._url, self._policy)
+        self.sock = connected(self._url, self._policy)
         self.is_to_public = not is_private(self.sock.getpeername()[0])
         if self._url.scheme == "https":
             self.sock = secure(self.sock, self._url)
@@ -78,18 +78,18 @@ class Body:
     sha256: str | None = None
     remarks: tuple[str, ...] = ()
     is_over: bool = False
-    """Whether there is nothing left to read."""
+    """``True`` where an earlier attempt had all of the file: nothing is left to read."""
 
     def read(self) -> bytes:
         """The next bytes of the file; none at its end."""
         if self.is_over:
             return b""
-        with _http(self.url):
+        with _http_errors_told(self.url):
             data = self.response.read1(CHUNK_BYTES)
         self.response.patient.earned(len(data))
         return data
 
-    def words(self, header: str) -> set[str]:
+    def header_values(self, header: str) -> set[str]:
         """What the answer says in a header, in each of its lines."""
         return {value.strip() for value in self.response.headers.get_all(header, [])}
 
@@ -107,19 +107,19 @@ def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[
     hop = url
     for _ in range(REDIRECTS + 1):
         with closing(_Connection(hop, policy)) as connection:
-            response = _ask(connection, hop, _headers(url, hop, had, policy))
+            response = _request(connection, hop, _headers(url, hop, had, policy))
             if response.status not in REDIRECTED:
                 with closing(response):
                     yield _body(hop, response, had)
                 return
             if connection.is_to_public and policy.private_networks is not PrivateNetworks.ALLOWED:
                 policy = replace(policy, private_networks=PrivateNetworks.REFUSED)
-            hop = _next(url, hop, response.getheader("Location"))
+            hop = _redirect_target(url, hop, response.getheader("Location"))
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
 
 
-def _ask(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
-    with _http(url):
+def _request(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
+    with _http_errors_told(url):
         connection.connect()
         connection.request("GET", url.target, headers=headers)
         response = connection.getresponse()
@@ -137,7 +137,7 @@ def _headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str
         "Connection": "close",
     }
     # credentials are for the host that they were given for, not for where it redirects to
-    known = login(origin, policy.home) if policy.home and hop.origin == origin.origin else None
+    known = login_for(origin, policy.home) if policy.home and hop.origin == origin.origin else None
     if known:
         headers["Authorization"] = f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"
     if had.offset and had.version.validator:
@@ -146,7 +146,7 @@ def _headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str
     return headers
 
 
-def _next(origin: Url, hop: Url, location: str | None) -> Url:
+def _redirect_target(origin: Url, hop: Url, location: str | None) -> Url:
     """Where a redirect leads; its path is the server's choice, and may hold a secret.
 
     :raises Refused: to another protocol, or from https to http
@@ -162,7 +162,7 @@ def _next(origin: Url, hop: Url, location: str | None) -> Url:
             )
             said = f"{hop} redirects to {shown}, only http and https are followed"
             raise Refused(said, hint=_REFUSED_HINT)
-        found = replace(parse(target), user=None, password=None)
+        found = replace(parse_url(target), user=None, password=None)
         found = replace(
             found,
             hides_path=found.path != origin.path,
@@ -183,14 +183,14 @@ def _body(url: Url, response: PatientResponse, had: Had) -> Body:
     asked = had if had.version.validator else Had()
     if response.status == 416 and asked.offset:
         return _at_the_end(url, response, asked)
-    _require_file(url, response)
+    _require_given(url, response)
     if response.status == 206:
-        return _continued(url, response, asked)
-    version = Version(_length(url, response), response.validator)
-    return Body(url, response, version, 0, _digest(response), _remarks(url, response))
+        return _rest_of_file(url, response, asked)
+    version = Version(_declared_length(url, response), response.validator)
+    return Body(url, response, version, 0, _promised_sha256(response), _remarks(url, response))
 
 
-def _require_file(url: Url, response: PatientResponse) -> None:
+def _require_given(url: Url, response: PatientResponse) -> None:
     status = status_text(response.status)
     if response.status in (404, 410):
         raise NotThere(f"{url}: there is no such file: {status}")
@@ -204,7 +204,7 @@ def _require_file(url: Url, response: PatientResponse) -> None:
         raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
 
 
-def _continued(url: Url, response: PatientResponse, asked: Had) -> Body:
+def _rest_of_file(url: Url, response: PatientResponse, asked: Had) -> Body:
     """What is missing of a file.
 
     :raises Changed: it belongs to another version, or to another place in the file
@@ -218,7 +218,7 @@ def _continued(url: Url, response: PatientResponse, asked: Had) -> Body:
     if int(found[1]) != asked.offset or not version.continues(asked.version):
         raise Changed(f"{url}: the file has changed on the server")
     remarks = _remarks(url, response)
-    return Body(url, response, version, asked.offset, _digest(response), remarks)
+    return Body(url, response, version, asked.offset, _promised_sha256(response), remarks)
 
 
 def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> Body:
@@ -231,7 +231,7 @@ def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> Body:
     return Body(url, response, asked.version, asked.offset, is_over=True)
 
 
-def _length(url: Url, response: PatientResponse) -> int | None:
+def _declared_length(url: Url, response: PatientResponse) -> int | None:
     if response.chunked:
         return None
     lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
@@ -257,7 +257,7 @@ def _remarks(url: Url, response: PatientResponse) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _digest(response: PatientResponse) -> str | None:
+def _promised_sha256(response: PatientResponse) -> str | None:
     """SHA-256 of the whole file. Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest)."""
     fields = (response.getheader("Repr-Digest", ""), response.getheader("Digest", ""))
     found = re.search(r"\bsha-256=:?([A-Za-z0-9+/]{43}=)", ",".join(fields), re.IGNORECASE)
@@ -265,9 +265,9 @@ def _digest(response: PatientResponse) -> str | None:
 
 
 @contextmanager
-def _http(url: Url) -> Iterator[None]:
+def _http_errors_told(url: Url) -> Iterator[None]:
     try:
-        with translated(url):
+        with network_errors_told(url):
             yield
     except http.client.IncompleteRead:
         raise Broken(f"{url}: the connection broke") from None

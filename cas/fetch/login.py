@@ -12,7 +12,7 @@ Login = tuple[str, str]
 """User and password."""
 
 
-def login(url: Url, home: Path) -> Login | None:
+def login_for(url: Url, home: Path) -> Login | None:
     """User and password for a URL's host; ``None`` where nobody gave any.
 
     :raises FetchError: ``.netrc`` has the password and is broken, or open to other users
@@ -20,7 +20,7 @@ def login(url: Url, home: Path) -> Login | None:
     if url.password is not None:
         return url.user or "", url.password
     path = home / ".netrc"
-    entry = _entry(path, url.host)
+    entry = _netrc_entry(path, url.host)
     if entry is None or (url.user is not None and url.user != entry[0]):
         return None if url.user is None else (url.user, "")
     if path.stat().st_mode & 0o077:
@@ -30,7 +30,7 @@ def login(url: Url, home: Path) -> Login | None:
     return entry
 
 
-def _entry(path: Path, host: str) -> Login | None:
+def _netrc_entry(path: Path, host: str) -> Login | None:
     try:
         found = netrc.netrc(str(path)).authenticators(host)
     except FileNotFoundError:

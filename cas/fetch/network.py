@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cas.errors import Refused
-from cas.fetch.patience import reason
+from cas.fetch.patience import network_problem
 from cas.fetch.source import Broken, NetworkPolicy, NotConnected, PrivateNetworks
 from cas.fetch.url import Url
 
@@ -52,7 +52,7 @@ def is_private(text: str) -> bool:
     return not address.is_global or address.is_multicast or address.is_reserved
 
 
-def connect(url: Url, policy: NetworkPolicy) -> socket.socket:
+def connected(url: Url, policy: NetworkPolicy) -> socket.socket:
     """A connection to the URL's host; a longer timeout than that of connecting is the caller's.
 
     :raises PrivateAddress: an address of the host may not be reached
@@ -76,7 +76,7 @@ def connect(url: Url, policy: NetworkPolicy) -> socket.socket:
             connection.close()
             if not isinstance(error, OSError):
                 raise
-            problem = reason(error)
+            problem = network_problem(error)
         else:
             return connection
     is_named = url.hides_host or url.told_as is not None
@@ -98,7 +98,7 @@ def secure(connection: socket.socket, url: Url) -> ssl.SSLSocket:
 
 
 @contextmanager
-def translated(url: Url) -> Iterator[None]:
+def network_errors_told(url: Url) -> Iterator[None]:
     """Say what went wrong with a connection: later it may work, or never.
 
     :raises NotConnected: the server's certificate or its TLS is of no use
@@ -115,9 +115,11 @@ def translated(url: Url) -> Iterator[None]:
     except ssl.SSLError as error:
         if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             raise Broken(f"{url}: the connection broke") from error
-        raise NotConnected(f"{url}: TLS with {url.shown_host} failed: {reason(error)}") from error
+        raise NotConnected(
+            f"{url}: TLS with {url.shown_host} failed: {network_problem(error)}"
+        ) from error
     except OSError as error:
-        raise Broken(f"{url}: {reason(error)}") from error
+        raise Broken(f"{url}: {network_problem(error)}") from error
 
 
 def _resolve(url: Url) -> list[tuple[Any, ...]]:

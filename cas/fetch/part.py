@@ -70,7 +70,7 @@ class Part:
         """Whether another run could go on with it."""
         return self._version.validator is not None and self._size > 0
 
-    def begin(self, source: Source) -> None:
+    def go_on_with(self, source: Source) -> None:
         """Go on at the place where the source begins.
 
         :raises LimitExceeded: the file is larger than the configuration allows
@@ -78,12 +78,12 @@ class Part:
         """
         self._require_allowed(source.version.size_bytes or 0)
         if source.offset != self._size:
-            self.forget()
+            self.begin_anew()
         self._version = source.version
         self._require_room((source.version.size_bytes or 0) - self._size)
         self._write_note()
 
-    def write(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
         """Add bytes.
 
         :raises FetchError: the server sends more than it declared
@@ -98,16 +98,23 @@ class Part:
         if size - self._room_checked >= ROOM_BYTES:
             self._require_room(ROOM_BYTES)
             self._room_checked = size
-        self._append(data)
+        left = memoryview(data)
+        try:
+            while left:
+                written = os.pwrite(self._file, left, self._size)
+                self._size += written
+                left = left[written:]
+        except OSError as error:
+            raise cannot_write(self._path, error, len(data)) from error
         if self._size - self._synced >= SYNC_BYTES:
             self._write_note()
 
-    def forget(self) -> None:
+    def begin_anew(self) -> None:
         """Begin anew with an empty file."""
-        self._cut(0)
+        self._truncate(0)
         self._version = Version()
 
-    def finish(self) -> Path:
+    def publish(self) -> Path:
         """Give the whole file its name, so that a power cut leaves it or the part.
 
         :raises DiskFull: the last bytes found no room
@@ -125,12 +132,12 @@ class Part:
         """Remove what only a part needs."""
         self._note.unlink(missing_ok=True)
 
-    def discard(self) -> None:
+    def remove(self) -> None:
         """Leave nothing behind."""
         self._path.unlink(missing_ok=True)
         self.clear_note()
 
-    def reader(self) -> int:
+    def reading_descriptor(self) -> int:
         """A descriptor of the bytes, at their beginning; the caller closes it."""
         handle = os.dup(self._file)
         os.lseek(handle, 0, os.SEEK_SET)
@@ -145,24 +152,14 @@ class Part:
             if note["url"] == self._url.fingerprint and version.continues(version):
                 kept = _believed(os.fstat(self._file).st_size, note, version)
                 self._version = version
-        self._cut(kept)
+        self._truncate(kept)
 
-    def _cut(self, size: int) -> None:
+    def _truncate(self, size: int) -> None:
         try:
             os.ftruncate(self._file, size)
         except OSError as error:
             raise cannot_write(self._path, error, 0) from error
         self._size = self._synced = self._room_checked = size
-
-    def _append(self, data: bytes) -> None:
-        left = memoryview(data)
-        try:
-            while left:
-                written = os.pwrite(self._file, left, self._size)
-                self._size += written
-                left = left[written:]
-        except OSError as error:
-            raise cannot_write(self._path, error, len(data)) from error
 
     def _write_note(self) -> None:
         try:
@@ -174,7 +171,7 @@ class Part:
             "url": self._url.fingerprint,
             "version": asdict(self._version),
             "synced_bytes": self._synced,
-            "boot": _boot(),
+            "boot": _boot_id(),
         }
         write_whole(self._note, json.dumps(note).encode())
 
@@ -196,7 +193,7 @@ def _believed(size: int, note: dict[str, Any], version: Version) -> int:
     synced = note["synced_bytes"]
     if not isinstance(synced, int) or size > (version.size_bytes or size):
         return 0
-    return size if note["boot"] and note["boot"] == _boot() else min(size, max(synced, 0))
+    return size if note["boot"] and note["boot"] == _boot_id() else min(size, max(synced, 0))
 
 
 def _read_note(path: Path) -> dict[str, Any]:
@@ -206,7 +203,7 @@ def _read_note(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

@@ -21,7 +21,7 @@ STALL_TIMEOUTS = 5
 STALL_BYTES = 64 << 10
 
 
-def reason(error: OSError) -> str:
+def network_problem(error: OSError) -> str:
     """What a system error says, in a phrase."""
     if isinstance(error, TimeoutError):
         return "the server did not answer in time"
@@ -72,7 +72,7 @@ class Patient(io.RawIOBase):
             self.allow()
 
     def readable(self) -> bool:
-        """Yes."""
+        """Tell io.BufferedReader that this can be read from."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:

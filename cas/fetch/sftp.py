@@ -16,7 +16,7 @@ from typing import Any
 import paramiko
 
 from cas.errors import FetchError
-from cas.fetch.network import connect, translated
+from cas.fetch.network import connected, network_errors_told
 from cas.fetch.source import (
     CHUNK_BYTES,
     Broken,
@@ -57,13 +57,13 @@ class SftpFile:
 
     def read(self) -> bytes:
         """The next bytes of the file; none at its end."""
-        with _sftp(self.url):
+        with _sftp_errors_told(self.url):
             if self._at == self._asked < self._size:
                 self._asked = min(self._size, self._asked + AHEAD_BYTES)
                 self._ask_ahead()
             data = self.file.read(min(CHUNK_BYTES, self._asked - self._at))
             self._at += len(data)
-            if not data and _version(self.url, self.file) != self.version:
+            if not data and _stat_version(self.url, self.file) != self.version:
                 raise Changed(f"{self.url}: the file has changed on the server")
         return data
 
@@ -90,9 +90,12 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     :raises Broken: the connection broke
     """
     with _logged_in(url, policy) as transport:
-        with _sftp(url):
-            file = _open(transport, url, policy)
-            version = _version(url, file)
+        with _sftp_errors_told(url):
+            channel = transport.open_session(window_size=WINDOW_BYTES)
+            channel.settimeout(policy.timeout_s)
+            channel.invoke_subsystem("sftp")
+            file = paramiko.SFTPClient(channel).open(url.file_path, "rb")
+            version = _stat_version(url, file)
             offset = had.offset if version.continues(had.version) else 0
             found = SftpFile(url, file, version, offset)
         yield found
@@ -114,7 +117,7 @@ def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
     )
 
     def reach(host: str, port: int) -> socket.socket:
-        return connect(replace(url, host=host, port=port), policy)
+        return connected(replace(url, host=host, port=port), policy)
 
     with ExitStack() as stack:
         try:
@@ -128,13 +131,6 @@ def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
         yield connection.transport
 
 
-def _open(transport: paramiko.Transport, url: Url, policy: FetchPolicy) -> paramiko.SFTPFile:
-    channel = transport.open_session(window_size=WINDOW_BYTES)
-    channel.settimeout(policy.timeout_s)
-    channel.invoke_subsystem("sftp")
-    return paramiko.SFTPClient(channel).open(url.file_path, "rb")
-
-
 def _ending_quietly(send: Callable[..., None], sent: threading.Event) -> Callable[..., None]:
     def send_quietly(*words: Any) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):
@@ -144,7 +140,7 @@ def _ending_quietly(send: Callable[..., None], sent: threading.Event) -> Callabl
     return send_quietly
 
 
-def _version(url: Url, file: paramiko.SFTPFile) -> Version:
+def _stat_version(url: Url, file: paramiko.SFTPFile) -> Version:
     state = file.stat()
     if state.st_size is None or (state.st_mode and not stat.S_ISREG(state.st_mode)):
         raise FetchError(f"{url} is not a regular file")
@@ -152,19 +148,8 @@ def _version(url: Url, file: paramiko.SFTPFile) -> Version:
 
 
 @contextmanager
-def _sftp(url: Url) -> Iterator[None]:
+def _sftp_errors_told(url: Url) -> Iterator[None]:
     """Say what went wrong; no `from`, for a server's answer may quote anything."""
-    try:
-        with translated(url), _refusals(url):
-            yield
-    except (EOFError, paramiko.SSHException):
-        raise Broken(f"{url}: the connection broke") from None
-    except (paramiko.SFTPError, ValueError, IndexError, struct.error):
-        raise FetchError(f"{url}: the server does not speak sftp") from None
-
-
-@contextmanager
-def _refusals(url: Url) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -174,4 +159,9 @@ def _refusals(url: Url) -> Iterator[None]:
             raise Denied(f"{url}: the server denies it") from None
         if type(error) is OSError and error.errno is None:  # paramiko's, with the server's words
             raise FetchError(f"{url}: the server does not give it") from None
-        raise
+        with network_errors_told(url):
+            raise
+    except (EOFError, paramiko.SSHException):
+        raise Broken(f"{url}: the connection broke") from None
+    except (paramiko.SFTPError, ValueError, IndexError, struct.error):
+        raise FetchError(f"{url}: the server does not speak sftp") from None

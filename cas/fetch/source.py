@@ -57,7 +57,7 @@ class Version:
     """Which of a file's versions a server has; two downloads of one version can be joined."""
 
     size_bytes: int | None = None
-    """Of the whole file; ``None`` when the server does not tell."""
+    """Bytes of the whole file; ``None`` when the server does not tell."""
     validator: str | None = None
     """What changes with the content: a strong ETag, or the time of the last change."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from cas.errors import UsageError
 
@@ -26,7 +26,7 @@ _QUERY = _PATH + "?"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Url:
-    """Where a file is, in parts; :func:`parse` makes it."""
+    """Where a file is, in parts; :func:`parse_url` makes it."""
 
     scheme: str
     host: str
@@ -38,9 +38,9 @@ class Url:
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     hides_path: bool = False
-    """Whether the path came from a server, which may have put anything into it."""
+    """The path is not shown: it came from a server, which may have put anything into it."""
     hides_host: bool = False
-    """Whether a server has put a secret of ours even there."""
+    """Even the host is not shown: a server has put a secret of ours there."""
     told_as: str | None = None
     """What stands for it in every text, where it is another thing to the reader than a URL."""
 
@@ -130,7 +130,7 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def parse(text: str) -> Url:
+def parse_url(text: str) -> Url:
     """Read a URL that can be fetched; a fragment is dropped.
 
     :raises UsageError: another scheme, or not usable; the message holds no secret
@@ -144,19 +144,6 @@ def parse(text: str) -> Url:
             "this URL was shortened for a log: its password or query is not kept",
             hint="give the whole URL with -f; a password can stay in ~/.netrc instead",
         )
-    parts, port = _split(text, scheme)
-    return Url(
-        scheme,
-        _host(parts.hostname or "", scheme),
-        port,
-        quote(parts.path, safe=_PATH) or "/",
-        quote(parts.query, safe=_QUERY),
-        _decoded(parts.username, scheme),
-        _decoded(parts.password, scheme),
-    )
-
-
-def _split(text: str, scheme: str) -> tuple[SplitResult, int]:
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
         raise _unusable(scheme, "it holds control characters or bytes that are not UTF-8")
     try:
@@ -167,10 +154,18 @@ def _split(text: str, scheme: str) -> tuple[SplitResult, int]:
         raise _unusable(scheme, "its host or port cannot be read") from None
     if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):
         raise _unusable(scheme, "it holds port 0, a backslash or encoded control characters")
-    return parts, PORTS[scheme] if port is None else port
+    return Url(
+        scheme,
+        _ascii_host(parts.hostname or "", scheme),
+        PORTS[scheme] if port is None else port,
+        quote(parts.path, safe=_PATH) or "/",
+        quote(parts.query, safe=_QUERY),
+        _login_word(parts.username, scheme),
+        _login_word(parts.password, scheme),
+    )
 
 
-def _host(host: str, scheme: str) -> str:
+def _ascii_host(host: str, scheme: str) -> str:
     try:
         ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
@@ -180,7 +175,7 @@ def _host(host: str, scheme: str) -> str:
     return ascii_host.lower()
 
 
-def _decoded(secret: str | None, scheme: str) -> str | None:
+def _login_word(secret: str | None, scheme: str) -> str | None:
     if secret is None:
         return None
     decoded = unquote(secret)

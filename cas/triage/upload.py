@@ -132,7 +132,7 @@ class Arrival:
         # three protocols, for few jobs
         from cas.fetch.fetch import FetchPolicy, fetch
         from cas.fetch.source import PrivateNetworks
-        from cas.fetch.url import parse
+        from cas.fetch.url import parse_url
 
         config = self._config
         may_be_private = config.private_addresses
@@ -142,7 +142,7 @@ class Arrival:
             limits=config.intake,
             sshkey=config.sshkey,
         )
-        return (fetch(order.source or parse(order.url), directory, policy, self._progress),)
+        return (fetch(order.source or parse_url(order.url), directory, policy, self._progress),)
 
     def _handed_over(self) -> tuple[Path, ...]:
         """The uploads; in place of one that only root can open, a copy of ours."""

@@ -25,7 +25,7 @@ from cas.errors import CasError
 from cas.fetch.debug_file import debug_file
 from cas.fetch.fetch import fetch
 from cas.fetch.source import FetchPolicy, PrivateNetworks
-from cas.fetch.url import parse
+from cas.fetch.url import parse_url
 from cas.progress import Silent
 from cas.settings.rules import DebuginfodRules, IntakeLimits
 
@@ -98,7 +98,7 @@ class Everywhere(ThreadingHTTPServer):
 def upload(url: str, directory: Path, networks: PrivateNetworks) -> bytes:
     limits = IntakeLimits(reserve_bytes=1)
     policy = FetchPolicy(networks, timeout_s=10, limits=limits, attempts=1)
-    return fetch(parse(url), directory, policy, Silent()).read_bytes()
+    return fetch(parse_url(url), directory, policy, Silent()).read_bytes()
 
 
 def debuginfod(url: str) -> bytes:

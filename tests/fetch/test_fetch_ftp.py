@@ -14,7 +14,7 @@ from fetch_servers import FtpSite, ftp, patient_policy
 from cas.errors import CasError, FetchError, LimitExceeded, Refused, TryAgain
 from cas.fetch.fetch import fetch
 from cas.fetch.source import PrivateNetworks
-from cas.fetch.url import parse
+from cas.fetch.url import parse_url
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
 
@@ -31,7 +31,7 @@ def serving(**site: object) -> Iterator[FtpSite]:
 
 
 def get(site: FtpSite, directory: Path, login: str = "", **policy: object) -> bytes:
-    url = parse(f"ftp://{login}127.0.0.1:{site.port}/dumps/vmcore")
+    url = parse_url(f"ftp://{login}127.0.0.1:{site.port}/dumps/vmcore")
     policy = {"limits": IntakeLimits(reserve_bytes=1), **policy}
     path = fetch(url, directory / "job", patient_policy(directory, **policy), Silent())
     assert left(directory) == ["vmcore"]

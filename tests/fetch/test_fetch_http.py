@@ -27,7 +27,7 @@ from cas.commands.console import Console
 from cas.errors import CasError, DiskFull, FetchError, LimitExceeded, Refused, TryAgain
 from cas.fetch.fetch import fetch
 from cas.fetch.source import PrivateNetworks
-from cas.fetch.url import parse
+from cas.fetch.url import parse_url
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
 
@@ -46,7 +46,7 @@ def site() -> Iterator[Web]:
 
 def get(url: str, directory: Path, **policy: object) -> Path:
     policy = {"limits": NO_RESERVE, **policy}
-    return fetch(parse(url), directory / "job", patient_policy(directory, **policy), Silent())
+    return fetch(parse_url(url), directory / "job", patient_policy(directory, **policy), Silent())
 
 
 def left(directory: Path) -> list[str]:
@@ -211,12 +211,12 @@ def test_a_killed_download_is_gone_on_with(site: Web, tmp_path: Path) -> None:
     site.files["/vmcore"] = stall
     script = (
         "import sys; from pathlib import Path; from cas.progress import Silent\n"
-        "from cas.fetch.fetch import FetchPolicy, fetch; from cas.fetch.url import parse\n"
+        "from cas.fetch.fetch import FetchPolicy, fetch; from cas.fetch.url import parse_url\n"
         "from cas.fetch.source import PrivateNetworks\n"
         "from cas.settings.rules import IntakeLimits\n"
         "limits = IntakeLimits(reserve_bytes=1)\n"
         "policy = FetchPolicy(PrivateNetworks.ALLOWED, limits=limits)\n"
-        "fetch(parse(sys.argv[1]), Path(sys.argv[2]), policy, Silent())\n"
+        "fetch(parse_url(sys.argv[1]), Path(sys.argv[2]), policy, Silent())\n"
     )
     argv = [sys.executable, "-c", script, site.url("/vmcore"), tmp_path / "job"]
     part = tmp_path / "job/.vmcore.part"
@@ -487,7 +487,7 @@ def test_a_page_in_place_of_a_checksum_is_told_and_left_out(site: Web, tmp_path:
     site.files["/vmcore.sha256"] = Served(b"<html>" + DIGEST.encode() * 1000)
     stream = io.StringIO()
     policy = patient_policy(tmp_path, limits=NO_RESERVE)
-    fetch(parse(site.url("/vmcore")), tmp_path / "job", policy, Console(stream, {}))
+    fetch(parse_url(site.url("/vmcore")), tmp_path / "job", policy, Console(stream, {}))
     assert "is not a checksum as sha256sum writes it" in stream.getvalue()
 
 
@@ -573,7 +573,7 @@ def echo(request: Request) -> None:
 def test_no_secret_is_in_any_text(status: int, site: Web, tmp_path: Path) -> None:
     site.files["/vmcore"] = Served(BODY, statuses=[status] * 9) if status else echo
     stream = io.StringIO()
-    url = parse(site.url("/vmcore?sig=tok3n").replace("//", "//s3cretuser:s3cret@"))
+    url = parse_url(site.url("/vmcore?sig=tok3n").replace("//", "//s3cretuser:s3cret@"))
     policy = patient_policy(tmp_path, limits=NO_RESERVE)
     with pytest.raises(CasError) as caught:
         fetch(url, tmp_path / "job", policy, Console(stream, {}))
@@ -608,7 +608,7 @@ def test_what_a_server_repeats_is_shown_nowhere(
 ) -> None:
     site.files["/vmcore"] = answer
     stream = io.StringIO()
-    url = parse(site.url("/vmcore?sig=tok3n&x=1").replace("//", "//s3cretuser:s3cret@"))
+    url = parse_url(site.url("/vmcore?sig=tok3n&x=1").replace("//", "//s3cretuser:s3cret@"))
     policy = patient_policy(tmp_path, limits=NO_RESERVE)
     with pytest.raises(CasError) as caught:
         fetch(url, tmp_path / "job", policy, Console(stream, {}))
@@ -686,7 +686,7 @@ def test_a_terminal_gets_a_bar(has_length: bool, site: Web, tmp_path: Path) -> N
     site.files["/vmcore"] = Served(BODY, breaks=[1_000_000], has_length=has_length)
     stream = Terminal()
     policy = patient_policy(tmp_path, limits=NO_RESERVE)
-    fetch(parse(site.url("/vmcore?x=y")), tmp_path / "job", policy, Console(stream, {}))
+    fetch(parse_url(site.url("/vmcore?x=y")), tmp_path / "job", policy, Console(stream, {}))
     assert "/vmcore?…" in stream.getvalue().replace("\n", "")
 
 
@@ -695,7 +695,7 @@ def test_elsewhere_there_are_plain_lines(site: Web, tmp_path: Path) -> None:
     site.files["/vmcore.sha256"] = Served(DIGEST.encode())
     stream = io.StringIO()
     policy = patient_policy(tmp_path, limits=NO_RESERVE)
-    url = parse(site.url("/vmcore"))
+    url = parse_url(site.url("/vmcore"))
     fetch(url, tmp_path / "job", policy, Console(stream, {}))
     broke = "the connection ended after 976.6 KiB of 2.9 MiB; trying again"
     lines = [f"* Fetching {url}", f"! {url}: {broke}", "* Comparing checksums"]

@@ -19,7 +19,7 @@ from ssh_servers import Sshd, Tap, make_key, sshd
 from cas.errors import FetchError, Refused, TryAgain
 from cas.fetch.fetch import fetch
 from cas.fetch.source import PrivateNetworks
-from cas.fetch.url import parse
+from cas.fetch.url import parse_url
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
 
@@ -43,7 +43,7 @@ def dump(tmp_path: Path) -> Path:
 def get(server: Sshd, url: str, **policy: object) -> Path:
     policy = {"limits": IntakeLimits(reserve_bytes=1), **policy}
     job = server.directory / "job"
-    return fetch(parse(url), job, patient_policy(server.home, **policy), Silent())
+    return fetch(parse_url(url), job, patient_policy(server.home, **policy), Silent())
 
 
 def left(server: Sshd) -> list[str]:
@@ -111,7 +111,7 @@ def test_the_configured_key_is_used(server: Sshd, dump: Path, tmp_path: Path) ->
 
 def test_ssh_config_gives_host_port_user_and_key(server: Sshd, dump: Path, tmp_path: Path) -> None:
     shutil.move(server.home / ".ssh/id_ed25519", tmp_path / "key")
-    user = parse(server.url(dump)).user
+    user = parse_url(server.url(dump)).user
     (server.home / ".ssh/config").write_text(
         f"Host dumps\n HostName 127.0.0.1\n Port {server.port}\n User {user}\n"
         f" IdentityFile {tmp_path / 'key'}\n"

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from cas.errors import UsageError
-from cas.fetch.url import is_url, parse
+from cas.fetch.url import is_url, parse_url
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_file_name_is_no_url(text: str) -> None:
 @pytest.mark.parametrize("scheme", ["file", "data", "gopher", "ftps", "jar", "s3"])
 def test_other_schemes_are_refused_with_the_ones_that_work(scheme: str) -> None:
     with pytest.raises(UsageError, match=f"{scheme}: URLs are not .* http, https, ftp, sftp"):
-        parse(f"{scheme}://host/file")
+        parse_url(f"{scheme}://host/file")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_other_schemes_are_refused_with_the_ones_that_work(scheme: str) -> None:
 )
 def test_what_cannot_be_used_is_refused_without_its_secret(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        parse_url(text)
     assert "s3cret" not in str(caught.value)
 
 
@@ -73,21 +73,21 @@ def test_what_cannot_be_used_is_refused_without_its_secret(text: str) -> None:
     ],
 )
 def test_its_text_has_no_secret(text: str, shown: str) -> None:
-    url = parse(text)
+    url = parse_url(text)
     assert (str(url), repr(url), f"{url}") == (shown, f"<Url {shown}>", shown)
 
 
 def test_a_text_that_was_shortened_cannot_be_fetched() -> None:
-    assert parse(str(parse("sftp://user@host/a"))) == parse("sftp://user@host/a")
+    assert parse_url(str(parse_url("sftp://user@host/a"))) == parse_url("sftp://user@host/a")
     with pytest.raises(UsageError, match="was shortened"):
-        parse(str(parse("https://host/a?b")))
+        parse_url(str(parse_url("https://host/a?b")))
 
 
 def test_it_is_a_value() -> None:
-    url = parse("https://user:s3cret@host/a?b")
+    url = parse_url("https://user:s3cret@host/a?b")
     assert pickle.loads(pickle.dumps(url)) == url  # noqa: S301
-    assert url.fingerprint != parse("https://host/a?c").fingerprint
-    assert url.fingerprint == parse("https://other@host/a?b").fingerprint
+    assert url.fingerprint != parse_url("https://host/a?c").fingerprint
+    assert url.fingerprint == parse_url("https://other@host/a?b").fingerprint
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_it_is_a_value() -> None:
     ],
 )
 def test_paths_on_ftp_and_sftp_servers(text: str, path: str) -> None:
-    assert parse(text).file_path == path
+    assert parse_url(text).file_path == path
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_paths_on_ftp_and_sftp_servers(text: str, path: str) -> None:
     ],
 )
 def test_the_file_name_is_of_our_own_making(text: str, name: str) -> None:
-    assert parse(text).name == name
+    assert parse_url(text).name == name

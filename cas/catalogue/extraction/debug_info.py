@@ -21,7 +21,7 @@ _COMPRESSIONS = (1, 2)
 _GNU_COMPRESSED = b"ZLIB"
 """What ``.zdebug_info`` begins with, as binutils wrote it before the ABI knew of compression."""
 _LONG = 0xFFFFFFFF
-"""In place of a unit's length: 64 bits of length follow."""
+"""What stands in place of a unit's length where 64 bits of length follow (DWARF 5, 7.4)."""
 _LIMIT = 0xFFFFFFF0
 """From here on lengths of 32 bits mean something else."""
 _VERSIONS = range(2, 6)

@@ -34,7 +34,7 @@ from cas.fetch.debug_file import (
     Unreachable,
     Useless,
     debug_file,
-    host_of,
+    server_name,
 )
 from cas.model import Dump, Kernel, Match
 from cas.progress import Advance, Progress
@@ -50,15 +50,15 @@ class _Wanted:
     """A file that is asked for."""
 
     what: str
-    """E.g. ``vmlinux of 6.1.0-56-amd64``."""
+    """What it is to a person, e.g. ``vmlinux of 6.1.0-56-amd64``."""
     build_id: str
     path: Path
-    """Where it shall be."""
+    """Where the file shall be, once it is whole and verified."""
     put: Put
     release: str | None = None
-    """Of the kernel that its banner must name, if it has one."""
+    """Release of the kernel that its banner must name; ``None`` for a kmod."""
     cache: Path | None = None
-    """Where it is remembered who sent something useless."""
+    """Directory in which it is noted who sent something useless; ``None``: it is not."""
 
 
 class Debuginfod:
@@ -78,7 +78,7 @@ class Debuginfod:
         :raises DiskFull: the cache has no room for it
         :raises TryAgain: another process has been fetching it for half an hour
         """
-        kernel = _described(dump, cache)
+        kernel = _kernel_in_cache(dump, cache)
         if kernel is None or dump.build_id is None or not self._may_ask(dump.build_id):
             return None
         entry = Entry(cache, kernel)
@@ -96,7 +96,7 @@ class Debuginfod:
             kernel = replace(kernel, size_bytes=entry.vmlinux.stat().st_size)
             Entry(cache, kernel).remember_kernel()
         return Match(
-            kernel, MatchEvidence.BUILD_ID, f"{_detail(dump)} that {host_of(server)} served"
+            kernel, MatchEvidence.BUILD_ID, f"{_detail(dump)} that {server_name(server)} served"
         )
 
     def kmod(
@@ -136,7 +136,7 @@ class Debuginfod:
         answers = []
         for server in self._rules.urls:
             try:
-                answer = self._down.get(server) or _useless(server, wanted)
+                answer = self._down.get(server) or _why_not_asked(server, wanted)
                 if answer is None:
                     self._fetch_from(server, wanted, progress)
                     return server
@@ -155,16 +155,16 @@ class Debuginfod:
 
     def _fetch_from(self, server: str, wanted: _Wanted, progress: Progress) -> None:
         if wanted.release is not None:  # kmods are many
-            progress.say(f"Asking {host_of(server)} for the {wanted.what}")
+            progress.say(f"Asking {server_name(server)} for the {wanted.what}")
         with debug_file(server, wanted.build_id, self._rules) as transfer:
             while True:
                 try:
-                    return _store(transfer, wanted, server, progress)
+                    return _put_in_place(transfer, wanted, server, progress)
                 except StartOver as error:
                     progress.warn(f"debuginfod {error}; once more from the start")
 
 
-def _useless(server: str, wanted: _Wanted) -> str | None:
+def _why_not_asked(server: str, wanted: _Wanted) -> str | None:
     """Why a server is not asked: what it sent within the last day was of no use."""
     if wanted.cache is None:
         return None
@@ -172,9 +172,9 @@ def _useless(server: str, wanted: _Wanted) -> str | None:
     return reason and f"{reason}; it is asked again a day later, or after cas-admin cache clean"
 
 
-def _store(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
-    target = Place(wanted.path, transfer.size_bytes or 0, partial(_verify, wanted, server))
-    text = f"Fetching the {wanted.what} from {host_of(server)}"
+def _put_in_place(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
+    target = Place(wanted.path, transfer.size_bytes or 0, partial(_require_wanted, wanted, server))
+    text = f"Fetching the {wanted.what} from {server_name(server)}"
     with progress.bar(text, transfer.size_bytes) as advance:
         wanted.put(target, _counted(transfer.pieces(), advance))
 
@@ -189,7 +189,7 @@ def _detail(dump: Dump) -> str:
     return f"build-id {dump.build_id} in the dump and in the vmlinux"
 
 
-def _described(dump: Dump, cache: Path) -> Kernel | None:
+def _kernel_in_cache(dump: Dump, cache: Path) -> Kernel | None:
     """The dump's kernel as it will stand in the cache; ``None`` when it cannot be asked for."""
     release = release_of(dump)
     if release is None or dump.build_id is None or not _BUILD_ID.fullmatch(dump.build_id):
@@ -198,7 +198,7 @@ def _described(dump: Dump, cache: Path) -> Kernel | None:
     return replace(kernel, source=Entry(cache, kernel).vmlinux)
 
 
-def _verify(wanted: _Wanted, server: str, path: Path) -> None:
+def _require_wanted(wanted: _Wanted, server: str, path: Path) -> None:
     """Let only a whole file of this build-id, with debug information, pass.
 
     A vmlinux must be of the release, too.
@@ -209,10 +209,10 @@ def _verify(wanted: _Wanted, server: str, path: Path) -> None:
         build_id, wrong = elf.build_id(path), debug_info.flaw(path)
         banner = elf.linux_banner(path) if wanted.release is not None else None
     except NotADump as error:
-        raise Useless(f"{host_of(server)}: what it sends is no ELF file: {error}") from error
+        raise Useless(f"{server_name(server)}: what it sends is no ELF file: {error}") from error
     if build_id != wanted.build_id:
         wrong = f"has build-id {build_id or '(none)'}"
     elif banner is not None and not banner.startswith(f"Linux version {wanted.release} "):
         wrong = wrong or "says that it is of another release"
     if wrong is not None:
-        raise Useless(f"{host_of(server)}: what it sends {wrong}")
+        raise Useless(f"{server_name(server)}: what it sends {wrong}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.catalogue.cache.entry import Entry, verify_vmlinux
 from cas.catalogue.extraction.kmod_cache import Wanted
-from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, listed
+from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, package_listing
 from cas.catalogue.extraction.unpacking import Target, Unpacking
 from cas.catalogue.packages.archive import Listing
 from cas.model import Kernel, Match
@@ -22,7 +22,7 @@ class Extraction:
 
     vmlinux: Path
     found: Found
-    """Of the kmods; their builds were not known yet."""
+    """Files of the kmods; the builds that were loaded were not known yet."""
 
     @property
     def kmods(self) -> Mapping[str, Path]:
@@ -78,7 +78,7 @@ def extract(match: Match, names: Iterable[str], cache: Path, progress: Progress)
         with search.entry.locked(progress):
             search.look_again()  # another process may have been faster
             if not _is_complete(kernel, search):
-                _fill(kernel, search, progress)
+                _extract_lacking(kernel, search, progress)
     return Extraction(search.entry.vmlinux, search.found())
 
 
@@ -86,10 +86,10 @@ def _is_complete(kernel: Kernel, search: Search) -> bool:
     return search.entry.has_vmlinux() and not search.sought_in(kernel.source)
 
 
-def _fill(kernel: Kernel, search: Search, progress: Progress) -> None:
+def _extract_lacking(kernel: Kernel, search: Search, progress: Progress) -> None:
     entry, source = search.entry, kernel.source
     needs_vmlinux = not entry.has_vmlinux()
-    listing = listed(source)
+    listing = package_listing(source)
     targets = search.targets(source, listing) if search.lacking else {}
     what = "vmlinux" if needs_vmlinux else count(len(targets), "kernel module")
     if needs_vmlinux:

@@ -16,7 +16,8 @@ from posixpath import basename
 from cas.model import Kernel
 
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
-"""Of a kmod; the kernel itself allows 55 characters."""
+"""What the name of a kmod may be; the kernel allows 55 characters of it (MODULE_NAME_LEN in
+Linux's include/linux/module.h, less the NUL)."""
 _FILE = re.compile(
     r"(?P<name>[A-Za-z0-9_.+-]{1,128}?)\.ko(?P<inside>\.xz|\.gz|\.zst)?"
     r"(?:(?:-[A-Za-z0-9_.+~^-]{1,128})?(?P<debug>\.debug)(?P<outside>\.xz|\.gz|\.zst)?)?"
@@ -32,11 +33,11 @@ class KmodFile:
 
     path: str
     kmod: str
-    """As the kernel spells it, with underscores."""
+    """Name of the kernel module as the kernel spells it, with underscores."""
     plain_name: str
     """File name without the compression's ending."""
     packed: bool
-    """Whether it may be compressed: the content tells."""
+    """Its name says that it is compressed; only the content tells."""
     rank: tuple[bool, int, str]
     """The lowest of several files is the best: debug information first."""
 

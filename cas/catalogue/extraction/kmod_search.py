@@ -114,7 +114,7 @@ class Search:
     def look_again(self) -> None:
         """Take what the cache has."""
         for kmod, file in self.shelf.find(self.lacking).items():
-            self._take(kmod, file)
+            self._take_file(kmod, file)
 
     def found(self) -> Found:
         """All that was found, and why the rest was not."""
@@ -129,7 +129,7 @@ class Search:
             + tuple(self._notes),
         )
 
-    def note(self, remark: str) -> None:
+    def remark_on_place(self, remark: str) -> None:
         """Have a remark on a place where was looked, told with all that was found."""
         self._notes.append(remark)
 
@@ -139,7 +139,7 @@ class Search:
         if offer is None:
             return lacking
         for kmod, build_id in lacking.items():
-            self._compare(kmod, build_id, offer.get(kmod, ()), source)
+            self._remark_other_builds(kmod, build_id, offer.get(kmod, ()), source)
         return {
             kmod: build_id
             for kmod, build_id in lacking.items()
@@ -150,9 +150,9 @@ class Search:
         """Members of a package that may be the lacking kmods' files, and where they go."""
         lacking = self._believed_in(source)
         targets = {}
-        for kmod, files in self._files(listing, lacking).items():
+        for kmod, files in self._kmod_files(listing, lacking).items():
             build_id = lacking[kmod]
-            for file in _candidates(files, build_id, listing):
+            for file in _files_to_try(files, build_id, listing):
                 path = self.shelf.path_for(file.plain_name, build_id)
                 digest = listing.files[file.path].digest
                 targets[file.path] = kmod_target(path, build_id, digest, packed=file.packed)
@@ -163,9 +163,9 @@ class Search:
         self.look_again()
         offer: dict[str, list[str | None]] = {}
         paths = kmod_files.of_kernel(self.kernel, listing.files)
-        for kmod, files in self._files(listing, kmod_files.names(paths)).items():
-            offer[kmod] = [_build_id(file, listing, unfit) for file in files]
-            self._compare(kmod, self._wanted.get(kmod), offer[kmod], source)
+        for kmod, files in self._kmod_files(listing, kmod_files.names(paths)).items():
+            offer[kmod] = [_packaged_build_id(file, listing, unfit) for file in files]
+            self._remark_other_builds(kmod, self._wanted.get(kmod), offer[kmod], source)
             for error in filter(None, (unfit.get(file.path) for file in files)):
                 if not isinstance(error, OtherBuild):
                     self._remark(kmod, f"{source.name}: {short_line(str(error), 200)}")
@@ -184,7 +184,7 @@ class Search:
             self.look_again()  # another process may have been faster
             if not self.sought_in(source):
                 return
-            listing = listed(source)
+            listing = package_listing(source)
             unpacking = Unpacking(source, self.entry, self.targets(source, listing))
             if unpacking.targets:
                 what = count(len(unpacking.targets), "kernel module")
@@ -227,7 +227,7 @@ class Search:
             return self.lacking
         return {kmod: build_id for kmod, build_id in self.lacking.items() if build_id is not None}
 
-    def _files(self, listing: Listing, kmods: Collection[str]) -> dict[str, list[KmodFile]]:
+    def _kmod_files(self, listing: Listing, kmods: Collection[str]) -> dict[str, list[KmodFile]]:
         return kmod_files.ranked(kmod_files.of_kernel(self.kernel, listing.files), kmods)
 
     def look_installed(self, root: Path | None) -> None:
@@ -249,11 +249,11 @@ class Search:
         elif kmod in self._held:
             return
         else:
-            there = self._unpacked(kmod, file)
+            there = self._unpack_installed(kmod, file)
         if there is not None and fits(there, build_id):
-            self._take(kmod, there)
+            self._take_file(kmod, there)
 
-    def _unpacked(self, kmod: str, file: KmodFile) -> Held | None:
+    def _unpack_installed(self, kmod: str, file: KmodFile) -> Held | None:
         """An installed file that is compressed, in the cache."""
         build_id = self._wanted[kmod]
         path = self.shelf.path_for(file.plain_name, build_id)
@@ -262,14 +262,14 @@ class Search:
                 content = iter(partial(stream.read, 1 << 20), b"")
                 store(self.entry, kmod_target(path, build_id, None, packed=True), 0, content)
         except OtherBuild as error:
-            self._compare(kmod, build_id, [error.build_id], Path(file.path))
+            self._remark_other_builds(kmod, build_id, [error.build_id], Path(file.path))
             return None
         except (Unfit, OSError) as error:
             self._remark(kmod, f"{file.path}: {short_line(str(error), 200)}")
             return None
         return held(path)
 
-    def ask(self, servers: Servers) -> None:
+    def ask_servers(self, servers: Servers) -> None:
         """Have debuginfod servers send what is lacking and of a build that the dump names.
 
         :raises DiskFull: the cache has no room
@@ -283,13 +283,13 @@ class Search:
                 fetched = servers.kmod(kmod, build_id, path, self._progress, entry=self.entry)
             there = held(fetched) if fetched is not None else None
             if there is not None and fits(there, build_id):
-                self._take(kmod, there)
+                self._take_file(kmod, there)
 
-    def _take(self, kmod: str, file: Held) -> None:
+    def _take_file(self, kmod: str, file: Held) -> None:
         if kmod not in self._held or file.has_debuginfo > self._held[kmod].has_debuginfo:
             self._held[kmod] = file
 
-    def _compare(
+    def _remark_other_builds(
         self, kmod: str, loaded: str | None, there: Sequence[str | None], source: Path
     ) -> None:
         """Remark that a source has other builds only."""
@@ -306,7 +306,7 @@ def in_cache(kernel: Kernel, wanted: Wanted, cache: Path) -> Found:
     return Search(kernel, wanted, cache, Silent()).found()
 
 
-def listed(source: Path) -> Listing:
+def package_listing(source: Path) -> Listing:
     """What a package lists.
 
     :raises PackageError: it is damaged or gone
@@ -318,7 +318,7 @@ def listed(source: Path) -> Listing:
         raise PackageError(unread(source, error)) from error
 
 
-def _candidates(
+def _files_to_try(
     files: Iterable[KmodFile], build_id: str | None, listing: Listing
 ) -> list[KmodFile]:
     """The files that may be of the loaded build: one that is known to be, else all unknown ones."""
@@ -329,7 +329,7 @@ def _candidates(
     return by_link[:1] or [file for file in several if listing.files[file.path].build_id is None]
 
 
-def _build_id(file: KmodFile, listing: Listing, unfit: Mapping[str, Unfit]) -> str | None:
+def _packaged_build_id(file: KmodFile, listing: Listing, unfit: Mapping[str, Unfit]) -> str | None:
     """Of a package's file, as far as is known; empty: it was looked into, and has none."""
     error = unfit.get(file.path)
     if isinstance(error, OtherBuild):

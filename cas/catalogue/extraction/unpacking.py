@@ -55,7 +55,7 @@ class Target:
     digest: tuple[str, str] | None = None
     is_kmod: bool = False
     packed: bool = False
-    """Whether it may be compressed once more, as ``.ko.xz``."""
+    """The member may be compressed once more, as ``.ko.xz``; only its content tells."""
 
 
 @dataclass(slots=True)
