@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,11 @@ LIMITS = frozenset(
     {SectionStatus.CUT, SectionStatus.TIMEOUT, SectionStatus.MEMORY, SectionStatus.CRASHED}
 )
 """How a command ends that broke a limit, or its debugger."""
+OUT_OF_MEMORY = re.compile(
+    rb"cannot (m|re|c)?alloc|malloc failure|Cannot allocate memory|"
+    rb"virtual memory exhausted|std::bad_alloc|MemoryError"
+)
+"""How crash, gdb, the C library and Python say that they reached their memory limit."""
 LATECOMERS = 16
 """Part of a section's limit that a command may write though the ones before it left nothing."""
 

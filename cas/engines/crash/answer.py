@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.choices import SectionStatus
-from cas.engines.crash.rungs import OUT_OF_MEMORY
+from cas.engines.outcome import OUT_OF_MEMORY
 
 FEW_LINES = 12
 """A command that wrote more lines has done something, whatever it complained about."""

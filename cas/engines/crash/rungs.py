@@ -19,11 +19,6 @@ REMEDIES = {
 """Options that leave out what crash stumbled over, and its words for that."""
 SILENT: tuple[Options, ...] = ((ZERO_EXCLUDED,), tuple(REMEDIES))
 """When it says nothing of use: what opens most of such dumps, then without all that may fail."""
-OUT_OF_MEMORY = re.compile(
-    rb"cannot (m|re|c)?alloc|malloc failure|Cannot allocate memory|"
-    rb"virtual memory exhausted|std::bad_alloc|MemoryError"
-)
-"""How crash, gdb, the C library and Python say that they reached their memory limit."""
 
 
 def remedies(options: Options, said: bytes) -> frozenset[str]:

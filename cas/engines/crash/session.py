@@ -19,9 +19,9 @@ from cas.choices import Engine, SectionStatus
 from cas.engines.crash.answer import judge_answer
 from cas.engines.crash.conversation import MESSAGES_BYTES, Exchange, Opening, Stop, last_words
 from cas.engines.crash.place import Place
-from cas.engines.crash.rungs import FULL, MINIMAL, OUT_OF_MEMORY, next_rung, rung_name
+from cas.engines.crash.rungs import FULL, MINIMAL, next_rung, rung_name
 from cas.engines.crash.start_failures import ExpectedDump, NotOpened, StartFailure, why_not_opened
-from cas.engines.outcome import Ran, output_budget, section_of
+from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.files.whole import create
 from cas.model import Outcome, Section, Snippet
 from cas.progress import Note

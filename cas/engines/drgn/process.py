@@ -22,11 +22,10 @@ from typing import Self, TypeVar
 import cas
 from cas import elf
 from cas.choices import Engine, SectionStatus
-from cas.engines.crash.rungs import OUT_OF_MEMORY
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
-from cas.engines.outcome import Ran, output_budget, section_of
+from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.errors import EngineError, KernelMisfit, NotADump
 from cas.fault_reading import Reading
 from cas.files.whole import put
