@@ -112,8 +112,12 @@ class _Reader:
                 yield block
             elif key == "include":
                 yield from self._included_settings(value, block, depth)
+            elif key in LISTS:
+                yield f"{key} {shlex.join(self._at_home(word) for word in shlex.split(value))}"
+            elif key in FILES:
+                yield f"{key} {self._at_home(value.strip(chr(34)))}"
             else:
-                yield self._setting_in_line(key, value) or line
+                yield line
 
     def _match_applies(self, value: str) -> str:
         """``Match``, and a mark when it has a condition that is not judged here."""
@@ -132,7 +136,10 @@ class _Reader:
         return f"Match {shlex.join(known or ['all'])}{mark}"
 
     def _included_settings(self, value: str, block: str | None, depth: int) -> Iterator[str]:
-        found = [path for word in shlex.split(value) for path in self._paths_in(word)]
+        found: list[Path] = []
+        for word in shlex.split(value):  # below ~/.ssh unless it is absolute
+            pattern = (self.home / ".ssh" / self._at_home(word)).relative_to("/")
+            found += sorted(path for path in Path("/").glob(str(pattern)) if path.is_file())
         lines = list(chain.from_iterable(self.lines(path, depth + 1) for path in found))
         if not any(re.match(r"\s*(host|match)\b", line, re.IGNORECASE) for line in lines):
             yield from lines
@@ -140,18 +147,6 @@ class _Reader:
             yield from (*lines, "Host *")
         else:
             yield f"{UNFOLLOWED} Include of other blocks"
-
-    def _paths_in(self, word: str) -> list[Path]:
-        """Those that a pattern of ``Include`` means, below ~/.ssh unless it is absolute."""
-        pattern = (self.home / ".ssh" / self._at_home(word)).relative_to("/")
-        return sorted(path for path in Path("/").glob(str(pattern)) if path.is_file())
-
-    def _setting_in_line(self, key: str, value: str) -> str | None:
-        if key in LISTS:
-            return f"{key} {shlex.join(self._at_home(word) for word in shlex.split(value))}"
-        if key in FILES:
-            return f"{key} {self._at_home(value.strip(chr(34)))}"
-        return None
 
     def _at_home(self, word: str) -> str:
         return re.sub(r"^~(?=/|$)|%d", lambda _: str(self.home), word)

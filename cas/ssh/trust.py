@@ -65,27 +65,21 @@ class KnownHosts:
                 f"the host key of {self.name} has only {key.get_bits()} bits, "
                 f"fewer than {RSA_BITS}: {shown}"
             )
+        if not self.keys and self.authorities:
+            raise UnknownHost(
+                f"of {self.name}, known_hosts has a certificate authority only, "
+                f"and certificates of hosts are not read here: {shown}",
+                hint="compare the fingerprint with the administrator's, then add the key itself "
+                "to ~/.ssh/known_hosts: ssh-keyscan HOST",
+            )
         if not self.keys:
-            raise self._unknown_host(shown)
+            raise UnknownHost(f"the host key of {self.name} is not known: {shown}")
         if blob not in {known.blob for known in self.keys}:
-            raise self._changed_host(shown)
-
-    def _unknown_host(self, shown: str) -> UnknownHost:
-        if not self.authorities:
-            return UnknownHost(f"the host key of {self.name} is not known: {shown}")
-        return UnknownHost(
-            f"of {self.name}, known_hosts has a certificate authority only, "
-            f"and certificates of hosts are not read here: {shown}",
-            hint="compare the fingerprint with the administrator's, then add the key itself "
-            "to ~/.ssh/known_hosts: ssh-keyscan HOST",
-        )
-
-    def _changed_host(self, shown: str) -> ChangedHost:
-        expected = ", ".join(fingerprint(each.blob) for each in self.keys)
-        return ChangedHost(
-            f"the host key of {self.name} is another one than in known_hosts: "
-            f"{shown} instead of {expected}"
-        )
+            expected = ", ".join(fingerprint(each.blob) for each in self.keys)
+            raise ChangedHost(
+                f"the host key of {self.name} is another one than in known_hosts: "
+                f"{shown} instead of {expected}"
+            )
 
 
 def _revoked_of(path: Path | None) -> frozenset[bytes]:
