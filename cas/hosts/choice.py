@@ -110,7 +110,7 @@ def _why_unfit(programs: Sequence[CrashProgram], wish: Wish) -> str:
     return f"its crash {had} is too old for Linux {wish.osrelease}, which needs {needed}"
 
 
-class Offers:
+class HostChoice:
     """The hosts for one dump, best first; a context manager that lets go of all of them."""
 
     def __init__(

@@ -20,7 +20,7 @@ from cas.settings.config import Config
 from cas.supervise import Confinement
 
 if TYPE_CHECKING:
-    from cas.hosts.choice import Offers
+    from cas.hosts.choice import HostChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Venues:
         self._confinement = confinement
         self._store = store
         self._progress = progress
-        self._asking: Future[Offers | None] | None = None
+        self._asking: Future[HostChoice | None] | None = None
         self._is_closed = False
         self.why_not_here: EngineError | None = None
         """Why the crash that is configured for this machine cannot be used."""
@@ -78,7 +78,7 @@ class Venues:
 
     def __bool__(self) -> bool:
         """Whether there is any place to try; waits until it is known which hosts there are."""
-        return self.here is not None or bool(self._offers)
+        return self.here is not None or bool(self._host_choice)
 
     @property
     def hosts_come_first(self) -> bool:
@@ -91,7 +91,7 @@ class Venues:
     def problems(self) -> tuple[str, ...]:
         """Why places could not be taken, a sentence each."""
         here = (str(self.why_not_here),) if self.why_not_here else ()
-        return (*here, *(self._offers.problems if self._offers is not None else ()))
+        return (*here, *(self._host_choice.problems if self._host_choice is not None else ()))
 
     def nowhere(self, reason: str = "") -> EngineError:
         """Why crash runs in no place.
@@ -133,11 +133,11 @@ class Venues:
             yield from self._there()
 
     def _there(self) -> Iterator[Place]:
-        while self._offers is not None and (place := self._offers.next_place()):
+        while self._host_choice is not None and (place := self._host_choice.next_place()):
             yield place
 
     @property
-    def _offers(self) -> Offers | None:
+    def _host_choice(self) -> HostChoice | None:
         """The hosts that may serve, once they are known; ``None``: there are none."""
         return self._asking.result() if self._asking is not None else None
 
@@ -150,15 +150,15 @@ class Venues:
         self._asking = pool.submit(self._asked, failed)
         pool.shutdown(wait=False)
 
-    def _asked(self, failed: LocalPlace | None) -> Offers | None:
+    def _asked(self, failed: LocalPlace | None) -> HostChoice | None:
         hosts, offers = self._registered(), None
         if hosts or self._subject.host is not None:
-            offers = self._offers_of(hosts, failed)
+            offers = self._ask_hosts(hosts, failed)
         self._store.preload()  # while the hosts think
         return offers
 
-    def _offers_of(self, hosts: Sequence[Host], failed: LocalPlace | None) -> Offers:
-        from cas.hosts.choice import Offers, Wish  # paramiko takes a while to import
+    def _ask_hosts(self, hosts: Sequence[Host], failed: LocalPlace | None) -> HostChoice:
+        from cas.hosts.choice import HostChoice, Wish  # paramiko takes a while to import
 
         subject = self._subject
         newer_than = failed.version() if failed else None
@@ -172,7 +172,7 @@ class Venues:
             subject.kmods,
             subject.options,
         )
-        return Offers(hosts, wish, self._config, self._progress)
+        return HostChoice(hosts, wish, self._config, self._progress)
 
     def _registered(self) -> tuple[Host, ...]:
         try:
@@ -182,7 +182,7 @@ class Venues:
             return ()
 
 
-def _close(asking: Future[Offers | None]) -> None:
+def _close(asking: Future[HostChoice | None]) -> None:
     offers = asking.result() if not asking.cancelled() and not asking.exception() else None
     if offers is not None:
         offers.close()

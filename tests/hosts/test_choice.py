@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.hosts.choice import Offers, Wish, candidates
+from cas.hosts.choice import HostChoice, Wish, candidates
 from cas.hosts.crash_versions import is_new_enough
 from cas.model import CrashProgram, Host
 from cas.progress import Silent
@@ -58,7 +58,7 @@ class Heard(Silent):
 
 def test_a_host_that_is_left_out_is_said_on_the_screen() -> None:
     heard, wish = Heard(), Wish("aarch64", "6.12.1", *FILES)
-    offers = Offers([host("arm", "8.0.5")], wish, Config(*[Path()] * 3, ""), heard)
+    offers = HostChoice([host("arm", "8.0.5")], wish, Config(*[Path()] * 3, ""), heard)
     assert offers.next_place() is None
     assert heard.warnings == offers.problems
     assert len(heard.warnings) == 1
