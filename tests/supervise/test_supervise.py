@@ -191,7 +191,7 @@ def test_nothing_outlives_us_when_we_are_killed(tmp_path: Path, wanted: str) -> 
         working_sandbox()
     script = (
         "import sys; from pathlib import Path; from cas.supervise import *\n"
-        "room = Confinement(Path(sys.argv[1]), sandbox=establish(sys.argv[2])[0])\n"
+        "room = Confinement(Path(sys.argv[1]), sandbox=find_sandbox(sys.argv[2])[0])\n"
         "child = Child(['/bin/sleep', '1000'], room)\n"
         "child.read(0.5); print(child.pid, flush=True); child.read(1000)"
     )
@@ -273,10 +273,10 @@ def test_our_own_limits_are_not_raised(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path; from cas.supervise import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-        "done = run(['/bin/sh', '-c', 'ulimit -f'], Confinement(Path(sys.argv[1])),"
+        "done = run_program(['/bin/sh', '-c', 'ulimit -f'], Confinement(Path(sys.argv[1])),"
         " timeout_s=20, max_bytes=99)\n"
         "print(done.stdout.decode())"
     )
     argv = [sys.executable, "-c", script, tmp_path]
-    shown = subprocess.run_program(argv, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert int(shown) * 512 == 1 << 20
