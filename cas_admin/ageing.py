@@ -64,7 +64,7 @@ def aged(directory: Path, row: datetime | None) -> Aged:
     :raises CasError: there is no readable ``job.json``
     """
     job = jobs.load(directory)
-    times = [job.started, at(_changed(directory))] + ([row] if row else [])
+    times = [job.started, at(_change_time(directory))] + ([row] if row else [])
     return Aged(job, max(times), held_for(job))
 
 
@@ -111,13 +111,13 @@ def older_than(days: int, now: datetime) -> datetime:
 
 def traces(work: WorkDirectory, records: Records) -> list[Trace]:
     """What was done here, and when: jobs, their mails and rows, runs of the build."""
-    found = [*_of_builds(records)]
+    found = [*_build_traces(records)]
     for one in all_aged(work, records):
-        found += _of_job(one)
+        found += _job_traces(one)
     return found
 
 
-def held(work: WorkDirectory) -> dict[str, Held]:
+def held_jobs(work: WorkDirectory) -> dict[str, Held]:
     """How many jobs are kept for what they wait for, and what they take, by the keys of `HELD`."""
     number, size = Counter[str](), Counter[str]()
     for directory in work.jobs():
@@ -128,7 +128,7 @@ def held(work: WorkDirectory) -> dict[str, Held]:
     return {why: Held(number[why], size[why]) for why in HELD if number[why]}
 
 
-def told(found: Mapping[str, Held]) -> Iterator[str]:
+def held_line(found: Mapping[str, Held]) -> Iterator[str]:
     """The same for people, in a line; none when there are none."""
     if found:
         each = ", ".join(
@@ -140,17 +140,17 @@ def told(found: Mapping[str, Held]) -> Iterator[str]:
 
 def size_bytes(directory: Path) -> int:
     """What a directory takes on the disk; files that go meanwhile count as nothing."""
-    return sum(_taken(path) for path in directory.rglob("*"))
+    return sum(_disk_bytes(path) for path in directory.rglob("*"))
 
 
-def _taken(path: Path) -> int:
+def _disk_bytes(path: Path) -> int:
     try:
         return path.lstat().st_blocks * 512
     except OSError:
         return 0
 
 
-def _of_builds(records: Records) -> Iterator[Trace]:
+def _build_traces(records: Records) -> Iterator[Trace]:
     for build in records.builds:
         if PURGE in build.counts:
             yield Trace(build.started, "a purge", is_sure=ANSWERED in build.counts)
@@ -160,17 +160,17 @@ def _of_builds(records: Records) -> Iterator[Trace]:
             yield Trace(build.ended, "a build")
 
 
-def _of_job(one: Aged) -> Iterable[Trace]:
+def _job_traces(one: Aged) -> Iterable[Trace]:
     directory = one.job.directory
     name = f"{directory.parent.name}/{directory.name}"
     yield Trace(one.job.started, name)
     yield Trace(one.youngest, name)
     for mail in _MAILS:
         if is_regular(directory / mail):
-            yield Trace(at(_changed(directory / mail)), f"the mail of {name}")
+            yield Trace(at(_change_time(directory / mail)), f"the mail of {name}")
 
 
-def _changed(path: Path) -> float:
+def _change_time(path: Path) -> float:
     try:
         return path.lstat().st_mtime
     except OSError:  # it went meanwhile

@@ -49,7 +49,7 @@ def build_once(world: World) -> Built:
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
     summary = build_catalogue(Store.of(config), config.kernels, config.packages, world.progress)
-    for line in unusable.told(summary.bad):
+    for line in unusable.unusable_lines(summary.bad):
         world.progress.warn(line)
     for contest in summary.conflicts:
         world.progress.warn(f"{contest}: none of them is used")
@@ -63,4 +63,4 @@ def build_once(world: World) -> Built:
     if config.auto_purge:
         chores += purging.by_itself()
     chores += keep_limits(world, purging.traces)
-    return Built(summary, tuple(chores), tuple(ageing.told(ageing.held(purging.work))))
+    return Built(summary, tuple(chores), tuple(ageing.held_line(ageing.held_jobs(purging.work))))

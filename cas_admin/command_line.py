@@ -43,15 +43,15 @@ def parse(argv: Sequence[str]) -> Asked:
     """
     admin, argv = parser(), asked_for_help(argv)
     try:
-        return _asked(admin.parse_args(argv))
+        return _verb_or_flag(admin.parse_args(argv))
     except WrongCommand as error:
-        from cas.commands.mistakes import explained
+        from cas.commands.mistakes import explain_mistake
         from cas_admin.habits import HABITS
 
-        raise explained(argv, admin, error, HABITS) from None
+        raise explain_mistake(argv, admin, error, HABITS) from None
 
 
-def _asked(options: argparse.Namespace) -> Asked:
+def _verb_or_flag(options: argparse.Namespace) -> Asked:
     if options.version:
         return asked_versions(options, "cas-admin")
     wanted = [flag for flag in FLAGS if getattr(options, flag)]

@@ -15,7 +15,7 @@ def build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         metavar="SECONDS",
-        type=_seconds,
+        type=_seconds_of,
         nargs="?",
         const=WATCH_S,
         default=argparse.SUPPRESS,
@@ -29,7 +29,7 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
         "-d",
         "--days",
         metavar="DAYS",
-        type=_days,
+        type=_days_of,
         default=argparse.SUPPRESS,
         help="with purge: remove jobs older than this (default: purgeLimit of cas.conf)",
     )
@@ -41,13 +41,13 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
 
 
-def _days(text: str) -> int:
+def _days_of(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds_of(text: str) -> float:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= WATCH_LIMIT_S:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of seconds from 1 to {WATCH_LIMIT_S}"

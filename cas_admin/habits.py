@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cas.commands import command_line
 from cas.commands.habits import JOBS
-from cas.commands.mistakes import Habits, Line, command, options_of
+from cas.commands.mistakes import Habits, Line, parser_options, shell_command
 from cas.commands.verb import ADMIN_VERBS, VERBS, verb_names
 from cas.jobs.work_directory import is_ticket
 
@@ -30,11 +30,11 @@ _MEANT = {
 }
 
 
-def _word(line: Line) -> tuple[str, str] | None:
+def _meant_by_word_for_admin(line: Line) -> tuple[str, str] | None:
     word, flags = line.argv[line.bare[0]], {*line.argv}
     if flags & {"-p", "--purge"} and word.isdigit():
         right = ["-p", "-d", word]
-        return f"the age of what is purged stands behind -d, not alone: {word}", command(
+        return f"the age of what is purged stands behind -d, not alone: {word}", shell_command(
             "cas-admin", right
         )
     if flags & {"-b", "--build"}:
@@ -43,7 +43,7 @@ def _word(line: Line) -> tuple[str, str] | None:
             "packages are sought below `kernels` of cas.conf: cas-admin -b",
         )
     if flags & {"-s", "--server"}:
-        return f"-s takes no host: {word}", command("cas-admin", ["host", "add", word])
+        return f"-s takes no host: {word}", shell_command("cas-admin", ["host", "add", word])
     if is_ticket(word) and any(letter.isdigit() for letter in word):
         return f"{word} is no verb", f"to go on with a ticket: cas -i {word}"
     return None
@@ -56,6 +56,6 @@ HABITS = Habits(
     _MEANT,
     "cas",
     verb_names(VERBS),
-    tuple(options_of(command_line.parser())),
-    _word,
+    tuple(parser_options(command_line.parser())),
+    _meant_by_word_for_admin,
 )

@@ -27,7 +27,7 @@ def table(hosts: Sequence[Host]) -> tuple[str, ...]:
         return ()
     drawn = Table(*COLUMNS, box=None, pad_edge=False)
     for host in hosts:
-        drawn.add_row(*(Text(one_line(cell)) for cell in _cells(host)))
+        drawn.add_row(*(Text(one_line(cell)) for cell in _host_cells(host)))
     stream = StringIO()
     Console(file=stream, width=WIDE, color_system=None).print(drawn)
     return tuple(line.rstrip() for line in stream.getvalue().splitlines())
@@ -44,41 +44,41 @@ def complaints(hosts: Iterable[Host]) -> Iterator[str]:
     """Why hosts are of no use, and what else their administrator should know."""
     for host in hosts:
         if host.problem:
-            yield named(host, host.problem)
+            yield sentence_with_host(host, host.problem)
         else:
-            yield from (named(host, remark) for remark in host.remarks)
+            yield from (sentence_with_host(host, remark) for remark in host.remarks)
 
 
-def named(host: Host, text: str) -> str:
+def sentence_with_host(host: Host, text: str) -> str:
     """A sentence that says which host it is about."""
     names = (str(host), name_of(host.name, host.port or SSH_PORT))
     return text if any(name in text for name in names) else f"{host}: {text}"
 
 
-def _cells(host: Host) -> tuple[str, ...]:
+def _host_cells(host: Host) -> tuple[str, ...]:
     return (
         host.name,
         str(host.port or "-"),
         host.arch or "-",
-        ", ".join(dict.fromkeys(_crash(each, host) for each in host.crashes)) or "-",
+        ", ".join(dict.fromkeys(_crash_cell(each, host) for each in host.crashes)) or "-",
         host.drgn or "-",
-        _size(host.free_bytes),
-        _size(host.memory_bytes),
+        _size_cell(host.free_bytes),
+        _size_cell(host.memory_bytes),
         "yes" if host.is_shared else "no",
-        _state(host),
+        _state_cell(host),
     )
 
 
-def _crash(program: CrashProgram, host: Host) -> str:
+def _crash_cell(program: CrashProgram, host: Host) -> str:
     foreign = "" if program.arch == host.arch else f" ({program.arch})"
     return program.version + foreign
 
 
-def _size(size_bytes: int | None) -> str:
+def _size_cell(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else human_size(size_bytes)
 
 
-def _state(host: Host) -> str:
+def _state_cell(host: Host) -> str:
     if not host.is_enabled:
         return "disabled"
     return "failed" if host.problem else "ok"

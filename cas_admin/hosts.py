@@ -45,7 +45,7 @@ class Address:
         return self.name == host.name and self.port in (None, host.port)
 
 
-def address(text: str) -> Address:
+def host_address(text: str) -> Address:
     """What NAME, NAME:PORT, an IPv6 address or ``[ADDRESS]:PORT`` means.
 
     :raises UsageError: it is none of these
@@ -64,7 +64,7 @@ def address(text: str) -> Address:
     return Address(name, port)
 
 
-def search(world: World) -> Output:
+def search_known_hosts(world: World) -> Output:
     """Register the live ones of the servers that known_hosts names.
 
     :return: those; status 3 when some servers are of no use, 4 when all are
@@ -72,7 +72,9 @@ def search(world: World) -> Output:
     """
     registry = HostRegistry.of(world.config)
     registered = list(registry.all())
-    asked = [_known(each, registered) for each in _candidates(registered, world)]
+    asked = [
+        _with_what_is_known(each, registered) for each in _servers_of_known_hosts(registered, world)
+    ]
     told, live = [], list[Host]()
     for before, host in zip(asked, ask_all_hosts(asked, world.config, world.progress), strict=True):
         found = _unless_twin(host, (*registered, *live), world)
@@ -80,24 +82,26 @@ def search(world: World) -> Output:
         if found.checked != before.checked:  # it has answered
             live.append(found)
     for host in told:
-        _store(host, registry, is_new=host in live)
-    _complain(told, world)
+        _store_host(host, registry, is_new=host in live)
+    _warn_of_hosts(told, world)
     yield from map(Done, table(live))
-    return _status(told)
+    return _status_of_hosts(told)
 
 
-def add(name: str, world: World) -> Output:
+def add_host(name: str, world: World) -> Output:
     """Register a host on which we can log in, or renew what is known of it.
 
     :return: the host; status 3 when it is of no use as it is
     :raises CasError: there is no login; nothing is stored
     """
-    wanted = address(name)
+    wanted = host_address(name)
     registry = HostRegistry.of(world.config)
     world.progress.say(f"Asking {name}")
-    host = ask_host(_known(Host(wanted.name, wanted.port), registry.all()), world.config)
-    _store(host, registry, is_new=True)
-    _complain([host], world)
+    host = ask_host(
+        _with_what_is_known(Host(wanted.name, wanted.port), registry.all()), world.config
+    )
+    _store_host(host, registry, is_new=True)
+    _warn_of_hosts([host], world)
     yield from map(Done, table([host]))
     return SOME_FAILED if host.problem else 0
 
@@ -105,13 +109,13 @@ def add(name: str, world: World) -> Output:
 def list_hosts(world: World, *, as_json: bool) -> Output:
     """The registered hosts, as they were when they were last checked."""
     hosts = HostRegistry.of(world.config).all()
-    _complain(hosts, world)
+    _warn_of_hosts(hosts, world)
     _say_if_none(hosts, world)
     yield from (json_of(hosts),) if as_json else table(hosts)
     return 0
 
 
-def check(names: Sequence[str], world: World, *, as_json: bool) -> Output:
+def check_hosts(names: Sequence[str], world: World, *, as_json: bool) -> Output:
     """Renew what is known of hosts, side by side.
 
     :param names: which; none: all, where disabled ones do not count for the status
@@ -119,44 +123,44 @@ def check(names: Sequence[str], world: World, *, as_json: bool) -> Output:
     :raises HostNotRegistered: a name is none of a host
     """
     registry = HostRegistry.of(world.config)
-    hosts = _named(names, registry) if names else registry.all()
+    hosts = _hosts_named(names, registry) if names else registry.all()
     _say_if_none(hosts, world)
     told = ask_all_hosts(hosts, world.config, world.progress) if hosts else ()
     for host in told:
         registry.renew(host)
-    _complain(told, world)
+    _warn_of_hosts(told, world)
     judged = [host for host in told if names or host.is_enabled]
     yield from (json_of(told),) if as_json else table(told)
-    return _status(judged)
+    return _status_of_hosts(judged)
 
 
-def enable(names: Sequence[str], world: World, *, is_enabled: bool) -> Output:
+def enable_hosts(names: Sequence[str], world: World, *, is_enabled: bool) -> Output:
     """Let jobs use hosts, or not.
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
     registry = HostRegistry.of(world.config)
-    hosts = _named(names, registry)
+    hosts = _hosts_named(names, registry)
     for host in hosts:
         registry.enable(host, is_enabled=is_enabled)
         yield Done(f"{'enabled' if is_enabled else 'disabled'} {host}")
     return 0
 
 
-def remove(names: Sequence[str], world: World) -> Output:
+def remove_hosts(names: Sequence[str], world: World) -> Output:
     """Forget hosts; what lies on them stays.
 
     :raises HostNotRegistered: a name is none of a host; nothing is changed
     """
     registry = HostRegistry.of(world.config)
-    hosts = _named(names, registry)
+    hosts = _hosts_named(names, registry)
     for host in hosts:
         registry.remove(host)
         yield Done(f"removed {host}")
     return 0
 
 
-def _candidates(registered: Sequence[Host], world: World) -> list[Host]:
+def _servers_of_known_hosts(registered: Sequence[Host], world: World) -> list[Host]:
     """The servers of known_hosts, and a word on what is not among them."""
     found = candidates(home_of(world.config.casuser))
     hosts = [Host(each.name, each.port) for each in found.destinations]
@@ -172,7 +176,7 @@ def _candidates(registered: Sequence[Host], world: World) -> list[Host]:
     return hosts
 
 
-def _known(host: Host, registered: Iterable[Host]) -> Host:
+def _with_what_is_known(host: Host, registered: Iterable[Host]) -> Host:
     """A host with what is known of it."""
     same = (each for each in registered if (each.name, each.port) == (host.name, host.port))
     return next(same, host)
@@ -184,13 +188,15 @@ def _unless_twin(host: Host, others: Iterable[Host], world: World) -> Host:
         if (other.name, other.port) == (host.name, host.port):
             return host
         is_same = host.host_key and other.host_key == host.host_key
-        if is_same and not _places(host, world).isdisjoint(_places(other, world)):
+        if is_same and not _network_addresses(host, world).isdisjoint(
+            _network_addresses(other, world)
+        ):
             problem = f"{host} is the same machine as {other}"
             return Host(host.name, host.port, problem=f"{problem}; if not: {ADD}")
     return host
 
 
-def _places(host: Host, world: World) -> set[tuple[str, int]]:
+def _network_addresses(host: Host, world: World) -> set[tuple[str, int]]:
     """Where a host is reached: addresses and port; nothing if there is no telling."""
     config = world.config
     try:
@@ -202,20 +208,20 @@ def _places(host: Host, world: World) -> set[tuple[str, int]]:
     return {(str(address[0]), int(address[1])) for *_, address in found}
 
 
-def _store(host: Host, registry: HostRegistry, *, is_new: bool) -> None:
+def _store_host(host: Host, registry: HostRegistry, *, is_new: bool) -> None:
     """Keep what is known of a host, and a new one only if it shall be registered."""
     if not registry.renew(host) and is_new:
         registry.put(host)
 
 
-def _named(names: Sequence[str], registry: HostRegistry) -> list[Host]:
+def _hosts_named(names: Sequence[str], registry: HostRegistry) -> list[Host]:
     registered = registry.all()
-    found = [_the_one(name, registered) for name in names]
+    found = [_host_named(name, registered) for name in names]
     return list(dict.fromkeys(found))
 
 
-def _the_one(name: str, registered: Sequence[Host]) -> Host:
-    wanted = address(name)
+def _host_named(name: str, registered: Sequence[Host]) -> Host:
+    wanted = host_address(name)
     found = [host for host in registered if wanted.means(host)]
     exact = [host for host in found if host.port == wanted.port]
     if not found:
@@ -231,12 +237,12 @@ def _say_if_none(hosts: Sequence[Host], world: World) -> None:
         world.progress.say(f"no analysis host is registered; to register one: {ADD}")
 
 
-def _complain(hosts: Iterable[Host], world: World) -> None:
+def _warn_of_hosts(hosts: Iterable[Host], world: World) -> None:
     for line in complaints(hosts):
         world.progress.warn(line)
 
 
-def _status(hosts: Sequence[Host]) -> int:
+def _status_of_hosts(hosts: Sequence[Host]) -> int:
     failed = sum(host.problem is not None for host in hosts)
     if not failed:
         return 0

@@ -40,7 +40,7 @@ def mend_database(world: World) -> bool:
     return done.has_lost_hosts
 
 
-def record_of(result: Result, directory: Path) -> JobRecord:
+def job_record_of(result: Result, directory: Path) -> JobRecord:
     """The row of a job that has a result."""
     dump, answer = result.dump, result.answer
     told = answer.crash_time if answer else None
@@ -54,14 +54,14 @@ def record_of(result: Result, directory: Path) -> JobRecord:
         panic_message=dump.panic_message if dump else None,
         crashed=told or (dump.crash_time if dump else None),
         nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
-        digest=_digest(directory) if dump else None,
-        signatures=_signatures(result),
+        digest=_dump_digest(directory) if dump else None,
+        signatures=_crash_names(result),
         model=result.finding.machine.model if result.finding and result.finding.machine else None,
         bios=result.finding.machine.bios if result.finding and result.finding.machine else None,
     )
 
 
-def _signatures(result: Result) -> tuple[Signature, ...]:
+def _crash_names(result: Result) -> tuple[Signature, ...]:
     """What the crash is called; by the first version of the rules if no later one judged it."""
     finding = result.finding
     if finding is None or finding.title:
@@ -69,7 +69,7 @@ def _signatures(result: Result) -> tuple[Signature, ...]:
     return (Signature(1, "full", result.signature),) if result.signature else ()
 
 
-def _digest(directory: Path) -> str | None:
+def _dump_digest(directory: Path) -> str | None:
     """That of the kept dump; a broken record of the job costs only this."""
     try:
         return jobs.load(directory).digest

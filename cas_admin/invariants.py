@@ -74,9 +74,9 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
     try:
         for entry in scope.work.entries():
             if entry.kind is Kind.JOB:
-                yield from _of_job(entry.path, scope)
+                yield from _flaws_of_job(entry.path, scope)
             elif entry.kind is not Kind.FOREIGN:
-                yield from _of_stray(entry)
+                yield from _flaws_of_stray(entry)
     except NotPermitted as error:
         yield Flaw(str(scope.work.path), str(error), users.hint(error, scope.config))
         return
@@ -95,14 +95,14 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
     try:
         for damage in scope.store.damage():
             yield Flaw(scope.store.name, f"is damaged: {damage}", MEND)
-        yield from _of_rows(scope)
+        yield from _flaws_of_rows(scope)
     except DatabaseDamaged as error:
         yield Flaw(scope.store.name, f"is damaged: {error}", MEND)
     except ConfigError as error:  # this user may not read it
         yield Flaw("the database", str(error), users.hint(error, scope.config))
 
 
-def _of_rows(scope: Scope) -> Iterator[Flaw]:
+def _flaws_of_rows(scope: Scope) -> Iterator[Flaw]:
     lacking = scope.store.lacking()
     if lacking:
         yield Flaw(scope.store.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
@@ -156,7 +156,7 @@ def of_known(scope: Scope) -> Iterator[Flaw]:
         yield Flaw("known issues", fault, "correct the file; then: cas-admin known")
 
 
-def _of_stray(entry: Entry) -> Iterator[Flaw]:
+def _flaws_of_stray(entry: Entry) -> Iterator[Flaw]:
     is_young = time.time() - entry.modified < jobs.UNBORN_S
     if entry.kind is Kind.UNBORN and is_young:
         return
@@ -164,7 +164,7 @@ def _of_stray(entry: Entry) -> Iterator[Flaw]:
     yield Flaw(str(entry.path), entry.kind.value, advice)
 
 
-def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
+def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
     where = str(directory)
     with ExitStack() as stack:
         try:
@@ -178,11 +178,11 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
         except CasError as error:
             yield Flaw(where, str(error), "analyse the dump again, then remove the directory")
             return
-        if closed := next((path for path in _files(job) if _is_closed(path)), None):
+        if closed := next((path for path in _job_files(job) if _is_closed(path)), None):
             denied = not_permitted(closed, OSError(errno.EACCES, os.strerror(errno.EACCES)), "read")
             yield Flaw(where, str(denied), users.hint(denied, scope.config))
             return
-        yield from _of_modes(job, scope)
+        yield from _flaws_of_modes(job, scope)
         again = f"run: cas -i {job.order.ticket}"
         if job.is_stopped:
             yield Flaw(where, "was stopped on its way", again, is_broken=False)
@@ -195,13 +195,13 @@ def _of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
                 where, "was being reprocessed when that was stopped", advice, is_broken=False
             )
             return
-        for what in _inconsistent(job, scope):
+        for what in _inconsistencies(job, scope):
             yield Flaw(where, what, f"analyse the dump again: cas -i {job.order.ticket} -f FILE")
-        yield from _of_row(job, scope)
-        yield from _of_mail(job)
+        yield from _flaws_of_row(job, scope)
+        yield from _flaws_of_mail(job)
 
 
-def _files(job: Job) -> Iterator[Path]:
+def _job_files(job: Job) -> Iterator[Path]:
     return (job.directory / name for name in job.files)
 
 
@@ -216,7 +216,7 @@ def _is_closed(path: Path) -> bool:
     return not os.access(path, os.R_OK)
 
 
-def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
+def _inconsistencies(job: Job, scope: Scope) -> Iterator[str]:
     """What of an ended job contradicts something else of it."""
     if job.verdict not in ENDED:
         yield f"{STATE} has the unknown verdict {job.verdict!r}"
@@ -237,7 +237,7 @@ def _inconsistent(job: Job, scope: Scope) -> Iterator[str]:
         yield f"{path.name} was left behind by a run that was stopped"
 
 
-def _of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
+def _flaws_of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
     if scope.rows is None:
         return
     row = scope.rows.get(job.directory)
@@ -248,7 +248,7 @@ def _of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
         yield Flaw(str(job.directory), what, INDEX)
 
 
-def _of_mail(job: Job) -> Iterator[Flaw]:
+def _flaws_of_mail(job: Job) -> Iterator[Flaw]:
     where = str(job.directory)
     if (job.directory / mail_files.WAITING).is_file():
         yield Flaw(where, "has a mail that waits", GO_ON, is_broken=False)
@@ -257,7 +257,7 @@ def _of_mail(job: Job) -> Iterator[Flaw]:
         yield Flaw(where, "has a mail that the server refused", advice, is_broken=False)
 
 
-def _of_modes(job: Job, scope: Scope) -> Iterator[Flaw]:
+def _flaws_of_modes(job: Job, scope: Scope) -> Iterator[Flaw]:
     """Files that others than their owner may use, but for a group's results; one line for a job."""
     directory, group = job.directory, scope.group
     states = ((path, path.lstat()) for path in (directory.parent, directory, *directory.rglob("*")))

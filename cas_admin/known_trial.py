@@ -74,7 +74,7 @@ def try_issues(known: Known, world: World) -> Trial:
             if not is_regular(directory / NAME):  # it has not come to a result yet
                 continue
             try:
-                ticket, finding = _judged(directory, known.issues, functions)
+                ticket, finding = _judge_by(directory, known.issues, functions)
             except CasError as error:
                 world.progress.warn(f"{directory}: {error}")
                 trial.unreadable += 1
@@ -90,7 +90,7 @@ def try_issues(known: Known, world: World) -> Trial:
     return trial
 
 
-def _judged(
+def _judge_by(
     directory: Path, issues: Sequence[Issue], functions: findings.Functions | None
 ) -> tuple[str, Finding | None]:
     """Ticket and verdict of a kept job; ``None``: nothing of a dump was read.

@@ -62,7 +62,9 @@ class Purging:
         elif self.belief.is_of_now:
             self.world.progress.warn(f"{self.belief.doubt}: nothing is purged for its age")
         kept = list[str]()
-        yield from self.remove([one for one in old if one not in doubtful], self.remains(), kept)
+        yield from self.remove_jobs(
+            [one for one in old if one not in doubtful], self.remains(), kept
+        )
 
     def old(self, days: int, *, with_unfinished: bool) -> Iterator[Aged]:
         """Jobs that are older than the limit, oldest first."""
@@ -93,7 +95,7 @@ class Purging:
             if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_left):
                 yield entry
 
-    def remove(
+    def remove_jobs(
         self, old: Iterable[Aged], remains: Iterable[Entry], kept: list[str]
     ) -> Iterator[str]:
         """Remove jobs and their rows; one that cannot go does not keep the others.
@@ -111,7 +113,7 @@ class Purging:
                 yield f"removed {entry.path}, which {entry.kind.value}"
         for one in old:
             try:
-                self._remove(one)
+                self._remove_job(one)
             except (CasError, OSError) as error:
                 # else another purge was faster
                 if isinstance(error, OSError) or os.path.lexists(one.job.directory):
@@ -121,7 +123,7 @@ class Purging:
             else:
                 yield f"removed {one.job.directory}"
 
-    def _remove(self, one: Aged) -> None:
+    def _remove_job(self, one: Aged) -> None:
         directory = one.job.directory
         with jobs.lock(directory):
             job = jobs.load(directory)

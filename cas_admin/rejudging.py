@@ -62,11 +62,11 @@ class Rejudging:
         """
         try:
             with jobs.lock(directory):
-                change = self._judged(directory)
+                change = self._judge_locked(directory)
         except JobBusy:
-            self._leave(directory, "another run is working in it")
+            self._leave_as_it_is(directory, "another run is working in it")
         except _Left as reason:
-            self._leave(directory, str(reason))
+            self._leave_as_it_is(directory, str(reason))
         except (DatabaseDamaged, DiskFull, TryAgain):
             if not is_gone(directory):  # else a purge was faster
                 raise
@@ -89,11 +89,11 @@ class Rejudging:
         said += [f"{self.unreadable} that cannot be judged"] if self.unreadable else []
         return f"{count(total, 'job')}: {', '.join(said)}"
 
-    def _leave(self, directory: Path, why: str) -> None:
+    def _leave_as_it_is(self, directory: Path, why: str) -> None:
         self.world.progress.say(f"{directory} is left as it is: {why}")
         self.left += 1
 
-    def _judged(self, directory: Path) -> str | None:
+    def _judge_locked(self, directory: Path) -> str | None:
         """What changes of a job; ``None``: nothing."""
         job = jobs.load(directory)
         if not self.only_list:
@@ -107,9 +107,9 @@ class Rejudging:
         before = revived(result, job)
         if before.dump is None or before.dump.dmesg is None:
             raise _Left("its whole kernel log was not kept")
-        finding = self._finding(job, before)
+        finding = self._new_finding(job, before)
         after = replace(before, finding=finding)
-        change = _change(before.finding, finding)
+        change = _change_line(before.finding, finding)
         if change is not None:  # the reports are drawn from all of them
             _require_sealed(job, result, {section.path for section in result.sections})
         if self.only_list:
@@ -122,7 +122,7 @@ class Rejudging:
         self.store.jobs.put(JobRecord.of(after, job.digest))
         return change
 
-    def _finding(self, job: Job, report: Report) -> Finding:
+    def _new_finding(self, job: Job, report: Report) -> Finding:
         """The verdict; what was seen before is looked up again.
 
         Jobs of before that are not judged anew yet are compared by what this one was called then.
@@ -136,23 +136,23 @@ class Rejudging:
         named = (*new.signatures, *of_before)
         seen = self.store.jobs.seen(replace(crash, signatures=named))
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
-            more = max(seen, old.seen, key=_found)
+            more = max(seen, old.seen, key=_jobs_seen)
             seen = replace(
                 more,
-                host=_more(seen.host, old.seen.host),
-                model=_more(seen.model, old.seen.model),
+                host=_larger_tally(seen.host, old.seen.host),
+                model=_larger_tally(seen.model, old.seen.model),
             )
         return replace(new, seen=seen)
 
 
-def _more(new: Tally | None, old: Tally | None) -> Tally | None:
+def _larger_tally(new: Tally | None, old: Tally | None) -> Tally | None:
     """What counts more; of the same name."""
     if new is None or old is None or new.name != old.name:
         return new
     return max(new, old, key=lambda each: each.count)
 
 
-def _found(seen: Seen) -> int:
+def _jobs_seen(seen: Seen) -> int:
     """How many other jobs and dumps were seen: those that were purged since stay told."""
     return sum(each.count for each in (seen.same, seen.similar) if each) + len(seen.same_dump)
 
@@ -176,7 +176,7 @@ def _require_sealed(job: Job, result: Result, read: Collection[str | None]) -> N
             raise JobFailed(f"{name} has another content than was sealed; {anew}")
 
 
-def _change(old: Finding | None, new: Finding) -> str | None:
+def _change_line(old: Finding | None, new: Finding) -> str | None:
     """How a verdict changes, in a line."""
     if old == new:
         return None

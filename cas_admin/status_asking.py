@@ -11,32 +11,32 @@ from cas.database.store import Store
 from cas.errors import CasError, shortage
 from cas.settings import users
 from cas_admin import status_parts
-from cas_admin.status_parts import Found, Part
+from cas_admin.status_parts import Part, StatusPart
 
 PATIENCE_S = 10.0
 """Seconds for all parts together: a file system or a server that is hung hides only its own."""
 PARTS: dict[str, Part] = {
-    "packages": status_parts.packages,
-    "builds": status_parts.builds,
-    "cache": status_parts.extracted,
-    "jobs": status_parts.jobs_and_mails,
-    "known": status_parts.known_issues,
-    "hosts": status_parts.hosts,
-    "engines": status_parts.debuggers,
-    "sandbox": status_parts.sandbox,
-    "space": status_parts.space,
+    "packages": status_parts.package_part,
+    "builds": status_parts.build_part,
+    "cache": status_parts.cache_part,
+    "jobs": status_parts.job_part,
+    "known": status_parts.known_issue_part,
+    "hosts": status_parts.host_part,
+    "engines": status_parts.debugger_part,
+    "sandbox": status_parts.sandbox_part,
+    "space": status_parts.space_part,
 }
 
 
 @dataclass(slots=True)
-class Asked:
+class AskedPart:
     """A part that is being found out, in a thread that nobody has to wait for."""
 
     name: str
-    found: Found | None = None
+    found: StatusPart | None = None
     problem: str = f"no answer in {PATIENCE_S:.0f} s"
 
-    def ask(self, world: World, store: Store) -> None:
+    def find_out(self, world: World, store: Store) -> None:
         """Find it out, or why that cannot be done."""
         try:
             self.found = PARTS[self.name](world.config, store)
@@ -48,11 +48,11 @@ class Asked:
             self.problem = said or type(error).__name__
 
 
-def ask(world: World) -> list[Asked]:
+def ask_all_parts(world: World) -> list[AskedPart]:
     """Find out all parts, as far as they answer in time."""
     store = Store.of(world.config)
-    parts = [Asked(name) for name in PARTS]
-    threads = [Thread(target=part.ask, args=(world, store), daemon=True) for part in parts]
+    parts = [AskedPart(name) for name in PARTS]
+    threads = [Thread(target=part.find_out, args=(world, store), daemon=True) for part in parts]
     for thread in threads:
         thread.start()
     end = time.monotonic() + PATIENCE_S

@@ -42,17 +42,17 @@ _BLOCK_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StatusPart:
     """What one part has found out."""
 
     facts: Mapping[str, Any]
     lines: tuple[str, ...]
 
 
-Part = Callable[[Config, Store], Found]
+Part = Callable[[Config, Store], StatusPart]
 
 
-def packages(config: Config, store: Store) -> Found:
+def package_part(config: Config, store: Store) -> StatusPart:
     """What is catalogued, what cannot be used, and what contradicts itself."""
     counts = store.packages.counts()
     bad = store.packages.bad()
@@ -63,21 +63,21 @@ def packages(config: Config, store: Store) -> Found:
         "contested": [asdict(one) for one in contested],
     }
     lines = (
-        *_counted(counts),
-        *_some([f"! {line}" for line in unusable.told(bad)]),
-        *_some([f"! {one}" for one in contested]),
+        *_package_counts(counts),
+        *_first_lines([f"! {line}" for line in unusable.unusable_lines(bad)]),
+        *_first_lines([f"! {one}" for one in contested]),
     )
-    return Found(facts, lines)
+    return StatusPart(facts, lines)
 
 
-def builds(config: Config, store: Store) -> Found:
+def build_part(config: Config, store: Store) -> StatusPart:
     """The last runs of the build, newest first."""
     last = store.builds.last()
-    lines = [_build(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
-    return Found({"last": [asdict(one) for one in last]}, tuple(lines))
+    lines = [_build_line(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
+    return StatusPart({"last": [asdict(one) for one in last]}, tuple(lines))
 
 
-def extracted(config: Config, store: Store) -> Found:
+def cache_part(config: Config, store: Store) -> StatusPart:
     """What the cache of extracted kernels takes."""
     found, limit_bytes = holdings(config.debugs), config.cache.limit_bytes
     size_bytes = sum(holding.size_bytes for holding in found)
@@ -91,10 +91,10 @@ def extracted(config: Config, store: Store) -> Found:
     closed = [f"! {holding.problem}" for holding in found if holding.problem]
     summary = f"{human_size(size_bytes)} of {human_size(limit_bytes)}: "
     summary += f"{count(len(found), 'kernel')}, {in_use} in use"
-    return Found(facts | {"closed": len(closed)}, (summary, *_some(closed)))
+    return StatusPart(facts | {"closed": len(closed)}, (summary, *_first_lines(closed)))
 
 
-def jobs_and_mails(config: Config, store: Store) -> Found:
+def job_part(config: Config, store: Store) -> StatusPart:
     """How the jobs ended, as their directories say, and for which kernels some wait."""
     verdicts, waiting = Counter[str](), list[Job]()
     work = WorkDirectory.of(config)
@@ -107,9 +107,9 @@ def jobs_and_mails(config: Config, store: Store) -> Found:
         verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
         waiting += [job] if job.verdict is Verdict.WAITING else []
     mails = sum(1 for _ in mail_files.waiting_mails(work))
-    missing = _missing(waiting)
+    missing = _awaited_kernels(waiting)
     skipped = work.skipped()
-    held = ageing.held(work)
+    held = ageing.held_jobs(work)
     facts = {
         "verdicts": dict(verdicts),
         "mails": mails,
@@ -120,24 +120,24 @@ def jobs_and_mails(config: Config, store: Store) -> Found:
     each = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
     lines = [f"{count(verdicts.total(), 'job')}: {each}" if each else "no jobs"]
     lines += [f"{count(mails, 'mail')} not sent yet; run: cas-admin resume"] if mails else []
-    lines += [*ageing.told(held), *_some([f"! {line}" for line in skipped])]
-    return Found(facts, (*lines, *_some([_wanted(one) for one in missing])))
+    lines += [*ageing.held_line(held), *_first_lines([f"! {line}" for line in skipped])]
+    return StatusPart(facts, (*lines, *_first_lines([_awaited_line(one) for one in missing])))
 
 
-def known_issues(config: Config, store: Store) -> Found:
+def known_issue_part(config: Config, store: Store) -> StatusPart:
     """The known issues in effect, and what of their files cannot be used."""
     if not config.known_issues:
         facts = {"issues": 0, "files": [], "faults": []}
-        return Found(facts, ("none: `knownIssues` in cas.conf names no files",))
+        return StatusPart(facts, ("none: `knownIssues` in cas.conf names no files",))
     from cas.findings.known import load_known
 
     known = load_known(config.known_issues)
     facts = {"issues": len(known.issues), "files": known.files, "faults": known.faults}
     said = f"{count(len(known.issues), 'issue')} in {count(len(known.files), 'file')}"
-    return Found(facts, (said, *_some([f"! {fault}" for fault in known.faults])))
+    return StatusPart(facts, (said, *_first_lines([f"! {fault}" for fault in known.faults])))
 
 
-def hosts(config: Config, store: Store) -> Found:
+def host_part(config: Config, store: Store) -> StatusPart:
     """The analysis hosts, as they were when they were last asked."""
     registered = HostRegistry(store).all()
     disabled = sum(not host.is_enabled for host in registered)
@@ -150,17 +150,17 @@ def hosts(config: Config, store: Store) -> Found:
         "disabled": disabled,
     }
     said = f"{len(registered)} registered: {useful} of use, {failed} failed, {disabled} disabled"
-    return Found(facts, (said if registered else "none registered",))
+    return StatusPart(facts, (said if registered else "none registered",))
 
 
-def debuggers(config: Config, store: Store) -> Found:
+def debugger_part(config: Config, store: Store) -> StatusPart:
     """What reads dumps on this machine."""
     found = configured_engines(config)
     facts = {"engines": [asdict(engine) for engine in found]}
-    return Found(facts, tuple(_engine(one, config) for one in found))
+    return StatusPart(facts, tuple(_engine_line(one, config) for one in found))
 
 
-def space(config: Config, store: Store) -> Found:
+def space_part(config: Config, store: Store) -> StatusPart:
     """What is free where jobs and extracted kernels are kept, and whether a job has room there."""
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
     free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
@@ -171,7 +171,7 @@ def space(config: Config, store: Store) -> Found:
     work, debugs = (f"{human_size(free[name])} free for {places[name]}" for name in places)
     mark = "" if room_bytes > largest_bytes else "! "
     told = room(room_bytes, largest_bytes, config.intake.reserve_bytes)
-    return Found(facts, (f"{mark}{work}: {told}", debugs))
+    return StatusPart(facts, (f"{mark}{work}: {told}", debugs))
 
 
 def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:
@@ -186,15 +186,15 @@ def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:
     return f"room for an unpacked dump of {human_size(room_bytes)}{largest}"
 
 
-def sandbox(config: Config, store: Store) -> Found:
+def sandbox_part(config: Config, store: Store) -> StatusPart:
     """What programs that read a dump run in."""
     _, name = find_sandbox(config.supervision.sandbox)
     is_there = not name.startswith("none")
     advice = "" if is_there or config.supervision.sandbox == "none" else f"; {SANDBOX_HINT}"
-    return Found({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))
+    return StatusPart({"name": name}, (f"{'' if is_there else '! '}{name}{advice}",))
 
 
-def _engine(engine: InstalledDebugger, config: Config) -> str:
+def _engine_line(engine: InstalledDebugger, config: Config) -> str:
     if engine.version:
         return f"{engine.version}: {engine.path}" if engine.path else engine.version
     if (
@@ -216,7 +216,7 @@ def _largest_dump(work: WorkDirectory) -> int:
     return largest_bytes
 
 
-def _counted(counts: Counts) -> Iterator[str]:
+def _package_counts(counts: Counts) -> Iterator[str]:
     for kind, states in counts.packages.items():
         each = ", ".join(f"{number} {state}" for state, number in states.items())
         yield f"{kind or 'other'}: {each}"
@@ -226,7 +226,7 @@ def _counted(counts: Counts) -> Iterator[str]:
     )
 
 
-def _build(record: BuildRecord) -> str:
+def _build_line(record: BuildRecord) -> str:
     began = told_time(record.started)
     took = _seconds(record.started, record.ended)
     found = ", ".join(f"{name} {number}" for name, number in record.counts.items() if number)
@@ -238,7 +238,7 @@ def _seconds(started: datetime, ended: datetime | None) -> str:
     return "not ended" if ended is None else human_span((ended - started).total_seconds())
 
 
-def _missing(waiting: Iterable[Job]) -> list[dict[str, Any]]:
+def _awaited_kernels(waiting: Iterable[Job]) -> list[dict[str, Any]]:
     """The kernels for which jobs wait, those of most jobs first."""
     kernels: dict[tuple[str, str, str], dict[str, Any]] = {}
     for job in waiting:
@@ -262,12 +262,12 @@ def _awaited(job: Job) -> tuple[Kernel, str | None, str | None]:
     return found.kernel or Kernel(), found.reason, found.hint
 
 
-def _wanted(kernel: Mapping[str, Any]) -> str:
+def _awaited_line(kernel: Mapping[str, Any]) -> str:
     who = f"{kernel['release'] or UNKNOWN} ({kernel['arch'] or UNKNOWN})"
     return f"{count(len(kernel['jobs']), 'job')} waiting for {who}: {kernel['hint']}"
 
 
-def _some(lines: Sequence[str]) -> Iterator[str]:
+def _first_lines(lines: Sequence[str]) -> Iterator[str]:
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"and {len(lines) - SHOWN} more"

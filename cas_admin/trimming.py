@@ -16,7 +16,7 @@ from cas.units import human_size
 from cas_admin import ageing
 
 
-def trim(world: World, *, only_list: bool) -> Iterator[str]:
+def trim_cache(world: World, *, only_list: bool) -> Iterator[str]:
     """Remove what the limits do not allow, and forget which servers sent something useless.
 
     :param only_list: only say what would go
@@ -30,9 +30,9 @@ def trim(world: World, *, only_list: bool) -> Iterator[str]:
     if not only_list:
         useless.forget(config.debugs)
     for removal in trimmed.removed:
-        yield _line("would remove" if only_list else "removed", removal)
+        yield _removal_line("would remove" if only_list else "removed", removal)
     for removal in trimmed.kept:
-        yield _line("kept", removal)
+        yield _removal_line("kept", removal)
     freed, left = human_size(trimmed.freed_bytes), human_size(trimmed.left_bytes)
     verb, holds = ("would free", "would hold") if only_list else ("freed", "holds")
     yield f"{verb} {freed}; the cache {holds} {left} of {human_size(config.cache.limit_bytes)}"
@@ -50,7 +50,7 @@ def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
         world.progress.warn(f"the limits of the cache are not kept: {error}")
         return []
     _tell_doubt(trimmed, world)
-    return [_line("removed", removal) for removal in trimmed.removed]
+    return [_removal_line("removed", removal) for removal in trimmed.removed]
 
 
 def _traces(world: World) -> Iterable[Trace]:
@@ -68,6 +68,6 @@ def _tell_doubt(trimmed: Trimmed, world: World) -> None:
         world.progress.warn(f"{trimmed.doubt}: no kernel is removed for its age")
 
 
-def _line(verb: str, removal: Removal) -> str:
+def _removal_line(verb: str, removal: Removal) -> str:
     holding = removal.holding
     return one_line(f"{verb} {holding.name}, {human_size(holding.size_bytes)}: {removal.why}")

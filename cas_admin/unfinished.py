@@ -59,7 +59,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
     :param is_asked: whether a person wants just that: the mail server is not left alone then
     :return: a line for each that came to its end, and how many wait; status 6 while some are left
     """
-    unfinished = list(_unfinished(world))
+    unfinished = list(_unfinished_jobs(world))
     if is_asked and not unfinished:
         world.progress.say("no job waits or was stopped")
     hopeless = _hopeless([job for job in unfinished if job.verdict is Verdict.WAITING], world)
@@ -67,7 +67,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
     for job in unfinished:
         if job.directory in hopeless or _has_ended(job):
             continue
-        verdict = _go_on(job, world)
+        verdict = _go_on_with(job, world)
         waiting += verdict is Verdict.WAITING
         stopped += verdict is None
         if verdict not in (None, Verdict.WAITING):
@@ -84,7 +84,7 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
     No dump is read and no package opened: a site may have a thousand jobs that wait. A job of which
     this cannot be told is not among them.
     """
-    described = [found for job in waiting if (found := _described(job)) is not None]
+    described = [found for job in waiting if (found := _dump_of_result(job)) is not None]
     dumps = {_identity(dump): dump for dump, _ in described}
     catalogue = Catalogue.of(world.config)
     try:
@@ -103,7 +103,7 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
     }
 
 
-def _described(job: Job) -> tuple[Dump, tuple[str, ...]] | None:
+def _dump_of_result(job: Job) -> tuple[Dump, tuple[str, ...]] | None:
     """What its result says of the dump, and between which packages nothing decided.
 
     :return: ``None`` when that cannot be read
@@ -130,7 +130,7 @@ def _identity(dump: Dump) -> tuple[str | None, ...]:
     return (dump.arch, dump.osrelease, dump.build_id, dump.banner)
 
 
-def _unfinished(world: World) -> Iterator[Job]:
+def _unfinished_jobs(world: World) -> Iterator[Job]:
     work = WorkDirectory.of(world.config)
     for line in work.skipped():
         world.progress.warn(line)
@@ -152,7 +152,7 @@ def _has_ended(job: Job) -> bool:
         return False  # which is said where it is gone on with
 
 
-def _go_on(job: Job, world: World) -> str | None:
+def _go_on_with(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
     from cas.engines.drgn.prestart import prestarted
 

@@ -17,14 +17,14 @@ _PARTICULAR = re.compile(r"\b[0-9a-f]{12,}\b|[0-9][0-9.,]*")
 """What differs between reasons of one kind: sizes, offsets, digests."""
 
 
-def told(bad: Iterable[tuple[Path, str]]) -> Iterator[str]:
+def unusable_lines(bad: Iterable[tuple[Path, str]]) -> Iterator[str]:
     """A line for each file or directory with its reason, or for each kind of reason.
 
     :param bad: paths with their reasons, which may name the path once more
     """
     kinds: dict[str, list[tuple[Path, str]]] = {}
     for path, reason in bad:
-        kinds.setdefault(_kind(path, reason), []).append((path, reason))
+        kinds.setdefault(_kind_of_reason(path, reason), []).append((path, reason))
     ordered = sorted(kinds.values(), key=len, reverse=True)
     for alike in ordered[:KINDS]:
         yield from _of_a_kind(alike)
@@ -40,13 +40,13 @@ def _of_a_kind(alike: list[tuple[Path, str]]) -> Iterator[str]:
         )
         return
     path, reason = alike[0]
-    yield f"{len(alike):,} paths like {path}: {_bare(path, reason)}; {ALL}"
+    yield f"{len(alike):,} paths like {path}: {_reason_without_path(path, reason)}; {ALL}"
 
 
-def _kind(path: Path, reason: str) -> str:
-    return _PARTICULAR.sub("N", _bare(path, reason))
+def _kind_of_reason(path: Path, reason: str) -> str:
+    return _PARTICULAR.sub("N", _reason_without_path(path, reason))
 
 
-def _bare(path: Path, reason: str) -> str:
+def _reason_without_path(path: Path, reason: str) -> str:
     """The reason without its path."""
     return reason.removeprefix(str(path)).lstrip(": ")

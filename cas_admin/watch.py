@@ -86,8 +86,8 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> None:
     with suppress(KeyboardInterrupt):  # SIGTERM as well: the usual end of a service
         for number in itertools.count():
             news.next_run()
-            built = _run(replace(told, now=datetime.now(UTC)), may_fail=number > 0)
-            for line in _lines(built, None if tells_all else last):
+            built = _try_build(replace(told, now=datetime.now(UTC)), may_fail=number > 0)
+            for line in _news_lines(built, None if tells_all else last):
                 world.progress.say(line)
             if number == 0:
                 where = f"Watching {world.config.kernels}"
@@ -97,7 +97,7 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> None:
             time.sleep(interval_s)
 
 
-def _run(world: World, *, may_fail: bool) -> Built | None:
+def _try_build(world: World, *, may_fail: bool) -> Built | None:
     """One run; ``None`` when it failed in a way that the next may not."""
     try:
         return build_once(world)
@@ -119,7 +119,7 @@ def _require_few_threads() -> None:
         )
 
 
-def _lines(built: Built | None, last: Built | None) -> Iterator[str]:
+def _news_lines(built: Built | None, last: Built | None) -> Iterator[str]:
     """What is worth to be said of a run.
 
     :param last: the run before; ``None``: there is none, it has failed, or all shall be said

@@ -65,12 +65,12 @@ def parse(argv: Sequence[str]) -> Asked:
     """
     cas, argv = parser(), asked_for_help(argv)
     try:
-        return _asked(*cas.parse_known_args(argv), cas)
+        return _verb_or_job(*cas.parse_known_args(argv), cas)
     except WrongCommand as error:
         from cas.commands.habits import HABITS
-        from cas.commands.mistakes import explained
+        from cas.commands.mistakes import explain_mistake
 
-        raise explained(argv, cas, error, HABITS) from None
+        raise explain_mistake(argv, cas, error, HABITS) from None
 
 
 def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
@@ -78,7 +78,7 @@ def asked_for_help(argv: Sequence[str]) -> Sequence[str]:
     return [*argv[1:], "--help"] if argv[:1] == ["help"] else argv
 
 
-def _asked(
+def _verb_or_job(
     arguments: argparse.Namespace, unknown: Sequence[str], cas: argparse.ArgumentParser
 ) -> Asked:
     verb = load_verb(VERBS, arguments.verb) if arguments.verb else None
@@ -91,11 +91,11 @@ def _asked(
             cas.error(f"the verb {arguments.verb} takes no options of a job")
         return asked_verb(verb, arguments)
     _require_ticket(arguments)
-    from cas.commands.submit import resume, submit
+    from cas.commands.submit import resume_ticket, submit_upload
 
-    action = submit if arguments.file else resume
+    action = submit_upload if arguments.file else resume_ticket
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
-    order = _order(arguments)
+    order = _job_order(arguments)
     uploads = () if order.url or not arguments.file else (order.upload, *order.more)
     command = partial(action, order)
     return Asked(
@@ -121,7 +121,7 @@ def _require_ticket(arguments: argparse.Namespace) -> None:
         no_ticket(ticket)
 
 
-def _order(arguments: argparse.Namespace) -> Order:
+def _job_order(arguments: argparse.Namespace) -> Order:
     first, *more = arguments.file or [""]
     is_url = _is_url(first)
     if any(map(_is_url, more)):

@@ -53,12 +53,12 @@ class Console:
     def say(self, text: str) -> None:
         """Tell a fact or the start of a step."""
         if not self.is_quiet:
-            self._line("*", "36", self.worded(text))
+            self._draw_line("*", "36", self.worded(text))
 
     def warn(self, text: str) -> None:
         """Tell something that went wrong without ending the job."""
         if not self.is_quiet:
-            self._line("!", "33", self.worded(text))
+            self._draw_line("!", "33", self.worded(text))
 
     def note(
         self, text: str, level: int = logging.INFO, *, error: BaseException | None = None
@@ -67,9 +67,9 @@ class Console:
 
     def fail(self, error: CasError) -> None:
         """Tell what ended the command, and what to do next."""
-        self._line("!", "31", self.worded(str(error)))
+        self._draw_line("!", "31", self.worded(str(error)))
         if error.hint:
-            self._line(" ", "0", f"→ {self.worded(error.hint)}")
+            self._draw_line(" ", "0", f"→ {self.worded(error.hint)}")
 
     @property
     def is_drawing(self) -> bool:
@@ -85,7 +85,7 @@ class Console:
         finally:
             kept, self._kept = self._kept, None
             for line in kept:
-                self._line(*line)
+                self._draw_line(*line)
 
     def print_result(self, text: str, stream: TextIO) -> None:
         """Print a line of the results at once, above a bar that is drawn on the same terminal.
@@ -108,7 +108,7 @@ class Console:
             self.say(text)
             yield lambda _: None
             return
-        with self._bars() as shown:
+        with self._shared_bars() as shown:
             title = short_line(text, BAR_TEXT_LIMIT)
             task = shown.add_task(title, total=total, amount="")
             done = 0
@@ -125,7 +125,7 @@ class Console:
             elif unit == "B" and done != total:  # all was read that was needed
                 shown.update(task, total=done or 1, completed=done or 1, amount=human_size(done))
 
-    def _line(self, mark: str, colour: str, text: str) -> None:
+    def _draw_line(self, mark: str, colour: str, text: str) -> None:
         if self._kept is not None:
             self._kept.append((mark, colour, text))
             return
@@ -142,11 +142,11 @@ class Console:
         self._shown.console.print(Text.from_ansi(line), soft_wrap=True)
 
     @contextmanager
-    def _bars(self) -> Iterator[RichProgress]:
+    def _shared_bars(self) -> Iterator[RichProgress]:
         """Where bars are drawn: the last of those that are shown together clears up."""
         with self._drawing:
             if self._shown is None:
-                self._shown = self._begin()
+                self._shown = self._begin_bars()
             self._steps += 1
             shown = self._shown
         try:
@@ -158,7 +158,7 @@ class Console:
                     self._shown = None
                     shown.stop()
 
-    def _begin(self) -> RichProgress:
+    def _begin_bars(self) -> RichProgress:
         # rich costs a third of a second at start-up: only those who see it pay for it
         from rich import progress
         from rich.console import Console as RichConsole

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cas.commands.mistakes import Habits, Line, command, filled
+from cas.commands.mistakes import Habits, Line, fill_in, shell_command
 from cas.commands.verb import ADMIN_VERBS, VERBS, verb_names
 from cas.errors import UsageError
 from cas.files.whole import is_file, is_there
@@ -48,8 +48,8 @@ def not_asked(files: Sequence[str]) -> UsageError:
     :param files: what stands behind ``-f``
     """
     if files:
-        right = command("cas", ["-i", "TICKET", *_each(files)], ANALYSE)
-        look = command("cas", ["identify", files[0]])
+        right = shell_command("cas", ["-i", "TICKET", *_each(files)], ANALYSE)
+        look = shell_command("cas", ["identify", files[0]])
         return UsageError(
             "-i is needed: the ticket that the results belong to",
             hint=f"{right}; without one, to look at the dump only: {look}",
@@ -66,7 +66,7 @@ def no_ticket(text: str) -> None:
         words = text.split()
         raise UsageError(
             f"'-i {text.strip()}' is one word, because of its quotes",
-            hint=command("cas", ["-i", *words]),
+            hint=shell_command("cas", ["-i", *words]),
         )
     if "://" in text:
         raise UsageError("-i takes the ticket; a URL is given with -f", hint="cas -i TICKET -f URL")
@@ -85,24 +85,24 @@ def no_ticket(text: str) -> None:
             f"cas debug {text}",
         )
     if _is_file(text):
-        right = command("cas", ["-i", "TICKET", "-f", text])
+        right = shell_command("cas", ["-i", "TICKET", "-f", text])
         raise UsageError(f"-i takes the ticket, and {text} is a file", hint=right)
 
 
-def _word(line: Line) -> tuple[str, str] | None:
+def _meant_by_word(line: Line) -> tuple[str, str] | None:
     """What a word means that is no verb: a dump without -f, a ticket without -i."""
-    tickets, files, words = _options(line)
+    tickets, files, words = _option_values(line)
     if tickets and words and not files:
         return _without_f(tickets[0], words)
     if tickets and words:
         return _beside_f(tickets[0], files, words)
     word = words[0] if words else ""
     if _is_path(word):
-        analyse = command("cas", ["-i", "TICKET", *_each(words)], ANALYSE)
-        look = command("cas", ["identify", word])
+        analyse = shell_command("cas", ["-i", "TICKET", *_each(words)], ANALYSE)
+        look = shell_command("cas", ["identify", word])
         return f"{word} is no verb, but there is such a file", f"{analyse}, or: {look}"
     if "://" in word:
-        return "a URL is given with -f", command("cas", ["-i", "TICKET", "-f", word], ANALYSE)
+        return "a URL is given with -f", shell_command("cas", ["-i", "TICKET", "-f", word], ANALYSE)
     if is_ticket(word) and re.search(r"\d", word):
         return _without_i(word, [*files, *words[1:]])
     return None
@@ -110,9 +110,9 @@ def _word(line: Line) -> tuple[str, str] | None:
 
 def _without_i(ticket: str, files: Sequence[str]) -> tuple[str, str]:
     if files and all("://" in each or _is_path(each) for each in files):
-        right = command("cas", ["-i", ticket, *_each(files)], ANALYSE)
+        right = shell_command("cas", ["-i", ticket, *_each(files)], ANALYSE)
         return f"{ticket} is no verb; a ticket needs -i before it", right
-    return f"{ticket} is no verb", filled(
+    return f"{ticket} is no verb", fill_in(
         f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
         f"dump, {ANALYSE} analyses a dump",
         [ticket],
@@ -124,19 +124,21 @@ def _without_f(ticket: str, words: Sequence[str]) -> tuple[str, str] | None:
         return None
     if not _is_path(words[0]) and "://" not in words[0]:
         return None
-    return f"{words[0]} needs -f before it", command("cas", ["-i", ticket, *_each(words)], ANALYSE)
+    return f"{words[0]} needs -f before it", shell_command(
+        "cas", ["-i", ticket, *_each(words)], ANALYSE
+    )
 
 
 def _beside_f(ticket: str, files: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
     joined = " ".join((files[-1], *words))
     if _is_path(joined):
-        right = command("cas", ["-i", ticket, *_each([*files[:-1], joined])], ANALYSE)
+        right = shell_command("cas", ["-i", ticket, *_each([*files[:-1], joined])], ANALYSE)
         return f"the blank in {joined} makes several words of it", right
     each = [*files, *words]
-    one = command("cas", ["-i", ticket, "-f", files[-1]])
+    one = shell_command("cas", ["-i", ticket, "-f", files[-1]])
     if len(each) > MANY:
         return f"{count(len(each), 'file')} for one -f", f"name one: {one}"
-    parts = command("cas", ["-i", ticket, *_each(each)])
+    parts = shell_command("cas", ["-i", ticket, *_each(each)])
     said = f"{count(len(words), 'word')} too many behind -f {files[-1]}: {', '.join(words)}"
     return said, f"for the parts of one split dump: {parts}; for one dump: {one}"
 
@@ -145,7 +147,7 @@ def _each(paths: Sequence[str]) -> list[str]:
     return [word for path in paths[:MANY] for word in ("-f", path)]
 
 
-def _options(line: Line) -> tuple[list[str], list[str], list[str]]:
+def _option_values(line: Line) -> tuple[list[str], list[str], list[str]]:
     """The tickets, the files, and the words that belong to no option."""
     argv = line.argv
     words = [argv[at] for at in line.bare]
@@ -177,5 +179,5 @@ HABITS = Habits(
     "cas-admin",
     verb_names(ADMIN_VERBS),
     ADMIN_OPTIONS,
-    _word,
+    _meant_by_word,
 )

@@ -69,44 +69,50 @@ Rule = Callable[[Line, argparse.ArgumentParser, Habits], tuple[str, str] | None]
 """Looks for one kind of mistake: what is wrong, and what to type."""
 
 
-def explained(
+def explain_mistake(
     argv: Sequence[str], parser: argparse.ArgumentParser, error: WrongCommand, habits: Habits
 ) -> WrongCommand:
     """The same complaint with the command that was meant, as far as that can be told.
 
     :param error: as the parser says it
     """
-    line = read(argv, parser)
-    for rule in (_typographic, _quoted, *_by_place(line)):
+    line = tell_words_apart(argv, parser)
+    for rule in (_typographic, _several_words_in_quotes, *_by_place(line)):
         if (told := rule(line, parser, habits)) is not None:
-            return WrongCommand(_shown(told[0]), hint=_shown(told[1]))
+            return WrongCommand(_without_secrets(told[0]), hint=_without_secrets(told[1]))
     words = [line.argv[i] for i in line.bare]
     verb = words[0] if line.verb else ""
     whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
     said = _reworded(str(error), whose)
     rest = words[1:] or [one for one in argv if one != verb]
-    return WrongCommand(_shown(said), hint=_shown(_example(said, whose, habits, rest)))
+    return WrongCommand(
+        _without_secrets(said), hint=_without_secrets(_example_call(said, whose, habits, rest))
+    )
 
 
-def _shown(text: str) -> str:
+def _without_secrets(text: str) -> str:
     """A sentence without what may be secret in a URL."""
     words = (URL if _SECRETS.search(word) else word for word in short_line(text).split(" "))
     return " ".join(words)
 
 
-def _example(said: str, whose: str, habits: Habits, rest: Sequence[str]) -> str:
+def _example_call(said: str, whose: str, habits: Habits, rest: Sequence[str]) -> str:
     """What to type in the place of a command of which no more is known."""
     verb, _, action = whose.removeprefix(habits.program).strip().partition(" ")
     if action and said.startswith(f"{whose} needs "):
         return said.replace(" needs ", " ", 1)
     if verb in verb_names(habits.verbs) and not action:
-        return filled(load_verb(habits.verbs, verb).example or f"see: {whose} --help", rest)
+        return fill_in(load_verb(habits.verbs, verb).example or f"see: {whose} --help", rest)
     return f"see: {whose} --help"
 
 
 def _by_place(line: Line) -> list[Rule]:
     """What may be wrong with the words, in their order: the first mistake makes the others."""
-    places = ((line.lacking, _valueless), (line.unknown, _misspelt), (line.bare, _no_verb))
+    places = (
+        (line.lacking, _option_without_value),
+        (line.unknown, _misspelt_option),
+        (line.bare, _no_verb),
+    )
     return [rule for places, rule in sorted(places, key=lambda one: one[0][:1] or (1 << 30,))]
 
 
@@ -125,7 +131,7 @@ def _reworded(complaint: str, whose: str) -> str:
     return complaint
 
 
-def command(program: str, words: Sequence[str], form: str = "") -> str:
+def shell_command(program: str, words: Sequence[str], form: str = "") -> str:
     """A command to type, quoted for a shell; what may be secret in it is left out.
 
     :param form: in its place where it is long
@@ -141,7 +147,7 @@ def near(word: str, known: Sequence[str], cutoff: float = NEAR) -> str | None:
     return found[0] if found else None
 
 
-def filled(meant: str, rest: Sequence[str]) -> str:
+def fill_in(meant: str, rest: Sequence[str]) -> str:
     """A command with the file and the ticket that were named."""
     files = [word for word in rest if _is_file(word)]
     tickets = [word for word in rest if word not in files and is_ticket(word)]
@@ -151,7 +157,7 @@ def filled(meant: str, rest: Sequence[str]) -> str:
     return meant
 
 
-def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def parser_verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The verbs of a program, or the actions of a verb."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -159,12 +165,12 @@ def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     return {}
 
 
-def options_of(parser: argparse.ArgumentParser) -> list[str]:
+def parser_options(parser: argparse.ArgumentParser) -> list[str]:
     """The options that a parser knows."""
     return [word for action in parser._actions for word in action.option_strings]
 
 
-def read(argv: Sequence[str], parser: argparse.ArgumentParser) -> Line:
+def tell_words_apart(argv: Sequence[str], parser: argparse.ArgumentParser) -> Line:
     """A command line as far as it is understood."""
     bare, unknown, lacking = list[int](), list[int](), list[int]()
     at, current, is_verb = 0, parser, False
@@ -175,11 +181,11 @@ def read(argv: Sequence[str], parser: argparse.ArgumentParser) -> Line:
             break
         if not word.startswith("-") or word == "-":
             bare.append(at)
-            verbs = verbs_of(current)
+            verbs = parser_verbs(current)
             if word in verbs:
                 current, is_verb = verbs[word], True
         else:
-            action = _option(word, current) or _option(word, parser)
+            action = _option_action(word, current) or _option_action(word, parser)
             if action is None:
                 unknown.append(at)
             elif _takes_next(action, word):
@@ -192,7 +198,7 @@ def read(argv: Sequence[str], parser: argparse.ArgumentParser) -> Line:
     return Line(tuple(argv), tuple(bare), tuple(unknown), tuple(lacking), verb)
 
 
-def _option(word: str, parser: argparse.ArgumentParser) -> argparse.Action | None:
+def _option_action(word: str, parser: argparse.ArgumentParser) -> argparse.Action | None:
     """What an option is to the parser, which takes beginnings and values that are joined."""
     name = word.partition("=")[0]
     known = {option: action for action in parser._actions for option in action.option_strings}
@@ -206,7 +212,7 @@ def _option(word: str, parser: argparse.ArgumentParser) -> argparse.Action | Non
 
 def _is_long(word: str, parser: argparse.ArgumentParser) -> bool:
     """Whether a word is a long option with one dash."""
-    return f"-{word.partition('=')[0]}" in options_of(parser)
+    return f"-{word.partition('=')[0]}" in parser_options(parser)
 
 
 def _takes_next(action: argparse.Action, word: str) -> bool:
@@ -221,7 +227,7 @@ def _typographic(line: Line, _: argparse.ArgumentParser, habits: Habits) -> tupl
     right = [_with_hyphens(word) for word in line.argv]
     return (
         f"{wrong[0]} begins with a dash that is no hyphen, as chats and documents make of one",
-        command(habits.program, right),
+        shell_command(habits.program, right),
     )
 
 
@@ -232,9 +238,11 @@ def _with_hyphens(word: str) -> str:
     return f"{'-' if len(name) == 1 else '--'}{name}"
 
 
-def _quoted(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
+def _several_words_in_quotes(
+    line: Line, parser: argparse.ArgumentParser, habits: Habits
+) -> tuple[str, str] | None:
     """Several words in one pair of quotes."""
-    known = {*verbs_of(parser), *options_of(parser)}
+    known = {*parser_verbs(parser), *parser_options(parser)}
     for word in line.argv:
         first, _, rest = word.partition(" ")
         if rest and first in known and not _is_file(word):
@@ -244,11 +252,13 @@ def _quoted(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tupl
             except ValueError:
                 words = word.split()
             right = [*line.argv[:at], *words, *line.argv[at + 1 :]]
-            return f"{word!r} is one word, because of its quotes", command(habits.program, right)
+            return f"{word!r} is one word, because of its quotes", shell_command(
+                habits.program, right
+            )
     return None
 
 
-def _misspelt(
+def _misspelt_option(
     line: Line, parser: argparse.ArgumentParser, habits: Habits
 ) -> tuple[str, str] | None:
     """An option that there is not, or not there."""
@@ -260,15 +270,15 @@ def _misspelt(
     if any(_is_long(word, place) for place in places):
         long = {i for i in line.unknown if any(_is_long(line.argv[i], one) for one in places)}
         right = [f"-{one}" if i in long else one for i, one in enumerate(line.argv)]
-        return f"{word} needs two dashes", command(habits.program, right)
-    if line.verb and at < line.bare[0] and name in options_of(line.verb):
+        return f"{word} needs two dashes", shell_command(habits.program, right)
+    if line.verb and at < line.bare[0] and name in parser_options(line.verb):
         after = line.bare[0] + 1
         right = [*line.argv[:at], *line.argv[at + 1 : after], word, *line.argv[after:]]
-        return f"{name} stands behind the verb", command(habits.program, right)
-    return _unknown(line, places, habits)
+        return f"{name} stands behind the verb", shell_command(habits.program, right)
+    return _unknown_option(line, places, habits)
 
 
-def _unknown(
+def _unknown_option(
     line: Line, places: Sequence[argparse.ArgumentParser], habits: Habits
 ) -> tuple[str, str]:
     at, parser = line.unknown[0], places[-1]
@@ -276,27 +286,29 @@ def _unknown(
     whose = f"{habits.program} {line.argv[line.bare[0]]}" if line.verb else habits.program
     said = f"{whose} has no option {name}"
     for place in places:
-        if (meant := _USUAL.get(name) or near(name, options_of(place))) is not None:
+        if (meant := _USUAL.get(name) or near(name, parser_options(place))) is not None:
             right = [*line.argv[:at], f"{meant}{equals}{value}", *line.argv[at + 1 :]]
-            return said, f"did you mean {meant}? {command(habits.program, right)}"
+            return said, f"did you mean {meant}? {shell_command(habits.program, right)}"
     if line.verb is None:
-        owners = [verb for verb, one in verbs_of(parser).items() if name in options_of(one)]
+        owners = [verb for verb, one in parser_verbs(parser).items() if name in parser_options(one)]
         if owners:
             verb = next((line.argv[i] for i in line.bare if line.argv[i] in owners), owners[0])
             return said, f"it stands behind a verb: {habits.program} {verb} {name} …"
         if name in habits.other_options:
-            return said, f"{habits.other} has: {command(habits.other, line.argv)}"
+            return said, f"{habits.other} has: {shell_command(habits.other, line.argv)}"
     return said, f"its options: {whose} --help"
 
 
-def _valueless(
+def _option_without_value(
     line: Line, parser: argparse.ArgumentParser, habits: Habits
 ) -> tuple[str, str] | None:
     """An option without what belongs behind it."""
     if not line.lacking:
         return None
     at = line.lacking[0]
-    action = _option(line.argv[at], line.verb or parser) or _option(line.argv[at], parser)
+    action = _option_action(line.argv[at], line.verb or parser) or _option_action(
+        line.argv[at], parser
+    )
     assert action is not None  # noqa: S101  it was found before
     what = action.metavar or "/".join(action.choices or ())
     said = f"{line.argv[at]} needs {what} behind it"
@@ -305,7 +317,7 @@ def _valueless(
         said += f", and {after} begins with a dash"
         if _is_file(after):
             right = [*line.argv[: at + 1], f"./{after}", *line.argv[at + 2 :]]
-            return said, command(habits.program, right)
+            return said, shell_command(habits.program, right)
     shown = f"{habits.program} … {line.argv[at]} {what}"
     return said, f"{shown}: {action.help}" if action.help else shown
 
@@ -315,34 +327,34 @@ def _no_verb(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tup
     if not line.bare:
         return None
     words = [line.argv[i] for i in line.bare]
-    verbs = verbs_of(parser)
+    verbs = parser_verbs(parser)
     if words[0] in verbs:
-        return _no_action(line, verbs[words[0]], habits) if verbs_of(verbs[words[0]]) else None
-    return _of_word(line, words, verbs, habits)
+        return _no_action(line, verbs[words[0]], habits) if parser_verbs(verbs[words[0]]) else None
+    return _meant_verb(line, words, verbs, habits)
 
 
-def _of_word(
+def _meant_verb(
     line: Line, words: Sequence[str], verbs: Mapping[str, object], habits: Habits
 ) -> tuple[str, str] | None:
     first, said = words[0], f"{words[0]} is no verb of {habits.program}"
     if first.lower() in habits.meant:
-        return said, filled(habits.meant[first.lower()], words[1:])
+        return said, fill_in(habits.meant[first.lower()], words[1:])
     if first in habits.other_verbs:
-        return f"{first} is a verb of {habits.other}", command(habits.other, line.argv)
+        return f"{first} is a verb of {habits.other}", shell_command(habits.other, line.argv)
     if (told := habits.word(line)) is not None:
         return told
     if (meant := near(first, list(verbs))) is not None:
         right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
-        return said, f"did you mean {meant}? {command(habits.program, right)}"
+        return said, f"did you mean {meant}? {shell_command(habits.program, right)}"
     if (meant := near(first, sorted(habits.other_verbs))) is not None:
         right = [meant if i == line.bare[0] else word for i, word in enumerate(line.argv)]
-        return said, f"did you mean {command(habits.other, right)}?"
+        return said, f"did you mean {shell_command(habits.other, right)}?"
     return said, f"its verbs are {', '.join(verbs)}; {habits.beginning}"
 
 
 def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tuple[str, str] | None:
     """A second word that is no action of a verb that has some."""
-    actions, verb_at = verbs_of(verb), line.bare[0]
+    actions, verb_at = parser_verbs(verb), line.bare[0]
     name = f"{habits.program} {line.argv[verb_at]}"
     if len(line.bare) == 1:
         return f"{name} needs to be told what to do", f"{name} {'|'.join(actions)}"
@@ -353,7 +365,7 @@ def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tup
     if (meant := near(line.argv[at], list(actions))) is None:
         return said, f"{name} {'|'.join(actions)}"
     right = [meant if i == at else word for i, word in enumerate(line.argv)]
-    return said, f"did you mean {meant}? {command(habits.program, right)}"
+    return said, f"did you mean {meant}? {shell_command(habits.program, right)}"
 
 
 def _is_file(word: str) -> bool:

@@ -58,9 +58,9 @@ class Pager:
         size = shutil.get_terminal_size()
         self._rows += sum(max(1, -(-len(part) // size.columns)) for part in line.split("\n"))
         if self._reader is not None:
-            self._write(line)
+            self._send_line(line)
         elif self._rows >= size.lines and self._may_begin():
-            self._begin()
+            self._start_reader()
 
     def close(self) -> Sequence[str]:
         """Wait until all is read.
@@ -76,7 +76,7 @@ class Pager:
         finally:
             signal.signal(signal.SIGINT, self._interrupted)
 
-    def _begin(self) -> None:
+    def _start_reader(self) -> None:
         # Ctrl-C stops a search in the pager, not us below it
         self._interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -88,9 +88,9 @@ class Pager:
             self._may_begin = lambda: False
             return
         for line in self._lines:
-            self._write(line)
+            self._send_line(line)
 
-    def _write(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         assert self._reader is not None  # noqa: S101  it has begun
         assert self._reader.stdin is not None  # noqa: S101  a pipe
         with suppress(BrokenPipeError):  # it was read as far as somebody wanted

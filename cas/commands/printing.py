@@ -64,26 +64,26 @@ class _Printer:
     ) -> None:
         with self._open:
             for text in self._pager.close() if self._pager else ():
-                self._print(text)
+                self._print_result(text)
         try:
             sys.stdout.flush()  # argparse has printed there too
         except OSError as failed:
-            self._give_up(failed)
+            self._stop(failed)
 
     def add(self, line: str) -> None:
         """Print a line, or hold it until it is certain that all of them fit on the terminal."""
         if not self._is_begun:
-            self._begin(line)
+            self._choose_way(line)
         # JSON says no more than it was told
         text = printable(line if self._is_json else self._console.worded(line))
         if self._pager:
             self._pager.add(text)
         elif isinstance(line, Done):
-            self._tell(text)
+            self._print_done(text)
         else:
-            self._print(text)
+            self._print_result(text)
 
-    def _begin(self, first: str) -> None:
+    def _choose_way(self, first: str) -> None:
         self._is_begun = True
         self._is_json = first.startswith("{")
         command = None if isinstance(first, Done) else pager_for(sys.stdout, self._environment)
@@ -96,20 +96,20 @@ class _Printer:
                 lambda: not self._console.is_drawing,
             )
 
-    def _print(self, text: str) -> None:
+    def _print_result(self, text: str) -> None:
         """:raises CasError: it cannot be written"""
         try:
             self._console.print_result(text, sys.stdout)
         except OSError as error:
-            self._give_up(error)
+            self._stop(error)
 
-    def _give_up(self, error: OSError) -> NoReturn:
+    def _stop(self, error: OSError) -> NoReturn:
         standard_streams.silence(standard_streams.STDOUT)
         if isinstance(error, BrokenPipeError):
             raise error
         raise unwritable(error) from error
 
-    def _tell(self, text: str) -> None:
+    def _print_done(self, text: str) -> None:
         """Print what was done; where that cannot be, say it."""
         if self._is_lost:
             self._console.say(text)

@@ -34,40 +34,42 @@ def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], going_
     """
     console = Console(sys.stderr, os.environ)
     try:
-        return _status(parse, argv, console)
+        return _exit_status(parse, argv, console)
     except KeyboardInterrupt as error:
         kept = str(error) if isinstance(error, Interrupted) else going_on
         console.fail(CasError(f"interrupted, exit status {INTERRUPTED}", hint=kept))
         return INTERRUPTED
 
 
-def _status(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], console: Console) -> int:
+def _exit_status(
+    parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], console: Console
+) -> int:
     is_debugged = "--debug" in argv
     console.config = named_config(argv)
     try:
         try:
             asked = parse(argv)
         except SystemExit as end:  # of argparse, which has printed the help
-            return print_output(_ended(int(end.code or 0)), console, os.environ)
+            return print_output(_last_words(int(end.code or 0)), console, os.environ)
         is_debugged = asked.debug
         console.is_quiet = asked.quiet
         return print_output(_carried_out(asked, console), console, os.environ)
     except CasError as error:
         if is_debugged:
-            _trace()
+            _print_traceback()
         console.fail(error)
         named = (error.result,) if error.result else ()
-        return print_output(_ended(error.exit_code, named), console, os.environ)
+        return print_output(_last_words(error.exit_code, named), console, os.environ)
     except BrokenPipeError:  # the reader has left
         standard_streams.silence(standard_streams.STDOUT)
         return UNREAD
     except Exception as error:
         if is_debugged:
-            _trace()
+            _print_traceback()
         return _unforeseen(error, console)
 
 
-def _ended(status: int, lines: Sequence[str] = ()) -> Output:
+def _last_words(status: int, lines: Sequence[str] = ()) -> Output:
     """What is left to say where nothing was carried out, or not to its end."""
     yield from map(Done, lines)
     return status
@@ -75,9 +77,9 @@ def _ended(status: int, lines: Sequence[str] = ()) -> Output:
 
 def _carried_out(asked: Asked, console: Console) -> Output:
     """What the command prints; an error of permissions says how root mends it here."""
-    config, held = _begun(asked, console)
+    config, held = _begin_as_user(asked, console)
     now = datetime.now(UTC)
-    world = World(config, console, now, sys.stdin.isatty(), _ask, os.environ, held)
+    world = World(config, console, now, sys.stdin.isatty(), _ask_person, os.environ, held)
     try:
         return (yield from asked.command(world))
     except NotPermitted as error:
@@ -91,13 +93,13 @@ def _carried_out(asked: Asked, console: Console) -> Output:
         raise denied from error
 
 
-def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
+def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     """The configuration, and what root has opened before he gave way to ``casuser``."""
     _mend_time_zone(console)
     config, held = _first_configuration(asked, console), dict[Path, int]()
     user = None if asked.stays_root else users.successor(config.casuser)
     if user is not None:
-        held = _opened(asked.uploads)
+        held = _open_uploads(asked.uploads)
         users.take_environment(user, os.environ)
         config = _configuration(asked)  # its `~` is another one now
         users.become(user, os.environ)
@@ -107,7 +109,7 @@ def _begun(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     return config, held
 
 
-def _opened(uploads: Sequence[Path]) -> dict[Path, int]:
+def _open_uploads(uploads: Sequence[Path]) -> dict[Path, int]:
     """Descriptors of the uploads.
 
     :raises NotADump: root sees that one of them is not there, or is none
@@ -152,11 +154,11 @@ def _unforeseen(error: Exception, console: Console) -> int:
     return 4
 
 
-def _trace() -> None:
+def _print_traceback() -> None:
     sys.stderr.write(printable(traceback.format_exc()))
 
 
-def _ask(question: str) -> str:
+def _ask_person(question: str) -> str:
     """What a person answers; nothing for the end of input, or for what is no text."""
     sys.stderr.write(question)
     sys.stderr.flush()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from cas.commands.invocation import Output, World
@@ -50,14 +49,6 @@ class SeveralJobs(UsageError):
         self.found = found
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A way to name jobs."""
-
-    fits: Callable[[str], bool]
-    directories: Callable[[WorkDirectory, str], Iterator[Path]]
-
-
 def find_job(spec: str, work: WorkDirectory) -> Job:
     """The job that a SPEC means, with its dump on the disk.
 
@@ -65,9 +56,8 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     :raises NoJob: there is none
     :raises SeveralJobs: there are several
     """
-    form = next(form for form in _FORMS if form.fits(spec))
     found, problems, stopped = [], list[str](), None
-    for directory in form.directories(work, spec):
+    for directory in _meant_directories(work, spec):
         try:
             job = jobs.load(directory)
         except CasError as error:
@@ -82,7 +72,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
             problems.append(f"{directory} has no dump")
     if not found:
         # what was looked at is meant, and no other
-        advice = f"to analyse a dump: {_ANEW}" if problems else _advice(work, spec)
+        advice = f"to analyse a dump: {_ANEW}" if problems else _nearest_names(work, spec)
         if stopped is not None:
             advice = f"to go on with it: cas -i {stopped.order.ticket}"
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
@@ -94,12 +84,12 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     return found[-1]
 
 
-def name_of(job: Job) -> str:
+def job_name(job: Job) -> str:
     """What to call a job: ``TICKET/STAMP``."""
     return f"{job.directory.parent.name}/{job.directory.name}"
 
 
-def _advice(work: WorkDirectory, spec: str) -> str:
+def _nearest_names(work: WorkDirectory, spec: str) -> str:
     """How to name a job, with those that are called nearly so."""
     from difflib import get_close_matches  # seldom needed, and not free
 
@@ -110,7 +100,7 @@ def _advice(work: WorkDirectory, spec: str) -> str:
     directories = list(work.jobs())
     tickets = {directory.parent.name for directory in directories}
     asked, _, stamp = spec.strip("/").partition("/")
-    if _of_a_ticket(spec, work):
+    if _is_ticket_directory(spec, work):
         asked, stamp = Path(os.path.realpath(spec)).name, ""
     near: list[str] = []
     if asked in tickets:
@@ -118,7 +108,7 @@ def _advice(work: WorkDirectory, spec: str) -> str:
         close = get_close_matches(stamp, stamps) or sorted(stamps)[-1:]
         near = [f"{asked}/{each}" for each in close]
     else:
-        near = _alike(asked, tickets)
+        near = _tickets_alike(asked, tickets)
     return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
 
 
@@ -128,7 +118,7 @@ def _directory_around(path: Path) -> Path | None:
     return next((each for each in above if is_stamp(each.name) and is_file(each / STATE)), None)
 
 
-def _of_a_ticket(spec: str, work: WorkDirectory) -> bool:
+def _is_ticket_directory(spec: str, work: WorkDirectory) -> bool:
     """Whether it is the path of a ticket's directory; links and loops of them are no matter."""
     path = "" if "\0" in spec else os.path.realpath(spec)
     return str(Path(path).parent) == os.path.realpath(work.path)
@@ -146,7 +136,7 @@ def _letters(ticket: str) -> str:
     return "".join(filter(str.isalnum, ticket.lower()))
 
 
-def _alike(asked: str, tickets: Iterable[str]) -> list[str]:
+def _tickets_alike(asked: str, tickets: Iterable[str]) -> list[str]:
     from difflib import get_close_matches
 
     lowered = {ticket.lower(): ticket for ticket in tickets}
@@ -158,12 +148,11 @@ def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
 
     :raises NoJob: there is none
     """
-    form = next(form for form in _FORMS if form.fits(spec))
-    found = tuple(form.directories(work, spec))
+    found = _meant_directories(work, spec)
     if not found:
         skipped = work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         said = "; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
-        raise NoJob(said, hint=_advice(work, spec))
+        raise NoJob(said, hint=_nearest_names(work, spec))
     return found
 
 
@@ -171,7 +160,7 @@ def described(job: Job) -> str:
     """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
     time = told_time(job.started)
     said = short_line(_panic_message(job) or "", PANIC_LIMIT)
-    return f"{name_of(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
+    return f"{job_name(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
 
 
 def list_jobs(error: SeveralJobs, command: str, world: World) -> Output:
@@ -181,7 +170,7 @@ def list_jobs(error: SeveralJobs, command: str, world: World) -> Output:
     """
     world.progress.warn(f"{error}; {error.hint}")
     yield from map(described, error.found)
-    world.progress.say(f"the newest: {command} {name_of(error.found[-1])}")
+    world.progress.say(f"the newest: {command} {job_name(error.found[-1])}")
     return error.exit_code
 
 
@@ -194,11 +183,6 @@ def _panic_message(job: Job) -> str | None:
     return next(filter(None, said), None)
 
 
-def _is_stamped(spec: str) -> bool:
-    ticket, slash, stamp = spec.partition("/")
-    return bool(slash) and is_ticket(ticket) and is_stamp(stamp)
-
-
 def _is_latest(spec: str) -> bool:
     ticket, slash, last = spec.partition("/")
     return bool(slash) and is_ticket(ticket) and last == LATEST
@@ -209,29 +193,14 @@ def _ticket_of(spec: str) -> str | None:
     return ticket if is_ticket(ticket) else None
 
 
-def _of_ticket(work: WorkDirectory, spec: str) -> Iterator[Path]:
-    found = tuple(work.jobs(spec))
-    yield from found or _at_path(work, spec)
-
-
-def _of_stamp(work: WorkDirectory, spec: str) -> Iterator[Path]:
-    found = tuple(path for path in work.jobs(spec.partition("/")[0]) if path == work.path / spec)
-    yield from found or _at_path(work, spec)
-
-
-def _of_latest(work: WorkDirectory, spec: str) -> Iterator[Path]:
-    found = tuple(work.jobs(spec.partition("/")[0]))
-    yield from found or _at_path(work, spec)
-
-
-def _at_path(_: WorkDirectory, spec: str) -> Iterator[Path]:
-    if "\0" not in spec and os.path.lexists(Path(spec) / STATE):
-        yield Path(spec).resolve()
-
-
-_FORMS = (
-    _Form(is_ticket, _of_ticket),
-    _Form(_is_stamped, _of_stamp),
-    _Form(_is_latest, _of_latest),
-    _Form(lambda _: True, _at_path),
-)
+def _meant_directories(work: WorkDirectory, spec: str) -> tuple[Path, ...]:
+    """The directories of jobs that a SPEC means; what is none of our names may be a path."""
+    found = tuple[Path, ...]()
+    ticket, slash, last = spec.partition("/")
+    if is_ticket(ticket) and (not slash or last == LATEST):
+        found = tuple(work.jobs(ticket))
+    elif is_ticket(ticket) and is_stamp(last):
+        found = tuple(path for path in work.jobs(ticket) if path == work.path / spec)
+    if not found and "\0" not in spec and os.path.lexists(Path(spec) / STATE):
+        found = (Path(spec).resolve(),)
+    return found

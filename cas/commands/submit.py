@@ -24,12 +24,12 @@ from cas.triage.triage import send_mails, triage
 PARTIAL = 3
 
 
-def submit(order: Order, world: World) -> Output:
+def submit_upload(order: Order, world: World) -> Output:
     """Start a job; nothing is created when its order cannot be carried out.
 
     :raises CasError: the ticket, the file or the address is of no use
     """
-    _check(order, world)
+    _check_order(order, world)
     work = WorkDirectory.of(world.config)
     group = ResultGroup.of(world.config)
     if group:
@@ -39,20 +39,20 @@ def submit(order: Order, world: World) -> Output:
         job = jobs.create(work, order, world.now)
         with going_on(job):
             if group:
-                _share(job, group, world)
-            return (yield from _finish(job, world, opened))
+                _share_directory(job, group, world)
+            return (yield from _run_to_end(job, world, opened))
 
 
-def resume(order: Order, world: World) -> Output:
+def resume_ticket(order: Order, world: World) -> Output:
     """Go on with the ticket's newest job that has not come to its end.
 
     :param order: its address, modules and engine are added to what was asked before
     :raises UsageError: there is none
     """
-    _check(order, world)
+    _check_order(order, world)
     work = WorkDirectory.of(world.config)
     directories = work.jobs(order.ticket)
-    readable = jobs.by_age(_readable(directories, world))
+    readable = jobs.by_age(_readable_jobs(directories, world))
     unfinished = [job for job in readable if job.is_unfinished]
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
@@ -67,7 +67,7 @@ def resume(order: Order, world: World) -> Output:
         member=order.member or job.order.member,
     )
     with prestarted(world.config) as opened, going_on(job):
-        return (yield from _finish(replace(job, order=amended), world, opened))
+        return (yield from _run_to_end(replace(job, order=amended), world, opened))
 
 
 @contextmanager
@@ -88,7 +88,9 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     if ended:
         last = ended[-1]
         has_dump = last.stored is not None and is_regular(last.stored.vmcore)
-        debug = f"to open a debugger: cas debug {specification.name_of(last)}; " if has_dump else ""
+        debug = (
+            f"to open a debugger: cas debug {specification.job_name(last)}; " if has_dump else ""
+        )
         return UsageError(
             f"{said}; its results are in {last.directory}",
             hint=f"{debug}to analyse another dump: {analyse}",
@@ -101,7 +103,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
 
-def _readable(directories: Iterable[Path], world: World) -> Iterator[Job]:
+def _readable_jobs(directories: Iterable[Path], world: World) -> Iterator[Job]:
     """The jobs whose record can be read; the others are named, and keep none of them."""
     for directory in directories:
         try:
@@ -110,7 +112,7 @@ def _readable(directories: Iterable[Path], world: World) -> Iterator[Job]:
             world.progress.warn(str(error))
 
 
-def _share(job: Job, group: ResultGroup, world: World) -> None:
+def _share_directory(job: Job, group: ResultGroup, world: World) -> None:
     group.open_directory(job.directory)
     closed = group.closed_way(world.config.work_directory)
     if closed:
@@ -120,7 +122,7 @@ def _share(job: Job, group: ResultGroup, world: World) -> None:
         )
 
 
-def _check(order: Order, world: World) -> None:
+def _check_order(order: Order, world: World) -> None:
     jobs.check_ticket(order.ticket)
     if order.email:
         check_address(order.email)
@@ -177,11 +179,11 @@ def _look_at(path: Path, ticket: str) -> None:
     :raises NotADump: there is something else, or nothing
     """
     # drgn's process gets ready while these are imported
-    from cas.commands.wrong_file import check
+    from cas.commands.wrong_file import require_dump_file
     from cas.dump import recognise
     from cas.intake import is_wrapped
 
-    check(path, ("-i", ticket, "-f"))
+    require_dump_file(path, ("-i", ticket, "-f"))
     if not is_wrapped(path):
         recognise(path)
 
@@ -201,7 +203,7 @@ def _look_into(descriptor: int, path: Path) -> None:
         recognise_source(source, str(path))
 
 
-def _finish(job: Job, world: World, opened: Prestart) -> Output:
+def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
     """Run a job to its end; its directory is named on stdout, whatever its verdict.
 
     :raises CasError: what stopped it; its hint is the next command
@@ -217,7 +219,7 @@ def _finish(job: Job, world: World, opened: Prestart) -> Output:
     if report.verdict is Verdict.PARTIAL:
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
-        debug = f"cas debug {specification.name_of(job)}"  # the ticket alone may mean several jobs
+        debug = f"cas debug {specification.job_name(job)}"  # the ticket alone may mean several jobs
         world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
     yield Done(directory)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.commands.invocation import World
-from cas.commands.mistakes import command
-from cas.commands.wrong_file import check
+from cas.commands.mistakes import shell_command
+from cas.commands.wrong_file import require_dump_file
 from cas.dump import SEARCH_BYTES, identify, kind_of, reassemble
 from cas.dump.reassemble import with_reason
 from cas.errors import CasError, DiskFull, NotADump
@@ -37,7 +37,7 @@ def identify_upload(path: Path, member: str | None, world: World) -> Dump:
     """
     if path not in world.held:
         with _job_meant(path, world):
-            check(path, ("identify",))
+            require_dump_file(path, ("identify",))
     limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
     if path not in world.held and is_plain(path, kind_of):
         return identify(path, limit_bytes)
@@ -82,7 +82,7 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
                 with _called(vmcore, path):
                     dump = with_reason(identify(vmcore, limit_bytes), missing)
     except DiskFull as error:
-        again = f"TMPDIR=DIRECTORY {command('cas', ['identify', str(path)])}"
+        again = f"TMPDIR=DIRECTORY {shell_command('cas', ['identify', str(path)])}"
         error.hint = f"to unpack it where there is room: {again}"
         raise
     missing = (*missing, *dump.missing)

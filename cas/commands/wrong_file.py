@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cas.commands.mistakes import command
+from cas.commands.mistakes import shell_command
 from cas.errors import CasError, NotADump
 from cas.files.whole import is_directory, is_file
 from cas.intake import check as check_file
@@ -26,7 +26,7 @@ _SCP = re.compile(r"(?P<host>[\w.@-]+):(?P<path>[^:]+)")
 _GLOB = re.compile(r"[*?\[]")
 
 
-def check(path: Path, before: Sequence[str]) -> None:
+def require_dump_file(path: Path, before: Sequence[str]) -> None:
     """Make sure that there is a regular, readable, non-empty file.
 
     :param before: the words of the right command, up to the file
@@ -35,40 +35,42 @@ def check(path: Path, before: Sequence[str]) -> None:
     try:
         check_file(path)
     except NotADump as error:
-        if (meant := _meant(path, [*before])) is not None:
+        if (meant := _meant_file(path, [*before])) is not None:
             error.hint = meant
         raise
 
 
-def _meant(path: Path, before: list[str]) -> str | None:
+def _meant_file(path: Path, before: list[str]) -> str | None:
     if path == Path("-"):
         return "a dump is not read from a pipe: write it to a file, and name that"
     if is_directory(path):
         return _in_directory(path, before)
     if os.path.lexists(path):
         return None
-    found = _matching(str(path)) or _alike(path)
+    found = _matching(str(path)) or _names_alike(path)
     if found:
-        some = [command("cas", [*before, name]) for name in found[:SHOWN]]
+        some = [shell_command("cas", [*before, name]) for name in found[:SHOWN]]
         return f"did you mean: {', or: '.join(some)}"
     if (remote := _SCP.fullmatch(str(path))) is not None:
         url = f"sftp://{remote['host']}/{remote['path'].lstrip('/')}"
         words = before if before[0] == "-i" else ["-i", "TICKET", "-f"]
-        return f"from another machine: {command('cas', [*words, url])}"
+        return f"from another machine: {shell_command('cas', [*words, url])}"
     return None
 
 
 def _in_directory(path: Path, before: list[str]) -> str:
     """The file in a directory that may be the dump."""
     if is_file(path / STATE):
-        return _of_job(path)
-    names = _dumps(path)
+        return _job_advice(path)
+    names = _dump_names(path)
     if not names:
         return "name the dump, or an archive that holds it"
-    return ", or: ".join(command("cas", [*before, str(path / name)]) for name in names[:SHOWN])
+    return ", or: ".join(
+        shell_command("cas", [*before, str(path / name)]) for name in names[:SHOWN]
+    )
 
 
-def _of_job(path: Path) -> str:
+def _job_advice(path: Path) -> str:
     """What can be done with a job that is named by its directory."""
     try:
         job = jobs.load(path.resolve())
@@ -83,7 +85,7 @@ def _of_job(path: Path) -> str:
     return "; ".join(said)
 
 
-def _dumps(path: Path) -> list[str]:
+def _dump_names(path: Path) -> list[str]:
     """Names of files that are dumps by their first bytes, else all that may be packed ones."""
     from cas.dump import kind_of
     from cas.intake import is_wrapped
@@ -110,7 +112,7 @@ def _matching(text: str) -> list[str]:
     return sorted(glob.glob(text))  # noqa: PTH207  absolute patterns are none for pathlib
 
 
-def _alike(path: Path) -> list[str]:
+def _names_alike(path: Path) -> list[str]:
     """Files beside it with a name like it."""
     with suppress(OSError):
         names = os.listdir(path.parent)  # noqa: PTH208  names only

@@ -33,17 +33,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "show the extracted kernels, and what they take"
     shown = actions.add_parser("list", help=text)
     shown.add_argument("--json", action="store_true", help="print everything as JSON")
-    shown.set_defaults(act=_list)
+    shown.set_defaults(act=_list_entries)
     clean = actions.add_parser("clean", help="remove what is beyond the limits and not in use")
     text = "only list what would go"
     clean.add_argument("-n", "--dry-run", dest="only_list", action="store_true", help=text)
-    clean.set_defaults(act=_clean)
+    clean.set_defaults(act=_clean_cache)
     text = "read every file again and compare its digest"
     verify = actions.add_parser("verify", help=text)
     verify.add_argument("--json", action="store_true", help="print everything as JSON")
     text = "remove what is wrong and not in use"
     verify.add_argument("--repair", action="store_true", help=text)
-    verify.set_defaults(act=_verify)
+    verify.set_defaults(act=_verify_cache)
     for action in (shown, clean, verify):
         verb_options(action)
 
@@ -54,38 +54,38 @@ def run(options: argparse.Namespace, world: World) -> Output:
     return (yield from act(options, world))
 
 
-def _list(options: argparse.Namespace, world: World) -> Output:
+def _list_entries(options: argparse.Namespace, world: World) -> Output:
     """The entries, the least recently used first, and what they take of what is allowed."""
     from cas.catalogue.cache.listing import holdings
 
     config = world.config
     found = holdings(config.debugs)
     if options.json:
-        yield _json(found, config)
+        yield _entries_json(found, config)
         return 0
     for holding in found:
         if holding.problem:
             world.progress.warn(holding.problem)
-    yield from _table(found)
+    yield from _entry_lines(found)
     total = human_size(sum(holding.size_bytes for holding in found))
     limit = human_size(config.cache.limit_bytes)
     yield one_line(f"{count(len(found), 'kernel')}, {total} of {limit} in {config.debugs}")
     return 0
 
 
-def _clean(options: argparse.Namespace, world: World) -> Output:
+def _clean_cache(options: argparse.Namespace, world: World) -> Output:
     """Remove what the limits do not allow, and forget which servers sent something useless.
 
     :raises ConfigError: the cache cannot be written
     """
-    from cas_admin.trimming import trim
+    from cas_admin.trimming import trim_cache
 
-    for line in trim(world, only_list=options.only_list):
+    for line in trim_cache(world, only_list=options.only_list):
         yield line if options.only_list else Done(line)
     return 0
 
 
-def _verify(options: argparse.Namespace, world: World) -> Output:
+def _verify_cache(options: argparse.Namespace, world: World) -> Output:
     """Read every extracted file again, and compare it with what was extracted.
 
     :return: a line for each fault; status 4 when there is one
@@ -117,16 +117,16 @@ def _fault_line(fault: Fault, config: Config) -> str:
     return one_line(f"{fault.path}: {fault.what}; {advice}")
 
 
-def _table(found: Sequence[Holding]) -> Iterator[str]:
+def _entry_lines(found: Sequence[Holding]) -> Iterator[str]:
     if not found:
         return
-    rows = [COLUMNS, *map(_cells, found)]
+    rows = [COLUMNS, *map(_entry_cells, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         yield "".join(f"{cell:{n}}  " for cell, n in zip(cells, widths, strict=True)) + last
 
 
-def _cells(holding: Holding) -> tuple[str, ...]:
+def _entry_cells(holding: Holding) -> tuple[str, ...]:
     kernel = holding.kernel
     return tuple(
         map(
@@ -137,15 +137,15 @@ def _cells(holding: Holding) -> tuple[str, ...]:
                 holding.entry.name,
                 human_size(holding.size_bytes),
                 str(holding.kmods),
-                "-" if holding.problem else told_time(_when(holding)),
-                _state(holding),
+                "-" if holding.problem else told_time(_last_use(holding)),
+                _entry_state(holding),
                 str(kernel.source) if kernel else "-",
             ),
         )
     )
 
 
-def _state(holding: Holding) -> str:
+def _entry_state(holding: Holding) -> str:
     from cas.catalogue.cache import lease
 
     if holding.problem:
@@ -153,11 +153,11 @@ def _state(holding: Holding) -> str:
     return "in use" if lease.is_held(holding.entry) else "free"
 
 
-def _when(holding: Holding) -> datetime:
+def _last_use(holding: Holding) -> datetime:
     return datetime.fromtimestamp(holding.last_use, UTC)
 
 
-def _json(found: Sequence[Holding], config: Config) -> str:
+def _entries_json(found: Sequence[Holding], config: Config) -> str:
     from cas.catalogue.cache import limits
 
     facts = {
@@ -167,12 +167,12 @@ def _json(found: Sequence[Holding], config: Config) -> str:
         "limit_bytes": config.cache.limit_bytes,
         "target_bytes": limits.target_bytes(config.cache),
         "days": config.cache.days,
-        "entries": [_facts(holding) for holding in found],
+        "entries": [_entry_facts(holding) for holding in found],
     }
     return json_text(facts, indent=1)
 
 
-def _facts(holding: Holding) -> dict[str, object]:
+def _entry_facts(holding: Holding) -> dict[str, object]:
     from cas.catalogue.cache import lease
 
     kernel = holding.kernel
@@ -184,7 +184,7 @@ def _facts(holding: Holding) -> dict[str, object]:
         "size_bytes": holding.size_bytes,
         "has_vmlinux": holding.has_vmlinux,
         "kmods": holding.kmods,
-        "last_use": plain(_when(holding).replace(microsecond=0)),
+        "last_use": plain(_last_use(holding).replace(microsecond=0)),
         "is_in_use": lease.is_held(holding.entry),
         "problem": holding.problem,
         "source": str(kernel.source) if kernel else None,

@@ -44,14 +44,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
     config, flaws = world.config, []
     store, work = Store.of(config), WorkDirectory.of(config)
     group = ResultGroup.of(config)
-    scope = Scope(config, work, store, _rows(store), not options.quick, group)
-    total = _count(work)
+    scope = Scope(config, work, store, _indexed_verdicts(store), not options.quick, group)
+    total = _count_jobs(work)
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         looks = (of_jobs, of_rows, of_cache, of_sandbox, of_known)
         for flaw in chain.from_iterable(look(scope) for look in looks):
             flaws.append(flaw)
             if not options.json:
-                yield _line(flaw)
+                yield _flaw_line(flaw)
     broken = sum(flaw.is_broken for flaw in flaws)
     if options.json:
         found = [asdict(flaw) for flaw in flaws]
@@ -62,20 +62,20 @@ def run(options: argparse.Namespace, world: World) -> Output:
     return BROKEN if broken else 0
 
 
-def _count(work: WorkDirectory) -> int:
+def _count_jobs(work: WorkDirectory) -> int:
     try:
         return sum(1 for _ in work.jobs())
     except NotPermitted:  # which is told as a flaw
         return 0
 
 
-def _rows(store: Store) -> dict[Path, str] | None:
+def _indexed_verdicts(store: Store) -> dict[Path, str] | None:
     try:
         return store.jobs.verdicts()
     except (ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it
         return None
 
 
-def _line(flaw: Flaw) -> str:
+def _flaw_line(flaw: Flaw) -> str:
     kind = "broken" if flaw.is_broken else "open"
     return f"{kind:7}{one_line(flaw.where)}: {one_line(flaw.what)}; {one_line(flaw.next_step)}"

@@ -38,14 +38,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas_admin import hosts
 
     if options.server:
-        return hosts.search(world)
+        return hosts.search_known_hosts(world)
     match options.action:
         case "add":
-            return hosts.add(options.name, world)
+            return hosts.add_host(options.name, world)
         case "list":
             return hosts.list_hosts(world, as_json=options.json)
         case "check":
-            return hosts.check(options.names, world, as_json=options.json)
+            return hosts.check_hosts(options.names, world, as_json=options.json)
         case "remove":
-            return hosts.remove(options.names, world)
-    return hosts.enable(options.names, world, is_enabled=options.action == "enable")
+            return hosts.remove_hosts(options.names, world)
+    return hosts.enable_hosts(options.names, world, is_enabled=options.action == "enable")

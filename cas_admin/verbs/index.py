@@ -29,7 +29,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.database.store import Store
     from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
     from cas.report.result import NAME, load
-    from cas_admin.indexing import mend_database, record_of
+    from cas_admin.indexing import job_record_of, mend_database
 
     has_lost = mend_database(world)
     store, entered, unreadable = Store.of(world.config), 0, 0
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         if not is_regular(directory / NAME):  # it has not come to a result yet
             continue
         try:
-            record = record_of(load(directory), directory)
+            record = job_record_of(load(directory), directory)
         except CasError as error:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1

@@ -38,35 +38,35 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     found = Store.of(world.config).kernels.listed(options.pattern)
     if not found:
-        world.progress.warn(_nothing(options.pattern, world))
-    yield from (_json(found),) if options.json else _table(found)
+        world.progress.warn(_why_none(options.pattern, world))
+    yield from (_kernels_json(found),) if options.json else _kernel_lines(found)
     return 0 if found else NOTHING_FOUND
 
 
-def _table(found: Sequence[CataloguedKernel]) -> Iterator[str]:
+def _kernel_lines(found: Sequence[CataloguedKernel]) -> Iterator[str]:
     """A line for each kernel below a line of titles; nothing when there are none.
 
     Ten thousand rows take rich's tables many seconds, so that columns are aligned here.
     """
     if not found:
         return
-    rows = [COLUMNS, *map(_cells, found)]
+    rows = [COLUMNS, *map(_kernel_cells, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         yield "".join(f"{cell:{n}}  " for cell, n in zip(cells, widths, strict=True)) + last
 
 
-def _cells(kernel: CataloguedKernel) -> tuple[str, ...]:
+def _kernel_cells(kernel: CataloguedKernel) -> tuple[str, ...]:
     facts = (kernel.release, kernel.arch, kernel.flavour, kernel.build_id, str(kernel.path))
     return tuple(one_line(fact) if fact else "-" for fact in facts)
 
 
-def _json(found: Sequence[CataloguedKernel]) -> str:
+def _kernels_json(found: Sequence[CataloguedKernel]) -> str:
     facts = [asdict(kernel) for kernel in found]
     return json_text({"version": VERSION, "kernels": facts}, indent=1, default=str)
 
 
-def _nothing(pattern: str | None, world: World) -> str:
+def _why_none(pattern: str | None, world: World) -> str:
     if pattern is not None:
         return (
             f"no catalogued kernel has a release like {pattern}, a build-id that begins with it "

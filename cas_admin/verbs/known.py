@@ -30,11 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, world: World) -> Output:
     """List the known issues, or try some on what was kept of past jobs."""
-    listed = _list if options.test is None else _try
+    listed = _list_issues if options.test is None else _try_issues
     return (yield from listed(options, world))
 
 
-def _list(options: argparse.Namespace, world: World) -> Output:
+def _list_issues(options: argparse.Namespace, world: World) -> Output:
     """The known issues that are in effect, and what is wrong with their files.
 
     :return: a line for each; status 4 when something cannot be used
@@ -52,18 +52,18 @@ def _list(options: argparse.Namespace, world: World) -> Output:
         facts = {
             "version": VERSION,
             "files": known.files,
-            "issues": [_facts(issue) for issue in known.issues],
+            "issues": [_issue_facts(issue) for issue in known.issues],
             "faults": known.faults,
         }
         yield json_text(facts, indent=1, default=str)
         return status
-    yield from map(_line, known.issues)
-    yield from _broken(known)
+    yield from map(_issue_line, known.issues)
+    yield from _fault_lines(known)
     yield f"{count(len(known.issues), 'known issue')} in {count(len(known.files), 'file')}"
     return status
 
 
-def _try(options: argparse.Namespace, world: World) -> Output:
+def _try_issues(options: argparse.Namespace, world: World) -> Output:
     """Which past jobs the issues of a file would match, from what was kept of them.
 
     :return: a line for each match; status 1 where there is none, 4 when something of the file
@@ -88,22 +88,22 @@ def _try(options: argparse.Namespace, world: World) -> Output:
         yield json_text(facts, indent=1, default=str)
         return status
     yield from trial.lines()
-    yield from _broken(known)
+    yield from _fault_lines(known)
     yield f"{len(trial.directories())} of {count(trial.looked_at, 'job')} known"
     return status
 
 
-def _line(issue: Issue) -> str:
+def _issue_line(issue: Issue) -> str:
     conditions = (f"{key} {' | '.join(values)}" for key, values in issue.conditions() if values)
     return short_line(f"{issue.file}: {issue.name} ({', '.join(conditions)})")
 
 
-def _broken(known: Known) -> Iterator[str]:
+def _fault_lines(known: Known) -> Iterator[str]:
     for fault in known.faults:
         yield f"broken {one_line(fault)}"
 
 
-def _facts(issue: Issue) -> dict[str, Any]:
+def _issue_facts(issue: Issue) -> dict[str, Any]:
     return {
         "name": issue.name,
         "file": issue.file,

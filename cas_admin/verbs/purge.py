@@ -45,9 +45,9 @@ def run(options: argparse.Namespace, world: World) -> Output:
     old = list(purging.old(days, with_unfinished=options.unfinished))
     doubtful = purging.doubtful(old)
     remains = list(purging.remains())
-    listed = _list(old, remains)
+    listed = _list_old(old, remains)
     if not options.unfinished:
-        _tell_kept(purging, days, world)
+        _tell_kept_jobs(purging, days, world)
     if doubtful:
         world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
     if options.yes and not options.dry_run:
@@ -61,10 +61,10 @@ def run(options: argparse.Namespace, world: World) -> Output:
         if not old and not remains:
             raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
     else:
-        _confirm(world, listed)
+        _confirm_purge(world, listed)
         purging.leave_trace(is_answered=True)
     gone, kept = 0, list[str]()
-    for line in purging.remove(old, remains, kept):
+    for line in purging.remove_jobs(old, remains, kept):
         gone += 1
         yield Done(line)
     if kept:
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     return 0
 
 
-def _list(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
+def _list_old(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
     """What may go, a line each."""
     from cas_admin.ageing import HELD, size_bytes
 
@@ -86,7 +86,7 @@ def _list(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
     return listed
 
 
-def _tell_kept(purging: Purging, days: int, world: World) -> None:
+def _tell_kept_jobs(purging: Purging, days: int, world: World) -> None:
     unfinished = [one for one in purging.old(days, with_unfinished=True) if one.held_for]
     if unfinished:
         world.progress.say(
@@ -95,7 +95,7 @@ def _tell_kept(purging: Purging, days: int, world: World) -> None:
         )
 
 
-def _confirm(world: World, listed: Iterable[str]) -> None:
+def _confirm_purge(world: World, listed: Iterable[str]) -> None:
     if not world.is_interactive:
         raise Refused(
             "nothing was purged: there is no terminal to ask on", hint="add --yes if you are sure"

@@ -11,7 +11,7 @@ from cas.text import json_text, short_line
 from cas.units import plain
 
 if TYPE_CHECKING:
-    from cas_admin.status_asking import Asked
+    from cas_admin.status_asking import AskedPart
 
 PLACE = 6
 HELP = "show what is catalogued, kept, waiting and wrong"
@@ -30,28 +30,28 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     :return: status 3 when a part could not be found out
     """
-    from cas_admin.status_asking import ask
+    from cas_admin.status_asking import ask_all_parts
 
-    parts = ask(world)
-    yield from (_json(parts),) if options.json else _screen(parts)
+    parts = ask_all_parts(world)
+    yield from (_status_json(parts),) if options.json else _screen(parts)
     return PARTIAL if any(part.found is None for part in parts) else 0
 
 
-def _screen(parts: list[Asked]) -> Iterator[str]:
+def _screen(parts: list[AskedPart]) -> Iterator[str]:
     """One line each; what several parts lack for the same reason is said in full once."""
     first: dict[str, str] = {}
     for part in parts:
         yield part.name.upper()
-        for line in part.found.lines if part.found else (_told(part, first),):
+        for line in part.found.lines if part.found else (_problem_line(part, first),):
             yield f"  {short_line(line)}"
 
 
-def _told(part: Asked, first: dict[str, str]) -> str:
+def _problem_line(part: AskedPart, first: dict[str, str]) -> str:
     where = first.setdefault(part.problem, part.name)
     return f"! {part.problem}" if where == part.name else f"! the same as of {where.upper()}"
 
 
-def _json(parts: list[Asked]) -> str:
+def _status_json(parts: list[AskedPart]) -> str:
     facts = {
         part.name: part.found.facts if part.found else {"problem": part.problem} for part in parts
     }

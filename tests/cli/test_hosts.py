@@ -25,7 +25,7 @@ from cas.errors import UsageError
 from cas.model import Host
 from cas.progress import Silent
 from cas.settings.config import read
-from cas_admin.hosts import Address, HostNotRegistered, address
+from cas_admin.hosts import Address, HostNotRegistered, host_address
 
 from installed import Site, answer, closed_port, needs
 
@@ -350,7 +350,7 @@ def test_a_host_without_crash_is_registered_with_what_is_missing(site: Site, ser
     ],
 )
 def test_what_the_name_of_a_host_means(text: str, expected: Address) -> None:
-    assert address(text) == expected
+    assert host_address(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_what_the_name_of_a_host_means(text: str, expected: Address) -> None:
 )
 def test_what_names_no_host_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="names no host"):
-        address(text)
+        host_address(text)
 
 
 def test_the_actions_and_their_options_are_documented() -> None:

@@ -197,11 +197,11 @@ def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
     (old,) = purging.old(90, with_unfinished=False)
     (old.job.directory / "mail.eml").touch()
     kept = list[str]()
-    assert list(purging.remove([old], [], kept)) == []
+    assert list(purging.remove_jobs([old], [], kept)) == []
     assert "was gone on with meanwhile" in kept.pop()
     (old.job.directory / "mail.eml").unlink()
-    assert list(purging.remove([old], [], kept)) == [f"removed {old.job.directory}"]
-    assert list(purging.remove([old], [], kept)) == []  # another purge was faster
+    assert list(purging.remove_jobs([old], [], kept)) == [f"removed {old.job.directory}"]
+    assert list(purging.remove_jobs([old], [], kept)) == []  # another purge was faster
     assert kept == []
     assert left(purged) == ["T-new"]
 
@@ -252,7 +252,7 @@ def test_jobs_that_wait_are_told_and_go_only_when_asked_for(waiting: Site) -> No
     assert "4 jobs older than 90 days kept" in done.stderr
     assert "--unfinished" in done.stderr
     assert left(waiting) == ["T-killed", "T-new", "T-stopped", "T-unsent", "T-waiting"]
-    (told,) = ageing.told(ageing.held(WorkDirectory(waiting.jobs)))
+    (told,) = ageing.held_line(ageing.held_jobs(WorkDirectory(waiting.jobs)))
     assert told.startswith("kept whatever their age: 4 jobs: 1 waiting for a kernel (")
     held = json.loads(waiting.admin("status", "--json").stdout)["jobs"]["held"]
     assert {why: one["jobs"] for why, one in held.items()} == {

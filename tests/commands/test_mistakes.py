@@ -144,11 +144,11 @@ def test_options_of_crash_are_no_misspelt_ones(option: str) -> None:
 
 def test_the_programs_know_each_others_verbs() -> None:
     parser = cas_admin.command_line.parser()
-    assert {*habits.HABITS.other_verbs} == {*mistakes.verbs_of(parser)}
-    assert {*admin_habits.HABITS.other_verbs} == {*mistakes.verbs_of(cas.commands.parser())}
-    assert {*habits.ADMIN_OPTIONS} <= {*mistakes.options_of(parser)}
+    assert {*habits.HABITS.other_verbs} == {*mistakes.parser_verbs(parser)}
+    assert {*admin_habits.HABITS.other_verbs} == {*mistakes.parser_verbs(cas.commands.parser())}
+    assert {*habits.ADMIN_OPTIONS} <= {*mistakes.parser_options(parser)}
     for known, own in ((habits.HABITS, cas.commands.parser()), (admin_habits.HABITS, parser)):
-        assert not {*known.meant} & {*mistakes.verbs_of(own)}
+        assert not {*known.meant} & {*mistakes.parser_verbs(own)}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_file_that_is_none_is_answered_with_the_one_that_was_meant(
     (directory / "vmcore-dmesg.txt").write_text("[    0.000000] Linux version\n")
     os.mkfifo(directory / "a-fifo")
     with pytest.raises(NotADump) as caught:
-        wrong_file.check(Path(wrong), ("-i", "T-9", "-f"))
+        wrong_file.require_dump_file(Path(wrong), ("-i", "T-9", "-f"))
     assert right in caught.value.hint
 
 
@@ -181,13 +181,13 @@ def test_of_a_job_only_that_is_proposed_which_can_be_done(here: Path) -> None:
     job = Job(here / "cores/T-1/2026.11.21.13.51.06", Order("T-1", here), datetime.now(UTC))
     job.save()
     with pytest.raises(NotADump) as caught:
-        wrong_file.check(job.directory, ("-i", "T-9", "-f"))
+        wrong_file.require_dump_file(job.directory, ("-i", "T-9", "-f"))
     assert caught.value.hint == "it is a job; to go on with it: cas -i T-1"
     vmcore = job.directory / "vmcore" / "vmcore"
     vmcore.parent.mkdir()
     vmcore.touch()
     job.having("stored", stored=Stored(vmcore), verdict="complete").save()
     with pytest.raises(NotADump) as caught:
-        wrong_file.check(job.directory, ("-i", "T-9", "-f"))
+        wrong_file.require_dump_file(job.directory, ("-i", "T-9", "-f"))
     assert caught.value.hint.endswith("to open a debugger on it: cas debug T-1/2026.11.21.13.51.06")
     assert "go on" not in caught.value.hint

@@ -60,7 +60,7 @@ def test_other_tickets_are_refused(ticket: str) -> None:
 
 
 def test_a_job_that_was_stopped_before_its_dump_was_there_is_gone_on_with(job: Job) -> None:
-    for text in ("T-1", "T-1/latest", specification.name_of(job)):
+    for text in ("T-1", "T-1/latest", specification.job_name(job)):
         with pytest.raises(
             specification.NoJob, match="not finished, and has no dump yet"
         ) as caught:

@@ -52,11 +52,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def take_others(options: argparse.Namespace, words: Sequence[str]) -> bool:
     """Take the options of crash, unless one is of our own but for a letter."""
-    from cas.commands.mistakes import near, options_of
+    from cas.commands.mistakes import near, parser_options
 
     parser = Parser()
     arguments(parser)
-    own = [option for option in options_of(parser) if option.startswith("--")]
+    own = [option for option in parser_options(parser) if option.startswith("--")]
     names = (word.partition("=")[0] for word in words if word.startswith("--"))
     if any(near(name, own, ALIKE) for name in names):
         return False

@@ -63,12 +63,12 @@ def run(options: argparse.Namespace, world: World) -> Output:
             "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
         )
     dump = identify_upload(options.dump, options.chosen, world)
-    facts = _facts(dump)
-    yield from (json_text(facts, indent=1),) if options.json else _table(dump, facts)
+    facts = _dump_facts(dump)
+    yield from (json_text(facts, indent=1),) if options.json else _dump_lines(dump, facts)
     return 0 if dump.is_whole else DAMAGED
 
 
-def _facts(dump: Dump) -> dict[str, Any]:
+def _dump_facts(dump: Dump) -> dict[str, Any]:
     from cas.commands.answers import VERSION
     from cas.report.result import registers
 
@@ -81,7 +81,7 @@ def _facts(dump: Dump) -> dict[str, Any]:
     return facts
 
 
-def _table(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
+def _dump_lines(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
     shown = {key: value for key, value in facts.items() if key not in HIDDEN}
     lacks = (located(lack.what, lack.offset) for lack in dump.missing)
     shown["missing"] = "; ".join(lacks) or f"nothing: {wholeness(dump)}"
