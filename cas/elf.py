@@ -45,7 +45,7 @@ _CHUNK = 4 << 20
 _BANNER_LIMIT = 1024
 _CANDIDATES = 4096
 _BANNER_START = b"Linux version "
-# From Linux 6.1 on a weak copy without the build's number stands in vmlinux too (init/version.c).
+# A weak copy without the build's number stands in vmlinux too since Linux 6.1 (2df8220cc511).
 _NUMBERLESS = b" # "
 _BANNER = re.compile(rb"Linux version [0-9]+\.[0-9]+[^\0\n]{8,1000}+\n\0")
 
@@ -242,7 +242,8 @@ def arch_of_machine(machine: int, bits: int) -> str | None:
 def build_id(path: Path) -> str | None:
     """The GNU build-id of a vmlinux, kernel module or ``.debug`` file, in lower-case hex.
 
-    :return: ``None`` when the file was linked without one
+    :return: ``None`` when the file was linked without one, which happened to vmlinux of arm64 and
+        riscv before Linux 6.2 (99cb0d917ffa)
     :raises NotADump: not an ELF file, or unreadable
     """
     with opened(path) as read:

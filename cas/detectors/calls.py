@@ -30,7 +30,8 @@ MAX_CALLS = 100
 LOCKED = 1
 """CSD_FLAG_LOCK: not answered yet."""
 TYPES, SYNC = 0xF0, 0x10
-"""CSD_TYPE_…, include/linux/smp_types.h; above are wake-ups and work that nobody waits for."""
+"""CSD_TYPE_…, include/linux/smp_types.h; above are wake-ups and work that nobody waits for, in this
+queue since Linux 5.8 (4b44a21dd640)."""
 
 
 def detect(case: Case) -> Iterator[Evidence]:
@@ -74,6 +75,6 @@ def _calls(case: Case, cpu: int) -> Iterator[str]:
 
 
 def _flags(call: Object) -> int:
-    if has_member(call, "node"):  # since Linux 5.9 (4b44a21dd640)
+    if has_member(call, "node"):  # include/linux/smp_types.h, which older kernels do not have
         return int(call.node.u_flags.value_())
     return int(call.flags.value_())

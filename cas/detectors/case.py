@@ -38,7 +38,8 @@ TEXT_LIMIT = 80
 COMM_LIMIT = 16
 """TASK_COMM_LEN, include/linux/sched.h."""
 MAX_PID = 1 << 22
-"""PID_MAX_LIMIT, include/linux/threads.h."""
+"""PID_MAX_LIMIT, include/linux/threads.h; what a namespace allows is less, since Linux 6.14
+(7863dcc72d0f)."""
 
 USUAL_HZ = (100, 250, 300, 1000)
 """kernel/Kconfig.hz"""
@@ -75,7 +76,8 @@ class Seen(NamedTuple):
     comm: str
     """Printable."""
     state: str
-    """The kernel's letter: ``R``, ``S``, ``D``, …; ``?`` where it cannot be read."""
+    """The kernel's letter: ``R``, ``S``, ``D``, …; ``?`` where it cannot be read. drgn looks at
+    ``__state``, at ``state`` before Linux 5.14 (2f064a59a11f)."""
 
     @property
     def name(self) -> str:
@@ -264,7 +266,11 @@ class Case:
         return self._run_queues[cpu]
 
     def cpu_of(self, task: Object) -> int:
-        """The CPU that a task runs on, or ran on last."""
+        """The CPU that a task runs on, or ran on last.
+
+        The number moved to the task in Linux 4.9 (c65eacbe290b), and back to its ``thread_info`` in
+        Linux 5.16 (bcf9033e5449); drgn knows both.
+        """
         return int(task_cpu(task))
 
     @cached_property

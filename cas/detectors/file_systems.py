@@ -32,7 +32,7 @@ MNT_READONLY = 0x40
 JBD2_ABORT = 0x2
 """Of ``j_flags``, include/linux/jbd2.h."""
 XFS_SHUTDOWN_BIT = 2
-"""XFS_OPSTATE_SHUTDOWN, fs/xfs/xfs_mount.h, since 5.15."""
+"""XFS_OPSTATE_SHUTDOWN, fs/xfs/xfs_mount.h, since Linux 5.15 (2e973b2cd4cd)."""
 XFS_SHUTDOWN_FLAG = 1 << 4
 """XFS_MOUNT_FS_SHUTDOWN, before."""
 BTRFS_ERROR_BIT = 0

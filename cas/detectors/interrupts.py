@@ -82,6 +82,7 @@ def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
 
 
 def _given_up(case: Case) -> Iterator[Evidence]:
+    # in a maple tree since Linux 6.5 (721255b9826b), in a radix tree before: drgn knows both
     for number, (irq, desc) in enumerate(islice(for_each_irq_desc(case.prog), MAX_IRQS)):
         if case.clock.is_used(TIME_SHARE):
             case.remark(f"looked at {number:,} interrupts, of more")

@@ -103,7 +103,8 @@ WAIT_QUEUE = Kind(
     "struct wait_queue_head",
     "head",
 )
-"""include/linux/wait.h, since Linux 4.13 (ac6424b981bc); not all who stand there are on a stack."""
+"""include/linux/wait.h; not all who stand there are on a stack. The structure has this name since
+Linux 4.13 (ac6424b981bc), its list since Linux 4.13 (2055da97389a)."""
 OLD_COMPLETION = Kind(
     "completion",
     KINDS[-1].functions,
@@ -113,7 +114,7 @@ OLD_COMPLETION = Kind(
     "struct completion",
     "wait.head",
 )
-"""Before Linux 5.7 (a5c6234e1028)."""
+"""Before Linux 5.7 (a5c6234e1028) a completion had a wait queue of the usual kind."""
 
 
 @dataclass(slots=True)

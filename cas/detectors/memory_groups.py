@@ -27,7 +27,8 @@ NEEDS = Needs(
 )
 MAX_DEPTH = 64
 BATCH_PAGES = 64
-"""MEMCG_CHARGE_BATCH and more, include/linux/memcontrol.h: what CPUs have charged in advance."""
+"""MEMCG_CHARGE_BATCH, include/linux/memcontrol.h: what a CPU charges in advance, half of it before
+Linux 6.1 (1813e51eece0)."""
 OUT_OF_GROUP = frozenset(
     {"mem_cgroup_out_of_memory", "mem_cgroup_oom", "mem_cgroup_oom_synchronize"}
 )
@@ -91,9 +92,9 @@ def _group(css: Object) -> Object:
 
 
 def sizes(group: Object) -> tuple[int, int]:
-    """What a cgroup uses and may use, in pages."""
+    """What a cgroup uses and may use, in pages; in bytes before Linux 3.19 (3e32cb2e0a12)."""
     counter = group.memory
-    # the limit was renamed in 4.18 (bbec2e15170a)
+    # the limit was renamed in Linux 4.18 (bbec2e15170a)
     return int(counter.usage.counter.value_()), int(member(counter, "max", "limit").value_())
 
 

@@ -27,11 +27,12 @@ MAX_NODES = 1024
 TIME_SHARE = 0.4
 """Of a detector's time, for the processes."""
 EXACT = 8
-"""Of the largest processes, whose counters are read on every CPU."""
+"""Processes, the largest, whose counters are read on every CPU; so does the kernel itself in
+/proc since Linux 6.16 (82241a83cd15)."""
 MAX_COUNT = 1 << 40
 MAX_AREAS = 50_000
 MAX_AREA_NODES = 1024
-"""mm/vmalloc.c has at most 128."""
+"""mm/vmalloc.c has at most 128; areas are in several nodes since Linux 6.9 (d093602919ad)."""
 MAX_CALLERS = 50
 AREAS_TIME_SHARE = 0.8
 
@@ -91,7 +92,7 @@ def _rough(case: Case) -> Iterator[tuple[int, Object]]:
     next_at, mm_at = offsetof(task_type, "tasks.next"), offsetof(task_type, "mm")
     anon = int(prog.constant("MM_ANONPAGES"))
     try:
-        # an array of per-CPU counters since 6.2 (f1a7941243c1)
+        # an array of per-CPU counters since Linux 6.2 (f1a7941243c1)
         pages_at = offsetof(mm_type, f"rss_stat[{anon}].count")
     except (LookupError, TypeError):
         pages_at = offsetof(mm_type, f"rss_stat.count[{anon}].counter")
@@ -155,7 +156,7 @@ def _cache(case: Case, cache: Object, nodes: int, page: int) -> Cache:
     for node in islice(cache.node, nodes):
         if node:
             slabs += _slabs(node)
-    # before 5.9 each memory cgroup had caches of its own: kmalloc-1k(33:x.slice)
+    # before Linux 5.9 (9855609bde03) each memory cgroup had caches: kmalloc-1k(33:x.slice)
     name = case.text(cache.name).partition("(")[0] or "?"
     return Cache(
         name,
@@ -169,7 +170,7 @@ def _cache(case: Case, cache: Object, nodes: int, page: int) -> Cache:
 def _slabs(node: Object) -> int:
     if hasattr(node, "nr_slabs"):
         return int(node.nr_slabs.counter.value_())
-    return int(node.total_slabs.value_())  # SLAB, gone since 6.8
+    return int(node.total_slabs.value_())  # SLAB, gone since Linux 6.8 (16a1d968358a)
 
 
 class Tmpfs(NamedTuple):

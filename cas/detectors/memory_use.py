@@ -84,7 +84,10 @@ def memory_use(case: Case) -> Use:
 
 
 class Counters:
-    """The kernel's counters of pages; which are a zone's and which a node's differs by release."""
+    """The kernel's counters of pages; which are a zone's and which a node's differs by release.
+
+    Nodes have counters since Linux 4.8 (75ef71840539).
+    """
 
     def __init__(self, prog: Program) -> None:
         self._found: dict[str, Object] = {}
@@ -101,7 +104,7 @@ class Counters:
 
 
 def _parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str, int]]:
-    # since 5.9 the slab's counters have another name (d42f3245c7e2)
+    # bytes, and named so, since Linux 5.9 (d42f3245c7e2)
     slab = counters["NR_SLAB_RECLAIMABLE_B"] or counters["NR_SLAB_RECLAIMABLE"]
     kept = counters["NR_SLAB_UNRECLAIMABLE_B"] or counters["NR_SLAB_UNRECLAIMABLE"]
     shmem = counters["NR_SHMEM"]
@@ -111,10 +114,12 @@ def _parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str, int
     yield CACHE, max(0, counters["NR_FILE_PAGES"] - shmem) * page
     yield SLAB, slab * page
     yield KEPT_SLAB, kept * page
+    # the second are those of guests, counted since Linux 6.1 (ebc97a52b5d6)
     yield TABLES, (counters["NR_PAGETABLE"] + counters["NR_SECONDARY_PAGETABLE"]) * page
     yield STACKS, stacks
     yield MISC, counters["NR_KERNEL_MISC_RECLAIMABLE"] * page
     with looking_at(case, "vmalloc"):
+        # counted since Linux 5.3 (97105f0ab7b8)
         if "nr_vmalloc_pages" in case.prog:
             pages = int(case.prog["nr_vmalloc_pages"].counter.value_())
             # stacks are taken from there where they have guard pages (CONFIG_VMAP_STACK)
@@ -126,7 +131,7 @@ def _parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str, int
 
 
 def _reclaimable(prog: Program, counters: Counters, page: int, low: int) -> int:
-    """As si_mem_available(), mm/page_alloc.c, counts it."""
+    """As si_mem_available() counts it, mm/page_alloc.c; since Linux 3.14 (34e431b0ae39)."""
     cache = (counters["NR_ACTIVE_FILE"] + counters["NR_INACTIVE_FILE"]) * page
     slab = counters["NR_SLAB_RECLAIMABLE_B"] or counters["NR_SLAB_RECLAIMABLE"]
     slab = (slab + counters["NR_KERNEL_MISC_RECLAIMABLE"]) * page
@@ -142,11 +147,12 @@ def _zones(case: Case, page: int) -> Iterator[Zone]:
         with looking_at(case, "zones"):
             for zone in node.node_zones:
                 managed = member(zone, "managed_pages")
-                # an atomic since 5.0 (9705bea5f833)
+                # an atomic since Linux 5.0 (9705bea5f833)
                 if hasattr(managed, "counter"):
                     managed = managed.counter
                 if not managed.value_():
                     continue
+                # renamed in Linux 5.0 (a921444382b4)
                 marks = member(zone, "_watermark", "watermark")
                 free = zone.vm_stat[case.prog["NR_FREE_PAGES"]].counter.value_()
                 sizes = (managed.value_(), max(0, free), marks[MIN].value_(), marks[LOW].value_())

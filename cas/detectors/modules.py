@@ -1,6 +1,7 @@
 """Kernel modules that taint the kernel, whose code is on the stack, and what else tainted it.
 
-Which letters a module has is in ``struct module`` (``kernel/module/main.c``), when the kernel
+Which letters a module has is in ``struct module`` (``kernel/module/main.c``), in bits that have the
+numbers of the kernel's own since Linux 4.10 (7fd8329ba502); when the kernel
 reported what tainted it is in its log. That a module is on a stack makes it no culprit.
 """
 

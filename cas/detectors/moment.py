@@ -72,7 +72,8 @@ def moment_of(case: Case) -> Moment:
 def _moment(case: Case) -> Moment:
     if case.hz is None:
         raise LookupError("how long a tick of the kernel's clock is cannot be told")
-    # the clock of programs is one of several in a structure, include/linux/timekeeper_internal.h
+    # The clock of programs is one of several in a structure, include/linux/timekeeper_internal.h.
+    # It has this name since Linux 3.17 (3fdb14fd1df7), and none since Linux 6.17 (22c62b9a84b8).
     clock = case.prog["tk_core"].timekeeper.tkr_mono
     monotonic_ns = int(
         clock.base.value_() + (clock.xtime_nsec.value_() >> min(clock.shift.value_(), 63))

@@ -41,7 +41,10 @@ def type_name(case: Case, sb: Object) -> str:
 
 
 def mounts(sb: Object) -> Iterator[Object]:
-    """``struct mount *`` of a file system, a few of them."""
+    """``struct mount *`` of a file system, a few of them.
+
+    :raises LookupError: they are in no such list, as since Linux 6.18 (09a1b33c080f)
+    """
     yield from islice(
         list_for_each_entry("struct mount", sb.s_mounts.address_of_(), "mnt_instance"), MAX_MOUNTS
     )

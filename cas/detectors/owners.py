@@ -12,7 +12,8 @@ OWNER_FLAGS = 7
 """Low bits of an owner's pointer: MUTEX_FLAGS in kernel/locking/mutex.h, RWSEM_OWNER_FLAGS_MASK in
 kernel/locking/rwsem.c."""
 PICKUP = 4
-"""MUTEX_FLAG_PICKUP: the lock was handed to a task that has not taken it yet."""
+"""MUTEX_FLAG_PICKUP: the lock was handed to a task that has not taken it yet, since Linux 4.11
+(e274795ea7b7)."""
 READER_OWNED = 1
 """RWSEM_READER_OWNED: the owner is the last that took it for reading, even if it has let go."""
 READER_SHIFT = 8
@@ -61,6 +62,7 @@ def owner_of(case: Case, kind: str, address: int) -> Owner:
 
 
 RT_TYPES = ("struct rt_mutex_base", "struct rt_mutex")
+"""What holds the owner: a part of ``struct rt_mutex`` since Linux 5.15 (830e6acc8a1c)."""
 OWNERLESS = frozenset({"completion", "semaphore"})
 """Kinds of locks of which the kernel does not note who is to let go."""
 

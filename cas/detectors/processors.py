@@ -18,7 +18,8 @@ STOPPED = re.compile(
     r"|sysvec_reboot|crash_ipi_callback|machine_crash_nonpanic_core"
     r"|n?m?i?_?panic|crash_kexec)(?:\.\w+)*"
 )
-"""How a CPU ends: by panic(), or stopped for another's, arch/*/kernel/{smp,crash,reboot}.c."""
+"""How a CPU ends: by panic(), or stopped for another's, arch/*/kernel/{smp,crash,reboot}.c; one
+that panics in an NMI waits in a function of its own since Linux 4.5 (1717f2096b54)."""
 PAUSES = re.compile(r"_*(?:const_)?(?:u?delay\w*|cpu_relax|kvm_wait|hv_qlock_wait|xen_qlock_wait)")
 """Functions that pass time, for whoever called them."""
 SHOWN_CALLS = 4

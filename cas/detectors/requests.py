@@ -47,7 +47,8 @@ MAX_REQUESTS = 2000
 LISTED = 6
 TIME_SHARE = 0.7
 STATES = {0: "not given to the driver", 1: "in flight", 2: "done, not ended"}
-"""enum mq_rq_state, include/linux/blk-mq.h."""
+"""enum mq_rq_state, include/linux/blk-mq.h, since Linux 4.18 (12f5b9314545) without a generation in
+its upper bits."""
 
 
 class Request(NamedTuple):
@@ -134,6 +135,7 @@ def is_plausible(queue: Object) -> bool:
         return False
     every = [tag_set.tags[number] for number in range(hardware)]
     if queue.elevator:
+        # all queues of a host may share their tags, in this form since Linux 5.16 (e155b0c238b2)
         if has_member(queue, "sched_shared_tags") and queue.sched_shared_tags:
             every.append(queue.sched_shared_tags)
         contexts = islice(_queue_for_each_hw_ctx(queue), MAX_HARDWARE)
@@ -142,6 +144,8 @@ def is_plausible(queue: Object) -> bool:
 
 
 def _has_sane_sizes(tags: Object) -> bool:
+    # pointers from Linux 5.10 (222a5ae03cdd) on, no longer since Linux 5.16 (ae0f1a732f4a): drgn
+    # writes both the same
     maps = (tags.bitmap_tags.sb, tags.breserved_tags.sb)
     return int(tags.nr_tags.value_()) <= MAX_TAGS and all(
         int(each.depth.value_()) <= MAX_TAGS
@@ -156,6 +160,7 @@ def _request(case: Case, rq: Object, moment: Moment) -> Request:
         state = STATES.get(int(rq.state.value_()), "in an unknown state")
     except AttributeError:
         state = "in flight"
+    # the operation is a number apart from the flags since Linux 4.10 (ef295ecf090d)
     operation = req_op(rq).format_(type_name=False)
     return Request(
         rq.value_(),
@@ -168,7 +173,8 @@ def _request(case: Case, rq: Object, moment: Moment) -> Request:
 
 
 def _age(rq: Object, moment: Moment) -> float | None:
-    """Since when a request is there, by the time that is kept for the statistics, if it is.
+    """Since when a request is there, by the time that is kept for the statistics, if it is; in
+    nanoseconds since Linux 4.18 (522a777566f5).
 
     Else by its deadline, which was set when it was given to the driver.
     """

@@ -33,7 +33,7 @@ MAX_TIMERS = 50_000
 TIME_SHARE = 0.6
 LEVEL_BITS, CLOCK_SHIFT = 6, 3
 """LVL_BITS, LVL_CLK_SHIFT, kernel/time/timer.c: each level has 64 buckets, each 8 times as long as
-those of the level before."""
+those of the level before, since Linux 4.8 (500462a9de65)."""
 IN_STORM = frozenset([Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK])
 
 
@@ -61,7 +61,8 @@ def detect(case: Case) -> Iterator[Evidence]:
         with looking_at(case, f"timers of CPU {cpu}"):
             bases = per_cpu(case.prog["timer_bases"], cpu)
             for name, base in zip(names, bases, strict=False):
-                # those that may wait are served whenever the CPU happens to be awake
+                # Those that may wait are served whenever the CPU happens to be awake. Those that
+                # must stay on their CPU have a base since Linux 6.9 (83a665dc99a7).
                 if name != "BASE_DEF":
                     yield from _look(case, moment, cpu, base)
 

@@ -174,7 +174,10 @@ def weight(case: Case, waiting: Sequence[Seen]) -> Weight:
 
 
 def _stalled(pool: Object, moment: Moment) -> float | None:
-    """How long a pool has taken up no work although there is some; ``None``: there is none."""
+    """How long a pool has taken up no work although there is some; ``None``: there is none.
+
+    By the time that the kernel's own watchdog goes by, since Linux 4.5 (82607adcf9cd).
+    """
     if pool.worklist.next.value_() == pool.worklist.address_of_().value_():
         return None
     bits = 8 * word_size(pool.prog_)
@@ -195,7 +198,7 @@ def _worker(case: Case, worker: Object) -> Busy:
     try:
         pwq = worker.current_pwq
         queue = f"workqueue {case.text(pwq.wq.name, 32)}"
-        # renamed in 5.17 (f97a4a1a3f87)
+        # renamed in Linux 5.15 (f97a4a1a3f87)
         behind = held(case, member(pwq, "inactive_works", "delayed_works"))
     except (AttributeError, *Broken):
         pass

@@ -15,6 +15,7 @@ from cas.model import Missing
 from cas.units import human_size
 
 _INCOMPLETE = 1
+"""In ``e_flags``, since makedumpfile 1.5.8 (e39216fce9f7)."""
 _RISCV = 243
 _SLACK = 1 << 16
 """A file copied from a partition may end behind its last segment."""

@@ -2,7 +2,8 @@
 
 Source: makedumpfile 1.7.2, makedumpfile.h (struct makedumpfile_header, makedumpfile_data_header):
 a 4096-byte header, then records of a big-endian offset and size, each followed by its bytes; the
-end is offset -1. Records may come in any order, and a later one replaces an earlier one.
+end is offset -1. Records may come in any order, and a later one replaces an earlier one. So it is
+since makedumpfile 1.1.0 (97d21d8557e2).
 """
 
 from __future__ import annotations

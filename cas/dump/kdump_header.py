@@ -1,7 +1,10 @@
 """The header and sub-header of a KDUMP, in either byte order and word size.
 
 Source: makedumpfile 1.7.2, diskdump_mod.h (struct disk_dump_header, struct kdump_sub_header);
-libkdumpfile, diskdump.c, for the 32-bit layouts.
+libkdumpfile, diskdump.c, for the 32-bit layouts. The sub-header grew with its version: parts of a
+split dump with 2, makedumpfile 1.3.3 (d8c76a06bbe8); VMCOREINFO with 3, makedumpfile 1.3.5
+(2ace80382b1b); ELF notes with 4, makedumpfile 1.3.7 (1fb344e934f8); erase info with 5, makedumpfile
+1.4.0 (745bb42ca787); page frame numbers of 64 bits with 6, makedumpfile 1.5.5 (8e124174b623).
 """
 
 from __future__ import annotations

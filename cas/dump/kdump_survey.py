@@ -23,6 +23,7 @@ from cas.units import human_size
 _ALWAYS_FILLED = 6
 """The version of the header since which the sub-header has the number of page frames."""
 INCOMPLETE = 0x8
+"""In the header's status, since makedumpfile 1.5.8 (76025d3ca228)."""
 """The header's status bit of a dump that makedumpfile could not finish."""
 FEW = 1 << 12
 """Pages that are all unpacked at once, which takes a twentieth of a second."""

@@ -1,7 +1,9 @@
 """Decompression of the pages of a KDUMP.
 
 Source: makedumpfile 1.7.2, diskdump_mod.h: DUMP_DH_COMPRESSED_*, the same values in the header's
-status and in each page descriptor's flags.
+status and in each page descriptor's flags. lzo came with makedumpfile 1.4.4 (7d6c0cb7c5ae), snappy
+with makedumpfile 1.5.1 (56344878266d), zstd with makedumpfile 1.7.0 (afd0a6db2a05), which dumps are
+read since crash 8.0.0 (7f38d1baf794).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The kernel log out of a dump, with nothing but VMCOREINFO.
 
-Three generations: the lockless ring buffer (Linux 5.10), the buffer of records (3.5), plain text.
+Three generations: the lockless ring buffer since Linux 5.10 (896fbe20b4e2), the buffer of records
+since Linux 3.5 (7ff9554bb578), plain text.
 
 Source: kernel/printk/printk_ringbuffer.h and .c, kernel/printk/printk.c;
 Documentation/admin-guide/kdump/vmcoreinfo.rst.
@@ -121,7 +122,7 @@ def _buffer_records(kernel: Kernel, ring: _Ring) -> Records:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """``struct printk_log``, or ``struct log`` before Linux 3.11."""
+    """``struct printk_log``, or ``struct log`` before Linux 3.11 (62e32ac3505a)."""
 
     order: str
     head: int
@@ -172,7 +173,7 @@ class _Shape:
 
 def _shape(kernel: Kernel) -> _Shape:
     info = kernel.info
-    name = "printk_log" if "SIZE(printk_log)" in info.lines else "log"  # renamed in Linux 3.11
+    name = "printk_log" if "SIZE(printk_log)" in info.lines else "log"
     return _Shape(
         order=kernel.order,
         head=info.size(name),

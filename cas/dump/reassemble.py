@@ -1,7 +1,8 @@
 """A split dump put together again: the parts of ``makedumpfile --split`` as one KDUMP.
 
 Each part has the header, the whole bitmap, and the descriptors and pages of its own page frames.
-Source: makedumpfile 1.7.2, makedumpfile.c (reassemble_dumpfile), diskdump_mod.h.
+Source: makedumpfile 1.7.2, makedumpfile.c (reassemble_dumpfile), diskdump_mod.h; parts are read so
+since makedumpfile 1.3.3 (5ad35c740ce1).
 """
 
 from __future__ import annotations

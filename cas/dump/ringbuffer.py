@@ -3,7 +3,8 @@
 A ring of descriptors tells where in a ring of bytes each message stands; a third array, in the step
 of the descriptors, has the messages' times. Positions grow for ever and are taken modulo the size.
 
-Source: kernel/printk/printk_ringbuffer.h and .c, whose get_data() and desc_read() decide here too.
+Source: makedumpfile 1.6.9 (c617ec633392); kernel/printk/printk_ringbuffer.h and .c, whose
+get_data() and desc_read() decide here too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SLICE = 4096
 _RECORD_BYTES = 1 << 17
 """A text has at most 64 KiB: its length stands in 16 bits."""
 _COMMITTED, _FINALIZED = 1, 2
+"""States of a record that can be read, as for makedumpfile 1.6.9 (44b073b7ec46)."""
 _EMPTY_LINE_LPOS = 3
 
 

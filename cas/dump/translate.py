@@ -137,7 +137,8 @@ def _x86_64(machine: Machine) -> Translate:
 
 
 def _x86_64_table(machine: Machine, phys_base: int) -> PageTable:
-    """The top table had three names: init_level4_pgt up to 4.12, swapper_pg_dir an alias."""
+    """The top table had three names: init_level4_pgt before Linux 4.13 (65ade2f872b4), and
+    swapper_pg_dir, an alias."""
     info = machine.info
     names = ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
     top = next(filter(None, map(info.symbol, names)), None)
@@ -157,7 +158,8 @@ def _x86_64_table(machine: Machine, phys_base: int) -> PageTable:
 
 
 def _aarch64(machine: Machine) -> Translate:
-    """arch/arm64/include/asm/memory.h: the image by kimage_voffset; all else by the page tables."""
+    """arch/arm64/include/asm/memory.h: the image by kimage_voffset, which may lie anywhere since
+    Linux 4.6 (a7f8de168ace); all else by the page tables."""
     info = machine.info
     voffset, top = info.number("kimage_voffset"), info.symbol("swapper_pg_dir")
     if voffset is None or top is None:
@@ -182,7 +184,8 @@ def _aarch64_table(machine: Machine, root: int) -> PageTable:
     if va_bits is None or not 36 <= va_bits <= 52:
         raise Absent("VMCOREINFO does not tell VA_BITS")
     page_bits = machine.page_size.bit_length() - 1
-    # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits.
+    # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits, since
+    # Linux 5.4 (c812026c54cf); of others TCR_EL1 tells, since Linux 5.9 (bbdbc11804ff).
     size = machine.info.number("TCR_EL1_T1SZ")
     if size is not None and page_bits != 16 and 12 <= size <= 28:
         va_bits = 64 - size
@@ -195,6 +198,8 @@ def _aarch64_table(machine: Machine, root: int) -> PageTable:
         bits=bits,
         top_bits=va_bits - shifts[0],
         order=machine.order,
+        # with 4 and 16 KiB pages both kinds of addresses have 52 bits, or neither, since
+        # Linux 6.9 (352b0395b505)
         entry=lambda value, shift: arm64_entry(value, shift, page_bits, wide=va_bits == 52),
     )
 
@@ -217,9 +222,10 @@ def _ppc64(_: Machine) -> Translate:
 
 
 def _s390x(machine: Machine) -> Translate:
-    """Identity, up to Linux 6.9; from 6.10 on VMCOREINFO tells both mappings.
+    """Identity; VMCOREINFO tells both mappings since Linux 6.10 (c98d2ecae08f).
 
-    arch/s390/include/asm/page.h, __pa_nodebug(): the image lies above the identity mapping.
+    arch/s390/include/asm/page.h, __pa_nodebug(): the image lies above the identity mapping, as
+    crash 8.0.5 (d0164e7e480a) has it.
     """
     base = machine.info.hexadecimal("IDENTITYBASE")
     virtual = machine.info.hexadecimal("KERNELOFFSET")
@@ -236,7 +242,11 @@ def _s390x(machine: Machine) -> Translate:
 
 
 def _riscv64(machine: Machine) -> Translate:
-    """arch/riscv/kernel/crash_core.c and include/asm/page.h: linear map below, image above."""
+    """arch/riscv/kernel/crash_core.c and include/asm/page.h: linear map below, image above.
+
+    phys_ram_base is where memory begins since Linux 6.4 (3335068f8721); the image's own offset is
+    what crash 8.0.4 (ff963b795b3f) goes by.
+    """
     info = machine.info
     base, ram = info.number("PAGE_OFFSET"), info.number("phys_ram_base")
     link, image = info.number("KERNEL_LINK_ADDR"), info.number("va_kernel_pa_offset")

@@ -24,6 +24,8 @@ _ARCH_LINES = {
     "CONFIG_X86_PAE": "i686",
     "CONFIG_ARM_LPAE": "arm",
 }
+"""phys_base is told by its value since Linux 4.10 (401721ecd1dc), kimage_voffset since Linux 4.12
+(20a166243328)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class VmcoreInfo:
         return self._small(f"OFFSET({name})")
 
     def hexadecimal(self, key: str) -> int | None:
-        """A plain line such as ``KERNELOFFSET``, printed without ``0x``."""
+        """A plain line such as ``KERNELOFFSET``, printed without ``0x``, since Linux 3.14
+        (b6085a865762)."""
         return self._integer(key, 16)
 
     def decimal(self, key: str) -> int | None:
@@ -88,6 +91,7 @@ def arch_told(info: VmcoreInfo) -> str | None:
 
 
 def build_id(info: VmcoreInfo) -> str | None:
-    """The kernel's build-id in lower-case hex; ``None`` when it is absent or no such thing."""
+    """The kernel's build-id in lower-case hex; ``None`` when it is absent, as before Linux 5.9
+    (0935288c6e00), or no such thing."""
     value = info.lines.get("BUILD-ID", "").lower()
     return value if _BUILD_ID.fullmatch(value) else None

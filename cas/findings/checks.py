@@ -183,7 +183,7 @@ def _had(texts: Sequence[str]) -> Iterator[Had]:
 
 
 def _is_hashed(digits: str) -> bool:
-    """Whether an address is none: Linux 4.15 and later print a hash for ``%p``, of 32 bits."""
+    """Whether an address is none: since Linux 4.15 (ad67b74d2469) ``%p`` prints a hash, 32 bits."""
     return len(digits) == 16 and digits.startswith("00000000")
 
 

@@ -46,7 +46,8 @@ STOPPED = EXCEPTIONS | {Kind.WARNING}
 _SHOULD_BE = re.compile(
     r"should be (?:\w{4} \()?(?:0x)?([0-9a-f]{16})\)?,? but was (?:0x)?([0-9a-f]{16})"
 )
-"""``lib/list_debug.c``; from 4.15 to 4.19 the addresses are hashed."""
+"""``lib/list_debug.c``; the addresses are hashed from Linux 4.15 (ad67b74d2469) to Linux 4.17
+(68c1f08203f2)."""
 _WANTS_ADDRESS = frozenset(
     {Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.PROTECTION_FAULT, Kind.DOUBLE_FAULT}
     | {Kind.STACK_OVERFLOW}

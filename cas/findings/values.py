@@ -50,7 +50,8 @@ _OFFSETS: Mapping[int, str] = {
     0x300: "TIMER_ENTRY_STATIC, the entry of a timer that is not pending",
     0x400: "TAIL_MAPPING, the mapping of a page that is not the first of its folio",
 }
-"""0x100100 and 0x200200 until 4.2, 0x200 until 5.3."""
+"""0x100100 and 0x200200 before Linux 4.3 (8a5e5e02fc83), 0x200 until 5.3. All of them have the
+offset of the architecture since Linux 4.5 (b8a0255db958)."""
 FREED = "the pattern of freed slab memory"
 _BYTES: Mapping[int, str] = {
     0x6B: f"{FREED} (6b, POISON_FREE)",

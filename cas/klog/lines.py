@@ -20,7 +20,8 @@ _STAMP = (
     r"(?:<\d{1,3}>)?\[ *(\d{1,10}\.\d{1,9})(?: <[\d. ]{1,16}>)?\]"
     rf"(?: ?{_CALLER})? ?(?:<\d>|\S{{1,64}} kernel: |(?:\S{{1,20}}: )?\[name:\w{{1,20}}&\])?"
 )
-"""With the time since the line before (``dmesg --show-delta``), the host (``journalctl -o
+"""Who prints stands in brackets, since Linux 5.1 (15ff2069cb7f) where it is configured.
+With the time since the line before (``dmesg --show-delta``), the host (``journalctl -o
 short-monotonic``), or task and file (Mediatek's kernels)."""
 _PREFIX = re.compile(_STAMP)
 _LATE = re.compile(rf"[^\[]{{1,80}}?{_STAMP}")

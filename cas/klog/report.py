@@ -1,8 +1,8 @@
 """What the kernel printed behind an announcement: task, registers, call traces, taint, modules.
 
 Formats: ``show_regs()``, ``show_stack()`` and ``dump_stack_print_info()`` of every architecture,
-from Linux 2.6 to 7.x; addresses before the symbols (until 4.10 on x86), ``f from g+0x1/0x2`` (arm),
-and lines that scripts/decode_stacktrace.sh made of them.
+from Linux 2.6 to 7.x; addresses before the symbols, on x86 before Linux 4.10 (bb5e5ce545f2);
+``f from g+0x1/0x2`` (arm); and lines that scripts/decode_stacktrace.sh made of them.
 """
 
 from __future__ import annotations
@@ -455,7 +455,7 @@ def stalled_in(texts: Iterable[str]) -> Iterator[int]:
 
 def blamed_in(texts: Iterable[str]) -> Frame | None:
     """The code that a line blames: ``caller is f`` (``lib/smp_processor_id.c``), ``last function:
-    f``, ``workfn=f`` since 6.9 (``kernel/workqueue.c``)."""
+    f``, ``workfn=f`` since Linux 6.9 (1a65a6d17cbc), ``kernel/workqueue.c``."""
     for text in texts:
         if any(words in text for words in _BLAMES) and (found := _BLAMED.match(text)):
             return Frame(found[1], offset=int(found[2], 16) if found[2] else None)
@@ -463,7 +463,8 @@ def blamed_in(texts: Iterable[str]) -> Frame | None:
 
 
 def holder_in(texts: Iterable[str]) -> Task | None:
-    """Who holds the lock that a hung task waits for (``kernel/hung_task.c``, 6.16 and later)."""
+    """Who holds the lock that a hung task waits for, which ``kernel/hung_task.c`` says since Linux
+    6.16 (3cf67d61ff98)."""
     for text in texts:
         if "owned by" in text and (found := _OWNER.match(text)):
             return Task(int(found[2]), found[1])

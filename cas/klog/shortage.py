@@ -1,4 +1,7 @@
-"""What a kernel that ran out of memory says of it in its log: mm/oom_kill.c, mm/show_mem.c."""
+"""What a kernel that ran out of memory says of it in its log: mm/oom_kill.c, mm/show_mem.c.
+
+Whom it chose, and why, stands in one line since Linux 5.0 (ef8444ea01d7).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What the taint letters mean.
 
-Source: ``taint_flags`` in ``kernel/panic.c`` and Documentation/admin-guide/tainted-kernels.rst.
+Source: ``taint_flags`` in ``kernel/panic.c``, the same for the kernel and its modules since Linux
+4.10 (7fd8329ba502), and Documentation/admin-guide/tainted-kernels.rst.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ),
     # arch/x86/mm/fault.c: show_fault_oops(); mm/fault.c of arm, arm64, riscv, s390, mips and
     # loongarch;
-    # arch/powerpc/mm/fault.c: bad_page_fault()
+    # arch/powerpc/mm/fault.c: bad_page_fault(). x86 has its present words since Linux 5.1
+    # (f28b11a2abd9)
     (
         "BUG",
         r"BUG: (?:[Kk]ernel|[Uu]nable to handle kernel) NULL pointer",
@@ -114,7 +115,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ("nable to handle ", r"(?:BUG: |CPU \d+ )?[Uu]nable to handle ", Kind.PAGE_FAULT, _OOPS),
     # arch/arm/mm/fault.c: do_DataAbort(), do_PrefetchAbort(); arch/arm64/mm/fault.c before 4.18
     ("Unhandled ", r"Unhandled (?:fault|prefetch abort): ", Kind.PAGE_FAULT, _OOPS),
-    # arch/x86/kernel/traps.c: exc_general_protection()
+    # arch/x86/kernel/traps.c: exc_general_protection(), with the address since Linux 5.6
+    # (59c1dcbed5b5)
     # arch/x86/mm/kasan_init_64.c: kasan_die_handler() ended its line without a newline until 4.14
     (
         "general protection fault",
@@ -166,7 +168,7 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
         Kind.SOFT_LOCKUP,
         _REPORT,
     ),
-    # kernel/workqueue.c: wq_watchdog_timer_fn()
+    # kernel/workqueue.c: wq_watchdog_timer_fn(), since Linux 4.5 (82607adcf9cd)
     ("BUG", r"BUG: workqueue lockup", Kind.SOFT_LOCKUP, _REPORT),
     # kernel/locking/spinlock_debug.c: spin_bug(), __spin_lock_debug(); rwlock_bug()
     (
@@ -252,7 +254,8 @@ _TABLE: tuple[tuple[str, str, Kind, Weight], ...] = (
     ("UBSAN: ", r"UBSAN: \S", Kind.WARNING, _REPORT),
     # lib/list_debug.c
     ("corruption", r"list_(?:add|del) corruption", Kind.LIST_CORRUPTION, Weight.HINT),
-    # kernel/panic.c: __warn(); warn_slowpath_common() before 4.7; "CPU#1: comm/123" since 6.19;
+    # kernel/panic.c: __warn(); warn_slowpath_common() before Linux 4.6 (2553b67a1fbe);
+    # "CPU#1: comm/123" since 6.19;
     # the condition in brackets with CONFIG_DEBUG_BUGVERBOSE_DETAILED
     (
         "WARNING: ",
@@ -328,7 +331,7 @@ _REASONS = (
         r"|Memory failure",
         Kind.MACHINE_CHECK,
     ),
-    # kernel/panic.c: __stack_chk_fail(), check_panic_on_warn()
+    # kernel/panic.c: __stack_chk_fail(); check_panic_on_warn() since Linux 6.2 (79cc1ba7badf)
     (r"stack-protector:|stack is corrupted in", Kind.STACK_PROTECTOR),
     # mm/kasan/report.c, mm/kmsan/report.c
     (r".*(?:panic_on_warn|panic_on_kmsan|kasan\.fault=panic|kmsan\.panic)", Kind.WARNING),

@@ -24,7 +24,7 @@ OPEN_FILES = 1024
 CPU_GRACE_S = 5
 """Seconds between SIGXCPU and SIGKILL."""
 COUNTS_BY_NAMESPACE = (5, 14)
-"""Linux since which a user namespace counts its own processes (21d1c5e386bc)."""
+"""A user namespace counts its own processes since Linux 5.14 (21d1c5e386bc)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ _SYMTAB = 2
 _TABLE_BYTES = 256 << 20
 """What is read of symbols, or of their names; the largest vmlinux has 20 MB."""
 _BY_CRASH = frozenset({"i686", "x86_64"})
-"""Architectures for which crash is told; on others it finds out by itself, or kernels stay."""
+"""Architectures for which crash is told, i686 since crash 7.1.8 (e4fbec3d4151); on others it finds
+out by itself, or kernels stay."""
 
 
 def crash_options(dump: Dump, vmlinux: Path) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ REMEDIES = {
     "--no_modules": re.compile(rb"\bmodules?\b|module_init", re.IGNORECASE),
     ZERO_EXCLUDED: re.compile(rb"page excluded|zero_excluded|(seek|read) error"),
 }
-"""Options that leave out what crash stumbled over, and its words for that."""
+"""Options that leave out what crash stumbled over, and its words for that. It names the last of
+them for incomplete dumps: KDUMP since crash 8.0.0 (4631320e96f8), ELF since crash 8.0.0
+(41cda195c642)."""
 SILENT: tuple[Options, ...] = ((ZERO_EXCLUDED,), tuple(REMEDIES))
 """When it says nothing of use: what opens most of such dumps, then without all that may fail."""
 

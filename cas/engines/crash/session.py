@@ -38,8 +38,8 @@ from cas.units import human_size
 
 LAST_WORDS_BYTES = 4 << 10
 BLIND = b"not found in PID hash"
-"""crash 8.0.2 says this of kernels whose ``struct pid`` ends in a flexible array, and then sees
-no tasks but the running ones."""
+"""What a crash says, and then sees no tasks but the running ones, where ``struct pid`` ends in a
+flexible array: since Linux 6.5 (b69f0aeb0689), before crash 8.0.4 (88580068b7dd)."""
 OPENING = "(opening the dump)"
 SILENCE_S = 0.5
 """Seconds after an interrupt; then it is interrupted once more."""

@@ -370,7 +370,8 @@ class _Fault:
                 size = int(self._prog["THREAD_SIZE"])
                 self._reading["stack"] = [low, low + size]
                 self._reading["has_mm"] = bool(self._task.mm)
-                # the mark is the stack's first word where ``thread_info`` is in the task
+                # the mark is the stack's first word where ``thread_info`` is in the task, as it may
+                # be since Linux 4.9 (c65eacbe290b)
                 if self._prog.type("struct task_struct").has_member("thread_info"):
                     mark = self._prog.read_u32(low)
                     self._reading["is_end_overwritten"] = mark != STACK_END_MAGIC

@@ -29,7 +29,8 @@ def build_id(module: Object) -> str | None:
         return _from_notes(module)
     except (FaultError, LookupError, ValueError, OverflowError):
         return None
-    except AttributeError:  # CONFIG_KALLSYMS is off, or the members have other names since 6.14
+    except AttributeError:
+        # CONFIG_KALLSYMS is off, or the members have other names, since Linux 6.14 (4723f16de64e)
         return _as_drgn_reads_it(module)
 
 

@@ -44,7 +44,8 @@ MAX_KMODS = 4096
 """A corrupt list has no end; distribution kernels load a few hundred."""
 
 CORE_REGIONS = 4
-"""Linux 6.4 and later: text, data, rodata, rodata after init; the rest is freed after init."""
+"""Text, data, rodata, rodata after init, since Linux 6.4 (ac3b43283923); the rest is freed after
+init."""
 
 BITS_64 = PlatformFlags.IS_64_BIT
 LITTLE_64 = BITS_64 | PlatformFlags.IS_LITTLE_ENDIAN
