@@ -11,8 +11,9 @@ from cas import elf
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import is_sound
-from cas.catalogue.extraction import debug_info, extract
+from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.kmod_search import Found, in_cache
+from cas.catalogue.packages import debug_info
 from cas.catalogue.suppliers import Sought
 from cas.commands.debug_dump import user
 from cas.commands.invocation import World

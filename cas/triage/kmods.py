@@ -11,8 +11,8 @@ from pathlib import Path
 from cas import findings
 from cas.catalogue.advice import package_hint
 from cas.catalogue.extraction.kmod_cache import Wanted
-from cas.catalogue.extraction.kmod_files import kernel_spelling
 from cas.catalogue.extraction.kmod_search import Found
+from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError
 from cas.model import Dump, FirstAnswer, Kernel, Match

@@ -12,8 +12,8 @@ import pytest
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract, kmods
-from cas.catalogue.extraction.kmod_files import parse
 from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search
+from cas.catalogue.packages.kmod_files import parse
 from cas.catalogue.suppliers import InstalledKmods
 from cas.database.store import Store
 from cas.model import Kernel, Match

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from cas import elf
 from cas.catalogue.cache import placing, seals
 from cas.catalogue.cache.seals import Seal
-from cas.catalogue.extraction import debug_info
+from cas.catalogue.packages import debug_info
 from cas.errors import (
     CasError,
     KernelMismatch,

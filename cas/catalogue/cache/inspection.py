@@ -25,7 +25,7 @@ from cas.catalogue.cache.entry import (
 )
 from cas.catalogue.cache.listing import files
 from cas.catalogue.cache.seals import Seal
-from cas.catalogue.extraction import kmod_files
+from cas.catalogue.packages import kmod_files
 from cas.errors import NotADump, NotPermitted
 
 VMLINUX = "vmlinux"

@@ -22,8 +22,8 @@ from cas import elf
 from cas.catalogue.cache import useless
 from cas.catalogue.cache.entry import Entry, find_cached
 from cas.catalogue.cache.placing import Place, Put, place
-from cas.catalogue.extraction import debug_info
 from cas.catalogue.match import release_of
+from cas.catalogue.packages import debug_info
 from cas.choices import MatchEvidence
 from cas.errors import NotADump
 from cas.fetch.debug_file import (

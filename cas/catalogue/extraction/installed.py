@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cas import elf
-from cas.catalogue.extraction import debug_info
+from cas.catalogue.packages import debug_info
 from cas.errors import NotADump
 from cas.model import Dump, Kernel
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from cas import elf
 from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import Entry
-from cas.catalogue.extraction import debug_info, kmod_files
+from cas.catalogue.packages import debug_info, kmod_files
 from cas.errors import NotADump
 
 RECORD = "kmods.json"

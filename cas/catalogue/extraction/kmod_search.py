@@ -16,9 +16,8 @@ from typing import Protocol
 
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import make_directory
-from cas.catalogue.extraction import installed, kmod_files
+from cas.catalogue.extraction import installed
 from cas.catalogue.extraction.kmod_cache import Held, Shelf, Wanted, fits, held
-from cas.catalogue.extraction.kmod_files import NAME, KmodFile
 from cas.catalogue.extraction.unpacking import (
     OtherBuild,
     Target,
@@ -27,8 +26,9 @@ from cas.catalogue.extraction.unpacking import (
     kmod_target,
     store,
 )
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import kmod_files, sources
 from cas.catalogue.packages.archive import Listing
+from cas.catalogue.packages.kmod_files import NAME, KmodFile
 from cas.errors import PackageError
 from cas.files.patient_calls import answering
 from cas.files.permission import unread

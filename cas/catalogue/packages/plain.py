@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from cas import elf
-from cas.catalogue.extraction import debug_info
+from cas.catalogue.packages import debug_info
 from cas.catalogue.packages.rpm_layout import flavour
 from cas.database.records import Package, PackagedKernel
 from cas.errors import NotADump, PackageError

@@ -6,10 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import kernel_packages as kp
 import pytest
-from catalogue import kernel_packages as kp
 
-from cas.catalogue.extraction.debug_info import flaw
+from cas.catalogue.packages.debug_info import flaw
 from cas.errors import NotADump
 
 from installed import needs
