@@ -5,7 +5,7 @@ usage: bench/deb_packages.py [--rounds N] PACKAGE.deb…
 
 The peer is `dpkg-deb --fsys-tarfile PACKAGE | head -c N`, where N is the offset in the tar at which
 the notes of the package's vmlinux end; N is found first, by a way of its own. Ours is
-`sources.read` in a process of its own that has been started already (`read`), and once more with
+`sources.read_package` in a process of its own that has been started already (`read`), and once more with
 the start of Python and the imports (`whole`). The times are seconds of wall clock, the ratios those
 of the medians; target of `read`: 1.1 at most. Memory is the peak (VmHWM) of ours.
 """
@@ -32,7 +32,7 @@ import json, sys, time
 from pathlib import Path
 from cas.catalogue.packages import sources
 begun = time.perf_counter()
-package = sources.read(Path(sys.argv[1]))
+package = sources.read_package(Path(sys.argv[1]))
 elapsed = time.perf_counter() - begun
 (kernel,) = package.kernels
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

@@ -59,7 +59,7 @@ _FileNow = tuple[FileStamp, Package | None]
 def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
     """:raises OSError: it is gone, no regular file, or cannot be opened"""
     stamp = FileStamp.of(regular(path))
-    return stamp, None if stamp == catalogued else sources.read(path)
+    return stamp, None if stamp == catalogued else sources.read_package(path)
 
 
 def _sorted_by_truth(

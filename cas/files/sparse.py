@@ -50,7 +50,7 @@ class SparseWriter:
         self._told = 0  # up to here of the file
         self._pieces: queue.Queue[Piece | None] = queue.Queue(QUEUED_PIECES)
         # a file system that hangs does not keep the process alive
-        self._thread = threading.Thread(target=self._run, name="cas-writing", daemon=True)
+        self._thread = threading.Thread(target=self._write_pieces, name="cas-writing", daemon=True)
         self._thread.start()
 
     def put(self, piece: Piece) -> None:
@@ -78,17 +78,17 @@ class SparseWriter:
         self._pieces.put(None)
         self._thread.join()
 
-    def _run(self) -> None:
+    def _write_pieces(self) -> None:
         while (piece := self._pieces.get()) is not None:
             if self.failure is not None:
                 continue
             try:
                 self._each(piece)
-                self._write(memoryview(piece))
+                self._write_piece(memoryview(piece))
             except (OSError, MemoryError, CasError) as error:
                 self.failure = error
 
-    def _write(self, piece: memoryview) -> None:
+    def _write_piece(self, piece: memoryview) -> None:
         at = self.done_bytes
         if not _ZEROS.startswith(piece):
             for start, end in _runs(piece):

@@ -36,23 +36,23 @@ def apport_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
         name = field[1].decode("ascii")
         if packed := _PACKED.match(head, field.end()):
             flow.read(packed.end() - field.end())
-            contents = Flow(layer.spent(_decoded(_lines(flow))), flow)
+            contents = Flow(layer.spent(_from_base64(_base64_lines(flow))), flow)
             yield Member(name, contents)
         elif name.startswith(_TEXTS):
-            contents = Flow(layer.spent(_unfolded(_value(flow))), flow)
+            contents = Flow(layer.spent(_unfolded(_field_value(flow))), flow)
             yield Member(f"{name}.txt", contents)
         else:
-            contents = Flow(_value(flow), flow)
+            contents = Flow(_field_value(flow), flow)
         contents.drain()
 
 
-def _lines(flow: Flow) -> Iterator[bytes]:
+def _base64_lines(flow: Flow) -> Iterator[bytes]:
     """The lines of a value that begins on a line of its own; there may be none."""
     if flow.peek(1) == b" ":
-        yield from _value(flow)
+        yield from _field_value(flow)
 
 
-def _value(flow: Flow) -> Iterator[bytes]:
+def _field_value(flow: Flow) -> Iterator[bytes]:
     """The rest of a value, up to the line that begins with no blank; blanks still before lines."""
     while block := flow.block():
         end = _end_of_value(block, flow)
@@ -81,7 +81,7 @@ def _unfolded(blocks: Iterator[bytes]) -> Iterator[bytes]:
         end = block[-1:]
 
 
-def _decoded(blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _from_base64(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The bytes of a value in base64, of which every line ends for itself.
 
     Of a line that the end of the file cuts as much is given as there is: what is packed tells.

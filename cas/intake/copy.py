@@ -32,7 +32,7 @@ def copy(upload: Path, target: Path, account: Account) -> None:
             target.hardlink_to(upload)
         return
     with upload.open("rb") as source:
-        _copy(source.fileno(), target, f"a copy of {upload.name}", account)
+        _copy_descriptor(source.fileno(), target, f"a copy of {upload.name}", account)
 
 
 def take_over(upload: int, target: Path, limits: IntakeLimits) -> None:
@@ -43,12 +43,12 @@ def take_over(upload: int, target: Path, limits: IntakeLimits) -> None:
     :raises UnpackError: the file changed meanwhile
     """
     part = target.with_name(PART)
-    _copy(upload, part, f"a copy of {target.name}", Account(limits, target.parent))
+    _copy_descriptor(upload, part, f"a copy of {target.name}", Account(limits, target.parent))
     sync(part)
     part.rename(target)
 
 
-def _copy(source: int, target: Path, what: str, account: Account) -> None:
+def _copy_descriptor(source: int, target: Path, what: str, account: Account) -> None:
     state = os.fstat(source)
     need = state.st_blocks * 512
     with writing(target, human_size(need), what):

@@ -33,7 +33,7 @@ class Ended(Exception):
         self.status = status
 
 
-def output(argv: Sequence[str | Path], account: Account) -> Iterator[bytes]:
+def program_output(argv: Sequence[str | Path], account: Account) -> Iterator[bytes]:
     """What a program writes, block by block.
 
     :raises Ended: it failed, hung, or could not be started
@@ -84,7 +84,7 @@ def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: UploadLayer) -
 
     def blocks() -> Iterator[Piece]:
         try:
-            yield from layer.spent(output(argv, layer.account))
+            yield from layer.spent(program_output(argv, layer.account))
         except Ended as ended:
             failures.append(ended)
 
@@ -94,10 +94,10 @@ def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: UploadLayer) -
         if not failures:
             raise
     for ended in failures:
-        _tell(ended, layer)
+        _note_end(ended, layer)
 
 
-def _tell(ended: Ended, layer: UploadLayer) -> None:
+def _note_end(ended: Ended, layer: UploadLayer) -> None:
     if ended.status == ENCRYPTED:
         layer.locked(f"the {printable(layer.what)} is encrypted")
     elif ended.status == UNKNOWN:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cas.intake.programs import Ended, output
+from cas.intake.programs import Ended, program_output
 from cas.streams import xz_blocks
 from cas.streams.budget import Account
 from cas.streams.flow import Damaged
@@ -49,7 +49,7 @@ def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Itera
     if program is None or (kind == "bzip2" and not _ends_as_bzip2(descriptor)):
         raise NotQuicker
     try:
-        yield from output([program, *options, "--", upload.absolute()], account)
+        yield from program_output([program, *options, "--", upload.absolute()], account)
     except Ended as ended:
         raise NotQuicker from ended
     account.read_bytes = upload.stat().st_size

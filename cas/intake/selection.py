@@ -85,12 +85,12 @@ class Selection:
         """
         self._upload, self._is_one_of_many = upload, is_one_of_many
         is_dump = is_plain(upload, self._intake.kind_of) and not (
-            is_one_of_many and self._kind(_head(upload)) is None
+            is_one_of_many and self._kind_of_head(_first_bytes(upload)) is None
         )
         if is_dump:
             self._take_plain(upload)
         else:
-            Search(upload, self._account, self._intake.kind_of, self._take).run(upload.name)
+            Search(upload, self._account, self._intake.kind_of, self._take_file).run(upload.name)
 
     def result(self) -> Stored:
         """What was found.
@@ -99,12 +99,12 @@ class Selection:
         :raises UnpackError: the upload is so damaged that nothing of a dump came out
         """
         states = [found.name for found in self._dumps if found.kind == "vmware"]
-        require_one_file(self._where(), states, self._memories)
+        require_one_file(self._upload_named(), states, self._memories)
         if self._vmcore is None:
-            raise self._nothing()
-        chosen = self._wanted()
+            raise self._no_dump_error()
+        chosen = self._wanted_dumps()
         if len(chosen) > 1 and not all(found.kind == "part" for found in chosen):
-            raise self._several(chosen)
+            raise self._several_dumps_error(chosen)
         for damage in self._account.damages:
             self._account.remark(damage.what)
         for sentence in self._account.locked:
@@ -121,12 +121,12 @@ class Selection:
             tuple(self._account.remarks),
         )
 
-    def _kind(self, head: bytes) -> str | None:
+    def _kind_of_head(self, head: bytes) -> str | None:
         return self._intake.kind_of(head)
 
     def _take_plain(self, upload: Path) -> None:
-        kind = self._kind(_head(upload)) or "dump"
-        target = self._place(_Found(upload.name, kind))
+        kind = self._kind_of_head(_first_bytes(upload)) or "dump"
+        target = self._place_dump(_Found(upload.name, kind))
         self._account.dumps += 1
         if target is None:
             return
@@ -134,10 +134,10 @@ class Selection:
             self._readable.set_result(upload)
         copy(upload, target, self._account)
 
-    def _take(self, member: Member) -> None:
+    def _take_file(self, member: Member) -> None:
         """Sort one file, whose flow stands at its beginning."""
         head = member.flow.peek(HEAD_BYTES)
-        kind = self._kind(head)
+        kind = self._kind_of_head(head)
         if kind is None and head and self._is_alone() and not member.flow.is_broken:
             kind = "dump"  # who reads dumps says best what it is
         name = member.name
@@ -146,48 +146,50 @@ class Selection:
         if kind is None:
             return self._take_other(Member(name, member.flow), head)
         self._account.dumps += 1
-        target = self._place(_Found(name, kind))
+        target = self._place_dump(_Found(name, kind))
         if target is not None:
-            self._write(member, target, kind)
+            self._write_dump(member, target, kind)
 
     def _is_alone(self) -> bool:
         """Whether there is only one file, compressed and in no archive."""
         return not self._account.members and not self._is_one_of_many
 
-    def _place(self, found: _Found) -> Path | None:
+    def _place_dump(self, found: _Found) -> Path | None:
         """Where a dump is written; ``None`` when it is only counted."""
         self._dumps.append(found)
         if len(self._dumps) > self._intake.limits.members:
-            raise self._several(self._dumps)
+            raise self._several_dumps_error(self._dumps)
         wanted = self._intake.member
         if wanted is not None:
-            is_better = found.name == wanted or (self._vmcore is None and _base(found) == wanted)
+            is_better = found.name == wanted or (
+                self._vmcore is None and _base_name(found) == wanted
+            )
             if not is_better:
                 return None
         elif found.kind == "part":
             return self._place_part(found)
         elif self._vmcore is not None:
             return None
-        self._vmcore = self._vmcore or self._new(self._name_of(found))
+        self._vmcore = self._vmcore or self._new_file(self._fit_name(found))
         return self._vmcore
 
-    def _name_of(self, found: _Found) -> str:
+    def _fit_name(self, found: _Found) -> str:
         """The dump's own name, or that of what it came in, where one is fit for a file of ours."""
         if is_plain(self._upload, self._intake.kind_of):
             names = [self._upload.name]
         else:
-            names = [COMPRESSED.sub("", name) for name in (_base(found), self._upload.name)]
+            names = [COMPRESSED.sub("", name) for name in (_base_name(found), self._upload.name)]
         return next(filter(_PLAIN_NAME.fullmatch, names), JOINED)
 
     def _place_part(self, found: _Found) -> Path:
         taken = {JOINED, *(path.name for path in self._parts)}
-        names = (self._name_of(found), *(f"{JOINED}.{n}" for n in range(1, len(taken) + 2)))
-        path = self._new(next(name for name in names if name not in taken))
+        names = (self._fit_name(found), *(f"{JOINED}.{n}" for n in range(1, len(taken) + 2)))
+        path = self._new_file(next(name for name in names if name not in taken))
         self._parts.append(path)
         self._vmcore = self._vmcore or path
         return path
 
-    def _new(self, name: str) -> Path:
+    def _new_file(self, name: str) -> Path:
         directory = self._account.directory / DUMP
         if directory.is_symlink() or not directory.is_dir():
             directory.unlink(missing_ok=True)  # a run of an earlier release may have left a file
@@ -196,7 +198,7 @@ class Selection:
         self.files.append(path)
         return path
 
-    def _write(self, member: Member, target: Path, kind: str) -> None:
+    def _write_dump(self, member: Member, target: Path, kind: str) -> None:
         is_certain = kind != "part" and self._intake.member in (None, member.name)
         self._account.is_writing = True
         try:
@@ -222,9 +224,11 @@ class Selection:
             self._memories.add(member.name)
         is_piece = _SOSREPORT.search(member.name) and b"\0" not in head
         if head and (_SIDECAR.search(COMPRESSED.sub("", member.name)) or is_piece):
-            self._keep(member, PIECE_BYTES if is_piece else self._intake.limits.sidecar_bytes)
+            self._keep_sidecar(
+                member, PIECE_BYTES if is_piece else self._intake.limits.sidecar_bytes
+            )
 
-    def _keep(self, member: Member, limit: int) -> None:
+    def _keep_sidecar(self, member: Member, limit: int) -> None:
         """A sidecar file, unless it does not fit any more."""
         directory = self._account.directory / SIDECARS
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -242,56 +246,58 @@ class Selection:
         self._sidecars.append(path)
         self.files.append(path)
 
-    def _wanted(self) -> list[_Found]:
+    def _wanted_dumps(self) -> list[_Found]:
         """The dumps that may be meant."""
         wanted = self._intake.member
         if wanted is None:
             return self._dumps
         exact = [found for found in self._dumps if found.name == wanted]
-        return exact[:1] or [found for found in self._dumps if _base(found) == wanted]
+        return exact[:1] or [found for found in self._dumps if _base_name(found) == wanted]
 
-    def _several(self, found: list[_Found]) -> NotADump:
-        names = _listed([dump.name for dump in found], 20)
+    def _several_dumps_error(self, found: list[_Found]) -> NotADump:
+        names = _shown_names([dump.name for dump in found], 20)
         return NotADump(
-            f"{self._where()} holds {len(found)} kernel dumps: {names}",
+            f"{self._upload_named()} holds {len(found)} kernel dumps: {names}",
             hint="choose one of them: --member NAME",
         )
 
-    def _nothing(self) -> CasError:
+    def _no_dump_error(self) -> CasError:
         damages, locked = self._account.damages, self._account.locked
         if self._dumps:
-            names = _listed([found.name for found in self._dumps], 20)
+            names = _shown_names([found.name for found in self._dumps], 20)
             wanted = printable(self._intake.member or "")
-            text = f"{self._where()} holds no dump called {wanted}; it holds {names}"
+            text = f"{self._upload_named()} holds no dump called {wanted}; it holds {names}"
             return NotADump(text, hint="choose one of them: --member NAME")
         if locked:
             hint = "unpack it where that is possible, and give the vmcore inside"
-            return UnsupportedFormat(f"{self._where()} cannot be opened: {locked[0]}", hint=hint)
+            return UnsupportedFormat(
+                f"{self._upload_named()} cannot be opened: {locked[0]}", hint=hint
+            )
         if damages:
-            text = f"{self._where()} holds no dump that can be saved: {damages[0].what}"
+            text = f"{self._upload_named()} holds no dump that can be saved: {damages[0].what}"
             return UnpackError(text, offset=damages[0].offset)
-        inside = f"; in it: {_listed(self._names, MAX_NAMES)}" if self._names else ""
-        return NotADump(f"{self._where()} holds no kernel dump{inside}")
+        inside = f"; in it: {_shown_names(self._names, MAX_NAMES)}" if self._names else ""
+        return NotADump(f"{self._upload_named()} holds no kernel dump{inside}")
 
-    def _where(self) -> str:
+    def _upload_named(self) -> str:
         return "the upload" if self._is_one_of_many else printable(str(self._upload))
 
 
 def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:
     """Whether an upload is no wrapping: what else it is, is not asked here."""
-    head = _head(upload)
+    head = _first_bytes(upload)
     return kind_of(head) is not None or wrapping(head[:PEEK_BYTES]) is None
 
 
-def _head(path: Path) -> bytes:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 
 
-def _base(found: _Found) -> str:
+def _base_name(found: _Found) -> str:
     return found.name.rpartition("/")[2]
 
 
-def _listed(names: list[str], most: int) -> str:
+def _shown_names(names: list[str], most: int) -> str:
     shown = ", ".join(printable(name) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -69,7 +69,7 @@ def main(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def _status(error: Exception) -> int:
+def _exit_status_of(error: Exception) -> int:
     from py7zr import exceptions
 
     if isinstance(error, exceptions.PasswordRequired):
@@ -83,4 +83,4 @@ if __name__ == "__main__":
     except Exception as error:
         sys.stdout.buffer.flush()
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-        sys.exit(_status(error))
+        sys.exit(_exit_status_of(error))

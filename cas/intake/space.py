@@ -57,12 +57,12 @@ class Sink:
         self.path = path
         self._account = account
         self._what = what
-        self._require_room(0)
+        self._require_reserve(0)
         with writing(path, "room for its name", what):
             self._descriptor = create(path)
 
     def __enter__(self) -> Self:
-        self._writer = SparseWriter(self._descriptor, every=self._look)
+        self._writer = SparseWriter(self._descriptor, every=self._check_room)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -99,10 +99,10 @@ class Sink:
         need = f"more than {human_size(self._writer.written_bytes)}"
         return writing(self.path, need, self._what)
 
-    def _look(self, _begin: int, _end: int) -> None:
-        self._require_room(self._writer.written_bytes)
+    def _check_room(self, _begin: int, _end: int) -> None:
+        self._require_reserve(self._writer.written_bytes)
 
-    def _require_room(self, written_bytes: int) -> None:
+    def _require_reserve(self, written_bytes: int) -> None:
         reserve = self._account.limits.reserve_bytes
         state = os.statvfs(self.path.parent)
         if state.f_bavail * state.f_frsize < reserve:

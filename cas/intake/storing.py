@@ -49,8 +49,8 @@ class Storing:
         self._settled: Future[Stored] = Future()
 
     def __enter__(self) -> Self:
-        self._stored = self._pool.submit(self._store)
-        self._settled = self._pool.submit(self._settle)
+        self._stored = self._pool.submit(self._store_uploads)
+        self._settled = self._pool.submit(self._make_lasting)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -72,7 +72,7 @@ class Storing:
         :raises CasError: there is no dump, or it cannot be written
         """
         is_copy = is_plain(self._paths[0], self._intake.kind_of)
-        self._watch(self._readable, PATIENCE_S if is_copy else 0.0)
+        self._show_progress(self._readable, PATIENCE_S if is_copy else 0.0)
         return self._readable.result()
 
     def stored(self) -> Stored:
@@ -80,7 +80,7 @@ class Storing:
 
         :raises CasError: the uploads cannot be unpacked, or not be written
         """
-        self._watch(self._stored, PATIENCE_S)
+        self._show_progress(self._stored, PATIENCE_S)
         return self._stored.result()
 
     def settled(self) -> Stored:
@@ -90,14 +90,14 @@ class Storing:
         """
         return self._settled.result()
 
-    def _watch(self, result: Future[Any], patience_s: float) -> None:
+    def _show_progress(self, result: Future[Any], patience_s: float) -> None:
         """Show what goes on, if it takes long."""
         pending: list[Future[Any]] = [result]
         wait(pending, timeout=patience_s)
         if result.done():
             return
         total, seen = sum(path.stat().st_size for path in self._paths), 0
-        with self._progress.bar(self._doing(), total) as advance:
+        with self._progress.bar(self._what_is_done(), total) as advance:
             is_over = False
             while not is_over:
                 is_over = bool(wait(pending, timeout=0.2).done)
@@ -105,14 +105,14 @@ class Storing:
                 advance(read - seen)
                 seen = read
 
-    def _doing(self) -> str:
+    def _what_is_done(self) -> str:
         first = self._paths[0]
         verb = "Copying" if is_plain(first, self._intake.kind_of) else "Unpacking"
         return f"{verb} {printable(first.name)}"
 
-    def _store(self) -> Stored:
+    def _store_uploads(self) -> Stored:
         selection = Selection(self._intake, self._account, self._readable)
-        looks = list(map(_looks, self._paths))
+        looks = list(map(_state_of_upload, self._paths))
         try:
             try:
                 for path in self._paths:
@@ -121,7 +121,7 @@ class Storing:
             finally:
                 self._require_unchanged(looks)
         except BaseException as error:
-            self._remove(selection.files)
+            self._remove_written(selection.files)
             if not self._readable.done():
                 self._readable.set_exception(error)
             raise
@@ -135,21 +135,21 @@ class Storing:
         :raises UnpackError: an upload was
         """
         for path, before in zip(self._paths, looks, strict=True):
-            if before and (now := _looks(path)) and now != before:
+            if before and (now := _state_of_upload(path)) and now != before:
                 raise UnpackError(
                     f"{printable(str(path))} changed while it was read, "
                     f"from {before[-1]:,} bytes to {now[-1]:,}",
                     hint=f"wait until it is written to its end, then {AGAIN}",
                 )
 
-    def _remove(self, files: Sequence[Path]) -> None:
+    def _remove_written(self, files: Sequence[Path]) -> None:
         for path in files:
             path.unlink(missing_ok=True)
         for parent in (self._directory / DUMP, self._directory / SIDECARS):
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
 
-    def _settle(self) -> Stored:
+    def _make_lasting(self) -> Stored:
         stored = self._stored.result()
         paths = {stored.vmcore, *stored.parts, *stored.sidecars}
         for path in paths:
@@ -160,7 +160,7 @@ class Storing:
         return stored
 
 
-def _looks(path: Path) -> tuple[int, ...] | None:
+def _state_of_upload(path: Path) -> tuple[int, ...] | None:
     """By what a file is told from a changed one, its size last; ``None``: it is gone."""
     try:
         state = path.stat()

@@ -72,10 +72,10 @@ class Search:
         """
         with self._upload.open("rb", buffering=0) as file:
             self._descriptor = file.fileno()
-            flow = Flow(_blocks(self._descriptor, self._account))
-            self._search(Member(name, flow), 1)
+            flow = Flow(_growing_blocks(self._descriptor, self._account))
+            self._search_member(Member(name, flow), 1)
 
-    def _search(self, member: Member, depth: int) -> None:
+    def _search_member(self, member: Member, depth: int) -> None:
         head = member.flow.peek(HEAD_BYTES)
         kind = None if self._kind_of(head) else wrapping(head[:PEEK_BYTES])
         if kind is None:
@@ -85,11 +85,11 @@ class Search:
             return self._search_archive(kind, member, depth)
         what = f"{kind} data of {member.name}"
         layer = UploadLayer(self._account, member.flow, what, holds_files=False)
-        inner = Flow(self._unpacked(kind, member.flow, layer), member.flow)
-        self._search(Member(member.name, inner), depth + 1)
+        inner = Flow(self._paid_blocks(kind, member.flow, layer), member.flow)
+        self._search_member(Member(member.name, inner), depth + 1)
         inner.drain()
 
-    def _unpacked(self, kind: str, flow: Flow, layer: UploadLayer) -> Iterator[bytes]:
+    def _paid_blocks(self, kind: str, flow: Flow, layer: UploadLayer) -> Iterator[bytes]:
         """What a compressed layer holds, paid for, up to where it is damaged."""
         try:
             for block in self._decompressed(kind, flow, layer):
@@ -122,15 +122,15 @@ class Search:
         )
         prefix = "" if depth == 1 else f"{archive.name}/"
         try:
-            for member in self._members(kind, archive, layer):
+            for member in self._archive_members(kind, archive, layer):
                 self._account.enter_member()
-                self._search(Member(prefix + member.name, member.flow), depth + 1)
+                self._search_member(Member(prefix + member.name, member.flow), depth + 1)
         except Damaged as damage:
             layer.damaged(damage)
             archive.flow.break_off()
         archive.flow.drain()
 
-    def _members(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
+    def _archive_members(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
         if kind in _STREAMED:
             yield from _STREAMED[kind](archive.flow, layer)
         elif archive.flow.is_upload:
@@ -150,7 +150,7 @@ class Search:
             path.unlink(missing_ok=True)
 
 
-def _blocks(descriptor: int, account: Account) -> Iterator[bytes]:
+def _growing_blocks(descriptor: int, account: Account) -> Iterator[bytes]:
     """A file's bytes; little at first, so that what is near its beginning outlives any damage."""
     size = FIRST_READ_BYTES
     while block := os.read(descriptor, size):

@@ -18,7 +18,7 @@ _MEMORY = ".vmem"
 
 def is_memory(name: str) -> bool:
     """Whether a file is called as VMware calls the memory of a guest, packed or not."""
-    return _plain(name).lower().endswith(_MEMORY)
+    return _unpacked_name(name).lower().endswith(_MEMORY)
 
 
 def require_one_file(where: str, states: Iterable[str], memories: Iterable[str]) -> None:
@@ -29,9 +29,9 @@ def require_one_file(where: str, states: Iterable[str], memories: Iterable[str])
     :param memories: names for which `is_memory` is true
     :raises UnsupportedFormat: both are there
     """
-    by_stem = {_plain(name)[: -len(_MEMORY)]: _plain(name) for name in memories}
+    by_stem = {_unpacked_name(name)[: -len(_MEMORY)]: _unpacked_name(name) for name in memories}
     for name in states:
-        state = _plain(name)
+        state = _unpacked_name(name)
         memory = by_stem.get(state.rpartition(".")[0])
         if memory:
             half, other = printable(state), printable(memory)
@@ -41,5 +41,5 @@ def require_one_file(where: str, states: Iterable[str], memories: Iterable[str])
             )
 
 
-def _plain(name: str) -> str:
+def _unpacked_name(name: str) -> str:
     return COMPRESSED.sub("", name)

@@ -43,21 +43,21 @@ def members(file: BinaryIO, file_bytes: int) -> list[Stretch]:
     at, names = len(MAGIC), b""
     while at < file_bytes:
         file.seek(at)
-        stretch = _stretch(file, at)
+        stretch = _member_at(file, at)
         end = stretch.begin + stretch.size_bytes
         if end > file_bytes:
             raise Damaged(f"the file ends inside {stretch.name}")
         if stretch.name == "//":
             names = file.read(min(stretch.size_bytes, _TABLE_LIMIT))
         else:
-            found.append(_named(file, stretch, names))
+            found.append(_spelled_out(file, stretch, names))
         if len(found) > _MEMBERS_LIMIT:
             raise Damaged(f"more than {_MEMBERS_LIMIT} members")
         at = end + end % 2
     return found
 
 
-def _stretch(file: BinaryIO, at: int) -> Stretch:
+def _member_at(file: BinaryIO, at: int) -> Stretch:
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
         raise Damaged("the file ends inside a member's header")
@@ -65,22 +65,22 @@ def _stretch(file: BinaryIO, at: int) -> Stretch:
     if found is None:
         raise Damaged(f"no member's header at byte {at}")
     date, size = (int(digits.split()[0]) for digits in found.groups()[1:])
-    return Stretch(_text(found[1].rstrip(b" ")), at + _HEADER_BYTES, size, date)
+    return Stretch(_member_name(found[1].rstrip(b" ")), at + _HEADER_BYTES, size, date)
 
 
-def _named(file: BinaryIO, stretch: Stretch, names: bytes) -> Stretch:
+def _spelled_out(file: BinaryIO, stretch: Stretch, names: bytes) -> Stretch:
     """The member with its name spelled out."""
     name, begin, size = stretch.name, stretch.begin, stretch.size_bytes
     if name.startswith("#1/") and name[3:].isdigit():  # BSD: before the content
         length = int(name[3:])
         if length > min(size, _NAME_LIMIT):
             raise Damaged(f"a member's name of {length} bytes")
-        name = _text(file.read(length).rstrip(b"\0"))
+        name = _member_name(file.read(length).rstrip(b"\0"))
         begin, size = begin + length, size - length
     elif name.startswith("/") and name[1:].isdigit():  # System V and GNU: in a table
-        name = _text(names[int(name[1:]) :].split(b"\n", 1)[0][:_NAME_LIMIT])
+        name = _member_name(names[int(name[1:]) :].split(b"\n", 1)[0][:_NAME_LIMIT])
     return Stretch(name.removesuffix("/"), begin, size, stretch.date_s)
 
 
-def _text(name: bytes) -> str:
+def _member_name(name: bytes) -> str:
     return one_line(name)

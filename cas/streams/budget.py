@@ -34,16 +34,16 @@ class Account:
         self.limits = limits
         self.directory = directory
         self.read_bytes = 0
-        """Of the uploads, for the progress bar."""
+        """Bytes of the uploads that were read, for the progress bar."""
         self.unpacked_bytes = 0
         self.dumps = 0
         """How many dumps were found so far."""
         self.is_writing = False
-        """Whether a dump is being written at the moment."""
+        """A dump is being written at the moment."""
         self.missing: list[Missing] = []
         self.remarks: list[str] = []
         self.damages: list[Missing] = []
-        """Of wrappings in which no dump was found."""
+        """Damage of wrappings in which no dump was found."""
         self.locked: list[str] = []
         """What could not be opened, e.g. because it is encrypted."""
         self.members = 0

@@ -33,7 +33,7 @@ def cpio_members(
         if magic == _STRIPPED:
             name, header = _stripped(flow, listed)
         else:
-            header = _header(flow, magic)
+            header = _member_header(flow, magic)
             if not 0 < header.name_size <= layer.limits.name_bytes:
                 raise Damaged(f"a file name of {header.name_size} bytes")
             name = flow.exactly(header.name_size).rstrip(b"\0").decode("utf-8", "surrogateescape")
@@ -63,7 +63,7 @@ class _Header(NamedTuple):
     alignment: int
 
 
-def _header(flow: Flow, magic: bytes) -> _Header:
+def _member_header(flow: Flow, magic: bytes) -> _Header:
     if magic in (b"070701", b"070702"):
         return _hex_header(flow.exactly(110))
     if magic == b"070707":
@@ -75,7 +75,7 @@ def _header(flow: Flow, magic: bytes) -> _Header:
 
 def _stripped(flow: Flow, listed: Sequence[tuple[str, int]]) -> tuple[str, _Header]:
     """A member of which the archive has only the place in the package's list of files."""
-    place = _number(flow.exactly(14)[6:], 16)
+    place = _number_of(flow.exactly(14)[6:], 16)
     if place >= len(listed):
         raise Damaged("no file of the header is meant")
     name, size = listed[place]
@@ -83,13 +83,13 @@ def _stripped(flow: Flow, listed: Sequence[tuple[str, int]]) -> tuple[str, _Head
 
 
 def _hex_header(data: bytes) -> _Header:
-    numbers = [_number(data[at : at + 8], 16) for at in range(6, 110, 8)]
+    numbers = [_number_of(data[at : at + 8], 16) for at in range(6, 110, 8)]
     return _Header(numbers[1], numbers[11], numbers[6], 110, 4)
 
 
 def _octal_header(data: bytes) -> _Header:
     mode, name_size, size = data[18:24], data[59:65], data[65:76]
-    return _Header(_number(mode, 8), _number(name_size, 8), _number(size, 8), 76, 1)
+    return _Header(_number_of(mode, 8), _number_of(name_size, 8), _number_of(size, 8), 76, 1)
 
 
 def _binary_header(data: bytes) -> _Header:
@@ -98,7 +98,7 @@ def _binary_header(data: bytes) -> _Header:
     return _Header(word[3], word[10], word[11] << 16 | word[12], 26, 2)
 
 
-def _number(digits: bytes, base: int) -> int:
+def _number_of(digits: bytes, base: int) -> int:
     if not re.fullmatch(rb"[0-9a-fA-F]+" if base == 16 else rb"[0-7]+", digits):
         raise Damaged("a number that is none")
     return int(digits, base)

@@ -112,14 +112,14 @@ class _ZstdFrame:
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
-        self._parts = self._split()
+        self._parts = self._frame_parts()
         self.is_whole = False
-        """Whether its last byte was read."""
+        """Its last byte was read."""
 
     def read(self, _size: int = -1) -> bytes:
         return next(self._parts, b"")
 
-    def _split(self) -> Iterator[bytes]:
+    def _frame_parts(self) -> Iterator[bytes]:
         """Its header, then each block; the last with the checksum behind it."""
         read = self._flow.read
         head = read(5)

@@ -59,12 +59,12 @@ class Flow:
 
     @property
     def is_upload(self) -> bool:
-        """Whether this is a whole file as it arrived."""
+        """This is a whole file as it arrived."""
         return self._parent is None
 
     @property
     def is_broken(self) -> bool:
-        """Whether this ended too early because a wrapping around it is damaged."""
+        """This ended too early because a wrapping around it is damaged."""
         return self._is_broken or (self._parent is not None and self._parent.is_broken)
 
     def break_off(self) -> None:

@@ -24,13 +24,13 @@ class Limits:
     zstd_piece_bytes: int
     """What is unpacked at a time; so much of a damaged frame is lost before the damage."""
     name_bytes: int
-    """Of a file in an archive."""
+    """Bytes of a file's name in an archive."""
     header_bytes: int
-    """Of an extended header of tar."""
+    """Bytes of an extended header of tar."""
     headers: int
-    """In one archive."""
+    """Headers in one archive."""
     has_sparse_files: bool
-    """Whether a tar archive may have them."""
+    """A tar archive may have sparse files."""
 
 
 UPLOAD = Limits(

@@ -23,42 +23,42 @@ def unlzop(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """
     while True:
         flags = _lzop_header(flow)
-        while size := _number(flow):
+        while size := _big_endian(flow):
             yield from _in_blocks(_lzop_block(flow, layer, flags, size))
         if flow.peek(len(LZOP_MAGIC)) != LZOP_MAGIC:
             return layer.trailing(flow)
 
 
-def _number(flow: Flow, count: int = 4) -> int:
+def _big_endian(flow: Flow, count: int = 4) -> int:
     return int.from_bytes(flow.exactly(count), "big")
 
 
 def _lzop_header(flow: Flow) -> int:
     flow.exactly(len(LZOP_MAGIC))
-    is_recent = _number(flow, 2) >= 0x0940
+    is_recent = _big_endian(flow, 2) >= 0x0940
     flow.exactly(2)
-    needed = _number(flow, 2) if is_recent else 0
+    needed = _big_endian(flow, 2) if is_recent else 0
     method = flow.exactly(2 if is_recent else 1)[0]
-    flags = _number(flow)
+    flags = _big_endian(flow)
     if needed > 0x1040 or method not in (1, 2, 3) or flags & 0x800:
         raise Damaged(predicate="is of a kind that lzop 1.04 does not write")
     flow.exactly(12 if is_recent else 8)
     flow.skip(flow.exactly(1)[0])
     flow.exactly(4)
     if flags & 0x40:
-        flow.skip(_number(flow) + 4)
+        flow.skip(_big_endian(flow) + 4)
     return flags
 
 
 def _lzop_block(flow: Flow, layer: Layer, flags: int, size: int) -> bytes:
-    packed_size = _number(flow)
+    packed_size = _big_endian(flow)
     if size > LZOP_BLOCK_BYTES or not 0 < packed_size <= size:
         raise Damaged("a block of impossible size")
-    sums = [(check, _number(flow)) for bit, check in _LZOP_SUMS if flags & bit]
+    sums = [(check, _big_endian(flow)) for bit, check in _LZOP_SUMS if flags & bit]
     if packed_size < size:
         flow.exactly(4 * bool(flags & 2) + 4 * bool(flags & 0x200))
     packed = flow.exactly(packed_size)
-    block = packed if packed_size == size else _lzo(packed, size)
+    block = packed if packed_size == size else _unpack_lzo(packed, size)
     if any(check(block) != value for check, value in sums):
         layer.mismatch()
     return block
@@ -67,7 +67,7 @@ def _lzop_block(flow: Flow, layer: Layer, flags: int, size: int) -> bytes:
 _LZOP_SUMS = ((1, zlib.adler32), (0x100, zlib.crc32))
 
 
-def _lzo(packed: bytes, size: int) -> bytes:
+def _unpack_lzo(packed: bytes, size: int) -> bytes:
     from lzallright import LZOCompressor, LZOError
 
     try:
@@ -161,10 +161,10 @@ class _Codes:
         """Largest table that codes of this width are used with."""
 
     def __iter__(self) -> Iterator[int]:
-        while self._pending or self._group():
+        while self._pending or self._next_group():
             yield self._pending.pop()
 
-    def _group(self) -> bool:
+    def _next_group(self) -> bool:
         """The next eight codes, last first; fewer at the end of the data."""
         width = self._width
         data = self._flow.read(width)

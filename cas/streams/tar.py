@@ -52,7 +52,7 @@ def tar_members(flow: Flow, layer: Layer) -> Iterator[SizedMember]:
             name = data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
             extended |= {"path": name} if header.type == tarfile.GNUTYPE_LONGNAME else {}
         else:
-            yield from _member(flow, layer, record, (header, extended))
+            yield from _tar_member(flow, layer, record, (header, extended))
             extended = {}
     if not has_ended:
         raise CutOff
@@ -65,7 +65,7 @@ def _tar_header(record: bytes) -> tarfile.TarInfo | None:
         return None
 
 
-def _member(
+def _tar_member(
     flow: Flow, layer: Layer, record: bytes, header: tuple[tarfile.TarInfo, Mapping[str, str]]
 ) -> Iterator[SizedMember]:
     info, extended = header
@@ -90,7 +90,7 @@ def _member(
     contents = whole(flow, layer, stored)
     if extents is not None:
         size_bytes = extents.size
-        contents = _filled(Flow(contents, flow), extents, stored)
+        contents = _sparse_contents(Flow(contents, flow), extents, stored)
     layer.expect(size_bytes)
     yield SizedMember(name, Flow(layer.spent(contents), flow), size_bytes)
     if not flow.is_broken:
@@ -158,7 +158,7 @@ def _extents(
         return _old_gnu_extents(flow, record)
     if "GNU.sparse.map" in extended:  # versions 0.0 and 0.1
         numbers = [_decimal(text) for text in extended["GNU.sparse.map"].split(",")]
-        return _checked(numbers, _decimal(extended.get("GNU.sparse.size", "")))
+        return _checked_extents(numbers, _decimal(extended.get("GNU.sparse.size", "")))
     return None
 
 
@@ -172,7 +172,7 @@ def _old_gnu_extents(flow: Flow, record: bytes) -> _Extents:
         record = flow.exactly(RECORD_BYTES)
         numbers += _pieces(record, 0, 21)
         more = record[504]
-    return _checked(numbers, size)
+    return _checked_extents(numbers, size)
 
 
 def _pieces(record: bytes, start: int, count: int) -> list[int]:
@@ -201,17 +201,17 @@ def _decimal(text: str) -> int:
 def _map_before_data(flow: Flow, extended: Mapping[str, str], end: int) -> _Extents:
     """Version 1.0: decimal numbers, each on a line, padded to a whole record."""
     size = _decimal(extended.get("GNU.sparse.realsize", ""))
-    lines = _lines(flow, end)
+    lines = _map_numbers(flow, end)
     wanted = 2 * next(lines, 0)
     if wanted > 2 * MAX_EXTENTS:
         raise Damaged("a sparse file of too many pieces")
     numbers = [number for _, number in zip(range(wanted), lines, strict=False)]
     if len(numbers) < wanted:
         raise Damaged("a sparse file whose map is too short")
-    return _checked(numbers, size)
+    return _checked_extents(numbers, size)
 
 
-def _lines(flow: Flow, end: int) -> Iterator[int]:
+def _map_numbers(flow: Flow, end: int) -> Iterator[int]:
     text = b""
     while flow.position < end:
         text += flow.exactly(RECORD_BYTES)
@@ -222,7 +222,7 @@ def _lines(flow: Flow, end: int) -> Iterator[int]:
             yield int(number)
 
 
-def _checked(numbers: list[int], size: int) -> _Extents:
+def _checked_extents(numbers: list[int], size: int) -> _Extents:
     """Extents that ascend and stay inside the file."""
     places = tuple(zip(numbers[::2], numbers[1::2], strict=len(numbers) % 2 == 0))
     at = 0
@@ -235,13 +235,13 @@ def _checked(numbers: list[int], size: int) -> _Extents:
     return _Extents(places, size)
 
 
-def _filled(flow: Flow, extents: _Extents, stored: int) -> Iterator[Piece]:
+def _sparse_contents(flow: Flow, extents: _Extents, stored: int) -> Iterator[Piece]:
     """A sparse file with zeros where its map has nothing."""
     if sum(length for _, length in extents.places) != stored:
         raise Damaged("a sparse file whose map does not fit its data")
     at = 0
     for offset, length in (*extents.places, (extents.size, 0)):
-        yield from _zeros(offset - at)
+        yield from _zero_blocks(offset - at)
         begun = flow.position
         yield from flow.take(length)
         if flow.position - begun < length:
@@ -249,7 +249,7 @@ def _filled(flow: Flow, extents: _Extents, stored: int) -> Iterator[Piece]:
         at = offset + length
 
 
-def _zeros(count: int) -> Iterator[Piece]:
+def _zero_blocks(count: int) -> Iterator[Piece]:
     while count > 0:
         yield ZEROS[:count]
         count -= BLOCK_BYTES

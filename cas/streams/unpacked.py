@@ -47,11 +47,11 @@ def unpacked_stretch(
     :param ahead_bytes: that may be unpacked beyond what was asked for
     :raises Damaged: while reading, also where the file cannot be read
     """
-    with closing(_stretch(file, place, layer, advance, ahead_bytes)) as pieces:
+    with closing(_stretch_content(file, place, layer, advance, ahead_bytes)) as pieces:
         yield Flow(pieces)
 
 
-def _stretch(
+def _stretch_content(
     file: BinaryIO,
     place: tuple[int, int],
     layer: Layer,
@@ -66,14 +66,14 @@ def _stretch(
             yield from xz_blocks.unpack(file.fileno(), blocks, limits, advance)
             return
         file.seek(begin)
-        yield from unpacked(Flow(_blocks(file, size, advance)), layer)
+        yield from unpacked(Flow(_file_blocks(file, size, advance)), layer)
     except OSError as error:
         raise Damaged(f"it cannot be read: {error.strerror}") from error
     except (MemoryError, RuntimeError) as error:  # no thread can be started
         raise Damaged(f"{error}") from error
 
 
-def _blocks(file: BinaryIO, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
+def _file_blocks(file: BinaryIO, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
     while size and (block := file.read(min(size, BLOCK_BYTES))):
         advance(len(block))
         size -= len(block)

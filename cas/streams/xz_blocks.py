@@ -45,7 +45,7 @@ class Block:
     packed_bytes: int
     size_bytes: int
     header: bytes
-    """Of the stream that it belongs to."""
+    """Header of the stream that it belongs to, 12 bytes."""
 
 
 def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Block]:
@@ -81,13 +81,13 @@ def _stream(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:
         raise ValueError
     index_at = end - HEADER_BYTES - index_bytes
     index = os.pread(descriptor, index_bytes, index_at) if index_at >= lowest else b""
-    count, at = _number(index, 1)
+    count, at = _seven_bit_number(index, 1)
     if count > BLOCKS_LIMIT:
         raise ValueError
     sizes = []
     for _ in range(count):
-        unpadded, at = _number(index, at)
-        size, at = _number(index, at)
+        unpadded, at = _seven_bit_number(index, at)
+        size, at = _seven_bit_number(index, at)
         sizes.append((unpadded + -unpadded % 4, size))
     begun = index_at - sum(packed for packed, _ in sizes) - HEADER_BYTES
     header = os.pread(descriptor, HEADER_BYTES, begun) if begun >= lowest else b""
@@ -98,7 +98,7 @@ def _stream(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:
     return begun, [Block(offset, packed, size, header) for offset, (packed, size) in pairs]
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
+def _seven_bit_number(data: bytes, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, and where the next one is."""
     value = 0
     for shift in range(0, 63, 7):
@@ -139,7 +139,7 @@ def unpack(
     try:
         unpacking.start()
         for block in blocks:
-            yield from unpacking.output()
+            yield from unpacking.next_block()
             advance(block.packed_bytes)
     finally:
         unpacking.leave()
@@ -178,11 +178,11 @@ class _Unpacking:
         :raises RuntimeError: the system has no room for a thread
         """
         for _ in range(THREADS):
-            thread = threading.Thread(target=self._run, name="cas-xz", daemon=True)
+            thread = threading.Thread(target=self._unpack_blocks, name="cas-xz", daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def output(self) -> Iterator[bytes]:
+    def next_block(self) -> Iterator[bytes]:
         """The content of the next block."""
         is_over = False
         while not is_over:
@@ -208,7 +208,7 @@ class _Unpacking:
         for thread in self._threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _unpack_blocks(self) -> None:
         while True:
             with self._changed:
                 block = None if self._is_left else next(self._todo, None)
@@ -217,14 +217,14 @@ class _Unpacking:
                 job = _Job(block)
                 self._jobs.append(job)
             try:
-                self._unpack(job)
+                self._unpack_block(job)
             except (Damaged, OSError, MemoryError) as error:
                 job.failure = error
             with self._changed:
                 job.is_over = True
                 self._changed.notify_all()
 
-    def _unpack(self, job: _Job) -> None:
+    def _unpack_block(self, job: _Job) -> None:
         decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, self._limits.memory_bytes)
         at, size = job.block.offset, 0
         end = at + job.block.packed_bytes
@@ -236,7 +236,7 @@ class _Unpacking:
                 raise Damaged(" ".join(str(error).split())) from error
             size += len(output)
             if output:
-                self._put(job, output)
+                self._keep_output(job, output)
             data = b""
             if decoder.needs_input:
                 data = os.pread(self._descriptor, min(READ_BYTES, end - at), at)
@@ -246,7 +246,7 @@ class _Unpacking:
         if size != job.block.size_bytes and not self._is_left:
             raise Damaged("a block of the wrong size")
 
-    def _put(self, job: _Job, output: bytes) -> None:
+    def _keep_output(self, job: _Job, output: bytes) -> None:
         """Keep output until it is taken; waits where too much of it is waiting."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_left or self._has_room(job))

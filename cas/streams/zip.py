@@ -39,12 +39,12 @@ class _Header:
 
     @property
     def has_descriptor(self) -> bool:
-        """Whether checksum and sizes follow the data."""
+        """Checksum and sizes follow the data."""
         return bool(self.flags & 8)
 
     @property
     def is_open_ended(self) -> bool:
-        """Whether only the data themselves say where they end."""
+        """Only the data themselves say where they end."""
         return self.has_descriptor and not self.packed
 
 
@@ -53,7 +53,7 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
     if flow.peek(4) in (_DESCRIPTOR, b"PK00"):  # it was, or could have been, split
         flow.exactly(4)
     while (magic := flow.peek(4)) == _NEXT[0]:
-        header = _header(flow)
+        header = _local_header(flow)
         end = flow.position + header.packed
         if reason := _unreadable(header, flow):
             layer.locked(f"{printable(header.name)} in the {printable(layer.what)} {reason}")
@@ -72,7 +72,7 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
         raise CutOff if len(magic) < 4 else Damaged("no header where one is due")
 
 
-def _header(flow: Flow) -> _Header:
+def _local_header(flow: Flow) -> _Header:
     fields = _HEADER.unpack(flow.exactly(_HEADER.size))
     _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = fields
     name = flow.exactly(name_size).decode("utf-8", "surrogateescape")
@@ -138,7 +138,7 @@ def _descriptor(flow: Flow) -> tuple[int, int]:
     return 0, 0
 
 
-def _stored(flow: Flow) -> Iterator[bytes]:
+def _stored_blocks(flow: Flow) -> Iterator[bytes]:
     while block := flow.block():
         yield block
 
@@ -179,7 +179,7 @@ def _lzma(flow: Flow) -> Iterator[bytes]:
 
 
 _METHODS: dict[int, Callable[[Flow], Iterator[bytes]]] = {
-    0: _stored,
+    0: _stored_blocks,
     8: inflate,
     9: _inflate64,
     12: lambda flow: decoded(bz2.BZ2Decompressor(), flow),

@@ -17,7 +17,7 @@ import kernel_packages as kp
 import rpm_writer as rw
 
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.rpm import read_package
+from cas.catalogue.packages.rpm import read_rpm
 from cas.errors import PackageError
 
 LIES = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x05", b"/../", b"\0..\0")
@@ -51,7 +51,7 @@ def mutant(original: bytes, end: int, seed: int) -> bytes:
 def try_to_read(path: Path) -> int:
     """How many of the two readers refuse the file."""
     refused = 0
-    for read in (read_package, payload.listing):
+    for read in (read_rpm, payload.rpm_listing):
         try:
             read(path)
         except PackageError as error:

@@ -127,7 +127,7 @@ def test_a_corrupt_header_is_refused_with_the_reason(kind: str, tmp_path: Path) 
     path = tmp_path / "kernel-debuginfo-1.rpm"
     path.write_bytes(content)
     with pytest.raises(PackageError) as caught:
-        sources.read(path)
+        sources.read_package(path)
     assert str(path) in str(caught.value)
     assert reason in str(caught.value)
 
@@ -135,7 +135,7 @@ def test_a_corrupt_header_is_refused_with_the_reason(kind: str, tmp_path: Path) 
 def test_a_package_that_is_not_corrupt_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "kernel-debuginfo-1.rpm"
     path.write_bytes(intact())
-    assert sources.read(path).kernels[0].release == kp.RELEASE
+    assert sources.read_package(path).kernels[0].release == kp.RELEASE
     assert content_of(path) == VMLINUX
 
 
@@ -144,7 +144,7 @@ def test_a_cut_package_is_refused_with_the_reason(tenths: int, tmp_path: Path) -
     path = tmp_path / "cut.rpm"
     path.write_bytes(intact()[: len(intact()) * tenths // 10])
     with pytest.raises(PackageError, match=r"cut\.rpm is no intact RPM: the file (is|ends)"):
-        sources.read(path)
+        sources.read_package(path)
 
 
 def test_each_corrupt_package_is_recorded_and_the_others_are_catalogued(
@@ -213,7 +213,7 @@ def test_a_header_that_claims_gigabytes_takes_no_memory(tmp_path: Path) -> None:
         "from cas.errors import PackageError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
         "for path in Path(sys.argv[1]).iterdir():\n"
-        "    for read in (rpm.read_package, payload.listing):\n"
+        "    for read in (rpm.read_rpm, payload.rpm_listing):\n"
         "        try: read(path)\n"
         "        except PackageError as error: print(error)\n"
     )

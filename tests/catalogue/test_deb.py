@@ -45,13 +45,13 @@ def md5(data: bytes) -> str:
 
 
 def kernel(path: Path) -> PackagedKernel:
-    (found,) = sources.read(path).kernels
+    (found,) = sources.read_package(path).kernels
     return found
 
 
 @pytest.mark.parametrize("packed", ["none", "gzip", "xz", "zstd"])
 def test_dpkgs_packages_are_known_by_build_id_and_banner(tmp_path: Path, packed: str) -> None:
-    package = sources.read(dp.build(tmp_path, FILES, packed))
+    package = sources.read_package(dp.build(tmp_path, FILES, packed))
     assert package == Package(
         name=dp.NAME,
         arch="x86_64",
@@ -92,7 +92,7 @@ def test_every_compression_of_the_control_archive_is_read(
         dp.member(f"control.tar{packed}", control),
         dp.member("data.tar", dp.tar_of(FILES)),
     )
-    assert sources.read(written(package)).version == dp.VERSION
+    assert sources.read_package(written(package)).version == dp.VERSION
 
 
 def spelled(name: str, content: bytes, spelling: str) -> bytes:
@@ -160,7 +160,7 @@ def test_the_flavour_is_what_the_release_adds(release: str, arch: str, flavour: 
 
 
 def test_a_package_without_a_vmlinux_has_no_kernels(written: Callable[[bytes], Path]) -> None:
-    assert sources.read(written(dp.package({"/usr/share/doc/x": b"x"}))).kernels == ()
+    assert sources.read_package(written(dp.package({"/usr/share/doc/x": b"x"}))).kernels == ()
 
 
 def test_the_vmlinux_itself_tells_the_architecture(written: Callable[[bytes], Path]) -> None:
@@ -170,15 +170,15 @@ def test_the_vmlinux_itself_tells_the_architecture(written: Callable[[bytes], Pa
         dp.member("control.tar", control),
         dp.member("data.tar", dp.tar_of(FILES)),
     )
-    assert sources.read(written(package)).arch == "x86_64"
+    assert sources.read_package(written(package)).arch == "x86_64"
 
 
 def test_without_md5sums_the_payload_itself_is_listed(written: Callable[[bytes], Path]) -> None:
     path = written(dp.package(FILES, ".xz", listed=False))
-    package = sources.read(path)
+    package = sources.read_package(path)
     assert (package.kernels[0].build_id, package.kernels[0].digest) == (kp.build_id("one"), None)
     assert package.kmods == {dp.RELEASE: 3}
-    assert set(deb.listing(path).files) == set(FILES)
+    assert set(deb.deb_listing(path).files) == set(FILES)
 
 
 def test_nothing_behind_the_notes_is_read(written: Callable[[bytes], Path]) -> None:
@@ -203,11 +203,11 @@ def test_long_paths_are_read(written: Callable[[bytes], Path], format: int) -> N
     data = dp.tar([dp.entry(path, content) for path, content in files.items()], format)
     path = written(dp.package(files, data=data, listed=False))
     assert kernel(path).build_id == kp.build_id("one")
-    assert set(deb.listing(path).files) == set(files)
+    assert set(deb.deb_listing(path).files) == set(files)
 
 
 def test_the_listing_gives_digests_and_streams_members(written: Callable[[bytes], Path]) -> None:
-    listing = deb.listing(written(dp.package(FILES)))
+    listing = deb.deb_listing(written(dp.package(FILES)))
     assert {path: listed.digest for path, listed in listing.files.items()} == {
         path: ("md5", md5(content)) for path, content in FILES.items()
     }
@@ -259,11 +259,11 @@ def test_xz_of_many_blocks_is_read_by_two_threads(
     control = dp.member("control.tar", dp.tar_of(dp.control_files(files)))
     head = (dp.member("debian-binary", b"2.0\n"), control)
     path = written(dp.ar(*head, dp.member("data.tar.xz", packed)))
-    with deb.listing(path).opened(lambda _: None) as members:
+    with deb.deb_listing(path).opened(lambda _: None) as members:
         found = {member.path: b"".join(member.flow.rest()) for member in members}
     assert found == files
     broken = packed[:100_000] + b"broken" + packed[100_006:]
-    listing = deb.listing(written(dp.ar(*head, dp.member("data.tar.xz", broken))))
+    listing = deb.deb_listing(written(dp.ar(*head, dp.member("data.tar.xz", broken))))
     with (
         pytest.raises(PackageError, match="payload is damaged"),
         listing.opened(lambda _: None) as members,
@@ -294,7 +294,7 @@ def test_a_vmlinux_without_a_build_id_is_known_by_its_banner(
 def test_a_package_cut_anywhere_is_refused(written: Callable[[bytes], Path], tenths: int) -> None:
     package = dp.package(FILES, ".xz")
     with pytest.raises(PackageError, match=r"is no intact DEB|is damaged"):
-        sources.read(written(package[: len(package) * tenths // 10]))
+        sources.read_package(written(package[: len(package) * tenths // 10]))
 
 
 def control_of(files: Mapping[str, bytes], **odd: bytes) -> bytes:
@@ -434,7 +434,7 @@ def test_an_odd_package_is_refused_with_its_reason(
 ) -> None:
     package, reason = ODD[name]
     with pytest.raises(PackageError, match=reason):
-        sources.read(written(package))
+        sources.read_package(written(package))
 
 
 def test_names_that_lead_elsewhere_are_only_compared(
@@ -451,10 +451,10 @@ def test_control_characters_of_a_package_are_never_shown(
     written: Callable[[bytes], Path],
 ) -> None:
     with pytest.raises(PackageError) as told:
-        sources.read(written(dp.ar(FORMAT, CONTROL, dp.member("data.tar.\x1b[2J", b"x"))))
+        sources.read_package(written(dp.ar(FORMAT, CONTROL, dp.member("data.tar.\x1b[2J", b"x"))))
     assert "\x1b" not in str(told.value)
     control = dp.member("control.tar", dp.tar_of({"/control": dp.control(version="1\x1b[2J")}))
-    assert "\x1b" not in sources.read(written(dp.ar(FORMAT, control, DATA))).version
+    assert "\x1b" not in sources.read_package(written(dp.ar(FORMAT, control, DATA))).version
 
 
 def test_a_damaged_package_is_never_more_than_an_error(written: Callable[[bytes], Path]) -> None:
@@ -466,11 +466,11 @@ def test_a_damaged_package_is_never_more_than_an_error(written: Callable[[bytes]
             for _ in range(chance.randint(1, 4)):
                 mutant[chance.randrange(len(mutant))] = chance.randrange(256)
             try:
-                sources.read(written(bytes(mutant)))
+                sources.read_package(written(bytes(mutant)))
             except PackageError:
                 continue
 
 
 def test_a_package_that_is_gone_is_not_called_damaged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        sources.read(tmp_path / "gone.deb")
+        sources.read_package(tmp_path / "gone.deb")

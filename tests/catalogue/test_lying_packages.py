@@ -90,7 +90,7 @@ def test_a_list_that_claims_more_than_a_disk_holds_lifts_no_limit(tmp_path: Path
     package.write_bytes(rw.package([*listed, huge], stripped))
     with (
         pytest.raises(PackageError, match=r"or than 16\.0 GiB"),
-        payload.opened(package, read_header(package)) as members,
+        payload.open_rpm_payload(package, read_header(package)) as members,
     ):
         list(members)
 

@@ -26,7 +26,7 @@ VMLINUX = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 
 def members(path: Path, header: Header | None = None) -> dict[str, bytes]:
     found = {}
-    with payload.opened(path, header or read_header(path)) as stream:
+    with payload.open_rpm_payload(path, header or read_header(path)) as stream:
         for member in stream:
             found[member.path] = b"".join(member.flow.rest())
             assert len(found[member.path]) == member.size_bytes

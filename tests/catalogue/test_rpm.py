@@ -6,7 +6,7 @@ import pytest
 import rpm_writer as rw
 from mutate_rpm import mutant, try_to_read
 
-from cas.catalogue.packages.rpm import read_package
+from cas.catalogue.packages.rpm import read_rpm
 from cas.catalogue.packages.rpm_files import read_header
 from cas.catalogue.packages.rpm_layout import flavour
 from cas.errors import PackageError
@@ -19,7 +19,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_header_alone_gives_the_identity(package: Path) -> None:
-    found = read_package(package)
+    found = read_rpm(package)
     (kernel,) = found.kernels
     assert (found.name, found.arch) == ("kernel-debuginfo", "x86_64")
     assert kernel.release == kp.RELEASE
@@ -31,7 +31,7 @@ def test_the_header_alone_gives_the_identity(package: Path) -> None:
 
 def test_without_build_id_links_the_path_gives_the_release(tmp_path: Path) -> None:
     files, links = kp.debuginfo("one", linked=False)
-    (kernel,) = read_package(kp.build(kp.Recipe(files, links), tmp_path)).kernels
+    (kernel,) = read_rpm(kp.build(kp.Recipe(files, links), tmp_path)).kernels
     assert (kernel.release, kernel.build_id) == (kp.RELEASE, None)
 
 
@@ -42,7 +42,7 @@ def test_each_flavour_in_a_package_is_a_kernel(tmp_path: Path) -> None:
     for release in releases:
         files |= kp.debuginfo(release, release)[0]
         links |= kp.debuginfo(release, release)[1]
-    package = read_package(kp.build(kp.Recipe(files, links, arch="i686"), tmp_path))
+    package = read_rpm(kp.build(kp.Recipe(files, links, arch="i686"), tmp_path))
     assert {kernel.release: kernel.flavour for kernel in package.kernels} == releases
     assert {kernel.build_id for kernel in package.kernels} == set(map(kp.build_id, releases))
 
@@ -57,7 +57,7 @@ def test_suse_layout_is_known(tmp_path: Path) -> None:
         )
     }
     recipe = kp.Recipe(files, links, name="kernel-default-debuginfo")
-    (kernel,) = read_package(kp.build(recipe, tmp_path)).kernels
+    (kernel,) = read_rpm(kp.build(recipe, tmp_path)).kernels
     assert (kernel.release, kernel.build_id, kernel.flavour) == (release, identity, "default")
 
 
@@ -66,17 +66,17 @@ def test_suse_layout_is_known(tmp_path: Path) -> None:
 )
 def test_the_architecture_is_spelled_as_uname_does(target: str, arch: str, tmp_path: Path) -> None:
     files, links = kp.debuginfo("one")
-    assert read_package(kp.build(kp.Recipe(files, links, arch=target), tmp_path)).arch == arch
+    assert read_rpm(kp.build(kp.Recipe(files, links, arch=target), tmp_path)).arch == arch
 
 
 def test_a_package_without_vmlinux_has_no_kernels(tmp_path: Path) -> None:
     recipe = kp.Recipe({"/usr/lib/debug/usr/bin/perf.debug": b"x"}, name="kernel-tools-debuginfo")
-    assert read_package(kp.build(recipe, tmp_path)).kernels == ()
+    assert read_rpm(kp.build(recipe, tmp_path)).kernels == ()
 
 
 def test_a_vmlinux_that_is_a_link_is_no_kernel(tmp_path: Path) -> None:
     links = {f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux": "/etc/passwd"}
-    assert read_package(kp.build(kp.Recipe({}, links), tmp_path)).kernels == ()
+    assert read_rpm(kp.build(kp.Recipe({}, links), tmp_path)).kernels == ()
 
 
 def forged(path: str, package: Path, directory: Path) -> Path:
@@ -97,7 +97,7 @@ def test_a_header_with_a_flipped_bit_is_damaged(package: Path, tmp_path: Path) -
     flipped = tmp_path / "flipped.rpm"
     flipped.write_bytes(content)
     with pytest.raises(PackageError, match=r"header is damaged: .* promised sha256"):
-        read_package(flipped)
+        read_rpm(flipped)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_header_with_a_flipped_bit_is_damaged(package: Path, tmp_path: Path) -
     ["/usr/lib/debug/lib/modules/5.1\n0/vmlinux", "/usr/lib/debug/lib/modules/5.10/x/vmlinux"],
 )
 def test_a_path_of_another_shape_is_no_kernel(path: str, package: Path, tmp_path: Path) -> None:
-    assert read_package(forged(path, package, tmp_path)).kernels == ()
+    assert read_rpm(forged(path, package, tmp_path)).kernels == ()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_path_of_another_shape_is_no_kernel(path: str, package: Path, tmp_path
 )
 def test_a_path_that_leads_elsewhere_is_damage(path: str, package: Path, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="leads out of its directory"):
-        read_package(forged(path, package, tmp_path))
+        read_rpm(forged(path, package, tmp_path))
 
 
 @pytest.mark.parametrize("size", [0, 1, 50, 96, 100, 200, 400, 800, 1500])
@@ -125,14 +125,14 @@ def test_a_package_cut_inside_its_header_is_named(size: int, package: Path, tmp_
     cut = tmp_path / "cut.rpm"
     cut.write_bytes(package.read_bytes()[:size])
     with pytest.raises(PackageError, match=r"cut\.rpm is no intact RPM"):
-        read_package(cut)
+        read_rpm(cut)
 
 
 def test_garbage_is_no_package(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.rpm"
     garbage.write_bytes(random.Random(1).randbytes(100_000))  # noqa: S311
     with pytest.raises(PackageError, match="does not begin like one"):
-        read_package(garbage)
+        read_rpm(garbage)
 
 
 def test_a_mutated_header_gives_a_package_or_an_error(package: Path, tmp_path: Path) -> None:

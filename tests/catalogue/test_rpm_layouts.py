@@ -8,7 +8,7 @@ import kernel_packages as kp
 import pytest
 import rpm_writer as rw
 
-from cas.catalogue.packages.rpm import read_package
+from cas.catalogue.packages.rpm import read_rpm
 from cas.database.records import Package
 
 DEBUG = "/usr/lib/debug"
@@ -126,12 +126,12 @@ def package_of(files: list[rw.Entry], directory: Path, *more: rw.Tag) -> Package
     tags = rw.description("kernel-debuginfo", "5.14.0", "427.el9")
     path = directory / "package.rpm"
     path.write_bytes(rw.package([*tags, *more, *rw.file_list(files)]))
-    return read_package(path)
+    return read_rpm(path)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout.name} {layout.release}")
 def test_a_distributions_kernel_is_known(layout: Layout, tmp_path: Path) -> None:
-    found = read_package(written(layout, tmp_path))
+    found = read_rpm(written(layout, tmp_path))
     (kernel,) = found.kernels
     assert (kernel.release, kernel.flavour) == (layout.release, layout.flavour)
     assert kernel.build_id == (ID if layout.link else None)
@@ -149,7 +149,7 @@ def test_rpm_accepts_what_the_writer_wrote(tmp_path: Path) -> None:
 
 def test_the_whole_paths_of_rpm_3_are_read(tmp_path: Path) -> None:
     layout = Layout("kernel-debuginfo", "2.4.21-4.EL", "", f"{DEBUG}/boot/vmlinux-{{}}.debug")
-    found = read_package(written(layout, tmp_path, old=True))
+    found = read_rpm(written(layout, tmp_path, old=True))
     (kernel,) = found.kernels
     assert (kernel.release, kernel.build_id, kernel.member) == (layout.release, ID, layout.path)
     assert kernel.digest is None

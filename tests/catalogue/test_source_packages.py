@@ -36,7 +36,7 @@ ORIGIN = ms.origin_of(SHIPPED)
 
 
 def kernel_in(path: Path) -> Kernel:
-    package = sources.read(path)
+    package = sources.read_package(path)
     (it,) = package.kernels
     facts = (it.release, package.arch, path, it.member, it.build_id, it.banner)
     return Kernel(*facts, it.size_bytes, it.digest)

@@ -22,7 +22,7 @@ _TOO_LARGE = "it takes more memory to read than a reader may have"
 def read(path: str) -> str:
     """The facts of a file, or the reason why there are none."""
     try:
-        return _facts(sources.read(Path(path)))
+        return _facts(sources.read_package(Path(path)))
     except PackageError as error:
         return failure(BAD, str(error))
     except OSError as error:

@@ -66,7 +66,7 @@ def place(target: Place, content: Iterable[Piece]) -> str:
         temporary = Path(name)
         try:
             try:
-                sha256 = _write(fd, content, target)
+                sha256 = _write_temporary(fd, content, target)
             finally:
                 os.close(fd)
             target.verify(temporary)
@@ -125,10 +125,10 @@ def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _translated(error, directory, size_bytes) from error
+        raise _storage_error(error, directory, size_bytes) from error
 
 
-def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
+def _storage_error(error: OSError, directory: Path, size_bytes: int) -> CasError:
     if error.errno in FULL:
         return no_room(directory, human_size(size_bytes), "an extracted file", error)
     if error.errno in DENIED:
@@ -139,7 +139,7 @@ def _translated(error: OSError, directory: Path, size_bytes: int) -> CasError:
     return TryAgain(f"{directory} cannot be written: {error.strerror}")
 
 
-def _write(fd: int, content: Iterable[Piece], target: Place) -> str:
+def _write_temporary(fd: int, content: Iterable[Piece], target: Place) -> str:
     algorithm, promised = target.digest or (OURS, None)
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in sorted({OURS, algorithm})}
 

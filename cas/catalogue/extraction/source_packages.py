@@ -150,10 +150,10 @@ def is_built_with(kernel: Kernel, kmod: Path, timeout_s: float) -> bool:
 
 
 def _listed(package: Path) -> Mapping[str, Listed]:
-    if sources.kind(package) == "deb":
+    if sources.package_kind(package) == "deb":
         md5sums = deb.read_control(package).md5sums
         return {path: Listed(("md5", digits)) for path, digits in md5sums.items()}
-    return payload.listing(package).files
+    return payload.rpm_listing(package).files
 
 
 def _digests(files: Mapping[str, Listed], name: str) -> set[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _of_the_same_build(kernel: Kernel, banner: str | None) -> Iterator[tuple[Pat
     """The packages of sources, each with whether it is a DEB."""
     try:
         regular(kernel.source)
-        is_deb = sources.kind(kernel.source) == "deb"
+        is_deb = sources.package_kind(kernel.source) == "deb"
         found = _linux_sources(kernel, banner) if is_deb else _debug_sources(kernel)
         for path in found:
             yield path, is_deb
@@ -187,7 +187,7 @@ def _debug_sources(kernel: Kernel) -> Iterator[Path]:
     """RPMs of the run of rpmbuild that made the kernel's own."""
     ours = rpm.read_origin(kernel.source)
     if ours is None or not any(
-        is_same(kernel, packaged) for packaged in rpm.read_package(kernel.source).kernels
+        is_same(kernel, packaged) for packaged in rpm.read_rpm(kernel.source).kernels
     ):
         return
     version = ours.version.rpartition(":")[2]
@@ -239,7 +239,7 @@ def _beside(package: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 def _of_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
-    listing = payload.listing(package)
+    listing = payload.rpm_listing(package)
     path = _listed_path(listing.files, wanted.file)
     if path is None:
         return None
@@ -285,7 +285,7 @@ def _check(package: Path, path: str, listed: Listed, content: bytes | None) -> N
 def _of_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
     promised = deb.read_control(package).md5sums
     paths = [str(path) for path in paths_below(wanted.file)]
-    with deb.opened(package, lambda _: _check_time(until_s)) as members:
+    with deb.open_deb_payload(package, lambda _: _check_time(until_s)) as members:
         for member in members:
             if not _TARBALL.fullmatch(member.path):
                 continue

@@ -45,7 +45,7 @@ class Listing:
     files: Mapping[str, Listed]
     """Regular files by their absolute path."""
     payload_bytes: int
-    """Of the payload as it stands in the package, compressed."""
+    """Bytes of the payload as it stands in the package, compressed."""
     opened: Callable[[Callable[[int], None]], AbstractContextManager[Iterator[SizedMember]]]
     """Opens the payload; the argument is told how many compressed bytes have been read. At any
     point it raises `PackageError` where the payload turns out to be damaged or unreadable."""

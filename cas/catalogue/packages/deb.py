@@ -76,7 +76,7 @@ class Control:
     fields: Mapping[str, str]
     """``Package``, ``Source``, ``Version``, ``Architecture``, those that are there."""
     md5sums: Mapping[str, str]
-    """Of regular files, by absolute path."""
+    """MD5 in hex of each regular file, by absolute path."""
 
     @property
     def source(self) -> str:
@@ -93,23 +93,23 @@ class _Deb:
     date_s: int
     fields: Mapping[str, str]
     md5sums: Mapping[str, str] | None
-    """By absolute path; ``None``: the package has no such list."""
+    """MD5 in hex by absolute path; ``None``: the package has no such list."""
 
 
-def read_package(path: Path) -> Package:
+def read_deb(path: Path) -> Package:
     """The kernels that a package holds debug information of, with build-id and banner.
 
     :return: without kernels for a package that has no vmlinux
     :raises PackageError: the content is not a DEB, or is damaged
     :raises OSError: the file cannot be read
     """
-    deb = _read(path)
-    files = _files(deb)
+    deb = _read_deb(path)
+    files = _regular_files(deb)
     found = [file for file in files if vmlinux_release(file)]
     if len(found) > _KERNELS_LIMIT:
         raise PackageError(f"{path} claims to hold {len(found)} kernels")
-    identities = identity.in_payload(path, partial(_opened, deb, ahead_bytes=_AHEAD), found)
-    kernels = tuple(_kernels(deb, files, identities))
+    identities = identity.in_payload(path, partial(_open_data, deb, ahead_bytes=_AHEAD), found)
+    kernels = tuple(_deb_kernels(deb, files, identities))
     arch = deb.fields.get("Architecture", "")
     arches = {it.arch for it in identities.values()} or {_ARCHES.get(arch, arch)[:_ARCH_LIMIT]}
     return Package(
@@ -119,18 +119,18 @@ def read_package(path: Path) -> Package:
         kernels=kernels,
         kind="deb",
         version=deb.fields.get("Version", ""),
-        kmods=_kmods(files),
+        kmods=_kmod_counts(files),
     )
 
 
-def listing(path: Path) -> Listing:
+def deb_listing(path: Path) -> Listing:
     """What a package lists: its md5sums, or where they name no vmlinux its payload's members.
 
     :raises PackageError: the content is not a DEB, or is damaged
     :raises OSError: the file cannot be read
     """
-    deb = _read(path)
-    return Listing(_files(deb), deb.data.size_bytes, partial(_opened, deb))
+    deb = _read_deb(path)
+    return Listing(_regular_files(deb), deb.data.size_bytes, partial(_open_data, deb))
 
 
 def read_control(path: Path) -> Control:
@@ -139,11 +139,11 @@ def read_control(path: Path) -> Control:
     :raises PackageError: the content is not a DEB, or is damaged
     :raises OSError: the file cannot be read
     """
-    deb = _read(path)
+    deb = _read_deb(path)
     return Control(deb.fields, deb.md5sums or {})
 
 
-def opened(
+def open_deb_payload(
     path: Path, advance: Callable[[int], None]
 ) -> AbstractContextManager[Iterator[SizedMember]]:
     """The payload, for the length of a ``with`` block.
@@ -152,7 +152,7 @@ def opened(
     :raises PackageError: at any point where it turns out to be damaged or unreadable
     :raises OSError: the file cannot be read
     """
-    return _opened(_read(path), advance)
+    return _open_data(_read_deb(path), advance)
 
 
 def flavour(release: str, arch: str) -> str:
@@ -164,7 +164,7 @@ def flavour(release: str, arch: str) -> str:
     return found[1].removesuffix(arch).rstrip("-") if found else ""
 
 
-def _kernels(
+def _deb_kernels(
     deb: _Deb, files: Mapping[str, Listed], identities: Mapping[str, identity.Identity]
 ) -> Iterator[PackagedKernel]:
     """The kernels of the package; of several names of one file, that with the content."""
@@ -190,7 +190,7 @@ def _kernels(
         )
 
 
-def _kmods(files: Iterable[str]) -> dict[str, int]:
+def _kmod_counts(files: Iterable[str]) -> dict[str, int]:
     paths = (path.rpartition("/") for path in files)
     releases = (
         kmods_release(directory + "/") for directory, _, name in paths if is_kmod(name.encode())
@@ -198,7 +198,7 @@ def _kmods(files: Iterable[str]) -> dict[str, int]:
     return dict(Counter(release for release in releases if release))
 
 
-def _read(path: Path) -> _Deb:
+def _read_deb(path: Path) -> _Deb:
     try:
         with path.open("rb", buffering=0) as file:
             return _deb(path, file)
@@ -248,7 +248,7 @@ def _control(file: BinaryIO, control: ar.Stretch) -> tuple[dict[str, str], dict[
     with unpacked_stretch(file, place, layer, lambda _: None) as flow:
         for member in tar_members(flow, layer):
             if member.path == "/control":
-                fields = _fields(_whole(member, _CONTROL_LIMIT))
+                fields = _control_fields(_whole(member, _CONTROL_LIMIT))
             elif member.path == "/md5sums":
                 md5sums = _md5sums(_whole(member, _MD5SUMS_LIMIT))
     if fields is None:
@@ -262,7 +262,7 @@ def _whole(member: SizedMember, limit: int) -> bytes:
     return member.flow.exactly(member.size_bytes)
 
 
-def _fields(stanza: bytes) -> dict[str, str]:
+def _control_fields(stanza: bytes) -> dict[str, str]:
     text = stanza.decode("utf-8", "backslashreplace")
     return {name: short_line(value, _TEXT_LIMIT) for name, value in reversed(_FIELD.findall(text))}
 
@@ -281,13 +281,13 @@ def _check_count(files: int) -> None:
         raise Damaged(f"it has more than {_FILES_LIMIT} files")
 
 
-def _files(deb: _Deb) -> dict[str, Listed]:
+def _regular_files(deb: _Deb) -> dict[str, Listed]:
     """The regular files; a list without a vmlinux may be short of more than that."""
     listed = {path: Listed(("md5", digest)) for path, digest in (deb.md5sums or {}).items()}
     if any(map(vmlinux_release, listed)):
         return listed
     files = {}
-    with _opened(deb, lambda _: None) as members:
+    with _open_data(deb, lambda _: None) as members:
         for member in members:
             files[member.path] = listed.get(member.path, Listed())
             _check_count(len(files))
@@ -295,7 +295,7 @@ def _files(deb: _Deb) -> dict[str, Listed]:
 
 
 @contextmanager
-def _opened(
+def _open_data(
     deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 48 << 20
 ) -> Iterator[Iterator[SizedMember]]:
     """The payload's members, for the length of a ``with`` block.

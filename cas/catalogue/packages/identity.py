@@ -71,13 +71,13 @@ def _pass(
     with opened() as members:
         for member in members:
             if member.path in wanted:
-                found[member.path] = _member(source, member, identify)
+                found[member.path] = _identify_member(source, member, identify)
             if wanted <= found.keys():
                 break
     return found
 
 
-def _member(
+def _identify_member(
     source: Path, member: SizedMember, identify: Callable[[Flow, int], Identity]
 ) -> Identity:
     if member.size_bytes > _VMLINUX_LIMIT:
@@ -125,7 +125,7 @@ def _by_segments(content: Flow, size_bytes: int) -> Identity:
         for note in notes:
             note.feed(at, piece)
         banner = banner or elf.banner_in(piece)
-        build_id = build_id or _build_id(notes, header.order)
+        build_id = build_id or _gnu_build_id(notes, header.order)
         if banner and (build_id or all(note.is_full for note in notes)):
             break
     return Identity(elf.arch(header), size_bytes, build_id, banner)
@@ -145,7 +145,7 @@ def _overlapping(head: bytes, content: Flow, end: int) -> Iterator[tuple[int, by
         at, piece = content.position - len(more) - len(tail), tail + more
 
 
-def _build_id(notes: Iterable[_Range], order: str) -> str | None:
+def _gnu_build_id(notes: Iterable[_Range], order: str) -> str | None:
     """The GNU build-id of the notes that are complete."""
     for part in notes:
         if part.is_full:

@@ -18,7 +18,7 @@ from cas.streams.member import SizedMember
 
 
 @contextmanager
-def opened(
+def open_rpm_payload(
     path: Path, header: Header, advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[Iterator[SizedMember]]:
     """The payload's members, for the length of a ``with`` block.
@@ -33,7 +33,7 @@ def opened(
         yield cpio_members(flow, layer, listed)
 
 
-def listing(path: Path) -> Listing:
+def rpm_listing(path: Path) -> Listing:
     """What an RPM lists.
 
     :raises PackageError: the content is not an RPM, or is damaged
@@ -47,7 +47,7 @@ def listing(path: Path) -> Listing:
         if file.is_regular
     }
     size = path.stat().st_size - header.payload_offset
-    return Listing(files, size, partial(opened, path, header))
+    return Listing(files, size, partial(open_rpm_payload, path, header))
 
 
 def _limit_bytes(header: Header) -> int:

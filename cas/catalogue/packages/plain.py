@@ -37,7 +37,7 @@ def read_vmlinux(path: Path) -> Package:
     size = path.stat().st_size
     try:
         with elf.opened(path) as read:
-            arch, build_id, banner = _facts(read)
+            arch, build_id, banner = _vmlinux_facts(read)
         if wrong := debug_info.flaw(path):
             advice = "; get the one of the debuginfo package" if wrong == debug_info.NONE else ""
             raise NotADump(f"it {wrong}{advice}")
@@ -45,7 +45,7 @@ def read_vmlinux(path: Path) -> Package:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error
         raise PackageError(f"{path} is no vmlinux: {error}") from error
-    release = _release(path, banner)
+    release = _own_release(path, banner)
     kernel = PackagedKernel(
         release=release,
         flavour=flavour(release),
@@ -58,7 +58,7 @@ def read_vmlinux(path: Path) -> Package:
     return Package(short_line(path.name, _NAME_LIMIT), arch, None, (kernel,), kind="vmlinux")
 
 
-def _facts(read: elf.Read) -> tuple[str, str | None, str | None]:
+def _vmlinux_facts(read: elf.Read) -> tuple[str, str | None, str | None]:
     """Architecture, build-id and banner.
 
     :raises NotADump: it is no vmlinux with debug information
@@ -72,7 +72,7 @@ def _facts(read: elf.Read) -> tuple[str, str | None, str | None]:
     return elf.arch(header), build_id, banner
 
 
-def _release(path: Path, banner: str | None) -> str:
+def _own_release(path: Path, banner: str | None) -> str:
     """The release by its own word; of one without contents, that of its name or directory."""
     found = _BANNER.match(banner) if banner else _NAMED.fullmatch(path.name)
     release = found[1] if found else path.parent.name

@@ -47,7 +47,7 @@ _TEXT_LIMIT = 200
 _SIZE_LIMIT = 1 << 60
 
 
-def read_package(path: Path) -> Package:
+def read_rpm(path: Path) -> Package:
     """The kernels that a package holds debug information of, and how many kmods' files.
 
     :return: without kernels for a package that has no vmlinux
@@ -55,7 +55,7 @@ def read_package(path: Path) -> Package:
     :raises OSError: the file cannot be read
     """
     try:
-        tags, _ = rpm_header.read(path)
+        tags, _ = rpm_header.read_tags(path)
         return _package(tags)
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
@@ -67,7 +67,7 @@ class Origin(NamedTuple):
     source: str
     """Name of the source package."""
     version: str
-    """With epoch and release."""
+    """Version with epoch and release, as rpm compares it."""
     arch: str
     host: str
     """On which they were built."""
@@ -82,36 +82,36 @@ def read_origin(path: Path) -> Origin | None:
     :raises OSError: the file cannot be read
     """
     try:
-        tags, _ = rpm_header.read(path)
-        source, host = _text(tags, SOURCERPM), _text(tags, BUILDHOST)
+        tags, _ = rpm_header.read_tags(path)
+        source, host = _tag_text(tags, SOURCERPM), _tag_text(tags, BUILDHOST)
         time_s = tags.number(BUILDTIME)
         if not source or not host or not time_s:
             return None
-        return Origin(source, _version(tags), _text(tags, ARCH), host, time_s)
+        return Origin(source, _full_version(tags), _tag_text(tags, ARCH), host, time_s)
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 
 
 def _package(tags: Tags) -> Package:
-    name = _text(tags, NAME)
+    name = _tag_text(tags, NAME)
     files = _Files(tags)
-    kernels = tuple(_kernels(files, name))
+    kernels = tuple(_rpm_kernels(files, name))
     if len(kernels) > _KERNELS_LIMIT:
         raise BadHeader(f"it claims to hold {len(kernels)} kernels")
     return Package(
         name=name,
-        arch=rpm_layout.uname_arch(_text(tags, ARCH))[:_ARCH_LIMIT],
+        arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
         build_time_s=tags.number(BUILDTIME),
         kernels=kernels,
         kind="rpm",
-        version=_version(tags),
+        version=_full_version(tags),
         kmods=files.kmods(),
     )
 
 
-def _version(tags: Tags) -> str:
+def _full_version(tags: Tags) -> str:
     epoch = tags.number(EPOCH)
-    version = f"{_text(tags, VERSION)}-{_text(tags, RELEASE)}"
+    version = f"{_tag_text(tags, VERSION)}-{_tag_text(tags, RELEASE)}"
     return f"{epoch}:{version}" if epoch else version
 
 
@@ -138,7 +138,7 @@ class _Files:
     def vmlinux(self) -> Iterator[tuple[int, str, str]]:
         """Of each vmlinux its place in the list, its path and its release."""
         for place, name in self._names.holding(b"vmlinux", _NAMES_LIMIT):
-            path = self._directory(place) + _decoded(name)
+            path = self._directory_of(place) + _name_text(name)
             release = rpm_layout.vmlinux_release(path)
             mode = self._tags.number(FILEMODES, place)
             if release is not None and (mode is None or is_regular(mode)):
@@ -147,7 +147,7 @@ class _Files:
     def build_ids(self) -> dict[str, str]:
         """Build-ids by what the links that spell them lead to, where that may be a vmlinux."""
         links = [
-            (self._directory(place), _decoded(self._names[place]), _decoded(target))
+            (self._directory_of(place), _name_text(self._names[place]), _name_text(target))
             for place, target in self._tags.texts(FILELINKTOS).holding(b"/vmlinux", _NAMES_LIMIT)
         ]
         found: dict[str, str] = {}
@@ -166,7 +166,7 @@ class _Files:
             return {}
         plain = self._names.occurrences(b".ko.debug\0")
         if plain == found and self._has_one_release(release):  # no need to look at each
-            return {_decoded(release): plain}
+            return {_name_text(release): plain}
         counts = self._each_kmod()
         if len(counts) > _KERNELS_LIMIT:
             raise BadHeader(f"it claims to hold kernel modules of {len(counts)} kernels")
@@ -184,8 +184,8 @@ class _Files:
         counts: Counter[str] = Counter()
         for place, name in enumerate(self._names):
             if rpm_layout.is_kmod(name):
-                directory = name if self._is_old else directories[self._index(place)]
-                counts[rpm_layout.kmods_release(_decoded(directory)) or ""] += 1
+                directory = name if self._is_old else directories[self._directory_index(place)]
+                counts[rpm_layout.kmods_release(_name_text(directory)) or ""] += 1
         counts.pop("", None)
         return counts
 
@@ -203,20 +203,20 @@ class _Files:
         digests = self._tags.texts(FILEDIGESTS)
         if place >= digests.count:
             return None
-        digest = digest_name(self._tags.number(FILEDIGESTALGO), _decoded(digests[place]))
+        digest = digest_name(self._tags.number(FILEDIGESTALGO), _name_text(digests[place]))
         return ":".join(digest) if digest else None
 
-    def _directory(self, place: int) -> str:
-        return "" if self._is_old else _decoded(self._directories[self._index(place)])
+    def _directory_of(self, place: int) -> str:
+        return "" if self._is_old else _name_text(self._directories[self._directory_index(place)])
 
-    def _index(self, place: int) -> int:
+    def _directory_index(self, place: int) -> int:
         index = self._tags.number(DIRINDEXES, place)
         if index is None or index >= self._directories.count:
             raise BadHeader("its file list is inconsistent")
         return index
 
 
-def _kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
+def _rpm_kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
     found = list(files.vmlinux())
     by_target = files.build_ids() if found else {}
     for index, path, release in found:
@@ -231,9 +231,9 @@ def _kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
         )
 
 
-def _text(tags: Tags, tag: int) -> str:
-    return one_line(_decoded(tags.text(tag)))[:_TEXT_LIMIT]
+def _tag_text(tags: Tags, tag: int) -> str:
+    return one_line(_name_text(tags.text(tag)))[:_TEXT_LIMIT]
 
 
-def _decoded(name: bytes) -> str:
+def _name_text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")

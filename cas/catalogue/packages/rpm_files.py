@@ -78,7 +78,7 @@ class Header:
 
     @property
     def content_bytes(self) -> int | None:
-        """Of all files together; ``None`` when the header lacks a file's size."""
+        """Bytes of all files together; ``None`` when the header lacks a file's size."""
         if any(file.size_bytes is None for file in self.files):
             return None
         return sum(file.payload_bytes for file in self.files)
@@ -91,8 +91,8 @@ def read_header(path: Path) -> Header:
     :raises OSError: the file cannot be read
     """
     try:
-        tags, payload_offset = rpm_header.read(path)
-        return Header(_files(_decoded(tags.entries(_WANTED), tags.store)), payload_offset)
+        tags, payload_offset = rpm_header.read_tags(path)
+        return Header(_file_list(_rpmfile_tags(tags.entries(_WANTED), tags.store)), payload_offset)
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 
@@ -107,7 +107,7 @@ def build_ids(files: Sequence[File]) -> dict[str, str]:
     return found
 
 
-def _decoded(wanted: Sequence[Entry], store: bytes) -> dict[int, Any]:
+def _rpmfile_tags(wanted: Sequence[Entry], store: bytes) -> dict[int, Any]:
     """What rpmfile makes of the entries, by tag number."""
     # rpmfile costs 10 to 30 ms, which a job with a warm cache does not have to spend.
     from rpmfile.errors import RPMError
@@ -137,36 +137,36 @@ def _decoded(wanted: Sequence[Entry], store: bytes) -> dict[int, Any]:
     return decoded
 
 
-def _files(tags: dict[int, Any]) -> tuple[File, ...]:
+def _file_list(tags: dict[int, Any]) -> tuple[File, ...]:
     """The file list; what a shorter list leaves out is unknown."""
-    paths = _paths(tags)
+    paths = _listed_paths(tags)
     count = len(paths)
-    sizes = _numbers(tags.get(LONGFILESIZES)) or _numbers(tags.get(FILESIZES))
+    sizes = _as_numbers(tags.get(LONGFILESIZES)) or _as_numbers(tags.get(FILESIZES))
     if any(size >= _SIZE_LIMIT for size in sizes):
         raise BadHeader("it lists a file that no disk could hold")
-    modes = _padded(_numbers(tags.get(FILEMODES)), count)
+    modes = _padded(_as_numbers(tags.get(FILEMODES)), count)
     links = _texts(tags.get(FILELINKTOS), count)
-    algorithm = next(iter(_numbers(tags.get(FILEDIGESTALGO))), None)
+    algorithm = next(iter(_as_numbers(tags.get(FILEDIGESTALGO))), None)
     digests = [digest_name(algorithm, text) for text in _texts(tags.get(FILEDIGESTS), count)]
     padded_sizes = _padded(sizes, count)
     payload = _payload_sizes(padded_sizes, modes, _hardlinks(tags, count))
     return tuple(map(File, paths, padded_sizes, modes, links, payload, digests))
 
 
-def _paths(tags: dict[int, Any]) -> list[str]:
-    names = [_text(name) for name in _strings(tags.get(BASENAMES))]
+def _listed_paths(tags: dict[int, Any]) -> list[str]:
+    names = [_decoded_name(name) for name in _strings(tags.get(BASENAMES))]
     if not names:
-        return [_text(name) for name in _strings(tags.get(OLDFILENAMES))]
-    directories = [_text(name) for name in _strings(tags.get(DIRNAMES))]
-    indexes = _numbers(tags.get(DIRINDEXES))
+        return [_decoded_name(name) for name in _strings(tags.get(OLDFILENAMES))]
+    directories = [_decoded_name(name) for name in _strings(tags.get(DIRNAMES))]
+    indexes = _as_numbers(tags.get(DIRINDEXES))
     if len(indexes) != len(names) or max(indexes) >= len(directories):
         raise BadHeader("its file list is inconsistent")
     return [directories[index] + name for index, name in zip(indexes, names, strict=True)]
 
 
 def _hardlinks(tags: dict[int, Any], count: int) -> list[tuple[int, int] | None]:
-    inodes = _numbers(tags.get(INODES))
-    devices = _numbers(tags.get(DEVICES))
+    inodes = _as_numbers(tags.get(INODES))
+    devices = _as_numbers(tags.get(DEVICES))
     pairs = list(zip(devices, inodes, strict=False))[:count]
     return [*pairs, *([None] * (count - len(pairs)))]
 
@@ -193,7 +193,7 @@ def _strings(value: object) -> list[bytes]:
     return [item for item in value if isinstance(item, bytes)] if isinstance(value, list) else []
 
 
-def _numbers(value: object) -> tuple[int, ...]:
+def _as_numbers(value: object) -> tuple[int, ...]:
     """rpmfile gives one number as an integer, several as a tuple."""
     if isinstance(value, int):
         return (value,)
@@ -201,7 +201,7 @@ def _numbers(value: object) -> tuple[int, ...]:
 
 
 def _texts(value: object, count: int) -> list[str]:
-    texts = [_text(text) for text in _strings(value)[:count]]
+    texts = [_decoded_name(text) for text in _strings(value)[:count]]
     return texts + [""] * (count - len(texts))
 
 
@@ -209,5 +209,5 @@ def _padded(values: Sequence[int], count: int) -> list[int | None]:
     return [*values[:count], *([None] * (count - len(values)))]
 
 
-def _text(name: bytes) -> str:
+def _decoded_name(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")

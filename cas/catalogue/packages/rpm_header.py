@@ -76,7 +76,7 @@ class Texts:
     def __getitem__(self, place: int) -> bytes:
         """:raises BadHeader: there are not so many"""
         if not 0 <= place < self.count:
-            raise _inconsistent()
+            raise _inconsistent_list()
         begin = self._beginning(place)
         return self._data[begin : self._ending(begin)]
 
@@ -128,7 +128,7 @@ class Texts:
     def _ending(self, begin: int) -> int:
         end = self._data.find(b"\0", begin, self._end)
         if end < 0:
-            raise _inconsistent()
+            raise _inconsistent_list()
         return end
 
 
@@ -151,7 +151,7 @@ class Tags:
         """
         entries = [self._entries[tag] for tag in sorted(wanted) if tag in self._entries]
         for entry in entries:
-            self._check(entry)
+            self._check_entry(entry)
         if sum(entry[3] for entry in entries) > self._size:
             raise BadHeader("its tags overlap")
         return [entry for entry in entries if entry[3]]
@@ -181,7 +181,7 @@ class Tags:
         entry = self._entries.get(tag)
         if entry is None or entry[1] not in _CODES or not 0 <= place < entry[3]:
             return None
-        self._check(entry)
+        self._check_entry(entry)
         at = self._begin + entry[2] + place * _SMALLEST[entry[1]]
         return int(_CODES[entry[1]].unpack_from(self._data, at)[0])
 
@@ -190,7 +190,7 @@ class Tags:
         entry = self._entries.get(tag)
         if entry is None or entry[1] not in _TEXTS:
             return Texts(b"", 0, 0, 0)
-        self._check(entry)
+        self._check_entry(entry)
         count = 1 if entry[1] == _STRING else entry[3]
         return Texts(self._data, self._begin + entry[2], self._end(entry[2]), count)
 
@@ -199,7 +199,7 @@ class Tags:
         texts = self.texts(tag)
         return texts[0] if texts.count else b""
 
-    def _check(self, entry: Entry) -> None:
+    def _check_entry(self, entry: Entry) -> None:
         tag, kind, offset, count = entry
         if count > _ITEMS_LIMIT:
             raise BadHeader(f"tag {tag} declares {count} items")
@@ -213,7 +213,7 @@ class Tags:
         return self._begin + min(after, self._size)
 
 
-def read(path: Path) -> tuple[Tags, int]:
+def read_tags(path: Path) -> tuple[Tags, int]:
     """A package's tags, and where in the file its payload begins.
 
     Of the payload no more is read than the bytes that name its compression.
@@ -223,7 +223,7 @@ def read(path: Path) -> tuple[Tags, int]:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _Head(descriptor).read()
+        return _Head(descriptor).tags_and_payload()
     finally:
         os.close(descriptor)
 
@@ -235,7 +235,7 @@ class _Head:
         self._descriptor = descriptor
         self._first = os.pread(descriptor, _FIRST_READ, 0)
 
-    def read(self) -> tuple[Tags, int]:
+    def tags_and_payload(self) -> tuple[Tags, int]:
         """The header's tags, and where the payload begins."""
         if not self._first:
             raise BadHeader("the file is empty")
@@ -244,14 +244,14 @@ class _Head:
         signature, end, _ = self._tags(_LEAD_BYTES, "signature")
         begin = (end + 7) // 8 * 8
         tags, end, payload = self._tags(begin, "header")
-        self._check_size(signature, begin)
+        self._check_file_size(signature, begin)
         _check_digest(signature, tags)
         _check_beginning(tags, payload)
         return tags, end
 
     def _tags(self, offset: int, part: str) -> tuple[Tags, int, bytes]:
         """The tags of a part, where it ends, and the first bytes of what follows."""
-        intro = self._at(offset, _INTRO.size)
+        intro = self._bytes_at(offset, _INTRO.size)
         if len(intro) < _INTRO.size:
             raise BadHeader(f"the file ends inside the {part}")
         magic, _, entries, store_size = _INTRO.unpack(intro)
@@ -261,12 +261,12 @@ class _Head:
             raise BadHeader(f"its {part} declares {entries} entries and {store_size} bytes")
         begin, index_size = offset + _INTRO.size, entries * _ENTRY.size
         size = index_size + store_size
-        data = self._at(begin, size + _MAGIC_BYTES)
+        data = self._bytes_at(begin, size + _MAGIC_BYTES)
         if len(data) < size:
             raise BadHeader(f"the file ends inside the {part}")
         return Tags(data, index_size, store_size), begin + size, data[size:]
 
-    def _at(self, offset: int, size: int) -> bytes:
+    def _bytes_at(self, offset: int, size: int) -> bytes:
         """So many bytes, fewer at the end of the file."""
         have = self._first[offset : offset + size]
         while len(have) < size:
@@ -277,7 +277,7 @@ class _Head:
             have = more
         return have
 
-    def _check_size(self, signature: Tags, begin: int) -> None:
+    def _check_file_size(self, signature: Tags, begin: int) -> None:
         """The signature says how long header and payload are together."""
         declared = signature.number(_LONG_SIGNED_SIZE) or signature.number(_SIGNED_SIZE)
         found = os.fstat(self._descriptor).st_size - begin
@@ -298,7 +298,7 @@ def _check_digest(signature: Tags, header: Tags) -> None:
             return
 
 
-def _inconsistent() -> BadHeader:
+def _inconsistent_list() -> BadHeader:
     return BadHeader("its file list is inconsistent")
 
 

@@ -66,7 +66,7 @@ def flavour(release: str, package: str = "") -> str:
 
     :param package: its name, which tells where the release does not
     """
-    variant, family = _named(_FLAVOUR, release), _named(_FAMILY, release)
+    variant, family = _first_group(_FLAVOUR, release), _first_group(_FAMILY, release)
     if family and family not in variant.split("-"):
         return f"{family}-{variant}" if variant else family
     if variant:
@@ -109,6 +109,6 @@ def installed_vmlinux(release: str) -> tuple[str, str]:
     return f"/lib/modules/{release}/vmlinux", f"/usr/lib/modules/{release}/vmlinux"
 
 
-def _named(pattern: re.Pattern[str], release: str) -> str:
+def _first_group(pattern: re.Pattern[str], release: str) -> str:
     found = pattern.search(release)
     return next((text for text in found.groups() if text), "") if found else ""

@@ -17,7 +17,7 @@ _RPM_MAGIC = b"\xed\xab\xee\xdb"
 _MAGIC_BYTES = 8
 
 
-def read(path: Path) -> Package:
+def read_package(path: Path) -> Package:
     """The kernels, and the kmods, that a file holds debug information of.
 
     Of a kernel that no header tells the build-id of, the beginning is read from the payload.
@@ -27,12 +27,12 @@ def read(path: Path) -> Package:
     :raises OSError: the file cannot be read
     """
     with _unreadable_told():
-        found = kind(path)
+        found = package_kind(path)
         if found == "deb":
-            return deb.read_package(path)
+            return deb.read_deb(path)
         if found == "vmlinux":
             return plain.read_vmlinux(path)
-        return _examined(path, rpm.read_package(path))
+        return _with_payload_facts(path, rpm.read_rpm(path))
 
 
 def listing(path: Path) -> Listing:
@@ -41,10 +41,10 @@ def listing(path: Path) -> Listing:
     :raises PackageError: the content is no package, or is damaged
     :raises OSError: the file cannot be read
     """
-    return deb.listing(path) if kind(path) == "deb" else payload.listing(path)
+    return deb.deb_listing(path) if package_kind(path) == "deb" else payload.rpm_listing(path)
 
 
-def kind(path: Path) -> str:
+def package_kind(path: Path) -> str:
     """``rpm``, ``deb`` or ``vmlinux``, by the first bytes.
 
     Where these are of no kind, by the name, which the reason then is of.
@@ -60,7 +60,7 @@ def kind(path: Path) -> str:
     return "deb" if deb.NAME.fullmatch(str(path)) else "rpm"
 
 
-def _examined(path: Path, package: Package) -> Package:
+def _with_payload_facts(path: Path, package: Package) -> Package:
     """The package with what the payload says of kernels whose build-id the header does not tell."""
     silent = [
         kernel.member
@@ -71,10 +71,13 @@ def _examined(path: Path, package: Package) -> Package:
         return package
     opened = partial(listing(path).opened, lambda _: None)
     found = identity.in_payload(path, opened, silent)
-    return replace(package, kernels=tuple(_told(path, kernel, found) for kernel in package.kernels))
+    return replace(
+        package,
+        kernels=tuple(_identified_kernel(path, kernel, found) for kernel in package.kernels),
+    )
 
 
-def _told(
+def _identified_kernel(
     path: Path, kernel: PackagedKernel, found: dict[str, identity.Identity]
 ) -> PackagedKernel:
     if kernel.member is None or kernel.build_id is not None or kernel.is_examined:
