@@ -90,18 +90,15 @@ def _copy_range(source: int, copy: int, place: tuple[int, int], account: Account
     start, end = place
     while start < end:
         account.check()
-        done = _copy_some(source, copy, start, min(end - start, CHUNK_BYTES))
+        length = min(end - start, CHUNK_BYTES)
+        try:
+            done = os.copy_file_range(source, copy, length, start, start)
+        except OSError as error:
+            if error.errno not in _ELSEWHERE:
+                raise
+            os.lseek(copy, start, os.SEEK_SET)
+            done = os.sendfile(copy, source, start, length)
         if done == 0:
             raise UnpackError("the dump became shorter while it was copied")
         start += done
         account.read_bytes += done
-
-
-def _copy_some(source: int, copy: int, start: int, length: int) -> int:
-    try:
-        return os.copy_file_range(source, copy, length, start, start)
-    except OSError as error:
-        if error.errno not in _ELSEWHERE:
-            raise
-    os.lseek(copy, start, os.SEEK_SET)
-    return os.sendfile(copy, source, start, length)

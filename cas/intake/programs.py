@@ -55,11 +55,8 @@ def program_output(argv: Sequence[str | Path], account: Account) -> Iterator[byt
                 raise Ended(-1, f"nothing came for {SILENCE_S:.0f} s")
         status = child.wait(SILENCE_S)
         if status != 0:
-            raise Ended(-1 if status is None else status, _last_line(child.stderr))
-
-
-def _last_line(stderr: str) -> str:
-    return stderr.strip().rpartition("\n")[2][:200] or "it gave no reason"
+            last_line = child.stderr.strip().rpartition("\n")[2][:200]
+            raise Ended(-1 if status is None else status, last_line or "it gave no reason")
 
 
 def seven_zip_members(path: Path, parent: Flow, layer: UploadLayer) -> Iterator[Member]:

@@ -97,18 +97,15 @@ class Storing:
         if result.done():
             return
         total, seen = sum(path.stat().st_size for path in self._paths), 0
-        with self._progress.bar(self._what_is_done(), total) as advance:
+        first = self._paths[0]
+        verb = "Copying" if is_plain(first, self._intake.kind_of) else "Unpacking"
+        with self._progress.bar(f"{verb} {printable(first.name)}", total) as advance:
             is_over = False
             while not is_over:
                 is_over = bool(wait(pending, timeout=0.2).done)
                 read = self._account.read_bytes
                 advance(read - seen)
                 seen = read
-
-    def _what_is_done(self) -> str:
-        first = self._paths[0]
-        verb = "Copying" if is_plain(first, self._intake.kind_of) else "Unpacking"
-        return f"{verb} {printable(first.name)}"
 
     def _store_uploads(self) -> Stored:
         selection = Selection(self._intake, self._account, self._readable)

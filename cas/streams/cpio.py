@@ -65,11 +65,19 @@ class _Header(NamedTuple):
 
 def _member_header(flow: Flow, magic: bytes) -> _Header:
     if magic in (b"070701", b"070702"):
-        return _hex_header(flow.exactly(110))
+        data = flow.exactly(110)
+        numbers = [_number_of(data[at : at + 8], 16) for at in range(6, 110, 8)]
+        return _Header(numbers[1], numbers[11], numbers[6], 110, 4)
     if magic == b"070707":
-        return _octal_header(flow.exactly(76))
+        data = flow.exactly(76)
+        mode, name_size, size = (
+            _number_of(part, 8) for part in (data[18:24], data[59:65], data[65:])
+        )
+        return _Header(mode, name_size, size, 76, 1)
     if magic[:2] in (b"\xc7\x71", b"\x71\xc7"):
-        return _binary_header(flow.exactly(26))
+        data, order = flow.exactly(26), "little" if magic[0] == 0xC7 else "big"
+        word = [int.from_bytes(data[at : at + 2], order) for at in range(0, 26, 2)]  # type: ignore[arg-type]
+        return _Header(word[3], word[10], word[11] << 16 | word[12], 26, 2)
     raise Damaged("no header where one is due") if len(magic) == 6 else CutOff
 
 
@@ -80,22 +88,6 @@ def _stripped(flow: Flow, listed: Sequence[tuple[str, int]]) -> tuple[str, _Head
         raise Damaged("no file of the header is meant")
     name, size = listed[place]
     return name, _Header(stat.S_IFREG, 0, size, 14, 4)
-
-
-def _hex_header(data: bytes) -> _Header:
-    numbers = [_number_of(data[at : at + 8], 16) for at in range(6, 110, 8)]
-    return _Header(numbers[1], numbers[11], numbers[6], 110, 4)
-
-
-def _octal_header(data: bytes) -> _Header:
-    mode, name_size, size = data[18:24], data[59:65], data[65:76]
-    return _Header(_number_of(mode, 8), _number_of(name_size, 8), _number_of(size, 8), 76, 1)
-
-
-def _binary_header(data: bytes) -> _Header:
-    order = "little" if data[0] == 0xC7 else "big"
-    word = [int.from_bytes(data[at : at + 2], order) for at in range(0, 26, 2)]  # type: ignore[arg-type]
-    return _Header(word[3], word[10], word[11] << 16 | word[12], 26, 2)
 
 
 def _number_of(digits: bytes, base: int) -> int:

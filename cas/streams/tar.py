@@ -241,15 +241,10 @@ def _sparse_contents(flow: Flow, extents: _Extents, stored: int) -> Iterator[Pie
         raise Damaged("a sparse file whose map does not fit its data")
     at = 0
     for offset, length in (*extents.places, (extents.size, 0)):
-        yield from _zero_blocks(offset - at)
+        for hole_at in range(at, offset, BLOCK_BYTES):
+            yield ZEROS[: offset - hole_at]
         begun = flow.position
         yield from flow.take(length)
         if flow.position - begun < length:
             return
         at = offset + length
-
-
-def _zero_blocks(count: int) -> Iterator[Piece]:
-    while count > 0:
-        yield ZEROS[:count]
-        count -= BLOCK_BYTES

@@ -59,18 +59,13 @@ def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Bloc
     at, blocks = os.fstat(descriptor).st_size if end is None else end, deque[Block]()
     try:
         while at > begin:
-            at = _skip_padding(descriptor, begin, at)
+            while at >= begin + 4 and os.pread(descriptor, 4, at - 4) == bytes(4):
+                at -= 4  # padding
             at, stream = _stream(descriptor, begin, at)
             blocks.extendleft(reversed(stream))
     except (ValueError, IndexError):
         return []
     return list(blocks) if len(blocks) > 1 else []
-
-
-def _skip_padding(descriptor: int, begin: int, end: int) -> int:
-    while end >= begin + 4 and os.pread(descriptor, 4, end - 4) == bytes(4):
-        end -= 4
-    return end
 
 
 def _stream(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:

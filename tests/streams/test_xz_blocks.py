@@ -68,7 +68,8 @@ def test_an_index_that_lies_is_damage(packed: Path) -> None:
 
 def test_who_leaves_takes_the_threads_along(packed: Path) -> None:
     with packed.open("rb") as file:
-        content = xz_blocks.unpack(file.fileno(), xz_blocks.layout(file.fileno()), LIMITS)
+        limits = xz_blocks.Limits(LIMITS.memory_bytes, ahead_bytes=0)  # they wait for us
+        content = xz_blocks.unpack(file.fileno(), xz_blocks.layout(file.fileno()), limits)
         assert next(content)
         assert threads()
         content.close()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cas.errors import CasError, ConfigError, TryAgain
+from cas.errors import ConfigError, TryAgain
 from cas.files.permission import DENIED, not_permitted
 from cas.files.sparse import SparseWriter
 from cas.files.whole import FULL, no_room, require_room, sync_directory
@@ -125,18 +125,15 @@ def writing_to(directory: Path, size_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _storage_error(error, directory, size_bytes) from error
-
-
-def _storage_error(error: OSError, directory: Path, size_bytes: int) -> CasError:
-    if error.errno in FULL:
-        return no_room(directory, human_size(size_bytes), "an extracted file", error)
-    if error.errno in DENIED:
-        named = error.filename if isinstance(error.filename, str) else ""
-        return not_permitted(directory / named, error)
-    if error.errno in _IN_THE_WAY:
-        return ConfigError(f"debugs: {directory} cannot be written: {error.strerror}")
-    return TryAgain(f"{directory} cannot be written: {error.strerror}")
+        if error.errno in FULL:
+            need = human_size(size_bytes)
+            raise no_room(directory, need, "an extracted file", error) from error
+        if error.errno in DENIED:
+            named = error.filename if isinstance(error.filename, str) else ""
+            raise not_permitted(directory / named, error) from error
+        if error.errno in _IN_THE_WAY:
+            raise ConfigError(f"debugs: {directory} cannot be written: {error.strerror}") from error
+        raise TryAgain(f"{directory} cannot be written: {error.strerror}") from error
 
 
 def _write_temporary(fd: int, content: Iterable[Piece], target: Place) -> str:

@@ -26,7 +26,8 @@ def open_rpm_payload(
     :param advance: told how many compressed bytes have been read
     :raises PackageError: at any point where the payload turns out to be damaged or unreadable
     """
-    layer = Payload(_limit_bytes(header))
+    listed_bytes = header.content_bytes  # None, or such as no disk could hold, where it lies
+    layer = Payload(min(CONTENT_LIMIT if listed_bytes is None else listed_bytes, CONTENT_LIMIT))
     listed = [(file.path, file.payload_bytes) for file in header.files]
     begin = header.payload_offset
     with payload_of(path, (begin, path.stat().st_size - begin), layer, advance) as flow:
@@ -48,9 +49,3 @@ def rpm_listing(path: Path) -> Listing:
     }
     size = path.stat().st_size - header.payload_offset
     return Listing(files, size, partial(open_rpm_payload, path, header))
-
-
-def _limit_bytes(header: Header) -> int:
-    """Of the content: what the header lists, unless it lists no sizes, or such as cannot be."""
-    listed = header.content_bytes
-    return CONTENT_LIMIT if listed is None else min(listed, CONTENT_LIMIT)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cas.catalogue.packages import deb, identity, payload, plain, rpm
 from cas.catalogue.packages.archive import Listed, Listing
-from cas.database.records import Package, PackagedKernel
+from cas.database.records import Package
 from cas.errors import PackageError
 
 _RPM_MAGIC = b"\xed\xab\xee\xdb"
@@ -62,38 +62,28 @@ def package_kind(path: Path) -> str:
 
 def _with_payload_facts(path: Path, package: Package) -> Package:
     """The package with what the payload says of kernels whose build-id the header does not tell."""
-    silent = [
+    silent = {
         kernel.member
         for kernel in package.kernels
         if kernel.member and kernel.build_id is None and not kernel.is_examined
-    ]
+    }
     if not silent:
         return package
     opened = partial(listing(path).opened, lambda _: None)
     found = identity.in_payload(path, opened, silent)
-    return replace(
-        package,
-        kernels=tuple(_identified_kernel(path, kernel, found) for kernel in package.kernels),
-    )
-
-
-def _identified_kernel(
-    path: Path, kernel: PackagedKernel, found: dict[str, identity.Identity]
-) -> PackagedKernel:
-    if kernel.member is None or kernel.build_id is not None or kernel.is_examined:
-        return kernel
-    if kernel.member not in found:
-        raise PackageError(f"{path}: the payload lacks {kernel.member}")
-    known = found[kernel.member]
-    if wrong := Listed(size_bytes=kernel.size_bytes).contradiction(known.size_bytes):
-        raise PackageError(f"{path}: {kernel.member} is not what the header says: {wrong}")
-    return replace(
-        kernel,
-        build_id=known.build_id,
-        banner=known.banner,
-        size_bytes=known.size_bytes,
-        is_examined=True,
-    )
+    kernels = []
+    for kernel in package.kernels:
+        if kernel.member not in silent:
+            kernels.append(kernel)
+            continue
+        if kernel.member not in found:
+            raise PackageError(f"{path}: the payload lacks {kernel.member}")
+        known = found[kernel.member]
+        if wrong := Listed(size_bytes=kernel.size_bytes).contradiction(known.size_bytes):
+            raise PackageError(f"{path}: {kernel.member} is not what the header says: {wrong}")
+        examined = replace(kernel, build_id=known.build_id, banner=known.banner, is_examined=True)
+        kernels.append(replace(examined, size_bytes=known.size_bytes))
+    return replace(package, kernels=tuple(kernels))
 
 
 @contextmanager
