@@ -12,7 +12,7 @@ from typing import Self
 
 from cas.catalogue.cache.clock import Trace, at
 from cas.choices import Verdict
-from cas.database.records import ANSWERED, PURGE, BuildRecord
+from cas.database.records import BuildRecord, RunKind
 from cas.database.store import Store
 from cas.errors import CasError
 from cas.jobs import job as jobs
@@ -152,8 +152,9 @@ def _disk_bytes(path: Path) -> int:
 
 def _build_traces(records: Records) -> Iterator[Trace]:
     for build in records.builds:
-        if PURGE in build.counts:
-            yield Trace(build.started, "a purge", is_sure=ANSWERED in build.counts)
+        if build.kind is not RunKind.BUILD:
+            is_sure = build.kind is RunKind.ANSWERED_PURGE
+            yield Trace(build.started, "a purge", is_sure=is_sure)
             continue
         yield Trace(build.started, "a build")
         if build.ended:

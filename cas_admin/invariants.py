@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cas.catalogue.cache import inspection
 from cas.choices import Stage, Verdict
+from cas.database.records import PackageState
 from cas.database.store import Store
 from cas.errors import (
     CasError,
@@ -62,7 +63,7 @@ class Scope:
     config: Config
     work: WorkDirectory
     store: Store
-    rows: Mapping[Path, str] | None
+    rows: Mapping[Path, Verdict] | None
     """Verdicts of the jobs that the database knows, by directory; ``None`` when it cannot tell."""
     with_digests: bool
     group: ResultGroup | None = None
@@ -117,7 +118,7 @@ def _flaws_of_rows(scope: Scope) -> Iterator[Flaw]:
             continue
         if (state.st_size, state.st_mtime_ns) != (known.stamp.size_bytes, known.stamp.mtime_ns):
             yield Flaw(str(path), "has changed since it was catalogued", BUILD, is_broken=False)
-        elif known.state != "ok":
+        elif known.state is not PackageState.OK:
             yield Flaw(str(path), "cannot be used", f"replace it and {BUILD}", is_broken=False)
 
 

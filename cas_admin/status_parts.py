@@ -74,7 +74,9 @@ def build_part(config: Config, store: Store) -> StatusPart:
     """The last runs of the build, newest first."""
     last = store.builds.last()
     lines = [_build_line(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
-    return StatusPart({"last": [asdict(one) for one in last]}, tuple(lines))
+    keys = ("started", "ended", "counts", "problem")
+    facts = [{key: getattr(one, key) for key in keys} for one in last]
+    return StatusPart({"last": facts}, tuple(lines))
 
 
 def cache_part(config: Config, store: Store) -> StatusPart:

@@ -1,1 +1,4 @@
-"""The tables, and every query on them."""
+"""What is kept in a database of packages, kernels, jobs and hosts: tables, queries, migrations."""
+
+HEAD = "0006"
+"""The version of the tables that this program uses, which is its newest migration."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
+from cas.database.codec import value_of
 from cas.database.connection import Database
-from cas.database.records import ANSWERED, PURGE, BuildRecord, FileStamp, Reading
-from cas.database.storable import storable
+from cas.database.records import BuildRecord, FileStamp, Reading, RunKind
 from cas.database.tables import builds, readings
 
 KEPT = 20
 """Runs that are remembered, each."""
 KEPT_DAYS = 1000
 """Days of which one run is remembered."""
-_PURGE = json.dumps({PURGE: 1})
-_PURGE_ANSWERED = json.dumps({PURGE: 1, ANSWERED: 1})
 _AT_ONCE = 500
 """Rows that one statement names."""
 
@@ -31,14 +39,14 @@ class BuildRows:
 
     def begin(self) -> int:
         """A new run's number."""
-        return self._new("{}")
+        return self._new(RunKind.BUILD)
 
     def note_purge(self, *, is_answered: bool) -> None:
         """Remember that jobs were looked at for their age, and whether somebody was asked."""
-        self._new(_PURGE_ANSWERED if is_answered else _PURGE, ended=func.now())
+        self._new(RunKind.ANSWERED_PURGE if is_answered else RunKind.PURGE, ended=func.now())
 
-    def _new(self, summary: str, **more: object) -> int:
-        values = {"started": func.now(), "summary": summary, **more}
+    def _new(self, kind: RunKind, **more: object) -> int:
+        values = {"kind": kind, "started": func.now(), "counts": {}, **more}
         statement = insert(builds).values(values).returning(builds.c.id)
         with self._database.writing() as connection:
             number = connection.execute(statement).scalar_one()
@@ -49,13 +57,13 @@ class BuildRows:
 
     def end(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
         """Remember how a run ended."""
-        values = {"summary": json.dumps(counts), "problem": storable(problem), "ended": func.now()}
+        values = {"counts": counts, "problem": problem, "ended": func.now()}
         with self._database.writing() as connection:
             connection.execute(update(builds).where(builds.c.id == number).values(values))
 
     def last(self) -> tuple[BuildRecord, ...]:
         """The last runs, newest first, without purges."""
-        return self._records(KEPT, builds.c.summary.not_in((_PURGE, _PURGE_ANSWERED)))
+        return self._records(KEPT, builds.c.kind == RunKind.BUILD)
 
     def all(self) -> tuple[BuildRecord, ...]:
         """All runs that are remembered, and the purges, newest first."""
@@ -63,19 +71,14 @@ class BuildRows:
 
     def forget_after(self, time: datetime) -> None:
         """Forget the runs that say they began after a time."""
-        began = time.astimezone(UTC).replace(tzinfo=None)
         with self._database.writing() as connection:
-            connection.execute(delete(builds).where(builds.c.started > began))
+            connection.execute(delete(builds).where(builds.c.started > time))
 
     def _records(self, limit: int | None, wanted: ColumnElement[bool]) -> tuple[BuildRecord, ...]:
-        columns = builds.c["started", "ended", "summary", "problem"]
-        query = select(*columns).where(wanted).order_by(builds.c.id.desc()).limit(limit)
+        query = select(builds).where(wanted).order_by(builds.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return tuple(
-            BuildRecord(started.replace(tzinfo=UTC), _in_utc(ended), json.loads(summary), problem)
-            for started, ended, summary, problem in rows
-        )
+            rows = connection.execute(query).mappings()
+            return tuple(value_of(BuildRecord, row) for row in rows)
 
 
 class ReadingRows:
@@ -86,20 +89,15 @@ class ReadingRows:
 
     def stamps(self) -> dict[str, FileStamp]:
         """Of the files that have been read."""
-        columns = readings.c["path", "size_bytes", "mtime_ns", "inode"]
+        columns = readings.c["size_bytes", "mtime_ns", "inode"]
+        query = select(type_coerce(readings.c.path, Text), *columns)
         with self._database.reading() as connection:
-            return {row[0]: FileStamp(*row[1:]) for row in connection.execute(select(*columns))}
+            return {row[0]: FileStamp(*row[1:]) for row in connection.execute(query)}
 
     def put(self, read: Sequence[Reading]) -> None:
         """Keep what was read of new files."""
         rows = [
-            {
-                "path": reading.path,
-                "size_bytes": reading.stamp.size_bytes,
-                "mtime_ns": reading.stamp.mtime_ns,
-                "inode": reading.stamp.inode,
-                "facts": reading.facts,
-            }
+            {"path": reading.path, "facts": reading.facts, **reading.stamp._asdict()}
             for reading in read
         ]
         with self._database.writing() as connection:
@@ -121,7 +119,3 @@ def _a_day() -> Select[tuple[int]]:
     last = func.max(builds.c.id)
     query = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())
     return query.limit(KEPT_DAYS)
-
-
-def _in_utc(time: datetime | None) -> datetime | None:
-    return time and time.replace(tzinfo=UTC)

@@ -13,8 +13,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from cas.database import refusal
-from cas.database.tables import HEAD, jobs, kernels, kmods, metadata, packages, readings, signatures
+from cas.database import HEAD, refusal
+from cas.database.tables import jobs, kernels, kmods, metadata, packages, readings, signatures
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 from cas.files.permission import DENIED, not_permitted
 
@@ -99,6 +99,20 @@ class Database:
             self._translated(),
             self._engine.connect() as connection,
             connection.execution_options(cas_writes=True).begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """The same, in which tables may be replaced by others of their name.
+
+        SQLite would take a table that is dropped for one whose rows are deleted, with all rows that
+        name them: https://www.sqlite.org/lang_altertable.html, section 7.
+        """
+        with (
+            self._translated(),
+            self._engine.connect() as connection,
+            connection.execution_options(cas_writes=True, cas_migrates=True).begin(),
         ):
             yield connection
 
@@ -194,7 +208,7 @@ class Database:
     def _migrate(self) -> None:
         if self._version() == HEAD:
             return
-        with self.writing() as connection:
+        with self.migrating() as connection:
             if self._is_new(connection):
                 _create(connection)
             else:
@@ -352,8 +366,10 @@ def _make_parent(path: Path) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("cas_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("cas_migrates", False):  # within a transaction it does nothing
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("cas_writes", False) else "BEGIN")
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -370,7 +386,7 @@ def _is_missing_table(error: DBAPIError) -> bool:
 
 def _code(cause: BaseException | None) -> int | None:
     """SQLite's primary result code."""
-    code = getattr(cause, "sqlite_errorcode", None)
+    code = getattr(cause, "sqlite_errorcode", None)  # an error of the driver itself has none
     return code & 0xFF if isinstance(code, int) else None
 
 

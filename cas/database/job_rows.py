@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from sqlalchemy import (
     true,
 )
 
+from cas.choices import Verdict
+from cas.database.codec import columns_of
 from cas.database.connection import Database
 from cas.database.records import Crashed, JobRecord
 from cas.database.storable import storable
-from cas.database.tables import NAME_LIMIT, jobs, signatures
+from cas.database.tables import jobs, signatures
 from cas.model import SAME, SIMILAR, Newest, Occurrences, Seen, Tally
 
 _NAMED = 10
@@ -47,42 +49,26 @@ class JobRows:
 
     def put(self, job: JobRecord) -> None:
         """Add a job directory to the index, or replace what it says of it."""
-        directory = storable(str(job.directory))
+        columns = columns_of(job, jobs.c.keys()) | {"crashed": job.occurred}
         with self._database.writing() as connection:
-            connection.execute(delete(jobs).where(jobs.c.directory == directory))
-            added = connection.execute(
-                insert(jobs).values(
-                    ticket=job.ticket,
-                    directory=directory,
-                    started=_utc(job.started),
-                    verdict=str(job.verdict),
-                    osrelease=storable(job.osrelease),
-                    build_id=storable(job.build_id),
-                    panic_message=storable(job.panic_message),
-                    crashed=_utc(job.occurred),
-                    nodename=storable(job.nodename, NAME_LIMIT),
-                    digest=job.digest,
-                    model=storable(job.model, NAME_LIMIT),
-                    bios=storable(job.bios, NAME_LIMIT),
-                    log_digest=job.log_digest,
+            connection.execute(delete(jobs).where(jobs.c.directory == job.directory))
+            added = connection.execute(insert(jobs).values(columns))
+            (number,) = added.inserted_primary_key or (None,)
+            # hostile words may be the same once they are cut
+            rows = {
+                (each.version, storable(each.granularity, 16)): columns_of(
+                    each, signatures.c.keys()
                 )
-            )
-            if job.signatures:
-                (number,) = added.inserted_primary_key or (None,)
-                values = {
-                    (each.version, storable(each.granularity, 16)): storable(each.value, 128)
-                    for each in job.signatures
-                }
-                rows = [
-                    {"job_id": number, "version": version, "granularity": name, "value": value}
-                    for (version, name), value in values.items()
-                ]
-                connection.execute(insert(signatures), rows)
+                for each in job.signatures
+            }
+            if rows:
+                named = [{"job_id": number, **row} for row in rows.values()]
+                connection.execute(insert(signatures), named)
 
     def remove(self, directory: Path) -> None:
         """Take a job directory out of the index."""
         with self._database.writing() as connection:
-            connection.execute(delete(jobs).where(jobs.c.directory == storable(str(directory))))
+            connection.execute(delete(jobs).where(jobs.c.directory == directory))
 
     def seen(self, crash: Crashed) -> Seen:
         """Whether a crash happened before.
@@ -135,33 +121,29 @@ class JobRows:
             .distinct()
         )
         with self._database.reading() as connection:
-            return frozenset(Path(name) for name in connection.execute(query).scalars())
+            return frozenset(connection.execute(query).scalars())
 
     def times(self) -> dict[Path, datetime]:
         """When every job began, by directory."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(jobs.c.directory, jobs.c.started)).all()
-        return {Path(row[0]): row[1].replace(tzinfo=UTC) for row in rows}
+            rows = connection.execute(select(jobs.c.directory, jobs.c.started))
+            return dict(map(tuple, rows))
 
-    def verdicts(self) -> dict[Path, str]:
+    def verdicts(self) -> dict[Path, Verdict]:
         """The verdict of every job, by directory."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(jobs.c.directory, jobs.c.verdict)).all()
-        return {Path(row[0]): row[1] for row in rows}
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None)
+            rows = connection.execute(select(jobs.c.directory, jobs.c.verdict))
+            return dict(map(tuple, rows))
 
 
 def _other(crash: Crashed) -> ColumnElement[bool]:
     """That a job is neither the one that is asked about nor one of the same dump, nor too late."""
-    other = jobs.c.directory != storable(str(crash.directory))
+    other = jobs.c.directory != crash.directory
     if crash.digest is not None:
         other = and_(other, or_(jobs.c.digest.is_(None), jobs.c.digest != crash.digest))
     if (event := _same_event(crash)) is not None:
         other = and_(other, not_(func.coalesce(event, false())))
-    return other if crash.until is None else and_(other, jobs.c.started < _utc(crash.until))
+    return other if crash.until is None else and_(other, jobs.c.started < crash.until)
 
 
 def _same_event(crash: Crashed) -> ColumnElement[bool] | None:
@@ -189,7 +171,7 @@ def _occurrences(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences |
         return None
     return Occurrences(
         count=len({dumps[row.dump] for row in rows}),
-        since=rows[-1].occurred.replace(tzinfo=UTC),
+        since=rows[-1].occurred,
         tickets=_newest(row.ticket for row in rows),
         hosts=_newest(row.nodename for row in rows),
         kernels=_newest(row.osrelease for row in rows),
@@ -205,9 +187,9 @@ def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
     """All crashes of the machine, by name; where both models are known they must be the same."""
     if not crash.names_machine:
         return None
-    which = jobs.c.nodename == storable(crash.host, NAME_LIMIT)
+    which = jobs.c.nodename == crash.host
     if crash.machine:
-        same = jobs.c.model == storable(crash.machine.model, NAME_LIMIT)
+        same = jobs.c.model == crash.machine.model
         which = and_(which, or_(jobs.c.model.is_(None), same))
     return _tally(connection, crash, crash.host or "", which)
 
@@ -216,7 +198,7 @@ def _of_model(connection: Connection, crash: Crashed) -> Tally | None:
     if crash.machine is None:
         return None
     model = crash.machine.model
-    return _tally(connection, crash, model, jobs.c.model == storable(model, NAME_LIMIT))
+    return _tally(connection, crash, model, jobs.c.model == model)
 
 
 def _tally(
@@ -225,7 +207,7 @@ def _tally(
     """How often; counted by the database, since a model may have very many jobs."""
     bios = crash.machine.bios if crash.machine else None
     where = and_(which, _other(crash))
-    same_bios = case((jobs.c.bios == storable(bios or "", NAME_LIMIT), _DUMP))
+    same_bios = case((jobs.c.bios == (bios or ""), _DUMP))
     counts = select(
         func.count(_DUMP.distinct()),
         func.min(_OCCURRED),
@@ -241,7 +223,7 @@ def _tally(
     return Tally(
         name=name,
         count=count,
-        since=since.replace(tzinfo=UTC),
+        since=since,
         signatures=named,
         hosts=hosts,
         same_bios=min(with_bios, count) if bios else None,
@@ -285,16 +267,15 @@ def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:
     same += [event] if event is not None else []
     if not same:
         return ()
-    own = storable(str(crash.directory))
     query = (
         select(jobs.c.ticket, jobs.c.directory)
-        .where(or_(*same), jobs.c.directory != own)
+        .where(or_(*same), jobs.c.directory != crash.directory)
         .order_by(jobs.c.started.desc(), jobs.c.id.desc())
     )
     if crash.until is not None:
-        query = query.where(jobs.c.started < _utc(crash.until))
+        query = query.where(jobs.c.started < crash.until)
     names = (
-        f"{ticket}/{Path(directory).name}" if ticket == crash.ticket else ticket
+        f"{ticket}/{directory.name}" if ticket == crash.ticket else ticket
         for ticket, directory in connection.execute(query)
     )
     return tuple(dict.fromkeys(names))

@@ -6,14 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import translate
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
-    RowMapping,
     Select,
     func,
     or_,
@@ -21,32 +18,29 @@ from sqlalchemy import (
     update,
 )
 
+from cas.database.codec import candidate_of
 from cas.database.connection import Database
-from cas.database.records import Candidate, CataloguedKernel, Contest, FileStamp
+from cas.database.records import Candidate, CataloguedKernel, Contest
 from cas.database.storable import storable
 from cas.database.tables import kernels, packages
-from cas.model import Kernel
 
-_KERNEL_COLUMNS = tuple(
-    kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes", "digest"]
+KERNEL_COLUMNS = (
+    *kernels.c["release", "arch", "member", "build_id", "banner", "size_bytes", "digest"],
+    packages.c.path.label("source"),
 )
-_STAMP_COLUMNS = tuple(packages.c["size_bytes", "mtime_ns", "inode"])
-_CANDIDATE_COLUMNS = (
-    *_KERNEL_COLUMNS,
-    *(kernels.c.id, kernels.c.examined, packages.c.path),
-    *(column.label(f"file_{column.key}") for column in _STAMP_COLUMNS),
+"""By the names of `Kernel`'s fields."""
+_STAMP_COLUMNS = tuple(
+    packages.c[name].label(f"file_{name}") for name in ("size_bytes", "mtime_ns", "inode")
 )
-_LISTED_COLUMNS = (
+_CANDIDATE_COLUMNS = (*KERNEL_COLUMNS, *kernels.c["id", "examined"], *_STAMP_COLUMNS)
+_LISTED_COLUMNS: tuple[Any, ...] = (
     *kernels.c["release", "arch", "flavour", "build_id", "banner"],
-    *packages.c["path", "name", "kind", "version"],
+    *packages.c["path", "name", "kind"],
+    func.coalesce(packages.c.version, ""),
     *kernels.c["size_bytes", "digest"],
     packages.c.state,
 )
 """In the order of `CataloguedKernel`'s fields."""
-_RELEASE, _PATH, _NAME = (
-    _LISTED_COLUMNS.index(column)
-    for column in (kernels.c.release, packages.c.path, packages.c.name)
-)
 _ASKED_AT_ONCE = 500
 """Values in one query; databases bound their number."""
 _PREFIX_DIGITS = 6
@@ -88,16 +82,16 @@ class KernelRows:
 
     def with_build_id(self, build_id: str) -> list[Candidate]:
         """The kernels that have this build-id."""
-        return self._candidates(kernels.c.build_id == storable(build_id))
+        return self._candidates(kernels.c.build_id == build_id)
 
     def with_release(self, release: str) -> list[Candidate]:
         """The kernels of this release, of any architecture."""
-        return self._candidates(kernels.c.release == storable(release))
+        return self._candidates(kernels.c.release == release)
 
     def shelf(self, words: Collection[str]) -> Shelf:
         """All kernels of many build-ids and releases, for who looks up many."""
         found: dict[int, Candidate] = {}
-        wanted = [storable(word) for word in words]
+        wanted = list(words)
         for begin in range(0, len(wanted), _ASKED_AT_ONCE):
             some = wanted[begin : begin + _ASKED_AT_ONCE]
             for column in (kernels.c.build_id, kernels.c.release):
@@ -106,7 +100,7 @@ class KernelRows:
 
     def set_identity(self, kernel_id: int, banner: str | None, build_id: str | None) -> None:
         """Remember what a vmlinux says about itself."""
-        values = {"banner": storable(banner), "build_id": build_id, "examined": True}
+        values = {"banner": banner, "build_id": build_id, "examined": True}
         with self._database.writing() as connection:
             connection.execute(update(kernels).where(kernels.c.id == kernel_id).values(values))
 
@@ -119,12 +113,12 @@ class KernelRows:
         query = select(*_LISTED_COLUMNS).join(packages)
         query = query.order_by(kernels.c.release, kernels.c.arch, packages.c.path)
         if pattern is None:
-            return list(map(_listed, self._rows(query)))
+            return self._listed(query)
         if not re.search(r"[*?\[]", pattern):
-            return list(map(_listed, self._rows(query.where(_named(pattern)))))
+            return self._listed(query.where(_named(pattern)))
         matches = re.compile(translate(pattern)).match
-        rows = self._rows(query)
-        return [_listed(row) for row in rows if matches(row[_RELEASE]) or matches(row[_NAME])]
+        found = self._listed(query)
+        return [each for each in found if matches(each.release) or matches(each.name)]
 
     def contested(self) -> tuple[Contest, ...]:
         """The build-ids of which different packages say different things."""
@@ -136,39 +130,26 @@ class KernelRows:
                 .where(kernels.c.build_id.in_(suspects))
                 .order_by(kernels.c.build_id, packages.c.path)
             )
-            found = map(_listed, connection.execute(query).all() if suspects else ())
+            rows = connection.execute(query) if suspects else ()
+            found = [CataloguedKernel(*row) for row in rows]
         groups = groupby(found, key=lambda kernel: kernel.build_id or "")
         return tuple(_contest(build_id, tuple(group)) for build_id, group in groups)
 
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _listed(self, query: Select[Any]) -> list[CataloguedKernel]:
+        """Not by the codec: a site may have two hundred thousand."""
         with self._database.reading() as connection:
-            return connection.execute(query).all()
+            return [CataloguedKernel(*row) for row in connection.execute(query)]
 
     def _candidates(self, condition: ColumnElement[bool]) -> list[Candidate]:
         query = (
             select(*_CANDIDATE_COLUMNS).join(packages).where(condition).order_by(packages.c.path)
         )
         with self._database.reading() as connection:
-            return [_candidate(row) for row in connection.execute(query).mappings()]
-
-
-def _candidate(row: RowMapping) -> Candidate:
-    columns = {column.key: row[column] for column in _KERNEL_COLUMNS}
-    columns["member"] = columns["member"] or None  # of a plain vmlinux
-    kernel = Kernel(source=Path(row[packages.c.path]), **columns)
-    stamp = FileStamp(*(row[f"file_{column.key}"] for column in _STAMP_COLUMNS))
-    return Candidate(row[kernels.c.id], kernel, row[kernels.c.examined], stamp)
-
-
-def _listed(row: Row[Any]) -> CataloguedKernel:
-    values = list(row)
-    values[_PATH] = Path(values[_PATH])
-    return CataloguedKernel(*values)
+            return [candidate_of(row) for row in connection.execute(query).mappings()]
 
 
 def _named(name: str) -> ColumnElement[bool]:
     """Kernels with that in their release or in a package's name, or whose build-id begins so."""
-    name = storable(name)
     columns = (kernels.c.release, packages.c.name)
     meant: list[ColumnElement[bool]]
     meant = [column.contains(name, autoescape=True) for column in columns]

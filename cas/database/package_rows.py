@@ -6,11 +6,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, distinct, func, select, update
+from sqlalchemy import ColumnElement, Text, and_, distinct, func, select, type_coerce, update
 
+from cas.database.codec import value_of
 from cas.database.connection import Database
-from cas.database.records import Counts, FileStamp, Known, Renewal, is_same
-from cas.database.storable import storable
+from cas.database.kernel_rows import KERNEL_COLUMNS
+from cas.database.records import Counts, FileStamp, Known, PackageState, Renewal, is_same
 from cas.database.tables import kernels, kmods, packages
 from cas.model import Kernel
 
@@ -37,13 +38,14 @@ class PackageRows:
     def rows(self) -> list[KnownRow]:
         """What is remembered of every file."""
         with self._database.reading() as connection:
-            query = select(packages.c.path, *_STAMP, packages.c.state, packages.c.id)
+            path = type_coerce(packages.c.path, Text)  # no Path is made of ten thousand
+            query = select(path, *_STAMP, packages.c.state, packages.c.id)
             return list(map(KnownRow._make, connection.execute(query).all()))
 
     def known(self) -> dict[Path, Known]:
         """What is remembered of every file, by path."""
         return {
-            Path(row.path): Known(FileStamp(row.size_bytes, row.mtime_ns, row.inode), row.state)
+            Path(row.path): Known(FileStamp(*row[1:4]), PackageState(row.state))
             for row in self.rows()
         }
 
@@ -51,11 +53,11 @@ class PackageRows:
         """The files that cannot be used, with the reason."""
         query = (
             select(packages.c.path, packages.c.reason)
-            .where(packages.c.state != "ok")
+            .where(packages.c.state != PackageState.OK)
             .order_by(packages.c.path)
         )
         with self._database.reading() as connection:
-            return [(Path(row[0]), row[1] or "") for row in connection.execute(query)]
+            return [(path, reason or "") for path, reason in connection.execute(query)]
 
     def counts(self) -> Counts:
         """How much there is."""
@@ -79,16 +81,10 @@ class PackageRows:
 
         Whether anybody vouches for it is to be found out anew.
         """
-        columns = kernels.c[
-            "release", "arch", "member", "build_id", "banner", "size_bytes", "digest"
-        ]
-        same = and_(packages.c.path == storable(str(renewal.path)), *_has(renewal.old))
+        same = and_(packages.c.path == renewal.path, *_has(renewal.old))
+        query = select(*KERNEL_COLUMNS).join(packages).where(same)
         with self._database.writing() as connection:
-            rows = connection.execute(select(*columns).join(packages).where(same)).mappings().all()
-            known = [
-                Kernel(source=renewal.path, **dict(row) | {"member": row["member"] or None})
-                for row in rows
-            ]
+            known = [value_of(Kernel, row) for row in connection.execute(query).mappings()]
             if len(known) == len(renewal.kernels) and all(
                 any(is_same(kernel, packaged) for packaged in renewal.kernels) for kernel in known
             ):
@@ -100,18 +96,18 @@ class PackageRows:
         query = (
             select(packages.c.path)
             .join(kmods)
-            .where(kmods.c.release == storable(release), packages.c.arch == storable(arch))
+            .where(kmods.c.release == release, packages.c.arch == arch)
             .order_by(kmods.c.count.desc(), packages.c.path)
         )
         with self._database.reading() as connection:
-            return [Path(path) for path in connection.execute(query).scalars()]
+            return [*connection.execute(query).scalars()]
 
     def trust_of(self, path: Path, stamp: FileStamp | None = None) -> str | None:
         """What came of the check of a file's signature; ``None`` when there was none.
 
         :param stamp: of the file now; what was said of other content does not count
         """
-        query = select(packages.c.trust, *_STAMP).where(packages.c.path == storable(str(path)))
+        query = select(packages.c.trust, *_STAMP).where(packages.c.path == path)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
         if row is None or (stamp is not None and FileStamp(*row[1:]) != stamp):
@@ -120,9 +116,9 @@ class PackageRows:
 
     def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
         """Remember what came of the check, unless the file is catalogued with other content."""
-        same = and_(packages.c.path == storable(str(path)), *_has(stamp))
+        same = and_(packages.c.path == path, *_has(stamp))
         with self._database.writing() as connection:
-            connection.execute(update(packages).where(same).values(trust=storable(text)))
+            connection.execute(update(packages).where(same).values(trust=text))
 
 
 def _has(stamp: FileStamp) -> tuple[ColumnElement[bool], ...]:

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
-from cas.database.records import PackagedKernel
-from cas.database.storable import storable
+from cas.database.codec import columns_of
+from cas.database.records import FileStamp, PackagedKernel, PackageKind
 from cas.database.tables import kernels, kmods, packages, readings
 
 _AT_ONCE = 500
@@ -19,9 +29,6 @@ _AT_ONCE = 500
 _INTERIM = "?"
 """Begins a path while rows are being renamed: no path does, all are absolute."""
 _INT_LIMIT = (1 << 31) - 1
-_LIMITS = {"arch": 32, "release": 160, "flavour": 160, "build_id": 128}
-"""Characters that columns hold."""
-_STAMP = ("size_bytes", "mtime_ns", "inode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,9 @@ def _readings(
 ) -> Iterator[list[tuple[dict[str, Any], Mapping[str, Any]]]]:
     """The columns and facts of the wanted files; their rows among the readings are taken away."""
     last = 0
-    query = select(readings).where(readings.c.id > bindparam("last")).order_by(readings.c.id)
+    path = type_coerce(readings.c.path, Text).label("path")  # as the paths are that are wanted
+    columns = readings.c["id", "size_bytes", "mtime_ns", "inode", "facts"]
+    query = select(path, *columns).where(readings.c.id > bindparam("last")).order_by(readings.c.id)
     while wanted:
         rows = connection.execute(query.limit(_AT_ONCE), {"last": last}).mappings().all()
         if not rows:
@@ -80,8 +89,8 @@ def _readings(
         batch = []
         for row in mine:
             facts = json.loads(row["facts"])
-            columns = {name: row[name] for name in ("path", *_STAMP)}
-            batch.append((columns | package_columns(row["path"], facts), facts))
+            stamped = {name: row[name] for name in ("path", *FileStamp._fields)}
+            batch.append((stamped | package_columns(row["path"], facts), facts))
         yield batch
 
 
@@ -90,13 +99,14 @@ def _enter(connection: Connection, batch: list[tuple[dict[str, Any], Mapping[str
         return
     rows = [columns for columns, _ in batch]
     statement = insert(packages).values(scanned_at=func.now())
-    returned = connection.execute(statement.returning(packages.c.id, packages.c.path), rows)
+    path = type_coerce(packages.c.path, Text)
+    returned = connection.execute(statement.returning(packages.c.id, path), rows)
     ids = {path: package_id for package_id, path in returned}
-    for table, columns_of in ((kernels, kernel_columns), (kmods, kmod_columns)):
+    for table, rows_of in ((kernels, kernel_columns), (kmods, kmod_columns)):
         entries = [
             {"package_id": ids[columns["path"]], **entry}
             for columns, facts in batch
-            for entry in columns_of(facts)
+            for entry in rows_of(facts)
         ]
         if entries:
             connection.execute(insert(table), entries)
@@ -109,46 +119,37 @@ def _batches(ids: list[int]) -> Iterator[list[int]]:
 
 def package_columns(path: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the file's row."""
-    return {
-        "state": facts["state"],
-        "reason": storable(facts.get("reason")),
-        "name": storable(facts.get("name", "")),
-        "arch": storable(facts.get("arch", ""), _LIMITS["arch"]),
-        "build_time_s": facts.get("build_time_s"),
-        "kind": facts.get("kind") or _kind(path),
-        "version": storable(facts.get("version", "")),
-    }
+    told = {name: facts.get(name) for name in ("reason", "name", "arch", "build_time_s")}
+    kind, version = facts.get("kind") or _kind(path), facts.get("version") or None
+    return {**told, "state": facts["state"], "kind": kind, "version": version}
 
 
 def kernel_columns(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The columns of its kernels' rows."""
+    kernels_of_it = (PackagedKernel(*fields) for fields in facts.get("kernels", ()))
     return [
         {
-            "release": storable(kernel.release, _LIMITS["release"]),
-            "arch": storable(facts["arch"], _LIMITS["arch"]),
-            "flavour": storable(kernel.flavour, _LIMITS["flavour"]),
-            "member": storable(kernel.member or ""),
-            "build_id": storable(kernel.build_id, _LIMITS["build_id"]),
-            "size_bytes": kernel.size_bytes,
-            "digest": storable(kernel.digest),
-            "banner": storable(kernel.banner),
+            **columns_of(kernel, kernels.c.keys()),
+            "arch": facts["arch"],
+            "member": kernel.member or None,
+            "build_id": kernel.build_id or None,
             "examined": kernel.is_examined,
         }
-        for kernel in (PackagedKernel(*fields) for fields in facts.get("kernels", ()))
+        for kernel in kernels_of_it
     ]
 
 
 def kmod_columns(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The columns of the rows of its kmods."""
     return [
-        {"release": storable(release, _LIMITS["release"]), "count": min(count, _INT_LIMIT)}
+        {"release": release, "count": min(count, _INT_LIMIT)}
         for release, count in facts.get("kmods", {}).items()
     ]
 
 
-def _kind(path: str) -> str:
+def _kind(path: str) -> PackageKind:
     """What a file that could not be read was taken for."""
     suffix = Path(path).suffix
     if suffix == ".rpm":
-        return "rpm"
-    return "deb" if suffix in (".deb", ".ddeb", ".udeb") else "vmlinux"
+        return PackageKind.RPM
+    return PackageKind.DEB if suffix in (".deb", ".ddeb", ".udeb") else PackageKind.VMLINUX

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,22 @@ from cas.model import SAME, SIMILAR, Kernel, Machine, Report, Signature
 _COMPARED = ("release", "member", "build_id", "size_bytes", "digest", "banner")
 _TELLING = ("build_id", "digest", "banner")
 """Of which one must be known of both, or nothing says that they are the same."""
+
+
+class PackageKind(StrEnum):
+    """What a file with debug information is."""
+
+    RPM = "rpm"
+    DEB = "deb"
+    VMLINUX = "vmlinux"  # the ELF file itself, in no package
+
+
+class PackageState(StrEnum):
+    """Whether a file can be used."""
+
+    OK = "ok"
+    BAD = "bad"  # its content is damaged; read again when it has changed
+    UNREADABLE = "unreadable"  # not to be read now, so that every run tries again
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +66,7 @@ class Package:
     build_time_s: int | None
     """When it was made, in seconds since 1970."""
     kernels: tuple[PackagedKernel, ...]
-    kind: str = "rpm"
-    """``rpm``, ``deb`` or ``vmlinux``."""
+    kind: PackageKind = PackageKind.RPM
     version: str = ""
     """With release, as the distribution spells it."""
     kmods: Mapping[str, int] = field(default_factory=dict)
@@ -92,8 +108,7 @@ class Known:
     """What the catalogue remembers of a package file."""
 
     stamp: FileStamp
-    state: str
-    """``ok``, ``bad`` (its content is damaged) or ``unreadable`` (tried again on every run)."""
+    state: PackageState
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +143,26 @@ class BuildSummary:
     """Kernels of which different packages say different things."""
 
 
-PURGE = "purge"
-ANSWERED = "answered"
-"""Of a purge about which somebody was asked."""
+class RunKind(StrEnum):
+    """What was done by which it is told later whether the clock can be right."""
+
+    BUILD = "build"  # cas-admin -b
+    PURGE = "purge"  # jobs were looked at for their age
+    ANSWERED_PURGE = "answered purge"  # and somebody who was asked has said yes
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """One run of ``cas-admin -b``, as it was recorded."""
+    """One run of ``cas-admin -b``, or a purge, as it was recorded."""
 
+    kind: RunKind
     started: datetime
     """With time zone, as `ended`."""
     ended: datetime | None
     """``None`` while it is at work, or when it was killed."""
     counts: Mapping[str, int]
     """``added``, ``unchanged``, ``renamed``, ``removed``, ``kernels``, ``bad``, ``conflicts``;
-    empty for a run that did not come to its end. `PURGE` instead, and perhaps `ANSWERED`, for what
-    was none but a purge."""
+    empty for a run that did not come to its end, and for a purge."""
     problem: str | None
     """The first thing that went wrong."""
 
@@ -162,13 +180,13 @@ class CataloguedKernel:
     path: Path
     name: str
     """Of the package."""
-    kind: str
+    kind: PackageKind
     version: str
     size_bytes: int | None
     """Of the vmlinux."""
     digest: str | None
-    state: str
-    """Of the package: ``ok``, ``bad`` or ``unreadable``."""
+    state: PackageState
+    """That of the package."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cas.database.connection import BUILD_LOCK, Database, url_of
-from cas.database.host_list import host_of
 from cas.database.host_rows import HostRows
+from cas.database.quick_queries import host_of
 from cas.database.rows import Rows
 from cas.database.tables import hosts, kernels, kmods, metadata, packages
 from cas.errors import CasError, ConfigError, DatabaseDamaged

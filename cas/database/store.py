@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.database.claims import read_claims
-from cas.database.host_list import read_hosts
+from cas.database.quick_queries import quick_candidates, quick_hosts
 from cas.database.records import Candidate
 from cas.errors import CasError
 from cas.model import Host
@@ -135,13 +134,13 @@ class Store:
 
     def claims(self, build_id: str) -> list[Candidate]:
         """The catalogued kernels with a build-id, without SQLAlchemy where that can be."""
-        found = read_claims(self.database, build_id)
+        found = quick_candidates(self.database, build_id)
         return self.kernels.with_build_id(build_id) if found is None else found
 
     def registered_hosts(self) -> tuple[Host, ...]:
         """The analysis hosts by name and port, without SQLAlchemy where that can be."""
-        found = read_hosts(self.database)
-        return self.hosts.all() if found is None else found
+        found = quick_hosts(self.database)
+        return self.hosts.all() if found is None else tuple(found)
 
     def publish(self, change: Change) -> None:
         """Make a new generation of packages and kernels visible."""

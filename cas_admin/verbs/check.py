@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cas.choices import Verdict
 from cas.commands import Output, World
 from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
 from cas.text import count, json_text, one_line
@@ -69,7 +70,7 @@ def _count_jobs(work: WorkDirectory) -> int:
         return 0
 
 
-def _indexed_verdicts(store: Store) -> dict[Path, str] | None:
+def _indexed_verdicts(store: Store) -> dict[Path, Verdict] | None:
     try:
         return store.jobs.verdicts()
     except (ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it

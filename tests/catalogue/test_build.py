@@ -16,7 +16,7 @@ from cas.catalogue.building import reading
 from cas.database.build_rows import KEPT as BUILDS_KEPT
 from cas.database.build_rows import BuildRows, ReadingRows
 from cas.database.connection import Database
-from cas.database.records import BuildSummary, FileStamp, Reading
+from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import ConfigError, KernelNotFound, TryAgain
 from cas.model import Dump
@@ -271,7 +271,7 @@ def test_what_an_interrupted_run_has_read_of_other_content_is_read_again(
 ) -> None:
     path = Path(shutil.copy(package, kernels))
     readings = ReadingRows(Database(database, 1))
-    facts = reading.failure(reading.BAD, "cut short")
+    facts = reading.failure(PackageState.BAD, "cut short")
     readings.put([Reading(str(path), FileStamp(1, 1, 1), facts)])
     readings.put([Reading("/gone.rpm", FileStamp(1, 1, 1), facts)])
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())

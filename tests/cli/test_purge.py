@@ -47,9 +47,10 @@ def purged(site: Site) -> Site:
 
 
 def build_on(site: Site, *times: datetime) -> None:
-    rows = [(f"{time:%Y-%m-%d %H:%M:%S.%f}", "{}") for time in times]
+    rows = [(f"{time:%Y-%m-%d %H:%M:%S.%f}",) for time in times]
     with sqlite3.connect(site.settings["database"]) as database:
-        database.executemany("INSERT INTO builds (started, summary) VALUES (?, ?)", rows)
+        build = "INSERT INTO builds (kind, started, counts) VALUES ('build', ?, '{}')"
+        database.executemany(build, rows)
     database.close()
 
 
@@ -386,11 +387,12 @@ def test_a_quiet_site_is_purged_by_yes_alone(site: Site) -> None:
     done = site.admin("-p", "--yes")
     assert done.returncode == 5  # the clock may have been wrong until 20 days ago
     with sqlite3.connect(site.settings["database"]) as database:
-        purges = "SELECT date(started), summary FROM builds"
-        assert database.execute(purges).fetchall() == [(f"{NOW:%Y-%m-%d}", '{"purge": 1}')]
+        purges = "SELECT date(started), kind FROM builds"
+        assert database.execute(purges).fetchall() == [(f"{NOW:%Y-%m-%d}", "purge")]
         for days in range(100):  # that passed since, purge by purge
-            purge = "INSERT INTO builds (started, summary) VALUES (datetime('now', ?), ?)"
-            database.execute(purge, (f"-{days} days", '{"purge": 1}'))
+            when = f"-{days} days"
+            values = "('purge', datetime('now', ?), '{}')"
+            database.execute(f"INSERT INTO builds (kind, started, counts) VALUES {values}", (when,))  # noqa: S608
     database.close()
     assert "none yet; run: cas-admin -b" in site.admin("status").stdout
     done = site.admin("-p", "--yes")

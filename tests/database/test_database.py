@@ -17,13 +17,13 @@ from alembic.script import ScriptDirectory
 from postgresql import on_both
 from sqlalchemy import Engine, event, insert, inspect, text
 
+from cas.database import HEAD
 from cas.database.build_rows import BuildRows
-from cas.database.claims import read_claims
 from cas.database.connection import MIGRATIONS, Database
-from cas.database.host_list import read_hosts
+from cas.database.quick_queries import quick_candidates, quick_hosts
 from cas.database.records import Crashed, JobRecord, log_digest
 from cas.database.store import Store
-from cas.database.tables import HEAD, builds, metadata
+from cas.database.tables import builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
 
@@ -67,7 +67,7 @@ def test_a_new_database_and_a_migrated_one_have_the_tables_that_the_code_uses(
     assert flaws() == []
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with Database(database, 1).writing() as connection:
+    with Database(database, 1).migrating() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert "jobs" not in inspect(connection).get_table_names()
@@ -183,7 +183,7 @@ def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(store: Sto
 def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with Database(database, 1).writing() as connection:
+    with Database(database, 1).migrating() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0003")
         columns = "ticket, directory, started, verdict, signature"
@@ -192,7 +192,7 @@ def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
     seen = Store(database).jobs.seen(Crashed("T-2", Path("/2"), former="old")).same
     assert seen is not None
     assert (seen.since, seen.tickets.names) == (NOW, ("T-1",))
-    with Database(database, 1).writing() as connection:
+    with Database(database, 1).migrating() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0003")
         told = connection.execute(text("SELECT signature FROM jobs")).scalars().all()
@@ -245,7 +245,7 @@ def test_times_of_other_zones_are_compared_as_instants(store: Store) -> None:
 @on_both
 def test_of_long_ago_one_build_a_day_is_remembered(store: Store, database: str) -> None:
     days = [NOW - timedelta(days=number) for number in range(40, 0, -1)]
-    rows = [{"started": day.replace(tzinfo=None), "summary": "{}"} for day in days]
+    rows = [{"kind": "build", "started": day, "counts": {}} for day in days]
     twice = [row for row in rows for _ in range(2)]
     with Database(database, 1).writing() as connection:
         connection.execute(insert(builds), twice)
@@ -390,8 +390,8 @@ def test_a_pipe_is_no_database(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cas.db")
     with pytest.raises(ConfigError, match=r"database: .*/cas\.db is no regular file"):
         Store(tmp_path / "cas.db").open()
-    assert read_hosts(str(tmp_path / "cas.db")) is None
-    assert read_claims(str(tmp_path / "cas.db"), "ab" * 20) is None
+    assert quick_hosts(str(tmp_path / "cas.db")) is None
+    assert quick_candidates(str(tmp_path / "cas.db"), "ab" * 20) is None
 
 
 def test_a_file_of_another_kind_is_no_database(tmp_path: Path) -> None:

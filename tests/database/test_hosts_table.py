@@ -97,7 +97,7 @@ def test_a_time_of_another_zone_is_the_same_instant(store: Store) -> None:
 def test_a_database_of_the_first_version_gets_the_table_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "cas.db"
     directory = Path("/cores/T-1/0")
-    with Database(str(path), 1).writing() as connection:
+    with Database(str(path), 1).migrating() as connection:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection

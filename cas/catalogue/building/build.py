@@ -13,12 +13,11 @@ from pathlib import Path
 
 from cas.catalogue.building import pattern, scan
 from cas.catalogue.building.reader_pool import Readers, Work
-from cas.catalogue.building.reading import OK, UNREADABLE
 from cas.catalogue.building.scan import Found
 from cas.catalogue.packages import plain
 from cas.database.package_rows import KnownRow
 from cas.database.publishing import Change
-from cas.database.records import BuildSummary, FileStamp, Reading
+from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import CasError, TryAgain
 from cas.progress import Advance, Progress
@@ -161,7 +160,7 @@ def _difference(found: Found, known: Iterable[KnownRow]) -> _Difference:
             if not found.hides(row.path):
                 stale[row.path] = row
                 gone += 1
-        elif row.state != UNREADABLE and stamp == row[1:4]:
+        elif row.state != PackageState.UNREADABLE and stamp == row[1:4]:
             del changed[row.path]
         else:
             stale[row.path] = row
@@ -178,7 +177,7 @@ def _renamed(changed: Mapping[str, FileStamp], stale: Iterable[KnownRow]) -> dic
     by_stamp = {
         FileStamp(row.size_bytes, row.mtime_ns, row.inode): row.id
         for row in stale
-        if row.state == OK  # the reason of another names its path
+        if row.state == PackageState.OK  # the reason of another names its path
     }
     if not by_stamp:
         return {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from posixpath import dirname
 
 from cas.catalogue.building import reading
-from cas.database.records import FileStamp, Reading
+from cas.database.records import FileStamp, PackageState, Reading
 from cas.errors import TryAgain
 from cas.files.patient_calls import Crew, NoAnswer, Vigil, no_answer
 from cas.settings.rules import PackageRules
@@ -127,12 +127,12 @@ class Readers:
         how = child.end()
         if child.given:
             item = child.given[0]
-            failure = reading.failure(reading.UNREADABLE, how)
+            failure = reading.failure(PackageState.UNREADABLE, how)
             yield child.finished(self._no_answer(item) if is_silent else failure)
 
     def _no_answer(self, item: Work) -> str:
         self.silent.setdefault(dirname(item.path), 0)
-        return reading.failure(reading.UNREADABLE, no_answer(self._rules.timeout_s))
+        return reading.failure(PackageState.UNREADABLE, no_answer(self._rules.timeout_s))
 
     def _passes_over(self, item: Work) -> bool:
         directory = dirname(item.path)

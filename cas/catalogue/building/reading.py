@@ -8,13 +8,11 @@ from dataclasses import astuple
 from pathlib import Path
 
 from cas.catalogue.packages import sources
-from cas.database.records import Package
+from cas.database.records import Package, PackageState
 from cas.errors import PackageError
 from cas.files.permission import DENIED, not_permitted
 from cas.text import short_line
 
-OK, BAD, UNREADABLE = "ok", "bad", "unreadable"
-"""The states of a file: of use; damaged; not to be read now, so that every run tries again."""
 _REASON_LIMIT = 2000
 _TOO_LARGE = "it takes more memory to read than a reader may have"
 
@@ -24,24 +22,24 @@ def read(path: str) -> str:
     try:
         return _facts(sources.read_package(Path(path)))
     except PackageError as error:
-        return failure(BAD, str(error))
+        return failure(PackageState.BAD, str(error))
     except OSError as error:
         return _unread(path, error)
     except MemoryError:
-        return failure(BAD, _TOO_LARGE)
+        return failure(PackageState.BAD, _TOO_LARGE)
     except Exception as error:  # our fault; but one file of ten thousand must not end the run
-        return failure(BAD, f"reading it failed: {type(error).__name__}: {error}")
+        return failure(PackageState.BAD, f"reading it failed: {type(error).__name__}: {error}")
 
 
 def _unread(path: str, error: OSError) -> str:
     if error.errno == errno.ENOMEM:
-        return failure(BAD, _TOO_LARGE)
+        return failure(PackageState.BAD, _TOO_LARGE)
     if error.errno in DENIED:
-        return failure(UNREADABLE, str(not_permitted(Path(path), error, "read")))
-    return failure(UNREADABLE, error.strerror or str(error))
+        return failure(PackageState.UNREADABLE, str(not_permitted(Path(path), error, "read")))
+    return failure(PackageState.UNREADABLE, error.strerror or str(error))
 
 
-def failure(state: str, reason: str) -> str:
+def failure(state: PackageState, reason: str) -> str:
     """The facts of a file that cannot be used."""
     return json.dumps({"state": state, "reason": short_line(reason, _REASON_LIMIT)})
 
@@ -49,7 +47,7 @@ def failure(state: str, reason: str) -> str:
 def _facts(package: Package) -> str:
     return json.dumps(
         {
-            "state": OK,
+            "state": PackageState.OK,
             "name": package.name,
             "arch": package.arch,
             "build_time_s": package.build_time_s,

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from cas.catalogue.packages import identity
 from cas.catalogue.packages.archive import Listed, Listing, payload_of
 from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
-from cas.database.records import Package, PackagedKernel
+from cas.database.records import Package, PackagedKernel, PackageKind
 from cas.errors import PackageError
 from cas.streams import ar
 from cas.streams.flow import Damaged
@@ -117,7 +117,7 @@ def read_deb(path: Path) -> Package:
         arch=min(arches),
         build_time_s=deb.date_s,
         kernels=kernels,
-        kind="deb",
+        kind=PackageKind.DEB,
         version=deb.fields.get("Version", ""),
         kmods=_kmod_counts(files),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from cas import elf
 from cas.catalogue.packages import debug_info
 from cas.catalogue.packages.rpm_layout import flavour
-from cas.database.records import Package, PackagedKernel
+from cas.database.records import Package, PackagedKernel, PackageKind
 from cas.errors import NotADump, PackageError
 from cas.text import short_line
 
@@ -55,7 +55,9 @@ def read_vmlinux(path: Path) -> Package:
         banner=banner,
         is_examined=True,
     )
-    return Package(short_line(path.name, _NAME_LIMIT), arch, None, (kernel,), kind="vmlinux")
+    return Package(
+        short_line(path.name, _NAME_LIMIT), arch, None, (kernel,), kind=PackageKind.VMLINUX
+    )
 
 
 def _vmlinux_facts(read: elf.Read) -> tuple[str, str | None, str | None]:

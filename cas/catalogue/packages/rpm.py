@@ -35,7 +35,7 @@ from cas.catalogue.packages.rpm_tags import (
     digest_name,
     is_regular,
 )
-from cas.database.records import Package, PackagedKernel
+from cas.database.records import Package, PackagedKernel, PackageKind
 from cas.errors import PackageError
 from cas.text import one_line
 
@@ -103,7 +103,7 @@ def _package(tags: Tags) -> Package:
         arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
         build_time_s=tags.number(BUILDTIME),
         kernels=kernels,
-        kind="rpm",
+        kind=PackageKind.RPM,
         version=_full_version(tags),
         kmods=files.kmods(),
     )
