@@ -46,7 +46,7 @@ class Aged:
     """The latest of when it began, by ``job.json`` and by its row, and when its directory was
     changed: it is as old as that."""
     held_for: str | None
-    """Of `HELD`; ``None`` for a job that has come to its end."""
+    """A key of `HELD`; ``None`` for a job that has come to its end."""
 
 
 @dataclass(frozen=True, slots=True)

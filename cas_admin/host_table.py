@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from io import StringIO
 
-from cas.model import CrashProgram, Host
+from cas.model import Host
 from cas.ssh.account import SSH_PORT, name_of
 from cas.text import json_text, one_line
 from cas.units import human_size, plain
@@ -56,29 +56,24 @@ def sentence_with_host(host: Host, text: str) -> str:
 
 
 def _host_cells(host: Host) -> tuple[str, ...]:
+    crashes = (
+        each.version if each.arch == host.arch else f"{each.version} ({each.arch})"
+        for each in host.crashes
+    )
+    state = "failed" if host.problem else "ok"
+    state = state if host.is_enabled else "disabled"
     return (
         host.name,
         str(host.port or "-"),
         host.arch or "-",
-        ", ".join(dict.fromkeys(_crash_cell(each, host) for each in host.crashes)) or "-",
+        ", ".join(dict.fromkeys(crashes)) or "-",
         host.drgn or "-",
         _size_cell(host.free_bytes),
         _size_cell(host.memory_bytes),
         "yes" if host.is_shared else "no",
-        _state_cell(host),
+        state,
     )
-
-
-def _crash_cell(program: CrashProgram, host: Host) -> str:
-    foreign = "" if program.arch == host.arch else f" ({program.arch})"
-    return program.version + foreign
 
 
 def _size_cell(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else human_size(size_bytes)
-
-
-def _state_cell(host: Host) -> str:
-    if not host.is_enabled:
-        return "disabled"
-    return "failed" if host.problem else "ok"

@@ -70,7 +70,7 @@ def _crash_names(result: Result) -> tuple[Signature, ...]:
 
 
 def _dump_digest(directory: Path) -> str | None:
-    """That of the kept dump; a broken record of the job costs only this."""
+    """The digest of the kept dump; a broken record of the job costs only this."""
     try:
         return jobs.load(directory).digest
     except CasError:

@@ -53,7 +53,7 @@ class Flaw:
     what: str
     next_step: str
     is_broken: bool = True
-    """Whether an invariant does not hold; else something only waits to be gone on with."""
+    """An invariant does not hold; else something only waits to be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Match:
     why: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
-        """For programs."""
+        """The match as ``--json`` has it."""
         return {
             "ticket": self.ticket,
             "directory": self.directory,

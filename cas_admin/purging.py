@@ -35,7 +35,7 @@ class Purging:
     records: Records
     world: World
     traces: tuple[Trace, ...]
-    """Of what was done here before."""
+    """What was done here before, and when: by it the clock is judged."""
     belief: Belief
     """How far back the clock is believed."""
 

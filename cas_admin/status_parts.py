@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -230,14 +229,10 @@ def _package_counts(counts: Counts) -> Iterator[str]:
 
 def _build_line(record: BuildRecord) -> str:
     began = told_time(record.started)
-    took = _seconds(record.started, record.ended)
+    span = record.ended and human_span((record.ended - record.started).total_seconds())
     found = ", ".join(f"{name} {number}" for name, number in record.counts.items() if number)
     problem = f"; ! {record.problem}" if record.problem else ""
-    return f"{began}, {took}: {found or 'nothing found'}{problem}"
-
-
-def _seconds(started: datetime, ended: datetime | None) -> str:
-    return "not ended" if ended is None else human_span((ended - started).total_seconds())
+    return f"{began}, {span or 'not ended'}: {found or 'nothing found'}{problem}"
 
 
 def _awaited_kernels(waiting: Iterable[Job]) -> list[dict[str, Any]]:

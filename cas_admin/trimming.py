@@ -54,7 +54,7 @@ def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
 
 
 def _traces(world: World) -> Iterable[Trace]:
-    """Of what was done here; those of the cache alone where no others can be read."""
+    """Traces of what was done here; none where they cannot be read, and the cache has its own."""
     try:
         records = ageing.Records.of(Store.of(world.config), world.progress)
         return ageing.traces(WorkDirectory.of(world.config), records)

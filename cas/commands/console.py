@@ -42,7 +42,7 @@ class Console:
         self._steps = 0
         self._kept: list[tuple[str, str, str]] | None = None
         self.is_quiet = False
-        """Whether only what ended the command is shown."""
+        """Only what ended the command is shown (``--quiet``)."""
         self.config: Path | None = None
         """The configuration file, where the command line names one."""
 
@@ -73,7 +73,7 @@ class Console:
 
     @property
     def is_drawing(self) -> bool:
-        """Whether a bar is on the terminal."""
+        """A bar is on the terminal now."""
         return self._shown is not None
 
     @contextmanager

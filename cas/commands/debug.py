@@ -36,7 +36,7 @@ class DebugOrder:
     kernel: Path | None = None
     """A vmlinux instead of the one that is found."""
     is_forced: bool = False
-    """Whether that may be another kernel's, and the dump another than was received."""
+    """The vmlinux may be another kernel's, and the dump another than was received (``--force``)."""
     host: str | None = None
     """The analysis host to run crash on."""
     for_crash: ForCrash = field(default_factory=ForCrash)

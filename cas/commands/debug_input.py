@@ -25,7 +25,7 @@ class Input:
     given: tuple[str | Path, ...] = ()
     """Commands, and files of commands."""
     is_piped: bool = False
-    """Whether they come through stdin."""
+    """The commands come through stdin, which is no terminal."""
     first: bytes = b""
     """Lines before all of that, and before a person's."""
     _files: dict[Path, bytes] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Input:
 
     @property
     def is_for_a_person(self) -> bool:
-        """Whether somebody types."""
+        """Somebody types the commands at a terminal."""
         return not self.is_piped and not self.given
 
     def chunks(self) -> Iterator[bytes]:

@@ -29,11 +29,11 @@ class ForCrash:
     scripts: tuple[Path, ...] = ()
     """Files behind ``-i``: what runs before the first prompt, or before what stdin brings."""
     is_silent: bool = False
-    """Whether nothing introduces the session (``-s``)."""
+    """Nothing introduces the session (``-s``)."""
 
     @property
     def is_question(self) -> bool:
-        """Whether crash only answers a question about itself, or the dump."""
+        """crash only answers a question about itself, or the dump, and ends."""
         return not TELLING.isdisjoint(self.words)
 
 

@@ -84,7 +84,7 @@ def no_ticket(text: str) -> None:
             hint=f"to go on with the unfinished one: cas -i {ticket}; to debug that one: "
             f"cas debug {text}",
         )
-    if _is_file(text):
+    if is_file(Path(text)):
         right = shell_command("cas", ["-i", "TICKET", "-f", text])
         raise UsageError(f"-i takes the ticket, and {text} is a file", hint=right)
 
@@ -165,10 +165,6 @@ def _option_values(line: Line) -> tuple[list[str], list[str], list[str]]:
 
 def _is_path(word: str) -> bool:
     return bool(word) and is_there(Path(word))
-
-
-def _is_file(word: str) -> bool:
-    return is_file(Path(word))
 
 
 HABITS = Habits(

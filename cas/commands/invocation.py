@@ -25,9 +25,9 @@ class World:
     config: Config
     progress: Progress
     now: datetime
-    """With a time zone."""
+    """The time at which the command began, with a time zone."""
     is_interactive: bool
-    """Whether a person can answer questions on stdin."""
+    """Stdin is a terminal, so that a person can answer questions."""
     ask: Callable[[str], str]
     """Put a question to that person."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Asked:
     config: Path | None = None
     debug: bool = False
     intervals: Mapping[str, str] = field(default_factory=dict)
-    """Of the command line, by directive of cas.conf."""
+    """Times in seconds that the command line gives, by directive of cas.conf."""
     uploads: tuple[Path, ...] = ()
     """Files that root opens before ``casuser`` takes over."""
     quiet: bool = False
-    """Whether only what ends the command is said."""
+    """Only what ends the command is said."""
     stays_root: bool = False
-    """Whether a command of root's that only reads is not ``casuser``'s business."""
+    """The command only reads: root need not give way to ``casuser`` for it."""
     needs_config: bool = True
     """Otherwise the defaults do where the configuration cannot be used."""
 

@@ -149,7 +149,7 @@ def near(word: str, known: Sequence[str], cutoff: float = NEAR) -> str | None:
 
 def fill_in(meant: str, rest: Sequence[str]) -> str:
     """A command with the file and the ticket that were named."""
-    files = [word for word in rest if _is_file(word)]
+    files = [word for word in rest if is_file(Path(word))]
     tickets = [word for word in rest if word not in files and is_ticket(word)]
     for name, found in ((FILE, files), (TICKET, tickets)):
         if found:
@@ -245,7 +245,7 @@ def _several_words_in_quotes(
     known = {*parser_verbs(parser), *parser_options(parser)}
     for word in line.argv:
         first, _, rest = word.partition(" ")
-        if rest and first in known and not _is_file(word):
+        if rest and first in known and not is_file(Path(word)):
             at = line.argv.index(word)
             try:
                 words = shlex.split(word)
@@ -315,7 +315,7 @@ def _option_without_value(
     after = line.argv[at + 1] if at + 1 < len(line.argv) else None
     if after is not None and at + 1 in line.unknown:
         said += f", and {after} begins with a dash"
-        if _is_file(after):
+        if is_file(Path(after)):
             right = [*line.argv[: at + 1], f"./{after}", *line.argv[at + 2 :]]
             return said, shell_command(habits.program, right)
     shown = f"{habits.program} … {line.argv[at]} {what}"
@@ -366,7 +366,3 @@ def _no_action(line: Line, verb: argparse.ArgumentParser, habits: Habits) -> tup
         return said, f"{name} {'|'.join(actions)}"
     right = [meant if i == at else word for i, word in enumerate(line.argv)]
     return said, f"did you mean {meant}? {shell_command(habits.program, right)}"
-
-
-def _is_file(word: str) -> bool:
-    return is_file(Path(word))

@@ -80,7 +80,7 @@ def going_on(job: Job) -> Iterator[None]:
 
 
 def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) -> UsageError:
-    """With what somebody may have meant: the last job of the ticket, a file, another ticket.
+    """The error, with what may have been meant: the ticket's last job, a file, another ticket.
 
     :param ended: the ticket's jobs whose record can be read, oldest first
     """
