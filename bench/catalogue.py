@@ -28,7 +28,7 @@ from cas.catalogue import Catalogue
 from cas.database.connection import Database
 from cas.database.store import Store
 from cas.database.tables import kernels, packages
-from cas.model import Dump
+from cas.model import KernelIdentity
 
 COMMANDS = Path(sys.executable).parent
 FORMAT = r"[%{FILENAMES} %{FILELINKTOS}\n]"
@@ -201,9 +201,9 @@ def lookup(site: Site, count: int) -> None:
 
 
 def times(catalogue: Catalogue, site: Site, number: int, **facts: str) -> float:
-    dump = Dump(Path("vmcore"), "ELF", 1, "x86_64", osrelease=release(number), **facts)  # type: ignore[arg-type]
+    identity = KernelIdentity("x86_64", release(number), **facts)
     begun = time.perf_counter()
-    match = catalogue.find(dump, root=site.scratch)
+    match = catalogue.find(identity, root=site.scratch)
     seconds = time.perf_counter() - begun
     if match.kernel.source != package(site.scratch, number):
         sys.exit(f"kernel {number}: found {match.kernel.source}")

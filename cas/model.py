@@ -110,6 +110,20 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelIdentity:
+    """Who a kernel is: by this its vmlinux is looked for."""
+
+    arch: str
+    """``uname -m`` spelling: ``x86_64``, ``i686``, ``aarch64``, …"""
+    osrelease: str | None = None
+    """``uname -r``."""
+    build_id: str | None = None
+    """Lower-case hex of the GNU build-id."""
+    banner: str | None = None
+    """The whole ``Linux version …`` line, without the newline."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dump:
     """What a kernel dump says about itself, read without any vmlinux."""
 
@@ -153,6 +167,11 @@ class Dump:
     """Of the processors whose notes are in the dump."""
     remarks: tuple[str, ...] = ()
     """What a reader of the report should know, e.g. a VMCOREINFO that contradicts the banner."""
+
+    @property
+    def identity(self) -> KernelIdentity:
+        """The kernel that wrote it, as far as it tells."""
+        return KernelIdentity(self.arch, self.osrelease, self.build_id, self.banner)
 
     @property
     def is_whole(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue import Catalogue
@@ -14,7 +15,7 @@ from cas.errors import AmbiguousKernel, CasError, JobBusy
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Dump
+from cas.model import KernelIdentity
 from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count
@@ -84,50 +85,46 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
     No dump is read and no package opened: a site may have a thousand jobs that wait. A job of which
     this cannot be told is not among them.
     """
-    described = [found for job in waiting if (found := _dump_of_result(job)) is not None]
-    dumps = {_identity(dump): dump for dump, _ in described}
+    described = [found for job in waiting if (found := _waited_for(job)) is not None]
+    identities = list(dict.fromkeys(each.identity for each in described))
     catalogue = Catalogue.of(world.config)
     try:
         answers = catalogue.prospects(
-            dumps.values(), cache=world.config.debugs, progress=world.progress
+            identities, cache=world.config.debugs, progress=world.progress
         )
-        known = dict(zip(dumps, answers, strict=True))
+        known = dict(zip(identities, answers, strict=True))
     except CasError as error:  # of the database, or no room for what a server sends
         world.progress.warn(f"whether kernels have come cannot be told: {error}; {error.hint}")
         return set()
     return {
-        dump.path
-        for dump, rivals in described
-        if (answer := known[_identity(dump)]) is False
-        or (isinstance(answer, AmbiguousKernel) and answer.rivals == rivals)
+        each.directory
+        for each in described
+        if (answer := known[each.identity]) is False
+        or (isinstance(answer, AmbiguousKernel) and answer.rivals == each.rivals)
     }
 
 
-def _dump_of_result(job: Job) -> tuple[Dump, tuple[str, ...]] | None:
-    """What its result says of the dump, and between which packages nothing decided.
+@dataclass(frozen=True, slots=True)
+class _WaitedFor:
+    """What the result of a job that waits says."""
 
-    :return: ``None`` when that cannot be read
-    """
+    directory: Path
+    identity: KernelIdentity
+    """The kernel that it waits for."""
+    rivals: tuple[str, ...]
+    """The packages between which nothing decided."""
+
+
+def _waited_for(job: Job) -> _WaitedFor | None:
+    """What a job waits for; ``None`` when that cannot be read."""
     try:
         result = load(job.directory)
     except CasError:
         return None
     if (said := result.dump) is None:
         return None
-    dump = Dump(
-        job.directory,
-        format="",
-        size_bytes=0,
-        arch=said.arch,
-        osrelease=said.osrelease,
-        build_id=said.build_id,
-        banner=said.banner,
-    )
-    return dump, result.rivals
-
-
-def _identity(dump: Dump) -> tuple[str | None, ...]:
-    return (dump.arch, dump.osrelease, dump.build_id, dump.banner)
+    identity = KernelIdentity(said.arch, said.osrelease, said.build_id, said.banner)
+    return _WaitedFor(job.directory, identity, result.rivals)
 
 
 def _unfinished_jobs(world: World) -> Iterator[Job]:

@@ -22,7 +22,7 @@ from cas.catalogue.suppliers import (
 )
 from cas.database.store import Store
 from cas.errors import AmbiguousKernel, CasError, KernelMismatch, PackageError
-from cas.model import Dump, Match
+from cas.model import KernelIdentity, Match
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.settings.rules import DebuginfodRules, PackageRules
@@ -74,7 +74,7 @@ class Catalogue:
 
     def find(
         self,
-        dump: Dump,
+        identity: KernelIdentity,
         *,
         cache: Path | None = None,
         root: Path = ROOT,
@@ -91,11 +91,11 @@ class Catalogue:
         :raises AmbiguousKernel: there are several, and the dump does not tell them apart
         :raises PackageNotTrusted: nobody vouches for its package, and the configuration demands it
         """
-        found = self._search(Sought(dump, cache, progress or Silent(), root))
+        found = self._search(Sought(identity, cache, progress or Silent(), root))
         if isinstance(found, Match):
             return found
         error = found.error if isinstance(found, Lack) else None
-        raise _with_answers(error or match.not_found(dump), found)
+        raise _with_answers(error or match.not_found(identity), found)
 
     def extract(
         self, sought: Sought, found: Match, kmods: Iterable[str], leases: ExitStack
@@ -131,7 +131,7 @@ class Catalogue:
                 found = other
 
     def prospects(
-        self, dumps: Iterable[Dump], *, cache: Path, progress: Progress
+        self, identities: Iterable[KernelIdentity], *, cache: Path, progress: Progress
     ) -> Iterator[bool | AmbiguousKernel]:
         """For each dump, whether `find` is worth the time that it takes to open packages.
 
@@ -140,12 +140,17 @@ class Catalogue:
         :param cache: as for `find`; what a server sends is kept there already
         :return: in their order; the error where `find` would raise it without a look at packages
         """
-        dumps = list(dumps)
-        words = {word for dump in dumps for word in (dump.build_id, match.release_of(dump)) if word}
+        identities = list(identities)
+        words = {
+            word
+            for identity in identities
+            for word in (identity.build_id, match.release_of(identity))
+            if word
+        }
         shelf = self.store.kernels.shelf(words)
-        for dump in dumps:
+        for identity in identities:
             try:
-                found = self._search(Sought(dump, cache, progress, shelf=shelf))
+                found = self._search(Sought(identity, cache, progress, shelf=shelf))
                 yield not isinstance(found, Lack)
             except AmbiguousKernel as error:
                 yield error

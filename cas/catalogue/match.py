@@ -10,7 +10,7 @@ from cas.catalogue.advice import package_hint
 from cas.choices import MatchEvidence
 from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
-from cas.model import Dump, Kernel, Match
+from cas.model import Kernel, KernelIdentity, Match
 from cas.text import one_line
 
 Examine = Callable[[Candidate], Candidate]
@@ -47,34 +47,36 @@ def by_vmlinux(kernel: Kernel, where: str) -> Match:
     return Match(kernel, MatchEvidence.BUILD_ID, detail)
 
 
-def by_build_id(dump: Dump, candidates: Sequence[Candidate]) -> Match | None:
+def by_build_id(identity: KernelIdentity, candidates: Sequence[Candidate]) -> Match | None:
     """The kernel with the dump's build-id; ``None`` when there is none.
 
     :raises AmbiguousKernel: kernels that cannot be the same one share the build-id
     """
-    equal = [c.kernel for c in candidates if dump.build_id and c.kernel.build_id == dump.build_id]
+    equal = [
+        c.kernel for c in candidates if identity.build_id and c.kernel.build_id == identity.build_id
+    ]
     if not equal:
         return None
-    require_agreement(dump, equal)
+    require_agreement(identity, equal)
     kernel = _first_kernel(equal)
     where = "the package" if kernel.member else "the vmlinux"
     return Match(
-        kernel, MatchEvidence.BUILD_ID, f"build-id {dump.build_id} in the dump and in {where}"
+        kernel, MatchEvidence.BUILD_ID, f"build-id {identity.build_id} in the dump and in {where}"
     )
 
 
-def require_agreement(dump: Dump, kernels: Sequence[Kernel]) -> None:
+def require_agreement(identity: KernelIdentity, kernels: Sequence[Kernel]) -> None:
     """Let kernels of the dump's build-id pass that may be the same one.
 
     :raises AmbiguousKernel: they differ, and nothing tells which of them is the right one
     """
     facts = differing(kernels)
     if facts:
-        raise _contested(dump, facts, kernels)
+        raise _contested(identity, facts, kernels)
 
 
 def by_release(
-    dump: Dump,
+    identity: KernelIdentity,
     candidates: Sequence[Candidate],
     examine: Examine | None,
     unusable: Sequence[str] = (),
@@ -86,8 +88,8 @@ def by_release(
     :param unusable: why others were left out
     :raises AmbiguousKernel: several are confirmed
     """
-    open_ones, excluded = _split_by_build_id(dump, candidates)
-    is_comparable = dump.build_id is not None or dump.banner is not None
+    open_ones, excluded = _split_by_build_id(identity, candidates)
+    is_comparable = identity.build_id is not None or identity.banner is not None
     examined, damaged = list[Candidate](), list[str]()
     for candidate in open_ones:
         if candidate.examined or not is_comparable:
@@ -99,37 +101,41 @@ def by_release(
                 examined.append(examine(candidate))
             except PackageError as error:
                 damaged.append(str(error))
-    match = by_build_id(dump, examined)
+    match = by_build_id(identity, examined)
     if match is not None:
         return match
-    remaining, also_excluded = _split_by_build_id(dump, examined)
+    remaining, also_excluded = _split_by_build_id(identity, examined)
     kernels = [candidate.kernel for candidate in remaining]
     match = (
-        _by_banner(dump, kernels) or _by_stamp(dump, kernels) or _by_release_alone(dump, kernels)
+        _by_banner(identity, kernels)
+        or _by_stamp(identity, kernels)
+        or _by_release_alone(identity, kernels)
     )
     if match is None:
         others = [c.kernel for c in (*excluded, *also_excluded, *remaining)]
-        return Lack(not_found(dump, others, [*unusable, *damaged]))
+        return Lack(not_found(identity, others, [*unusable, *damaged]))
     return match
 
 
 def not_found(
-    dump: Dump, others: Sequence[Kernel] = (), unusable: Sequence[str] = ()
+    identity: KernelIdentity, others: Sequence[Kernel] = (), unusable: Sequence[str] = ()
 ) -> KernelNotFound:
     """The error that names what to get.
 
     :param others: kernels of the same release that are not the dump's
     :param unusable: why packages were left out
     """
-    release = release_of(dump)
-    facts = [f"no debuginfo for {release or 'an unnamed kernel'} ({dump.arch})"]
-    facts.append(f"build-id {dump.build_id}" if dump.build_id else "no build-id in the dump")
+    release = release_of(identity)
+    facts = [f"no debuginfo for {release or 'an unnamed kernel'} ({identity.arch})"]
+    facts.append(
+        f"build-id {identity.build_id}" if identity.build_id else "no build-id in the dump"
+    )
     message = ", ".join(facts)
     if others:
         message += "; catalogued with that release, but another build: " + _listed_kernels(others)
     if unusable:
         message += "; not usable: " + "; ".join(unusable[:_SHOWN])
-    hint = package_hint(release, dump.arch, dump.banner) if release else None
+    hint = package_hint(release, identity.arch, identity.banner) if release else None
     alike = [each for each in others if hint and each.source.name in hint.split()]
     if alike:  # or it is copied over the package of another kernel
         hint = f"{hint} (into a directory of its own: {one_line(str(alike[0].source))} stays)"
@@ -147,10 +153,12 @@ def differing(kernels: Sequence[Kernel | CataloguedKernel]) -> tuple[str, ...]:
     return tuple(fact for fact in _FACTS if _disagree(fact, kernels))
 
 
-def release_of(dump: Dump) -> str | None:
+def release_of(identity: KernelIdentity) -> str | None:
     """The dump's osrelease, from its banner where nothing else tells."""
-    found = _RELEASE.match(dump.banner) if dump.banner and dump.osrelease is None else None
-    return found[1] if found else dump.osrelease
+    found = (
+        _RELEASE.match(identity.banner) if identity.banner and identity.osrelease is None else None
+    )
+    return found[1] if found else identity.osrelease
 
 
 def _disagree(fact: str, kernels: Sequence[Kernel | CataloguedKernel]) -> bool:
@@ -160,62 +168,66 @@ def _disagree(fact: str, kernels: Sequence[Kernel | CataloguedKernel]) -> bool:
 
 
 def _split_by_build_id(
-    dump: Dump, candidates: Sequence[Candidate]
+    identity: KernelIdentity, candidates: Sequence[Candidate]
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Those that may be the dump's kernel, and those whose build-id says that they are not."""
     excluded = [
         c
         for c in candidates
-        if dump.build_id and c.kernel.build_id and c.kernel.build_id != dump.build_id
+        if identity.build_id and c.kernel.build_id and c.kernel.build_id != identity.build_id
     ]
     return [c for c in candidates if c not in excluded], excluded
 
 
-def _by_banner(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
-    equal = [kernel for kernel in kernels if dump.banner and kernel.banner == dump.banner]
+def _by_banner(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
+    equal = [kernel for kernel in kernels if identity.banner and kernel.banner == identity.banner]
     if not equal:
         return None
-    _one_build(dump, "have the same banner", equal)
+    _one_build(identity, "have the same banner", equal)
     return Match(
         _first_kernel(equal),
         MatchEvidence.BANNER,
-        f"the same banner in dump and package: {dump.banner}",
+        f"the same banner in dump and package: {identity.banner}",
     )
 
 
-def _by_stamp(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
-    stamp = _build_time(dump.banner)
+def _by_stamp(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
+    stamp = _build_time(identity.banner)
     equal = [kernel for kernel in kernels if stamp and _build_time(kernel.banner) == stamp]
     if not equal:
         return None
-    _one_build(dump, f"have the build time {stamp!r}", equal)
-    detail = f"release {release_of(dump)} and build time {stamp!r} in dump and package"
+    _one_build(identity, f"have the build time {stamp!r}", equal)
+    detail = f"release {release_of(identity)} and build time {stamp!r} in dump and package"
     return Match(_first_kernel(equal), MatchEvidence.RELEASE_AND_TIME, detail)
 
 
-def _by_release_alone(dump: Dump, kernels: Sequence[Kernel]) -> Match | None:
+def _by_release_alone(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
     """Only where the dump offers nothing that could contradict."""
-    if dump.build_id or _build_time(dump.banner) or not kernels:
+    if identity.build_id or _build_time(identity.banner) or not kernels:
         return None
     if len({(kernel.build_id, kernel.banner, kernel.size_bytes) for kernel in kernels}) > 1:
-        raise _ambiguous(dump, "have that release, and the dump tells no more", kernels)
-    detail = f"release {release_of(dump)}: the dump tells nothing else, and no other is catalogued"
+        raise _ambiguous(identity, "have that release, and the dump tells no more", kernels)
+    detail = (
+        f"release {release_of(identity)}: the dump tells nothing else, and no other is catalogued"
+    )
     return Match(_first_kernel(kernels), MatchEvidence.RELEASE, detail)
 
 
-def _one_build(dump: Dump, what: str, kernels: Sequence[Kernel]) -> None:
+def _one_build(identity: KernelIdentity, what: str, kernels: Sequence[Kernel]) -> None:
     if len({kernel.build_id for kernel in kernels}) > 1 or differing(kernels):
-        raise _ambiguous(dump, what, kernels)
+        raise _ambiguous(identity, what, kernels)
 
 
-def _contested(dump: Dump, facts: Sequence[str], kernels: Sequence[Kernel]) -> AmbiguousKernel:
+def _contested(
+    identity: KernelIdentity, facts: Sequence[str], kernels: Sequence[Kernel]
+) -> AmbiguousKernel:
     """Of packages that claim one build-id, all but one are wrong, and nothing says which."""
     shown = [
         f"{kernel.source} ({', '.join(_shown_fact(fact, kernel) for fact in facts)})"
         for kernel in sorted(kernels, key=_kernel_order)
     ]
     return AmbiguousKernel(
-        f"{len(kernels)} packages claim build-id {dump.build_id} and hold different kernels: "
+        f"{len(kernels)} packages claim build-id {identity.build_id} and hold different kernels: "
         + _first_few(shown),
         rivals=_rivals(kernels),
         hint="keep only the distribution's own of the packages that claim this build-id (none of "
@@ -230,9 +242,9 @@ def _shown_fact(fact: str, kernel: Kernel) -> str:
     return one_line(f"{fact} {value}") if value else f"{fact} not known"
 
 
-def _ambiguous(dump: Dump, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
+def _ambiguous(identity: KernelIdentity, what: str, kernels: Sequence[Kernel]) -> AmbiguousKernel:
     return AmbiguousKernel(
-        f"{len(kernels)} catalogued kernels for {release_of(dump)} ({dump.arch}) {what}: "
+        f"{len(kernels)} catalogued kernels for {release_of(identity)} ({identity.arch}) {what}: "
         + _listed_kernels(kernels),
         rivals=_rivals(kernels),
     )

@@ -30,7 +30,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.patient_calls import answering
-from cas.model import Dump, Kernel, Match
+from cas.model import Kernel, KernelIdentity, Match
 from cas.progress import Progress
 from cas.settings.rules import DebuginfodRules, PackageRules
 
@@ -55,7 +55,7 @@ class Lookup(Protocol):
 class Sought:
     """A kernel that is looked for."""
 
-    dump: Dump
+    identity: KernelIdentity
     cache: Path | None
     """Directory of the extracted files; ``None``: what is or would be there is left out."""
     progress: Progress
@@ -93,7 +93,7 @@ class InstalledKernels(Supplier):
 
     def kernel(self, sought: Sought) -> Match | Lack:
         """The installed vmlinux with the dump's build-id."""
-        kernel = installed.find_installed(sought.dump, sought.root)
+        kernel = installed.find_installed(sought.identity, sought.root)
         return Lack() if kernel is None else match.by_vmlinux(kernel, "installed on this machine")
 
 
@@ -132,23 +132,23 @@ class Packages(Supplier):
 
         What is remarked names files that changed since they were catalogued.
         """
-        dump = sought.dump
+        identity = sought.identity
         try:
             rows: Lookup = sought.shelf or self._store.kernels
             claims = Current()
-            if dump.build_id is not None:
-                claims = self._still_true(rows.with_build_id(dump.build_id), sought.failed)
-            found: Match | Promise | Lack | None = match.by_build_id(dump, claims.candidates)
+            if identity.build_id is not None:
+                claims = self._still_true(rows.with_build_id(identity.build_id), sought.failed)
+            found: Match | Promise | Lack | None = match.by_build_id(identity, claims.candidates)
             changed = dict(claims.changed)
             if found is None:
-                release = match.release_of(dump)
+                release = match.release_of(identity)
                 of_release = rows.with_release(release) if release is not None else []
-                of_arch = [one for one in of_release if one.kernel.arch == dump.arch]
+                of_arch = [one for one in of_release if one.kernel.arch == identity.arch]
                 there = self._still_true(of_arch, sought.failed)
                 changed |= there.changed
                 unusable = (*there.gone, *changed.values())
                 look_into = None if sought.shelf else partial(self._looked_into, sought.progress)
-                found = match.by_release(dump, there.candidates, look_into, unusable)
+                found = match.by_release(identity, there.candidates, look_into, unusable)
         except DatabaseDamaged as error:  # the job waits until it is mended
             unknown = f"kernels cannot be looked up: {error}"
             return Lack(KernelNotFound(unknown, hint=error.hint))
@@ -247,16 +247,16 @@ class Extracted(Supplier):
 
         That one has its kmods, too.
         """
-        cached = find_cached(sought.dump, sought.cache) if sought.cache else None
+        cached = find_cached(sought.identity, sought.cache) if sought.cache else None
         if cached is None:
             return Lack()
         try:
-            claims = self._packages.claims(sought.dump.build_id or "")
+            claims = self._packages.claims(sought.identity.build_id or "")
         except (DatabaseDamaged, TryAgain) as error:
             remark = f"whether packages contradict the extracted kernel is not known: {error}"
             return replace(match.by_vmlinux(cached, "extracted before"), remarks=(remark,))
         kernels = [candidate.kernel for candidate in claims.candidates]
-        match.require_agreement(sought.dump, kernels)
+        match.require_agreement(sought.identity, kernels)
         if match.differing([cached, *kernels]):
             return Lack()
         if self._packages.have_still(cached, claims):
@@ -289,9 +289,9 @@ class Servers(Supplier):
         """
         if not self._rules.urls or sought.cache is None:
             return Lack()
-        found = self._debuginfod.kernel(sought.dump, sought.cache, sought.progress)
+        found = self._debuginfod.kernel(sought.identity, sought.cache, sought.progress)
         if found is None:
-            return Lack(asked=self._debuginfod.answers(sought.dump.build_id))
+            return Lack(asked=self._debuginfod.answers(sought.identity.build_id))
         return found
 
     def kmods(self, search: Search) -> None:

@@ -82,5 +82,5 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
         return Subject(job, dump, vmlinux, store, Path(), order.host, order.is_forced)
     catalogue = Catalogue.of(world.config, store)
     vmlinux, match = right_kernel(job, dump, catalogue, world, session)
-    kmods = loaded_kmods(job, dump, match, world)
+    kmods = loaded_kmods(job, dump, vmlinux, match, world)
     return Subject(job, dump, vmlinux, store, Path(), order.host, kmods=kmods)

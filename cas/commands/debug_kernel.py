@@ -45,10 +45,10 @@ def right_kernel(
         session.enter_context(lease.on_file(config.debugs, vmlinux))
         if is_sound(config.debugs, vmlinux):
             return vmlinux, None
-    match = catalogue.find(dump, cache=config.debugs, progress=progress)
+    match = catalogue.find(dump.identity, cache=config.debugs, progress=progress)
     for remark in match.remarks:
         progress.warn(remark)
-    sought = Sought(dump, config.debugs, progress)
+    sought = Sought(dump.identity, config.debugs, progress)
     match, found = catalogue.extract(sought, match, (), session)
     return found.vmlinux, match
 
@@ -66,7 +66,7 @@ def was_read_otherwise(job: Job, dump: Dump) -> bool:
     )
 
 
-def loaded_kmods(job: Job, dump: Dump, match: Match | None, world: World) -> Found:
+def loaded_kmods(job: Job, dump: Dump, vmlinux: Path, match: Match | None, world: World) -> Found:
     """Files of the kernel modules that were loaded, as far as the cache or the job has them.
 
     :param match: the kernel, if its vmlinux had to be looked up again: then its modules' files may
@@ -86,7 +86,7 @@ def loaded_kmods(job: Job, dump: Dump, match: Match | None, world: World) -> Fou
             extract.kmods(match, used, world.config.debugs, world.progress)
         except CasError as error:
             world.progress.warn(f"the kernel modules cannot be extracted: {error}")
-    kernel = Kernel(dump.osrelease, dump.arch, Path(), member=None, build_id=dump.build_id)
+    kernel = Kernel(dump.osrelease, dump.arch, vmlinux, member=None, build_id=dump.build_id)
     found = in_cache(kernel, wanted, world.config.debugs)
     lacking = {name: each for name, each in wanted.items() if name not in found.debuginfo}
     own = dict(_in_job(job, lacking))

@@ -29,7 +29,7 @@ class Supply:
     def find(self, dump: Dump) -> Match:
         """The kernel that crashed, and why it is believed to be the right one."""
         run = self._run
-        return run.catalogue.find(dump, cache=run.config.debugs, progress=run.progress)
+        return run.catalogue.find(dump.identity, cache=run.config.debugs, progress=run.progress)
 
     def prepare(self, match: Match, kmods: Iterable[str]) -> None:
         """Have the vmlinux in the cache, and those kmods that its package has."""
@@ -43,7 +43,7 @@ class Supply:
         :param kmods: names
         """
         run = self._run
-        sought = Sought(dump, run.config.debugs, run.progress)
+        sought = Sought(dump.identity, run.config.debugs, run.progress)
         used, found = run.catalogue.extract(sought, match, kmods, self._stack)
         if used is not match:
             run.know(match=used)

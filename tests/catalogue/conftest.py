@@ -9,7 +9,7 @@ import pytest
 from cas.catalogue import Catalogue
 from cas.catalogue.building import build as building
 from cas.database.store import Store
-from cas.model import Dump
+from cas.model import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 
@@ -50,11 +50,11 @@ def built(catalogue: Catalogue, kernels: Path) -> Callable[..., Catalogue]:
 
 
 @pytest.fixture
-def dump() -> Callable[..., Dump]:
+def dump() -> Callable[..., KernelIdentity]:
     """``dump(build_id=…)``: what the dump of a small kernel says."""
 
-    def make(**facts: str | None) -> Dump:
+    def make(**facts: str | None) -> KernelIdentity:
         words = {"arch": "x86_64", "osrelease": kp.RELEASE} | facts
-        return Dump(path=Path("vmcore"), format="ELF", size_bytes=1, **words)
+        return KernelIdentity(**words)
 
     return make

@@ -19,11 +19,11 @@ from cas.database.connection import Database
 from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import ConfigError, KernelNotFound, TryAgain
-from cas.model import Dump
+from cas.model import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 
-MakeDump = Callable[..., Dump]
+MakeDump = Callable[..., KernelIdentity]
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For what has nothing to do with the database."""

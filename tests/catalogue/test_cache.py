@@ -23,7 +23,7 @@ from cas.catalogue.cache.listing import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
 from cas.catalogue.extraction import extract
 from cas.errors import ConfigError
-from cas.model import Dump, Kernel, Match
+from cas.model import Kernel, KernelIdentity, Match
 from cas.progress import Silent
 from cas.settings.rules import CacheRules
 
@@ -362,7 +362,7 @@ def test_the_limits_are_looked_at_only_after_something_was_added(cache: Path) ->
 
 
 def test_a_removed_entry_is_not_found_and_can_be_filled_again(
-    package: Path, cache: Path, dump: Callable[..., Dump]
+    package: Path, cache: Path, dump: Callable[..., KernelIdentity]
 ) -> None:
     path = extract.vmlinux(matched(package), cache, Silent())
     wanted = dump(build_id=kp.build_id("one"))

@@ -23,7 +23,7 @@ from cas.catalogue.extraction.debuginfod import Debuginfod
 from cas.catalogue.suppliers import Sought
 from cas.database.store import Store
 from cas.errors import DiskFull, KernelMismatch, KernelNotFound
-from cas.model import Dump
+from cas.model import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import DebuginfodRules, PackageRules
 
@@ -31,7 +31,7 @@ from installed import FIXTURES, closed_port, needs
 
 KERNEL_B, RELEASE_B = "bed5fd30e12cd8d93b7cebca1a352810446bd99e", "6.1.192-1.cas1.x86_64"
 (RPM_B,) = (FIXTURES / "b").glob("*.rpm")
-MakeDump = Callable[..., Dump]
+MakeDump = Callable[..., KernelIdentity]
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(dump: MakeDump) -> Dump:
+def served(dump: MakeDump) -> KernelIdentity:
     """The dump of the kernel that the servers have."""
     return dump(build_id=kp.build_id(WORD))
 
 
 def test_what_a_server_sends_is_verified_and_cached(
-    server: Web, served: Dump, cache: Path, tmp_path: Path
+    server: Web, served: KernelIdentity, cache: Path, tmp_path: Path
 ) -> None:
     server.files[PATH] = Served(BODY)
     watched = Watched()
@@ -67,7 +67,7 @@ def test_what_a_server_sends_is_verified_and_cached(
 
 
 def test_the_next_run_needs_no_server(
-    server: Web, served: Dump, cache: Path, tmp_path: Path
+    server: Web, served: KernelIdentity, cache: Path, tmp_path: Path
 ) -> None:
     server.files[PATH] = Served(BODY)
     first = Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server)).find(
@@ -79,7 +79,7 @@ def test_the_next_run_needs_no_server(
 
 
 def test_a_catalogued_kernel_is_not_asked_for(
-    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: Dump
+    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: KernelIdentity
 ) -> None:
     files, links = kp.debuginfo(WORD)
     built(kp.Recipe(files, links))
@@ -89,7 +89,7 @@ def test_a_catalogued_kernel_is_not_asked_for(
 
 
 def test_a_kernel_whose_package_is_gone_is_asked_for(
-    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: Dump
+    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: KernelIdentity
 ) -> None:
     server.files[PATH] = Served(BODY)
     files, links = kp.debuginfo(WORD)
@@ -101,7 +101,7 @@ def test_a_kernel_whose_package_is_gone_is_asked_for(
 
 
 def test_a_kernel_whose_package_is_damaged_is_asked_for(
-    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: Dump
+    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: KernelIdentity
 ) -> None:
     server.files[PATH] = Served(BODY)
     files, links = kp.debuginfo(WORD)
@@ -121,7 +121,7 @@ def test_a_kernel_whose_package_is_damaged_is_asked_for(
 
 
 def test_a_damaged_package_without_another_says_which_servers_were_asked(
-    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: Dump
+    built: Callable[..., Catalogue], kernels: Path, server: Web, cache: Path, served: KernelIdentity
 ) -> None:
     files, links = kp.debuginfo(WORD)
     built(kp.Recipe(dict.fromkeys(files, kp.vmlinux("other")), links))
@@ -136,7 +136,7 @@ def test_a_damaged_package_without_another_says_which_servers_were_asked(
 
 
 def test_where_signatures_are_required_no_server_is_asked(
-    server: Web, served: Dump, cache: Path, tmp_path: Path
+    server: Web, served: KernelIdentity, cache: Path, tmp_path: Path
 ) -> None:
     server.files[PATH] = Served(BODY)
     packages = PackageRules(signatures="require", keys=tmp_path)
@@ -146,7 +146,9 @@ def test_where_signatures_are_required_no_server_is_asked(
     assert server.requests == []
 
 
-def test_without_a_cache_nothing_is_asked(server: Web, served: Dump, tmp_path: Path) -> None:
+def test_without_a_cache_nothing_is_asked(
+    server: Web, served: KernelIdentity, tmp_path: Path
+) -> None:
     server.files[PATH] = Served(BODY)
     with pytest.raises(KernelNotFound):
         Catalogue(Store(tmp_path / "cas.db"), debuginfod=rules(server)).find(served)
@@ -162,7 +164,9 @@ def test_a_dump_without_build_id_is_not_asked_for(
     assert server.requests == []
 
 
-def test_servers_are_asked_in_their_order_until_one_has_it(served: Dump, cache: Path) -> None:
+def test_servers_are_asked_in_their_order_until_one_has_it(
+    served: KernelIdentity, cache: Path
+) -> None:
     with web() as empty, web() as full, web() as never:
         full.files[PATH] = Served(BODY)
         watched = Watched()
@@ -172,7 +176,7 @@ def test_servers_are_asked_in_their_order_until_one_has_it(served: Dump, cache: 
 
 
 def test_nothing_found_names_every_server_and_the_packages_to_get(
-    served: Dump, cache: Path, tmp_path: Path
+    served: KernelIdentity, cache: Path, tmp_path: Path
 ) -> None:
     gone = f"http://127.0.0.1:{closed_port()}"
     with web() as empty, web() as broken:
@@ -191,7 +195,9 @@ def test_nothing_found_names_every_server_and_the_packages_to_get(
     assert "kernel-debuginfo" in caught.value.hint
 
 
-def test_a_full_disk_is_said_with_need_and_have(server: Web, served: Dump, cache: Path) -> None:
+def test_a_full_disk_is_said_with_need_and_have(
+    server: Web, served: KernelIdentity, cache: Path
+) -> None:
     server.files[PATH] = Served(BODY, declared=1 << 55)
     asked = Debuginfod(rules(server, file_bytes=1 << 60))
     for _ in range(2):  # the second time in a run it is no other failure
@@ -200,7 +206,7 @@ def test_a_full_disk_is_said_with_need_and_have(server: Web, served: Dump, cache
     assert left_over(cache) == []
 
 
-def test_two_jobs_fetch_a_kernel_once(server: Web, served: Dump, cache: Path) -> None:
+def test_two_jobs_fetch_a_kernel_once(server: Web, served: KernelIdentity, cache: Path) -> None:
     server.files[PATH] = Served(BODY)
     found: list[object] = []
     jobs = [

@@ -15,9 +15,9 @@ from fetch.fetch_servers import Request, Served, Web, certificate, dripping, red
 
 from cas.catalogue.cache import useless
 from cas.catalogue.extraction.debuginfod import Debuginfod
-from cas.model import Dump
+from cas.model import KernelIdentity
 
-MakeDump = Callable[..., Dump]
+MakeDump = Callable[..., KernelIdentity]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(dump: MakeDump) -> Dump:
+def served(dump: MakeDump) -> KernelIdentity:
     """The dump of the kernel that the servers have."""
     return dump(build_id=kp.build_id(WORD))
 
@@ -101,7 +101,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_server_that_lies_is_passed_over_with_its_reason(
-    case: str, server: Web, served: Dump, cache: Path
+    case: str, server: Web, served: KernelIdentity, cache: Path
 ) -> None:
     server.files[PATH], reason = HOSTILE[case]  # type: ignore[assignment]
     server.files["/done"] = threading.Event()  # type: ignore[assignment]
@@ -119,7 +119,7 @@ def test_a_server_that_lies_is_passed_over_with_its_reason(
     assert match.kernel.source.read_bytes() == BODY
 
 
-def test_a_file_that_drips_is_given_up(server: Web, served: Dump, cache: Path) -> None:
+def test_a_file_that_drips_is_given_up(server: Web, served: KernelIdentity, cache: Path) -> None:
     server.files[PATH] = dripping(BODY, 0.01)
     watched = Watched()
     assert Debuginfod(rules(server, timeout_s=0.05)).kernel(served, cache, watched) is None
@@ -127,7 +127,9 @@ def test_a_file_that_drips_is_given_up(server: Web, served: Dump, cache: Path) -
     assert left_over(cache) == []
 
 
-def test_a_broken_transfer_goes_on_where_it_ended(server: Web, served: Dump, cache: Path) -> None:
+def test_a_broken_transfer_goes_on_where_it_ended(
+    server: Web, served: KernelIdentity, cache: Path
+) -> None:
     server.files[PATH] = Served(BODY, breaks=[100_000, 100_000])
     watched = Watched()
     match = Debuginfod(rules(server)).kernel(served, cache, watched)
@@ -137,7 +139,7 @@ def test_a_broken_transfer_goes_on_where_it_ended(server: Web, served: Dump, cac
 
 
 def test_what_goes_on_with_other_bytes_is_useless_for_a_day(
-    server: Web, served: Dump, cache: Path
+    server: Web, served: KernelIdentity, cache: Path
 ) -> None:
     given = Served(BODY, breaks=[100_000])
 
@@ -162,7 +164,7 @@ def test_what_goes_on_with_other_bytes_is_useless_for_a_day(
 
 
 def test_a_server_without_ranges_sends_a_broken_file_once_more(
-    server: Web, served: Dump, cache: Path
+    server: Web, served: KernelIdentity, cache: Path
 ) -> None:
     server.files[PATH] = Served(BODY, breaks=[100_000], has_ranges=False)
     watched = Watched()
@@ -173,7 +175,9 @@ def test_a_server_without_ranges_sends_a_broken_file_once_more(
     assert len(server.requests) == 2
 
 
-def test_parts_of_two_files_are_never_joined(server: Web, served: Dump, cache: Path) -> None:
+def test_parts_of_two_files_are_never_joined(
+    server: Web, served: KernelIdentity, cache: Path
+) -> None:
     given = Served(BODY, breaks=[100_000])
     server.files[PATH] = given
 
@@ -191,7 +195,7 @@ def test_parts_of_two_files_are_never_joined(server: Web, served: Dump, cache: P
     assert left_over(cache) == []
 
 
-def test_redirects_are_followed(server: Web, served: Dump, cache: Path) -> None:
+def test_redirects_are_followed(server: Web, served: KernelIdentity, cache: Path) -> None:
     with web() as store:
         server.files[PATH] = redirect(store.url("/bucket/x?token=s%20ecret"))
         store.files["/bucket/x"] = Served(BODY)
@@ -202,7 +206,7 @@ def test_redirects_are_followed(server: Web, served: Dump, cache: Path) -> None:
 
 
 def test_https_needs_a_trusted_certificate_and_never_leads_to_http(
-    served: Dump, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: KernelIdentity, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = certificate(tmp_path)
     with web() as plain, web(made) as closed:

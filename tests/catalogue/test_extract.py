@@ -17,7 +17,7 @@ from cas.catalogue.cache import placing
 from cas.catalogue.extraction.extract import extract, kmods, vmlinux
 from cas.database.store import Store
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
-from cas.model import Dump, Kernel, Match
+from cas.model import Kernel, KernelIdentity, Match
 from cas.progress import Silent
 
 KMOD = kp.elf(kp.build_id("kmod"))
@@ -283,7 +283,7 @@ def test_vmlinux_and_kmods_come_in_one_pass(tmp_path: Path, cache: Path) -> None
 
 
 def test_an_installed_kernel_is_used_in_place(
-    catalogue: Catalogue, dump: Callable[..., Dump], tmp_path: Path, cache: Path
+    catalogue: Catalogue, dump: Callable[..., KernelIdentity], tmp_path: Path, cache: Path
 ) -> None:
     directory = tmp_path / f"usr/lib/debug/lib/modules/{kp.RELEASE}"
     (directory / "kernel").mkdir(parents=True)
@@ -300,7 +300,7 @@ def test_an_installed_kernel_is_used_in_place(
 
 
 def test_a_cached_kernel_is_found_without_the_database(
-    tmp_path: Path, cache: Path, dump: Callable[..., Dump]
+    tmp_path: Path, cache: Path, dump: Callable[..., KernelIdentity]
 ) -> None:
     vmlinux(matched(packed(tmp_path)), cache, Silent())
     catalogue = Catalogue(Store(tmp_path / "never-made.db"))

@@ -12,11 +12,11 @@ from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
-from cas.model import Dump, Kernel
+from cas.model import Kernel, KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 
-MakeDump = Callable[..., Dump]
+MakeDump = Callable[..., KernelIdentity]
 MakeCatalogue = Callable[..., Catalogue]
 
 OLD_STAMP = "#1 SMP PREEMPT_DYNAMIC Thu Jan  2 03:04:05 UTC 2025"

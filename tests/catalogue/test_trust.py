@@ -19,7 +19,7 @@ from cas.catalogue.extraction.extract import vmlinux
 from cas.catalogue.trust import vouching
 from cas.database.store import Store
 from cas.errors import KernelNotFound, PackageNotTrusted
-from cas.model import Dump
+from cas.model import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import DebuginfodRules, PackageRules
 
@@ -29,7 +29,7 @@ EXPIRED = "20200201T000000"
 """When the key that has expired since was still good."""
 KEYS = ("good", "stranger", "old")
 DEB = "linux-image-6.1.0-99-amd64-dbg_6.1.999-1_amd64.deb"
-MakeDump = Callable[..., Dump]
+MakeDump = Callable[..., KernelIdentity]
 
 
 @dataclass(frozen=True)

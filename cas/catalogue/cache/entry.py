@@ -31,7 +31,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.permission import not_permitted
-from cas.model import Dump, Kernel
+from cas.model import Kernel, KernelIdentity
 from cas.progress import Progress
 from cas.streams.flow import Piece
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT_S = 1800
 """Longer than an extraction takes on a slow disk."""
 _KERNEL_RECORD, _KMODS_RECORD = "kernel.json", "kmods.json"
+_VMLINUX = "vmlinux"
 RECORDS = (_KERNEL_RECORD, _KMODS_RECORD)
 GROWN = ".grown"
 """A file of the cache, there when something was added since its limits were last looked at."""
@@ -59,7 +60,7 @@ class Entry:
         self._added: dict[str, Seal] = {}
         self._spoiled: set[Path] = set()
         self.directory = cache / key(kernel)
-        self.vmlinux = self.directory / "vmlinux"
+        self.vmlinux = self.directory / _VMLINUX
         self.kmods = self.directory / "kmods"
 
     @contextmanager
@@ -336,12 +337,12 @@ def kernel_of(entry: Path) -> Kernel | None:
     return _read_record(entry / _KERNEL_RECORD)
 
 
-def find_cached(dump: Dump, cache: Path) -> Kernel | None:
+def find_cached(identity: KernelIdentity, cache: Path) -> Kernel | None:
     """The kernel with the dump's build-id whose vmlinux is in the cache."""
-    if dump.build_id is None or not _BUILD_ID.fullmatch(dump.build_id):
+    if identity.build_id is None or not _BUILD_ID.fullmatch(identity.build_id):
         return None
-    kernel = _read_record(cache / dump.build_id / _KERNEL_RECORD)
-    if kernel is None or kernel.build_id != dump.build_id:
+    kernel = _read_record(cache / identity.build_id / _KERNEL_RECORD)
+    if kernel is None or kernel.build_id != identity.build_id:
         return None
     return kernel if Entry(cache, kernel).has_vmlinux() else None
 
@@ -374,6 +375,11 @@ def _verify(kernel: Kernel, path: Path) -> None:
         raise KernelMismatch(f"{what} says it is {banner[:120]!r}, not {kernel.release}")
     if wrong is not None:
         raise PackageError(f"{what} {wrong}")
+
+
+def vmlinux_in(cache: Path, build_id: str) -> Path:
+    """Where the vmlinux of a build-id stands, or would stand."""
+    return cache / build_id / _VMLINUX
 
 
 def key(kernel: Kernel) -> str:

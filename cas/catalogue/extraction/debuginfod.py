@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cas import elf
 from cas.catalogue.cache import useless
-from cas.catalogue.cache.entry import Entry, find_cached
+from cas.catalogue.cache.entry import Entry, find_cached, vmlinux_in
 from cas.catalogue.cache.placing import Place, Put, place
 from cas.catalogue.match import release_of
 from cas.catalogue.packages import debug_info
@@ -36,7 +36,7 @@ from cas.fetch.debug_file import (
     debug_file,
     server_name,
 )
-from cas.model import Dump, Kernel, Match
+from cas.model import Kernel, KernelIdentity, Match
 from cas.progress import Advance, Progress
 from cas.settings.rules import DebuginfodRules
 from cas.text import short_line
@@ -70,7 +70,7 @@ class Debuginfod:
         self._down: dict[str, str] = {}
         self._answers: dict[str, list[str]] = {}
 
-    def kernel(self, dump: Dump, cache: Path, progress: Progress) -> Match | None:
+    def kernel(self, identity: KernelIdentity, cache: Path, progress: Progress) -> Match | None:
         """The dump's kernel, fetched into the cache; ``None`` when no server gives it.
 
         A build-id is asked for once in a run, however it ended.
@@ -78,25 +78,27 @@ class Debuginfod:
         :raises DiskFull: the cache has no room for it
         :raises TryAgain: another process has been fetching it for half an hour
         """
-        kernel = _kernel_in_cache(dump, cache)
-        if kernel is None or dump.build_id is None or not self._may_ask(dump.build_id):
+        kernel = _kernel_in_cache(identity, cache)
+        if kernel is None or identity.build_id is None or not self._may_ask(identity.build_id):
             return None
         entry = Entry(cache, kernel)
         with entry.locked(progress):
-            cached = find_cached(dump, cache)  # another process may have been faster
+            cached = find_cached(identity, cache)  # another process may have been faster
             if cached is not None:
                 return Match(
-                    cached, MatchEvidence.BUILD_ID, f"{_detail(dump)} that another job fetched"
+                    cached, MatchEvidence.BUILD_ID, f"{_detail(identity)} that another job fetched"
                 )
             what = f"vmlinux of {kernel.release}"
-            wanted = _Wanted(what, dump.build_id, entry.vmlinux, entry.put, kernel.release, cache)
+            wanted = _Wanted(
+                what, identity.build_id, entry.vmlinux, entry.put, kernel.release, cache
+            )
             server = self._fetch(wanted, progress)
             if server is None:
                 return None
             kernel = replace(kernel, size_bytes=entry.vmlinux.stat().st_size)
             Entry(cache, kernel).remember_kernel()
         return Match(
-            kernel, MatchEvidence.BUILD_ID, f"{_detail(dump)} that {server_name(server)} served"
+            kernel, MatchEvidence.BUILD_ID, f"{_detail(identity)} that {server_name(server)} served"
         )
 
     def kmod(
@@ -185,17 +187,17 @@ def _counted(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
         yield piece
 
 
-def _detail(dump: Dump) -> str:
-    return f"build-id {dump.build_id} in the dump and in the vmlinux"
+def _detail(identity: KernelIdentity) -> str:
+    return f"build-id {identity.build_id} in the dump and in the vmlinux"
 
 
-def _kernel_in_cache(dump: Dump, cache: Path) -> Kernel | None:
+def _kernel_in_cache(identity: KernelIdentity, cache: Path) -> Kernel | None:
     """The dump's kernel as it will stand in the cache; ``None`` when it cannot be asked for."""
-    release = release_of(dump)
-    if release is None or dump.build_id is None or not _BUILD_ID.fullmatch(dump.build_id):
+    release = release_of(identity)
+    if release is None or identity.build_id is None or not _BUILD_ID.fullmatch(identity.build_id):
         return None
-    kernel = Kernel(release, dump.arch, Path(), member=None, build_id=dump.build_id)
-    return replace(kernel, source=Entry(cache, kernel).vmlinux)
+    source = vmlinux_in(cache, identity.build_id)
+    return Kernel(release, identity.arch, source, member=None, build_id=identity.build_id)
 
 
 def _require_wanted(wanted: _Wanted, server: str, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cas import elf
 from cas.catalogue.packages import debug_info
 from cas.errors import NotADump
-from cas.model import Dump, Kernel
+from cas.model import Kernel, KernelIdentity
 
 _LAYOUTS = (
     "usr/lib/debug/lib/modules/{}/vmlinux",
@@ -30,22 +30,26 @@ _KMOD_TREES = ("updates", "extra", "kernel")
 _RELEASE = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,127}")
 
 
-def find_installed(dump: Dump, root: Path) -> Kernel | None:
+def find_installed(identity: KernelIdentity, root: Path) -> Kernel | None:
     """The installed vmlinux with the dump's build-id.
 
     :param root: where the file system begins; ``/`` but for tests
     """
-    if dump.build_id is None or dump.osrelease is None or not _RELEASE.fullmatch(dump.osrelease):
+    if (
+        identity.build_id is None
+        or identity.osrelease is None
+        or not _RELEASE.fullmatch(identity.osrelease)
+    ):
         return None
     for layout in _LAYOUTS:
-        path = root / layout.format(dump.osrelease)
-        if path.is_file() and _is_usable(path, dump.build_id):
+        path = root / layout.format(identity.osrelease)
+        if path.is_file() and _is_usable(path, identity.build_id):
             return Kernel(
-                release=dump.osrelease,
-                arch=dump.arch,
+                release=identity.osrelease,
+                arch=identity.arch,
                 source=path,
                 member=None,
-                build_id=dump.build_id,
+                build_id=identity.build_id,
                 size_bytes=path.stat().st_size,
             )
     return None
