@@ -34,6 +34,7 @@ TOLD = {
     Trouble.BAD_MEMORY: "uncorrected memory error",
     Trouble.PCIE: "PCI Express error",
     Trouble.DEVICE: "device fault",
+    Trouble.BUS: "bus error that an NMI reports",
     Trouble.NMI: "NMI that nobody knows the reason of",
     Trouble.THERMAL: "processor too hot",
     Trouble.NETWORK: "network device",
@@ -44,7 +45,7 @@ TOLD = {
 """Troubles that are of hardware, or may be."""
 _EXPLAINED: Mapping[str, frozenset[Trouble]] = {
     Kind.MACHINE_CHECK: frozenset({Trouble.MACHINE_CHECK, Trouble.BAD_MEMORY, Trouble.PCIE}),
-    Kind.NMI: frozenset({Trouble.NMI}),
+    Kind.NMI: frozenset({Trouble.BUS, Trouble.NMI}),
 }
 """Kinds of crashes that hardware explains, by what it reported right before."""
 _THROTTLES = (

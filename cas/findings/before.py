@@ -69,6 +69,7 @@ _WORDS = {
     Trouble.OUT_OF_MEMORY: ("a task killed for memory", "tasks killed for memory"),
     Trouble.STALL: ("a stall", "lines of stalls"),
     Trouble.DEVICE: ("a device fault", "lines of device faults"),
+    Trouble.BUS: ("a bus error", "bus errors"),
     Trouble.THERMAL: ("a processor too hot", "lines of processors too hot"),
 }
 """One, and several: what is told in a sentence; other troubles are too weak for that."""

@@ -52,7 +52,10 @@ class Trouble(StrEnum):
     """Something else that did not get the processor, or did not answer another one."""
     DEVICE = "device fault"
     """A device hangs, or reaches for memory that is not its own."""
+    BUS = "bus error"
+    """The chipset reports an error on a bus by an NMI."""
     NMI = "unknown NMI"
+    """An NMI that no driver and no handler of the kernel's takes for its own."""
     THERMAL = "overheating"
     NETWORK = "network"
     """A network device hangs or was reset, or a table of the network is full."""
@@ -161,9 +164,9 @@ _TABLE: tuple[tuple[str, str, Trouble], ...] = (
         r"(?:pciehp|pcieport) .{0,60}Slot\((?P<on>[^)]{1,20})\): (?:Link Down|Card not present)",
         Trouble.GONE,
     ),
-    # arch/x86/kernel/nmi.c
+    # arch/x86/kernel/nmi.c: unknown_nmi_error(); pci_serr_error(), io_check_error()
     ("NMI received for unknown", r"Uhhuh\. NMI received for unknown reason", Trouble.NMI),
-    ("NMI: ", r"NMI: (?:PCI system error|IOCK error)", Trouble.NMI),
+    ("NMI: ", r"NMI: (?:PCI system error|IOCK error)", Trouble.BUS),
     # arch/x86/kernel/cpu/mce/therm_throt.c, drivers/thermal/thermal_core.c
     (
         "emperature above threshold",

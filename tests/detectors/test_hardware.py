@@ -53,6 +53,22 @@ def test_an_nmi_that_nobody_knows_explains_the_panic_that_it_led_to() -> None:
     assert machine_check is Weight.CONTEXT
 
 
+@pytest.mark.parametrize(
+    ("nmi", "panic"),
+    [
+        ("NMI: PCI system error (SERR) for reason b1 on CPU 0.", "NMI: Not continuing"),
+        (
+            "NMI: IOCK error (debug interrupt?) for reason 71 on CPU 0.",
+            "NMI IOCK error: Not continuing",
+        ),
+    ],
+)
+def test_an_nmi_that_says_which_bus_has_an_error_is_told_as_that(nmi: str, panic: str) -> None:
+    log = f"[  9.400000] {nmi}\n[  9.500000] Kernel panic - not syncing: {panic}\n"
+    said = f"bus error that an NMI reports, just before the crash: {nmi}"
+    assert sentences(log, "nmi") == [(said, Weight.CAUSE)]
+
+
 def test_the_same_again_is_one_piece_of_evidence_and_the_worst_is_first() -> None:
     corrected = "[  {}.000000] EDAC MC0: 1 CE memory read error on DIMM_A1 (page:0x{})\n"
     log = "".join(corrected.format(n, n) for n in range(1, 6))
