@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from cas.detectors.case import Case, Seen
+from cas.detectors.case import Case, KernelTask
 
 MAX_LOOKED_AT = 60
 IO = frozenset(
@@ -28,12 +28,12 @@ IO = frozenset(
 """Functions in which a task waits for a disk."""
 
 
-def waiting_for_io(case: Case) -> Seen | None:
+def waiting_for_io(case: Case) -> KernelTask | None:
     """A task in uninterruptible sleep that waits for a disk; ``None``: none was found."""
     return waiting_in(case, IO)
 
 
-def waiting_in(case: Case, functions: Collection[str]) -> Seen | None:
+def waiting_in(case: Case, functions: Collection[str]) -> KernelTask | None:
     """A task in uninterruptible sleep in one of these functions; ``None``: none was found."""
     for number, seen in enumerate(case.tasks("D")):
         if number >= MAX_LOOKED_AT:

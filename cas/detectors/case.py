@@ -67,7 +67,7 @@ class Opened(Protocol):
         """The kernel module whose code or data is at an address."""
 
 
-class Seen(NamedTuple):
+class KernelTask(NamedTuple):
     """A task, and what of it nearly every detector asks."""
 
     task: Object
@@ -135,7 +135,7 @@ class Case:
         self._stacks: dict[int, list[StackFrame]] = {}
         self._frames: dict[int, tuple[Frame, ...]] = {}
         self._run_queues: dict[int, Object] = {}
-        self._seen: list[Seen] = []
+        self._seen: list[KernelTask] = []
         self._rest: Iterator[Object] | None = None
 
     @cached_property
@@ -166,7 +166,7 @@ class Case:
         if text not in self.remarks:
             self.remarks.append(text)
 
-    def tasks(self, states: str = "", limit: int = MAX_TASKS) -> Iterator[Seen]:
+    def tasks(self, states: str = "", limit: int = MAX_TASKS) -> Iterator[KernelTask]:
         """The tasks, idle ones left out, as many as there is time for; says so if that is not all.
 
         :param states: letters of the states to give; empty: of all
@@ -190,7 +190,7 @@ class Case:
         number = self.number("nr_threads")
         return number if number is not None and 0 < number <= MAX_PID else None
 
-    def _task(self, number: int) -> Seen | None:
+    def _task(self, number: int) -> KernelTask | None:
         """A task by its place in the list; ``None`` behind the last."""
         if self._rest is None:
             self._rest = for_each_task(self.prog)
@@ -203,21 +203,21 @@ class Case:
             if task is None:
                 self._rest = iter(())
                 return None
-            self._seen.append(self.seen(task))
+            self._seen.append(self.kernel_task(task))
         return self._seen[number]
 
-    def seen(self, task: Object) -> Seen:
+    def kernel_task(self, task: Object) -> KernelTask:
         """A task's number, name and state, as far as they can be read."""
         try:
-            return Seen(task, task.pid.value_(), self.comm(task), task_state_to_char(task))
+            return KernelTask(task, task.pid.value_(), self.comm(task), task_state_to_char(task))
         except Broken:
-            return Seen(task, -1, "?", "?")
+            return KernelTask(task, -1, "?", "?")
 
     def comm(self, task: Object) -> str:
         """A task's name."""
         return self.text(task.comm, COMM_LIMIT)
 
-    def task_at(self, address: int) -> Seen | None:
+    def task_at(self, address: int) -> KernelTask | None:
         """The task at an address, if the kernel finds that one by its number: none that was freed.
 
         :param address: as a lock's owner has it, without flags
@@ -229,7 +229,7 @@ class Case:
                 return None
         except Broken:
             return None
-        return self.seen(task)
+        return self.kernel_task(task)
 
     def stack(self, task: Object) -> list[StackFrame]:
         """A task's frames in drgn, innermost first, without user space; empty where it has none."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from drgn import Object, PlatformFlags, Program, offsetof
 
-from cas.detectors.case import Broken, Case, Seen, word_size
+from cas.detectors.case import Broken, Case, KernelTask, word_size
 
 MAX_WAITERS = 2000
 """Of one lock, that are followed to find it."""
@@ -125,7 +125,7 @@ class Rings:
     _heads: dict[int, int] = field(default_factory=dict)
     """Head of the list by its members."""
 
-    def lock_of(self, seen: Seen, kind: Kind) -> int | None:
+    def lock_of(self, seen: KernelTask, kind: Kind) -> int | None:
         """Of the lock in whose list the task's own structure is linked."""
         shape = _shape(self.case.prog, kind)
         if shape is None:

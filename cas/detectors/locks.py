@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from cas.choices import Weight
-from cas.detectors.case import Case, Seen
+from cas.detectors.case import Case, KernelTask
 from cas.detectors.lock_lists import is_on_stack
 from cas.detectors.owners import OWNERLESS
 from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
@@ -201,7 +201,7 @@ def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
     return f"{said}; that one is blocked{where}{wait.purpose}"
 
 
-def _doing(case: Case, owner: Seen, role: str) -> Iterator[str]:
+def _doing(case: Case, owner: KernelTask, role: str) -> Iterator[str]:
     """What an owner does that waits for no lock itself."""
     frames = case.backtrace(owner.task)
     if owner.state != "R":

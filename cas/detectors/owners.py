@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from drgn import Object, Type, TypeKind, sizeof
 
-from cas.detectors.case import Broken, Case, Seen, word_mask
+from cas.detectors.case import Broken, Case, KernelTask, word_mask
 
 OWNER_FLAGS = 7
 """Low bits of an owner's pointer: MUTEX_FLAGS in kernel/locking/mutex.h, RWSEM_OWNER_FLAGS_MASK in
@@ -31,11 +31,11 @@ MAX_DEPTH = 5
 class Owner(NamedTuple):
     """Who has a lock."""
 
-    seen: Seen | None = None
+    seen: KernelTask | None = None
     """The task that has it for sure."""
     note: str = ""
     """What is known in place of one."""
-    last: Seen | None = None
+    last: KernelTask | None = None
     """The task that took it last for reading; it may have let go."""
     left: int | None = None
     """How often it could still be taken, of a lock that keeps no owner; ``None``: unknown."""

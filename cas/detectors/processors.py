@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from drgn import Object, StackFrame
 from drgn.helpers.linux.sched import cpu_curr
 
-from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, Seen
+from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, KernelTask
 from cas.model import Frame
 
 STOPPED = re.compile(
@@ -35,7 +35,7 @@ class Processor:
     """One CPU."""
 
     cpu: int
-    seen: Seen | None
+    seen: KernelTask | None
     """Its current task; ``None`` where that cannot be read."""
     frames: tuple[Frame, ...] = ()
     """Where it was, without what stopped it; innermost first."""
@@ -105,7 +105,7 @@ def processors(case: Case) -> Iterator[Processor]:
 def _processor(case: Case, cpu: int) -> Processor:
     try:
         task = cpu_curr(case.prog, cpu)
-        seen = case.seen(task)
+        seen = case.kernel_task(task)
         stack = case.stack(task)
         doubt = _doubt(task, stack)
     except Broken as error:

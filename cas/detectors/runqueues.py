@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from drgn import Object
 
 from cas.choices import Weight
-from cas.detectors.case import Broken, Case, Seen, has_member
+from cas.detectors.case import Broken, Case, KernelTask, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
 from cas.model import Evidence
@@ -24,7 +24,7 @@ REAL_TIME = (1, 2)
 def detect(case: Case) -> Iterator[Evidence]:
     """Who waits longest for a CPU; the CPUs on which real-time tasks are throttled."""
     yield from _throttled(case)
-    waits: list[tuple[float, Seen]] = []
+    waits: list[tuple[float, KernelTask]] = []
     for seen in case.tasks("R"):
         seconds = _queued_s(case, seen.task)
         if seconds is not None and seconds >= LONG_S:
@@ -34,7 +34,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         yield _longest(case, waits)
 
 
-def _longest(case: Case, waits: list[tuple[float, Seen]]) -> Evidence:
+def _longest(case: Case, waits: list[tuple[float, KernelTask]]) -> Evidence:
     seconds, seen = waits[0]
     cpu = case.cpu_of(seen.task)
     others = len(waits) - 1
@@ -52,11 +52,11 @@ def _longest(case: Case, waits: list[tuple[float, Seen]]) -> Evidence:
     )
 
 
-def _who_runs(case: Case, cpu: int, waiting: Seen) -> tuple[str, bool]:
+def _who_runs(case: Case, cpu: int, waiting: KernelTask) -> tuple[str, bool]:
     """Who has the CPU; whether that is by a real-time priority that the one who waits has not."""
     try:
         task = case.run_queue(cpu).curr
-        name, priority = case.seen(task).name, int(task.rt_priority.value_())
+        name, priority = case.kernel_task(task).name, int(task.rt_priority.value_())
         if task.policy.value_() not in REAL_TIME:
             return f", on which {name} runs", False
         is_hogged = waiting.task.policy.value_() not in REAL_TIME

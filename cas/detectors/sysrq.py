@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cas.choices import Weight
-from cas.detectors.case import Broken, Case, Seen
+from cas.detectors.case import Broken, Case, KernelTask
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
@@ -23,7 +23,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     task = case.panic_task
     if task is None:
         return
-    seen = case.seen(task)
+    seen = case.kernel_task(task)
     functions = [frame.function.partition(".")[0] for frame in case.backtrace(task)]
     last = max((n for n, each in enumerate(functions) if each in HANDLERS), default=None)
     if last is None or last + 1 == len(functions):
@@ -40,7 +40,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         yield Evidence(sentence, source, f"bt {seen.pid}", Weight.CAUSE)
 
 
-def _parents(case: Case, seen: Seen) -> Iterator[str]:
+def _parents(case: Case, seen: KernelTask) -> Iterator[str]:
     """Who started it, as far as those are still there."""
     for _ in range(MAX_PARENTS):
         if seen.pid <= 1:

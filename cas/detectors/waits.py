@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from drgn import Object
 
-from cas.detectors.case import Broken, Case, Seen
+from cas.detectors.case import Broken, Case, KernelTask
 from cas.detectors.lock_lists import KINDS, WAIT_QUEUE, Kind, Rings, candidates
 from cas.detectors.owners import NOBODY, Owner, named, owner_of
 from cas.model import Frame
@@ -76,7 +76,7 @@ class Lock:
 class Wait:
     """A task that waits."""
 
-    seen: Seen
+    seen: KernelTask
     kind: str | None
     """``mutex``, …; ``None``: for something else."""
     frames: tuple[Frame, ...] = ()
@@ -148,14 +148,14 @@ class Locks:
                 return
             yield self.wait_of(seen)
 
-    def wait_of(self, seen: Seen) -> Wait:
+    def wait_of(self, seen: KernelTask) -> Wait:
         """What a sleeping task waits for, as far as that can be proved."""
         key = seen.task.value_()
         if key not in self._waits:
             self._waits[key] = self._wait_of(seen)
         return self._waits[key]
 
-    def _wait_of(self, seen: Seen) -> Wait:
+    def _wait_of(self, seen: KernelTask) -> Wait:
         frames = self.case.backtrace(seen.task)
         rest = without_scheduler(frames)
         does_io = any(each.function in IN_IO for each in frames[: len(frames) - len(rest)])
@@ -168,7 +168,7 @@ class Locks:
         asks_server = any(each.function in RPC for each in rest[:RPC_DEPTH])
         return Wait(seen, name, rest, lock, waited_s, does_io, asks_server)
 
-    def _lock(self, seen: Seen, kind: Kind | None, rest: tuple[Frame, ...]) -> Lock | None:
+    def _lock(self, seen: KernelTask, kind: Kind | None, rest: tuple[Frame, ...]) -> Lock | None:
         try:
             rt = self._rt_lock(seen)
             if rt is not None:
@@ -181,7 +181,7 @@ class Locks:
             pass
         return None
 
-    def _described(self, kind: str, address: int, seen: Seen) -> Lock:
+    def _described(self, kind: str, address: int, seen: KernelTask) -> Lock:
         key = (kind, address)
         if key not in self._locks:
             name, source = named(self.case, kind, address, seen.task)
@@ -189,7 +189,7 @@ class Locks:
             self._locks[key] = Lock(kind, address, name, source, owner)
         return self._locks[key]
 
-    def _rt_lock(self, seen: Seen) -> Lock | None:
+    def _rt_lock(self, seen: KernelTask) -> Lock | None:
         """The lock with priority inheritance, kernel/locking/rtmutex.c, that a task waits for."""
         try:
             waiter = seen.task.pi_blocked_on

@@ -16,7 +16,7 @@ from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.sched import cpu_curr
 
 from cas.choices import Weight
-from cas.detectors.case import Broken, Case, Seen, word_size
+from cas.detectors.case import Broken, Case, KernelTask, word_size
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
@@ -43,7 +43,7 @@ class Held:
     """Work that has not begun."""
 
     functions: tuple[str, ...] = ()
-    waiting: tuple[Seen, ...] = ()
+    waiting: tuple[KernelTask, ...] = ()
     """Tasks that wait for the end of one of them."""
 
 
@@ -51,14 +51,14 @@ class Held:
 class Busy:
     """A worker with what it does."""
 
-    seen: Seen
+    seen: KernelTask
     address: int
     """Of its ``struct worker``."""
     function: str
     queue: str
     asleep_s: float | None
     """Since when it has not run; ``None``: it runs, or that cannot be told."""
-    waiting: tuple[Seen, ...]
+    waiting: tuple[KernelTask, ...]
     """Tasks that wait for this work's end."""
     behind: Held
     """What of the same queue cannot begin before it ends."""
@@ -135,7 +135,7 @@ def _running_there(case: Case, pool: Object) -> str:
     cpu = int(pool.cpu.value_())
     if cpu < 0 or int(pool.nr_idle.value_()) <= 0:
         return ""
-    seen = case.seen(cpu_curr(case.prog, cpu))
+    seen = case.kernel_task(cpu_curr(case.prog, cpu))
     return f", but the CPU runs {seen.name}" if seen.pid > 0 else ""
 
 
@@ -157,7 +157,7 @@ def _unending(case: Case, busy: Busy) -> Evidence:
     )
 
 
-def who_waits(tasks: Sequence[Seen], what: str = "it") -> str:
+def who_waits(tasks: Sequence[KernelTask], what: str = "it") -> str:
     """Who waits for the end of work, ``, for which …``; empty: nobody."""
     if not tasks:
         return ""
@@ -167,7 +167,7 @@ def who_waits(tasks: Sequence[Seen], what: str = "it") -> str:
     return f", and {who} {'waits' if len(tasks) == 1 else 'wait'} for {what}"
 
 
-def weight(case: Case, waiting: Sequence[Seen]) -> Weight:
+def weight(case: Case, waiting: Sequence[KernelTask]) -> Weight:
     """What work that does not end means for the crash, by who waits for it."""
     is_hung = case.kind == Kind.HUNG_TASK and any(seen.state == "D" for seen in waiting)
     return Weight.CAUSE if is_hung else Weight.CONTEXT
@@ -192,7 +192,7 @@ def _busy(case: Case, pool: Object) -> Iterator[Busy]:
 
 
 def _worker(case: Case, worker: Object) -> Busy:
-    seen = case.seen(worker.task)
+    seen = case.kernel_task(worker.task)
     is_asleep = seen.state not in ("R", "?")
     queue, behind = "?", Held()
     try:
@@ -219,7 +219,7 @@ def held(case: Case, head: Object) -> Held:
     Tasks in flush_work() and the like have put a piece of work of their own behind.
     """
     functions: list[str] = []
-    waiting: list[Seen] = []
+    waiting: list[KernelTask] = []
     works = list_for_each_entry("struct work_struct", head.address_of_(), "entry")
     for work in islice(works, MAX_WORK):
         function = _name(case, int(work.func.value_()))

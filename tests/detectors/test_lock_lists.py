@@ -10,7 +10,7 @@ import pytest
 from detectors.conftest import open_case, put
 from drgn import Object, offsetof
 
-from cas.detectors.case import Case, Seen
+from cas.detectors.case import Case, KernelTask
 from cas.detectors.lock_lists import KINDS, Kind, Rings, stack_words
 
 KIND = {each.name: each for each in KINDS if each.name in ("mutex", "completion")}
@@ -29,7 +29,7 @@ class Waiters:
         self.task = offsetof(prog.type(kind.waiter), kind.task)
         self.head = self.lock + offsetof(prog.type(kind.lock), kind.head)
 
-    def queue(self, *seen: Seen, head: bool = True) -> None:
+    def queue(self, *seen: KernelTask, head: bool = True) -> None:
         """Link these tasks into the list, in their order."""
         nodes = [self.head] * head
         for each in seen:
@@ -43,12 +43,12 @@ class Waiters:
     def word(self, address: int, value: int) -> None:
         put(Object(self.case.prog, "unsigned long", address=address), value)
 
-    def found(self, seen: Seen) -> int | None:
+    def found(self, seen: KernelTask) -> int | None:
         return Rings(self.case).lock_of(seen, self.kind)
 
 
 @pytest.fixture(scope="module")
-def crowd(vmcore: Path, vmlinux: Path) -> tuple[Case, Iterator[Seen]]:
+def crowd(vmcore: Path, vmlinux: Path) -> tuple[Case, Iterator[KernelTask]]:
     """A case of this module's own, and sleeping tasks of which each test takes others."""
     case = open_case(vmcore, vmlinux, "x86_64")
     case.begin(100)
@@ -56,24 +56,24 @@ def crowd(vmcore: Path, vmlinux: Path) -> tuple[Case, Iterator[Seen]]:
 
 
 @pytest.fixture(params=list(KIND))
-def waiters(crowd: tuple[Case, Iterator[Seen]], request: pytest.FixtureRequest) -> Waiters:
+def waiters(crowd: tuple[Case, Iterator[KernelTask]], request: pytest.FixtureRequest) -> Waiters:
     return Waiters(crowd[0], KIND[request.param])
 
 
 @pytest.fixture
-def tasks(crowd: tuple[Case, Iterator[Seen]]) -> list[Seen]:
+def tasks(crowd: tuple[Case, Iterator[KernelTask]]) -> list[KernelTask]:
     found = list(islice(crowd[1], 3))
     assert len(found) == 3
     return found
 
 
-def test_a_lock_is_found_by_each_of_its_waiters(waiters: Waiters, tasks: list[Seen]) -> None:
+def test_a_lock_is_found_by_each_of_its_waiters(waiters: Waiters, tasks: list[KernelTask]) -> None:
     waiters.queue(*tasks)
     assert [waiters.found(each) for each in tasks] == [waiters.lock] * 3
 
 
 def test_a_list_that_does_not_point_back_proves_nothing(
-    waiters: Waiters, tasks: list[Seen]
+    waiters: Waiters, tasks: list[KernelTask]
 ) -> None:
     first, second, _ = tasks
     waiters.queue(first, second)
@@ -81,13 +81,13 @@ def test_a_list_that_does_not_point_back_proves_nothing(
     assert (waiters.found(first), waiters.found(second)) == (None, None)
 
 
-def test_a_ring_of_waiters_alone_has_no_lock(waiters: Waiters, tasks: list[Seen]) -> None:
+def test_a_ring_of_waiters_alone_has_no_lock(waiters: Waiters, tasks: list[KernelTask]) -> None:
     waiters.queue(*tasks, head=False)
     assert waiters.found(tasks[0]) is None
 
 
 def test_a_task_that_stands_in_no_list_waits_for_no_lock(
-    waiters: Waiters, tasks: list[Seen]
+    waiters: Waiters, tasks: list[KernelTask]
 ) -> None:
     first, second, other = tasks
     waiters.queue(first, second)
@@ -95,7 +95,7 @@ def test_a_task_that_stands_in_no_list_waits_for_no_lock(
 
 
 def test_a_structure_that_names_another_task_is_no_proof(
-    waiters: Waiters, tasks: list[Seen]
+    waiters: Waiters, tasks: list[KernelTask]
 ) -> None:
     first, second, _ = tasks
     waiters.queue(first)

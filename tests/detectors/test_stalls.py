@@ -88,7 +88,7 @@ def test_who_waits_longest_for_a_cpu_is_told_with_who_has_it(
     put(current.policy, policy)
     put(current.rt_priority, 50)
     (found,) = runqueues.detect(own_case)
-    name = own_case.seen(current).name
+    name = own_case.kernel_task(current).name
     assert found.sentence == (
         f"init (pid 1) could run and has waited 5 s for CPU {cpu}, on which {name} {runs}"
     )

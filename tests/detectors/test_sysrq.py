@@ -26,7 +26,7 @@ def test_who_wrote_to_the_file_asked_for_the_crash(
 ) -> None:
     (sentence,) = told(own_case, WRITTEN, monkeypatch)
     assert own_case.panic_task is not None
-    who = own_case.seen(own_case.panic_task).name
+    who = own_case.kernel_task(own_case.panic_task).name
     assert sentence == f"{who} asked for the crash: it wrote to /proc/sysrq-trigger"
     (found,) = sysrq.detect(own_case)
     assert found.details[0] == f"{who} is a child of kthreadd (pid 2)"
