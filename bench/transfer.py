@@ -35,7 +35,7 @@ from cas.hosts.link import Link  # noqa: E402
 from cas.hosts.transfer.copies import Copies  # noqa: E402
 from cas.progress import Advance, Silent  # noqa: E402
 from cas.settings.rules import HostRules  # noqa: E402
-from cas.ssh import Destination, Means, logged_in  # noqa: E402
+from cas.ssh import Destination, LoginOptions, logged_in  # noqa: E402
 
 LOOPBACK = "127.0.0.1"
 TARGET = 0.8
@@ -106,7 +106,7 @@ class Ways:
     def _cas(self, path: Path) -> float:
         """The seconds of the stream alone."""
         directory, watch = self._scratch / "objects", Stopwatch()
-        means = Means(self._server.home)
+        means = LoginOptions(self._server.home)
         destination = Destination(LOOPBACK, self._server.port)
         with logged_in(destination, means) as connection, Link(connection, 60.0) as link:
             Copies(link, HostRules(directory=str(directory)), watch).place(path)

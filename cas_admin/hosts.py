@@ -13,7 +13,7 @@ from cas.errors import CasError, UsageError
 from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.hosts.registry import HostRegistry
 from cas.model import Host
-from cas.ssh import Destination, Means, account_of, candidates, home_of
+from cas.ssh import Destination, LoginOptions, account_of, home_of, servers_in_known_hosts
 from cas_admin.host_table import complaints, json_of, table
 
 SOME_FAILED = 3
@@ -162,7 +162,7 @@ def remove_hosts(names: Sequence[str], world: World) -> Output:
 
 def _servers_of_known_hosts(registered: Sequence[Host], world: World) -> list[Host]:
     """The servers of known_hosts, and a word on what is not among them."""
-    found = candidates(home_of(world.config.casuser))
+    found = servers_in_known_hosts(home_of(world.config.casuser))
     hosts = [Host(each.name, each.port) for each in found.destinations]
     if found.hashed:
         what = "entry is" if found.hashed == 1 else "entries are"
@@ -200,7 +200,7 @@ def _network_addresses(host: Host, world: World) -> set[tuple[str, int]]:
     """Where a host is reached: addresses and port; nothing if there is no telling."""
     config = world.config
     try:
-        means = Means(home_of(config.casuser), config.casuser)
+        means = LoginOptions(home_of(config.casuser), config.casuser)
         account = account_of(Destination(host.name, host.port), means)
         found = socket.getaddrinfo(account.host, account.port, type=socket.SOCK_STREAM)
     except (CasError, OSError, UnicodeError):

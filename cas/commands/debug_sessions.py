@@ -21,7 +21,7 @@ from cas.engines.crash.conversation import HowEnded, Opening, Preparation, Read
 from cas.engines.crash.failover import Failover
 from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
-from cas.engines.crash.rungs import MINIMAL, options_of
+from cas.engines.crash.rungs import MINIMAL, options_in_ladder
 from cas.engines.drgn.process import Opened
 from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
 from cas.engines.piped import PipedDebugger
@@ -204,7 +204,7 @@ class _Beginning:
             world.progress.warn(broken.reason)
         theirs = subject.for_crash
         first = Preparation(subject.kmods.files, world.config.extensions, loaded.prelude)
-        return cls(world, theirs, (*options_of(ladder), *theirs.words), first)
+        return cls(world, theirs, (*options_in_ladder(ladder), *theirs.words), first)
 
     @property
     def is_minimal(self) -> bool:

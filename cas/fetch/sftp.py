@@ -28,7 +28,7 @@ from cas.fetch.source import (
     Version,
 )
 from cas.fetch.url import PORTS, Url
-from cas.ssh import Destination, LoginDenied, Means, SshError, Unreachable, logged_in
+from cas.ssh import Destination, LoginDenied, LoginOptions, SshError, Unreachable, logged_in
 
 AHEAD_BYTES = 8 << 20
 """Asked for at once, 32 KiB a request; with more, paramiko's search among the answers is slow:
@@ -112,7 +112,7 @@ def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
     """
     port = None if url.port == PORTS["sftp"] else url.port
     destination = Destination(url.host, port, url.user)
-    means = Means(
+    means = LoginOptions(
         policy.home, sshkey=policy.sshkey, timeout_s=policy.timeout_s, password=url.password
     )
 

@@ -65,7 +65,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FittingHost:
     """A host that may serve, and the crash on it."""
 
     host: Host
@@ -74,7 +74,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    candidate: Candidate
+    candidate: FittingHost
     link: Link
     load: Load
     is_shared: bool
@@ -85,7 +85,7 @@ class _Reached:
         return (self.load.sessions, round(self.load.load_per_cpu, 1), -self.load.memory_bytes)
 
 
-def candidates(hosts: Sequence[Host], wish: Wish) -> tuple[list[Candidate], list[str]]:
+def fitting_hosts(hosts: Sequence[Host], wish: Wish) -> tuple[list[FittingHost], list[str]]:
     """The hosts that may serve, and why others of the right architecture may not."""
     fit, problems = [], []
     for host in hosts:
@@ -96,7 +96,7 @@ def candidates(hosts: Sequence[Host], wish: Wish) -> tuple[list[Candidate], list
         if not host.is_enabled:
             problems += [f"{host}: it is disabled"] if programs or wish.host else []
         elif new:
-            fit.append(Candidate(host, max(new, key=lambda each: parsed(each.version) or ())))
+            fit.append(FittingHost(host, max(new, key=lambda each: parsed(each.version) or ())))
         elif (programs and not wish.newer_than) or wish.host:
             problems.append(f"{host}: {_why_unfit(programs, wish)}")
     return fit, problems
@@ -126,7 +126,7 @@ class HostChoice:
         self._has_said_busy = False
         self._answers: queue.Queue[_Reached | str] = queue.Queue()
         self._reached: list[_Reached] = []
-        self._candidates, self.problems = candidates(hosts, wish)
+        self._candidates, self.problems = fitting_hosts(hosts, wish)
         """Why hosts could not be taken, a sentence each."""
         for problem in self.problems:
             progress.warn(problem)
@@ -175,7 +175,7 @@ class HostChoice:
                 self._add_problem(str(error))
         return None
 
-    def _log_in_and_ask(self, candidate: Candidate) -> None:
+    def _log_in_and_ask(self, candidate: FittingHost) -> None:
         """In a thread: log in, ask how busy it is, and whether it sees our files."""
         with ExitStack() as stack:
             try:
@@ -195,7 +195,7 @@ class HostChoice:
                 self._stack.push(stack.pop_all())
             self._answers.put(answer)
 
-    def _ask_load_and_storage(self, candidate: Candidate, link: Link) -> _Reached:
+    def _ask_load_and_storage(self, candidate: FittingHost, link: Link) -> _Reached:
         is_only = len(self._candidates) == 1
         load = UNKNOWN if is_only else load_of(link, self._config)
         is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])

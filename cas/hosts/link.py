@@ -19,7 +19,7 @@ import paramiko
 from cas.errors import EngineError, HostLost
 from cas.model import Host
 from cas.settings.config import Config
-from cas.ssh import Connection, Destination, Means, home_of, logged_in
+from cas.ssh import Connection, Destination, LoginOptions, home_of, logged_in
 from cas.units import human_size
 
 READ_BYTES = 64 << 10
@@ -209,9 +209,11 @@ def open_link(host: Host, config: Config) -> Iterator[Link]:
     :raises CasError: there is no login, see :func:`cas.ssh.logged_in`
     """
     rules = config.hosts
-    means = Means(home_of(config.casuser), config.casuser, config.sshkey, rules.keepalive_s)
+    options = LoginOptions(
+        home_of(config.casuser), config.casuser, config.sshkey, rules.keepalive_s
+    )
     with (
-        logged_in(Destination(host.name, host.port), means) as connection,
+        logged_in(Destination(host.name, host.port), options) as connection,
         Link(connection, rules.keepalive_s) as link,
     ):
         yield link

@@ -9,8 +9,15 @@ if "paramiko" not in sys.modules:
 
     del sys.modules["invoke"]
 
-from cas.ssh.account import SSH_PORT, Account, Destination, Means, account_of, home_of, name_of
-from cas.ssh.candidates import Candidates, candidates
+from cas.ssh.account import (
+    SSH_PORT,
+    Account,
+    Destination,
+    LoginOptions,
+    account_of,
+    home_of,
+    name_of,
+)
 from cas.ssh.failures import (
     ChangedHost,
     LoginDenied,
@@ -20,25 +27,26 @@ from cas.ssh.failures import (
     Unreachable,
     WeakHostKey,
 )
+from cas.ssh.known_servers import KnownServers, servers_in_known_hosts
 from cas.ssh.login import Connection, logged_in
 
 __all__ = [
     "SSH_PORT",
     "Account",
-    "Candidates",
     "ChangedHost",
     "Connection",
     "Destination",
+    "KnownServers",
     "LoginDenied",
-    "Means",
+    "LoginOptions",
     "RevokedHostKey",
     "SshError",
     "UnknownHost",
     "Unreachable",
     "WeakHostKey",
     "account_of",
-    "candidates",
     "home_of",
     "logged_in",
     "name_of",
+    "servers_in_known_hosts",
 ]

@@ -44,7 +44,7 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class LoginOptions:
     """Whose keys and settings are used, and for how long a server is waited for."""
 
     home: Path = field(default_factory=Path.home)
@@ -120,55 +120,55 @@ def name_of(host: str, port: int) -> str:
     return host if port == SSH_PORT else f"[{host}]:{port}"
 
 
-def account_of(destination: Destination, means: Means) -> Account:
+def account_of(destination: Destination, options: LoginOptions) -> Account:
     """How to log in on a server.
 
     :raises SshError: ~/.ssh/config cannot be used
     """
-    settings = settings_of(destination.name, means.home)
+    settings = settings_of(destination.name, options.home)
     port = destination.port or _configured_port(settings)
     host = (settings.word("hostname") or destination.name).lower()
-    user = destination.user or settings.word("user") or means.user or getpass.getuser()
+    user = destination.user or settings.word("user") or options.user or getpass.getuser()
     for word in (host, user):
         if not word.isprintable() or len(word) > NAME_CHARACTERS:
             raise SshError(f"{short_line(word, NAME_CHARACTERS)} cannot be a name for ssh")
     named = settings.files("identityfile")
-    usual = (means.home / ".ssh" / name for name in KEYS)
-    keys = [means.sshkey, *(named or ())]
+    usual = (options.home / ".ssh" / name for name in KEYS)
+    keys = [options.sshkey, *(named or ())]
     return Account(
         host,
         port,
         user,
         tuple(dict.fromkeys(key for key in keys if key)),
-        _pins_of(settings, means.home, settings.word("hostkeyalias") or name_of(host, port)),
+        _pins_of(settings, options.home, settings.word("hostkeyalias") or name_of(host, port)),
         _jumps_of(settings),
         () if named else tuple(usual),
         next(iter(settings.files("certificatefile") or ()), None),
-        _agent_to_ask(settings, means),
+        _agent_to_ask(settings, options),
         settings.is_on("identitiesonly"),
     )
 
 
-def route_to(destination: Destination, means: Means) -> tuple[Account, ...]:
+def route_to(destination: Destination, options: LoginOptions) -> tuple[Account, ...]:
     """The servers to log in on, one through the other; the last one is meant.
 
     :raises SshError: ~/.ssh/config cannot be used, or leads in a circle
     """
-    return _route(account_of(destination, means), replace(means, password=None), ())
+    return _route(account_of(destination, options), replace(options, password=None), ())
 
 
-def _route(account: Account, means: Means, behind: tuple[str, ...]) -> tuple[Account, ...]:
+def _route(account: Account, options: LoginOptions, behind: tuple[str, ...]) -> tuple[Account, ...]:
     """The way to a server, through the way to the first of its jumps."""
     if not account.jumps:
         return (account,)
-    first, *others = (account_of(jump, means) for jump in account.jumps)
+    first, *others = (account_of(jump, options) for jump in account.jumps)
     behind = (*behind, str(account))
     if str(first) in behind or len(behind) + len(others) > HOPS:
         raise SshError(
             f"ProxyJump leads in a circle: {' from '.join((str(first), *behind[::-1]))}",
             hint=f"write `ProxyJump none` for {first.host} into ~/.ssh/config",
         )
-    return (*_route(first, means, behind), *others, account)
+    return (*_route(first, options, behind), *others, account)
 
 
 def _jumps_of(settings: Settings) -> tuple[Destination, ...]:
@@ -183,11 +183,11 @@ def _jumps_of(settings: Settings) -> tuple[Destination, ...]:
     return tuple(jumps)
 
 
-def _agent_to_ask(settings: Settings, means: Means) -> Path | None:
+def _agent_to_ask(settings: Settings, options: LoginOptions) -> Path | None:
     """The one of IdentityAgent, or that of our environment."""
     named = settings.files("identityagent")
     if named is None or named == (Path("SSH_AUTH_SOCK"),):
-        return means.agent
+        return options.agent
     return named[0] if named else None
 
 

@@ -55,11 +55,11 @@ def keys_of(path: Path) -> Iterator[KnownKey]:
     """
     for marker, words in _known_hosts_lines(path):
         patterns, blob = tuple(word for word in words[0].split(",") if word), _key_blob(words[2])
-        if patterns and blob and (kind := kind_of(blob)) == words[1]:
+        if patterns and blob and (kind := key_type_of(blob)) == words[1]:
             yield KnownKey(marker, patterns, kind, blob)
 
 
-def kind_of(blob: bytes) -> str:
+def key_type_of(blob: bytes) -> str:
     """The type of a public key; ``""`` when it is none.
 
     Source: RFC 4253, 6.6: it begins with the type's name after its length, big-endian.
@@ -72,7 +72,7 @@ def kind_of(blob: bytes) -> str:
 def fingerprint(blob: bytes) -> str:
     """A key's type and SHA-256, to be compared by a person; as ssh shows it."""
     digest = binascii.b2a_base64(hashlib.sha256(blob).digest(), newline=False).decode()
-    return f"{one_line(kind_of(blob))} SHA256:{digest.rstrip('=')}"
+    return f"{one_line(key_type_of(blob))} SHA256:{digest.rstrip('=')}"
 
 
 def names_of(path: Path) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import paramiko
 
 from cas.errors import CasError
-from cas.ssh.account import Account, Destination, Means, name_of, route_to
+from cas.ssh.account import Account, Destination, LoginOptions, name_of, route_to
 from cas.ssh.failures import SshError, Unreachable, WeakHostKey
 from cas.ssh.known_hosts import fingerprint
 from cas.ssh.proof import prove_user
@@ -43,7 +43,7 @@ class Connection:
 
 @contextmanager
 def logged_in(
-    destination: Destination, means: Means, reach: Reach | None = None
+    destination: Destination, options: LoginOptions, reach: Reach | None = None
 ) -> Iterator[Connection]:
     """A connection on which the server and the user have proved who they are.
 
@@ -54,24 +54,24 @@ def logged_in(
     :raises Unreachable: nobody answers, or the connection broke
     :raises SshError: ~/.ssh cannot be used, or the server is too old
     """
-    *hops, last = route_to(destination, means)
+    *hops, last = route_to(destination, options)
     with ExitStack() as stack:
-        through = reach or _connect_directly(means.timeout_s)
+        through = reach or _connect_directly(options.timeout_s)
         for hop in hops:
-            way = stack.enter_context(_logged_in(hop, replace(means, password=None), through))
-            through = _connect_through(way, means.timeout_s)
-        connection = stack.enter_context(_logged_in(last, means, through))
+            way = stack.enter_context(_logged_in(hop, replace(options, password=None), through))
+            through = _connect_through(way, options.timeout_s)
+        connection = stack.enter_context(_logged_in(last, options, through))
         yield replace(connection, destination=destination)
 
 
 @contextmanager
-def _logged_in(account: Account, means: Means, reach: Reach) -> Iterator[Connection]:
+def _logged_in(account: Account, options: LoginOptions, reach: Reach) -> Iterator[Connection]:
     known = KnownHosts.read(account.pins)
     with reach(account.host, account.port) as wire:
         transport = paramiko.Transport(wire, disabled_algorithms={"pubkeys": OLD_KEYS})
         try:
-            key = _prove_server(transport, account, known, means.timeout_s)
-            remarks = prove_user(transport, account, means.password)
+            key = _prove_server(transport, account, known, options.timeout_s)
+            remarks = prove_user(transport, account, options.password)
             host = Destination(account.host, account.port)
             yield Connection(host, account, transport, key, remarks)
         finally:

@@ -11,7 +11,7 @@ import paramiko
 
 from cas.ssh.account import Pins
 from cas.ssh.failures import ChangedHost, RevokedHostKey, SshError, UnknownHost, WeakHostKey
-from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, keys_of, kind_of
+from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, key_type_of, keys_of
 
 RSA_BITS = 2048
 """Bits of an RSA key, at least; sizes below have been out of use since NIST SP 800-131A of 2011."""
@@ -60,7 +60,7 @@ class KnownHosts:
         blob, shown = key.asbytes(), fingerprint(key.asbytes())
         if blob in self.revoked:
             raise RevokedHostKey(f"the host key of {self.name} is revoked: {shown}")
-        if kind_of(blob) == "ssh-rsa" and key.get_bits() < RSA_BITS:
+        if key_type_of(blob) == "ssh-rsa" and key.get_bits() < RSA_BITS:
             raise WeakHostKey(
                 f"the host key of {self.name} has only {key.get_bits()} bits, "
                 f"fewer than {RSA_BITS}: {shown}"

@@ -10,7 +10,7 @@ from cas.supervise.dialogue import Dialogue
 from cas.supervise.programs import SAFE_PATH, describe_status, find_program, is_from_outside
 from cas.supervise.sandbox import FILES, Sandbox, find_sandbox
 from cas.supervise.scratch import scratch
-from cas.supervise.starts import Starts
+from cas.supervise.starts import StartLimit
 from cas.supervise.trace import ProgramFailure, write_trace
 from cas.supervise.watchdog import Watchdog
 
@@ -23,7 +23,7 @@ __all__ = [
     "Finished",
     "ProgramFailure",
     "Sandbox",
-    "Starts",
+    "StartLimit",
     "VisibleFiles",
     "Watchdog",
     "describe_status",

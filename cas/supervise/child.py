@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from cas.errors import EngineError, shortage
 from cas.supervise.confinement import MARK, Confinement, VisibleFiles, environment, prepared_start
-from cas.supervise.process_report import state_of
+from cas.supervise.process_report import processes_shown
 from cas.supervise.processes import PAUSE_S, Process, family, kill_family, send, ticks
 from cas.supervise.programs import describe_status, describe_stop
 from cas.supervise.watchdog import Watchdog
@@ -143,12 +143,12 @@ class Child:
 
     def state(self) -> Iterator[str]:
         """What ``/proc`` shows of them, in lines, for a trace file."""
-        return state_of(self.processes())
+        return processes_shown(self.processes())
 
     def send(self, data: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more."""
         self.fault = None
-        self._watchdog.sign()
+        self._watchdog.note_activity()
         try:
             _pipe(self._process.stdin).write(data)
         except (BrokenPipeError, ValueError):
@@ -172,7 +172,7 @@ class Child:
             data = self._read_ready(min(left, self._watchdog.interval_s))
             if data is not None:
                 return data
-            self.fault = self._watchdog.look()
+            self.fault = self._watchdog.why_to_end()
             if self.fault or left == 0:
                 still = (each for each in self.processes() if each.is_stopped)
                 self.stopped = next((describe_stop(each.exit_code) for each in still), None)
@@ -219,7 +219,7 @@ class Child:
         stdout, stderr = _pipe(self._process.stdout), _pipe(self._process.stderr)
         ready, _, _ = select.select(self._watched, [], [], timeout_s)
         if ready:
-            self._watchdog.sign()
+            self._watchdog.note_activity()
         if stderr in ready and not self._read_stderr(stderr):
             self._watched.remove(stderr)
         if stdout not in ready:

@@ -86,7 +86,7 @@ def prepared_start(
     places = {os.fspath(path): place for path, place in view.files.items()}
     words = [places.get(word, word) for word in words]
     sees = {**dict(visible([program])), **view.files}
-    with seccomp.opened() as filter_:
+    with seccomp.opened_filter() as filter_:
         shown = filter_ if confinement.sandbox.has_filter else None
         outside = confinement.sandbox.argv(sees, shown, has_proc=view.has_proc)
         words = [*outside, *_limiting_words(confinement), str(program), *words]

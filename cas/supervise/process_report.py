@@ -19,18 +19,18 @@ MAX_MAPPED = 40
 SHOWN = ("status", "stat", "wchan", "syscall", "stack", "limits", "io")
 
 
-def state_of(processes: Sequence[Process]) -> Iterator[str]:
+def processes_shown(processes: Sequence[Process]) -> Iterator[str]:
     """What can be seen of processes now, in sections."""
     if not any(process.is_alive for process in processes):
-        yield from section("Processes", ["none is left to look at"])
+        yield from titled_lines("Processes", ["none is left to look at"])
         return
-    yield from section("Processes", _process_table(processes))
+    yield from titled_lines("Processes", _process_table(processes))
     for process in processes[:MAX_PROCESSES]:
         if process.is_alive:
             yield from _process_sections(process.pid)
 
 
-def section(title: str, lines: Sequence[str]) -> Iterator[str]:
+def titled_lines(title: str, lines: Sequence[str]) -> Iterator[str]:
     """Lines under a title."""
     yield ""
     yield f"--- {title}"
@@ -54,9 +54,9 @@ def _process_sections(pid: int) -> Iterator[str]:
             directory / name,
             lambda file: printable(file.read(FILE_BYTES)).rstrip("\n").split("\n"),
         )
-        yield from section(str(directory / name), lines)
+        yield from titled_lines(str(directory / name), lines)
     maps = _read_bounded(directory / "maps", _mapped)
-    yield from section(f"{directory / 'maps'} (summary)", maps)
+    yield from titled_lines(f"{directory / 'maps'} (summary)", maps)
 
 
 def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:

@@ -119,7 +119,7 @@ def _try_sandbox(bwrap: Path) -> tuple[Sandbox | None, str]:
 
 def _why_no_sandbox(sandbox: Sandbox) -> str:
     environment = {"PATH": SAFE_PATH, "LANG": "C.UTF-8"}
-    with seccomp.opened() as filter_:
+    with seccomp.opened_filter() as filter_:
         argv = sandbox.argv({}, filter_ if sandbox.has_filter else None, has_proc=True)
         try:
             done = subprocess.run(

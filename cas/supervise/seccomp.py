@@ -60,7 +60,7 @@ def program() -> bytes:
 
 
 @contextmanager
-def opened() -> Iterator[int]:
+def opened_filter() -> Iterator[int]:
     """A descriptor from which one bubblewrap reads the filter."""
     reading, writing = os.pipe()
     try:

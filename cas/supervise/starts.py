@@ -8,7 +8,7 @@ from cas.errors import EngineError
 from cas.settings.rules import Supervision
 
 
-class Starts:
+class StartLimit:
     """Counts the starts of one program and keeps them apart."""
 
     def __init__(self, program: str, rules: Supervision) -> None:

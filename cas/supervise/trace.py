@@ -15,7 +15,7 @@ from typing import IO
 from cas import __version__
 from cas.progress import Note
 from cas.supervise.dialogue import Dialogue
-from cas.supervise.process_report import section
+from cas.supervise.process_report import titled_lines
 from cas.supervise.processes import PROC
 from cas.text import one_line, printable
 
@@ -79,8 +79,8 @@ def _trace_lines(child: Dialogue, failure: ProgramFailure) -> Iterator[str]:
     yield f"Attempt: {failure.attempt}"
     yield f"Degradation level: {failure.rung}"
     yield f"Last command: {one_line(failure.command)}"
-    yield from section("Last output", _last_lines(failure.output))
-    yield from section("Last errors", _last_lines(child.stderr.encode()))
+    yield from titled_lines("Last output", _last_lines(failure.output))
+    yield from titled_lines("Last errors", _last_lines(child.stderr.encode()))
     yield from child.state()
 
 

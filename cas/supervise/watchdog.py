@@ -35,11 +35,11 @@ class Watchdog:
         """What is left of the stop interval if a look came as late as it can."""
         return max(0.0, self._rules.stop_s - 2 * self.interval_s)
 
-    def sign(self) -> None:
+    def note_activity(self) -> None:
         """Note that the program has written something, or was given something to do."""
         self._seen = time.monotonic()
 
-    def look(self) -> str | None:
+    def why_to_end(self) -> str | None:
         """Why the program must be ended, if it must; looks only when it is time again."""
         now = time.monotonic()
         if now - self._looked < self.interval_s:

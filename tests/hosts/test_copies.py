@@ -26,7 +26,7 @@ from cas.hosts.transfer.script import BLOCK_BYTES, PLACE
 from cas.hosts.transfer.sending import NoRoom
 from cas.progress import Advance, Silent
 from cas.settings.rules import HostRules
-from cas.ssh import Destination, Means, logged_in
+from cas.ssh import Destination, LoginOptions, logged_in
 
 from installed import needs
 
@@ -71,10 +71,10 @@ class Place:
 
     @contextlib.contextmanager
     def link(self, reach: Relay | None = None) -> Iterator[Link]:
-        means = Means(self.server.home)
+        options = LoginOptions(self.server.home)
         destination = Destination("127.0.0.1", self.server.port)
         with (
-            logged_in(destination, means, reach) as connection,
+            logged_in(destination, options, reach) as connection,
             Link(connection, KEEPALIVE_S) as link,
         ):
             yield link
@@ -295,10 +295,10 @@ from cas.settings.rules import HostRules
 from cas.hosts.transfer.copies import Copies
 from cas.hosts.link import Link
 from cas.progress import Silent
-from cas.ssh import Destination, Means, logged_in
+from cas.ssh import Destination, LoginOptions, logged_in
 home, port, directory, file = sys.argv[1:]
 reach = Relay(bytes_s=4 << 20)
-with logged_in(Destination("127.0.0.1", int(port)), Means(Path(home)), reach) as connection:
+with logged_in(Destination("127.0.0.1", int(port)), LoginOptions(Path(home)), reach) as connection:
     with Link(connection, 15) as link:
         Copies(link, HostRules(directory=directory), Silent()).place(Path(file))
 """
@@ -433,10 +433,10 @@ def test_a_stopped_host_is_noticed(host: Place, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_slow_link_is_not_taken_for_a_lost_one(host: Place, tmp_path: Path) -> None:
     file = random_file(tmp_path / "file", 3 * MIB)
-    means = Means(host.server.home)
+    options = LoginOptions(host.server.home)
     destination = Destination("127.0.0.1", host.server.port)
     slow = Relay(bytes_s=MIB // 3)  # the server takes in 2 MiB before it has to answer
-    with logged_in(destination, means, slow) as connection, Link(connection, 4.5) as link:
+    with logged_in(destination, options, slow) as connection, Link(connection, 4.5) as link:
         assert sha256(Path(host.copies(link).place(file))) == sha256(file)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ssh_servers import sshd
 
-from cas.ssh import Destination, Means, Unreachable, logged_in
+from cas.ssh import Destination, LoginOptions, Unreachable, logged_in
 
 from installed import closed_port
 
@@ -19,7 +19,7 @@ from installed import closed_port
 def fails(home: Path, port: int, name: str = "127.0.0.1") -> str:
     with (
         pytest.raises(Unreachable) as caught,
-        logged_in(Destination(name, port), Means(home, timeout_s=0.5)),
+        logged_in(Destination(name, port), LoginOptions(home, timeout_s=0.5)),
     ):
         pass
     assert (caught.value.exit_code, bool(caught.value.hint)) == (75, True)
@@ -95,5 +95,7 @@ def test_a_server_that_is_halted(tmp_path: Path) -> None:
         server.stop()
         assert "does not answer" in fails(server.home, server.port)
         server.cont()
-        with logged_in(Destination("127.0.0.1", server.port), Means(server.home)) as connection:
+        with logged_in(
+            Destination("127.0.0.1", server.port), LoginOptions(server.home)
+        ) as connection:
             assert connection.transport.is_active()

@@ -16,7 +16,7 @@ from cas.errors import CasError
 from cas.ssh import (
     ChangedHost,
     Destination,
-    Means,
+    LoginOptions,
     RevokedHostKey,
     UnknownHost,
     WeakHostKey,
@@ -130,7 +130,7 @@ REFUSED = {
 def test_a_known_key_is_believed(case: Case, tmp_path: Path, keys: Path) -> None:
     with _server(case, tmp_path, keys) as server, Tap(server.port) as tap:
         _prepare(case, server, tap, keys)
-        with logged_in(Destination("127.0.0.1", tap.port), Means(server.home)) as connection:
+        with logged_in(Destination("127.0.0.1", tap.port), LoginOptions(server.home)) as connection:
             assert connection.transport.is_authenticated()
         assert "userauth-request" in _whole_log(server)
 
@@ -156,7 +156,7 @@ def _server(case: Case, directory: Path, keys: Path) -> AbstractContextManager[S
 
 
 def _log_in(server: Sshd, port: int) -> None:
-    with logged_in(Destination("127.0.0.1", port), Means(server.home)):
+    with logged_in(Destination("127.0.0.1", port), LoginOptions(server.home)):
         pass
 
 
@@ -194,7 +194,7 @@ def test_an_ipv6_address_has_its_own_name(tmp_path: Path, keys: Path) -> None:
     }
     with sshd(tmp_path / "sshd", tmp_path / "home", settings) as server:
         server.know(keys / "ed25519.pub", f"[::1]:{port}")
-        with logged_in(Destination("::1", port), Means(server.home)) as connection:
+        with logged_in(Destination("::1", port), LoginOptions(server.home)) as connection:
             assert str(connection.destination) == f"[::1]:{port}"
         with pytest.raises(UnknownHost):
             _log_in(server, port)

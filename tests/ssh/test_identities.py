@@ -16,7 +16,7 @@ import paramiko
 import pytest
 from ssh_servers import Sshd, make_key, sshd
 
-from cas.ssh import Connection, Destination, LoginDenied, Means, logged_in
+from cas.ssh import Connection, Destination, LoginDenied, LoginOptions, logged_in
 
 from installed import Site, needs
 
@@ -56,16 +56,16 @@ def configure(server: Sshd, *lines: str) -> None:
     (server.home / ".ssh/config").write_text("\n".join(lines))
 
 
-def log_in(server: Sshd, **means: object) -> Connection:
-    everything = {"home": server.home, "timeout_s": 10.0, **means}
-    with logged_in(Destination("127.0.0.1", server.port), Means(**everything)) as connection:  # type: ignore[arg-type]
+def log_in(server: Sshd, **options: object) -> Connection:
+    everything = {"home": server.home, "timeout_s": 10.0, **options}
+    with logged_in(Destination("127.0.0.1", server.port), LoginOptions(**everything)) as connection:  # type: ignore[arg-type]
         assert connection.transport.is_authenticated()
         return connection
 
 
-def denied(server: Sshd, **means: object) -> LoginDenied:
+def denied(server: Sshd, **options: object) -> LoginDenied:
     with pytest.raises(LoginDenied) as caught:
-        log_in(server, **means)
+        log_in(server, **options)
     return caught.value
 
 
@@ -296,7 +296,7 @@ def test_a_server_that_says_that_it_takes_no_rsa_is_offered_none(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with logged_in(Destination("127.0.0.1", port), Means(tmp_path)) as connection:
+        with logged_in(Destination("127.0.0.1", port), LoginOptions(tmp_path)) as connection:
             assert connection.transport.is_authenticated()
         thread.join()
     assert server.offered == ["ssh-ed25519", "ssh-ed25519"]
@@ -355,4 +355,4 @@ def test_a_password_is_never_shown(tmp_path: Path, server: Sshd, site: Site) -> 
     for path in (tmp_path / "cores").rglob("*"):
         everything += path.read_text(errors="replace") if path.is_file() else ""
     assert "pass-w0rd" not in everything
-    assert "pass-w0rd" not in repr(Means(password="pass-w0rd"))  # noqa: S106
+    assert "pass-w0rd" not in repr(LoginOptions(password="pass-w0rd"))  # noqa: S106

@@ -14,7 +14,7 @@ from cas.ssh import (
     Connection,
     Destination,
     LoginDenied,
-    Means,
+    LoginOptions,
     UnknownHost,
     Unreachable,
     logged_in,
@@ -41,9 +41,9 @@ def configure(servers: list[Sshd], jumps: str) -> None:
     (servers[0].home / ".ssh/config").write_text(text)
 
 
-def log_in(servers: list[Sshd], **means: object) -> Connection:
-    everything = {"home": servers[0].home, **means}
-    with logged_in(Destination("last"), Means(**everything)) as connection:  # type: ignore[arg-type]
+def log_in(servers: list[Sshd], **options: object) -> Connection:
+    everything = {"home": servers[0].home, **options}
+    with logged_in(Destination("last"), LoginOptions(**everything)) as connection:  # type: ignore[arg-type]
         channel = connection.transport.open_session()
         channel.exec_command("echo $SSH_CONNECTION")
         assert channel.recv(100).split()[-1] == str(servers[2].port).encode()

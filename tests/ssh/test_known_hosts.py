@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ssh_servers import make_key
 
-from cas.ssh import Destination, SshError, candidates
+from cas.ssh import Destination, SshError, servers_in_known_hosts
 from cas.ssh.known_hosts import KnownKey
 
 from installed import needs
@@ -19,7 +19,7 @@ KEY = "ssh-ed25519 AAAA"
 def found(home: Path, *lines: str) -> list[str]:
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh/known_hosts").write_text("\n".join(lines))
-    return [str(each) for each in candidates(home).destinations]
+    return [str(each) for each in servers_in_known_hosts(home).destinations]
 
 
 def test_each_server_is_named_once(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_each_server_is_named_once(tmp_path: Path) -> None:
 def test_ports_and_addresses_are_kept(tmp_path: Path) -> None:
     lines = (f"[arm-1]:2222,[::1]:2222 {KEY}", f"arm-1 {KEY}", f"fe80::1%eth0 {KEY}")
     assert found(tmp_path, *lines) == ["arm-1:2222", "arm-1", "fe80::1%eth0"]
-    assert candidates(tmp_path).destinations[0] == Destination("arm-1", 2222)
+    assert servers_in_known_hosts(tmp_path).destinations[0] == Destination("arm-1", 2222)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_what_names_no_server_is_left_out(tmp_path: Path, line: str) -> None:
 
 def test_hashed_servers_are_counted(tmp_path: Path) -> None:
     assert found(tmp_path, f"|1|c2FsdA==|aGFzaA== {KEY}", f"|1|YQ==|Yg== {KEY}") == []
-    assert candidates(tmp_path).hashed == 2
+    assert servers_in_known_hosts(tmp_path).hashed == 2
 
 
 def test_without_a_file_there_are_none(tmp_path: Path) -> None:
-    assert candidates(tmp_path).destinations == ()
+    assert servers_in_known_hosts(tmp_path).destinations == ()
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     known.unlink()
     known.symlink_to("/proc/self/mem")
     with pytest.raises(SshError, match=r"cannot read .*known_hosts"):
-        candidates(tmp_path)
+        servers_in_known_hosts(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.ssh import Account, Destination, Means, SshError, account_of
+from cas.ssh import Account, Destination, LoginOptions, SshError, account_of
 from cas.ssh.account import route_to
 
 from installed import needs
@@ -17,7 +17,7 @@ from installed import needs
 def account(home: Path, config: str, name: str = "arm-1", **destination: object) -> Account:
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh/config").write_text(config)
-    return account_of(Destination(name, **destination), Means(home))  # type: ignore[arg-type]
+    return account_of(Destination(name, **destination), LoginOptions(home))  # type: ignore[arg-type]
 
 
 def address(account: Account) -> str:
@@ -32,7 +32,7 @@ def refusal(home: Path, config: str, name: str = "arm-1") -> str:
 
 
 def test_without_a_file_all_is_as_usual(tmp_path: Path) -> None:
-    said = account_of(Destination("Arm-1"), Means(tmp_path))
+    said = account_of(Destination("Arm-1"), LoginOptions(tmp_path))
     assert address(said) == f"{getpass.getuser()}@arm-1:22"
     assert [path.name for path in said.usual_keys] == ["id_ed25519", "id_ecdsa", "id_rsa"]
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, config: str) -> None:
 def route(home: Path, config: str) -> list[str]:
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh/config").write_text(config)
-    return [address(each) for each in route_to(Destination("arm-1"), Means(home, "me"))]
+    return [address(each) for each in route_to(Destination("arm-1"), LoginOptions(home, "me"))]
 
 
 def test_jumps_are_logged_in_on_as_they_are_written(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cas.errors import EngineError
 from cas.settings.rules import Supervision
-from cas.supervise import Child, Confinement, ProgramFailure, Starts, run_program, write_trace
+from cas.supervise import Child, Confinement, ProgramFailure, StartLimit, run_program, write_trace
 
 from installed import working_sandbox
 
@@ -259,7 +259,7 @@ def test_a_trace_is_bounded(bare: Confinement, tmp_path: Path) -> None:
 
 
 def test_starts_are_counted_and_kept_apart() -> None:
-    starts = Starts("crash", Supervision(attempts=3, respawn_s=0.2))
+    starts = StartLimit("crash", Supervision(attempts=3, respawn_s=0.2))
     begun = time.monotonic()
     for _ in range(3):
         starts.take()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from cas.engines.crash.marker import REACH, TRUTH, Marker, contradiction
+from cas.engines.crash.marker import REACH, TRUTH, Marker, banner_contradiction
 from cas.engines.crash.place import Place
 from cas.engines.crash.start_failures import NotOpened
 from cas.errors import UsageError
@@ -96,7 +96,7 @@ class Exchange:
                 return Stop.END
             said += data
             # only the tail can hold the marker
-            found = self._marker.find(said, max(0, len(said) - len(data) - REACH))
+            found = self._marker.find_end(said, max(0, len(said) - len(data) - REACH))
             if found:
                 self.rest = bytes(said[found[1] :])
                 del said[found[0] :]
@@ -130,7 +130,7 @@ class Opening(Exchange):
 
         :param releases: ``uname -r`` of the dump's kernel, as far as it is known
         """
-        return contradiction(bytes(self.said), releases)
+        return banner_contradiction(bytes(self.said), releases)
 
     def wait_until_open(self, read: Read, how_ended: HowEnded, timeout_s: float) -> None:
         """Wait until crash has read the dump and all of this.

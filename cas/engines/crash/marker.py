@@ -46,7 +46,7 @@ class Marker:
         """crash's commands for it, as lines."""
         return "".join(f"{command}\n" for command in self._commands).encode()
 
-    def find(self, said: bytes | bytearray, start: int = 0) -> tuple[int, int] | None:
+    def find_end(self, said: bytes | bytearray, start: int = 0) -> tuple[int, int] | None:
         """Where it stands in what crash wrote: its first byte, and the first byte behind it."""
         found = self._end.search(said, start)
         return found.span() if found else None
@@ -63,7 +63,7 @@ class Marker:
         return b"".join(_lines_without(sent, said))
 
 
-def contradiction(said: bytes, releases: Collection[str]) -> str | None:
+def banner_contradiction(said: bytes, releases: Collection[str]) -> str | None:
     """What is wrong with the answer to :data:`TRUTH`, in a sentence; ``None``: nothing.
 
     :param releases: ``uname -r`` of the dump's kernel, as far as it is known

@@ -23,7 +23,7 @@ SILENT: tuple[Options, ...] = ((ZERO_EXCLUDED,), tuple(REMEDIES))
 """When it says nothing of use: what opens most of such dumps, then without all that may fail."""
 
 
-def remedies(options: Options, said: bytes) -> frozenset[str]:
+def untried_remedies(options: Options, said: bytes) -> frozenset[str]:
     """Options, not tried yet, that leave out what crash stumbled over.
 
     :param said: its last words
@@ -41,7 +41,7 @@ def next_rung(options: Options, said: bytes) -> Options | None:
     """
     if options == MINIMAL:
         return None
-    if named := remedies(options, said):
+    if named := untried_remedies(options, said):
         return tuple(option for option in REMEDIES if option in named.union(options))
     return next((rung for rung in SILENT if set(rung) > set(options)), MINIMAL)
 
@@ -51,7 +51,7 @@ def rung_name(options: Options) -> str:
     return " ".join(("crash", *options))
 
 
-def options_of(ladder: Sequence[str]) -> Options:
+def options_in_ladder(ladder: Sequence[str]) -> Options:
     """The options with which crash opened the dump in a job.
 
     :param ladder: of the job's report, e.g. ``crash``, ``crash --zero_excluded``

@@ -29,7 +29,7 @@ from cas.settings.rules import Supervision
 from cas.supervise import (
     Dialogue,
     ProgramFailure,
-    Starts,
+    StartLimit,
     describe_status,
     is_from_outside,
     write_trace,
@@ -76,7 +76,7 @@ class Crash:
         self._directory = directory
         self._transcript = transcript
         self._note = note
-        self._starts = Starts("crash", self._rules)
+        self._starts = StartLimit("crash", self._rules)
         self._options = FULL
         self.ladder: list[str] = []
         """The rungs tried, in order."""
@@ -189,7 +189,7 @@ class Crash:
                 return self._options
             if last.is_from_outside:
                 return None
-        if self.expected.is_whole and not last.remedies(self._options):
+        if self.expected.is_whole and not last.untried_remedies(self._options):
             return None
         return next_rung(self._options, last.said)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.engines.crash.rungs import Options, remedies
+from cas.engines.crash.rungs import Options, untried_remedies
 from cas.errors import EngineError
 from cas.supervise import is_from_outside
 
@@ -57,9 +57,9 @@ class StartFailure:
         """Whether somebody else ended it."""
         return is_from_outside(self.signal)
 
-    def remedies(self, options: Options) -> frozenset[str]:
+    def untried_remedies(self, options: Options) -> frozenset[str]:
         """Options that leave out what it stumbled over."""
-        return frozenset() if _TOO_OLD.search(self.words) else remedies(options, self.said)
+        return frozenset() if _TOO_OLD.search(self.words) else untried_remedies(options, self.said)
 
     def __str__(self) -> str:
         if self.words:

@@ -35,7 +35,7 @@ from cas.supervise import (
     Child,
     Confinement,
     ProgramFailure,
-    Starts,
+    StartLimit,
     VisibleFiles,
     describe_status,
     is_from_outside,
@@ -152,7 +152,7 @@ class Worker:
         )
         self._rules = confinement.supervision
         self._traces: Callable[[Child, ProgramFailure], object] = lambda *_: None
-        self._starts = Starts("drgn", self._rules)
+        self._starts = StartLimit("drgn", self._rules)
         self._opened: Opened | None = None
         self._command = OPENING
         self._reading = "the dump"

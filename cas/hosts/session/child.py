@@ -68,8 +68,8 @@ class RemoteChild:
     def send(self, data: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more."""
         self.fault = None
-        self._watch.sign()
-        return self._program.write(data, self._watch.look)
+        self._watch.note_activity()
+        return self._program.write(data, self._watch.why_to_end)
 
     def close_stdin(self) -> None:
         """Let it see the end of its input."""
@@ -88,10 +88,10 @@ class RemoteChild:
             complaints = self._program.stderr_bytes
             data = self._program.read(min(left, self._watch.interval_s))
             if data is not None or self._program.stderr_bytes != complaints:
-                self._watch.sign()
+                self._watch.note_activity()
             if data is not None:
                 return data
-            self.fault = self._watch.look()
+            self.fault = self._watch.why_to_end()
             if self.fault or left == 0:
                 return None
 

@@ -10,7 +10,7 @@ from cas.ssh.known_hosts import HASHED, names_of, split_name
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class KnownServers:
     """Servers that may be analysis hosts."""
 
     destinations: tuple[Destination, ...]
@@ -19,7 +19,7 @@ class Candidates:
     """Lines whose server only ssh can tell, given its name."""
 
 
-def candidates(home: Path) -> Candidates:
+def servers_in_known_hosts(home: Path) -> KnownServers:
     """The servers of a user's known_hosts.
 
     Patterns, revoked keys and certificate authorities name no server.
@@ -35,4 +35,4 @@ def candidates(home: Path) -> Candidates:
         if names and seen.isdisjoint(names):
             found.append(Destination(*names[0]))
         seen.update(names)
-    return Candidates(tuple(found), hashed)
+    return KnownServers(tuple(found), hashed)
