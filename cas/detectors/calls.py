@@ -19,7 +19,7 @@ from cas.model import Evidence
 NEEDS = Needs(
     kinds=tuple(EXPLAINED), symbols=("call_single_queue",), types=("struct __call_single_data",)
 )
-"""Of another crash, a call may have been on its way for some microseconds."""
+"""In another crash a call may have been on its way for some microseconds."""
 WAITS = re.compile(
     r"(?:smp_call_function_(?:many_cond|many|single)|csd_lock_wait|__csd_lock_wait"
     r"|on_each_cpu_cond_mask)(?:\.\w+)*"

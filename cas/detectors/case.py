@@ -29,9 +29,9 @@ from cas.model import Frame
 from cas.text import one_line
 
 MAX_TASKS = 3000
-"""That one detector looks at."""
+"""Tasks that one detector looks at."""
 SHARE_FOR_TASKS = 0.6
-"""Of a detector's time, after which it is given no more tasks: the rest is for what it says."""
+"""Share of a detector's time after which it gets no more tasks: the rest is for what it says."""
 MAX_FRAMES = 100
 TEXT_LIMIT = 80
 """Characters of a text out of the dump."""
@@ -118,13 +118,13 @@ class Case:
         self.arch: str = facts.get("arch") or ""
         """``uname -m`` spelling."""
         self.kind: str = facts.get("kind") or ""
-        """Of the crash, a value of :class:`cas.klog.kinds.Kind`."""
+        """What kind of crash it is, a value of :class:`cas.klog.kinds.Kind`."""
         self.uptime_s: float | None = facts.get("uptime_s")
         self.kmods: frozenset[str] = frozenset(facts.get("kmods") or ())
         """Names of the loaded kernel modules."""
         self.panic_cpu: int | None = facts.get("panic_cpu")
         self.clock = Clock(float("inf"))
-        """Of the detector that runs."""
+        """The clock of the detector that runs."""
         self.remarks: list[str] = []
         """What the detector that runs has to say of how far it looked."""
         self.kept: dict[str, Any] = {}

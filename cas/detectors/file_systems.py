@@ -28,9 +28,9 @@ FROZEN = {
 first three only while it is being frozen."""
 SB_RDONLY = 1
 MNT_READONLY = 0x40
-"""Of ``mnt_flags``, include/linux/mount.h."""
+"""A bit of ``mnt_flags``, include/linux/mount.h."""
 JBD2_ABORT = 0x2
-"""Of ``j_flags``, include/linux/jbd2.h."""
+"""A bit of ``j_flags``, include/linux/jbd2.h."""
 XFS_SHUTDOWN_BIT = 2
 """XFS_OPSTATE_SHUTDOWN, fs/xfs/xfs_mount.h, since Linux 5.15 (2e973b2cd4cd)."""
 XFS_SHUTDOWN_FLAG = 1 << 4

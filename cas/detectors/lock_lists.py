@@ -19,7 +19,7 @@ from drgn import Object, PlatformFlags, Program, offsetof
 from cas.detectors.case import Broken, Case, KernelTask, word_size
 
 MAX_WAITERS = 2000
-"""Of one lock, that are followed to find it."""
+"""Waiters of one lock that are followed to find it."""
 MAX_STACK_BYTES = 64 << 10
 
 
@@ -126,7 +126,7 @@ class Rings:
     """Head of the list by its members."""
 
     def lock_of(self, seen: KernelTask, kind: Kind) -> int | None:
-        """Of the lock in whose list the task's own structure is linked."""
+        """Address of the lock in whose list the task's own structure is linked."""
         shape = _shape(self.case.prog, kind)
         if shape is None:
             return None
@@ -172,7 +172,7 @@ class Shape:
     link: int
     head: int
     function: int | None
-    """Of the function that wakes a waiter, where they have one."""
+    """Where the function is that wakes a waiter, if they have one."""
 
     def is_waiter(self, case: Case, address: int) -> bool:
         """Whether a member of the ring is a waiter's structure, and not the lock's."""

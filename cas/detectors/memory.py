@@ -47,7 +47,7 @@ from cas.units import human_size
 
 NEEDS = Needs(symbols=("vm_zone_stat", "vm_node_stat"))
 GROWN_SHARE = 1 / 2
-"""Of unreclaimable slab, from which on it is told after any crash."""
+"""Share of all memory from which on unreclaimable slab is told after any crash."""
 LOW_SHARE = 0.03
 """Available of all, below which a machine is short of memory."""
 TOLD = 3
@@ -64,7 +64,7 @@ class Holder:
     source: str
     command: str
     is_kernel: bool = True
-    """Whether the kernel itself uses it, not tasks."""
+    """The kernel itself uses it, not tasks."""
     details: tuple[str, ...] = ()
 
     def is_large(self, total: int) -> bool:

@@ -25,7 +25,7 @@ MAX_PROCESSES = 30_000
 MAX_CACHES = 5000
 MAX_NODES = 1024
 TIME_SHARE = 0.4
-"""Of a detector's time, for the processes."""
+"""Share of a detector's time for the processes."""
 EXACT = 8
 """Processes, the largest, whose counters are read on every CPU; so does the kernel itself in
 /proc since Linux 6.16 (82241a83cd15)."""
@@ -43,7 +43,7 @@ class Process(NamedTuple):
     pid: int
     comm: str
     address: int
-    """Of its ``struct task_struct``."""
+    """Address of its ``struct task_struct``."""
     anon: int
     file: int
     shmem: int
@@ -56,7 +56,7 @@ class Cache(NamedTuple):
 
     name: str
     address: int
-    """Of its ``struct kmem_cache``."""
+    """Address of its ``struct kmem_cache``."""
     size: int
     """All of its slabs, in bytes."""
     objects: int
@@ -178,9 +178,9 @@ class Tmpfs(NamedTuple):
 
     mount_point: str
     address: int
-    """Of its ``struct super_block``."""
+    """Address of its ``struct super_block``."""
     size: int
-    """Of what is in it, in bytes."""
+    """Bytes of what is in it."""
 
 
 def largest_tmpfs(case: Case) -> list[Tmpfs]:
@@ -203,7 +203,7 @@ class Caller(NamedTuple):
 
     function: str
     size: int
-    """Of all that it asked for, in bytes."""
+    """Bytes of all that it asked for."""
     areas: int
 
 

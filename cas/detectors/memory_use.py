@@ -34,7 +34,7 @@ class Zone(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Of a whole machine; sizes in bytes."""
+    """What the memory of a whole machine is used for; sizes in bytes."""
 
     total: int
     free: int
@@ -98,7 +98,7 @@ class Counters:
                     self._found.setdefault(item.name, array[item.value])
 
     def __getitem__(self, name: str) -> int:
-        """Of a counter; 0 where this kernel has none of the name."""
+        """Value of a counter; 0 where this kernel has none of the name."""
         found = self._found.get(name)
         return 0 if found is None else max(0, int(found.counter.value_()))
 

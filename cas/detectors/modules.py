@@ -30,7 +30,7 @@ MAX_KMODS = 2000
 MAX_PATCHED = 1000
 """Functions of live patches that are looked at."""
 MAX_REPORTS = 20
-"""Of the log, whose call traces are looked at."""
+"""Reports of the log whose call traces are looked at."""
 _OF_KMODS = "PFOECK"
 """Letters that a module brings."""
 _REPORTED = {

@@ -13,9 +13,9 @@ from cas.detectors.case import Broken, Case
 
 MAX_SUPER_BLOCKS = 10_000
 TIME_SHARE = 0.6
-"""Of a detector's time, after which no more file systems are looked at."""
+"""Share of a detector's time after which no more file systems are looked at."""
 MAX_MOUNTS = 3
-"""Of one file system, that are named."""
+"""Mounts of one file system that are named."""
 
 
 def super_blocks(case: Case, types: Collection[str] = ()) -> Iterator[Object]:

@@ -25,7 +25,7 @@ RT_FLAGS = 1
 CALLERS = 4
 """Frames above the lock's own in which a variable is looked for that holds the lock."""
 MAX_DEPTH = 5
-"""Of members in members."""
+"""How deep members in members are looked for."""
 
 
 class Owner(NamedTuple):

@@ -14,7 +14,7 @@ from cas.detectors.needs import Needs
 from cas.model import Evidence
 
 LIMIT_S = 0.3
-"""Of a detector that does not say how long it may take."""
+"""Seconds for a detector that does not say how long it may take."""
 LONGEST_S = 1.0
 NOTHING = Needs()
 
@@ -24,7 +24,7 @@ class Detector:
     """One of them."""
 
     name: str
-    """Of its module."""
+    """Name of its module."""
     title: str
     """First line of its docstring, without the full stop."""
     detect: Callable[[Case], Iterator[Evidence]]

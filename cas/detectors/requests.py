@@ -41,9 +41,9 @@ MAX_HARDWARE = 8192
 MAX_TAGS = 64 << 10
 """BLK_MQ_MAX_DEPTH is 10,240."""
 MAX_SHIFT = 6
-"""Of the bits in a word of a bitmap."""
+"""A word of a bitmap has ``1 << shift`` bits, at most 64."""
 MAX_REQUESTS = 2000
-"""Of a disk, that are looked at."""
+"""Requests of a disk that are looked at."""
 LISTED = 6
 TIME_SHARE = 0.7
 STATES = {0: "not given to the driver", 1: "in flight", 2: "done, not ended"}
@@ -55,7 +55,7 @@ class Request(NamedTuple):
     """One request for a disk."""
 
     address: int
-    """Of its ``struct request``."""
+    """Address of its ``struct request``."""
     operation: str
     sector: int
     size: int

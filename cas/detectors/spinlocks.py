@@ -42,7 +42,7 @@ class Spin:
     """From what wants the lock outwards."""
     stack: tuple[StackFrame, ...]
     address: int | None
-    """Of the lock; ``None``: no variable tells it."""
+    """Address of the lock; ``None``: no variable tells it."""
 
 
 def detect(case: Case) -> Iterator[Evidence]:

@@ -29,7 +29,7 @@ STORM = 100
 """Timers of one function that are overdue on a CPU which runs one of them; a busy server has some
 tens that are due at once."""
 MAX_TIMERS = 50_000
-"""Of a CPU, that are counted."""
+"""Timers of a CPU that are counted."""
 TIME_SHARE = 0.6
 LEVEL_BITS, CLOCK_SHIFT = 6, 3
 """LVL_BITS, LVL_CLK_SHIFT, kernel/time/timer.c: each level has 64 buckets, each 8 times as long as
@@ -43,7 +43,7 @@ class Wheel:
 
     cpu: int
     address: int
-    """Of its ``struct timer_base``."""
+    """Address of its ``struct timer_base``."""
     late_s: float
     """How long ago the first timer of all was due; negative: it is not yet."""
     running: int | None

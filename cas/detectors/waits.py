@@ -15,7 +15,7 @@ from cas.model import Frame
 
 RPC_DEPTH = 4
 SHARE_FOR_STACKS = 0.8
-"""Of a detector's time, after which no more stacks are unwound."""
+"""Share of a detector's time after which no more stacks are unwound."""
 BRIEF_S = 1.0
 LONGEST_WAIT_S = 10 * 365 * 86_400
 
@@ -86,9 +86,9 @@ class Wait:
     waited_s: float | None = None
     """How long ago it last ran."""
     does_io: bool = False
-    """Whether it waits for input or output, as the kernel itself counts it."""
+    """It waits for input or output, as the kernel itself counts it."""
     asks_server: bool = False
-    """Whether it waits for the answer to a remote procedure call."""
+    """It waits for the answer to a remote procedure call."""
 
     @property
     def is_brief(self) -> bool:

@@ -53,7 +53,7 @@ class Busy:
 
     seen: KernelTask
     address: int
-    """Of its ``struct worker``."""
+    """Address of its ``struct worker``."""
     function: str
     queue: str
     asleep_s: float | None

@@ -31,7 +31,7 @@ class Found:
     banner: str | None = None
     vmcoreinfo: bytes | None = None
     is_exhausted: bool = False
-    """Whether the search was given up at its limit."""
+    """The search was given up at its limit."""
 
 
 def banner_of_image(memory: Memory, text: int) -> str | None:

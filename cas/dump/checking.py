@@ -21,7 +21,7 @@ from cas.settings.rules import Supervision
 from cas.supervise import Child, Confinement, describe_status
 
 PATIENCE_S = 300.0
-"""For the check, once nothing else is left to be done."""
+"""Seconds for the check, once nothing else is left to be done."""
 MEMORY_BYTES = 2 << 30
 """Address space of each process: the records of a large flattened dump are many."""
 _ALONE = 1 << 16
@@ -37,7 +37,7 @@ class _Share:
     count: int = 0
     """Pages of the whole dump."""
     is_inside: bool = False
-    """Whether offsets are those of a dump in a flattened stream, not of the file."""
+    """Offsets are those of a dump in a flattened stream, not of the file."""
     is_done: bool = False
     tally: Tally = field(default_factory=Tally)
 

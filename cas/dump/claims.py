@@ -16,7 +16,7 @@ from cas.model import Dump, Missing
 from cas.units import human_size
 
 BITMAPS_LIMIT = 4 << 30
-"""Of both bitmaps of a KDUMP: a bit for each page of 4 KiB in 64 TiB, twice."""
+"""Bytes of both bitmaps of a KDUMP: a bit for each page of 4 KiB in 64 TiB, twice."""
 
 
 class Overclaimed(CasError):

@@ -157,6 +157,6 @@ def _program(notes: list[elf.Note]) -> str:
 
 
 def _phys_base(loads: list[elf.Segment]) -> int | None:
-    """Of the segment with the kernel's text, as makedumpfile has it (arch/x86_64.c)."""
+    """phys_base in bytes, by the segment with the kernel's text: makedumpfile, arch/x86_64.c."""
     text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
     return next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)

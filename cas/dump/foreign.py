@@ -31,11 +31,11 @@ class Kind:
     """A noun, or a predicate for what only seems to be a dump."""
     advice: str
     is_dump: bool = False
-    """Whether it is a dump of a machine."""
+    """It is a dump of a machine."""
     is_vmware: bool = False
-    """Whether it is the half of a VMware snapshot that does not hold the memory."""
+    """It is the half of a VMware snapshot that does not hold the memory."""
     is_seeming: bool = False
-    """Whether `what` is a predicate."""
+    """`what` is a predicate."""
 
     @property
     def predicate(self) -> str:

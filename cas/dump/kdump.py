@@ -80,7 +80,7 @@ def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes 
 
 
 def _arch(header: Header, notes: list[elf.Note]) -> str | None:
-    """Of the utsname; QEMU leaves it empty or ``Unknown``, then the register notes' size tells."""
+    """By the utsname; where QEMU leaves it empty or ``Unknown``, by the register notes' size."""
     return arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
 
 

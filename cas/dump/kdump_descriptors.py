@@ -71,7 +71,7 @@ class Batch:
 
     @cached_property
     def lowest(self) -> int:
-        """Of the offsets."""
+        """The lowest of the offsets."""
         return min(self.offsets)
 
     @property

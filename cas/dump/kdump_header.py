@@ -41,18 +41,18 @@ class Header:
     notes: tuple[int, int] = (0, 0)
     eraseinfo: tuple[int, int] = (0, 0)
     status_offset: int = 424
-    """Of `status` in the file."""
+    """Where `status` is in the file, in bytes."""
     padded: bool = True
-    """Whether a 32-bit machine aligns 64-bit fields to 8 bytes, as ARM does."""
+    """A 32-bit machine aligns 64-bit fields to 8 bytes, as ARM does."""
 
     @property
     def bitmap_offset(self) -> int:
-        """Of the first bitmap."""
+        """Where the first bitmap is in the file, in bytes."""
         return (1 + self.sub_blocks) * self.block_size
 
     @property
     def bitmap_bytes(self) -> int:
-        """Of both bitmaps together."""
+        """Size of both bitmaps together."""
         return self.bitmap_blocks * self.block_size
 
 

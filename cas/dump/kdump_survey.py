@@ -30,7 +30,7 @@ FEW = 1 << 12
 _LOOKED_AT = 1 << 18
 """Most descriptors that are checked, which takes a tenth of a second; of more, some are."""
 _STEP_BYTES = 1 << 20
-"""Of the bitmaps that are compared at once."""
+"""Bytes of the bitmaps that are compared at once."""
 _SAMPLED = 128
 _SAMPLED_LAST = 16
 
@@ -40,7 +40,7 @@ class Survey:
     """What was seen."""
 
     flags: int
-    """Of the descriptors."""
+    """All flags of the descriptors."""
     missing: tuple[Missing, ...]
     checked: Checked = Checked.LENGTH
     pages_checked: int = 0
@@ -113,7 +113,7 @@ class _Pages:
         self._count = memory.bitmap.count
         self._low = memory.descriptors_end
         self._lowest = sys.maxsize
-        """Of the page data: the page of zeros, where there is one."""
+        """Where the page data begins: the page of zeros, where there is one."""
         self._flags = 0
 
     def survey(self) -> Survey:
@@ -136,7 +136,7 @@ class _Pages:
         yield from tally.missing(self._count, is_sample=self._count > FEW)
 
     def _end(self) -> int:
-        """Of the page data, by the last descriptor of a page that is not the page of zeros."""
+        """Where the page data ends, by the last descriptor of another page than that of zeros."""
         for start in range(self._count - 1, -1, -BATCH):
             first = max(start - BATCH + 1, 0)
             batch = self._memory.batch(first, start - first + 1)

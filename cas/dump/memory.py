@@ -69,7 +69,7 @@ class Image:
     memory: Memory
     page_size: int | None = None
     phys_base: int | None = None
-    """Of x86_64, for kernels whose VMCOREINFO does not tell it."""
+    """phys_base of an x86_64 kernel, in bytes, for those whose VMCOREINFO does not tell it."""
     vmcoreinfo: bytes | None = None
     osrelease: str | None = None
     """From the KDUMP header's utsname."""

@@ -40,9 +40,9 @@ class Log:
     lost: int = 0
     """Records that could not be read."""
     is_counted: bool = True
-    """Whether `lost` is exact, and not a lower limit."""
+    """`lost` is exact, and not a lower limit."""
     lost_bytes: int = 0
-    """Of a log that has no records."""
+    """Bytes that are not in the dump, of a log that has no records."""
     left_out: int = 0
     """Bytes that are older than the newest `DMESG_LIMIT`."""
 
@@ -131,7 +131,7 @@ class _Shape:
     text_len: int
 
     def length(self, kernel: Kernel, buffer: Patchy, at: int) -> int | None:
-        """Of the record there; ``None`` where there is none that another can follow."""
+        """Bytes of the record there; ``None`` where there is none that another can follow."""
         try:
             buffer.require(at, self.head)
         except Absent:

@@ -44,7 +44,7 @@ class _Part:
     data: tuple[int, int]
     """Where the pages begin and end; makedumpfile leaves room before them."""
     has_zeros: bool
-    """Whether the first page is one of zeros, which stands for all such pages."""
+    """The first page is one of zeros, which stands for all such pages."""
 
     @property
     def frames(self) -> tuple[int, int]:

@@ -139,7 +139,7 @@ def _notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
 
 
 def _order(head: bytes) -> str:
-    """Of ELF by its header, of KDUMP by its version, which is a small number."""
+    """The byte order: of ELF by its header, of KDUMP by its version, which is a small number."""
     if head.startswith(b"\x7fELF"):
         return ">" if head[5:6] == b"\x02" else "<"
     return ">" if head[8:10] == b"\0\0" and head[8:12] != bytes(4) else "<"

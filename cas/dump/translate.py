@@ -38,7 +38,7 @@ class Machine:
     page_size: int
     memory: Memory
     phys_base: int | None
-    """Of x86_64, as the dump's headers tell it."""
+    """phys_base of an x86_64 kernel, in bytes, as the dump's headers tell it."""
     info: VmcoreInfo
 
 

@@ -22,7 +22,7 @@ CHECKED = frozenset({Kind.BUG_ON, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.MEMOR
 """Kinds that a check of the kernel announces."""
 LOG = "the message in the kernel log"
 TRACE_LINES = 6
-"""Of a trace of who had memory, that are shown."""
+"""Lines that are shown of a trace of who had memory."""
 _NEAR_LINES = 4
 _CUT = re.compile(r" *-+\[ cut here \]-+")
 _PLACE = r"(?:\[(.{1,200}?)\] )?(?:at )?([\w./+-]{1,200}):(\d{1,7})"
@@ -109,7 +109,7 @@ def _assertion(event: Event, said: str, command: str) -> Iterator[Evidence]:
 
 
 def with_source_line(evidence: Evidence, source: SourceLines) -> Evidence:
-    """Of an assertion, also what stands in its line of the source."""
+    """An assertion with what stands in its line of the source."""
     found = _BUG.search(evidence.source) or _WARNING.search(evidence.source)
     number = source.line - source.first
     if found is None or int(found[3]) != source.line or number not in range(len(source.lines)):

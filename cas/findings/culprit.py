@@ -62,7 +62,7 @@ class Culprit:
     entered: Frame | None = None
     """What called the outermost round of a recursion."""
     is_everybodys: bool = False
-    """Whether there is nothing but everybody's code: who called it is at fault."""
+    """There is nothing but everybody's code: who called it is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Stack:
     interrupted: Collection[int] = ()
     """Positions of frames that are the program counter of what was interrupted."""
     is_caller: bool = False
-    """Whether the innermost frame called where no code is: then it is at fault, whatever it is."""
+    """The innermost frame called where no code is: then it is at fault, whatever it is."""
 
 
 def plain_name(function: str) -> str:
@@ -196,7 +196,7 @@ class _Walk:
         return self._telling_most(first)
 
     def _telling_most(self, first: int) -> int:
-        """Of nothing but everybody's code the first that is more than a lock."""
+        """Where there is nothing but everybody's code: the first that is more than a lock."""
         for index in range(first, len(self.what)):
             if self.what[index] & _BOUNDS:
                 break

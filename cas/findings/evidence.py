@@ -41,7 +41,7 @@ class Crash:
     entered: Frame | None = None
     """What called the outermost round of a recursion."""
     is_everybodys: bool = False
-    """Whether nothing but everybody's code is known: its caller is at fault."""
+    """Nothing but everybody's code is known: its caller is at fault."""
     overwritten: str | None = None
     """Where memory was found overwritten: what the code at fault did with it, ``freed`` or
     ``allocated``; the report does not tell who wrote to it."""
@@ -50,13 +50,13 @@ class Crash:
     trace: tuple[Frame, ...] = ()
     """The log's whole call trace of it, where the frames are from the log."""
     is_guess: bool = False
-    """Whether the kernel was sure of none of the frames."""
+    """The kernel was sure of none of the frames."""
     is_mixed: bool = False
-    """Whether another processor printed its own report into this one."""
+    """Another processor printed its own report into this one."""
     source: str | None = None
-    """Of the frames: ``backtrace`` or ``kernel log``."""
+    """Where the frames are from: ``backtrace`` or ``kernel log``."""
     agrees: bool | None = None
-    """Whether backtrace and kernel log name the same function; ``None``: one of them is missing."""
+    """Backtrace and kernel log name the same function; ``None``: one of them is missing."""
     logged: Frame | None = None
     """The code at fault as the kernel log names it."""
     blamed: Frame | None = None
@@ -160,7 +160,7 @@ def _kmods(answer: FirstAnswer | None, logged: tuple[Kmod, ...] | None) -> tuple
 
 
 def _address(text: str | None) -> int | None:
-    """Of a program counter that stood nowhere."""
+    """The address of a program counter that stood nowhere."""
     if text is None:
         return None
     return 0 if "null" in text else int(text, 16)

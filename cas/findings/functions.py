@@ -127,7 +127,7 @@ def shipped_functions() -> Functions:
 
 
 def shipped_digest() -> str:
-    """Of the shipped patterns, in whatever file and order: hex digits."""
+    """Digest of the shipped patterns, in whatever file and order: hex digits."""
     lines = sorted(f"{pattern} {what}\n" for pattern, what in _shipped_rules())
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 

@@ -26,7 +26,7 @@ from cas.findings.searching import Pattern
 from cas.text import is_link
 
 FOLDER = "known"
-"""Of the shipped examples, below ``share/cas``."""
+"""The folder of the shipped examples, below ``share/cas``."""
 ENDING = ".toml"
 SIZE_LIMIT = 1 << 20
 """Bytes of a file."""

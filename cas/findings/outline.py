@@ -18,7 +18,7 @@ from cas.model import Confidence, Dump, FirstAnswer, Frame, LogEvent, Task
 from cas.text import log_event
 
 FORM = 1
-"""Of the outline; a key that is here stays."""
+"""Number of the outline's form; a key that is here stays."""
 _TASK = re.compile(r"task (\d{1,10}) (.{1,64}) (\d{1,5})$")
 _CRASH_TASK = re.compile(r'PID: (\d{1,10}) .{0,200}CPU: (\d{1,5}) +COMMAND: "(.{1,64})"')
 _FRAME = re.compile(

@@ -113,7 +113,7 @@ class _Trial:
         self.open: str | None = None
         """Why it cannot be told whether the kernel is one of those meant."""
         self.is_blind = False
-        """Whether all that can be told holds, and there is no kernel log for the rest."""
+        """All that can be told holds, and there is no kernel log for the rest."""
 
     def why(self) -> tuple[str, ...] | None:
         """What holds, cheapest first; ``None`` when a condition does not.

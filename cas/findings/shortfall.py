@@ -96,7 +96,7 @@ def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
 
 
 def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
-    """Of some, with the reason where it is one and nobody has told it, or theirs are few."""
+    """Some names, with the reason where it is one and nobody has told it, or theirs are few."""
     more = len(sections) - NAMED
     names = ", ".join(section.name for section in sections[:NAMED])
     names = f"{names} and {more} more" if more > 0 else names

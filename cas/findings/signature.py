@@ -20,9 +20,9 @@ FEWEST = 2
 _FORMER = "1"
 
 VERSION = 3
-"""Of the signatures at several granularities. Whoever changes what they are made of raises it."""
+"""Number of the way signatures are made. Whoever changes what they are made of raises it."""
 PATTERNS = "f233124989bb2ebc"
-"""Of the shipped patterns, which this version was made with."""
+"""Digest of the shipped patterns that this version was made with."""
 TOP = {"top 3": 3, "top 5": 5}
 _UNTOLD = UNNAMED | {Kind.NONE}
 """Kinds of crashes that happen everywhere for different reasons: none is the same as another."""

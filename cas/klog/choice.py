@@ -28,7 +28,7 @@ from cas.klog.wordings import Weight
 
 _CASCADE_S = 1.0
 _NEAR_S = 30.0
-"""Between a report and the panic that it made: a slow console, a timer that waits."""
+"""Seconds from a report to the panic that it made: a slow console, a timer that waits."""
 _CASCADE_LINES = 40
 """The same without stamps."""
 _WORDS = 8
@@ -39,7 +39,7 @@ _TAINTED = "panic_on_taint"
 _OUTLIVED_S = 600.0
 """After so long a report is history."""
 _LAST_LINES = 1000
-"""Of the log, of which one has a stamp if any has."""
+"""Lines at the log's end, of which one has a stamp if any has."""
 _MADE_BY = {
     Kind.OOPS: EXCEPTIONS | {Kind.MACHINE_CHECK, Kind.SYSRQ},
     # a stack that was written to is noticed when its task is switched, or its function returns
@@ -69,7 +69,7 @@ class Choice:
     same: tuple[Event, ...] = ()
     """Reports of the same kind right behind the crash: further hung tasks, further processors."""
     is_cascade: bool = False
-    """Whether trouble of another kind followed at once, and the first is told."""
+    """Trouble of another kind followed at once, and the first is told."""
 
     @property
     def has_panic(self) -> bool:

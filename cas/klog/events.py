@@ -23,12 +23,12 @@ _DETAIL_LINES = 4
 _SLAB_FACTS = ("INFO: Allocated in", "INFO: Freed in", "INFO: Slab", "INFO: Object")
 """Lines of a slab report (``mm/slub.c``) that are all of it where its headline was lost."""
 _SYSRQ_LINES = 12
-"""Between the order to crash and the fault that it is made by, in kernels before 4.19."""
+"""Lines from the order to crash to the fault that older kernels make to follow it."""
 _PAUSE_S = 2.0
-"""Between two lines, that does not happen in a report even on a slow console."""
+"""Seconds that do not pass between two lines of a report, even on a slow console."""
 _CALM_LINES = 40
 _BARE_LINES = 16
-"""Between two headlines, the first of which has nothing of its own."""
+"""Lines from a headline that has nothing of its own to the next one."""
 
 _LOST_LINES = 150
 _LOST_S = 2.0
@@ -84,7 +84,7 @@ class Event:
     """In a line, without die counter, error code and the noise of the configuration."""
     weight: Weight = Weight.REPORT
     index: int | None = None
-    """Of the line in the log; ``None`` when the message did not come from there."""
+    """Number of the line in the log; ``None``: the message did not come from there."""
     end: int = 0
     """The line behind its last one."""
     line: str = ""
@@ -102,7 +102,7 @@ class Event:
     detail: str | None = None
     """The line before an assertion that says what was wrong."""
     is_bare: bool = False
-    """Whether nothing stands behind the headline but another one."""
+    """Nothing stands behind the headline but another one."""
 
     @property
     def is_oops(self) -> bool:

@@ -63,9 +63,9 @@ class FaultLines:
     address: int | None = None
     """That was accessed; ``None`` where no line says so."""
     is_fetch: bool = False
-    """Whether code was to be fetched from there."""
+    """Code was to be fetched from there."""
     is_page: bool = False
-    """Whether only the page of the address is told (s390x)."""
+    """Only the page of the address is told (s390x)."""
     stack: tuple[int, int] | None = None
     """Where the task's stack begins and ends, where the kernel printed that."""
 

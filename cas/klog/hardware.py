@@ -23,7 +23,7 @@ _DMI = re.compile(r"DMI: (.{1,400}, BIOS .*)")
 _NAME = re.compile(r".{0,80}?Hardware name: (.{1,600})")
 _BIOS = re.compile(r"(.{1,400}?), BIOS (.{0,200}?)(?: (\d\d/\d\d/\d{2,4}))?$")
 _FIRMWARE = re.compile(r"(.{1,200}?) (?:\(raw\) |0x|of:).{0,300}?\bof:(\S{1,80})")
-"""Of powerpc, ``arch/powerpc/kernel/setup-common.c``: the processor follows, then the firmware."""
+"""powerpc's line, ``arch/powerpc/kernel/setup-common.c``: the processor, then the firmware."""
 
 
 def machine_of(log: Log) -> Machine | None:

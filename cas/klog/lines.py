@@ -41,7 +41,7 @@ time since the line before (``dmesg --reltime``), or the level."""
 _UNSTAMPED = re.compile(rf"{_CALLER} ")
 """``dmesg --notime``."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[mK]|\r")
-"""Of dmesg on a terminal, and what a serial console's lines end with."""
+"""Colours of dmesg on a terminal, and what a serial console's lines end with."""
 
 
 class Line(NamedTuple):

@@ -59,8 +59,8 @@ _DECODED_PC = re.compile(
     r" *(?:RIP: 0010:|pc : |epc : |NIP )([A-Za-z_.][\w.$]{0,127}) "
     r"\((?:$|([\w./-]{1,200}\.[chSi]):(\d{1,7})[^)]{0,800}\){0,2}(?: \[?([\w-]{1,64})\]?)?$)"
 )
-"""Of scripts/decode_stacktrace.sh, which leaves no offsets, and may tell the places of what is
-inlined on further lines."""
+"""A frame of scripts/decode_stacktrace.sh, which leaves no offsets, and may tell the places of what
+is inlined on further lines."""
 _SOURCE = re.compile(r" ([\w./-]{1,200}\.[chS]):(\d{1,7})\b")
 _OLD_KMOD = re.compile(
     r":([\w-]{1,64}):([A-Za-z_.][\w.$]{0,127}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16})"
@@ -95,7 +95,7 @@ _OWN = re.compile(
     r"|corrupted memory at .{1,120}:$"
 )
 _BY_TASK = re.compile(r" by task (\d{1,10}) on cpu \d")
-"""Of KCSAN, which shows the accesses of two tasks."""
+"""KCSAN's words, which shows the accesses of two tasks."""
 _CPU = re.compile(r"(?:NMI backtrace for cpu|Task dump for CPU) (\d{1,5})(?::?$| skipped)")
 _TASK = re.compile(
     r"CPU: (\d{1,5})(?: UID: \d{1,10})? PID: (\d{1,10}) Comm: (.{1,64}?) "
@@ -142,11 +142,11 @@ class Trace:
     task: Task | None = None
     cpu: int | None = None
     is_guess: bool = False
-    """Whether the kernel was sure of none of its frames."""
+    """The kernel was sure of none of its frames."""
     is_foreign: bool = False
-    """Whether it says where memory was allocated, who holds a lock, what a helper thread does."""
+    """It says where memory was allocated, who holds a lock, what a helper thread does."""
     is_headed: bool = False
-    """Whether a line of its own announces it, or registers."""
+    """A line of its own announces it, or registers."""
     did: str | None = None
     """What it did with memory that SLUB found damaged: ``allocated`` or ``freed``."""
 
@@ -179,7 +179,7 @@ class Facts:
     holder: Task | None = None
     """Who holds the lock that a hung task waits for, as the kernel guesses."""
     is_mixed: bool = False
-    """Whether two processors printed their reports into each other."""
+    """Two processors printed their reports into each other."""
     taint: str | None = None
     """Letters; ``None`` when the log does not tell."""
     kmods: tuple[Kmod, ...] | None = None

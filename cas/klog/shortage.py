@@ -14,7 +14,7 @@ from cas.klog.lines import Log
 from cas.units import human_size
 
 TASK_SHARE = 1 / 3
-"""Of all memory, from which on somebody who holds it is the cause that there is none left."""
+"""A share of all memory: somebody who holds it is the cause that there is none left."""
 KERNEL_SHARE = 1 / 4
 """The same of what the kernel itself uses, which is little on a machine that is well."""
 
@@ -22,7 +22,7 @@ UNCOUNTED = "pages that none of the kernel's counters has (a driver's, a balloon
 SEVERAL = frozenset({"page tables", "huge pages", UNCOUNTED})
 """What hold memory, not holds it."""
 LINES = 60_000
-"""Of one report: it has a line for each task."""
+"""Lines of one report: it has one for each task."""
 TASKS, CACHES = 60_000, 5000
 _BEGIN = " invoked oom-killer: "
 _END = re.compile(
@@ -60,7 +60,7 @@ class Shortage:
     """One report of it; sizes in bytes where not said otherwise."""
 
     index: int
-    """Of its first line in the log."""
+    """Number of its first line in the log."""
     line: str
     page_size: int | None = None
     """``None``: it cannot be told by this report."""
@@ -69,7 +69,7 @@ class Shortage:
     """Pages of the whole machine: ``free``, ``active_anon``, ``slab_unreclaimable``, …"""
     tasks: list[LoggedTask] = field(default_factory=list)
     has_anonymous: bool = False
-    """Whether the tasks' anonymous pages are told apart."""
+    """The tasks' anonymous pages are told apart."""
     caches: list[tuple[str, int]] = field(default_factory=list)
     """Names and sizes of the slab caches that cannot be shrunk."""
     huge: int = 0
@@ -78,7 +78,7 @@ class Shortage:
     """The memory cgroup that reached its limit; ``None``: the machine ran out of memory."""
     usage: int = 0
     limit: int = 0
-    """Of that cgroup."""
+    """Bytes that that cgroup may use."""
 
 
 def holding(what: str, size: int, total: int) -> str:

@@ -84,7 +84,7 @@ class Told(NamedTuple):
     on: str
     """What it is about: with the wording, that by which it is the same as another."""
     is_flood: bool
-    """Whether there may be more of them than were looked at."""
+    """There may be more of them than were looked at."""
 
 
 _DISK = r"(?P<on>(?!fd\d|sr\d)[\w!/:-]{1,40})"

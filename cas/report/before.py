@@ -9,7 +9,7 @@ from cas.text import log_event, short_line
 SHOWN = 20
 """Kinds of lines that are told; ``result.json`` has more of them."""
 FIRST = 3
-"""Of them on the first screen."""
+"""Events on the first screen."""
 _STARTED_S = 120.0
 """Seconds after the boot in which any machine loads modules; the report has a row of those."""
 _LINE = 200

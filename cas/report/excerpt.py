@@ -28,11 +28,11 @@ class Excerpt:
     left_out: int
     """Lines that are not shown."""
     is_tail: bool = False
-    """Whether the last lines are shown and not the first."""
+    """The last lines are shown and not the first."""
     size_bytes: int = 0
-    """Of all lines together."""
+    """Size of all lines together."""
     is_cut: bool = False
-    """Whether the end of a shown line is not shown."""
+    """The end of a shown line is not shown."""
 
     def note(self, where: str) -> str | None:
         """What to say about the lines that are not shown.

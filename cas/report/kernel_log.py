@@ -17,7 +17,7 @@ NAMES = ("log", "dmesg")
 READ_LIMIT = 2 << 20
 """Bytes of the log's end that are looked at; a kernel's default ring holds 1 MiB at most."""
 OOPS_LINES = 150
-"""Of the kernel's report of the crash."""
+"""Lines of the kernel's report of the crash that are shown."""
 BEFORE = 40
 """Lines before that report that are shown, where it is far from the end."""
 
@@ -28,7 +28,7 @@ class LogLine:
 
     text: str
     is_oops: bool
-    """Whether it belongs to the report of the crash."""
+    """It belongs to the report of the crash."""
 
 
 @dataclass(frozen=True, slots=True)

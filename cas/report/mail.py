@@ -25,7 +25,7 @@ from cas.settings.rules import Mail
 from cas.units import human_size
 
 LINES = 200
-"""Of each section."""
+"""Lines that are shown of each section."""
 SIZE_LIMIT = 256 << 10
 """Characters of all sections together."""
 SUBJECT = 160

@@ -34,7 +34,7 @@ class Limits:
     """How much a form of the report shows; the rest is in the files of the job."""
 
     lines: int
-    """Of each section, and of the kernel log."""
+    """Lines that are shown of each section, and of the kernel log."""
     section: int = READ_LIMIT
     """Characters of a section."""
     all_sections: int | None = None

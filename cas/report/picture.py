@@ -16,7 +16,7 @@ from cas.text import one_line, short_line
 from cas.units import human_size, human_span
 
 WIDE = 1000
-"""Of a picture, in its own units."""
+"""Width of a picture, in its own units."""
 CPUS = 64
 """That are shown one by one."""
 TOLD = 12

@@ -13,7 +13,7 @@ from cas.report.stack import Part, Stack
 from cas.report.summary import Summary
 
 LINES = 200
-"""Of each section; the whole is in the section's file."""
+"""Lines that are shown of each section; the whole is in the section's file."""
 
 _RULE = "-" * WIDTH
 

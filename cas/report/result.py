@@ -135,7 +135,7 @@ def registers(dump: Dump) -> list[dict[str, Any]]:
 
 
 def _kernel(report: Report) -> dict[str, Any] | None:
-    """Of the match, or what the dump alone says."""
+    """The kernel of the match, or what the dump alone says."""
     dump, kernel = report.dump, report.match.kernel if report.match else None
     if dump is None and kernel is None:
         return None

@@ -24,7 +24,7 @@ from cas.settings.rules import Mail
 from cas.units import human_size
 
 ANSWER_BYTES = 1 << 20
-"""Of all answers of a server in one run; an honest one has a few hundred."""
+"""Bytes of all answers of a server in one run; an honest one has a few hundred."""
 PIECE_BYTES = 4096
 PASSWORD_LIMIT = 4096
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}

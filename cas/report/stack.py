@@ -46,7 +46,7 @@ class Stack:
     role: str = ""
     """What the culprit is, e.g. ``at fault``; empty: the verdict is not about this stack."""
     is_aside: bool = False
-    """Whether another stack is the one that the verdict is about."""
+    """Another stack is the one that the verdict is about."""
 
     @property
     def machinery(self) -> tuple[StackFrame, ...]:

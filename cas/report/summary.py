@@ -71,7 +71,7 @@ class Summary:
     title: str
     """What the crash is called; of a job without one, how it ended."""
     is_named: bool
-    """Whether the title is that of a crash."""
+    """The title is that of a crash."""
     verdict: str
     reason: str
     known: tuple[ShownIssue, ...]
