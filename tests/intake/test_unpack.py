@@ -348,7 +348,8 @@ def test_leaving_by_an_exception_ends_the_decompressor(
 ) -> None:
     job.mkdir()
     pid = tmp_path / "pid"
-    lines = [f"echo $$ >{pid}", "printf DUMP", "head -c 9000000 /dev/zero", "exec sleep 600"]
+    # more than the 8 MiB that make it readable, and what waits to be written at most
+    lines = [f"echo $$ >{pid}", "printf DUMP", "head -c 16000000 /dev/zero", "exec sleep 600"]
     program = upload("\n".join(("#!/bin/sh", *lines)).encode(), "lbzip2")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
