@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from cas.commands import World
-from cas.database.records import JobRecord, machine
+from cas.database.records import JobRecord, machine_name
 from cas.database.repair import repair
 from cas.database.store import LOCK_S
 from cas.errors import CasError
@@ -53,7 +53,7 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
         build_id=dump.build_id if dump else None,
         panic_message=dump.panic_message if dump else None,
         crashed=told or (dump.crash_time if dump else None),
-        nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
+        nodename=machine_name(answer.nodename if answer else None, dump.nodename if dump else None),
         digest=_dump_digest(directory) if dump else None,
         signatures=_crash_names(result),
         model=result.finding.machine.model if result.finding and result.finding.machine else None,

@@ -28,7 +28,7 @@ def trim_cache(world: World, *, only_list: bool) -> Iterator[str]:
     trimmed = limits.trim(config.debugs, config.cache, now, _traces(world), only_plan=only_list)
     _tell_doubt(trimmed, world)
     if not only_list:
-        useless.forget(config.debugs)
+        useless.forget_useless(config.debugs)
     for removal in trimmed.removed:
         yield _removal_line("would remove" if only_list else "removed", removal)
     for removal in trimmed.kept:

@@ -39,19 +39,21 @@ class BuildRows:
 
     def begin(self) -> int:
         """A new run's number."""
-        return self._new(RunKind.BUILD)
+        return self._insert_run(RunKind.BUILD)
 
     def note_purge(self, *, is_answered: bool) -> None:
         """Remember that jobs were looked at for their age, and whether somebody was asked."""
-        self._new(RunKind.ANSWERED_PURGE if is_answered else RunKind.PURGE, ended=func.now())
+        self._insert_run(RunKind.ANSWERED_PURGE if is_answered else RunKind.PURGE, ended=func.now())
 
-    def _new(self, kind: RunKind, **more: object) -> int:
+    def _insert_run(self, kind: RunKind, **more: object) -> int:
         values = {"kind": kind, "started": func.now(), "counts": {}, **more}
         statement = insert(builds).values(values).returning(builds.c.id)
         with self._database.writing() as connection:
             number = connection.execute(statement).scalar_one()
             connection.execute(
-                delete(builds).where(builds.c.id <= number - KEPT, builds.c.id.not_in(_a_day()))
+                delete(builds).where(
+                    builds.c.id <= number - KEPT, builds.c.id.not_in(_last_of_each_day())
+                )
             )
         return int(number)
 
@@ -63,18 +65,20 @@ class BuildRows:
 
     def last(self) -> tuple[BuildRecord, ...]:
         """The last runs, newest first, without purges."""
-        return self._records(KEPT, builds.c.kind == RunKind.BUILD)
+        return self._select_runs(KEPT, builds.c.kind == RunKind.BUILD)
 
     def all(self) -> tuple[BuildRecord, ...]:
         """All runs that are remembered, and the purges, newest first."""
-        return self._records(None, true())
+        return self._select_runs(None, true())
 
     def forget_after(self, time: datetime) -> None:
         """Forget the runs that say they began after a time."""
         with self._database.writing() as connection:
             connection.execute(delete(builds).where(builds.c.started > time))
 
-    def _records(self, limit: int | None, wanted: ColumnElement[bool]) -> tuple[BuildRecord, ...]:
+    def _select_runs(
+        self, limit: int | None, wanted: ColumnElement[bool]
+    ) -> tuple[BuildRecord, ...]:
         query = select(builds).where(wanted).order_by(builds.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings()
@@ -88,7 +92,7 @@ class ReadingRows:
         self._database = database
 
     def stamps(self) -> dict[str, FileStamp]:
-        """Of the files that have been read."""
+        """The stamps of the files that have been read, by path."""
         columns = readings.c["size_bytes", "mtime_ns", "inode"]
         query = select(type_coerce(readings.c.path, Text), *columns)
         with self._database.reading() as connection:
@@ -114,7 +118,7 @@ class ReadingRows:
                 connection.execute(delete(readings).where(readings.c.path.in_(some)))
 
 
-def _a_day() -> Select[tuple[int]]:
+def _last_of_each_day() -> Select[tuple[int]]:
     """The last run of each day."""
     last = func.max(builds.c.id)
     query = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())

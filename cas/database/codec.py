@@ -27,7 +27,7 @@ def value_of(kind: type[Value], row: Mapping[Any, Any]) -> Value:
     try:
         # SQLAlchemy's names are of a kind of their own, which msgspec does not take for text
         facts = {str(name): each for name, each in row.items()}
-        return msgspec.convert(facts, kind, dec_hook=_path)
+        return msgspec.convert(facts, kind, dec_hook=_as_path)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
 
@@ -52,7 +52,7 @@ def columns_of(value: object, names: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _path(kind: type, stored: object) -> Any:
+def _as_path(kind: type, stored: object) -> Any:
     if kind is Path and isinstance(stored, str | Path):
         return Path(stored)
     raise ValueError(f"{stored!r} is no {kind.__name__}")

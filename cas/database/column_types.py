@@ -57,9 +57,9 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Of any time zone."""
+        """The time as it is stored, whatever zone it was in."""
         return value and value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC."""
+        """The stored time, which now says that it is UTC."""
         return value and value.replace(tzinfo=UTC)

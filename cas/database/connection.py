@@ -20,9 +20,9 @@ from cas.files.permission import DENIED, not_permitted
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_KEY = 0x636173
-"""Of PostgreSQL's advisory lock, which whoever writes has: one at a time, as with SQLite."""
+"""The key of PostgreSQL's advisory lock that a writer has: one at a time, as with SQLite."""
 _BUILD_KEY = 0x636175
-"""Of the one that a build has."""
+"""The key of the advisory lock that a build has."""
 _NO_CATALOGUE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 """SQLite's codes for a file that is none of ours; the last one for tables that are not there."""
 _TIED = (
@@ -206,15 +206,15 @@ class Database:
             metadata.create_all(connection, tables=tables)
 
     def _migrate(self) -> None:
-        if self._version() == HEAD:
+        if self._schema_version() == HEAD:
             return
         with self.migrating() as connection:
             if self._is_new(connection):
-                _create(connection)
+                _create_tables(connection)
             else:
-                _upgrade(connection)
+                _run_migrations(connection)
 
-    def _version(self) -> str | None:
+    def _schema_version(self) -> str | None:
         """The schema's version in one query; ``None`` when there is none yet."""
         with self._translated(), self._engine.begin() as connection:
             try:
@@ -271,7 +271,7 @@ class Database:
         except sqlite3.Error as error:
             raise self._translation(error, error) from error
 
-    def _lasting(self, cause: BaseException | None, message: str) -> ConfigError | None:
+    def _lasting_obstacle(self, cause: BaseException | None, message: str) -> ConfigError | None:
         """What will not be otherwise later; ``None`` where it may be."""
         if self._is_sqlite:
             path = Path(self.name)
@@ -279,14 +279,14 @@ class Database:
                 hint = f"name a file in it, such as {path / 'cas.db'}"
                 return ConfigError(f"database: {path} is a directory", hint=hint)
             return refusal.denied(path)
-        if _state(cause) is None and refusal.is_refused(cause, self._url):
+        if _sqlstate(cause) is None and refusal.is_refused(cause, self._url):
             said = f"database: {self.name} is refused: {message}"
             return ConfigError(said, hint=_REFUSED_HINT)
         return None
 
     def _translation(self, error: Exception, cause: BaseException | None) -> Exception:
         message = " ".join(str(cause).split())
-        code, state = _code(cause), _state(cause)
+        code, state = _sqlite_code(cause), _sqlstate(cause)
         if code in _NO_CATALOGUE or state in _NO_TABLE:
             return DatabaseDamaged(f"database {self.name}: {message}")
         if code == sqlite3.SQLITE_FULL or state == _FULL_THERE:
@@ -294,7 +294,9 @@ class Database:
         if state == _FORBIDDEN_THERE:
             return ConfigError(f"database: {self.name} cannot be used: {message}")
         if isinstance(error, OperationalError | sqlite3.OperationalError):
-            return self._lasting(cause, message) or TryAgain(f"database {self.name}: {message}")
+            return self._lasting_obstacle(cause, message) or TryAgain(
+                f"database {self.name}: {message}"
+            )
         return DatabaseDamaged(f"database {self.name}: {message}")
 
 
@@ -381,22 +383,22 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _is_missing_table(error: DBAPIError) -> bool:
-    return _code(error.orig) == sqlite3.SQLITE_ERROR or _state(error.orig) in _NO_TABLE
+    return _sqlite_code(error.orig) == sqlite3.SQLITE_ERROR or _sqlstate(error.orig) in _NO_TABLE
 
 
-def _code(cause: BaseException | None) -> int | None:
+def _sqlite_code(cause: BaseException | None) -> int | None:
     """SQLite's primary result code."""
     code = getattr(cause, "sqlite_errorcode", None)  # an error of the driver itself has none
     return code & 0xFF if isinstance(code, int) else None
 
 
-def _state(cause: BaseException | None) -> str | None:
+def _sqlstate(cause: BaseException | None) -> str | None:
     """PostgreSQL's SQLSTATE; a connection that could not be made has none."""
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
-def _create(connection: Connection) -> None:
+def _create_tables(connection: Connection) -> None:
     """Make all tables at once, and note that no migration is to do: so nobody waits for Alembic."""
     metadata.create_all(connection, checkfirst=False)
     key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
@@ -406,7 +408,7 @@ def _create(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def _upgrade(connection: Connection) -> None:
+def _run_migrations(connection: Connection) -> None:
     from alembic import command  # takes a second to import, and is needed once per version
     from alembic.config import Config
 

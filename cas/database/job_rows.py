@@ -87,7 +87,9 @@ class JobRows:
                 signatures.c.value,
             )
             .join(signatures, signatures.c.job_id == jobs.c.id)
-            .where(signatures.c.value.in_(sorted(crash.same | crash.similar)), _other(crash))
+            .where(
+                signatures.c.value.in_(sorted(crash.same | crash.similar)), _is_another_crash(crash)
+            )
             .order_by(_OCCURRED.desc(), jobs.c.id.desc())
         )
         found = dict[int, Any]()
@@ -101,11 +103,11 @@ class JobRows:
             uncompared = 0 if found else _uncompared(connection, crash)
             host, model = _of_host(connection, crash), _of_model(connection, crash)
         rows = [*found.values()]
-        dumps = _numbered(rows)
+        dumps = _dump_numbers(rows)
         numbers = {dumps[found[number].dump] for number in same}
         return Seen(
-            same=_occurrences([row for row in rows if dumps[row.dump] in numbers], dumps),
-            similar=_occurrences([row for row in rows if dumps[row.dump] not in numbers], dumps),
+            same=_occurrences_of([row for row in rows if dumps[row.dump] in numbers], dumps),
+            similar=_occurrences_of([row for row in rows if dumps[row.dump] not in numbers], dumps),
             same_dump=same_dump,
             uncompared=uncompared,
             host=host,
@@ -136,7 +138,7 @@ class JobRows:
             return dict(map(tuple, rows))
 
 
-def _other(crash: Crashed) -> ColumnElement[bool]:
+def _is_another_crash(crash: Crashed) -> ColumnElement[bool]:
     """That a job is neither the one that is asked about nor one of the same dump, nor too late."""
     other = jobs.c.directory != crash.directory
     if crash.digest is not None:
@@ -151,7 +153,7 @@ def _same_event(crash: Crashed) -> ColumnElement[bool] | None:
     return None if crash.log_digest is None else jobs.c.log_digest == crash.log_digest
 
 
-def _numbered(rows: Sequence[Any]) -> dict[str, int]:
+def _dump_numbers(rows: Sequence[Any]) -> dict[str, int]:
     """A number for each dump, the same for two files of one."""
     numbers, events = dict[str, int](), dict[str, int]()
     for row in rows:
@@ -161,7 +163,7 @@ def _numbered(rows: Sequence[Any]) -> dict[str, int]:
     return numbers
 
 
-def _occurrences(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences | None:
+def _occurrences_of(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences | None:
     """What jobs say together.
 
     :param rows: newest first
@@ -172,13 +174,13 @@ def _occurrences(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences |
     return Occurrences(
         count=len({dumps[row.dump] for row in rows}),
         since=rows[-1].occurred,
-        tickets=_newest(row.ticket for row in rows),
-        hosts=_newest(row.nodename for row in rows),
-        kernels=_newest(row.osrelease for row in rows),
+        tickets=_newest_names(row.ticket for row in rows),
+        hosts=_newest_names(row.nodename for row in rows),
+        kernels=_newest_names(row.osrelease for row in rows),
     )
 
 
-def _newest(names: Iterable[str | None]) -> Newest:
+def _newest_names(names: Iterable[str | None]) -> Newest:
     different = dict.fromkeys(name for name in names if name)
     return Newest(len(different), tuple(islice(different, _NAMED)))
 
@@ -206,7 +208,7 @@ def _tally(
 ) -> Tally | None:
     """How often; counted by the database, since a model may have very many jobs."""
     bios = crash.machine.bios if crash.machine else None
-    where = and_(which, _other(crash))
+    where = and_(which, _is_another_crash(crash))
     same_bios = case((jobs.c.bios == (bios or ""), _DUMP))
     counts = select(
         func.count(_DUMP.distinct()),
@@ -219,7 +221,7 @@ def _tally(
     count = min(files, events)
     if not count:
         return None
-    named = connection.scalar(_signatures(where, crash)) or 0
+    named = connection.scalar(_count_of_signatures(where, crash)) or 0
     return Tally(
         name=name,
         count=count,
@@ -230,7 +232,7 @@ def _tally(
     )
 
 
-def _signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
+def _count_of_signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
     """How many there are: of each job that which decides whether a crash is the same."""
     versions = {each.version for each in crash.signatures}
     value = {
@@ -255,7 +257,7 @@ def _uncompared(connection: Connection, crash: Crashed) -> int:
     query = (
         select(func.count(signatures.c.job_id.distinct()))
         .join(jobs, jobs.c.id == signatures.c.job_id)
-        .where(signatures.c.version.not_in(sorted(versions)), _other(crash))
+        .where(signatures.c.version.not_in(sorted(versions)), _is_another_crash(crash))
     )
     return connection.scalar(query) or 0
 

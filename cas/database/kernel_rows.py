@@ -82,11 +82,11 @@ class KernelRows:
 
     def with_build_id(self, build_id: str) -> list[Candidate]:
         """The kernels that have this build-id."""
-        return self._candidates(kernels.c.build_id == build_id)
+        return self._select_candidates(kernels.c.build_id == build_id)
 
     def with_release(self, release: str) -> list[Candidate]:
         """The kernels of this release, of any architecture."""
-        return self._candidates(kernels.c.release == release)
+        return self._select_candidates(kernels.c.release == release)
 
     def shelf(self, words: Collection[str]) -> Shelf:
         """All kernels of many build-ids and releases, for who looks up many."""
@@ -95,7 +95,7 @@ class KernelRows:
         for begin in range(0, len(wanted), _ASKED_AT_ONCE):
             some = wanted[begin : begin + _ASKED_AT_ONCE]
             for column in (kernels.c.build_id, kernels.c.release):
-                found |= {one.id: one for one in self._candidates(column.in_(some))}
+                found |= {one.id: one for one in self._select_candidates(column.in_(some))}
         return Shelf(found.values())
 
     def set_identity(self, kernel_id: int, banner: str | None, build_id: str | None) -> None:
@@ -113,17 +113,17 @@ class KernelRows:
         query = select(*_LISTED_COLUMNS).join(packages)
         query = query.order_by(kernels.c.release, kernels.c.arch, packages.c.path)
         if pattern is None:
-            return self._listed(query)
+            return self._select_listed(query)
         if not re.search(r"[*?\[]", pattern):
-            return self._listed(query.where(_named(pattern)))
+            return self._select_listed(query.where(_named_like(pattern)))
         matches = re.compile(translate(pattern)).match
-        found = self._listed(query)
+        found = self._select_listed(query)
         return [each for each in found if matches(each.release) or matches(each.name)]
 
     def contested(self) -> tuple[Contest, ...]:
         """The build-ids of which different packages say different things."""
         with self._database.reading() as connection:
-            suspects = sorted(_suspects(connection))
+            suspects = sorted(_disputed_build_ids(connection))
             query = (
                 select(*_LISTED_COLUMNS)
                 .join(packages)
@@ -133,14 +133,14 @@ class KernelRows:
             rows = connection.execute(query) if suspects else ()
             found = [CataloguedKernel(*row) for row in rows]
         groups = groupby(found, key=lambda kernel: kernel.build_id or "")
-        return tuple(_contest(build_id, tuple(group)) for build_id, group in groups)
+        return tuple(_contest_of(build_id, tuple(group)) for build_id, group in groups)
 
-    def _listed(self, query: Select[Any]) -> list[CataloguedKernel]:
+    def _select_listed(self, query: Select[Any]) -> list[CataloguedKernel]:
         """Not by the codec: a site may have two hundred thousand."""
         with self._database.reading() as connection:
             return [CataloguedKernel(*row) for row in connection.execute(query)]
 
-    def _candidates(self, condition: ColumnElement[bool]) -> list[Candidate]:
+    def _select_candidates(self, condition: ColumnElement[bool]) -> list[Candidate]:
         query = (
             select(*_CANDIDATE_COLUMNS).join(packages).where(condition).order_by(packages.c.path)
         )
@@ -148,7 +148,7 @@ class KernelRows:
             return [candidate_of(row) for row in connection.execute(query).mappings()]
 
 
-def _named(name: str) -> ColumnElement[bool]:
+def _named_like(name: str) -> ColumnElement[bool]:
     """Kernels with that in their release or in a package's name, or whose build-id begins so."""
     columns = (kernels.c.release, packages.c.name)
     meant: list[ColumnElement[bool]]
@@ -160,7 +160,7 @@ def _named(name: str) -> ColumnElement[bool]:
     return or_(*meant)
 
 
-def _suspects(connection: Connection) -> set[str]:
+def _disputed_build_ids(connection: Connection) -> set[str]:
     """Build-ids whose kernels differ in something that both tell."""
     several = (
         select(kernels.c.build_id)
@@ -186,8 +186,8 @@ def _suspects(connection: Connection) -> set[str]:
     }
 
 
-def _contest(build_id: str, group: tuple[CataloguedKernel, ...]) -> Contest:
-    differ = [name for name in _COMPARED if len(_known(group, name)) > 1]
+def _contest_of(build_id: str, group: tuple[CataloguedKernel, ...]) -> Contest:
+    differ = [name for name in _COMPARED if len(_known_values(group, name)) > 1]
     digests = [digest for kernel in group if (digest := kernel.digest) is not None]
     algorithms = {digest.partition(":")[0] for digest in digests}
     if len(set(digests)) > len(algorithms):
@@ -195,5 +195,5 @@ def _contest(build_id: str, group: tuple[CataloguedKernel, ...]) -> Contest:
     return Contest(build_id, group, tuple(differ))
 
 
-def _known(group: Sequence[CataloguedKernel], name: str) -> set[object]:
+def _known_values(group: Sequence[CataloguedKernel], name: str) -> set[object]:
     return {value for kernel in group if (value := getattr(kernel, name)) is not None}

@@ -81,7 +81,7 @@ class PackageRows:
 
         Whether anybody vouches for it is to be found out anew.
         """
-        same = and_(packages.c.path == renewal.path, *_has(renewal.old))
+        same = and_(packages.c.path == renewal.path, *_has_stamp(renewal.old))
         query = select(*KERNEL_COLUMNS).join(packages).where(same)
         with self._database.writing() as connection:
             known = [value_of(Kernel, row) for row in connection.execute(query).mappings()]
@@ -116,10 +116,10 @@ class PackageRows:
 
     def set_trust(self, path: Path, stamp: FileStamp, text: str) -> None:
         """Remember what came of the check, unless the file is catalogued with other content."""
-        same = and_(packages.c.path == path, *_has(stamp))
+        same = and_(packages.c.path == path, *_has_stamp(stamp))
         with self._database.writing() as connection:
             connection.execute(update(packages).where(same).values(trust=text))
 
 
-def _has(stamp: FileStamp) -> tuple[ColumnElement[bool], ...]:
+def _has_stamp(stamp: FileStamp) -> tuple[ColumnElement[bool], ...]:
     return tuple(packages.c[name] == value for name, value in stamp._asdict().items())

@@ -49,14 +49,14 @@ class Change:
 
 def publish(connection: Connection, change: Change) -> None:
     """Make the change, in the transaction of the connection."""
-    for ids in _batches(list(change.dropped)):
+    for ids in _batches_of_ids(list(change.dropped)):
         connection.execute(delete(packages).where(packages.c.id.in_(ids)))
-    _rename(connection, change.renamed)
-    for batch in _readings(connection, change.read):
-        _enter(connection, batch)
+    _rename_packages(connection, change.renamed)
+    for batch in _take_readings(connection, change.read):
+        _insert_packages(connection, batch)
 
 
-def _rename(connection: Connection, renamed: Mapping[int, str]) -> None:
+def _rename_packages(connection: Connection, renamed: Mapping[int, str]) -> None:
     """In two steps: files may have exchanged their names."""
     if not renamed:
         return
@@ -71,7 +71,7 @@ def _rename(connection: Connection, renamed: Mapping[int, str]) -> None:
         connection.execute(statement, rows)
 
 
-def _readings(
+def _take_readings(
     connection: Connection, wanted: Set[str]
 ) -> Iterator[list[tuple[dict[str, Any], Mapping[str, Any]]]]:
     """The columns and facts of the wanted files; their rows among the readings are taken away."""
@@ -94,7 +94,9 @@ def _readings(
         yield batch
 
 
-def _enter(connection: Connection, batch: list[tuple[dict[str, Any], Mapping[str, Any]]]) -> None:
+def _insert_packages(
+    connection: Connection, batch: list[tuple[dict[str, Any], Mapping[str, Any]]]
+) -> None:
     if not batch:
         return
     rows = [columns for columns, _ in batch]
@@ -112,7 +114,7 @@ def _enter(connection: Connection, batch: list[tuple[dict[str, Any], Mapping[str
             connection.execute(insert(table), entries)
 
 
-def _batches(ids: list[int]) -> Iterator[list[int]]:
+def _batches_of_ids(ids: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(ids), _AT_ONCE):
         yield ids[start : start + _AT_ONCE]
 
@@ -120,7 +122,7 @@ def _batches(ids: list[int]) -> Iterator[list[int]]:
 def package_columns(path: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the file's row."""
     told = {name: facts.get(name) for name in ("reason", "name", "arch", "build_time_s")}
-    kind, version = facts.get("kind") or _kind(path), facts.get("version") or None
+    kind, version = facts.get("kind") or _assumed_kind(path), facts.get("version") or None
     return {**told, "state": facts["state"], "kind": kind, "version": version}
 
 
@@ -147,7 +149,7 @@ def kmod_columns(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _kind(path: str) -> PackageKind:
+def _assumed_kind(path: str) -> PackageKind:
     """What a file that could not be read was taken for."""
     suffix = Path(path).suffix
     if suffix == ".rpm":

@@ -49,10 +49,10 @@ class PackagedKernel:
     build_id: str | None = None
     size_bytes: int | None = None
     digest: str | None = None
-    """Of the vmlinux, as the package promises it: ``sha256:HEX``, ``md5:HEX``."""
+    """What the package promises of the vmlinux: ``sha256:HEX``, ``md5:HEX``."""
     banner: str | None = None
     is_examined: bool = False
-    """Whether the vmlinux itself was looked into for banner and build-id."""
+    """The vmlinux itself was looked into for banner and build-id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Package:
     """What a file that holds debug information says of itself."""
 
     name: str
-    """Of the package; of the file, for a plain vmlinux."""
+    """The package's name; the file's, for a plain vmlinux."""
     arch: str
     """``uname -m`` spelling."""
     build_time_s: int | None
@@ -68,7 +68,7 @@ class Package:
     kernels: tuple[PackagedKernel, ...]
     kind: PackageKind = PackageKind.RPM
     version: str = ""
-    """With release, as the distribution spells it."""
+    """Version and release, as the distribution spells them; empty for a plain vmlinux."""
     kmods: Mapping[str, int] = field(default_factory=dict)
     """How many kmods' files it has, by release of their kernel."""
 
@@ -116,12 +116,12 @@ class Candidate:
     """A catalogued kernel that may be the dump's."""
 
     id: int
-    """Of its row."""
+    """The number of its row."""
     kernel: Kernel
     examined: bool
-    """Whether the vmlinux itself has been looked into for banner and build-id."""
+    """The vmlinux itself has been looked into for banner and build-id."""
     stamp: FileStamp | None = None
-    """Of the file when it was catalogued."""
+    """The file's stamp when it was catalogued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class BuildSummary:
     bad: tuple[tuple[Path, str], ...]
     """Files and directories that cannot be used, with the reason."""
     renamed: int = 0
-    """Of the unchanged ones, those that were found under another path."""
+    """Packages, among the unchanged ones, that were found under another path."""
     conflicts: tuple[Contest, ...] = ()
     """Kernels of which different packages say different things."""
 
@@ -157,7 +157,7 @@ class BuildRecord:
 
     kind: RunKind
     started: datetime
-    """With time zone, as `ended`."""
+    """A time with its zone, as `ended`."""
     ended: datetime | None
     """``None`` while it is at work, or when it was killed."""
     counts: Mapping[str, int]
@@ -179,14 +179,14 @@ class CataloguedKernel:
     """``None``: the vmlinux itself has not been looked into, or has none."""
     path: Path
     name: str
-    """Of the package."""
+    """The package's name; the file's, for a plain vmlinux."""
     kind: PackageKind
     version: str
     size_bytes: int | None
-    """Of the vmlinux."""
+    """Bytes of the vmlinux."""
     digest: str | None
     state: PackageState
-    """That of the package."""
+    """The state of the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Counts:
     """How much the catalogue holds."""
 
     packages: Mapping[str, Mapping[str, int]]
-    """By kind (``rpm``, ``deb``, ``vmlinux``; empty for what could not be read) and by state."""
+    """How many files there are, by kind and by state."""
     kernels: int
     kmod_packages: int
     """Packages that have files of kmods."""
@@ -206,9 +206,9 @@ class Contest:
 
     build_id: str
     kernels: tuple[CataloguedKernel, ...]
-    """By path."""
+    """The kernels in the order of their paths."""
     differ: tuple[str, ...]
-    """In what: of ``release``, ``arch``, ``size_bytes``, ``digest``, ``banner``."""
+    """Which facts differ: ``release``, ``arch``, ``size_bytes``, ``digest``, ``banner``."""
 
     def __str__(self) -> str:
         where = " and ".join(str(kernel.path) for kernel in self.kernels)
@@ -231,7 +231,7 @@ EVERYBODYS = frozenset({"localhost", "localhost.localdomain", "localhost6"})
 """Names that tell no machine from another."""
 
 
-def machine(*told: str | None) -> str | None:
+def machine_name(*told: str | None) -> str | None:
     """A machine's name, by the first that knows it."""
     return next((name for name in told if name not in NAMELESS), None)
 
@@ -261,7 +261,7 @@ class JobRecord:
     ticket: str
     directory: Path
     started: datetime
-    """With time zone."""
+    """A time with its zone."""
     verdict: Verdict
     osrelease: str | None = None
     build_id: str | None = None
@@ -270,10 +270,10 @@ class JobRecord:
     """When the machine crashed, as it told; UTC where there is no time zone."""
     nodename: str | None = None
     digest: str | None = None
-    """Of the dump that is kept, see :class:`cas.files.digest.Fingerprint`."""
+    """The kept dump's, see :class:`cas.files.digest.Fingerprint`."""
     signatures: tuple[Signature, ...] = ()
     model: str | None = None
-    """Of the machine."""
+    """The machine's vendor, product and board, as its firmware has them."""
     bios: str | None = None
     """Version of its firmware."""
     log_digest: str | None = None
@@ -301,7 +301,9 @@ class JobRecord:
             build_id=dump.build_id if dump else None,
             panic_message=dump.panic_message if dump else None,
             crashed=crash_time(report),
-            nodename=machine(answer.nodename if answer else None, dump.nodename if dump else None),
+            nodename=machine_name(
+                answer.nodename if answer else None, dump.nodename if dump else None
+            ),
             digest=digest if dump else None,
             signatures=finding.signatures if finding else (),
             model=finding.machine.model if finding and finding.machine else None,
@@ -320,7 +322,7 @@ class Crashed:
     former: str | None = None
     """What the first version of the rules calls it."""
     digest: str | None = None
-    """Of its dump, if that is known yet."""
+    """Its dump's digest, if that is known yet."""
     until: datetime | None = None
     """Jobs that began later do not count."""
     host: str | None = None

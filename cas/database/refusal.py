@@ -24,9 +24,9 @@ def denied(path: Path) -> NotPermitted | None:
     """What keeps this user from a SQLite file; ``None``: nothing, it was busy or is damaged."""
     for file in (path.with_name(path.name + end) for end in _BESIDE):
         if os.path.lexists(file) and not os.access(file, os.R_OK | os.W_OK):
-            return _told(file)
+            return _not_writable(file)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        return _told(path)
+        return _not_writable(path)
     return None
 
 
@@ -49,7 +49,7 @@ def is_refused(cause: Any, url: URL) -> bool:
     return pq.PGconn.ping(there.encode()) == pq.Ping.OK
 
 
-def _told(file: Path) -> NotPermitted:
+def _not_writable(file: Path) -> NotPermitted:
     is_read_only = os.statvfs(file.parent).f_flag & os.ST_RDONLY if file.parent.exists() else 0
     number = errno.EROFS if is_read_only else errno.EACCES
     return not_permitted(file, OSError(number, os.strerror(number)))

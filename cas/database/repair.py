@@ -43,11 +43,11 @@ class Repair:
     aside: Path | None = None
     """Where the damaged file is now; ``None``: only tables were made anew."""
     hosts: tuple[Host, ...] = ()
-    """Those that were taken over from it."""
+    """The hosts that were taken over from the damaged file."""
     has_lost_hosts: bool = False
-    """Whether there may have been others."""
+    """There may have been others."""
     has_lost_packages: bool = False
-    """Whether the packages must be catalogued again."""
+    """The packages must be catalogued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +68,31 @@ def repair(
     :raises DatabaseDamaged: a server's, which only its administrator can mend
     :raises TryAgain: it is locked or cannot be reached
     """
-    fault = _fault(database, timeout_s)
+    fault = _find_fault(database, timeout_s)
     if fault is None:
         return None
     url = url_of(database)
     if url.get_backend_name() != "sqlite":
-        return _completed(database, timeout_s, fault)
+        return _make_lacking_tables(database, timeout_s, fault)
     path = Path(url.database or "")
     _require_ours(path)
-    with _alone(path, wait):
-        fault = _fault(database, timeout_s)
+    with _holding_build_lock(path, wait):
+        fault = _find_fault(database, timeout_s)
         if fault is None:  # another one was faster
             return None
         if fault.lacking:
-            return _completed(database, timeout_s, fault)
+            return _make_lacking_tables(database, timeout_s, fault)
         # a symbolic link stays: SQLite has the log beside what it leads to
-        return _replaced(path.resolve(), timeout_s, fault, now)
+        return _replace_file(path.resolve(), timeout_s, fault, now)
 
 
-def _fault(database: str, timeout_s: float) -> _Fault | None:
+def _find_fault(database: str, timeout_s: float) -> _Fault | None:
     try:
         opened = Database(database, timeout_s)
         lacking = opened.lacking()
         damage = opened.damage(thorough=True)
         if not lacking and not damage:
-            _read_all(Rows(opened))
+            _read_every_row(Rows(opened))
     except DatabaseDamaged as error:
         return _Fault(str(error))
     if damage:
@@ -102,7 +102,7 @@ def _fault(database: str, timeout_s: float) -> _Fault | None:
     return None
 
 
-def _read_all(of: Rows) -> None:
+def _read_every_row(of: Rows) -> None:
     """Read every row that is read as a value: a sound file may hold what none of ours does.
 
     :raises DatabaseDamaged: one holds such a thing
@@ -112,7 +112,7 @@ def _read_all(of: Rows) -> None:
     of.kernels.listed()
 
 
-def _completed(database: str, timeout_s: float, fault: _Fault) -> Repair:
+def _make_lacking_tables(database: str, timeout_s: float, fault: _Fault) -> Repair:
     """Make the tables that are gone."""
     if not fault.lacking:
         raise DatabaseDamaged(
@@ -128,9 +128,9 @@ def _completed(database: str, timeout_s: float, fault: _Fault) -> Repair:
     )
 
 
-def _replaced(path: Path, timeout_s: float, fault: _Fault, now: datetime) -> Repair:
+def _replace_file(path: Path, timeout_s: float, fault: _Fault, now: datetime) -> Repair:
     """Set the file aside, with another one in its place that knows the hosts."""
-    kept, are_all = _hosts_of(path)
+    kept, are_all = _salvaged_hosts(path)
     fresh = path.with_name(f"{path.name}.new")
     for suffix in _BESIDE:
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def _free_name(path: Path, now: datetime) -> Path:
         now += timedelta(seconds=1)
 
 
-def _hosts_of(path: Path) -> tuple[tuple[Host, ...], bool]:
+def _salvaged_hosts(path: Path) -> tuple[tuple[Host, ...], bool]:
     """The hosts of a damaged file, and whether these are all.
 
     Rows are read from the first on, and then from the last on, each time up to the damage.
@@ -172,7 +172,7 @@ def _hosts_of(path: Path) -> tuple[tuple[Host, ...], bool]:
     for query in _HOSTS:
         are_all = True
         try:
-            for row in _rows(path, query):
+            for row in _raw_rows(path, query):
                 try:
                     host = host_of(dict(row))
                 except (LookupError, ValueError, TypeError, AttributeError):
@@ -186,7 +186,7 @@ def _hosts_of(path: Path) -> tuple[tuple[Host, ...], bool]:
     return tuple(found.values()), are_all
 
 
-def _rows(path: Path, query: str) -> Iterator[sqlite3.Row]:
+def _raw_rows(path: Path, query: str) -> Iterator[sqlite3.Row]:
     uri = path.absolute().as_uri() + "?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         connection.row_factory = sqlite3.Row
@@ -209,7 +209,7 @@ def _require_ours(path: Path) -> None:
     is_ours = _VERSIONS.encode() in head or Path(f"{path}{BUILD_LOCK}").exists()
     if head.startswith(_MAGIC):
         try:
-            names = {row[0] for row in _rows(path, "SELECT name FROM sqlite_master")}
+            names = {row[0] for row in _raw_rows(path, "SELECT name FROM sqlite_master")}
         except sqlite3.Error:
             names = set()
         is_ours = not names.isdisjoint((_VERSIONS, *metadata.tables)) if names else is_ours
@@ -222,7 +222,7 @@ def _require_ours(path: Path) -> None:
 
 
 @contextmanager
-def _alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+def _holding_build_lock(path: Path, wait: Callable[[], None]) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(f"{path}{BUILD_LOCK}")

@@ -75,10 +75,10 @@ class Store:
         """
         with self._opening:
             if self._opened is None:
-                self._opened = self._open()
+                self._opened = self._open_rows()
             return self._opened
 
-    def _open(self) -> Rows:
+    def _open_rows(self) -> Rows:
         if self._failed is not None and time.monotonic() < self._failed_until_s:
             raise self._failed
         from cas.database.connection import Database

@@ -257,7 +257,7 @@ def test_what_an_interrupted_run_has_read_is_not_read_again(
     path = Path(shutil.copy(package, kernels))
     stamp = FileStamp.of(path.stat())
     readings = ReadingRows(Database(database, 1))
-    readings.put([Reading(str(path), stamp, reading.read(str(path)))])
+    readings.put([Reading(str(path), stamp, reading.read_facts(str(path)))])
     zeroed(path)
     assert catalogue.store.packages.counts().kernels == 0
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())

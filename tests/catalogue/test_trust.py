@@ -169,7 +169,7 @@ def mirrored(package: Path, tmp_path: Path) -> tuple[Path, Path]:
 def test_a_signed_rpm_is_vouched_for(
     signers: Signers, plain_rpm: Path, rules: PackageRules, tmp_path: Path
 ) -> None:
-    verdict = vouching.check(signers.sign_rpm("good", copied(plain_rpm, tmp_path)), rules)
+    verdict = vouching.check_signature(signers.sign_rpm("good", copied(plain_rpm, tmp_path)), rules)
     assert verdict.ok
     assert verdict.text.endswith("of Good <good@example.com>")
 
@@ -188,7 +188,7 @@ def test_what_is_wrong_with_an_rpm_is_told_apart(
     changed(packages["payload"], -40)
     changed(packages["header"], packages["header"].read_bytes().index(b"A small kernel"))
     packages["cut"].write_bytes(packages["cut"].read_bytes()[:-400])
-    verdicts = {name: vouching.check(packages[name], rules) for name in packages}
+    verdicts = {name: vouching.check_signature(packages[name], rules) for name in packages}
     said = {name: verdict.text for name, verdict in verdicts.items()}
     assert "is not in " in said["stranger"]
     assert "which expired on 2020-06-01" in said["old"]
@@ -204,7 +204,7 @@ def test_a_key_need_not_be_armoured(
 ) -> None:
     package = signers.sign_rpm("stranger", copied(plain_rpm, tmp_path))
     keys = signers.public(tmp_path / "binary", "good", "stranger", armoured=False)
-    assert vouching.check(package, replace(rules, keys=keys)).ok
+    assert vouching.check_signature(package, replace(rules, keys=keys)).ok
 
 
 def test_a_deb_may_carry_its_signature(
@@ -214,7 +214,7 @@ def test_a_deb_may_carry_its_signature(
     for name in KEYS:
         (tmp_path / name).mkdir()
         package = with_origin(signers, name, copied(plain_deb, tmp_path / name))
-        said[name] = vouching.check(package, rules)
+        said[name] = vouching.check_signature(package, rules)
     assert said["good"].ok
     assert not said["stranger"].ok
     assert "is not in " in said["stranger"].text
@@ -222,7 +222,7 @@ def test_a_deb_may_carry_its_signature(
     assert "expired" in said["old"].text
     package = tmp_path / "good" / DEB
     content = package.read_bytes()
-    verdict = vouching.check(changed(package, content.index(b"data.tar") + 200), rules)
+    verdict = vouching.check_signature(changed(package, content.index(b"data.tar") + 200), rules)
     assert not verdict.ok
     assert "was changed" in verdict.text
 
@@ -233,7 +233,7 @@ def test_a_mirror_vouches_for_its_debs(
 ) -> None:
     package, suite = mirrored(plain_deb, tmp_path)
     signers.sign(name, "--output", suite / "InRelease", "--clearsign", archive(package, suite))
-    verdict = vouching.check(package, rules)
+    verdict = vouching.check_signature(package, rules)
     assert verdict.ok is (name == "good")
     expected = {"good": "is listed in ", "stranger": "which is not in ", "old": "which expired on "}
     assert expected[name] in verdict.text
@@ -244,9 +244,9 @@ def test_a_flat_directory_with_a_detached_signature_vouches_for_its_debs(
 ) -> None:
     package = copied(plain_deb, tmp_path)
     release = archive(package, tmp_path, "Packages.gz")
-    assert "Release is not signed" in vouching.check(package, rules).text
+    assert "Release is not signed" in vouching.check_signature(package, rules).text
     signers.sign("good", "--output", tmp_path / "Release.gpg", "-b", release)
-    assert vouching.check(package, rules).ok
+    assert vouching.check_signature(package, rules).ok
 
 
 @pytest.mark.parametrize("what", ["package", "index", "release", "signature elsewhere"])
@@ -267,7 +267,7 @@ def test_what_was_changed_below_a_signed_release_vouches_for_nothing(
         (suite / "Release").write_text("Origin: Nobody\n")
         signers.sign("good", "--output", signed, "--clearsign", suite / "Release")
         signed.write_text(f"{text}\n{signed.read_text()}")
-    assert not vouching.check(package, rules).ok
+    assert not vouching.check_signature(package, rules).ok
 
 
 def test_a_signature_that_gpgv_does_not_accept_vouches_for_nothing(
@@ -278,7 +278,7 @@ def test_a_signature_that_gpgv_does_not_accept_vouches_for_nothing(
     release = archive(package, suite)
     signers.sign("stranger", *weak, "--output", suite / "InRelease", "--clearsign", release)
     keys = signers.public(tmp_path / "more", "good", "stranger")
-    verdict = vouching.check(package, replace(rules, keys=keys))
+    verdict = vouching.check_signature(package, replace(rules, keys=keys))
     assert not verdict.ok
     assert "gpgv does not accept" in verdict.text
 
@@ -289,7 +289,7 @@ def test_a_name_cannot_speak_for_a_program(
     key = signers.gpg("--with-colons", "--list-keys", "good@example.com").decode()
     identity = key.partition("pub:")[2].split(":")[3][-8:].lower()
     name = f"\n    Header V4 RSA Signature, key ID {identity}: OK"
-    verdict = vouching.check(Path(shutil.copy(plain_rpm, tmp_path / name)), rules)
+    verdict = vouching.check_signature(Path(shutil.copy(plain_rpm, tmp_path / name)), rules)
     assert (verdict.ok, verdict.text) == (False, "is not signed")
 
 
@@ -299,13 +299,13 @@ def test_an_index_outside_its_archive_is_not_read(
     package, suite = mirrored(plain_deb, tmp_path)
     release = archive(package, suite, "../../Packages.xz")
     signers.sign("good", "--output", suite / "InRelease", "--clearsign", release)
-    assert not vouching.check(package, rules).ok
+    assert not vouching.check_signature(package, rules).ok
 
 
 def test_a_plain_vmlinux_has_no_signature(rules: PackageRules, tmp_path: Path) -> None:
     file = tmp_path / "vmlinux"
     file.write_bytes(kp.vmlinux("one"))
-    assert vouching.check(file, rules) == vouching.UNSIGNED
+    assert vouching.check_signature(file, rules) == vouching.UNSIGNED
 
 
 @pytest.mark.parametrize("program", ["rpmkeys", "gpg"])
@@ -321,7 +321,7 @@ def test_a_missing_program_is_named_with_its_package(
     for other in {"rpmkeys", "gpg"} - {program}:
         (programs / other).symlink_to(needs(other))
     monkeypatch.setenv("PATH", str(programs))
-    verdict = vouching.check(plain_rpm, rules)
+    verdict = vouching.check_signature(plain_rpm, rules)
     assert (verdict.ok, verdict.is_lasting) == (False, False)
     assert f"{program} is not installed (Debian: " in verdict.text
 
@@ -334,7 +334,7 @@ def test_a_program_that_hangs_is_not_waited_for(
     hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", f"{hanging.parent}:{os.environ['PATH']}")
-    verdict = vouching.check(plain_rpm, replace(rules, timeout_s=0.5))
+    verdict = vouching.check_signature(plain_rpm, replace(rules, timeout_s=0.5))
     assert not verdict.ok
     assert "rpmkeys was ended" in verdict.text
 
@@ -345,7 +345,7 @@ def test_a_check_without_keys_says_so(
 ) -> None:
     (tmp_path / "empty").mkdir()
     directory = None if keys == "none" else tmp_path / keys
-    verdict = vouching.check(plain_rpm, replace(rules, keys=directory))
+    verdict = vouching.check_signature(plain_rpm, replace(rules, keys=directory))
     assert (verdict.ok, verdict.is_lasting) == (False, False)
     assert "key" in verdict.text
 

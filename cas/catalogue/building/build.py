@@ -35,7 +35,7 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
     :raises ConfigError: an expression is invalid, or there is no such directory
     :raises TryAgain: the directory cannot be read, or is suddenly empty
     """
-    wanted = _wanted(rules)
+    wanted = _package_paths(rules)
     with store.building(lambda: progress.say("Another build is at work: waiting for its end")):
         run = store.builds.begin()
         try:
@@ -50,11 +50,11 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
             ),
             None,
         )
-        store.builds.end(run, _counts(summary), problem)
+        store.builds.end(run, _counts_of(summary), problem)
     return summary
 
 
-def _wanted(rules: PackageRules) -> Callable[[str], object]:
+def _package_paths(rules: PackageRules) -> Callable[[str], object]:
     """Whether a path is that of a package, or of a plain vmlinux.
 
     :raises ConfigError: an expression is invalid
@@ -92,20 +92,20 @@ class _Build:
         known = self._store.packages.rows()
         if not found.files and any(not found.hides(row.path) for row in known):
             raise _suddenly_empty(kernels, self._rules, len(known))
-        difference = _difference(found, known)
-        read = self._read(found, difference.changed)
-        self._publish(difference, read)
+        difference = _compare_with_rows(found, known)
+        read = self._read_changed(found, difference.changed)
+        self._publish_changes(difference, read)
         return BuildSummary(
             added=len(read),
             unchanged=len(found.files) - len(difference.changed),
             removed=difference.removed,
             kernels=self._store.kernels.count(),
-            bad=tuple(self._bad(found)),
+            bad=tuple(self._unusable_files(found)),
             renamed=len(difference.renamed),
             conflicts=self._store.kernels.contested(),
         )
 
-    def _read(self, found: Found, changed: Mapping[str, FileStamp]) -> set[str]:
+    def _read_changed(self, found: Found, changed: Mapping[str, FileStamp]) -> set[str]:
         """Have everything read that is not known; the paths of what is ready to be published."""
         stamps = self._store.readings.stamps()
         ready = {path for path, stamp in stamps.items() if changed.get(path) == stamp}
@@ -116,10 +116,10 @@ class _Build:
         if work:
             with self._progress.bar("Reading packages", len(changed), "packages") as advance:
                 advance(len(ready))
-                ready.update(self._keep(self._readers.read(work), advance))
+                ready.update(self._keep_readings(self._readers.read(work), advance))
         return ready
 
-    def _keep(self, readings: Iterable[Reading], advance: Advance) -> Iterable[str]:
+    def _keep_readings(self, readings: Iterable[Reading], advance: Advance) -> Iterable[str]:
         """The paths of the readings, which are kept on the way."""
         unkept: list[Reading] = []
         kept_s = time.monotonic()
@@ -133,7 +133,7 @@ class _Build:
         if unkept:
             self._store.readings.put(unkept)
 
-    def _publish(self, difference: _Difference, read: set[str]) -> None:
+    def _publish_changes(self, difference: _Difference, read: set[str]) -> None:
         """Rows of files that were passed over stay as they are."""
         passed_over = difference.changed.keys() - read
         dropped = [row for path, row in difference.stale.items() if path not in passed_over]
@@ -141,7 +141,7 @@ class _Build:
         if change:
             self._store.publish(change)
 
-    def _bad(self, found: Found) -> Iterable[tuple[Path, str]]:
+    def _unusable_files(self, found: Found) -> Iterable[tuple[Path, str]]:
         yield from self._store.packages.bad()
         for path, reason in found.unreadable.items():
             yield Path(path), reason
@@ -150,7 +150,7 @@ class _Build:
                 yield Path(directory), f"{number} more packages were passed over"
 
 
-def _difference(found: Found, known: Iterable[KnownRow]) -> _Difference:
+def _compare_with_rows(found: Found, known: Iterable[KnownRow]) -> _Difference:
     changed = dict(found.files)
     stale: dict[str, KnownRow] = {}
     gone = 0
@@ -164,7 +164,7 @@ def _difference(found: Found, known: Iterable[KnownRow]) -> _Difference:
             del changed[row.path]
         else:
             stale[row.path] = row
-    renamed = _renamed(changed, stale.values())
+    renamed = _renamed_rows(changed, stale.values())
     for path in renamed.values():
         del changed[path]
     gone -= sum(row.id in renamed and row.path not in found.files for row in stale.values())
@@ -172,7 +172,7 @@ def _difference(found: Found, known: Iterable[KnownRow]) -> _Difference:
     return _Difference(changed, renamed, rows, gone)
 
 
-def _renamed(changed: Mapping[str, FileStamp], stale: Iterable[KnownRow]) -> dict[int, str]:
+def _renamed_rows(changed: Mapping[str, FileStamp], stale: Iterable[KnownRow]) -> dict[int, str]:
     """New paths of rows: the same file, by its stamp, stands elsewhere now."""
     by_stamp = {
         FileStamp(row.size_bytes, row.mtime_ns, row.inode): row.id
@@ -188,7 +188,7 @@ def _renamed(changed: Mapping[str, FileStamp], stale: Iterable[KnownRow]) -> dic
     }
 
 
-def _counts(summary: BuildSummary) -> dict[str, int]:
+def _counts_of(summary: BuildSummary) -> dict[str, int]:
     names = ("added", "unchanged", "renamed", "removed", "kernels")
     counts: dict[str, int] = {name: getattr(summary, name) for name in names}
     return counts | {"bad": len(summary.bad), "conflicts": len(summary.conflicts)}

@@ -61,12 +61,12 @@ class _Translation:
 
     def python(self) -> str:
         while self._at < len(self._text):
-            self._step()
+            self._translate_step()
         if len(self._atoms) > 1:
             raise _Invalid(r"\( without \)")
         return "".join(self._atoms[0])
 
-    def _step(self) -> None:
+    def _translate_step(self) -> None:
         char = self._next()
         if char == "\\":
             self._backslash()
@@ -92,7 +92,7 @@ class _Translation:
             self._atoms.append([])
             self._repeatable = False
         elif char == ")":
-            self._close()
+            self._close_group()
         elif char == "|":
             self._anchor("|")
         elif char in _ANCHORS:
@@ -102,7 +102,7 @@ class _Translation:
         else:
             self._atom(_ESCAPES.get(char, re.escape(char)))
 
-    def _close(self) -> None:
+    def _close_group(self) -> None:
         if len(self._atoms) == 1:
             raise _Invalid(r"\) without \(")
         group = "".join(self._atoms.pop())

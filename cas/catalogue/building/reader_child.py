@@ -20,7 +20,7 @@ def main() -> None:
     limit = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for line in sys.stdin:
-        sys.stdout.write(reading.read(json.loads(line)) + "\n")
+        sys.stdout.write(reading.read_facts(json.loads(line)) + "\n")
         sys.stdout.flush()
 
 

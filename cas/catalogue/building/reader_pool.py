@@ -54,7 +54,7 @@ class Readers:
     def __init__(self, rules: PackageRules) -> None:
         self._rules = rules
         self.silent: dict[str, int] = {}
-        """Those directories, and how many of their files were passed over."""
+        """Directories that did not answer, with how many of their files were passed over."""
         self._waiting: deque[Work] = deque()
         self._children: list[_Child] = []
 
@@ -71,7 +71,7 @@ class Readers:
             if self._passes_over(item):
                 continue
             try:
-                facts = crew.result(crew.ask(partial(reading.read, item.path)))
+                facts = crew.result(crew.ask(partial(reading.read_facts, item.path)))
             except NoAnswer:
                 facts = self._no_answer(item)
             yield Reading(item.path, item.stamp, facts)
@@ -82,7 +82,7 @@ class Readers:
         try:
             while self._waiting or any(child.given for child in self._children):
                 self._distribute()
-                yield from self._hear()
+                yield from self._hear_reader()
         finally:
             for child in self._children:
                 child.end()
@@ -103,7 +103,7 @@ class Readers:
         for child in self._children:
             child.send()
 
-    def _hear(self) -> Iterator[Reading]:
+    def _hear_reader(self) -> Iterator[Reading]:
         """What children tell, and what becomes of those that tell nothing any more."""
         pause_s = min((child.vigil.pause_s for child in self._children), default=0.0)
         outputs = {child.output: child for child in self._children}
@@ -115,10 +115,10 @@ class Readers:
         for child in self._children[:]:
             if child.is_gone or child.is_silent():
                 self._children.remove(child)
-                yield from self._bury(child)
+                yield from self._end_reader(child)
                 self._waiting.extendleft(reversed(child.given))
 
-    def _bury(self, child: _Child) -> Iterator[Reading]:
+    def _end_reader(self, child: _Child) -> Iterator[Reading]:
         """End a child; the file at which it was is to blame.
 
         Another time it may be read: memory may have been short.
@@ -156,7 +156,7 @@ class _Child:
         self._timeout_s = timeout_s
         self._heard = b""
         self._unsent: list[str] = []
-        self._process = _started()
+        self._process = _start_readers()
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101
         self._input, self.output = self._process.stdin, self._process.stdout
         self.vigil = self._begun()
@@ -218,7 +218,7 @@ class _Child:
         return Vigil(str(self._process.pid), self._timeout_s)
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _start_readers() -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             # -P: not the modules of the directory that we happen to be in

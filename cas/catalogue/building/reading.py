@@ -17,21 +17,21 @@ _REASON_LIMIT = 2000
 _TOO_LARGE = "it takes more memory to read than a reader may have"
 
 
-def read(path: str) -> str:
+def read_facts(path: str) -> str:
     """The facts of a file, or the reason why there are none."""
     try:
-        return _facts(sources.read_package(Path(path)))
+        return _package_facts(sources.read_package(Path(path)))
     except PackageError as error:
         return failure(PackageState.BAD, str(error))
     except OSError as error:
-        return _unread(path, error)
+        return _unread_facts(path, error)
     except MemoryError:
         return failure(PackageState.BAD, _TOO_LARGE)
     except Exception as error:  # our fault; but one file of ten thousand must not end the run
         return failure(PackageState.BAD, f"reading it failed: {type(error).__name__}: {error}")
 
 
-def _unread(path: str, error: OSError) -> str:
+def _unread_facts(path: str, error: OSError) -> str:
     if error.errno == errno.ENOMEM:
         return failure(PackageState.BAD, _TOO_LARGE)
     if error.errno in DENIED:
@@ -44,7 +44,7 @@ def failure(state: PackageState, reason: str) -> str:
     return json.dumps({"state": state, "reason": short_line(reason, _REASON_LIMIT)})
 
 
-def _facts(package: Package) -> str:
+def _package_facts(package: Package) -> str:
     return json.dumps(
         {
             "state": PackageState.OK,

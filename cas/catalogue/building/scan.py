@@ -34,7 +34,7 @@ class Found:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Directories and links that could not be followed, with the reason."""
     denied: dict[str, OSError] = field(default_factory=dict)
-    """Those of them that this user may not read."""
+    """What of that this user may not read, with the system's error."""
     _hidden: set[str] = field(default_factory=set)
 
     def hides(self, path: str) -> bool:
@@ -105,7 +105,7 @@ class _Walk:
         self._crew = crew
         self._found = Found()
         self._directories: deque[tuple[str, int, Attempt[_Listing]]] = deque()
-        """With the device of the directory that names it."""
+        """Directories to be visited, each with the device of the one that names it."""
         self._links: deque[tuple[str, int]] = deque()
         self._seen: set[tuple[int, int]] = set()
         self._silent: set[int] = set()
@@ -126,15 +126,15 @@ class _Walk:
             return self._found
         if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(root)
-        self._enter(root, status.st_dev)
+        self._enter_directory(root, status.st_dev)
         while self._directories or self._links:
             if self._directories:
-                self._list(*self._directories.popleft())
+                self._visit_directory(*self._directories.popleft())
             else:
-                self._follow(*self._links.popleft())
+                self._follow_link(*self._links.popleft())
         return self._found
 
-    def _enter(self, directory: str, device: int) -> None:
+    def _enter_directory(self, directory: str, device: int) -> None:
         attempt = self._crew.ask(partial(self._listing, directory, device))
         self._directories.append((directory, device, attempt))
 
@@ -149,12 +149,12 @@ class _Walk:
         with os.scandir(directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 try:
-                    self._sort(entry, listing)
+                    self._sort_entry(entry, listing)
                 except OSError as error:
                     listing.failures.append((entry.path, error))
         return listing
 
-    def _sort(self, entry: os.DirEntry[str], listing: _Listing) -> None:
+    def _sort_entry(self, entry: os.DirEntry[str], listing: _Listing) -> None:
         if entry.is_symlink():
             listing.links.append(entry.path)
         elif entry.is_dir(follow_symlinks=False):
@@ -165,25 +165,25 @@ class _Walk:
                 identity = (status.st_dev, status.st_ino)
                 listing.files.append((entry.path, identity, FileStamp.of(status)))
 
-    def _list(self, directory: str, device: int, attempt: Attempt[_Listing]) -> None:
+    def _visit_directory(self, directory: str, device: int, attempt: Attempt[_Listing]) -> None:
         try:
             listing = self._crew.result(attempt)
         except OSError as error:
-            self._fail(directory, device, error)
+            self._note_failure(directory, device, error)
             return
         if listing.identity in self._seen:
             return
         self._seen.add(listing.identity)
         for file in listing.files:
-            self._take(*file)
+            self._take_file(*file)
         for path, failure in listing.failures:
             if not isinstance(failure, FileNotFoundError):  # it went while we looked
                 self._found.note_failure(path, failure)
         for path in listing.directories:
-            self._enter(path, listing.identity[0])
+            self._enter_directory(path, listing.identity[0])
         self._links.extend((path, listing.identity[0]) for path in listing.links)
 
-    def _follow(self, link: str, device: int) -> None:
+    def _follow_link(self, link: str, device: int) -> None:
         try:
             if device in self._silent:
                 raise _PassedOver
@@ -193,15 +193,15 @@ class _Walk:
                 self._found.note_failure(link, error)
             return
         except OSError as error:
-            self._fail(link, device, error)
+            self._note_failure(link, device, error)
             return
         if stat.S_ISDIR(status.st_mode):
             if (status.st_dev, status.st_ino) not in self._seen:
-                self._enter(link, status.st_dev)
+                self._enter_directory(link, status.st_dev)
         elif stat.S_ISREG(status.st_mode) and self._wanted(link):
-            self._take(link, (status.st_dev, status.st_ino), FileStamp.of(status))
+            self._take_file(link, (status.st_dev, status.st_ino), FileStamp.of(status))
 
-    def _take(self, path: str, identity: tuple[int, int], stamp: FileStamp) -> None:
+    def _take_file(self, path: str, identity: tuple[int, int], stamp: FileStamp) -> None:
         if identity in self._seen:
             return
         self._seen.add(identity)
@@ -210,15 +210,15 @@ class _Walk:
         else:
             self._found.unreadable[path] = "the path is not UTF-8"
 
-    def _fail(self, path: str, device: int, error: OSError) -> None:
+    def _note_failure(self, path: str, device: int, error: OSError) -> None:
         if device in self._silent:  # which is reported once
             self._found.hide(path)
             return
         self._found.note_failure(path, error)
         if isinstance(error, NoAnswer):
-            self._probe(dirname(path), device)
+            self._probe_mount(dirname(path), device)
 
-    def _probe(self, parent: str, device: int) -> None:
+    def _probe_mount(self, parent: str, device: int) -> None:
         """After a silence: a mount of its own, or all that is on the parent's file system?"""
         try:
             self._crew.result(self._crew.ask(partial(os.statvfs, parent)))

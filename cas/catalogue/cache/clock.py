@@ -26,10 +26,10 @@ class Trace:
     """Something that was done here."""
 
     when: datetime
-    """With a time zone."""
+    """A time with its zone."""
     what: str
     is_sure: bool = False
-    """Whether somebody looked at the clock then, and what it makes old."""
+    """Somebody looked at the clock then, and at what it makes old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Belief:
     doubt: str | None = None
     """Why nothing of before `since` is believed, as a sentence without its end."""
     is_of_now: bool = False
-    """Whether it is the clock of now that is doubted, not one of before."""
+    """It is the clock of now that is doubted, not one of before."""
 
 
 def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belief:

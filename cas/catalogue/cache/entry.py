@@ -72,7 +72,7 @@ class Entry:
         :raises TryAgain: another process has been at it for half an hour
         """
         placing.make_directory(self.kmods)
-        with self._alone(progress):
+        with self._holding_lock(progress):
             placing.make_directory(self.kmods)  # somebody may have removed it until now
             remove_unfinished(self.directory)
             self._remove_spoiled(progress)
@@ -83,7 +83,7 @@ class Entry:
                 self._note_added()
 
     @contextmanager
-    def _alone(self, progress: Progress) -> Iterator[None]:
+    def _holding_lock(self, progress: Progress) -> Iterator[None]:
         from filelock import Timeout  # a warm cache needs no lock
 
         path = lock_of(self.directory)
@@ -159,7 +159,7 @@ class Entry:
         """Note where the vmlinux came from."""
         self._note_added()
         record = dataclasses.asdict(self._kernel) | {"source": str(self._kernel.source)}
-        self._write(_KERNEL_RECORD, record)
+        self._write_record(_KERNEL_RECORD, record)
 
     def _remove_spoiled(self, progress: Progress) -> None:
         sealed = read_seals(self.directory)
@@ -196,7 +196,7 @@ class Entry:
     def _name_of(self, path: Path) -> str:
         return path.relative_to(self.directory).as_posix()
 
-    def _write(self, name: str, record: object) -> None:
+    def _write_record(self, name: str, record: object) -> None:
         _write_json(self.directory / name, record)
 
 
@@ -352,10 +352,10 @@ def verify_vmlinux(kernel: Kernel) -> Callable[[Path], None]:
 
     It raises `KernelMismatch` when it is another one, `PackageError` when it is none.
     """
-    return lambda path: _verify(kernel, path)
+    return lambda path: _verify_vmlinux(kernel, path)
 
 
-def _verify(kernel: Kernel, path: Path) -> None:
+def _verify_vmlinux(kernel: Kernel, path: Path) -> None:
     what = f"{kernel.source}: {kernel.member}" if kernel.member else f"{kernel.source}"
     try:
         build_id, banner = elf.build_id(path), elf.linux_banner(path)

@@ -41,7 +41,7 @@ class Fault:
     path: Path
     what: str
     is_ours: bool = True
-    """Whether it may be removed: it is extracted again when it is needed."""
+    """It may be removed: it is extracted again when it is needed."""
     obstacle: Path | None = None
     """What keeps this user from looking into it."""
 
@@ -64,13 +64,13 @@ def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
             yield _closed(entry, why)
             continue
         yield from _unfinished(entry)
-        yield from _wrong(entry, _Look(with_digests))
+        yield from _changed_files(entry, _Look(with_digests))
 
 
 def size_bytes(cache: Path) -> int:
     """How much `verify` reads."""
     open_ones = (entry for entry in entries(cache) if closed(entry) is None)
-    return sum(_size(path) for entry in open_ones for path in _sealable(entry))
+    return sum(_size_of(path) for entry in open_ones for path in _sealable(entry))
 
 
 def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
@@ -82,21 +82,21 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
     """
     if repair:
         limits.finish_removals(cache)
-    yield from _strangers(cache)
+    yield from _foreign_files(cache)
     for entry in entries(cache):
         if (why := closed(entry)) is not None:
             yield _closed(entry, why)
             continue
         with lease.watched(entry):
-            found = [*_unfinished(entry), *_wrong(entry, _Look(True, advance))]
+            found = [*_unfinished(entry), *_changed_files(entry, _Look(True, advance))]
             _note_missing(entry, {fault.path for fault in found}, advance)
         if repair:
             found = [_repaired(entry, fault) for fault in found]
         yield from found
-        yield from _strangers_in(entry)
+        yield from _foreign_files_in(entry)
 
 
-def _wrong(entry: Path, look: _Look) -> Iterator[Fault]:
+def _changed_files(entry: Path, look: _Look) -> Iterator[Fault]:
     """Files of an entry with another content than was extracted."""
     sealed = read_seals(entry)
     for path in _sealable(entry):
@@ -196,7 +196,7 @@ def _unfinished(entry: Path) -> Iterator[Fault]:
         yield Fault(path, "was being extracted when a run was stopped")
 
 
-def _strangers(cache: Path) -> Iterator[Fault]:
+def _foreign_files(cache: Path) -> Iterator[Fault]:
     """What lies in the cache and is none of its entries."""
     known = {GROWN, useless.DIRECTORY, *(lock_of(entry).name for entry in entries(cache))}
     for path in sorted(cache.glob("*")):
@@ -207,14 +207,14 @@ def _strangers(cache: Path) -> Iterator[Fault]:
             yield Fault(path, "is nothing that cas puts there", is_ours=False)
 
 
-def _strangers_in(entry: Path) -> Iterator[Fault]:
+def _foreign_files_in(entry: Path) -> Iterator[Fault]:
     for path in files(entry):
         name = path.relative_to(entry).as_posix()
         if name not in _OURS and (path.parent == entry or kmod_files.parse(path.name) is None):
             yield Fault(path, "is nothing that cas puts there", is_ours=False)
 
 
-def _size(path: Path) -> int:
+def _size_of(path: Path) -> int:
     try:
         return path.lstat().st_size
     except OSError:

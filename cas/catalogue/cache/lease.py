@@ -74,9 +74,9 @@ def watched(entry: Path) -> Iterator[None]:
 @contextmanager
 def unused(entry: Path) -> Iterator[bool]:
     """Whether nobody holds the entry; if so, nobody can until the end of the context."""
-    descriptor = _opened(entry / IN_USE)
+    descriptor = _open_lease(entry / IN_USE)
     try:
-        yield _lock(descriptor, fcntl.LOCK_EX) and _is_at(entry / IN_USE, descriptor)
+        yield _try_flock(descriptor, fcntl.LOCK_EX) and _is_at(entry / IN_USE, descriptor)
     finally:
         os.close(descriptor)
 
@@ -88,7 +88,7 @@ def is_held(entry: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _lock(descriptor, fcntl.LOCK_EX)
+        return not _try_flock(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
 
@@ -116,7 +116,7 @@ def _atime(path: Path) -> float:
 
 @contextmanager
 def _shared(entry: Path, *, is_use: bool) -> Iterator[None]:
-    descriptor = _acquired(entry)
+    descriptor = _acquire_lease(entry)
     if descriptor is None:
         yield
         return
@@ -134,7 +134,7 @@ def _note_use(descriptor: int, *, is_use: bool) -> None:
             os.utime(descriptor)
 
 
-def _acquired(entry: Path) -> int | None:
+def _acquire_lease(entry: Path) -> int | None:
     """A descriptor with a shared lock; ``None`` where nothing may be written."""
     path, deadline = entry / IN_USE, time.monotonic() + _PATIENCE_S
     with placing.writing_to(entry, 0):
@@ -142,7 +142,7 @@ def _acquired(entry: Path) -> int | None:
             descriptor = _prepared(path)
             if descriptor is None:
                 return None
-            if _lock(descriptor, fcntl.LOCK_SH) and _is_at(path, descriptor):
+            if _try_flock(descriptor, fcntl.LOCK_SH) and _is_at(path, descriptor):
                 return descriptor
             os.close(descriptor)
             time.sleep(_PAUSE_S)
@@ -151,7 +151,7 @@ def _acquired(entry: Path) -> int | None:
 
 def _prepared(path: Path) -> int | None:
     try:
-        return _opened(path)
+        return _open_lease(path)
     except OSError as error:
         if error.errno not in DENIED:
             raise
@@ -160,7 +160,7 @@ def _prepared(path: Path) -> int | None:
     return None
 
 
-def _opened(path: Path) -> int:
+def _open_lease(path: Path) -> int:
     """A descriptor of the file, which is made where it is missing."""
     for _ in range(_TRIES):
         with suppress(FileNotFoundError):
@@ -175,7 +175,7 @@ def _opened(path: Path) -> int:
     raise TryAgain(f"{path} can be neither opened nor made")
 
 
-def _lock(descriptor: int, kind: int) -> bool:
+def _try_flock(descriptor: int, kind: int) -> bool:
     """Whether the lock is ours now."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -52,7 +52,7 @@ class Trimmed:
 
     removed: tuple[Removal, ...] = ()
     kept: tuple[Removal, ...] = ()
-    """Those that should have gone, with what kept them: mostly, that they are in use."""
+    """Entries that should have gone, with what kept them: mostly, that they are in use."""
     left_bytes: int = 0
     """What the cache holds now."""
     doubt: str | None = None
@@ -81,7 +81,7 @@ def trim(
     """
     with placing.writing_to(cache, 0):
         if not only_plan:
-            _begin(cache)
+            _finish_what_was_stopped(cache)
         found = holdings(cache)
         belief = _belief(found, traces, rules, now)
         return _Trim(rules, now, found, belief, only_plan=only_plan).run()
@@ -140,11 +140,11 @@ class _Trim:
             else:
                 self._let_go(holding, f"unused for more than {count(self._rules.days, 'day')}")
         if self._left_bytes > self._rules.limit_bytes:
-            self._shrink()
+            self._trim_to_size()
         doubt = self._belief.doubt if doubtful else None
         return Trimmed(tuple(self._removed), tuple(self._kept), self._left_bytes, doubt)
 
-    def _shrink(self) -> None:
+    def _trim_to_size(self) -> None:
         tried = {removal.holding.entry for removal in (*self._removed, *self._kept)}
         limit = self._rules.limit_bytes
         why = f"the cache held more than {human_size(limit)}"
@@ -214,7 +214,7 @@ def _finish_extractions(cache: Path) -> None:
                     remove_unfinished(entry)
 
 
-def _begin(cache: Path) -> None:
+def _finish_what_was_stopped(cache: Path) -> None:
     finish_removals(cache)
     _finish_extractions(cache)
     # before the sizes are looked at: what is added from here on is for the next time

@@ -18,17 +18,17 @@ KEPT_S = 24 * 3600.0
 _REASON_LIMIT = 300
 
 
-def note(cache: Path, server: str, build_id: str, reason: str) -> None:
+def note_useless(cache: Path, server: str, build_id: str, reason: str) -> None:
     """Remember it; where that cannot be written the server is asked once more, no harm done."""
-    path = _path(cache, server, build_id)
+    path = _note_path(cache, server, build_id)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(short_line(reason, _REASON_LIMIT))
 
 
-def noted(cache: Path, server: str, build_id: str) -> str | None:
+def why_useless(cache: Path, server: str, build_id: str) -> str | None:
     """What was wrong within the last day; ``None``: the server may be asked."""
-    path = _path(cache, server, build_id)
+    path = _note_path(cache, server, build_id)
     try:
         age_s = time.time() - path.stat().st_mtime
         if 0 <= age_s < KEPT_S:
@@ -39,13 +39,13 @@ def noted(cache: Path, server: str, build_id: str) -> str | None:
     return None
 
 
-def forget(cache: Path) -> None:
+def forget_useless(cache: Path) -> None:
     """Let all servers be asked again."""
     with suppress(OSError):
         for path in (cache / DIRECTORY).iterdir():
             path.unlink(missing_ok=True)
 
 
-def _path(cache: Path, server: str, build_id: str) -> Path:
+def _note_path(cache: Path, server: str, build_id: str) -> Path:
     name = hashlib.sha256(server.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return cache / DIRECTORY / f"{build_id}-{name}"

@@ -150,7 +150,7 @@ class Debuginfod:
                 if isinstance(error, Unreachable):
                     self._down[server] = answer
                 if isinstance(error, Useless) and wanted.cache is not None:
-                    useless.note(wanted.cache, server, wanted.build_id, answer)
+                    useless.note_useless(wanted.cache, server, wanted.build_id, answer)
             answers.append(answer)
         self._answers[wanted.build_id] = answers
         return None
@@ -170,7 +170,7 @@ def _why_not_asked(server: str, wanted: _Wanted) -> str | None:
     """Why a server is not asked: what it sent within the last day was of no use."""
     if wanted.cache is None:
         return None
-    reason = useless.noted(wanted.cache, server, wanted.build_id)
+    reason = useless.why_useless(wanted.cache, server, wanted.build_id)
     return reason and f"{reason}; it is asked again a day later, or after cas-admin cache clean"
 
 

@@ -29,7 +29,7 @@ _POLICY = """<?xml version="1.0"?>
 """
 
 
-def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
+def check_deb(path: Path, keys: Keys, desk: Desk) -> Verdict:
     """What vouches for a package: its own signature, else the archive that it lies in.
 
     :raises Unable: a program is not there, or did not come to an end
@@ -43,7 +43,7 @@ def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
     own = _by_origin(path, keys, desk) if _ORIGIN in members else None
     if own is not None and own.ok:
         return own
-    archive = trust_release.check(path, keys, desk)
+    archive = trust_release.check_release(path, keys, desk)
     if own is None or archive.ok:
         return archive
     return replace(own, is_lasting=False)  # the archive may come
@@ -52,7 +52,7 @@ def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
 def _by_origin(path: Path, keys: Keys, desk: Desk) -> Verdict:
     policies, keyrings = desk.directory / "policies", desk.directory / "keyrings"
     for key in keys.all:
-        _trust(
+        _trust_directory(
             key, policies / key.identity, keyrings / key.identity, ring(keys, desk, key.fingerprint)
         )
     places = ("--policies-dir", policies, "--keyrings-dir", keyrings)
@@ -68,7 +68,7 @@ def _by_origin(path: Path, keys: Keys, desk: Desk) -> Verdict:
     return Verdict(ok=False, text="was changed after it was signed, or its signature is damaged")
 
 
-def _trust(key: Key, policy: Path, keyring: Path, content: Path) -> None:
+def _trust_directory(key: Key, policy: Path, keyring: Path, content: Path) -> None:
     policy.mkdir(parents=True)
     (policy / "cas.pol").write_text(_POLICY.format(id=key.identity))
     keyring.mkdir(parents=True)

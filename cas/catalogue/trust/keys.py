@@ -103,13 +103,15 @@ class Desk:
         return done
 
 
-def stamp(directory: Path) -> str:
+def keys_stamp(directory: Path) -> str:
     """A digest of which key files are there, and when they were changed."""
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in found(directory)]
+    facts = [
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in key_files(directory)
+    ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def found(directory: Path) -> list[Path]:
+def key_files(directory: Path) -> list[Path]:
     """The key files of a directory.
 
     :raises Unable: it cannot be read
@@ -120,18 +122,18 @@ def found(directory: Path) -> list[Path]:
         raise Unable(f"the keys in {directory} cannot be read: {error.strerror}") from error
 
 
-def read(directory: Path, desk: Desk) -> Keys:
+def read_keys(directory: Path, desk: Desk) -> Keys:
     """The keys of a directory, armoured or not, each with its subkeys.
 
     :raises Unable: there is none, or no program that reads them
     """
-    files = found(directory)
+    files = key_files(directory)
     home = desk.directory / "gnupg"
     home.mkdir(mode=0o700)
     gpg = ("gpg", "--homedir", home, "--batch", "--no-options", "--no-autostart", "--quiet")
     imported = desk.run(*gpg, "--import", *files) if files else None
     listed = desk.run(*gpg, "--with-colons", "--fixed-list-mode", "--list-keys")
-    keys = tuple(_keys(listed.stdout.decode("utf-8", "replace")))
+    keys = tuple(_listed_keys(listed.stdout.decode("utf-8", "replace")))
     if not keys:
         said = f": {short_line(imported.stderr.strip(), SHOWN)}" if imported else ""
         raise Unable(f"{directory} holds no public key{said}")
@@ -153,7 +155,7 @@ def ring(keys: Keys, desk: Desk, fingerprint: str = "") -> Path:
     return path
 
 
-def _keys(listing: str) -> Iterator[Key]:
+def _listed_keys(listing: str) -> Iterator[Key]:
     """What ``gpg --with-colons`` lists.
 
     Source: GnuPG's doc/DETAILS: fields 2 (validity), 5 (key id), 7 (expiration), 10 (fingerprint,

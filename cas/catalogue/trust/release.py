@@ -59,7 +59,7 @@ class _Wanted:
     digest: str
 
 
-def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
+def check_release(path: Path, keys: Keys, desk: Desk) -> Verdict:
     """What the archives say in which a package lies.
 
     A verdict against it does not last: the archive's files may still come.
@@ -70,12 +70,12 @@ def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
     against = "is not signed, and no Release file beside or above it vouches for it"
     wanted = None
     for release in islice(_releases(path), _RELEASES):
-        signer, text = _verified(release, keys, desk)
+        signer, text = _verified_release(release, keys, desk)
         if not signer.ok:
             against = f"lies in an archive whose {release} {signer.text}"
             continue
         wanted = wanted or _Wanted(path.name, _sha256(path))
-        listed = _listed(wanted, release.parent, text, desk)
+        listed = _is_listed(wanted, release.parent, text, desk)
         if listed is True:
             return Verdict(True, f"is listed in {release}, which {signer.text}", signer.until_s)
         if listed is False:
@@ -103,7 +103,7 @@ def _is_readable(path: Path) -> bool:
     return path.is_file() and path.stat().st_size <= _RELEASE_BYTES
 
 
-def _verified(release: Path, keys: Keys, desk: Desk) -> tuple[Verdict, str]:
+def _verified_release(release: Path, keys: Keys, desk: Desk) -> tuple[Verdict, str]:
     """Who signed a Release file, and exactly the text that was signed."""
     text = desk.directory / "signed"
     text.unlink(missing_ok=True)
@@ -117,13 +117,13 @@ def _verified(release: Path, keys: Keys, desk: Desk) -> tuple[Verdict, str]:
         text.write_bytes(release.read_bytes())
         words += [signature, text]
     said = desk.run(*words).stdout.decode("utf-8", "replace")
-    verdict = _signer(said, keys)
+    verdict = _signer_of(said, keys)
     if said.count(_PLAINTEXT) != (release.name == "InRelease"):  # signed is something else
         verdict = _CHANGED
     return verdict, text.read_text("utf-8", "replace") if verdict.ok else ""
 
 
-def _signer(said: str, keys: Keys) -> Verdict:
+def _signer_of(said: str, keys: Keys) -> Verdict:
     """Of several signatures one good one is enough, unless another is wrong."""
     found: dict[str, str] = dict(_SIGNATURE.findall(said))
     if "BADSIG" in found:
@@ -137,14 +137,14 @@ def _signer(said: str, keys: Keys) -> Verdict:
     return Verdict(ok=False, text="is not signed")
 
 
-def _listed(wanted: _Wanted, directory: Path, release: str, desk: Desk) -> bool | None:
+def _is_listed(wanted: _Wanted, directory: Path, release: str, desk: Desk) -> bool | None:
     """Whether an index has this package; ``None`` when none has one of its name."""
     answer = None
     for entry in _indexes(release, wanted.name, directory):
         copy = desk.directory / "index"
-        if not _copied(directory / entry.path, entry, copy):
+        if not _copy_index(directory / entry.path, entry, copy):
             continue
-        found = _named(copy, entry.path.suffix, wanted)
+        found = _is_named(copy, entry.path.suffix, wanted)
         if found:
             return True
         answer = found if answer is None else answer
@@ -180,7 +180,7 @@ def _is_of_another(path: PurePosixPath, arch: str) -> bool:
     )
 
 
-def _copied(index: Path, entry: _Entry, copy: Path) -> bool:
+def _copy_index(index: Path, entry: _Entry, copy: Path) -> bool:
     """Whether a copy could be made of an index that is what its Release file promises."""
     digest = hashlib.sha256()
     if index.stat().st_size != entry.size_bytes:
@@ -192,11 +192,11 @@ def _copied(index: Path, entry: _Entry, copy: Path) -> bool:
     return digest.hexdigest() == entry.digest
 
 
-def _named(index: Path, suffix: str, wanted: _Wanted) -> bool | None:
+def _is_named(index: Path, suffix: str, wanted: _Wanted) -> bool | None:
     """Whether an index has the package's digest; ``None`` when it has not even its name."""
     has_name = False
     try:
-        with _opened(index, suffix) as file:
+        with _open_index(index, suffix) as file:
             for _ in range(_INDEX_LINES):
                 line = file.readline(_LINE_BYTES)
                 if not line:
@@ -210,7 +210,7 @@ def _named(index: Path, suffix: str, wanted: _Wanted) -> bool | None:
     return False if has_name else None
 
 
-def _opened(index: Path, suffix: str) -> IO[bytes]:
+def _open_index(index: Path, suffix: str) -> IO[bytes]:
     if suffix == ".xz":
         return lzma.open(index)
     return cast("IO[bytes]", gzip.open(index)) if suffix == ".gz" else index.open("rb")

@@ -20,7 +20,7 @@ _DEFINES = ("--define", "_keyring fs", "--define", "_pkgverify_level all")
 """A keyring of plain files needs no database of ours to be made."""
 
 
-def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
+def check_rpm(path: Path, keys: Keys, desk: Desk) -> Verdict:
     """What rpm says of a package.
 
     :raises Unable: rpmkeys is not there, or did not come to an end
@@ -31,12 +31,12 @@ def check(path: Path, keys: Keys, desk: Desk) -> Verdict:
     imported = desk.run(*ours, "--import", *keys.files.values())
     if not any((database / "pubkeys").iterdir()):
         raise Unable(f"rpm takes none of the keys: {short_line(imported.stderr.strip(), SHOWN)}")
-    return _verdict(
+    return _verdict_of_rpmkeys(
         desk.run(*ours, "--checksig", "-v", named_plainly(path, desk), reads=path), keys
     )
 
 
-def _verdict(done: Finished, keys: Keys) -> Verdict:
+def _verdict_of_rpmkeys(done: Finished, keys: Keys) -> Verdict:
     lines = [
         found.groups()
         for line in done.stdout.decode("utf-8", "replace").splitlines()
@@ -46,10 +46,10 @@ def _verdict(done: Finished, keys: Keys) -> Verdict:
     identities = [found[1] for found in signed if found]
     if done.status == 0 and identities:
         return by_key(keys, identities[0])
-    return Verdict(ok=False, text=_flaw(lines, done, keys))
+    return Verdict(ok=False, text=_signature_flaw(lines, done, keys))
 
 
-def _flaw(lines: Sequence[tuple[str, ...]], done: Finished, keys: Keys) -> str:
+def _signature_flaw(lines: Sequence[tuple[str, ...]], done: Finished, keys: Keys) -> str:
     """What is wrong, the worst first."""
     bad = [what for what, status in lines if status == "BAD"]
     digests = [what for what in bad if "digest" in what]
@@ -60,13 +60,13 @@ def _flaw(lines: Sequence[tuple[str, ...]], done: Finished, keys: Keys) -> str:
     for what, status in lines:
         found = _KEY.search(what)
         if found and status != "OK":
-            return _stranger(found[1], status, keys)
+            return _unknown_signer(found[1], status, keys)
     if lines and done.status != 0:
         return "is not signed"
     return f"cannot be checked by rpmkeys: {short_line(done.reason, SHOWN)}"
 
 
-def _stranger(identity: str, status: str, keys: Keys) -> str:
+def _unknown_signer(identity: str, status: str, keys: Keys) -> str:
     if keys.named(identity):
         return f"is signed with key {identity}, which this rpm does not accept ({status})"
     return f"is signed with key {identity}, which is not in {keys.directory}"

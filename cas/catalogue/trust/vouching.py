@@ -24,7 +24,7 @@ from cas.settings.rules import PackageRules, Supervision
 from cas.supervise import Confinement, scratch
 from cas.text import one_line
 
-__all__ = ["UNSIGNED", "Verdict", "check", "doubt"]
+__all__ = ["UNSIGNED", "Verdict", "check_signature", "doubt"]
 
 UNSIGNED = Verdict(ok=False, text="is a plain file, for which no signature vouches")
 _ELF_MAGIC = b"\x7fELF"
@@ -33,7 +33,7 @@ _CPU_S = 600.0
 """For digests of some GB."""
 
 
-def check(path: Path, rules: PackageRules) -> Verdict:
+def check_signature(path: Path, rules: PackageRules) -> Verdict:
     """Whether a file is signed with one of the keys in ``rules.keys``, directly or by its archive.
 
     Never longer than about a minute and the time that the file can take to be read. What keeps the
@@ -44,11 +44,11 @@ def check(path: Path, rules: PackageRules) -> Verdict:
             magic = file.read(len(DEB_MAGIC))
         if magic.startswith(_ELF_MAGIC):
             return UNSIGNED
-        return _checked(path.absolute(), rules, is_deb=magic == DEB_MAGIC)
+        return _check_with_keys(path.absolute(), rules, is_deb=magic == DEB_MAGIC)
     except Unable as error:
-        return _unchecked(str(error))
+        return _unchecked_verdict(str(error))
     except OSError as error:
-        return _unchecked(error.strerror or str(error))
+        return _unchecked_verdict(error.strerror or str(error))
 
 
 def doubt(path: Path, rules: PackageRules, store: Store) -> str | None:
@@ -58,7 +58,7 @@ def doubt(path: Path, rules: PackageRules, store: Store) -> str | None:
     """
     if rules.signatures == "ignore":
         return None
-    verdict = _known(path, rules, store)
+    verdict = _verdict_on(path, rules, store)
     if verdict.ok:
         return None
     if rules.signatures == "require":
@@ -66,7 +66,7 @@ def doubt(path: Path, rules: PackageRules, store: Store) -> str | None:
     return one_line(f"{path} {verdict.text}")
 
 
-def _unchecked(why: str) -> Verdict:
+def _unchecked_verdict(why: str) -> Verdict:
     return Verdict(ok=False, text=f"cannot be checked: {why}", is_lasting=False)
 
 
@@ -84,17 +84,17 @@ def not_trusted(what: str, verdict: Verdict, rules: PackageRules) -> PackageNotT
     )
 
 
-def _known(path: Path, rules: PackageRules, store: Store) -> Verdict:
+def _verdict_on(path: Path, rules: PackageRules, store: Store) -> Verdict:
     try:
         stamp = FileStamp.of(answering(path, rules.timeout_s))
-        keys_stamp = trust_keys.stamp(rules.keys) if rules.keys else ""
+        keys_stamp = trust_keys.keys_stamp(rules.keys) if rules.keys else ""
     except OSError as error:
-        return _unchecked(error.strerror or str(error))
+        return _unchecked_verdict(error.strerror or str(error))
     except Unable as error:
-        return _unchecked(str(error))
-    verdict = Verdict.recalled(_recalled(path, stamp, store), keys_stamp)
+        return _unchecked_verdict(str(error))
+    verdict = Verdict.recalled(_recalled_verdict(path, stamp, store), keys_stamp)
     if verdict is None:
-        verdict = check(path, rules)
+        verdict = check_signature(path, rules)
         if verdict.is_lasting and verdict != UNSIGNED:
             # the next run checks once more
             with suppress(DatabaseDamaged, TryAgain):
@@ -102,7 +102,7 @@ def _known(path: Path, rules: PackageRules, store: Store) -> Verdict:
     return verdict
 
 
-def _recalled(path: Path, stamp: FileStamp, store: Store) -> str | None:
+def _recalled_verdict(path: Path, stamp: FileStamp, store: Store) -> str | None:
     """A database that is of no use now costs only the time of another check."""
     try:
         return store.packages.trust_of(path, stamp)
@@ -110,13 +110,13 @@ def _recalled(path: Path, stamp: FileStamp, store: Store) -> str | None:
         return None
 
 
-def _checked(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
+def _check_with_keys(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
     if rules.keys is None:
         raise Unable("`keys` names no directory of public keys")
     with scratch() as directory:
         limits = Supervision(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s)
         desk = Desk(directory, Confinement(directory, limits), rules.timeout_s)
-        keys = trust_keys.read(rules.keys, desk)
+        keys = trust_keys.read_keys(rules.keys, desk)
         if is_deb:
-            return trust_deb.check(path, keys, desk)
-        return trust_rpm.check(path, keys, desk)
+            return trust_deb.check_deb(path, keys, desk)
+        return trust_rpm.check_rpm(path, keys, desk)
