@@ -39,7 +39,9 @@ def _group(members: list[Wait]) -> Evidence:
     more = len(members) - NAMED
     who += f" and {more:,} more" if more > 0 else ""
     where = f" in {head.at.function}" if head.at else " (its stack cannot be read)"
-    span = _span(head, len(members))
+    span = ""
+    if head.waited_s is not None:
+        span = f" for {'up to ' if len(members) > 1 else ''}{human_span(head.waited_s)}"
     if len(members) == 1:
         sentence = f"{who} is blocked{where}{span}{head.purpose}"
     else:
@@ -50,9 +52,3 @@ def _group(members: list[Wait]) -> Evidence:
         f"bt {head.seen.pid}",
         details=tuple(frame_line(frame) for frame in head.frames[:SHOWN_FRAMES]),
     )
-
-
-def _span(head: Wait, number: int) -> str:
-    if head.waited_s is None:
-        return ""
-    return f" for {'up to ' if number > 1 else ''}{human_span(head.waited_s)}"

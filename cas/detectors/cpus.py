@@ -48,14 +48,13 @@ def summary(every: Sequence[Processor]) -> str:
     if not busy:
         return f"all {len(every):,} CPUs were idle"
     idle = len(every) - len(busy)
-    said = [_short(each) for each in busy[:FEW]]
+    said: list[str] = []
+    for each in busy[:FEW]:
+        place = f"in {each.place}" if each.place else each.doubt
+        panicked = "panicked" if each.is_panicked else ""
+        said.append(" ".join(filter(None, (each.name, panicked, place))))
     if len(busy) > FEW:
         said.append(f"{len(busy) - FEW:,} more were busy")
     if idle:
         said.append(f"{idle:,} of {len(every):,} CPUs idle")
     return "; ".join(said)
-
-
-def _short(each: Processor) -> str:
-    place = f"in {each.place}" if each.place else each.doubt
-    return " ".join(filter(None, (each.name, "panicked" if each.is_panicked else "", place)))

@@ -74,22 +74,21 @@ def said(log: Log, kind: str) -> Iterator[Evidence]:
     explained = _EXPLAINED.get(kind, frozenset())
     order = list(TOLD)
     for (trouble, _), lines in sorted(groups.items(), key=lambda each: order.index(each[0][0])):
-        since_s = _since(log, lines[-1], crash.uptime_s)
+        said_s, since_s = log[lines[-1].line].uptime_s, None
+        if said_s is not None and crash.uptime_s is not None:
+            since_s = max(0.0, crash.uptime_s - said_s)
         if trouble in PASSING and (since_s is None or since_s > SHORTLY_S):
             continue
         is_cause = trouble in explained and since_s is not None and since_s <= AT_ONCE_S
         yield _evidence(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
 
 
-def _since(log: Log, told: Told, crashed_s: float | None) -> float | None:
-    said_s = log[told.line].uptime_s
-    return None if said_s is None or crashed_s is None else max(0.0, crashed_s - said_s)
-
-
 def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight) -> Evidence:
     first = log[lines[0].line]
     often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
-    ago = "" if since_s is None else f"{_span(since_s)} before the crash"
+    ago = ""
+    if since_s is not None:
+        ago = f"{human_span(int(since_s)) if since_s >= 1 else 'just'} before the crash"
     last = f", {'the last ' * (len(lines) > 1)}{ago}" if ago else ""
     stamp = "" if first.uptime_s is None else f"[{first.uptime_s:.6f}] "
     return Evidence(
@@ -98,10 +97,6 @@ def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: We
         "log",
         weight,
     )
-
-
-def _span(seconds: float) -> str:
-    return human_span(int(seconds)) if seconds >= 1 else "just"
 
 
 def _counted(case: Case) -> Iterator[Evidence]:

@@ -219,7 +219,9 @@ def stack_words(case: Case, task: Object) -> tuple[int, tuple[int, ...]]:
     width = word_size(prog)
     pointer -= pointer % width
     data = prog.read(pointer, high - pointer)
-    return pointer, struct.unpack(_format(prog, len(data) // width), data)
+    is_little = prog.platform is None or PlatformFlags.IS_LITTLE_ENDIAN in prog.platform.flags
+    words = f"{'<' if is_little else '>'}{len(data) // width}{'Q' if width == 8 else 'I'}"
+    return pointer, struct.unpack(words, data)
 
 
 @lru_cache(maxsize=16)
@@ -252,8 +254,3 @@ def is_on_stack(case: Case, task: Object, address: int) -> bool:
     """Whether an address lies on a task's stack."""
     low = int(task.stack.value_())
     return bool(low <= address < low + int(case.prog["THREAD_SIZE"]))
-
-
-def _format(prog: Program, number: int) -> str:
-    is_little = prog.platform is None or PlatformFlags.IS_LITTLE_ENDIAN in prog.platform.flags
-    return f"{'<' if is_little else '>'}{number}{'Q' if word_size(prog) == 8 else 'I'}"

@@ -64,15 +64,15 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
         if idle_s is not None and idle_s >= STALLED_S:
             waits += f", but {_thread(state)} has not run for {human_span(idle_s)}"
     every = {each.cpu: each for each in processors(case)} if cpus else {}
+    lines = [every[cpu].line for cpu in cpus if cpu in every]
+    if idle_s is not None:
+        lines.append(f"RCU's own thread was last active {human_span(idle_s)} before")
     yield Evidence(
         f"an RCU grace period has not ended for {human_span(seconds)}{waits}",
         "rcu_state.gp_start, rcu_node.qsmask",
         "p rcu_state.gp_start",
         Weight.CAUSE if is_stall and awaited else Weight.CONTEXT,
-        (
-            *(every[cpu].line for cpu in cpus if cpu in every),
-            *_activity(idle_s),
-        ),
+        tuple(lines),
     )
 
 
@@ -89,11 +89,6 @@ def _idle_s(case: Case, state: Object, hz: int) -> float | None:
     except (*Broken, AttributeError):
         return None
     return seconds if seconds <= LONGEST_S else None
-
-
-def _activity(idle_s: float | None) -> Iterator[str]:
-    if idle_s is not None:
-        yield f"RCU's own thread was last active {human_span(idle_s)} before"
 
 
 def _thread(state: Object) -> str:

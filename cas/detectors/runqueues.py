@@ -69,17 +69,15 @@ def _queued_s(case: Case, task: Object) -> float | None:
     """How long a task has been queued without running; ``None``: it is not, or nobody counts it."""
     try:
         queued_ns = task.sched_info.last_queued.value_()
-        if not queued_ns or task.on_rq.value_() != 1 or _is_current(case, task):
+        if not queued_ns or task.on_rq.value_() != 1:
+            return None
+        if case.run_queue(case.cpu_of(task)).curr.value_() == task.value_():
             return None
         seconds = (case.clock_ns - queued_ns) / 1e9
     except (*Broken, AttributeError):
         return None
     longest = case.uptime_s + 1 if case.uptime_s else float("inf")
     return float(seconds) if 0 <= seconds <= longest else None
-
-
-def _is_current(case: Case, task: Object) -> bool:
-    return bool(case.run_queue(case.cpu_of(task)).curr.value_() == task.value_())
 
 
 def _throttled(case: Case) -> Iterator[Evidence]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from drgn import Architecture, Object, StackFrame, TypeKind
 
 from cas.choices import Weight
-from cas.detectors.case import Broken, Case, KernelTask
+from cas.detectors.case import Broken, Case
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.owners import named
 from cas.detectors.processors import PAUSES, Processor, processors
@@ -161,13 +161,9 @@ def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[st
     running = {each.seen.task.value_() for each in every if each.seen}
     for seen in case.tasks("R"):
         if seen.task.value_() not in running:
-            function = _sleeping_user(case, seen, address)
+            function = _user(case, case.stack(seen.task), case.backtrace(seen.task), address)
             if function:
                 yield f"{seen.name}, which waits for a CPU, is in {function}, which uses that lock"
-
-
-def _sleeping_user(case: Case, seen: KernelTask, address: int) -> str | None:
-    return _user(case, case.stack(seen.task), case.backtrace(seen.task), address)
 
 
 def _user(

@@ -38,10 +38,13 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     header = read_header(source)
     memory = KdumpMemory(source, header)
     seen = survey(source, header, memory) if checked else Survey(header.status, ())
-    notes = _notes(source, header)
+    data = source.read(header.notes[0], min(header.notes[1], elf.NOTES_LIMIT))
+    notes = list(elf.notes(data, header.order))
+    # QEMU leaves the utsname empty or says Unknown there: then the register notes' size tells
+    arch = arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
     return Image(
         format="KDUMP",
-        arch=_arch(header, notes),
+        arch=arch,
         order=header.order,
         memory=memory,
         page_size=header.block_size,
@@ -61,11 +64,6 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     )
 
 
-def _notes(source: Source, header: Header) -> list[elf.Note]:
-    data = source.read(header.notes[0], min(header.notes[1], elf.NOTES_LIMIT))
-    return list(elf.notes(data, header.order))
-
-
 def _lost_notes(source: Source, header: Header) -> Iterator[Missing]:
     at, size = header.notes
     if at + size <= source.size:  # a file that ends in them is cut, which is told
@@ -77,11 +75,6 @@ def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes 
     offset, size = header.vmcoreinfo
     text = source.read(offset, min(size, TEXT_LIMIT))
     return text or next((note.desc for note in notes if note.name == "VMCOREINFO"), None)
-
-
-def _arch(header: Header, notes: list[elf.Note]) -> str | None:
-    """By the utsname; where QEMU leaves it empty or ``Unknown``, by the register notes' size."""
-    return arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
 
 
 def arch_of_machine(machine: str, bits: int) -> str | None:

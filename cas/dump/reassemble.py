@@ -202,14 +202,10 @@ def _gaps(chain: list[_Part]) -> Iterator[tuple[int, int]]:
 
 def _held(part: _Part, frames: tuple[int, int]) -> int:
     """How many of the page frames the whole dump holds."""
-    return _second_bitmap(part, *frames).count
-
-
-def _second_bitmap(part: _Part, start: int, end: int) -> Bitmap:
-    header = part.header
+    header, (start, end) = part.header, frames
     half = header.bitmap_bytes // 2
     end = min(end, 8 * half)
-    return Bitmap(part.source, header.bitmap_offset + half, min(start, end), end)
+    return Bitmap(part.source, header.bitmap_offset + half, min(start, end), end).count
 
 
 def _absent(part: _Part, gap: tuple[int, int]) -> Missing:

@@ -25,7 +25,7 @@ from cas.findings.evidence import Crash
 from cas.klog.kinds import Kind
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
-from cas.model import Detection, Dump, LogEvent, Match, Task
+from cas.model import Detection, Dump, LogEvent, Match
 
 FOLDER = "advice"
 SIZE_LIMIT = 1 << 20
@@ -242,10 +242,6 @@ def _facts(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[str,
     yield "guilty", ", ".join(name for name in marked if name in on_stack)
     yield "suspects", ", ".join(marked)
     if crash.holder:
-        yield "holder", _task(crash.holder)
+        yield "holder", f"{' '.join(crash.holder.comm.split())} (pid {crash.holder.pid})"
     if crash.owner and not crash.owner.kmod:
         yield "function", plain_name(crash.owner.function)
-
-
-def _task(task: Task) -> str:
-    return f"{' '.join(task.comm.split())} (pid {task.pid})"

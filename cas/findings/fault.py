@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeGuard
 
 from cas.choices import DetectorStatus, Weight
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
@@ -233,8 +232,10 @@ def _evidence(told: _Told) -> Iterator[Evidence]:
     if told.nowhere is not None:
         yield _jump(told, told.nowhere)
         return
-    if told.kind is Kind.PROTECTION_FAULT and _is_refused(reading.target):
-        yield _jump(told, reading.target)
+    target = reading.target
+    # x86_64 stops before a call of such an address
+    if told.kind is Kind.PROTECTION_FAULT and target is not None and is_non_canonical(target):
+        yield _jump(told, target)
         return
     if reading.divisor:
         yield _division(told, reading.divisor)
@@ -271,11 +272,6 @@ def _jump(told: _Told, pc: int) -> Evidence:
     else:
         sentence = f"{who}the processor jumped to {_as_code(told, pc)}"
     return Evidence(sentence, call, command, Weight.CAUSE)
-
-
-def _is_refused(target: int | None) -> TypeGuard[int]:
-    """Whether x86_64 goes nowhere: at such an address it stops already before the call."""
-    return target is not None and is_non_canonical(target)
 
 
 def _as_code(told: _Told, pc: int) -> str:
@@ -520,14 +516,10 @@ def _what(pointer: Pointer) -> str:
     if pointer.returned_by and not pointer.is_variable:
         return f"what {pointer.returned_by}() returned ({kind})"
     if pointer.shift:
-        return f"{pointer.register} ({pointer.expression} {_sign(pointer.shift)})"
+        sign = "plus" if pointer.shift > 0 else "minus"
+        return f"{pointer.register} ({pointer.expression} {sign} {abs(pointer.shift):#x})"
     by = f", which {pointer.returned_by}() returned," if pointer.returned_by else ""
     return f"{pointer.expression} ({kind}){by}"
-
-
-def _sign(shift: int) -> str:
-    """How far a register is from a variable."""
-    return f"plus {shift:#x}" if shift > 0 else f"minus {-shift:#x}"
 
 
 def _source(pointer: Pointer, line: str) -> str:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from cas.findings.evidence import crash_of
 from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
-from cas.klog.events import Event
 from cas.klog.kinds import Kind
 from cas.klog.panic import panic_message
-from cas.model import Confidence, Dump, FirstAnswer, Frame, LogEvent, Task
+from cas.model import Dump, FirstAnswer, Frame, LogEvent, Task
 from cas.text import log_event
 
 FORM = 1
@@ -81,6 +80,7 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
     """
     crash = crash_of(dump, answer)
     finding = finding_of(crash, crash, dump, None)
+    sure = finding.choice
     return {
         "form": FORM,
         "state": "running system" if crash.kind is Kind.NONE else "crashed",
@@ -92,7 +92,7 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
         "signature": finding.signature,
         "signatures": {each.granularity: each.value for each in finding.signatures},
         "former": finding.former,
-        "confidence": _confidence(finding.choice),
+        "confidence": {"level": str(sure.level), "why": list(sure.why)} if sure else None,
         "source": crash.source,
         "panicked": crash.choice.has_panic,
         "frames": [
@@ -100,7 +100,10 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
             for frame, why in zip(crash.frames, uncounted(crash.frames), strict=True)
         ],
         "passed": [{**_frame(passed.frame), "why": passed.why} for passed in crash.passed],
-        "before": [_event(event) for event in crash.choice.earlier],
+        "before": [
+            {"kind": str(event.kind), "message": event.message, "uptime_s": event.uptime_s}
+            for event in crash.choice.earlier
+        ],
         "troubles": [asdict(event) for event in finding.before],
         "next": list(finding.next_steps),
     }
@@ -148,11 +151,3 @@ def _frame(frame: Frame) -> dict[str, Any]:
         "line": frame.line,
         "inlined": frame.inlined,
     }
-
-
-def _confidence(sure: Confidence | None) -> dict[str, Any] | None:
-    return {"level": str(sure.level), "why": list(sure.why)} if sure else None
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {"kind": str(event.kind), "message": event.message, "uptime_s": event.uptime_s}

@@ -55,12 +55,9 @@ def most_telling(named: Sequence[Signature]) -> str | None:
 
 def significant(frames: Sequence[Frame]) -> tuple[str, ...]:
     """The names that the first version of signatures is made of."""
+    known, passing = shipped_functions(), {What.CARRIER, What.IDLE}
     names = (plain_name(frame.function) for frame in frames if not frame.inlined)
-    return tuple(name for name in names if name and not _carries(name))[:DEPTH]
-
-
-def _carries(name: str) -> bool:
-    return bool(shipped_functions().what(name) & {What.CARRIER, What.IDLE})
+    return tuple(name for name in names if name and not known.what(name) & passing)[:DEPTH]
 
 
 def signatures(crash: Crash) -> tuple[Signature, ...]:
@@ -98,7 +95,9 @@ def uncounted(frames: Sequence[Frame]) -> tuple[str | None, ...]:
 
 def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
     head = headline(crash)
-    if crash.kind in _UNTOLD or (crash.owner is None and not _is_telling(crash)):
+    # a panic's own words name one cause
+    is_telling = crash.kind is Kind.PANIC or " / " in head
+    if crash.kind in _UNTOLD or (crash.owner is None and not is_telling):
         return
     if crash.is_guessed or crash.is_mixed or crash.is_everybodys:
         return  # another guess, another name; and what is everybody's is in crashes of all
@@ -111,11 +110,6 @@ def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield name, (head, *names[:depth])
     if names:
         yield "full", (head, *names)
-
-
-def _is_telling(crash: Crash) -> bool:
-    """Whether the headline alone names one cause: a panic's own words do."""
-    return crash.kind is Kind.PANIC or " / " in headline(crash)
 
 
 def _hash(*parts: str) -> str:

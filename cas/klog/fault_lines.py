@@ -130,7 +130,9 @@ def fault_lines(texts: Iterable[str]) -> FaultLines:
     if arch == "s390x":
         told = next((int(one[1], 16) for text in lines if (one := _FAILING.match(text))), None)
         is_page = told is not None
-    stack = next((_limits(found) for text in lines if (found := _STACK.match(text))), None)
+    stack = None
+    if found := next(filter(None, map(_STACK.match, lines)), None):
+        stack = int(found[1] or found[3], 16), int(found[2] or found[4], 16)
     return FaultLines(
         arch=arch,
         registers=registers,
@@ -140,10 +142,6 @@ def fault_lines(texts: Iterable[str]) -> FaultLines:
         is_page=is_page,
         stack=stack,
     )
-
-
-def _limits(found: re.Match[str]) -> tuple[int, int]:
-    return int(found[1] or found[3], 16), int(found[2] or found[4], 16)
 
 
 def _address(lines: list[str]) -> int | None:
@@ -246,13 +244,9 @@ def _opcodes(lines: list[str], arch: str) -> Opcodes | None:
             continue
         found = pattern.search(text) or (_PARCELS.search(text) if arch == "riscv64" else None)
         if found:
-            return _marked(found)
+            first, last = (b"".join(map(_bytes, found[n].split())) for n in (1, 3))
+            return Opcodes(first + _bytes(found[2]) + last, len(first))
     return None
-
-
-def _marked(found: re.Match[str]) -> Opcodes:
-    before, after = (b"".join(map(_bytes, found[n].split())) for n in (1, 3))
-    return Opcodes(before + _bytes(found[2]) + after, len(before))
 
 
 def _bytes(word: str) -> bytes:

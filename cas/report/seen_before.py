@@ -49,11 +49,8 @@ def _often(tally: Tally) -> str:
     if tally.count == 1:
         return f"crashed one other time, on {tally.since:%Y-%m-%d}"
     often = f"crashed {tally.count:,} other times since {tally.since:%Y-%m-%d}"
-    return f"{often} ({_signatures(tally.signatures)})"
-
-
-def _signatures(number: int) -> str:
-    return "no signature" if not number else count(number, "signature")
+    told = count(tally.signatures, "signature") if tally.signatures else "no signature"
+    return f"{often} ({told})"
 
 
 def named_jobs(finding: Finding) -> tuple[str, ...]:
