@@ -107,35 +107,52 @@ def unzstd_frame(flow: Flow, limits: Limits) -> Iterator[bytes]:
 class _ZstdFrame:
     """A source of one frame's bytes: the library tells neither that they end too early nor where.
 
-    Source: RFC 8878, 3.1.1.
+    The blocks of a frame are counted as they pass. Source: RFC 8878, 3.1.1.
     """
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
-        self._parts = self._frame_parts()
+        self._head = b""
+        """What has come of the head that is due: of the frame, then of each block."""
+        self._head_bytes = 5  # the magic and a descriptor
+        self._pass_bytes = 0
+        """Bytes before the next head, or before the frame's end."""
+        self._is_last = self._has_checksum = False
         self.is_whole = False
         """Its last byte was read."""
 
     def read(self, _size: int = -1) -> bytes:
-        return next(self._parts, b"")
+        """Some bytes of the frame; none at its end."""
+        block = b"" if self.is_whole else self._flow.block()
+        at = 0
+        while at < len(block) and not self.is_whole:
+            if self._pass_bytes:
+                passed = min(self._pass_bytes, len(block) - at)
+                self._pass_bytes -= passed
+            else:
+                passed = min(self._head_bytes - len(self._head), len(block) - at)
+                self._head += block[at : at + passed]
+                if len(self._head) == self._head_bytes:
+                    self._read_head()
+            at += passed
+            self.is_whole = self._is_last and not self._pass_bytes
+        if at < len(block):
+            self._flow.unread(block[at:])
+        return block[:at]
 
-    def _frame_parts(self) -> Iterator[bytes]:
-        """Its header, then each block; the last with the checksum behind it."""
-        read = self._flow.read
-        head = read(5)
-        descriptor = head[-1] if len(head) == 5 else 0
-        has_window = not descriptor & 0x20
-        size_field = (not has_window, 2, 4, 8)[descriptor >> 6]
-        yield head + read(has_window + (0, 1, 2, 4)[descriptor & 3] + size_field)
-        is_last = False
-        while not is_last and len(mark := read(3)) == 3:
-            number = int.from_bytes(mark, "little")
-            is_last, kind, size = bool(number & 1), number >> 1 & 3, number >> 3
-            stored = 1 if kind == 1 else size  # one byte is repeated
-            check = 4 if is_last and descriptor & 4 else 0
-            data = read(stored + check)
-            self.is_whole = is_last and len(data) == stored + check
-            yield mark + data
+    def _read_head(self) -> None:
+        if self._head_bytes == 5:
+            descriptor = self._head[4]
+            has_window = not descriptor & 0x20
+            content_size = (not has_window, 2, 4, 8)[descriptor >> 6]
+            self._pass_bytes = has_window + (0, 1, 2, 4)[descriptor & 3] + content_size
+            self._has_checksum = bool(descriptor & 4)
+        else:
+            number = int.from_bytes(self._head, "little")
+            self._is_last, is_repeated = bool(number & 1), number >> 1 & 3 == 1
+            self._pass_bytes = 1 if is_repeated else number >> 3
+            self._pass_bytes += 4 * (self._is_last and self._has_checksum)
+        self._head, self._head_bytes = b"", 3
 
 
 def unlz4(flow: Flow, layer: Layer) -> Iterator[bytes]:

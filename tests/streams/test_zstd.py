@@ -32,9 +32,11 @@ def test_the_flow_stands_behind_the_frame(kind: str, step: int) -> None:
 
 
 def test_an_empty_frame_is_empty() -> None:
-    flow = Flow([zstandard.compress(b""), b"x"])
-    assert b"".join(unzstd_frame(flow, PACKAGE)) == b""
-    assert flow.read(2) == b"x"
+    for pieces in ([zstandard.compress(b""), b"x"], [zstandard.compress(b"") + b"x"]):
+        flow = Flow(pieces)
+        assert b"".join(unzstd_frame(flow, PACKAGE)) == b""
+        assert flow.read(2) == b"x"
+    assert b"".join(unzstd_frame(Flow([zstandard.compress(b"")]), PACKAGE)) == b""
 
 
 @pytest.mark.parametrize("kind", KINDS)
