@@ -2,8 +2,8 @@
 
 What a column's type can do by itself it does: times are UTC in the database and aware outside,
 paths are `Path`, text is what every database takes. A value is then built out of its row by the
-names of its fields, each of which must have its type: SQLite keeps whatever it is given, and a
-damaged file gives anything.
+names of its fields, each of which must have its type: SQLite keeps whatever it is given
+(https://www.sqlite.org/datatype3.html, section 3), and a damaged file gives anything.
 """
 
 from __future__ import annotations

@@ -251,8 +251,10 @@ class Database:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {int(self._timeout_s * 1000)}")
         connection.execute("PRAGMA foreign_keys = ON")
-        # With a write-ahead log readers are never blocked.
+        # With a write-ahead log readers are never blocked: https://www.sqlite.org/wal.html, 2.2.
         connection.execute("PRAGMA journal_mode = WAL")
+        # Then a power cut costs the last transactions at most, never the file:
+        # https://www.sqlite.org/pragma.html#pragma_synchronous.
         connection.execute("PRAGMA synchronous = NORMAL")
 
     def _configure_postgresql(self, connection: DBAPIConnection, _: object) -> None:
@@ -369,7 +371,8 @@ def _make_parent(path: Path) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if options.get("cas_migrates", False):  # within a transaction it does nothing
+    if options.get("cas_migrates", False):
+        # within a transaction it does nothing: https://www.sqlite.org/pragma.html#pragma_foreign_keys
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("cas_writes", False) else "BEGIN")
 
