@@ -158,7 +158,10 @@ class HostAnswer:
         if kib is not None:
             return kib << 10
         blocks = re.fullmatch(r"(\d{1,15}) (\d{1,9})", self.facts.get("blocks", ""), re.ASCII)
-        return int(blocks[1]) * int(blocks[2]) if blocks else None
+        if blocks is None:
+            return None
+        # nobody has more than that, and a database takes no larger number
+        return min(int(blocks[1]) * int(blocks[2]), (1 << 63) - 1)
 
     @property
     def load(self) -> float | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ssh_servers import Sshd, sshd
 
+from cas.database.store import Store
 from cas.hosts.inventory import AT_A_TIME, Load, ask_all_hosts, ask_host, inspect_host, load_of
 from cas.hosts.link import HostUnfit, open_link
 from cas.hosts.questions import BEGIN, END, read_answer
@@ -396,6 +397,13 @@ def test_a_host_whose_df_does_not_know_the_file_system_tells_its_room_all_the_sa
     header = "df Filesystem 1024-blocks Used Available Capacity Mounted on"
     told = read_answer(f"\n{BEGIN}\n{header}\nblocks 2048 4096\n{END}\n".encode())
     assert told and told.free_bytes == 2048 * 4096
+
+
+def test_a_host_that_claims_more_room_than_there_is_can_be_stored(store: Store) -> None:
+    told = read_answer(f"\n{BEGIN}\nblocks {'9' * 15} {'9' * 9}\n{END}\n".encode())
+    assert told is not None
+    store.hosts.put(Host("boaster", free_bytes=told.free_bytes))
+    assert store.registered_hosts() == (Host("boaster", free_bytes=(1 << 63) - 1),)
 
 
 def test_a_host_that_makes_everything_up_is_held_to_the_form_of_an_answer(
