@@ -225,13 +225,14 @@ import sys, time
 from pathlib import Path
 from cas import findings
 from cas.dump import identify
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
+from cas.model import Case
 from cas.settings.rules import Supervision
 from cas.supervise import Confinement
 dump = identify(Path(sys.argv[1]))
 begun = time.perf_counter()
 with Worker(Confinement(Path(sys.argv[3]), Supervision())) as worker:
-    answer = worker.answer(Opened(dump, Path(sys.argv[2])), 60)
+    answer = worker.answer(Case(dump, Path(sys.argv[2])), 60)
     answered = time.perf_counter()
     kind = findings.find(dump, answer, None).kind
     begun += time.perf_counter() - answered

@@ -198,6 +198,17 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """A dump, and the kernel that wrote it: what a debugger is given."""
+
+    dump: Dump
+    vmlinux: Path
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """Files of kernel modules by the kernel's names for them, the most needed first; of drgn's
+    case those that have debug information."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """The kernel chosen for a dump, and why it is believed to be the right one."""
 

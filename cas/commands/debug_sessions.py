@@ -6,7 +6,7 @@ import codecs
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -22,14 +22,14 @@ from cas.engines.crash.failover import Failover
 from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import MINIMAL, options_in_ladder
-from cas.engines.drgn.process import Opened
-from cas.engines.drgn.terminal import drgn_between_pipes, drgn_on_terminal
+from cas.engines.drgn import terminal as drgn
 from cas.engines.piped import PipedDebugger
 from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
+from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job
-from cas.model import Dump
+from cas.model import Case, Dump
 from cas.report.result import load as load_result
 from cas.snippets import snippets
 from cas.supervise import Confinement, describe_status, find_sandbox
@@ -71,10 +71,9 @@ class Subject:
     for_crash: ForCrash = field(default_factory=ForCrash)
     """crash's own options."""
 
-    @property
-    def opened(self) -> Opened:
-        """What drgn is to look at."""
-        return Opened(self.dump, self.vmlinux, self.kmods.debug_files, self.is_forced)
+    def case(self, kmods: Mapping[str, Path]) -> Case:
+        """What a debugger is given, with these files of kernel modules."""
+        return Case(self.dump, self.vmlinux, kmods)
 
     def confinement(self, world: World) -> Confinement:
         """Where a debugger runs: it may be silent as long as its user is."""
@@ -105,9 +104,9 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
         return _drgn_between_pipes(subject, feed, confinement, world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    started = drgn_on_terminal(
-        subject.opened, confinement, window, feed.first, is_quiet=theirs.is_silent
-    )
+    case = subject.case(subject.kmods.debug_files)
+    beginning = drgn.Beginning(feed.first, theirs.is_silent, subject.is_forced)
+    started = drgn.drgn_on_terminal(case, confinement, window, beginning)
     with started as terminal:
         return _told("drgn", Relay(terminal, screen).relay(), world)
 
@@ -116,7 +115,8 @@ def _drgn_between_pipes(
     subject: Subject, feed: Input, confinement: Confinement, world: World
 ) -> int:
     """drgn that runs the input; 1 if something of it could not be run."""
-    with drgn_between_pipes(subject.opened, confinement) as child:
+    case = subject.case(subject.kmods.debug_files)
+    with drgn.drgn_between_pipes(case, confinement, is_forced=subject.is_forced) as child:
         piped = PipedDebugger(child, "drgn")
         with world.progress.bar("Opening it with drgn", None):
             remarks = piped.greeting(world.config.supervision.start_s)
@@ -135,21 +135,13 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     """
     _check_host(subject)
     dump, confinement = subject.dump, subject.confinement(world)
-    files = subject.vmlinux, dump.path
-    wanted = venues.Subject(
-        dump.arch,
-        dump.osrelease,
-        *files,
-        EngineChoice.AUTO,
-        subject.host,
-        subject.kmods.files,
-        crash_options(dump, subject.vmlinux),
-    )
+    case, options = subject.case(subject.kmods.files), crash_options(dump, subject.vmlinux)
+    demand = CrashDemand(case, host=subject.host, options=options)
     beginning = _Beginning.of(subject, confinement, world)
     is_typed = feed.is_for_a_person and not subject.for_crash.is_question
     kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
-        venues.Venues(wanted, world.config, confinement, subject.store, world.progress) as places,
+        venues.Venues(demand, world.config, confinement, subject.store, world.progress) as places,
         Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
         if not places and _may_be_drgn(subject, world):

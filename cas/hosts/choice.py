@@ -10,14 +10,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Self
 
 from cas.errors import CasError, EngineError
-from cas.hosts.crash_versions import is_new_enough, needed_for, parsed
+from cas.hosts.crash_versions import needed_for, parsed
+from cas.hosts.demand import CrashDemand
 from cas.hosts.inventory import Load, load_of
 from cas.hosts.link import Link, open_link
 from cas.hosts.place import RemoteFiles, RemotePlace
@@ -37,31 +37,6 @@ KMODS_COPIED = 16
 """Files of kernel modules, at most, where storage is not shared."""
 PAUSE_S = 2.0
 """Seconds between two attempts while all hosts are busy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be analysed."""
-
-    arch: str
-    osrelease: str | None
-    vmlinux: Path
-    vmcore: Path
-    host: str | None = None
-    """Only this one will do."""
-    newer_than: str | None = None
-    """What a crash calls itself that has failed on it, e.g. ``crash 8.0.2``."""
-    kmods: Mapping[str, Path] = field(default_factory=dict)
-    """Kernel modules' files, the most needed first, as far as known when a host is taken."""
-    options: tuple[str, ...] = ()
-    """Of crash, that this dump needs."""
-
-    def accepts(self, program: CrashProgram) -> bool:
-        """Whether a crash may read the dump."""
-        failed = parsed((self.newer_than or "").removeprefix("crash "))
-        if failed is not None and (parsed(program.version) or ()) <= failed:
-            return False
-        return is_new_enough(program.version, self.osrelease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,39 +60,44 @@ class _Reached:
         return (self.load.sessions, round(self.load.load_per_cpu, 1), -self.load.memory_bytes)
 
 
-def fitting_hosts(hosts: Sequence[Host], wish: Wish) -> tuple[list[FittingHost], list[str]]:
+def fitting_hosts(
+    hosts: Sequence[Host], demand: CrashDemand
+) -> tuple[list[FittingHost], list[str]]:
     """The hosts that may serve, and why others of the right architecture may not."""
     fit, problems = [], []
     for host in hosts:
-        if wish.host not in (None, host.name, str(host)):
+        if demand.host not in (None, host.name, str(host)):
             continue
-        programs = [program for program in host.crashes if program.arch == wish.arch]
-        new = [program for program in programs if wish.accepts(program)]
+        programs = [program for program in host.crashes if program.arch == demand.case.dump.arch]
+        new = [program for program in programs if demand.accepts(program)]
         if not host.is_enabled:
-            problems += [f"{host}: it is disabled"] if programs or wish.host else []
+            problems += [f"{host}: it is disabled"] if programs or demand.host else []
         elif new:
             fit.append(FittingHost(host, max(new, key=lambda each: parsed(each.version) or ())))
-        elif (programs and not wish.newer_than) or wish.host:
-            problems.append(f"{host}: {_why_unfit(programs, wish)}")
+        elif (programs and not demand.newer_than) or demand.host:
+            problems.append(f"{host}: {_why_unfit(programs, demand)}")
     return fit, problems
 
 
-def _why_unfit(programs: Sequence[CrashProgram], wish: Wish) -> str:
+def _why_unfit(programs: Sequence[CrashProgram], demand: CrashDemand) -> str:
     if not programs:
-        return f"it has no crash for {wish.arch}"
-    needed = ".".join(map(str, needed_for(wish.osrelease) or ()))
+        return f"it has no crash for {demand.case.dump.arch}"
+    needed = ".".join(map(str, needed_for(demand.case.dump.osrelease) or ()))
     had = ", ".join(program.version for program in programs)
-    return f"its crash {had} is too old for Linux {wish.osrelease}, which needs {needed}"
+    return (
+        f"its crash {had} is too old for Linux {demand.case.dump.osrelease}, which needs {needed}"
+    )
 
 
 class HostChoice:
     """The hosts for one dump, best first; a context manager that lets go of all of them."""
 
     def __init__(
-        self, hosts: Sequence[Host], wish: Wish, config: Config, progress: Progress
+        self, hosts: Sequence[Host], demand: CrashDemand, config: Config, progress: Progress
     ) -> None:
         """Ask all that may serve; returns at once."""
-        self._wish = wish
+        self._demand = demand
+        self._case = demand.case
         self._config = config
         self._progress = progress
         self._stack = ExitStack()
@@ -126,7 +106,7 @@ class HostChoice:
         self._has_said_busy = False
         self._answers: queue.Queue[_Reached | str] = queue.Queue()
         self._reached: list[_Reached] = []
-        self._candidates, self.problems = fitting_hosts(hosts, wish)
+        self._candidates, self.problems = fitting_hosts(hosts, demand)
         """Why hosts could not be taken, a sentence each."""
         for problem in self.problems:
             progress.warn(problem)
@@ -198,7 +178,7 @@ class HostChoice:
     def _ask_load_and_storage(self, candidate: FittingHost, link: Link) -> _Reached:
         is_only = len(self._candidates) == 1
         load = UNKNOWN if is_only else load_of(link, self._config)
-        is_shared = see_the_same(link, [self._wish.vmlinux, self._wish.vmcore])
+        is_shared = see_the_same(link, [self._case.vmlinux, self._case.dump.path])
         storage = "shared" if is_shared else "not shared"
         self._progress.note(f"{link.name}: {load}, storage {storage}", logging.DEBUG)
         return _Reached(candidate, link, load, is_shared)
@@ -226,10 +206,10 @@ class HostChoice:
     def _open_place(self, reached: _Reached) -> RemotePlace:
         """Files and a session on a host."""
         link, program = reached.link, reached.candidate.program
-        files = vmlinux, vmcore = self._wish.vmlinux, self._wish.vmcore
+        files = vmlinux, vmcore = self._case.vmlinux, self._case.dump.path
         with ExitStack() as stack:
             # where dump and vmlinux are shared, so is what stands beside the vmlinux
-            kmods = list(self._wish.kmods.values())
+            kmods = list(self._case.kmods.values())
             shared = (path for path in kmods if path.is_relative_to(vmlinux.parent))
             there = {path: str(path) for path in [*files, *shared]}
             if not reached.is_shared:
@@ -238,7 +218,7 @@ class HostChoice:
             opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
             extensions = files_there(link, self._config.extensions)
-            remote = RemoteFiles(vmlinux, vmcore, there, self._wish.options)
+            remote = RemoteFiles(vmlinux, vmcore, there, self._demand.options)
             return RemotePlace(program, link, opened, remote, extensions, stack.pop_all())
 
     def _put_back_busy_host(self, busy: _Reached, deadline: float) -> bool:

@@ -33,15 +33,16 @@ from cas.errors import EngineError
 from cas.fault_reading import Reading
 from cas.files import shipped as resources
 from cas.files.whole import create, put
+from cas.hosts.demand import CrashDemand
 from cas.jobs.job import Job
-from cas.model import Dump, Fault, FirstAnswer, Need, Section, Snippet
+from cas.model import Case, Dump, Fault, FirstAnswer, Need, Section, Snippet
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.snippets import snippets
 from cas.triage.context import Run
 from cas.triage.kernel_check import Fitting
 from cas.triage.kmods import Kmods
-from cas.triage.places import Subject, Venues
+from cas.triage.places import Venues
 
 
 class Debugging(Run):
@@ -144,20 +145,14 @@ class Debugging(Run):
             return None
         return replace(reading, problems=(*reading.problems, *([problem] if problem else [])))
 
-    def prepare_crash(self, opened: process.Opened) -> Future[CrashAnywhere | None] | None:
+    def prepare_crash(self, case: Case) -> Future[CrashAnywhere | None] | None:
         """Everywhere that crash may run; on a host it begins now, beside drgn.
 
         On this machine the two would only hinder one another.
         """
-        dump, files = opened.dump, (opened.vmlinux, opened.dump.path)
-        subject = Subject(
-            dump.arch,
-            dump.osrelease,
-            *files,
-            self.engine,
-            kmods=self.kmods.files,
-            options=crash_options(dump, opened.vmlinux),
-        )
+        case = replace(case, kmods=self.kmods.files)
+        options = crash_options(case.dump, case.vmlinux)
+        demand = CrashDemand(case, self.engine, options=options)
         transcript = self.stack.enter_context(create(self.job.directory / TRANSCRIPT))
         rules = self.config.supervision
         crash = CrashAnywhere(
@@ -165,7 +160,7 @@ class Debugging(Run):
         )
         self.crash = self.stack.enter_context(crash)
         pool = self.stack.enter_context(ThreadPoolExecutor(1, "crash"))
-        venues = Venues(subject, self.config, self.confinement, self.store, self.progress)
+        venues = Venues(demand, self.config, self.confinement, self.store, self.progress)
         self.venues = self.stack.enter_context(venues)
         if venues.hosts_come_first and not self.job.order.wants_kmods:
             return pool.submit(self.begin_crash)

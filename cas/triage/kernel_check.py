@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cas.dump import SEARCH_BYTES, identify
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.errors import EngineError, KernelMisfit, KernelNotFound
-from cas.model import Dump
+from cas.model import Case, Dump
 from cas.triage.context import Run
 from cas.triage.kmods import FIRST_ANSWER_S
 
@@ -15,7 +15,7 @@ GLANCE_BYTES = 256 << 20
 """Of memory that are searched for another VMCOREINFO while nobody has the kernel of the headers."""
 
 
-Choose = Callable[[Dump], Opened]
+Choose = Callable[[Dump], Case]
 """Gives a dump with the kernel that its words name; raises `KernelNotFound`."""
 
 
@@ -29,7 +29,7 @@ class Fitting:
         self.misfit: KernelMisfit | None = None
         """Why nothing that drgn reads can be believed."""
 
-    def fitted(self, dump: Dump, choose: Choose) -> Opened:
+    def fitted(self, dump: Dump, choose: Choose) -> Case:
         """The dump with the kernel that fits it; `misfit` says whether there was one.
 
         Where nobody has the one that the headers name, or it does not fit, that which memory
@@ -38,21 +38,21 @@ class Fitting:
         :raises KernelNotFound: nobody has it
         """
         try:
-            opened = choose(dump)
+            case = choose(dump)
         except KernelNotFound as lack:
             return self._instead(dump, lack, choose)
         try:
-            self._require_fit(opened)
+            self._require_fit(case)
         except KernelMisfit as error:
-            return self._other(opened, error, choose)
-        return opened
+            return self._other(case, error, choose)
+        return case
 
-    def _require_fit(self, opened: Opened) -> None:
+    def _require_fit(self, case: Case) -> None:
         """:raises KernelMisfit: what is read through the vmlinux is not what the dump says"""
         run = self._run
         try:
             with run.timed("first answer"), run.progress.bar("Opening it with drgn", None):
-                remarks = self._worker.fit(opened, FIRST_ANSWER_S)
+                remarks = self._worker.fit(case, FIRST_ANSWER_S)
         except KernelMisfit:
             raise
         except EngineError as error:  # the first answer says that drgn is of no use
@@ -61,7 +61,7 @@ class Fitting:
         for remark in remarks:
             run.remark(remark)
 
-    def _instead(self, dump: Dump, lack: KernelNotFound, choose: Choose) -> Opened:
+    def _instead(self, dump: Dump, lack: KernelNotFound, choose: Choose) -> Case:
         """The dump with the kernel that its memory names, in place of one that nobody has."""
         there = self._by_memory(dump, GLANCE_BYTES) if dump.build_id else None
         if there is None:
@@ -70,20 +70,20 @@ class Fitting:
         for remark in remarks:
             self._run.remark(remark)
         try:
-            opened = choose(there)
-            self._require_fit(opened)
+            case = choose(there)
+            self._require_fit(case)
         except (KernelNotFound, KernelMisfit):
             raise lack from None
         self._run.know(dump=there)
-        return opened
+        return case
 
-    def _other(self, opened: Opened, error: KernelMisfit, choose: Choose) -> Opened:
+    def _other(self, case: Case, error: KernelMisfit, choose: Choose) -> Case:
         """The dump with the kernel that its memory names, in place of one that does not fit."""
         run = self._run
-        dump = self._by_memory(opened.dump, run.config.buffer_size_bytes or SEARCH_BYTES)
+        dump = self._by_memory(case.dump, run.config.buffer_size_bytes or SEARCH_BYTES)
         if dump is None:
             self.misfit = error
-            return opened
+            return case
         run.progress.warn(str(error))
         run.know(dump=dump)
         for remark in dump.remarks:

@@ -16,7 +16,6 @@ from cas.catalogue.extraction import extract
 from cas.choices import Checked, DetectorStatus, Stage
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.reassemble import with_reason
-from cas.engines.drgn import process
 from cas.engines.drgn.prestart import Prestart
 from cas.errors import (
     AmbiguousKernel,
@@ -31,7 +30,7 @@ from cas.errors import (
 )
 from cas.files.whole import writing_below
 from cas.jobs.job import Job
-from cas.model import Dump, FirstAnswer, Match, Stored
+from cas.model import Case, Dump, FirstAnswer, Match, Stored
 from cas.progress import Progress
 from cas.report.evidence import causes
 from cas.settings import users
@@ -104,14 +103,14 @@ class Pipeline(Debugging):
         head = self.receive()
         early = self.foresee(head)
         dump = self.identify(self.open(head))
-        opened = self.fitting.fitted(dump, partial(self.kernel_for, early=early))
-        beginning = self.prepare_crash(opened)
-        answer = self.answer(opened)
+        case = self.fitting.fitted(dump, partial(self.kernel_for, early=early))
+        beginning = self.prepare_crash(case)
+        answer = self.answer(case)
         self.detect(answer)
         if self.job.order.wants_kmods:
             self.kmods.extract_all(answer)
         crash = beginning.result() if beginning else self.begin_crash()
-        self.run_snippets(crash, self.render(opened.dump, answer))
+        self.run_snippets(crash, self.render(case.dump, answer))
         self.reached(Stage.ANALYSED)
 
     def receive(self) -> Path:
@@ -259,28 +258,28 @@ class Pipeline(Debugging):
         self.reached(Stage.PREPARED)
         return found
 
-    def kernel_for(self, dump: Dump, *, early: Match | None) -> process.Opened:
+    def kernel_for(self, dump: Dump, *, early: Match | None) -> Case:
         """The dump with the kernel that its words name, and what else drgn needs."""
         found = self.extract(dump, self.match(dump, early))
         kept = replace(dump, path=self.arrival.stored().vmcore)
         traced = self.kmods.traced(dump, found.found)
-        return process.Opened(kept, found.vmlinux, traced)
+        return Case(kept, found.vmlinux, traced)
 
-    def answer(self, opened: process.Opened) -> FirstAnswer | None:
+    def answer(self, case: Case) -> FirstAnswer | None:
         """What crashed, where and why, told as soon as it is known."""
         answer = None
         if self.fitting.misfit is not None:
             self.degrade(str(self.fitting.misfit))
-            self.conclude(opened.dump, None)
+            self.conclude(case.dump, None)
             return None
         try:
             with self.timed("first answer"), self.progress.bar("Asking drgn what crashed", None):
-                answer = self.worker.answer(opened, FIRST_ANSWER_S)
+                answer = self.worker.answer(case, FIRST_ANSWER_S)
         except EngineError as error:
             self.degrade(f"drgn gave no first answer: {error}")
         if answer is not None:
             answer = self.kmods.look_closer(answer)
-        self.conclude(opened.dump, answer)
+        self.conclude(case.dump, answer)
         return answer
 
     def detect(self, answer: FirstAnswer | None) -> None:

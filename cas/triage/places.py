@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from cas.choices import EngineChoice
@@ -13,6 +12,7 @@ from cas.database.store import Store
 from cas.engines.crash.place import LocalPlace, Place
 from cas.engines.crash.program import choose_crash, how_to_get_crash
 from cas.errors import CasError, EngineError
+from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
 from cas.model import Host
 from cas.progress import Progress
@@ -23,37 +23,20 @@ if TYPE_CHECKING:
     from cas.hosts.choice import HostChoice
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is analysed, and with what."""
-
-    arch: str
-    osrelease: str | None
-    vmlinux: Path
-    vmcore: Path
-    engine: EngineChoice
-    host: str | None = None
-    """Only this one will do."""
-    kmods: Mapping[str, Path] = field(default_factory=dict)
-    """Kernel modules' files, the most needed first; whoever made it may add to them until crash
-    starts."""
-    options: tuple[str, ...] = ()
-    """Of crash, that this dump needs."""
-
-
 class Venues:
     """The places for one dump, one after another; a context manager that lets go of all hosts."""
 
     def __init__(
         self,
-        subject: Subject,
+        demand: CrashDemand,
         config: Config,
         confinement: Confinement,
         store: Store,
         progress: Progress,
     ) -> None:
         """Look what is here; hosts are asked in the background if they come first."""
-        self._subject = subject
+        self._demand = demand
+        self._arch = demand.case.dump.arch
         self._config = config
         self._confinement = confinement
         self._store = store
@@ -83,7 +66,7 @@ class Venues:
     @property
     def hosts_come_first(self) -> bool:
         """Whether hosts are tried before this machine's crash."""
-        if self._subject.engine is EngineChoice.DRGN or self._config.hosts.use == "never":
+        if self._demand.engine is EngineChoice.DRGN or self._config.hosts.use == "never":
             return False
         return self.here is None or self._config.hosts.use == "first"
 
@@ -99,28 +82,28 @@ class Venues:
         :param reason: what is known of those that were taken
         """
         reasons = dict.fromkeys(filter(None, (reason, *self.problems)))
-        text = "; ".join(reasons) or f"there is no crash for {self._subject.arch}"
-        return EngineError(text, hint=how_to_get_crash(self._subject.arch))
+        text = "; ".join(reasons) or f"there is no crash for {self._arch}"
+        return EngineError(text, hint=how_to_get_crash(self._arch))
 
     def next_place(self) -> Place | None:
         """The next place, ready for crash; ``None``: there is none left."""
         return None if self._is_closed else next(self._places, None)
 
     def _here(self) -> LocalPlace | None:
-        subject = self._subject
-        if subject.host is not None:
+        demand, case = self._demand, self._demand.case
+        if demand.host is not None:
             return None
         try:
-            program = choose_crash(self._config, subject.arch, subject.engine)
+            program = choose_crash(self._config, self._arch, demand.engine)
         except EngineError as error:
             self.why_not_here = error
             return None
         if program is None:
             return None
         extensions = self._config.extensions
-        files = subject.vmlinux, subject.vmcore
+        files = case.vmlinux, case.dump.path
         return LocalPlace(
-            program, *files, self._confinement, extensions, subject.kmods, subject.options
+            program, *files, self._confinement, extensions, case.kmods, demand.options
         )
 
     def _in_order(self) -> Iterator[Place]:
@@ -152,27 +135,16 @@ class Venues:
 
     def _asked(self, failed: LocalPlace | None) -> HostChoice | None:
         hosts, offers = self._registered(), None
-        if hosts or self._subject.host is not None:
+        if hosts or self._demand.host is not None:
             offers = self._ask_hosts(hosts, failed)
         self._store.preload()  # while the hosts think
         return offers
 
     def _ask_hosts(self, hosts: Sequence[Host], failed: LocalPlace | None) -> HostChoice:
-        from cas.hosts.choice import HostChoice, Wish  # paramiko takes a while to import
+        from cas.hosts.choice import HostChoice  # paramiko takes a while to import
 
-        subject = self._subject
-        newer_than = failed.version() if failed else None
-        files = subject.vmlinux, subject.vmcore
-        wish = Wish(
-            subject.arch,
-            subject.osrelease,
-            *files,
-            subject.host,
-            newer_than,
-            subject.kmods,
-            subject.options,
-        )
-        return HostChoice(hosts, wish, self._config, self._progress)
+        demand = replace(self._demand, newer_than=failed.version() if failed else None)
+        return HostChoice(hosts, demand, self._config, self._progress)
 
     def _registered(self) -> tuple[Host, ...]:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.drgn.process import Opened, Worker
-from cas.model import Dump
+from cas.engines.drgn.process import Worker
+from cas.model import Case, Dump
 from cas.settings.rules import Supervision
 from cas.supervise import Confinement, Sandbox
 
@@ -57,14 +57,14 @@ def debuginfo(unpack: Callable[[str], Path]) -> Path:
 def opened_aarch64(
     made: Callable[[str, Callable[[Path], object]], Path],
     unpack: Callable[[str], Path],
-) -> Opened:
+) -> Case:
     """The shipped aarch64 kernel and its dump."""
     packed = FIXTURES / "arm64" / "vmcore.elf.xz"
     (vmlinux,) = unpack("arm64").rglob("vmlinux")
     vmcore = made(
         "vmcore-arm64.elf", lambda path: path.write_bytes(lzma.decompress(packed.read_bytes()))
     )
-    return Opened(dump_at(vmcore, "aarch64"), vmlinux)
+    return Case(dump_at(vmcore, "aarch64"), vmlinux)
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +107,8 @@ def worker(room: Confinement, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="session")
-def opened(vmcore: Path, vmlinux: Path) -> Opened:
-    return Opened(dump_at(vmcore, "x86_64"), vmlinux)
+def opened(vmcore: Path, vmlinux: Path) -> Case:
+    return Case(dump_at(vmcore, "x86_64"), vmlinux)
 
 
 def dump_at(path: Path, arch: str) -> Dump:

@@ -7,7 +7,8 @@ import signal
 
 from cas.choices import DetectorStatus, Weight
 from cas.engines.drgn.detected import Detections
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
+from cas.model import Case
 
 ANSWER = {
     "detector": "locks",
@@ -60,7 +61,7 @@ def test_detectors_that_cannot_run_are_one_failure() -> None:
 
 
 def test_a_process_that_died_is_started_again_for_the_detectors(
-    worker: Worker, opened: Opened
+    worker: Worker, opened: Case
 ) -> None:
     answer = worker.answer(opened, 60)
     os.kill(worker.pid, signal.SIGSEGV)

@@ -12,28 +12,28 @@ from pathlib import Path
 import pytest
 
 from cas import elf
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
-from cas.model import FirstAnswer, Snippet
+from cas.model import Case, FirstAnswer, Snippet
 from cas.supervise import Confinement
 
 TIMEOUT_S = 60
 
 
-def at(path: Path, opened: Opened) -> Opened:
+def at(path: Path, opened: Case) -> Case:
     """The same kernel's dump in another file."""
     return replace(opened, dump=replace(opened.dump, path=path))
 
 
 @pytest.fixture(scope="module")
-def answer(opened: Opened, make_room: Callable[..., Confinement]) -> FirstAnswer:
+def answer(opened: Case, make_room: Callable[..., Confinement]) -> FirstAnswer:
     with Worker(make_room()) as worker:
         return worker.answer(opened, TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
 def full_answer(
-    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
+    opened: Case, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
 ) -> FirstAnswer:
     with Worker(make_room()) as worker:
         return worker.answer(replace(opened, kmods=kmods), TIMEOUT_S)
@@ -106,7 +106,7 @@ def test_kernel_modules_with_a_debug_file_are_marked(full_answer: FirstAnswer) -
 
 
 def test_a_debug_file_of_another_kernel_module_is_refused(
-    worker: Worker, opened: Opened, kmods: Mapping[str, Path]
+    worker: Worker, opened: Case, kmods: Mapping[str, Path]
 ) -> None:
     wrong = replace(opened, kmods={"cas_oops": kmods["cas_spare"]})
     answer = worker.answer(wrong, TIMEOUT_S)
@@ -117,7 +117,7 @@ def test_a_debug_file_of_another_kernel_module_is_refused(
 @pytest.mark.parametrize("compression", ["-c", "-l"])
 def test_compressed_dumps_give_the_same_backtrace(
     worker: Worker,
-    opened: Opened,
+    opened: Case,
     answer: FirstAnswer,
     converted: Callable[..., Path],
     compression: str,
@@ -127,7 +127,7 @@ def test_compressed_dumps_give_the_same_backtrace(
 
 
 def test_another_architectures_dump_is_read_like_our_own(
-    worker: Worker, opened_aarch64: Opened
+    worker: Worker, opened_aarch64: Case
 ) -> None:
     answer = worker.answer(opened_aarch64, TIMEOUT_S)
     functions = [frame.function for frame in answer.backtrace]
@@ -137,7 +137,7 @@ def test_another_architectures_dump_is_read_like_our_own(
 
 
 def test_a_dump_without_register_notes_is_unwound_from_its_stack(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     bare = tmp_path / "vmcore"
     bare.write_bytes(without_prstatus(opened.dump.path.read_bytes()))
@@ -153,7 +153,7 @@ def without_prstatus(dump: bytes) -> bytes:
 
 
 def test_a_dump_without_vmcoreinfo_is_opened_with_what_the_reader_found(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     dump = opened.dump.path.read_bytes()
     bare = tmp_path / "vmcore"
@@ -171,7 +171,7 @@ def vmcoreinfo(dump: bytes) -> dict[str, str]:
 
 
 def test_a_dump_that_does_not_name_its_machine_is_opened_by_the_readers_word(
-    worker: Worker, opened: Opened, converted: Callable[..., Path], tmp_path: Path
+    worker: Worker, opened: Case, converted: Callable[..., Path], tmp_path: Path
 ) -> None:
     nameless = tmp_path / "vmcore"
     dump = converted("-c", "-d", "31").read_bytes()
@@ -182,7 +182,7 @@ def test_a_dump_that_does_not_name_its_machine_is_opened_by_the_readers_word(
 
 
 def test_a_dump_without_its_page_tables_is_refused_with_the_reason(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     short = tmp_path / "vmcore"
     short.write_bytes(opened.dump.path.read_bytes()[: 8 << 20])
@@ -190,15 +190,13 @@ def test_a_dump_without_its_page_tables_is_refused_with_the_reason(
         worker.answer(at(short, opened), TIMEOUT_S)
 
 
-def test_the_readers_kernel_log_is_not_read_again(worker: Worker, opened: Opened) -> None:
+def test_the_readers_kernel_log_is_not_read_again(worker: Worker, opened: Case) -> None:
     read = replace(opened.dump, dmesg="[    0.000000] a log\n", panic_message="a message")
     answer = worker.answer(replace(opened, dump=read), TIMEOUT_S)
     assert (answer.dmesg, answer.panic_message) == (read.dmesg, "a message")
 
 
-def test_garbage_is_refused_with_drgns_reason(
-    worker: Worker, opened: Opened, tmp_path: Path
-) -> None:
+def test_garbage_is_refused_with_drgns_reason(worker: Worker, opened: Case, tmp_path: Path) -> None:
     garbage = tmp_path / "vmcore"
     garbage.write_bytes(os.urandom(1 << 16))
     with pytest.raises(EngineError, match="drgn cannot open the dump: not an ELF core file"):
@@ -206,23 +204,23 @@ def test_garbage_is_refused_with_drgns_reason(
 
 
 def test_a_vmlinux_without_debug_information_is_named(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     empty = tmp_path / "vmlinux"
     empty.write_bytes(b"")
     with pytest.raises(EngineError, match=f"{empty}"):
-        worker.answer(Opened(opened.dump, empty), TIMEOUT_S)
+        worker.answer(Case(opened.dump, empty), TIMEOUT_S)
 
 
 def test_another_kernels_vmlinux_is_refused(
-    worker: Worker, opened: Opened, kmods: Mapping[str, Path]
+    worker: Worker, opened: Case, kmods: Mapping[str, Path]
 ) -> None:
     with pytest.raises(EngineError, match="no debug information of this kernel"):
-        worker.answer(Opened(opened.dump, kmods["cas_oops"]), TIMEOUT_S)
+        worker.answer(Case(opened.dump, kmods["cas_oops"]), TIMEOUT_S)
 
 
 def test_a_second_look_with_debug_files_shows_the_lines_that_the_first_could_not(
-    worker: Worker, opened: Opened, kmods: Mapping[str, Path], full_answer: FirstAnswer
+    worker: Worker, opened: Case, kmods: Mapping[str, Path], full_answer: FirstAnswer
 ) -> None:
     first = worker.answer(opened, TIMEOUT_S)
     second = worker.answer_again(first, kmods, TIMEOUT_S)
@@ -231,7 +229,7 @@ def test_a_second_look_with_debug_files_shows_the_lines_that_the_first_could_not
 
 
 def test_a_second_look_mends_a_debug_file_of_another_build(
-    worker: Worker, opened: Opened, kmods: Mapping[str, Path], full_answer: FirstAnswer
+    worker: Worker, opened: Case, kmods: Mapping[str, Path], full_answer: FirstAnswer
 ) -> None:
     wrong = replace(opened, kmods={"cas_oops": kmods["cas_spare"]})
     first = worker.answer(wrong, TIMEOUT_S)
@@ -242,7 +240,7 @@ def test_a_second_look_mends_a_debug_file_of_another_build(
 
 
 def test_debug_files_that_come_later_serve_a_worker_that_was_started_again(
-    worker: Worker, opened: Opened, kmods: Mapping[str, Path], tmp_path: Path
+    worker: Worker, opened: Case, kmods: Mapping[str, Path], tmp_path: Path
 ) -> None:
     worker.open(opened)
     worker.supply(kmods)

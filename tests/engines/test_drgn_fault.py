@@ -16,9 +16,10 @@ from cas.engines.drgn.child import fault as drgn_fault
 from cas.engines.drgn.child.fault import Wanted
 from cas.engines.drgn.child.target import File, Request, Target
 from cas.engines.drgn.child.variables import Known
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
+from cas.model import Case
 from cas.supervise import Confinement
 
 WANTED = {"place": "cas_sum_entries+0x18", "nowhere": None, "address": 0x18, "registers": {}}
@@ -26,7 +27,7 @@ WANTED = {"place": "cas_sum_entries+0x18", "nowhere": None, "address": 0x18, "re
 
 @pytest.fixture(scope="module")
 def reading(
-    opened: Opened, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
+    opened: Case, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
 ) -> Reading:
     with Worker(make_room()) as worker:
         worker.answer(replace(opened, kmods=kmods), 60)
@@ -89,7 +90,7 @@ def spoilt(dump: bytes, reading: Reading, *, is_entry_too: bool) -> bytes:
 @pytest.mark.parametrize("is_entry_too", [True, False])
 def test_a_live_pointer_one_bit_away_is_found(
     worker: Worker,
-    opened: Opened,
+    opened: Case,
     kmods: Mapping[str, Path],
     reading: Reading,
     tmp_path: Path,
@@ -162,14 +163,14 @@ def test_a_member_is_counted_from_the_variable_and_not_from_the_register(target:
     assert fault._pointer("rbx", known._replace(shift=0), node, 8)["member"] == "tasks.next"
 
 
-def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Opened) -> None:
+def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Case) -> None:
     worker.answer(opened, 60)
     with pytest.raises(EngineError, match="neither on the stack nor in the log"):
         worker.fault({**WANTED, "place": "cas_sum_entries+0x1c"})
 
 
 def test_without_debug_information_of_the_module_there_is_no_variable(
-    worker: Worker, opened: Opened
+    worker: Worker, opened: Case
 ) -> None:
     worker.answer(opened, 60)
     reading = worker.fault(WANTED)
@@ -179,7 +180,7 @@ def test_without_debug_information_of_the_module_there_is_no_variable(
 
 
 def test_another_architectures_fault_is_read_like_our_own(
-    worker: Worker, opened_aarch64: Opened, unpack: Callable[[str], Path]
+    worker: Worker, opened_aarch64: Case, unpack: Callable[[str], Path]
 ) -> None:
     (debug,) = unpack("arm64").rglob("cas_oops.ko.debug")
     worker.answer(replace(opened_aarch64, kmods={"cas_oops": debug}), 60)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
-from cas.model import Section, Snippet
+from cas.model import Case, Section, Snippet
 from cas.supervise import Confinement
 
 TIMEOUT_S = 60
@@ -29,7 +29,7 @@ ESCAPES = (
 
 
 @pytest.fixture(scope="module")
-def open_worker(opened: Opened, make_room: Callable[..., Confinement]) -> Iterator[Worker]:
+def open_worker(opened: Case, make_room: Callable[..., Confinement]) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:1")
         worker = Worker(make_room())
@@ -40,7 +40,7 @@ def open_worker(opened: Opened, make_room: Callable[..., Confinement]) -> Iterat
 
 @pytest.fixture
 def open_with(
-    opened: Opened, make_room: Callable[..., Confinement]
+    opened: Case, make_room: Callable[..., Confinement]
 ) -> Iterator[Callable[..., Worker]]:
     """Start a worker on the dump under rules of its own."""
     with ExitStack() as stack:
@@ -167,7 +167,7 @@ def test_a_command_that_hangs_inside_drgn_is_killed_and_the_next_one_runs(
 
 
 def test_a_snippet_runs_in_a_fresh_process_after_one_that_killed_drgn(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     worker.open(opened)
     deadly = "drgn import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
@@ -189,7 +189,7 @@ def test_a_dump_that_always_kills_drgn_is_given_up(
 
 @pytest.mark.long
 def test_a_stopped_worker_is_killed_after_the_time_allowed_and_asked_once_more(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     pid = worker.pid
     os.kill(pid, signal.SIGSTOP)
@@ -199,14 +199,14 @@ def test_a_stopped_worker_is_killed_after_the_time_allowed_and_asked_once_more(
     assert "Traced because: stopped by SIGSTOP\n" in trace.read_text()
 
 
-def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Opened) -> None:
+def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Case) -> None:
     killer = threading.Timer(0.05, os.kill, (worker.pid, signal.SIGSEGV))
     killer.start()
     with pytest.raises(EngineError, match="drgn was killed by SIGSEGV"):
         worker.answer(opened, TIMEOUT_S)
 
 
-def test_a_worker_that_somebody_kills_is_asked_once_more(worker: Worker, opened: Opened) -> None:
+def test_a_worker_that_somebody_kills_is_asked_once_more(worker: Worker, opened: Case) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     assert worker.answer(opened, TIMEOUT_S).panic_task is not None
 
@@ -222,7 +222,7 @@ def test_a_command_during_which_drgn_is_killed_twice_has_failed_and_begins_anew(
     assert section.path.read_text().count("half") == 1
 
 
-def test_too_little_memory_is_told(opened: Opened, make_room: Callable[..., Confinement]) -> None:
+def test_too_little_memory_is_told(opened: Case, make_room: Callable[..., Confinement]) -> None:
     with Worker(make_room(memory_bytes=150 << 20)) as worker, pytest.raises(EngineError):
         worker.answer(opened, TIMEOUT_S)
 
@@ -260,7 +260,7 @@ def test_the_files_of_tickets_are_out_of_reach(open_worker: Worker, tmp_path: Pa
 
 
 def test_the_dump_cannot_be_opened_again_for_writing(
-    open_worker: Worker, opened: Opened, tmp_path: Path
+    open_worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     whole = opened.dump.path.stat()
     script = (
@@ -275,14 +275,14 @@ def test_the_dump_cannot_be_opened_again_for_writing(
 
 
 def test_a_report_names_the_dump_and_not_a_descriptor(
-    open_worker: Worker, opened: Opened, tmp_path: Path
+    open_worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     text = run(open_worker, tmp_path / "out", "sys").path.read_text()
     assert f"DUMPFILE: {opened.dump.path}\n" in text
 
 
 def test_each_fault_leaves_a_trace_of_its_own(
-    opened: Opened, make_room: Callable[..., Confinement], tmp_path: Path
+    opened: Case, make_room: Callable[..., Confinement], tmp_path: Path
 ) -> None:
     with Worker(make_room(watchdog_s=1)) as worker:
         worker.trace_into(tmp_path, print)

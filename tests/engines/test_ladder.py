@@ -14,10 +14,10 @@ from fake_crash import loop
 
 from cas.engines.crash.failover import CrashAnywhere
 from cas.engines.crash.place import LocalPlace
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.engines.ladder import Ladder, Session
 from cas.engines.salvage import salvage, salvaged_sections
-from cas.model import Dump, Missing, Registers, Snippet
+from cas.model import Case, Dump, Missing, Registers, Snippet
 from cas.supervise import Confinement
 
 from installed import Site
@@ -70,7 +70,7 @@ def ladder(crash: CrashAnywhere | None, worker: Worker, dump: Dump = DUMP) -> La
 
 
 def test_what_killed_crash_is_done_by_drgn(
-    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -94,7 +94,7 @@ def test_what_crash_has_begun_to_tell_is_kept(
 
 
 def test_when_crash_is_used_up_the_rest_is_done_by_drgn(
-    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(crash_that("kill -SEGV $$"), worker)
@@ -112,7 +112,7 @@ def test_a_demanded_crash_is_not_replaced(
 
 
 def test_what_neither_debugger_tells_is_taken_from_the_dump(
-    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Opened, tmp_path: Path
+    crash_that: Callable[[str], CrashAnywhere], worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(bytes(100_000))
@@ -128,7 +128,7 @@ def test_what_neither_debugger_tells_is_taken_from_the_dump(
 
 
 def test_without_crash_the_ladder_begins_with_drgn(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     worker.open(opened)
     used = ladder(None, worker)

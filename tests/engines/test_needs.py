@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cas.engines.crash.answer import judge_answer
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.engines.kernel_log import lacks_log
-from cas.model import Need, Snippet
+from cas.model import Case, Need, Snippet
 
 LOG = (
     "[    0.000000] Linux version 6.1.0\n[    9.000000] Oops: 0000\n"
@@ -17,7 +17,7 @@ LOG = (
 )
 
 
-def test_what_the_kernel_has_not_is_known_by_its_vmlinux(worker: Worker, opened: Opened) -> None:
+def test_what_the_kernel_has_not_is_known_by_its_vmlinux(worker: Worker, opened: Case) -> None:
     worker.open(opened)
     met = [
         Need("symbol", ("init_net",)),
@@ -37,7 +37,7 @@ def test_what_the_kernel_has_not_is_known_by_its_vmlinux(worker: Worker, opened:
 
 
 def test_memory_that_is_not_there_is_told_from_a_null_pointer(
-    worker: Worker, opened: Opened, tmp_path: Path
+    worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
     worker.open(opened)
     commands = ("rd ffff888fffff0000", "rd 18", "p nosuch")

@@ -9,9 +9,9 @@ import pytest
 
 from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
-from cas.engines.drgn.process import Opened, Worker
+from cas.engines.drgn.process import Worker
 from cas.files.shipped import shipped
-from cas.model import Dump, Snippet
+from cas.model import Case, Dump, Snippet
 from cas.snippets.snippets import Facts, load
 from cas.supervise import Confinement
 
@@ -59,7 +59,7 @@ def worker(
 ) -> Iterator[Worker]:
     dump = Dump(path=vmcore, format="ELF", size_bytes=vmcore.stat().st_size, arch="x86_64")
     with Worker(Confinement(tmp_path_factory.mktemp("drgn"))) as worker:
-        worker.answer(Opened(dump, vmlinux), 60)
+        worker.answer(Case(dump, vmlinux), 60)
         yield worker
 
 

@@ -15,21 +15,21 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
 import cas
-from cas import elf
 from cas.choices import Engine, SectionStatus
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
+from cas.engines.drgn.request import files_of, open_request
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
-from cas.errors import EngineError, KernelMisfit, NotADump
+from cas.errors import EngineError, KernelMisfit
 from cas.fault_reading import Reading
 from cas.files.whole import put
-from cas.model import Detection, Dump, FirstAnswer, Need, Outcome, Section, Snippet
+from cas.model import Case, Detection, FirstAnswer, Need, Outcome, Section, Snippet
 from cas.progress import Note
 from cas.supervise import (
     Child,
@@ -84,45 +84,6 @@ OPENING = "(opening the dump)"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What drgn is to look at."""
-
-    dump: Dump
-    vmlinux: Path
-    kmods: Mapping[str, Path] = field(default_factory=dict)
-    """Debug files of kernel modules, by the kernel's name for the module."""
-    is_forced: bool = False
-    """The vmlinux may be another kernel's."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The dump, the vmlinux, and the debug files of the kernel modules in their order."""
-        return (self.dump.path, self.vmlinux, *self.kmods.values())
-
-    def request(self) -> Message:
-        """The worker's request to open it."""
-        return {
-            "names": [str(path.absolute()) for path in self.files],
-            "arch": self.dump.arch,
-            "kmods": list(self.kmods),
-            "vmcoreinfo": self.vmcoreinfo,
-            "known": self.known(),
-            "forced": self.is_forced,
-        }
-
-    @property
-    def vmcoreinfo(self) -> str | None:
-        """VMCOREINFO as it is known of the dump, which its headers may have otherwise."""
-        lines = (f"{key}={text}\n" for key, text in self.dump.vmcoreinfo.items())
-        return "".join(lines) or None
-
-    def known(self) -> Message:
-        """What the worker must read through the vmlinux again."""
-        dump = self.dump
-        return {"banner": dump.banner or _banner_of(self.vmlinux), "release": dump.osrelease}
-
-
 class WorkerEnded(EngineError):
     """drgn's process is gone; ``status`` says how in the words of :class:`cas.model.Section`."""
 
@@ -153,7 +114,7 @@ class Worker:
         self._rules = confinement.supervision
         self._traces: Callable[[Child, ProgramFailure], object] = lambda *_: None
         self._starts = StartLimit("drgn", self._rules)
-        self._opened: Opened | None = None
+        self._case: Case | None = None
         self._command = OPENING
         self._reading = "the dump"
         self._start_worker()
@@ -178,24 +139,24 @@ class Worker:
         """Process id of the worker that runs now."""
         return self._child.pid
 
-    def open(self, opened: Opened) -> None:
+    def open(self, case: Case) -> None:
         """Let the worker begin to read the dump; whether it can be read shows later."""
-        if self._is_alive and opened == self._opened:
+        if self._is_alive and case == self._case:
             return
-        self._opened = opened
+        self._case = case
         if self._is_alive:
-            self._send_open(opened)
+            self._send_open(case)
         else:
             self._revive()
 
-    def fit(self, opened: Opened, timeout_s: float) -> tuple[str, ...]:
+    def fit(self, case: Case, timeout_s: float) -> tuple[str, ...]:
         """Open a dump, and make sure that the vmlinux is its kernel's.
 
         :return: what a reader should know of how it was opened
         :raises KernelMisfit: what is read through the vmlinux is not what the dump says
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
-        self.open(opened)
+        self.open(case)
         return self._repeat_if_killed(lambda: self._fit_once(timeout_s))
 
     def _fit_once(self, timeout_s: float) -> tuple[str, ...]:
@@ -203,15 +164,15 @@ class Worker:
         self._send_message({"fit": {}})
         return tuple(self._receive_message(time.monotonic() + timeout_s, timeout_s)["remarks"])
 
-    def answer(self, opened: Opened, timeout_s: float) -> FirstAnswer:
+    def answer(self, case: Case, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.
 
         What cannot be read is missing in the answer and named in its ``problems``.
 
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
-        self.open(opened)
-        said = known(opened.dump)
+        self.open(case)
+        said = known(case.dump)
         facts, problems = dict(said), list[str]()
         try:
             self._repeat_if_killed(lambda: self._ask_worker(facts, problems, timeout_s))
@@ -254,9 +215,9 @@ class Worker:
 
         :raises EngineError: one of them cannot be opened
         """
-        if not kmods or self._opened is None:
+        if not kmods or self._case is None:
             return
-        self._opened = replace(self._opened, kmods={**self._opened.kmods, **kmods})
+        self._case = replace(self._case, kmods={**self._case.kmods, **kmods})
         if self._is_alive:
             self._hand_over(tuple(kmods.values()), os.O_RDONLY)
             names = [str(path.absolute()) for path in kmods.values()]
@@ -286,7 +247,7 @@ class Worker:
         :param kind: of the crash, as :class:`cas.model.Finding` has it
         :raises EngineError: drgn cannot open the dump
         """
-        arch = self._opened.dump.arch if self._opened else ""
+        arch = self._case.dump.arch if self._case else ""
         facts = {
             "arch": arch,
             "kind": kind,
@@ -418,13 +379,13 @@ class Worker:
             return
         self._channel.close()
         self._start_worker()
-        if self._opened is not None:
-            self._send_open(self._opened)
+        if self._case is not None:
+            self._send_open(self._case)
 
-    def _send_open(self, opened: Opened) -> None:
+    def _send_open(self, case: Case) -> None:
         self._command = OPENING
-        self._hand_over(opened.files, os.O_RDONLY)
-        self._send_message({"open": opened.request()})
+        self._hand_over(files_of(case), os.O_RDONLY)
+        self._send_message({"open": open_request(case)})
 
     def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
         """Open files and give them to the worker.
@@ -498,13 +459,6 @@ class Worker:
             "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
         )
         self._traces(self._child, failure)
-
-
-def _banner_of(vmlinux: Path) -> str | None:
-    try:
-        return elf.linux_banner(vmlinux)
-    except NotADump:
-        return None
 
 
 def _worker_argv(channel: int) -> list[str | Path]:

@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, Opened, home_of_drgn
+from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
+from cas.engines.drgn.request import facts_to_compare, vmcoreinfo_text
+from cas.model import Case
 from cas.supervise import FILES, Child, Confinement, VisibleFiles
 from cas.supervise.sandbox import visible
 from cas.terminal import LocalTerminal, Window
@@ -25,56 +27,64 @@ FIRST = "first"
 """Name of a file with what is run before the first prompt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a person's drgn begins."""
+
+    first: bytes = b""
+    """Lines that are run before the first prompt; its working directory gets a file with them."""
+    is_quiet: bool = False
+    """Nothing introduces it."""
+    is_forced: bool = False
+    """The vmlinux may be another kernel's."""
+
+
 def drgn_on_terminal(
-    opened: Opened,
-    confinement: Confinement,
-    window: Window,
-    first: bytes = b"",
-    *,
-    is_quiet: bool = False,
+    case: Case, confinement: Confinement, window: Window, beginning: Beginning
 ) -> LocalTerminal:
     """drgn's prompt; it runs on this machine whatever the dump's architecture.
 
-    :param first: lines that are run before; its working directory gets a file with them
-    :param is_quiet: whether nothing introduces it
     :raises EngineError: it cannot be started
     """
     path = confinement.directory / FIRST
-    path.write_bytes(first)
-    way = "quiet" if is_quiet else "terminal"
-    words, view = _console_program(way, opened, path if first else None)
+    path.write_bytes(beginning.first)
+    way = "quiet" if beginning.is_quiet else "terminal"
+    words, view = _console_program(
+        way, case, path if beginning.first else None, is_forced=beginning.is_forced
+    )
     variables = {**confinement.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     return LocalTerminal(words, replace(confinement, environment=variables), view, window.size)
 
 
-def drgn_between_pipes(opened: Opened, confinement: Confinement) -> Child:
+def drgn_between_pipes(case: Case, confinement: Confinement, *, is_forced: bool = False) -> Child:
     """drgn that is told by lines what to do.
 
+    :param is_forced: the vmlinux may be another kernel's
     :raises EngineError: it cannot be started
     """
-    words, view = _console_program("pipe", opened, None)
+    words, view = _console_program("pipe", case, None, is_forced=is_forced)
     return Child(
         words, replace(confinement, environment={**confinement.environment, **ENVIRONMENT}), view
     )
 
 
 def _console_program(
-    way: str, opened: Opened, first: Path | None
+    way: str, case: Case, first: Path | None, *, is_forced: bool
 ) -> tuple[Sequence[str | os.PathLike[str]], VisibleFiles]:
     """The words that start it, and the files that it sees."""
     home = home_of_drgn()
     python = Path(sys.executable).resolve()
     needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
-    vmcore, vmlinux = opened.dump.path, opened.vmlinux
+    vmcore, vmlinux = case.dump.path, case.vmlinux
     seen = {vmcore: f"{FILES}/vmcore", vmlinux: f"{FILES}/vmlinux"}
-    seen |= {path: str(path) for path in opened.kmods.values()}
+    seen |= {path: str(path) for path in case.kmods.values()}
     seen |= {first: f"{FILES}/{FIRST}"} if first else {}
-    kmods = (word for pair in opened.kmods.items() for word in map(str, pair))
+    kmods = (word for pair in case.kmods.items() for word in map(str, pair))
     about = {
-        "arch": opened.dump.arch,
-        "vmcoreinfo": opened.vmcoreinfo,
-        "known": opened.known(),
-        "is_forced": opened.is_forced,
+        "arch": case.dump.arch,
+        "vmcoreinfo": vmcoreinfo_text(case.dump),
+        "known": facts_to_compare(case),
+        "is_forced": is_forced,
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
     words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]

@@ -1,0 +1,46 @@
+"""What drgn's process is told of a case that it shall open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cas import elf
+from cas.errors import NotADump
+from cas.model import Case, Dump
+
+
+def files_of(case: Case) -> tuple[Path, ...]:
+    """The dump, the vmlinux, and the debug files of the kernel modules in their order."""
+    return (case.dump.path, case.vmlinux, *case.kmods.values())
+
+
+def open_request(case: Case) -> dict[str, Any]:
+    """The worker's request to open it."""
+    return {
+        "names": [str(path.absolute()) for path in files_of(case)],
+        "arch": case.dump.arch,
+        "kmods": list(case.kmods),
+        "vmcoreinfo": vmcoreinfo_text(case.dump),
+        "known": facts_to_compare(case),
+        "forced": False,
+    }
+
+
+def vmcoreinfo_text(dump: Dump) -> str | None:
+    """VMCOREINFO as it is known of the dump, which its headers may have otherwise."""
+    lines = (f"{key}={text}\n" for key, text in dump.vmcoreinfo.items())
+    return "".join(lines) or None
+
+
+def facts_to_compare(case: Case) -> dict[str, Any]:
+    """What drgn must read through the vmlinux again, if that is the dump's kernel."""
+    banner = case.dump.banner or _banner_of(case.vmlinux)
+    return {"banner": banner, "release": case.dump.osrelease}
+
+
+def _banner_of(vmlinux: Path) -> str | None:
+    try:
+        return elf.linux_banner(vmlinux)
+    except NotADump:
+        return None

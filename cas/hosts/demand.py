@@ -1,0 +1,31 @@
+"""What is asked of a place for crash: to read this dump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cas.choices import EngineChoice
+from cas.hosts.crash_versions import is_new_enough, parsed
+from cas.model import Case, CrashProgram
+
+
+@dataclass(frozen=True, slots=True)
+class CrashDemand:
+    """A crash is looked for that reads a dump."""
+
+    case: Case
+    """Its kmods as far as they are known when a place is taken."""
+    engine: EngineChoice = EngineChoice.AUTO
+    host: str | None = None
+    """The analysis host that was asked for: no other place will do."""
+    options: tuple[str, ...] = ()
+    """Options of crash without which it does not find the kernel in this dump."""
+    newer_than: str | None = None
+    """What a crash calls itself that has failed on it, e.g. ``crash 8.0.2``."""
+
+    def accepts(self, program: CrashProgram) -> bool:
+        """Whether a crash may read the dump."""
+        failed = parsed((self.newer_than or "").removeprefix("crash "))
+        if failed is not None and (parsed(program.version) or ()) <= failed:
+            return False
+        return is_new_enough(program.version, self.case.dump.osrelease)
