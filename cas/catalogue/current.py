@@ -16,7 +16,7 @@ from pathlib import Path
 from cas.catalogue.packages import sources
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
-from cas.files.patient_calls import Attempt, Crew, regular
+from cas.files.patient_calls import Attempt, CallThreads, regular
 from cas.model import Kernel
 
 _AT_ONCE = 8
@@ -44,12 +44,15 @@ def current(candidates: Sequence[Candidate], timeout_s: float) -> Current:
     stamps = {one.kernel.source: one.stamp for one in candidates}
     if not stamps:
         return Current()
-    crew = Crew(min(len(stamps), _AT_ONCE), timeout_s)
+    call_threads = CallThreads(min(len(stamps), _AT_ONCE), timeout_s)
     try:
-        asked = {path: crew.ask(partial(_file_now, path, stamp)) for path, stamp in stamps.items()}
-        return _sorted_by_truth(candidates, asked, crew)
+        asked = {
+            path: call_threads.ask(partial(_file_now, path, stamp))
+            for path, stamp in stamps.items()
+        }
+        return _sorted_by_truth(candidates, asked, call_threads)
     finally:
-        crew.dismiss()
+        call_threads.dismiss()
 
 
 _FileNow = tuple[FileStamp, Package | None]
@@ -63,14 +66,14 @@ def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
 
 
 def _sorted_by_truth(
-    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_FileNow]], crew: Crew
+    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_FileNow]], call_threads: CallThreads
 ) -> Current:
     true, gone, renewals = list[Candidate](), list[str](), list[Renewal]()
     changed: dict[Path, str] = {}
     for path, attempt in asked.items():
         mine = [one for one in candidates if one.kernel.source == path]
         try:
-            stamp, package = crew.result(attempt)
+            stamp, package = call_threads.result(attempt)
         except FileNotFoundError:
             gone.append(f"{path} is gone")
         except OSError as error:

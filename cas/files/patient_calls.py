@@ -72,7 +72,7 @@ def answering(path: Path, timeout_s: float = PATIENCE_S) -> os.stat_result:
     return attempt.result(timeout_s)
 
 
-class Vigil:
+class StallWatch:
     """Tells when a task has shown no sign of life for too long."""
 
     def __init__(self, task: str, timeout_s: float) -> None:
@@ -119,7 +119,7 @@ class Attempt(Generic[Result]):
         self._is_done = False
 
     def run(self) -> None:
-        """Make the call; a thread of the crew does."""
+        """Make the call; one of `CallThreads` does."""
         with self._changed:
             self._task = f"self/task/{threading.get_native_id()}"
             self._changed.notify()
@@ -145,18 +145,18 @@ class Attempt(Generic[Result]):
         with self._changed:
             self._changed.wait_for(lambda: self._is_done or self._task is not None)
             if not self._is_done:
-                self._watch(Vigil(str(self._task), timeout_s), timeout_s)
+                self._watch(StallWatch(str(self._task), timeout_s), timeout_s)
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome  # type: ignore[return-value]  # `None` may be a result
 
-    def _watch(self, vigil: Vigil, timeout_s: float) -> None:
-        while not self._changed.wait_for(lambda: self._is_done, vigil.pause_s):
-            if vigil.is_over():
+    def _watch(self, stall_watch: StallWatch, timeout_s: float) -> None:
+        while not self._changed.wait_for(lambda: self._is_done, stall_watch.pause_s):
+            if stall_watch.is_over():
                 raise NoAnswer(timeout_s)
 
 
-class Crew:
+class CallThreads:
     """Threads that make calls in the order in which they were asked for."""
 
     def __init__(self, size: int, timeout_s: float) -> None:

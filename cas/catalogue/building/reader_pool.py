@@ -19,7 +19,7 @@ from posixpath import dirname
 from cas.catalogue.building import reading
 from cas.database.records import FileStamp, PackageState, Reading
 from cas.errors import TryAgain
-from cas.files.patient_calls import Crew, NoAnswer, Vigil, no_answer
+from cas.files.patient_calls import CallThreads, NoAnswer, StallWatch, no_answer
 from cas.settings.rules import PackageRules
 
 _HANDFUL = 16
@@ -66,16 +66,18 @@ class Readers:
 
     def _read_here(self, work: Sequence[Work]) -> Iterator[Reading]:
         """A few are read by this process, in a thread that can be left behind."""
-        crew = Crew(1, self._rules.timeout_s)
+        call_threads = CallThreads(1, self._rules.timeout_s)
         for item in work:
             if self._passes_over(item):
                 continue
             try:
-                facts = crew.result(crew.ask(partial(reading.read_facts, item.path)))
+                facts = call_threads.result(
+                    call_threads.ask(partial(reading.read_facts, item.path))
+                )
             except NoAnswer:
                 facts = self._no_answer(item)
             yield Reading(item.path, item.stamp, facts)
-        crew.dismiss()
+        call_threads.dismiss()
 
     def _read_there(self, work: Sequence[Work]) -> Iterator[Reading]:
         self._waiting.extend(work)
@@ -105,7 +107,7 @@ class Readers:
 
     def _hear_reader(self) -> Iterator[Reading]:
         """What children tell, and what becomes of those that tell nothing any more."""
-        pause_s = min((child.vigil.pause_s for child in self._children), default=0.0)
+        pause_s = min((child.stall_watch.pause_s for child in self._children), default=0.0)
         outputs = {child.output: child for child in self._children}
         readable, _, _ = select.select(list(outputs), [], [], pause_s)
         for output in readable:
@@ -159,12 +161,12 @@ class _Child:
         self._process = _start_readers()
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101
         self._input, self.output = self._process.stdin, self._process.stdout
-        self.vigil = self._begun()
+        self.stall_watch = self._begun()
 
     def give(self, item: Work) -> None:
         """Let it read a file after those it has, once that is sent."""
         if not self.given:
-            self.vigil = self._begun()
+            self.stall_watch = self._begun()
         self.given.append(item)
         self.load += item.weight
         self._unsent.append(json.dumps(item.path) + "\n")
@@ -194,7 +196,7 @@ class _Child:
 
     def is_silent(self) -> bool:
         """Whether it has work, and has shown no sign of life for too long."""
-        return bool(self.given) and self.vigil.is_over()
+        return bool(self.given) and self.stall_watch.is_over()
 
     def end(self) -> str:
         """Make an end of it, without waiting for one that the kernel does not let go.
@@ -214,8 +216,8 @@ class _Child:
             return f"the program that read it was ended by {signal.Signals(-status).name}"
         return f"the program that read it failed, with status {status}"
 
-    def _begun(self) -> Vigil:
-        return Vigil(str(self._process.pid), self._timeout_s)
+    def _begun(self) -> StallWatch:
+        return StallWatch(str(self._process.pid), self._timeout_s)
 
 
 def _start_readers() -> subprocess.Popen[bytes]:

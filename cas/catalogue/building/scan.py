@@ -17,7 +17,7 @@ from posixpath import dirname
 
 from cas.database.records import FileStamp
 from cas.errors import ConfigError, TryAgain
-from cas.files.patient_calls import Attempt, Crew, NoAnswer
+from cas.files.patient_calls import Attempt, CallThreads, NoAnswer
 from cas.files.permission import DENIED, not_permitted
 from cas.settings.rules import PackageRules
 
@@ -83,13 +83,13 @@ def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
     :raises TryAgain: it cannot be read now
     """
     top = os.path.abspath(root)  # noqa: PTH100 - resolve() would replace links in it
-    crew = Crew(rules.readers, rules.timeout_s)
+    call_threads = CallThreads(rules.readers, rules.timeout_s)
     try:
-        found = _Walk(wanted, crew).run(top)
+        found = _Walk(wanted, call_threads).run(top)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"kernels: {top} is not a directory that can be read") from error
     finally:
-        crew.dismiss()
+        call_threads.dismiss()
     if top in found.denied:
         raise not_permitted(root, found.denied[top], "read")
     if top in found.unreadable:
@@ -100,9 +100,9 @@ def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
 class _Walk:
     """One walk: what is still to be visited, and what has been."""
 
-    def __init__(self, wanted: Wanted, crew: Crew) -> None:
+    def __init__(self, wanted: Wanted, call_threads: CallThreads) -> None:
         self._wanted = wanted
-        self._crew = crew
+        self._call_threads = call_threads
         self._found = Found()
         self._directories: deque[tuple[str, int, Attempt[_Listing]]] = deque()
         """Directories to be visited, each with the device of the one that names it."""
@@ -118,7 +118,7 @@ class _Walk:
         :raises NotADirectoryError: it is something else
         """
         try:
-            status = self._crew.result(self._crew.ask(partial(os.stat, root)))
+            status = self._call_threads.result(self._call_threads.ask(partial(os.stat, root)))
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
@@ -135,11 +135,11 @@ class _Walk:
         return self._found
 
     def _enter_directory(self, directory: str, device: int) -> None:
-        attempt = self._crew.ask(partial(self._listing, directory, device))
+        attempt = self._call_threads.ask(partial(self._listing, directory, device))
         self._directories.append((directory, device, attempt))
 
     def _listing(self, directory: str, device: int) -> _Listing:
-        """What a directory holds; a thread of the crew calls this."""
+        """What a directory holds; a thread of its own calls this."""
         if device in self._silent:
             raise _PassedOver
         status = os.stat(directory)  # noqa: PTH116 - no Path is made in here, see above
@@ -167,7 +167,7 @@ class _Walk:
 
     def _visit_directory(self, directory: str, device: int, attempt: Attempt[_Listing]) -> None:
         try:
-            listing = self._crew.result(attempt)
+            listing = self._call_threads.result(attempt)
         except OSError as error:
             self._note_failure(directory, device, error)
             return
@@ -187,7 +187,7 @@ class _Walk:
         try:
             if device in self._silent:
                 raise _PassedOver
-            status = self._crew.result(self._crew.ask(partial(os.stat, link)))
+            status = self._call_threads.result(self._call_threads.ask(partial(os.stat, link)))
         except FileNotFoundError as error:
             if self._wanted(link):  # a dangling link of any other name is of no interest
                 self._found.note_failure(link, error)
@@ -221,7 +221,7 @@ class _Walk:
     def _probe_mount(self, parent: str, device: int) -> None:
         """After a silence: a mount of its own, or all that is on the parent's file system?"""
         try:
-            self._crew.result(self._crew.ask(partial(os.statvfs, parent)))
+            self._call_threads.result(self._call_threads.ask(partial(os.statvfs, parent)))
         except NoAnswer:
             self._silent.add(device)
         except OSError:
