@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.klog.troubles import Trouble
-from cas.model import Finding, LogEvent
+from cas.model import Finding
 from cas.text import log_event, short_line
 
 SHOWN = 20
@@ -24,13 +24,13 @@ def before(finding: Finding | None) -> tuple[str, ...]:
 
 def first_before(finding: Finding | None) -> tuple[str, ...]:
     """The most telling of them, cut if they are long."""
-    events = [each for each in (finding.before if finding else ()) if not _is_start(each)]
+    events = [
+        event
+        for event in (finding.before if finding else ())
+        if event.kind != Trouble.KMOD or (event.last_s or 0.0) >= _STARTED_S
+    ]
     told = (short_line(log_event(event), _LINE) for event in events[:FIRST])
     return (*told, *_more(len(events) - FIRST))
-
-
-def _is_start(event: LogEvent) -> bool:
-    return event.kind == Trouble.KMOD and (event.last_s or 0.0) < _STARTED_S
 
 
 def _more(count: int) -> tuple[str, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from cas.klog.choice import Choice, choose
-from cas.klog.events import Event, last_line
+from cas.klog.choice import choose
+from cas.klog.events import last_line
 from cas.klog.lines import Log
 from cas.model import Report, Section
 from cas.report.excerpt import shown_line
@@ -60,8 +59,13 @@ def kernel_log(report: Report, limit: int) -> KernelLog | None:
     # the reader of events looks at the end of a log of many lines
     skipped = len(raw) - len(log)
     choice = choose(log)
-    oops = [skipped + number for number in _oops_lines(log, choice.crash)]
-    marked = {*oops, *_panic_line(choice, skipped)}
+    crash, panic = choice.crash, choice.panic
+    oops = range(0)
+    if crash.index is not None:
+        oops = range(skipped + crash.index, skipped + last_line(log, crash) + 1)
+    marked = {*oops}
+    if panic is not None and panic.index is not None:
+        marked.add(skipped + panic.index)
     start = max(0, len(raw) - limit)
     if oops and oops[0] < start:
         start = max(0, oops[0] - BEFORE)
@@ -70,7 +74,7 @@ def kernel_log(report: Report, limit: int) -> KernelLog | None:
         where=where,
         oops=tuple(shown_line(raw[number]) for number in oops[:OOPS_LINES]),
         is_oops_cut=len(oops) > OOPS_LINES,
-        lines=tuple(_lines(raw, start, end, marked)),
+        lines=tuple(LogLine(shown_line(raw[n]), n in marked) for n in range(start, end)),
         earlier=left_out + start,
         later=len(raw) - end,
     )
@@ -113,19 +117,3 @@ def _text(report: Report) -> tuple[str, int, str]:
         _, _, data = data.partition(b"\n")
         earlier += 1
     return data.decode("utf-8", "surrogateescape"), earlier, where
-
-
-def _oops_lines(log: Log, crash: Event) -> range:
-    if crash.index is None:
-        return range(0)
-    return range(crash.index, last_line(log, crash) + 1)
-
-
-def _panic_line(choice: Choice, skipped: int) -> Iterator[int]:
-    if choice.panic is not None and choice.panic.index is not None:
-        yield skipped + choice.panic.index
-
-
-def _lines(raw: list[str], start: int, end: int, marked: Collection[int]) -> Iterator[LogLine]:
-    for number in range(start, end):
-        yield LogLine(shown_line(raw[number]), number in marked)

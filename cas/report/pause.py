@@ -42,7 +42,9 @@ class Pause:
 
     def __str__(self) -> str:
         """E.g. ``was of no use at 08:41, and is tried again from 08:46 on``."""
-        since, until = (_clock(stamp) for stamp in (self.since, self.until))
+        since, until = (
+            told_time(datetime.fromtimestamp(stamp, UTC)) for stamp in (self.since, self.until)
+        )
         return f"mail server {self.server} was of no use at {since}, and is tried again at {until}"
 
 
@@ -79,7 +81,3 @@ def end(work: WorkDirectory) -> None:
 def _name(settings: Mail) -> str:
     host, port = server_of(settings)
     return f"{host} port {port}"
-
-
-def _clock(stamp: float) -> str:
-    return told_time(datetime.fromtimestamp(stamp, UTC))

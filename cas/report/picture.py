@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cas.model import Finding, LogEvent, Report, Section
+from cas.model import Finding, LogEvent, Report
 from cas.report.excerpt import excerpt
 from cas.text import one_line, short_line
 from cas.units import human_size, human_span
@@ -134,7 +134,10 @@ def pictures(report: Report) -> Pictures:
 
 def time_line(finding: Finding | None) -> TimeLine | None:
     """The time line; ``None`` where nothing happened before the crash, or its time is unknown."""
-    timed = [event for event in finding.before if _is_timed(event)] if finding else []
+    events = finding.before if finding else ()
+    timed = [
+        event for event in events if event.began_before_s is not None and event.began_before_s >= 0
+    ]
     if finding is None or not timed:
         return None
     # the most telling come first
@@ -148,10 +151,6 @@ def time_line(finding: Finding | None) -> TimeLine | None:
         crash=short_line(finding.title or finding.what),
         more=len(finding.before) - len(chosen),
     )
-
-
-def _is_timed(event: LogEvent) -> bool:
-    return event.began_before_s is not None and event.began_before_s >= 0
 
 
 def _began(event: LogEvent) -> float:
@@ -180,12 +179,9 @@ def _share(part: float, whole: float) -> float:
 
 def _lines(report: Report, name: str) -> tuple[str, ...]:
     """What a section says, as far as a picture needs it."""
-    found = next((each for each in report.sections if _has(each, name)), None)
+    full = (each for each in report.sections if each.name == name and each.size_bytes > 0)
+    found = next(full, None)
     return excerpt(found, _LINES, _ROOM).lines if found else ()
-
-
-def _has(section: Section, name: str) -> bool:
-    return section.name == name and section.size_bytes > 0
 
 
 def _tasks(lines: Sequence[str]) -> Bar | None:
