@@ -40,7 +40,7 @@ class Registers:
     cpu: int
     """Position of the note: processors without one are not counted."""
     pid: int | None
-    """Of the task on it; ``None`` in dumps of QEMU, which does not know it."""
+    """Process id of the task on it; ``None`` in dumps of QEMU, which does not know it."""
     values: Mapping[str, int]
     """By the architecture's own names, e.g. ``rip``, in the order of ``struct user_regs``."""
 
@@ -70,7 +70,7 @@ class CrashProgram:
     version: str
     """E.g. ``8.0.2``."""
     arch: str
-    """Of the dumps that it reads, in ``uname -m`` spelling."""
+    """The architecture of the dumps that it reads, in ``uname -m`` spelling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Host:
     free_bytes: int | None = None
     """Below the directory for copies."""
     is_shared: bool = False
-    """Whether it sees our work directory, proved by a file with a nonce."""
+    """It sees our work directory, proved by a file with a nonce."""
     host_key: str | None = None
     """Type and fingerprint."""
     remarks: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ class Dump:
     banner: str | None = None
     """The kernel's whole ``Linux version …`` line, without the newline."""
     nodename: str | None = None
-    """Of the machine that crashed; ELF dumps do not tell it."""
+    """Host name of the machine that crashed; ELF dumps do not tell it."""
     crash_time: datetime | None = None
     """UTC; VMCOREINFO's CRASHTIME or the KDUMP header's timestamp."""
     page_size: int | None = None
@@ -149,7 +149,7 @@ class Dump:
     dump_level: int | None = None
     """makedumpfile's ``-d`` value; ``None`` where the format does not tell."""
     compression: str | None = None
-    """Of the pages: ``zlib``, ``lzo``, ``snappy``, ``zstd`` or ``None``."""
+    """How pages are compressed: ``zlib``, ``lzo``, ``snappy``, ``zstd`` or ``None``."""
     missing: tuple[Missing, ...] = ()
     """What a damaged dump lacks; empty for a whole one."""
     checked: Checked = Checked.LENGTH
@@ -164,7 +164,7 @@ class Dump:
     """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     registers: tuple[Registers, ...] = ()
-    """Of the processors whose notes are in the dump."""
+    """Those of the processors whose notes are in the dump."""
     remarks: tuple[str, ...] = ()
     """What a reader of the report should know, e.g. a VMCOREINFO that contradicts the banner."""
 
@@ -194,7 +194,7 @@ class Kernel:
     size_bytes: int | None = None
     """Size of the vmlinux."""
     digest: str | None = None
-    """Of the vmlinux, as its package promises it: ``sha256:HEX``, ``md5:HEX``."""
+    """The digest of the vmlinux that its package promises: ``sha256:HEX``, ``md5:HEX``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ class Task:
     cpu: int | None = None
     state: str | None = None
     address: int | None = None
-    """Of its ``struct task_struct``."""
+    """Where its ``struct task_struct`` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ class Snippet:
     title: str
     commands: tuple[str, ...]
     needs: tuple[tuple[Need, ...], ...] = ()
-    """Of each command, all of which must be met; empty: none has any."""
+    """What each command needs, all of which must be met; empty: none needs anything."""
     files: tuple[Path, ...] = field(default=(), compare=False)
     """Where the commands stand."""
 
@@ -325,9 +325,9 @@ class Outcome:
     error: str | None = None
     """What went wrong, in a sentence that names the command; ``None`` when ``ok``."""
     size_bytes: int = 0
-    """Of its output."""
+    """Bytes of its output."""
     lacks_memory: bool = False
-    """Whether it wanted memory that the dump does not have."""
+    """It wanted memory that the dump does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +358,7 @@ class Signature:
     """One name of a crash that stays the same wherever and whenever it happens again."""
 
     version: int
-    """Of the rules that it was made by; only equal versions compare."""
+    """Number of the rules that it was made by; only equal versions compare."""
     granularity: str
     """``title``, ``top 3``, ``top 5`` or ``full``: how much of the crash must be the same."""
     value: str
@@ -426,7 +426,7 @@ class Machine:
     bios: str | None = None
     """Version of the firmware."""
     bios_date: str | None = None
-    """Of the firmware, as it writes it: ``11/12/2020``."""
+    """When the firmware was made, as it writes it: ``11/12/2020``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +434,7 @@ class Tally:
     """Crashes of one machine, or of machines of one model, in other jobs."""
 
     name: str
-    """Of the machine, or the model."""
+    """The machine's name, or the model."""
     count: int
     """Dumps, each once, however often it was analysed."""
     since: datetime
@@ -483,7 +483,7 @@ class LogEvent:
     count: int = 1
     """How many such lines there are."""
     is_flood: bool = False
-    """Whether there may be more: so many say the same that the newest were looked at only."""
+    """There may be more: so many say the same that the newest were looked at only."""
     first_s: float | None = None
     """Seconds since the boot, the log's stamp of the first line; ``None``: it has none."""
     last_s: float | None = None
@@ -533,7 +533,7 @@ class Finding:
     """The most telling of `signatures`: what has it is called the same crash, or similar where
     there are too few frames for that; ``None``: there is nothing to compare."""
     seen: Seen | None = None
-    """Whether the crash happened before; ``None``: that could not be looked up."""
+    """Where the crash was seen before; ``None``: that could not be looked up."""
     trace: tuple[Frame, ...] = ()
     """The call trace of the kernel log, innermost first, where the verdict goes by that: there is
     no backtrace, or another task panicked than the one at fault."""
@@ -605,7 +605,7 @@ class Instruction:
     file: str | None = None
     line: int | None = None
     is_fault: bool = False
-    """Whether it is the one that faulted; where no code is, the call that led there."""
+    """It is the one that faulted; where no code is, the call that led there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,7 +641,7 @@ class Fault:
     registers_from: str = ""
     """E.g. ``struct pt_regs at 0xffffaff9c00efdc8``, ``kernel log``."""
     meanings: Mapping[str, str] = field(default_factory=dict)
-    """Of registers: what the value is, or what it points to."""
+    """By register: what its value is, or what it points to."""
     code: tuple[Instruction, ...] = ()
     code_from: str = ""
     """``memory of the dump`` or ``kernel log``."""
