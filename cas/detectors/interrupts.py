@@ -16,13 +16,13 @@ from drgn.helpers.linux.percpu import per_cpu
 from cas.choices import Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import NS, Moment, crash_stamp, long_s, moment_of
+from cas.detectors.moment import CLOCK_SYMBOLS, NS, Moment, crash_stamp, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("hrtimer_bases", "tk_core"))
+NEEDS = Needs(symbols=("hrtimer_bases", CLOCK_SYMBOLS))
 LATE_S = 5.0
 STOOD_STILL_S = 8.0
 """How far the kernel's clock is behind the log's stamps when it is told that it stood still."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drgn import Object, Program
+
 from cas.detectors.case import Case
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 
 NS = 1_000_000_000
+CLOCK_SYMBOLS = "tk_core|timekeeper_data"
+"""Names of the kernel's clocks, one of which a kernel has."""
 LONGEST_S = 50 * 365 * 86_400
 """Since the boot; what is longer was no time."""
 PANIC = "Kernel panic - not syncing"
@@ -72,9 +76,7 @@ def moment_of(case: Case) -> Moment:
 def _moment(case: Case) -> Moment:
     if case.hz is None:
         raise LookupError("how long a tick of the kernel's clock is cannot be told")
-    # The clock of programs is one of several in a structure, include/linux/timekeeper_internal.h.
-    # It has this name since Linux 3.17 (3fdb14fd1df7), and none since Linux 6.17 (22c62b9a84b8).
-    clock = case.prog["tk_core"].timekeeper.tkr_mono
+    clock = timekeeper(case.prog).tkr_mono
     monotonic_ns = int(
         clock.base.value_() + (clock.xtime_nsec.value_() >> min(clock.shift.value_(), 63))
     )
@@ -83,6 +85,17 @@ def _moment(case: Case) -> Moment:
     late_ns = min(after_panic_ns(case), monotonic_ns)
     jiffies = int(case.prog["jiffies_64"].value_())
     return Moment(jiffies - late_ns * case.hz // NS, monotonic_ns - late_ns, case.hz)
+
+
+def timekeeper(prog: Program) -> Object:
+    """The kernel's clocks, ``struct timekeeper`` of include/linux/timekeeper_internal.h.
+
+    They have a name of their own since Linux 3.17 (3fdb14fd1df7), and are the first of several
+    since Linux 6.17 (22c62b9a84b8).
+    """
+    if "timekeeper_data" in prog:
+        return prog["timekeeper_data"][prog["TIMEKEEPER_CORE"]].timekeeper
+    return prog["tk_core"].timekeeper
 
 
 def after_panic_ns(case: Case) -> int:

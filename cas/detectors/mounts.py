@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 from drgn import Object
-from drgn.helpers.linux.fs import mount_dst
+from drgn.helpers.linux.fs import mount_dst, super_block_for_each_mount
 from drgn.helpers.linux.list import list_for_each_entry
 
 from cas.detectors.case import Broken, Case
@@ -43,11 +43,9 @@ def type_name(case: Case, sb: Object) -> str:
 def mounts(sb: Object) -> Iterator[Object]:
     """``struct mount *`` of a file system, a few of them.
 
-    :raises LookupError: they are in no such list, as since Linux 6.18 (09a1b33c080f)
+    Another kind of list since Linux 6.18 (09a1b33c080f); drgn knows both.
     """
-    yield from islice(
-        list_for_each_entry("struct mount", sb.s_mounts.address_of_(), "mnt_instance"), MAX_MOUNTS
-    )
+    yield from islice(super_block_for_each_mount(sb), MAX_MOUNTS)
 
 
 def mount_points(case: Case, sb: Object) -> list[str]:

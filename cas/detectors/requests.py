@@ -24,13 +24,13 @@ from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Case, has_member
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import Moment, long_s, moment_of
+from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("block_class", "tk_core"), types=("struct request_queue",))
+NEEDS = Needs(symbols=("block_class", CLOCK_SYMBOLS), types=("struct request_queue",))
 OLD_S = 5.0
 """From which on a request is told."""
 STUCK_S = 20.0

@@ -17,13 +17,15 @@ from drgn.helpers.linux.timer import timer_base_names
 from cas.choices import Weight
 from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
-from cas.detectors.moment import Moment, long_s, moment_of
+from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("timer_bases", "tk_core"), types=("struct timer_base", "struct timer_list"))
+NEEDS = Needs(
+    symbols=("timer_bases", CLOCK_SYMBOLS), types=("struct timer_base", "struct timer_list")
+)
 LATE_S = 5.0
 STORM = 100
 """Timers of one function that are overdue on a CPU which runs one of them; a busy server has some

@@ -18,14 +18,16 @@ from drgn.helpers.linux.sched import cpu_curr
 from cas.choices import Weight
 from cas.detectors.case import Broken, Case, KernelTask, word_size
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import Moment, long_s, moment_of
+from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.detectors.waits import waited
 from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 
-NEEDS = Needs(symbols=("worker_pool_idr", "tk_core"), types=("struct worker_pool", "struct worker"))
+NEEDS = Needs(
+    symbols=("worker_pool_idr", CLOCK_SYMBOLS), types=("struct worker_pool", "struct worker")
+)
 STALLED_S = 10.0
 """From which on a pool that takes up no work is told; the kernel's own watchdog waits 30 s."""
 BLOCKED_S = 20.0
