@@ -323,5 +323,5 @@ def test_the_commands_are_known_to_the_console(
     case.begin(10)
     if command.endswith(" "):
         command += f"{next(super_blocks(case)).value_():x}"
-    drgn_commands.run(case.prog, command)
+    drgn_commands.run_command_of_crash(case.prog, command)
     assert capsys.readouterr().out
