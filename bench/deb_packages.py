@@ -5,9 +5,9 @@ usage: bench/deb_packages.py [--rounds N] PACKAGE.deb…
 
 The peer is `dpkg-deb --fsys-tarfile PACKAGE | head -c N`, where N is the offset in the tar at which
 the notes of the package's vmlinux end; N is found first, by a way of its own. Ours is
-`sources.read_package` in a process of its own that has been started already (`read`), and once
-more with the start of Python and the imports (`whole`). The times are seconds of wall clock, the
-ratios those of the medians; target of `read`: 1.1 at most. Memory is the peak (VmHWM) of ours.
+`package_kinds.read_package` in a process of its own that has been started already (`read`), and
+once more with the start of Python and the imports (`whole`). The times are seconds of wall clock,
+the ratios those of the medians; target of `read`: 1.1 at most. Memory is the peak (VmHWM) of ours.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ BEGINNING_BYTES = 96 << 20
 OURS = """
 import json, sys, time
 from pathlib import Path
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import package_kinds
 begun = time.perf_counter()
-package = sources.read_package(Path(sys.argv[1]))
+package = package_kinds.read_package(Path(sys.argv[1]))
 elapsed = time.perf_counter() - begun
 (kernel,) = package.kernels
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

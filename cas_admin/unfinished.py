@@ -11,7 +11,7 @@ from pathlib import Path
 from cas.catalogue import Catalogue
 from cas.choices import Verdict
 from cas.commands import Done, Output, World
-from cas.errors import AmbiguousKernel, CasError, JobBusy
+from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
@@ -20,8 +20,6 @@ from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count
 from cas.triage.triage import send_mails, triage
-
-WAITING = 6
 
 
 class OfJob:
@@ -76,7 +74,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
     send_mails(world.config, world.progress, at_once=is_asked)
     if waiting:
         yield Done(f"{count(waiting, 'job')} still waiting for a kernel")
-    return WAITING if waiting or stopped else 0
+    return KernelNotFound.exit_code if waiting or stopped else 0
 
 
 def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:

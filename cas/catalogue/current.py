@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import package_kinds
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
 from cas.files.patient_calls import Attempt, CallThreads, regular
@@ -62,7 +62,7 @@ _FileNow = tuple[FileStamp, Package | None]
 def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
     """:raises OSError: it is gone, no regular file, or cannot be opened"""
     stamp = FileStamp.of(regular(path))
-    return stamp, None if stamp == catalogued else sources.read_package(path)
+    return stamp, None if stamp == catalogued else package_kinds.read_package(path)
 
 
 def _sorted_by_truth(

@@ -35,7 +35,7 @@ from cas.snippets import snippets
 from cas.supervise import Confinement, describe_status, find_sandbox
 from cas.terminal import Relay, Screen, Window
 from cas.text import nearest, printable, short_line
-from cas.triage import places as venues
+from cas.triage import crash_places as venues
 
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a program."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cas.choices import Level
 from cas.findings.advice import next_steps
-from cas.findings.before import Before, before
+from cas.findings.before_crash import Before, before
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
 from cas.findings.culprit import plain_name
 from cas.findings.evidence import Crash, crash_of

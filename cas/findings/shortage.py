@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cas.choices import DetectorStatus, Weight
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
-from cas.klog.shortage import LoggedTask, Shortage, eaters, holding, last_shortage
+from cas.klog.oom_report import LoggedTask, Shortage, eaters, holding, last_shortage
 from cas.model import Detection, Dump, Evidence
 from cas.text import one_line
 from cas.units import human_size

@@ -26,7 +26,7 @@ KindOf = Callable[[bytes], str | None]
 Leaf = Callable[[Member], None]
 """Takes a file that is no wrapping."""
 
-_DECOMPRESS: dict[str, Decompress] = {
+_OF_UPLOADS: dict[str, Decompress] = {
     "gzip": decompress.gunzip,
     "bzip2": decompress.bunzip2,
     "xz": decompress.unxz,
@@ -110,7 +110,7 @@ class Search:
                 return
             except NotQuicker:
                 self._account.read_bytes = 0
-        for block in _DECOMPRESS[kind](flow, layer):
+        for block in _OF_UPLOADS[kind](flow, layer):
             self._account.check()
             if len(block) > done:
                 yield block[done:]

@@ -28,7 +28,7 @@ LINES = 200
 """Lines that are shown of each section."""
 SIZE_LIMIT = 256 << 10
 """Characters of all sections together."""
-SUBJECT = 160
+SUBJECT_CHARS = 160
 """Characters of a title in the subject."""
 
 
@@ -79,7 +79,7 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
 
 def short_title(told: Summary) -> str:
     """What the crash is called, for a line that holds no more."""
-    return told.title if len(told.title) <= SUBJECT else f"{told.title[:SUBJECT]} …"
+    return told.title if len(told.title) <= SUBJECT_CHARS else f"{told.title[:SUBJECT_CHARS]} …"
 
 
 def _left_out(told: Summary, size: int, settings: Mail) -> str:

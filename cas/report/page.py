@@ -12,13 +12,13 @@ from markupsafe import escape
 
 from cas.choices import Engine, SectionStatus
 from cas.model import Registers, Report, Section
-from cas.report.before import before
+from cas.report.before_crash import before
 from cas.report.evidence import limits
 from cas.report.excerpt import READ_LIMIT, excerpt
 from cas.report.fault import FaultPart, fault_parts
 from cas.report.kernel_log import KernelLog, kernel_log, log_section
-from cas.report.order import by_use
 from cas.report.picture import Pictures, pictures
+from cas.report.section_order import by_use
 from cas.report.stack import Stack, stacks
 from cas.report.summary import Summary, lacks, summary
 from cas.text import one_line, short_line

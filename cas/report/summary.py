@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cas.choices import Level, Verdict, Weight
 from cas.model import Dump, Evidence, Finding, Machine, Missing, Report
-from cas.report.before import first_before
+from cas.report.before_crash import first_before
 from cas.report.evidence import evidence_of
 from cas.report.seen_before import named_jobs, seen, seen_on
 from cas.text import is_link, known_issue, located, one_line, short_line, wholeness

@@ -64,9 +64,13 @@ class Supervision:
     attempts: int = 8
     """Starts of one program in one job, at most."""
     command_s: float = 60.0
+    """Seconds that one command of a snippet may take."""
     start_s: float = 300.0
+    """Seconds from the start of a debugger until it answers about the dump."""
     section_bytes: int = 64 << 20
+    """Bytes that the output of one snippet may have."""
     memory_bytes: int = 16 << 30
+    """Bytes of address space that each process of a program may take (RLIMIT_AS)."""
     cpu_s: float = 3600.0
     """Processor time of one program."""
     file_bytes: int = 4 << 30

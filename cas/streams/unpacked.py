@@ -12,7 +12,7 @@ from cas.streams.flow import BLOCK_BYTES, Damaged, Flow, Piece
 from cas.streams.layer import Layer
 from cas.streams.wrapping import PEEK_BYTES, wrapping
 
-_DECOMPRESS: dict[str | None, Decompress] = {
+_OF_PACKAGES: dict[str | None, Decompress] = {
     "gzip": gunzip,
     "bzip2": bunzip2,
     "xz": unxz,
@@ -28,7 +28,7 @@ def unpacked(flow: Flow, layer: Layer) -> Iterator[Piece]:
 
     :raises Damaged: while reading
     """
-    decompress = _DECOMPRESS.get(wrapping(flow.peek(PEEK_BYTES)))
+    decompress = _OF_PACKAGES.get(wrapping(flow.peek(PEEK_BYTES)))
     return decompress(flow, layer) if decompress else flow.rest()
 
 

@@ -29,8 +29,8 @@ from cas.report.evidence import causes
 from cas.report.seen_before import sighted
 from cas.report.summary import known_issues
 from cas.settings.config import Config
+from cas.triage.judging import Judge
 from cas.triage.upload import Arrival
-from cas.triage.verdict import Judge
 
 REPORTS = "cas.report.report"
 """The module that draws the reports."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from cas import findings
 from cas.catalogue.extraction.source_packages import Search, Wanted, is_built_with
-from cas.catalogue.sources import source_lines
+from cas.catalogue.source_lines import source_lines
 from cas.choices import Engine, EngineChoice, SectionStatus, Verdict, Weight
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.failover import CrashAnywhere
@@ -40,9 +40,9 @@ from cas.progress import Progress
 from cas.settings.config import Config
 from cas.snippets import snippets
 from cas.triage.context import Run
+from cas.triage.crash_places import Venues
 from cas.triage.kernel_check import Fitting
 from cas.triage.kmods import Kmods
-from cas.triage.places import Venues
 
 
 class Debugging(Run):

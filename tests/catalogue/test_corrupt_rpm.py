@@ -13,7 +13,7 @@ import rpm_writer as rw
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import package_kinds
 from cas.errors import PackageError
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
@@ -127,7 +127,7 @@ def test_a_corrupt_header_is_refused_with_the_reason(kind: str, tmp_path: Path) 
     path = tmp_path / "kernel-debuginfo-1.rpm"
     path.write_bytes(content)
     with pytest.raises(PackageError) as caught:
-        sources.read_package(path)
+        package_kinds.read_package(path)
     assert str(path) in str(caught.value)
     assert reason in str(caught.value)
 
@@ -135,7 +135,7 @@ def test_a_corrupt_header_is_refused_with_the_reason(kind: str, tmp_path: Path) 
 def test_a_package_that_is_not_corrupt_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "kernel-debuginfo-1.rpm"
     path.write_bytes(intact())
-    assert sources.read_package(path).kernels[0].release == kp.RELEASE
+    assert package_kinds.read_package(path).kernels[0].release == kp.RELEASE
     assert content_of(path) == VMLINUX
 
 
@@ -144,7 +144,7 @@ def test_a_cut_package_is_refused_with_the_reason(tenths: int, tmp_path: Path) -
     path = tmp_path / "cut.rpm"
     path.write_bytes(intact()[: len(intact()) * tenths // 10])
     with pytest.raises(PackageError, match=r"cut\.rpm is no intact RPM: the file (is|ends)"):
-        sources.read_package(path)
+        package_kinds.read_package(path)
 
 
 def test_each_corrupt_package_is_recorded_and_the_others_are_catalogued(
@@ -163,7 +163,7 @@ def test_each_corrupt_package_is_recorded_and_the_others_are_catalogued(
 
 def content_of(path: Path) -> bytes:
     """The vmlinux, read as an extraction reads it."""
-    listing = sources.listing(path)
+    listing = package_kinds.listing(path)
     with listing.opened(lambda _: None) as members:
         for member in members:
             if member.path == MEMBER:

@@ -13,7 +13,7 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue.extraction.extract import extract
-from cas.catalogue.packages import deb, sources
+from cas.catalogue.packages import deb, package_kinds
 from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 from cas.model import Kernel, Match
@@ -45,13 +45,13 @@ def md5(data: bytes) -> str:
 
 
 def kernel(path: Path) -> PackagedKernel:
-    (found,) = sources.read_package(path).kernels
+    (found,) = package_kinds.read_package(path).kernels
     return found
 
 
 @pytest.mark.parametrize("packed", ["none", "gzip", "xz", "zstd"])
 def test_dpkgs_packages_are_known_by_build_id_and_banner(tmp_path: Path, packed: str) -> None:
-    package = sources.read_package(dp.build(tmp_path, FILES, packed))
+    package = package_kinds.read_package(dp.build(tmp_path, FILES, packed))
     assert package == Package(
         name=dp.NAME,
         arch="x86_64",
@@ -92,7 +92,7 @@ def test_every_compression_of_the_control_archive_is_read(
         dp.member(f"control.tar{packed}", control),
         dp.member("data.tar", dp.tar_of(FILES)),
     )
-    assert sources.read_package(written(package)).version == dp.VERSION
+    assert package_kinds.read_package(written(package)).version == dp.VERSION
 
 
 def spelled(name: str, content: bytes, spelling: str) -> bytes:
@@ -160,7 +160,7 @@ def test_the_flavour_is_what_the_release_adds(release: str, arch: str, flavour: 
 
 
 def test_a_package_without_a_vmlinux_has_no_kernels(written: Callable[[bytes], Path]) -> None:
-    assert sources.read_package(written(dp.package({"/usr/share/doc/x": b"x"}))).kernels == ()
+    assert package_kinds.read_package(written(dp.package({"/usr/share/doc/x": b"x"}))).kernels == ()
 
 
 def test_the_vmlinux_itself_tells_the_architecture(written: Callable[[bytes], Path]) -> None:
@@ -170,12 +170,12 @@ def test_the_vmlinux_itself_tells_the_architecture(written: Callable[[bytes], Pa
         dp.member("control.tar", control),
         dp.member("data.tar", dp.tar_of(FILES)),
     )
-    assert sources.read_package(written(package)).arch == "x86_64"
+    assert package_kinds.read_package(written(package)).arch == "x86_64"
 
 
 def test_without_md5sums_the_payload_itself_is_listed(written: Callable[[bytes], Path]) -> None:
     path = written(dp.package(FILES, ".xz", listed=False))
-    package = sources.read_package(path)
+    package = package_kinds.read_package(path)
     assert (package.kernels[0].build_id, package.kernels[0].digest) == (kp.build_id("one"), None)
     assert package.kmods == {dp.RELEASE: 3}
     assert set(deb.deb_listing(path).files) == set(FILES)
@@ -294,7 +294,7 @@ def test_a_vmlinux_without_a_build_id_is_known_by_its_banner(
 def test_a_package_cut_anywhere_is_refused(written: Callable[[bytes], Path], tenths: int) -> None:
     package = dp.package(FILES, ".xz")
     with pytest.raises(PackageError, match=r"is no intact DEB|is damaged"):
-        sources.read_package(written(package[: len(package) * tenths // 10]))
+        package_kinds.read_package(written(package[: len(package) * tenths // 10]))
 
 
 def control_of(files: Mapping[str, bytes], **odd: bytes) -> bytes:
@@ -434,7 +434,7 @@ def test_an_odd_package_is_refused_with_its_reason(
 ) -> None:
     package, reason = ODD[name]
     with pytest.raises(PackageError, match=reason):
-        sources.read_package(written(package))
+        package_kinds.read_package(written(package))
 
 
 def test_names_that_lead_elsewhere_are_only_compared(
@@ -451,10 +451,12 @@ def test_control_characters_of_a_package_are_never_shown(
     written: Callable[[bytes], Path],
 ) -> None:
     with pytest.raises(PackageError) as told:
-        sources.read_package(written(dp.ar(FORMAT, CONTROL, dp.member("data.tar.\x1b[2J", b"x"))))
+        package_kinds.read_package(
+            written(dp.ar(FORMAT, CONTROL, dp.member("data.tar.\x1b[2J", b"x")))
+        )
     assert "\x1b" not in str(told.value)
     control = dp.member("control.tar", dp.tar_of({"/control": dp.control(version="1\x1b[2J")}))
-    assert "\x1b" not in sources.read_package(written(dp.ar(FORMAT, control, DATA))).version
+    assert "\x1b" not in package_kinds.read_package(written(dp.ar(FORMAT, control, DATA))).version
 
 
 def test_a_damaged_package_is_never_more_than_an_error(written: Callable[[bytes], Path]) -> None:
@@ -466,11 +468,11 @@ def test_a_damaged_package_is_never_more_than_an_error(written: Callable[[bytes]
             for _ in range(chance.randint(1, 4)):
                 mutant[chance.randrange(len(mutant))] = chance.randrange(256)
             try:
-                sources.read_package(written(bytes(mutant)))
+                package_kinds.read_package(written(bytes(mutant)))
             except PackageError:
                 continue
 
 
 def test_a_package_that_is_gone_is_not_called_damaged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        sources.read_package(tmp_path / "gone.deb")
+        package_kinds.read_package(tmp_path / "gone.deb")

@@ -6,7 +6,7 @@ from pathlib import Path
 import kernel_packages as kp
 import pytest
 
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import package_kinds
 from cas.catalogue.packages.examine import examine
 from cas.catalogue.packages.identity import in_payload
 from cas.errors import PackageError
@@ -29,21 +29,21 @@ def packaged(source: Path, member: str = MEMBER) -> Kernel:
 
 
 def test_an_rpm_without_build_id_links_is_read_up_to_the_notes(old: Path) -> None:
-    (kernel,) = sources.read_package(old).kernels
+    (kernel,) = package_kinds.read_package(old).kernels
     assert (kernel.build_id, kernel.banner) == (kp.build_id("old"), kp.banner())
     assert kernel.is_examined
 
 
 def test_an_rpm_whose_header_tells_is_not_read_further(tmp_path: Path) -> None:
     files, links = kp.debuginfo("new")
-    (kernel,) = sources.read_package(kp.build(kp.Recipe(files, links), tmp_path)).kernels
+    (kernel,) = package_kinds.read_package(kp.build(kp.Recipe(files, links), tmp_path)).kernels
     assert (kernel.build_id, kernel.is_examined) == (kp.build_id("new"), False)
 
 
 def test_a_payload_that_cannot_be_read_makes_the_package_bad(tmp_path: Path) -> None:
     files = {MEMBER: b"no kernel at all" * 100}
     with pytest.raises(PackageError, match="is no vmlinux: no ELF header"):
-        sources.read_package(kp.build(kp.Recipe(files), tmp_path))
+        package_kinds.read_package(kp.build(kp.Recipe(files), tmp_path))
 
 
 def test_a_packaged_vmlinux_is_examined_later(old: Path) -> None:

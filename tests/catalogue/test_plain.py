@@ -6,7 +6,7 @@ from pathlib import Path
 import kernel_packages as kp
 import pytest
 
-from cas.catalogue.packages import plain, sources
+from cas.catalogue.packages import package_kinds, plain
 from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
 
@@ -48,7 +48,7 @@ def test_the_names_that_are_looked_at(path: str, is_one: bool) -> None:
 
 def test_it_says_itself_what_it_is(tmp_path: Path) -> None:
     content = with_debug_info()
-    assert sources.read_package(written(tmp_path / "vmlinux", content)) == Package(
+    assert package_kinds.read_package(written(tmp_path / "vmlinux", content)) == Package(
         name="vmlinux",
         arch="x86_64",
         build_time_s=None,
@@ -71,7 +71,9 @@ def test_it_says_itself_what_it_is(tmp_path: Path) -> None:
     "path", ["6.4.0-150600.21-default/vmlinux.debug", "vmlinux-6.4.0-150600.21-default.debug"]
 )
 def test_without_contents_its_path_tells_the_release(tmp_path: Path, path: str) -> None:
-    (kernel,) = sources.read_package(written(tmp_path / path, with_debug_info(text=""))).kernels
+    (kernel,) = package_kinds.read_package(
+        written(tmp_path / path, with_debug_info(text=""))
+    ).kernels
     assert (kernel.release, kernel.build_id, kernel.banner) == (
         "6.4.0-150600.21-default",
         IDENTITY,
@@ -80,13 +82,13 @@ def test_without_contents_its_path_tells_the_release(tmp_path: Path, path: str) 
 
 
 def test_the_real_one_is_known_and_its_stripped_copy_refused(vmlinux: Path, tmp_path: Path) -> None:
-    (kernel,) = sources.read_package(vmlinux).kernels
+    (kernel,) = package_kinds.read_package(vmlinux).kernels
     assert kernel.banner is not None
     assert kernel.build_id is not None
     stripped = tmp_path / "vmlinux"
     subprocess.run([needs("strip"), "-g", "-o", stripped, vmlinux], check=True)
     with pytest.raises(PackageError, match="it has no debug information"):
-        sources.read_package(stripped)
+        package_kinds.read_package(stripped)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +106,4 @@ def test_the_real_one_is_known_and_its_stripped_copy_refused(vmlinux: Path, tmp_
 )
 def test_what_is_no_vmlinux_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(PackageError, match=reason):
-        sources.read_package(written(tmp_path / "vmlinux", content))
+        package_kinds.read_package(written(tmp_path / "vmlinux", content))

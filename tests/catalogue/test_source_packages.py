@@ -20,8 +20,8 @@ from cas.catalogue.extraction.source_packages import (
     is_built_with,
     packaged_lines,
 )
-from cas.catalogue.packages import rpm, sources
-from cas.catalogue.sources import FILE_BYTES
+from cas.catalogue.packages import package_kinds, rpm
+from cas.catalogue.source_lines import FILE_BYTES
 from cas.database.store import Store
 from cas.errors import PackageNotTrusted
 from cas.model import Kernel
@@ -36,7 +36,7 @@ ORIGIN = ms.origin_of(SHIPPED)
 
 
 def kernel_in(path: Path) -> Kernel:
-    package = sources.read_package(path)
+    package = package_kinds.read_package(path)
     (it,) = package.kernels
     facts = (it.release, package.arch, path, it.member, it.build_id, it.banner)
     return Kernel(*facts, it.size_bytes, it.digest)

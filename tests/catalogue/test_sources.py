@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue.sources import FILE_BYTES, source_lines
+from cas.catalogue.source_lines import FILE_BYTES, source_lines
 
 RELEASE = "6.1.0-test"
 TEXT = "\n".join(f"line {number}" for number in range(1, 41)) + "\n"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cas.findings import find
-from cas.findings.before import GROUPS_LIMIT
+from cas.findings.before_crash import GROUPS_LIMIT
 from cas.findings.outline import outline, sentences
 from cas.klog.troubles import _TABLE, LINES_LIMIT, PASSING, Trouble, told_by
 from cas.model import Dump, Finding, LogEvent
-from cas.report.before import SHOWN, before, first_before
+from cas.report.before_crash import SHOWN, before, first_before
 from cas.text import log_event
 
 SYSRQ = """\

@@ -9,7 +9,7 @@ import pytest
 from cas.choices import Weight
 from cas.findings import detections_of_log
 from cas.klog.lines import Log
-from cas.klog.shortage import eaters, last_shortage
+from cas.klog.oom_report import eaters, last_shortage
 from cas.model import Detection, Dump
 
 LOGS = Path(__file__).with_name("shortages")

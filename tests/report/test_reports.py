@@ -39,11 +39,11 @@ from cas.model import (
     Tally,
 )
 from cas.report.html import render_html
-from cas.report.order import BY_USE, by_use
 from cas.report.plain import render_text
 from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import Row, in_full, screen
+from cas.report.section_order import BY_USE, by_use
 from cas.report.seen_before import seen, seen_on
 from cas.report.summary import summary
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import astuple
 from pathlib import Path
 
-from cas.catalogue.packages import sources
+from cas.catalogue.packages import package_kinds
 from cas.database.records import Package, PackageState
 from cas.errors import PackageError
 from cas.files.permission import DENIED, not_permitted
@@ -20,7 +20,7 @@ _TOO_LARGE = "it takes more memory to read than a reader may have"
 def read_facts(path: str) -> str:
     """The facts of a file, or the reason why there are none."""
     try:
-        return _package_facts(sources.read_package(Path(path)))
+        return _package_facts(package_kinds.read_package(Path(path)))
     except PackageError as error:
         return failure(PackageState.BAD, str(error))
     except OSError as error:

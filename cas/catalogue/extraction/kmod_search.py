@@ -26,7 +26,7 @@ from cas.catalogue.extraction.unpacking import (
     kmod_target,
     store,
 )
-from cas.catalogue.packages import kmod_files, sources
+from cas.catalogue.packages import kmod_files, package_kinds
 from cas.catalogue.packages.archive import Listing
 from cas.catalogue.packages.kmod_files import NAME, KmodFile
 from cas.errors import PackageError
@@ -313,7 +313,7 @@ def package_listing(source: Path) -> Listing:
     """
     try:
         answering(source)
-        return sources.listing(source)
+        return package_kinds.listing(source)
     except OSError as error:
         raise PackageError(unread(source, error)) from error
 

@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 
 from cas.catalogue.advice import debian_version
-from cas.catalogue.packages import deb, payload, rpm, sources
+from cas.catalogue.packages import deb, package_kinds, payload, rpm
 from cas.catalogue.packages.archive import Listed
-from cas.catalogue.sources import FILE_BYTES, around, paths_below
+from cas.catalogue.source_lines import FILE_BYTES, around, paths_below
 from cas.database.records import is_same
 from cas.errors import CasError, PackageError
 from cas.files.patient_calls import Attempt, answering, regular
@@ -150,7 +150,7 @@ def is_built_with(kernel: Kernel, kmod: Path, timeout_s: float) -> bool:
 
 
 def _listed(package: Path) -> Mapping[str, Listed]:
-    if sources.package_kind(package) == "deb":
+    if package_kinds.package_kind(package) == "deb":
         md5sums = deb.read_control(package).md5sums
         return {path: Listed(("md5", digits)) for path, digits in md5sums.items()}
     return payload.rpm_listing(package).files
@@ -175,7 +175,7 @@ def _of_the_same_build(kernel: Kernel, banner: str | None) -> Iterator[tuple[Pat
     """The packages of sources, each with whether it is a DEB."""
     try:
         regular(kernel.source)
-        is_deb = sources.package_kind(kernel.source) == "deb"
+        is_deb = package_kinds.package_kind(kernel.source) == "deb"
         found = _linux_sources(kernel, banner) if is_deb else _debug_sources(kernel)
         for path in found:
             yield path, is_deb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from cas.catalogue.packages import identity, sources
+from cas.catalogue.packages import identity, package_kinds
 from cas.catalogue.packages.archive import Listed
 from cas.errors import PackageError
 from cas.files.permission import unread
@@ -18,7 +18,7 @@ def examine(kernel: Kernel) -> tuple[str | None, str | None]:
     """
     member = kernel.member or ""
     try:
-        listing = sources.listing(kernel.source)
+        listing = package_kinds.listing(kernel.source)
     except OSError as error:
         raise PackageError(unread(kernel.source, error)) from error
     opened = partial(listing.opened, lambda _: None)

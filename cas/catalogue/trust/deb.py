@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cas.catalogue.trust import release as trust_release
 from cas.catalogue.trust.keys import Desk, Key, Keys, named_plainly, ring
-from cas.catalogue.trust.verdict import Verdict, by_key
+from cas.catalogue.trust.signature_state import Verdict, by_key
 from cas.streams import ar
 from cas.streams.flow import Damaged
 

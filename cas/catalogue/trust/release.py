@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from cas.catalogue.trust.keys import Desk, Keys, Unable, ring
-from cas.catalogue.trust.verdict import Verdict, by_key
+from cas.catalogue.trust.signature_state import Verdict, by_key
 
 _ANCESTORS = 8
 """Directories above a package in which its archive is sought."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cas.catalogue.trust.keys import SHOWN, Desk, Keys, Unable, named_plainly
-from cas.catalogue.trust.verdict import Verdict, by_key
+from cas.catalogue.trust.signature_state import Verdict, by_key
 from cas.supervise import Finished
 from cas.text import short_line
 

@@ -15,7 +15,7 @@ from cas.catalogue.trust import deb as trust_deb
 from cas.catalogue.trust import keys as trust_keys
 from cas.catalogue.trust import rpm as trust_rpm
 from cas.catalogue.trust.keys import Desk, Unable
-from cas.catalogue.trust.verdict import Verdict
+from cas.catalogue.trust.signature_state import Verdict
 from cas.database.records import FileStamp
 from cas.database.store import Store
 from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
