@@ -23,8 +23,8 @@ from cas.dump.translate import Kernel, Machine, kernel_order
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
-from cas.klog.panic import panic_message
 from cas.model import Dump, Missing
+from cas.panic import panic_message
 from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)

@@ -19,8 +19,8 @@ from cas.dump.memory import Source, moment
 from cas.dump.registers import arch_of, registers
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump
-from cas.klog.panic import panic_message
 from cas.model import Dump, Missing
+from cas.panic import panic_message
 
 BEGINNING_BYTES = 64 << 20
 WINDOW_BYTES = 1 << 20

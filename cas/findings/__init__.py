@@ -1,7 +1,7 @@
 """From a dump and the first answer to a verdict on the crash: pure functions, no files."""
 
+from cas.findings.crash import crash_of
 from cas.findings.damage import Damage, assess
-from cas.findings.evidence import crash_of
 from cas.findings.fault import FaultCase, as_detections, fault_case, with_advice, with_source
 from cas.findings.finding import advised, find
 from cas.findings.functions import BadPatterns, Functions, functions_with

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cas.findings.crash import frames_of
 from cas.findings.culprit import Stack, culprit_of, plain_name
-from cas.findings.evidence import frames_of
 from cas.findings.functions import Functions
 from cas.klog.choice import Choice
 from cas.klog.events import EVENTS_LIMIT, Event, clean, read_report

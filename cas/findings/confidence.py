@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cas.choices import Checked, Level, MatchEvidence
+from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash
 from cas.klog.events import Event
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED, Kind
 from cas.model import Confidence, Dump, Match

@@ -15,8 +15,8 @@ from cas.choices import DetectorStatus, Weight
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.checks import CHECKED, checked, said_before, with_source_line
+from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash, crash_of
 from cas.findings.values import (
     FREED,
     KASAN_SHADOWS,

@@ -12,8 +12,8 @@ from cas.choices import Level
 from cas.findings.advice import next_steps
 from cas.findings.before_crash import Before, before
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
+from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash, crash_of
 from cas.findings.functions import Functions, shipped_functions
 from cas.findings.signature import former, most_telling, signatures
 from cas.findings.title import title

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cas.findings.evidence import crash_of
+from cas.findings.crash import crash_of
 from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
 from cas.klog.kinds import Kind
-from cas.klog.panic import panic_message
 from cas.model import Dump, FirstAnswer, Frame, LogEvent, Task
+from cas.panic import panic_message
 from cas.text import log_event
 
 FORM = 1

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from cas.findings import releases
+from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash
 from cas.findings.known import Issue, Kernels
 from cas.findings.searching import Budget, OutOfTime, Pattern
 from cas.findings.title import title

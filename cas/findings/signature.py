@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
+from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash
 from cas.findings.functions import What, shipped_functions
 from cas.findings.title import has_words, headline, named
 from cas.klog.kinds import UNNAMED, Kind

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.findings.evidence import Crash
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import Frame
 

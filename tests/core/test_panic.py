@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.klog.panic import panic_message
+from cas.panic import panic_message
 
 OOPS = (
     "BUG: kernel NULL pointer dereference, address: 0000000000000018",

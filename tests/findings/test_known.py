@@ -10,7 +10,7 @@ import pytest
 
 from cas.files.shipped import shipped
 from cas.findings import find
-from cas.findings.evidence import crash_of
+from cas.findings.crash import crash_of
 from cas.findings.known import FOLDER, Issue, load_known, parse_known
 from cas.findings.recognise import clues_of, recognise
 from cas.findings.searching import BadPattern, Budget, OutOfTime, Pattern

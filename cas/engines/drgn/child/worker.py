@@ -43,7 +43,7 @@ from cas.choices import SectionStatus
 from cas.engines.drgn.child.answer import FACTS, Fact
 from cas.engines.drgn.child.fit import Known
 from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Request, Target
-from cas.klog.panic import panic_message
+from cas.panic import panic_message
 from cas.text import plain_fault
 from cas.units import human_size
 
