@@ -15,8 +15,8 @@ from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.model import Finding
 from cas.report.result import NAME, load
 from cas.text import short_line
-from cas.triage.judging import Judge
 from cas.triage.rejudge import evidence
+from cas.triage.verdict import Judge
 
 
 @dataclass(frozen=True, slots=True)

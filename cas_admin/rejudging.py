@@ -30,8 +30,8 @@ from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.settings import users
 from cas.text import count
-from cas.triage.judging import Judge
 from cas.triage.rejudge import log_section, revived
+from cas.triage.verdict import Judge
 
 
 class _Left(Exception):

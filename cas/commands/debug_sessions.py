@@ -35,7 +35,7 @@ from cas.snippets import snippets
 from cas.supervise import Confinement, describe_status, find_sandbox
 from cas.terminal import Relay, Screen, Window
 from cas.text import nearest, printable, short_line
-from cas.triage import crash_places as venues
+from cas.triage.crash_places import CrashPlaces
 
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a program."""
@@ -141,7 +141,7 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     is_typed = feed.is_for_a_person and not subject.for_crash.is_question
     kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
-        venues.Venues(demand, world.config, confinement, subject.store, world.progress) as places,
+        CrashPlaces(demand, world.config, confinement, subject.store, world.progress) as places,
         Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
         if not places and _may_be_drgn(subject, world):
@@ -169,7 +169,7 @@ def _check_host(subject: Subject) -> None:
         )
 
 
-def _none_left(arch: str, tried: EngineError, places: venues.Venues) -> EngineError:
+def _none_left(arch: str, tried: EngineError, places: CrashPlaces) -> EngineError:
     error = places.nowhere(str(tried))
     if str(tried):
         return EngineError(str(error), hint=tried.hint)

@@ -110,10 +110,10 @@ class Job:
         kept = self.files.get(self.name_of(self.stored.vmcore)) if self.stored else None
         return kept.digest if kept else None
 
-    def having(self, stage: Stage, **facts: Any) -> Self:
+    def having(self, stage: Stage) -> Self:
         """The job with one more stage behind it; only :meth:`save` makes that lasting."""
         stages = tuple(name for name in STAGES if name in {*self.stages, stage})
-        return replace(self, stages=stages, **facts)
+        return replace(self, stages=stages)
 
     def save(self) -> None:
         """Write ``job.json`` so that a power cut leaves the old state or the new one."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cas.hosts.choice import HostChoice
 
 
-class Venues:
+class CrashPlaces:
     """The places for one dump, one after another; a context manager that lets go of all hosts."""
 
     def __init__(

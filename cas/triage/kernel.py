@@ -12,51 +12,58 @@ from cas.catalogue.extraction.extract import Extraction
 from cas.catalogue.suppliers import Sought
 from cas.errors import CasError
 from cas.model import Dump, Match
-from cas.triage.context import Run
+from cas.triage.context import Context
+from cas.triage.telling import Announcer
+
+FIRST_ANSWER_S = 120.0
+"""Seconds that drgn may take to open a dump, and to say what crashed."""
 
 
-class Supply:
+class KernelSupply:
     """What a run needs of the catalogue and of the cache."""
 
-    def __init__(self, run: Run, stack: ExitStack) -> None:
+    def __init__(self, context: Context, leases: ExitStack, tell: Announcer) -> None:
         """Nothing is looked for yet.
 
-        :param stack: until its end the extracted files stay in the cache
+        :param leases: until its end the extracted files stay in the cache
         """
-        self._run = run
-        self._stack = stack
+        self._context = context
+        self._leases = leases
+        self._tell = tell
 
     def find(self, dump: Dump) -> Match:
-        """The kernel that crashed, and why it is believed to be the right one."""
-        run = self._run
-        return run.catalogue.find(dump.identity, cache=run.config.debugs, progress=run.progress)
+        """The kernel that crashed, and why it is believed to be the right one; it is told."""
+        cache, progress = self._context.config.debugs, self._context.progress
+        match = self._context.catalogue.find(dump.identity, cache=cache, progress=progress)
+        self._tell.match(match)
+        return match
 
-    def prepare(self, match: Match, kmods: Iterable[str]) -> None:
+    def extract_beforehand(self, match: Match, kmods: Iterable[str]) -> None:
         """Have the vmlinux in the cache, and those kmods that its package has."""
-        cache = self._run.config.debugs
-        self._stack.enter_context(lease.held(cache, match.kernel))
-        extract.extract(match, kmods, cache, self._run.progress)
+        cache = self._context.config.debugs
+        self._leases.enter_context(lease.held(cache, match.kernel))
+        extract.extract(match, kmods, cache, self._context.progress)
 
-    def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> Extraction:
+    def extract(self, dump: Dump, match: Match, kmods: Iterable[str]) -> tuple[Match, Extraction]:
         """The vmlinux and the files of some kmods; where the package is of no use, from elsewhere.
 
         :param kmods: names
+        :return: the match that served in the end, and its files
         """
-        run = self._run
-        sought = Sought(dump.identity, run.config.debugs, run.progress)
-        used, found = run.catalogue.extract(sought, match, kmods, self._stack)
-        if used is not match:
-            run.know(match=used)
+        context = self._context
+        sought = Sought(dump.identity, context.config.debugs, context.progress)
+        with context.timed("extract"):
+            extracted = context.catalogue.extract(sought, match, kmods, self._leases)
         self._keep_limits()
-        return found
+        return extracted
 
     def _keep_limits(self) -> None:
         """Remove other kernels from the cache, if it holds too much with this one."""
-        config = self._run.config
+        config, progress = self._context.config, self._context.progress
         try:
             trimmed = limits.trim_if_grown(config.debugs, config.cache, time.time())
         except CasError as error:
-            self._run.progress.warn(f"the limits of the cache are not kept: {error}")
+            progress.warn(f"the limits of the cache are not kept: {error}")
             return
         for removal in trimmed.removed:
-            self._run.progress.note(f"removed {removal.holding.name} from the cache: {removal.why}")
+            progress.note(f"removed {removal.holding.name} from the cache: {removal.why}")

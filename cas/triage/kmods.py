@@ -16,9 +16,9 @@ from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError
 from cas.model import Dump, FirstAnswer, Kernel, Match
-from cas.triage.context import Run
+from cas.triage.context import Context
+from cas.triage.kernel import FIRST_ANSWER_S
 
-FIRST_ANSWER_S = 120.0
 FOR_DRGN = 700
 """Debug files that drgn's process can hold open; distribution kernels load a few hundred."""
 DEBUG_TREE = "usr/lib/debug/lib/modules"
@@ -34,9 +34,9 @@ NAMED = 20
 class Kmods:
     """What a run has found of its dump's kernel modules."""
 
-    def __init__(self, run: Run, worker: Worker) -> None:
+    def __init__(self, context: Context, worker: Worker) -> None:
         """Nothing is known yet."""
-        self._run = run
+        self._context = context
         self._worker = worker
         self.files: dict[str, Path] = {}
         """All files that were found, those of the traces first."""
@@ -50,7 +50,7 @@ class Kmods:
 
     def _named(self, dump: Dump) -> tuple[str, ...]:
         names = findings.kmods_in_traces(dump.dmesg)
-        if self._run.job.order.wants_kmods:
+        if self._context.order.wants_kmods:
             names += findings.kmods_in_list(dump.dmesg)
         return tuple(dict.fromkeys(map(kernel_spelling, names)))
 
@@ -68,56 +68,57 @@ class Kmods:
         try:
             self._worker.supply(files)
         except EngineError as error:
-            self._run.progress.note(f"no detector sees {', '.join(files)}: {error}")
+            self._context.progress.note(f"no detector sees {', '.join(files)}: {error}")
 
     def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
         """The debug files that a first answer may need; many more would only delay it."""
         names = set(map(kernel_spelling, findings.kmods_in_traces(dump.dmesg)))
         return {kmod: path for kmod, path in found.debug_files.items() if kmod in names}
 
-    def look_closer(self, answer: FirstAnswer) -> FirstAnswer:
+    def look_closer(self, answer: FirstAnswer, match: Match) -> FirstAnswer:
         """The answer with the lines of kmods whose debug files were not at hand at first."""
-        found = self._find(in_traces(answer))
+        found = self._find(in_traces(answer), match)
         lines = {kmod.name for kmod in answer.kmods if kmod.has_debuginfo}
         more = {kmod: path for kmod, path in found.debug_files.items() if kmod not in lines}
         if not more:
             return answer
         try:
-            with self._run.timed("first answer"):
+            with self._context.timed("first answer"):
                 return self._worker.answer_again(answer, more, FIRST_ANSWER_S)
         except EngineError as error:
-            self._run.progress.note(f"drgn, with more kernel modules: {error}")
+            self._context.progress.note(f"drgn, with more kernel modules: {error}")
             return answer
 
-    def extract_all(self, answer: FirstAnswer | None) -> None:
-        """The debuginfo of every loaded kmod, below ``usr`` in the job directory."""
-        dump, match = self._run.report.dump, self._run.report.match
-        if dump is None or match is None:
-            return
+    def extract_all(
+        self, dump: Dump, match: Match, answer: FirstAnswer | None
+    ) -> FirstAnswer | None:
+        """The debuginfo of every loaded kmod, below ``usr`` in the job directory.
+
+        :return: the answer that knows which kmods have debug information by now
+        """
         names = dict.fromkeys(findings.kmods_in_list(dump.dmesg))
         wanted: Wanted = loaded(answer) if answer and answer.kmods else names
-        with self._run.timed("kmods"):
-            found = self._find(wanted, is_asked_for=True)
-        directory = self._run.job.directory / DEBUG_TREE / match.kernel.release
+        with self._context.timed("kmods"):
+            found = self._find(wanted, match, is_asked_for=True)
+        directory = self._context.directory / DEBUG_TREE / match.kernel.release
         for path in found.files.values():
             _link(path, directory)
         if absent := sorted(set(wanted) - set(found.debuginfo)):
-            self._run.progress.warn(_absence(absent, answer, match))
+            self._context.progress.warn(_absence(absent, answer, match))
         self._supply(found, answer)
-        if answer is not None:
-            self._run.know(answer=_having(answer, found.debuginfo))
+        return _having(answer, found.debuginfo) if answer else None
 
-    def _find(self, wanted: Wanted, *, is_asked_for: bool = False) -> Found:
+    def _find(self, wanted: Wanted, match: Match, *, is_asked_for: bool = False) -> Found:
         """Files of the wanted builds, from wherever one is; a failure is told, and costs these."""
-        run = self._run
-        if not wanted or run.report.match is None:
+        context = self._context
+        if not wanted:
             return Found()
         try:
-            found = run.catalogue.kmods(
-                run.report.match, wanted, cache=run.config.debugs, progress=run.progress
+            found = context.catalogue.kmods(
+                match, wanted, cache=context.config.debugs, progress=context.progress
             )
         except CasError as error:
-            tell = run.degrade if is_asked_for else run.progress.warn
+            tell = context.degrade if is_asked_for else context.progress.warn
             tell(f"the kernel modules cannot be extracted: {error}")
             return Found()
         self._take(wanted, found)
@@ -127,7 +128,7 @@ class Kmods:
         self.files.update(found.files)
         self.certain |= {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
         for remark in found.remarks:
-            self._run.remark(remark)
+            self._context.remark(remark)
 
     def _supply(self, found: Found, answer: FirstAnswer | None) -> None:
         """Give drgn what it has not got yet."""
@@ -136,7 +137,7 @@ class Kmods:
         try:
             self._worker.supply(dict(list(more.items())[:FOR_DRGN]))
         except EngineError as error:
-            self._run.progress.warn(str(error))
+            self._context.progress.warn(str(error))
 
 
 def loaded(answer: FirstAnswer) -> Wanted:

@@ -1,121 +1,171 @@
 """The pipeline: one short list of steps from an uploaded dump to the ticket's results.
 
+A step takes values and gives one. Only here they become the report, so that whatever stops a run,
+what it has found out by then is published.
+
 Only :mod:`cas.triage.triage` imports this, once drgn is on its way in a process of its own.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.catalogue.extraction import extract
-from cas.choices import Checked, DetectorStatus, Stage
+from cas import findings
+from cas.choices import Checked, Engine, EngineChoice, Stage, Verdict
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.reassemble import with_reason
+from cas.engines.crash.conversation import Preparation
+from cas.engines.crash.wrapper import write_commands, write_transcript
 from cas.engines.drgn.prestart import Prestart
 from cas.errors import (
-    AmbiguousKernel,
     CasError,
-    ConfigError,
     DumpChanged,
     EngineError,
-    LimitExceeded,
+    KernelMisfit,
     NotPermitted,
-    TryAgain,
     shortage,
 )
 from cas.files.whole import writing_below
 from cas.jobs.job import Job
-from cas.model import Case, Dump, FirstAnswer, Match, Stored
+from cas.model import Case, Detection, Dump, FirstAnswer, Match, Report
 from cas.progress import Progress
-from cas.report.evidence import causes
 from cas.settings import users
 from cas.settings.config import Config
-from cas.triage.debugger import Debugging
-from cas.triage.kernel import Supply
-from cas.triage.kmods import FIRST_ANSWER_S, FOR_DETECTORS
+from cas.triage import page_check
+from cas.triage.completion import completed, remove_results, stopped
+from cas.triage.context import Context
+from cas.triage.crash_run import CrashRun, expected_dump, leave_wrapper
+from cas.triage.fault import FaultReader
+from cas.triage.first_answer import detections, first_answer
+from cas.triage.kernel import KernelSupply
+from cas.triage.kernel_choice import KernelChoice
+from cas.triage.kmods import FOR_DETECTORS, Kmods
+from cas.triage.snippets import (
+    ChosenSnippets,
+    choose_snippets,
+    ladder_of,
+    run_snippets,
+    unusable_sections,
+    with_rungs,
+    with_section,
+)
+from cas.triage.telling import Announcer
+from cas.triage.upload import Arrival
+from cas.triage.verdict import Judge, job_verdict, seen_before
 
 if TYPE_CHECKING:
     from cas.dump.checking import Checking
 
+REPORTS = "cas.report.report"
+"""The module that draws the reports."""
 
-class Pipeline(Debugging):
-    """The steps of one run, each adding to what it knows."""
+
+class Pipeline:
+    """One run of a job."""
 
     def __init__(self, job: Job, config: Config, progress: Progress, prestart: Prestart) -> None:
         """Prepare a run; nothing is done yet."""
-        super().__init__(job, config, progress, prestart)
-        self.said: dict[str, str | None] = {}
-        self.found: set[str] = set()
+        self.job = job
+        self.context = Context(job, config, progress)
+        progress.note(f"sandbox of the debuggers: {prestart.sandbox}")
+        if prestart.confinement.sandbox is None and config.supervision.sandbox != "none":
+            progress.warn(f"sandbox of the debuggers: {prestart.sandbox}")
+        self.report = self._blank = Report(
+            ticket=job.order.ticket,
+            directory=job.directory,
+            upload=job.order.url or str(job.order.upload),
+            server=socket.gethostname(),
+            started=job.started,
+            verdict=Verdict.FAILED,
+            stage=job.stages[-1],
+            seconds=self.context.seconds,
+            sandbox=prestart.sandbox,
+        )
+        self.confinement = prestart.confinement
+        self.worker = prestart.worker
+        self.worker.trace_into(job.directory, progress.note)
+        self.engine = job.order.engine or config.engine
+        self.stack = ExitStack()
+        """Ends what the run starts."""
+        self.arrival = Arrival(job, config, progress)
+        self.tell = Announcer(progress)
+        self.supply = KernelSupply(self.context, self.stack, self.tell)
+        self.kmods = Kmods(self.context, self.worker)
+        self.faults = FaultReader(self.context, self.worker, self.kmods)
+        self.judge = Judge(config, progress.warn, self.context.remark)
+        self.misfit: KernelMisfit | None = None
+        """Why nothing that is read through the kernel can be believed."""
         self.checking: Checking | None = None
+        self.has_looked_back = False
+        """Whether the index was asked for earlier occurrences of the crash."""
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
+        progress = self.context.progress
         try:
             # crash ends with it: what it writes is complete before anything is published
-            with ExitStack() as self.stack, self.arrival, writing_below(self.job.directory):
-                self.supply = Supply(self, self.stack)
-                self.run()
+            with self.stack, self.arrival, writing_below(self.job.directory):
+                own_snippets = self.run()
         except CasError as error:
-            self.progress.note(str(error), logging.ERROR)
-            self.progress.note("it came from here", logging.DEBUG, error=error)
+            progress.note(str(error), logging.ERROR)
+            progress.note("it came from here", logging.DEBUG, error=error)
             if isinstance(error, DumpChanged):
                 self.disown()
             if isinstance(error, NotPermitted):
-                error.hint = users.hint(error, self.config)
-            self.know(verdict=error.verdict, reason=str(error), hint=error.hint or None)
-            self.know(offset=error.offset)
-            if isinstance(error, AmbiguousKernel):
-                self.know(rivals=error.rivals)
-            if isinstance(error, LimitExceeded):
-                self.know(limits_hit=(*self.report.limits_hit, error.limit))
-            # what the site mends, the job can wait for
-            is_ours = isinstance(error, ConfigError)
-            self.is_over = error.exit_code != TryAgain.exit_code and not is_ours
+                error.hint = users.hint(error, self.context.config)
+            self.report = stopped(self.report, error)
             return error
-        self.judge()
+        verdict, reason = job_verdict(self.report, own_snippets, self.context)
+        self.report = replace(self.report, verdict=verdict, reason=reason)
         return None
 
-    def run(self) -> None:
-        """The stages; whatever stops them but an interruption, the dump is kept."""
+    def run(self) -> frozenset[str]:
+        """The stages; whatever stops them but an interruption, the dump is kept.
+
+        :return: names of the snippets that the site has written
+        """
         try:
-            self.run_stages()
+            own_snippets = self.run_stages()
         except (CasError, MemoryError, RuntimeError, OSError) as error:
             told = error if isinstance(error, CasError) else shortage(error)
             if told is None:
                 raise
-            self.finish_source()
-            self.finish_check()
-            self.keep()
+            self.finish()
             if told is error:
                 raise
             raise told from error
-        self.finish_source()
-        self.finish_check()
-        self.keep()
+        self.finish()
+        return own_snippets
 
-    def run_stages(self) -> None:
+    def run_stages(self) -> frozenset[str]:
         """The stages in order; each adds to the report what it found out."""
         head = self.receive()
         early = self.foresee(head)
-        dump = self.identify(self.open(head))
-        case = self.fitting.fitted(dump, partial(self.kernel_for, early=early))
-        beginning = self.prepare_crash(case)
-        answer = self.answer(case)
-        self.detect(answer)
+        dump = self.identify(self.unpacked(head))
+        case = self.fitting_case(dump, early)
+        crash = self.prepare_crash(case)
+        answer = self.first_answer(case)
+        if answer and self.report.finding:
+            kind = self.report.finding.kind
+            self.note_detections(detections(answer, kind, self.worker, self.kmods, self.context))
         if self.job.order.wants_kmods:
-            self.kmods.extract_all(answer)
-        crash = beginning.result() if beginning else self.begin_crash()
-        self.run_snippets(crash, self.render(case.dump, answer))
+            answer = self.extract_all_kmods(answer)
+        is_begun = self.begin_crash(crash)
+        chosen = choose_snippets(self.context, self.confinement, self.worker, case.dump, answer)
+        self.run_snippets(chosen, crash if is_begun else None)
         self.reached(Stage.ANALYSED)
+        return chosen.own
 
     def receive(self) -> Path:
         """A file that begins as the dump does; the rest may still be copied or unpacked."""
-        with self.timed("store"):
+        with self.context.timed("store"):
             return self.arrival.begin()
 
     def foresee(self, head: Path) -> Match | None:
@@ -125,178 +175,229 @@ class Pipeline(Debugging):
         dump = glance(head)
         if dump is None or dump.build_id is None:
             return None
-        self.tell_identity(dump)
+        self.tell.dump(dump)
         try:
-            with self.timed("foresight"):
+            with self.context.timed("foresight"):
                 match = self.supply.find(dump)
-                self.tell_kernel(match)
-                self.supply.prepare(match, FOR_DETECTORS)
+                self.supply.extract_beforehand(match, FOR_DETECTORS)
         except CasError as error:
-            self.progress.note(f"not found beforehand: {error}")
+            self.context.progress.note(f"not found beforehand: {error}")
             return None
         return match
 
-    def tell_identity(self, dump: Dump) -> None:
-        """Say once which kernel it is; again only where the whole dump says another."""
-        facts = {"release": dump.osrelease, "arch": dump.arch, "build_id": dump.build_id}
-        if facts != self.said:
-            known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
-            release = f"Linux {dump.osrelease or 'of unknown release'}"
-            self.progress.say(", ".join((release, *filter(None, known))))
-        self.said = facts
-
-    def tell_kernel(self, match: Match) -> None:
-        """Say once by what the kernel was found, and where."""
-        line = f"Kernel found by {match.evidence}: {match.kernel.source.name}"
-        if line not in self.found:
-            self.progress.say(line)
-            self.found.add(line)
-
-    def keep(self) -> None:
-        """Note that the dump is safe in the job directory, once it is what was received.
-
-        :raises DumpChanged: it is not
-        """
-        if not self.job.stored and not self.arrival.has_begun:
-            return
-        stored, files = self.arrival.kept()
-        if not self.job.stored:
-            self.reached(Stage.STORED, stored=stored, files=files)
-            self.job.save()
-            self.arrival.forget_download()
-
-    def open(self, head: Path) -> Path:
+    def unpacked(self, head: Path) -> Path:
         """A file that holds all of the dump; what its wrapping lost is told."""
         if self.arrival.is_plain(head):
             return head
-        with self.timed("store"):
+        with self.context.timed("store"):
             stored = self.arrival.stored()
-        self.admit(stored)
-        return stored.vmcore
-
-    def admit(self, stored: Stored) -> None:
-        """What came, and what the way here cost it."""
-        self.know(stored=stored)
+        self.report = replace(self.report, stored=stored)
         for remark in stored.remarks:
-            self.progress.warn(remark)
+            self.context.progress.warn(remark)
         for missing in stored.missing:
-            self.progress.warn(f"the upload is damaged: {missing.what}")
+            self.context.progress.warn(f"the upload is damaged: {missing.what}")
+        return stored.vmcore
 
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
-        with self.timed("identify"), self.progress.bar("Reading the dump", None):
-            dump = identify(path, self.config.buffer_size_bytes or SEARCH_BYTES)
+        context, progress = self.context, self.context.progress
+        with context.timed("identify"), progress.bar("Reading the dump", None):
+            dump = identify(path, context.config.buffer_size_bytes or SEARCH_BYTES)
         stored = self.report.stored
         if stored and stored.parts:
             dump = with_reason(dump, stored.missing)
-        self.know(dump=dump)
-        self.begin_check(dump)
-        self.reached(Stage.IDENTIFIED)
-        self.tell_identity(dump)
-        for remark in dump.remarks:
-            self.progress.warn(remark)
-        for missing in dump.missing:
-            self.progress.warn(f"the dump is damaged: {missing.what}")
-        require_modest(dump)
-        return dump
-
-    def begin_check(self, dump: Dump) -> None:
-        """Have all pages checked beside everything else, where they are too many to wait for."""
-        if dump.checked is Checked.SAMPLED:
+        self.report = replace(self.report, dump=dump)
+        if dump.checked is Checked.SAMPLED:  # too many pages to wait for
             from cas.dump.checking import Checking  # most dumps in ELF need none
 
             checking = Checking(dump, self.arrival.settled, self.job.directory)
             self.checking = self.stack.enter_context(checking)
+        self.reached(Stage.IDENTIFIED)
+        self.tell.dump(dump)
+        for remark in dump.remarks:
+            progress.warn(remark)
+        for missing in dump.missing:
+            progress.warn(f"the dump is damaged: {missing.what}")
+        require_modest(dump)
+        return dump
 
-    def finish_check(self) -> None:
-        """What was found of the pages, and what that makes of the verdict on the crash."""
-        dump, checking = self.report.dump, self.checking
-        if dump is None or checking is None:
-            return
-        with self.timed("page check"):
-            self.wait_for(checking)
-        for problem in checking.problems():
-            self.progress.note(problem)
-        judged = checking.judged(dump)
-        for missing in judged.missing:
-            if missing not in dump.missing:
-                self.progress.warn(f"the dump is damaged: {missing.what}")
-        self.know(dump=judged)
-        self.reconsider()
-
-    def wait_for(self, checking: Checking) -> None:
-        """Wait while pages are checked still, and show it."""
-        with ExitStack() as shown:
-            advance, seen = None, 0
-            for _ in checking.until_over():
-                if advance is None and checking.count:
-                    text = f"Checking {checking.count:,} pages"
-                    advance = shown.enter_context(self.progress.bar(text, checking.count, "pages"))
-                if advance is not None:
-                    advance(checking.checked - seen)
-                    seen = checking.checked
-
-    def match(self, dump: Dump, early: Match | None) -> Match:
-        """The kernel that crashed, and why it is believed to be the right one."""
-        match = early
-        if match is None or match.kernel.build_id != dump.build_id:
-            with self.timed("match"):
-                match = self.supply.find(dump)
-        self.know(match=match, remarks=(*self.report.remarks, *match.remarks))
-        for remark in match.remarks:
-            self.progress.warn(remark)
-        self.reached(Stage.MATCHED)
-        self.tell_kernel(match)
-        return match
-
-    def extract(self, dump: Dump, match: Match) -> extract.Extraction:
-        """The vmlinux, and the kmods of the log's call traces for their file and line."""
-        with self.timed("extract"):
-            found = self.supply.extract(dump, match, self.kmods.foreseen(dump))
-        self.know(vmlinux=found.vmlinux)
-        self.kmods.take_foreseen(dump, found.found)
-        self.reached(Stage.PREPARED)
-        return found
-
-    def kernel_for(self, dump: Dump, *, early: Match | None) -> Case:
-        """The dump with the kernel that its words name, and what else drgn needs."""
-        found = self.extract(dump, self.match(dump, early))
-        kept = replace(dump, path=self.arrival.stored().vmcore)
-        traced = self.kmods.traced(dump, found.found)
-        return Case(kept, found.vmlinux, traced)
-
-    def answer(self, case: Case) -> FirstAnswer | None:
-        """What crashed, where and why, told as soon as it is known."""
-        answer = None
-        if self.fitting.misfit is not None:
-            self.degrade(str(self.fitting.misfit))
-            self.conclude(case.dump, None)
-            return None
+    def fitting_case(self, dump: Dump, early: Match | None) -> Case:
+        """The dump with the kernel that fits it, and what else drgn needs."""
+        kmods, worker = self.kmods, self.worker
+        choice = KernelChoice(self.context, worker, self.supply, kmods, self.arrival)
         try:
-            with self.timed("first answer"), self.progress.bar("Asking drgn what crashed", None):
-                answer = self.worker.answer(case, FIRST_ANSWER_S)
-        except EngineError as error:
-            self.degrade(f"drgn gave no first answer: {error}")
-        if answer is not None:
-            answer = self.kmods.look_closer(answer)
+            return choice.fitting_case(dump, early)
+        finally:
+            self.misfit = choice.misfit
+            self.report = replace(
+                self.report, dump=choice.dump, match=choice.match, vmlinux=choice.vmlinux
+            )
+            if choice.match:
+                self.reached(Stage.MATCHED)
+            if choice.vmlinux:
+                self.reached(Stage.PREPARED)
+
+    def first_answer(self, case: Case) -> FirstAnswer | None:
+        """What crashed, where and why, as drgn sees it; the verdict is told at once."""
+        answer = None
+        if self.misfit is None:
+            answer = first_answer(case, self.report.match, self.worker, self.kmods, self.context)
+        else:
+            self.context.degrade(str(self.misfit))
         self.conclude(case.dump, answer)
         return answer
 
-    def detect(self, answer: FirstAnswer | None) -> None:
-        """What the detectors find in the dump; what explains the crash is told at once."""
+    def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
+        """The verdict on the crash, told at once; then what the fault itself gives away."""
+        match = self.report.match
+        finding = self.judge.judged(dump, answer, match)
+        self.report = replace(self.report, answer=answer, finding=finding)
+        self.tell.verdict(finding)
         if answer is None:
-            return
-        kind = self.report.finding.kind if self.report.finding else ""
-        self.kmods.supply_detectors(answer)
+            self.note_detections(findings.detections_of_log(dump, finding.kind))
+        if self.digest:
+            self.look_back()
+        fault = self.faults.fault(dump, answer, match)
+        self.report = replace(self.report, fault=fault)
+        self.tell.fault(fault)
+
+    def note_detections(self, found: tuple[Detection, ...]) -> None:
+        """What explains the crash is told at once."""
+        self.report = replace(self.report, detections=found)
+        self.tell.evidence(found)
+
+    def extract_all_kmods(self, answer: FirstAnswer | None) -> FirstAnswer | None:
+        """The answer that knows which kmods have debuginfo, now that all are at hand."""
+        dump, match = self.report.dump, self.report.match
+        if dump and match:
+            answer = self.kmods.extract_all(dump, match, answer)
+            self.report = replace(self.report, answer=answer)
+        return answer
+
+    def prepare_crash(self, case: Case) -> CrashRun:
+        """crash, wherever it may run; on a host it begins now, beside drgn."""
+        case = replace(case, kmods=self.kmods.files)
+        crash = CrashRun(case, self.engine, self.confinement, self.context)
+        self.stack.enter_context(crash)
+        if self.job.order.wants_kmods or not crash.begin_on_host():
+            self.context.store.preload()
+        return crash
+
+    def begin_crash(self, crash: CrashRun) -> bool:
+        """Have crash read the dump while the snippets are prepared; whether it can run anywhere."""
+        is_begun = crash.begin()
+        if not is_begun and (lack := crash.lack()):
+            self.go_on_without_crash(lack)
+        leave_wrapper(self.context, None if is_begun else EngineChoice.DRGN)
+        return is_begun
+
+    def go_on_without_crash(self, error: EngineError) -> None:
+        """Go on with drgn, unless the user wants crash and nothing else."""
+        if self.engine is EngineChoice.CRASH:
+            raise error
+        if self.misfit is not None:
+            raise self.misfit from error
+        self.context.remark(f"{error}: drgn did it" if self.report.answer else str(error))
+
+    def run_snippets(self, chosen: ChosenSnippets, run: CrashRun | None) -> None:
+        """Each snippet into its file: in crash where it serves, else in drgn."""
+        directory, context = self.job.directory, self.context
+        for section in unusable_sections(chosen, directory):
+            self.report = with_section(self.report, section, context)
+        write_commands(directory, chosen.runnable)
+        crash = run.crash if run and self.open_crash(run, chosen.prelude) else None
+        if self.misfit is not None and (crash is None or crash.is_minimal):
+            raise self.misfit  # --minimal does not look whether the kernel fits
+        engine = Engine.CRASH if crash else Engine.DRGN
+        self.report = replace(self.report, engine=engine)
+        ladder = ladder_of(crash, self.worker, chosen, self.report, self.engine)
+        for section in run_snippets(chosen, ladder, engine, context):
+            self.report = with_section(self.report, section, context)
+        if run and crash:
+            self.tell_places(run)
+        else:
+            write_transcript(directory, self.report.sections)
+        rungs = run.crash.ladder if run else ()
+        self.report = with_rungs(self.report, rungs, ladder, context)
+
+    def open_crash(self, run: CrashRun, prelude: tuple[str, ...]) -> bool:
+        """Wait until crash has read the dump; whether it could, somewhere."""
+        # the template engine is loaded while a debugger opens the dump
+        threading.Thread(target=import_module, args=(REPORTS,), name="reports", daemon=True).start()
+        extensions = self.context.config.extensions
+        preparation = Preparation(self.kmods.certain, extensions, prelude)
         try:
-            with self.timed("detectors"), self.progress.bar("Looking for evidence", None):
-                detections = self.worker.detect(answer, kind)
+            run.open(expected_dump(self.report, self.engine), preparation)
         except EngineError as error:
-            self.remark(f"no detector ran: {error}")
+            self.report = replace(self.report, ladder=run.crash.ladder)
+            self.go_on_without_crash(error)
+            leave_wrapper(self.context, EngineChoice.DRGN)
+            return False
+        return True
+
+    def tell_places(self, run: CrashRun) -> None:
+        """Where crash ran in the end, and which places were lost on the way."""
+        if lost := run.lost():
+            self.go_on_without_crash(lost)
             return
-        self.know(detections=detections)
-        for line in causes(detections):
-            self.progress.say(line)
-        for each in detections:
-            if each.status in (DetectorStatus.FAILED, DetectorStatus.TIMEOUT):
-                self.progress.note(f"{each.detector}: {each.status}: {each.remark}")
+        place = run.crash.place
+        self.report = replace(self.report, host=place.name if place else None)
+        for text in run.places_told():
+            self.context.note(text)
+
+    def finish(self) -> None:
+        """What others found beside the debuggers; then the dump is safe in the job directory.
+
+        :raises DumpChanged: it is not what was received
+        """
+        self.report = replace(self.report, fault=self.faults.finish_source(self.report.fault))
+        if self.report.dump and self.checking:
+            dump = page_check.checked(self.report.dump, self.checking, self.context)
+            self.report = replace(self.report, dump=dump)
+            if finding := self.report.finding:  # more is known of the dump now
+                judged = self.judge.judged(dump, self.report.answer, self.report.match)
+                self.report = replace(self.report, finding=replace(judged, seen=finding.seen))
+        if not self.job.stored and not self.arrival.has_begun:
+            return
+        stored, files = self.arrival.kept()
+        if not self.job.stored:
+            self.job = replace(self.job.having(Stage.STORED), stored=stored, files=files)
+            self.job.save()
+            self.arrival.forget_download()
+
+    def disown(self) -> None:
+        """Take back what was said of the dump, and the files with it: it is of something else."""
+        remove_results(self.report)
+        self.report = replace(self._blank, stored=self.report.stored)
+        self.context.problems.clear()
+        self.context.remarks.clear()
+        self.job = replace(self.job, stages=self.job.stages[:2])
+
+    def completed_report(self) -> Report:
+        """The report as it is published, whatever has stopped the run."""
+        if self.report.dump and not self.report.finding:
+            self.conclude(self.report.dump, None)
+        self.report = replace(self.report, finding=self.judge.advised(self.report))
+        self.look_back()
+        arrived_bytes = self.arrival.arrived_bytes
+        return completed(self.report, self.job, arrived_bytes, self.context)
+
+    @property
+    def digest(self) -> str | None:
+        """That of the dump, once it is known."""
+        return self.job.digest or self.arrival.digest
+
+    def look_back(self) -> None:
+        """Whether the crash happened before, told once; it waits for the dump's digest."""
+        finding = self.report.finding
+        if finding is None or finding.seen is not None or self.has_looked_back:
+            return
+        self.has_looked_back = True
+        if seen := seen_before(self.report, self.digest, self.context):
+            finding = replace(finding, seen=seen)
+            self.report = replace(self.report, finding=finding)
+            self.tell.seen_before(finding)
+
+    def reached(self, stage: Stage) -> None:
+        """Note that a stage is finished; the job's record is saved when results are safe."""
+        self.job = self.job.having(stage)

@@ -46,10 +46,14 @@ def triage(
         share(job, [log.path], config, log)
         pipeline = Pipeline(jobs.begin(job), config, log, prestart)
         error = pipeline.analyse()
-        pipeline.publish(datetime.now(UTC))
+        report = pipeline.completed_report()
+        # the template engine is loaded only now: the first answer does not wait for it
+        from cas.triage.publish import publish
+
+        publish(report, pipeline.job, pipeline.digest, datetime.now(UTC), pipeline.context)
     if log.lost:
         progress.warn(f"{log.path} lacks lines: {log.lost}")
-    return pipeline.report, error
+    return report, error
 
 
 def send_mails(config: Config, progress: Progress, *, at_once: bool = False) -> None:

@@ -1,14 +1,18 @@
-"""What a site knows of kernel functions and of crashes, and verdicts by it."""
+"""The verdict on a crash, by what a site knows; whether it was seen before; that on a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cas import findings
-from cas.model import Dump, Finding, FirstAnswer, Match, Report
+from cas.choices import Verdict
+from cas.database.records import Crashed
+from cas.errors import CasError
+from cas.model import Dump, Finding, FirstAnswer, Match, Report, Seen
 from cas.settings.config import Config
+from cas.triage.context import Context
 
 if TYPE_CHECKING:
     from cas.findings.known import Issue
@@ -67,3 +71,36 @@ class Judge:
         if len(known.faults) > FAULTS:
             self._remark(f"known issues: {len(known.faults) - FAULTS} more; see: cas-admin known")
         return known.issues
+
+
+def seen_before(report: Report, digest: str | None, context: Context) -> Seen | None:
+    """Earlier occurrences of a crash; a database of no use costs only this.
+
+    :param digest: the dump's: it tells another crash from the same dump
+    """
+    try:
+        return context.store.jobs.seen(Crashed.of(report, digest))
+    except CasError as error:
+        context.progress.warn(f"similar crashes cannot be looked up: {error}")
+        return None
+
+
+def job_verdict(
+    report: Report, own_snippets: Collection[str], context: Context
+) -> tuple[Verdict, str | None]:
+    """The verdict on a job that came to its end, and why it is not ``complete``.
+
+    :param own_snippets: names of those that the site has written
+    """
+    damage = findings.assess(report)
+    lacking = findings.shortfall(report.sections, own_snippets, context.problems)
+    if lacking.skipped:
+        context.note(lacking.skipped)
+    if lacking.unanswered:
+        context.remark(lacking.unanswered)
+    if lacking.reason:
+        context.degrade(lacking.reason)
+    reasons = (*([damage.reason] if damage else []), *context.problems)
+    if reasons:
+        return Verdict.PARTIAL, "; ".join(reasons)
+    return Verdict.COMPLETE, None

@@ -1,0 +1,44 @@
+"""What drgn says of a crash: the first answer, and evidence of what is behind it."""
+
+from __future__ import annotations
+
+from cas.choices import DetectorStatus
+from cas.engines.drgn.process import Worker
+from cas.errors import EngineError
+from cas.model import Case, Detection, FirstAnswer, Match
+from cas.triage.context import Context
+from cas.triage.kernel import FIRST_ANSWER_S
+from cas.triage.kmods import Kmods
+
+
+def first_answer(
+    case: Case, match: Match | None, worker: Worker, kmods: Kmods, context: Context
+) -> FirstAnswer | None:
+    """What crashed, where and why; ``None``: drgn could not say, which costs the verdict."""
+    try:
+        with context.timed("first answer"), context.progress.bar("Asking drgn what crashed", None):
+            answer = worker.answer(case, FIRST_ANSWER_S)
+    except EngineError as error:
+        context.degrade(f"drgn gave no first answer: {error}")
+        return None
+    return kmods.look_closer(answer, match) if match else answer
+
+
+def detections(
+    answer: FirstAnswer, kind: str, worker: Worker, kmods: Kmods, context: Context
+) -> tuple[Detection, ...]:
+    """What the detectors find in the dump that drgn has open.
+
+    :param kind: of the crash, see :class:`cas.findings.kinds.Kind`
+    """
+    kmods.supply_detectors(answer)
+    try:
+        with context.timed("detectors"), context.progress.bar("Looking for evidence", None):
+            found = worker.detect(answer, kind)
+    except EngineError as error:
+        context.remark(f"no detector ran: {error}")
+        return ()
+    for each in found:
+        if each.status in (DetectorStatus.FAILED, DetectorStatus.TIMEOUT):
+            context.progress.note(f"{each.detector}: {each.status}: {each.remark}")
+    return found

@@ -1,0 +1,59 @@
+"""A finished report into the job directory and the index of jobs, and its mail into the queue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from cas.choices import Stage, Verdict
+from cas.database.records import JobRecord
+from cas.errors import CasError
+from cas.jobs import seal
+from cas.jobs.job import RESULTS, Job
+from cas.jobs.sharing import share
+from cas.model import Report
+from cas.report.mail import compose
+from cas.report.outbox import queue
+from cas.report.report import write_report
+from cas.triage.context import Context
+
+
+def publish(report: Report, job: Job, digest: str | None, now: datetime, context: Context) -> None:
+    """Make a job count as ended; one whose verdict is ``interrupted`` goes on later.
+
+    :param digest: the dump's, where it is known
+    :param now: for the mail
+    :raises DiskFull: no room; the job has no result then
+    :raises TryAgain: the job directory cannot be written
+    """
+    with context.timed("report"):
+        seal.settle(job)
+        write_report(report)
+    told = [job.directory / name for name in RESULTS]
+    told += [section.path for section in report.sections]
+    share(job, told, context.config, context.progress)
+    _index(report, digest, context)
+    if report.verdict is Verdict.INTERRUPTED:
+        replace(job, verdict=Verdict.INTERRUPTED).save()
+        return
+    _queue_mail(report, now, context)
+    seal.seal(replace(job.having(Stage.REPORTED), verdict=report.verdict)).save()
+
+
+def _index(report: Report, digest: str | None, context: Context) -> None:
+    """The job's row in the index; the directory counts, so a busy database is only said."""
+    try:
+        context.store.jobs.put(JobRecord.of(report, digest))
+    except CasError as error:
+        context.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
+
+
+def _queue_mail(report: Report, now: datetime, context: Context) -> None:
+    """The mail, ready to be sent once the job's lock is released."""
+    email = context.order.email
+    if not email:
+        return
+    try:
+        queue(compose(report, email, context.config.mail, now), context.directory)
+    except CasError as error:
+        context.progress.warn(f"there is no mail to {email}: {error}")

@@ -1,0 +1,71 @@
+"""What a run tells at once of the dump's kernel and of its crash, each line once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cas.choices import Weight
+from cas.model import Detection, Dump, Fault, Finding, KernelIdentity, Match
+from cas.progress import Progress
+from cas.report.evidence import causes
+from cas.report.seen_before import sighted
+from cas.report.summary import known_issues
+
+
+class Announcer:
+    """Tells whoever waits for a job what was found out, as soon as it is."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Nothing is told yet."""
+        self._progress = progress
+        self._kernel: KernelIdentity | None = None
+        self._kernel_lines: set[str] = set()
+
+    def dump(self, dump: Dump) -> None:
+        """Which kernel it is; again only where the whole dump says another than its beginning."""
+        kernel = KernelIdentity(dump.arch, dump.osrelease, dump.build_id, None)
+        if kernel != self._kernel:
+            known = (dump.arch, dump.build_id and f"build-id {dump.build_id}", dump.format)
+            release = f"Linux {dump.osrelease or 'of unknown release'}"
+            self._progress.say(", ".join((release, *filter(None, known))))
+        self._kernel = kernel
+
+    def match(self, match: Match) -> None:
+        """By what the kernel was found, and where."""
+        line = f"Kernel found by {match.evidence}: {match.kernel.source.name}"
+        if line not in self._kernel_lines:
+            self._progress.say(line)
+            self._kernel_lines.add(line)
+
+    def verdict(self, finding: Finding) -> None:
+        """What happened, and where."""
+        for line in finding.undecided:
+            self._progress.warn(line)
+        for line in _headlines(finding):
+            self._progress.say(line)
+
+    def evidence(self, detections: Iterable[Detection]) -> None:
+        """What detectors found that explains the crash."""
+        for line in causes(tuple(detections)):
+            self._progress.say(line)
+
+    def fault(self, fault: Fault | None) -> None:
+        """What of a fault explains the crash."""
+        for each in fault.evidence if fault else ():
+            if each.weight is Weight.CAUSE:
+                self._progress.say(f"fault: {each.sentence}")
+
+    def seen_before(self, finding: Finding) -> None:
+        """Whether and where the crash happened before."""
+        for line in sighted(finding):
+            self._progress.say(f"seen before: {line}")
+
+
+def _headlines(finding: Finding) -> Iterator[str]:
+    for issue in known_issues(finding):
+        yield f"known issue: {issue}"
+    yield finding.what
+    if finding.where:
+        yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
+    if finding.choice and finding.data:
+        yield f"sure of the choice: {finding.choice.level}, of the data: {finding.data.level}"
