@@ -21,10 +21,21 @@ def main(arguments: list[str]) -> int:
 
     :return: the exit code: 0, or 2 if a file cannot be read
     """
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m cas.findings", description="The verdict on a kernel log, without a dump."
+    )
+    parser.add_argument("log", type=Path, metavar="LOG", help="a kernel log; - reads it from stdin")
+    parser.add_argument(
+        "--stack",
+        type=Path,
+        metavar="FILE",
+        help="the panic task's backtrace: `task PID COMM CPU`, then a function a line",
+    )
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    asked = parser.parse_args(arguments)
     try:
-        dmesg = _text(asked.log)
-        stack = read_backtrace(_text(asked.stack).splitlines()) if asked.stack else Backtrace()
+        dmesg = _text_of(asked.log)
+        stack = read_backtrace(_text_of(asked.stack).splitlines()) if asked.stack else Backtrace()
     except OSError as error:
         print(f"! {error.filename} cannot be read: {error.strerror}", file=sys.stderr)
         return UNREADABLE
@@ -36,24 +47,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _text(path: Path) -> str:
+def _text_of(path: Path) -> str:
     raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     return raw.replace(b"\r", b"").decode("utf-8", "replace")
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m cas.findings", description="The verdict on a kernel log, without a dump."
-    )
-    made.add_argument("log", type=Path, metavar="LOG", help="a kernel log; - reads it from stdin")
-    made.add_argument(
-        "--stack",
-        type=Path,
-        metavar="FILE",
-        help="the panic task's backtrace: `task PID COMM CPU`, then a function a line",
-    )
-    made.add_argument("--json", action="store_true", help="everything, for programs")
-    return made
 
 
 if __name__ == "__main__":

@@ -128,9 +128,9 @@ def next_steps(
         before=before,
         causes=frozenset(detector for detector, _ in causes),
         evidence="\n".join(sentence for _, sentence in causes),
-        facts={name: text for name, text in _facts(crash, dump, match) if text},
+        facts={name: text for name, text in _facts_for_sentences(crash, dump, match) if text},
     )
-    steps = (_told(advice, known) for advice in shipped_advice())
+    steps = (_sentence_with_facts(advice, known) for advice in shipped_advice())
     return tuple(dict.fromkeys(filter(None, steps)))[:STEPS_LIMIT]
 
 
@@ -181,7 +181,7 @@ def _tables(when: _When | tuple[_When, ...]) -> tuple[_When, ...]:
     return (when,) if isinstance(when, _When) else when
 
 
-def _told(advice: Advice, known: _Known) -> str | None:
+def _sentence_with_facts(advice: Advice, known: _Known) -> str | None:
     """The sentence with its facts; ``None``: it does not fit."""
     held = [when for when in _tables(advice.when) if _holds(when, known)]
     if _tables(advice.when) and not held:
@@ -223,7 +223,9 @@ def _first(when: _When, before: Sequence[LogEvent]) -> LogEvent | None:
     )
 
 
-def _facts(crash: Crash, dump: Dump, match: Match | None) -> Iterator[tuple[str, str | None]]:
+def _facts_for_sentences(
+    crash: Crash, dump: Dump, match: Match | None
+) -> Iterator[tuple[str, str | None]]:
     """What a sentence may name; a value that is empty is not known."""
     if match is None:
         build_id = f", build-id {dump.build_id}" if dump.build_id else ""

@@ -76,6 +76,7 @@ _WORDS = {
 _STANDSTILL = frozenset({Trouble.HUNG, Trouble.HARD_LOCKUP, Trouble.SOFT_LOCKUP, Trouble.RCU_STALL})
 """What dumps are asked for most: a sentence names it first."""
 _ORDER = {trouble: place for place, trouble in enumerate(Trouble)}
+_TASK = re.compile(r"(?:INFO: )?task (.{1,64}):\d{1,10} ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,26 +118,30 @@ def before(log: Log, choice: Choice, functions: Functions) -> Before:
     end = len(log) if choice.crash.index is None else choice.crash.index
     if not end:
         return Before()
-    crashed_s = _crashed(log, choice.crash, end)
+    crashed_s = choice.crash.uptime_s
+    if crashed_s is None:
+        # the last that the log says before, at least
+        newest = (log[number].uptime_s for number in range(end - 1, max(-1, end - 1000), -1))
+        crashed_s = next((stamp for stamp in newest if stamp is not None), None)
     groups = [
         group
-        for group in _groups(log, choice, end, functions)
+        for group in _grouped(log, choice, end, functions)
         if group.trouble not in PASSING or _is_worth_a_word(group, crashed_s)
     ]
     groups.sort(key=lambda group: (_is_old(group, crashed_s), _ORDER[group.trouble], group.line))
-    events = tuple(_event(group, crashed_s) for group in groups[:GROUPS_LIMIT])
-    return Before(events, _summary(groups, crashed_s))
+    events = tuple(_log_event(group, crashed_s) for group in groups[:GROUPS_LIMIT])
+    recent = [each for each in groups if each.trouble in _WORDS and not _is_old(each, crashed_s)]
+    kinds = sorted(
+        dict.fromkeys(group.trouble for group in recent), key=lambda each: each not in _STANDSTILL
+    )
+    said = (
+        _phrase([each for each in recent if each.trouble is kind], crashed_s)
+        for kind in kinds[:_SUMMED_UP]
+    )
+    return Before(events, "; ".join(said) or None)
 
 
-def _crashed(log: Log, crash: Event, end: int) -> float | None:
-    """When it crashed, in seconds since the boot; the last that the log says before, at least."""
-    if crash.uptime_s is not None:
-        return crash.uptime_s
-    stamps = (log[number].uptime_s for number in range(end - 1, max(-1, end - 1000), -1))
-    return next((stamp for stamp in stamps if stamp is not None), None)
-
-
-def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterable[_Group]:
+def _grouped(log: Log, choice: Choice, end: int, functions: Functions) -> Iterable[_Group]:
     """Lines and reports that are the same again as one, in the order of their first."""
     first = boot(log, end)
     found = dict[tuple[object, ...], _Group]()
@@ -147,7 +152,7 @@ def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterabl
     for number, event in enumerate(reports):
         trouble = _OF_KIND.get(event.kind, Trouble.OOPS)
         is_read = len(reports) - number <= _STACKS_LIMIT
-        where = _where(log, event, functions) if is_read else None
+        where = _function_of_report(log, event, functions) if is_read else None
         task = event.about
         on = general(task.comm if task and trouble is Trouble.HUNG else event.line)
         group = found.setdefault(
@@ -165,7 +170,7 @@ def _groups(log: Log, choice: Choice, end: int, functions: Functions) -> Iterabl
     return found.values()
 
 
-def _where(log: Log, event: Event, functions: Functions) -> str | None:
+def _function_of_report(log: Log, event: Event, functions: Functions) -> str | None:
     """The function that a report is about, where the kernel was sure of it."""
     if event.kind is Kind.WARNING:
         return None
@@ -194,7 +199,7 @@ def _since(said_s: float | None, crashed_s: float | None) -> float:
     return max(0.0, (crashed_s or 0.0) - (said_s or 0.0))
 
 
-def _event(group: _Group, crashed_s: float | None) -> LogEvent:
+def _log_event(group: _Group, crashed_s: float | None) -> LogEvent:
     is_timed = crashed_s is not None and group.first_s is not None
     return LogEvent(
         kind=group.trouble,
@@ -210,19 +215,6 @@ def _event(group: _Group, crashed_s: float | None) -> LogEvent:
     )
 
 
-def _summary(groups: Sequence[_Group], crashed_s: float | None) -> str | None:
-    """The most telling kinds of trouble in a phrase each."""
-    recent = [each for each in groups if each.trouble in _WORDS and not _is_old(each, crashed_s)]
-    kinds = sorted(
-        dict.fromkeys(group.trouble for group in recent), key=lambda each: each not in _STANDSTILL
-    )
-    said = (
-        _phrase([each for each in recent if each.trouble is kind], crashed_s)
-        for kind in kinds[:_SUMMED_UP]
-    )
-    return "; ".join(said) or None
-
-
 def _phrase(groups: Sequence[_Group], crashed_s: float | None) -> str:
     first = min(groups, key=lambda group: group.line)
     many = len(set[str]().union(*(group.subjects for group in groups)))
@@ -236,14 +228,7 @@ def _phrase(groups: Sequence[_Group], crashed_s: float | None) -> str:
         which = "the last" if is_flood else "the first"
         words.append(when if many == 1 else f", {which} {when}")
     told = "".join(words) if many > 1 else " ".join(words)
-    return f"{told}{_example(first)}"
-
-
-_TASK = re.compile(r"(?:INFO: )?task (.{1,64}):\d{1,10} ")
-
-
-def _example(group: _Group) -> str:
-    """Who hung in what, of the first."""
-    named = _TASK.match(group.text)
-    said = " in ".join(filter(None, (named and named[1], group.where)))
-    return f" ({said})" if said else ""
+    # who hung in what, of the first
+    task = _TASK.match(first.text)
+    example = " in ".join(filter(None, (task and task[1], first.where)))
+    return f"{told} ({example})" if example else told

@@ -90,22 +90,17 @@ def checked(
     :param is_wide: whether pointers have 64 bits
     """
     if event.kind in (Kind.BUG_ON, Kind.WARNING):
-        yield from _assertion(event, said, command)
+        found = _BUG.search(event.line) or _WARNING.search(event.line)
+        if found is not None:
+            condition, file, line = found.groups()
+            sentence = f"the check at {file}:{line} failed"
+            sentence += f": {condition}" if condition else ""
+            sentence += f"; the kernel said right before: {said}" if said else ""
+            yield Evidence(sentence, found[0], command, Weight.CAUSE)
     elif event.kind is Kind.LIST_CORRUPTION and is_wide:
-        yield from _entry(event.message)
+        yield from _list_entry_evidence(event.message)
     elif event.kind is Kind.MEMORY_ERROR:
-        yield from _object(event.line, texts)
-
-
-def _assertion(event: Event, said: str, command: str) -> Iterator[Evidence]:
-    found = _BUG.search(event.line) or _WARNING.search(event.line)
-    if found is None:
-        return
-    condition, file, line = found.groups()
-    sentence = f"the check at {file}:{line} failed"
-    sentence += f": {condition}" if condition else ""
-    sentence += f"; the kernel said right before: {said}" if said else ""
-    yield Evidence(sentence, found[0], command, Weight.CAUSE)
+        yield from _slab_object_evidence(event.line, texts)
 
 
 def with_source_line(evidence: Evidence, source: SourceLines) -> Evidence:
@@ -119,28 +114,28 @@ def with_source_line(evidence: Evidence, source: SourceLines) -> Evidence:
     return replace(evidence, details=(f"{source.line}  {source.lines[number].strip()}",))
 
 
-def _entry(message: str) -> Iterator[Evidence]:
+def _list_entry_evidence(message: str) -> Iterator[Evidence]:
     """Which entry was to be removed or added, where that one itself shows why it cannot."""
     if found := _ENTRY.search(message):
         at, member, value = found.groups()
-        sentence = f"the `{member}` of the list entry{_at(at)} is {value}"
+        sentence = f"the `{member}` of the list entry{_at_address(at)} is {value}"
         if value == "NULL":
             sentence += ": it was never in a list, or something wrote over it"
         else:
             sentence += ", which list_del() leaves there: the entry had been removed before"
-        yield Evidence(sentence, LOG, _read(at, 2), Weight.CAUSE)
+        yield Evidence(sentence, LOG, _rd_command(at, 2), Weight.CAUSE)
     elif found := _DOUBLE_ADD.search(message):
         new, before, behind = found.groups()
         beside = [name for name, at in (("prev", before), ("next", behind)) if at == new]
         if beside:
             sentence = (
-                f"the list entry{_at(new)} was to be added beside itself (as its own"
+                f"the list entry{_at_address(new)} was to be added beside itself (as its own"
                 f" `{'` and `'.join(beside)}`): it is in that list already"
             )
-            yield Evidence(sentence, LOG, _read(new, 2), Weight.CAUSE)
+            yield Evidence(sentence, LOG, _rd_command(new, 2), Weight.CAUSE)
 
 
-def _object(headline: str, texts: Sequence[str]) -> Iterator[Evidence]:
+def _slab_object_evidence(headline: str, texts: Sequence[str]) -> Iterator[Evidence]:
     """The object of a slab cache that SLUB found wrong, and who had it last."""
     found = _SLAB.match(headline)
     at = next((one[1] for text in texts if (one := _OBJECT.match(text))), None)
@@ -148,10 +143,11 @@ def _object(headline: str, texts: Sequence[str]) -> Iterator[Evidence]:
         return
     cache, complaint = found[1], found[2].strip()
     had = tuple(_had(texts))
+    sentence = f"the object{_at_address(at)} of slab cache {cache}"
     if complaint == "Object already free":
-        sentence = f"the object{_at(at)} of slab cache {cache} was to be freed, and is free already"
+        sentence += " was to be freed, and is free already"
     else:
-        sentence = f"the object{_at(at)} of slab cache {cache}: {complaint}"
+        sentence += f": {complaint}"
         spoilt = next((one for text in texts if (one := _SPOILT.match(text))), None)
         if spoilt and complaint.endswith("overwritten"):
             place = "" if _is_hashed(spoilt[1]) else f" at 0x{spoilt[1]}"
@@ -159,7 +155,7 @@ def _object(headline: str, texts: Sequence[str]) -> Iterator[Evidence]:
     for each in sorted(had, key=lambda each: each.did == "allocated"):
         sentence += f"; last {each.did} in {each.who}"
     details = tuple(line for each in had for line in each.lines)
-    yield Evidence(sentence, LOG, _read(at, 16), Weight.CAUSE, details)
+    yield Evidence(sentence, LOG, _rd_command(at, 16), Weight.CAUSE, details)
 
 
 def _had(texts: Sequence[str]) -> Iterator[Had]:
@@ -187,9 +183,9 @@ def _is_hashed(digits: str) -> bool:
     return len(digits) == 16 and digits.startswith("00000000")
 
 
-def _at(digits: str) -> str:
+def _at_address(digits: str) -> str:
     return "" if _is_hashed(digits) else f" at 0x{digits}"
 
 
-def _read(digits: str, words: int) -> str:
+def _rd_command(digits: str, words: int) -> str:
     return "log" if _is_hashed(digits) else f"rd {digits} {words}"

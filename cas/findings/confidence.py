@@ -40,20 +40,47 @@ def confidence_of_choice(crash: Crash) -> Confidence:
     """How sure it is that this was the crash, and this function is at fault."""
     if crash.kind is Kind.NONE:
         return _least([(Level.LOW, "no crash message")])
-    return _least([*_of_event(crash), *_of_culprit(crash), *_of_sources(crash)])
+    grounds: list[Ground] = []
+    if crash.choice.is_cascade:
+        grounds.append((Level.HIGH, "the first of several reports at once"))
+    if any(_may_be_the_cause(event, crash.event) for event in crash.choice.earlier):
+        grounds.append((Level.MEDIUM, "the kernel had reported trouble before"))
+    grounds += _grounds_of_culprit(crash)
+    if crash.agrees:
+        grounds.append((Level.HIGH, "backtrace and kernel log agree"))
+    elif crash.agrees is False and crash.logged is not None:
+        said = plain_name(crash.logged.function)
+        why = f"backtrace and kernel log disagree (the log says {said})"
+        grounds.append((Level.MEDIUM, why))
+    return _least(grounds)
 
 
 def confidence_of_data(crash: Crash, dump: Dump, match: Match | None) -> Confidence:
     """How sure it is that what was read is right, and all there is."""
-    return _least(_of_data(crash, dump, match))
+    grounds: list[Ground] = []
+    if match is None:
+        alone = ", read from the kernel log alone" if crash.has_log else ""
+        grounds.append((Level.LOW, f"no kernel found{alone}"))
+    else:
+        is_same = match.evidence in (MatchEvidence.BUILD_ID, MatchEvidence.BANNER)
+        grounds.append((Level.HIGH if is_same else Level.MEDIUM, f"kernel by {match.evidence}"))
+    if dump.is_whole:
+        grounds.append((Level.HIGH, _WHOLE[dump.checked]))
+    else:
+        grounds.append((Level.MEDIUM, f"dump damaged ({dump.missing[0].what})"))
+    if not crash.has_log:
+        grounds.append((Level.MEDIUM, "no kernel log"))
+    elif not crash.choice.has_panic and crash.kind not in EXCEPTIONS | {Kind.NONE}:
+        grounds.append((Level.MEDIUM, "no panic message"))
+    return _least(grounds)
 
 
 def sentence(choice: Confidence, data: Confidence) -> str:
     """Both in one line: a level each, then what it rests on."""
-    return f"choice {_told(choice)}; data {_told(data)}"
+    return f"choice {_level_and_why(choice)}; data {_level_and_why(data)}"
 
 
-def _told(confidence: Confidence) -> str:
+def _level_and_why(confidence: Confidence) -> str:
     return f"{confidence.level}: {', '.join(confidence.why)}"
 
 
@@ -61,13 +88,6 @@ def _least(grounds: Iterable[Ground]) -> Confidence:
     """As sure as the least sure of its grounds; those that decide are told first."""
     order = sorted(grounds, key=lambda ground: -list(Level).index(ground[0]))
     return Confidence(order[0][0], tuple(why for _, why in order))
-
-
-def _of_event(crash: Crash) -> Iterator[Ground]:
-    if crash.choice.is_cascade:
-        yield Level.HIGH, "the first of several reports at once"
-    if any(_may_be_the_cause(event, crash.event) for event in crash.choice.earlier):
-        yield Level.MEDIUM, "the kernel had reported trouble before"
 
 
 def _may_be_the_cause(earlier: Event, crash: Event) -> bool:
@@ -85,7 +105,7 @@ def _pid(event: Event) -> int | None:
     return event.about.pid if event.about else None
 
 
-def _of_culprit(crash: Crash) -> Iterator[Ground]:
+def _grounds_of_culprit(crash: Crash) -> Iterator[Ground]:
     kind, owner, blamed = crash.kind, crash.owner, crash.blamed
     if kind in UNNAMED:
         yield Level.HIGH, "the kernel itself says what it was"
@@ -116,28 +136,3 @@ def _of_culprit(crash: Crash) -> Iterator[Ground]:
         yield Level.MEDIUM, "two processors printed at once"
     if crash.is_guessed:
         yield Level.MEDIUM, "the kernel only guesses at the stack"
-
-
-def _of_sources(crash: Crash) -> Iterator[Ground]:
-    if crash.agrees:
-        yield Level.HIGH, "backtrace and kernel log agree"
-    elif crash.agrees is False and crash.logged is not None:
-        said = plain_name(crash.logged.function)
-        yield Level.MEDIUM, f"backtrace and kernel log disagree (the log says {said})"
-
-
-def _of_data(crash: Crash, dump: Dump, match: Match | None) -> Iterator[Ground]:
-    if match is None:
-        alone = ", read from the kernel log alone" if crash.has_log else ""
-        yield Level.LOW, f"no kernel found{alone}"
-    else:
-        is_same = match.evidence in (MatchEvidence.BUILD_ID, MatchEvidence.BANNER)
-        yield Level.HIGH if is_same else Level.MEDIUM, f"kernel by {match.evidence}"
-    if dump.is_whole:
-        yield Level.HIGH, _WHOLE[dump.checked]
-    else:
-        yield Level.MEDIUM, f"dump damaged ({dump.missing[0].what})"
-    if not crash.has_log:
-        yield Level.MEDIUM, "no kernel log"
-    elif not crash.choice.has_panic and crash.kind not in EXCEPTIONS | {Kind.NONE}:
-        yield Level.MEDIUM, "no panic message"

@@ -119,11 +119,19 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
     told = answer or FirstAnswer()
     dmesg = told.dmesg or dump.dmesg
     log = Log(dmesg)
-    logged = _read(log, told.panic_message or dump.panic_message, known)
-    kind, task = logged.choice.crash.kind, _task(logged)
-    culprit, source = _culprit(told, logged, task, known)
+    logged = _crash_in_log(log, told.panic_message or dump.panic_message, known)
+    kind, task = logged.choice.crash.kind, _logged_task(logged)
+    culprit, source = _culprit_and_source(told, logged, task, known)
     first = logged.culprit.frames[0] if logged.culprit.frames else None
     blocked = logged.choice.crash.about if kind is Kind.HUNG_TASK else None
+    is_other = task and told.panic_task and task.pid != told.panic_task.pid
+    if is_other and source == "kernel log" and kind is not Kind.HUNG_TASK:
+        named = task  # the debugger's only noticed, or came second
+    else:
+        named = told.panic_task or task
+    kmods = logged.facts.kmods
+    if answer is not None and answer.knows_kmods:
+        kmods = answer.kmods or kmods or ()
     return Crash(
         choice=logged.choice,
         frames=culprit.frames,
@@ -132,7 +140,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         entered=culprit.entered,
         is_everybodys=culprit.is_everybodys,
         overwritten=logged.overwritten if culprit is logged.culprit else None,
-        nowhere=_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
+        nowhere=_nowhere_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
         trace=logged.trace.stack if source == "kernel log" else (),
         is_guess=source == "kernel log" and logged.trace.is_guess,
         is_mixed=source == "kernel log" and logged.facts.is_mixed,
@@ -140,11 +148,11 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         agrees=_agree(told.backtrace, first, logged),
         logged=first,
         blamed=logged.blamed,
-        task=_who(told.panic_task, task, kind, source),
+        task=named,
         blocked=blocked and replace(blocked, state="D"),
         holder=logged.facts.holder,
         taint=logged.facts.taint if answer is None else answer.taint or logged.facts.taint or "",
-        kmods=_kmods(answer, logged.facts.kmods),
+        kmods=kmods,
         time=told.crash_time or dump.crash_time,
         uptime_s=logged.choice.crash.uptime_s if told.uptime_s is None else told.uptime_s,
         has_log=bool(dmesg),
@@ -152,21 +160,14 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
     )
 
 
-def _kmods(answer: FirstAnswer | None, logged: tuple[Kmod, ...] | None) -> tuple[Kmod, ...] | None:
-    """Those of the dump, else those that the kernel log lists; ``None``: they are not known."""
-    if answer is None or not answer.knows_kmods:
-        return logged
-    return answer.kmods or logged or ()
-
-
-def _address(text: str | None) -> int | None:
+def _nowhere_address(text: str | None) -> int | None:
     """The address of a program counter that stood nowhere."""
     if text is None:
         return None
     return 0 if "null" in text else int(text, 16)
 
 
-def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
+def _crash_in_log(log: Log, message: str | None, functions: Functions) -> _Logged:
     """The crash as the log tells it, else as the panic message does."""
     choice = choose(log)
     if choice.crash.kind is Kind.NONE and message:
@@ -176,38 +177,28 @@ def _read(log: Log, message: str | None, functions: Functions) -> _Logged:
     facts = read_report(log, choice.crash)
     if choice.panic is not None:
         facts = _with_panic(facts, read_report(log, choice.panic))
+    kind, trace = choice.crash.kind, frames_of(choice.crash, facts)
     if found_later := _FOUND_LATER.match(choice.crash.message):
+        # not who found the memory overwritten is told, but who had it
         first = "allocated" if found_later[1] else "freed"
-        return _overwritten(choice, facts, first, functions)
-    trace = frames_of(choice.crash, facts)
+        had = [each for each in facts.traces if each.did]
+        of = next((each for each in had if each.did == first), had[-1] if had else Trace())
+        found = culprit_of(Stack(of.frames), kind, functions)
+        return _Logged(choice, facts, replace(of, task=trace.task), found, None, of.did or "had")
     if choice.crash.weight is Weight.PANIC and not (trace.stack or choice.crash.named):
-        facts, trace = _lost(log, choice.crash, facts)
+        # the panic's own first lines are lost: the trace right before it is of what made it
+        before, trace = read_before(log, choice.crash), Trace()
+        own = [each for each in before.traces if not each.is_foreign and each.frames]
+        own = [each for each in own if each.pc] or own
+        if own and kind not in ELSEWHERE | UNNAMED:
+            trace = own[-1]
+            facts = replace(facts, task=facts.task or trace.task or before.task)
     stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
     if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
         at_fault = lock_at(lines_of(log, choice.crash)) or at_fault
-    kind = choice.crash.kind
     is_caller = facts.nowhere is not None and kind in EXCEPTIONS
     found = culprit_of(Stack(stack, at_fault, trace.interrupted, is_caller), kind, functions)
     return _Logged(choice, facts, trace, found, at_fault)
-
-
-def _lost(log: Log, panic: Event, facts: Facts) -> tuple[Facts, Trace]:
-    """The trace right before a panic: of what made it, if its own first lines are lost."""
-    before = read_before(log, panic)
-    own = [each for each in before.traces if not each.is_foreign and each.frames]
-    own = [each for each in own if each.pc] or own
-    if panic.kind in ELSEWHERE | UNNAMED or not own:
-        return facts, Trace()
-    return replace(facts, task=facts.task or own[-1].task or before.task), own[-1]
-
-
-def _overwritten(choice: Choice, facts: Facts, first: str, functions: Functions) -> _Logged:
-    """Memory that SLUB found overwritten: not who found it is told, but who had it."""
-    had = [trace for trace in facts.traces if trace.did]
-    trace = next((each for each in had if each.did == first), had[-1] if had else Trace())
-    found = culprit_of(Stack(trace.frames), choice.crash.kind, functions)
-    own = frames_of(choice.crash, facts)
-    return _Logged(choice, facts, replace(trace, task=own.task), found, None, trace.did or "had")
 
 
 def _with_panic(facts: Facts, behind: Facts) -> Facts:
@@ -231,20 +222,16 @@ def frames_of(event: Event, facts: Facts) -> Trace:
     # a frame or two without a headline are what is left of a line that was broken
     own.sort(key=lambda trace: not trace.is_headed and len(trace.frames) < _BROKEN)
     if event.kind in (Kind.RCU_STALL, Kind.HARD_LOCKUP):
-        named = frozenset() if event.cpu is None else frozenset({event.cpu})
-        own = _of_cpus(facts.stalled or named, own)
+        # processors that stood still first; others print theirs beside them
+        cpus = facts.stalled or (frozenset() if event.cpu is None else frozenset({event.cpu}))
+        still = [trace for trace in own if trace.frames and trace.cpu in cpus]
+        own = still + [trace for trace in own if trace.cpu is None or not cpus]
     pid = facts.task.pid if facts.task else None
     mine = [trace for trace in own if trace.task and not trace.task.comm and trace.task.pid == pid]
     return next((trace for trace in (*mine, *own) if trace.frames), own[0] if own else Trace())
 
 
-def _of_cpus(cpus: frozenset[int], traces: Sequence[Trace]) -> list[Trace]:
-    """Those of processors that stood still first; others print theirs beside them."""
-    still = [trace for trace in traces if trace.frames and trace.cpu in cpus]
-    return still + [trace for trace in traces if trace.cpu is None or not cpus]
-
-
-def _task(logged: _Logged) -> Task | None:
+def _logged_task(logged: _Logged) -> Task | None:
     """Whose crash it is, as the log says."""
     event = logged.choice.crash
     if event.kind is Kind.HUNG_TASK:
@@ -255,14 +242,7 @@ def _task(logged: _Logged) -> Task | None:
     return about if about and about.comm else logged.facts.task
 
 
-def _who(panicked: Task | None, logged: Task | None, kind: Kind, source: str | None) -> Task | None:
-    """The task to name: the debugger's, unless it only noticed or came second."""
-    if panicked is None or logged is None or logged.pid == panicked.pid:
-        return panicked or logged
-    return logged if source == "kernel log" and kind is not Kind.HUNG_TASK else panicked
-
-
-def _culprit(
+def _culprit_and_source(
     told: FirstAnswer, logged: _Logged, task: Task | None, functions: Functions
 ) -> tuple[Culprit, str | None]:
     """The culprit of the crash that the log tells, on the debugger's stack if that holds it."""
@@ -270,7 +250,9 @@ def _culprit(
     is_other = task and told.panic_task and task.pid != told.panic_task.pid
     if found.frames and not (is_other or kind is Kind.HUNG_TASK):
         inner = found.inner or found.frames[0]
-        named = next((f for f in (inner, found.frames[0]) if _on(told.backtrace, f.function)), None)
+        named = next(
+            (f for f in (inner, found.frames[0]) if _is_on_stack(told.backtrace, f.function)), None
+        )
         if named is not None:
             return culprit_of(Stack(told.backtrace, named), kind, functions), "backtrace"
     if found.frames and not logged.trace.is_guess:
@@ -283,7 +265,7 @@ def _culprit(
     return found, "kernel log" if found.frames else None
 
 
-def _on(backtrace: Sequence[Frame], function: str) -> bool:
+def _is_on_stack(backtrace: Sequence[Frame], function: str) -> bool:
     name = plain_name(function)
     return any(plain_name(f.function) == name and not f.inlined for f in backtrace)
 
@@ -291,7 +273,7 @@ def _on(backtrace: Sequence[Frame], function: str) -> bool:
 def _agree(backtrace: Sequence[Frame], first: Frame | None, logged: _Logged) -> bool | None:
     if not backtrace or not first:
         return None
-    if _on(backtrace, first.function):
+    if _is_on_stack(backtrace, first.function):
         return True
     # where no code is, a backtrace may end: it does not contradict who called there
     is_nowhere = logged.facts.nowhere is not None

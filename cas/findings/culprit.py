@@ -123,30 +123,25 @@ class _Walk:
 
     def start(self) -> int:
         """Where the report ends and the code begins that it is about."""
-        dying = [index for index, what in enumerate(self.what[: self._told()]) if What.DIE in what]
+        told = len(self.what)
+        if self.kind in _REPORTS:
+            # the kernel may be dying below where the report's trace leaves its machinery
+            own = (n for n, what in enumerate(self.what) if not what and not self.frames[n].inlined)
+            told = next(own, told)
+        dying = [index for index, what in enumerate(self.what[:told]) if What.DIE in what]
         start = dying[-1] + 1 if dying else 0
         if dying and self.kind in EXCEPTIONS:
             return self._below_entry(start)
         if self.kind is Kind.HUNG_TASK:
-            return max(start, self._asleep() + 1)
+            # below the outermost frame of the scheduler: what is guessed above is of older calls
+            bounds = (n for n, what in enumerate(self.what) if what & _BOUNDS)
+            until = next(bounds, len(self.what))
+            waits = (n for n in reversed(range(until)) if What.WAIT in self.what[n])
+            return max(start, next((n for n in waits if "schedule" in self.names[n]), -1) + 1)
         is_machinery = start < len(self.what) and bool(self.what[start] & _MACHINERY)
         if self.kind in _WATCHED and (dying or is_machinery):
             return self._below_entry(start)
         return start
-
-    def _told(self) -> int:
-        """Where the trace of a report leaves its machinery: the kernel may be dying below it."""
-        if self.kind not in _REPORTS:
-            return len(self.what)
-        own = (n for n, what in enumerate(self.what) if not what and not self.frames[n].inlined)
-        return next(own, len(self.what))
-
-    def _asleep(self) -> int:
-        """The outermost frame of the scheduler: what is guessed above it is of older calls."""
-        bounds = (n for n, what in enumerate(self.what) if what & _BOUNDS)
-        until = next(bounds, len(self.what))
-        waits = (n for n in reversed(range(until)) if What.WAIT in self.what[n])
-        return next((n for n in waits if "schedule" in self.names[n]), -1)
 
     def named(self) -> int | None:
         """The frame of the code that the kernel blames, or of the first that is inlined there."""
@@ -156,10 +151,7 @@ class _Walk:
         at = [n for n, f in enumerate(self.frames) if self.names[n] == name and not f.inlined]
         if not at:
             return None
-        exact = (n for n in at if self.frames[n].offset == named.offset)
-        return self._with_inlined(next(exact, at[0]))
-
-    def _with_inlined(self, index: int) -> int:
+        index = next((n for n in at if self.frames[n].offset == named.offset), at[0])
         while index > 0 and self.frames[index - 1].inlined:
             index -= 1
         return index
@@ -193,10 +185,7 @@ class _Walk:
             return None
         if self.what[first] & (_BOUNDS | {What.EXIT}) and not self.stack.is_caller:
             return None
-        return self._telling_most(first)
-
-    def _telling_most(self, first: int) -> int:
-        """Where there is nothing but everybody's code: the first that is more than a lock."""
+        # nothing but everybody's code: the first that is more than a lock tells most
         for index in range(first, len(self.what)):
             if self.what[index] & _BOUNDS:
                 break
@@ -234,9 +223,8 @@ class _Walk:
 
     def passed(self, until: int) -> tuple[Passed, ...]:
         """What stands above a frame, with reasons."""
-        return tuple(Passed(self.frames[index], self._why(index)) for index in range(until))
-
-    def _why(self, index: int) -> str:
-        if self.what[index]:
-            return min(self.what[index], key=list(What).index)
-        return _AFTER_NORETURN if self._is_neighbour(index) else What.REPORT
+        above = []
+        for index, (frame, what) in enumerate(zip(self.frames[:until], self.what, strict=False)):
+            why = _AFTER_NORETURN if self._is_neighbour(index) else What.REPORT
+            above.append(Passed(frame, min(what, key=list(What).index) if what else why))
+        return tuple(above)

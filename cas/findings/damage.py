@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,17 +97,23 @@ def assess(report: Report, arrived_bytes: int | None = None) -> Damage | None:
     :param report: with all sections that were run
     :param arrived_bytes: size of the upload as it came, wrapped or not
     """
-    missing = _missing(report)
+    missing = _everything_missing(report)
     if not missing:
         return None
     offset = next((lack.offset for lack in missing if lack.offset is not None), None)
-    return Damage(_reason(report), offset, recovered(report), _note(report, arrived_bytes))
+    why = []
+    if report.stored and report.stored.missing:
+        why.append(f"the upload is damaged: {_missing_listed(report.stored.missing)}")
+    if report.dump and report.dump.missing:
+        why.append(f"the dump is damaged: {_missing_listed(report.dump.missing)}")
+    note = _customer_note(report, arrived_bytes)
+    return Damage("; ".join(why), offset, recovered(report), note)
 
 
 def causes(report: Report, arrived_bytes: int | None = None) -> tuple[Cause, ...]:
     """Why things are missing, the one that explains the others first."""
     stored, dump = report.stored, report.dump
-    found = {lack.cause for lack in _missing(report)}
+    found = {lack.cause for lack in _everything_missing(report)}
     is_set = bool(stored and stored.parts)
     if stored and stored.missing and not is_set:
         found = found - {Cause.UNKNOWN} | {Cause.WRAPPING}  # nothing else can be damaged there
@@ -124,11 +130,17 @@ def recovered(report: Report) -> tuple[str, ...]:
     """What a dump gave, whatever it lacks: a phrase each."""
     dump, answer = report.dump, report.answer
     said: list[str] = []
-    if dump:
-        said += _identity(dump)
+    if dump and (dump.osrelease is not None or dump.build_id is not None):
+        known = (("release", dump.osrelease), ("build-id", dump.build_id))
+        said.append(" and ".join(name for name, value in known if value is not None))
+    if dump and dump.crash_time:
+        said.append("time of the crash")
     log = (answer and answer.dmesg) or (dump and dump.dmesg)
     if log:
-        said.append(f"kernel log ({_extent(log)})")
+        lines = log.rstrip("\n").count("\n") + 1
+        stamps = [line.uptime_s for line in Log(log) if line.uptime_s is not None]
+        last = f", to {stamps[-1]:.1f} s" if stamps else ""
+        said.append(f"kernel log ({lines:,} line{'' if lines == 1 else 's'}{last})")
     if (answer and answer.panic_message) or (dump and dump.panic_message):
         said.append("panic message")
     if answer and answer.backtrace:
@@ -156,76 +168,41 @@ def next_step(dump: Dump) -> str:
     return f"ask for the dump again: {lack}"
 
 
-def _missing(report: Report) -> tuple[Missing, ...]:
+def _everything_missing(report: Report) -> tuple[Missing, ...]:
     stored = report.stored.missing if report.stored else ()
     return (*stored, *(report.dump.missing if report.dump else ()))
 
 
-def _reason(report: Report) -> str:
-    said = []
-    if report.stored and report.stored.missing:
-        said.append(f"the upload is damaged: {_listed(report.stored.missing)}")
-    if report.dump and report.dump.missing:
-        said.append(f"the dump is damaged: {_listed(report.dump.missing)}")
-    return "; ".join(said)
-
-
-def _listed(missing: Sequence[Missing]) -> str:
+def _missing_listed(missing: Sequence[Missing]) -> str:
     told = [located(short_line(lack.what), lack.offset) for lack in missing[:LISTED]]
     more = len(missing) - LISTED
     return "; ".join([*told, f"and {more} more"] if more > 0 else told)
 
 
-def _identity(dump: Dump) -> Iterator[str]:
-    known = [
-        name
-        for name, value in (("release", dump.osrelease), ("build-id", dump.build_id))
-        if value is not None
-    ]
-    if known:
-        yield " and ".join(known)
-    if dump.crash_time:
-        yield "time of the crash"
-
-
-def _extent(log: str) -> str:
-    lines = log.rstrip("\n").count("\n") + 1
-    stamps = [line.uptime_s for line in Log(log) if line.uptime_s is not None]
-    last = f", to {stamps[-1]:.1f} s" if stamps else ""
-    return f"{lines:,} line{'' if lines == 1 else 's'}{last}"
-
-
-def _note(report: Report, arrived_bytes: int | None) -> str:
+def _customer_note(report: Report, arrived_bytes: int | None) -> str:
     why = causes(report, arrived_bytes)
     name = one_line(Path(report.upload).name) or "vmcore"
-    facts = {"name": shlex.quote(name), "unpacked": report.dump.size_bytes if report.dump else 0}
-    paragraphs = (
-        f"Thank you for the dump. {_what_arrived(report, name, arrived_bytes)}",
-        f"Not all of it can be read. What is wrong: {_listed(_missing(report))}.",
-        " ".join(_LIKELY[cause] for cause in why),
-        " ".join(_WANTED[cause].format(**facts) for cause in why),
-        _consolation(report),
-    )
-    return "\n\n".join(paragraphs)
-
-
-def _what_arrived(report: Report, name: str, arrived_bytes: int | None) -> str:
     unpacked = report.dump.size_bytes if report.dump else None
     size = unpacked if arrived_bytes is None else arrived_bytes
-    words = []
+    sizes = []
     if size is not None:
-        words.append(f"{size:,} bytes, {human_size(size)}")
+        sizes.append(f"{size:,} bytes, {human_size(size)}")
     if unpacked is not None and unpacked != size:
-        words.append(f"unpacked {human_size(unpacked)}")
-    told = f" ({'; '.join(words)})" if words else ""
-    return f"We received {name}{told} for ticket {one_line(report.ticket)}."
-
-
-def _consolation(report: Report) -> str:
-    said = recovered(report)
-    if not said:
-        return "Nothing could be read from what arrived, so we need the file to go on."
-    return (
-        f"Meanwhile we work with what could be read: {', '.join(said)}. What is missing may hold"
-        " the answer, so a complete dump helps."
+        sizes.append(f"unpacked {human_size(unpacked)}")
+    of_size = f" ({'; '.join(sizes)})" if sizes else ""
+    consolation = "Nothing could be read from what arrived, so we need the file to go on."
+    if said := recovered(report):
+        consolation = (
+            f"Meanwhile we work with what could be read: {', '.join(said)}. What is missing may"
+            " hold the answer, so a complete dump helps."
+        )
+    ticket, wrong = one_line(report.ticket), _missing_listed(_everything_missing(report))
+    facts = {"name": shlex.quote(name), "unpacked": unpacked or 0}
+    paragraphs = (
+        f"Thank you for the dump. We received {name}{of_size} for ticket {ticket}.",
+        f"Not all of it can be read. What is wrong: {wrong}.",
+        " ".join(_LIKELY[cause] for cause in why),
+        " ".join(_WANTED[cause].format(**facts) for cause in why),
+        consolation,
     )
+    return "\n\n".join(paragraphs)

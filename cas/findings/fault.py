@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cas.choices import DetectorStatus, Weight
-from cas.fault_reading import Access, Lookalike, Pointer, Reading
+from cas.fault_reading import Access, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.checks import CHECKED, checked, said_before, with_source_line
 from cas.findings.crash import Crash, crash_of
@@ -204,10 +204,10 @@ def fault_of(case: FaultCase, reading: Reading) -> Fault | None:
     message = f"{crash.event.message}\n{crash.event.detail or ''}"
     frames = case.frames or crash.frames
     told = _Told(crash.kind, arch, lines, reading, crash.nowhere, frames, message)
-    command = _dis(told, reading.place)
+    command = _dis_command(told, reading.place)
     wide = told.bits == 64
     check = checked(crash.event, said.before, said.texts, command, is_wide=wide)
-    evidence = (*check, *_evidence(told)) if arch else ()
+    evidence = (*check, *_fault_evidence(told)) if arch else ()
     if not (evidence or reading.registers or reading.code):
         return None
     return Fault(
@@ -215,56 +215,58 @@ def fault_of(case: FaultCase, reading: Reading) -> Fault | None:
         kmod=reading.kmod,
         address=told.address if crash.kind in _WANTS_ADDRESS else None,
         evidence=evidence,
-        advice=_advice(told),
+        advice=_pointer_advice(told),
         registers=reading.registers,
         registers_from=reading.origin if reading.registers else "",
-        meanings=_meanings(told),
+        meanings=_register_meanings(told),
         code=reading.code,
         code_from=("memory of the dump" if reading.is_from_memory else LOG) if reading.code else "",
         problems=reading.problems,
     )
 
 
-def _evidence(told: _Told) -> Iterator[Evidence]:
-    yield from _stack(told)
-    yield from _list(told)
+def _fault_evidence(told: _Told) -> Iterator[Evidence]:
+    yield from _stack_evidence(told)
+    yield from _list_evidence(told)
     reading = told.reading
     if told.nowhere is not None:
-        yield _jump(told, told.nowhere)
+        yield _jump_evidence(told, told.nowhere)
         return
     target = reading.target
     # x86_64 stops before a call of such an address
     if told.kind is Kind.PROTECTION_FAULT and target is not None and is_non_canonical(target):
-        yield _jump(told, target)
+        yield _jump_evidence(told, target)
         return
     if reading.divisor:
-        yield _division(told, reading.divisor)
+        yield _division_evidence(told, reading.divisor)
         return
     if told.kind not in _WANTS_ADDRESS:
         return
-    if reading.access is not None and _is_kasans(told, reading.access):
-        yield from _kasan(told, reading.access)
-    elif reading.access is not None:
-        yield from _through(told, reading.access)
+    access, shadow = reading.access, KASAN_SHADOWS.get(told.arch)
+    if access and shadow is not None and shadow in (access.base_value, access.index_value):
+        yield from _kasan_evidence(told, access)
+    elif access is not None:
+        yield from _pointer_evidence(told, access)
     elif told.address is not None:
-        yield from _bare(told, told.address)
+        yield from _address_evidence(told, told.address)
 
 
 # -- where no code is
 
 
-def _jump(told: _Told, pc: int) -> Evidence:
+def _jump_evidence(told: _Told, pc: int) -> Evidence:
     reading, pointer = told.reading, told.reading.pointer
-    call = (
-        f"`{_words(reading.call)}` at {reading.caller}" if reading.call else "the program counter"
-    )
-    command = _dis(told, reading.caller)
+    call = "the program counter"
+    if reading.call:
+        call = f"`{_single_spaced(reading.call)}` at {reading.caller}"
+    command = _dis_command(told, reading.caller)
     if pointer is not None and pointer.value == pc:
         if not pointer.register and pointer.origin:  # the call itself has it from memory
             call = f"{pointer.origin}, at {reading.caller}"
             pointer = replace(pointer, origin=None)
-        sentence = f"the function called through {_what(pointer)} is {_as_code(told, pc)}"
-        return Evidence(sentence, _source(pointer, call), _show(pointer) or command, Weight.CAUSE)
+        sentence = f"the function called through {_pointer_words(pointer)} is {_as_code(told, pc)}"
+        source, command = _pointer_source(pointer, call), _show_command(pointer) or command
+        return Evidence(sentence, source, command, Weight.CAUSE)
     who = f"from {reading.caller} " if reading.caller else ""
     if pc == 0:
         by = "" if reading.call else ", or a return address was overwritten"
@@ -288,19 +290,21 @@ def _as_code(told: _Told, pc: int) -> str:
 # -- a division, the stack
 
 
-def _division(told: _Told, register: str) -> Evidence:
+def _division_evidence(told: _Told, register: str) -> Evidence:
     pointer, value = told.reading.pointer, told.reading.registers.get(register, 0)
-    who = _what(pointer) if pointer else register
+    who = _pointer_words(pointer) if pointer else register
     is_plain = pointer is None or pointer.shift == 0
     who = who if is_plain else register
     sentence = f"{who}, the divisor, is {value}"
     if value:
         sentence = f"{who}, the divisor, is {value:#x}: the quotient does not fit its register"
-    source = _source(pointer, _line(told)) if pointer and is_plain else _line(told)
-    return Evidence(sentence, source, _dis(told, told.reading.place), Weight.CAUSE)
+    source = _instruction_words(told)
+    if pointer and is_plain:
+        source = _pointer_source(pointer, source)
+    return Evidence(sentence, source, _dis_command(told, told.reading.place), Weight.CAUSE)
 
 
-def _stack(told: _Told) -> Iterator[Evidence]:
+def _stack_evidence(told: _Told) -> Iterator[Evidence]:
     limits = told.reading.stack or told.lines.stack
     registers = told.reading.registers
     pointer = next((registers[name] for name in ("rsp", "esp", "sp") if name in registers), None)
@@ -325,21 +329,17 @@ def _stack(told: _Told) -> Iterator[Evidence]:
             Weight.CAUSE,
         )
     if told.kind in (Kind.STACK_OVERFLOW, Kind.DOUBLE_FAULT, Kind.PAGE_FAULT):
-        yield from _recursion(told.frames)
-
-
-def _recursion(frames: Sequence[Frame]) -> Iterator[Evidence]:
-    names = Counter(plain_name(frame.function) for frame in frames if not frame.inlined)
-    for name, times in names.most_common(1):
-        if times >= MANY_ROUNDS:
-            sentence = f"{name} stands {times} times in the backtrace"
-            yield Evidence(sentence, "the backtrace", "bt", Weight.CAUSE)
+        names = Counter(plain_name(frame.function) for frame in told.frames if not frame.inlined)
+        for name, times in names.most_common(1):
+            if times >= MANY_ROUNDS:
+                sentence = f"{name} stands {times} times in the backtrace"
+                yield Evidence(sentence, "the backtrace", "bt", Weight.CAUSE)
 
 
 # -- a list
 
 
-def _list(told: _Told) -> Iterator[Evidence]:
+def _list_evidence(told: _Told) -> Iterator[Evidence]:
     """What stands in a list where another address should."""
     found = _SHOULD_BE.search(told.message) if told.kind is Kind.LIST_CORRUPTION else None
     if found is None or told.bits != 64:
@@ -362,13 +362,7 @@ def _list(told: _Told) -> Iterator[Evidence]:
 # -- an address
 
 
-def _is_kasans(told: _Told, access: Access) -> bool:
-    """Whether KASAN looked at its shadow: the shadow's offset is in one of the registers."""
-    offset = KASAN_SHADOWS.get(told.arch)
-    return offset is not None and offset in (access.base_value, access.index_value)
-
-
-def _kasan(told: _Told, access: Access) -> Iterator[Evidence]:
+def _kasan_evidence(told: _Told, access: Access) -> Iterator[Evidence]:
     """What KASAN was checking, where that can be no pointer."""
     first = shadowed(access.address, told.arch)
     if first is None or first >> 47 == (1 << 17) - 1:
@@ -380,13 +374,13 @@ def _kasan(told: _Told, access: Access) -> Iterator[Evidence]:
         what = meaning.text
     yield Evidence(
         f"KASAN was checking an access to {first:#x}-{first + 7:#x}: {what}",
-        f"its shadow at {access.address:#x}; {_line(told)}",
-        _dis(told, told.reading.place),
+        f"its shadow at {access.address:#x}; {_instruction_words(told)}",
+        _dis_command(told, told.reading.place),
         Weight.CAUSE,
     )
 
 
-def _through(told: _Told, access: Access) -> Iterator[Evidence]:
+def _pointer_evidence(told: _Told, access: Access) -> Iterator[Evidence]:
     """An access through registers."""
     register, value = _bad_register(told, access)
     if register is None:
@@ -395,30 +389,29 @@ def _through(told: _Told, access: Access) -> Iterator[Evidence]:
     if pointer is not None and (pointer.register != register or pointer.value != value):
         pointer = None
     meaning = meaning_of(value, told.arch)
-    offset = _signed(access.address - value, told.bits)
-    is_plain = not (access.base and access.index) or 0 in (access.base_value, access.index_value)
-    if flip := _flip(told, register, value, meaning):
+    if flip := _flipped_bit(told, register, value, meaning):
         yield flip
-    elif meaning is not None and meaning.sort is not Sort.NON_CANONICAL:
-        who = _what(pointer) if pointer else register
-        behind = _behind(pointer, access.address, offset, meaning) if is_plain else ""
-        source = _source(pointer, _line(told)) if pointer else _line(told)
-        sentence = f"{who} is {meaning.text}{behind}{_mapping(told, meaning)}"
-        yield Evidence(
-            sentence, source, _show(pointer) or _dis(told, told.reading.place), Weight.CAUSE
-        )
-    elif pointer is not None or meaning is not None:
-        yield _stray(told, pointer, register, value)
-
-
-def _stray(told: _Told, pointer: Pointer | None, register: str, value: int) -> Evidence:
-    who = _what(pointer) if pointer else register
-    what = "no address (not canonical)" if is_non_canonical(value) else "where the access failed"
-    source = _source(pointer, _line(told)) if pointer else _line(told)
-    weight = Weight.CAUSE if is_non_canonical(value) else Weight.CONTEXT
-    behind = f" at its member {pointer.member}" if pointer and pointer.member else ""
-    sentence = f"{who} is {value:#x}, {what}{behind if weight is Weight.CONTEXT else ''}"
-    return Evidence(sentence, source, _show(pointer) or _dis(told, told.reading.place), weight)
+        return
+    if pointer is None and meaning is None:
+        return
+    who = _pointer_words(pointer) if pointer else register
+    source, command = _instruction_words(told), _dis_command(told, told.reading.place)
+    if pointer is not None:
+        source, command = _pointer_source(pointer, source), _show_command(pointer) or command
+    if meaning is not None and meaning.sort is not Sort.NON_CANONICAL:
+        values = (access.base_value, access.index_value)
+        is_plain = not (access.base and access.index) or 0 in values
+        behind = _behind_pointer(pointer, access.address, meaning) if is_plain else ""
+        sentence = f"{who} is {meaning.text}{behind}{_user_mapping(told, meaning)}"
+        weight = Weight.CAUSE
+    elif is_non_canonical(value):
+        sentence = f"{who} is {value:#x}, no address (not canonical)"
+        weight = Weight.CAUSE
+    else:
+        behind = f" at its member {pointer.member}" if pointer and pointer.member else ""
+        sentence = f"{who} is {value:#x}, where the access failed{behind}"
+        weight = Weight.CONTEXT
+    yield Evidence(sentence, source, command, weight)
 
 
 def _bad_register(told: _Told, access: Access) -> tuple[str | None, int]:
@@ -441,7 +434,7 @@ def _bad_register(told: _Told, access: Access) -> tuple[str | None, int]:
     return (index, access.index_value) if index and access.scale == 1 else (None, 0)
 
 
-def _behind(pointer: Pointer | None, address: int, offset: int, meaning: Meaning) -> str:
+def _behind_pointer(pointer: Pointer | None, address: int, meaning: Meaning) -> str:
     """What lies at the offset from a bad pointer."""
     if meaning.sort is Sort.TEXT:
         return ": something wrote over the pointer"
@@ -449,7 +442,7 @@ def _behind(pointer: Pointer | None, address: int, offset: int, meaning: Meaning
         return f": the {pointer.holder} at {pointer.holder_address:#x} was freed"
     if pointer is not None and pointer.member and pointer.member_type:
         return f": the access to {address:#x} was to its member {declared(pointer)}"
-    if meaning.sort is Sort.NULL and offset:
+    if meaning.sort is Sort.NULL and address:
         return f": {address:#x} is the offset of what was accessed"
     return ""
 
@@ -459,7 +452,7 @@ def declared(pointer: Pointer) -> str:
     return f"{pointer.member} ({pointer.member_type})"
 
 
-def _bare(told: _Told, address: int) -> Iterator[Evidence]:
+def _address_evidence(told: _Told, address: int) -> Iterator[Evidence]:
     """An address alone: which register it came from is not known."""
     source = "the address that the kernel log tells"
     if found := near_poison(address, told.bits):
@@ -471,11 +464,11 @@ def _bare(told: _Told, address: int) -> Iterator[Evidence]:
         return
     meaning = meaning_of(address, told.arch)
     if meaning is not None and meaning.sort in (Sort.TEXT, Sort.USER):
-        more = _mapping(told, meaning)
+        more = _user_mapping(told, meaning)
         yield Evidence(f"what was accessed is {meaning.text}{more}", source, "log")
 
 
-def _mapping(told: _Told, meaning: Meaning) -> str:
+def _user_mapping(told: _Told, meaning: Meaning) -> str:
     reading = told.reading
     if meaning.sort is not Sort.USER:
         return ""
@@ -486,31 +479,30 @@ def _mapping(told: _Told, meaning: Meaning) -> str:
     return ""
 
 
-def _flip(told: _Told, register: str, value: int, meaning: Meaning | None) -> Evidence | None:
+def _flipped_bit(
+    told: _Told, register: str, value: int, meaning: Meaning | None
+) -> Evidence | None:
     """A pointer that one bit tells from a live one, where nothing else explains it."""
     others = {each.value: each for each in told.reading.lookalikes}
     if len(others) != 1 or (meaning is not None and meaning.sort is not Sort.NON_CANONICAL):
         return None
     (other,) = others.values()
+    where = f"in {other.where}"
     bit = (value ^ other.value).bit_length() - 1
     return Evidence(
         f"{register} is {value:#x}, which differs in bit {bit} alone from {other.value:#x}"
-        f" ({_place_of(other)}), a live pointer to {other.what}: a bit may have flipped;"
+        f" ({where}), a live pointer to {other.what}: a bit may have flipped;"
         " test the memory of the machine",
-        f"{_line(told)}; {_place_of(other)}",
+        f"{_instruction_words(told)}; {where}",
         f"rd {other.value:x} 4",
         Weight.CAUSE,
     )
 
 
-def _place_of(other: Lookalike) -> str:
-    return f"in {other.where}"
-
-
 # -- words
 
 
-def _what(pointer: Pointer) -> str:
+def _pointer_words(pointer: Pointer) -> str:
     """A pointer, with its type and register: ``entry->account (struct cas_account *, rax)``."""
     kind = ", ".join(filter(None, (pointer.type, pointer.register)))
     if pointer.returned_by and not pointer.is_variable:
@@ -522,34 +514,32 @@ def _what(pointer: Pointer) -> str:
     return f"{pointer.expression} ({kind}){by}"
 
 
-def _source(pointer: Pointer, line: str) -> str:
+def _pointer_source(pointer: Pointer, line: str) -> str:
     if pointer.is_variable:
         return f"{pointer.register} holds the variable {pointer.expression}; {line}"
     return f"{pointer.origin}; {line}" if pointer.origin else line
 
 
-def _line(told: _Told) -> str:
+def _instruction_words(told: _Told) -> str:
     """The instruction, with its place."""
     fault = next((each for each in told.reading.code if each.is_fault), None)
     if fault is None:
         return told.reading.origin
-    return f"`{_words(fault.text)}`" + (f" at {fault.place}" if fault.place else "")
+    return f"`{_single_spaced(fault.text)}`" + (f" at {fault.place}" if fault.place else "")
 
 
-def _words(text: str | None) -> str:
+def _single_spaced(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _show(pointer: Pointer | None) -> str | None:
+def _show_command(pointer: Pointer) -> str | None:
     """The command that shows what a pointer was loaded from, or where its members lie."""
-    if pointer is None:
-        return None
     if pointer.holder and pointer.holder_address is not None:
         return f"{pointer.holder} {pointer.holder_address:x}"
     return pointer.structure
 
 
-def _dis(told: _Told, place: str | None) -> str:
+def _dis_command(told: _Told, place: str | None) -> str:
     """What shows the code; by its address where crash knows no such name, as of ``f.isra.0``."""
     if not place:
         return "bt"
@@ -559,12 +549,7 @@ def _dis(told: _Told, place: str | None) -> str:
     return f"dis -rl {place}"
 
 
-def _signed(value: int, bits: int) -> int:
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def _meanings(told: _Told) -> Mapping[str, str]:
+def _register_meanings(told: _Told) -> Mapping[str, str]:
     """What registers hold or point to, where that can be said."""
     found: dict[str, str] = {}
     for name, value in told.reading.registers.items():
@@ -577,7 +562,7 @@ def _meanings(told: _Told) -> Mapping[str, str]:
     return found
 
 
-def _advice(told: _Told) -> str | None:
+def _pointer_advice(told: _Told) -> str | None:
     """The next step, where the pointer is known."""
     pointer = told.reading.pointer
     if pointer is None or pointer.shift:
@@ -600,6 +585,6 @@ def _advice(told: _Told) -> str | None:
         return (
             f"find who freed the {pointer.holder} at {pointer.holder_address:#x} while it was used"
         )
-    show = _show(pointer)
+    show = _show_command(pointer)
     look = f" (cas debug: {show})" if show else ""
     return f"find out why {pointer.expression} {state}{look}"

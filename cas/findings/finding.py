@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cas.choices import Level
@@ -103,11 +102,14 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
     choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
     earlier = before(crash.log, crash.choice, shipped_functions())
     named = signatures(ours)
+    when = [] if crash.time is None else [utc(crash.time)]
+    if crash.uptime_s is not None:
+        when.append(f"{human_span(int(crash.uptime_s))} after boot")
     return Finding(
-        what=_what(crash, dump, earlier),
-        where=_where(crash),
-        who=_who(crash),
-        when=_when(crash.time, crash.uptime_s),
+        what=_what_happened(crash, dump, earlier),
+        where=_crash_place(crash),
+        who=_who_crashed(crash),
+        when=", ".join(when) or None,
         taint=describe_taint(crash.taint),
         kmods=describe_kmods(crash.kmods),
         confidence=sentence(choice, data),
@@ -115,18 +117,18 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         data=data,
         next_steps=next_steps(crash, dump, match, earlier.events),
         trace=crash.trace,
-        title=_title(crash, dump),
+        title=_title_or_silence(crash, dump),
         signatures=named,
         signature=most_telling(named),
         former=former(ours),
         kind=crash.kind.value,
         before=earlier.events,
         machine=machine_of(crash.log),
-        culprit=_culprit(crash, choice),
+        culprit=_culprit_of_verdict(crash, choice),
     )
 
 
-def _title(crash: Crash, dump: Dump) -> str:
+def _title_or_silence(crash: Crash, dump: Dump) -> str:
     """What the crash is called; of a dump that says nothing, that it does not."""
     if crash.kind is not Kind.NONE or crash.event.message:
         return title(crash)
@@ -142,7 +144,7 @@ def _silence(crash: Crash, dump: Dump) -> str:
     return _SILENT if dump.is_whole else _DAMAGED
 
 
-def _what(crash: Crash, dump: Dump, earlier: Before) -> str:
+def _what_happened(crash: Crash, dump: Dump, earlier: Before) -> str:
     message = crash.event.message
     if crash.kind in _ASKED_FOR:
         if crash.kind is Kind.SYSRQ:
@@ -153,33 +155,33 @@ def _what(crash: Crash, dump: Dump, earlier: Before) -> str:
     owner, others = crash.owner, len({event.about for event in crash.choice.same})
     if crash.kind is Kind.HUNG_TASK and others:
         message = f"{message} (and {count(others, 'more task')})"
-    if owner is None or crash.kind in UNNAMED or _names(message, plain_name(owner.function)):
+    if owner is None or crash.kind in UNNAMED or _stands_in(message, plain_name(owner.function)):
         return message
     if crash.overwritten is not None:
-        return f"{message}, memory {crash.overwritten} by {_name(owner)}"
-    return f"{message}{_by(crash)}{_name(owner)}"
+        return f"{message}, memory {crash.overwritten} by {_name_with_kmod(owner)}"
+    # a message may name the function that the processor was in, or any other one
+    inner = crash.inner
+    is_named = inner is not None and _stands_in(message, plain_name(inner.function))
+    by = ", called from " if is_named or _SYMBOL.search(message) else " in "
+    return f"{message}{by}{_name_with_kmod(owner)}"
 
 
-def _names(message: str, function: str) -> bool:
+def _stands_in(message: str, function: str) -> bool:
     """Whether a function's name stands in a message as a word of its own."""
     return re.search(rf"(?<![\w.]){re.escape(function)}(?!\w)", message) is not None
 
 
-def _by(crash: Crash) -> str:
-    """How the function at fault is joined to a message, which may name another one."""
-    message, inner = crash.event.message, crash.inner
-    told = inner is not None and _names(message, plain_name(inner.function))
-    return ", called from " if told or _SYMBOL.search(message) else " in "
-
-
-def _where(crash: Crash) -> str | None:
+def _crash_place(crash: Crash) -> str | None:
     """The innermost function, and what it is inlined in or called from."""
     if not crash.frames:
         return None
     fault, owner = crash.frames[0], crash.owner
     text = _place(fault)
-    if crash.kind in _ROLES or crash.overwritten is not None:
-        return f"{text} {_role(crash)}"
+    if crash.overwritten is not None or crash.kind in _ROLES:
+        role = f"({_ROLES.get(crash.kind)})"
+        if crash.overwritten is not None:
+            role = f"{crash.overwritten} the memory; who wrote to it is not known"
+        return f"{text} {role}"
     if fault.inlined and owner is not None:
         text = f"{text}, inlined in {_code(owner)}"
     if crash.inner is not None:
@@ -191,7 +193,7 @@ def _where(crash: Crash) -> str | None:
     return text
 
 
-def _culprit(crash: Crash, choice: Confidence) -> Culprit | None:
+def _culprit_of_verdict(crash: Crash, choice: Confidence) -> Culprit | None:
     """The frames of the stack that the verdict is about."""
     frames, owner = crash.frames, crash.owner
     if not frames:
@@ -211,14 +213,7 @@ def _part(crash: Crash, choice: Confidence) -> str:
     return _ROLES.get(crash.kind) or _DOES.get(crash.kind) or _AT_FAULT[choice.level]
 
 
-def _role(crash: Crash) -> str:
-    """What a function is that is not at fault."""
-    if crash.overwritten is None:
-        return f"({_ROLES[crash.kind]})"
-    return f"{crash.overwritten} the memory; who wrote to it is not known"
-
-
-def _name(frame: Frame) -> str:
+def _name_with_kmod(frame: Frame) -> str:
     name = plain_name(frame.function)
     return f"{name} [{frame.kmod}]" if frame.kmod else name
 
@@ -234,23 +229,14 @@ def _code(frame: Frame) -> str:
     return plain_name(frame.function) + offset
 
 
-def _who(crash: Crash) -> str | None:
+def _who_crashed(crash: Crash) -> str | None:
     if crash.blocked is None:
-        return _task(crash.task) if crash.task else None
-    holder = f"; likely held up by {_task(crash.holder)}" if crash.holder else ""
-    noticed = f"; noticed by {_task(crash.task)}" if crash.task else ""
-    return f"{_task(crash.blocked)}, blocked{holder}{noticed}"
+        return _task_words(crash.task) if crash.task else None
+    holder = f"; likely held up by {_task_words(crash.holder)}" if crash.holder else ""
+    noticed = f"; noticed by {_task_words(crash.task)}" if crash.task else ""
+    return f"{_task_words(crash.blocked)}, blocked{holder}{noticed}"
 
 
-def _task(task: Task) -> str:
+def _task_words(task: Task) -> str:
     cpu = "" if task.cpu is None else f", CPU {task.cpu}"
     return f"{' '.join(task.comm.split())}, pid {task.pid}{cpu}"
-
-
-def _when(time: datetime | None, uptime_s: float | None) -> str | None:
-    said = []
-    if time is not None:
-        said.append(utc(time))
-    if uptime_s is not None:
-        said.append(f"{human_span(int(uptime_s))} after boot")
-    return ", ".join(said) or None

@@ -150,15 +150,19 @@ def load_known(paths: Iterable[Path]) -> Known:
     reading = _Reading()
     for path in paths:
         try:
-            files = _files(path)
+            files = [path]
+            # what a path links to is somebody else's choice
+            if path.is_dir() and not path.is_symlink():
+                toml = (each for each in path.iterdir() if each.suffix == ENDING)
+                files = sorted(each for each in toml if not each.name.startswith("."))
         except OSError as error:
-            reading.faults.append(_unread(path, error))
+            reading.faults.append(_unread_file(path, error))
             continue
         for file in files:
             try:
                 text = read_regular(file, SIZE_LIMIT).decode("utf-8-sig")
             except OSError as error:
-                reading.faults.append(_unread(file, error))
+                reading.faults.append(_unread_file(file, error))
             except UnicodeDecodeError as error:
                 reading.faults.append(f"{file} is no UTF-8 text, from byte {error.start} on")
             else:
@@ -189,29 +193,22 @@ def parse_known(text: str, file: Path) -> tuple[list[Issue], list[str]]:
         try:
             issues.append(_issue(entry, file))
         except _Wrong as error:
-            faults.append(f"{_place(text, file, entries, number, error.key)}: {error}")
+            faults.append(f"{_place_of_issue(text, file, entries, number, error.key)}: {error}")
     if not issues and not faults:
         faults.append(f"{file} has no [[issue]]")
     return issues, faults
 
 
-def _files(path: Path) -> list[Path]:
-    """The path itself, or the files of a directory; what it links to is somebody else's choice."""
-    if path.is_symlink() or not path.is_dir():
-        return [path]
-    return sorted(
-        each for each in path.iterdir() if each.suffix == ENDING and not each.name.startswith(".")
-    )
-
-
-def _unread(path: Path, error: OSError) -> str:
+def _unread_file(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return f"{path} is a symbolic link and not followed: name the file that it leads to"
     advice = f"; let {user_name(os.geteuid())} read it" if error.errno in DENIED else ""
     return f"{path} cannot be read: {error.strerror}{advice}"
 
 
-def _place(text: str, file: Path, entries: Sequence[Any], number: int, key: str | None) -> str:
+def _place_of_issue(
+    text: str, file: Path, entries: Sequence[Any], number: int, key: str | None
+) -> str:
     """File, line and name of an issue, for messages; of a key the line where that can be told."""
     entry = entries[number]
     name = entry.get("name") if isinstance(entry, dict) else None
@@ -237,21 +234,23 @@ def _issue(entry: Any, file: Path) -> Issue:
         told = msgspec.convert(entry, _Entry)
     except msgspec.ValidationError as error:
         raise _Wrong(_plainly(str(error))) from error
+    if told.link and not is_link(told.link):
+        raise _Wrong(f"`link`: {told.link!r} is no http or https URL", "link")
     when = told.when
     issue = Issue(
-        name=" ".join(_words("name", told.name)[0].split()),
+        name=" ".join(_words_of_key("name", told.name)[0].split()),
         file=file,
         advice=told.advice.strip(),
-        link=_link(told.link),
-        fixed_in=_words("fixed_in", told.fixed_in),
+        link=told.link or None,
+        fixed_in=_words_of_key("fixed_in", told.fixed_in),
         signatures=_converted("signature", when.signature, _signature),
-        titles=_words("title", when.title),
+        titles=_words_of_key("title", when.title),
         title_patterns=_converted("title_pattern", when.title_pattern, Pattern),
-        functions=_words("function", when.function),
+        functions=_words_of_key("function", when.function),
         kmods=_converted("module", when.module, lambda name: name.replace("-", "_")),
         logs=_converted("log", when.log, Pattern),
         kernels=_converted("kernel", when.kernel, _kernels),
-        arches=_words("arch", when.arch),
+        arches=_words_of_key("arch", when.arch),
     )
     if not any(values for _, values in issue.conditions()):
         known = ", ".join(_When.__struct_fields__)
@@ -285,36 +284,26 @@ def _plainly(error: str) -> str:
     return f"`{key}`: {said[0].lower()}{said[1:]}" if key else said
 
 
-def _words(key: str, words: Words) -> tuple[str, ...]:
+def _words_of_key(key: str, words: Words) -> tuple[str, ...]:
     return _converted(key, words, str)
 
 
 def _converted(key: str, words: Words, convert: Callable[[str], Value]) -> tuple[Value, ...]:
+    words = [words] if isinstance(words, str) else words
+    values = []
     try:
-        return tuple(
-            convert(_filled(word)) for word in ([words] if isinstance(words, str) else words)
-        )
+        for word in words:
+            if not word.strip():
+                raise ValueError("it is empty")
+            values.append(convert(word))
     except ValueError as error:
         raise _Wrong(f"`{key}`: {error}", key) from error
-
-
-def _filled(word: str) -> str:
-    if not word.strip():
-        raise ValueError("it is empty")
-    return word
+    return tuple(values)
 
 
 def _signature(text: str) -> str:
     if not _SIGNATURE.fullmatch(text):
         raise ValueError(f"{text!r} is no signature: 16 hex digits, as `cas signature JOB` shows")
-    return text
-
-
-def _link(text: str) -> str | None:
-    if not text:
-        return None
-    if not is_link(text):
-        raise _Wrong(f"`link`: {text!r} is no http or https URL", "link")
     return text
 
 

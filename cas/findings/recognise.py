@@ -49,8 +49,10 @@ def clues_of(crash: Crash, finding: Finding, dump: Dump, answer: FirstAnswer | N
     """What is known of a crash that conditions are about."""
     at_fault = [*crash.frames[:1], *filter(None, [crash.owner])]
     signatures = {each.value for each in finding.signatures} | {finding.signature or ""}
+    own = next((n for n, frame in enumerate(crash.frames) if not frame.inlined), 0)
+    without_inlined = replace(crash, frames=crash.frames[own:])
     return Clues(
-        titles=tuple(dict.fromkeys((finding.title, title(_without_inlined(crash))))),
+        titles=tuple(dict.fromkeys((finding.title, title(without_inlined)))),
         signatures=frozenset(signatures),
         functions=tuple(dict.fromkeys(plain_name(frame.function) for frame in at_fault)),
         kmods=tuple(dict.fromkeys(frame.kmod for frame in at_fault if frame.kmod)),
@@ -59,11 +61,6 @@ def clues_of(crash: Crash, finding: Finding, dump: Dump, answer: FirstAnswer | N
         arch=dump.arch,
         dmesg=(answer and answer.dmesg) or dump.dmesg,
     )
-
-
-def _without_inlined(crash: Crash) -> Crash:
-    own = next((n for n, frame in enumerate(crash.frames) if not frame.inlined), 0)
-    return replace(crash, frames=crash.frames[own:])
 
 
 def recognise(
@@ -82,14 +79,23 @@ def recognise(
         except OutOfTime as error:
             late += budget.left_s <= 0
             if budget.left_s > 0:
-                undecided.append(_open(issue, f"{str(error)!r} takes too long to search for"))
+                undecided.append(_undecided(issue, f"{str(error)!r} takes too long to search for"))
             continue
         if why is not None and trial.is_blind:
             blind += 1
         elif why is not None and trial.open is None:
-            found.append(_told(issue, why, clues))
+            known = KnownIssue(
+                name=issue.name,
+                advice=issue.advice,
+                link=issue.link,
+                fixed_in=issue.fixed_in,
+                file=issue.file,
+                why=why,
+                doubt=_doubt(issue.fixed_in, clues),
+            )
+            found.append(known)
         elif why is not None:
-            undecided.append(_open(issue, trial.open or ""))
+            undecided.append(_undecided(issue, trial.open or ""))
     more = len(undecided) - _TOLD
     if more > 0:
         undecided = [*undecided[:_TOLD], f"and {count(more, 'more known issue')} of the kind"]
@@ -140,15 +146,15 @@ class _Trial:
         if issue.titles:
             yield _like("title", issue.titles, clues.titles)
         if issue.kernels:
-            yield self._kernel()
+            yield self._kernel_condition()
         if issue.title_patterns:
-            yield self._found("title", issue.title_patterns, "\n".join(clues.titles))
+            yield self._pattern_found("title", issue.title_patterns, "\n".join(clues.titles))
         if issue.logs and not clues.dmesg:
             self.is_blind = True
         elif issue.logs:
-            yield self._found("log", issue.logs, clues.log)
+            yield self._pattern_found("log", issue.logs, clues.log)
 
-    def _kernel(self) -> str | None:
+    def _kernel_condition(self) -> str | None:
         """A kernel counts by the ranges that it can be compared with."""
         release = self.clues.release
         if release is None:
@@ -165,7 +171,7 @@ class _Trial:
             return ""
         return None
 
-    def _found(self, what: str, patterns: Iterable[Pattern], text: str) -> str | None:
+    def _pattern_found(self, what: str, patterns: Iterable[Pattern], text: str) -> str | None:
         late: OutOfTime | None = None
         for pattern in patterns:
             try:
@@ -174,7 +180,9 @@ class _Trial:
                 late = error
                 continue
             if place is not None:
-                return f"{what}: {_quoted(text, place)}"
+                first, last = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+                line = text[first : last if last >= 0 else len(text)]
+                return f"{what}: {line if len(line) <= _QUOTED else f'{line[:_QUOTED]} …'}"
         if late is not None:
             raise late
         return None
@@ -203,26 +211,6 @@ def _literal(glob: str) -> str:
     return glob.replace("[", "[[]")
 
 
-def _quoted(text: str, start: int) -> str:
-    """The line in which something was found."""
-    first = text.rfind("\n", 0, start) + 1
-    last = text.find("\n", start)
-    line = text[first : last if last >= 0 else len(text)]
-    return line if len(line) <= _QUOTED else f"{line[:_QUOTED]} …"
-
-
-def _told(issue: Issue, why: tuple[str, ...], clues: Clues) -> KnownIssue:
-    return KnownIssue(
-        issue.name,
-        issue.advice,
-        issue.link,
-        issue.fixed_in,
-        issue.file,
-        why,
-        _doubt(issue.fixed_in, clues),
-    )
-
-
 def _doubt(fixed_in: Iterable[str], clues: Clues) -> str | None:
     """That this kernel has the fix, if that is sure."""
     told = releases.told_by(clues.release or "", clues.banner)
@@ -236,6 +224,6 @@ def _doubt(fixed_in: Iterable[str], clues: Clues) -> str | None:
     return None
 
 
-def _open(issue: Issue, why: str) -> str:
+def _undecided(issue: Issue, why: str) -> str:
     said = "it cannot be told whether this is it"
     return f"known issue {issue.name!r} ({issue.file.name}): {said}: {why}"

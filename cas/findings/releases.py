@@ -75,7 +75,11 @@ def told_by(release: str, banner: str | None = None) -> tuple[Release, ...]:
     :param release: ``uname -r``
     :param banner: its ``Linux version …`` line: those of Debian and Ubuntu name the stable release
     """
-    upstream = _followed(release) or _in_banner(banner or "")
+    upstream = _followed(release)
+    if upstream is None and (found := _DEBIAN.search(banner or "")):
+        upstream = _upstream(found[1], found[2])
+    elif upstream is None and (found := _UBUNTU.search(banner or "")):
+        upstream = _upstream(found[1], None)
     return tuple(filter(None, (upstream, _own(release))))
 
 
@@ -126,13 +130,6 @@ def _followed(release: str) -> Release | None:
         return _upstream(found[1], found[2], *([1] if found[3] else []))
     found = _FLAVOURED.fullmatch(release)
     return _upstream(found[1], None) if found and found[3] in _STABLE_FLAVOURS else None
-
-
-def _in_banner(banner: str) -> Release | None:
-    if found := _DEBIAN.search(banner):
-        return _upstream(found[1], found[2])
-    found = _UBUNTU.search(banner)
-    return _upstream(found[1], None) if found else None
 
 
 def _own(release: str) -> Release | None:

@@ -25,32 +25,25 @@ def detections_of_log(dump: Dump, kind: str) -> tuple[Detection, ...]:
     if kind != Kind.OUT_OF_MEMORY or not dump.dmesg:
         return ()
     found = last_shortage(Log(dump.dmesg), dump.page_size)
-    evidence = tuple(_evidence(found)) if found else ()
-    if not evidence:
+    if found is None:
         return ()
+    sentences = [holding(what, size, total) for what, size, total in eaters(found)]
+    if found.group is not None and found.limit:
+        sentences = [
+            f"cgroup {found.group} reached its limit of {human_size(found.limit)}"
+            f" (it uses {human_size(found.usage)})"
+        ]
+    if not sentences:
+        return ()
+    source, details = f"log: {one_line(found.line)}", tuple(_largest_tasks(found))
+    evidence = tuple(
+        Evidence(one_line(sentence), source, "log", Weight.CAUSE, details) for sentence in sentences
+    )
     remark = "by the kernel log: the dump itself was not looked into"
     return (Detection(DETECTOR, TITLE, DetectorStatus.OK, evidence, remark),)
 
 
-def _evidence(found: Shortage) -> Iterator[Evidence]:
-    details = tuple(_largest(found))
-    if found.group is not None and found.limit:
-        sentence = (
-            f"cgroup {found.group} reached its limit of {human_size(found.limit)}"
-            f" (it uses {human_size(found.usage)})"
-        )
-        yield _cause(found, sentence, details)
-        return
-    for what, size, total in eaters(found):
-        yield _cause(found, holding(what, size, total), details)
-
-
-def _cause(found: Shortage, sentence: str, details: tuple[str, ...]) -> Evidence:
-    source = f"log: {one_line(found.line)}"
-    return Evidence(one_line(sentence), source, "log", Weight.CAUSE, details)
-
-
-def _largest(found: Shortage) -> Iterator[str]:
+def _largest_tasks(found: Shortage) -> Iterator[str]:
     """The largest tasks of the table, a line each."""
     if found.page_size is None:
         return

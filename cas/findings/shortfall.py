@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import starmap
 
 from cas.choices import Engine, SectionStatus
 from cas.model import Outcome, Section
@@ -62,26 +61,28 @@ def shortfall(
     ran = [section for section in sections if section.commands or section.status not in _FINE]
     found: dict[Gap, list[Section]] = {}
     for section in ran:
-        if gap := _gap(section, section.name in own):
-            found.setdefault(gap, []).append(section)
+        is_own, is_vital = section.name in own, section.name in VITAL
+        gaps = [
+            gap for each in section.commands if (gap := _gap_of_command(each, is_own, is_vital))
+        ]
+        if not section.commands and section.status not in _FINE:
+            gaps = [Gap.BROKEN]
+        if gaps:
+            gravest = min(gaps, key=list(Gap).index)
+            found.setdefault(gravest, []).append(section)
     said = [
-        f"{len(found[gap])} {gap.value} ({_names(found[gap], told)})" for gap in Gap if gap in found
+        f"{len(found[gap])} {gap.value} ({_names_and_reason(found[gap], told)})"
+        for gap in Gap
+        if gap in found
     ]
     reason = f"of {count(len(ran), 'snippet')} {', '.join(said)}" if said else None
-    return Shortfall(reason, _skipped(sections), _unanswered(sections, own))
+    skipped = None
+    if names := [each.name for each in sections if each.status is SectionStatus.SKIPPED]:
+        skipped = f"skipped, since this kernel has nothing of the kind: {', '.join(names)}"
+    return Shortfall(reason, skipped, _unanswered(sections, own))
 
 
-def _gap(section: Section, is_own: bool) -> Gap | None:
-    """The gravest gap for which a section counts."""
-    if not section.commands:
-        return None if section.status in _FINE else Gap.BROKEN
-    gaps = [
-        gap for outcome in section.commands if (gap := _why(outcome, is_own, section.name in VITAL))
-    ]
-    return min(gaps, key=list(Gap).index, default=None)
-
-
-def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
+def _gap_of_command(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
     if outcome.status in _FINE:
         return None
     if outcome.status is SectionStatus.NOT_RUN:
@@ -95,7 +96,7 @@ def _why(outcome: Outcome, is_own: bool, is_vital: bool) -> Gap | None:
     return Gap.UNANSWERED if is_vital else None
 
 
-def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
+def _names_and_reason(sections: Sequence[Section], told: Sequence[str]) -> str:
     """Some names, with the reason where it is one and nobody has told it, or theirs are few."""
     more = len(sections) - NAMED
     names = ", ".join(section.name for section in sections[:NAMED])
@@ -114,27 +115,19 @@ def _names(sections: Sequence[Section], told: Sequence[str]) -> str:
     return names
 
 
-def _skipped(sections: Sequence[Section]) -> str | None:
-    names = [section.name for section in sections if section.status is SectionStatus.SKIPPED]
-    return (
-        f"skipped, since this kernel has nothing of the kind: {', '.join(names)}" if names else None
-    )
-
-
 def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None:
     lost = [
         (section.name, outcome)
         for section in sections
         for outcome in section.commands
         if outcome.status is SectionStatus.FAILED
-        and _why(outcome, section.name in own, section.name in VITAL) is None
+        and _gap_of_command(outcome, section.name in own, section.name in VITAL) is None
     ]
     if not lost:
         return None
     if len(lost) <= FEW:
-        return (
-            f"no debugger here answers {'; '.join(f'{name}: {_told(one)}' for name, one in lost)}"
-        )
+        reasons = (f"{name}: {_short_reason(one)}" for name, one in lost)
+        return f"no debugger here answers {'; '.join(reasons)}"
     names = list(dict.fromkeys(name for name, _ in lost))
     return f"no debugger here answers {_some(names, ', ')}{_reasons([one for _, one in lost])}"
 
@@ -147,25 +140,24 @@ def given_up(instead: Sequence[tuple[Outcome, Engine]]) -> tuple[str, ...]:
     grouped: dict[tuple[Engine, Engine], list[Outcome]] = {}
     for lost, engine in instead:
         grouped.setdefault((lost.engine, engine), []).append(lost)
-    return tuple(starmap(_given_up, grouped.items()))
+    said = []
+    for (first, second), outcomes in grouped.items():
+        if second in DEBUGGERS:
+            number = count(len(outcomes), "command")
+            said.append(f"{first} could not answer {number}, {second} did{_reasons(outcomes)}")
+        else:
+            names = dict.fromkeys(outcome.command for outcome in outcomes)
+            said.append(f"read from the dump without a debugger: {_some(list(names))}")
+    return tuple(said)
 
 
-def _given_up(engines: tuple[Engine, Engine], lost: Sequence[Outcome]) -> str:
-    first, second = engines
-    if second not in DEBUGGERS:
-        names = dict.fromkeys(outcome.command for outcome in lost)
-        return f"read from the dump without a debugger: {_some(list(names))}"
-    number = count(len(lost), "command")
-    return f"{first} could not answer {number}, {second} did{_reasons(lost)}"
-
-
-def _told(lost: Outcome) -> str:
+def _short_reason(lost: Outcome) -> str:
     return short_line(lost.error or lost.command, WHY_LIMIT)
 
 
 def _reasons(lost: Sequence[Outcome]) -> str:
     """Why commands were not answered, where that is short; the job's log has each."""
-    told = list(dict.fromkeys(map(_told, lost)))
+    told = list(dict.fromkeys(map(_short_reason, lost)))
     if len(told) <= FEW:
         return f": {'; '.join(told)}"
     alike = {_without_name(outcome) for outcome in lost}

@@ -68,7 +68,12 @@ def signatures(crash: Crash) -> tuple[Signature, ...]:
     depend on the shipped patterns only. A granularity that there are too few frames for is
     missing, as is everything for crashes that have no cause of their own in the kernel.
     """
-    return tuple(Signature(VERSION, name, _hash(name, *parts)) for name, parts in _parts(crash))
+    made = []
+    for name, parts in _parts_by_granularity(crash):
+        text = "\n".join((str(VERSION), name, *parts))
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        made.append(Signature(VERSION, name, digest[:LENGTH]))
+    return tuple(made)
 
 
 def counted(frames: Sequence[Frame]) -> tuple[Frame, ...]:
@@ -93,7 +98,7 @@ def uncounted(frames: Sequence[Frame]) -> tuple[str | None, ...]:
     return tuple(said)
 
 
-def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _parts_by_granularity(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
     head = headline(crash)
     # a panic's own words name one cause
     is_telling = crash.kind is Kind.PANIC or " / " in head
@@ -110,8 +115,3 @@ def _parts(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield name, (head, *names[:depth])
     if names:
         yield "full", (head, *names)
-
-
-def _hash(*parts: str) -> str:
-    text = "\n".join((str(VERSION), *parts))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:LENGTH]

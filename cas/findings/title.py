@@ -89,15 +89,15 @@ def headline(crash: Crash) -> str:
     """What happened, without where."""
     kind, message = crash.kind, crash.event.message
     if kind is Kind.MEMORY_ERROR:
-        return _memory_error(message)
+        return _memory_error_headline(message)
     if kind is Kind.WARNING:
-        return _warning(message)
+        return _warning_headline(message)
     if kind is Kind.SOFT_LOCKUP and (found := _REPORT.search(message)):
         return found[0]
     if kind is Kind.OOPS:
-        return _reason(_SAID_BY.sub("", message, count=1))
+        return _panic_reason(_SAID_BY.sub("", message, count=1))
     if kind is Kind.PANIC:
-        return f"panic: {_reason(_SAID_BY.sub('', message, count=1))}"
+        return f"panic: {_panic_reason(_SAID_BY.sub('', message, count=1))}"
     return _OF_KIND[kind]
 
 
@@ -114,7 +114,7 @@ def named(frame: Frame) -> str:
     return f"{name} [{frame.kmod}]" if frame.kmod else name
 
 
-def _memory_error(message: str) -> str:
+def _memory_error_headline(message: str) -> str:
     if "KCSAN: data-race in" in message:
         both = message.partition(" in ")[2].split(" / ")
         return f"KCSAN: data-race in {' / '.join(sorted(plain_name(name) for name in both))}"
@@ -126,7 +126,7 @@ def _memory_error(message: str) -> str:
     return found[1] if found else "memory error"
 
 
-def _warning(message: str) -> str:
+def _warning_headline(message: str) -> str:
     if found := _REPORT.search(message):
         return _SAME_WORDS.get(found[0], found[0])
     if found := _UBSAN.match(message):
@@ -136,7 +136,7 @@ def _warning(message: str) -> str:
     return next((said for file, said in _CHECKS.items() if file in message), "warning")
 
 
-def _reason(text: str) -> str:
+def _panic_reason(text: str) -> str:
     """A panic's own words without what changes."""
     said = " ".join(_CHANGING.sub("", text).split()).rstrip(" .:!,")
     return said if len(said) <= _REASON_LENGTH else f"{said[:_REASON_LENGTH].rsplit(' ', 1)[0]}"

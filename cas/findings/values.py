@@ -113,17 +113,17 @@ def meaning_of(value: int, arch: str) -> Meaning | None:
     bits = 64 if arch in WIDE else 32
     if value == 0:
         return Meaning(Sort.NULL, "NULL")
-    if poison := _poison(value, bits):
+    if poison := _poison_text(value, bits):
         return Meaning(Sort.POISON, poison)
     if (1 << bits) - value <= MAX_ERRNO:
-        return _error(value, bits)
+        return _error_meaning(value, bits)
     if value < PAGE_BYTES:
         text = f"{value:#x}: no pointer, or NULL to which an offset was added"
         return Meaning(Sort.SMALL, text)
-    return _wide(value, arch) if bits == 64 else None
+    return _wide_meaning(value, arch) if bits == 64 else None
 
 
-def _wide(value: int, arch: str) -> Meaning | None:
+def _wide_meaning(value: int, arch: str) -> Meaning | None:
     if (1 << 32) - MAX_ERRNO <= value < 1 << 32:
         return Meaning(Sort.SMALL, f"{value:#x}, {value - (1 << 32)} in 32 bits and no pointer")
     if (words := _as_text(value, arch)) is not None:
@@ -135,7 +135,7 @@ def _wide(value: int, arch: str) -> Meaning | None:
     return None
 
 
-def _poison(value: int, bits: int) -> str | None:
+def _poison_text(value: int, bits: int) -> str | None:
     if bits == 64:
         for delta in _DELTAS:
             if found := _OFFSETS.get(value - delta):
@@ -161,7 +161,7 @@ def near_poison(address: int, bits: int) -> tuple[int, str] | None:
     return None
 
 
-def _error(value: int, bits: int) -> Meaning | None:
+def _error_meaning(value: int, bits: int) -> Meaning | None:
     number, name = (1 << bits) - value, error_name(value, bits)
     if name is None:
         return Meaning(Sort.ERROR, f"-{number:,}: no pointer; an offset was taken from NULL")
