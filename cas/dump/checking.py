@@ -16,7 +16,7 @@ from typing import Self
 from cas.choices import Cause, Checked
 from cas.dump.page_check import Place, Tally
 from cas.errors import CasError, EngineError
-from cas.model import Dump, Missing
+from cas.model import Dump
 from cas.settings.rules import Supervision
 from cas.supervise import Child, Confinement, describe_status
 
@@ -74,7 +74,7 @@ class Checking:
         self._ends: list[Future[None]] = []
 
     def __enter__(self) -> Self:
-        self._ends = [self._pool.submit(self._run, at) for at in range(len(self._shares))]
+        self._ends = [self._pool.submit(self._check_share, at) for at in range(len(self._shares))]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +115,9 @@ class Checking:
         for share in self._shares:
             tally.take(share.tally)
         is_whole = all(share.is_done for share in self._shares)
-        found = tuple(self._missing(tally, is_sample=not is_whole))
+        found = tuple(tally.missing(self.count, is_sample=not is_whole))
+        if any(share.is_inside for share in self._shares):
+            found = tuple(replace(lack, offset=None) for lack in found)
         others = tuple(lack for lack in dump.missing if lack.cause is not Cause.PAGES)
         if not is_whole and not found:
             others, found = dump.missing, ()
@@ -126,29 +128,23 @@ class Checking:
             pages_checked=max(tally.checked, dump.pages_checked or 0),
         )
 
-    def _missing(self, tally: Tally, *, is_sample: bool) -> Iterator[Missing]:
-        is_inside = any(share.is_inside for share in self._shares)
-        for lack in tally.missing(self.count, is_sample=is_sample):
-            yield replace(lack, offset=None) if is_inside else lack
-
-    def _run(self, number: int) -> None:
+    def _check_share(self, number: int) -> None:
+        """:raises EngineError: the process ended before it was done"""
+        share, rest = self._shares[number], b""
         words = [str(self._settled()), str(number), str(len(self._shares))]
         argv = [sys.executable, "-P", "-m", "cas.dump.page_check_child", *words]
         with Child(argv, self._confinement) as child:
             child.close_stdin()
-            self._listen(child, self._shares[number])
-
-    def _listen(self, child: Child, share: _Share) -> None:
-        """:raises EngineError: the process ended before it was done"""
-        rest = b""
-        while not self._stop.is_set() and (data := child.read(_POLL_S)) != b"":
-            *lines, rest = (rest + (data or b"")).split(b"\n")
-            for line in lines:
-                share.hear(line)
-            if child.fault:
-                raise EngineError(f"the check of the pages was ended: {child.fault}")
-        if not share.is_done and not self._stop.is_set():
-            status = child.wait(_POLL_S)
-            ended = describe_status(child.end() if status is None else status)
-            last = child.stderr.strip().rpartition("\n")[2]
-            raise EngineError(f"the check of the pages ended with {ended}{last and f': {last}'}")
+            while not self._stop.is_set() and (data := child.read(_POLL_S)) != b"":
+                *lines, rest = (rest + (data or b"")).split(b"\n")
+                for line in lines:
+                    share.hear(line)
+                if child.fault:
+                    raise EngineError(f"the check of the pages was ended: {child.fault}")
+            if not share.is_done and not self._stop.is_set():
+                status = child.wait(_POLL_S)
+                ended = describe_status(child.end() if status is None else status)
+                last = child.stderr.strip().rpartition("\n")[2]
+                raise EngineError(
+                    f"the check of the pages ended with {ended}{last and f': {last}'}"
+                )

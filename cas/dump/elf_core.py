@@ -84,37 +84,34 @@ def open_core(source: Source) -> Image:
     if header.type != elf.ET_CORE:
         raise NotADump(f"an ELF file of type {header.type} is not a core")
     segments = elf.segments(source.read, header)
-    notes = list(islice(_notes(source, header, segments), elf.NOTE_LIMIT))
+    notes = list(islice(_core_notes(source, header, segments), elf.NOTE_LIMIT))
     vmcoreinfo = next((n.desc for n in notes if n.name == "VMCOREINFO"), None)
     if vmcoreinfo is None:
         _refuse_foreign(source, header, notes)
     if not segments:
         raise NotADump("an ELF core without program headers")
     loads = [s for s in segments if s.type == elf.PT_LOAD]
+    # The segment with the kernel's text tells phys_base: makedumpfile, arch/x86_64.c.
+    text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
+    phys_base = next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)
+    sections = [s for s in elf.sections(source.read, header) if s.type != elf.SHT_NOBITS]
+    ends = [segment.offset + segment.filesz for segment in segments]
+    ends += [section.offset + section.size for section in sections]
+    ends.append(header.shoff + header.shnum * header.shentsize)
     return Image(
         format="ELF",
         arch=elf.arch(header),
         order=header.order,
         memory=ElfMemory(source, loads),
-        phys_base=_phys_base(loads),
+        phys_base=phys_base,
         vmcoreinfo=vmcoreinfo,
         notes=tuple(notes),
         missing=(*claims.of_elf(segments), *survey(source, header, segments)),
-        remarks=trailing(source, _end(source, header, segments)),
+        remarks=trailing(source, max(ends)),
     )
 
 
-def _end(source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]) -> int:
-    """Where the last of a core's segments and sections ends."""
-    ends = [segment.offset + segment.filesz for segment in segments]
-    ends.append(header.shoff + header.shnum * header.shentsize)
-    ends += [
-        s.offset + s.size for s in elf.sections(source.read, header) if s.type != elf.SHT_NOBITS
-    ]
-    return max(ends)
-
-
-def _notes(
+def _core_notes(
     source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]
 ) -> Iterator[elf.Note]:
     left = elf.NOTES_LIMIT
@@ -142,21 +139,11 @@ def _refuse_foreign(source: Source, header: elf.Header, notes: list[elf.Note]) -
     if ("CORE", NT_TASKSTRUCT) in kinds and ("CORE", NT_AUXV) not in kinds:
         raise UnsupportedFormat("a dump of netdump", hint="open it with crash of that time")
     if any(kind in (NT_AUXV, NT_FILE, NT_SIGINFO, NT_PRPSINFO) for _, kind in kinds):
-        name = _program(notes)
+        # The last 96 bytes of struct elf_prpsinfo are the process's name and arguments.
+        info = next((note.desc for note in notes if note.type == NT_PRPSINFO), b"")
+        field = info[-96:-80] if len(info) in (124, 128, 136) else b""
+        name = field.split(b"\0")[0].decode("ascii", "replace")
         raise Foreign(
             f"a core of a userland process{name and f' ({name})'}, not of the kernel",
             hint="open it with gdb and the program that dumped it",
         )
-
-
-def _program(notes: list[elf.Note]) -> str:
-    """The process's name: the last 96 bytes of struct elf_prpsinfo are its name and arguments."""
-    info = next((note.desc for note in notes if note.type == NT_PRPSINFO), b"")
-    name = info[-96:-80] if len(info) in (124, 128, 136) else b""
-    return name.split(b"\0")[0].decode("ascii", "replace")
-
-
-def _phys_base(loads: list[elf.Segment]) -> int | None:
-    """phys_base in bytes, by the segment with the kernel's text: makedumpfile, arch/x86_64.c."""
-    text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
-    return next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)

@@ -37,34 +37,27 @@ def survey(
     # RISC-V uses the bit for its compressed instructions (EF_RISCV_RVC).
     if header.flags & _INCOMPLETE and header.machine != _RISCV:
         yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
-    if not any(s.filesz for s in segments if s.type == elf.PT_LOAD):
-        yield from _without_memory(source, declared)
-    yield from _impossible(header, segments)
-    yield from _blank_notes(source, header.order, segments)
-    yield from _gaps(source, segments)
-
-
-def _without_memory(source: Source, declared: int) -> Iterator[Missing]:
-    if source.size > declared + _SLACK:
-        what = (
-            f"no program header leads to memory, but the file goes on to {human_size(source.size)}"
-        )
+    has_memory = any(s.filesz for s in segments if s.type == elf.PT_LOAD)
+    if not has_memory and source.size > declared + _SLACK:
+        size = human_size(source.size)
+        what = f"no program header leads to memory, but the file goes on to {size}"
         yield Missing(what, declared, Cause.DAMAGED)
-
-
-def _impossible(header: elf.Header, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
-    """The first program header that no writer of dumps makes."""
     front = header.phoff + header.phnum * header.phentsize
     for number, segment in enumerate(segments):
-        wrong = _wrong(segment, front)
-        if wrong:
-            what = f"program header {number} of {len(segments)} is damaged: {wrong}"
-            at = header.phoff + number * header.phentsize
-            yield Missing(what, at, Cause.DAMAGED)
-            return
+        if flaw := _flaw_of_segment(segment, front):
+            what = f"program header {number} of {len(segments)} is damaged: {flaw}"
+            yield Missing(what, header.phoff + number * header.phentsize, Cause.DAMAGED)
+            break
+    yield from _blank_notes(source, header.order, segments)
+    ranges = ((segment.offset, segment.offset + segment.filesz) for segment in segments)
+    gaps = (source.gap(start, end) for start, end in ranges)
+    gap = next((at for at in gaps if at is not None and at < source.size), None)
+    if gap is not None:
+        yield no_record(gap)
 
 
-def _wrong(segment: elf.Segment, front: int) -> str | None:
+def _flaw_of_segment(segment: elf.Segment, front: int) -> str | None:
+    """What no writer of dumps makes."""
     if segment.type not in (elf.PT_LOAD, elf.PT_NOTE):
         is_known = segment.type < _TYPES or segment.type >= _FOREIGN_TYPES
         return None if is_known and any(segment) else "it is blank, or of no known type"
@@ -89,11 +82,3 @@ def _blank_notes(source: Source, order: str, segments: Sequence[elf.Segment]) ->
             yield Missing(what, segment.offset, Cause.BLANK)
             return
         yield from lost_notes(data, order, segment.offset)
-
-
-def _gaps(source: Source, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
-    for segment in segments:
-        at = source.gap(segment.offset, segment.offset + segment.filesz)
-        if at is not None and at < source.size:
-            yield no_record(at)
-            return

@@ -77,7 +77,7 @@ class Flattened:
         self.missing: tuple[Missing, ...] = ()
         self.end = stream.size
         """Where the stream ends by its end record."""
-        self._runs = sorted(self._index(), key=lambda run: run.start)
+        self._runs = sorted(self._index_records(), key=lambda run: run.start)
         self._starts = [run.start for run in self._runs]
         pairs = zip(self._runs, self._runs[1:], strict=False)
         self._disjoint = all(one.end <= two.start for one, two in pairs)
@@ -125,14 +125,19 @@ class Flattened:
         first = max(bisect_right(self._starts, offset) - 1, 0) if self._disjoint else 0
         return [run for run in self._runs[first:last] if run.end > offset]
 
-    def _index(self) -> list[_Run]:
+    def _index_records(self) -> list[_Run]:
         runs: list[_Run] = []
         growing: dict[int, _Run] = {}  # by their end, where the next record may go on
         at = HEADER_BYTES
         for _ in range(RECORD_LIMIT):
             record = self._stream.read(at, 16)
             if len(record) < 16:
-                self.missing = (self._no_end(at),)
+                held = self._stream.size
+                what = f"has no end record, data ends at {human_size(held)}"
+                if at > held:
+                    ends = f"goes on to {human_size(at)}, data ends at {human_size(held)}"
+                    what = f"is cut: the last record {ends} ({100 * held // at} %)"
+                self.missing = (Missing(f"flattened stream {what}", held, Cause.CUT),)
                 return runs
             offset, size = _RECORD.unpack(record)
             if offset == -1:
@@ -144,24 +149,12 @@ class Flattened:
                 return runs
             present = min(size, self._stream.size - at - 16)
             if present > 0:
-                run = growing.pop(offset, None) or _begin(runs, offset)
+                run = growing.pop(offset, None) or _Run(offset)
+                if not run.starts:
+                    runs.append(run)
                 run.append(at + 16, present)
                 growing[run.end] = run
+            if len(runs) > RUN_LIMIT:
+                raise NotADump("flattened stream too scattered to be read")
             at += 16 + size
         raise NotADump(f"flattened stream of more than {RECORD_LIMIT} records", offset=at)
-
-    def _no_end(self, at: int) -> Missing:
-        size = self._stream.size
-        if at > size:
-            what = f"the last record goes on to {human_size(at)}, data ends at {human_size(size)}"
-            what = f"flattened stream is cut: {what} ({100 * size // at} %)"
-        else:
-            what = f"flattened stream has no end record, data ends at {human_size(size)}"
-        return Missing(what, size, Cause.CUT)
-
-
-def _begin(runs: list[_Run], offset: int) -> _Run:
-    if len(runs) >= RUN_LIMIT:
-        raise NotADump("flattened stream too scattered to be read")
-    runs.append(_Run(offset))
-    return runs[-1]

@@ -147,9 +147,15 @@ def foreign(head: bytes) -> Kind | None:
     found = next((kind for at, magic, kind in _MAGICS if head.startswith(magic, at)), None)
     if found is _SADUMP and head[152:156].strip(b"\0"):
         return _SADUMP_SET
-    if found is _S390:
-        return _s390(head)
-    return _qcow2(head) if found is _QCOW2 else found
+    if found is _S390 and len(head) >= 93 and head[92]:
+        # one volume of several has a flag behind the number of the volume (struct df_s390_hdr)
+        (volume,) = struct.unpack_from(">I", head, 76)
+        what = f"volume {volume} of an s390 stand-alone dump on several volumes"
+        return _dump(what, "convert it on a system that has all volumes: zgetdump -f elf")
+    if found is _QCOW2 and (snapshots := int.from_bytes(head[60:64], "big")):
+        what = f"a qcow2 disk image with {snapshots} internal snapshots"
+        return Kind(what, f"if a snapshot holds the guest: restore it, then {_MEMORY_ONLY}")
+    return found
 
 
 def raw_memory(source: Source) -> Kind | None:
@@ -179,20 +185,3 @@ def _by_banner(banner: str | None) -> Kind | None:
 def _raw(what: str) -> Kind:
     advice = "take the dump as ELF, e.g. virsh dump --memory-only; or open it: crash VMLINUX FILE@0"
     return Kind(what, advice, is_dump=True, is_seeming=True)
-
-
-def _s390(head: bytes) -> Kind:
-    """One volume of several has a flag behind the number of the volume (struct df_s390_hdr)."""
-    if len(head) < 93 or not head[92]:
-        return _S390
-    (volume,) = struct.unpack_from(">I", head, 76)
-    what = f"volume {volume} of an s390 stand-alone dump on several volumes"
-    return _dump(what, "convert it on a system that has all volumes: zgetdump -f elf")
-
-
-def _qcow2(head: bytes) -> Kind:
-    snapshots = int.from_bytes(head[60:64], "big")
-    if not snapshots:
-        return _QCOW2
-    what = f"a qcow2 disk image with {snapshots} internal snapshots"
-    return Kind(what, f"if a snapshot holds the guest: restore it, then {_MEMORY_ONLY}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,11 +131,14 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, how: _Sear
             raise
         lost = stream.missing[0]
         raise NotADump(f"{lost.what}; {error}", offset=lost.offset) from error
-    words = _listen(image, how)
+    words = _words_of_kernel(image, how)
     dump = _dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
-    inner = tuple(_inside(stream, missing) for missing in dump.missing)
+    inner: tuple[Missing, ...] = ()
+    for lack in dump.missing:  # without their offsets, which are not the file's
+        follows = stream.missing and lack.cause in (Cause.BLANK, Cause.PAGES, Cause.DAMAGED)
+        inner += (Missing(lack.what, cause=stream.missing[0].cause if follows else lack.cause),)
     return replace(
         dump,
         format=f"flattened {image.format}",
@@ -153,12 +157,6 @@ def _cause_of_ruin(error: NotADump, file: FileSource, stream: Flattened | None) 
     return Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED
 
 
-def _inside(stream: Flattened, lack: Missing) -> Missing:
-    """What the dump in a stream lacks: its offsets are not the file's."""
-    follows = stream.missing and lack.cause in (Cause.BLANK, Cause.PAGES, Cause.DAMAGED)
-    return Missing(lack.what, cause=stream.missing[0].cause if follows else lack.cause)
-
-
 def _open(source: Source, *, checked: bool = True) -> Image:
     # Each reader is imported only for its format: it is a share of the whole identification.
     if source.read(0, 4) == b"\x7fELF":
@@ -174,6 +172,11 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
     info = words.info
     arch = _arch(replace(image, order=words.order or image.order), info)
     release = _release(words.banner) if words.banner else info.lines.get("OSRELEASE")
+    remarks = [*image.remarks, *words.told]
+    seconds = info.decimal("CRASHTIME") or 0
+    if seconds and moment(seconds) is None:
+        what = f"VMCOREINFO dates the crash to {seconds:,} s after 1970"
+        remarks.append(f"{what}, which is not to be believed")
     return Dump(
         path=path,
         format=image.format,
@@ -183,7 +186,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         build_id=build_id(info),
         banner=words.banner,
         nodename=image.nodename,
-        crash_time=moment(info.decimal("CRASHTIME") or 0) or image.written,
+        crash_time=moment(seconds) or image.written,
         page_size=_page_size(image, info),
         kaslr_offset=info.hexadecimal("KERNELOFFSET"),
         dump_level=image.dump_level,
@@ -196,11 +199,11 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         dmesg=words.log,
         vmcoreinfo=info.lines,
         registers=registers(image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines),
-        remarks=(*image.remarks, *words.told, *_implausible(info)),
+        remarks=tuple(remarks),
     )
 
 
-def _listen(image: Image, how: _Search) -> _Words:
+def _words_of_kernel(image: Image, how: _Search) -> _Words:
     """The kernel's words by the header's VMCOREINFO; if it is absent or wrong, by a search."""
     search_bytes = how.limit_bytes
     told = parse(image.vmcoreinfo or b"")
@@ -211,24 +214,12 @@ def _listen(image: Image, how: _Search) -> _Words:
     if found.vmcoreinfo and found.vmcoreinfo != image.vmcoreinfo:
         again = _hear(image, parse(found.vmcoreinfo))
         if again.agree or not told.lines:
-            words = replace(again, remarks=(*again.remarks, *_other_build(told, again.info)))
-    return _with_loose_log(_settle(words, told, found), image, search_bytes)
-
-
-def _implausible(info: VmcoreInfo) -> Iterator[str]:
-    """What VMCOREINFO says and no kernel can mean: it is left out."""
-    seconds = info.decimal("CRASHTIME")
-    if seconds and moment(seconds) is None:
-        yield f"VMCOREINFO dates the crash to {seconds:,} s after 1970, which is not to be believed"
-
-
-def _other_build(told: VmcoreInfo, there: VmcoreInfo) -> Iterator[str]:
-    """That VMCOREINFO in memory is of another build than the one in the dump's headers."""
-    if build_id(told) and build_id(there) and build_id(told) != build_id(there):
-        yield (
-            f"VMCOREINFO in memory names build-id {build_id(there)}, in the dump's headers "
-            f"{build_id(told)}: memory is believed"
-        )
+            words = again
+            mine, its = build_id(told), build_id(again.info)
+            if mine and its and mine != its:
+                named = f"VMCOREINFO in memory names build-id {its}, in the dump's headers {mine}"
+                words = replace(again, remarks=(*again.remarks, f"{named}: memory is believed"))
+    return _with_loose_log(_with_settled_banner(words, told, found), image, search_bytes)
 
 
 def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
@@ -243,7 +234,7 @@ def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
     return replace(words, log=log, no_log=None, remarks=(*words.remarks, remark))
 
 
-def _settle(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
+def _with_settled_banner(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
     """Believe the banner, and say what contradicts it."""
     remarks: list[str] = []
     banner = words.banner or found.banner
@@ -268,7 +259,15 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
         return _Words(info)
     try:
         order = kernel_order(image, info)
-        kernel = Kernel(_machine(replace(image, order=order), info))
+        machine = Machine(
+            arch=_arch(replace(image, order=order), info),
+            order=order,
+            page_size=_page_size(image, info) or 4096,
+            memory=image.memory,
+            phys_base=image.phys_base,
+            info=info,
+        )
+        kernel = Kernel(machine)
     except NotADump as error:
         return _Words(info, no_log=str(error))
     log, no_log = Log(""), None
@@ -278,11 +277,15 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     except Absent as error:
         no_log = str(error)
     said = _BANNER.search(log.text[:_EARLY])
-    banner = said[1] if said else _image_banner(image, kernel)
+    banner = said[1] if said else None
+    text = info.symbol("_stext")
+    if banner is None and text is not None:
+        with suppress(Absent):
+            banner = banner_of_image(image.memory, kernel.physical(text))
     if log.left_out:
         kept = f"only the newest {human_size(DMESG_LIMIT)} of the kernel log are read"
         remarks = (f"{kept}, {human_size(log.left_out)} before them are not",)
-    missing = tuple(_lost(log, _follows(image, Cause.DAMAGED)))
+    missing = tuple(_lost_records(log, _follows(image, Cause.DAMAGED)))
     if not log.text and not banner and _is_blank(kernel):
         if _has_content(image.memory):
             what = f"{_BLANK}: the copy was not finished"
@@ -317,7 +320,7 @@ def _has_content(memory: Memory) -> bool:
     return False
 
 
-def _lost(log: Log, cause: Cause) -> Iterator[Missing]:
+def _lost_records(log: Log, cause: Cause) -> Iterator[Missing]:
     """What a log of which a part was read lacks."""
     if log.lost:
         total = f"{'' if log.is_counted else 'at least '}{log.records + log.lost}"
@@ -326,27 +329,6 @@ def _lost(log: Log, cause: Cause) -> Iterator[Missing]:
     elif log.lost_bytes:
         what = f"{human_size(log.lost_bytes)} of the kernel log could not be read"
         yield Missing(what, cause=cause)
-
-
-def _image_banner(image: Image, kernel: Kernel) -> str | None:
-    text = kernel.info.symbol("_stext")
-    if text is None:
-        return None
-    try:
-        return banner_of_image(image.memory, kernel.physical(text))
-    except Absent:
-        return None
-
-
-def _machine(image: Image, info: VmcoreInfo) -> Machine:
-    return Machine(
-        arch=_arch(image, info),
-        order=image.order,
-        page_size=_page_size(image, info) or 4096,
-        memory=image.memory,
-        phys_base=image.phys_base,
-        info=info,
-    )
 
 
 def _arch(image: Image, info: VmcoreInfo) -> str:

@@ -8,11 +8,9 @@ Source: makedumpfile 1.7.2, IMPLEMENTATION and diskdump_mod.h; crash 8.0.2, disk
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cas import elf
 from cas.dump import claims, pages
-from cas.dump.kdump_header import Header, read_header
+from cas.dump.kdump_header import read_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import Survey, survey
 from cas.dump.memory import Image, Source, moment
@@ -20,7 +18,6 @@ from cas.dump.notes import lost_notes
 from cas.dump.registers import arch_of
 from cas.dump.trailing import trailing
 from cas.dump.vmcoreinfo import TEXT_LIMIT
-from cas.model import Missing
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
 
@@ -38,8 +35,15 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     header = read_header(source)
     memory = KdumpMemory(source, header)
     seen = survey(source, header, memory) if checked else Survey(header.status, ())
-    data = source.read(header.notes[0], min(header.notes[1], elf.NOTES_LIMIT))
+    at, size = header.notes
+    data = source.read(at, min(size, elf.NOTES_LIMIT))
     notes = list(elf.notes(data, header.order))
+    # a file that ends in its notes is cut, which is told
+    lost = lost_notes(data, header.order, at) if at + size <= source.size else ()
+    offset, size = header.vmcoreinfo
+    vmcoreinfo = source.read(offset, min(size, TEXT_LIMIT)) or next(
+        (note.desc for note in notes if note.name == "VMCOREINFO"), None
+    )
     # QEMU leaves the utsname empty or says Unknown there: then the register notes' size tells
     arch = arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
     return Image(
@@ -49,32 +53,19 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         memory=memory,
         page_size=header.block_size,
         phys_base=header.phys_base,
-        vmcoreinfo=_vmcoreinfo(source, header, notes),
+        vmcoreinfo=vmcoreinfo,
         osrelease=header.utsname[2] or None,
         nodename=header.utsname[1] if header.utsname[1] not in _NAMELESS else None,
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
         compression=pages.name(seen.flags, header.status),
         notes=tuple(notes),
-        missing=(*claims.of_kdump(header), *seen.missing, *_lost_notes(source, header)),
+        missing=(*claims.of_kdump(header), *seen.missing, *lost),
         remarks=trailing(source, seen.end) if seen.end else (),
         checked=seen.checked,
         pages=memory.bitmap.count if checked else None,
         pages_checked=seen.pages_checked,
     )
-
-
-def _lost_notes(source: Source, header: Header) -> Iterator[Missing]:
-    at, size = header.notes
-    if at + size <= source.size:  # a file that ends in them is cut, which is told
-        data = source.read(at, min(size, elf.NOTES_LIMIT))
-        yield from lost_notes(data, header.order, at)
-
-
-def _vmcoreinfo(source: Source, header: Header, notes: list[elf.Note]) -> bytes | None:
-    offset, size = header.vmcoreinfo
-    text = source.read(offset, min(size, TEXT_LIMIT))
-    return text or next((note.desc for note in notes if note.name == "VMCOREINFO"), None)
 
 
 def arch_of_machine(machine: str, bits: int) -> str | None:

@@ -63,7 +63,10 @@ class Batch:
         """Whether all of them pass `Bounds.hold`."""
         return (
             self.lowest >= bounds.low
-            and (max(self.offsets) + bounds.page_size <= bounds.high or self._end() <= bounds.high)
+            and (
+                max(self.offsets) + bounds.page_size <= bounds.high
+                or max(map(add, self.offsets, self.sizes)) <= bounds.high
+            )
             and 0 not in self.sizes
             and max(self.sizes) <= bounds.page_size
             and all(flag & pages.MASK in KINDS for flag in set(self.flags))
@@ -85,7 +88,3 @@ class Batch:
     def rows(self) -> Iterator[Row]:
         """One by one."""
         return zip(self.offsets, self.sizes, self.flags, strict=True)
-
-    def _end(self) -> int:
-        ends: int = max(map(add, self.offsets, self.sizes))
-        return ends

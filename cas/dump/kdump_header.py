@@ -64,13 +64,13 @@ def read_header(source: Source) -> Header:
     data = source.read(0, 464)
     for order in "<>":
         for bits, at in ((64, 408), (32, 404), (32, 408)):
-            header = _header(data, order, bits, at)
+            header = _header_read_as(data, order, bits, at)
             if header is not None:
                 return _with_sub_header(source, header)
     raise NotADump("KDUMP header with impossible sizes", offset=424)
 
 
-def _header(data: bytes, order: str, bits: int, at: int) -> Header | None:
+def _header_read_as(data: bytes, order: str, bits: int, at: int) -> Header | None:
     """:param at: offset of the timestamp, which depends on how the machine aligns it"""
     fields = struct.Struct(order + ("qq" if bits == 64 else "ii") + "IIIIIII")
     if len(data) < at + fields.size:

@@ -27,7 +27,15 @@ class KdumpMemory:
     def __init__(self, source: Source, header: Header) -> None:
         """Read nothing yet."""
         self._source = source
-        self.bitmap = _held(source, header)
+        # The second bitmap; in a part of a split dump only the frames of that part. Old DISKDUMP
+        # files may have one bitmap only (crash 8.0.2, diskdump.c, dump_is_partial).
+        half = header.bitmap_bytes // 2
+        start = header.bitmap_offset + half
+        if header.max_mapnr > 8 * half:
+            half, start = header.bitmap_bytes, header.bitmap_offset
+        frames = min(8 * half, header.max_mapnr)
+        end = min(frames, header.end_pfn) if header.split else frames
+        self.bitmap = Bitmap(source, start, header.start_pfn, end)
         self._order = header.order
         self._struct = struct.Struct(header.order + "qIIQ")
         self.page_size = header.block_size
@@ -55,7 +63,7 @@ class KdumpMemory:
         if size <= 0:
             return b""
         first, last = address // self.page_size, (address + size - 1) // self.page_size
-        parts = [self._page(frame) for frame in range(first, last + 1)]
+        parts = [self._cached_page(frame) for frame in range(first, last + 1)]
         skip = address - first * self.page_size
         return b"".join(parts)[skip : skip + size]
 
@@ -90,20 +98,17 @@ class KdumpMemory:
         for at in range(self.descriptors_offset + DESCRIPTOR_BYTES * index, end, _BATCH_BYTES):
             yield from self.descriptors(at, min(at + _BATCH_BYTES, end))
 
-    def _page(self, frame: int) -> bytes:
+    def _cached_page(self, frame: int) -> bytes:
         page = self._cache.get(frame)
         if page is None:
-            page = self._load(frame)
+            index = self.bitmap.index(frame)
+            if index is None:
+                raise Absent(f"page frame {frame:#x} is not in the dump")
+            page = self.inflate(self.descriptor(index))
             self._cache[frame] = page
             if len(self._cache) > _CACHED_PAGES:
                 self._cache.popitem(last=False)
         return page
-
-    def _load(self, frame: int) -> bytes:
-        index = self.bitmap.index(frame)
-        if index is None:
-            raise Absent(f"page frame {frame:#x} is not in the dump")
-        return self.inflate(self.descriptor(index))
 
     def descriptor(self, index: int) -> tuple[int, ...]:
         """One of `descriptors`, by its number.
@@ -127,18 +132,3 @@ class KdumpMemory:
         if len(data) < size or not data:
             raise Absent("the data of a page are cut off", offset=offset)
         return pages.inflate(data, flags, self.page_size)
-
-
-def _held(source: Source, header: Header) -> Bitmap:
-    """The second bitmap; in a part of a split dump only the frames of that part.
-
-    Old DISKDUMP files may have one bitmap only (crash 8.0.2, diskdump.c, dump_is_partial).
-    """
-    half = header.bitmap_bytes // 2
-    if header.max_mapnr > 8 * half:
-        half, start = header.bitmap_bytes, header.bitmap_offset
-    else:
-        start = header.bitmap_offset + half
-    frames = min(8 * half, header.max_mapnr)
-    end = min(frames, header.end_pfn) if header.split else frames
-    return Bitmap(source, start, header.start_pfn, end)

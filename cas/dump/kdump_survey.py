@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cas.choices import Cause, Checked
-from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Batch, Bounds
+from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Bounds
 from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source, cut, no_record
@@ -50,7 +50,21 @@ class Survey:
 
 def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     """What the file lacks, and how far its pages were looked at."""
-    missing = list(_declared_missing(source, header))
+    missing: list[Missing] = []
+    if header.status & INCOMPLETE:
+        what = "makedumpfile marked the dump as incomplete"
+        missing.append(Missing(what, cause=Cause.INCOMPLETE))
+    if header.version >= _ALWAYS_FILLED and source.read(0, 5) == b"KDUMP":
+        size = sub_header_fields(header).size
+        if source.read(header.block_size, size) == bytes(size):  # and not where the file is cut
+            missing.append(Missing("its sub-header is zeros", header.block_size, Cause.DAMAGED))
+    if header.split:
+        frames = f"page frames {header.start_pfn} to {header.end_pfn}"
+        missing.append(Missing(f"is one part of a split dump: {frames}", cause=Cause.PART))
+    if header.max_mapnr > 8 * header.bitmap_bytes:
+        room = f"the bitmap has room for {8 * header.bitmap_bytes}"
+        what = f"declares {header.max_mapnr} page frames, {room}"
+        missing.append(Missing(what, min(header.bitmap_offset, source.size), Cause.DAMAGED))
     parts = (header.vmcoreinfo, header.notes, header.eraseinfo)
     declared = max(sum(part) for part in parts)
     declared = max(declared, header.bitmap_offset + header.bitmap_bytes)
@@ -65,23 +79,6 @@ def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     found = _Pages(source, header, memory).survey()
     end = max(declared, found.end) if found.end else None
     return replace(found, missing=(*missing, *found.missing), end=end)
-
-
-def _declared_missing(source: Source, header: Header) -> Iterator[Missing]:
-    if header.status & INCOMPLETE:
-        yield Missing("makedumpfile marked the dump as incomplete", cause=Cause.INCOMPLETE)
-    if header.version >= _ALWAYS_FILLED and source.read(0, 5) == b"KDUMP":
-        size = sub_header_fields(header).size
-        if source.read(header.block_size, size) == bytes(size):  # and not where the file is cut
-            yield Missing("its sub-header is zeros", header.block_size, Cause.DAMAGED)
-    if header.split:
-        frames = f"page frames {header.start_pfn} to {header.end_pfn}"
-        yield Missing(f"is one part of a split dump: {frames}", cause=Cause.PART)
-    if header.max_mapnr > 8 * header.bitmap_bytes:
-        room = f"the bitmap has room for {8 * header.bitmap_bytes}"
-        at = min(header.bitmap_offset, source.size)
-        what = f"declares {header.max_mapnr} page frames, {room}"
-        yield Missing(what, at, Cause.DAMAGED)
 
 
 def _lost_frames(source: Source, header: Header) -> Iterator[Missing]:
@@ -119,23 +116,29 @@ class _Pages:
     def survey(self) -> Survey:
         """The flags that were seen, and what is missing."""
         if not self._count:
-            return Survey(0, tuple(self._blank_bitmap()))
-        end = self._end()
+            if self._source.size <= self._low:  # a dump without pages ends with its bitmap
+                return Survey(0, ())
+            size = human_size(self._source.size)
+            what = f"the bitmap names no page, but the file goes on to {size}"
+            return Survey(0, (Missing(what, self._low, Cause.DAMAGED),))
+        end = self._page_data_end()
         if end > self._source.size:
             astray = self._astray(sys.maxsize)
-            return Survey(self._flags, (cut(end, self._source.size), *self._told(astray)))
+            return Survey(self._flags, (cut(end, self._source.size), *self._missing_pages(astray)))
         tally, checked = self._astray(self._source.size), Checked.SAMPLED
         if self._count <= FEW:
             tally, checked = self._check.all(0, self._count), Checked.PAGES
         elif not tally.astray.count:
-            tally = self._check.some(self._sample(), self._lowest)
-        missing = *self._told(tally), *self._more_descriptors()
+            spread = range(0, self._count, max(self._count // _SAMPLED, 1))
+            last = range(max(self._count - _SAMPLED_LAST, 0), self._count)
+            tally = self._check.some(sorted({*spread, *last}), self._lowest)
+        missing = *self._missing_pages(tally), *self._more_descriptors()
         return Survey(self._flags, missing, checked, tally.checked, end)
 
-    def _told(self, tally: Tally) -> Iterator[Missing]:
+    def _missing_pages(self, tally: Tally) -> Iterator[Missing]:
         yield from tally.missing(self._count, is_sample=self._count > FEW)
 
-    def _end(self) -> int:
+    def _page_data_end(self) -> int:
         """Where the page data ends, by the last descriptor of another page than that of zeros."""
         for start in range(self._count - 1, -1, -BATCH):
             first = max(start - BATCH + 1, 0)
@@ -155,7 +158,13 @@ class _Pages:
         """Descriptors that point outside the page data, or to no page."""
         tally = Tally()
         bounds = Bounds(self._low, high, self._memory.page_size)
-        for batch in self._batches():
+        # All of them, or as many as `_LOOKED_AT` spread over them, the last ones too.
+        step = BATCH * max(-(-self._count // _LOOKED_AT), 1)
+        places = [*range(0, self._count, step)]
+        if step > BATCH:
+            places.append(self._count - BATCH)
+        for first in places:
+            batch = self._memory.batch(first, min(BATCH, self._count - first))
             self._lowest = min(self._lowest, batch.lowest)
             self._flags |= batch.all_flags
             if not batch.is_within(bounds):
@@ -164,14 +173,6 @@ class _Pages:
                         at = self._memory.descriptors_offset + DESCRIPTOR_BYTES * number
                         tally.astray.add(at)
         return tally
-
-    def _blank_bitmap(self) -> Iterator[Missing]:
-        """A dump without pages ends with its bitmap."""
-        if self._source.size > self._low:
-            what = (
-                f"the bitmap names no page, but the file goes on to {human_size(self._source.size)}"
-            )
-            yield Missing(what, self._low, Cause.DAMAGED)
 
     def _more_descriptors(self) -> Iterator[Missing]:
         """A bitmap that lost bits counts fewer pages than there are descriptors."""
@@ -182,16 +183,3 @@ class _Pages:
             if bounds.hold(row) and row[2]:
                 what = f"the bitmap counts {self._count} pages, but there are more descriptors"
                 yield Missing(what, self._low, Cause.DAMAGED)
-
-    def _sample(self) -> list[int]:
-        step = max(self._count // _SAMPLED, 1)
-        last = range(max(self._count - _SAMPLED_LAST, 0), self._count)
-        return sorted({*range(0, self._count, step), *last})
-
-    def _batches(self) -> Iterator[Batch]:
-        """All descriptors, or as many as `_LOOKED_AT` spread over them, the last ones too."""
-        step = BATCH * max(-(-self._count // _LOOKED_AT), 1)
-        for first in range(0, self._count, step):
-            yield self._memory.batch(first, min(BATCH, self._count - first))
-        if step > BATCH:
-            yield self._memory.batch(self._count - BATCH, BATCH)

@@ -58,14 +58,21 @@ def find_log(memory: Memory, order: str, limit_bytes: int) -> str | None:
 
     :param limit_bytes: most bytes that are searched
     """
-    for address, data in _windows(memory, limit_bytes):
+    for address, data in _memory_windows(memory, limit_bytes):
         start = log_start(data, order)
-        if start is not None:
-            return loose_log(_on_from(memory, address + start), order)
+        if start is None:
+            continue
+        parts: list[bytes] = []
+        for at in range(address + start, address + start + LOG_BYTES, _STEP):
+            try:
+                parts.append(memory.read(at, _STEP))
+            except Absent:
+                break
+        return loose_log(b"".join(parts), order)
     return None
 
 
-def _windows(memory: Memory, limit_bytes: int) -> Iterator[tuple[int, bytes]]:
+def _memory_windows(memory: Memory, limit_bytes: int) -> Iterator[tuple[int, bytes]]:
     """Memory in pieces that are worth a search, each with the end of the one before it."""
     parts: list[bytes] = []
     begin = expected = held = seen = 0
@@ -84,18 +91,7 @@ def _windows(memory: Memory, limit_bytes: int) -> Iterator[tuple[int, bytes]]:
     yield begin, b"".join(parts)
 
 
-def _on_from(memory: Memory, start: int) -> bytes:
-    """The memory from an address on, up to the first page that is not there."""
-    parts: list[bytes] = []
-    for at in range(start, start + LOG_BYTES, _STEP):
-        try:
-            parts.append(memory.read(at, _STEP))
-        except Absent:
-            break
-    return b"".join(parts)
-
-
-def _timed(data: bytes, at: int, order: str) -> Iterator[str]:
+def _timed_lines(data: bytes, at: int, order: str) -> Iterator[str]:
     """Lines of the buffer of Linux 3.5 to 5.9."""
     last = 0
     head = struct.Struct(order + _HEAD.format)
@@ -111,7 +107,7 @@ def _timed(data: bytes, at: int, order: str) -> Iterator[str]:
         at, last = at + length, time_ns
 
 
-def _numbered(data: bytes, at: int, order: str) -> Iterator[str]:
+def _ring_lines(data: bytes, at: int, order: str) -> Iterator[str]:
     """Lines of the lockless ring; their times stand elsewhere."""
     word = struct.Struct(order + "Q")
     for _ in range(_RECORDS_LIMIT):
@@ -119,12 +115,16 @@ def _numbered(data: bytes, at: int, order: str) -> Iterator[str]:
             return
         (number,) = word.unpack_from(data, at)
         mark = word.pack(number + 1 & (1 << 64) - 1)
-        end = _next(data, at + word.size, mark)
-        text = data[at + word.size : end if end is not None else at + _RECORD_BYTES]
+        # The next record's id stands a whole number of longs behind this one.
+        start = at + word.size
+        end = data.find(mark, start, start + _RECORD_BYTES)
+        while end >= 0 and (end - start) % word.size:
+            end = data.find(mark, end + 1, start + _RECORD_BYTES)
+        text = data[start : end if end >= 0 else at + _RECORD_BYTES]
         if not text.strip(b"\0"):
             return
         yield from _trimmed(text.split(b"\0")[0]).decode("utf-8", "replace").split("\n")
-        if end is None:
+        if end < 0:
             return
         at = end
 
@@ -143,13 +143,5 @@ def _trimmed(text: bytes) -> bytes:
     return text[:-2] if text[-4:-2] == text[-2:] else text
 
 
-def _next(data: bytes, start: int, mark: bytes) -> int | None:
-    """Where the next record's id stands: a whole number of longs behind the last one."""
-    at = data.find(mark, start, start + _RECORD_BYTES)
-    while at >= 0 and (at - start) % len(mark):
-        at = data.find(mark, at + 1, start + _RECORD_BYTES)
-    return at if at >= 0 else None
-
-
-_SHAPES = ((_timed, _HEAD_BYTES), (_numbered, 8))
+_SHAPES = ((_timed_lines, _HEAD_BYTES), (_ring_lines, 8))
 """How records follow one another, and how many bytes stand before a record's text."""

@@ -110,8 +110,11 @@ class PageCheck:
         :param report: called now and then with what was found so far
         """
         tally, blanks = Tally(), Counter[int]()
-        shared, is_shared_seen = self._lowest(), False
-        last = self._end_before(first, shared)
+        shared, is_shared_seen = self._first_page(), False
+        last = 0  # where the data of the page before end
+        for row in self._memory.batch(first - 1, 1).rows() if first else ():
+            if self._bounds.hold(row) and row[0] != shared:
+                last = row[0] + row[1]
         for at in range(first, end, BATCH):
             batch = self._memory.batch(at, min(BATCH, end - at))
             is_sound = batch.is_within(self._bounds)
@@ -149,8 +152,13 @@ class PageCheck:
     def _look(self, row: Row, tally: Tally, blanks: Counter[int]) -> bool:
         """Count what is wrong with a page; whether it may be one of zeros that many share."""
         offset, size, flags = row
+        start = offset - self._window_at
+        if start < 0 or start + size > len(self._window):
+            self._window = self._source.read(offset, _WINDOW_BYTES)
+            self._window_at, start = offset, 0
+        data = self._window[start : start + size]
         try:
-            page = pages.inflate(self._data(offset, size), flags, self._memory.page_size)
+            page = pages.inflate(data, flags, self._memory.page_size)
         except Absent:
             tally.broken.add(offset)
             return False
@@ -167,14 +175,7 @@ class PageCheck:
                 tally.blank.add(offset)
         return True
 
-    def _data(self, offset: int, size: int) -> bytes:
-        start = offset - self._window_at
-        if start < 0 or start + size > len(self._window):
-            self._window = self._source.read(offset, _WINDOW_BYTES)
-            self._window_at, start = offset, 0
-        return self._window[start : start + size]
-
-    def _lowest(self) -> int:
+    def _first_page(self) -> int:
         """Offset of the first page, which stands for all pages of zeros where there are some."""
         low, lowest = self._bounds.low, sys.maxsize
         for at in range(0, self.count, BATCH):
@@ -182,13 +183,6 @@ class PageCheck:
             inside = [batch.lowest] if batch.lowest >= low else batch.offsets
             lowest = min(lowest, *(offset for offset in inside if offset >= low), sys.maxsize)
         return lowest
-
-    def _end_before(self, first: int, shared: int) -> int:
-        """Where the data of the page before a descriptor end."""
-        for row in self._memory.batch(first - 1, 1).rows() if first else ():
-            if self._bounds.hold(row) and row[0] != shared:
-                return row[0] + row[1]
-        return 0
 
     def _at(self, number: int) -> int:
         return self._memory.descriptors_offset + DESCRIPTOR_BYTES * number

@@ -44,7 +44,7 @@ def gets_smaller(page: bytes, status: int) -> bool:
 
     :param status: of the header, which says how the dump is compressed
     """
-    return any(status & method and len(pack(page)) < len(page) for method, pack in _PACK.items())
+    return any(status & method and len(_packed(page, method)) < len(page) for method in NAMES)
 
 
 def name(flags: int, status: int) -> str | None:
@@ -54,8 +54,20 @@ def name(flags: int, status: int) -> str | None:
     return NAMES.get(chosen)
 
 
-def _plain(data: bytes, _: int) -> bytes:
-    return data
+def _packed(page: bytes, method: int) -> bytes:
+    if method == LZO:
+        from lzallright import LZOCompressor
+
+        return LZOCompressor().compress(page)
+    if method == SNAPPY:
+        from cramjam import snappy
+
+        return bytes(snappy.compress_raw(page))
+    if method == ZSTD:
+        from zstandard import ZstdCompressor
+
+        return ZstdCompressor(level=_FAST).compress(page)
+    return zlib.compress(page, _FAST)
 
 
 def _zlib(data: bytes, page_size: int) -> bytes:
@@ -102,34 +114,10 @@ def _zstd(data: bytes, page_size: int) -> bytes:
         raise Absent(f"damaged zstd page: {error}") from error
 
 
-def _to_lzo(page: bytes) -> bytes:
-    from lzallright import LZOCompressor
-
-    return LZOCompressor().compress(page)
-
-
-def _to_snappy(page: bytes) -> bytes:
-    from cramjam import snappy
-
-    return bytes(snappy.compress_raw(page))
-
-
-def _to_zstd(page: bytes) -> bytes:
-    from zstandard import ZstdCompressor
-
-    return ZstdCompressor(level=_FAST).compress(page)
-
-
 _FAST = 1
 """The level of makedumpfile and QEMU, with zlib and with zstd."""
-_PACK: dict[int, Callable[[bytes], bytes]] = {
-    ZLIB: lambda page: zlib.compress(page, _FAST),
-    LZO: _to_lzo,
-    SNAPPY: _to_snappy,
-    ZSTD: _to_zstd,
-}
 _METHODS: dict[int, Callable[[bytes, int], bytes]] = {
-    0: _plain,
+    0: lambda data, _: data,
     ZLIB: _zlib,
     LZO: _lzo,
     SNAPPY: _snappy,

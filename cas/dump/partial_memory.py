@@ -55,21 +55,7 @@ def what_is_there(kernel: Kernel, address: int, size: int) -> Patchy:
     try:
         return Patchy(kernel.read(address, size))
     except Absent as error:
-        patchy = _by_page(kernel, address, size)
-        if size and patchy.lost_bytes == size:
-            raise error from None
-        return patchy
-
-
-def patches(kernel: Kernel, address: int, size: int) -> Patchy:
-    """The same, where nothing at all is a patch too."""
-    try:
-        return what_is_there(kernel, address, size)
-    except Absent:
-        return Patchy(bytes(size), ((0, size),))
-
-
-def _by_page(kernel: Kernel, address: int, size: int) -> Patchy:
+        unread = error
     data = bytearray(size)
     lost: list[tuple[int, int]] = []
     at = 0
@@ -81,4 +67,14 @@ def _by_page(kernel: Kernel, address: int, size: int) -> Patchy:
             start = lost.pop()[0] if lost and lost[-1][1] == at else at
             lost.append((start, at + part))
         at += part
+    if lost == [(0, size)]:
+        raise unread
     return Patchy(bytes(data), tuple(lost))
+
+
+def patches(kernel: Kernel, address: int, size: int) -> Patchy:
+    """The same, where nothing at all is a patch too."""
+    try:
+        return what_is_there(kernel, address, size)
+    except Absent:
+        return Patchy(bytes(size), ((0, size),))

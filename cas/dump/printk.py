@@ -59,17 +59,29 @@ def read_log(kernel: Kernel) -> Log:
     """
     info = kernel.info
     if info.symbol("prb") is not None:
-        return _format(ring_records(kernel, DMESG_LIMIT))
+        return _log_text(ring_records(kernel, DMESG_LIMIT))
     if "SYMBOL(log_first_idx)" in info.lines:
-        ring = _ring_of_records(kernel)
-        log = _format(_buffer_records(kernel, ring))
+        first, end = _index(kernel, "log_first_idx"), _index(kernel, "log_next_idx")
+        address, size = _log_buf(kernel)
+        if not 0 <= first < size or not 0 <= end <= size:
+            raise Absent(f"a kernel log of {size} bytes with records from {first} to {end}")
+        ring = _read_ring(kernel, address, size, (end, (end - first) % size))
+        log = _log_text(_buffer_records(kernel, ring))
         return replace(log, is_counted=False, left_out=ring.left_out)
     if "SYMBOL(log_end)" in info.lines:
-        return _plain_text(kernel)
+        # Before Linux 3.5: a ring of text, which `log_end` has passed the end of many times.
+        written = _index(kernel, "log_end")
+        address, size = _log_buf(kernel)
+        if not written:
+            raise Absent("the kernel log is empty")
+        ring = _read_ring(kernel, address, size, (written % size, min(written, size)))
+        # what is not in the dump reads as zeros, which no kernel writes into its log
+        text = ring.bytes.data.replace(b"\0", b"").decode("utf-8", "replace")
+        return Log(text, lost_bytes=ring.bytes.lost_bytes, left_out=ring.left_out)
     raise Absent("VMCOREINFO does not tell where the kernel log is")
 
 
-def _format(records: Records) -> Log:
+def _log_text(records: Records) -> Log:
     texts: list[str] = []
     lost, room = 0, _TEXT_LIMIT
     for record in records:
@@ -105,7 +117,15 @@ class _Ring:
 
 def _buffer_records(kernel: Kernel, ring: _Ring) -> Records:
     """Records one after another; one of length 0 says that the next is at the beginning."""
-    shape, buffer = _shape(kernel), ring.bytes
+    info, buffer = kernel.info, ring.bytes
+    name = "printk_log" if "SIZE(printk_log)" in info.lines else "log"
+    shape = _Shape(
+        order=kernel.order,
+        head=info.size(name),
+        ts_nsec=info.offset(f"{name}.ts_nsec"),
+        len=info.offset(f"{name}.len"),
+        text_len=info.offset(f"{name}.text_len"),
+    )
     at = shape.resume(buffer, 0) if ring.left_out else 0
     holes = 0
     while at < len(buffer.data) and holes < _HOLES_LIMIT:
@@ -153,11 +173,11 @@ class _Shape:
         start = buffer.next_there(at)
         stop = min(start + _RESUME_BYTES, len(buffer.data) - self.head)
         for place in range(max(-(-start // 4) * 4, at + 4), stop, 4):
-            if self._follow(buffer.data, place):
+            if self._records_follow(buffer.data, place):
                 return place
         return max(stop, at + 4)
 
-    def _follow(self, data: bytes, at: int) -> bool:
+    def _records_follow(self, data: bytes, at: int) -> bool:
         for _ in range(_FOLLOWING):
             length = self._short(data, at + self.len)
             text_len = self._short(data, at + self.text_len)
@@ -169,38 +189,6 @@ class _Shape:
 
     def _short(self, data: bytes, at: int) -> int:
         return int.from_bytes(data[at : at + 2], "little" if self.order == "<" else "big")
-
-
-def _shape(kernel: Kernel) -> _Shape:
-    info = kernel.info
-    name = "printk_log" if "SIZE(printk_log)" in info.lines else "log"
-    return _Shape(
-        order=kernel.order,
-        head=info.size(name),
-        ts_nsec=info.offset(f"{name}.ts_nsec"),
-        len=info.offset(f"{name}.len"),
-        text_len=info.offset(f"{name}.text_len"),
-    )
-
-
-def _plain_text(kernel: Kernel) -> Log:
-    """Before Linux 3.5: a ring of text, which `log_end` has passed the end of many times."""
-    written = _index(kernel, "log_end")
-    address, size = _log_buf(kernel)
-    if not written:
-        raise Absent("the kernel log is empty")
-    ring = _read_ring(kernel, address, size, (written % size, min(written, size)))
-    # what is not in the dump reads as zeros, which no kernel writes into its log
-    text = ring.bytes.data.replace(b"\0", b"").decode("utf-8", "replace")
-    return Log(text, lost_bytes=ring.bytes.lost_bytes, left_out=ring.left_out)
-
-
-def _ring_of_records(kernel: Kernel) -> _Ring:
-    first, end = _index(kernel, "log_first_idx"), _index(kernel, "log_next_idx")
-    address, size = _log_buf(kernel)
-    if not 0 <= first < size or not 0 <= end <= size:
-        raise Absent(f"a kernel log of {size} bytes with records from {first} to {end}")
-    return _read_ring(kernel, address, size, (end, (end - first) % size))
 
 
 def _read_ring(kernel: Kernel, address: int, size: int, used: tuple[int, int]) -> _Ring:

@@ -66,13 +66,14 @@ def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
     :raises DiskFull: there is no room for the result
     """
     with ExitStack() as files:
-        found, missing = _open(files, parts)
-        _require_one_dump(found)
+        found, missing = _open_parts(files, parts)
         chain, more = _chain(found)
         missing += more
-        missing += [lack for part in chain for lack in _cut(part)]
-        gaps = list(_gaps(chain))
-        missing += [_absent(chain[0], gap) for gap in gaps if _held(chain[0], gap)]
+        missing += [lack for part in chain for lack in _cut_off(part)]
+        ends = [0, *(part.header.end_pfn for part in chain)]
+        starts = [*(part.header.start_pfn for part in chain), chain[0].header.max_mapnr]
+        gaps = [(end, start) for end, start in zip(ends, starts, strict=True) if end < start]
+        missing += _absent_frames(chain[0], gaps)
         is_incomplete = any(lack.cause is not Cause.TWICE for lack in missing)
         try:
             _write(target, _Joined(chain, gaps, is_incomplete=is_incomplete))
@@ -98,13 +99,16 @@ def with_reason(dump: Dump, missing: Sequence[Missing]) -> Dump:
     return replace(dump, missing=tuple(told))
 
 
-def _open(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Missing]]:
+def _open_parts(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Missing]]:
+    """The usable parts, all of one dump, and what is missing.
+
+    :raises NotADump: no part is usable, or headers or bitmaps of two of them differ
+    """
     found: list[_Part] = []
     missing: list[Missing] = []
     for path in paths:
         try:
-            source = files.enter_context(opened(path))
-            part = _part(path, source)
+            part = _read_part(path, files.enter_context(opened(path)))
         except NotADump as error:
             what = f"{path.name} is not a part of the dump: {error}"
             missing.append(Missing(what, cause=Cause.PART))
@@ -113,13 +117,24 @@ def _open(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], list[Mi
             found.append(part)
         else:
             what = f"{path.name} ends before its pages: page frames {_span(part.frames)}"
-            missing.append(Missing(what, source.size, Cause.CUT))
+            missing.append(Missing(what, part.source.size, Cause.CUT))
     if not found:
         raise NotADump("; ".join(lack.what for lack in missing) or "no part of a split dump")
+    first = found[0]
+    start, end = first.header.bitmap_offset, first.memory.descriptors_offset
+    pieces = [(at, min(_CHUNK, end - at)) for at in range(start, end, _CHUNK)]
+    for part in found[1:]:
+        if _identity(part) != _identity(first) or any(
+            part.source.read(*piece) != first.source.read(*piece) for piece in pieces
+        ):
+            raise NotADump(
+                f"{first.path.name} and {part.path.name} are parts of different dumps",
+                hint="give the parts of one dump only",
+            )
     return found, missing
 
 
-def _part(path: Path, source: FileSource) -> _Part:
+def _read_part(path: Path, source: FileSource) -> _Part:
     if not source.read(0, 8).startswith(b"KDUMP"):
         raise NotADump("no KDUMP header")
     header = read_header(source)
@@ -129,30 +144,16 @@ def _part(path: Path, source: FileSource) -> _Part:
     if not front <= header.bitmap_offset <= _FRONT_LIMIT:
         raise NotADump(f"its header has {human_size(header.bitmap_offset)}")
     memory = KdumpMemory(source, header)
-    start = _first_page(memory, source.size)
+
+    # The pages begin at the lowest offset that a descriptor leads to.
+    low = end = memory.descriptors_end
+    starts = range(memory.descriptors_offset, min(end, source.size), _BATCH_BYTES)
+    batches = (memory.descriptors(at, min(at + _BATCH_BYTES, end)) for at in starts)
+    offsets = (row[0] for batch in batches for row in batch if low <= row[0] < source.size)
+    start = min(offsets, default=min(low, source.size))
     page = source.read(start, header.block_size)
     has_zeros = len(page) == header.block_size and not page.strip(b"\0")
     return _Part(path, source, header, memory, (start, source.size), has_zeros)
-
-
-def _first_page(memory: KdumpMemory, size: int) -> int:
-    """Lowest offset that a descriptor leads to."""
-    low = end = memory.descriptors_end
-    starts = range(memory.descriptors_offset, min(end, size), _BATCH_BYTES)
-    batches = (memory.descriptors(at, min(at + _BATCH_BYTES, end)) for at in starts)
-    offsets = (row[0] for batch in batches for row in batch if low <= row[0] < size)
-    return min(offsets, default=min(low, size))
-
-
-def _require_one_dump(parts: list[_Part]) -> None:
-    """:raises NotADump: two parts whose headers or bitmaps differ"""
-    first = parts[0]
-    for part in parts[1:]:
-        if _identity(part) != _identity(first) or not _same_bitmap(part, first):
-            raise NotADump(
-                f"{first.path.name} and {part.path.name} are parts of different dumps",
-                hint="give the parts of one dump only",
-            )
 
 
 def _identity(part: _Part) -> tuple[object, ...]:
@@ -160,14 +161,6 @@ def _identity(part: _Part) -> tuple[object, ...]:
     sizes = header.block_size, header.sub_blocks, header.bitmap_blocks, header.max_mapnr
     kind = header.order, header.bits, header.version
     return kind, sizes, header.utsname, header.timestamp_s, header.vmcoreinfo, header.notes
-
-
-def _same_bitmap(one: _Part, other: _Part) -> bool:
-    start, end = one.header.bitmap_offset, one.memory.descriptors_offset
-    return all(
-        one.source.read(at, min(_CHUNK, end - at)) == other.source.read(at, min(_CHUNK, end - at))
-        for at in range(start, end, _CHUNK)
-    )
 
 
 def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
@@ -190,32 +183,20 @@ def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
     return [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1], twice
 
 
-def _gaps(chain: list[_Part]) -> Iterator[tuple[int, int]]:
-    at = 0
-    for part in chain:
-        if part.header.start_pfn > at:
-            yield at, part.header.start_pfn
-        at = part.header.end_pfn
-    if at < chain[0].header.max_mapnr:
-        yield at, chain[0].header.max_mapnr
-
-
-def _held(part: _Part, frames: tuple[int, int]) -> int:
-    """How many of the page frames the whole dump holds."""
-    header, (start, end) = part.header, frames
+def _absent_frames(part: _Part, gaps: list[tuple[int, int]]) -> Iterator[Missing]:
+    """The gaps in which the whole dump holds pages, by the bitmap that each part has of it."""
+    header = part.header
     half = header.bitmap_bytes // 2
-    end = min(end, 8 * half)
-    return Bitmap(part.source, header.bitmap_offset + half, min(start, end), end).count
+    for gap in gaps:
+        end = min(gap[1], 8 * half)
+        bitmap = Bitmap(part.source, header.bitmap_offset + half, min(gap[0], end), end)
+        if pages := bitmap.count:
+            size = human_size(pages * header.block_size)
+            what = f"no part has page frames {_span(gap)}: {pages} pages, {size}"
+            yield Missing(what, cause=Cause.PART)
 
 
-def _absent(part: _Part, gap: tuple[int, int]) -> Missing:
-    pages = _held(part, gap)
-    size = human_size(pages * part.header.block_size)
-    what = f"no part has page frames {_span(gap)}: {pages} pages, {size}"
-    return Missing(what, cause=Cause.PART)
-
-
-def _cut(part: _Part) -> Iterator[Missing]:
+def _cut_off(part: _Part) -> Iterator[Missing]:
     """What a part lacks at its end, by its descriptors."""
     end = part.memory.descriptors_end
     if end <= part.source.size:
@@ -269,16 +250,27 @@ def _write(target: Path, joined: _Joined) -> None:
     with os.fdopen(os.open(target, flags, 0o600), "wb", buffering=0) as file:
         fd = file.fileno()
         _write_front(fd, joined)
-        _write_bitmaps(fd, joined)
-        _write_descriptors(fd, joined)
+        place = joined.descriptors
         for part, move in zip(joined.chain, joined.moves, strict=True):
-            _copy(fd, part.source, part.data, move)
+            row = struct.Struct(part.header.order + "qIIQ")
+            start, end = part.memory.descriptors_offset, part.memory.descriptors_end
+            for at in range(start, end, _BATCH_BYTES):
+                rows = part.memory.descriptors(at, min(at + _BATCH_BYTES, end))
+                moved = (row.pack(*joined.moved(part, one, move)) for one in rows)
+                _put(fd, b"".join(moved), place + at - start)
+            place += end - start
+            for begin, stop in part.source.data(*part.data):
+                for at in range(begin, stop, _CHUNK):
+                    _put(fd, part.source.read(at, min(_CHUNK, stop - at)), at + move)
         os.ftruncate(fd, joined.size)
         os.fsync(fd)
 
 
 def _write_front(fd: int, joined: _Joined) -> None:
-    """Header and sub-header, no longer those of a part."""
+    """Header and sub-header, no longer those of a part, and both bitmaps.
+
+    Page frames that no part has are taken out of the second bitmap.
+    """
     first = joined.chain[0]
     header = first.header
     front = bytearray(first.source.read(0, header.bitmap_offset))
@@ -293,46 +285,18 @@ def _write_front(fd: int, joined: _Joined) -> None:
         row[11:13] = 0, 0
     fields.pack_into(front, header.block_size, *row)
     _put(fd, bytes(front), 0)
-
-
-def _write_bitmaps(fd: int, joined: _Joined) -> None:
-    """Both bitmaps; page frames that no part has are taken out of the second."""
-    first = joined.chain[0]
-    second = first.header.bitmap_offset + first.header.bitmap_bytes // 2
-    for at in range(first.header.bitmap_offset, joined.descriptors, _CHUNK):
+    second = header.bitmap_offset + header.bitmap_bytes // 2
+    for at in range(header.bitmap_offset, joined.descriptors, _CHUNK):
         data = bytearray(first.source.read(at, min(_CHUNK, joined.descriptors - at)))
-        for start, end in joined.gaps:
-            _clear(data, start + 8 * (second - at), end + 8 * (second - at), 8 * (second - at))
+        origin = 8 * (second - at)
+        for gap in joined.gaps:
+            start, end = max(gap[0] + origin, origin, 0), min(gap[1] + origin, 8 * len(data))
+            if start < end:
+                low, high = start // 8, -(-end // 8)
+                bits = int.from_bytes(data[low:high], "little")
+                bits &= ~(((1 << end - start) - 1) << start - 8 * low)
+                data[low:high] = bits.to_bytes(high - low, "little")
         _put(fd, bytes(data), at)
-
-
-def _clear(data: bytearray, start: int, end: int, origin: int) -> None:
-    """Clear bits, as far as they are in the data and not before the bitmap's origin."""
-    start, end = max(start, origin, 0), min(end, 8 * len(data))
-    if start >= end:
-        return
-    low, high = start // 8, -(-end // 8)
-    bits = int.from_bytes(data[low:high], "little")
-    bits &= ~(((1 << end - start) - 1) << start - 8 * low)
-    data[low:high] = bits.to_bytes(high - low, "little")
-
-
-def _write_descriptors(fd: int, joined: _Joined) -> None:
-    target = joined.descriptors
-    for part, move in zip(joined.chain, joined.moves, strict=True):
-        start, end = part.memory.descriptors_offset, part.memory.descriptors_end
-        row = struct.Struct(part.header.order + "qIIQ")
-        for at in range(start, end, _BATCH_BYTES):
-            rows = part.memory.descriptors(at, min(at + _BATCH_BYTES, end))
-            moved = (joined.moved(part, descriptor, move) for descriptor in rows)
-            _put(fd, b"".join(row.pack(*descriptor) for descriptor in moved), target + at - start)
-        target += end - start
-
-
-def _copy(fd: int, source: FileSource, extent: tuple[int, int], move: int) -> None:
-    for begin, stop in source.data(*extent):
-        for at in range(begin, stop, _CHUNK):
-            _put(fd, source.read(at, min(_CHUNK, stop - at)), at + move)
 
 
 def _put(fd: int, data: bytes, offset: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from cas import elf
@@ -44,14 +45,10 @@ def kind_of(head: bytes) -> str | None:
     kind = foreign(head)
     if kind is not None:
         return "vmware" if kind.is_vmware else "dump"
-    return "part" if head.startswith(_KDUMP) and _is_split(head) else "dump"
-
-
-def _is_split(head: bytes) -> bool:
-    try:
-        return read_header(Bytes(head)).split
-    except NotADump:
-        return False
+    if head.startswith(_KDUMP):
+        with suppress(NotADump):
+            return "part" if read_header(Bytes(head)).split else "dump"
+    return "dump"
 
 
 def recognise(path: Path) -> str:
@@ -73,20 +70,20 @@ def recognise_source(source: Source, name: str) -> str:
     if not head:
         raise NotADump(f"{name} is empty", hint="look whether the transfer failed")
     if head.startswith(b"\x7fELF"):
-        return _elf(source, name)
+        return _elf_format(source, name)
     if head.startswith(_KDUMP):
         return "KDUMP"
     if head.startswith(flattened.MAGIC):
         return "flattened"
     kind = foreign(head) or raw_memory(source)
     if kind is None:
-        raise NotADump(f"{name} is {_nameless(head[:_TEXT_BYTES])}, not a dump")
+        raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}, not a dump")
     if kind.is_dump:
         raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)
     raise NotADump(f"{name} is {kind.what}, not a dump", hint=kind.advice)
 
 
-def _elf(source: Source, name: str) -> str:
+def _elf_format(source: Source, name: str) -> str:
     """A header that makes no sense may be a damaged dump's: its reader tells."""
     try:
         header = elf.header(source.read)
@@ -94,18 +91,15 @@ def _elf(source: Source, name: str) -> str:
         return "ELF"
     if header.type not in _ELF_TYPES:
         return "ELF"
-    raise NotADump(f"{name} is {_elf_kind(source, header)}, not a dump")
+    kind = _ELF_TYPES[header.type]
+    if header.type == elf.ET_REL:
+        kind = "a kernel module" if elf.section_named(source.read, header, ".modinfo") else kind
+    elif elf.section_named(source.read, header, "__ksymtab"):
+        kind = "a vmlinux"
+    raise NotADump(f"{name} is {kind}, not a dump")
 
 
-def _elf_kind(source: Source, header: elf.Header) -> str:
-    if elf.section_named(source.read, header, ".modinfo") and header.type == elf.ET_REL:
-        return "a kernel module"
-    if elf.section_named(source.read, header, "__ksymtab") and header.type != elf.ET_REL:
-        return "a vmlinux"
-    return _ELF_TYPES[header.type]
-
-
-def _nameless(head: bytes) -> str:
+def _unknown_content(head: bytes) -> str:
     if not head.strip(b"\0"):
         return "filled with zeros at its beginning"
     text = head.decode("utf-8", "ignore")

@@ -7,7 +7,7 @@ Source: include/linux/elfcore.h (struct elf_prstatus); per architecture the user
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -74,25 +74,22 @@ def registers(
     """
     if arch not in _NAMES:
         return ()
-    found = tuple(_read(islice(filter(_is_status, notes), PROCESSORS_LIMIT), arch, order))
-    is_counted = all(one.pid == one.cpu + 1 for one in found)
-    is_qemu = len(found) > 1 or not is_crash or any(note.name == "QEMU" for note in notes)
-    if is_counted and is_qemu:
-        return tuple(replace(one, pid=None) for one in found)
-    return found
-
-
-def _read(notes: Iterable[Note], arch: str, order: str) -> Iterator[Registers]:
     names = _NAMES[arch].split()
     bits = 32 if arch in ("i686", "arm") else 64
     fields = struct.Struct(f"{order}{len(names)}{'I' if bits == 32 else 'Q'}")
-    for cpu, note in enumerate(notes):
+    found: list[Registers] = []
+    for cpu, note in enumerate(islice(filter(_is_status, notes), PROCESSORS_LIMIT)):
         if len(note.desc) < _REGISTERS[bits] + fields.size:
             continue
         values = fields.unpack_from(note.desc, _REGISTERS[bits])
         (pid,) = struct.unpack_from(order + "i", note.desc, _PID[bits])
         if any(values):
-            yield Registers(cpu, pid, dict(zip(names, values, strict=True)))
+            found.append(Registers(cpu, pid, dict(zip(names, values, strict=True))))
+    is_counted = all(one.pid == one.cpu + 1 for one in found)
+    is_qemu = len(found) > 1 or not is_crash or any(note.name == "QEMU" for note in notes)
+    if is_counted and is_qemu:
+        return tuple(replace(one, pid=None) for one in found)
+    return tuple(found)
 
 
 def _is_status(note: Note) -> bool:

@@ -94,10 +94,10 @@ class _Ring:
         while count > 0:
             at = number % ring
             size = min(_SLICE, ring - at, count)
-            yield from self._slice(number, at, size)
+            yield from self._neighbours(number, at, size)
             number, count = number + size & ids, count - size
 
-    def _slice(self, number: int, at: int, size: int) -> Records:
+    def _neighbours(self, number: int, at: int, size: int) -> Records:
         """Neighbours in the rings: read at once."""
         desc_size, info_size = self.layout.desc_size, self.layout.info_size
         try:
@@ -121,12 +121,7 @@ class _Ring:
         """``None`` for a record that is not written to its end, or that was overwritten."""
         info_at = index * self.layout.info_size
         text_len = self.kernel.unpack("H", infos, info_at + self.layout.text_len)
-        text = self._message(number, descs, index * self.layout.desc_size, text_len)
-        if text is None:
-            return None
-        return self.kernel.unpack("Q", infos, info_at + self.layout.ts_nsec), text
-
-    def _message(self, number: int, descs: bytes, at: int, text_len: int) -> bytes | None:
+        at = index * self.layout.desc_size
         long_bits = 8 * self.kernel.long_bytes
         state = self.kernel.unpack("L", descs, at + self.layout.state_var)
         ids = (1 << long_bits - 2) - 1
@@ -135,11 +130,15 @@ class _Ring:
         begin = self.kernel.unpack("L", descs, at + self.layout.begin)
         after = self.kernel.unpack("L", descs, at + self.layout.next)
         if begin & 1 and after & 1:
-            return b"" if begin == after == _EMPTY_LINE_LPOS else None
-        block = self.text.block(begin, after)
-        if block is None:
-            return None
-        return block[self.kernel.long_bytes :][:text_len]
+            if begin != after or begin != _EMPTY_LINE_LPOS:
+                return None
+            text = b""
+        else:
+            block = self.text.block(begin, after)
+            if block is None:
+                return None
+            text = block[self.kernel.long_bytes :][:text_len]
+        return self.kernel.unpack("Q", infos, info_at + self.layout.ts_nsec), text
 
 
 def ring_records(kernel: Kernel, limit: int) -> Records:
@@ -148,10 +147,6 @@ def ring_records(kernel: Kernel, limit: int) -> Records:
     :param limit: most bytes of the ring of bytes that are read
     :raises Absent: VMCOREINFO does not lead to them, or they are not in the dump
     """
-    return _ring(kernel, limit).records()
-
-
-def _ring(kernel: Kernel, limit: int) -> _Ring:
     info = kernel.info
     prb = kernel.read(kernel.long(info.symbol("prb") or 0), info.size("printk_ringbuffer"))
     ring = info.offset("printk_ringbuffer.desc_ring")
@@ -163,19 +158,30 @@ def _ring(kernel: Kernel, limit: int) -> _Ring:
     count_bits = member("count_bits", "I")
     if count_bits > _BITS_LIMIT:
         raise Absent(f"a kernel log of 2^{count_bits} records")
-    return _Ring(
+    block = info.offset("prb_desc.text_blk_lpos")
+    layout = _Layout(
+        desc_size=info.size("prb_desc"),
+        state_var=info.offset("prb_desc.state_var") + counter,
+        begin=block + info.offset("prb_data_blk_lpos.begin"),
+        next=block + info.offset("prb_data_blk_lpos.next"),
+        info_size=info.size("printk_info"),
+        ts_nsec=info.offset("printk_info.ts_nsec"),
+        text_len=info.offset("printk_info.text_len"),
+    )
+    found = _Ring(
         kernel=kernel,
-        layout=_layout(kernel),
-        text=_text(kernel, prb, limit),
+        layout=layout,
+        text=_newest_text(kernel, prb, limit),
         descs=member("descs"),
         infos=member("infos"),
         count_bits=count_bits,
         tail=member("tail_id", inner=counter),
         head=member("head_id", inner=counter),
     )
+    return found.records()
 
 
-def _text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
+def _newest_text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
     info = kernel.info
     ring = info.offset("printk_ringbuffer.text_data_ring")
     bits = kernel.unpack("I", prb, ring + info.offset("prb_data_ring.size_bits"))
@@ -192,20 +198,6 @@ def _text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
     first = min(window, size - begin)
     newest = patches(kernel, data + begin, first).joined(patches(kernel, data, window - first))
     return _Text(patches=newest, start=start, bits=bits, mask=mask)
-
-
-def _layout(kernel: Kernel) -> _Layout:
-    info = kernel.info
-    block = info.offset("prb_desc.text_blk_lpos")
-    return _Layout(
-        desc_size=info.size("prb_desc"),
-        state_var=info.offset("prb_desc.state_var") + _counter(kernel),
-        begin=block + info.offset("prb_data_blk_lpos.begin"),
-        next=block + info.offset("prb_data_blk_lpos.next"),
-        info_size=info.size("printk_info"),
-        ts_nsec=info.offset("printk_info.ts_nsec"),
-        text_len=info.offset("printk_info.text_len"),
-    )
 
 
 def _counter(kernel: Kernel) -> int:

@@ -50,12 +50,12 @@ class _Finds:
 
         :param at: their offset in the file
         """
-        self.info = self.info if self.info.lines else _vmcoreinfo(data)
+        self.info = self.info if self.info.lines else _whole_vmcoreinfo(data)
         self.banner = self.banner or elf.banner_in(data)
         if self.log_at is None:
             start = log_start(data, self.order)
             self.log_at = None if start is None else at + start
-        for place, note in _notes(data, self.order):
+        for place, note in _register_notes(data, self.order):
             if len(self.notes) < _NOTES_LIMIT:
                 self.notes[at + place] = note
 
@@ -68,17 +68,21 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
     :return: ``None`` when nothing names both the architecture and the kernel
     """
     head = source.read(0, 464)
-    finds = _Finds(order=_order(head))
+    finds = _Finds(order=_byte_order(head))
     for at, data in _windows(source):
         finds.look(at, data)
-    log = _log(source, finds)
+    log = None
+    if finds.log_at is not None:
+        log = loose_log(source.read(finds.log_at, LOG_BYTES), finds.order)
     arch, release = _arch(head, finds), _release(head, finds)
     if arch is None or release is None:
         return None
     at = min(reason.offset or 0, source.size)
+    is_kdump = head.startswith((b"KDUMP   ", b"DISKDUMP"))
+    kind = "ELF" if head.startswith(b"\x7fELF") else "KDUMP" if is_kdump else "flattened dump"
     return Dump(
         path=path,
-        format=f"damaged {_format(head)}",
+        format=f"damaged {kind}",
         size_bytes=source.size,
         arch=arch,
         osrelease=release,
@@ -107,13 +111,7 @@ def _windows(source: Source) -> Iterator[tuple[int, bytes]]:
             yield begin, source.read(begin, end - begin)
 
 
-def _log(source: Source, finds: _Finds) -> str | None:
-    if finds.log_at is None:
-        return None
-    return loose_log(source.read(finds.log_at, LOG_BYTES), finds.order)
-
-
-def _vmcoreinfo(data: bytes) -> VmcoreInfo:
+def _whole_vmcoreinfo(data: bytes) -> VmcoreInfo:
     at = data.find(_KEY)
     for _ in range(_NOTES_LIMIT):
         if at < 0:
@@ -125,7 +123,7 @@ def _vmcoreinfo(data: bytes) -> VmcoreInfo:
     return VmcoreInfo()
 
 
-def _notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
+def _register_notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
     """Register notes: the name CORE, and before it three words."""
     at = data.find(_CORE_NAME)
     for _ in range(_NOTES_LIMIT):
@@ -138,7 +136,7 @@ def _notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
         at = data.find(_CORE_NAME, at + 1)
 
 
-def _order(head: bytes) -> str:
+def _byte_order(head: bytes) -> str:
     """The byte order: of ELF by its header, of KDUMP by its version, which is a small number."""
     if head.startswith(b"\x7fELF"):
         return ">" if head[5:6] == b"\x02" else "<"
@@ -147,35 +145,25 @@ def _order(head: bytes) -> str:
 
 def _arch(head: bytes, finds: _Finds) -> str | None:
     told = arch_told(finds.info) or arch_of(finds.notes.values(), finds.order)
-    told = told or arch_of_machine(_uts(head, 4), 64) or _elf_arch(head, finds.order)
+    told = told or arch_of_machine(_utsname_word(head, 4), 64)
+    if not told and head.startswith(b"\x7fELF") and len(head) >= 20:
+        (machine,) = struct.unpack_from(finds.order + "H", head, 18)
+        told = elf.arch_of_machine(machine, 32 if head[4] == 1 else 64)
     last = (_release(head, finds) or "").rpartition(".")[2]
     told = told or (last if last in elf.ARCHES else None)
     return "ppc64le" if told == "ppc64" and finds.order == "<" else told
 
 
-def _elf_arch(head: bytes, order: str) -> str | None:
-    if not head.startswith(b"\x7fELF") or len(head) < 20:
-        return None
-    (machine,) = struct.unpack_from(order + "H", head, 18)
-    return elf.arch_of_machine(machine, 32 if head[4] == 1 else 64)
-
-
 def _release(head: bytes, finds: _Finds) -> str | None:
     words = (finds.banner or "").split(None, 3)
     said = words[2] if len(words) > 2 else None
-    return said or finds.info.lines.get("OSRELEASE") or _uts(head, 2) or None
+    return said or finds.info.lines.get("OSRELEASE") or _utsname_word(head, 2) or None
 
 
-def _uts(head: bytes, index: int) -> str:
+def _utsname_word(head: bytes, index: int) -> str:
     """A word of the utsname in the header of a KDUMP."""
     if not head.startswith((b"KDUMP   ", b"DISKDUMP")):
         return ""
     start = _UTSNAME[0] + index * _UTSNAME[1]
     word = head[start : start + _UTSNAME[1]].split(b"\0")[0]
     return word.decode("ascii", "replace") if word.isascii() else ""
-
-
-def _format(head: bytes) -> str:
-    if head.startswith(b"\x7fELF"):
-        return "ELF"
-    return "KDUMP" if head.startswith((b"KDUMP   ", b"DISKDUMP")) else "flattened dump"

@@ -24,15 +24,11 @@ def trailing(source: Source, end: int) -> tuple[str, ...]:
     if len(head) < _LEAST or not head.strip(b"\0"):
         return ()
     places = (0, *range(-end % _STEP, len(head), _STEP))
-    second = next((at for at in places if _is_dump(head, at)), None)
+    cores = (at for at in places if head.startswith(_ELF, at) and head[at + 16 : at + 18] in _CORES)
+    others = (at for at in places if head.startswith(_MAGICS, at))
+    second = min((*cores, *others), default=None)
     size = human_size(source.size - end)
     if second is None:
         return (f"{size} stand behind the end of the dump, at {end}, and are no part of it",)
     begins = f"another dump begins at {end + second}, behind the end of the first"
     return (f"{begins}: only the first is read, {size} are left out",)
-
-
-def _is_dump(head: bytes, at: int) -> bool:
-    if head.startswith(_ELF, at):
-        return head[at + 16 : at + 18] in _CORES
-    return head.startswith(_MAGICS, at)

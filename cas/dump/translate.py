@@ -125,7 +125,23 @@ def _x86_64(machine: Machine) -> Translate:
     base = machine.phys_base if phys_base is None else phys_base
     if base is None:
         raise Absent("nothing tells phys_base")
-    table = _x86_64_table(machine, base)
+    # The top table had three names: init_level4_pgt before Linux 4.13 (65ade2f872b4), and
+    # swapper_pg_dir, an alias.
+    names = ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
+    top = next(filter(None, map(machine.info.symbol, names)), None)
+    if top is None:
+        raise Absent("VMCOREINFO does not tell where the page tables are")
+    encryption = machine.info.number("sme_mask") or 0
+    levels = 5 if machine.info.number("pgtable_l5_enabled") else 4
+    table = PageTable(
+        memory=machine.memory,
+        root=top - X86_KERNEL_MAP + base,
+        shifts=tuple(12 + 9 * level for level in reversed(range(levels))),
+        bits=9,
+        top_bits=9,
+        order="<",
+        entry=lambda value, shift: x86_entry(value & ~encryption, shift),
+    )
 
     def translate(address: int) -> Span:
         if X86_KERNEL_MAP <= address < X86_KERNEL_MAP + X86_IMAGE_BYTES:
@@ -136,27 +152,6 @@ def _x86_64(machine: Machine) -> Translate:
     return translate
 
 
-def _x86_64_table(machine: Machine, phys_base: int) -> PageTable:
-    """The top table had three names: init_level4_pgt before Linux 4.13 (65ade2f872b4), and
-    swapper_pg_dir, an alias."""
-    info = machine.info
-    names = ("init_top_pgt", "init_level4_pgt", "swapper_pg_dir")
-    top = next(filter(None, map(info.symbol, names)), None)
-    if top is None:
-        raise Absent("VMCOREINFO does not tell where the page tables are")
-    encryption = info.number("sme_mask") or 0
-    levels = 5 if info.number("pgtable_l5_enabled") else 4
-    return PageTable(
-        memory=machine.memory,
-        root=top - X86_KERNEL_MAP + phys_base,
-        shifts=tuple(12 + 9 * level for level in reversed(range(levels))),
-        bits=9,
-        top_bits=9,
-        order="<",
-        entry=lambda value, shift: x86_entry(value & ~encryption, shift),
-    )
-
-
 def _aarch64(machine: Machine) -> Translate:
     """arch/arm64/include/asm/memory.h: the image by kimage_voffset, which may lie anywhere since
     Linux 4.6 (a7f8de168ace); all else by the page tables."""
@@ -164,8 +159,28 @@ def _aarch64(machine: Machine) -> Translate:
     voffset, top = info.number("kimage_voffset"), info.symbol("swapper_pg_dir")
     if voffset is None or top is None:
         raise Absent("VMCOREINFO tells neither kimage_voffset nor the page tables")
+    va_bits = info.number("VA_BITS")
+    if va_bits is None or not 36 <= va_bits <= 52:
+        raise Absent("VMCOREINFO does not tell VA_BITS")
+    page_bits = machine.page_size.bit_length() - 1
+    # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits, since
+    # Linux 5.4 (c812026c54cf); of others TCR_EL1 tells, since Linux 5.9 (bbdbc11804ff).
+    size = info.number("TCR_EL1_T1SZ")
+    if size is not None and page_bits != 16 and 12 <= size <= 28:
+        va_bits = 64 - size
+    shifts = tuple(reversed(range(page_bits, va_bits, page_bits - 3)))
+    table = PageTable(
+        memory=machine.memory,
+        root=top - voffset & (1 << 64) - 1,
+        shifts=shifts,
+        bits=page_bits - 3,
+        top_bits=va_bits - shifts[0],
+        order=machine.order,
+        # with 4 and 16 KiB pages both kinds of addresses have 52 bits, or neither, since
+        # Linux 6.9 (352b0395b505)
+        entry=lambda value, shift: arm64_entry(value, shift, page_bits, wide=va_bits == 52),
+    )
     image = info.symbol("_stext") or top
-    table = _aarch64_table(machine, top - voffset)
 
     def translate(address: int) -> Span:
         try:
@@ -177,31 +192,6 @@ def _aarch64(machine: Machine) -> Translate:
             return address - voffset & (1 << 64) - 1, machine.page_size
 
     return translate
-
-
-def _aarch64_table(machine: Machine, root: int) -> PageTable:
-    va_bits = machine.info.number("VA_BITS")
-    if va_bits is None or not 36 <= va_bits <= 52:
-        raise Absent("VMCOREINFO does not tell VA_BITS")
-    page_bits = machine.page_size.bit_length() - 1
-    # A 64 KiB kernel built for 52 bits has the wide table even where the machine has 48 bits, since
-    # Linux 5.4 (c812026c54cf); of others TCR_EL1 tells, since Linux 5.9 (bbdbc11804ff).
-    size = machine.info.number("TCR_EL1_T1SZ")
-    if size is not None and page_bits != 16 and 12 <= size <= 28:
-        va_bits = 64 - size
-    bits = page_bits - 3
-    shifts = tuple(reversed(range(page_bits, va_bits, bits)))
-    return PageTable(
-        memory=machine.memory,
-        root=root & (1 << 64) - 1,
-        shifts=shifts,
-        bits=bits,
-        top_bits=va_bits - shifts[0],
-        order=machine.order,
-        # with 4 and 16 KiB pages both kinds of addresses have 52 bits, or neither, since
-        # Linux 6.9 (352b0395b505)
-        entry=lambda value, shift: arm64_entry(value, shift, page_bits, wide=va_bits == 52),
-    )
 
 
 def _i686(machine: Machine) -> Translate:
