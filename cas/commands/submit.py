@@ -12,12 +12,13 @@ from cas.choices import Verdict
 from cas.commands import specification
 from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
-from cas.errors import AGAIN, CasError, ConfigError, Interrupted, UsageError
+from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.whole import is_file
 from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory, is_regular
+from cas.model import Report
 from cas.report.address import check_address
 from cas.triage.triage import send_mails, triage
 
@@ -208,7 +209,7 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
 
     :raises CasError: what stopped it; its hint is the next command
     """
-    report, error = triage(job, world.config, world.progress, opened)
+    report, error = _as_far_as_it_goes(job, world, opened)
     send_mails(world.config, world.progress)
     directory = job.directory
     if error:
@@ -223,6 +224,23 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
     yield Done(directory)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0
+
+
+def _as_far_as_it_goes(job: Job, world: World, opened: Prestart) -> tuple[Report, CasError | None]:
+    """What was found out, and what stopped the job before its end.
+
+    :raises JobBusy: another run has the job
+    :raises CasError: what was found out could not be written; the job can be gone on with
+    """
+    try:
+        return triage(job, world.config, world.progress, opened)
+    except JobBusy:
+        raise
+    except CasError as error:
+        world.progress.say(f"{Verdict.INTERRUPTED}, exit status {error.exit_code}")
+        error.hint = error.hint.replace(AGAIN, f"run: cas -i {job.order.ticket}")
+        error.result = str(job.directory)
+        raise
 
 
 def _next_step(error: CasError, verdict: Verdict, job: Job) -> str:

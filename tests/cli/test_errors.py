@@ -270,6 +270,31 @@ def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_
         subprocess.run(["umount", small], check=True)
 
 
+def test_a_disk_that_has_no_room_for_the_report_keeps_the_job_and_says_how_to_go_on(
+    site_a: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root mounts a small disk")
+    small = tmp_path / "small"
+    small.mkdir()
+    kib = vmcore.stat().st_blocks // 2 + 64
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", small]
+    subprocess.run(mount, check=True)
+    try:
+        site_a.settings |= {"workDirectory": str(small), "diskReserve": "1K", "engine": "drgn"}
+        site_a.keep_snippets("sys")
+        done = site_a.cas("-i", "T-1", "-f", vmcore)
+        failed(done, 75, "no room for report.", "then run: cas -i T-1\n")
+        directory = Path(done.stdout.strip())
+        assert directory.parent == small / "T-1"
+        assert (directory / "sys").is_file()
+        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
+        went_on = site_a.cas("-i", "T-1")
+        assert (went_on.returncode, went_on.stdout) == (0, f"{directory}\n"), went_on.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_the_index_of_jobs_can_be_made_anew(own_finished: Site, vmcore: Path) -> None:
     site_a = own_finished
     site_a.keep_snippets("sys")
