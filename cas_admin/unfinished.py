@@ -161,7 +161,8 @@ def _go_on_with(job: Job, world: World) -> str | None:
             world.progress.warn(f"{job.directory}: {stopped}{advice}")
         return None if jobs.load(job.directory).is_stopped else report.verdict
     except JobBusy:
-        return None  # who has it tells of it
+        world.progress.say(f"{told.name} is left to another run, which is working on it")
+        return None
     except CasError as error:
         world.progress.warn(f"{job.directory}: {error}")
         return None

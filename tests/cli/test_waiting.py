@@ -12,6 +12,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
 
+from cas.jobs import job as jobs
+
 from installed import FIXTURES, Site, closed_port, needs
 
 VMCORE = FIXTURES / "a" / "vmcore.elf.xz"
@@ -118,6 +120,17 @@ def test_a_job_with_a_damaged_result_is_begun_again(waiting: Site) -> None:
     done = waiting.admin("resume")
     assert done.returncode == 6
     assert json.loads((waiting.job("T-1") / "result.json").read_text())["verdict"] == "waiting"
+
+
+def test_a_job_that_another_run_has_is_left_to_it_and_that_is_said(waiting: Site) -> None:
+    job = waiting.job("T-1")
+    (job / "result.json").write_text("{")  # so that nobody can tell that its kernel has not come
+    with jobs.lock(job):
+        done = waiting.admin("resume")
+    assert done.returncode == 6
+    told = f"* T-1/{job.name} is left to another run, which is working on it\n"
+    assert told in done.stderr
+    assert (job / "result.json").read_text() == "{"
 
 
 def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finishes_the_job(
