@@ -162,6 +162,8 @@ class Dump:
     """The line of the kernel log that announces the crash."""
     dmesg: str | None = None
     """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
+    log_digest: str | None = None
+    """What the same crash has in another file: see :func:`cas.klog.log_digest.log_digest`."""
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     registers: tuple[Registers, ...] = ()
     """Those of the processors whose notes are in the dump."""

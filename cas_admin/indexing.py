@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from msgspec.structs import asdict
+from msgspec import Struct, to_builtins
 
 from cas.commands import World
-from cas.database.records import JobRecord, machine_name
+from cas.database.codec import value_of
+from cas.database.records import JobRecord
 from cas.database.repair import repair
 from cas.database.store import LOCK_S
 from cas.errors import CasError
 from cas.jobs import job as jobs
-from cas.model import Signature
+from cas.model import Dump, Finding, FirstAnswer, Report, Signature
 from cas.report.result_record import Result
 from cas.text import count
+from cas.triage.rejudge import kernel_log
+
+Value = TypeVar("Value")
 
 
 def mend_database(world: World) -> bool:
@@ -41,32 +47,47 @@ def mend_database(world: World) -> bool:
 
 
 def job_record_of(result: Result, directory: Path) -> JobRecord:
-    """The row of a job that has a result."""
-    dump, answer = result.dump, result.answer
-    told = answer.crash_time if answer else None
-    return JobRecord(
+    """The row of a job that has a result: the one that the job made of its report.
+
+    :param directory: where it lies now; it may have been moved since
+    """
+    dump = _as_value(Dump, result.dump)
+    if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
+        dump = replace(dump, dmesg=_kept_log(result, directory))
+    report = Report(
         ticket=result.ticket,
-        directory=directory,  # which may have been moved since
+        directory=directory,
+        upload=result.upload,
+        server=result.server,
         started=result.started,
         verdict=result.verdict,
-        osrelease=dump.osrelease if dump else None,
-        build_id=dump.build_id if dump else None,
-        panic_message=dump.panic_message if dump else None,
-        crashed=told or (dump.crash_time if dump else None),
-        nodename=machine_name(answer.nodename if answer else None, dump.nodename if dump else None),
-        digest=_dump_digest(directory) if dump else None,
-        signatures=_crash_names(result),
-        model=result.finding.machine.model if result.finding and result.finding.machine else None,
-        bios=result.finding.machine.bios if result.finding and result.finding.machine else None,
+        stage=result.stage,
+        dump=dump,
+        answer=_as_value(FirstAnswer, result.answer),
+        finding=_named_finding(result),
     )
+    return JobRecord.of(report, _dump_digest(directory))
 
 
-def _crash_names(result: Result) -> tuple[Signature, ...]:
-    """What the crash is called; by the first version of the rules if no later one judged it."""
-    finding = result.finding
-    if finding is None or finding.title:
-        return tuple(Signature(**asdict(each)) for each in (finding.signatures if finding else ()))
-    return (Signature(1, "full", result.signature),) if result.signature else ()
+def _as_value(kind: type[Value], record: Struct | None) -> Value | None:
+    """What a part of the record was made of: the names are the same."""
+    return None if record is None else value_of(kind, to_builtins(record))
+
+
+def _named_finding(result: Result) -> Finding | None:
+    """The verdict; judged by no rules but the first, it has the one name that these gave."""
+    finding = _as_value(Finding, result.finding)
+    if finding is None or finding.title or not result.signature:
+        return finding
+    return replace(finding, signatures=(Signature(1, "full", result.signature),))
+
+
+def _kept_log(result: Result, directory: Path) -> str | None:
+    """The kernel log; a file that cannot be read costs only this."""
+    try:
+        return kernel_log(result, directory)
+    except CasError:
+        return None
 
 
 def _dump_digest(directory: Path) -> str | None:

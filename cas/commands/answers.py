@@ -53,6 +53,7 @@ class Identified(Record, frozen=True, kw_only=True):
     pages_checked: Count | None
     panic_message: str | None
     dmesg: str | None
+    log_digest: str | None
     vmcoreinfo: dict[str, str]
     registers: tuple[Registers, ...]
     remarks: tuple[str, ...]

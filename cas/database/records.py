@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from typing import NamedTuple
 
 from cas.choices import Verdict
 from cas.database.storable import stored_number
+from cas.klog.log_digest import log_digest
 from cas.model import SAME, SIMILAR, Kernel, Machine, Report, Signature
 
 _COMPARED = ("release", "member", "build_id", "size_bytes", "digest", "banner")
@@ -223,10 +222,6 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 NAMELESS = frozenset({None, "", "(none)"})
 """What stands where a machine was given no name: ``UTS_NODENAME`` of the kernel."""
 
-_STAMPED = re.compile(r"^(?:<\d+>)?\[ *(\d+\.\d{6})\](.*)$", re.MULTILINE)
-_TELLING_LINES = 20
-_END_CHARS = 64 << 10
-
 EVERYBODYS = frozenset({"localhost", "localhost.localdomain", "localhost6"})
 """Names that tell no machine from another."""
 
@@ -240,18 +235,6 @@ def crash_time(report: Report) -> datetime | None:
     """When the machine crashed, by its own clock."""
     told = (part.crash_time for part in (report.answer, report.dump) if part)
     return next(filter(None, told), None)
-
-
-def log_digest(dmesg: str | None) -> str | None:
-    """What tells one crash from every other, in whatever file: SHA-256 of the kernel log's end.
-
-    Its stamps are microseconds, which no two boots share. ``None``: there are too few of them.
-    """
-    stamped = _STAMPED.findall((dmesg or "")[-_END_CHARS:])[-_TELLING_LINES:]
-    if len(stamped) < _TELLING_LINES:
-        return None
-    lines = (f"{stamp} {text.strip()}" for stamp, text in stamped)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +260,7 @@ class JobRecord:
     bios: str | None = None
     """Version of its firmware."""
     log_digest: str | None = None
-    """See :func:`log_digest`."""
+    """See :func:`cas.klog.log_digest.log_digest`."""
 
     @property
     def occurred(self) -> datetime:
@@ -308,7 +291,7 @@ class JobRecord:
             signatures=finding.signatures if finding else (),
             model=finding.machine.model if finding and finding.machine else None,
             bios=finding.machine.bios if finding and finding.machine else None,
-            log_digest=log_digest(dump.dmesg if dump else None),
+            log_digest=dump.log_digest or log_digest(dump.dmesg) if dump else None,
         )
 
 
@@ -329,7 +312,7 @@ class Crashed:
     """Name of the machine that crashed."""
     machine: Machine | None = None
     log_digest: str | None = None
-    """See :func:`log_digest`."""
+    """See :func:`cas.klog.log_digest.log_digest`."""
 
     @classmethod
     def of(cls, report: Report, digest: str | None, until: datetime | None = None) -> Crashed:

@@ -24,6 +24,7 @@ from cas.dump.translate import Kernel, Machine, kernel_order
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
+from cas.klog.log_digest import log_digest
 from cas.model import Dump, Missing
 from cas.panic import panic_message
 from cas.units import human_size
@@ -197,6 +198,7 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         pages_checked=image.pages_checked,
         panic_message=panic_message(words.log) if words.log else None,
         dmesg=words.log,
+        log_digest=log_digest(words.log),
         vmcoreinfo=info.lines,
         registers=registers(image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines),
         remarks=tuple(remarks),

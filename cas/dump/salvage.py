@@ -19,6 +19,7 @@ from cas.dump.memory import Source, moment
 from cas.dump.registers import arch_of, registers
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
 from cas.errors import NotADump
+from cas.klog.log_digest import log_digest
 from cas.model import Dump, Missing
 from cas.panic import panic_message
 
@@ -93,6 +94,7 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
         missing=(Missing(f"its headers cannot be read: {reason}", at, cause),),
         panic_message=panic_message(log) if log else None,
         dmesg=log,
+        log_digest=log_digest(log),
         vmcoreinfo=finds.info.lines,
         registers=registers([note for _, note in sorted(finds.notes.items())], arch, finds.order),
         remarks=("what is told of this dump was found by a search of the damaged file",),

@@ -59,6 +59,7 @@ class Dump(Record, frozen=True, kw_only=True):
     pages: Count | None = None
     pages_checked: Count | None = None
     panic_message: str | None = None
+    log_digest: str | None = None
     remarks: tuple[str, ...] = ()
     is_whole: bool = True
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -304,6 +306,30 @@ def test_the_index_of_jobs_can_be_made_anew(own_finished: Site, vmcore: Path) ->
     (stopped / "job.json").write_text("{}")
     assert site_a.admin("index").stdout == "1 job entered\n"
     assert "same dump as T-1" in site_a.cas("-i", "T-2", "-f", vmcore).stderr
+
+
+def test_the_index_made_anew_has_the_rows_that_the_jobs_wrote(
+    own_finished: Site, vmcore: Path
+) -> None:
+    site_a = own_finished
+    site_a.keep_snippets("sys")  # so that nobody keeps the kernel log
+    waits = FIXTURES / "b" / "vmcore.kdump"
+    for ticket, dump, status in (("T-2", vmcore, 0), ("T-3", waits, 6)):
+        done = site_a.cas("-i", ticket, "-f", dump)
+        assert done.returncode == status, done.stderr
+
+    def rows() -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(site_a.settings["database"])) as database:
+            jobs = database.execute("SELECT * FROM jobs ORDER BY ticket").fetchall()
+            signatures = """SELECT ticket, version, granularity, value
+                FROM signatures JOIN jobs ON job_id = jobs.id ORDER BY 1, 2, 3"""
+            return [row[1:] for row in jobs] + database.execute(signatures).fetchall()
+
+    written = rows()
+    assert len(written) > 3
+    Path(site_a.settings["database"]).unlink()
+    assert site_a.admin("index").stdout == "3 jobs entered\n"
+    assert rows() == written
 
 
 def test_options_that_would_be_ignored_are_refused(site: Site) -> None:

@@ -21,7 +21,7 @@ from cas.database import HEAD
 from cas.database.build_rows import BuildRows
 from cas.database.connection import MIGRATIONS, Database
 from cas.database.quick_queries import quick_candidates, quick_hosts
-from cas.database.records import Crashed, JobRecord, log_digest
+from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
 from cas.database.tables import builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
@@ -459,18 +459,6 @@ def test_another_file_of_one_dump_is_no_occurrence(store: Store) -> None:
     assert seen.host is not None
     assert (seen.same.count, seen.tickets, seen.host.count) == (1, ("T-3",), 1)
     assert seen.same_dump == ("T-2", "T-1")
-
-
-def test_a_crash_is_known_by_the_stamps_at_the_end_of_its_log() -> None:
-    log = "".join(f"[{number:5}.{number * 7:06}] eth{number}: up\n" for number in range(99))
-    told = log_digest(log)
-    assert told is not None
-    assert log_digest(log.replace("\n", " \n").partition("\n")[2]) == told
-    assert log_digest(log.replace(".000686]", ".000687]")) not in (told, None)
-    assert log_digest(log.replace("[", "<6>[")) == told
-    assert log_digest(log.replace("eth98: up", "eth98: down")) not in (told, None)
-    assert log_digest("\n".join(log.splitlines()[:19])) is None
-    assert log_digest(None) is None
 
 
 @on_both

@@ -25,7 +25,10 @@ EXAMPLE = (
 )
 DAMAGED = 3
 HIDDEN = frozenset(
-    {"version", "dmesg", "vmcoreinfo", "registers", "checked", "pages", "pages_checked"}
+    {
+        *("version", "dmesg", "log_digest", "vmcoreinfo", "registers"),
+        *("checked", "pages", "pages_checked"),
+    }
 )
 """Facts that only JSON has room for, or that are told beside what is missing."""
 
