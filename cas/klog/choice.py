@@ -83,80 +83,61 @@ NOTHING = Choice(Event(Kind.NONE, "", Weight.HINT))
 def choose(log: Log) -> Choice:
     """Which event was the crash."""
     events = list(events_of(log))
-    panic = next((n for n, event in enumerate(events) if event.weight is Weight.PANIC), None)
-    if panic is not None:
-        return _panicked(log, events[: panic + 1])
-    return _silent(log, events)
-
-
-def _panicked(log: Log, events: list[Event]) -> Choice:
-    panic, before = events[-1], events[:-1]
-    at = next((n for n in range(len(before) - 1, -1, -1) if _made(log, before[n], panic)), None)
+    end = next((n for n, event in enumerate(events) if event.weight is Weight.PANIC), None)
+    if end is None:
+        return _choose_without_panic(log, events)
+    panic, before = events[end], events[:end]
+    newest_first = range(end - 1, -1, -1)
+    at = next((n for n in newest_first if _made_panic(log, before[n], panic)), None)
     if at is None and (panic.kind is Kind.OOPS or _TAINTED in panic.message):
         # what comes of no oops comes of what was reported at once: a schedule in an interrupt,
         # and what taints the kernel so that it panics, but for a module, is a report
-        at = next(
-            (n for n in range(len(before) - 1, -1, -1) if _begins(log, before[n], panic)), None
-        )
+        at = next((n for n in newest_first if _begins_disaster(log, before[n], panic)), None)
     if at is None:
         return Choice(panic, earlier=tuple(before))
     return _with_cascade(log, before, at, panic)
 
 
-def _made(log: Log, event: Event, panic: Event) -> bool:
+def _made_panic(log: Log, event: Event, panic: Event) -> bool:
     """Whether a report made the kernel panic."""
-    if not _near(log, event, panic, _NEAR_S):
+    if not _is_near(log, event, panic, _NEAR_S):
         return False
     said = panic.message.partition("not syncing: ")[2].lower()
     if len(said) >= _WORDS and said in event.line.lower():
         return True
-    if panic.kind is Kind.PANIC:
-        return event.kind in EXCEPTIONS and _killed_init(log, event, panic)
-    return event.kind in _MADE_BY.get(panic.kind, ())
-
-
-def _killed_init(log: Log, event: Event, panic: Event) -> bool:
-    if "Attempted to kill init" not in panic.line:
+    if panic.kind is not Kind.PANIC:
+        return event.kind in _MADE_BY.get(panic.kind, ())
+    if event.kind not in EXCEPTIONS or "Attempted to kill init" not in panic.line:
         return False
     task = read_report(log, event).task
     return task is not None and task.pid == 1
 
 
-def _silent(log: Log, events: list[Event]) -> Choice:
-    """The log ends without a panic."""
+def _choose_without_panic(log: Log, events: list[Event]) -> Choice:
     if not events:
         return NOTHING
     oopses = [n for n, event in enumerate(events) if event.weight is Weight.OOPS]
     if oopses:
         return _with_cascade(log, events, oopses[-1], None)
-    ends = _ends(log)
-    recent = [n for n, event in enumerate(events) if not _outlived(log, event, ends)]
-    if not recent:
-        return replace(NOTHING, earlier=tuple(events))
-    return _with_cascade(log, events, recent[0], None)
-
-
-def _ends(log: Log) -> float | None:
-    """When the log ends, in seconds since the boot."""
     stamps = (line.uptime_s for line in reversed(log[-_LAST_LINES:]))
-    return next((stamp for stamp in stamps if stamp is not None), None)
-
-
-def _outlived(log: Log, event: Event, ends: float | None) -> bool:
-    until = log[last_line(log, event)].uptime_s
-    return until is not None and ends is not None and ends - until > _OUTLIVED_S
+    ends_s = next((stamp for stamp in stamps if stamp is not None), None)
+    for number, event in enumerate(events):
+        until_s = log[last_line(log, event)].uptime_s
+        if until_s is None or ends_s is None or ends_s - until_s <= _OUTLIVED_S:
+            return _with_cascade(log, events, number, None)
+    return replace(NOTHING, earlier=tuple(events))
 
 
 def _with_cascade(log: Log, events: Sequence[Event], at: int, panic: Event | None) -> Choice:
     first = at
     if events[at].kind is not Kind.SYSRQ:
-        while first and _begins(log, events[first - 1], events[first]):
+        while first and _begins_disaster(log, events[first - 1], events[first]):
             first -= 1
     crash, rest = events[first], list(events[first + 1 :])
     while crash.is_bare and crash.named is None and rest and first < at:
         first += 1
         crash, rest = events[first], list(events[first + 1 :])
-    if crash.is_bare and crash.named is None and rest and _near(log, crash, rest[0], _CASCADE_S):
+    if crash.is_bare and crash.named is None and rest and _is_near(log, crash, rest[0], _CASCADE_S):
         # a headline of its own before the warning that has the trace (fs/dcache.c, mm/slub.c)
         crash = replace(crash, end=rest[0].end, named=rest.pop(0).named)
     alike = [event for event in rest if event.kind is crash.kind]
@@ -179,14 +160,14 @@ def _pid(event: Event) -> int | None:
     return event.about.pid if event.about else None
 
 
-def _begins(log: Log, event: Event, later: Event) -> bool:
+def _begins_disaster(log: Log, event: Event, later: Event) -> bool:
     """Whether what came later is of one disaster with it; a task that waits makes no oops."""
     if event.kind in ELSEWHERE and later.kind not in ELSEWHERE:
         return False
-    return _near(log, event, later, _CASCADE_S)
+    return _is_near(log, event, later, _CASCADE_S)
 
 
-def _near(log: Log, event: Event, later: Event, seconds: float) -> bool:
+def _is_near(log: Log, event: Event, later: Event, seconds: float) -> bool:
     """Whether one follows the other within a time; by lines where the log has no stamps."""
     last = last_line(log, event)
     until = log[last].uptime_s

@@ -130,7 +130,7 @@ def events_of(log: Log) -> tuple[Event, ...]:
     for found in announcements(log):
         caller = log[found.line].caller
         before = next((draft for draft in reversed(drafts[-8:]) if draft.caller == caller), None)
-        if before is None or not _joins(log, before, found):
+        if before is None or not _joins_head(log, before, found):
             header = found.weight is Weight.HEADER
             weight = Weight.OOPS if header else found.weight
             drafts.append(_Draft(found, found.kind, weight, found.line, caller, header))
@@ -142,17 +142,19 @@ def events_of(log: Log) -> tuple[Event, ...]:
     starts = [(draft.first.line, draft.caller) for draft in drafts]
     ends = list(islice(log.having(_END), ANNOUNCEMENTS_LIMIT))[::-1]
     return tuple(
-        _event(log, draft, _end(log, draft, starts[number + 1 :], ends))
+        _finished_event(log, draft, _report_end(log, draft, starts[number + 1 :], ends))
         for number, draft in enumerate(drafts)
     )
 
 
-def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
+def _joins_head(log: Log, draft: _Draft, found: Announcement) -> bool:
     """Whether a line belongs to the head of the report before it; then it is taken in."""
     if found.line - draft.last > _HEAD_LINES or Weight.PANIC in (found.weight, draft.weight):
         return False
     between = [line for line in log[draft.last + 1 : found.line] if line.caller == draft.caller]
-    if any(line.text.startswith(_END) for line in between) or not _takes(draft, found, between):
+    if any(line.text.startswith(_END) for line in between) or not _is_of_head(
+        draft, found, between
+    ):
         return False
     draft.has_header = draft.has_header or "[#" in found.text or found.weight is Weight.HEADER
     if draft.weight is Weight.HINT:
@@ -163,7 +165,7 @@ def _joins(log: Log, draft: _Draft, found: Announcement) -> bool:
     return True
 
 
-def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
+def _is_of_head(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
     if found.weight is Weight.HEADER:
         return draft.weight >= Weight.OOPS and not draft.has_header
     if Kind.HARD_LOCKUP in (draft.kind, found.kind) and found.line - draft.last <= _DETAIL_LINES:
@@ -177,22 +179,25 @@ def _takes(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
         return found.weight is Weight.OOPS and len(between) <= _SYSRQ_LINES
     if draft.weight is Weight.HINT:
         return found.kind in (Kind.BUG_ON, Kind.WARNING) and len(between) <= _DETAIL_LINES
-    return _same_trouble(draft, found, between)
+    # an oops announced twice: ``PANIC: double fault`` and ``double fault: 0000 [#1]``
+    is_same_oops = draft.weight is found.weight is Weight.OOPS and not draft.has_header
+    return is_same_oops and not any(
+        line.text.lstrip().startswith(("Call T", "Call t")) for line in between
+    )
 
 
-def _same_trouble(draft: _Draft, found: Announcement, between: Sequence[Line]) -> bool:
-    """An oops announced twice: ``PANIC: double fault`` and ``double fault: 0000 [#1]``."""
-    if draft.weight is not Weight.OOPS or found.weight is not Weight.OOPS or draft.has_header:
-        return False
-    return not any(line.text.lstrip().startswith(("Call T", "Call t")) for line in between)
-
-
-def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
+def _finished_event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
     index = draft.first.line
     near = [line.text for line in log[max(0, index - _DETAIL_LINES * 2) : index]]
-    kind, message = _told(draft, near, [line.text for line in log[index + 1 : index + 6]])
+    kind, message = _kind_and_message(
+        draft, near, [line.text for line in log[index + 1 : index + 6]]
+    )
     end, is_bare = ending
     found, line = draft.first, log[index]
+    comm, pid, cpu = found.group("comm"), found.group("pid"), found.group("cpu")
+    about = None
+    if comm is not None and pid is not None:
+        about = Task(int(pid), comm, cpu=int(cpu) if cpu else None)
     detail = (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text))
     return Event(
         kind=kind,
@@ -203,16 +208,18 @@ def _event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
         line=line.text,
         uptime_s=line.uptime_s,
         caller=draft.caller,
-        named=_named(draft.names or found) or _reporter(draft, near),
-        about=_about(found),
+        named=_named_function(draft.names or found) or _reporter(draft, near),
+        about=about,
         seconds=int(seconds) if (seconds := found.group("seconds")) else None,
-        cpu=int(cpu) if (cpu := found.group("cpu")) else None,
+        cpu=int(cpu) if cpu else None,
         detail=next(detail, None),
         is_bare=is_bare,
     )
 
 
-def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple[Kind, str]:
+def _kind_and_message(
+    draft: _Draft, near: Sequence[str], following: Sequence[str]
+) -> tuple[Kind, str]:
     """Kind and message, by the lines beside the announcement."""
     kind, message = draft.kind, clean(_GLUED.sub("", draft.first.text))
     if draft.weight is Weight.PANIC:
@@ -222,33 +229,23 @@ def _told(draft: _Draft, near: Sequence[str], following: Sequence[str]) -> tuple
     if kind in (Kind.BUG_ON, Kind.WARNING) and "lib/list_debug.c" in message:
         causes = [text for text in near if text.startswith("list_")]
         return Kind.LIST_CORRUPTION, clean(causes[-1]) if causes else message
-    if kind is Kind.WARNING and (said := _words_of_check(message, near, following)):
-        is_lockup = "LOCKUP" in said
-        return (Kind.HARD_LOCKUP if is_lockup else kind), clean(said)
+    if kind is Kind.WARNING and _CHECK.search(message):
+        # its place tells nothing: it is that of a check of others
+        lines = (text.strip() for text in (*following, *reversed(near)))
+        if said := next((text for text in lines if _SAYS.match(text)), None):
+            return (Kind.HARD_LOCKUP if "LOCKUP" in said else kind), clean(said)
     if kind is Kind.PAGE_FAULT and "nable to handle " in message:
-        return _page_fault(message, following)
+        # a NULL pointer is told by its address, where the kernel does not (ppc64, s390x)
+        failing = [found[1] for text in following if (found := _FAILING.match(text))]
+        if failing and not _ADDRESS.search(message):
+            message = f"{message}, address: {failing[0]}"
+        address = _ADDRESS.search(message)
+        if address is not None and int(address[1], 16) < _FIRST_PAGE:
+            kind = Kind.NULL_DEREFERENCE
     return kind, message
 
 
-def _words_of_check(message: str, near: Sequence[str], following: Sequence[str]) -> str | None:
-    """What a warning says whose place tells nothing: it is that of a check of others."""
-    if not _CHECK.search(message):
-        return None
-    said = (text.strip() for text in (*following, *reversed(near)))
-    return next((text for text in said if _SAYS.match(text)), None)
-
-
-def _page_fault(message: str, following: Sequence[str]) -> tuple[Kind, str]:
-    """Tell a NULL pointer by its address, where the kernel does not (ppc64, s390x)."""
-    failing = [found[1] for text in following if (found := _FAILING.match(text))]
-    if failing and not _ADDRESS.search(message):
-        message = f"{message}, address: {failing[0]}"
-    address = _ADDRESS.search(message)
-    is_null = address is not None and int(address[1], 16) < _FIRST_PAGE
-    return (Kind.NULL_DEREFERENCE if is_null else Kind.PAGE_FAULT), message
-
-
-def _end(
+def _report_end(
     log: Log, draft: _Draft, later: Sequence[tuple[int, str | None]], ends: Sequence[int]
 ) -> tuple[int, bool]:
     """Where the report ends, and whether the next one follows at once.
@@ -276,7 +273,7 @@ def _end(
     return last, is_bare
 
 
-def _named(found: Announcement) -> Frame | None:
+def _named_function(found: Announcement) -> Frame | None:
     function = found.group("function") or found.group("name")
     if function is None or _HEX.fullmatch(function):
         return None
@@ -295,13 +292,6 @@ def _reporter(draft: _Draft, near: Sequence[str]) -> Frame | None:
         return None
     said = (_FS_ERROR.match(text) for text in reversed(near))
     return next((Frame(found[1] or found[2]) for found in said if found), None)
-
-
-def _about(found: Announcement) -> Task | None:
-    comm, pid, cpu = found.group("comm"), found.group("pid"), found.group("cpu")
-    if comm is None or pid is None:
-        return None
-    return Task(int(pid), comm, cpu=int(cpu) if cpu else None)
 
 
 def clean(text: str) -> str:

@@ -123,9 +123,18 @@ def fault_lines(texts: Iterable[str]) -> FaultLines:
     """Read the lines of one report, which begin with its announcement."""
     lines = list(texts)
     arch = next((name for text in lines for name, mark in _MARKS if mark.match(text)), None)
-    block = _block(lines, arch) if arch else []
-    registers = _registers(block, arch) if arch else {}
-    told = _address(lines)
+    block = _processor_lines(lines, arch) if arch else []
+    registers: dict[str, int] = {}
+    for name, value in _register_values(block, arch) if arch else ():
+        if registers.setdefault(name, value) != value:
+            registers = {}  # two processors printed theirs at once
+            break
+    told = None
+    for text in lines[:_HEAD_LINES]:
+        is_told = _ANNOUNCES.match(text) and not _NO_FAULT.match(text)
+        if is_told and (found := _ADDRESS.search(text)):
+            told = int(found[1], 16)
+            break
     is_page = False
     if arch == "s390x":
         told = next((int(one[1], 16) for text in lines if (one := _FAILING.match(text))), None)
@@ -144,15 +153,7 @@ def fault_lines(texts: Iterable[str]) -> FaultLines:
     )
 
 
-def _address(lines: list[str]) -> int | None:
-    for text in lines[:_HEAD_LINES]:
-        is_told = _ANNOUNCES.match(text) and not _NO_FAULT.match(text)
-        if is_told and (found := _ADDRESS.search(text)):
-            return int(found[1], 16)
-    return None
-
-
-def _block(lines: list[str], arch: str) -> list[str]:
+def _processor_lines(lines: list[str], arch: str) -> list[str]:
     """The lines about the processor: those of x86 up to where they are repeated.
 
     Where two processors print at once, what is whose cannot be told: then there are none.
@@ -171,30 +172,21 @@ def _block(lines: list[str], arch: str) -> list[str]:
     return [] if any(map(_OTHERS.match, block)) else block
 
 
-def _registers(lines: list[str], arch: str) -> dict[str, int]:
-    """Those of the report's first block; none where two processors printed theirs at once."""
-    found: dict[str, int] = {}
-    for name, value in _pairs(lines, arch):
-        if found.setdefault(name, value) != value:
-            return {}
-    return found
-
-
-def _pairs(lines: list[str], arch: str) -> Iterator[tuple[str, int]]:
+def _register_values(lines: list[str], arch: str) -> Iterator[tuple[str, int]]:
     has_begun, last = False, None
     for text in lines:
         if has_begun and (_END.match(text) or _USER.match(text)):
             return
         if _USER.match(text):
             return
-        for name, value in _in_line(text, arch, last):
+        for name, value in _registers_in_line(text, arch, last):
             has_begun, last = True, name
             yield name, value
 
 
-def _in_line(text: str, arch: str, last: str | None) -> Iterator[tuple[str, int]]:
+def _registers_in_line(text: str, arch: str, last: str | None) -> Iterator[tuple[str, int]]:
     if arch in ("ppc64", "s390x") and (found := _GPRS.match(text)):
-        yield from _general(found, last)
+        yield from _general_registers(found, last)
         return
     if arch == "s390x":
         if psw := _PSW.match(text):
@@ -210,7 +202,7 @@ def _in_line(text: str, arch: str, last: str | None) -> Iterator[tuple[str, int]
         yield "rflags", int(flags[1], 16)
 
 
-def _general(found: re.Match[str], last: str | None) -> Iterator[tuple[str, int]]:
+def _general_registers(found: re.Match[str], last: str | None) -> Iterator[tuple[str, int]]:
     """Registers that are printed by the row."""
     if found[2]:
         first = int(found[2])
@@ -244,12 +236,12 @@ def _opcodes(lines: list[str], arch: str) -> Opcodes | None:
             continue
         found = pattern.search(text) or (_PARCELS.search(text) if arch == "riscv64" else None)
         if found:
-            first, last = (b"".join(map(_bytes, found[n].split())) for n in (1, 3))
-            return Opcodes(first + _bytes(found[2]) + last, len(first))
+            first, last = (b"".join(map(_little_endian, found[n].split())) for n in (1, 3))
+            return Opcodes(first + _little_endian(found[2]) + last, len(first))
     return None
 
 
-def _bytes(word: str) -> bytes:
+def _little_endian(word: str) -> bytes:
     """A word as it lies in the memory of a little-endian machine."""
     return bytes.fromhex(word)[::-1]
 

@@ -9,7 +9,6 @@ have the second line only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import islice
 
 from cas.klog.lines import Log
@@ -28,7 +27,11 @@ _FIRMWARE = re.compile(r"(.{1,200}?) (?:\(raw\) |0x|of:).{0,300}?\bof:(\S{1,80})
 
 def machine_of(log: Log) -> Machine | None:
     """Model and firmware of the machine; ``None``: the log does not tell."""
-    names = list(_names(log))
+    names = []
+    for key, pattern in (("DMI: ", _DMI), ("Hardware name: ", _NAME)):
+        for number in islice(log.having(key), _LINES):
+            if name := pattern.match(log[number].text.strip()):
+                names.append(name[1])
     # the longest form first: kernels before 3.10 have the product alone in their warnings
     text = next((name for name in names if ", BIOS " in name), names[0] if names else "")
     if not text:
@@ -38,13 +41,6 @@ def machine_of(log: Log) -> Machine | None:
         other = _FIRMWARE.match(text)
         return Machine(*(_tidy(part) for part in (other.groups() if other else (text,))))
     return Machine(_tidy(found[1]), _tidy(found[2]) or None, found[3])
-
-
-def _names(log: Log) -> Iterator[str]:
-    for key, pattern in (("DMI: ", _DMI), ("Hardware name: ", _NAME)):
-        for number in islice(log.having(key), _LINES):
-            if found := pattern.match(log[number].text.strip()):
-                yield found[1]
 
 
 def _tidy(text: str) -> str:

@@ -102,7 +102,7 @@ def last_shortage(log: Log, page_size: int | None = None) -> Shortage | None:
         text = log[number].text
         if _END.match(text):
             break
-        reader.take(text)
+        reader.read_line(text)
     return found
 
 
@@ -114,7 +114,7 @@ class _Reader:
         self._columns: list[str] = []
         self._in_caches = False
 
-    def take(self, text: str) -> None:
+    def read_line(self, text: str) -> None:
         found = self._found
         if table := _TABLE.match(text):
             self._columns = table[1].split()
@@ -137,7 +137,12 @@ class _Reader:
     def _take_counters(self, text: str) -> None:
         found = self._found
         if _NODE.match(text):
-            self._measure_page(text)
+            # the size of a page, by what is told in pages and, of the only node, in KiB
+            for name, kib in _KIB.findall(text):
+                counted = found.counters.get(name, 0)
+                size = (int(kib) << 10) // counted if counted else 0
+                if found.page_size is None and size in (4096, 16384, 65536):
+                    found.page_size = size
         elif pages := _PAGES_RAM.match(text):
             found.total_pages += int(pages[1])
         elif pages := _PAGES_RESERVED.match(text):
@@ -147,15 +152,6 @@ class _Reader:
         elif "kB" not in text and ":" in text and len(text) < 200:
             for name, number in _COUNTER.findall(text):
                 found.counters.setdefault(name, int(number))
-
-    def _measure_page(self, text: str) -> None:
-        """The size of a page, by what is told in pages and, of the only node, in KiB."""
-        found = self._found
-        for name, kib in _KIB.findall(text):
-            pages = found.counters.get(name, 0)
-            size = (int(kib) << 10) // pages if pages else 0
-            if found.page_size is None and size in (4096, 16384, 65536):
-                found.page_size = size
 
     def _add_task(self, pid: int, rest: str) -> None:
         values = rest.split(None, len(self._columns) - 1)

@@ -243,17 +243,17 @@ class _Reader:
             self.traces.append(self.now.done())
         self.now = _Reading(**facts)  # type: ignore[arg-type]
 
-    def read(self, text: str) -> None:
+    def read_line(self, text: str) -> None:
         now = self.now
         if _LAST_PC.match(text):
             now.is_over = True
             return
-        if ("+0x" in text or " from " in text or "inline" in text) and self._frame(text):
+        if ("+0x" in text or " from " in text or "inline" in text) and self._take_frame(text):
             return
-        if (".c:" in text or ".h:" in text or text.endswith(" (")) and self._decoded(text):
+        if (".c:" in text or ".h:" in text or text.endswith(" (")) and self._take_decoded(text):
             return
         if _TRACE.match(text):
-            self._headline(text)
+            self._take_headline(text)
         elif found := _NOWHERE.match(text):
             if not now.frames and self.nowhere is None:
                 self.nowhere = found[1] or found[2]
@@ -263,21 +263,21 @@ class _Reader:
         elif found := _CPU.match(text):
             self.begin(cpu=int(found[1]))
         elif _OTHERS.match(text.lstrip()):
-            self._others(text.lstrip())
+            self._begin_others(text.lstrip())
         elif _OWN.match(text.lstrip()):
             pid = _BY_TASK.search(text)
             self.begin(task=Task(int(pid[1]), "") if pid else None)
         else:
-            self._task(text)
+            self._take_task(text)
 
-    def _others(self, text: str) -> None:
+    def _begin_others(self, text: str) -> None:
         if found := _TRACK.match(text):
             head = _frame(found, 2) if found[2] else None
             self.begin(is_foreign=True, did=found[1].lower(), head=head)
         else:
             self.begin(is_foreign=True)
 
-    def _headline(self, text: str) -> None:
+    def _take_headline(self, text: str) -> None:
         now = self.now
         if now.frames and not now.is_headed and now.pc is None and len(set(now.frames)) == 1:
             # 2.6.18 prints the program counter as a frame of its own, and again, before the trace
@@ -292,48 +292,50 @@ class _Reader:
             self.begin()
         self.now.is_headed = True
         if len(text) > 14:
-            self._frame(text.partition(":")[2])
+            self._take_frame(text.partition(":")[2])
 
-    def _frame(self, text: str) -> bool:
+    def _take_frame(self, text: str) -> bool:
         now = self.now
         if found := _FROM.match(text):
             if not now.frames:
                 now.frames.append(Frame(found[1]))
-            self._add(_frame(found, 2), text)
+            self._add_frame(_frame(found, 2), text)
             return True
         if found := _FRAME.match(text):
             if found[5].startswith(" from "):
                 return False
             if not found[1] and not _UNRELIABLE.search(found[5]):
-                self._add(_frame(found, 2), found[5])
+                self._add_frame(_frame(found, 2), found[5])
             elif not now.is_over and len(now.guesses) < FRAMES_LIMIT:
                 now.guesses.append(_frame(found, 2))
             return True
         if found := _PC.match(text):
-            self._pc(_frame(found, 3))
+            self._take_pc(_frame(found, 3))
         elif found := _LR.match(text):
-            self._lr(_frame(found, 1))
-        elif now.frames and not now.is_over and (found := _inline(text)):
+            # only a call that led nowhere needs it: else it is the caller, or an older one
+            if self.nowhere is not None and not now.frames and now.pc is None:
+                now.pc = _frame(found, 1)
+        elif now.frames and not now.is_over and "inline" in text and (found := _INLINE.match(text)):
             line = int(found[3]) if found[3] else None
-            self._add(Frame(found[1], file=found[2], line=line, inlined=True), "")
+            self._add_frame(Frame(found[1], file=found[2], line=line, inlined=True), "")
         else:
             return False
         return True
 
-    def _decoded(self, text: str) -> bool:
+    def _take_decoded(self, text: str) -> bool:
         now = self.now
         if found := _DECODED_PC.match(text):
-            self._pc(_at_line(found, 1))
+            self._take_pc(_at_line(found, 1))
         elif (now.is_headed or now.frames) and (found := _DECODED.match(text)):
             if not found[1]:
-                self._add(_at_line(found, 2), "")
+                self._add_frame(_at_line(found, 2), "")
             elif not now.is_over and len(now.guesses) < FRAMES_LIMIT:
                 now.guesses.append(_at_line(found, 2))
         else:
             return False
         return True
 
-    def _add(self, frame: Frame, rest: str) -> None:
+    def _add_frame(self, frame: Frame, rest: str) -> None:
         now = self.now
         if now.is_over or len(now.frames) >= FRAMES_LIMIT:
             return
@@ -341,7 +343,7 @@ class _Reader:
             frame = replace(frame, file=found[1], line=int(found[2]))
         now.frames.append(frame)
 
-    def _pc(self, frame: Frame) -> None:
+    def _take_pc(self, frame: Frame) -> None:
         now = self.now
         if not now.is_headed and not now.is_foreign and now.pc is None:
             now.pc = frame
@@ -354,12 +356,7 @@ class _Reader:
             now.interrupted.add(len(now.frames))
             now.frames.append(frame)
 
-    def _lr(self, frame: Frame) -> None:
-        # only a call that led nowhere needs it: else it is the caller, or an older one
-        if self.nowhere is not None and not self.now.frames and self.now.pc is None:
-            self.now.pc = frame
-
-    def _task(self, text: str) -> None:
+    def _take_task(self, text: str) -> None:
         task = task_in(text)
         if task is None:
             return
@@ -373,10 +370,6 @@ class _Reader:
             self.now.cpu = task.cpu
 
 
-def _inline(text: str) -> re.Match[str] | None:
-    return _INLINE.match(text) if "inline" in text else None
-
-
 def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:
     """Read the lines of one report.
 
@@ -384,8 +377,8 @@ def facts_of(lines: Sequence[Line], *, is_oops: bool = False) -> Facts:
     """
     reader = _Reader(is_oops=is_oops)
     for line in lines:
-        for text in _as_today(line.text):
-            reader.read(text)
+        for text in _as_newer_kernels_print(line.text):
+            reader.read_line(text)
     reader.begin()
     if reader.spare and not reader.traces and reader.nowhere is None:
         reader.traces.append(reader.spare)
@@ -419,7 +412,7 @@ def task_in(text: str) -> Task | None:
     return None
 
 
-def _as_today(text: str) -> Iterable[str]:
+def _as_newer_kernels_print(text: str) -> Iterable[str]:
     """A line as newer kernels print it."""
     if "}" in text and "{" in text and (found := list(_OLDEST.finditer(text))):
         before = text[: found[0].start()]
@@ -486,7 +479,8 @@ def kmods_in(texts: Iterable[str]) -> tuple[Kmod, ...] | None:
     for text in texts:
         if found := _KMODS.match(text):
             names = found[1].partition("[last unloaded")[0].split()
-            return tuple(_kmod(name) for name in names if _KMOD.match(name))
+            matching = filter(None, map(_KMOD.match, names))
+            return tuple(Kmod(kmod[1].replace("-", "_"), taint=kmod[2] or "") for kmod in matching)
     return None
 
 
@@ -499,10 +493,3 @@ def _at_line(found: re.Match[str], first: int) -> Frame:
     kmod = found[first + 3].replace("-", "_") if found[first + 3] else None
     line = int(found[first + 2]) if found[first + 2] else None
     return Frame(found[first], file=found[first + 1], line=line, kmod=kmod)
-
-
-def _kmod(name: str) -> Kmod:
-    found = _KMOD.match(name)
-    if found is None:
-        return Kmod(name)
-    return Kmod(found[1].replace("-", "_"), taint=found[2] or "")

@@ -494,7 +494,7 @@ def _keys() -> tuple[str, ...]:
 
 
 @cache
-def _wordings(key: str) -> tuple[_Wording, ...]:
+def _wordings_with(key: str) -> tuple[_Wording, ...]:
     """Those with a literal part; compiled when a log has it, as most have few."""
     own = (row for row in _TABLE if row[0] == key)
     return tuple(_Wording(re.compile(pattern), trouble) for _, pattern, trouble in own)
@@ -511,7 +511,9 @@ def troubles(log: Log, first: int, end: int) -> list[Told]:
         numbers = [n for n in islice(log.having(key), LINES_LIMIT) if first <= n < end]
         is_flood = len(numbers) == LINES_LIMIT
         for number in numbers:
-            if number not in found and (told := _told(log, number, _wordings(key), is_flood)):
+            if number not in found and (
+                told := _told_by_line(log, number, _wordings_with(key), is_flood)
+            ):
                 found[number] = told
     for told in _links_lost(log, first, end):
         found.setdefault(told.line, told)
@@ -530,11 +532,13 @@ def boot(log: Log, end: int) -> int:
 
 def told_by(text: str) -> Trouble | None:
     """What one line tells of; ``None``: no trouble, or it takes others to say so."""
-    found = (each for key in _keys() if key in text for each in _wordings(key))
+    found = (each for key in _keys() if key in text for each in _wordings_with(key))
     return next((each.trouble for each in found if each.pattern.match(text)), None)
 
 
-def _told(log: Log, number: int, wordings: tuple[_Wording, ...], is_flood: bool) -> Told | None:
+def _told_by_line(
+    log: Log, number: int, wordings: tuple[_Wording, ...], is_flood: bool
+) -> Told | None:
     text = log[number].text.lstrip()
     for wording in wordings:
         if found := wording.pattern.match(text):

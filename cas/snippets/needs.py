@@ -33,7 +33,13 @@ def parse(text: str) -> tuple[Need, ...]:
 
     :raises NeedError: a word is none
     """
-    return tuple(map(_need, text.split()))
+    needs = []
+    for word in text.split():
+        found = _WORD.fullmatch(word)
+        if found is None:
+            raise NeedError(f"{word[:80]!a} is no need: symbol=NAME, type=NAME or config=NAME")
+        needs.append(Need(NeedKind(found[1]), tuple(found[2].split("|"))))
+    return tuple(needs)
 
 
 def unmet(needs: Sequence[Need]) -> str:
@@ -43,10 +49,3 @@ def unmet(needs: Sequence[Need]) -> str:
     """
     told = (f"{_CALLED[need.kind]} {' or '.join(need.names)}" for need in dict.fromkeys(needs))
     return f"this kernel has no {', no '.join(told)}"
-
-
-def _need(word: str) -> Need:
-    found = _WORD.fullmatch(word)
-    if found is None:
-        raise NeedError(f"{word[:80]!a} is no need: symbol=NAME, type=NAME or config=NAME")
-    return Need(NeedKind(found[1]), tuple(found[2].split("|")))

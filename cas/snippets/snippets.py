@@ -121,13 +121,20 @@ def load(directories: Iterable[Path], facts: Facts, confinement: Confinement) ->
     loading = _Loading()
     directories = tuple(directories)
     before = load_prelude(directories, facts, confinement)
-    for path in _files(directories, loading.remarks):
-        _add(path, facts, confinement, loading)
+    for path in _snippet_files(directories, loading.remarks):
+        _add_snippet(path, facts, confinement, loading)
+    snippets = tuple(
+        Snippet(
+            name,
+            loading.titles.get(name, name),
+            tuple(command.text for command in commands),
+            tuple(each.needs for each in commands) if any(each.needs for each in commands) else (),
+            tuple(dict.fromkeys(command.file for command in commands)),
+        )
+        for name, commands in sorted(loading.commands.items())
+    )
     return Loaded(
-        tuple(
-            _snippet(name, loading.titles.get(name, name), commands)
-            for name, commands in sorted(loading.commands.items())
-        ),
+        snippets,
         (
             *before.unusable,
             *(broken for broken in loading.unusable if broken.name not in loading.commands),
@@ -153,7 +160,13 @@ def load_prelude(directories: Iterable[Path], facts: Facts, confinement: Confine
             remarks.append(f"{path} skipped: {reason}")
             continue
         try:
-            commands += _prelude(path, facts, confinement, remarks)
+            data = _read_limited(path)
+            if reason := _why_not_for(_header(data.decode("utf-8", "replace")), facts):
+                remarks.append(f"{path} skipped: {reason}")
+                continue
+            commands += [
+                line for line, _ in _commands(_command_text(path, data, facts, confinement))
+            ]
         except CasError as error:
             unusable.append(Unusable(PRELUDE, "Prelude", str(error), path))
     return Loaded((), tuple(unusable), tuple(remarks), tuple(commands))
@@ -192,7 +205,7 @@ def walks_tasks(snippet: Snippet) -> bool:
     return any(command.split(maxsplit=1)[0] in _TASK_COMMANDS for command in snippet.commands)
 
 
-def _files(directories: Iterable[Path], remarks: list[str]) -> list[Path]:
+def _snippet_files(directories: Iterable[Path], remarks: list[str]) -> list[Path]:
     chosen: dict[str, Path] = {}
     for directory in directories:
         try:
@@ -232,35 +245,19 @@ def _why_no_target(name: str) -> str | None:
     return None
 
 
-def _prelude(path: Path, facts: Facts, confinement: Confinement, remarks: list[str]) -> list[str]:
-    data = _read(path)
-    if reason := _why_not_for(_header(data.decode("utf-8", "replace")), facts):
-        remarks.append(f"{path} skipped: {reason}")
-        return []
-    return [line for line, _ in _commands(_text(path, data, facts, confinement))]
-
-
-def _snippet(name: str, title: str, commands: Sequence[_Command]) -> Snippet:
-    return Snippet(
-        name,
-        title,
-        tuple(command.text for command in commands),
-        tuple(command.needs for command in commands) if any(c.needs for c in commands) else (),
-        tuple(dict.fromkeys(command.file for command in commands)),
-    )
-
-
-def _add(path: Path, facts: Facts, confinement: Confinement, loading: _Loading) -> None:
+def _add_snippet(path: Path, facts: Facts, confinement: Confinement, loading: _Loading) -> None:
     name = title = path.name
     try:
-        data = _read(path)
+        data = _read_limited(path)
         text = data.decode("utf-8", "replace")
-        header, needed = _header(text), _needed(text)
+        header = _header(text)
+        above = filter(None, map(_NEEDS.fullmatch, _head_lines(text)))
+        needed = tuple(need for line in above for need in needs.parse(line[1]))
         title = loading.titles[name] = header.get("title", name)
         if reason := _why_not_for(header, facts):
             loading.remarks.append(f"snippet {name} skipped: {reason}")
             return
-        lines = _commands(_text(path, data, facts, confinement))
+        lines = _commands(_command_text(path, data, facts, confinement))
         if not lines:
             loading.remarks.append(f"snippet {name} skipped: it has no commands for this dump")
         for line, wanted in lines:
@@ -271,7 +268,7 @@ def _add(path: Path, facts: Facts, confinement: Confinement, loading: _Loading) 
         loading.unusable.append(Unusable(name, title, str(error), path))
 
 
-def _read(path: Path) -> bytes:
+def _read_limited(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -289,19 +286,13 @@ def _is_executable(path: Path) -> bool:
 
 def _header(text: str) -> dict[str, str]:
     header: dict[str, str] = {}
-    for line in _head(text):
+    for line in _head_lines(text):
         if found := _HEADER.fullmatch(line):
             header.setdefault(found[1].lower(), found[2])
     return header
 
 
-def _needed(text: str) -> tuple[Need, ...]:
-    """What all commands need."""
-    found = filter(None, map(_NEEDS.fullmatch, _head(text)))
-    return tuple(need for line in found for need in needs.parse(line[1]))
-
-
-def _head(text: str) -> Iterator[str]:
+def _head_lines(text: str) -> Iterator[str]:
     """The lines before the first command."""
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -320,22 +311,22 @@ def _why_not_for(header: Mapping[str, str], facts: Facts) -> str | None:
     return None
 
 
-def _text(path: Path, data: bytes, facts: Facts, confinement: Confinement) -> str:
+def _command_text(path: Path, data: bytes, facts: Facts, confinement: Confinement) -> str:
     if _is_executable(path):
-        return _decoded(path, _printed(path, facts, confinement))
+        return _decoded_utf8(path, _printed_by(path, facts, confinement))
     if data.startswith(b"#!"):
         raise SnippetError(f"{path} is a program, but not executable")
-    return _rendered(path, _decoded(path, data), facts)
+    return _rendered(path, _decoded_utf8(path, data), facts)
 
 
-def _decoded(path: Path, data: bytes) -> str:
+def _decoded_utf8(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SnippetError(f"the commands of {path} are not UTF-8 text") from error
 
 
-def _printed(path: Path, facts: Facts, confinement: Confinement) -> bytes:
+def _printed_by(path: Path, facts: Facts, confinement: Confinement) -> bytes:
     release = facts.release or ""
     environment = {
         "CAS_ARCH": facts.arch,
@@ -363,15 +354,6 @@ def _rendered(path: Path, text: str, facts: Facts) -> str:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True)
-    try:
-        return environment.from_string(text).render(_variables(facts))
-    except Exception as error:  # a template can fail in as many ways as a program
-        reason = str(error) or type(error).__name__
-        raise SnippetError(f"{path}, as a template: {reason}") from error
-
-
-def _variables(facts: Facts) -> dict[str, object]:
     modules = sorted({kmod for kmod in facts.kmods if _KMOD.fullmatch(kmod)})
     variables: dict[str, object] = {
         "arch": facts.arch,
@@ -380,17 +362,20 @@ def _variables(facts: Facts) -> dict[str, object]:
     }
     if facts.release and _RELEASE.fullmatch(facts.release):
         variables |= {"kernel": facts.release, "release": facts.release}
-    return variables
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True)
+    try:
+        return environment.from_string(text).render(variables)
+    except Exception as error:  # a template can fail in as many ways as a program
+        reason = str(error) or type(error).__name__
+        raise SnippetError(f"{path}, as a template: {reason}") from error
 
 
 def _commands(text: str) -> list[tuple[str, tuple[Need, ...]]]:
     """Each command, and what the lines above it say that it needs."""
-    return list(_checked(line.strip() for line in text.replace("\r\n", "\n").split("\n")))
-
-
-def _checked(lines: Iterable[str]) -> Iterator[tuple[str, tuple[Need, ...]]]:
+    commands = []
     needed: tuple[Need, ...] = ()
-    for line in lines:
+    for line in map(str.strip, text.replace("\r\n", "\n").split("\n")):
         if found := _NEEDS.fullmatch(line):
             needed += needs.parse(found[1])
         if not line or line.startswith("#") or line in _ENDING:
@@ -399,8 +384,9 @@ def _checked(lines: Iterable[str]) -> Iterator[tuple[str, tuple[Need, ...]]]:
             raise SnippetError(f"a control character stands in the command {line[:80]!a}")
         if len(line.encode()) > MAX_LINE_BYTES:
             raise SnippetError(f"a command is longer than {MAX_LINE_BYTES} bytes: {line[:60]!a}…")
-        yield line, needed
+        commands.append((line, needed))
         needed = ()
+    return commands
 
 
 def _unredirected(line: str, name: str, remarks: list[str]) -> tuple[str, str]:
