@@ -8,7 +8,6 @@ Sources: ``kernel.spec`` of Red Hat, Oracle, Amazon and openEuler; ``kernel-bina
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from cas.catalogue.packages.rpm_layout import flavour
 
@@ -78,26 +77,31 @@ def packages(osrelease: str, arch: str, banner: str | None = None) -> tuple[str,
     if not _SOUND.fullmatch(osrelease):
         return ()
     banner = banner or ""
-    ubuntu = _UBUNTU.fullmatch(osrelease)
-    if ubuntu and (_UBUNTU_FLAVOURS.fullmatch(ubuntu["flavour"]) or _UBUNTU_UPLOAD.search(banner)):
-        return (_ubuntu(osrelease, ubuntu["version"], arch, banner),)
-    if _ENTERPRISE.search(osrelease):
-        return _enterprise(osrelease, arch)
-    if _DEBIAN.fullmatch(osrelease) or _DEBIAN_VERSION.search(banner):
-        return (_debian(osrelease, arch, banner),)
-    return tuple(_rarer(osrelease, arch))
-
-
-def _rarer(osrelease: str, arch: str) -> Iterator[str]:
-    if _PROXMOX.fullmatch(osrelease):
-        yield f"proxmox-kernel-{osrelease}-dbgsym_*_{_DEBIAN_ARCHES.get(arch, arch)}.deb"
+    deb_arch = _DEBIAN_ARCHES.get(arch, arch)
+    ubuntu, upload = _UBUNTU.fullmatch(osrelease), _UBUNTU_UPLOAD.search(banner)
+    if ubuntu and (_UBUNTU_FLAVOURS.fullmatch(ubuntu["flavour"]) or upload):
+        numbers = tuple(map(int, osrelease.split(".")[:2]))
+        is_unsigned = numbers >= _FIRST_UNSIGNED and arch != "armv7l"
+        name = f"linux-image-{'unsigned-' if is_unsigned else ''}{osrelease}-dbgsym"
+        # 5.15.0-91-generic and #101-Ubuntu are version 5.15.0-91.101
+        found = f"{name}_{ubuntu['version']}.{upload[1] if upload else '*'}_{deb_arch}.ddeb"
+    elif _ENTERPRISE.search(osrelease):
+        return _enterprise_packages(osrelease, arch)
+    elif _DEBIAN.fullmatch(osrelease) or _DEBIAN_VERSION.search(banner):
+        version = debian_version(banner) or "*"
+        found = f"linux-image-{osrelease}-dbg_{version}_{deb_arch}.deb"
+    elif _PROXMOX.fullmatch(osrelease):
+        found = f"proxmox-kernel-{osrelease}-dbgsym_*_{deb_arch}.deb"
     elif photon := _PHOTON.fullmatch(osrelease):
-        yield f"linux{photon['flavour']}-debuginfo-{photon['version']}.{arch}.rpm"
+        found = f"linux{photon['flavour']}-debuginfo-{photon['version']}.{arch}.rpm"
     elif suse := _SUSE.fullmatch(osrelease):
-        yield f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm"
+        found = f"kernel-{suse['flavour']}-debuginfo-{suse['number']}.*.{arch}.rpm"
     elif osrelease.endswith(f".{arch}"):
         # somebody's own RPM, made by the kernel's or by a distribution's spec file
-        yield f"kernel-debuginfo-{osrelease}.rpm"
+        found = f"kernel-debuginfo-{osrelease}.rpm"
+    else:
+        return ()
+    return (found,)
 
 
 def debian_version(banner: str | None) -> str | None:
@@ -109,49 +113,28 @@ def debian_version(banner: str | None) -> str | None:
     return found[1] if found else None
 
 
-def _debian(osrelease: str, arch: str, banner: str) -> str:
-    ours = _DEBIAN_ARCHES.get(arch, arch)
-    return f"linux-image-{osrelease}-dbg_{debian_version(banner) or '*'}_{ours}.deb"
-
-
-def _ubuntu(osrelease: str, abi: str, arch: str, banner: str) -> str:
-    """``5.15.0-91-generic`` and ``#101-Ubuntu`` are version ``5.15.0-91.101``."""
-    upload = _UBUNTU_UPLOAD.search(banner)
-    numbers = tuple(map(int, osrelease.split(".")[:2]))
-    is_unsigned = numbers >= _FIRST_UNSIGNED and arch != "armv7l"
-    name = f"linux-image-{'unsigned-' if is_unsigned else ''}{osrelease}-dbgsym"
-    return f"{name}_{abi}.{upload[1] if upload else '*'}_{_DEBIAN_ARCHES.get(arch, arch)}.ddeb"
-
-
-def _enterprise(osrelease: str, arch: str) -> tuple[str, ...]:
+def _enterprise_packages(osrelease: str, arch: str) -> tuple[str, ...]:
     """Red Hat's scheme, which Fedora, Oracle, Amazon and others follow."""
     variant = flavour(osrelease)
     version = _VARIANT.sub("", osrelease)
     version = version if version.endswith(f".{arch}") else f"{version}.{arch}"
     if _UEK.search(osrelease):
-        return _oracle(variant, version)
+        # the Unbreakable Enterprise Kernel; its 64k variant is spelled in one word
+        name = f"kernel-{variant.replace('uek-64k', 'uek64k')}"
+        return (
+            f"{name}-debuginfo-{version}.rpm",
+            f"kernel-uek-debuginfo-common-{version}.rpm",
+        )
     if "EL" in osrelease:  # one package for all variants
         return (f"kernel-debuginfo-{version}.rpm",)
-    name = f"{_kernel(osrelease)}-{variant}" if variant else _kernel(osrelease)
-    family = "kernel-rt" if _FAMILY.search(osrelease) else _kernel(osrelease)
-    common = "common" if ".el5" in osrelease else f"common-{arch}"
-    names = (f"{name}-debuginfo-{version}.rpm", f"{family}-debuginfo-{common}-{version}.rpm")
-    return names[:1] if _WITHOUT_COMMON.search(osrelease) else names
-
-
-def _oracle(variant: str, version: str) -> tuple[str, ...]:
-    """The Unbreakable Enterprise Kernel; its 64k variant is spelled in one word."""
-    name = f"kernel-{variant.replace('uek-64k', 'uek64k')}"
-    return (
-        f"{name}-debuginfo-{version}.rpm",
-        f"kernel-uek-debuginfo-common-{version}.rpm",
-    )
-
-
-def _kernel(osrelease: str) -> str:
     amazon = _AMAZON.match(osrelease)
-    return (
+    kernel = (
         f"kernel{amazon['version']}"
         if amazon and amazon["version"] != _FIRST_OF_AMAZON
         else "kernel"
     )
+    name = f"{kernel}-{variant}" if variant else kernel
+    family = "kernel-rt" if _FAMILY.search(osrelease) else kernel
+    common = "common" if ".el5" in osrelease else f"common-{arch}"
+    names = (f"{name}-debuginfo-{version}.rpm", f"{family}-debuginfo-{common}-{version}.rpm")
+    return names[:1] if _WITHOUT_COMMON.search(osrelease) else names

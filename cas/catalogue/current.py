@@ -17,7 +17,6 @@ from cas.catalogue.packages import package_kinds
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
 from cas.files.patient_calls import Attempt, CallThreads, regular
-from cas.model import Kernel
 
 _AT_ONCE = 8
 """Files that are looked at; each may be on a file system that does not answer."""
@@ -81,11 +80,16 @@ def _sorted_by_truth(
         except PackageError as error:
             changed[path] = f"{_changed_sentence(path)}, and cannot be used: {error}"
         else:
-            same = (
-                mine
+            # whether the file holds the kernels that it was catalogued with
+            same = [
+                one
+                for one in mine
                 if package is None
-                else [one for one in mine if _has_kernel(one.kernel, package)]
-            )
+                or (
+                    package.arch == one.kernel.arch
+                    and any(is_same(one.kernel, packaged) for packaged in package.kernels)
+                )
+            ]
             true += same
             if package is not None and same and mine[0].stamp:
                 renewals.append(Renewal(path, mine[0].stamp, stamp, package.kernels))
@@ -97,10 +101,3 @@ def _sorted_by_truth(
 
 def _changed_sentence(path: Path) -> str:
     return f"{path} changed since cas-admin -b"
-
-
-def _has_kernel(kernel: Kernel, package: Package) -> bool:
-    """Whether a file holds the kernel that it was catalogued with."""
-    return package.arch == kernel.arch and any(
-        is_same(kernel, packaged) for packaged in package.kernels
-    )

@@ -71,8 +71,20 @@ def require_agreement(identity: KernelIdentity, kernels: Sequence[Kernel]) -> No
     :raises AmbiguousKernel: they differ, and nothing tells which of them is the right one
     """
     facts = differing(kernels)
-    if facts:
-        raise _contested(identity, facts, kernels)
+    if not facts:
+        return
+    # of packages that claim one build-id, all but one are wrong
+    shown = [
+        f"{kernel.source} ({', '.join(_shown_fact(fact, kernel) for fact in facts)})"
+        for kernel in sorted(kernels, key=_kernel_order)
+    ]
+    raise AmbiguousKernel(
+        f"{len(kernels)} packages claim build-id {identity.build_id} and hold different kernels: "
+        + _first_few(shown),
+        rivals=_rivals(kernels),
+        hint="keep only the distribution's own of the packages that claim this build-id (none of "
+        "them is used before) and run: cas-admin -b",
+    )
 
 
 def by_release(
@@ -150,7 +162,13 @@ def differing(kernels: Sequence[Kernel | CataloguedKernel]) -> tuple[str, ...]:
 
     :return: of ``release``, ``arch``, ``size_bytes``, ``digest`` and ``banner``
     """
-    return tuple(fact for fact in _FACTS if _disagree(fact, kernels))
+    found = []
+    for fact in _FACTS:
+        known = {getattr(kernel, fact) for kernel in kernels} - {None, ""}
+        alike = len({str(value).partition(":")[0] for value in known}) if fact == "digest" else 1
+        if len(known) > alike:
+            found.append(fact)
+    return tuple(found)
 
 
 def release_of(identity: KernelIdentity) -> str | None:
@@ -159,12 +177,6 @@ def release_of(identity: KernelIdentity) -> str | None:
         _RELEASE.match(identity.banner) if identity.banner and identity.osrelease is None else None
     )
     return found[1] if found else identity.osrelease
-
-
-def _disagree(fact: str, kernels: Sequence[Kernel | CataloguedKernel]) -> bool:
-    known = {getattr(kernel, fact) for kernel in kernels} - {None, ""}
-    alike = len({str(value).partition(":")[0] for value in known}) if fact == "digest" else 1
-    return len(known) > alike
 
 
 def _split_by_build_id(
@@ -216,23 +228,6 @@ def _by_release_alone(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Ma
 def _one_build(identity: KernelIdentity, what: str, kernels: Sequence[Kernel]) -> None:
     if len({kernel.build_id for kernel in kernels}) > 1 or differing(kernels):
         raise _ambiguous(identity, what, kernels)
-
-
-def _contested(
-    identity: KernelIdentity, facts: Sequence[str], kernels: Sequence[Kernel]
-) -> AmbiguousKernel:
-    """Of packages that claim one build-id, all but one are wrong, and nothing says which."""
-    shown = [
-        f"{kernel.source} ({', '.join(_shown_fact(fact, kernel) for fact in facts)})"
-        for kernel in sorted(kernels, key=_kernel_order)
-    ]
-    return AmbiguousKernel(
-        f"{len(kernels)} packages claim build-id {identity.build_id} and hold different kernels: "
-        + _first_few(shown),
-        rivals=_rivals(kernels),
-        hint="keep only the distribution's own of the packages that claim this build-id (none of "
-        "them is used before) and run: cas-admin -b",
-    )
 
 
 def _shown_fact(fact: str, kernel: Kernel) -> str:

@@ -43,7 +43,7 @@ def source_lines(
     for tree in trees:
         for path in paths_below(file):
             with suppress(OSError):
-                lines = _read(tree / release, path).splitlines()
+                lines = _read_below(tree / release, path).splitlines()
                 if 1 <= line <= len(lines):
                     return around(lines, file, line, str(tree / release / path))
     return None
@@ -73,7 +73,7 @@ def paths_below(file: str) -> Iterator[PurePosixPath]:
             yield PurePosixPath(*parts[first:])
 
 
-def _read(tree: Path, path: PurePosixPath) -> str:
+def _read_below(tree: Path, path: PurePosixPath) -> str:
     """A regular file below a tree, without following a link there.
 
     :raises OSError: it is not there, is something else, or too large

@@ -20,7 +20,7 @@ from cas.database.publishing import Change
 from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import CasError, TryAgain
-from cas.progress import Advance, Progress
+from cas.progress import Progress
 from cas.settings.rules import PackageRules
 
 _KEPT_EVERY_S = 0.25
@@ -35,7 +35,13 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
     :raises ConfigError: an expression is invalid, or there is no such directory
     :raises TryAgain: the directory cannot be read, or is suddenly empty
     """
-    wanted = _package_paths(rules)
+    rpm = pattern.compile_filter(rules.rpm_filter, "rpmFilter").fullmatch
+    deb = pattern.compile_filter(rules.deb_filter, "debFilter").fullmatch
+    vmlinux = plain.NAME.fullmatch
+
+    def wanted(path: str) -> object:
+        return rpm(path) or deb(path) or vmlinux(path)
+
     with store.building(lambda: progress.say("Another build is at work: waiting for its end")):
         run = store.builds.begin()
         try:
@@ -50,19 +56,17 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
             ),
             None,
         )
-        store.builds.end(run, _counts_of(summary), problem)
+        counts = {
+            "added": summary.added,
+            "unchanged": summary.unchanged,
+            "renamed": summary.renamed,
+            "removed": summary.removed,
+            "kernels": summary.kernels,
+            "bad": len(summary.bad),
+            "conflicts": len(summary.conflicts),
+        }
+        store.builds.end(run, counts, problem)
     return summary
-
-
-def _package_paths(rules: PackageRules) -> Callable[[str], object]:
-    """Whether a path is that of a package, or of a plain vmlinux.
-
-    :raises ConfigError: an expression is invalid
-    """
-    rpm = pattern.compile_filter(rules.rpm_filter, "rpmFilter").fullmatch
-    deb = pattern.compile_filter(rules.deb_filter, "debFilter").fullmatch
-    vmlinux = plain.NAME.fullmatch
-    return lambda path: rpm(path) or deb(path) or vmlinux(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +95,35 @@ class _Build:
         found = scan.walk(kernels, wanted, self._rules)
         known = self._store.packages.rows()
         if not found.files and any(not found.hides(row.path) for row in known):
-            raise _suddenly_empty(kernels, self._rules, len(known))
+            raise TryAgain(
+                f"kernels: {kernels} has no package that matches {self._rules.rpm_filter!r} or "
+                f"{self._rules.deb_filter!r}, but {len(known)} are catalogued",
+                hint="mount it and run the same command again; if the packages are gone for good, "
+                "remove the database and run: cas-admin -b",
+            )
         difference = _compare_with_rows(found, known)
         read = self._read_changed(found, difference.changed)
-        self._publish_changes(difference, read)
+
+        # rows of files that were passed over stay as they are
+        passed_over = difference.changed.keys() - read
+        dropped = [row for path, row in difference.stale.items() if path not in passed_over]
+        change = Change(dropped, difference.renamed, read)
+        if change:
+            self._store.publish(change)
+
+        bad = list(self._store.packages.bad())
+        bad += [(Path(path), reason) for path, reason in found.unreadable.items()]
+        bad += [
+            (Path(directory), f"{number} more packages were passed over")
+            for directory, number in self._readers.silent.items()
+            if number
+        ]
         return BuildSummary(
             added=len(read),
             unchanged=len(found.files) - len(difference.changed),
             removed=difference.removed,
             kernels=self._store.kernels.count(),
-            bad=tuple(self._unusable_files(found)),
+            bad=tuple(bad),
             renamed=len(difference.renamed),
             conflicts=self._store.kernels.contested(),
         )
@@ -113,41 +136,22 @@ class _Build:
             path for path in stamps if path not in ready and not found.hides(path)
         )
         work = [Work(path, stamp) for path, stamp in changed.items() if path not in ready]
-        if work:
-            with self._progress.bar("Reading packages", len(changed), "packages") as advance:
-                advance(len(ready))
-                ready.update(self._keep_readings(self._readers.read(work), advance))
-        return ready
-
-    def _keep_readings(self, readings: Iterable[Reading], advance: Advance) -> Iterable[str]:
-        """The paths of the readings, which are kept on the way."""
+        if not work:
+            return ready
         unkept: list[Reading] = []
         kept_s = time.monotonic()
-        for reading in readings:
-            unkept.append(reading)
-            advance(1)
-            if len(unkept) >= _KEPT_AT_ONCE or time.monotonic() - kept_s > _KEPT_EVERY_S:
+        with self._progress.bar("Reading packages", len(changed), "packages") as advance:
+            advance(len(ready))
+            for reading in self._readers.read(work):
+                ready.add(reading.path)
+                unkept.append(reading)
+                advance(1)
+                if len(unkept) >= _KEPT_AT_ONCE or time.monotonic() - kept_s > _KEPT_EVERY_S:
+                    self._store.readings.put(unkept)
+                    unkept, kept_s = [], time.monotonic()
+            if unkept:
                 self._store.readings.put(unkept)
-                unkept, kept_s = [], time.monotonic()
-            yield reading.path
-        if unkept:
-            self._store.readings.put(unkept)
-
-    def _publish_changes(self, difference: _Difference, read: set[str]) -> None:
-        """Rows of files that were passed over stay as they are."""
-        passed_over = difference.changed.keys() - read
-        dropped = [row for path, row in difference.stale.items() if path not in passed_over]
-        change = Change(dropped, difference.renamed, read)
-        if change:
-            self._store.publish(change)
-
-    def _unusable_files(self, found: Found) -> Iterable[tuple[Path, str]]:
-        yield from self._store.packages.bad()
-        for path, reason in found.unreadable.items():
-            yield Path(path), reason
-        for directory, number in self._readers.silent.items():
-            if number:
-                yield Path(directory), f"{number} more packages were passed over"
+        return ready
 
 
 def _compare_with_rows(found: Found, known: Iterable[KnownRow]) -> _Difference:
@@ -164,40 +168,19 @@ def _compare_with_rows(found: Found, known: Iterable[KnownRow]) -> _Difference:
             del changed[row.path]
         else:
             stale[row.path] = row
-    renamed = _renamed_rows(changed, stale.values())
+    by_stamp = {
+        FileStamp(row.size_bytes, row.mtime_ns, row.inode): row.id
+        for row in stale.values()
+        if row.state == PackageState.OK  # the reason of another names its path
+    }
+    # the same file, by its stamp, stands elsewhere now
+    renamed = {
+        row_id: path
+        for path, stamp in changed.items()
+        if (row_id := by_stamp.pop(stamp, None)) is not None
+    }
     for path in renamed.values():
         del changed[path]
     gone -= sum(row.id in renamed and row.path not in found.files for row in stale.values())
     rows = {path: row.id for path, row in stale.items() if row.id not in renamed}
     return _Difference(changed, renamed, rows, gone)
-
-
-def _renamed_rows(changed: Mapping[str, FileStamp], stale: Iterable[KnownRow]) -> dict[int, str]:
-    """New paths of rows: the same file, by its stamp, stands elsewhere now."""
-    by_stamp = {
-        FileStamp(row.size_bytes, row.mtime_ns, row.inode): row.id
-        for row in stale
-        if row.state == PackageState.OK  # the reason of another names its path
-    }
-    if not by_stamp:
-        return {}
-    return {
-        row: path
-        for path, stamp in changed.items()
-        if (row := by_stamp.pop(stamp, None)) is not None
-    }
-
-
-def _counts_of(summary: BuildSummary) -> dict[str, int]:
-    names = ("added", "unchanged", "renamed", "removed", "kernels")
-    counts: dict[str, int] = {name: getattr(summary, name) for name in names}
-    return counts | {"bad": len(summary.bad), "conflicts": len(summary.conflicts)}
-
-
-def _suddenly_empty(kernels: Path, rules: PackageRules, known: int) -> TryAgain:
-    return TryAgain(
-        f"kernels: {kernels} has no package that matches {rules.rpm_filter!r} or "
-        f"{rules.deb_filter!r}, but {known} are catalogued",
-        hint="mount it and run the same command again; if the packages are gone for good, "
-        "remove the database and run: cas-admin -b",
-    )

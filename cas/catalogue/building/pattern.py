@@ -61,27 +61,25 @@ class _Translation:
 
     def python(self) -> str:
         while self._at < len(self._text):
-            self._translate_step()
+            char = self._next()
+            rest = self._text[self._at : self._at + 2]
+            if char == "\\":
+                self._backslash()
+            elif char in "*+?" and self._repeatable:
+                self._atoms[-1][-1] = f"(?:{self._atoms[-1][-1]}){char}"
+            elif char == ".":
+                self._atom(".")
+            elif char == "[":
+                self._atom(self._bracket())
+            elif char == "^" and (not self._atoms[-1] or self._atoms[-1][-1] == "|"):
+                self._anchor(r"\A")
+            elif char == "$" and rest in ("", r"\)", r"\|"):
+                self._anchor(r"\Z")
+            else:
+                self._atom(re.escape(char))
         if len(self._atoms) > 1:
             raise _Invalid(r"\( without \)")
         return "".join(self._atoms[0])
-
-    def _translate_step(self) -> None:
-        char = self._next()
-        if char == "\\":
-            self._backslash()
-        elif char in "*+?" and self._repeatable:
-            self._atoms[-1][-1] = f"(?:{self._atoms[-1][-1]}){char}"
-        elif char == ".":
-            self._atom(".")
-        elif char == "[":
-            self._atom(self._bracket())
-        elif char == "^" and self._starts_branch():
-            self._anchor(r"\A")
-        elif char == "$" and self._ends_branch():
-            self._anchor(r"\Z")
-        else:
-            self._atom(re.escape(char))
 
     def _backslash(self) -> None:
         if self._at == len(self._text):
@@ -92,26 +90,20 @@ class _Translation:
             self._atoms.append([])
             self._repeatable = False
         elif char == ")":
-            self._close_group()
+            if len(self._atoms) == 1:
+                raise _Invalid(r"\) without \(")
+            group = "".join(self._atoms.pop())
+            self._atom(f"({group})")
         elif char == "|":
             self._anchor("|")
         elif char in _ANCHORS:
             self._anchor(_ANCHORS[char])
         elif char in "123456789":
-            self._back_reference(int(char))
+            if int(char) > self._groups:
+                raise _Invalid(f"\\{char} refers to a group that is not there")
+            self._atom(f"(?:\\{char})")
         else:
             self._atom(_ESCAPES.get(char, re.escape(char)))
-
-    def _close_group(self) -> None:
-        if len(self._atoms) == 1:
-            raise _Invalid(r"\) without \(")
-        group = "".join(self._atoms.pop())
-        self._atom(f"({group})")
-
-    def _back_reference(self, number: int) -> None:
-        if number > self._groups:
-            raise _Invalid(f"\\{number} refers to a group that is not there")
-        self._atom(f"(?:\\{number})")
 
     def _bracket(self) -> str:
         """The rest of ``[…]``: no escapes and no classes inside, ``]`` is ordinary when first."""
@@ -120,25 +112,22 @@ class _Translation:
         items: list[str] = []
         first = True
         while first or self._peek() != "]":
-            items.append(self._bracket_item())
             first = False
+            low = high = self._next()
+            if low == "[" and self._peek() in (".", "="):
+                raise _Invalid(f"[{self._peek()} in a list is not supported")
+            if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("", "]"):
+                self._at += 1
+                high = self._next()
+            if low == high:
+                items.append(re.escape(low))
+            elif low < high:
+                items.append(f"{re.escape(low)}-{re.escape(high)}")
         self._at += 1
         body = "".join(items)
         if not body:
             return r"[\s\S]" if negated else "(?!)"
         return f"[{'^' if negated else ''}{body}]"
-
-    def _bracket_item(self) -> str:
-        low = self._next()
-        if low == "[" and self._peek() in (".", "="):
-            raise _Invalid(f"[{self._peek()} in a list is not supported")
-        high = low
-        if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("", "]"):
-            self._at += 1
-            high = self._next()
-        if low > high:
-            return ""
-        return re.escape(low) if low == high else f"{re.escape(low)}-{re.escape(high)}"
 
     def _next(self) -> str:
         char = self._peek()
@@ -157,10 +146,3 @@ class _Translation:
     def _anchor(self, python: str) -> None:
         self._atoms[-1].append(python)
         self._repeatable = False
-
-    def _starts_branch(self) -> bool:
-        return not self._atoms[-1] or self._atoms[-1][-1] == "|"
-
-    def _ends_branch(self) -> bool:
-        rest = self._text[self._at : self._at + 2]
-        return rest in ("", r"\)", r"\|")

@@ -61,8 +61,16 @@ class Readers:
     def read(self, work: Sequence[Work]) -> Iterator[Reading]:
         """What the files say, in any order."""
         if sum(item.weight for item in work) <= _HANDFUL:
-            return self._read_here(work)
-        return self._read_there(work)
+            yield from self._read_here(work)
+            return
+        self._waiting.extend(work)
+        try:
+            while self._waiting or any(child.given for child in self._children):
+                self._distribute()
+                yield from self._hear_children()
+        finally:
+            for child in self._children:
+                child.end()
 
     def _read_here(self, work: Sequence[Work]) -> Iterator[Reading]:
         """A few are read by this process, in a thread that can be left behind."""
@@ -78,16 +86,6 @@ class Readers:
                 facts = self._no_answer(item)
             yield Reading(item.path, item.stamp, facts)
         call_threads.dismiss()
-
-    def _read_there(self, work: Sequence[Work]) -> Iterator[Reading]:
-        self._waiting.extend(work)
-        try:
-            while self._waiting or any(child.given for child in self._children):
-                self._distribute()
-                yield from self._hear_reader()
-        finally:
-            for child in self._children:
-                child.end()
 
     def _distribute(self) -> None:
         """Have every child busy, and as many as there may be."""
@@ -105,7 +103,7 @@ class Readers:
         for child in self._children:
             child.send()
 
-    def _hear_reader(self) -> Iterator[Reading]:
+    def _hear_children(self) -> Iterator[Reading]:
         """What children tell, and what becomes of those that tell nothing any more."""
         pause_s = min((child.stall_watch.pause_s for child in self._children), default=0.0)
         outputs = {child.output: child for child in self._children}
@@ -115,22 +113,18 @@ class Readers:
             for facts in child.lines():
                 yield child.finished(facts)
         for child in self._children[:]:
-            if child.is_gone or child.is_silent():
-                self._children.remove(child)
-                yield from self._end_reader(child)
-                self._waiting.extendleft(reversed(child.given))
-
-    def _end_reader(self, child: _Child) -> Iterator[Reading]:
-        """End a child; the file at which it was is to blame.
-
-        Another time it may be read: memory may have been short.
-        """
-        is_silent = not child.is_gone
-        how = child.end()
-        if child.given:
-            item = child.given[0]
-            failure = reading.failure(PackageState.UNREADABLE, how)
-            yield child.finished(self._no_answer(item) if is_silent else failure)
+            if not child.is_gone and not child.is_silent():
+                continue
+            self._children.remove(child)
+            is_silent = not child.is_gone
+            how = child.end()
+            if child.given:
+                # The file at which it was is to blame. Another time it may be read: memory may
+                # have been short.
+                item = child.given[0]
+                failure = reading.failure(PackageState.UNREADABLE, how)
+                yield child.finished(self._no_answer(item) if is_silent else failure)
+            self._waiting.extendleft(reversed(child.given))
 
     def _no_answer(self, item: Work) -> str:
         self.silent.setdefault(dirname(item.path), 0)
@@ -158,7 +152,21 @@ class _Child:
         self._timeout_s = timeout_s
         self._heard = b""
         self._unsent: list[str] = []
-        self._process = _start_readers()
+        reader = "cas.catalogue.building.reader_child"
+        try:
+            self._process = subprocess.Popen(
+                # -P: not the modules of the directory that we happen to be in
+                [sys.executable, "-P", "-m", reader, str(_MEMORY_BYTES)],
+                env={**os.environ, "PYTHONPATH": str(_OURS)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=0,  # who interrupts the run does not mean the file at hand
+            )
+        except OSError as error:
+            raise TryAgain(
+                f"no program to read packages can be started: {error.strerror}"
+            ) from error
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101
         self._input, self.output = self._process.stdin, self._process.stdout
         self.stall_watch = self._begun()
@@ -218,18 +226,3 @@ class _Child:
 
     def _begun(self) -> StallWatch:
         return StallWatch(str(self._process.pid), self._timeout_s)
-
-
-def _start_readers() -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            # -P: not the modules of the directory that we happen to be in
-            [sys.executable, "-P", "-m", "cas.catalogue.building.reader_child", str(_MEMORY_BYTES)],
-            env={**os.environ, "PYTHONPATH": str(_OURS)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            process_group=0,  # who interrupts the run does not mean the file at hand
-        )
-    except OSError as error:
-        raise TryAgain(f"no program to read packages can be started: {error.strerror}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,14 @@ class Found:
 
     def hides(self, path: str) -> bool:
         """Whether the file may still exist, in a directory that could not be read."""
-        return bool(self._hidden) and any(place in self._hidden for place in _lineage(path))
+        if not self._hidden:
+            return False
+        while path not in self._hidden:
+            above = dirname(path)
+            if above == path:
+                return False
+            path = above
+        return True
 
     def hide(self, path: str) -> None:
         """Remember a directory that is left out."""
@@ -149,21 +156,18 @@ class _Walk:
         with os.scandir(directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 try:
-                    self._sort_entry(entry, listing)
+                    if entry.is_symlink():
+                        listing.links.append(entry.path)
+                    elif entry.is_dir(follow_symlinks=False):
+                        listing.directories.append(entry.path)
+                    elif self._wanted(entry.path):
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            identity = (status.st_dev, status.st_ino)
+                            listing.files.append((entry.path, identity, FileStamp.of(status)))
                 except OSError as error:
                     listing.failures.append((entry.path, error))
         return listing
-
-    def _sort_entry(self, entry: os.DirEntry[str], listing: _Listing) -> None:
-        if entry.is_symlink():
-            listing.links.append(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            listing.directories.append(entry.path)
-        elif self._wanted(entry.path):
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                identity = (status.st_dev, status.st_ino)
-                listing.files.append((entry.path, identity, FileStamp.of(status)))
 
     def _visit_directory(self, directory: str, device: int, attempt: Attempt[_Listing]) -> None:
         try:
@@ -205,7 +209,8 @@ class _Walk:
         if identity in self._seen:
             return
         self._seen.add(identity)
-        if path.isascii() or _is_utf8(path):
+        # what is not UTF-8 has surrogates, which the database cannot hold
+        if path.isascii() or path.encode(errors="ignore").decode() == path:
             self._found.files[path] = stamp
         else:
             self._found.unreadable[path] = "the path is not UTF-8"
@@ -216,32 +221,12 @@ class _Walk:
             return
         self._found.note_failure(path, error)
         if isinstance(error, NoAnswer):
-            self._probe_mount(dirname(path), device)
-
-    def _probe_mount(self, parent: str, device: int) -> None:
-        """After a silence: a mount of its own, or all that is on the parent's file system?"""
-        try:
-            self._call_threads.result(self._call_threads.ask(partial(os.statvfs, parent)))
-        except NoAnswer:
-            self._silent.add(device)
-        except OSError:
-            return
-
-
-def _lineage(path: str) -> Iterator[str]:
-    """A path and the directories above it."""
-    while True:
-        yield path
-        above = dirname(path)
-        if above == path:
-            return
-        path = above
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether the database can hold the path."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+            # a mount of its own, or all that is on the parent's file system?
+            try:
+                self._call_threads.result(
+                    self._call_threads.ask(partial(os.statvfs, dirname(path)))
+                )
+            except NoAnswer:
+                self._silent.add(device)
+            except OSError:
+                return

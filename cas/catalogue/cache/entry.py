@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,21 +71,9 @@ class Entry:
 
         :raises TryAgain: another process has been at it for half an hour
         """
-        placing.make_directory(self.kmods)
-        with self._holding_lock(progress):
-            placing.make_directory(self.kmods)  # somebody may have removed it until now
-            remove_unfinished(self.directory)
-            self._remove_spoiled(progress)
-            self._remove_useless(progress)
-            try:
-                yield
-            finally:
-                self._note_added()
-
-    @contextmanager
-    def _holding_lock(self, progress: Progress) -> Iterator[None]:
         from filelock import Timeout  # a warm cache needs no lock
 
+        placing.make_directory(self.kmods)
         path = lock_of(self.directory)
         lock = new_lock(self.directory)
         with placing.writing_to(path, 0):
@@ -98,7 +86,14 @@ class Entry:
             except Timeout as error:
                 raise TryAgain(f"{path} has been locked for {_LOCK_TIMEOUT_S} s") from error
         try:
-            yield
+            placing.make_directory(self.kmods)  # somebody may have removed it until now
+            remove_unfinished(self.directory)
+            self._remove_spoiled(progress)
+            self._remove_useless(progress)
+            try:
+                yield
+            finally:
+                self._note_added()
         finally:
             lock.release()
 
@@ -127,19 +122,14 @@ class Entry:
         try:
             if self._kernel.size_bytes not in (None, self.vmlinux.stat().st_size):
                 return False
-            if self._is_another_packages():
-                return False
-            verify_vmlinux(self._kernel)(self.vmlinux)
+            verify_vmlinux(self._kernel, self.vmlinux)
         except (OSError, CasError):
             return False
-        return True
-
-    def _is_another_packages(self) -> bool:
-        """Whether the vmlinux came from a package that promised another content than ours."""
+        # it may come from a package that promised another content than ours
         promised, noted = self._kernel.digest, kernel_of(self.directory)
         seal = read_seals(self.directory).get(self.vmlinux.name)
         known = [noted.digest if noted else None, f"{placing.OURS}:{seal.sha256}" if seal else None]
-        return promised is not None and any(
+        return promised is None or not any(
             digest is not None
             and digest.partition(":")[0] == promised.partition(":")[0]
             and digest.lower() != promised.lower()
@@ -159,7 +149,7 @@ class Entry:
         """Note where the vmlinux came from."""
         self._note_added()
         record = dataclasses.asdict(self._kernel) | {"source": str(self._kernel.source)}
-        self._write_record(_KERNEL_RECORD, record)
+        _write_json(self.directory / _KERNEL_RECORD, record)
 
     def _remove_spoiled(self, progress: Progress) -> None:
         sealed = read_seals(self.directory)
@@ -195,9 +185,6 @@ class Entry:
 
     def _name_of(self, path: Path) -> str:
         return path.relative_to(self.directory).as_posix()
-
-    def _write_record(self, name: str, record: object) -> None:
-        _write_json(self.directory / name, record)
 
 
 def flaw_of_vmlinux(entry: Path) -> str | None:
@@ -279,7 +266,11 @@ def entries(cache: Path) -> list[Path]:
             found = sorted(cache.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [path for path in found if _NAME.fullmatch(path.name) and _is_directory(path)]
+        return [
+            path
+            for path in found
+            if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        ]
 
 
 def closed(entry: Path) -> NotPermitted | None:
@@ -347,15 +338,12 @@ def find_cached(identity: KernelIdentity, cache: Path) -> Kernel | None:
     return kernel if Entry(cache, kernel).has_vmlinux() else None
 
 
-def verify_vmlinux(kernel: Kernel) -> Callable[[Path], None]:
-    """A check that a file is the vmlinux which the catalogue promised.
+def verify_vmlinux(kernel: Kernel, path: Path) -> None:
+    """Let only the vmlinux pass that the catalogue promised.
 
-    It raises `KernelMismatch` when it is another one, `PackageError` when it is none.
+    :raises KernelMismatch: it is another one
+    :raises PackageError: it is none
     """
-    return lambda path: _verify_vmlinux(kernel, path)
-
-
-def _verify_vmlinux(kernel: Kernel, path: Path) -> None:
     what = f"{kernel.source}: {kernel.member}" if kernel.member else f"{kernel.source}"
     try:
         build_id, banner = elf.build_id(path), elf.linux_banner(path)
@@ -403,10 +391,6 @@ def _touch(path: Path) -> None:
         os.utime(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _is_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _read_record(path: Path) -> Kernel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +70,13 @@ def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
 
 def size_bytes(cache: Path) -> int:
     """How much `verify` reads."""
-    open_ones = (entry for entry in entries(cache) if closed(entry) is None)
-    return sum(_size_of(path) for entry in open_ones for path in _sealable(entry))
+    total = 0
+    for entry in entries(cache):
+        if closed(entry) is None:
+            for path in _sealable(entry):
+                with suppress(OSError):
+                    total += path.lstat().st_size
+    return total
 
 
 def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
@@ -89,11 +95,21 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
             continue
         with lease.watched(entry):
             found = [*_unfinished(entry), *_changed_files(entry, _Look(True, advance))]
-            _note_missing(entry, {fault.path for fault in found}, advance)
+            # digests of files that were extracted before any were noted
+            wrong = {fault.path for fault in found}
+            sealed, new = read_seals(entry), {}
+            for path in _sealable(entry):
+                name = path.relative_to(entry).as_posix()
+                if name not in sealed and path not in wrong and _is_elf(path):
+                    new[name] = seals.sealed(path, advance)
+            renew_seals(entry, new)
         if repair:
             found = [_repaired(entry, fault) for fault in found]
         yield from found
-        yield from _foreign_files_in(entry)
+        for path in files(entry):
+            name = path.relative_to(entry).as_posix()
+            if name not in _OURS and (path.parent == entry or kmod_files.parse(path.name) is None):
+                yield Fault(path, "is nothing that cas puts there", is_ours=False)
 
 
 def _changed_files(entry: Path, look: _Look) -> Iterator[Fault]:
@@ -137,16 +153,6 @@ def _not_as_promised(entry: Path) -> str | None:
     if kernel is not None and not Entry(entry.parent, kernel).fits_kernel():
         return "its vmlinux is not the one that kernel.json names"
     return None
-
-
-def _note_missing(entry: Path, wrong: set[Path], advance: Advance) -> None:
-    """Digests of files that were extracted before any were noted."""
-    sealed, new = read_seals(entry), {}
-    for path in _sealable(entry):
-        name = path.relative_to(entry).as_posix()
-        if name not in sealed and path not in wrong and _is_elf(path):
-            new[name] = seals.sealed(path, advance)
-    renew_seals(entry, new)
 
 
 def _is_elf(path: Path) -> bool:
@@ -205,17 +211,3 @@ def _foreign_files(cache: Path) -> Iterator[Fault]:
             yield Fault(path, "is half removed")
         elif name not in known and not is_entry_name(name.removesuffix(".lock")):
             yield Fault(path, "is nothing that cas puts there", is_ours=False)
-
-
-def _foreign_files_in(entry: Path) -> Iterator[Fault]:
-    for path in files(entry):
-        name = path.relative_to(entry).as_posix()
-        if name not in _OURS and (path.parent == entry or kmod_files.parse(path.name) is None):
-            yield Fault(path, "is nothing that cas puts there", is_ours=False)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0

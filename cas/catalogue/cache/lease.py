@@ -95,23 +95,14 @@ def is_held(entry: Path) -> bool:
 
 def last_use(entry: Path) -> float:
     """When the entry was last used or added to, in seconds since 1970."""
-    noted, *records = (_mtime(entry / name) for name in (IN_USE, *RECORDS))
-    # of before uses were noted the file system knows something too
-    return max(noted or _atime(entry / "vmlinux"), *records)
-
-
-def _mtime(path: Path) -> float:
-    try:
-        return path.lstat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _atime(path: Path) -> float:
-    try:
-        return path.lstat().st_atime
-    except OSError:
-        return 0.0
+    times = {}
+    for name in (IN_USE, *RECORDS):
+        with suppress(OSError):
+            times[name] = (entry / name).lstat().st_mtime
+    if not times.get(IN_USE):  # of before uses were noted the file system knows something too
+        with suppress(OSError):
+            times[IN_USE] = (entry / "vmlinux").lstat().st_atime
+    return max([0.0, *times.values()])
 
 
 @contextmanager

@@ -93,7 +93,10 @@ def trim_if_grown(cache: Path, rules: CacheRules, now: float) -> Trimmed:
     That costs two system calls when there is nothing to do.
     """
     with placing.writing_to(cache, 0):
-        is_due = (cache / GROWN).exists() and not _is_small(cache, rules.limit_bytes)
+        is_due = (cache / GROWN).exists()
+        if is_due:  # unless all files of its file system together are below the limit
+            state = os.statvfs(cache)
+            is_due = (state.f_blocks - state.f_bfree) * state.f_frsize > rules.limit_bytes
     return trim(cache, rules, now) if is_due else Trimmed()
 
 
@@ -139,37 +142,30 @@ class _Trim:
                 doubtful.append(holding)
             else:
                 self._let_go(holding, f"unused for more than {count(self._rules.days, 'day')}")
-        if self._left_bytes > self._rules.limit_bytes:
-            self._trim_to_size()
+        limit = self._rules.limit_bytes
+        if self._left_bytes > limit:
+            tried = {removal.holding.entry for removal in (*self._removed, *self._kept)}
+            for holding in self._found:
+                if self._left_bytes <= target_bytes(self._rules):
+                    break
+                if holding.entry not in tried:
+                    self._let_go(holding, f"the cache held more than {human_size(limit)}")
         doubt = self._belief.doubt if doubtful else None
         return Trimmed(tuple(self._removed), tuple(self._kept), self._left_bytes, doubt)
 
-    def _trim_to_size(self) -> None:
-        tried = {removal.holding.entry for removal in (*self._removed, *self._kept)}
-        limit = self._rules.limit_bytes
-        why = f"the cache held more than {human_size(limit)}"
-        for holding in self._found:
-            if self._left_bytes <= target_bytes(self._rules):
-                return
-            if holding.entry not in tried:
-                self._let_go(holding, why)
-
     def _let_go(self, holding: Holding, why: str) -> None:
-        kept_for = self._kept_for(holding)
+        try:
+            if self._only_plan:
+                kept_for = _IN_USE if lease.is_held(holding.entry) else None
+            else:
+                kept_for = None if _remove(holding.entry, holding.last_use) else _IN_USE
+        except CasError as error:  # somebody else's; it does not keep the others
+            kept_for = str(error)
         if kept_for is None:
             self._removed.append(Removal(holding, why))
             self._left_bytes -= holding.size_bytes
         else:
             self._kept.append(Removal(holding, kept_for))
-
-    def _kept_for(self, holding: Holding) -> str | None:
-        """Why the entry stays; ``None`` when it is gone."""
-        try:
-            if self._only_plan:
-                return _IN_USE if lease.is_held(holding.entry) else None
-            return None if _remove(holding.entry, holding.last_use) else _IN_USE
-        except CasError as error:  # somebody else's; it does not keep the others
-            return str(error)
 
 
 def _belief(
@@ -202,7 +198,8 @@ def is_half_removed(path: Path) -> bool:
     return bool(found and is_entry_name(found[1]) and path.is_dir() and not path.is_symlink())
 
 
-def _finish_extractions(cache: Path) -> None:
+def _finish_what_was_stopped(cache: Path) -> None:
+    finish_removals(cache)
     for entry in entries(cache):
         if unfinished(entry):
             with (
@@ -212,19 +209,8 @@ def _finish_extractions(cache: Path) -> None:
             ):
                 if is_ours:
                     remove_unfinished(entry)
-
-
-def _finish_what_was_stopped(cache: Path) -> None:
-    finish_removals(cache)
-    _finish_extractions(cache)
     # before the sizes are looked at: what is added from here on is for the next time
     (cache / GROWN).unlink(missing_ok=True)
-
-
-def _is_small(cache: Path, limit_bytes: int) -> bool:
-    """Whether all files of its file system together are below the limit."""
-    state = os.statvfs(cache)
-    return (state.f_blocks - state.f_bfree) * state.f_frsize <= limit_bytes
 
 
 def _remove(entry: Path, last_use: float | None) -> bool:

@@ -46,23 +46,26 @@ def holdings(cache: Path) -> list[Holding]:
     :raises NotPermitted: this user may not look into the cache
     """
     seen: set[tuple[int, int]] = set()
-    found = [_holding(entry, seen) for entry in entries(cache)]
-    return sorted(found, key=lambda holding: (holding.last_use, holding.entry.name))
-
-
-def _holding(entry: Path, seen: set[tuple[int, int]]) -> Holding:
-    if (why := closed(entry)) is not None:
+    found = []
+    for entry in entries(cache):
         last_use = lease.last_use(entry)
-        return Holding(entry, 0, last_use, None, has_vmlinux=False, kmods=0, problem=str(why))
-    size_bytes, kmods = _taken(str(entry), seen)
-    return Holding(
-        entry=entry,
-        size_bytes=size_bytes,
-        last_use=lease.last_use(entry),
-        kernel=kernel_of(entry),
-        has_vmlinux=(entry / "vmlinux").is_file(),
-        kmods=kmods,
-    )
+        if (why := closed(entry)) is not None:
+            found.append(
+                Holding(entry, 0, last_use, None, has_vmlinux=False, kmods=0, problem=str(why))
+            )
+            continue
+        size_bytes, kmods = _taken(str(entry), seen)
+        found.append(
+            Holding(
+                entry=entry,
+                size_bytes=size_bytes,
+                last_use=last_use,
+                kernel=kernel_of(entry),
+                has_vmlinux=(entry / "vmlinux").is_file(),
+                kmods=kmods,
+            )
+        )
+    return sorted(found, key=lambda holding: (holding.last_use, holding.entry.name))
 
 
 def files(directory: Path) -> Iterator[Path]:
@@ -78,26 +81,18 @@ def _taken(directory: str, seen: set[tuple[int, int]], depth: int = 0) -> tuple[
     A cache has 100,000 files, for which paths as objects would take a second.
     """
     size_bytes = kmods = 0
-    for path, state in _scanned(directory):
-        size_bytes += _allocated(state, seen)
-        if stat.S_ISDIR(state.st_mode):
-            below = _taken(path, seen, depth + 1)
-            size_bytes, kmods = size_bytes + below[0], kmods + below[1]
-        elif depth and not os.path.basename(path).startswith("."):  # noqa: PTH119
-            kmods += 1
-    return size_bytes, kmods
-
-
-def _scanned(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     with suppress(OSError), os.scandir(directory) as found:  # removed meanwhile
         for file in found:
-            yield file.path, file.stat(follow_symlinks=False)
-
-
-def _allocated(state: os.stat_result, seen: set[tuple[int, int]]) -> int:
-    if state.st_nlink > 1 and not stat.S_ISDIR(state.st_mode):
-        inode = (state.st_dev, state.st_ino)
-        if inode in seen:
-            return 0
-        seen.add(inode)
-    return state.st_blocks * _BLOCK_BYTES
+            state = file.stat(follow_symlinks=False)
+            is_directory = stat.S_ISDIR(state.st_mode)
+            inode = (state.st_dev, state.st_ino)
+            if state.st_nlink == 1 or is_directory or inode not in seen:
+                size_bytes += state.st_blocks * _BLOCK_BYTES
+            if state.st_nlink > 1 and not is_directory:
+                seen.add(inode)
+            if is_directory:
+                below = _taken(file.path, seen, depth + 1)
+                size_bytes, kmods = size_bytes + below[0], kmods + below[1]
+            elif depth and not file.name.startswith("."):
+                kmods += 1
+    return size_bytes, kmods

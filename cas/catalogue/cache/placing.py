@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from cas.errors import ConfigError, TryAgain
@@ -144,7 +143,12 @@ def _write_temporary(fd: int, content: Iterable[Piece], target: Place) -> str:
         for digest in digests.values():
             digest.update(piece)
 
-    writer = SparseWriter(fd, each=update, every=partial(_begin_writeback, fd))
+    def begin_writeback(begin: int, end: int) -> None:
+        # On Linux this starts writing dirty pages out, and drops only those that are clean: the
+        # fsync at the end finds little left to do, and the file stays in memory for its readers.
+        os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
+
+    writer = SparseWriter(fd, each=update, every=begin_writeback)
     try:
         for piece in content:
             writer.put(piece)
@@ -158,9 +162,3 @@ def _write_temporary(fd: int, content: Iterable[Piece], target: Place) -> str:
     os.fchmod(fd, mode(target.path.parent, 0o400))
     os.fsync(fd)
     return digests[OURS].hexdigest()
-
-
-def _begin_writeback(fd: int, begin: int, end: int) -> None:
-    # On Linux this starts writing dirty pages out, and drops only those that are clean: the fsync
-    # at the end finds little left to do, and the file stays in memory for its readers.
-    os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)

@@ -91,16 +91,14 @@ def from_record(record: Any) -> dict[str, Seal]:
     files = record.get("files")
     if not isinstance(files, dict):
         return {}
-    found = ((name, _seal(words)) for name, words in files.items())
-    return {name: seal for name, seal in found if seal is not None}
-
-
-def _seal(words: Any) -> Seal | None:
-    try:
-        seal = Seal(**words)
-    except TypeError:
-        return None
-    numbers = (seal.size_bytes, seal.mtime_ns, seal.ctime_ns, seal.inode)
-    if not isinstance(seal.sha256, str) or not all(type(number) is int for number in numbers):
-        return None
-    return seal if _SHA256.fullmatch(seal.sha256) else None
+    found = {}
+    for name, words in files.items():
+        try:
+            seal = Seal(**words)
+        except TypeError:
+            continue
+        numbers = (seal.size_bytes, seal.mtime_ns, seal.ctime_ns, seal.inode)
+        is_digest = isinstance(seal.sha256, str) and _SHA256.fullmatch(seal.sha256)
+        if is_digest and all(type(number) is int for number in numbers):
+            found[name] = seal
+    return found

@@ -30,7 +30,6 @@ from cas.fetch.debug_file import (
     NotServed,
     ServerFailed,
     StartOver,
-    Transfer,
     Unreachable,
     Useless,
     debug_file,
@@ -78,9 +77,13 @@ class Debuginfod:
         :raises DiskFull: the cache has no room for it
         :raises TryAgain: another process has been fetching it for half an hour
         """
-        kernel = _kernel_in_cache(identity, cache)
-        if kernel is None or identity.build_id is None or not self._may_ask(identity.build_id):
+        release, build_id = release_of(identity), identity.build_id
+        if release is None or build_id is None or not _BUILD_ID.fullmatch(build_id):
             return None
+        if not self._may_ask(build_id):
+            return None
+        source = vmlinux_in(cache, build_id)
+        kernel = Kernel(release, identity.arch, source, member=None, build_id=build_id)
         entry = Entry(cache, kernel)
         with entry.locked(progress):
             cached = find_cached(identity, cache)  # another process may have been faster
@@ -88,10 +91,8 @@ class Debuginfod:
                 return Match(
                     cached, MatchEvidence.BUILD_ID, f"{_detail(identity)} that another job fetched"
                 )
-            what = f"vmlinux of {kernel.release}"
-            wanted = _Wanted(
-                what, identity.build_id, entry.vmlinux, entry.put, kernel.release, cache
-            )
+            what = f"vmlinux of {release}"
+            wanted = _Wanted(what, build_id, entry.vmlinux, entry.put, release, cache)
             server = self._fetch(wanted, progress)
             if server is None:
                 return None
@@ -138,7 +139,12 @@ class Debuginfod:
         answers = []
         for server in self._rules.urls:
             try:
-                answer = self._down.get(server) or _why_not_asked(server, wanted)
+                answer = self._down.get(server)
+                if answer is None and wanted.cache is not None:
+                    # what it sent within the last day was of no use
+                    answer = useless.why_useless(wanted.cache, server, wanted.build_id)
+                    if answer:
+                        answer += "; it is asked again a day later, or after cas-admin cache clean"
                 if answer is None:
                     self._fetch_from(server, wanted, progress)
                     return server
@@ -158,27 +164,17 @@ class Debuginfod:
     def _fetch_from(self, server: str, wanted: _Wanted, progress: Progress) -> None:
         if wanted.release is not None:  # kmods are many
             progress.say(f"Asking {server_name(server)} for the {wanted.what}")
+        text = f"Fetching the {wanted.what} from {server_name(server)}"
+        verify = partial(_require_wanted, wanted, server)
         with debug_file(server, wanted.build_id, self._rules) as transfer:
             while True:
+                target = Place(wanted.path, transfer.size_bytes or 0, verify)
                 try:
-                    return _put_in_place(transfer, wanted, server, progress)
+                    with progress.bar(text, transfer.size_bytes) as advance:
+                        wanted.put(target, _counted(transfer.pieces(), advance))
+                    return
                 except StartOver as error:
                     progress.warn(f"debuginfod {error}; once more from the start")
-
-
-def _why_not_asked(server: str, wanted: _Wanted) -> str | None:
-    """Why a server is not asked: what it sent within the last day was of no use."""
-    if wanted.cache is None:
-        return None
-    reason = useless.why_useless(wanted.cache, server, wanted.build_id)
-    return reason and f"{reason}; it is asked again a day later, or after cas-admin cache clean"
-
-
-def _put_in_place(transfer: Transfer, wanted: _Wanted, server: str, progress: Progress) -> None:
-    target = Place(wanted.path, transfer.size_bytes or 0, partial(_require_wanted, wanted, server))
-    text = f"Fetching the {wanted.what} from {server_name(server)}"
-    with progress.bar(text, transfer.size_bytes) as advance:
-        wanted.put(target, _counted(transfer.pieces(), advance))
 
 
 def _counted(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
@@ -189,15 +185,6 @@ def _counted(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
 
 def _detail(identity: KernelIdentity) -> str:
     return f"build-id {identity.build_id} in the dump and in the vmlinux"
-
-
-def _kernel_in_cache(identity: KernelIdentity, cache: Path) -> Kernel | None:
-    """The dump's kernel as it will stand in the cache; ``None`` when it cannot be asked for."""
-    release = release_of(identity)
-    if release is None or identity.build_id is None or not _BUILD_ID.fullmatch(identity.build_id):
-        return None
-    source = vmlinux_in(cache, identity.build_id)
-    return Kernel(release, identity.arch, source, member=None, build_id=identity.build_id)
 
 
 def _require_wanted(wanted: _Wanted, server: str, path: Path) -> None:

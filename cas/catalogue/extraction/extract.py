@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from cas.catalogue.cache.entry import Entry, verify_vmlinux
+from cas.catalogue.cache.entry import verify_vmlinux
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, package_listing
 from cas.catalogue.extraction.unpacking import Target, Unpacking
-from cas.catalogue.packages.archive import Listing
 from cas.model import Kernel, Match
 from cas.progress import Progress
 from cas.text import count
@@ -71,7 +71,7 @@ def extract(match: Match, names: Iterable[str], cache: Path, progress: Progress)
     kernel = match.kernel
     search = Search(kernel, dict.fromkeys(names), cache, progress)
     if kernel.member is None:
-        verify_vmlinux(kernel)(kernel.source)  # it may be changed at any time
+        verify_vmlinux(kernel, kernel.source)  # it may be changed at any time
         search.look_with_kernel()
         return Extraction(kernel.source, search.found())
     if not _is_complete(kernel, search):
@@ -92,8 +92,11 @@ def _extract_lacking(kernel: Kernel, search: Search, progress: Progress) -> None
     listing = package_listing(source)
     targets = search.targets(source, listing) if search.lacking else {}
     what = "vmlinux" if needs_vmlinux else count(len(targets), "kernel module")
-    if needs_vmlinux:
-        targets |= _vmlinux_target(kernel, entry, listing)
+    if needs_vmlinux and kernel.member is not None:
+        in_list = listing.files.get(kernel.member)
+        digest = in_list.digest if in_list else None
+        verify = partial(verify_vmlinux, kernel)
+        targets[kernel.member] = Target(entry.vmlinux, verify, digest)
     unpacking = Unpacking(source, entry, targets)
     if targets:
         text = f"Extracting {what} of {kernel.release}"
@@ -103,11 +106,3 @@ def _extract_lacking(kernel: Kernel, search: Search, progress: Progress) -> None
         entry.remember_kernel()
     if search.lacking:
         search.note_content(source, listing, unpacking.unfit)
-
-
-def _vmlinux_target(kernel: Kernel, entry: Entry, listing: Listing) -> dict[str, Target]:
-    if kernel.member is None:
-        return {}
-    in_list = listing.files.get(kernel.member)
-    digest = in_list.digest if in_list else None
-    return {kernel.member: Target(entry.vmlinux, verify_vmlinux(kernel), digest)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cas import elf
@@ -43,15 +44,18 @@ def find_installed(identity: KernelIdentity, root: Path) -> Kernel | None:
         return None
     for layout in _LAYOUTS:
         path = root / layout.format(identity.osrelease)
-        if path.is_file() and _is_usable(path, identity.build_id):
-            return Kernel(
-                release=identity.osrelease,
-                arch=identity.arch,
-                source=path,
-                member=None,
-                build_id=identity.build_id,
-                size_bytes=path.stat().st_size,
-            )
+        if not path.is_file():
+            continue
+        with suppress(NotADump):
+            if elf.build_id(path) == identity.build_id and debug_info.flaw(path) is None:
+                return Kernel(
+                    release=identity.osrelease,
+                    arch=identity.arch,
+                    source=path,
+                    member=None,
+                    build_id=identity.build_id,
+                    size_bytes=path.stat().st_size,
+                )
     return None
 
 
@@ -62,7 +66,11 @@ def kmod_paths(kernel: Kernel, root: Path | None) -> Iterator[Path]:
     """
     own = _root(kernel)
     if own is None and kernel.member is None:
-        yield from _in_same_directory(kernel.source)
+        # a vmlinux that lies anywhere: beside it, and in a tree like that of lib/modules
+        directory = kernel.source.parent
+        yield from directory.glob("*.ko*")
+        for name in _KMOD_TREES:
+            yield from (directory / name).rglob("*.ko*")
     root = own or root
     if root is None or not _RELEASE.fullmatch(kernel.release):
         return
@@ -76,13 +84,6 @@ def is_beside(kernel: Kernel, path: Path) -> bool:
     return root is not None and path.is_relative_to(root)
 
 
-def _in_same_directory(vmlinux: Path) -> Iterator[Path]:
-    """Those beside a vmlinux that lies anywhere: there, and in a tree like ``lib/modules``'s."""
-    yield from vmlinux.parent.glob("*.ko*")
-    for name in _KMOD_TREES:
-        yield from (vmlinux.parent / name).rglob("*.ko*")
-
-
 def _root(kernel: Kernel) -> Path | None:
     """The root that `find_installed` was given."""
     if kernel.member is not None:
@@ -92,10 +93,3 @@ def _root(kernel: Kernel) -> Path | None:
         if str(kernel.source).endswith("/" + tail):
             return Path(str(kernel.source)[: -len(tail)])
     return None
-
-
-def _is_usable(path: Path, build_id: str) -> bool:
-    try:
-        return elf.build_id(path) == build_id and debug_info.flaw(path) is None
-    except NotADump:
-        return False

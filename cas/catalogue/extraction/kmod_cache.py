@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,26 +57,25 @@ class Shelf:
 
     def find(self, wanted: Wanted) -> dict[str, Held]:
         """The best file of each wanted kmod that is there: of its build, with debug information."""
-        found: dict[str, Held] = {}
-        candidates = self._candidates(wanted)
-        # all at once: what has another stamp, such as a new link, is noted in one go
-        sound = self._entry.sound(chain.from_iterable(candidates.values()))
-        for kmod, paths in candidates.items():
-            best = _best([path for path in paths if path in sound], wanted[kmod])
-            if best is not None:
-                found[kmod] = best
-        return found
-
-    def _candidates(self, wanted: Wanted) -> dict[str, list[Path]]:
-        flat = _listed(self._entry.kmods, wanted)
+        directory = self._entry.kmods
+        flat = _listed_kmods(directory, wanted)
         candidates = {}
         for kmod, build_id in wanted.items():
             if build_id is not None and not _BUILD_ID.fullmatch(build_id):
                 continue
-            candidates[kmod] = [self._entry.kmods / file.path for file in flat.get(kmod, ())]
+            candidates[kmod] = [directory / file.path for file in flat.get(kmod, ())]
             if build_id is not None:
-                candidates[kmod] += self._beside(kmod, build_id)
-        return candidates
+                of_build = _listed_kmods(directory / build_id, {kmod: build_id}).get(kmod, ())
+                candidates[kmod] += [directory / build_id / file.path for file in of_build]
+        # all at once: what has another stamp, such as a new link, is noted in one go
+        sound = self._entry.sound(chain.from_iterable(candidates.values()))
+        found: dict[str, Held] = {}
+        for kmod, paths in candidates.items():
+            files = [file for path in paths if path in sound and (file := held(path))]
+            files = [file for file in files if fits(file, wanted[kmod])]
+            if files:
+                found[kmod] = min(files, key=lambda file: not file.has_debuginfo)
+        return found
 
     def path_for(self, plain_name: str, build_id: str | None) -> Path:
         """Where a file shall stand; another build that is there already keeps its place."""
@@ -102,11 +101,6 @@ class Shelf:
         content = json.dumps(self._offers() | {source: dict(kmods)}, sort_keys=True).encode()
         placing.place(placing.Place(self._record, len(content)), [content])
 
-    def _beside(self, kmod: str, build_id: str) -> Iterator[Path]:
-        directory = self._entry.kmods / build_id
-        for file in _listed(directory, {kmod: build_id}).get(kmod, ()):
-            yield directory / file.path
-
     def _offers(self) -> dict[str, object]:
         """A record that cannot be read counts as none: the cache can always be filled again."""
         try:
@@ -117,17 +111,12 @@ class Shelf:
         return noted if isinstance(noted, dict) else {}
 
 
-def _best(paths: Iterable[Path], build_id: str | None) -> Held | None:
-    files = [file for file in map(held, paths) if file and fits(file, build_id)]
-    return min(files, key=lambda file: not file.has_debuginfo, default=None)
-
-
 def fits(file: Held, build_id: str | None) -> bool:
     """Whether a file is of the build that was loaded, as far as the dump tells."""
     return build_id is None or file.build_id == build_id
 
 
-def _listed(directory: Path, wanted: Wanted) -> dict[str, list[kmod_files.KmodFile]]:
+def _listed_kmods(directory: Path, wanted: Wanted) -> dict[str, list[kmod_files.KmodFile]]:
     if not wanted:
         return {}
     try:

@@ -152,7 +152,14 @@ class Search:
         targets = {}
         for kmod, files in self._kmod_files(listing, lacking).items():
             build_id = lacking[kmod]
-            for file in _files_to_try(files, build_id, listing):
+            if build_id is None:
+                to_try = files[:1]
+            else:  # one that is known to be of the loaded build, else all unknown ones
+                by_link = [file for file in files if listing.files[file.path].build_id == build_id]
+                to_try = by_link[:1] or [
+                    file for file in files if listing.files[file.path].build_id is None
+                ]
+            for file in to_try:
                 path = self.shelf.path_for(file.plain_name, build_id)
                 digest = listing.files[file.path].digest
                 targets[file.path] = kmod_target(path, build_id, digest, packed=file.packed)
@@ -164,10 +171,17 @@ class Search:
         offer: dict[str, list[str | None]] = {}
         paths = kmod_files.of_kernel(self.kernel, listing.files)
         for kmod, files in self._kmod_files(listing, kmod_files.names(paths)).items():
-            offer[kmod] = [_packaged_build_id(file, listing, unfit) for file in files]
+            errors = [unfit.get(file.path) for file in files]
+            offer[kmod] = [
+                # empty: it was looked into, and has none
+                error.build_id or ""
+                if isinstance(error, OtherBuild)
+                else listing.files[file.path].build_id
+                for file, error in zip(files, errors, strict=True)
+            ]
             self._remark_other_builds(kmod, self._wanted.get(kmod), offer[kmod], source)
-            for error in filter(None, (unfit.get(file.path) for file in files)):
-                if not isinstance(error, OtherBuild):
+            for error in errors:
+                if error is not None and not isinstance(error, OtherBuild):
                     self._remark(kmod, f"{source.name}: {short_line(str(error), 200)}")
         # a bare one that was taken: debug information is not sought here again
         bare = self._held.keys() & self.lacking.keys()
@@ -237,21 +251,16 @@ class Search:
         """
         paths = map(str, installed.kmod_paths(self.kernel, root)) if self.lacking else ()
         for kmod, files in kmod_files.ranked(paths, self.lacking).items():
+            build_id = self._wanted[kmod]
             for file in files:
-                self._take_installed(kmod, file)
-
-    def _take_installed(self, kmod: str, file: KmodFile) -> None:
-        build_id = self._wanted[kmod]
-        if build_id is None and not installed.is_beside(self.kernel, Path(file.path)):
-            return
-        if not file.packed:
-            there = held(Path(file.path))
-        elif kmod in self._held:
-            return
-        else:
-            there = self._unpack_installed(kmod, file)
-        if there is not None and fits(there, build_id):
-            self._take_file(kmod, there)
+                path = Path(file.path)
+                if build_id is None and not installed.is_beside(self.kernel, path):
+                    continue
+                if file.packed and kmod in self._held:
+                    continue
+                there = self._unpack_installed(kmod, file) if file.packed else held(path)
+                if there is not None and fits(there, build_id):
+                    self._take_file(kmod, there)
 
     def _unpack_installed(self, kmod: str, file: KmodFile) -> Held | None:
         """An installed file that is compressed, in the cache."""
@@ -316,22 +325,3 @@ def package_listing(source: Path) -> Listing:
         return package_kinds.listing(source)
     except OSError as error:
         raise PackageError(unread(source, error)) from error
-
-
-def _files_to_try(
-    files: Iterable[KmodFile], build_id: str | None, listing: Listing
-) -> list[KmodFile]:
-    """The files that may be of the loaded build: one that is known to be, else all unknown ones."""
-    several = list(files)
-    if build_id is None:
-        return several[:1]
-    by_link = [file for file in several if listing.files[file.path].build_id == build_id]
-    return by_link[:1] or [file for file in several if listing.files[file.path].build_id is None]
-
-
-def _packaged_build_id(file: KmodFile, listing: Listing, unfit: Mapping[str, Unfit]) -> str | None:
-    """Of a package's file, as far as is known; empty: it was looked into, and has none."""
-    error = unfit.get(file.path)
-    if isinstance(error, OtherBuild):
-        return error.build_id or ""
-    return listing.files[file.path].build_id

@@ -82,7 +82,7 @@ class Search:
     def __init__(self, wanted: Wanted, doubt: Doubt) -> None:
         """Begin."""
         self._beside = wanted.kernel.source
-        self._attempt = Attempt(partial(_modestly, wanted, doubt))
+        self._attempt = Attempt(partial(_lines_at_low_priority, wanted, doubt))
         threading.Thread(target=self._attempt.run, name="source lines", daemon=True).start()
 
     def is_slow(self) -> bool:
@@ -101,7 +101,7 @@ class Search:
             return Found(remarks=(_in_vain(f"beside {self._beside}: {why}"),))
 
 
-def _modestly(wanted: Wanted, doubt: Doubt) -> Found:
+def _lines_at_low_priority(wanted: Wanted, doubt: Doubt) -> Found:
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of this thread alone
     return packaged_lines(wanted, doubt)
@@ -116,10 +116,10 @@ def packaged_lines(wanted: Wanted, doubt: Doubt, limit_s: float = LIMIT_S) -> Fo
     if wanted.kernel.member is None or not any(paths_below(wanted.file)):
         return Found()
     remarks: list[str] = []
-    for package, is_deb in _of_the_same_build(wanted.kernel, wanted.banner):
+    for package, is_deb in _packages_of_build(wanted.kernel, wanted.banner):
         try:
             remark = doubt(package)
-            read = _of_deb if is_deb else _of_rpm
+            read = _lines_in_deb if is_deb else _lines_in_rpm
             lines = read(package, wanted, until_s)
         except _TooLong:
             why = (
@@ -143,35 +143,29 @@ def is_built_with(kernel: Kernel, kmod: Path, timeout_s: float) -> bool:
         return False
     try:
         answering(kernel.source, timeout_s)
-        listed = _listed(kernel.source)
-        return any(_has_digest(kmod, *digest) for digest in _digests(listed, kmod.name))
+        if package_kinds.package_kind(kernel.source) == "deb":
+            md5sums = deb.read_control(kernel.source).md5sums
+            digests = {path: ("md5", digits) for path, digits in md5sums.items()}
+        else:
+            files = payload.rpm_listing(kernel.source).files
+            digests = {path: listed.digest for path, listed in files.items() if listed.digest}
+        for name, digits in {
+            digest for path, digest in digests.items() if path.endswith(f"/{kmod.name}")
+        }:
+            empty = partial(hashlib.new, name, usedforsecurity=False)
+            with kmod.open("rb") as file:
+                if hashlib.file_digest(file, empty).hexdigest() == digits:
+                    return True
     except (OSError, PackageError):
         return False
-
-
-def _listed(package: Path) -> Mapping[str, Listed]:
-    if package_kinds.package_kind(package) == "deb":
-        md5sums = deb.read_control(package).md5sums
-        return {path: Listed(("md5", digits)) for path, digits in md5sums.items()}
-    return payload.rpm_listing(package).files
-
-
-def _digests(files: Mapping[str, Listed], name: str) -> set[tuple[str, str]]:
-    named = (listed for path, listed in files.items() if path.endswith(f"/{name}"))
-    return {listed.digest for listed in named if listed.digest}
-
-
-def _has_digest(path: Path, name: str, digits: str) -> bool:
-    with path.open("rb") as file:
-        empty = partial(hashlib.new, name, usedforsecurity=False)
-        return hashlib.file_digest(file, empty).hexdigest() == digits
+    return False
 
 
 def _in_vain(why: str) -> str:
     return one_line(f"no source lines from packages: {why}")
 
 
-def _of_the_same_build(kernel: Kernel, banner: str | None) -> Iterator[tuple[Path, bool]]:
+def _packages_of_build(kernel: Kernel, banner: str | None) -> Iterator[tuple[Path, bool]]:
     """The packages of sources, each with whether it is a DEB."""
     try:
         regular(kernel.source)
@@ -238,7 +232,7 @@ def _beside(package: Path, name: re.Pattern[str]) -> list[Path]:
         )
 
 
-def _of_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
+def _lines_in_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
     listing = payload.rpm_listing(package)
     path = _listed_path(listing.files, wanted.file)
     if path is None:
@@ -247,9 +241,9 @@ def _of_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None
         for member in members:
             _check_time(until_s)
             if member.path == path and member.size_bytes:
-                content = _content(member)
-                _check(package, path, listing.files[path], content)
-                return _lines(content, wanted, f"{package}: {path}")
+                content = _small_content(member)
+                _require_promised(package, path, listing.files[path], content)
+                return _lines_around(content, wanted, f"{package}: {path}")
     raise PackageError(f"{package}: the payload lacks {path}")
 
 
@@ -269,8 +263,8 @@ def _listed_path(files: Mapping[str, Listed], file: str) -> str | None:
     return None
 
 
-def _check(package: Path, path: str, listed: Listed, content: bytes | None) -> None:
-    """Whether a member is what the header says of it."""
+def _require_promised(package: Path, path: str, listed: Listed, content: bytes | None) -> None:
+    """:raises PackageError: a member is not what the header says of it"""
     if content is None:
         return
     if wrong := listed.contradiction(len(content)):
@@ -282,7 +276,7 @@ def _check(package: Path, path: str, listed: Listed, content: bytes | None) -> N
         raise PackageError(f"{package}: {path} is damaged: it has not the promised {name}")
 
 
-def _of_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
+def _lines_in_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:
     promised = deb.read_control(package).md5sums
     paths = [str(path) for path in paths_below(wanted.file)]
     with deb.open_deb_payload(package, lambda _: _check_time(until_s)) as members:
@@ -293,18 +287,20 @@ def _of_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None
             packed = _hashed(member, digest.update)
             layer = Payload()
             pieces = _timed(unpacked(Flow(packed), layer), until_s)
-            path, content = _in_tree(tar_members(Flow(pieces), layer), paths)
+            path, content = _first_in_tree(tar_members(Flow(pieces), layer), paths)
             for _ in packed:  # the digest is of all of it
                 _check_time(until_s)
             if promised.get(member.path, digest.hexdigest()) != digest.hexdigest():
                 raise PackageError(
                     f"{package}: {member.path} is damaged: it has not the promised md5"
                 )
-            return _lines(content, wanted, f"{package}: {member.path}: {path}")
+            return _lines_around(content, wanted, f"{package}: {member.path}: {path}")
     return None
 
 
-def _in_tree(members: Iterator[SizedMember], paths: Sequence[str]) -> tuple[str, bytes | None]:
+def _first_in_tree(
+    members: Iterator[SizedMember], paths: Sequence[str]
+) -> tuple[str, bytes | None]:
     """The file that has the first of these paths below the only directory at the top."""
     ranks = {path: rank for rank, path in enumerate(paths)}
     best = len(paths)
@@ -312,19 +308,19 @@ def _in_tree(members: Iterator[SizedMember], paths: Sequence[str]) -> tuple[str,
     for member in members:
         rank = ranks.get(member.path[1:].partition("/")[2], best)
         if rank < best:
-            best, found = rank, (member.path, _content(member))
+            best, found = rank, (member.path, _small_content(member))
         if best == 0:
             break
     return found
 
 
-def _content(member: SizedMember) -> bytes | None:
+def _small_content(member: SizedMember) -> bytes | None:
     """The whole of a member; ``None``: it is too large."""
     size = member.size_bytes
     return None if size > FILE_BYTES else member.flow.exactly(size)
 
 
-def _lines(content: bytes | None, wanted: Wanted, found: str) -> SourceLines | None:
+def _lines_around(content: bytes | None, wanted: Wanted, found: str) -> SourceLines | None:
     lines = (content or b"").decode("utf-8", "replace").splitlines()
     return around(lines, wanted.file, wanted.line, found) if wanted.line <= len(lines) else None
 

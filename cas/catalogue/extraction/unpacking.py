@@ -6,8 +6,7 @@ vmlinux, or payload, ends it all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from cas.catalogue.packages.archive import Listed, Listing
 from cas.errors import NotADump, PackageError
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.streams.layer import Payload
+from cas.streams.member import SizedMember
 from cas.streams.unpacked import unpacked
 
 _KMOD_LIMIT = 1 << 30
@@ -80,34 +80,26 @@ class Unpacking:
             for member in members:
                 target = left.pop(member.path, None)
                 if target is not None:
-                    with self._told(member.path, target):
-                        _check_size(listing.files.get(member.path), member.size_bytes)
-                        store(self.entry, target, member.size_bytes, member.flow.rest())
+                    self._store_member(member, target, listing.files.get(member.path))
                 if not left:
                     return
-        self._lacks(left)
+        for path, target in left.items():
+            if not target.is_kmod:
+                raise PackageError(f"{self.source}: the payload lacks {path}")
+            self.unfit[path] = Unfit("the payload lacks it")
 
-    @contextmanager
-    def _told(self, path: str, target: Target) -> Iterator[None]:
+    def _store_member(self, member: SizedMember, target: Target, listed: Listed | None) -> None:
+        path = member.path
         try:
-            yield
+            if listed is not None and (wrong := listed.contradiction(member.size_bytes)):
+                raise WrongDigest(wrong)
+            store(self.entry, target, member.size_bytes, member.flow.rest())
         except Unfit as error:
             self.unfit[path] = error
         except WrongDigest as error:
             if not target.is_kmod:
                 raise PackageError(f"{self.source}: {path} is damaged: {error}") from error
             self.unfit[path] = Unfit(f"it is damaged: {error}")
-
-    def _lacks(self, left: Mapping[str, Target]) -> None:
-        for path, target in left.items():
-            if not target.is_kmod:
-                raise PackageError(f"{self.source}: the payload lacks {path}")
-            self.unfit[path] = Unfit("the payload lacks it")
-
-
-def _check_size(listed: Listed | None, size_bytes: int) -> None:
-    if listed is not None and (wrong := listed.contradiction(size_bytes)):
-        raise WrongDigest(wrong)
 
 
 def store(entry: Entry, target: Target, size_bytes: int, content: Iterator[Piece]) -> None:
@@ -120,7 +112,7 @@ def store(entry: Entry, target: Target, size_bytes: int, content: Iterator[Piece
     digest = None if target.packed else target.digest
     entry.put(
         Place(target.path, 0 if target.packed else size_bytes, target.verify, digest),
-        _unpacked(content) if target.packed else content,
+        _unpacked_kmod(content) if target.packed else content,
     )
 
 
@@ -143,10 +135,10 @@ def _verify_kmod(wanted: str | None, path: Path) -> None:
         raise OtherBuild(build_id)
 
 
-def _unpacked(content: Iterator[Piece]) -> Iterator[Piece]:
+def _unpacked_kmod(content: Iterator[Piece]) -> Iterator[Piece]:
     """The content of a file that may be compressed."""
     size = 0
-    pieces = unpacked(Flow(_outer(content)), Payload())
+    pieces = unpacked(Flow(_marking_damage(content)), Payload())
     while True:
         try:
             piece = next(pieces, None)
@@ -162,7 +154,7 @@ def _unpacked(content: Iterator[Piece]) -> Iterator[Piece]:
         yield piece
 
 
-def _outer(content: Iterator[Piece]) -> Iterator[Piece]:
+def _marking_damage(content: Iterator[Piece]) -> Iterator[Piece]:
     """The package's own damage stays told apart from that of the file in it."""
     try:
         yield from content

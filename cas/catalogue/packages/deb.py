@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -110,6 +110,11 @@ def read_deb(path: Path) -> Package:
         raise PackageError(f"{path} claims to hold {len(found)} kernels")
     identities = identity.in_payload(path, partial(_open_data, deb, ahead_bytes=_AHEAD), found)
     kernels = tuple(_deb_kernels(deb, files, identities))
+    paths = (path.rpartition("/") for path in files)
+    releases = (
+        kmods_release(directory + "/") for directory, _, name in paths if is_kmod(name.encode())
+    )
+    kmods = Counter(release for release in releases if release)
     arch = deb.fields.get("Architecture", "")
     arches = {it.arch for it in identities.values()} or {_ARCHES.get(arch, arch)[:_ARCH_LIMIT]}
     return Package(
@@ -119,7 +124,7 @@ def read_deb(path: Path) -> Package:
         kernels=kernels,
         kind=PackageKind.DEB,
         version=deb.fields.get("Version", ""),
-        kmods=_kmod_counts(files),
+        kmods=dict(kmods),
     )
 
 
@@ -190,39 +195,27 @@ def _deb_kernels(
         )
 
 
-def _kmod_counts(files: Iterable[str]) -> dict[str, int]:
-    paths = (path.rpartition("/") for path in files)
-    releases = (
-        kmods_release(directory + "/") for directory, _, name in paths if is_kmod(name.encode())
-    )
-    return dict(Counter(release for release in releases if release))
-
-
 def _read_deb(path: Path) -> _Deb:
     try:
         with path.open("rb", buffering=0) as file:
-            return _deb(path, file)
+            members = ar.members(file, os.fstat(file.fileno()).st_size)
+            version = members[0] if members else None
+            if version is None or version.name != "debian-binary":
+                raise Damaged("its first member is not debian-binary")
+            file.seek(version.begin)
+            number = file.read(min(version.size_bytes, 16)).decode(errors="replace")
+            if not number.startswith("2."):
+                raise Damaged(f"its format is {short_line(number)!r}, not 2.x")
+            control, data = _only_member(members, "control.tar"), _only_member(members, "data.tar")
+            _check_format(file, control)
+            _check_format(file, data)
+            fields, md5sums = _control_facts(file, control)
+            return _Deb(path, data, version.date_s, fields, md5sums)
     except Damaged as error:
         raise PackageError(f"{path} is no intact DEB: {error.reason}") from error
 
 
-def _deb(path: Path, file: BinaryIO) -> _Deb:
-    members = ar.members(file, os.fstat(file.fileno()).st_size)
-    version = members[0] if members else None
-    if version is None or version.name != "debian-binary":
-        raise Damaged("its first member is not debian-binary")
-    file.seek(version.begin)
-    number = file.read(min(version.size_bytes, 16))
-    if not number.startswith(b"2."):
-        raise Damaged(f"its format is {short_line(number.decode(errors='replace'))!r}, not 2.x")
-    control, data = _only(members, "control.tar"), _only(members, "data.tar")
-    _check_format(file, control)
-    _check_format(file, data)
-    fields, md5sums = _control(file, control)
-    return _Deb(path, data, version.date_s, fields, md5sums)
-
-
-def _only(members: list[ar.Stretch], name: str) -> ar.Stretch:
+def _only_member(members: list[ar.Stretch], name: str) -> ar.Stretch:
     found = [member for member in members if member.name.startswith(name)]
     if len(found) != 1:
         raise Damaged(f"it has {count(len(found), 'member')} {name}, not one")
@@ -241,16 +234,26 @@ def _check_format(file: BinaryIO, member: ar.Stretch) -> None:
         raise Damaged(f"{member.name} is not what its name says: {found or 'no'} compression")
 
 
-def _control(file: BinaryIO, control: ar.Stretch) -> tuple[dict[str, str], dict[str, str] | None]:
+def _control_facts(
+    file: BinaryIO, control: ar.Stretch
+) -> tuple[dict[str, str], dict[str, str] | None]:
     """The fields of the control file, and the list of checksums."""
     fields, md5sums = None, None
     layer, place = Payload(_CONTROL_TOTAL_LIMIT), (control.begin, control.size_bytes)
     with unpacked_stretch(file, place, layer, lambda _: None) as flow:
         for member in tar_members(flow, layer):
             if member.path == "/control":
-                fields = _control_fields(_whole(member, _CONTROL_LIMIT))
+                text = _whole(member, _CONTROL_LIMIT).decode("utf-8", "backslashreplace")
+                fields = {
+                    name: short_line(value, _TEXT_LIMIT)
+                    for name, value in reversed(_FIELD.findall(text))
+                }
             elif member.path == "/md5sums":
-                md5sums = _md5sums(_whole(member, _MD5SUMS_LIMIT))
+                md5sums = {
+                    "/" + line[2].decode("utf-8", "backslashreplace"): line[1].decode()
+                    for line in _MD5SUM.finditer(_whole(member, _MD5SUMS_LIMIT))
+                }
+                _check_count(len(md5sums))
     if fields is None:
         raise Damaged(f"{control.name} has no file control")
     return fields, md5sums
@@ -260,20 +263,6 @@ def _whole(member: SizedMember, limit: int) -> bytes:
     if member.size_bytes > limit:
         raise Damaged(f"a control file of {member.size_bytes} bytes")
     return member.flow.exactly(member.size_bytes)
-
-
-def _control_fields(stanza: bytes) -> dict[str, str]:
-    text = stanza.decode("utf-8", "backslashreplace")
-    return {name: short_line(value, _TEXT_LIMIT) for name, value in reversed(_FIELD.findall(text))}
-
-
-def _md5sums(lines: bytes) -> dict[str, str]:
-    found = {
-        "/" + line[2].decode("utf-8", "backslashreplace"): line[1].decode()
-        for line in _MD5SUM.finditer(lines)
-    }
-    _check_count(len(found))
-    return found
 
 
 def _check_count(files: int) -> None:

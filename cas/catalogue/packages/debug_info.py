@@ -62,26 +62,20 @@ def _is_sensible(read: elf.Read, order: str, info: elf.Section) -> bool:
         return True
     if info.flags & _COMPRESSED:
         return len(begin) == 4 and struct.unpack(order + "I", begin)[0] in _COMPRESSIONS
+    short, long = struct.Struct(order + "IH"), struct.Struct(order + "IQH")
     offset, end = info.offset, info.offset + info.size
     for _ in range(_UNITS):
         if offset >= end:
             break
-        following = _end_of_unit(read, order, offset)
-        if following is None:
+        head = read(offset, long.size)
+        if len(head) < short.size:
             return False
-        offset = following
+        length, version = short.unpack_from(head)
+        size = 4
+        if length == _LONG and len(head) == long.size:
+            _, length, version = long.unpack(head)
+            size = 12
+        if version not in _VERSIONS or length >= _LIMIT:
+            return False
+        offset += size + length
     return offset <= end
-
-
-def _end_of_unit(read: elf.Read, order: str, offset: int) -> int | None:
-    """Where the next unit begins; ``None`` when there is no unit."""
-    short, long = struct.Struct(order + "IH"), struct.Struct(order + "IQH")
-    head = read(offset, long.size)
-    if len(head) < short.size:
-        return None
-    length, version = short.unpack_from(head)
-    size = 4
-    if length == _LONG and len(head) == long.size:
-        _, length, version = long.unpack(head)
-        size = 12
-    return offset + size + length if version in _VERSIONS and length < _LIMIT else None

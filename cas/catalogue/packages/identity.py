@@ -55,12 +55,14 @@ def in_payload(source: Path, opened: Opened, paths: Iterable[str]) -> dict[str, 
     :return: without the paths that are no regular file of the payload
     :raises PackageError: the payload is damaged, or a member is no vmlinux
     """
-    found = _pass(source, opened, paths, _by_segments)
+    found = _identities_in_one_pass(source, opened, paths, _identity_by_segments)
     bare = [path for path, it in found.items() if it.build_id is None and it.banner is None]
-    return found | (_pass(source, opened, bare, _by_sections) if bare else {})
+    return found | (
+        _identities_in_one_pass(source, opened, bare, _identity_by_sections) if bare else {}
+    )
 
 
-def _pass(
+def _identities_in_one_pass(
     source: Path,
     opened: Opened,
     paths: Iterable[str],
@@ -71,23 +73,17 @@ def _pass(
     with opened() as members:
         for member in members:
             if member.path in wanted:
-                found[member.path] = _identify_member(source, member, identify)
+                what = f"{source}: {one_line(member.path)}"
+                if member.size_bytes > _VMLINUX_LIMIT:
+                    size = human_size(member.size_bytes)
+                    raise PackageError(f"{what} claims to be {size} large")
+                try:
+                    found[member.path] = identify(member.flow, member.size_bytes)
+                except NotADump as error:
+                    raise PackageError(f"{what} is no vmlinux: {error}") from error
             if wanted <= found.keys():
                 break
     return found
-
-
-def _identify_member(
-    source: Path, member: SizedMember, identify: Callable[[Flow, int], Identity]
-) -> Identity:
-    if member.size_bytes > _VMLINUX_LIMIT:
-        size = human_size(member.size_bytes)
-        raise PackageError(f"{source}: {one_line(member.path)} claims to be {size} large")
-    try:
-        return identify(member.flow, member.size_bytes)
-    except NotADump as error:
-        message = f"{source}: {one_line(member.path)} is no vmlinux: {error}"
-        raise PackageError(message) from error
 
 
 @dataclass(slots=True)
@@ -110,7 +106,7 @@ class _Range:
         return len(self.data) >= self.size
 
 
-def _by_segments(content: Flow, size_bytes: int) -> Identity:
+def _identity_by_segments(content: Flow, size_bytes: int) -> Identity:
     head = content.read(_HEAD)
     header = elf.header(elf.reader(head))
     segments = elf.segments(elf.reader(head), header)
@@ -155,7 +151,7 @@ def _gnu_build_id(notes: Iterable[_Range], order: str) -> str | None:
     return None
 
 
-def _by_sections(content: Flow, size_bytes: int) -> Identity:
+def _identity_by_sections(content: Flow, size_bytes: int) -> Identity:
     """Of a file whose segments point nowhere: their contents were stripped off.
 
     The section headers, at its end, tell which of the notes seen on the way are the kernel's own.

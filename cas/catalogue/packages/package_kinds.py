@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,13 +24,21 @@ def read_package(path: Path) -> Package:
     :raises PackageError: the content is of no known kind, or is damaged
     :raises OSError: the file cannot be read
     """
-    with _unreadable_told():
+    try:
         found = package_kind(path)
         if found == "deb":
             return deb.read_deb(path)
         if found == "vmlinux":
             return plain.read_vmlinux(path)
         return _with_payload_facts(path, rpm.read_rpm(path))
+    except PackageError as error:
+        # an error of the file system stays one: what could not be read is no damaged package
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno is not None:
+                raise cause from error
+            cause = cause.__cause__
+        raise
 
 
 def listing(path: Path) -> Listing:
@@ -84,20 +90,3 @@ def _with_payload_facts(path: Path, package: Package) -> Package:
         examined = replace(kernel, build_id=known.build_id, banner=known.banner, is_examined=True)
         kernels.append(replace(examined, size_bytes=known.size_bytes))
     return replace(package, kernels=tuple(kernels))
-
-
-@contextmanager
-def _unreadable_told() -> Iterator[None]:
-    """An error of the file system stays one: what could not be read is no damaged package.
-
-    :raises OSError: it is the reason of a `PackageError`
-    """
-    try:
-        yield
-    except PackageError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError) and cause.errno is not None:
-                raise cause from error
-            cause = cause.__cause__
-        raise

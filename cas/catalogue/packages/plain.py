@@ -37,7 +37,13 @@ def read_vmlinux(path: Path) -> Package:
     size = path.stat().st_size
     try:
         with elf.opened(path) as read:
-            arch, build_id, banner = _vmlinux_facts(read)
+            header = elf.header(read)
+            if header.type not in (elf.ET_EXEC, elf.ET_DYN):
+                raise NotADump("it is an object file, a kmod or a dump")
+            build_id, banner = elf.build_id_of(read), elf.linux_banner_of(read)
+            if build_id is None and banner is None:
+                raise NotADump("it has neither a build-id nor a banner")
+            arch = elf.arch(header)
         if wrong := debug_info.flaw(path):
             advice = "; get the one of the debuginfo package" if wrong == debug_info.NONE else ""
             raise NotADump(f"it {wrong}{advice}")
@@ -45,7 +51,13 @@ def read_vmlinux(path: Path) -> Package:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error
         raise PackageError(f"{path} is no vmlinux: {error}") from error
-    release = _own_release(path, banner)
+    # of a vmlinux without contents only its name or directory tells
+    named = _BANNER.match(banner) if banner else _NAMED.fullmatch(path.name)
+    release = named[1] if named else path.parent.name
+    if not _RELEASE.fullmatch(release):
+        raise PackageError(
+            f"{path} does not say which release it is, {short_line(release, 80)!r} is none"
+        )
     kernel = PackagedKernel(
         release=release,
         flavour=flavour(release),
@@ -58,28 +70,3 @@ def read_vmlinux(path: Path) -> Package:
     return Package(
         short_line(path.name, _NAME_LIMIT), arch, None, (kernel,), kind=PackageKind.VMLINUX
     )
-
-
-def _vmlinux_facts(read: elf.Read) -> tuple[str, str | None, str | None]:
-    """Architecture, build-id and banner.
-
-    :raises NotADump: it is no vmlinux with debug information
-    """
-    header = elf.header(read)
-    if header.type not in (elf.ET_EXEC, elf.ET_DYN):
-        raise NotADump("it is an object file, a kmod or a dump")
-    build_id, banner = elf.build_id_of(read), elf.linux_banner_of(read)
-    if build_id is None and banner is None:
-        raise NotADump("it has neither a build-id nor a banner")
-    return elf.arch(header), build_id, banner
-
-
-def _own_release(path: Path, banner: str | None) -> str:
-    """The release by its own word; of one without contents, that of its name or directory."""
-    found = _BANNER.match(banner) if banner else _NAMED.fullmatch(path.name)
-    release = found[1] if found else path.parent.name
-    if not _RELEASE.fullmatch(release):
-        raise PackageError(
-            f"{path} does not say which release it is, {short_line(release, 80)!r} is none"
-        )
-    return release

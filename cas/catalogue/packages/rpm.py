@@ -56,7 +56,20 @@ def read_rpm(path: Path) -> Package:
     """
     try:
         tags, _ = rpm_header.read_tags(path)
-        return _package(tags)
+        name = _tag_text(tags, NAME)
+        files = _Files(tags)
+        kernels = tuple(_rpm_kernels(files, name))
+        if len(kernels) > _KERNELS_LIMIT:
+            raise BadHeader(f"it claims to hold {len(kernels)} kernels")
+        return Package(
+            name=name,
+            arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
+            build_time_s=tags.number(BUILDTIME),
+            kernels=kernels,
+            kind=PackageKind.RPM,
+            version=_full_version(tags),
+            kmods=files.kmods(),
+        )
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 
@@ -92,23 +105,6 @@ def read_origin(path: Path) -> Origin | None:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 
 
-def _package(tags: Tags) -> Package:
-    name = _tag_text(tags, NAME)
-    files = _Files(tags)
-    kernels = tuple(_rpm_kernels(files, name))
-    if len(kernels) > _KERNELS_LIMIT:
-        raise BadHeader(f"it claims to hold {len(kernels)} kernels")
-    return Package(
-        name=name,
-        arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
-        build_time_s=tags.number(BUILDTIME),
-        kernels=kernels,
-        kind=PackageKind.RPM,
-        version=_full_version(tags),
-        kmods=files.kmods(),
-    )
-
-
 def _full_version(tags: Tags) -> str:
     epoch = tags.number(EPOCH)
     version = f"{_tag_text(tags, VERSION)}-{_tag_text(tags, RELEASE)}"
@@ -128,12 +124,9 @@ class _Files:
             self._names = self._directories = tags.texts(OLDFILENAMES)
         elif tags.count(DIRINDEXES) != self._names.count:
             raise BadHeader("its file list is inconsistent")
-        if self._leads_elsewhere():
-            raise BadHeader("it lists a path that leads out of its directory")
-
-    def _leads_elsewhere(self) -> bool:
         named = not self._is_old and self._names.occurrences(b"/")
-        return bool(named or self._directories.occurrences(b"/../"))
+        if named or self._directories.occurrences(b"/../"):
+            raise BadHeader("it lists a path that leads out of its directory")
 
     def vmlinux(self) -> Iterator[tuple[int, str, str]]:
         """Of each vmlinux its place in the list, its path and its release."""
@@ -164,30 +157,22 @@ class _Files:
         release = self._directories.first(rpm_layout.A_RELEASE) if found else None
         if release is None:
             return {}
-        plain = self._names.occurrences(b".ko.debug\0")
-        if plain == found and self._has_one_release(release):  # no need to look at each
-            return {_name_text(release): plain}
-        counts = self._each_kmod()
+        if found == self._names.occurrences(b".ko.debug\0"):
+            place = b"/lib/modules/"
+            of_release = self._directories.occurrences(place + release + b"/")
+            others = self._directories.occurrences(place) - of_release
+            if others == self._directories.occurrences(place + b"\0"):  # no need to look at each
+                return {_name_text(release): found}
+        directories = list(self._directories)
+        counts: Counter[str] = Counter()
+        for index, name in enumerate(self._names):
+            if rpm_layout.is_kmod(name):
+                directory = name if self._is_old else directories[self._directory_index(index)]
+                counts[rpm_layout.kmods_release(_name_text(directory)) or ""] += 1
+        counts.pop("", None)
         if len(counts) > _KERNELS_LIMIT:
             raise BadHeader(f"it claims to hold kernel modules of {len(counts)} kernels")
         return dict(counts)
-
-    def _has_one_release(self, release: bytes) -> bool:
-        place = b"/lib/modules/"
-        others = self._directories.occurrences(place) - self._directories.occurrences(
-            place + release + b"/"
-        )
-        return others == self._directories.occurrences(place + b"\0")
-
-    def _each_kmod(self) -> Counter[str]:
-        directories = list(self._directories)
-        counts: Counter[str] = Counter()
-        for place, name in enumerate(self._names):
-            if rpm_layout.is_kmod(name):
-                directory = name if self._is_old else directories[self._directory_index(place)]
-                counts[rpm_layout.kmods_release(_name_text(directory)) or ""] += 1
-        counts.pop("", None)
-        return counts
 
     def size(self, place: int) -> int | None:
         """:raises BadHeader: it is none that a file can have"""

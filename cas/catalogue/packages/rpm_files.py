@@ -131,7 +131,21 @@ def _file_list(tags: dict[int, Any]) -> tuple[File, ...]:
     algorithm = next(iter(_as_numbers(tags.get(FILEDIGESTALGO))), None)
     digests = [digest_name(algorithm, text) for text in _texts(tags.get(FILEDIGESTS), count)]
     padded_sizes = _padded(sizes, count)
-    payload = _payload_sizes(padded_sizes, modes, _hardlinks(tags, count))
+
+    devices, inodes = _as_numbers(tags.get(DEVICES)), _as_numbers(tags.get(INODES))
+    pairs = list(zip(devices, inodes, strict=False))[:count]
+    identities = [*pairs, *([None] * (count - len(pairs)))]
+    # bytes of each file in a stripped payload: only the last of several hard links has content
+    last = {identity: index for index, identity in enumerate(identities)}
+    payload = [
+        size or 0
+        if (mode or 0) & S_IFMT == S_IFLNK
+        or ((mode or 0) & S_IFMT == S_IFREG and (identity is None or last[identity] == index))
+        else 0
+        for index, (size, mode, identity) in enumerate(
+            zip(padded_sizes, modes, identities, strict=True)
+        )
+    ]
     return tuple(map(File, paths, padded_sizes, modes, links, payload, digests))
 
 
@@ -144,29 +158,6 @@ def _listed_paths(tags: dict[int, Any]) -> list[str]:
     if len(indexes) != len(names) or max(indexes) >= len(directories):
         raise BadHeader("its file list is inconsistent")
     return [directories[index] + name for index, name in zip(indexes, names, strict=True)]
-
-
-def _hardlinks(tags: dict[int, Any], count: int) -> list[tuple[int, int] | None]:
-    inodes = _as_numbers(tags.get(INODES))
-    devices = _as_numbers(tags.get(DEVICES))
-    pairs = list(zip(devices, inodes, strict=False))[:count]
-    return [*pairs, *([None] * (count - len(pairs)))]
-
-
-def _payload_sizes(
-    sizes: Sequence[int | None],
-    modes: Sequence[int | None],
-    identities: Sequence[tuple[int, int] | None],
-) -> list[int]:
-    """Bytes of each file in a stripped payload: only the last of several hard links has content."""
-    last = {identity: index for index, identity in enumerate(identities)}
-    return [
-        size or 0
-        if (mode or 0) & S_IFMT == S_IFLNK
-        or ((mode or 0) & S_IFMT == S_IFREG and (identity is None or last[identity] == index))
-        else 0
-        for index, (size, mode, identity) in enumerate(zip(sizes, modes, identities, strict=True))
-    ]
 
 
 def _strings(value: object) -> list[bytes]:

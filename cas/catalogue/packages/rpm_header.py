@@ -244,9 +244,27 @@ class _Head:
         signature, end, _ = self._tags(_LEAD_BYTES, "signature")
         begin = (end + 7) // 8 * 8
         tags, end, payload = self._tags(begin, "header")
-        self._check_file_size(signature, begin)
-        _check_digest(signature, tags)
-        _check_beginning(tags, payload)
+
+        # the signature says how long header and payload are together
+        declared = signature.number(_LONG_SIGNED_SIZE) or signature.number(_SIGNED_SIZE)
+        found = os.fstat(self._descriptor).st_size - begin
+        if declared is not None and found < declared:
+            raise BadHeader(f"the file is cut: {found:,} of {declared:,} bytes are there")
+        if declared is not None and found > declared:
+            raise BadHeader(f"{found - declared:,} bytes stand behind its end")
+
+        # and since rpm 4 it has a digest of the header
+        for tag, name in _DIGESTS.items():
+            promised = signature.text(tag).decode("ascii", "backslashreplace")
+            if promised:
+                if tags.digest(name) != promised:
+                    raise BadHeader(f"its header is damaged: it does not have the promised {name}")
+                break
+
+        compression = tags.text(_COMPRESSOR).decode("ascii", "backslashreplace")
+        magic = _BEGINNINGS.get(compression)
+        if magic is not None and not re.match(magic, payload):
+            raise BadHeader(f"its payload is not compressed with {compression}, as the header says")
         return tags, end
 
     def _tags(self, offset: int, part: str) -> tuple[Tags, int, bytes]:
@@ -277,34 +295,6 @@ class _Head:
             have = more
         return have
 
-    def _check_file_size(self, signature: Tags, begin: int) -> None:
-        """The signature says how long header and payload are together."""
-        declared = signature.number(_LONG_SIGNED_SIZE) or signature.number(_SIGNED_SIZE)
-        found = os.fstat(self._descriptor).st_size - begin
-        if declared is None or declared == found:
-            return
-        if found < declared:
-            raise BadHeader(f"the file is cut: {found:,} of {declared:,} bytes are there")
-        raise BadHeader(f"{found - declared:,} bytes stand behind its end")
-
-
-def _check_digest(signature: Tags, header: Tags) -> None:
-    """The signature has a digest of the header, since rpm 4."""
-    for tag, name in _DIGESTS.items():
-        promised = signature.text(tag).decode("ascii", "backslashreplace")
-        if promised:
-            if header.digest(name) != promised:
-                raise BadHeader(f"its header is damaged: it does not have the promised {name}")
-            return
-
 
 def _inconsistent_list() -> BadHeader:
     return BadHeader("its file list is inconsistent")
-
-
-def _check_beginning(tags: Tags, beginning: bytes) -> None:
-    """The payload's first bytes must be those of the compression that the header names."""
-    named = tags.text(_COMPRESSOR).decode("ascii", "backslashreplace")
-    magic = _BEGINNINGS.get(named)
-    if magic is not None and not re.match(magic, beginning):
-        raise BadHeader(f"its payload is not compressed with {named}, as the header says")

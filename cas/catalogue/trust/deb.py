@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.catalogue.trust import release as trust_release
-from cas.catalogue.trust.keys import Desk, Key, Keys, named_plainly, ring
+from cas.catalogue.trust.keys import Desk, Keys, named_plainly, ring
 from cas.catalogue.trust.signature_state import Verdict, by_key
 from cas.streams import ar
 from cas.streams.flow import Damaged
@@ -40,7 +40,7 @@ def check_deb(path: Path, keys: Keys, desk: Desk) -> Verdict:
             members = {member.name for member in ar.members(file, path.stat().st_size)}
     except Damaged as error:
         return Verdict(ok=False, text=f"is damaged: {error.reason}")
-    own = _by_origin(path, keys, desk) if _ORIGIN in members else None
+    own = _verdict_on_own_signature(path, keys, desk) if _ORIGIN in members else None
     if own is not None and own.ok:
         return own
     archive = trust_release.check_release(path, keys, desk)
@@ -49,12 +49,14 @@ def check_deb(path: Path, keys: Keys, desk: Desk) -> Verdict:
     return replace(own, is_lasting=False)  # the archive may come
 
 
-def _by_origin(path: Path, keys: Keys, desk: Desk) -> Verdict:
+def _verdict_on_own_signature(path: Path, keys: Keys, desk: Desk) -> Verdict:
     policies, keyrings = desk.directory / "policies", desk.directory / "keyrings"
     for key in keys.all:
-        _trust_directory(
-            key, policies / key.identity, keyrings / key.identity, ring(keys, desk, key.fingerprint)
-        )
+        content = ring(keys, desk, key.fingerprint)
+        (policies / key.identity).mkdir(parents=True)
+        (policies / key.identity / "cas.pol").write_text(_POLICY.format(id=key.identity))
+        (keyrings / key.identity).mkdir(parents=True)
+        (keyrings / key.identity / "keys.gpg").symlink_to(content)
     places = ("--policies-dir", policies, "--keyrings-dir", keyrings)
     done = desk.run("debsig-verify", "-v", *places, named_plainly(path, desk), reads=path)
     said = f"{done.stdout.decode('utf-8', 'replace')}\n{done.stderr}"
@@ -66,10 +68,3 @@ def _by_origin(path: Path, keys: Keys, desk: Desk) -> Verdict:
         text = f"is signed with key {identity}, which is not in {keys.directory}"
         return Verdict(ok=False, text=text)
     return Verdict(ok=False, text="was changed after it was signed, or its signature is damaged")
-
-
-def _trust_directory(key: Key, policy: Path, keyring: Path, content: Path) -> None:
-    policy.mkdir(parents=True)
-    (policy / "cas.pol").write_text(_POLICY.format(id=key.identity))
-    keyring.mkdir(parents=True)
-    (keyring / "keys.gpg").symlink_to(content)

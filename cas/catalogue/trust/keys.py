@@ -161,7 +161,14 @@ def _listed_keys(listing: str) -> Iterator[Key]:
     Source: GnuPG's doc/DETAILS: fields 2 (validity), 5 (key id), 7 (expiration), 10 (fingerprint,
     user id).
     """
-    for block in _blocks(listing):
+    blocks: list[list[list[str]]] = []  # the rows of each primary key
+    for line in listing.splitlines():
+        row = [*line.split(":"), *[""] * 12]
+        if row[0] == "pub":
+            blocks.append([row])
+        elif blocks:
+            blocks[-1].append(row)
+    for block in blocks:
         fingerprint = next((row[9] for row in block if row[0] == "fpr"), "")
         owner = next((row[9] for row in block if row[0] == "uid"), "nobody")
         primary = _time(block[0][6])
@@ -170,18 +177,6 @@ def _listed_keys(listing: str) -> Iterator[Key]:
                 ends = [end for end in (primary, _time(row[6])) if end is not None]
                 end, is_revoked = min(ends, default=None), "r" in (block[0][1], row[1])
                 yield Key(row[4], fingerprint, short_line(owner, SHOWN), end, is_revoked)
-
-
-def _blocks(listing: str) -> list[list[list[str]]]:
-    """The rows of each primary key."""
-    blocks: list[list[list[str]]] = []
-    for line in listing.splitlines():
-        row = [*line.split(":"), *[""] * 12]
-        if row[0] == "pub":
-            blocks.append([row])
-        elif blocks:
-            blocks[-1].append(row)
-    return blocks
 
 
 def _time(text: str) -> int | None:

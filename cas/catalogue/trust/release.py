@@ -69,12 +69,15 @@ def check_release(path: Path, keys: Keys, desk: Desk) -> Verdict:
     """
     against = "is not signed, and no Release file beside or above it vouches for it"
     wanted = None
-    for release in islice(_releases(path), _RELEASES):
+    for release in islice(_release_files(path), _RELEASES):
         signer, text = _verified_release(release, keys, desk)
         if not signer.ok:
             against = f"lies in an archive whose {release} {signer.text}"
             continue
-        wanted = wanted or _Wanted(path.name, _sha256(path))
+        if wanted is None:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            wanted = _Wanted(path.name, digest)
         listed = _is_listed(wanted, release.parent, text, desk)
         if listed is True:
             return Verdict(True, f"is listed in {release}, which {signer.text}", signer.until_s)
@@ -84,7 +87,7 @@ def check_release(path: Path, keys: Keys, desk: Desk) -> Verdict:
     return Verdict(ok=False, text=against, is_lasting=False)
 
 
-def _releases(package: Path) -> Iterator[Path]:
+def _release_files(package: Path) -> Iterator[Path]:
     """The Release files of the archives that a package may belong to, the nearest first."""
     seen = set()
     for above in list(package.parents)[:_ANCESTORS]:
@@ -141,8 +144,16 @@ def _is_listed(wanted: _Wanted, directory: Path, release: str, desk: Desk) -> bo
     """Whether an index has this package; ``None`` when none has one of its name."""
     answer = None
     for entry in _indexes(release, wanted.name, directory):
-        copy = desk.directory / "index"
-        if not _copy_index(directory / entry.path, entry, copy):
+        # a copy of the index, if it is what its Release file promises
+        index, copy = directory / entry.path, desk.directory / "index"
+        if index.stat().st_size != entry.size_bytes:
+            continue
+        digest = hashlib.sha256()
+        with index.open("rb") as file, copy.open("wb") as to:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                to.write(block)
+        if digest.hexdigest() != entry.digest:
             continue
         found = _is_named(copy, entry.path.suffix, wanted)
         if found:
@@ -154,42 +165,21 @@ def _is_listed(wanted: _Wanted, directory: Path, release: str, desk: Desk) -> bo
 def _indexes(release: str, name: str, directory: Path) -> Iterator[_Entry]:
     """The indexes that are there, each in one form."""
     arch = _ARCH.search(name)
+    binary = ("binary-all", f"binary-{arch[1]}") if arch else ()
     section = _SECTION.search(release)
     entries: dict[PurePosixPath, _Entry] = {}
     for digest, size, file in _ENTRY.findall(section[1] if section else ""):
         path = PurePosixPath(file)
         entries[path] = _Entry(path, digest, int(size))
     for base in sorted({path.with_suffix("") for path in entries if path.stem == "Packages"}):
-        forms = (base.with_suffix(suffix) for suffix in _FORMS)
-        usable = (form for form in forms if form in entries and _is_inside(form, directory))
-        first = next(usable, None)
-        if first is not None and not _is_of_another(base, arch[1] if arch else ""):
-            yield entries[first]
-
-
-def _is_inside(path: PurePosixPath, directory: Path) -> bool:
-    return not path.is_absolute() and ".." not in path.parts and (directory / path).is_file()
-
-
-def _is_of_another(path: PurePosixPath, arch: str) -> bool:
-    binary = path.parent.name
-    return (
-        bool(arch)
-        and binary.startswith("binary-")
-        and binary not in (f"binary-{arch}", "binary-all")
-    )
-
-
-def _copy_index(index: Path, entry: _Entry, copy: Path) -> bool:
-    """Whether a copy could be made of an index that is what its Release file promises."""
-    digest = hashlib.sha256()
-    if index.stat().st_size != entry.size_bytes:
-        return False
-    with index.open("rb") as file, copy.open("wb") as to:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            to.write(block)
-    return digest.hexdigest() == entry.digest
+        of_arch = base.parent.name
+        if binary and of_arch.startswith("binary-") and of_arch not in binary:
+            continue
+        for form in map(base.with_suffix, _FORMS):
+            is_inside = not form.is_absolute() and ".." not in form.parts
+            if form in entries and is_inside and (directory / form).is_file():
+                yield entries[form]
+                break
 
 
 def _is_named(index: Path, suffix: str, wanted: _Wanted) -> bool | None:
@@ -214,8 +204,3 @@ def _open_index(index: Path, suffix: str) -> IO[bytes]:
     if suffix == ".xz":
         return lzma.open(index)
     return cast("IO[bytes]", gzip.open(index)) if suffix == ".gz" else index.open("rb")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

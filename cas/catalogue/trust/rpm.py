@@ -31,12 +31,7 @@ def check_rpm(path: Path, keys: Keys, desk: Desk) -> Verdict:
     imported = desk.run(*ours, "--import", *keys.files.values())
     if not any((database / "pubkeys").iterdir()):
         raise Unable(f"rpm takes none of the keys: {short_line(imported.stderr.strip(), SHOWN)}")
-    return _verdict_of_rpmkeys(
-        desk.run(*ours, "--checksig", "-v", named_plainly(path, desk), reads=path), keys
-    )
-
-
-def _verdict_of_rpmkeys(done: Finished, keys: Keys) -> Verdict:
+    done = desk.run(*ours, "--checksig", "-v", named_plainly(path, desk), reads=path)
     lines = [
         found.groups()
         for line in done.stdout.decode("utf-8", "replace").splitlines()
@@ -60,13 +55,10 @@ def _signature_flaw(lines: Sequence[tuple[str, ...]], done: Finished, keys: Keys
     for what, status in lines:
         found = _KEY.search(what)
         if found and status != "OK":
-            return _unknown_signer(found[1], status, keys)
+            by = f"is signed with key {found[1]}, which"
+            if keys.named(found[1]):
+                return f"{by} this rpm does not accept ({status})"
+            return f"{by} is not in {keys.directory}"
     if lines and done.status != 0:
         return "is not signed"
     return f"cannot be checked by rpmkeys: {short_line(done.reason, SHOWN)}"
-
-
-def _unknown_signer(identity: str, status: str, keys: Keys) -> str:
-    if keys.named(identity):
-        return f"is signed with key {identity}, which this rpm does not accept ({status})"
-    return f"is signed with key {identity}, which is not in {keys.directory}"

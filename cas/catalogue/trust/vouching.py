@@ -44,7 +44,16 @@ def check_signature(path: Path, rules: PackageRules) -> Verdict:
             magic = file.read(len(DEB_MAGIC))
         if magic.startswith(_ELF_MAGIC):
             return UNSIGNED
-        return _check_with_keys(path.absolute(), rules, is_deb=magic == DEB_MAGIC)
+        if rules.keys is None:
+            raise Unable("`keys` names no directory of public keys")
+        with scratch() as directory:
+            limits = Supervision(
+                memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s
+            )
+            desk = Desk(directory, Confinement(directory, limits), rules.timeout_s)
+            keys = trust_keys.read_keys(rules.keys, desk)
+            check = trust_deb.check_deb if magic == DEB_MAGIC else trust_rpm.check_rpm
+            return check(path.absolute(), keys, desk)
     except Unable as error:
         return _unchecked_verdict(str(error))
     except OSError as error:
@@ -92,7 +101,11 @@ def _verdict_on(path: Path, rules: PackageRules, store: Store) -> Verdict:
         return _unchecked_verdict(error.strerror or str(error))
     except Unable as error:
         return _unchecked_verdict(str(error))
-    verdict = Verdict.recalled(_recalled_verdict(path, stamp, store), keys_stamp)
+    try:
+        remembered = store.packages.trust_of(path, stamp)
+    except (DatabaseDamaged, TryAgain):  # which costs only the time of another check
+        remembered = None
+    verdict = Verdict.recalled(remembered, keys_stamp)
     if verdict is None:
         verdict = check_signature(path, rules)
         if verdict.is_lasting and verdict != UNSIGNED:
@@ -100,23 +113,3 @@ def _verdict_on(path: Path, rules: PackageRules, store: Store) -> Verdict:
             with suppress(DatabaseDamaged, TryAgain):
                 store.packages.set_trust(path, stamp, verdict.remembered(keys_stamp))
     return verdict
-
-
-def _recalled_verdict(path: Path, stamp: FileStamp, store: Store) -> str | None:
-    """A database that is of no use now costs only the time of another check."""
-    try:
-        return store.packages.trust_of(path, stamp)
-    except (DatabaseDamaged, TryAgain):
-        return None
-
-
-def _check_with_keys(path: Path, rules: PackageRules, *, is_deb: bool) -> Verdict:
-    if rules.keys is None:
-        raise Unable("`keys` names no directory of public keys")
-    with scratch() as directory:
-        limits = Supervision(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, watchdog_s=rules.timeout_s)
-        desk = Desk(directory, Confinement(directory, limits), rules.timeout_s)
-        keys = trust_keys.read_keys(rules.keys, desk)
-        if is_deb:
-            return trust_deb.check_deb(path, keys, desk)
-        return trust_rpm.check_rpm(path, keys, desk)
