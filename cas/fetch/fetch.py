@@ -6,8 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +42,18 @@ def fetch(url: Url, directory: Path, policy: FetchPolicy, progress: Progress) ->
     if part.whole.is_file():
         part.clear_note()
         return part.whole
-    with part, _nothing_useless_left(part):
-        digest = _download(url, part, policy, progress)
-        _compare_checksums(url, part, digest, policy, progress)
-        return part.publish()
+    with part:
+        try:
+            digest = _download(url, part, policy, progress)
+            _compare_checksums(url, part, digest, policy, progress)
+            return part.publish()
+        except (TryAgain, DiskFull):
+            if not part.is_resumable:
+                part.remove()
+            raise
+        except (FetchError, Refused):
+            part.remove()
+            raise
 
 
 class _Attempts:
@@ -73,21 +80,7 @@ class _Attempts:
         time.sleep(min(LONGEST_PAUSE_S, self._policy.pause_s * 2 ** (self._failed - 1)))
 
 
-@contextmanager
-def _nothing_useless_left(part: Part) -> Iterator[None]:
-    """Leave nothing behind that no later call can use."""
-    try:
-        yield
-    except (TryAgain, DiskFull):
-        if not part.is_resumable:
-            part.remove()
-        raise
-    except (FetchError, Refused):
-        part.remove()
-        raise
-
-
-def _source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
+def _opened_source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
     """A source by the URL's scheme; its library is loaded only now."""
     if url.scheme == "ftp":
         from cas.fetch import ftp
@@ -111,7 +104,7 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
     with _Bar(url, progress) as bar:
         while True:
             try:
-                return _attempt(url, part, policy, bar)
+                return _download_once(url, part, policy, bar)
             except Changed as error:
                 part.begin_anew()
                 attempts.failed(error, 0)
@@ -119,8 +112,8 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
                 attempts.failed(error, part.had.offset)
 
 
-def _attempt(url: Url, part: Part, policy: FetchPolicy, bar: _Bar) -> str | None:
-    with _source(url, part.had, policy) as source:
+def _download_once(url: Url, part: Part, policy: FetchPolicy, bar: _Bar) -> str | None:
+    with _opened_source(url, part.had, policy) as source:
         part.go_on_with(source)
         bar.draw(source, part.had.offset)
         for data in iter(source.read, b""):
@@ -176,7 +169,15 @@ def _compare_checksums(
     expected = [(digest, where) for digest, where in (beside, (promised, "the server")) if digest]
     if not expected:
         return
-    found = _sha256_of(part, progress)
+    sha256 = hashlib.sha256()
+    with (
+        os.fdopen(part.reading_descriptor(), "rb", buffering=0) as file,
+        progress.bar("Comparing checksums", part.had.offset) as advance,
+    ):
+        for data in iter(lambda: file.read(HASH_BYTES), b""):
+            sha256.update(data)
+            advance(len(data))
+    found = sha256.hexdigest()
     for digest, where in expected:
         if digest != found:
             raise FetchError(
@@ -194,7 +195,7 @@ def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple
     while True:
         try:
             text = b""
-            with _source(beside, Had(), policy) as source:
+            with _opened_source(beside, Had(), policy) as source:
                 for more in iter(source.read, b""):
                     text += more
                     if len(text) > CHECKSUM_FILE_BYTES:
@@ -205,26 +206,10 @@ def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple
             attempts.failed(error, 0)
         else:
             break
-    digest = _checksum_in(text[:CHECKSUM_FILE_BYTES])
-    if digest is None:
-        progress.warn(f"{beside} is not a checksum as sha256sum writes it: it is left out")
-    return digest, str(beside)
-
-
-def _checksum_in(text: bytes) -> str | None:
-    """The digest at the beginning of what sha256sum wrote, with or without ``--tag``."""
+    # the digest at the beginning of what sha256sum wrote, with or without --tag
     pattern = rb"\s*(?:SHA256 \([^\n]*\) = |\\?)([0-9A-Fa-f]{64})(?![^\s*])"
-    found = re.match(pattern, text)
-    return found[1].decode().lower() if found else None
-
-
-def _sha256_of(part: Part, progress: Progress) -> str:
-    digest = hashlib.sha256()
-    with (
-        os.fdopen(part.reading_descriptor(), "rb", buffering=0) as file,
-        progress.bar("Comparing checksums", part.had.offset) as advance,
-    ):
-        for data in iter(lambda: file.read(HASH_BYTES), b""):
-            digest.update(data)
-            advance(len(data))
-    return digest.hexdigest()
+    found = re.match(pattern, text[:CHECKSUM_FILE_BYTES])
+    if found is None:
+        progress.warn(f"{beside} is not a checksum as sha256sum writes it: it is left out")
+        return None, str(beside)
+    return found[1].decode().lower(), str(beside)

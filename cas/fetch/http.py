@@ -107,7 +107,14 @@ def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[
     hop = url
     for _ in range(REDIRECTS + 1):
         with closing(_Connection(hop, policy)) as connection:
-            response = _request(connection, hop, _headers(url, hop, had, policy))
+            headers = _request_headers(url, hop, had, policy)
+            with _http_errors_told(hop):
+                connection.connect()
+                connection.request("GET", hop.target, headers=headers)
+                response = connection.getresponse()
+            if not isinstance(response, PatientResponse):
+                raise TypeError(type(response))
+            response.patient.allow()
             if response.status not in REDIRECTED:
                 with closing(response):
                     yield _body(hop, response, had)
@@ -118,18 +125,7 @@ def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
 
 
-def _request(connection: _Connection, url: Url, headers: dict[str, str]) -> PatientResponse:
-    with _http_errors_told(url):
-        connection.connect()
-        connection.request("GET", url.target, headers=headers)
-        response = connection.getresponse()
-    if not isinstance(response, PatientResponse):
-        raise TypeError(type(response))
-    response.patient.allow()
-    return response
-
-
-def _headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str, str]:
+def _request_headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str, str]:
     headers = {
         "User-Agent": f"cas/{__version__}",
         "Accept": "*/*",
@@ -180,14 +176,35 @@ def _redirect_target(origin: Url, hop: Url, location: str | None) -> Url:
 
 
 def _body(url: Url, response: PatientResponse, had: Had) -> Body:
+    """What the answer brings of the file: all, what is missing, or nothing where all was there.
+
+    :raises Changed: a part belongs to another version, or to another place in the file
+    """
     asked = had if had.version.validator else Had()
+    content_range = response.getheader("Content-Range", "").strip()
+    validator = response.validator or asked.version.validator
+    changed = f"{url}: the file has changed on the server"
     if response.status == 416 and asked.offset:
-        return _at_the_end(url, response, asked)
+        found = re.fullmatch(r"bytes \*/(\d{1,18})", content_range)
+        is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
+        if not is_whole or validator != asked.version.validator:
+            raise Changed(changed)
+        return Body(url, response, asked.version, asked.offset, is_over=True)
     _require_given(url, response)
     if response.status == 206:
-        return _rest_of_file(url, response, asked)
-    version = Version(_declared_length(url, response), response.validator)
-    return Body(url, response, version, 0, _promised_sha256(response), _remarks(url, response))
+        pattern = r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)"
+        found = re.fullmatch(pattern, content_range, re.ASCII)
+        if not asked.offset or not found:
+            raise FetchError(f"{url}: the server sends a part of the file that nobody asked for")
+        size = asked.version.size_bytes if found[3] == "*" else int(found[3])
+        version = Version(size, validator)
+        if int(found[1]) != asked.offset or not version.continues(asked.version):
+            raise Changed(changed)
+    else:
+        asked = Had()
+        version = Version(_declared_length(url, response), response.validator)
+    remarks = _oddities(url, response)
+    return Body(url, response, version, asked.offset, _promised_sha256(response), remarks)
 
 
 def _require_given(url: Url, response: PatientResponse) -> None:
@@ -204,33 +221,6 @@ def _require_given(url: Url, response: PatientResponse) -> None:
         raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
 
 
-def _rest_of_file(url: Url, response: PatientResponse, asked: Had) -> Body:
-    """What is missing of a file.
-
-    :raises Changed: it belongs to another version, or to another place in the file
-    """
-    pattern = r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)"
-    found = re.fullmatch(pattern, response.getheader("Content-Range", "").strip(), re.ASCII)
-    if not asked.offset or not found:
-        raise FetchError(f"{url}: the server sends a part of the file that nobody asked for")
-    size = asked.version.size_bytes if found[3] == "*" else int(found[3])
-    version = Version(size, response.validator or asked.version.validator)
-    if int(found[1]) != asked.offset or not version.continues(asked.version):
-        raise Changed(f"{url}: the file has changed on the server")
-    remarks = _remarks(url, response)
-    return Body(url, response, version, asked.offset, _promised_sha256(response), remarks)
-
-
-def _at_the_end(url: Url, response: PatientResponse, asked: Had) -> Body:
-    """A file of which everything was there already."""
-    found = re.fullmatch(r"bytes \*/(\d{1,18})", response.getheader("Content-Range", "").strip())
-    is_whole = bool(found) and asked.offset == asked.version.size_bytes == int(found[1])  # type: ignore[index]
-    validator = response.validator or asked.version.validator
-    if not is_whole or validator != asked.version.validator:
-        raise Changed(f"{url}: the file has changed on the server")
-    return Body(url, response, asked.version, asked.offset, is_over=True)
-
-
 def _declared_length(url: Url, response: PatientResponse) -> int | None:
     if response.chunked:
         return None
@@ -240,7 +230,7 @@ def _declared_length(url: Url, response: PatientResponse) -> int | None:
     return int(lengths.pop()) if lengths else None
 
 
-def _remarks(url: Url, response: PatientResponse) -> tuple[str, ...]:
+def _oddities(url: Url, response: PatientResponse) -> tuple[str, ...]:
     """What is odd about an answer, and may be.
 
     :raises FetchError: it is encoded as nothing here reads

@@ -78,7 +78,10 @@ def dump_digest(path: Path, is_cancelled: Callable[[], bool] = lambda: False) ->
     :raises OSError: the file cannot be read
     :raises CancelledError: `is_cancelled` said so
     """
-    with path.open("rb", buffering=0) as file, _threads() as pool:
+    with (
+        path.open("rb", buffering=0) as file,
+        ThreadPoolExecutor(_THREADS, "digest", initializer=_give_way) as pool,
+    ):
         size = os.fstat(file.fileno()).st_size
         whole = hashlib.sha256(b"%d\n" % size)
         one = functools.partial(_block_digest, file.fileno(), size)
@@ -107,7 +110,7 @@ class DumpDigest:
         self._stop = threading.Event()
         self._recorded = recorded
         self._pool = ThreadPoolExecutor(1, "digest")
-        self._found: Future[_Found] = self._pool.submit(self._find, settled)
+        self._found: Future[_Found] = self._pool.submit(self._digest_settled, settled)
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +141,7 @@ class DumpDigest:
             return None
         return self._found.result()[2]
 
-    def _find(self, settled: Callable[[], Path]) -> _Found:
+    def _digest_settled(self, settled: Callable[[], Path]) -> _Found:
         path = settled()
         with _gone_told(path):
             looks = _looks(path)
@@ -182,10 +185,6 @@ def _looks(path: Path) -> tuple[int, ...]:
     """What cannot stay the same when a file is written to, or replaced."""
     state = path.stat()
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, "digest", initializer=_give_way)
 
 
 def _give_way() -> None:

@@ -96,16 +96,13 @@ class StallWatch:
         if now_s - self._looked_s < self.pause_s:
             return False
         self._looked_s = now_s
-        used = self._look()
+        try:
+            used = self._file.read_bytes()
+        except OSError:  # it has ended, or this kernel keeps no such books
+            used = b""
         if used != self._used:
             self._used, self._changed_s = used, now_s
         return now_s - self._changed_s >= self._timeout_s
-
-    def _look(self) -> bytes:
-        try:
-            return self._file.read_bytes()
-        except OSError:  # it has ended, or this kernel keeps no such books
-            return b""
 
 
 class Attempt(Generic[Result]):
@@ -144,16 +141,13 @@ class Attempt(Generic[Result]):
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_done or self._task is not None)
-            if not self._is_done:
-                self._watch(StallWatch(str(self._task), timeout_s), timeout_s)
+            watch = StallWatch(str(self._task), timeout_s)
+            while not self._changed.wait_for(lambda: self._is_done, watch.pause_s):
+                if watch.is_over():
+                    raise NoAnswer(timeout_s)
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome  # type: ignore[return-value]  # `None` may be a result
-
-    def _watch(self, stall_watch: StallWatch, timeout_s: float) -> None:
-        while not self._changed.wait_for(lambda: self._is_done, stall_watch.pause_s):
-            if stall_watch.is_over():
-                raise NoAnswer(timeout_s)
 
 
 class CallThreads:
@@ -199,8 +193,8 @@ class CallThreads:
 
     def _start(self) -> None:
         self._started += 1
-        threading.Thread(target=self._work, name="file system", daemon=True).start()
+        threading.Thread(target=self._make_calls, name="file system", daemon=True).start()
 
-    def _work(self) -> None:
+    def _make_calls(self) -> None:
         while (attempt := self._asked.get()) is not None:
             attempt.run()

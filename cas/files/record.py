@@ -56,10 +56,15 @@ def decode(content: bytes, kind: type[AnyWhole]) -> AnyWhole:
     # json and not msgspec's own reader: undecodable file names have surrogates
     try:
         facts = json.loads(content)
-        _require_known(facts)
+        version = facts.get("version") if isinstance(facts, dict) else None
+        if isinstance(version, int) and version > VERSION:
+            raise Unreadable(
+                f"it is of version {version}, this program knows {VERSION}: "
+                "use the release of cas that wrote it, or a later one"
+            )
         found = msgspec.convert(facts, kind)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise Unreadable(_told(error)) from error
+        raise Unreadable(_decoding_error(error)) from error
     if not FIRST_YEAR <= found.started.year <= LAST_YEAR:
         raise Unreadable(f"nobody started it in the year {found.started.year}")
     return found
@@ -67,7 +72,7 @@ def decode(content: bytes, kind: type[AnyWhole]) -> AnyWhole:
 
 def schema(kind: type[Record], title: str) -> dict[str, Any]:
     """What the record may hold, as JSON Schema 2020-12."""
-    parts = _parts([kind])
+    parts = _schema_parts([kind])
     whole = parts.pop(kind.__name__)
     return {"$schema": DIALECT, **whole, "title": title, "$defs": parts}
 
@@ -94,25 +99,16 @@ def schema_of_parts(
         "properties": properties,
         "required": list(properties),
         "title": title,
-        "$defs": _parts([*kinds.values(), instead]),
+        "$defs": _schema_parts([*kinds.values(), instead]),
     }
 
 
-def _parts(kinds: Sequence[type[Record]]) -> dict[str, Any]:
+def _schema_parts(kinds: Sequence[type[Record]]) -> dict[str, Any]:
     _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     return parts
 
 
-def _require_known(facts: object) -> None:
-    version = facts.get("version") if isinstance(facts, dict) else None
-    if isinstance(version, int) and version > VERSION:
-        raise Unreadable(
-            f"it is of version {version}, this program knows {VERSION}: "
-            "use the release of cas that wrote it, or a later one"
-        )
-
-
-def _told(error: Exception) -> str:
+def _decoding_error(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeEncodeError):  # the library looks only into known words

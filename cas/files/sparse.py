@@ -91,8 +91,11 @@ class SparseWriter:
     def _write_piece(self, piece: memoryview) -> None:
         at = self.done_bytes
         if not _ZEROS.startswith(piece):
-            for start, end in _runs(piece):
-                _write_all(self._descriptor, piece[start:end], at + start)
+            for start, end in _runs_of_data(piece):
+                data, place = piece[start:end], at + start
+                while data:
+                    done = os.pwrite(self._descriptor, data, place)
+                    data, place = data[done:], place + done
                 self.written_bytes += end - start
         self.done_bytes += len(piece)
         if self.done_bytes - self._told >= EVERY_BYTES:
@@ -100,7 +103,7 @@ class SparseWriter:
             self._told = self.done_bytes
 
 
-def _runs(piece: memoryview) -> Iterator[tuple[int, int]]:
+def _runs_of_data(piece: memoryview) -> Iterator[tuple[int, int]]:
     """The parts of a piece that are not only zeros."""
     begun: int | None = None
     for start in range(0, len(piece), HOLE_BYTES):
@@ -112,9 +115,3 @@ def _runs(piece: memoryview) -> Iterator[tuple[int, int]]:
             begun = start
     if begun is not None:
         yield begun, len(piece)
-
-
-def _write_all(descriptor: int, data: memoryview, at: int) -> None:
-    while data:
-        done = os.pwrite(descriptor, data, at)
-        data, at = data[done:], at + done

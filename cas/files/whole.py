@@ -33,7 +33,10 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     part = path.with_name(f".{path.name}{PART}")
     try:
-        _write(part, content)
+        with create(part) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
         sync_directory(path.parent)
     except OSError as error:
@@ -88,7 +91,14 @@ def create(path: Path) -> BinaryIO:
 
     :raises OSError: it cannot be made, or there is a symbolic link, or no regular file
     """
-    return _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+    descriptor = opener_below(path.parent)(path.name, flags)
+    try:
+        _require_regular(os.fstat(descriptor), path, errno.ENXIO)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "wb")
 
 
 def put(path: Path, content: bytes, *, is_executable: bool = False) -> None:
@@ -170,7 +180,19 @@ def no_room(directory: Path, need: str, what: str, error: OSError | None = None)
     """
     said = error.errno if error else errno.ENOSPC
     if said == errno.EFBIG:
-        return _too_large(directory, what)
+        # a file that may not grow on, however much room there is
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if limit == resource.RLIM_INFINITY:
+            return DiskFull(
+                f"{what} in {directory} is larger than a file may be on that file system",
+                hint=f"use another file system; then {AGAIN}",
+            )
+        may = f"than this process may make a file: {human_size(limit)}"
+        return DiskFull(
+            f"{what} in {directory} is larger {may}",
+            hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then "
+            f"{AGAIN}",
+        )
     if said == errno.EDQUOT:
         return DiskFull(
             f"no room for {what} in {directory}: the disk quota of this user is used up",
@@ -181,21 +203,6 @@ def no_room(directory: Path, need: str, what: str, error: OSError | None = None)
         have = "the file system has no room for one more file (df -i)"
     needs = f"needs {need}, " if need else ""
     return DiskFull(f"no room for {what} in {directory}: {needs}{have}")
-
-
-def _too_large(directory: Path, what: str) -> DiskFull:
-    """The error for a file that may not grow on, however much room there is."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit == resource.RLIM_INFINITY:
-        return DiskFull(
-            f"{what} in {directory} is larger than a file may be on that file system",
-            hint=f"use another file system; then {AGAIN}",
-        )
-    return DiskFull(
-        f"{what} in {directory} is larger than this process may make a file: {human_size(limit)}",
-        hint="raise the limit (ulimit -f unlimited, or LimitFSIZE= of a systemd unit), then "
-        f"{AGAIN}",
-    )
 
 
 def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:
@@ -243,20 +250,3 @@ def _has_no_inodes(directory: Path) -> bool:
     except OSError:
         return False
     return state.f_files > 0 and state.f_favail == 0
-
-
-def _opened(path: Path, flags: int) -> BinaryIO:
-    descriptor = opener_below(path.parent)(path.name, flags | os.O_NONBLOCK)
-    try:
-        _require_regular(os.fstat(descriptor), path, errno.ENXIO)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return os.fdopen(descriptor, "wb")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with create(path) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -36,7 +36,9 @@ def apport_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
         name = field[1].decode("ascii")
         if packed := _PACKED.match(head, field.end()):
             flow.read(packed.end() - field.end())
-            contents = Flow(layer.spent(_from_base64(_base64_lines(flow))), flow)
+            # the value begins on a line of its own; there may be none
+            lines = _field_value(flow) if flow.peek(1) == b" " else iter(())
+            contents = Flow(layer.spent(_from_base64(lines)), flow)
             yield Member(name, contents)
         elif name.startswith(_TEXTS):
             contents = Flow(layer.spent(_unfolded(_field_value(flow))), flow)
@@ -46,31 +48,17 @@ def apport_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
         contents.drain()
 
 
-def _base64_lines(flow: Flow) -> Iterator[bytes]:
-    """The lines of a value that begins on a line of its own; there may be none."""
-    if flow.peek(1) == b" ":
-        yield from _field_value(flow)
-
-
 def _field_value(flow: Flow) -> Iterator[bytes]:
     """The rest of a value, up to the line that begins with no blank; blanks still before lines."""
     while block := flow.block():
-        end = _end_of_value(block, flow)
-        if end is not None:
-            flow.unread(block[end:])
-            yield block[:end]
+        if found := _NEXT_FIELD.search(block):
+            flow.unread(block[found.end() :])
+            yield block[: found.end()]
             return
+        is_last = block.endswith(b"\n") and flow.peek(1) != b" "
         yield block
-
-
-def _end_of_value(block: bytes, flow: Flow) -> int | None:
-    """Where in a block the next field begins; ``None`` when the value goes on behind it."""
-    found = _NEXT_FIELD.search(block)
-    if found:
-        return found.end()
-    if block.endswith(b"\n") and flow.peek(1) != b" ":
-        return len(block)
-    return None
+        if is_last:
+            return
 
 
 def _unfolded(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cas.errors import UnpackError
@@ -54,7 +55,8 @@ def _copy_descriptor(source: int, target: Path, what: str, account: Account) -> 
     with writing(target, human_size(need), what):
         descriptor = create(target)
         try:
-            if _share_blocks(source, descriptor):
+            with suppress(OSError):  # another file system, or one that cannot share blocks
+                fcntl.ioctl(descriptor, FICLONE, source)
                 return
             require_room(target.parent, need, what, account.limits.reserve_bytes)
             for start, end in _data_ranges(source, state.st_size):
@@ -62,14 +64,6 @@ def _copy_descriptor(source: int, target: Path, what: str, account: Account) -> 
             os.ftruncate(descriptor, state.st_size)
         finally:
             os.close(descriptor)
-
-
-def _share_blocks(source: int, copy: int) -> bool:
-    try:
-        fcntl.ioctl(copy, FICLONE, source)
-    except OSError:  # another file system, or one that cannot
-        return False
-    return True
 
 
 def _data_ranges(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:

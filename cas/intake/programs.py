@@ -91,15 +91,10 @@ def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: UploadLayer) -
         if not failures:
             raise
     for ended in failures:
-        _note_end(ended, layer)
-
-
-def _note_end(ended: Ended, layer: UploadLayer) -> None:
-    if ended.status == ENCRYPTED:
-        layer.locked(f"the {printable(layer.what)} is encrypted")
-    elif ended.status == UNKNOWN:
-        layer.locked(
-            f"the {printable(layer.what)} is packed by a method that CAS does not unpack: {ended}"
-        )
-    else:
-        layer.damaged(Damaged(printable(str(ended))), concerns_all=True)
+        what = f"the {printable(layer.what)}"
+        if ended.status == ENCRYPTED:
+            layer.locked(f"{what} is encrypted")
+        elif ended.status == UNKNOWN:
+            layer.locked(f"{what} is packed by a method that CAS does not unpack: {ended}")
+        else:
+            layer.damaged(Damaged(printable(str(ended))), concerns_all=True)

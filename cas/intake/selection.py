@@ -87,10 +87,17 @@ class Selection:
         is_dump = is_plain(upload, self._intake.kind_of) and not (
             is_one_of_many and self._kind_of_head(_first_bytes(upload)) is None
         )
-        if is_dump:
-            self._take_plain(upload)
-        else:
+        if not is_dump:
             Search(upload, self._account, self._intake.kind_of, self._take_file).run(upload.name)
+            return
+        kind = self._kind_of_head(_first_bytes(upload)) or "dump"
+        target = self._place_dump(_Found(upload.name, kind))
+        self._account.dumps += 1
+        if target is None:
+            return
+        if not is_one_of_many:
+            self._readable.set_result(upload)
+        copy(upload, target, self._account)
 
     def result(self) -> Stored:
         """What was found.
@@ -124,21 +131,13 @@ class Selection:
     def _kind_of_head(self, head: bytes) -> str | None:
         return self._intake.kind_of(head)
 
-    def _take_plain(self, upload: Path) -> None:
-        kind = self._kind_of_head(_first_bytes(upload)) or "dump"
-        target = self._place_dump(_Found(upload.name, kind))
-        self._account.dumps += 1
-        if target is None:
-            return
-        if not self._is_one_of_many:
-            self._readable.set_result(upload)
-        copy(upload, target, self._account)
-
     def _take_file(self, member: Member) -> None:
         """Sort one file, whose flow stands at its beginning."""
         head = member.flow.peek(HEAD_BYTES)
         kind = self._kind_of_head(head)
-        if kind is None and head and self._is_alone() and not member.flow.is_broken:
+        # whether there is only one file, compressed and in no archive
+        is_alone = not self._account.members and not self._is_one_of_many
+        if kind is None and head and is_alone and not member.flow.is_broken:
             kind = "dump"  # who reads dumps says best what it is
         name = member.name
         if self._is_one_of_many and name != self._upload.name:
@@ -149,10 +148,6 @@ class Selection:
         target = self._place_dump(_Found(name, kind))
         if target is not None:
             self._write_dump(member, target, kind)
-
-    def _is_alone(self) -> bool:
-        """Whether there is only one file, compressed and in no archive."""
-        return not self._account.members and not self._is_one_of_many
 
     def _place_dump(self, found: _Found) -> Path | None:
         """Where a dump is written; ``None`` when it is only counted."""
@@ -223,18 +218,14 @@ class Selection:
         if is_memory(member.name) and len(self._memories) < MAX_NAMES:
             self._memories.add(member.name)
         is_piece = _SOSREPORT.search(member.name) and b"\0" not in head
-        if head and (_SIDECAR.search(COMPRESSED.sub("", member.name)) or is_piece):
-            self._keep_sidecar(
-                member, PIECE_BYTES if is_piece else self._intake.limits.sidecar_bytes
-            )
-
-    def _keep_sidecar(self, member: Member, limit: int) -> None:
-        """A sidecar file, unless it does not fit any more."""
+        if not head or not (_SIDECAR.search(COMPRESSED.sub("", member.name)) or is_piece):
+            return
         directory = self._account.directory / SIDECARS
         directory.mkdir(mode=0o700, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9._-]", "_", member.name.rpartition("/")[2])[-80:].lstrip(".")
         path = directory / f"{len(self._sidecars) + self._dropped:04d}-{name or 'file'}"
-        left = min(limit, self._intake.limits.sidecar_bytes - self._account.sidecar_bytes)
+        left = self._intake.limits.sidecar_bytes - self._account.sidecar_bytes
+        left = min(left, PIECE_BYTES) if is_piece else left
         with Sink(path, self._account, "a sidecar file") as sink:
             while sink.size_bytes <= left and (block := member.flow.block()):
                 sink.put(block)

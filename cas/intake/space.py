@@ -62,7 +62,10 @@ class Sink:
             self._descriptor = create(path)
 
     def __enter__(self) -> Self:
-        self._writer = SparseWriter(self._descriptor, every=self._check_room)
+        self._writer = SparseWriter(
+            self._descriptor,
+            every=lambda _begin, _end: self._require_reserve(self._writer.written_bytes),
+        )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -98,9 +101,6 @@ class Sink:
     def _writing(self) -> AbstractContextManager[None]:
         need = f"more than {human_size(self._writer.written_bytes)}"
         return writing(self.path, need, self._what)
-
-    def _check_room(self, _begin: int, _end: int) -> None:
-        self._require_reserve(self._writer.written_bytes)
 
     def _require_reserve(self, written_bytes: int) -> None:
         reserve = self._account.limits.reserve_bytes

@@ -124,7 +124,11 @@ class Storing:
             finally:
                 self._require_unchanged(looks)
         except BaseException as error:
-            self._remove_written(selection.files)
+            for path in selection.files:
+                path.unlink(missing_ok=True)
+            for parent in (self._directory / DUMP, self._directory / SIDECARS):
+                if parent.is_dir() and not any(parent.iterdir()):
+                    parent.rmdir()
             if not self._readable.done():
                 self._readable.set_exception(error)
             raise
@@ -144,13 +148,6 @@ class Storing:
                     f"from {before[-1]:,} bytes to {now[-1]:,}",
                     hint=f"wait until it is written to its end, then {AGAIN}",
                 )
-
-    def _remove_written(self, files: Sequence[Path]) -> None:
-        for path in files:
-            path.unlink(missing_ok=True)
-        for parent in (self._directory / DUMP, self._directory / SIDECARS):
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
 
     def _make_lasting(self) -> Stored:
         stored = self._stored.result()

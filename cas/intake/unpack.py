@@ -121,33 +121,28 @@ class Search:
             self._account, archive.flow, f"{kind} archive {archive.name}", holds_files=True
         )
         prefix = "" if depth == 1 else f"{archive.name}/"
+        spooled: Path | None = None
         try:
-            for member in self._archive_members(kind, archive, layer):
+            if kind in _STREAMED:
+                members = _STREAMED[kind](archive.flow, layer)
+            elif archive.flow.is_upload:
+                members = _SEEKING[kind](self._upload.absolute(), archive.flow, layer)
+            else:  # it cannot be read as it comes: it is written out first
+                spooled = self._account.directory / f".archive-{layer.number}"
+                with Sink(spooled, self._account, f"an archive in {self._upload.name}") as sink:
+                    while block := archive.flow.block():
+                        sink.put(block)
+                members = _SEEKING[kind](spooled, archive.flow, layer)
+            for member in members:
                 self._account.enter_member()
                 self._search_member(Member(prefix + member.name, member.flow), depth + 1)
         except Damaged as damage:
             layer.damaged(damage)
             archive.flow.break_off()
-        archive.flow.drain()
-
-    def _archive_members(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
-        if kind in _STREAMED:
-            yield from _STREAMED[kind](archive.flow, layer)
-        elif archive.flow.is_upload:
-            yield from _SEEKING[kind](self._upload.absolute(), archive.flow, layer)
-        else:
-            yield from self._spooled(kind, archive, layer)
-
-    def _spooled(self, kind: str, archive: Member, layer: UploadLayer) -> Iterator[Member]:
-        """The members of an archive that cannot be read as it comes: it is written out first."""
-        path = self._account.directory / f".archive-{layer.number}"
-        try:
-            with Sink(path, self._account, f"an archive in {self._upload.name}") as sink:
-                while block := archive.flow.block():
-                    sink.put(block)
-            yield from _SEEKING[kind](path, archive.flow, layer)
         finally:
-            path.unlink(missing_ok=True)
+            if spooled is not None:
+                spooled.unlink(missing_ok=True)
+        archive.flow.drain()
 
 
 def _growing_blocks(descriptor: int, account: Account) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from cas.choices import EngineChoice, Stage, Verdict
 from cas.errors import CasError, JobBusy, Refused, UsageError
@@ -117,7 +117,19 @@ class Job:
 
     def save(self) -> None:
         """Write ``job.json`` so that a power cut leaves the old state or the new one."""
-        write_whole(self.directory / STATE, json.dumps(_as_json(self), indent=1).encode())
+        facts = asdict(replace(self, order=replace(self.order, source=None, held={})))
+        del facts["order"]["source"]
+        del facts["order"]["held"]
+        del facts["directory"]
+        facts["order"]["upload"] = str(self.order.upload)
+        facts["order"]["more"] = [str(path) for path in self.order.more]
+        facts["started"] = self.started.isoformat()
+        if self.stored:
+            facts["stored"]["vmcore"] = self.name_of(self.stored.vmcore)
+            facts["stored"]["sidecars"] = [self.name_of(path) for path in self.stored.sidecars]
+            facts["stored"]["parts"] = [self.name_of(path) for path in self.stored.parts]
+        record = {"version": VERSION, **facts}
+        write_whole(self.directory / STATE, json.dumps(record, indent=1).encode())
 
 
 def check_ticket(ticket: str) -> str:
@@ -145,7 +157,7 @@ def create(work: WorkDirectory, order: Order, now: datetime) -> Job:
     """
     parent = work.path / check_ticket(order.ticket)
     try:
-        unborn = _unborn(work, order.ticket)
+        unborn = _unborn_directory(work, order.ticket)
         try:
             Job(unborn, order, now).save()
             directory = _take_free_name(unborn, now)
@@ -253,12 +265,31 @@ def load(directory: Path) -> Job:
             f"{directory} holds no usable {STATE}: {reason}",
             hint=f"run: cas -i {directory.parent.name} -f FILE",
         ) from error
+    order = Order(
+        found.order.ticket,
+        Path(found.order.upload),
+        found.order.email,
+        found.order.wants_kmods,
+        found.order.engine,
+        found.order.member,
+        tuple(map(Path, found.order.more)),
+        found.order.url,
+    )
+    stored = None
+    if found.stored:
+        stored = Stored(
+            directory / found.stored.vmcore,
+            parts=tuple(directory / name for name in found.stored.parts),
+            sidecars=tuple(directory / name for name in found.stored.sidecars),
+            missing=tuple(Missing(one.what, one.offset, one.cause) for one in found.stored.missing),
+            remarks=found.stored.remarks,
+        )
     return Job(
         directory,
-        _order(found.order),
+        order,
         found.started,
         tuple(found.stages),
-        _stored(directory, found.stored) if found.stored else None,
+        stored,
         found.verdict,
         {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
     )
@@ -279,20 +310,16 @@ def lock(directory: Path) -> Iterator[None]:
     with writing_below(directory):
         descriptor = opener_below(directory)(LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        _take(descriptor, directory)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JobBusy(f"another run of cas is working in {directory}") from error
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, directory: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise JobBusy(f"another run of cas is working in {directory}") from error
-
-
-def _unborn(work: WorkDirectory, ticket: str) -> Path:
+def _unborn_directory(work: WorkDirectory, ticket: str) -> Path:
     for _ in range(2):
         with contextlib.suppress(FileNotFoundError):  # a purge removed the empty directory
             return Path(tempfile.mkdtemp(prefix=UNBORN, dir=work.make_ticket(ticket)))
@@ -309,41 +336,3 @@ def _take_free_name(unborn: Path, now: datetime) -> Path:
             if error.errno not in _TAKEN:
                 raise
             now += timedelta(seconds=1)
-
-
-def _order(found: job_record.Order) -> Order:
-    return Order(
-        found.ticket,
-        Path(found.upload),
-        found.email,
-        found.wants_kmods,
-        found.engine,
-        found.member,
-        tuple(map(Path, found.more)),
-        found.url,
-    )
-
-
-def _stored(directory: Path, found: job_record.Stored) -> Stored:
-    return Stored(
-        directory / found.vmcore,
-        parts=tuple(directory / name for name in found.parts),
-        sidecars=tuple(directory / name for name in found.sidecars),
-        missing=tuple(Missing(one.what, one.offset, one.cause) for one in found.missing),
-        remarks=found.remarks,
-    )
-
-
-def _as_json(job: Job) -> dict[str, Any]:
-    facts = asdict(replace(job, order=replace(job.order, source=None, held={})))
-    del facts["order"]["source"]
-    del facts["order"]["held"]
-    del facts["directory"]
-    facts["order"]["upload"] = str(job.order.upload)
-    facts["order"]["more"] = [str(path) for path in job.order.more]
-    facts["started"] = job.started.isoformat()
-    if job.stored:
-        facts["stored"]["vmcore"] = job.name_of(job.stored.vmcore)
-        facts["stored"]["sidecars"] = [job.name_of(path) for path in job.stored.sidecars]
-        facts["stored"]["parts"] = [job.name_of(path) for path in job.stored.parts]
-    return {"version": VERSION, **facts}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,10 @@ _SYNCING = 4
 def published(job: Job) -> Iterator[str]:
     """Paths below the job's directory that others read; not what changes after its end."""
     changing = {STATE, f"{job.order.ticket}.log"}
-    for path in sorted(_files(job.directory)):
+    paths = (Path(parent, name) for parent, _, names in os.walk(job.directory) for name in names)
+    for path in sorted(paths):
+        if not path.is_file() or path.is_symlink():
+            continue
         name = str(path.relative_to(job.directory))
         hidden = any(part.startswith(".") for part in Path(name).parts)
         if not hidden and name not in changing and not name.startswith((_MAIL, f"{LINKED}/")):
@@ -56,7 +59,9 @@ def seal(job: Job) -> Job:
         for leftover in leftovers(job.directory):
             leftover.unlink(missing_ok=True)
         names = list(published(job))
-        found = {name: _fingerprint(job, name) for name in names}
+        found = {
+            name: job.files.get(name) or Fingerprint.of(job.directory / name) for name in names
+        }
     return replace(job, files=found)
 
 
@@ -124,14 +129,14 @@ def flaws(job: Job, *, with_digests: bool) -> Iterator[str]:
     """What of a job is not as it was sealed, a phrase each."""
     for name, sealed in job.files.items():
         try:
-            flaw = _flaw(job.directory / name, sealed, with_digests=with_digests)
+            flaw = _file_flaw(job.directory / name, sealed, with_digests=with_digests)
         except OSError as error:
             flaw = f"cannot be read: {error.strerror}"
         if flaw:
             yield f"{name} {flaw}"
 
 
-def _flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
+def _file_flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
     try:
         state = path.lstat()
     except FileNotFoundError:
@@ -143,15 +148,3 @@ def _flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
     if with_digests and not sealed.fits(path):
         return "has another content than was sealed"
     return None
-
-
-def _fingerprint(job: Job, name: str) -> Fingerprint:
-    return job.files.get(name) or Fingerprint.of(job.directory / name)
-
-
-def _files(directory: Path) -> Iterable[Path]:
-    for parent, _, names in os.walk(directory):
-        for name in names:
-            path = Path(parent, name)
-            if path.is_file() and not path.is_symlink():
-                yield path

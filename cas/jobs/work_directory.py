@@ -121,7 +121,7 @@ class WorkDirectory:
 
     def jobs(self, ticket: str | None = None) -> Iterator[Path]:
         """Directories of our jobs, by ticket and stamp."""
-        return self._of_kind(Kind.JOB, ticket)
+        return (entry.path for entry in self.entries(ticket) if entry.kind is Kind.JOB)
 
     def skipped(self, ticket: str | None = None) -> list[str]:
         """What has a name of ours and is left alone: a line for each reason, with its owner."""
@@ -129,29 +129,32 @@ class WorkDirectory:
         for entry in self.entries(ticket):
             if entry.kind is Kind.FOREIGN:
                 reasons.setdefault(entry.why, []).append(entry.path)
-        return [self._skipped(why, paths) for why, paths in reasons.items()]
-
-    def _skipped(self, why: str, paths: list[Path]) -> str:
-        names = _some([str(path.relative_to(self.path)) for path in paths])
-        remedy = self.remedy(paths[0])
-        return f"left alone in {self.path}: {names}: {why}" + (f"; {remedy}" if remedy else "")
+        lines = []
+        for why, paths in reasons.items():
+            names = ", ".join(str(path.relative_to(self.path)) for path in paths[:_NAMED])
+            if len(paths) > _NAMED:
+                names += f" and {len(paths) - _NAMED} more"
+            remedy = self.remedy(paths[0])
+            advice = f"; {remedy}" if remedy else ""
+            lines.append(f"left alone in {self.path}: {names}: {why}{advice}")
+        return lines
 
     def entries(self, ticket: str | None = None) -> Iterator[Entry]:
         """Everything that has a name of ours, by ticket and name; what goes meanwhile is left out.
 
         :param ticket: only below this one
         """
-        names = [ticket] if ticket is not None else self._tickets()
+        names = [ticket] if ticket is not None else self._ticket_names()
         for name in names:
             directory = self.path / name
             try:
-                why = self._foreign(directory)
+                why = self._why_foreign(directory)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 why = error.strerror or str(error)
             if why is None:
-                yield from self._below(directory)
+                yield from self._entries_of_ticket(directory)
             elif why:
                 yield Entry(directory, Kind.FOREIGN, why)
 
@@ -165,7 +168,7 @@ class WorkDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             directory.mkdir(0o700)
-        why = self._foreign(directory, must_tell=True)
+        why = self._why_foreign(directory, must_tell=True)
         if why is not None:
             raise Refused(
                 f"{directory} is no place for a job: {why or 'it is no directory'}",
@@ -173,10 +176,7 @@ class WorkDirectory:
             )
         return directory
 
-    def _of_kind(self, kind: Kind, ticket: str | None) -> Iterator[Path]:
-        return (entry.path for entry in self.entries(ticket) if entry.kind is kind)
-
-    def _tickets(self) -> list[str]:
+    def _ticket_names(self) -> list[str]:
         try:
             return sorted(filter(is_ticket, os.listdir(self.path)))  # noqa: PTH208  names only
         except FileNotFoundError:
@@ -189,7 +189,7 @@ class WorkDirectory:
                 hint="check `workDirectory` in cas.conf and its permissions",
             ) from error
 
-    def _below(self, directory: Path) -> Iterator[Entry]:
+    def _entries_of_ticket(self, directory: Path) -> Iterator[Entry]:
         try:
             names = sorted(os.listdir(directory))  # noqa: PTH208  names only
         except OSError as error:
@@ -199,32 +199,29 @@ class WorkDirectory:
             kind = _kind_of(name)
             if kind is not None:
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    yield self._entry(directory / name, kind)
+                    yield self._entry_at(directory / name, kind)
 
-    def _entry(self, path: Path, kind: Kind) -> Entry:
-        why = self._foreign(path, may_be_sticky=False, must_tell=True)
+    def _entry_at(self, path: Path, kind: Kind) -> Entry:
+        why = self._why_foreign(path, may_be_sticky=False, must_tell=True)
         if why is not None:
             return Entry(path, Kind.FOREIGN, why or "it is no directory")
         modified = path.lstat().st_mtime
         if kind is not Kind.JOB:
             return Entry(path, kind, modified=modified)
         try:
-            why = self._foreign_record((path / STATE).lstat())
+            state = (path / STATE).lstat()
         except FileNotFoundError:
             return Entry(path, Kind.BARE, modified=modified)
         except OSError as error:
-            why = error.strerror or str(error)
-        return Entry(path, Kind.FOREIGN if why else kind, why or "", modified)
-
-    def _foreign_record(self, state: os.stat_result) -> str | None:
-        """Why a ``job.json`` makes no job of ours; ``None`` when it may."""
+            return Entry(path, Kind.FOREIGN, error.strerror or str(error), modified)
+        why = ""
         if not stat.S_ISREG(state.st_mode):
-            return f"its {STATE} is no regular file"
-        if state.st_uid not in self.owners:
-            return f"its {STATE} belongs to {user_name(state.st_uid)}"
-        return None
+            why = f"its {STATE} is no regular file"
+        elif state.st_uid not in self.owners:
+            why = f"its {STATE} belongs to {user_name(state.st_uid)}"
+        return Entry(path, Kind.FOREIGN if why else kind, why, modified)
 
-    def _foreign(
+    def _why_foreign(
         self, directory: Path, *, may_be_sticky: bool = True, must_tell: bool = False
     ) -> str | None:
         """Why a directory is not ours; ``None`` for ours, empty for what is not worth a word.
@@ -331,9 +328,3 @@ def _may_hold_jobs(directory: Path) -> bool:
         return any(map(_kind_of, os.listdir(directory)))  # noqa: PTH208  names only
     except OSError:
         return True
-
-
-def _some(names: Iterable[str]) -> str:
-    first = [*names]
-    more = len(first) - _NAMED
-    return ", ".join(first[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,32 +93,29 @@ def read(path: Path | None, defaults: Config) -> Config:
     """
     if path is None:
         return defaults
-    text = _text(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}") from error
     parsed = _parse(path, text)
     config, warnings = replace(defaults, file=path), []
     seen = set()
-    for section, key, value in _entries(parsed):
+    entries = [(name, *item) for name in parsed.sections() for item in parsed.items(name)]
+    for section, key, value in entries:
         where = f"{path}, line {_line_of(text, section, key)}"
-        known, warning = _known(section, key, where)
+        known, warning = _known_directive(section, key, where)
         if (section, known) in seen:  # in other letters
             raise _twice(where, key, section)
         seen.add((section, known))
         warnings += [warning] if warning else []
-        config = _apply(config, known, value, where)
+        config = _apply(config, known, value.strip(), where)
     return replace(config, warnings=tuple(warnings))
 
 
 def directives() -> tuple[str, ...]:
     """Every key that cas.conf may hold, spelled as in the manual."""
     return tuple(_DIRECTIVES)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read {path}: {reason}") from error
 
 
 def _parse(path: Path, text: str) -> configparser.RawConfigParser:
@@ -144,12 +141,6 @@ def _twice(where: str, key: str, section: str) -> ConfigError:
     return ConfigError(f"{where}: `{key}` stands twice in [{section}]", hint="leave one of the two")
 
 
-def _entries(parser: configparser.RawConfigParser) -> Iterator[tuple[str, str, str]]:
-    for section in parser.sections():
-        for key, value in parser.items(section):
-            yield section, key, value.strip()
-
-
 def _line_of(text: str, section: str, key: str) -> int:
     head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
     pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
@@ -157,7 +148,7 @@ def _line_of(text: str, section: str, key: str) -> int:
     return text.count("\n", 0, found.end()) + 1 if found else 0
 
 
-def _known(section: str, key: str, where: str) -> tuple[str, str | None]:
+def _known_directive(section: str, key: str, where: str) -> tuple[str, str | None]:
     if section not in SECTIONS:
         raise ConfigError(
             f"{where}: unknown section [{section}]; the sections are {', '.join(SECTIONS)}"
@@ -179,25 +170,18 @@ def _apply(config: Config, key: str, value: str, where: str) -> Config:
         if value == "":
             return config
         if key.startswith("crash_"):
-            return _set_crash_for_arch(config, key, value)
+            arch = key.removeprefix("crash_")
+            arches = {**config.crash_for_arch, "i686" if arch == "32" else arch: _absolute(value)}
+            return replace(config, crash_for_arch=arches)
         target, convert = _DIRECTIVES[key]
-        return _set(config, target, convert(value))
+        group, dot, name = target.rpartition(".")
+        change: dict[str, Any] = {name: convert(value)}
+        if dot:
+            change = {group: replace(getattr(config, group), **change)}
+        return replace(config, **change)
     except ValueError as error:
         shown = "…" if key in SECRET else value
         raise ConfigError(f"{where}: `{key} = {shown}`: {error}") from None
-
-
-def _set(config: Config, target: str, value: Any) -> Config:
-    group, dot, name = target.rpartition(".")
-    if not dot:
-        return replace(config, **{target: value})
-    return replace(config, **{group: replace(getattr(config, group), **{name: value})})
-
-
-def _set_crash_for_arch(config: Config, key: str, value: str) -> Config:
-    arch = key.removeprefix("crash_")
-    arches = {**config.crash_for_arch, "i686" if arch == "32" else arch: _absolute(value)}
-    return replace(config, crash_for_arch=arches)
 
 
 def _absolute(value: str) -> Path:
@@ -217,20 +201,16 @@ def _paths(value: str) -> tuple[Path, ...]:
     return tuple(_absolute(part) for part in value.split(":") if part)
 
 
-def _words(value: str) -> tuple[str, ...]:
+def _list_of_words(value: str) -> tuple[str, ...]:
     return () if value.lower() == "none" else tuple(value.replace(",", " ").split())
 
 
 def _urls(value: str) -> tuple[str, ...]:
-    urls = _words(value)
+    urls = _list_of_words(value)
     for url in urls:
         if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
             raise ValueError("only http and https URLs are taken, without user and query")
     return urls
-
-
-def _database(value: str) -> str:
-    return value if "://" in value else str(_absolute(value))
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -270,10 +250,6 @@ def _size(value: str) -> int:
     return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
-def _size_or_none(value: str) -> int | None:
-    return None if value.lower() == "none" else _size(value)
-
-
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),
     "resultGroup": ("result_group", str),
@@ -301,10 +277,10 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "smtpTimeout": ("mail.timeout_s", _seconds),
     "smtpRetry": ("mail.retry_s", _seconds),
     "mailFrom": ("mail.sender", str),
-    "mailSections": ("mail.sections", _words),
+    "mailSections": ("mail.sections", _list_of_words),
     "mailReport": ("mail.attaches_report", _yes_no),
     "mailReportLimit": ("mail.attachment_bytes", _size),
-    "database": ("database", _database),
+    "database": ("database", lambda value: value if "://" in value else str(_absolute(value))),
     "sshkey": ("sshkey", _absolute),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
@@ -322,7 +298,10 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "hostCacheLimit": ("hosts.cache_bytes", _size),
     "crash": ("crash", str),
     "crash_32": ("crash_for_arch", _absolute),
-    "buffersize": ("buffer_size_bytes", _size_or_none),
+    "buffersize": (
+        "buffer_size_bytes",
+        lambda value: None if value.lower() == "none" else _size(value),
+    ),
     "sandbox": ("supervision.sandbox", _choice("auto", "bwrap", "none")),
     "commandTimeout": ("supervision.command_s", _seconds),
     "startTimeout": ("supervision.start_s", _seconds),

@@ -161,10 +161,13 @@ def give(config: Config, user: str, obstacle: Path) -> str:
     is_ours = any(root == obstacle or root in obstacle.parents for root in roots)
     condition = ""
     if not is_ours and not _is_dedicated(obstacle, roots):
-        if not _may_be_dedicated(obstacle, roots):
+        # only root can tell that of a closed directory, as CAS makes it for a database
+        homes = {Path(account.pw_dir) for account in pwd.getpwall()}
+        may_be = not os.access(obstacle, os.R_OK) and obstacle not in homes
+        if not may_be or all(root.parent != obstacle for root in roots):
             return f"let {user} use {obstacle}, or configure another place: see cas.conf(5)"
         condition = f"if nothing else is in {obstacle}, "
-    places = [*dict.fromkeys(_places(roots))]
+    places = [*dict.fromkeys(_places_of_root(roots))]
     if not any(place == obstacle or place in obstacle.parents for place in places):
         places = [obstacle, *(place for place in places if obstacle not in place.parents)]
     named = " ".join(map(_quoted, places))
@@ -172,28 +175,25 @@ def give(config: Config, user: str, obstacle: Path) -> str:
     return f"{condition}run as root: chown {whole}--from=root {shlex.quote(user)}: {named}"
 
 
-def _places(roots: list[Path]) -> Iterator[Path]:
+def _places_of_root(roots: list[Path]) -> Iterator[Path]:
     """What is root's and in this user's way; where that is much, the part of the installation that
     it lies in, but for a directory that root shares with its users."""
     for root in roots:
-        found = list(_below(root, depth=3))
+        found = list(_unusable_below(root, depth=3))
         is_shared = bool(found) and root.lstat().st_uid == ROOT and root not in found
         yield from found if is_shared or len(found) <= NAMED else [root]
 
 
-def _below(path: Path, depth: int) -> Iterator[Path]:
+def _unusable_below(path: Path, depth: int) -> Iterator[Path]:
     try:
-        if path.lstat().st_uid == ROOT and not _is_usable(path):
+        needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        if path.lstat().st_uid == ROOT and not os.access(path, needed):
             yield path
         elif depth and path.is_dir() and not path.is_symlink():
             for below in sorted(path.iterdir()):
-                yield from _below(below, depth - 1)
+                yield from _unusable_below(below, depth - 1)
     except OSError:
         return
-
-
-def _is_usable(path: Path) -> bool:
-    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
 
 
 def _is_dedicated(directory: Path, roots: list[Path]) -> bool:
@@ -204,13 +204,6 @@ def _is_dedicated(directory: Path, roots: list[Path]) -> bool:
         return all(path in roots for path in directory.iterdir())
     except OSError:
         return False
-
-
-def _may_be_dedicated(directory: Path, roots: list[Path]) -> bool:
-    """Whether only root can tell that: of a closed directory, as CAS makes it for a database."""
-    homes = {Path(user.pw_dir) for user in pwd.getpwall()}
-    is_closed = not os.access(directory, os.R_OK)
-    return is_closed and directory not in homes and any(root.parent == directory for root in roots)
 
 
 def _database_files(config: Config) -> list[Path]:

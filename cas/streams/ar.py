@@ -43,7 +43,15 @@ def members(file: BinaryIO, file_bytes: int) -> list[Stretch]:
     at, names = len(MAGIC), b""
     while at < file_bytes:
         file.seek(at)
-        stretch = _member_at(file, at)
+        header = file.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES:
+            raise Damaged("the file ends inside a member's header")
+        fields = _HEADER.fullmatch(header)
+        if fields is None:
+            raise Damaged(f"no member's header at byte {at}")
+        date, size = (int(digits.split()[0]) for digits in fields.groups()[1:])
+        name = one_line(fields[1].rstrip(b" "))
+        stretch = Stretch(name, at + _HEADER_BYTES, size, date)
         end = stretch.begin + stretch.size_bytes
         if end > file_bytes:
             raise Damaged(f"the file ends inside {stretch.name}")
@@ -57,17 +65,6 @@ def members(file: BinaryIO, file_bytes: int) -> list[Stretch]:
     return found
 
 
-def _member_at(file: BinaryIO, at: int) -> Stretch:
-    header = file.read(_HEADER_BYTES)
-    if len(header) < _HEADER_BYTES:
-        raise Damaged("the file ends inside a member's header")
-    found = _HEADER.fullmatch(header)
-    if found is None:
-        raise Damaged(f"no member's header at byte {at}")
-    date, size = (int(digits.split()[0]) for digits in found.groups()[1:])
-    return Stretch(_member_name(found[1].rstrip(b" ")), at + _HEADER_BYTES, size, date)
-
-
 def _spelled_out(file: BinaryIO, stretch: Stretch, names: bytes) -> Stretch:
     """The member with its name spelled out."""
     name, begin, size = stretch.name, stretch.begin, stretch.size_bytes
@@ -75,12 +72,8 @@ def _spelled_out(file: BinaryIO, stretch: Stretch, names: bytes) -> Stretch:
         length = int(name[3:])
         if length > min(size, _NAME_LIMIT):
             raise Damaged(f"a member's name of {length} bytes")
-        name = _member_name(file.read(length).rstrip(b"\0"))
+        name = one_line(file.read(length).rstrip(b"\0"))
         begin, size = begin + length, size - length
     elif name.startswith("/") and name[1:].isdigit():  # System V and GNU: in a table
-        name = _member_name(names[int(name[1:]) :].split(b"\n", 1)[0][:_NAME_LIMIT])
+        name = one_line(names[int(name[1:]) :].split(b"\n", 1)[0][:_NAME_LIMIT])
     return Stretch(name.removesuffix("/"), begin, size, stretch.date_s)
-
-
-def _member_name(name: bytes) -> str:
-    return one_line(name)

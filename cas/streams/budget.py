@@ -150,7 +150,9 @@ class UploadLayer:
         if self._flow.is_broken:  # the wrapping around this one is to blame, and said so
             return
         offset = self._flow.offset if damage.offset is None else damage.offset
-        missing = Missing(self._sentence(str(damage), offset), offset, Cause.WRAPPING)
+        place, unpacked = human_size(offset), human_size(self.unpacked_bytes)
+        what = f"the {printable(self.what)} {damage} at {place} of the upload"
+        missing = Missing(f"{what}; {unpacked} were unpacked", offset, Cause.WRAPPING)
         concerns_dump = concerns_all or not self._holds_files
         if self.account.is_writing or (concerns_dump and self.has_dump):
             self.account.missing.append(missing)
@@ -174,10 +176,3 @@ class UploadLayer:
             kind = "of padding " if first == b"\0" else ""
             bytes_ = count(ignored, "byte")
             self.account.remark(f"{bytes_} {kind}behind the end of the {self.what} were ignored")
-
-    def _sentence(self, damage: str, offset: int) -> str:
-        unpacked = human_size(self.unpacked_bytes)
-        return (
-            f"the {printable(self.what)} {damage} at {human_size(offset)} of the upload; "
-            f"{unpacked} were unpacked"
-        )

@@ -31,7 +31,12 @@ def cpio_members(
     headers = 0
     while magic := flow.peek(6):
         if magic == _STRIPPED:
-            name, header = _stripped(flow, listed)
+            # the archive has only the member's place in the package's list of files
+            place = _number_of(flow.exactly(14)[6:], 16)
+            if place >= len(listed):
+                raise Damaged("no file of the header is meant")
+            name, size = listed[place]
+            header = _Header(stat.S_IFREG, 0, size, 14, 4)
         else:
             header = _member_header(flow, magic)
             if not 0 < header.name_size <= layer.limits.name_bytes:
@@ -79,15 +84,6 @@ def _member_header(flow: Flow, magic: bytes) -> _Header:
         word = [int.from_bytes(data[at : at + 2], order) for at in range(0, 26, 2)]  # type: ignore[arg-type]
         return _Header(word[3], word[10], word[11] << 16 | word[12], 26, 2)
     raise Damaged("no header where one is due") if len(magic) == 6 else CutOff
-
-
-def _stripped(flow: Flow, listed: Sequence[tuple[str, int]]) -> tuple[str, _Header]:
-    """A member of which the archive has only the place in the package's list of files."""
-    place = _number_of(flow.exactly(14)[6:], 16)
-    if place >= len(listed):
-        raise Damaged("no file of the header is meant")
-    name, size = listed[place]
-    return name, _Header(stat.S_IFREG, 0, size, 14, 4)
 
 
 def _number_of(digits: bytes, base: int) -> int:

@@ -25,7 +25,14 @@ Decompress = Callable[[Flow, Layer], Iterator[bytes]]
 def gunzip(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """All members of a gzip file."""
     while True:
-        _skip_gzip_header(flow)
+        flags = flow.exactly(10)[3]
+        if flags & 4:
+            flow.skip(int.from_bytes(flow.exactly(2), "little"))
+        for flag in (8, 16):  # the name, a comment
+            if flags & flag:
+                flow.skip_past(b"\0")
+        if flags & 2:
+            flow.skip(2)
         crc = size = 0
         for block in inflate(flow):
             crc, size = crc32(block, crc), size + len(block)
@@ -35,17 +42,6 @@ def gunzip(flow: Flow, layer: Layer) -> Iterator[bytes]:
             layer.mismatch()
         if flow.peek(3) != b"\x1f\x8b\x08":
             return layer.trailing(flow)
-
-
-def _skip_gzip_header(flow: Flow) -> None:
-    flags = flow.exactly(10)[3]
-    if flags & 4:
-        flow.skip(int.from_bytes(flow.exactly(2), "little"))
-    for flag in (8, 16):  # the name, a comment
-        if flags & flag:
-            flow.skip_past(b"\0")
-    if flags & 2:
-        flow.skip(2)
 
 
 def bunzip2(flow: Flow, layer: Layer) -> Iterator[bytes]:
@@ -133,14 +129,14 @@ class _ZstdFrame:
                 passed = min(self._head_bytes - len(self._head), len(block) - at)
                 self._head += block[at : at + passed]
                 if len(self._head) == self._head_bytes:
-                    self._read_head()
+                    self._use_head()
             at += passed
             self.is_whole = self._is_last and not self._pass_bytes
         if at < len(block):
             self._flow.unread(block[at:])
         return block[:at]
 
-    def _read_head(self) -> None:
+    def _use_head(self) -> None:
         if self._head_bytes == 5:
             descriptor = self._head[4]
             has_window = not descriptor & 0x20

@@ -58,25 +58,22 @@ def _lzop_block(flow: Flow, layer: Layer, flags: int, size: int) -> bytes:
     if packed_size < size:
         flow.exactly(4 * bool(flags & 2) + 4 * bool(flags & 0x200))
     packed = flow.exactly(packed_size)
-    block = packed if packed_size == size else _unpack_lzo(packed, size)
+    block = packed
+    if packed_size < size:
+        from lzallright import LZOCompressor, LZOError
+
+        try:
+            block = bytes(LZOCompressor.decompress(packed, size))
+        except (LZOError, ValueError, RuntimeError) as error:
+            raise Damaged("a block cannot be unpacked") from error
+        if len(block) != size:
+            raise Damaged("a block of the wrong size")
     if any(check(block) != value for check, value in sums):
         layer.mismatch()
     return block
 
 
 _LZOP_SUMS = ((1, zlib.adler32), (0x100, zlib.crc32))
-
-
-def _unpack_lzo(packed: bytes, size: int) -> bytes:
-    from lzallright import LZOCompressor, LZOError
-
-    try:
-        block = bytes(LZOCompressor.decompress(packed, size))
-    except (LZOError, ValueError, RuntimeError) as error:
-        raise Damaged("a block cannot be unpacked") from error
-    if len(block) != size:
-        raise Damaged("a block of the wrong size")
-    return block
 
 
 def unlz4_old(flow: Flow, _: Layer) -> Iterator[bytes]:
@@ -161,17 +158,16 @@ class _Codes:
         """Largest table that codes of this width are used with."""
 
     def __iter__(self) -> Iterator[int]:
-        while self._pending or self._next_group():
+        while True:
+            if not self._pending:  # the next eight, last first; fewer at the end of the data
+                width = self._width
+                data = self._flow.read(width)
+                bits, mask = int.from_bytes(data, "little"), (1 << width) - 1
+                numbers = range(len(data) * 8 // width - 1, -1, -1)
+                self._pending = [bits >> number * width & mask for number in numbers]
+            if not self._pending:
+                return
             yield self._pending.pop()
-
-    def _next_group(self) -> bool:
-        """The next eight codes, last first; fewer at the end of the data."""
-        width = self._width
-        data = self._flow.read(width)
-        bits, mask = int.from_bytes(data, "little"), (1 << width) - 1
-        count = len(data) * 8 // width
-        self._pending = [bits >> number * width & mask for number in range(count - 1, -1, -1)]
-        return bool(count)
 
 
 def _in_blocks(data: bytes) -> Iterator[bytes]:

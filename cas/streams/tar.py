@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow, Piece
 from cas.streams.layer import Layer
 from cas.streams.member import SizedMember
+from cas.streams.wrapping import tar_header
 
 RECORD_BYTES = 512
 MAX_EXTENTS = 1 << 20
@@ -38,7 +39,7 @@ def tar_members(flow: Flow, layer: Layer) -> Iterator[SizedMember]:
         if record.count(0) == len(record):
             has_ended = True  # unless archives were joined
             continue
-        header = _tar_header(record)
+        header = tar_header(record)
         if header is None and has_ended:
             return  # archives end with whatever the medium held
         if header is None:
@@ -46,7 +47,9 @@ def tar_members(flow: Flow, layer: Layer) -> Iterator[SizedMember]:
         if next(headers) > layer.limits.headers:
             raise Damaged(f"more than {layer.limits.headers} headers")
         if header.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
-            extended |= _pax(_extended_header(flow, layer, header.size, layer.limits.header_bytes))
+            extended |= _pax_records(
+                _extended_header(flow, layer, header.size, layer.limits.header_bytes)
+            )
         elif header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
             data = _extended_header(flow, layer, header.size, layer.limits.name_bytes)
             name = data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
@@ -58,18 +61,16 @@ def tar_members(flow: Flow, layer: Layer) -> Iterator[SizedMember]:
         raise CutOff
 
 
-def _tar_header(record: bytes) -> tarfile.TarInfo | None:
-    try:
-        return tarfile.TarInfo.frombuf(record, "utf-8", "surrogateescape")
-    except (tarfile.HeaderError, ValueError, OverflowError):
-        return None
-
-
 def _tar_member(
     flow: Flow, layer: Layer, record: bytes, header: tuple[tarfile.TarInfo, Mapping[str, str]]
 ) -> Iterator[SizedMember]:
     info, extended = header
-    size = 0 if info.type in _WITHOUT_DATA else _stored_size(info, extended)
+    size = 0
+    if info.type not in _WITHOUT_DATA:
+        text = extended.get("size")
+        size = info.size if text is None else int(text) if _NUMBER.fullmatch(text) else -1
+        if not 0 <= size < 1 << 63:
+            raise Damaged("a file of impossible size")
     is_file = info.type in (*tarfile.REGULAR_TYPES, tarfile.GNUTYPE_SPARSE)
     if not is_file:
         layer.expect(size)
@@ -83,7 +84,7 @@ def _tar_member(
     if is_sparse and not layer.limits.has_sparse_files:
         raise Damaged("a sparse file")
     end = flow.position + size
-    extents = _extents(flow, record, info, extended)
+    extents = _sparse_map(flow, record, info, extended)
     if extents is None and extended.get("GNU.sparse.major") == "1":
         extents = _map_before_data(flow, extended, end)
     stored = size_bytes = end - flow.position
@@ -106,14 +107,6 @@ def whole(flow: Flow, layer: Layer, size: int) -> Iterator[Piece]:
         flow.break_off()
 
 
-def _stored_size(info: tarfile.TarInfo, extended: Mapping[str, str]) -> int:
-    text = extended.get("size")
-    size = info.size if text is None else int(text) if _NUMBER.fullmatch(text) else -1
-    if not 0 <= size < 1 << 63:
-        raise Damaged("a file of impossible size")
-    return size
-
-
 def _extended_header(flow: Flow, layer: Layer, size: int, limit: int) -> bytes:
     if not 0 <= size <= limit:
         raise Damaged(f"an extended header of {size} bytes")
@@ -121,7 +114,7 @@ def _extended_header(flow: Flow, layer: Layer, size: int, limit: int) -> bytes:
     return flow.exactly(size + -size % RECORD_BYTES)[:size]
 
 
-def _pax(data: bytes) -> dict[str, str]:
+def _pax_records(data: bytes) -> dict[str, str]:
     """The records of an extended header: ``length key=value`` and a newline."""
     found: dict[str, str] = {}
     extents: list[str] = []
@@ -151,28 +144,24 @@ class _Extents:
     """Bytes of the whole file, holes included."""
 
 
-def _extents(
+def _sparse_map(
     flow: Flow, record: bytes, info: tarfile.TarInfo, extended: Mapping[str, str]
 ) -> _Extents | None:
     if info.type == tarfile.GNUTYPE_SPARSE:
-        return _old_gnu_extents(flow, record)
+        # four pieces in the header, 21 in each record behind it
+        numbers, more = _pieces(record, 386, 4), record[482]
+        size = _octal(record[483:495])
+        while more:
+            if len(numbers) > 2 * MAX_EXTENTS:
+                raise Damaged("a sparse file of too many pieces")
+            record = flow.exactly(RECORD_BYTES)
+            numbers += _pieces(record, 0, 21)
+            more = record[504]
+        return _checked_extents(numbers, size)
     if "GNU.sparse.map" in extended:  # versions 0.0 and 0.1
         numbers = [_decimal(text) for text in extended["GNU.sparse.map"].split(",")]
         return _checked_extents(numbers, _decimal(extended.get("GNU.sparse.size", "")))
     return None
-
-
-def _old_gnu_extents(flow: Flow, record: bytes) -> _Extents:
-    """Four pieces in the header, 21 in each record behind it."""
-    numbers, more = _pieces(record, 386, 4), record[482]
-    size = _octal(record[483:495])
-    while more:
-        if len(numbers) > 2 * MAX_EXTENTS:
-            raise Damaged("a sparse file of too many pieces")
-        record = flow.exactly(RECORD_BYTES)
-        numbers += _pieces(record, 0, 21)
-        more = record[504]
-    return _checked_extents(numbers, size)
 
 
 def _pieces(record: bytes, start: int, count: int) -> list[int]:

@@ -7,6 +7,7 @@ Sources: RFC 1952, RFC 8878, the format documents of xz, lz4 and lzop, APPNOTE.T
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 PEEK_BYTES = 512
@@ -51,25 +52,12 @@ def is_wrapped(path: Path) -> bool:
         return wrapping(file.read(PEEK_BYTES)) is not None
 
 
-def _is_bzip2(head: bytes) -> bool:
-    return head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in _BZIP2_CONTENTS
-
-
-def _is_skippable(head: bytes) -> bool:
-    return head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5
-
-
-def _is_tar(head: bytes) -> bool:
-    """By the checksum: tar before POSIX has no magic."""
+def tar_header(record: bytes) -> tarfile.TarInfo | None:
+    """A header of tar, known by its checksum: tar before POSIX has no magic."""
     try:
-        tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
+        return tarfile.TarInfo.frombuf(record, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _is_compress(head: bytes) -> bool:
-    return head[:2] == b"\x1f\x9d" and len(head) > 3 and 9 <= head[2] & 0x1F <= 16
+        return None
 
 
 def _is_lzma(head: bytes) -> bool:
@@ -90,11 +78,19 @@ def _is_binary_cpio(head: bytes) -> bool:
     return False
 
 
-_RULES = (
-    ("bzip2", _is_bzip2),
-    ("skippable", _is_skippable),
-    ("tar", _is_tar),
-    ("compress", _is_compress),
+_RULES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
+    (
+        "bzip2",
+        lambda head: (
+            head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in _BZIP2_CONTENTS
+        ),
+    ),
+    ("skippable", lambda head: head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5),
+    ("tar", lambda head: tar_header(head[:512]) is not None),
+    (
+        "compress",
+        lambda head: head[:2] == b"\x1f\x9d" and len(head) > 3 and 9 <= head[2] & 0x1F <= 16,
+    ),
     ("lzma", _is_lzma),
     ("cpio", _is_binary_cpio),
 )

@@ -61,14 +61,14 @@ def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Bloc
         while at > begin:
             while at >= begin + 4 and os.pread(descriptor, 4, at - 4) == bytes(4):
                 at -= 4  # padding
-            at, stream = _stream(descriptor, begin, at)
+            at, stream = _stream_blocks(descriptor, begin, at)
             blocks.extendleft(reversed(stream))
     except (ValueError, IndexError):
         return []
     return list(blocks) if len(blocks) > 1 else []
 
 
-def _stream(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:
+def _stream_blocks(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:
     """Where the stream that ends here begins, and its blocks."""
     footer = os.pread(descriptor, HEADER_BYTES, max(lowest, end - HEADER_BYTES))
     index_bytes = (int.from_bytes(footer[4:8], "little") + 1) * 4
@@ -242,16 +242,19 @@ class _Unpacking:
             raise Damaged("a block of the wrong size")
 
     def _keep_output(self, job: _Job, output: bytes) -> None:
-        """Keep output until it is taken; waits where too much of it is waiting."""
+        """Keep output until it is taken; waits where too much of it is waiting.
+
+        The block that is taken now goes on however much of the others is waiting.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._is_left or self._has_room(job))
+            self._changed.wait_for(
+                lambda: (
+                    self._is_left
+                    or (job is self._jobs[0] and job.ready_bytes < HEAD_BYTES)
+                    or sum(each.ready_bytes for each in self._jobs) < self._limits.ahead_bytes
+                )
+            )
             job.ready.append(output)
             job.ready_bytes += len(output)
             if job is self._jobs[0]:
                 self._changed.notify_all()
-
-    def _has_room(self, job: _Job) -> bool:
-        """The block that is taken now goes on however much of the others is waiting."""
-        if job is self._jobs[0] and job.ready_bytes < HEAD_BYTES:
-            return True
-        return sum(each.ready_bytes for each in self._jobs) < self._limits.ahead_bytes

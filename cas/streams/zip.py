@@ -55,12 +55,12 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
     while (magic := flow.peek(4)) == _NEXT[0]:
         header = _local_header(flow)
         end = flow.position + header.packed
-        if reason := _unreadable(header, flow):
+        if reason := _why_unreadable(header, flow):
             layer.locked(f"{printable(header.name)} in the {printable(layer.what)} {reason}")
             if header.is_open_ended:
                 return
         elif header.packed or header.is_open_ended:
-            contents = Flow(layer.spent(_contents(flow, layer, header)), flow)
+            contents = Flow(layer.spent(_member_contents(flow, layer, header)), flow)
             yield Member(header.name, contents)
             _ = header.is_open_ended and contents.drain()
         if flow.is_broken:
@@ -77,24 +77,17 @@ def _local_header(flow: Flow) -> _Header:
     _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = fields
     name = flow.exactly(name_size).decode("utf-8", "surrogateescape")
     extra = flow.exactly(extra_size)
-    if _WIDE in (packed, size):
-        size, packed = _wide_sizes(extra, size, packed)
-    return _Header(flags, method, crc, packed, size, name)
-
-
-def _wide_sizes(extra: bytes, size: int, packed: int) -> tuple[int, int]:
-    """Sizes of 64 bits, in an extra field of their own."""
-    while len(extra) >= 4:
+    while _WIDE in (packed, size) and len(extra) >= 4:  # 64 bits, in an extra field of their own
         kind, length = struct.unpack_from("<2H", extra)
         if kind == 1:
             numbers = iter(struct.unpack(f"<{length // 8}Q", extra[4 : 4 + length // 8 * 8]))
-            wide = [next(numbers, 0) if field == _WIDE else field for field in (size, packed)]
-            return wide[0], wide[1]
+            size, packed = (next(numbers, 0) if one == _WIDE else one for one in (size, packed))
+            break
         extra = extra[4 + length :]
-    return size, packed
+    return _Header(flags, method, crc, packed, size, name)
 
 
-def _unreadable(header: _Header, flow: Flow) -> str | None:
+def _why_unreadable(header: _Header, flow: Flow) -> str | None:
     if header.flags & 0x2041 or header.method == 99:
         return "is encrypted"
     if header.method not in _METHODS:
@@ -105,7 +98,7 @@ def _unreadable(header: _Header, flow: Flow) -> str | None:
     return None
 
 
-def _contents(flow: Flow, layer: UploadLayer, header: _Header) -> Iterator[bytes]:
+def _member_contents(flow: Flow, layer: UploadLayer, header: _Header) -> Iterator[bytes]:
     source = flow if header.is_open_ended else Flow(flow.take(header.packed), flow)
     crc = size = 0
     try:
@@ -136,11 +129,6 @@ def _descriptor(flow: Flow) -> tuple[int, int]:
             start = 4 if has_magic else 0
             return length, int.from_bytes(data[start : start + 4], "little")
     return 0, 0
-
-
-def _stored_blocks(flow: Flow) -> Iterator[bytes]:
-    while block := flow.block():
-        yield block
 
 
 def _inflate64(flow: Flow) -> Iterator[bytes]:
@@ -179,7 +167,7 @@ def _lzma(flow: Flow) -> Iterator[bytes]:
 
 
 _METHODS: dict[int, Callable[[Flow], Iterator[bytes]]] = {
-    0: _stored_blocks,
+    0: lambda flow: iter(flow.block, b""),
     8: inflate,
     9: _inflate64,
     12: lambda flow: decoded(bz2.BZ2Decompressor(), flow),
