@@ -86,7 +86,7 @@ def test_a_job_is_read_back_as_it_was(job: Job) -> None:
         missing=(Missing("the gzip data is cut off", 512, Cause.WRAPPING),),
         remarks=("12 bytes behind the end were ignored",),
     )
-    later = job.having("identified").having("stored", stored=stored)
+    later = replace(job.having("identified").having("stored"), stored=stored)
     later.save()
     assert jobs.load(job.directory) == later
     assert later.stages == ("received", "stored", "identified")
@@ -94,21 +94,22 @@ def test_a_job_is_read_back_as_it_was(job: Job) -> None:
 
 def test_a_record_of_before_there_were_causes_is_read(job: Job) -> None:
     lost = Missing("the gzip data is cut off", 512, Cause.WRAPPING)
-    job.having("stored", stored=Stored(job.directory / "vmcore", missing=(lost,))).save()
+    stored = Stored(job.directory / "vmcore", missing=(lost,))
+    replace(job.having("stored"), stored=stored).save()
     state = job.directory / "job.json"
     facts = json.loads(state.read_text())
     del facts["stored"]["missing"][0]["cause"]
     state.write_text(json.dumps(facts))
-    stored = jobs.load(job.directory).stored
-    assert stored
-    assert stored.missing == (replace(lost, cause=Cause.UNKNOWN),)
+    read = jobs.load(job.directory).stored
+    assert read
+    assert read.missing == (replace(lost, cause=Cause.UNKNOWN),)
 
 
 def with_dump(job: Job, name: str) -> Job:
     """The job as an earlier release left it: the dump lies beside the results."""
     (job.directory / name).write_bytes(b"DUMP")
     kept = {name: Fingerprint.of(job.directory / name)}
-    later = job.having("stored", stored=Stored(job.directory / name), files=kept)
+    later = replace(job.having("stored"), stored=Stored(job.directory / name), files=kept)
     later.save()
     return later
 
