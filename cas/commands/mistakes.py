@@ -84,10 +84,13 @@ def explain_mistake(
     verb = words[0] if line.verb else ""
     whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
     said = _reworded(str(error), whose)
-    rest = words[1:] or [one for one in argv if one != verb]
-    return WrongCommand(
-        _without_secrets(said), hint=_without_secrets(_example_call(said, whose, habits, rest))
-    )
+    options = _own_options(line)
+    rest = words[1:] or [one for one in argv if one != verb and one not in options]
+    meant = _example_call(said, whose, habits, rest)
+    if options and said.startswith(f"{whose} needs "):  # what else was asked for is right
+        form = re.search(rf"{whose}( [A-Z]+)+", meant)
+        meant = shell_command(form[0], options) if form else meant
+    return WrongCommand(_without_secrets(said), hint=_without_secrets(meant))
 
 
 def _without_secrets(text: str) -> str:
@@ -104,6 +107,16 @@ def _example_call(said: str, whose: str, habits: Habits, rest: Sequence[str]) ->
     if verb in verb_names(habits.verbs) and not action:
         return fill_in(load_verb(habits.verbs, verb).example or f"see: {whose} --help", rest)
     return f"see: {whose} --help"
+
+
+def _own_options(line: Line) -> list[str]:
+    """The options that the verb has, with their values."""
+    options = list[str]()
+    for word, after in zip(line.argv, (*line.argv[1:], ""), strict=True):
+        action = _option_action(word, line.verb) if line.verb and word.startswith("-") else None
+        if action is not None:
+            options += [word, after] if after and _takes_next(action, word) else [word]
+    return options
 
 
 def _by_place(line: Line) -> list[Rule]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cas debug", "cas debug TICKET"),
         ("cas debug --enigne drgn T-1", "cas debug --engine drgn T-1"),
         ("cas debug T-1 --script=x --comand bt", "cas debug T-1 --script=x --command bt"),
+        ("cas debug -c bt", "cas debug TICKET -c bt"),
+        ("cas debug -c 'bt -a' --force", "cas debug TICKET -c 'bt -a' --force"),
+        ("cas debug -x vmcore", "cas debug TICKET -x vmcore"),
+        ("cas debug --engine=drgn", "cas debug TICKET --engine=drgn"),
+        (
+            "cas debug --kernel vmcore --host arm-03",
+            "cas debug TICKET --kernel vmcore --host arm-03",
+        ),
+        ("cas identify --member vmcore", "cas identify FILE --member vmcore"),
+        ("cas identify --json -f vmcore", "cas identify vmcore"),
+        ("cas signature --config vmcore", "cas signature TICKET --config vmcore"),
+        ("cas-admin host add --config x", "cas-admin host add HOST --config x"),
         ("cas -i T-1 debug", "cas debug T-1"),
         ("cas -i T-1 vmcore", "cas -i T-1 -f vmcore"),
         ("cas -i T-1 -f vmcore.1 vmcore.2", "cas -i T-1 -f vmcore.1 -f vmcore.2"),
@@ -186,7 +199,7 @@ def test_of_a_job_only_that_is_proposed_which_can_be_done(here: Path) -> None:
     vmcore = job.directory / "vmcore" / "vmcore"
     vmcore.parent.mkdir()
     vmcore.touch()
-    job.having("stored", stored=Stored(vmcore), verdict="complete").save()
+    replace(job.having("stored"), stored=Stored(vmcore), verdict="complete").save()
     with pytest.raises(NotADump) as caught:
         wrong_file.require_dump_file(job.directory, ("-i", "T-9", "-f"))
     assert caught.value.hint.endswith("to open a debugger on it: cas debug T-1/2026.11.21.13.51.06")
