@@ -24,6 +24,10 @@ from cas.jobs.log import logged
 from cas.model import Dump, Kernel, Match
 from cas.report.result import load as load_result
 
+NO_VMLINUX = (
+    "give the vmlinux of the debuginfo package, or leave --kernel away to have the right one found"
+)
+
 
 class WrongKernel(Refused):
     """A vmlinux is not the one that crashed."""
@@ -107,14 +111,19 @@ def _in_job(job: Job, wanted: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:
     """A vmlinux of the user's own; one that is not the dump's only by force, which is recorded.
 
-    :raises NotADump: it is no ELF file
+    :raises NotADump: it is no ELF file, cannot be read, or has no debug information
     :raises WrongKernel: it is not the dump's
     :raises TryAgain: what was forced cannot be recorded
     """
     vmlinux = vmlinux.absolute()
-    difference = _difference(vmlinux, dump)
-    if wrong := debug_info.flaw(vmlinux):
-        raise NotADump(f"{vmlinux} {wrong}", hint="give the vmlinux of the debuginfo package")
+    try:
+        difference, wrong = _difference(vmlinux, dump), debug_info.flaw(vmlinux)
+    except NotADump as error:
+        is_named = str(vmlinux) in str(error)
+        said = str(error) if is_named else f"{vmlinux} is no vmlinux: {error}"
+        raise NotADump(said, hint=NO_VMLINUX) from error
+    if wrong:
+        raise NotADump(f"{vmlinux} {wrong}", hint=NO_VMLINUX)
     if difference is None:
         return vmlinux
     if not is_forced:

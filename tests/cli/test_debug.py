@@ -351,6 +351,20 @@ def test_another_kernel_is_refused(job: Site, vmlinux: Path, tmp_path: Path) -> 
     assert ID in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nosuch", "nosuch cannot be read: No such file"), ("text", "text is no vmlinux: no ELF")],
+)
+def test_a_kernel_that_is_none_is_named_and_a_vmlinux_asked_for(
+    job: Site, name: str, said: str
+) -> None:
+    (job.directory / "text").write_text("the vmlinux is on db03\n")
+    done = debug(job, "--kernel", name, "-c", "sys")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"! {job.directory}/{said}" in done.stderr
+    assert "→ give the vmlinux of the debuginfo package" in done.stderr
+
+
 def test_a_forced_kernel_is_used_and_recorded(
     job: Site, finished: Site, vmlinux: Path, tmp_path: Path
 ) -> None:
