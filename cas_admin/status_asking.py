@@ -9,6 +9,7 @@ from threading import Thread
 from cas.commands import World
 from cas.database.store import Store
 from cas.errors import CasError, shortage
+from cas.files.permission import denial
 from cas.settings import users
 from cas_admin import status_parts
 from cas_admin.status_parts import Part, StatusPart
@@ -43,8 +44,8 @@ class AskedPart:
         except CasError as error:
             self.problem = users.advised(error, world.config)
         except Exception as error:  # whatever it is, the other parts are shown
-            short = shortage(error)
-            said = users.advised(short, world.config) if short else str(error)
+            known = shortage(error) or (denial(error) if isinstance(error, OSError) else None)
+            said = users.advised(known, world.config) if known else str(error)
             self.problem = said or type(error).__name__
 
 

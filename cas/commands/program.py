@@ -16,7 +16,7 @@ from cas.commands.console import Console
 from cas.commands.printing import print_output, unwritable
 from cas.errors import CasError, Interrupted, NotPermitted, shortage
 from cas.files import standard_streams
-from cas.files.permission import DENIED, not_permitted
+from cas.files.permission import denial
 from cas.files.whole import FULL, cannot_write
 from cas.settings import users
 from cas.settings.config import SYSTEM_FILE, Config, override, read
@@ -86,9 +86,8 @@ def _carried_out(asked: Asked, console: Console) -> Output:
         error.hint = users.hint(error, config)
         raise
     except OSError as error:  # where nobody thought of it
-        if error.errno not in DENIED or not isinstance(error.filename, str):
+        if (denied := denial(error)) is None:
             raise
-        denied = not_permitted(Path(error.filename), error, "used")
         denied.hint = users.hint(denied, config)
         raise denied from error
 

@@ -17,6 +17,7 @@ from cas.database import HEAD, refusal
 from cas.database.tables import jobs, kernels, kmods, metadata, packages, readings, signatures
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 from cas.files.permission import DENIED, not_permitted
+from cas.files.whole import is_directory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_KEY = 0x636173
@@ -277,7 +278,7 @@ class Database:
         """What will not be otherwise later; ``None`` where it may be."""
         if self._is_sqlite:
             path = Path(self.name)
-            if path.is_dir():
+            if is_directory(path):
                 hint = f"name a file in it, such as {path / 'cas.db'}"
                 return ConfigError(f"database: {path} is a directory", hint=hint)
             return refusal.denied(path)

@@ -46,8 +46,13 @@ def quick_candidates(database: str, build_id: str) -> list[Candidate] | None:
     :param database: a path, or a URL
     :return: ``None`` when they are not to be had in this way
     """
-    if "://" not in database and not Path(database).expanduser().exists():
-        return []  # and none is made for that
+    if "://" not in database:
+        try:
+            Path(database).expanduser().stat()
+        except FileNotFoundError:
+            return []  # and none is made for that
+        except OSError:
+            return None
     return _values(database, _CANDIDATES, (build_id,), _candidate_of)
 
 

@@ -38,6 +38,13 @@ def not_permitted(path: Path, error: OSError, done: str = "written") -> NotPermi
     return NotPermitted(f"{said}; {what} has the mode {mode:04o}", obstacle, hint=hint)
 
 
+def denial(error: OSError) -> NotPermitted | None:
+    """What Python says of a file that this user may not use; ``None``: it says something else."""
+    if error.errno not in DENIED or not isinstance(error.filename, str):
+        return None
+    return not_permitted(Path(error.filename), error, "used")
+
+
 def unread(path: Path, error: OSError) -> str:
     """That a file cannot be read, and whose it is where that is the reason."""
     if error.errno in DENIED:

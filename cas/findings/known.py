@@ -12,6 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -200,8 +201,9 @@ def parse_known(text: str, file: Path) -> tuple[list[Issue], list[str]]:
 
 
 def _unread_file(path: Path, error: OSError) -> str:
-    if path.is_symlink():
-        return f"{path} is a symbolic link and not followed: name the file that it leads to"
+    with suppress(OSError):  # of a directory that this user may not look into
+        if path.is_symlink():
+            return f"{path} is a symbolic link and not followed: name the file that it leads to"
     advice = f"; let {user_name(os.geteuid())} read it" if error.errno in DENIED else ""
     return f"{path} cannot be read: {error.strerror}{advice}"
 

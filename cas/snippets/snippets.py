@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas.errors import CasError, EngineError
+from cas.files.whole import is_there
 from cas.jobs.layout import is_own
 from cas.model import Need, Snippet
 from cas.snippets import needs
@@ -154,7 +155,7 @@ def load_prelude(directories: Iterable[Path], facts: Facts, confinement: Confine
     unusable: list[Unusable] = []
     remarks: list[str] = []
     for path in (directory / PRELUDE for directory in directories):
-        if not path.exists():
+        if not is_there(path):
             continue
         if reason := _why_not(path):
             remarks.append(f"{path} skipped: {reason}")

@@ -117,6 +117,28 @@ def test_what_is_roots_is_named_with_the_command_that_mends_it(shared_a: SharedS
     assert shared_a.admin("index").returncode == 0
 
 
+def test_a_place_that_is_closed_is_said_alike_by_every_command(shared_a: SharedSite) -> None:
+    closed = shared_a.directory / "root"
+    shared_a.settings |= {
+        "database": str(closed / "cas.db"),
+        "knownIssues": str(closed / "known"),
+        "snippets": str(closed / "snippets"),
+        "extensions": str(closed / "trace.so"),
+    }
+    told = f"Permission denied; {closed} belongs to root, and this runs as {OTHER}"
+    status = shared_a.admin("status").stdout
+    assert f"PACKAGES\n  ! {closed}/cas.db cannot be written: {told}" in status
+    assert f"! {closed}/known cannot be read: Permission denied; let {OTHER} read it" in status
+    for words in ("kernels", "check", "index", "host list"):
+        done = shared_a.admin(*words.split())
+        assert f"{closed}/cas.db cannot be written: {told}" in done.stdout + done.stderr
+    done = shared_a.cas("-i", "T-1", "-f", FIXTURES / "b" / "vmcore.kdump")
+    assert done.returncode == 2, done.stderr
+    for said in (status, done.stderr):
+        assert "Errno" not in said
+        assert "internal error" not in said
+
+
 @pytest.mark.long
 def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore: Path) -> None:
     upload = readable(shared_a, vmcore)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from cas.files.whole import is_there
 from cas.supervise import FILES, Child, Confinement, Dialogue, VisibleFiles, run_program
 from cas.terminal import LocalTerminal, Terminal, Window
 
@@ -110,7 +111,7 @@ class LocalPlace:
     def _visible_files(self) -> dict[Path, str]:
         seen = {self.vmlinux: f"{FILES}/vmlinux", self.vmcore: f"{FILES}/vmcore"}
         self._shown = self._kmods_there_are()
-        seen |= {path: str(path) for path in self.extensions if path.exists()}
+        seen |= {path: str(path) for path in self.extensions if is_there(path)}
         return seen | {path: self._kmod_name_there(path) for path in self._shown}
 
     def _kmod_name_there(self, kmod: Path) -> str:
