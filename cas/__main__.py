@@ -25,7 +25,7 @@ AGAIN_S = 0.02
 
 def run() -> None:
     """The ``cas`` program."""
-    main(_parse, "nothing was kept; run the same command again")
+    main(_parse_cas, "nothing was kept; run the same command again")
 
 
 def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
@@ -37,42 +37,34 @@ def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
     try:
         os.umask(0o077)
         standard_streams.find_sandbox()
-        _handle_signals()
+        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGALRM, _terminate)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+            signal.signal(signal.SIGHUP, _terminate)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            # a background job of a script ignores them; what we start must not, or no command that
+            # hangs could be interrupted
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, _ignore)
+        sys.unraisablehook = _unraisable
+        threading.excepthook = _tell_of_dead_thread
         from cas.commands.program import execute
 
         status = execute(parse, sys.argv[1:], going_on)
     except KeyboardInterrupt:  # a second one, while the first was told, or one while we import
         pass
     finally:
-        _default_signals()
+        # the status stands: what comes now ends the process, whatever it waits for, without words
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) not in (signal.SIG_IGN, _ignore):
+                signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 
-def _parse(argv: Sequence[str]) -> Asked:
+def _parse_cas(argv: Sequence[str]) -> Asked:
     from cas.commands import parse
 
     return parse(argv)
-
-
-def _handle_signals() -> None:
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGALRM, _terminate)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
-        signal.signal(signal.SIGHUP, _terminate)
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        # a background job of a script ignores them; what we start must not, or no command that
-        # hangs could be interrupted
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, _ignore)
-    sys.unraisablehook = _unraisable
-    threading.excepthook = _died
-
-
-def _default_signals() -> None:
-    """The status stands: what comes now ends the process, whatever it waits for, without words."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) not in (signal.SIG_IGN, _ignore):
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:
@@ -81,7 +73,7 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
         signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
-def _died(died: threading.ExceptHookArgs) -> None:
+def _tell_of_dead_thread(died: threading.ExceptHookArgs) -> None:
     """Say in a line that a thread has ended; who waits for its result tells the rest."""
     name = died.thread and died.thread.name
     sys.stderr.write(f"! thread {name}: {died.exc_value!a}\n")

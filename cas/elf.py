@@ -169,7 +169,16 @@ def header(read: Read) -> Header:
     # e_ehsize is not believed: QEMU writes 8 there.
     kind, machine, _, _, phoff, shoff, flags, _, *counts = fields.unpack_from(ident, 16)
     elf = Header(bits, order, kind, machine, flags, phoff, counts[0], counts[1], shoff, *counts[2:])
-    elf = _with_large_counts(read, elf)
+    in_section = _section_fields(bits, order)
+    data = read(shoff, in_section.size) if shoff else b""
+    if len(data) >= in_section.size:  # counts that do not fit the header stand in section 0
+        first = Section(*in_section.unpack(data))
+        elf = replace(
+            elf,
+            phnum=first.info if elf.phnum == 0xFFFF else elf.phnum,
+            shnum=first.size if elf.shnum == 0 else elf.shnum,
+            shstrndx=first.link if elf.shstrndx == 0xFFFF else elf.shstrndx,
+        )
     if elf.phnum > TABLE_LIMIT or elf.shnum > TABLE_LIMIT:
         raise TooMany(f"ELF header declares {elf.phnum} program headers, {elf.shnum} sections")
     return elf
@@ -323,21 +332,6 @@ def _table(
     data = read(offset, entry_size * count)
     for start in range(0, len(data) - fields.size + 1, entry_size):
         yield fields.unpack_from(data, start)
-
-
-def _with_large_counts(read: Read, elf: Header) -> Header:
-    """Counts that do not fit the header stand in section 0."""
-    fields = _section_fields(elf.bits, elf.order)
-    data = read(elf.shoff, fields.size) if elf.shoff else b""
-    if len(data) < fields.size:
-        return elf
-    first = Section(*fields.unpack(data))
-    return replace(
-        elf,
-        phnum=first.info if elf.phnum == 0xFFFF else elf.phnum,
-        shnum=first.size if elf.shnum == 0 else elf.shnum,
-        shstrndx=first.link if elf.shstrndx == 0xFFFF else elf.shstrndx,
-    )
 
 
 def _section_fields(bits: int, order: str) -> struct.Struct:

@@ -103,8 +103,21 @@ class Transfer:
             raise Unreachable(f"{error}") from error
         except (FetchError, Refused) as error:
             raise ServerFailed(f"{error}") from error
-        self._require_plain_file()
-        self._version = replace(self._body.version, size_bytes=self._declared_bytes())
+        body = self._body
+        if {value.lower() for value in body.header_values("Content-Encoding")} - {"", "identity"}:
+            raise ServerFailed(f"{self._url}: it encodes the file, unasked")
+        types = {
+            value.partition(";")[0].strip().lower() for value in body.header_values("Content-Type")
+        }
+        for page in types & {"text/html", "application/xhtml+xml"}:
+            raise ServerFailed(f"{self._url}: it answers with a page ({page}) in place of the file")
+        # elfutils' own header counts where http declares no length
+        sizes = body.header_values("X-DEBUGINFOD-SIZE")
+        if body.version.size_bytes is not None:
+            sizes.add(str(body.version.size_bytes))
+        if len(sizes) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
+            raise ServerFailed(f"{self._url}: it declares no usable length")
+        self._version = replace(body.version, size_bytes=int(sizes.pop()) if sizes else None)
         self._require_size(self._version.size_bytes or 0)
 
     def pieces(self) -> Iterator[bytes]:
@@ -163,25 +176,6 @@ class Transfer:
         if not self._body.offset:
             raise StartOver(f"{problem}")
         return self._tail
-
-    def _require_plain_file(self) -> None:
-        body = self._body
-        if {value.lower() for value in body.header_values("Content-Encoding")} - {"", "identity"}:
-            raise ServerFailed(f"{self._url}: it encodes the file, unasked")
-        types = {
-            value.partition(";")[0].strip().lower() for value in body.header_values("Content-Type")
-        }
-        for page in types & {"text/html", "application/xhtml+xml"}:
-            raise ServerFailed(f"{self._url}: it answers with a page ({page}) in place of the file")
-
-    def _declared_bytes(self) -> int | None:
-        """Bytes of the whole file; elfutils' own header counts where http declares no length."""
-        sizes = self._body.header_values("X-DEBUGINFOD-SIZE")
-        if self._body.version.size_bytes is not None:
-            sizes.add(str(self._body.version.size_bytes))
-        if len(sizes) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
-            raise ServerFailed(f"{self._url}: it declares no usable length")
-        return int(sizes.pop()) if sizes else None
 
     def _require_size(self, size_bytes: int) -> None:
         """Refuse what is larger than it may be, or was said to be."""

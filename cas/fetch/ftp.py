@@ -80,16 +80,11 @@ class FtpFile:
             data = self.data.read(CHUNK_BYTES) or b""
             self.data.earned(len(data))
             if not data:
-                self._hear_end()
+                self.data.close()
+                self.client.patient.allow()
+                if self.client.getresp()[:3] not in DONE:  # it has not sent all of it
+                    raise ftplib.error_temp
         return data
-
-    def _hear_end(self) -> None:
-        """Hear that the server has sent all of it."""
-        self.data.close()
-        self.client.patient.allow()
-        reply = self.client.getresp()
-        if reply[:3] not in DONE:
-            raise ftplib.error_temp
 
 
 @contextmanager
@@ -105,26 +100,23 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
     try:
         with _ftp_errors_told(url):
             client.getresp()
-        _log_in(client, url, policy)
+        user, password = login_for(url, policy.home) or ANONYMOUS
+        try:
+            with _ftp_errors_told(url):
+                client.login(user, password)
+                client.voidcmd("TYPE I")  # bytes as they are
+        except NotThere:
+            raise Denied(f"{url}: the server does not accept the login") from None
         version = _listed_version(client, url)
-        offset, data = _retrieve(client, url, had if version.continues(had.version) else Had())
+        offset, data = _data_connection(
+            client, url, had if version.continues(had.version) else Had()
+        )
         try:
             yield FtpFile(url, client, Patient(data), version, offset)
         finally:
             data.close()
     finally:
         client.close()
-
-
-def _log_in(client: _Client, url: Url, policy: FetchPolicy) -> None:
-    """Log in, and ask for bytes as they are."""
-    user, password = login_for(url, policy.home) or ANONYMOUS
-    try:
-        with _ftp_errors_told(url):
-            client.login(user, password)
-            client.voidcmd("TYPE I")
-    except NotThere:
-        raise Denied(f"{url}: the server does not accept the login") from None
 
 
 def _listed_version(client: _Client, url: Url) -> Version:
@@ -141,7 +133,7 @@ def _listed_version(client: _Client, url: Url) -> Version:
     return Version(int(size) if digits else None, changed[:40] or None)
 
 
-def _retrieve(client: _Client, url: Url, had: Had) -> tuple[int, socket.socket]:
+def _data_connection(client: _Client, url: Url, had: Had) -> tuple[int, socket.socket]:
     """The connection that the file comes over, and the offset it begins at.
 
     :raises Changed: the server does not go on in the middle

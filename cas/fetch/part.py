@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from cas.errors import FetchError, LimitExceeded
 from cas.fetch.source import Had, Source, Version
@@ -54,7 +54,7 @@ class Part:
             self._file = os.open(self._path, flags, 0o600)
         except OSError as error:
             raise cannot_write(self._path, error, 0) from error
-        self._recall()
+        self._recall_note()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,14 +143,19 @@ class Part:
         os.lseek(handle, 0, os.SEEK_SET)
         return handle
 
-    def _recall(self) -> None:
+    def _recall_note(self) -> None:
         kept = 0
         # a note that is cut or not ours: the download begins anew
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            note = _read_note(self._note)
+            handle = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                note = json.loads(file.read(NOTE_BYTES))
             version = Version(**note["version"])
             if note["url"] == self._url.fingerprint and version.continues(version):
-                kept = _believed(os.fstat(self._file).st_size, note, version)
+                size, synced = os.fstat(self._file).st_size, note["synced_bytes"]
+                if isinstance(synced, int) and size <= (version.size_bytes or size):
+                    is_of_this_boot = note["boot"] and note["boot"] == _boot_id()
+                    kept = size if is_of_this_boot else min(size, max(synced, 0))
                 self._version = version
         self._truncate(kept)
 
@@ -186,21 +191,6 @@ class Part:
     def _require_room(self, need_bytes: int) -> None:
         reserve = self._limits.reserve_bytes
         require_room(self.whole.parent, need_bytes, self.whole.name, reserve)
-
-
-def _believed(size: int, note: dict[str, Any], version: Version) -> int:
-    """How many bytes of a part found on the disk belong to the file."""
-    synced = note["synced_bytes"]
-    if not isinstance(synced, int) or size > (version.size_bytes or size):
-        return 0
-    return size if note["boot"] and note["boot"] == _boot_id() else min(size, max(synced, 0))
-
-
-def _read_note(path: Path) -> dict[str, Any]:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        note = json.loads(file.read(NOTE_BYTES))
-    return note if isinstance(note, dict) else {}
 
 
 def _boot_id() -> str:

@@ -7,10 +7,9 @@ import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import paramiko
@@ -75,7 +74,13 @@ class SftpFile:
         # it sends them in a thread; when the connection breaks, the thread that reads says so, and
         # this one must not write a traceback to stderr
         send = paramiko.SFTPFile._prefetch_thread  # type: ignore[attr-defined]
-        self.file._prefetch_thread = _ending_quietly(partial(send, self.file), sent)  # type: ignore[attr-defined]
+
+        def send_quietly(*words: Any) -> None:
+            with suppress(OSError, EOFError, paramiko.SSHException):
+                send(self.file, *words)
+            sent.set()
+
+        self.file._prefetch_thread = send_quietly  # type: ignore[attr-defined]
         self.file.prefetch(self._asked)
         sent.wait(SENDING_S)
 
@@ -89,7 +94,7 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     :raises Denied: no key or password is accepted, or the file is not for this user
     :raises Broken: the connection broke
     """
-    with _logged_in(url, policy) as transport:
+    with _logged_in_transport(url, policy) as transport:
         with _sftp_errors_told(url):
             channel = transport.open_session(window_size=WINDOW_BYTES)
             channel.settimeout(policy.timeout_s)
@@ -102,7 +107,7 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
 
 
 @contextmanager
-def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
+def _logged_in_transport(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
     """A connection on which the server and the user have proved who they are.
 
     :raises Refused: the server's key is not believed, or its network is private
@@ -129,15 +134,6 @@ def _logged_in(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
         except Unreachable as error:
             raise Broken(f"{url}: {error}") from None
         yield connection.transport
-
-
-def _ending_quietly(send: Callable[..., None], sent: threading.Event) -> Callable[..., None]:
-    def send_quietly(*words: Any) -> None:
-        with suppress(OSError, EOFError, paramiko.SSHException):
-            send(*words)
-        sent.set()
-
-    return send_quietly
 
 
 def _stat_version(url: Url, file: paramiko.SFTPFile) -> Version:

@@ -47,8 +47,16 @@ class Url:
     def __str__(self) -> str:
         if self.told_as is not None:
             return self.told_as
+        login = ""
+        if self.scheme in ("ftp", "sftp") and self.user:
+            secret = f":{_SHOWN}" if self.password else ""
+            login = f"{quote(self.user, safe='')}{secret}@"
+        elif self.user is not None or self.password is not None:
+            login = f"{_SHOWN}@"
         host = _SHOWN if self.hides_host else self.authority
-        return f"{self.scheme}://{self._before_host()}{host}{self._after_host()}"
+        path = f"/{_SHOWN}" if self.hides_path else self.path
+        query = f"?{_SHOWN}" if self.query else ""
+        return f"{self.scheme}://{login}{host}{path}{query}"
 
     def __repr__(self) -> str:
         return f"<Url {self}>"
@@ -107,18 +115,6 @@ class Url:
         """Tells one URL from another without giving it away; credentials do not count."""
         text = "\n".join((self.scheme, self.authority, self.target))
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _before_host(self) -> str:
-        if self.user is None and self.password is None:
-            return ""
-        if self.scheme in ("ftp", "sftp") and self.user:
-            secret = f":{_SHOWN}" if self.password else ""
-            return f"{quote(self.user, safe='')}{secret}@"
-        return f"{_SHOWN}@"
-
-    def _after_host(self) -> str:
-        path = f"/{_SHOWN}" if self.hides_path else self.path
-        return f"{path}?{_SHOWN}" if self.query else path
 
 
 def is_url(text: str) -> bool:

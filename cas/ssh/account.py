@@ -6,7 +6,6 @@ import getpass
 import os
 import pwd
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -54,7 +53,11 @@ class LoginOptions:
     sshkey: Path | None = None
     timeout_s: float = 15.0
     password: str | None = field(default=None, repr=False)
-    agent: Path | None = field(default_factory=lambda: _agent_socket(os.environ))
+    agent: Path | None = field(
+        default_factory=lambda: (
+            Path(socket) if (socket := os.environ.get("SSH_AUTH_SOCK")) else None
+        )
+    )
     """The socket of an ssh-agent."""
 
 
@@ -95,11 +98,6 @@ class Account:
         return name_of(self.host, self.port)
 
 
-def _agent_socket(environment: Mapping[str, str]) -> Path | None:
-    socket = environment.get("SSH_AUTH_SOCK")
-    return Path(socket) if socket else None
-
-
 def home_of(casuser: str | None) -> Path:
     """The home directory of the user that cas runs as.
 
@@ -126,7 +124,12 @@ def account_of(destination: Destination, options: LoginOptions) -> Account:
     :raises SshError: ~/.ssh/config cannot be used
     """
     settings = settings_of(destination.name, options.home)
-    port = destination.port or _configured_port(settings)
+    port = destination.port
+    if not port:
+        said = settings.word("port") or str(SSH_PORT)
+        if not re.fullmatch(r"[0-9]{1,5}", said) or not 0 < int(said) < 1 << 16:
+            raise SshError(f"{settings.path} has a Port that is none")
+        port = int(said)
     host = (settings.word("hostname") or destination.name).lower()
     user = destination.user or settings.word("user") or options.user or getpass.getuser()
     for word in (host, user):
@@ -135,6 +138,10 @@ def account_of(destination: Destination, options: LoginOptions) -> Account:
     named = settings.files("identityfile")
     usual = (options.home / ".ssh" / name for name in KEYS)
     keys = [options.sshkey, *(named or ())]
+    # the agent of IdentityAgent, or that of our environment
+    agent, agents = options.agent, settings.files("identityagent")
+    if agents is not None and agents != (Path("SSH_AUTH_SOCK"),):
+        agent = agents[0] if agents else None
     return Account(
         host,
         port,
@@ -144,7 +151,7 @@ def account_of(destination: Destination, options: LoginOptions) -> Account:
         _jumps_of(settings),
         () if named else tuple(usual),
         next(iter(settings.files("certificatefile") or ()), None),
-        _agent_to_ask(settings, options),
+        agent,
         settings.is_on("identitiesonly"),
     )
 
@@ -181,21 +188,6 @@ def _jumps_of(settings: Settings) -> tuple[Destination, ...]:
         port = int(found["port"]) if found["port"] else None
         jumps.append(Destination(found["address"] or found["name"], port, found["user"]))
     return tuple(jumps)
-
-
-def _agent_to_ask(settings: Settings, options: LoginOptions) -> Path | None:
-    """The one of IdentityAgent, or that of our environment."""
-    named = settings.files("identityagent")
-    if named is None or named == (Path("SSH_AUTH_SOCK"),):
-        return options.agent
-    return named[0] if named else None
-
-
-def _configured_port(settings: Settings) -> int:
-    word = settings.word("port") or str(SSH_PORT)
-    if not re.fullmatch(r"[0-9]{1,5}", word) or not 0 < int(word) < 1 << 16:
-        raise SshError(f"{settings.path} has a Port that is none")
-    return int(word)
 
 
 def _pins_of(settings: Settings, home: Path, name: str) -> Pins:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,22 +46,22 @@ class Identities:
 
     def __iter__(self) -> Iterator[Identity]:
         """The keys named for this server, the others of the agent, the usual ones."""
-        of_agent = self._of_agent()
+        of_agent = self._keys_of_agent()
         for path in self.account.keys:
             public = _public_key(path)
             mine = [key for key in of_agent if key.asbytes() == public]
             yield from (found for key in mine for found in self._certified(path, key))
             of_agent = [key for key in of_agent if key not in mine]
             if not mine:
-                yield from self._of_file(path)
+                yield from self._keys_of_file(path)
         if not self.account.is_agent_limited:
             yield from (Identity(f"{key.comment} (agent)", key) for key in of_agent)
         had = {key.asbytes() for key in of_agent}
         for path in self.account.usual_keys:
             if path.is_file() and _public_key(path) not in had:
-                yield from self._of_file(path)
+                yield from self._keys_of_file(path)
 
-    def _of_agent(self) -> list[AgentKey]:
+    def _keys_of_agent(self) -> list[AgentKey]:
         """Its keys; that it is gone is no reason not to try the files."""
         if self.account.agent is None:
             return []
@@ -73,7 +73,7 @@ class Identities:
             self.remarks.append(f"the ssh-agent at {self.account.agent} does not answer")
             return []
 
-    def _of_file(self, path: Path) -> Iterator[Identity]:
+    def _keys_of_file(self, path: Path) -> Iterator[Identity]:
         try:
             key = _private_key(path)
         except paramiko.PasswordRequiredException:
@@ -90,22 +90,20 @@ class Identities:
 
     def _certified(self, path: Path, key: paramiko.PKey) -> Iterator[Identity]:
         """A key with each of its certificates, then alone."""
-        for beside in self._certificates(path):
+        beside = Path(f"{str(path).removesuffix('.pub')}{CERTIFICATE_SUFFIX}")
+        named = self.account.certificate
+        certificates = [file for file in (named, beside if beside.is_file() else None) if file]
+        for file in dict.fromkeys(certificates):
             try:
-                certificate = PublicBlob.from_file(str(beside))
+                certificate = PublicBlob.from_file(str(file))
             except (OSError, ValueError, LookupError, paramiko.SSHException):
-                self.remarks.append(f"{beside} is no certificate")
+                self.remarks.append(f"{file} is no certificate")
                 continue
             if certificate.key_type.startswith(key.get_name()):
                 key.public_blob = certificate
-                yield Identity(str(beside), key)
+                yield Identity(str(file), key)
         key.public_blob = None
         yield Identity(str(path), key)
-
-    def _certificates(self, path: Path) -> Iterable[Path]:
-        named = (self.account.certificate,) if self.account.certificate else ()
-        beside = Path(f"{str(path).removesuffix('.pub')}{CERTIFICATE_SUFFIX}")
-        return (*named, *((beside,) if beside.is_file() and beside not in named else ()))
 
 
 def _private_key(path: Path) -> paramiko.PKey | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import paramiko
 
-from cas.errors import CasError
 from cas.ssh.account import Account, Destination, LoginOptions, name_of, route_to
 from cas.ssh.failures import SshError, Unreachable, WeakHostKey
 from cas.ssh.known_hosts import fingerprint
@@ -115,24 +114,11 @@ def _prove_server(
     transport: paramiko.Transport, account: Account, known: KnownHosts, timeout_s: float
 ) -> str:
     """The type and fingerprint of the server's key, which is believed."""
-    _choose_algorithms(transport.get_security_options(), known)
-    transport.banner_timeout = transport.handshake_timeout = timeout_s
-    transport.auth_timeout = transport.channel_timeout = timeout_s
-    try:
-        transport.start_client(timeout=timeout_s)
-        key = transport.get_remote_server_key()
-    except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
-        raise _login_failure(account, error) from None
-    known.check(key)
-    return fingerprint(key.asbytes())
-
-
-def _choose_algorithms(options: paramiko.transport.SecurityOptions, known: KnownHosts) -> None:
-    """Let the server prove itself with a key that we know, where it has it."""
+    options = transport.get_security_options()
     types = [kind for kind in options.key_types if _is_good(kind)]
+    # a key that we know first; one of type ssh-rsa signs by rsa-sha2-256 and -512 (RFC 8332, 3)
     options.key_types = sorted(
         types,
-        # a key of type ssh-rsa is what signs by rsa-sha2-256 and -512 (RFC 8332, 3)
         key=lambda kind: ("ssh-rsa" if kind.startswith("rsa-sha2-") else kind) not in known.kinds,
     )
     # with GCM, which needs no hash in Python, 300 MB went up at 140 MB/s, with CTR at 119
@@ -140,19 +126,26 @@ def _choose_algorithms(options: paramiko.transport.SecurityOptions, known: Known
     options.ciphers = sorted(ciphers, key=lambda name: "gcm" not in name)
     options.digests = [name for name in options.digests if _is_good(name)]
     options.kex = [name for name in options.kex if _is_good(name)]
+    transport.banner_timeout = transport.handshake_timeout = timeout_s
+    transport.auth_timeout = transport.channel_timeout = timeout_s
+    try:
+        transport.start_client(timeout=timeout_s)
+        key = transport.get_remote_server_key()
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        if "host key" in str(error):
+            raise WeakHostKey(
+                f"{account} has no host key that is good enough: neither ed25519 nor ECDSA, "
+                "nor RSA with signatures by SHA-2"
+            ) from None
+        raise SshError(f"{account}: its sshd is too old or too new to talk to") from None
+    except (paramiko.SSHException, EOFError, OSError, ValueError):
+        # no `from`: a server's words may hold anything
+        raise Unreachable(
+            f"{account}: the server broke off, or does not answer as sshd does"
+        ) from None
+    known.check(key)
+    return fingerprint(key.asbytes())
 
 
 def _is_good(algorithm: str) -> bool:
     return not any(word in algorithm for word in OLD)
-
-
-def _login_failure(account: Account, error: Exception) -> CasError:
-    """Why there is no session; no `from`, for a server's words may hold anything."""
-    if not isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        return Unreachable(f"{account}: the server broke off, or does not answer as sshd does")
-    if "host key" in str(error):
-        return WeakHostKey(
-            f"{account} has no host key that is good enough: neither ed25519 nor ECDSA, "
-            "nor RSA with signatures by SHA-2"
-        )
-    return SshError(f"{account}: its sshd is too old or too new to talk to")

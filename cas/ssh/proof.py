@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import paramiko
 
-from cas.errors import CasError
 from cas.ssh.account import Account
 from cas.ssh.failures import LoginDenied, Unreachable
 from cas.ssh.identities import Identities, Identity
@@ -33,7 +32,16 @@ def prove_user(
             _try_password(transport, account, password)
         if transport.is_authenticated():
             return tuple(identities.remarks)
-        raise _login_denied(account, identities, tried, has_password=password is not None)
+        what = "no key" if password is None else "no key or password"
+        facts = [f"tried: {', '.join(tried)}" if tried else "none was tried", *identities.remarks]
+        facts += [f"{path} is encrypted" for path in identities.locked]
+        hint = None
+        if identities.locked:
+            paths = " ".join(str(path) for path in identities.locked)
+            hint = f"unlock the key in an agent, from which cas is run: ssh-add {paths}"
+        raise LoginDenied(
+            f"{account}: {what} of {account.user} is accepted ({'; '.join(facts)})", hint=hint
+        )
 
 
 def _try_keys(
@@ -91,19 +99,3 @@ def _try_password(transport: paramiko.Transport, account: Account, password: str
 
 def _connection_broke(account: Account) -> Unreachable:
     return Unreachable(f"{account}: the server broke off during the login")
-
-
-def _login_denied(
-    account: Account, identities: Identities, tried: list[str], *, has_password: bool
-) -> CasError:
-    """What was tried, and what would have been if it were not locked."""
-    what = "no key or password" if has_password else "no key"
-    facts = [f"tried: {', '.join(tried)}" if tried else "none was tried", *identities.remarks]
-    facts += [f"{path} is encrypted" for path in identities.locked]
-    hint = None
-    if identities.locked:
-        paths = " ".join(str(path) for path in identities.locked)
-        hint = f"unlock the key in an agent, from which cas is run: ssh-add {paths}"
-    return LoginDenied(
-        f"{account}: {what} of {account.user} is accepted ({'; '.join(facts)})", hint=hint
-    )

@@ -77,20 +77,15 @@ def settings_of(name: str, home: Path) -> Settings:
             f"{path} cannot be read as ssh_config(5)", hint=f"see: ssh -G {shlex.quote(name)}"
         ) from None
     settings = Settings(path, {**said})
-    _refuse_unsafe(name, settings)
-    return settings
-
-
-def _refuse_unsafe(name: str, settings: Settings) -> None:
-    """What cannot be followed is said, not skipped."""
-    what = settings.word(UNFOLLOWED)
-    if what is None and settings.word("proxycommand") is not None:
-        what = "ProxyCommand"
-    if what is not None:
+    unfollowed = settings.word(UNFOLLOWED)
+    if unfollowed is None and settings.word("proxycommand") is not None:
+        unfollowed = "ProxyCommand"
+    if unfollowed is not None:
         raise SshError(
-            f"{settings.path} has `{what}` for {name}, which is not followed here",
+            f"{settings.path} has `{unfollowed}` for {name}, which is not followed here",
             hint="give this host a block without it; ProxyJump works",
         )
+    return settings
 
 
 @dataclass(frozen=True, slots=True)

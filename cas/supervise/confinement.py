@@ -80,7 +80,10 @@ def prepared_start(
         raise EngineError(f"cannot start {name}: No such file or directory")
     words = [os.fspath(word) for word in argv[1:]]
     if confinement.sandbox is None:
-        words = [*_killed_with_us(), *_limiting_words(confinement), str(program), *words]
+        words = [*_limiting_words(confinement), str(program), *words]
+        if setpriv := find_program("setpriv", SAFE_PATH):
+            # the kernel kills it when `cas` itself is killed
+            words = [str(setpriv), "--pdeathsig", "KILL", *words]
         yield PreparedStart(words, program, view.descriptors)
         return
     places = {os.fspath(path): place for path, place in view.files.items()}
@@ -106,12 +109,6 @@ def environment(confinement: Confinement, mark: str) -> dict[str, str]:
         **confinement.environment,
         **({} if confinement.sandbox else {MARK: mark}),
     }
-
-
-def _killed_with_us() -> list[str]:
-    """So that the kernel kills a program without a sandbox when ``cas`` itself is killed."""
-    setpriv = find_program("setpriv", SAFE_PATH)
-    return [str(setpriv), "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _limiting_words(confinement: Confinement) -> list[str]:

@@ -24,10 +24,24 @@ def processes_shown(processes: Sequence[Process]) -> Iterator[str]:
     if not any(process.is_alive for process in processes):
         yield from titled_lines("Processes", ["none is left to look at"])
         return
-    yield from titled_lines("Processes", _process_table(processes))
-    for process in processes[:MAX_PROCESSES]:
-        if process.is_alive:
-            yield from _process_sections(process.pid)
+    shown = processes[:MAX_PROCESSES]
+    table = [
+        f"{process.pid:>8} parent {process.parent} state {process.state} "
+        f"ticks {process.ticks} {one_line(process.name)}"
+        for process in shown
+    ]
+    if len(processes) > MAX_PROCESSES:
+        table.append(f"and {len(processes) - MAX_PROCESSES} more")
+    yield from titled_lines("Processes", table)
+    for directory in [PROC / str(process.pid) for process in shown if process.is_alive]:
+        for name in SHOWN:
+            lines = _read_bounded(
+                directory / name,
+                lambda file: printable(file.read(FILE_BYTES)).rstrip("\n").split("\n"),
+            )
+            yield from titled_lines(str(directory / name), lines)
+        maps = _read_bounded(directory / "maps", _mapped_files)
+        yield from titled_lines(f"{directory / 'maps'} (summary)", maps)
 
 
 def titled_lines(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -35,28 +49,6 @@ def titled_lines(title: str, lines: Sequence[str]) -> Iterator[str]:
     yield ""
     yield f"--- {title}"
     yield from lines
-
-
-def _process_table(processes: Sequence[Process]) -> list[str]:
-    lines = [
-        f"{process.pid:>8} parent {process.parent} state {process.state} "
-        f"ticks {process.ticks} {one_line(process.name)}"
-        for process in processes[:MAX_PROCESSES]
-    ]
-    more = len(processes) - MAX_PROCESSES
-    return [*lines, f"and {more} more"] if more > 0 else lines
-
-
-def _process_sections(pid: int) -> Iterator[str]:
-    directory = PROC / str(pid)
-    for name in SHOWN:
-        lines = _read_bounded(
-            directory / name,
-            lambda file: printable(file.read(FILE_BYTES)).rstrip("\n").split("\n"),
-        )
-        yield from titled_lines(str(directory / name), lines)
-    maps = _read_bounded(directory / "maps", _mapped)
-    yield from titled_lines(f"{directory / 'maps'} (summary)", maps)
 
 
 def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]:
@@ -67,7 +59,7 @@ def _read_bounded(path: Path, show: Callable[[IO[str]], list[str]]) -> list[str]
         return [f"cannot be read: {error.strerror}"]
 
 
-def _mapped(file: IO[str]) -> list[str]:
+def _mapped_files(file: IO[str]) -> list[str]:
     """Bytes mapped from each file, greatest first; source of the format: proc(5)."""
     sizes: Counter[str] = Counter()
     for line in itertools.islice(file, 1 << 16):

@@ -32,7 +32,10 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
     """
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         parent = Path(tempfile.gettempdir())
-    _remove_left_over(parent)
+    with suppress(OSError):  # what cannot be removed of killed runs stays
+        for left in filter(_NAME.fullmatch, os.listdir(parent)):  # noqa: PTH208  names only
+            with suppress(OSError):
+                _remove_if_left(parent / left)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -41,15 +44,6 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
             yield Path(os.path.realpath(name))
         finally:
             os.close(descriptor)
-
-
-def _remove_left_over(parent: Path) -> None:
-    """Remove what runs left that were killed; what cannot be removed stays."""
-    with suppress(OSError):
-        names = [name for name in os.listdir(parent) if _NAME.fullmatch(name)]  # noqa: PTH208
-        for name in names:
-            with suppress(OSError):
-                _remove_if_left(parent / name)
 
 
 def _remove_if_left(path: Path) -> None:

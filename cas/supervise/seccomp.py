@@ -56,7 +56,18 @@ REFUSED = {
 
 def program() -> bytes:
     """The filter, as bubblewrap takes it: an array of ``struct sock_filter``."""
-    return b"".join(_filter_instructions())
+    whole = b""
+    for arch, calls in REFUSED.items():
+        body = [_instruction(LOAD, NUMBER)]
+        if arch == 0xC000003E:
+            body += [_instruction(IF_AT_LEAST, X32, 0, 1), _instruction(RETURN, REFUSE)]
+        for number in calls:
+            if number is not None:
+                body += [_instruction(IF_EQUAL, number, 0, 1), _instruction(RETURN, REFUSE)]
+        body.append(_instruction(RETURN, ALLOW))
+        head = _instruction(LOAD, ARCH) + _instruction(IF_EQUAL, arch, 0, len(body))
+        whole += head + b"".join(body)
+    return whole + _instruction(RETURN, ALLOW)
 
 
 @contextmanager
@@ -74,20 +85,5 @@ def opened_filter() -> Iterator[int]:
         os.close(reading)
 
 
-def _filter_instructions() -> Iterator[bytes]:
-    for arch, calls in REFUSED.items():
-        numbers = [number for number in calls if number is not None]
-        body = [_one(LOAD, NUMBER)]
-        if arch == 0xC000003E:
-            body += [_one(IF_AT_LEAST, X32, 0, 1), _one(RETURN, REFUSE)]
-        for number in numbers:
-            body += [_one(IF_EQUAL, number, 0, 1), _one(RETURN, REFUSE)]
-        body.append(_one(RETURN, ALLOW))
-        yield _one(LOAD, ARCH)
-        yield _one(IF_EQUAL, arch, 0, len(body))
-        yield from body
-    yield _one(RETURN, ALLOW)
-
-
-def _one(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -54,14 +54,19 @@ class Harmless:
         self._held = ""
         shown, at = [], 0
         while at < len(text):
-            if self._is_in_string:
-                at = self._behind_string(text, at)
+            if self._is_in_string:  # which the terminal does not see
+                found = STRING_END.search(text, at)
+                at = len(text)
+                if found is not None:
+                    self._is_in_string = False
+                    at = found.start() if found[0] in "\x1b\n\r" else found.end()
                 continue
             found = _TOKEN.match(text, at)
             assert found  # noqa: S101  the pattern takes every character
             at = found.end()
-            if at == len(text) and _is_begun(found):
-                # enough of a long one to see that it is too long
+            is_begun = found[0][0] == "\x1b" and found["final"] is None and found["last"] is None
+            if at == len(text) and is_begun:
+                # the rest is to come; enough of a long one to see that it is too long
                 self._held = found[0][: LONGEST + 1]
             elif self._is_harmless(found):
                 shown.append(found[0])
@@ -73,43 +78,26 @@ class Harmless:
         self._unusual.clear()
         return undone.encode()
 
-    def _behind_string(self, text: str, at: int) -> int:
-        """Where to go on, in a string that the terminal does not see."""
-        found = STRING_END.search(text, at)
-        if found is None:
-            return len(text)
-        self._is_in_string = False
-        return found.start() if found[0] in "\x1b\n\r" else found.end()
-
     def _is_harmless(self, found: re.Match[str]) -> bool:
         if found[0][0] != "\x1b":
             return found["plain"] is not None or found[0] in CONTROLS
         if found[0].startswith("\x1b["):
             return found["final"] is not None and self._is_harmless_sequence(found)
-        return self._is_harmless_escape(found["escape"])
-
-    def _is_harmless_escape(self, escape: str) -> bool:
+        escape = found["escape"]
         self._is_in_string = escape in STRINGS
-        if escape not in ESCAPES:
-            return False
         if escape == "=":
             self._unusual["keypad"] = "\x1b>"
         elif escape == ">":
             self._unusual.pop("keypad", None)
-        return True
+        return escape in ESCAPES
 
     def _is_harmless_sequence(self, found: re.Match[str]) -> bool:
         numbers, final = found["numbers"], found["final"]
-        if found["between"] or len(found[0]) > LONGEST:
+        is_plain = re.fullmatch(r"\??[0-9;:]*", numbers) is not None
+        if found["between"] or len(found[0]) > LONGEST or not is_plain:
             return False
         if numbers.startswith("?"):
             return final in "hl" and self._is_harmless_mode(numbers[1:], is_on=final == "h")
-        if not re.fullmatch(r"[0-9;:]*", numbers):
-            return False
-        return self._is_harmless_plain(numbers, final)
-
-    def _is_harmless_plain(self, numbers: str, final: str) -> bool:
-        """Of a sequence that has numbers only."""
         if final in BARE_FINALS:
             return not numbers
         if final in "hl":  # insert instead of overwriting
@@ -133,8 +121,3 @@ class Harmless:
             else:
                 self._unusual[mode] = f"\x1b[?{mode}{'l' if is_on else 'h'}"
         return True
-
-
-def _is_begun(found: re.Match[str]) -> bool:
-    """Whether the rest of a control sequence is still to come."""
-    return found[0][0] == "\x1b" and found["final"] is None and found["last"] is None

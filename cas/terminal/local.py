@@ -19,7 +19,7 @@ from typing import Self
 
 from cas.errors import EngineError, shortage
 from cas.supervise import SAFE_PATH, Confinement, VisibleFiles, find_program
-from cas.supervise.confinement import MARK, PreparedStart, environment, prepared_start
+from cas.supervise.confinement import MARK, environment, prepared_start
 from cas.supervise.processes import kill_family
 from cas.supervise.sandbox import visible
 from cas.terminal.session import Size
@@ -56,34 +56,29 @@ class LocalTerminal:
         self._mark = None if self._is_boxed else f"{MARK}={mark}".encode()
         words, view = _owning_terminal(argv, view)
         with prepared_start(words, confinement, view) as start:
-            self._start_on_terminal(start, confinement, mark, size)
+            self._master, theirs = os.openpty()
+            try:
+                _resize_pty(self._master, size)
+                os.set_blocking(self._master, False)
+                # setsid in the words gives it a session; it forks where it leads a group already
+                self._process = subprocess.Popen(
+                    start.words,
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=theirs,
+                    cwd=confinement.directory,
+                    env=environment(confinement, mark),
+                    pass_fds=start.descriptors,
+                    start_new_session=self._is_boxed,
+                )
+            except OSError as error:
+                os.close(self._master)
+                said = f"cannot start {start.program}: {error.strerror}"
+                short = shortage(error)
+                raise EngineError(said, hint=short.hint if short else None) from error
+            finally:
+                os.close(theirs)
         self._is_closed = False
-
-    def _start_on_terminal(
-        self, start: PreparedStart, confinement: Confinement, mark: str, size: Size
-    ) -> None:
-        self._master, theirs = os.openpty()
-        try:
-            _resize_pty(self._master, size)
-            os.set_blocking(self._master, False)
-            # setsid in the words gives it a session; it forks where it leads a group already
-            self._process = subprocess.Popen(
-                start.words,
-                stdin=theirs,
-                stdout=theirs,
-                stderr=theirs,
-                cwd=confinement.directory,
-                env=environment(confinement, mark),
-                pass_fds=start.descriptors,
-                start_new_session=self._is_boxed,
-            )
-        except OSError as error:
-            os.close(self._master)
-            said = f"cannot start {start.program}: {error.strerror}"
-            short = shortage(error)
-            raise EngineError(said, hint=short.hint if short else None) from error
-        finally:
-            os.close(theirs)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +94,12 @@ class LocalTerminal:
             left = max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select([self._master], [], [], min(left, LOOK_S))
             if ready:
-                return self._read_master()
+                try:
+                    return os.read(self._master, READ_BYTES)
+                except OSError as error:
+                    if error.errno != errno.EIO:  # nobody has it open any more
+                        raise
+                    return b""
             if self._is_closed or self._process.poll() is not None:
                 return b""
             if left == 0:
@@ -133,14 +133,6 @@ class LocalTerminal:
             self._is_closed = True
             kill_family(self._process.pid, self._mark)
         self._process.wait()
-
-    def _read_master(self) -> bytes:
-        try:
-            return os.read(self._master, READ_BYTES)
-        except OSError as error:
-            if error.errno != errno.EIO:  # nobody has it open any more
-                raise
-            return b""
 
 
 def _owning_terminal(

@@ -37,18 +37,15 @@ class Relay:
                 reader.start()
                 self._hand_over_keys()
             finally:
-                self._end_relay()
+                if not self._is_over.is_set():
+                    self._session.close()
+                # with a limit: a signal may have come before the reader had begun
+                self._is_over.wait(2 * WAIT_S)
+                with suppress(OSError):
+                    self._screen.show(self._filter.undo())
         if self._failure:
             raise self._failure
         return self._session.wait()
-
-    def _end_relay(self) -> None:
-        """End the reader; a signal may have come before it had begun."""
-        if not self._is_over.is_set():
-            self._session.close()
-        self._is_over.wait(2 * WAIT_S)
-        with suppress(OSError):
-            self._screen.show(self._filter.undo())
 
     def _hand_over_keys(self) -> None:
         while not self._is_over.is_set():

@@ -55,7 +55,7 @@ class Screen:
         killed a process of its own sets it back.
         """
         self._before = termios.tcgetattr(self._keys)
-        with _guarded(self._keys, self._before), self._handling():
+        with _guarded_terminal(self._keys, self._before), self._handling_signals():
             try:
                 self._make_raw()
                 yield
@@ -63,16 +63,16 @@ class Screen:
                 self._restore()
 
     @contextmanager
-    def _handling(self) -> Iterator[None]:
+    def _handling_signals(self) -> Iterator[None]:
         """Handle the signals that concern a terminal, and be woken by all."""
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         handlers = {
             number: signal.signal(number, handle)
             for number, handle in (
-                (signal.SIGWINCH, self._on_resize_signal),
+                (signal.SIGWINCH, lambda _number, _frame: self.wake()),
                 (signal.SIGTSTP, self._on_stop_signal),
                 (signal.SIGCONT, self._on_continue_signal),
-                (signal.SIGQUIT, self._on_end_signal),
+                (signal.SIGQUIT, signal.default_int_handler),
             )
         }
         # a signal that comes just before `select` waits would not be seen otherwise
@@ -122,12 +122,6 @@ class Screen:
         with suppress(termios.error):
             termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
 
-    def _on_resize_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.wake()
-
-    def _on_end_signal(self, _number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     def _on_stop_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._restore()
         # the whole process, at once: the handler for going on makes the terminal raw again
@@ -140,7 +134,7 @@ class Screen:
 
 
 @contextmanager
-def _guarded(terminal: int, before: list[Any]) -> Iterator[None]:
+def _guarded_terminal(terminal: int, before: list[Any]) -> Iterator[None]:
     """Have somebody set a terminal back if we are killed within a ``with`` block."""
     inherited = os.dup(terminal)  # most often it is our standard input, and the guard's is another
     try:
