@@ -7,7 +7,6 @@ from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
-    Select,
     Text,
     delete,
     func,
@@ -48,12 +47,13 @@ class BuildRows:
     def _insert_run(self, kind: RunKind, **more: object) -> int:
         values = {"kind": kind, "started": func.now(), "counts": {}, **more}
         statement = insert(builds).values(values).returning(builds.c.id)
+        last = func.max(builds.c.id)
+        by_day = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())
+        last_of_days = by_day.limit(KEPT_DAYS)
         with self._database.writing() as connection:
             number = connection.execute(statement).scalar_one()
             connection.execute(
-                delete(builds).where(
-                    builds.c.id <= number - KEPT, builds.c.id.not_in(_last_of_each_day())
-                )
+                delete(builds).where(builds.c.id <= number - KEPT, builds.c.id.not_in(last_of_days))
             )
         return int(number)
 
@@ -116,10 +116,3 @@ class ReadingRows:
             for start in range(0, len(paths), _AT_ONCE):
                 some = paths[start : start + _AT_ONCE]
                 connection.execute(delete(readings).where(readings.c.path.in_(some)))
-
-
-def _last_of_each_day() -> Select[tuple[int]]:
-    """The last run of each day."""
-    last = func.max(builds.c.id)
-    query = select(last).group_by(func.date(builds.c.started)).order_by(last.desc())
-    return query.limit(KEPT_DAYS)

@@ -63,12 +63,13 @@ class Database:
         self.name = shown(self._url)
         self._timeout_s = timeout_s
         if self._is_sqlite:
-            _make_parent(Path(self.name))
-            _require_file(Path(self.name))
+            _prepare_place(Path(self.name))
+        arguments = {}
+        is_psycopg = self._url.get_driver_name() in ("psycopg", "psycopg2")
+        if is_psycopg and "connect_timeout" not in self._url.query:
+            arguments["connect_timeout"] = _CONNECT_S
         try:
-            self._engine = create_engine(
-                self._url, poolclass=NullPool, connect_args=_connect_arguments(self._url)
-            )
+            self._engine = create_engine(self._url, poolclass=NullPool, connect_args=arguments)
         except ImportError as error:
             raise ConfigError(
                 f"database: {self.name} needs a Python package that is not installed: {error.name}"
@@ -88,7 +89,7 @@ class Database:
         :raises DatabaseDamaged: rows cannot be read, or hold what none of ours does
         """
         try:
-            with self._translated(), self._engine.begin() as connection:
+            with self._database_errors(), self._engine.begin() as connection:
                 yield connection
         except (ValueError, TypeError, LookupError) as error:
             raise DatabaseDamaged(f"database {self.name}: {error}") from error
@@ -97,7 +98,7 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction that owns the right to write from its first moment."""
         with (
-            self._translated(),
+            self._database_errors(),
             self._engine.connect() as connection,
             connection.execution_options(cas_writes=True).begin(),
         ):
@@ -111,7 +112,7 @@ class Database:
         name them: https://www.sqlite.org/lang_altertable.html, section 7.
         """
         with (
-            self._translated(),
+            self._database_errors(),
             self._engine.connect() as connection,
             connection.execution_options(cas_writes=True, cas_migrates=True).begin(),
         ):
@@ -124,35 +125,15 @@ class Database:
         :param wait: called when another has it, before this one waits
         :raises TryAgain: there is no way to get it
         """
-        lock = self._lock_file(wait) if self._is_sqlite else self._advisory_lock(wait)
+        lock = build_lock(self.name, wait) if self._is_sqlite else self._advisory_lock(wait)
         with lock:
             yield
-
-    @contextmanager
-    def _lock_file(self, wait: Callable[[], None]) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(f"{self.name}{BUILD_LOCK}")
-        try:
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                wait()
-                lock.acquire()
-        except OSError as error:
-            if error.errno in DENIED:
-                raise not_permitted(Path(lock.lock_file), error) from error
-            raise TryAgain(f"database {self.name}: no lock beside it: {error.strerror}") from error
-        try:
-            yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _advisory_lock(self, wait: Callable[[], None]) -> Iterator[None]:
         """PostgreSQL's, which ends with the connection."""
         engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self._translated(), engine.connect() as connection:
+        with self._database_errors(), engine.connect() as connection:
             key = {"key": _BUILD_KEY}
             if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar_one():
                 wait()
@@ -210,18 +191,27 @@ class Database:
         if self._schema_version() == HEAD:
             return
         with self.migrating() as connection:
-            if self._is_new(connection):
-                _create_tables(connection)
-            else:
+            if not self._is_new(connection):
                 _run_migrations(connection)
+                return
+            # all tables at once, as if no migration was left to do: so nobody waits for Alembic
+            metadata.create_all(connection, checkfirst=False)
+            key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+            connection.execute(
+                text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})")
+            )
+            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
     def _schema_version(self) -> str | None:
         """The schema's version in one query; ``None`` when there is none yet."""
-        with self._translated(), self._engine.begin() as connection:
+        with self._database_errors(), self._engine.begin() as connection:
             try:
                 row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
             except DBAPIError as error:
-                if _is_missing_table(error):
+                if (
+                    _sqlite_code(error.orig) == sqlite3.SQLITE_ERROR
+                    or _sqlstate(error.orig) in _NO_TABLE
+                ):
                     return None
                 raise
             return row[0] if row else None
@@ -266,7 +256,7 @@ class Database:
         connection.commit()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _database_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
@@ -303,6 +293,33 @@ class Database:
         return DatabaseDamaged(f"database {self.name}: {message}")
 
 
+@contextmanager
+def build_lock(path: str, wait: Callable[[], None]) -> Iterator[None]:
+    """The lock that a build has, in a file beside a SQLite file.
+
+    :param wait: called when another process has it, before this one waits
+    :raises NotPermitted: this user may not use the file of the lock
+    :raises TryAgain: there is no way to get it
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}{BUILD_LOCK}")
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            wait()
+            lock.acquire()
+    except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(Path(lock.lock_file), error) from error
+        raise TryAgain(f"database {path}: no lock beside it: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def url_of(database: str) -> URL:
     """What the directive ``database`` means.
 
@@ -337,28 +354,11 @@ def shown(url: URL) -> str:
     return str(url.set(query=told))
 
 
-def _connect_arguments(url: URL) -> dict[str, int]:
-    knows_it = url.get_driver_name() in ("psycopg", "psycopg2")
-    return (
-        {"connect_timeout": _CONNECT_S} if knows_it and "connect_timeout" not in url.query else {}
-    )
-
-
-def _require_file(path: Path) -> None:
-    """Refuse what SQLite would wait for.
+def _prepare_place(path: Path) -> None:
+    """Make the directory of a SQLite file, and refuse what SQLite would wait for.
 
     :raises ConfigError: a pipe, a device or a socket is in the database's place
     """
-    try:
-        kind = path.stat().st_mode
-    except OSError:  # which is said when it is opened
-        return
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-        hint = "name a file, or one that is not there yet"
-        raise ConfigError(f"database: {path} is no regular file", hint=hint)
-
-
-def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -368,6 +368,13 @@ def _make_parent(path: Path) -> None:
         raise (ConfigError if is_lasting else TryAgain)(
             f"database {path}: its directory cannot be made: {error.strerror}"
         ) from error
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # which is said when it is opened
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        hint = "name a file, or one that is not there yet"
+        raise ConfigError(f"database: {path} is no regular file", hint=hint)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -386,10 +393,6 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
-def _is_missing_table(error: DBAPIError) -> bool:
-    return _sqlite_code(error.orig) == sqlite3.SQLITE_ERROR or _sqlstate(error.orig) in _NO_TABLE
-
-
 def _sqlite_code(cause: BaseException | None) -> int | None:
     """SQLite's primary result code."""
     code = getattr(cause, "sqlite_errorcode", None)  # an error of the driver itself has none
@@ -400,16 +403,6 @@ def _sqlstate(cause: BaseException | None) -> str | None:
     """PostgreSQL's SQLSTATE; a connection that could not be made has none."""
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None
-
-
-def _create_tables(connection: Connection) -> None:
-    """Make all tables at once, and note that no migration is to do: so nobody waits for Alembic."""
-    metadata.create_all(connection, checkfirst=False)
-    key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
-    connection.execute(
-        text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})")
-    )
-    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _run_migrations(connection: Connection) -> None:

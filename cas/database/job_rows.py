@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     String,
     and_,
     case,
@@ -101,7 +100,7 @@ class JobRows:
                     same.add(row.id)
             same_dump = _same_dump(connection, crash)
             uncompared = 0 if found else _uncompared(connection, crash)
-            host, model = _of_host(connection, crash), _of_model(connection, crash)
+            host, model = _tally_of_host(connection, crash), _tally_of_model(connection, crash)
         rows = [*found.values()]
         dumps = _dump_numbers(rows)
         numbers = {dumps[found[number].dump] for number in same}
@@ -185,7 +184,7 @@ def _newest_names(names: Iterable[str | None]) -> Newest:
     return Newest(len(different), tuple(islice(different, _NAMED)))
 
 
-def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
+def _tally_of_host(connection: Connection, crash: Crashed) -> Tally | None:
     """All crashes of the machine, by name; where both models are known they must be the same."""
     if not crash.names_machine:
         return None
@@ -196,7 +195,7 @@ def _of_host(connection: Connection, crash: Crashed) -> Tally | None:
     return _tally(connection, crash, crash.host or "", which)
 
 
-def _of_model(connection: Connection, crash: Crashed) -> Tally | None:
+def _tally_of_model(connection: Connection, crash: Crashed) -> Tally | None:
     if crash.machine is None:
         return None
     model = crash.machine.model
@@ -221,32 +220,29 @@ def _tally(
     count = min(files, events)
     if not count:
         return None
-    named = connection.scalar(_count_of_signatures(where, crash)) or 0
-    return Tally(
-        name=name,
-        count=count,
-        since=since,
-        signatures=named,
-        hosts=hosts,
-        same_bios=min(with_bios, count) if bios else None,
-    )
 
-
-def _count_of_signatures(where: ColumnElement[bool], crash: Crashed) -> Select[Any]:
-    """How many there are: of each job that which decides whether a crash is the same."""
+    # of each job the signature that decides whether a crash is the same
     versions = {each.version for each in crash.signatures}
     value = {
-        name: func.max(case((signatures.c.granularity == name, signatures.c.value)))
-        for name in (SAME, SIMILAR)
+        granularity: func.max(case((signatures.c.granularity == granularity, signatures.c.value)))
+        for granularity in (SAME, SIMILAR)
     }
-    named = (
+    deciding = (
         select(func.coalesce(value[SAME], value[SIMILAR]).label("value"))
         .join(jobs, jobs.c.id == signatures.c.job_id)
         .where(where, signatures.c.version.in_(versions) if versions else true())
         .group_by(signatures.c.job_id)
         .subquery()
     )
-    return select(func.count(named.c.value.distinct()))
+    different = connection.scalar(select(func.count(deciding.c.value.distinct())))
+    return Tally(
+        name=name,
+        count=count,
+        since=since,
+        signatures=different or 0,
+        hosts=hosts,
+        same_bios=min(with_bios, count) if bios else None,
+    )
 
 
 def _uncompared(connection: Connection, crash: Crashed) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from fnmatch import translate
 from itertools import groupby
 from typing import Any
@@ -115,7 +115,14 @@ class KernelRows:
         if pattern is None:
             return self._select_listed(query)
         if not re.search(r"[*?\[]", pattern):
-            return self._select_listed(query.where(_named_like(pattern)))
+            columns = (kernels.c.release, packages.c.name)
+            meant: list[ColumnElement[bool]]
+            meant = [column.contains(pattern, autoescape=True) for column in columns]
+            if len(pattern) >= _PREFIX_DIGITS and re.fullmatch("[0-9A-Fa-f]+", pattern):
+                # a range, which the index serves: LIKE it does not in every database
+                low = pattern.lower()
+                meant.append((kernels.c.build_id >= low) & (kernels.c.build_id < low + "g"))
+            return self._select_listed(query.where(or_(*meant)))
         matches = re.compile(translate(pattern)).match
         found = self._select_listed(query)
         return [each for each in found if matches(each.release) or matches(each.name)]
@@ -132,8 +139,21 @@ class KernelRows:
             )
             rows = connection.execute(query) if suspects else ()
             found = [CataloguedKernel(*row) for row in rows]
-        groups = groupby(found, key=lambda kernel: kernel.build_id or "")
-        return tuple(_contest_of(build_id, tuple(group)) for build_id, group in groups)
+        contests = []
+        for build_id, alike in groupby(found, key=lambda kernel: kernel.build_id or ""):
+            group = tuple(alike)
+            differ = [
+                name
+                for name in _COMPARED
+                if len({each for kernel in group if (each := getattr(kernel, name)) is not None})
+                > 1
+            ]
+            digests = {digest for kernel in group if (digest := kernel.digest) is not None}
+            algorithms = {digest.partition(":")[0] for digest in digests}
+            if len(digests) > len(algorithms):
+                differ.append("digest")
+            contests.append(Contest(build_id, group, tuple(differ)))
+        return tuple(contests)
 
     def _select_listed(self, query: Select[Any]) -> list[CataloguedKernel]:
         """Not by the codec: a site may have two hundred thousand."""
@@ -146,18 +166,6 @@ class KernelRows:
         )
         with self._database.reading() as connection:
             return [candidate_of(row) for row in connection.execute(query).mappings()]
-
-
-def _named_like(name: str) -> ColumnElement[bool]:
-    """Kernels with that in their release or in a package's name, or whose build-id begins so."""
-    columns = (kernels.c.release, packages.c.name)
-    meant: list[ColumnElement[bool]]
-    meant = [column.contains(name, autoescape=True) for column in columns]
-    if len(name) >= _PREFIX_DIGITS and re.fullmatch("[0-9A-Fa-f]+", name):
-        # a range, which the index serves: LIKE it does not in every database
-        low = name.lower()
-        meant.append((kernels.c.build_id >= low) & (kernels.c.build_id < low + "g"))
-    return or_(*meant)
 
 
 def _disputed_build_ids(connection: Connection) -> set[str]:
@@ -184,16 +192,3 @@ def _disputed_build_ids(connection: Connection) -> set[str]:
         for build_id in connection.execute(query).scalars()
         if build_id is not None
     }
-
-
-def _contest_of(build_id: str, group: tuple[CataloguedKernel, ...]) -> Contest:
-    differ = [name for name in _COMPARED if len(_known_values(group, name)) > 1]
-    digests = [digest for kernel in group if (digest := kernel.digest) is not None]
-    algorithms = {digest.partition(":")[0] for digest in digests}
-    if len(set(digests)) > len(algorithms):
-        differ.append("digest")
-    return Contest(build_id, group, tuple(differ))
-
-
-def _known_values(group: Sequence[CataloguedKernel], name: str) -> set[object]:
-    return {value for kernel in group if (value := getattr(kernel, name)) is not None}

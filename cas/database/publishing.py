@@ -49,26 +49,21 @@ class Change:
 
 def publish(connection: Connection, change: Change) -> None:
     """Make the change, in the transaction of the connection."""
-    for ids in _batches_of_ids(list(change.dropped)):
+    dropped = list(change.dropped)
+    for start in range(0, len(dropped), _AT_ONCE):
+        ids = dropped[start : start + _AT_ONCE]
         connection.execute(delete(packages).where(packages.c.id.in_(ids)))
-    _rename_packages(connection, change.renamed)
+    if change.renamed:
+        of_row = packages.c.id == bindparam("row")
+        statement = update(packages).where(of_row).values(path=bindparam("new_path"))
+        for prefix in (_INTERIM, ""):  # in two steps: files may have exchanged their names
+            rows = [
+                {"row": row, "new_path": f"{prefix}{row}" if prefix else path}
+                for row, path in change.renamed.items()
+            ]
+            connection.execute(statement, rows)
     for batch in _take_readings(connection, change.read):
         _insert_packages(connection, batch)
-
-
-def _rename_packages(connection: Connection, renamed: Mapping[int, str]) -> None:
-    """In two steps: files may have exchanged their names."""
-    if not renamed:
-        return
-    statement = (
-        update(packages).where(packages.c.id == bindparam("row")).values(path=bindparam("new_path"))
-    )
-    for prefix in (_INTERIM, ""):
-        rows = [
-            {"row": row, "new_path": f"{prefix}{row}" if prefix else path}
-            for row, path in renamed.items()
-        ]
-        connection.execute(statement, rows)
 
 
 def _take_readings(
@@ -114,15 +109,18 @@ def _insert_packages(
             connection.execute(insert(table), entries)
 
 
-def _batches_of_ids(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
-
-
 def package_columns(path: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the file's row."""
     told = {name: facts.get(name) for name in ("reason", "name", "arch", "build_time_s")}
-    kind, version = facts.get("kind") or _assumed_kind(path), facts.get("version") or None
+    kind, suffix = facts.get("kind"), Path(path).suffix
+    if not kind:  # what a file that could not be read was taken for
+        kind = {
+            ".rpm": PackageKind.RPM,
+            ".deb": PackageKind.DEB,
+            ".ddeb": PackageKind.DEB,
+            ".udeb": PackageKind.DEB,
+        }.get(suffix, PackageKind.VMLINUX)
+    version = facts.get("version") or None
     return {**told, "state": facts["state"], "kind": kind, "version": version}
 
 
@@ -147,11 +145,3 @@ def kmod_columns(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"release": release, "count": min(count, _INT_LIMIT)}
         for release, count in facts.get("kmods", {}).items()
     ]
-
-
-def _assumed_kind(path: str) -> PackageKind:
-    """What a file that could not be read was taken for."""
-    suffix = Path(path).suffix
-    if suffix == ".rpm":
-        return PackageKind.RPM
-    return PackageKind.DEB if suffix in (".deb", ".ddeb", ".udeb") else PackageKind.VMLINUX

@@ -53,7 +53,12 @@ def quick_candidates(database: str, build_id: str) -> list[Candidate] | None:
             return []  # and none is made for that
         except OSError:
             return None
-    return _values(database, _CANDIDATES, (build_id,), _candidate_of)
+    return _decoded_rows(
+        database,
+        _CANDIDATES,
+        (build_id,),
+        lambda row: candidate_of({**row, "examined": bool(row["examined"])}),
+    )
 
 
 def quick_hosts(database: str) -> list[Host] | None:
@@ -62,7 +67,7 @@ def quick_hosts(database: str) -> list[Host] | None:
     :param database: a path, or a URL
     :return: ``None`` when they are not to be had in this way
     """
-    return _values(database, _HOSTS, (), host_of)
+    return _decoded_rows(database, _HOSTS, (), host_of)
 
 
 def host_of(row: Row) -> Host:
@@ -86,7 +91,7 @@ def host_of(row: Row) -> Host:
     )
 
 
-def _values(
+def _decoded_rows(
     database: str, query: str, sought: tuple[str, ...], decoded: Callable[[Row], Value]
 ) -> list[Value] | None:
     if "://" in database:
@@ -105,7 +110,3 @@ def _values(
             return [decoded(dict(row)) for row in connection.execute(query, sought)]
     except (OSError, sqlite3.Error, ValueError, TypeError, LookupError):
         return None
-
-
-def _candidate_of(row: Row) -> Candidate:
-    return candidate_of({**row, "examined": bool(row["examined"])})

@@ -10,12 +10,12 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cas.database.connection import BUILD_LOCK, Database, url_of
+from cas.database.connection import BUILD_LOCK, Database, build_lock, url_of
 from cas.database.host_rows import HostRows
 from cas.database.quick_queries import host_of
 from cas.database.rows import Rows
@@ -76,7 +76,7 @@ def repair(
         return _make_lacking_tables(database, timeout_s, fault)
     path = Path(url.database or "")
     _require_ours(path)
-    with _holding_build_lock(path, wait):
+    with build_lock(str(path), wait):
         fault = _find_fault(database, timeout_s)
         if fault is None:  # another one was faster
             return None
@@ -92,7 +92,11 @@ def _find_fault(database: str, timeout_s: float) -> _Fault | None:
         lacking = opened.lacking()
         damage = opened.damage(thorough=True)
         if not lacking and not damage:
-            _read_every_row(Rows(opened))
+            # as a value: a sound file may hold what none of ours does
+            rows = Rows(opened)
+            for read in (rows.hosts.all, rows.jobs.verdicts, rows.packages.known, rows.builds.last):
+                read()
+            rows.kernels.listed()
     except DatabaseDamaged as error:
         return _Fault(str(error))
     if damage:
@@ -100,16 +104,6 @@ def _find_fault(database: str, timeout_s: float) -> _Fault | None:
     if lacking:
         return _Fault(f"database {opened.name} lacks {', '.join(sorted(lacking))}", lacking)
     return None
-
-
-def _read_every_row(of: Rows) -> None:
-    """Read every row that is read as a value: a sound file may hold what none of ours does.
-
-    :raises DatabaseDamaged: one holds such a thing
-    """
-    for rows in (of.hosts.all, of.jobs.verdicts, of.packages.known, of.builds.last):
-        rows()
-    of.kernels.listed()
 
 
 def _make_lacking_tables(database: str, timeout_s: float, fault: _Fault) -> Repair:
@@ -137,30 +131,20 @@ def _replace_file(path: Path, timeout_s: float, fault: _Fault, now: datetime) ->
     rows = HostRows(Database(str(fresh), timeout_s))
     for host in kept:
         rows.put(host)
-    _give_to_the_same(path, fresh)
-    aside = _free_name(path, now)
+    with suppress(OSError):  # let the group use the new file that may use the old one
+        state = path.stat()
+        os.chown(fresh, -1, state.st_gid)
+        fresh.chmod(stat.S_IMODE(state.st_mode))
+    aside = path.with_name(f"{path.name}.damaged-{now.astimezone().strftime(_STAMP)}")
+    while os.path.lexists(aside):
+        now += timedelta(seconds=1)
+        aside = path.with_name(f"{path.name}.damaged-{now.astimezone().strftime(_STAMP)}")
     for suffix in _BESIDE:
         there = Path(f"{path}{suffix}")
         if os.path.lexists(there):
             there.rename(f"{aside}{suffix}")
     fresh.rename(path)
     return Repair(fault.what, aside, kept, has_lost_hosts=not are_all, has_lost_packages=True)
-
-
-def _give_to_the_same(path: Path, fresh: Path) -> None:
-    """Let the group use the new file that may use the old one, as far as we can."""
-    with suppress(OSError):
-        state = path.stat()
-        os.chown(fresh, -1, state.st_gid)
-        fresh.chmod(stat.S_IMODE(state.st_mode))
-
-
-def _free_name(path: Path, now: datetime) -> Path:
-    while True:
-        aside = path.with_name(f"{path.name}.damaged-{now.astimezone().strftime(_STAMP)}")
-        if not os.path.lexists(aside):
-            return aside
-        now += timedelta(seconds=1)
 
 
 def _salvaged_hosts(path: Path) -> tuple[tuple[Host, ...], bool]:
@@ -219,19 +203,3 @@ def _require_ours(path: Path) -> None:
             hint="if `database` in cas.conf is right, move the file away; then run: "
             "cas-admin -b && cas-admin index",
         )
-
-
-@contextmanager
-def _holding_build_lock(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(f"{path}{BUILD_LOCK}")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        wait()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

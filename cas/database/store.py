@@ -74,21 +74,19 @@ class Store:
         :raises TryAgain: locked, unreachable, or not writable
         """
         with self._opening:
-            if self._opened is None:
-                self._opened = self._open_rows()
+            if self._opened is not None:
+                return self._opened
+            if self._failed is not None and time.monotonic() < self._failed_until_s:
+                raise self._failed
+            from cas.database.connection import Database
+            from cas.database.rows import Rows
+
+            try:
+                self._opened = Rows(Database(self.database, self._timeout_s))
+            except CasError as error:
+                self._failed, self._failed_until_s = error, time.monotonic() + _FAILED_S
+                raise
             return self._opened
-
-    def _open_rows(self) -> Rows:
-        if self._failed is not None and time.monotonic() < self._failed_until_s:
-            raise self._failed
-        from cas.database.connection import Database
-        from cas.database.rows import Rows
-
-        try:
-            return Rows(Database(self.database, self._timeout_s))
-        except CasError as error:
-            self._failed, self._failed_until_s = error, time.monotonic() + _FAILED_S
-            raise
 
     def preload(self) -> None:
         """Open it in the background, while this process waits for something else.

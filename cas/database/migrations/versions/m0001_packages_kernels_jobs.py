@@ -9,18 +9,6 @@ down_revision = None
 
 def upgrade() -> None:
     """Create them."""
-    _create_packages()
-    _create_kernels()
-    _create_jobs()
-
-
-def downgrade() -> None:
-    """Drop them."""
-    for table in ("jobs", "kernels", "packages"):
-        op.drop_table(table)
-
-
-def _create_packages() -> None:
     op.create_table(
         "packages",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -34,9 +22,6 @@ def _create_packages() -> None:
         sa.Column("build_time_s", sa.BigInteger),
         sa.Column("scanned_at", sa.DateTime, nullable=False),
     )
-
-
-def _create_kernels() -> None:
     package = sa.ForeignKey("packages.id", ondelete="CASCADE")
     op.create_table(
         "kernels",
@@ -51,9 +36,6 @@ def _create_kernels() -> None:
         sa.Column("examined", sa.Boolean, nullable=False),
         sa.Column("size_bytes", sa.BigInteger),
     )
-
-
-def _create_jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -66,3 +48,9 @@ def _create_jobs() -> None:
         sa.Column("signature", sa.String(128), index=True),
         sa.Column("panic_message", sa.Text),
     )
+
+
+def downgrade() -> None:
+    """Drop them."""
+    for table in ("jobs", "kernels", "packages"):
+        op.drop_table(table)

@@ -32,10 +32,6 @@ def upgrade() -> None:
         sa.Column("release", sa.String(160), nullable=False, index=True),
         sa.Column("count", sa.Integer, nullable=False),
     )
-    _create_tables_of_builds()
-
-
-def _create_tables_of_builds() -> None:
     op.create_table(
         "readings",
         sa.Column("id", sa.Integer, primary_key=True),
