@@ -75,18 +75,14 @@ def fitting_hosts(
         elif new:
             fit.append(FittingHost(host, max(new, key=lambda each: parsed(each.version) or ())))
         elif (programs and not demand.newer_than) or demand.host:
-            problems.append(f"{host}: {_why_unfit(programs, demand)}")
+            dump = demand.case.dump
+            why = f"it has no crash for {dump.arch}"
+            if programs:
+                needed = ".".join(map(str, needed_for(dump.osrelease) or ()))
+                had = ", ".join(program.version for program in programs)
+                why = f"its crash {had} is too old for Linux {dump.osrelease}, which needs {needed}"
+            problems.append(f"{host}: {why}")
     return fit, problems
-
-
-def _why_unfit(programs: Sequence[CrashProgram], demand: CrashDemand) -> str:
-    if not programs:
-        return f"it has no crash for {demand.case.dump.arch}"
-    needed = ".".join(map(str, needed_for(demand.case.dump.osrelease) or ()))
-    had = ", ".join(program.version for program in programs)
-    return (
-        f"its crash {had} is too old for Linux {demand.case.dump.osrelease}, which needs {needed}"
-    )
 
 
 class HostChoice:
@@ -159,9 +155,12 @@ class HostChoice:
         """In a thread: log in, ask how busy it is, and whether it sees our files."""
         with ExitStack() as stack:
             try:
-                answer = self._ask_load_and_storage(
-                    candidate, stack.enter_context(open_link(candidate.host, self._config))
-                )
+                link = stack.enter_context(open_link(candidate.host, self._config))
+                is_only = len(self._candidates) == 1
+                load = UNKNOWN if is_only else load_of(link, self._config)
+                is_shared = see_the_same(link, [self._case.vmlinux, self._case.dump.path])
+                storage = "shared" if is_shared else "not shared"
+                self._progress.note(f"{link.name}: {load}, storage {storage}", logging.DEBUG)
             except CasError as error:
                 self._answers.put(_host_problem(candidate.host, error))
                 return
@@ -173,15 +172,7 @@ class HostChoice:
                 if self._closed.is_set():
                     return
                 self._stack.push(stack.pop_all())
-            self._answers.put(answer)
-
-    def _ask_load_and_storage(self, candidate: FittingHost, link: Link) -> _Reached:
-        is_only = len(self._candidates) == 1
-        load = UNKNOWN if is_only else load_of(link, self._config)
-        is_shared = see_the_same(link, [self._case.vmlinux, self._case.dump.path])
-        storage = "shared" if is_shared else "not shared"
-        self._progress.note(f"{link.name}: {load}, storage {storage}", logging.DEBUG)
-        return _Reached(candidate, link, load, is_shared)
+            self._answers.put(_Reached(candidate, link, load, is_shared))
 
     def _least_loaded(self) -> _Reached | None:
         """The least loaded of those that have answered; waits for the first one."""

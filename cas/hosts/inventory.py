@@ -91,13 +91,18 @@ def inspect_host(link: Link, config: Config) -> Host:
             host, problem=f"uname -m there says {_in_backticks(answer.facts.get('arch', ''))}"
         )
     crashes, remarks = _crash_programs(answer)
+    drgn_versions = (
+        words.first_match(rf"drgn {VERSION}( .*)?")
+        for (kind, _), words in answer.programs.items()
+        if kind == "drgn" and words.status == 0
+    )
     with suppress(OSError):  # without it nothing could be proved
         config.work_directory.mkdir(parents=True, exist_ok=True)
     host = replace(
         host,
         arch=_arch_of_host(answer),
         crashes=crashes,
-        drgn=_drgn_version(answer),
+        drgn=next(drgn_versions, None),
         cpus=answer.cpus,
         memory_bytes=answer.memory_bytes,
         free_bytes=answer.free_bytes,
@@ -189,15 +194,6 @@ def _why_no_answer(output: bytes, stderr: str, status: int) -> str:
 def _arch_of_host(answer: HostAnswer) -> str | None:
     arch = answer.facts.get("arch", "")
     return arch if re.fullmatch(r"\w{2,32}", arch, re.ASCII) else None
-
-
-def _drgn_version(answer: HostAnswer) -> str | None:
-    first_match = (
-        words.first_match(rf"drgn {VERSION}( .*)?")
-        for (kind, _), words in answer.programs.items()
-        if kind == "drgn" and words.status == 0
-    )
-    return next(first_match, None)
 
 
 def _crash_programs(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple[str, ...]]:

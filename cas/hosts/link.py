@@ -95,9 +95,8 @@ class Link:
                     raise HostUnfit(f"{self.name}: it answers more than {human_size(max_bytes)}")
             if data is None:
                 raise HostLost(f"{self.name}: it did not answer within {timeout_s:g} s")
-            return ScriptResult(
-                self.exit_status(channel), bytes(output), self._stderr_tail(channel)
-            )
+            status = self.exit_status(channel)
+            return ScriptResult(status, bytes(output), unread_stderr(channel, STDERR_BYTES))
 
     @contextmanager
     def script_channel(
@@ -189,12 +188,13 @@ class Link:
                 self.problem = f"no sign of life for {self.keepalive_s:g} s"
                 self._transport.close()
 
-    @staticmethod
-    def _stderr_tail(channel: paramiko.Channel) -> str:
-        said = b""
-        while channel.recv_stderr_ready() and len(said) < STDERR_BYTES:
-            said += channel.recv_stderr(STDERR_BYTES)
-        return said.decode("utf-8", "replace")
+
+def unread_stderr(channel: paramiko.Channel, max_bytes: int) -> str:
+    """What a channel's command wrote to stderr and nobody has read yet; it does not wait."""
+    said = b""
+    while channel.recv_stderr_ready() and len(said) < max_bytes:
+        said += channel.recv_stderr(max_bytes)
+    return said.decode("utf-8", "replace")
 
 
 def script_command(script: str, *words: str) -> str:

@@ -182,7 +182,13 @@ def read_answer(output: bytes) -> HostAnswer | None:
     for key, value, words in _answer_lines(body.split("\n")):
         if key in ("crash", "build", "drgn"):
             if re.fullmatch(PATH_FORM, value, re.ASCII) and len(programs) <= 2 * PROGRAMS:
-                programs[key, value] = _program_answer(words)
+                said = [line for line in words if line]
+                status = re.fullmatch(r"=(\d{1,3})", said[-1], re.ASCII) if said else None
+                programs[key, value] = (
+                    ProgramAnswer(int(status[1]), tuple(said[:-1]))
+                    if status
+                    else ProgramAnswer(None, tuple(said))
+                )
         elif key == "busy":
             busy += 1
         else:
@@ -203,13 +209,3 @@ def _answer_lines(lines: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
             words = []
     if key:
         yield key, value, words
-
-
-def _program_answer(lines: Sequence[str]) -> ProgramAnswer:
-    said = [line for line in lines if line]
-    status = re.fullmatch(r"=(\d{1,3})", said[-1], re.ASCII) if said else None
-    return (
-        ProgramAnswer(int(status[1]), tuple(said[:-1]))
-        if status
-        else ProgramAnswer(None, tuple(said))
-    )

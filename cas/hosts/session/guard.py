@@ -10,7 +10,7 @@ from importlib import resources
 import paramiko
 
 from cas.errors import HostLost
-from cas.hosts.link import HostUnfit, Link, ScriptResult, script_command
+from cas.hosts.link import HostUnfit, Link, ScriptResult, script_command, unread_stderr
 from cas.terminal import Window
 from cas.text import one_line, short_line
 
@@ -84,7 +84,12 @@ class GuardLines:
             if data is None:
                 raise HostLost(f"{self._link.name}: its guard did not answer for {timeout_s:g} s")
             if not data:
-                raise HostLost(f"{self._link.name}: its guard has ended{self._guards_last_words()}")
+                said = ""
+                with suppress(TimeoutError):
+                    said = unread_stderr(self._channel, LINE_BYTES)
+                last = one_line(said.strip().rpartition("\n")[2][:SHOWN_CHARS])
+                why = f": {last}" if last else ""
+                raise HostLost(f"{self._link.name}: its guard has ended{why}")
             self.rest += data
         line, _, self.rest = self.rest.partition(b"\n")
         return line.decode("utf-8", "replace").removesuffix("\r")
@@ -93,14 +98,6 @@ class GuardLines:
         """Say that an answer makes no sense."""
         said = one_line(line[:SHOWN_CHARS])[:SHOWN_CHARS]
         return HostLost(f"{self._link.name}: its guard answers nonsense: {said}")
-
-    def _guards_last_words(self) -> str:
-        said = b""
-        with suppress(TimeoutError):
-            while self._channel.recv_stderr_ready() and len(said) < LINE_BYTES:
-                said += self._channel.recv_stderr(LINE_BYTES)
-        last = one_line(said.decode("utf-8", "replace").strip().rpartition("\n")[2][:SHOWN_CHARS])
-        return f": {last}" if last else ""
 
 
 def guard_complaint(guard: Guard, line: str) -> HostUnfit:

@@ -56,9 +56,17 @@ class Lease:
             self._is_over = True
             self._news.notify_all()
         self._thread.join()
-        if not self._problem:
-            with suppress(HostLost):
-                self._wait_for_the_end()
+        if self._problem:
+            return
+        # until the guard has ended everything, and itself
+        deadline = time.monotonic() + ENDING_S
+        link = self._guard.link
+        with suppress(HostLost):
+            with link.errors_translated():
+                self._channel.shutdown_write()
+            while time.monotonic() < deadline:
+                if not link.read_channel(self._channel, deadline - time.monotonic()):
+                    break
 
     def check(self) -> None:
         """Whether the session is still there, as far as we know.
@@ -84,7 +92,14 @@ class Lease:
         """In a thread of its own."""
         problem = f"{self._guard.link.name}: its session could not be kept"
         try:
-            while self._wait_for_next_beat():
+            while True:
+                with self._news:
+                    self._news.wait_for(
+                        lambda: self._is_over or self._wanted > self._sent, self._pause_s
+                    )
+                    self._sent += 1
+                    if self._is_over:
+                        break
                 self._send_beat()
         except HostLost as error:
             problem = str(error)
@@ -92,12 +107,6 @@ class Lease:
             with self._news:
                 self._problem = None if self._is_over else problem
                 self._news.notify_all()
-
-    def _wait_for_next_beat(self) -> bool:
-        with self._news:
-            self._news.wait_for(lambda: self._is_over or self._wanted > self._sent, self._pause_s)
-            self._sent += 1
-            return not self._is_over
 
     def _send_beat(self) -> None:
         link = self._guard.link
@@ -114,12 +123,3 @@ class Lease:
             self.ticks, self.processes = int(found[2]), int(found[3])
             self._answered = self._sent
             self._news.notify_all()
-
-    def _wait_for_the_end(self) -> None:
-        """Until the guard has ended everything, and itself."""
-        deadline = time.monotonic() + ENDING_S
-        with self._guard.link.errors_translated():
-            self._channel.shutdown_write()
-        while time.monotonic() < deadline:
-            if not self._guard.link.read_channel(self._channel, deadline - time.monotonic()):
-                return

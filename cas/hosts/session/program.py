@@ -74,7 +74,14 @@ class Program:
         self.channel = context.guard.open_channel("start", *words, window=window)
         try:
             lines = GuardLines(context.guard.link, self.channel)
-            self.shell, self.first_pid = self._start_greeting(lines)
+            line = lines.next_line(context.guard.link.keepalive_s)
+            if line.startswith("unfit "):
+                raise guard_complaint(context.guard, line)
+            started = re.fullmatch(r"started (\d{1,9}) (\d{1,9})", line, re.ASCII)
+            if not started:
+                raise lines.makes_no_sense(line)
+            self.shell, self.first_pid = started.groups()
+            """The pids of the shell above it, and of the first process below that."""
         except BaseException:
             self.channel.close()
             raise
@@ -140,7 +147,13 @@ class Program:
             self._drain_channel_stderr()
             if has_ended:
                 self.context.lease.confirm()
-                self._status = _program_status(self.channel.exit_status)
+                # a shell hands its program's end on; who killed the shell too has killed it
+                status = self.channel.exit_status
+                if status < 0:
+                    status = -signal.SIGKILL
+                elif SIGNALLED < status <= SIGNALLED + signal.NSIG:
+                    status = SIGNALLED - status
+                self._status = status
             else:
                 self.context.lease.check()
                 if time.monotonic() >= deadline:
@@ -158,16 +171,6 @@ class Program:
         assert self._status is not None  # noqa: S101  wait() has seen to it
         return self._status
 
-    def _start_greeting(self, lines: GuardLines) -> tuple[str, str]:
-        """The pids of the shell above it, and of the first process below that."""
-        line = lines.next_line(self.context.guard.link.keepalive_s)
-        if line.startswith("unfit "):
-            raise guard_complaint(self.context.guard, line)
-        found = re.fullmatch(r"started (\d{1,9}) (\d{1,9})", line, re.ASCII)
-        if not found:
-            raise lines.makes_no_sense(line)
-        return found[1], found[2]
-
     def _drain_channel_stderr(self) -> None:
         """It must not fill the channel's window."""
         while self.channel.recv_stderr_ready():
@@ -178,12 +181,3 @@ class Program:
 
 def _seconds_left(deadline: float, longest_s: float) -> float:
     return max(0.0, min(longest_s, deadline - time.monotonic()))
-
-
-def _program_status(status: int) -> int:
-    """A shell hands its program's end on; who killed the shell too has killed the program."""
-    if status < 0:
-        return -signal.SIGKILL
-    if SIGNALLED < status <= SIGNALLED + signal.NSIG:
-        return SIGNALLED - status
-    return status

@@ -36,7 +36,7 @@ class FileToCopy:
         known = SHA256.fullmatch(digest or "")
         state = path.stat()
         mark = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        return cls(path, known[1] if known else _sha256_of(path, mark), state.st_size)
+        return cls(path, known[1] if known else _sha256_of_state(path, mark), state.st_size)
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ class FileToCopy:
 
 
 @functools.lru_cache(64)
-def _sha256_of(path: Path, _mark: tuple[int, ...]) -> str:
+def _sha256_of_state(path: Path, _mark: tuple[int, ...]) -> str:
     """Once for each state of a file: a job goes from host to host with it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

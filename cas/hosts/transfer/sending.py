@@ -11,7 +11,7 @@ from typing import Self
 import paramiko
 
 from cas.errors import HostLost
-from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link
+from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link, unread_stderr
 from cas.hosts.transfer.file import FileToCopy
 from cas.hosts.transfer.packing import frames
 from cas.progress import Progress
@@ -86,7 +86,13 @@ class ScriptChannel:
             if not data:
                 raise HostUnfit(f"{self._link.name}: {self.complaint()}")
             self._take_output(data)
-        return self._script_answer(self._lines.popleft())
+        text = self._lines.popleft().decode("utf-8", "replace")
+        word = text.partition(" ")[0]
+        found = _ANSWERS[word].fullmatch(text) if word in _ANSWERS else None
+        if not found or not text.isprintable() or "\ufffd" in text:
+            said = short_line(text, SAID_CHARACTERS)
+            raise HostUnfit(f"{self._link.name}: it answers what makes no sense: {said}")
+        return ScriptAnswer(word, found.groups())
 
     def send(self, frame: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
@@ -110,10 +116,7 @@ class ScriptChannel:
 
     def complaint(self) -> str:
         """The last thing that it wrote to stderr."""
-        said = b""
-        while self._channel.recv_stderr_ready() and len(said) < STDERR_BYTES:
-            said += self._channel.recv_stderr(STDERR_BYTES)
-        lines = said.decode("utf-8", "replace").split("\n")
+        lines = unread_stderr(self._channel, STDERR_BYTES).split("\n")
         # dd counts what it did, whatever came of it
         lines = [line for line in lines if line.strip() and not line[:1].isdigit()]
         return short_line(lines[-1], SAID_CHARACTERS) if lines else "the script there was ended"
@@ -148,15 +151,6 @@ class ScriptChannel:
             raise HostUnfit(f"{self._link.name}: it answers without end")
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines += lines
-
-    def _script_answer(self, line: bytes) -> ScriptAnswer:
-        text = line.decode("utf-8", "replace")
-        word = text.partition(" ")[0]
-        found = _ANSWERS[word].fullmatch(text) if word in _ANSWERS else None
-        if not found or not text.isprintable() or "\ufffd" in text:
-            said = short_line(text, SAID_CHARACTERS)
-            raise HostUnfit(f"{self._link.name}: it answers what makes no sense: {said}")
-        return ScriptAnswer(word, found.groups())
 
 
 class NoRoom(HostUnfit):
@@ -224,7 +218,15 @@ class FileTransfer:
             self._send_frames(receiver)
             answer = self._wait_for_answer("done", "short", "wrong")
         if answer.word == "short":
-            raise self._cut_short(answer)
+            stored, _, blocks, block_bytes = answer.numbers
+            lacking, free = self._file.size_bytes - stored, blocks * block_bytes
+            if free < lacking:
+                raise self._no_room(lacking, f"has {human_size(free)}")
+            where = f"{human_size(stored)} of {human_size(self._file.size_bytes)}"
+            raise HostUnfit(
+                f"{self._name}: it stopped writing {self._file.name} at {where}: "
+                f"{self._script.complaint()}"
+            )
         if answer.word == "wrong":
             self._progress.warn(f"What {self._name} has of {self._file.name} is damaged")
             return None
@@ -290,14 +292,3 @@ class FileTransfer:
                     return
                 advance(frame.plain_bytes)
         self._script.end()
-
-    def _cut_short(self, answer: ScriptAnswer) -> HostUnfit:
-        stored, _, blocks, block_bytes = answer.numbers
-        lacking, free = self._file.size_bytes - stored, blocks * block_bytes
-        if free < lacking:
-            return self._no_room(lacking, f"has {human_size(free)}")
-        where = f"{human_size(stored)} of {human_size(self._file.size_bytes)}"
-        return HostUnfit(
-            f"{self._name}: it stopped writing {self._file.name} at {where}: "
-            f"{self._script.complaint()}"
-        )
