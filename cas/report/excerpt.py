@@ -64,7 +64,7 @@ def excerpt(section: Section, limit: int, room: int = READ_LIMIT) -> Excerpt:
         return Excerpt((), 0)
     is_tail = section.name in _ENDS_MATTER
     try:
-        return _read(section.path, limit, room, is_tail=is_tail)
+        return _file_excerpt(section.path, limit, room, is_tail=is_tail)
     except OSError as error:
         return Excerpt((one_line(f"{section.path.name} cannot be read: {error.strerror}"),), 0)
 
@@ -76,10 +76,15 @@ def tail(text: str, limit: int) -> Excerpt:
     return _excerpt(lines, text.count("\n") + 1, len(text), is_tail=True)
 
 
-def _read(path: Path, limit: int, room: int, *, is_tail: bool) -> Excerpt:
-    total, size = _extent(path)
-    start = max(0, size - READ_LIMIT) if is_tail else 0
+def _file_excerpt(path: Path, limit: int, room: int, *, is_tail: bool) -> Excerpt:
+    newlines, size, last = 0, 0, b"\n"
     with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            newlines += block.count(b"\n")
+            size += len(block)
+            last = block[-1:]
+        total = newlines + (last != b"\n")
+        start = max(0, size - READ_LIMIT) if is_tail else 0
         file.seek(start)
         data = file.read(READ_LIMIT)
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
@@ -87,11 +92,15 @@ def _read(path: Path, limit: int, room: int, *, is_tail: bool) -> Excerpt:
         del lines[0]  # its beginning was not read
     elif not is_tail and len(data) < size and len(lines) > 1:
         del lines[-1]  # its end was not read
-    chosen = _within(lines[-limit:][::-1], room)[::-1] if is_tail else _within(lines[:limit], room)
+    chosen = (
+        _lines_within(lines[-limit:][::-1], room)[::-1]
+        if is_tail
+        else _lines_within(lines[:limit], room)
+    )
     return _excerpt(chosen, total, size, is_tail=is_tail)
 
 
-def _within(lines: list[bytes], room: int) -> list[bytes]:
+def _lines_within(lines: list[bytes], room: int) -> list[bytes]:
     """The first lines, until there is no room for more."""
     sizes = accumulate(min(len(line), LINE_LIMIT) + 1 for line in lines)
     return lines[: sum(1 for size in sizes if size <= room)]
@@ -100,17 +109,6 @@ def _within(lines: list[bytes], room: int) -> list[bytes]:
 def _excerpt(lines: Sequence[str | bytes], total: int, size: int, *, is_tail: bool) -> Excerpt:
     is_cut = any(len(line) > LINE_LIMIT for line in lines)
     return Excerpt(tuple(map(shown_line, lines)), total - len(lines), is_tail, size, is_cut)
-
-
-def _extent(path: Path) -> tuple[int, int]:
-    """How many lines and how many bytes a file has."""
-    newlines, size, last = 0, 0, b"\n"
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            newlines += block.count(b"\n")
-            size += len(block)
-            last = block[-1:]
-    return newlines + (last != b"\n"), size
 
 
 def shown_line(line: str | bytes) -> str:

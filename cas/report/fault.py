@@ -24,15 +24,27 @@ def fault_parts(report: Report) -> tuple[FaultPart, ...]:
     fault = report.fault
     if fault is None:
         return ()
+    source: list[str] = []
+    if fault.source is not None:
+        source.append(f"{fault.source.file}, from {fault.source.found}")
+        for number, text in enumerate(fault.source.lines, fault.source.first):
+            mark = "=>" if number == fault.source.line else "  "
+            source.append(f"{mark} {number:>6}  {text.expandtabs()}")
+    registers = [f"from the {fault.registers_from}"] if fault.registers else []
+    for name, value in fault.registers.items():
+        meaning = fault.meanings.get(name)
+        registers.append(
+            f"{name:>{_NAME_WIDTH}} {value:016x}" + (f"  {meaning}" if meaning else "")
+        )
     parts = (
-        FaultPart("fault-code", "Code that was stopped", tuple(_code(fault))),
-        FaultPart("fault-source", "Source of that code", tuple(_source(fault))),
-        FaultPart("fault-registers", "Registers at the fault", tuple(_registers(fault))),
+        FaultPart("fault-code", "Code that was stopped", tuple(_code_lines(fault))),
+        FaultPart("fault-source", "Source of that code", tuple(map(_indented, source))),
+        FaultPart("fault-registers", "Registers at the fault", tuple(map(_indented, registers))),
     )
     return tuple(part for part in parts if part.lines)
 
 
-def _code(fault: Fault) -> Iterator[str]:
+def _code_lines(fault: Fault) -> Iterator[str]:
     last: tuple[str | None, int | None] = (None, None)
     if fault.code:
         yield f"from the {_indented(fault.code_from)}"
@@ -44,25 +56,6 @@ def _code(fault: Fault) -> Iterator[str]:
         place = each.place or ("" if each.address is None else f"{each.address:#x}")
         mark = "=>" if each.is_fault else "  "
         yield _indented(f"{mark} {place}  {each.text}")
-
-
-def _source(fault: Fault) -> Iterator[str]:
-    source = fault.source
-    if source is None:
-        return
-    yield _indented(f"{source.file}, from {source.found}")
-    for number, text in enumerate(source.lines, source.first):
-        mark = "=>" if number == source.line else "  "
-        yield _indented(f"{mark} {number:>6}  {text.expandtabs()}")
-
-
-def _registers(fault: Fault) -> Iterator[str]:
-    if not fault.registers:
-        return
-    yield _indented(f"from the {fault.registers_from}")
-    for name, value in fault.registers.items():
-        meaning = fault.meanings.get(name)
-        yield _indented(f"{name:>{_NAME_WIDTH}} {value:016x}" + (f"  {meaning}" if meaning else ""))
 
 
 def _indented(text: str) -> str:

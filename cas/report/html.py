@@ -37,7 +37,7 @@ def render_html(report: Report) -> str:
 def html_of(shown: Page) -> str:
     """A report as a page."""
     template = _TEMPLATES.get_template("report.html")
-    style, policy = _style()
+    style, policy = _style_and_policy()
     return template.render(page=shown, told=shown.summary, style=style, policy=policy, wide=WIDE)
 
 
@@ -54,7 +54,7 @@ def render_mail(
 
 
 @cache
-def _style() -> tuple[Markup, str]:
+def _style_and_policy() -> tuple[Markup, str]:
     """The style sheet, and the policy that allows it and nothing else."""
     loader = _TEMPLATES.loader
     assert loader is not None  # noqa: S101  it is set above
@@ -70,16 +70,12 @@ def _linked(point: Point) -> Markup:
         return escape(point.text)
     names = sorted(map(re.escape, point.jobs), key=len, reverse=True)
     parts = re.split(rf"(?<![\w./-])({'|'.join(names)})(?![\w/-]|\.\w)", point.text)
-    return Markup("").join(
-        Markup('<a href="{}">{}</a>').format(_job_link(part), part) if number % 2 else part
-        for number, part in enumerate(parts)
-    )
-
-
-def _job_link(job: str) -> str:
-    """From one job's directory to another's, or to the directory of a ticket's jobs."""
-    path = quote(job)
-    return f"../../{path}/report.html" if "/" in job else f"../../{path}/"
+    linked: list[str] = []
+    for number, part in enumerate(parts):
+        # from one job's directory to another's, or to the directory of a ticket's jobs
+        target = f"../../{quote(part)}/" + ("report.html" if "/" in part else "")
+        linked.append(Markup('<a href="{}">{}</a>').format(target, part) if number % 2 else part)
+    return Markup("").join(linked)
 
 
 _TEMPLATES.filters["linked"] = _linked

@@ -51,7 +51,7 @@ def kernel_log(report: Report, limit: int) -> KernelLog | None:
 
     :param limit: lines that are shown
     """
-    text, left_out, where = _text(report)
+    text, left_out, where = _end_of_log(report)
     if not text.strip("\n"):
         return None
     raw = text.strip("\n").split("\n")
@@ -93,7 +93,7 @@ def dmesg_of(report: Report) -> str | None:
     return told or (report.dump.dmesg if report.dump else None)
 
 
-def _text(report: Report) -> tuple[str, int, str]:
+def _end_of_log(report: Report) -> tuple[str, int, str]:
     """The end of the log, how many lines are before that, and where all of it is."""
     section = log_section(report)
     if section is None:

@@ -6,7 +6,7 @@ Formats: RFC 5322 for the message, RFC 5321 for the addresses.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
@@ -59,15 +59,25 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     message["From"] = sender
     message["To"] = check_address(to)
     message["Date"] = format_datetime(now)
-    message["Message-ID"] = _message_id(report, to, sender)
+    facts = (report.ticket, str(report.directory), report.verdict, report.reason or "", to)
+    digest = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    domain = parseaddr(sender)[1].partition("@")[2]
+    message["Message-ID"] = f"<cas-{digest}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     allowed = [section for section in report.sections if section.name in settings.sections]
     allowed.sort(key=lambda section: settings.sections.index(section.name))
-    sections = _bounded(shown(section, LINES) for section in allowed)
+    sections, room = [], SIZE_LIMIT
+    for section in (shown(each, LINES) for each in allowed):
+        text = section.text if len(section.text) <= room else f"{section.text[:room]}\n…"
+        room = max(0, room - len(text))
+        sections.append(replace(section, text=text))
     page = render_html(report).encode() if settings.attaches_report else b""
-    left_out = _left_out(told, len(page), settings) if page else ""
+    left_out, limit = "", settings.attachment_bytes
+    if len(page) > limit:
+        sizes = f"it has {human_size(len(page))}, the limit is {human_size(limit)}"
+        left_out = f"report.html is not attached: {sizes}; it lies in {told.directory}"
     customer = customer_note(report)
-    message.set_content(_text(told, customer, sections, left_out))
+    message.set_content(_plain_text(told, customer, sections, left_out))
     html = render_mail(told, customer, sections, left_out)
     message.add_alternative(html, subtype="html")
     if page and not left_out:
@@ -82,15 +92,6 @@ def short_title(told: Summary) -> str:
     return told.title if len(told.title) <= SUBJECT_CHARS else f"{told.title[:SUBJECT_CHARS]} …"
 
 
-def _left_out(told: Summary, size: int, settings: Mail) -> str:
-    """Why the report is not attached; empty: it is."""
-    limit = settings.attachment_bytes
-    if size <= limit:
-        return ""
-    sizes = f"it has {human_size(size)}, the limit is {human_size(limit)}"
-    return f"report.html is not attached: {sizes}; it lies in {told.directory}"
-
-
 def _sender(report: Report, settings: Mail) -> str:
     if settings.sender is None:
         default = f"cas@{report.server}"
@@ -103,22 +104,7 @@ def _sender(report: Report, settings: Mail) -> str:
     return formataddr((name, address))
 
 
-def _message_id(report: Report, to: str, sender: str) -> str:
-    told = (report.ticket, str(report.directory), report.verdict, report.reason or "", to)
-    digest = hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"<cas-{digest}@{parseaddr(sender)[1].partition('@')[2]}>"
-
-
-def _bounded(sections: Iterable[Shown]) -> list[Shown]:
-    kept, room = [], SIZE_LIMIT
-    for section in sections:
-        text = section.text if len(section.text) <= room else f"{section.text[:room]}\n…"
-        room = max(0, room - len(text))
-        kept.append(replace(section, text=text))
-    return kept
-
-
-def _text(
+def _plain_text(
     told: Summary, customer: tuple[str, ...], sections: Sequence[Shown], left_out: str
 ) -> str:
     parts = (

@@ -38,8 +38,8 @@ def queue(message: EmailMessage, directory: Path) -> bool:
     """
     sent = directory / SENT
     try:
-        with _lock(directory, LOCK_TIMEOUT_S):
-            if is_regular(sent) and _read(sent)["Message-ID"] == message["Message-ID"]:
+        with _mail_lock(directory, LOCK_TIMEOUT_S):
+            if is_regular(sent) and _read_mail(sent)["Message-ID"] == message["Message-ID"]:
                 return False
             write_whole(directory / WAITING, message.as_bytes())
             return True
@@ -56,31 +56,27 @@ def deliver(directory: Path, settings: Mail, allowance: Allowance | None = None)
     :raises MailRefused: never; the mail is set aside as ``mail.refused.eml``
     :raises ConfigError: the mail settings cannot work; the mail stays
     """
-    if not is_regular(directory / WAITING):
+    waiting = directory / WAITING
+    if not is_regular(waiting):
         return False
     try:
-        with _lock(directory, 0):
-            return _send_waiting(directory, settings, allowance)
+        with _mail_lock(directory, 0):
+            # the process that had the lock before may have sent it
+            if not is_regular(waiting):
+                return False
+            try:
+                send(_read_mail(waiting), settings, allowance)
+            except MailRefused:
+                _move(waiting, directory / REFUSED)
+                raise
+            _move(waiting, directory / SENT)
+            return True
     except Timeout:
         return False
 
 
-def _send_waiting(directory: Path, settings: Mail, allowance: Allowance | None) -> bool:
-    waiting = directory / WAITING
-    # The process that had the lock before may have sent it.
-    if not is_regular(waiting):
-        return False
-    try:
-        send(_read(waiting), settings, allowance)
-    except MailRefused:
-        _move(waiting, directory / REFUSED)
-        raise
-    _move(waiting, directory / SENT)
-    return True
-
-
 @contextmanager
-def _lock(directory: Path, timeout_s: float) -> Iterator[None]:
+def _mail_lock(directory: Path, timeout_s: float) -> Iterator[None]:
     lock = FileLock(directory / ".mail.lock", timeout=timeout_s, mode=0o600)
     try:
         # which empties what it locks
@@ -96,7 +92,7 @@ def _lock(directory: Path, timeout_s: float) -> Iterator[None]:
         lock.release()
 
 
-def _read(path: Path) -> EmailMessage:
+def _read_mail(path: Path) -> EmailMessage:
     try:
         content = read_regular(path, SIZE_LIMIT)
     except OSError as error:

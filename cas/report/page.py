@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import escape
 
 from cas.choices import Engine, SectionStatus
-from cas.model import Registers, Report, Section
+from cas.model import Report, Section
 from cas.report.before_crash import before
 from cas.report.evidence import limits
 from cas.report.excerpt import READ_LIMIT, excerpt
@@ -172,25 +172,16 @@ def customer_note(report: Report) -> tuple[str, ...]:
 
 def register_lines(report: Report) -> tuple[str, ...]:
     """Each processor's registers, where no debugger shows them."""
-    if report.dump is None or _is_debugged(report):
+    show_them = (
+        section.name == "registers" or section.engine in (Engine.CRASH, Engine.DRGN)
+        for section in report.sections
+        if section.size_bytes
+    )
+    if report.dump is None or report.answer is not None or any(show_them):
         return ()
     lines: list[str] = []
     for held in report.dump.registers[:PROCESSORS]:
-        lines += _register_lines(held)
+        lines.append(f"CPU {held.cpu}" if held.pid is None else f"CPU {held.cpu}, pid {held.pid}")
+        values = [f"{one_line(name):>8} {value:016x}" for name, value in held.values.items()]
+        lines += (" ".join(values[first : first + 3]) for first in range(0, len(values), 3))
     return tuple(lines)
-
-
-def _register_lines(held: Registers) -> list[str]:
-    head = f"CPU {held.cpu}" if held.pid is None else f"CPU {held.cpu}, pid {held.pid}"
-    values = [f"{one_line(name):>8} {value:016x}" for name, value in held.values.items()]
-    return [head, *(" ".join(values[first : first + 3]) for first in range(0, len(values), 3))]
-
-
-def _is_debugged(report: Report) -> bool:
-    """Whether a section shows the registers: a debugger's, or one of their own."""
-    if any(each.name == "registers" and each.size_bytes for each in report.sections):
-        return True
-    told = (section.engine for section in report.sections if section.size_bytes)
-    return report.answer is not None or any(
-        engine in (Engine.CRASH, Engine.DRGN) for engine in told
-    )

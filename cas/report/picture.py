@@ -7,7 +7,7 @@ Numbers come out of what the debugger printed, in crash's forms: ``ps -S``, ``ru
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.model import Finding, LogEvent, Report
@@ -122,8 +122,8 @@ class Pictures:
 
 def pictures(report: Report) -> Pictures:
     """What can be drawn of a report."""
-    cpus = tuple(_cpus(report))
-    bars = (_tasks(_lines(report, "ps")), _memory(report))
+    cpus = tuple(_drawn_cpus(report))
+    bars = (_task_bar(_section_lines(report, "ps")), _memory_bar(report))
     return Pictures(
         time_line=time_line(report.finding),
         cpus=cpus[:CPUS],
@@ -145,9 +145,22 @@ def time_line(finding: Finding | None) -> TimeLine | None:
     whole = max(map(_began, chosen))
     if whole <= 0:
         return None
+    stretches = []
+    for event in chosen:
+        began = _began(event)
+        ended = min(began, max(0.0, event.ended_before_s or 0.0))
+        often = f" \N{MULTIPLICATION SIGN}{event.count:,}" if event.count > 1 else ""
+        stretches.append(
+            Stretch(
+                text=short_line(f"{event.text}{often}"),
+                before=_ago(began),
+                left=_share(whole - began, whole),
+                width=_share(began - ended, whole),
+            )
+        )
     return TimeLine(
         begins=_ago(whole),
-        stretches=tuple(_stretch(event, whole) for event in chosen),
+        stretches=tuple(stretches),
         crash=short_line(finding.title or finding.what),
         more=len(finding.before) - len(chosen),
     )
@@ -155,18 +168,6 @@ def time_line(finding: Finding | None) -> TimeLine | None:
 
 def _began(event: LogEvent) -> float:
     return event.began_before_s or 0.0
-
-
-def _stretch(event: LogEvent, whole: float) -> Stretch:
-    began = _began(event)
-    ended = min(began, max(0.0, event.ended_before_s or 0.0))
-    often = f" \N{MULTIPLICATION SIGN}{event.count:,}" if event.count > 1 else ""
-    return Stretch(
-        text=short_line(f"{event.text}{often}"),
-        before=_ago(began),
-        left=_share(whole - began, whole),
-        width=_share(began - ended, whole),
-    )
 
 
 def _ago(seconds: float) -> str:
@@ -177,14 +178,14 @@ def _share(part: float, whole: float) -> float:
     return round(WIDE * part / whole, 1)
 
 
-def _lines(report: Report, name: str) -> tuple[str, ...]:
+def _section_lines(report: Report, name: str) -> tuple[str, ...]:
     """What a section says, as far as a picture needs it."""
     full = (each for each in report.sections if each.name == name and each.size_bytes > 0)
     found = next(full, None)
     return excerpt(found, _LINES, _ROOM).lines if found else ()
 
 
-def _tasks(lines: Sequence[str]) -> Bar | None:
+def _task_bar(lines: Sequence[str]) -> Bar | None:
     """How many tasks are in each state, as ``ps -S`` counts them before anything else."""
     counts: dict[str, int] = {}
     for line in lines:
@@ -205,10 +206,10 @@ def _tasks(lines: Sequence[str]) -> Bar | None:
     return _bar("tasks", "Tasks", parts, lambda number: f"{number:,}")
 
 
-def _cpus(report: Report) -> Iterator[Cpu]:
+def _drawn_cpus(report: Report) -> Iterator[Cpu]:
     """What each processor ran, and how long, as ``runq -m`` says."""
     panicked = report.answer.panic_task if report.answer else None
-    for line in _lines(report, "runqueues"):
+    for line in _section_lines(report, "runqueues"):
         if found := _CPU.match(line):
             number, pid = int(found[1]), int(found[6])
             days, hours, minutes, seconds = map(int, found.group(2, 3, 4, 5))
@@ -224,10 +225,10 @@ def _cpus(report: Report) -> Iterator[Cpu]:
             )
 
 
-def _memory(report: Report) -> Bar | None:
+def _memory_bar(report: Report) -> Bar | None:
     """What the memory was used for, as ``kmem -i`` says."""
     pages: dict[str, int] = {}
-    for line in _lines(report, "memory"):
+    for line in _section_lines(report, "memory"):
         if found := _AMOUNT.match(line):
             pages.setdefault(found[1], int(found[2]))
     page_size = report.dump.page_size if report.dump else None
@@ -235,22 +236,17 @@ def _memory(report: Report) -> Bar | None:
         return None
     if pages["FREE"] + pages["USED"] != pages["TOTAL MEM"]:
         return None
-    return _bar("memory", "Memory", _uses(pages), lambda count: human_size(count * page_size))
-
-
-def _uses(pages: Mapping[str, int]) -> list[tuple[str, int, str]]:
     named = {key: pages[key] for key in ("SLAB", "CACHED", "BUFFERS") if key in pages}
     rest = pages["USED"] - sum(named.values())
-    free = ("free", pages["FREE"], "faint")
-    if len(named) < 3 or rest < 0:
-        return [("used", pages["USED"], "warn"), free]
-    cached = named["CACHED"] + named["BUFFERS"]
-    return [
-        ("programs and kernel", rest, "warn"),
-        ("slab", named["SLAB"], "slab"),
-        ("file cache", cached, "soft"),
-        free,
-    ]
+    uses = [("used", pages["USED"], "warn")]
+    if len(named) == 3 and rest >= 0:
+        uses = [
+            ("programs and kernel", rest, "warn"),
+            ("slab", named["SLAB"], "slab"),
+            ("file cache", named["CACHED"] + named["BUFFERS"], "soft"),
+        ]
+    uses.append(("free", pages["FREE"], "faint"))
+    return _bar("memory", "Memory", uses, lambda count: human_size(count * page_size))
 
 
 def _bar(

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator
 
 from cas.model import Report
-from cas.report.kernel_log import KernelLog
 from cas.report.page import Limits, Page, page
 from cas.report.screen import WIDTH, cut_rows, in_full, row_of, screen
 from cas.report.stack import Part, Stack
@@ -25,7 +24,7 @@ def render_text(report: Report) -> str:
 
 def text_of(shown: Page) -> str:
     """A report as text."""
-    return "\n".join(part.rstrip("\n") + "\n" for part in _parts(shown) if part.strip())
+    return "\n".join(part.rstrip("\n") + "\n" for part in _page_parts(shown) if part.strip())
 
 
 def location(told: Summary) -> str:
@@ -56,10 +55,10 @@ def stack_lines(stack: Stack) -> Iterator[str]:
 
 def headed(title: str, text: str) -> str:
     """A part with its title."""
-    return f"{_wrapped(title, '', '')}\n{'-' * min(WIDTH, len(title))}\n{text}\n"
+    return f"{_filled(title, '', '')}\n{'-' * min(WIDTH, len(title))}\n{text}\n"
 
 
-def _parts(shown: Page) -> Iterator[str]:
+def _page_parts(shown: Page) -> Iterator[str]:
     told = shown.summary
     yield screen(told)
     yield location(told)
@@ -67,14 +66,16 @@ def _parts(shown: Page) -> Iterator[str]:
     if told.machine:
         yield headed("Machine and dump", machine(told))
     yield customer_box(shown.customer)
-    if lines := list(_evidence(shown)):
-        yield headed("Evidence", "\n".join(lines))
+    if evidence := list(_evidence_lines(told)):
+        yield headed("Evidence", "\n".join(evidence))
     if shown.limits:
         yield headed("How far evidence was looked for", "\n".join(map(_paragraph, shown.limits)))
     if shown.before:
         yield headed("Before the crash", "\n".join(map(_paragraph, shown.before)))
-    if shown.log and shown.log.oops:
-        yield headed("What the kernel said", _oops(shown.log))
+    log = shown.log
+    if log and log.oops:
+        more = (f"… the rest is in {log.where}",) if log.is_oops_cut else ()
+        yield headed("What the kernel said", "\n".join((*log.oops, *more)))
     for stack in shown.stacks:
         role = f" (=> {stack.role})" if stack.role else ""
         yield headed(f"{stack.title}{role}", "\n".join(stack_lines(stack)))
@@ -88,25 +89,28 @@ def _parts(shown: Page) -> Iterator[str]:
         yield headed("Came with the dump", "\n".join(f"- {name}" for name in shown.sidecars))
     for section in shown.sections:
         yield headed(f"{section.title} ({section.name}: {section.status})", section.text)
-    if shown.log and shown.log_section is None:
-        yield headed("Kernel log", _log(shown.log))
+    if log and shown.log_section is None:
+        earlier = (f"… {log.earlier:,} earlier lines in {log.where}",) if log.earlier else ()
+        later = (f"… {log.later:,} more lines in {log.where}",) if log.later else ()
+        lines = (*earlier, *(line.text for line in log.lines), *later)
+        yield headed("Kernel log", "\n".join(lines))
 
 
-def _evidence(shown: Page) -> Iterator[str]:
+def _evidence_lines(told: Summary) -> Iterator[str]:
     """What shows what the first screen says."""
-    for fact in shown.summary.facts:
+    for fact in told.facts:
         for point in fact.points:
             if point.source or point.details:
                 yield _paragraph(point.text)
-                yield _wrapped(f"{point.source}; to see it: {point.command}", "  ", "  ")
-                yield from (_wrapped(line, "    ", "      ") for line in point.details)
+                yield _filled(f"{point.source}; to see it: {point.command}", "  ", "  ")
+                yield from (_filled(line, "    ", "      ") for line in point.details)
 
 
 def _paragraph(text: str) -> str:
-    return _wrapped(text, "- ", "  ")
+    return _filled(text, "- ", "  ")
 
 
-def _wrapped(text: str, first: str, others: str) -> str:
+def _filled(text: str, first: str, others: str) -> str:
     return textwrap.fill(
         text,
         WIDTH,
@@ -115,14 +119,3 @@ def _wrapped(text: str, first: str, others: str) -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
-
-
-def _oops(log: KernelLog) -> str:
-    more = (f"… the rest is in {log.where}",) if log.is_oops_cut else ()
-    return "\n".join((*log.oops, *more))
-
-
-def _log(log: KernelLog) -> str:
-    earlier = (f"… {log.earlier:,} earlier lines in {log.where}",) if log.earlier else ()
-    later = (f"… {log.later:,} more lines in {log.where}",) if log.later else ()
-    return "\n".join((*earlier, *(line.text for line in log.lines), *later))

@@ -16,7 +16,7 @@ from cas.errors import JobFailed
 from cas.files.permission import DENIED, not_permitted
 from cas.files.record import VERSION, Unreadable, decode
 from cas.files.whole import read_regular
-from cas.model import Dump, Fault, Finding, FirstAnswer, Report, Section
+from cas.model import Dump, Fault, FirstAnswer, Report, Section
 from cas.report.result_record import Result
 from cas.report.summary import summary
 from cas.text import json_text
@@ -29,27 +29,56 @@ TEXT_LIMIT = 64 << 10
 
 def result_text(report: Report) -> bytes:
     """The content of ``result.json``."""
-    return json_text(as_result(report), indent=2, default=_encode).encode("ascii") + b"\n"
+    return json_text(as_result(report), indent=2, default=_encode_value).encode("ascii") + b"\n"
 
 
 def as_result(report: Report) -> dict[str, Any]:
     """A report as the keys and values of ``result.json``."""
+    stored, dump, finding = report.stored, report.dump, report.finding
+    missing = (*(stored.missing if stored else ()), *(dump.missing if dump else ()))
+    remarks = (
+        *(stored.remarks if stored else ()),
+        *(dump.remarks if dump else ()),
+        *report.remarks,
+    )
+    similar = finding.seen.tickets if finding and finding.seen else ()
     return {
         "version": VERSION,
-        **_job(report),
-        **_outcome(report),
-        "kernel": _kernel(report),
+        "ticket": report.ticket,
+        "directory": report.directory,
+        "upload": report.upload,
+        "server": report.server,
+        "started": report.started,
+        "seconds": dict(report.seconds),
+        "verdict": report.verdict,
+        "stage": report.stage,
+        "reason": _bounded_text(report.reason),
+        "hint": report.hint,
+        "offset": report.offset,
+        "rivals": report.rivals,
+        "limits_hit": report.limits_hit,
+        "engine": report.engine,
+        "host": report.host,
+        "ladder": report.ladder,
+        "sandbox": report.sandbox,
+        "recovered": report.recovered,
+        "customer_note": report.customer_note,
+        "kernel": _kernel_facts(report),
         "evidence": report.match.evidence if report.match else None,
         "evidence_detail": report.match.detail if report.match else None,
-        "dump": _dump(report.dump) if report.dump else None,
-        **_upload(report),
-        "answer": _answer(report.answer) if report.answer else None,
-        "finding": _finding(report.finding) if report.finding else None,
-        "signature": report.finding.signature if report.finding else None,
-        "similar": _tickets(report.finding) if report.finding else (),
+        "dump": _dump_facts(dump) if dump else None,
+        "missing": [asdict(lack) for lack in missing],
+        "remarks": remarks,
+        "parts": [path.name for path in stored.parts] if stored else [],
+        "sidecars": [path.name for path in stored.sidecars] if stored else [],
+        "registers": registers(dump) if dump else [],
+        "answer": _answer_facts(report.answer) if report.answer else None,
+        "finding": {**asdict(finding), "similar": similar} if finding else None,
+        "signature": finding.signature if finding else None,
+        "similar": similar,
         "detections": [asdict(detection) for detection in report.detections],
-        "fault": _fault(report.fault) if report.fault else None,
-        "sections": [_section(section) for section in report.sections],
+        "fault": _fault_facts(report.fault) if report.fault else None,
+        "sections": [_section_facts(section) for section in report.sections],
         "summary": asdict(summary(report)),
         "mail": None,
     }
@@ -75,53 +104,6 @@ def load(path: Path) -> Result:
         raise JobFailed(f"{file} is damaged: {error}") from error
 
 
-def _job(report: Report) -> dict[str, Any]:
-    return {
-        "ticket": report.ticket,
-        "directory": report.directory,
-        "upload": report.upload,
-        "server": report.server,
-        "started": report.started,
-        "seconds": dict(report.seconds),
-    }
-
-
-def _outcome(report: Report) -> dict[str, Any]:
-    return {
-        "verdict": report.verdict,
-        "stage": report.stage,
-        "reason": _bounded(report.reason),
-        "hint": report.hint,
-        "offset": report.offset,
-        "rivals": report.rivals,
-        "limits_hit": report.limits_hit,
-        "engine": report.engine,
-        "host": report.host,
-        "ladder": report.ladder,
-        "sandbox": report.sandbox,
-        "recovered": report.recovered,
-        "customer_note": report.customer_note,
-    }
-
-
-def _upload(report: Report) -> dict[str, Any]:
-    """What arrived: what it lacks, what came with it, and what is read without a debugger."""
-    stored, dump = report.stored, report.dump
-    missing = (*(stored.missing if stored else ()), *(dump.missing if dump else ()))
-    remarks = (
-        *(stored.remarks if stored else ()),
-        *(dump.remarks if dump else ()),
-        *report.remarks,
-    )
-    return {
-        "missing": [asdict(lack) for lack in missing],
-        "remarks": remarks,
-        "parts": [path.name for path in stored.parts] if stored else [],
-        "sidecars": [path.name for path in stored.sidecars] if stored else [],
-        "registers": registers(dump) if dump else [],
-    }
-
-
 def registers(dump: Dump) -> list[dict[str, Any]]:
     """Each processor's registers; in hex, for programs whose numbers end at 53 bits."""
     return [
@@ -134,7 +116,7 @@ def registers(dump: Dump) -> list[dict[str, Any]]:
     ]
 
 
-def _kernel(report: Report) -> dict[str, Any] | None:
+def _kernel_facts(report: Report) -> dict[str, Any] | None:
     """The kernel of the match, or what the dump alone says."""
     dump, kernel = report.dump, report.match.kernel if report.match else None
     if dump is None and kernel is None:
@@ -150,27 +132,23 @@ def _kernel(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _dump(dump: Dump) -> dict[str, Any]:
+def _dump_facts(dump: Dump) -> dict[str, Any]:
     # The log is a section of its own, VMCOREINFO stands in the dump, registers at the top.
     facts = asdict(replace(dump, dmesg=None, vmcoreinfo={}, registers=()))
     for large in ("dmesg", "vmcoreinfo", "registers"):
         del facts[large]
-    facts["panic_message"] = _bounded(dump.panic_message)
+    facts["panic_message"] = _bounded_text(dump.panic_message)
     return {**facts, "is_whole": dump.is_whole}
 
 
-def _answer(answer: FirstAnswer) -> dict[str, Any]:
+def _answer_facts(answer: FirstAnswer) -> dict[str, Any]:
     facts = asdict(answer)
     del facts["dmesg"]
-    facts["panic_message"] = _bounded(answer.panic_message)
+    facts["panic_message"] = _bounded_text(answer.panic_message)
     return facts
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {**asdict(finding), "similar": _tickets(finding)}
-
-
-def _fault(fault: Fault) -> dict[str, Any]:
+def _fault_facts(fault: Fault) -> dict[str, Any]:
     code = [{**asdict(each), "address": _hex(each.address)} for each in fault.code]
     registers = {name: hex(value) for name, value in fault.registers.items()}
     facts = asdict(replace(fault, code=(), registers={}))
@@ -181,22 +159,18 @@ def _hex(value: int | None) -> str | None:
     return None if value is None else hex(value)
 
 
-def _tickets(finding: Finding) -> tuple[str, ...]:
-    return finding.seen.tickets if finding.seen else ()
-
-
-def _section(section: Section) -> dict[str, Any]:
-    commands = [{**asdict(each), "error": _bounded(each.error)} for each in section.commands]
-    error = _bounded(section.error)
+def _section_facts(section: Section) -> dict[str, Any]:
+    commands = [{**asdict(each), "error": _bounded_text(each.error)} for each in section.commands]
+    error = _bounded_text(section.error)
     return {**asdict(section), "path": section.path.name, "error": error, "commands": commands}
 
 
-def _bounded(text: str | None) -> str | None:
+def _bounded_text(text: str | None) -> str | None:
     """A line of a debugger's output, or of a kernel log, may be as long as all of it."""
     return text if text is None or len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}…"
 
 
-def _encode(value: object) -> object:
+def _encode_value(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, datetime):

@@ -52,17 +52,17 @@ def screen(told: Summary) -> str:
 def first_rows(told: Summary) -> str:
     """The rows of the first screen; what is too long for it ends in ``…``."""
     said = rows(told)
-    blocks = [_wrapped(row) for row in said]
+    blocks = [_wrapped_texts(row) for row in said]
     lines: list[str] = []
     for row, block, limit in zip(said, blocks, _limits(said, blocks), strict=True):
-        lines += _labelled(row.label, _cut(block, limit, in_order=row.label in _IN_ORDER))
+        lines += _labelled(row.label, _cut_block(block, limit, in_order=row.label in _IN_ORDER))
     return "\n".join(lines) + "\n"
 
 
 def cut_rows(told: Summary) -> tuple[Row, ...]:
     """The rows of which the first screen shows only a part."""
     said = rows(told)
-    blocks = [_wrapped(row) for row in said]
+    blocks = [_wrapped_texts(row) for row in said]
     both = zip(said, blocks, _limits(said, blocks), strict=True)
     return tuple(row for row, block, limit in both if _height(block) > limit)
 
@@ -92,10 +92,10 @@ def point_text(point: Point) -> str:
 
 def in_full(row: Row) -> str:
     """A row as text, whatever its length."""
-    return "\n".join(_labelled(row.label, [line for part in _wrapped(row) for line in part]))
+    return "\n".join(_labelled(row.label, [line for part in _wrapped_texts(row) for line in part]))
 
 
-def _wrapped(row: Row) -> list[list[str]]:
+def _wrapped_texts(row: Row) -> list[list[str]]:
     """The lines of each text."""
     mark = len(row.texts) > 1
     wrapped = (
@@ -121,16 +121,13 @@ def _limits(said: Sequence[Row], blocks: Sequence[list[list[str]]]) -> list[int]
     for label, whole in _GIVE_WAY:
         for number, (row, block) in enumerate(zip(said, blocks, strict=True)):
             if row.label == label:
-                spare = max(0, limits[number] - _kept(label, block, whole))
+                if whole:
+                    keeps = _height(block[:whole])
+                else:
+                    keeps = min(len(block), 2) if label in {"Seen before", "Sure"} else 1
+                spare = max(0, limits[number] - keeps)
                 limits[number] -= min(spare, max(0, sum(limits) - room))
     return _fit(limits, room)
-
-
-def _kept(label: str, block: list[list[str]], whole: int) -> int:
-    """How many lines a row keeps that makes room."""
-    if whole:
-        return _height(block[:whole])
-    return min(len(block), 2) if label in {"Seen before", "Sure"} else 1
 
 
 def _fit(heights: list[int], room: int) -> list[int]:
@@ -142,7 +139,7 @@ def _fit(heights: list[int], room: int) -> list[int]:
     return limits
 
 
-def _cut(block: list[list[str]], limit: int, *, in_order: bool) -> list[str]:
+def _cut_block(block: list[list[str]], limit: int, *, in_order: bool) -> list[str]:
     """So many lines of some texts: of each the first ones, of too many texts the first.
 
     :param in_order: the first texts whole instead, as far as there is room
@@ -154,13 +151,13 @@ def _cut(block: list[list[str]], limit: int, *, in_order: bool) -> list[str]:
         limits = [*map(len, parts[:-1]), min(len(parts[-1]), limit - _height(parts[:-1]))]
     else:
         limits = _fit(list(map(len, parts)), limit)
-    shown = [_shortened(part, size) for part, size in zip(parts, limits, strict=True)]
+    shown = [_shortened_lines(part, size) for part, size in zip(parts, limits, strict=True)]
     if len(block) > len(parts):
-        shown[-1] = _shortened([*shown[-1], ""], len(shown[-1]))
+        shown[-1] = _shortened_lines([*shown[-1], ""], len(shown[-1]))
     return [line for part in shown for line in part]
 
 
-def _shortened(lines: list[str], limit: int) -> list[str]:
+def _shortened_lines(lines: list[str], limit: int) -> list[str]:
     if len(lines) <= limit:
         return lines
     last = lines[limit - 1][: WIDTH - _LABEL - 2].rstrip()

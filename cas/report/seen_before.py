@@ -13,7 +13,7 @@ NOT_LOOKED_UP = "unknown: it could not be looked up"
 
 def seen(finding: Finding) -> tuple[str, ...]:
     """What is known of earlier occurrences, a phrase each."""
-    told = list(_occurrences(finding))
+    told = list(_occurrence_phrases(finding))
     if finding.signature is None:
         return tuple(told) or (UNKNOWN,)
     first, *others = told or ["no" if finding.seen else NOT_LOOKED_UP]
@@ -25,7 +25,7 @@ def seen(finding: Finding) -> tuple[str, ...]:
 
 def sighted(finding: Finding) -> tuple[str, ...]:
     """The same, where there is something to tell at once."""
-    return tuple(_occurrences(finding))
+    return tuple(_occurrence_phrases(finding))
 
 
 def seen_on(finding: Finding) -> tuple[str, ...]:
@@ -63,35 +63,37 @@ def named_jobs(finding: Finding) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one_line(name) for names in some for name in names))
 
 
-def _occurrences(finding: Finding) -> list[str]:
+def _occurrence_phrases(finding: Finding) -> list[str]:
     found = finding.seen
     if found is None:
         return []
     told = []
     if found.same_dump:
-        told.append(f"the same dump as {_names(Newest(len(found.same_dump), found.same_dump))}")
+        told.append(
+            f"the same dump as {_named_first(Newest(len(found.same_dump), found.same_dump))}"
+        )
     if found.same:
-        told.append(f"the same crash {_text(found.same)}")
+        told.append(f"the same crash {_occurrences_phrase(found.same)}")
     if found.similar:
-        told.append(f"a similar one, of the same title, {_text(found.similar)}")
+        told.append(f"a similar one, of the same title, {_occurrences_phrase(found.similar)}")
     return told
 
 
-def _text(seen: Occurrences) -> str:
+def _occurrences_phrase(seen: Occurrences) -> str:
     often = "once, on" if seen.count == 1 else f"{seen.count:,} times since"
     # one dump may have several tickets, and one ticket several dumps
     where = (
         "" if seen.tickets.count == seen.count else f", in {count(seen.tickets.count, 'ticket')}"
     )
-    said = [f"{often} {seen.since:%Y-%m-%d}{where}: {_names(seen.tickets)}"]
+    said = [f"{often} {seen.since:%Y-%m-%d}{where}: {_named_first(seen.tickets)}"]
     for what, names in (("host", seen.hosts), ("kernel", seen.kernels)):
         if names.count:
             many = what if names.count == 1 else f"{what}s"
-            said.append(f"{many} {_names(names)}")
+            said.append(f"{many} {_named_first(names)}")
     return "; ".join(said)
 
 
-def _names(newest: Newest) -> str:
+def _named_first(newest: Newest) -> str:
     named = newest.names[:NAMED]
     more = newest.count - len(named)
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")

@@ -133,9 +133,14 @@ def send(message: EmailMessage, settings: Mail, allowance: Allowance | None = No
     password = _password(settings)
     allowance = allowance or Allowance(settings.timeout_s)
     where, at = f"mail server {host} port {port}", "connecting"
-    smtp = _Client(_greeting_name(message), allowance, has_tls=settings.security == "tls")
+    # the name of this machine would otherwise be looked up, which can take long
+    domain = parseaddr(str(message["From"]))[1].partition("@")[2]
+    name = domain if "." in domain else "[127.0.0.1]"
+    smtp = _Client(name, allowance, has_tls=settings.security == "tls")
     try:
-        _require(smtp.connect(host, port), smtplib.SMTPConnectError)
+        code, said = smtp.connect(host, port)
+        if code != 220:
+            raise smtplib.SMTPConnectError(code, said)
         if settings.security == "starttls":
             at = "STARTTLS"
             smtp.starttls(context=ssl.create_default_context())
@@ -149,7 +154,7 @@ def send(message: EmailMessage, settings: Mail, allowance: Allowance | None = No
     except (OSError, smtplib.SMTPException, UnicodeError, _Spent) as error:
         if isinstance(error, _Spent) or allowance.is_over:
             raise MailServerDown(f"{where}: {allowance}, it was at {at}") from error
-        raise _translated(error, where, at) from error
+        raise _mail_error(error, where, at) from error
     finally:
         smtp.close()
 
@@ -188,12 +193,6 @@ def _password(settings: Mail) -> str:
     return password
 
 
-def _greeting_name(message: EmailMessage) -> str:
-    # The name of this machine would otherwise be looked up, which can take long.
-    domain = parseaddr(str(message["From"]))[1].partition("@")[2]
-    return domain if "." in domain else "[127.0.0.1]"
-
-
 class _Client(smtplib.SMTP):
     """The library's client, over a connection with an allowance."""
 
@@ -205,7 +204,7 @@ class _Client(smtplib.SMTP):
     def connect(self, host: str = "", port: int = 0, source_address: Any = None) -> Any:
         """Connect, and read the greeting."""
         self._host = host  # which the certificate must be for
-        self.sock = _connected(host, port, self._allowance)
+        self.sock = _connected_socket(host, port, self._allowance)
         if self._has_tls:
             self.sock.settimeout(self._allowance.left_s)
             context = ssl.create_default_context()
@@ -254,9 +253,9 @@ class _Answers:
         """The socket is the library's to close."""
 
 
-def _connected(host: str, port: int, allowance: Allowance) -> socket.socket:
+def _connected_socket(host: str, port: int, allowance: Allowance) -> socket.socket:
     """A connection to the first address that takes one; each has its share of the time."""
-    addresses = _resolved(host, port, allowance)
+    addresses = _addresses(host, port, allowance)
     failure = OSError("it has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
@@ -271,7 +270,7 @@ def _connected(host: str, port: int, allowance: Allowance) -> socket.socket:
     raise failure
 
 
-def _resolved(host: str, port: int, allowance: Allowance) -> list[Any]:
+def _addresses(host: str, port: int, allowance: Allowance) -> list[Any]:
     """The addresses of a name, from a thread that can be left behind: a resolver has no limit."""
     found: list[Any] = []
     failure: list[Exception] = []
@@ -292,13 +291,7 @@ def _resolved(host: str, port: int, allowance: Allowance) -> list[Any]:
     return found
 
 
-def _require(answer: tuple[int, bytes], failure: type[smtplib.SMTPResponseException]) -> None:
-    code, said = answer
-    if code != 220:
-        raise failure(code, said)
-
-
-def _translated(error: Exception, where: str, at: str) -> CasError:
+def _mail_error(error: Exception, where: str, at: str) -> CasError:
     if unfit := _unfit(error):
         what, hint = unfit
         return MailServerUnfit(f"{where}{what}", hint=hint)
@@ -308,7 +301,13 @@ def _translated(error: Exception, where: str, at: str) -> CasError:
         return MailServerDown(
             f"{where} closed the connection at {at}", hint=hint if is_login else None
         )
-    code, said = _answer(error)
+    # codes from 500 on are final, RFC 5321 section 4.2.1
+    code: int = 0
+    said: bytes | str = b""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, said = next(iter(error.recipients.values()))
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code, said = error.smtp_code, error.smtp_error
     if code and isinstance(error, _ABOUT_THE_MAIL) and code != _CLOSING:
         kind = MailRefused if code >= 500 else MailDeferred
         return kind(f"{where} {_answered(code, said)}")
@@ -332,16 +331,6 @@ def _unfit(error: Exception) -> tuple[str, str] | None:
 
 _CLOSING = 421
 _ABOUT_THE_MAIL = (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError)
-
-
-def _answer(error: Exception) -> tuple[int, bytes | str]:
-    """Code and text; codes from 500 on are final, RFC 5321 section 4.2.1."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, said = next(iter(error.recipients.values()))
-        return code, said
-    if isinstance(error, smtplib.SMTPResponseException):
-        return error.smtp_code, error.smtp_error
-    return 0, b""
 
 
 def _answered(code: int, said: bytes | str) -> str:

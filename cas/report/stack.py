@@ -64,11 +64,11 @@ def stacks(report: Report) -> Iterator[Stack]:
     finding, answer = report.finding, report.answer
     culprit = finding.culprit if finding else None
     if finding and finding.trace:
-        yield _stack("trace", "Trace in the kernel log", finding.trace, culprit)
+        yield _marked_stack("trace", "Trace in the kernel log", finding.trace, culprit)
     if answer and answer.backtrace:
         is_other = bool(finding and finding.trace)
         title = "Backtrace of the task that panicked" if is_other else "Backtrace"
-        stack = _stack("backtrace", title, answer.backtrace, None if is_other else culprit)
+        stack = _marked_stack("backtrace", title, answer.backtrace, None if is_other else culprit)
         yield replace(stack, is_aside=is_other)
 
 
@@ -81,11 +81,13 @@ def frame_text(frame: Frame) -> str:
     return one_line(f"{frame.function}{offset}{kmod}{file}{inlined}")
 
 
-def _stack(anchor: str, title: str, frames: Sequence[Frame], culprit: Culprit | None) -> Stack:
+def _marked_stack(
+    anchor: str, title: str, frames: Sequence[Frame], culprit: Culprit | None
+) -> Stack:
     first = _position(frames, culprit.frames[0]) if culprit and culprit.frames else None
     if culprit is None or first is None:
         parts = [Part.CALLER] * len(frames)
-        return Stack(anchor, title, _numbered(frames, parts))
+        return Stack(anchor, title, _stack_frames(frames, parts))
     last = first + len(culprit.frames)
     inner = _position(frames[:first], culprit.inner) if culprit.inner else None
     parts = [
@@ -98,7 +100,7 @@ def _stack(anchor: str, title: str, frames: Sequence[Frame], culprit: Culprit | 
         else Part.MACHINERY
         for number in range(len(frames))
     ]
-    return Stack(anchor, title, _numbered(frames, parts), one_line(culprit.role))
+    return Stack(anchor, title, _stack_frames(frames, parts), one_line(culprit.role))
 
 
 def _position(frames: Sequence[Frame], wanted: Frame) -> int | None:
@@ -112,7 +114,7 @@ def _position(frames: Sequence[Frame], wanted: Frame) -> int | None:
     return alike[0] if alike else None
 
 
-def _numbered(frames: Sequence[Frame], parts: Sequence[Part]) -> tuple[StackFrame, ...]:
+def _stack_frames(frames: Sequence[Frame], parts: Sequence[Part]) -> tuple[StackFrame, ...]:
     """Frames as lines; of a recursion one for many."""
     both = zip(frames, parts, strict=True)
     lines = [StackFrame(n, frame_text(frame), part) for n, (frame, part) in enumerate(both)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.choices import Level, Verdict, Weight
-from cas.model import Dump, Evidence, Finding, Machine, Missing, Report
+from cas.model import Finding, Missing, Report
 from cas.report.before_crash import first_before
 from cas.report.evidence import evidence_of
 from cas.report.seen_before import named_jobs, seen, seen_on
@@ -89,6 +89,26 @@ def summary(report: Report) -> Summary:
     """The first screen of a report."""
     finding = report.finding
     title = finding.title or finding.what if finding else report.reason or ""
+    known = [
+        ShownIssue(
+            text=short_line(known_issue(issue)),
+            name=short_line(issue.name),
+            advice=short_line(issue.advice),
+            fixed_in=short_line(", ".join(issue.fixed_in)),
+            doubt=short_line(issue.doubt or ""),
+            # such as nothing but a link to a page is, wherever the record came from
+            link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
+        )
+        for issue in (finding.known if finding else ())
+    ]
+    steps = finding.next_steps if finding else ()
+    if report.hint:
+        # a job that waits for its kernel tells which one in its reason, how to get it in the hint
+        dump = report.dump if report.verdict is Verdict.WAITING else None
+        build_id = dump.build_id if dump else None
+        steps = (report.hint, *(step for step in steps if not (build_id and build_id in step)))
+    job = f"{report.directory.parent.name}/{report.directory.name}"
+    can_debug = report.dump is not None and report.match is not None
     return Summary(
         ticket=one_line(report.ticket),
         started=utc(report.started),
@@ -96,11 +116,11 @@ def summary(report: Report) -> Summary:
         is_named=finding is not None,
         verdict=one_line(report.verdict),
         reason=short_line(report.reason or ""),
-        known=tuple(_known(finding)),
-        facts=tuple(_facts(report)),
-        next_steps=tuple(short_line(step) for step in _next_steps(report) if step),
-        go_on=_go_on(report),
-        machine=tuple(_machine(report)),
+        known=tuple(known),
+        facts=tuple(_crash_facts(report)),
+        next_steps=tuple(short_line(step) for step in steps if step),
+        go_on=one_line(f"cas debug {job}") if can_debug else "",
+        machine=tuple(_machine_facts(report)),
         directory=one_line(str(report.directory)),
         server=one_line(report.server),
     )
@@ -132,20 +152,7 @@ def _fact(label: str, *texts: str | None) -> Iterator[Fact]:
         yield Fact(label, points)
 
 
-def _known(finding: Finding | None) -> Iterator[ShownIssue]:
-    for issue in finding.known if finding else ():
-        yield ShownIssue(
-            text=short_line(known_issue(issue)),
-            name=short_line(issue.name),
-            advice=short_line(issue.advice),
-            fixed_in=short_line(", ".join(issue.fixed_in)),
-            doubt=short_line(issue.doubt or ""),
-            # such as nothing but a link to a page is, wherever the record came from
-            link=one_line(issue.link) if issue.link and is_link(issue.link) else "",
-        )
-
-
-def _facts(report: Report) -> Iterator[Fact]:
+def _crash_facts(report: Report) -> Iterator[Fact]:
     finding = report.finding
     if finding is None:
         return
@@ -154,33 +161,31 @@ def _facts(report: Report) -> Iterator[Fact]:
     yield from _fact("Task", finding.who or "unknown")
     yield from _fact("When", finding.when or "unknown")
     yield from _fact("Before", *first_before(finding))
-    yield from _evidence(report)
-    yield Fact("Sure", _sure(finding))
+
+    # what explains the crash, then what else the dump shows of that time
+    fault = report.fault.evidence if report.fault else ()
+    found = (*fault, *evidence_of(report.detections))
+    for label, weight in (("Evidence", Weight.CAUSE), ("Besides", Weight.CONTEXT)):
+        shown = tuple(
+            Point(
+                short_line(each.sentence),
+                command=one_line(each.command),
+                source=one_line(each.source),
+                details=tuple(map(short_line, each.details)),
+            )
+            for each in found
+            if each.weight is weight
+        )
+        if shown:
+            yield Fact(label, shown)
+
+    yield Fact("Sure", _sureness(finding))
     jobs = named_jobs(finding)
     yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in seen(finding)))
     yield from _fact("Seen on", *seen_on(finding))
 
 
-def _evidence(report: Report) -> Iterator[Fact]:
-    """What explains the crash, then what else the dump shows of that time."""
-    fault = report.fault.evidence if report.fault else ()
-    found = (*fault, *evidence_of(report.detections))
-    for label, weight in (("Evidence", Weight.CAUSE), ("Besides", Weight.CONTEXT)):
-        points = tuple(_shown(each) for each in found if each.weight is weight)
-        if points:
-            yield Fact(label, points)
-
-
-def _shown(evidence: Evidence) -> Point:
-    return Point(
-        short_line(evidence.sentence),
-        command=one_line(evidence.command),
-        source=one_line(evidence.source),
-        details=tuple(map(short_line, evidence.details)),
-    )
-
-
-def _sure(finding: Finding) -> tuple[Point, ...]:
+def _sureness(finding: Finding) -> tuple[Point, ...]:
     """How sure the choice is, and the data that it was made from."""
     if finding.choice is None or finding.data is None:
         return (Point(short_line(finding.confidence or "unknown")),)
@@ -191,58 +196,29 @@ def _sure(finding: Finding) -> tuple[Point, ...]:
     )
 
 
-def _machine(report: Report) -> Iterator[Fact]:
-    finding = report.finding
+def _machine_facts(report: Report) -> Iterator[Fact]:
+    finding, dump, match = report.finding, report.dump, report.match
     if finding is not None:
-        yield from _fact("Machine", _hardware(finding.machine))
+        machine = finding.machine
+        if machine is not None:
+            bios = f", BIOS {machine.bios}" if machine.bios else ""
+            made = f" of {machine.bios_date}" if machine.bios_date else ""
+            yield from _fact("Machine", f"{machine.model}{bios}{made}")
         yield from _fact("Taint", finding.taint)
         yield from _fact("Modules", finding.kmods)
-    yield from _fact("Kernel", _kernel(report))
-    yield from _fact("Dump", _dump(report.dump))
+    if dump is not None:
+        kernel = [f"{dump.osrelease or 'unknown release'} {dump.arch}"]
+        build_id = dump.build_id or (match.kernel.build_id if match else None)
+        if build_id:
+            kernel.append(f"build-id {build_id}")
+        kernel.append(f"matched by {match.evidence}" if match else "no debuginfo")
+        yield from _fact("Kernel", ", ".join(kernel))
+
+        words = [f"{dump.format}, {human_size(dump.size_bytes)}"]
+        if dump.compression:
+            words.append(dump.compression)
+        if dump.dump_level is not None:
+            words.append(f"dump level {dump.dump_level}")
+        words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else wholeness(dump))
+        yield from _fact("Dump", ", ".join(words))
     yield from _fact("Recovered", ", ".join(report.recovered))
-
-
-def _hardware(machine: Machine | None) -> str:
-    if machine is None:
-        return ""
-    bios = f", BIOS {machine.bios}" if machine.bios else ""
-    return f"{machine.model}{bios}{f' of {machine.bios_date}' if machine.bios_date else ''}"
-
-
-def _kernel(report: Report) -> str:
-    dump, match = report.dump, report.match
-    if dump is None:
-        return ""
-    words = [f"{dump.osrelease or 'unknown release'} {dump.arch}"]
-    build_id = dump.build_id or (match.kernel.build_id if match else None)
-    if build_id:
-        words.append(f"build-id {build_id}")
-    words.append(f"matched by {match.evidence}" if match else "no debuginfo")
-    return ", ".join(words)
-
-
-def _dump(dump: Dump | None) -> str:
-    if dump is None:
-        return ""
-    words = [f"{dump.format}, {human_size(dump.size_bytes)}"]
-    if dump.compression:
-        words.append(dump.compression)
-    if dump.dump_level is not None:
-        words.append(f"dump level {dump.dump_level}")
-    words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else wholeness(dump))
-    return ", ".join(words)
-
-
-def _next_steps(report: Report) -> tuple[str, ...]:
-    steps = report.finding.next_steps if report.finding else ()
-    if not report.hint:
-        return steps
-    # a job that waits for its kernel tells which one in its reason, and how to get it in the hint
-    build_id = report.dump.build_id if report.dump and report.verdict is Verdict.WAITING else None
-    return (report.hint, *(step for step in steps if not (build_id and build_id in step)))
-
-
-def _go_on(report: Report) -> str:
-    if report.dump is None or report.match is None:
-        return ""
-    return one_line(f"cas debug {report.directory.parent.name}/{report.directory.name}")
