@@ -73,7 +73,10 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
                 upload.parent.mkdir()
                 with world.progress.bar(f"Taking over {path.name}", None):
                     take_over(world.held[path], upload, world.config.intake)
-            with Storing([upload], directory, intake, world.progress) as storing:
+            with (
+                _called(upload, path),
+                Storing([upload], directory, intake, world.progress) as storing,
+            ):
                 stored = storing.stored()
                 vmcore, missing = stored.vmcore, stored.missing
                 if stored.parts:

@@ -271,7 +271,11 @@ class Selection:
         return NotADump(f"{self._upload_named()} holds no kernel dump{inside}")
 
     def _upload_named(self) -> str:
-        return "the upload" if self._is_one_of_many else printable(str(self._upload))
+        """What was given: of a copy of ours, and of what was fetched, the name alone."""
+        if self._is_one_of_many:
+            return "the upload"
+        is_ours = self._account.directory in self._upload.parents
+        return printable(self._upload.name if is_ours else str(self._upload))
 
 
 def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,22 @@ def test_a_packed_dump_that_only_root_reads_is_unpacked_by_casuser(shared_a: Sha
     del shared_a.settings["casuser"]
     done = shared_a.cas("identify", upload)
     assert (done.returncode, "Taking over" in done.stderr) == (0, False)
+
+
+def test_an_archive_that_only_root_reads_is_called_as_it_was_given(shared_a: SharedSite) -> None:
+    upload = shared_a.directory / "root" / "crash.tar"
+    with tarfile.open(upload, "w") as archive:
+        archive.add(FIXTURES / "b" / "vmcore.kdump", "vmcore")
+    upload.chmod(0o600)
+    empty = shared_a.directory / "root" / "vmcore"
+    empty.touch(0o600)
+    words = ("--member", "vmcore.1")
+    for command in (("identify", upload, *words), ("-i", "T-1", "-f", upload, *words)):
+        done = shared_a.cas(*command)
+        assert done.returncode == 4, done.stderr
+        assert "! crash.tar holds no dump called vmcore.1; it holds vmcore\n" in done.stderr
+    for command in (("identify", empty), ("-i", "T-1", "-f", empty)):
+        assert f"! {empty} is empty\n" in shared_a.cas(*command).stderr
 
 
 def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedSite) -> None:
