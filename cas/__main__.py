@@ -36,7 +36,7 @@ def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
     status = INTERRUPTED
     try:
         os.umask(0o077)
-        standard_streams.find_sandbox()
+        standard_streams.prepare()
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(signal.SIGALRM, _terminate)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -38,8 +39,9 @@ def print_output(output: Output, console: Console, environment: Mapping[str, str
 def unwritable(error: OSError) -> CasError:
     """What to say where stdout cannot be written."""
     kind = DiskFull if error.errno in FULL else TryAgain
+    said = "is closed" if error.errno == errno.EBADF else f"cannot be written: {error.strerror}"
     return kind(
-        f"standard output cannot be written: {error.strerror}",
+        f"standard output {said}",
         hint=f"give it another place, then {AGAIN}",
     )
 

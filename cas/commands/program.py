@@ -139,18 +139,26 @@ def _configuration(asked: Asked) -> Config:
 
 def _unforeseen(error: Exception, console: Console) -> int:
     """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
-    if isinstance(error, OSError) and error.errno in FULL | {errno.EIO, errno.EROFS}:
-        if error.filename is None:  # what a debugger says goes straight to stdout
-            failure = unwritable(error)
-        else:
-            failure = cannot_write(Path(str(error.filename)), error, 0)
-        console.fail(failure)
-        return failure.exit_code
+    if isinstance(error, OSError):
+        failure = _not_written(error)
+        if failure is not None:
+            console.fail(failure)
+            return failure.exit_code
     if short := shortage(error):
         console.fail(short)
         return short.exit_code
     console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
     return 4
+
+
+def _not_written(error: OSError) -> CasError | None:
+    """What could not be written, and why; ``None``: it is about something else."""
+    is_stdout = error.filename is None  # what a debugger says goes straight there
+    if error.errno == errno.EBADF and is_stdout:
+        return None if standard_streams.is_writable(standard_streams.STDOUT) else unwritable(error)
+    if error.errno not in FULL | {errno.EIO, errno.EROFS}:
+        return None
+    return unwritable(error) if is_stdout else cannot_write(Path(str(error.filename)), error, 0)
 
 
 def _print_traceback() -> None:

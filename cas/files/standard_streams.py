@@ -6,6 +6,7 @@ the result, and whoever writes it hears of a failure.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import sys
@@ -36,24 +37,31 @@ class Unfailing(io.TextIOWrapper):
             silence(self.fileno())
 
 
-def find_sandbox() -> None:
+def prepare() -> None:
     """Make the three streams usable, before anything is opened.
 
     A closed descriptor is opened on ``/dev/null``: it would become that of the next file, which
-    then held what is meant for a person.
+    then held what is meant for a person. Of stdout it can only be read: who writes results there
+    hears, as everywhere, that nobody gets them.
     """
     for number in (STDIN, STDOUT, STDERR):
         try:
             # a caller may have them otherwise, and we have nothing else to do
             os.set_blocking(number, True)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            access = os.O_RDONLY if number == STDOUT else os.O_RDWR
+            os.open(os.devnull, access)  # takes the lowest number that is free: this one
             os.set_inheritable(number, True)
     if sys.stdin is None:
         sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115
     # a terminal need not know every letter
     sys.stdout = _text(io.TextIOWrapper, STDOUT, sys.stdout)
     sys.stderr = _text(Unfailing, STDERR, sys.stderr)
+
+
+def is_writable(number: int) -> bool:
+    """Whether a descriptor may be written to: not stdout where it was closed."""
+    return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def silence(number: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cas.database.store import Store
 from cas.model import Host
 
-from installed import COMMANDS, Site
+from installed import COMMANDS, FIXTURES, Site
 
 WAITING = 6
 
@@ -89,6 +89,17 @@ def test_a_result_that_cannot_be_printed_is_said_and_the_status_is_the_jobs(
         done = in_a_shell(site_a, ">/dev/full", *help_is_asked.split())
         assert done.returncode == 75
         assert b"Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["cas --version", "cas identify vmcore", "cas debug T-1 -c sys", "cas-admin status"],
+)
+def test_results_that_nobody_can_get_are_no_success(finished: Site, words: str) -> None:
+    program, *rest = words.replace("vmcore", str(FIXTURES / "b" / "vmcore.kdump")).split()
+    done = in_a_shell(finished, ">&-", program, *rest)
+    assert done.returncode == 75
+    assert b"! standard output is closed\n" in done.stderr
 
 
 def test_what_was_done_is_told_where_stdout_is_full_and_all_of_it_is_done(site: Site) -> None:
