@@ -90,21 +90,6 @@ def _verb_or_job(
         if any(getattr(arguments, name) for name in CLASSIC):
             cas.error(f"the verb {arguments.verb} takes no options of a job")
         return asked_verb(verb, arguments)
-    _require_ticket(arguments)
-    from cas.commands.submit import resume_ticket, submit_upload
-
-    action = submit_upload if arguments.file else resume_ticket
-    times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
-    order = _job_order(arguments)
-    uploads = () if order.url or not arguments.file else (order.upload, *order.more)
-    command = partial(action, order)
-    return Asked(
-        command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
-    )
-
-
-def _require_ticket(arguments: argparse.Namespace) -> None:
-    """:raises UsageError: there is none, or something else in its place"""
     ticket, files = arguments.identifier, arguments.file or []
     if "" in (ticket, *files):
         option = "-i" if ticket == "" else "-f"
@@ -119,6 +104,16 @@ def _require_ticket(arguments: argparse.Namespace) -> None:
         from cas.commands.habits import no_ticket
 
         no_ticket(ticket)
+    from cas.commands.submit import resume_ticket, submit_upload
+
+    action = submit_upload if arguments.file else resume_ticket
+    times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
+    order = _job_order(arguments)
+    uploads = () if order.url or not arguments.file else (order.upload, *order.more)
+    command = partial(action, order)
+    return Asked(
+        command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet
+    )
 
 
 def _job_order(arguments: argparse.Namespace) -> Order:

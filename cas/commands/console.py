@@ -92,7 +92,11 @@ class Console:
 
         :raises OSError: it cannot be written
         """
-        if self._shown is not None and _is_same_terminal(stream, self._stream):
+        if (
+            self._shown is not None
+            and stream.isatty()
+            and os.path.sameopenfile(stream.fileno(), self._stream.fileno())
+        ):
             self._shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=stream, flush=True)
@@ -146,7 +150,19 @@ class Console:
         """Where bars are drawn: the last of those that are shown together clears up."""
         with self._drawing:
             if self._shown is None:
-                self._shown = self._begin_bars()
+                # rich costs a third of a second at start-up: only those who see it pay for it
+                from rich import progress
+                from rich.console import Console as RichConsole
+
+                self._shown = progress.Progress(
+                    progress.TextColumn("* {task.description}", markup=False),
+                    progress.BarColumn(),
+                    progress.TextColumn("{task.fields[amount]}", markup=False),
+                    progress.TimeElapsedColumn(),
+                    console=RichConsole(file=self._stream, no_color=not self._has_colour),
+                    redirect_stdout=False,  # or results would go to stderr, beside the bar
+                )
+                self._shown.start()
             self._steps += 1
             shown = self._shown
         try:
@@ -158,22 +174,6 @@ class Console:
                     self._shown = None
                     shown.stop()
 
-    def _begin_bars(self) -> RichProgress:
-        # rich costs a third of a second at start-up: only those who see it pay for it
-        from rich import progress
-        from rich.console import Console as RichConsole
-
-        shown = progress.Progress(
-            progress.TextColumn("* {task.description}", markup=False),
-            progress.BarColumn(),
-            progress.TextColumn("{task.fields[amount]}", markup=False),
-            progress.TimeElapsedColumn(),
-            console=RichConsole(file=self._stream, no_color=not self._has_colour),
-            redirect_stdout=False,  # or results would go to stderr, beside the bar
-        )
-        shown.start()
-        return shown
-
 
 def with_config(text: str, config: Path) -> str:
     """A sentence with ``--config`` in the commands of CAS that it proposes.
@@ -183,10 +183,6 @@ def with_config(text: str, config: Path) -> str:
     """
     words = f" --config {shlex.quote(str(config))}"
     return _PROPOSED.sub(lambda found: found[0] + words, text)
-
-
-def _is_same_terminal(one: TextIO, other: TextIO) -> bool:
-    return one.isatty() and os.path.sameopenfile(one.fileno(), other.fileno())
 
 
 def _amount(done: int, total: int, unit: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import getpass
-from pathlib import Path
+from contextlib import suppress
 
 from cas.commands.invocation import World
 from cas.errors import DumpChanged, NotADump, Refused
-from cas.files.digest import Fingerprint, require_same
+from cas.files.digest import require_same
 from cas.jobs.job import RESULTS, Job
 from cas.jobs.log import logged
 
@@ -30,8 +30,13 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
     assert job.stored  # noqa: S101  it would not have been found
     vmcore = job.stored.vmcore
     recorded = job.files.get(job.name_of(vmcore))
-    if recorded is None or _is_untouched(job, vmcore, recorded):
+    if recorded is None:
         return
+    with suppress(OSError):
+        # nobody can set the time of a file's last change of any kind, st_ctime
+        ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
+        if state.st_size == recorded.size_bytes and state.st_ctime_ns <= ended.st_mtime_ns:
+            return
     try:
         with world.progress.bar("Comparing the dump with its recorded digest", None):
             require_same(vmcore, recorded)
@@ -50,16 +55,3 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without an entry in the password database
         return "somebody"
-
-
-def _is_untouched(job: Job, vmcore: Path, recorded: Fingerprint) -> bool:
-    """Whether nothing has happened to the file since the job's result was written.
-
-    Nobody can set the time of a file's last change of any kind, ``st_ctime``.
-    """
-    try:
-        ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
-    except OSError:
-        return False
-    is_older = state.st_ctime_ns <= ended.st_mtime_ns
-    return state.st_size == recorded.size_bytes and is_older

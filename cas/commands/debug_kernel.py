@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def right_kernel(
     :raises KernelNotFound: there is none
     """
     config, progress = world.config, world.progress
-    vmlinux = _of_job(job, dump)
+    vmlinux = _vmlinux_of_job(job, dump)
     if vmlinux is not None:
         session.enter_context(lease.on_file(config.debugs, vmlinux))
         if is_sound(config.debugs, vmlinux):
@@ -93,19 +92,14 @@ def loaded_kmods(job: Job, dump: Dump, vmlinux: Path, match: Match | None, world
     kernel = Kernel(dump.osrelease, dump.arch, vmlinux, member=None, build_id=dump.build_id)
     found = in_cache(kernel, wanted, world.config.debugs)
     lacking = {name: each for name, each in wanted.items() if name not in found.debuginfo}
-    own = dict(_in_job(job, lacking))
-    return replace(found, files={**found.files, **own}, debuginfo=found.debuginfo | own.keys())
-
-
-def _in_job(job: Job, wanted: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """Debug files that a job with ``-m`` has, whatever the cache has let go of."""
+    # a job with -m has debug files, whatever the cache has let go of
+    own: dict[str, Path] = {}
     for path in sorted((job.directory / LINKED).rglob("*.ko.debug")):
         name = path.name.removesuffix(".ko.debug").replace("-", "_")
-        try:
-            if name in wanted and elf.build_id(path) == wanted[name]:
-                yield name, path
-        except NotADump:
-            continue
+        with suppress(NotADump):
+            if name in lacking and elf.build_id(path) == lacking[name]:
+                own[name] = path
+    return replace(found, files={**found.files, **own}, debuginfo=found.debuginfo | own.keys())
 
 
 def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:
@@ -133,7 +127,7 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
     return vmlinux
 
 
-def _of_job(job: Job, dump: Dump) -> Path | None:
+def _vmlinux_of_job(job: Job, dump: Dump) -> Path | None:
     try:
         kernel = load_result(job.directory).kernel
         if kernel is None or kernel.vmlinux is None:

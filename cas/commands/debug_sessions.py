@@ -100,29 +100,21 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
     theirs = subject.for_crash
     if theirs.words:
         world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
+    case = subject.case(subject.kmods.debug_files)
     if not feed.is_for_a_person:
-        return _drgn_between_pipes(subject, feed, confinement, world)
+        with drgn.drgn_between_pipes(case, confinement, is_forced=subject.is_forced) as child:
+            piped = PipedDebugger(child, "drgn")
+            with world.progress.bar("Opening it with drgn", None):
+                remarks = piped.greeting(world.config.supervision.start_s)
+            for remark in remarks:
+                world.progress.warn(remark)
+            return _shell_status("drgn", piped.converse(feed.chunks(), _shower()), world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    case = subject.case(subject.kmods.debug_files)
     beginning = drgn.Beginning(feed.first, theirs.is_silent, subject.is_forced)
     started = drgn.drgn_on_terminal(case, confinement, window, beginning)
     with started as terminal:
-        return _told("drgn", Relay(terminal, screen).relay(), world)
-
-
-def _drgn_between_pipes(
-    subject: Subject, feed: Input, confinement: Confinement, world: World
-) -> int:
-    """drgn that runs the input; 1 if something of it could not be run."""
-    case = subject.case(subject.kmods.debug_files)
-    with drgn.drgn_between_pipes(case, confinement, is_forced=subject.is_forced) as child:
-        piped = PipedDebugger(child, "drgn")
-        with world.progress.bar("Opening it with drgn", None):
-            remarks = piped.greeting(world.config.supervision.start_s)
-        for remark in remarks:
-            world.progress.warn(remark)
-        return _told("drgn", piped.converse(feed.chunks(), _shower()), world)
+        return _shell_status("drgn", Relay(terminal, screen).relay(), world)
 
 
 def in_crash(subject: Subject, feed: Input, world: World) -> int:
@@ -133,7 +125,12 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     :raises UsageError: there is no such host
     :raises EngineError: there is no crash for the dump, or none opens it
     """
-    _check_host(subject)
+    hosts = HostRegistry(subject.store).all() if subject.host else ()
+    if subject.host and not any(subject.host in (host.name, str(host)) for host in hosts):
+        raise UsageError(
+            f"no analysis host {subject.host!a} is registered",
+            hint="see: cas-admin host list; to register one: cas-admin host add NAME[:PORT]",
+        )
     dump, confinement = subject.dump, subject.confinement(world)
     case, options = subject.case(subject.kmods.files), crash_options(dump, subject.vmlinux)
     demand = CrashDemand(case, host=subject.host, options=options)
@@ -144,36 +141,20 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
         CrashPlaces(demand, world.config, confinement, subject.store, world.progress) as places,
         Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
     ):
-        if not places and _may_be_drgn(subject, world):
+        is_asked_for = subject.engine is not EngineChoice.AUTO or subject.host is not None
+        if not places and not is_asked_for and dump.arch == platform.machine():
             why = "; ".join(places.problems) or "there is no crash here"
             world.progress.warn(f"{why}: this is drgn, which knows most of its commands")
             return in_drgn(subject, feed, world)
         try:
             converse = failover.open(lambda session: session.open())
         except EngineError as error:
-            raise _none_left(dump.arch, error, places) from error
-        return _told("crash", converse(), world)
-
-
-def _may_be_drgn(subject: Subject, world: World) -> bool:
-    is_native = subject.dump.arch == platform.machine()
-    return is_native and subject.engine is EngineChoice.AUTO and subject.host is None
-
-
-def _check_host(subject: Subject) -> None:
-    hosts = HostRegistry(subject.store).all() if subject.host else ()
-    if subject.host and not any(subject.host in (host.name, str(host)) for host in hosts):
-        raise UsageError(
-            f"no analysis host {subject.host!a} is registered",
-            hint="see: cas-admin host list; to register one: cas-admin host add NAME[:PORT]",
-        )
-
-
-def _none_left(arch: str, tried: EngineError, places: CrashPlaces) -> EngineError:
-    error = places.nowhere(str(tried))
-    if str(tried):
-        return EngineError(str(error), hint=tried.hint)
-    return EngineError(f"no crash can be used for {arch}: {error}", hint=error.hint)
+            nowhere = places.nowhere(str(error))
+            if str(error):
+                raise EngineError(str(nowhere), hint=error.hint) from error
+            said = f"no crash can be used for {dump.arch}: {nowhere}"
+            raise EngineError(said, hint=nowhere.hint) from error
+        return _shell_status("crash", converse(), world)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +244,7 @@ class _CrashOnTerminal:
         return lambda: Relay(terminal, self._screen).relay(opening.rest)
 
 
-def _told(name: str, status: int, world: World) -> int:
+def _shell_status(name: str, status: int, world: World) -> int:
     """A debugger's status as a shell has it; an end by a signal is said."""
     if status >= 0:
         return status

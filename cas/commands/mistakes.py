@@ -77,7 +77,14 @@ def explain_mistake(
     :param error: as the parser says it
     """
     line = tell_words_apart(argv, parser)
-    for rule in (_typographic, _several_words_in_quotes, *_by_place(line)):
+    # what may be wrong with the words, in their order: the first mistake makes the others
+    places: tuple[tuple[tuple[int, ...], Rule], ...] = (
+        (line.lacking, _option_without_value),
+        (line.unknown, _misspelt_option),
+        (line.bare, _no_verb),
+    )
+    by_place = [rule for _, rule in sorted(places, key=lambda one: one[0][:1] or (1 << 30,))]
+    for rule in (_typographic, _several_words_in_quotes, *by_place):
         if (told := rule(line, parser, habits)) is not None:
             return WrongCommand(_without_secrets(told[0]), hint=_without_secrets(told[1]))
     words = [line.argv[i] for i in line.bare]
@@ -117,16 +124,6 @@ def _own_options(line: Line) -> list[str]:
         if action is not None:
             options += [word, after] if after and _takes_next(action, word) else [word]
     return options
-
-
-def _by_place(line: Line) -> list[Rule]:
-    """What may be wrong with the words, in their order: the first mistake makes the others."""
-    places = (
-        (line.lacking, _option_without_value),
-        (line.unknown, _misspelt_option),
-        (line.bare, _no_verb),
-    )
-    return [rule for places, rule in sorted(places, key=lambda one: one[0][:1] or (1 << 30,))]
 
 
 def _reworded(complaint: str, whose: str) -> str:
@@ -237,18 +234,15 @@ def _typographic(line: Line, _: argparse.ArgumentParser, habits: Habits) -> tupl
     wrong = [word for word in line.argv if word[:1] in _DASHES and word]
     if not wrong:
         return None
-    right = [_with_hyphens(word) for word in line.argv]
+    right = []
+    for word in line.argv:
+        name = word.lstrip(_DASHES + "-")
+        is_wrong = word[:1] in _DASHES and word
+        right.append(f"{'-' if len(name) == 1 else '--'}{name}" if is_wrong else word)
     return (
         f"{wrong[0]} begins with a dash that is no hyphen, as chats and documents make of one",
         shell_command(habits.program, right),
     )
-
-
-def _with_hyphens(word: str) -> str:
-    if not word or word[0] not in _DASHES:
-        return word
-    name = word.lstrip(_DASHES + "-")
-    return f"{'-' if len(name) == 1 else '--'}{name}"
 
 
 def _several_words_in_quotes(

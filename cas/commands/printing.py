@@ -75,7 +75,17 @@ class _Printer:
     def add(self, line: str) -> None:
         """Print a line, or hold it until it is certain that all of them fit on the terminal."""
         if not self._is_begun:
-            self._choose_way(line)
+            self._is_begun = True
+            self._is_json = line.startswith("{")
+            command = None if isinstance(line, Done) else pager_for(sys.stdout, self._environment)
+            if command:
+                self._open.enter_context(self._console.kept_back())
+                self._pager = Pager(
+                    command,
+                    self._environment,
+                    sys.stdout.encoding,
+                    lambda: not self._console.is_drawing,
+                )
         # JSON says no more than it was told
         text = printable(line if self._is_json else self._console.worded(line))
         if self._pager:
@@ -84,19 +94,6 @@ class _Printer:
             self._print_done(text)
         else:
             self._print_result(text)
-
-    def _choose_way(self, first: str) -> None:
-        self._is_begun = True
-        self._is_json = first.startswith("{")
-        command = None if isinstance(first, Done) else pager_for(sys.stdout, self._environment)
-        if command:
-            self._open.enter_context(self._console.kept_back())
-            self._pager = Pager(
-                command,
-                self._environment,
-                sys.stdout.encoding,
-                lambda: not self._console.is_drawing,
-            )
 
     def _print_result(self, text: str) -> None:
         """:raises CasError: it cannot be written"""

@@ -94,11 +94,28 @@ def _carried_out(asked: Asked, console: Console) -> Output:
 
 def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:
     """The configuration, and what root has opened before he gave way to ``casuser``."""
-    _mend_time_zone(console)
-    config, held = _first_configuration(asked, console), dict[Path, int]()
+    try:
+        datetime.now().astimezone()
+    except (ValueError, OverflowError):  # TZ names no offset that a day has
+        console.warn(f"TZ={os.environ.get('TZ', '')} is no time zone: times are in UTC")
+        os.environ["TZ"] = "UTC"  # for everybody we start, too
+        time.tzset()
+    held = dict[Path, int]()
+    try:
+        config = _configuration(asked)
+    except (CasError, OSError) as error:
+        if asked.needs_config:
+            raise
+        console.warn(str(error))
+        config = defaults(os.environ)
     user = None if asked.stays_root else users.successor(config.casuser)
     if user is not None:
-        held = _open_uploads(asked.uploads)
+        held = users.opened(asked.uploads)
+        if held.keys() < {*asked.uploads}:  # root sees that one is not there, or is none
+            from cas.intake import check
+
+            for path in asked.uploads:
+                check(path)
         users.take_environment(user, os.environ)
         config = _configuration(asked)  # its `~` is another one now
         users.become(user, os.environ)
@@ -106,30 +123,6 @@ def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path
     for warning in config.warnings:
         console.warn(warning)
     return config, held
-
-
-def _open_uploads(uploads: Sequence[Path]) -> dict[Path, int]:
-    """Descriptors of the uploads.
-
-    :raises NotADump: root sees that one of them is not there, or is none
-    """
-    held = users.opened(uploads)
-    if held.keys() < {*uploads}:
-        from cas.intake import check
-
-        for path in uploads:
-            check(path)
-    return held
-
-
-def _first_configuration(asked: Asked, console: Console) -> Config:
-    try:
-        return _configuration(asked)
-    except (CasError, OSError) as error:
-        if asked.needs_config:
-            raise
-        console.warn(str(error))
-        return defaults(os.environ)
 
 
 def _configuration(asked: Asked) -> Config:
@@ -176,16 +169,6 @@ def _ask_person(question: str) -> str:
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer
-
-
-def _mend_time_zone(console: Console) -> None:
-    """Use UTC where the variable TZ names no offset that a day has; everybody we start does so."""
-    try:
-        datetime.now().astimezone()
-    except (ValueError, OverflowError):
-        console.warn(f"TZ={os.environ.get('TZ', '')} is no time zone: times are in UTC")
-        os.environ["TZ"] = "UTC"
-        time.tzset()
 
 
 def config_file(asked: Path | None, environment: Mapping[str, str]) -> Path | None:

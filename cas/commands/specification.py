@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cas.commands.invocation import Output, World
@@ -79,7 +79,8 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
         raise NoJob(said, hint=advice)
     found = list(jobs.by_age(found))
-    if len(found) > 1 and not _is_latest(spec):
+    is_latest = is_ticket(spec.removesuffix(f"/{LATEST}")) and spec.endswith(f"/{LATEST}")
+    if len(found) > 1 and not is_latest:
         raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
     return found[-1]
 
@@ -94,34 +95,27 @@ def _nearest_names(work: WorkDirectory, spec: str) -> str:
     from difflib import get_close_matches  # seldom needed, and not free
 
     if is_file(Path(spec)):
-        if (directory := _directory_around(Path(spec))) is not None:
-            return f"it is a file of a job; did you mean {shlex.quote(str(directory))}?"
+        # the dump and other files lie in a directory below that of the job
+        for above in Path(os.path.realpath(spec)).parents:
+            if is_stamp(above.name) and is_file(above / STATE):
+                return f"it is a file of a job; did you mean {shlex.quote(str(above))}?"
         return f"it is a file; to analyse it: cas -i TICKET -f {shlex.quote(spec)}"
     directories = list(work.jobs())
     tickets = {directory.parent.name for directory in directories}
     asked, _, stamp = spec.strip("/").partition("/")
-    if _is_ticket_directory(spec, work):
-        asked, stamp = Path(os.path.realpath(spec)).name, ""
+    # the path of a ticket's directory; links and loops of them are no matter
+    place = "" if "\0" in spec else os.path.realpath(spec)
+    if str(Path(place).parent) == os.path.realpath(work.path):
+        asked, stamp = Path(place).name, ""
     near: list[str] = []
     if asked in tickets:
         stamps = [each.name for each in directories if each.parent.name == asked]
         close = get_close_matches(stamp, stamps) or sorted(stamps)[-1:]
         near = [f"{asked}/{each}" for each in close]
     else:
-        near = _tickets_alike(asked, tickets)
+        lowered = {ticket.lower(): ticket for ticket in tickets}
+        near = [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
     return f"did you mean {' or '.join(near)}? {NoJob.hint}" if near else NoJob.hint
-
-
-def _directory_around(path: Path) -> Path | None:
-    """The job's directory that a file is in; the dump and other files lie in one below it."""
-    above = Path(os.path.realpath(path)).parents
-    return next((each for each in above if is_stamp(each.name) and is_file(each / STATE)), None)
-
-
-def _is_ticket_directory(spec: str, work: WorkDirectory) -> bool:
-    """Whether it is the path of a ticket's directory; links and loops of them are no matter."""
-    path = "" if "\0" in spec else os.path.realpath(spec)
-    return str(Path(path).parent) == os.path.realpath(work.path)
 
 
 def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:
@@ -134,13 +128,6 @@ def same_but_for_spelling(ticket: str, work: WorkDirectory) -> str | None:
 
 def _letters(ticket: str) -> str:
     return "".join(filter(str.isalnum, ticket.lower()))
-
-
-def _tickets_alike(asked: str, tickets: Iterable[str]) -> list[str]:
-    from difflib import get_close_matches
-
-    lowered = {ticket.lower(): ticket for ticket in tickets}
-    return [lowered[each] for each in get_close_matches(asked.lower(), lowered)]
 
 
 def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
@@ -159,7 +146,11 @@ def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
 def described(job: Job) -> str:
     """A job in a line of a list: what to call it, when it began, its verdict, and the crash."""
     time = told_time(job.started)
-    said = short_line(_panic_message(job) or "", PANIC_LIMIT)
+    messages: list[str | None] = []
+    with suppress(CasError):  # it has not come to its end
+        result = load_result(job.directory)
+        messages = [part.panic_message for part in (result.answer, result.dump) if part]
+    said = short_line(next(filter(None, messages), ""), PANIC_LIMIT)
     return f"{job_name(job)}  {time}  {job.verdict or 'unfinished':11}  {said}".rstrip()
 
 
@@ -172,20 +163,6 @@ def list_jobs(error: SeveralJobs, command: str, world: World) -> Output:
     yield from map(described, error.found)
     world.progress.say(f"the newest: {command} {job_name(error.found[-1])}")
     return error.exit_code
-
-
-def _panic_message(job: Job) -> str | None:
-    try:
-        result = load_result(job.directory)
-    except CasError:  # it has not come to its end
-        return None
-    said = (part.panic_message for part in (result.answer, result.dump) if part)
-    return next(filter(None, said), None)
-
-
-def _is_latest(spec: str) -> bool:
-    ticket, slash, last = spec.partition("/")
-    return bool(slash) and is_ticket(ticket) and last == LATEST
 
 
 def _ticket_of(spec: str) -> str | None:

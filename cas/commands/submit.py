@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def submit_upload(order: Order, world: World) -> Output:
     if group:
         group.require_member()
     with prestarted(world.config) as opened:
-        order = _looked_at(order, world.held)
+        order = _checked_order(order, world.held)
         job = jobs.create(work, order, world.now)
         with going_on(job):
             if group:
@@ -52,8 +52,13 @@ def resume_ticket(order: Order, world: World) -> Output:
     """
     _check_order(order, world)
     work = WorkDirectory.of(world.config)
-    directories = work.jobs(order.ticket)
-    readable = jobs.by_age(_readable_jobs(directories, world))
+    readable = []
+    for directory in work.jobs(order.ticket):
+        try:
+            readable.append(jobs.load(directory))
+        except CasError as error:
+            world.progress.warn(str(error))
+    readable = jobs.by_age(readable)
     unfinished = [job for job in readable if job.is_unfinished]
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
@@ -104,15 +109,6 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
 
-def _readable_jobs(directories: Iterable[Path], world: World) -> Iterator[Job]:
-    """The jobs whose record can be read; the others are named, and keep none of them."""
-    for directory in directories:
-        try:
-            yield jobs.load(directory)
-        except CasError as error:
-            world.progress.warn(str(error))
-
-
 def _share_directory(job: Job, group: ResultGroup, world: World) -> None:
     group.open_directory(job.directory)
     closed = group.closed_way(world.config.work_directory)
@@ -135,7 +131,7 @@ def _check_order(order: Order, world: World) -> None:
             )
 
 
-def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
+def _checked_order(order: Order, held: Mapping[Path, int]) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
     :param held: uploads that are open
@@ -150,11 +146,18 @@ def _looked_at(order: Order, held: Mapping[Path, int]) -> Order:
         return replace(order, url=str(source), source=source)
     if order.more:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
+    # drgn's process gets ready while these are imported
+    from cas.commands.wrong_file import require_dump_file
+    from cas.dump import recognise
+    from cas.intake import is_wrapped
+
     for path in (order.upload, *order.more):
         if path in held:
             _look_into(held[path], path)
-        else:
-            _look_at(path, order.ticket)
+            continue
+        require_dump_file(path, ("-i", order.ticket, "-f"))
+        if not is_wrapped(path):
+            recognise(path)
     more = tuple(path.absolute() for path in order.more)
     open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
     return replace(order, upload=order.upload.absolute(), more=more, held=open_files)
@@ -174,23 +177,10 @@ def _look_for_halves(paths: Sequence[Path]) -> None:
     require_one_file("the upload", states, memories)
 
 
-def _look_at(path: Path, ticket: str) -> None:
-    """Make sure that there is a dump, or an archive that may hold one.
-
-    :raises NotADump: there is something else, or nothing
-    """
-    # drgn's process gets ready while these are imported
-    from cas.commands.wrong_file import require_dump_file
-    from cas.dump import recognise
-    from cas.intake import is_wrapped
-
-    require_dump_file(path, ("-i", ticket, "-f"))
-    if not is_wrapped(path):
-        recognise(path)
-
-
 def _look_into(descriptor: int, path: Path) -> None:
-    """The same for a file that only root could open: it may be a secret, of which no copy is kept.
+    """Look for a dump in a file that only root could open.
+
+    It may be a secret, of which no copy is kept.
 
     :raises NotADump: there is something else, or nothing
     """

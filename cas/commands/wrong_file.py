@@ -47,7 +47,9 @@ def _meant_file(path: Path, before: list[str]) -> str | None:
         return _in_directory(path, before)
     if os.path.lexists(path):
         return None
-    found = _matching(str(path)) or _names_alike(path)
+    # absolute patterns are none for pathlib
+    found = sorted(glob.glob(str(path))) if _GLOB.search(str(path)) else []  # noqa: PTH207
+    found = found or _names_alike(path)
     if found:
         some = [shell_command("cas", [*before, name]) for name in found[:SHOWN]]
         return f"did you mean: {', or: '.join(some)}"
@@ -104,12 +106,6 @@ def _dump_names(path: Path) -> list[str]:
                 elif is_wrapped(file):
                     wrapped.append(name)
     return plain or wrapped
-
-
-def _matching(text: str) -> list[str]:
-    if not _GLOB.search(text):
-        return []
-    return sorted(glob.glob(text))  # noqa: PTH207  absolute patterns are none for pathlib
 
 
 def _names_alike(path: Path) -> list[str]:

@@ -58,7 +58,9 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises NotADump: it is not a kernel dump
     :raises DiskFull: it cannot be unpacked
     """
+    from cas.commands.answers import VERSION
     from cas.commands.uploaded import identify_upload
+    from cas.report.result import registers
 
     is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(options.dump))
     if is_url and not is_there(options.dump):
@@ -66,22 +68,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
             "identify reads a file, no URL", hint="fetch it first, or: cas -i TICKET -f URL"
         )
     dump = identify_upload(options.dump, options.chosen, world)
-    facts = _dump_facts(dump)
-    yield from (json_text(facts, indent=1),) if options.json else _dump_lines(dump, facts)
-    return 0 if dump.is_whole else DAMAGED
-
-
-def _dump_facts(dump: Dump) -> dict[str, Any]:
-    from cas.commands.answers import VERSION
-    from cas.report.result import registers
-
     facts = {"version": VERSION, **asdict(replace(dump, vmcoreinfo={}, registers=()))}
     facts["path"] = str(dump.path)
     facts["crash_time"] = dump.crash_time and plain(dump.crash_time)
     facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
     facts["vmcoreinfo"] = dict(dump.vmcoreinfo)
     facts["registers"] = registers(dump)
-    return facts
+    yield from (json_text(facts, indent=1),) if options.json else _dump_lines(dump, facts)
+    return 0 if dump.is_whole else DAMAGED
 
 
 def _dump_lines(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
