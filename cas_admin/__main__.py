@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def run() -> None:
     """Parse, run, exit; see :func:`cas.__main__.main`."""
-    main(_parse, "what is finished is kept; to go on: run the same command again")
+    main(_parse_admin, "what is finished is kept; to go on: run the same command again")
 
 
-def _parse(argv: Sequence[str]) -> Asked:
+def _parse_admin(argv: Sequence[str]) -> Asked:
     from cas_admin.command_line import parse
 
     return parse(argv)

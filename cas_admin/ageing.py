@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -111,9 +111,22 @@ def older_than(days: int, now: datetime) -> datetime:
 
 def traces(work: WorkDirectory, records: Records) -> list[Trace]:
     """What was done here, and when: jobs, their mails and rows, runs of the build."""
-    found = [*_build_traces(records)]
+    found = []
+    for build in records.builds:
+        if build.kind is not RunKind.BUILD:
+            is_sure = build.kind is RunKind.ANSWERED_PURGE
+            found.append(Trace(build.started, "a purge", is_sure=is_sure))
+            continue
+        found.append(Trace(build.started, "a build"))
+        if build.ended:
+            found.append(Trace(build.ended, "a build"))
     for one in all_aged(work, records):
-        found += _job_traces(one)
+        directory = one.job.directory
+        name = f"{directory.parent.name}/{directory.name}"
+        found += [Trace(one.job.started, name), Trace(one.youngest, name)]
+        for mail in _MAILS:
+            if is_regular(directory / mail):
+                found.append(Trace(at(_change_time(directory / mail)), f"the mail of {name}"))
     return found
 
 
@@ -140,35 +153,11 @@ def held_line(found: Mapping[str, Held]) -> Iterator[str]:
 
 def size_bytes(directory: Path) -> int:
     """What a directory takes on the disk; files that go meanwhile count as nothing."""
-    return sum(_disk_bytes(path) for path in directory.rglob("*"))
-
-
-def _disk_bytes(path: Path) -> int:
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:
-        return 0
-
-
-def _build_traces(records: Records) -> Iterator[Trace]:
-    for build in records.builds:
-        if build.kind is not RunKind.BUILD:
-            is_sure = build.kind is RunKind.ANSWERED_PURGE
-            yield Trace(build.started, "a purge", is_sure=is_sure)
-            continue
-        yield Trace(build.started, "a build")
-        if build.ended:
-            yield Trace(build.ended, "a build")
-
-
-def _job_traces(one: Aged) -> Iterable[Trace]:
-    directory = one.job.directory
-    name = f"{directory.parent.name}/{directory.name}"
-    yield Trace(one.job.started, name)
-    yield Trace(one.youngest, name)
-    for mail in _MAILS:
-        if is_regular(directory / mail):
-            yield Trace(at(_change_time(directory / mail)), f"the mail of {name}")
+    total = 0
+    for path in directory.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_blocks * 512
+    return total
 
 
 def _change_time(path: Path) -> float:

@@ -43,15 +43,12 @@ def parse(argv: Sequence[str]) -> Asked:
     """
     admin, argv = parser(), asked_for_help(argv)
     try:
-        return _verb_or_flag(admin.parse_args(argv))
+        options = admin.parse_args(argv)
     except WrongCommand as error:
         from cas.commands.mistakes import explain_mistake
         from cas_admin.habits import HABITS
 
         raise explain_mistake(argv, admin, error, HABITS) from None
-
-
-def _verb_or_flag(options: argparse.Namespace) -> Asked:
     if options.version:
         return asked_versions(options, "cas-admin")
     wanted = [flag for flag in FLAGS if getattr(options, flag)]

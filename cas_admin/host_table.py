@@ -27,7 +27,23 @@ def table(hosts: Sequence[Host]) -> tuple[str, ...]:
         return ()
     drawn = Table(*COLUMNS, box=None, pad_edge=False)
     for host in hosts:
-        drawn.add_row(*(Text(one_line(cell)) for cell in _host_cells(host)))
+        crashes = (
+            each.version if each.arch == host.arch else f"{each.version} ({each.arch})"
+            for each in host.crashes
+        )
+        state = "failed" if host.problem else "ok"
+        cells = (
+            host.name,
+            str(host.port or "-"),
+            host.arch or "-",
+            ", ".join(dict.fromkeys(crashes)) or "-",
+            host.drgn or "-",
+            _size_cell(host.free_bytes),
+            _size_cell(host.memory_bytes),
+            "yes" if host.is_shared else "no",
+            state if host.is_enabled else "disabled",
+        )
+        drawn.add_row(*(Text(one_line(cell)) for cell in cells))
     stream = StringIO()
     Console(file=stream, width=WIDE, color_system=None).print(drawn)
     return tuple(line.rstrip() for line in stream.getvalue().splitlines())
@@ -53,26 +69,6 @@ def sentence_with_host(host: Host, text: str) -> str:
     """A sentence that says which host it is about."""
     names = (str(host), name_of(host.name, host.port or SSH_PORT))
     return text if any(name in text for name in names) else f"{host}: {text}"
-
-
-def _host_cells(host: Host) -> tuple[str, ...]:
-    crashes = (
-        each.version if each.arch == host.arch else f"{each.version} ({each.arch})"
-        for each in host.crashes
-    )
-    state = "failed" if host.problem else "ok"
-    state = state if host.is_enabled else "disabled"
-    return (
-        host.name,
-        str(host.port or "-"),
-        host.arch or "-",
-        ", ".join(dict.fromkeys(crashes)) or "-",
-        host.drgn or "-",
-        _size_cell(host.free_bytes),
-        _size_cell(host.memory_bytes),
-        "yes" if host.is_shared else "no",
-        state,
-    )
 
 
 def _size_cell(size_bytes: int | None) -> str:

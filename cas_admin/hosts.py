@@ -216,20 +216,18 @@ def _store_host(host: Host, registry: HostRegistry, *, is_new: bool) -> None:
 
 def _hosts_named(names: Sequence[str], registry: HostRegistry) -> list[Host]:
     registered = registry.all()
-    found = [_host_named(name, registered) for name in names]
-    return list(dict.fromkeys(found))
-
-
-def _host_named(name: str, registered: Sequence[Host]) -> Host:
-    wanted = host_address(name)
-    found = [host for host in registered if wanted.means(host)]
-    exact = [host for host in found if host.port == wanted.port]
-    if not found:
-        raise HostNotRegistered(f"{name} is no registered host")
-    if len(found) > 1 and not exact:
-        ports = ", ".join(str(host) for host in found)
-        raise HostNotRegistered(f"{name} may be any of {ports}", hint="name the port as well")
-    return (exact or found)[0]
+    chosen = []
+    for name in names:
+        wanted = host_address(name)
+        found = [host for host in registered if wanted.means(host)]
+        exact = [host for host in found if host.port == wanted.port]
+        if not found:
+            raise HostNotRegistered(f"{name} is no registered host")
+        if len(found) > 1 and not exact:
+            ports = ", ".join(str(host) for host in found)
+            raise HostNotRegistered(f"{name} may be any of {ports}", hint="name the port as well")
+        chosen.append((exact or found)[0])
+    return list(dict.fromkeys(chosen))
 
 
 def _say_if_none(hosts: Sequence[Host], world: World) -> None:

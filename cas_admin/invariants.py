@@ -29,7 +29,7 @@ from cas.jobs import job as jobs
 from cas.jobs import seal
 from cas.jobs.job import Job
 from cas.jobs.sharing import ResultGroup
-from cas.jobs.work_directory import STATE, Entry, Kind, WorkDirectory, is_gone
+from cas.jobs.work_directory import STATE, Kind, WorkDirectory, is_gone
 from cas.report import mail_files, result
 from cas.settings import users
 from cas.settings.config import Config
@@ -77,7 +77,10 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
             if entry.kind is Kind.JOB:
                 yield from _flaws_of_job(entry.path, scope)
             elif entry.kind is not Kind.FOREIGN:
-                yield from _flaws_of_stray(entry)
+                is_young = time.time() - entry.modified < jobs.UNBORN_S
+                if entry.kind is not Kind.UNBORN or not is_young:
+                    advice = "look into it, remove it" if entry.kind is Kind.BARE else PURGE
+                    yield Flaw(str(entry.path), entry.kind.value, advice)
     except NotPermitted as error:
         yield Flaw(str(scope.work.path), str(error), users.hint(error, scope.config))
         return
@@ -96,30 +99,25 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
     try:
         for damage in scope.store.damage():
             yield Flaw(scope.store.name, f"is damaged: {damage}", MEND)
-        yield from _flaws_of_rows(scope)
+        if lacking := scope.store.lacking():
+            yield Flaw(scope.store.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
+        for directory in scope.rows or ():
+            if is_gone(directory):
+                yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
+        for path, known in scope.store.packages.known().items():
+            try:
+                state = path.stat()
+            except OSError as error:
+                yield Flaw(str(path), f"is catalogued, but {error.strerror}", BUILD)
+                continue
+            if (state.st_size, state.st_mtime_ns) != (known.stamp.size_bytes, known.stamp.mtime_ns):
+                yield Flaw(str(path), "has changed since it was catalogued", BUILD, is_broken=False)
+            elif known.state is not PackageState.OK:
+                yield Flaw(str(path), "cannot be used", f"replace it and {BUILD}", is_broken=False)
     except DatabaseDamaged as error:
         yield Flaw(scope.store.name, f"is damaged: {error}", MEND)
     except ConfigError as error:  # this user may not read it
         yield Flaw("the database", str(error), users.hint(error, scope.config))
-
-
-def _flaws_of_rows(scope: Scope) -> Iterator[Flaw]:
-    lacking = scope.store.lacking()
-    if lacking:
-        yield Flaw(scope.store.name, f"lacks the tables {', '.join(sorted(lacking))}", MEND)
-    for directory in scope.rows or ():
-        if is_gone(directory):
-            yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
-    for path, known in scope.store.packages.known().items():
-        try:
-            state = path.stat()
-        except OSError as error:
-            yield Flaw(str(path), f"is catalogued, but {error.strerror}", BUILD)
-            continue
-        if (state.st_size, state.st_mtime_ns) != (known.stamp.size_bytes, known.stamp.mtime_ns):
-            yield Flaw(str(path), "has changed since it was catalogued", BUILD, is_broken=False)
-        elif known.state is not PackageState.OK:
-            yield Flaw(str(path), "cannot be used", f"replace it and {BUILD}", is_broken=False)
 
 
 def of_cache(scope: Scope) -> Iterator[Flaw]:
@@ -157,14 +155,6 @@ def of_known(scope: Scope) -> Iterator[Flaw]:
         yield Flaw("known issues", fault, "correct the file; then: cas-admin known")
 
 
-def _flaws_of_stray(entry: Entry) -> Iterator[Flaw]:
-    is_young = time.time() - entry.modified < jobs.UNBORN_S
-    if entry.kind is Kind.UNBORN and is_young:
-        return
-    advice = "look into it, remove it" if entry.kind is Kind.BARE else PURGE
-    yield Flaw(str(entry.path), entry.kind.value, advice)
-
-
 def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
     where = str(directory)
     with ExitStack() as stack:
@@ -179,7 +169,8 @@ def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
         except CasError as error:
             yield Flaw(where, str(error), "analyse the dump again, then remove the directory")
             return
-        if closed := next((path for path in _job_files(job) if _is_closed(path)), None):
+        files = (directory / name for name in job.files)
+        if closed := next((path for path in files if _is_closed(path)), None):
             denied = not_permitted(closed, OSError(errno.EACCES, os.strerror(errno.EACCES)), "read")
             yield Flaw(where, str(denied), users.hint(denied, scope.config))
             return
@@ -198,12 +189,12 @@ def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             return
         for what in _inconsistencies(job, scope):
             yield Flaw(where, what, f"analyse the dump again: cas -i {job.order.ticket} -f FILE")
-        yield from _flaws_of_row(job, scope)
+        if scope.rows is not None and scope.rows.get(directory) is None:
+            yield Flaw(where, "is not in the database", INDEX)
+        elif scope.rows is not None and scope.rows[directory] != job.verdict:
+            what = f"is {job.verdict}, but {scope.rows[directory]} in the database"
+            yield Flaw(where, what, INDEX)
         yield from _flaws_of_mail(job)
-
-
-def _job_files(job: Job) -> Iterator[Path]:
-    return (job.directory / name for name in job.files)
 
 
 def _is_closed(path: Path) -> bool:
@@ -236,17 +227,6 @@ def _inconsistencies(job: Job, scope: Scope) -> Iterator[str]:
     yield from seal.flaws(job, with_digests=scope.with_digests)
     for path in seal.leftovers(job.directory):
         yield f"{path.name} was left behind by a run that was stopped"
-
-
-def _flaws_of_row(job: Job, scope: Scope) -> Iterator[Flaw]:
-    if scope.rows is None:
-        return
-    row = scope.rows.get(job.directory)
-    if row is None:
-        yield Flaw(str(job.directory), "is not in the database", INDEX)
-    elif row != job.verdict:
-        what = f"is {job.verdict}, but {row} in the database"
-        yield Flaw(str(job.directory), what, INDEX)
 
 
 def _flaws_of_mail(job: Job) -> Iterator[Flaw]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ from typing import Any
 from cas import findings
 from cas.commands import World
 from cas.errors import CasError
-from cas.findings.known import Issue, Known
+from cas.findings.known import Known
 from cas.jobs.work_directory import WorkDirectory, is_regular
-from cas.model import Finding
 from cas.report.result import NAME, load
 from cas.text import short_line
 from cas.triage.rejudge import evidence
@@ -74,31 +73,21 @@ def try_issues(known: Known, world: World) -> Trial:
             if not is_regular(directory / NAME):  # it has not come to a result yet
                 continue
             try:
-                ticket, finding = _judge_by(directory, known.issues, functions)
+                result, finding = load(directory), None
+                if result.dump is not None:
+                    dump, answer = evidence(directory)
+                    finding = findings.find(dump, answer, None, functions, known.issues)
             except CasError as error:
                 world.progress.warn(f"{directory}: {error}")
                 trial.unreadable += 1
                 continue
             trial.looked_at += 1
-            if finding is None:
+            if finding is None:  # nothing of a dump was read
                 continue
+            ticket = result.ticket
             for issue in finding.known:
                 match = Match(ticket, directory, finding.title, issue.name, issue.why)
                 trial.matches.append(match)
             for said in finding.undecided:
                 trial.undecided.append(Match(ticket, directory, finding.title, "", (said,)))
     return trial
-
-
-def _judge_by(
-    directory: Path, issues: Sequence[Issue], functions: findings.Functions | None
-) -> tuple[str, Finding | None]:
-    """Ticket and verdict of a kept job; ``None``: nothing of a dump was read.
-
-    :raises CasError: it cannot be read
-    """
-    result = load(directory)
-    if result.dump is None:
-        return result.ticket, None
-    dump, answer = evidence(directory)
-    return result.ticket, findings.find(dump, answer, None, functions, issues)

@@ -24,7 +24,7 @@ from cas.jobs import seal
 from cas.jobs.job import RESULTS, Job
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import is_gone
-from cas.model import Finding, Report, Seen, Tally
+from cas.model import Finding, Report, Tally
 from cas.report.report import drawn
 from cas.report.result import NAME, load
 from cas.report.result_record import Result
@@ -136,7 +136,15 @@ class Rejudging:
         named = (*new.signatures, *of_before)
         seen = self.store.jobs.seen(replace(crash, signatures=named))
         if old and old.seen and (old.signatures, old.former) == (new.signatures, new.former):
-            more = max(seen, old.seen, key=_jobs_seen)
+            # those that were purged since stay told
+            more = max(
+                seen,
+                old.seen,
+                key=lambda seen: (
+                    sum(each.count for each in (seen.same, seen.similar) if each)
+                    + len(seen.same_dump)
+                ),
+            )
             seen = replace(
                 more,
                 host=_larger_tally(seen.host, old.seen.host),
@@ -150,11 +158,6 @@ def _larger_tally(new: Tally | None, old: Tally | None) -> Tally | None:
     if new is None or old is None or new.name != old.name:
         return new
     return max(new, old, key=lambda each: each.count)
-
-
-def _jobs_seen(seen: Seen) -> int:
-    """How many other jobs and dumps were seen: those that were purged since stay told."""
-    return sum(each.count for each in (seen.same, seen.similar) if each) + len(seen.same_dump)
 
 
 def _require_sealed(job: Job, result: Result, read: Collection[str | None]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
 from cas.choices import EngineChoice, Verdict
-from cas.database.records import BuildRecord, Counts
 from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
@@ -61,8 +60,14 @@ def package_part(config: Config, store: Store) -> StatusPart:
         "bad": [{"path": path, "reason": reason} for path, reason in bad],
         "contested": [asdict(one) for one in contested],
     }
+    each = [
+        f"{kind or 'other'}: " + ", ".join(f"{number} {state}" for state, number in states.items())
+        for kind, states in counts.packages.items()
+    ]
+    kmods = f"{count(counts.kmod_packages, 'package')} with kernel modules"
     lines = (
-        *_package_counts(counts),
+        *each,
+        f"{count(counts.kernels, 'kernel')}; {kmods}",
         *_first_lines([f"! {line}" for line in unusable.unusable_lines(bad)]),
         *_first_lines([f"! {one}" for one in contested]),
     )
@@ -72,7 +77,14 @@ def package_part(config: Config, store: Store) -> StatusPart:
 def build_part(config: Config, store: Store) -> StatusPart:
     """The last runs of the build, newest first."""
     last = store.builds.last()
-    lines = [_build_line(one) for one in last[:BUILDS_SHOWN]] or ["none yet; run: cas-admin -b"]
+    lines = []
+    for one in last[:BUILDS_SHOWN]:
+        span = one.ended and human_span((one.ended - one.started).total_seconds())
+        found = ", ".join(f"{name} {number}" for name, number in one.counts.items() if number)
+        problem = f"; ! {one.problem}" if one.problem else ""
+        ended = f"{span or 'not ended'}: {found or 'nothing found'}{problem}"
+        lines.append(f"{told_time(one.started)}, {ended}")
+    lines = lines or ["none yet; run: cas-admin -b"]
     keys = ("started", "ended", "counts", "problem")
     facts = [{key: getattr(one, key) for key in keys} for one in last]
     return StatusPart({"last": facts}, tuple(lines))
@@ -122,7 +134,11 @@ def job_part(config: Config, store: Store) -> StatusPart:
     lines = [f"{count(verdicts.total(), 'job')}: {each}" if each else "no jobs"]
     lines += [f"{count(mails, 'mail')} not sent yet; run: cas-admin resume"] if mails else []
     lines += [*ageing.held_line(held), *_first_lines([f"! {line}" for line in skipped])]
-    return StatusPart(facts, (*lines, *_first_lines([_awaited_line(one) for one in missing])))
+    awaited = []
+    for kernel in missing:
+        who = f"{kernel['release'] or UNKNOWN} ({kernel['arch'] or UNKNOWN})"
+        awaited.append(f"{count(len(kernel['jobs']), 'job')} waiting for {who}: {kernel['hint']}")
+    return StatusPart(facts, (*lines, *_first_lines(awaited)))
 
 
 def known_issue_part(config: Config, store: Store) -> StatusPart:
@@ -166,7 +182,11 @@ def space_part(config: Config, store: Store) -> StatusPart:
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
     free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
     room_bytes = max(0, free["workDirectory"] - config.intake.reserve_bytes)
-    largest_bytes = _largest_dump(WorkDirectory.of(config))
+    largest_bytes = 0  # on the disk, of the dumps that are kept: holes cost nothing
+    for directory in WorkDirectory.of(config).jobs():
+        with suppress(OSError), os.scandir(directory / DUMP) as found:
+            taken = (entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES for entry in found)
+            largest_bytes = max(largest_bytes, *taken, 0)
     facts = {f"{name}_free_bytes": number for name, number in free.items()}
     facts |= {"dump_room_bytes": room_bytes, "largest_dump_bytes": largest_bytes}
     work, debugs = (f"{human_size(free[name])} free for {places[name]}" for name in places)
@@ -207,39 +227,15 @@ def _engine_line(engine: InstalledDebugger, config: Config) -> str:
     return f"! {engine.name}: {engine.path or ''}{' ' if engine.path else ''}{engine.problem}"
 
 
-def _largest_dump(work: WorkDirectory) -> int:
-    """Bytes on the disk of the largest dump that a job keeps; holes cost nothing."""
-    largest_bytes = 0
-    for directory in work.jobs():
-        with suppress(OSError), os.scandir(directory / DUMP) as found:
-            taken = (entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES for entry in found)
-            largest_bytes = max(largest_bytes, *taken, 0)
-    return largest_bytes
-
-
-def _package_counts(counts: Counts) -> Iterator[str]:
-    for kind, states in counts.packages.items():
-        each = ", ".join(f"{number} {state}" for state, number in states.items())
-        yield f"{kind or 'other'}: {each}"
-    yield (
-        f"{count(counts.kernels, 'kernel')}; "
-        f"{count(counts.kmod_packages, 'package')} with kernel modules"
-    )
-
-
-def _build_line(record: BuildRecord) -> str:
-    began = told_time(record.started)
-    span = record.ended and human_span((record.ended - record.started).total_seconds())
-    found = ", ".join(f"{name} {number}" for name, number in record.counts.items() if number)
-    problem = f"; ! {record.problem}" if record.problem else ""
-    return f"{began}, {span or 'not ended'}: {found or 'nothing found'}{problem}"
-
-
 def _awaited_kernels(waiting: Iterable[Job]) -> list[dict[str, Any]]:
     """The kernels for which jobs wait, those of most jobs first."""
     kernels: dict[tuple[str, str, str], dict[str, Any]] = {}
     for job in waiting:
-        kernel, reason, hint = _awaited(job)
+        try:
+            found = result.load(job.directory)
+            kernel, reason, hint = found.kernel or Kernel(), found.reason, found.hint
+        except CasError as error:
+            kernel, reason, hint = Kernel(), None, str(error)
         release, arch, build_id = kernel.release or "", kernel.arch or "", kernel.build_id or ""
         one = kernels.setdefault(
             (release, arch, build_id),
@@ -248,20 +244,6 @@ def _awaited_kernels(waiting: Iterable[Job]) -> list[dict[str, Any]]:
         one |= {"reason": reason, "hint": hint}
         one["jobs"].append(job.directory)
     return sorted(kernels.values(), key=lambda one: -len(one["jobs"]))
-
-
-def _awaited(job: Job) -> tuple[Kernel, str | None, str | None]:
-    """The kernel for which a job waits, why, and the next step."""
-    try:
-        found = result.load(job.directory)
-    except CasError as error:
-        return Kernel(), None, str(error)
-    return found.kernel or Kernel(), found.reason, found.hint
-
-
-def _awaited_line(kernel: Mapping[str, Any]) -> str:
-    who = f"{kernel['release'] or UNKNOWN} ({kernel['arch'] or UNKNOWN})"
-    return f"{count(len(kernel['jobs']), 'job')} waiting for {who}: {kernel['hint']}"
 
 
 def _first_lines(lines: Sequence[str]) -> Iterator[str]:

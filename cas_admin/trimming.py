@@ -25,7 +25,13 @@ def trim_cache(world: World, *, only_list: bool) -> Iterator[str]:
     :raises ConfigError: the cache cannot be written
     """
     config, now = world.config, world.now.timestamp()
-    trimmed = limits.trim(config.debugs, config.cache, now, _traces(world), only_plan=only_list)
+    traces: Iterable[Trace] = ()
+    try:
+        records = ageing.Records.of(Store.of(config), world.progress)
+        traces = ageing.traces(WorkDirectory.of(config), records)
+    except CasError as error:  # the cache has traces of its own
+        world.progress.warn(str(error))
+    trimmed = limits.trim(config.debugs, config.cache, now, traces, only_plan=only_list)
     _tell_doubt(trimmed, world)
     if not only_list:
         useless.forget_useless(config.debugs)
@@ -51,16 +57,6 @@ def keep_limits(world: World, traces: Iterable[Trace]) -> list[str]:
         return []
     _tell_doubt(trimmed, world)
     return [_removal_line("removed", removal) for removal in trimmed.removed]
-
-
-def _traces(world: World) -> Iterable[Trace]:
-    """Traces of what was done here; none where they cannot be read, and the cache has its own."""
-    try:
-        records = ageing.Records.of(Store.of(world.config), world.progress)
-        return ageing.traces(WorkDirectory.of(world.config), records)
-    except CasError as error:
-        world.progress.warn(str(error))
-        return ()
 
 
 def _tell_doubt(trimmed: Trimmed, world: World) -> None:

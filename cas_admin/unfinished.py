@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,13 @@ def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
     No dump is read and no package opened: a site may have a thousand jobs that wait. A job of which
     this cannot be told is not among them.
     """
-    described = [found for job in waiting if (found := _waited_for(job)) is not None]
+    described = []
+    for job in waiting:
+        with suppress(CasError):
+            result = load(job.directory)
+            if (said := result.dump) is not None:
+                identity = KernelIdentity(said.arch, said.osrelease, said.build_id, said.banner)
+                described.append(_WaitedFor(job.directory, identity, result.rivals))
     identities = list(dict.fromkeys(each.identity for each in described))
     catalogue = Catalogue.of(world.config)
     try:
@@ -111,18 +117,6 @@ class _WaitedFor:
     """The kernel that it waits for."""
     rivals: tuple[str, ...]
     """The packages between which nothing decided."""
-
-
-def _waited_for(job: Job) -> _WaitedFor | None:
-    """What a job waits for; ``None`` when that cannot be read."""
-    try:
-        result = load(job.directory)
-    except CasError:
-        return None
-    if (said := result.dump) is None:
-        return None
-    identity = KernelIdentity(said.arch, said.osrelease, said.build_id, said.banner)
-    return _WaitedFor(job.directory, identity, result.rivals)
 
 
 def _unfinished_jobs(world: World) -> Iterator[Job]:

@@ -24,27 +24,20 @@ def unusable_lines(bad: Iterable[tuple[Path, str]]) -> Iterator[str]:
     """
     kinds: dict[str, list[tuple[Path, str]]] = {}
     for path, reason in bad:
-        kinds.setdefault(_kind_of_reason(path, reason), []).append((path, reason))
+        kind = _PARTICULAR.sub("N", _reason_without_path(path, reason))
+        kinds.setdefault(kind, []).append((path, reason))
     ordered = sorted(kinds.values(), key=len, reverse=True)
     for alike in ordered[:KINDS]:
-        yield from _of_a_kind(alike)
+        if len(alike) <= SINGLY:
+            yield from (
+                reason if str(path) in reason else f"{path}: {reason}" for path, reason in alike
+            )
+            continue
+        path, reason = alike[0]
+        yield f"{len(alike):,} paths like {path}: {_reason_without_path(path, reason)}; {ALL}"
     if rest := ordered[KINDS:]:
         files = count(sum(map(len, rest)), "more path")
         yield f"{files} cannot be used, for {count(len(rest), 'other reason')}; {ALL}"
-
-
-def _of_a_kind(alike: list[tuple[Path, str]]) -> Iterator[str]:
-    if len(alike) <= SINGLY:
-        yield from (
-            reason if str(path) in reason else f"{path}: {reason}" for path, reason in alike
-        )
-        return
-    path, reason = alike[0]
-    yield f"{len(alike):,} paths like {path}: {_reason_without_path(path, reason)}; {ALL}"
-
-
-def _kind_of_reason(path: Path, reason: str) -> str:
-    return _PARTICULAR.sub("N", _reason_without_path(path, reason))
 
 
 def _reason_without_path(path: Path, reason: str) -> str:

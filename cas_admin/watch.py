@@ -93,7 +93,13 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> None:
                 where = f"Watching {world.config.kernels}"
                 world.progress.say(f"{where}: the next build is in {human_span(interval_s)}")
             last = built
-            _require_few_threads()
+            hung = threading.active_count() - 1
+            if hung > HUNG_LIMIT:
+                raise TryAgain(
+                    f"{hung} calls into file systems have never come back",
+                    hint="see to the mount that is hung, then run the same command again; systemd "
+                    "does so by itself",
+                )
             time.sleep(interval_s)
 
 
@@ -109,16 +115,6 @@ def _try_build(world: World, *, may_fail: bool) -> Built | None:
         return None
 
 
-def _require_few_threads() -> None:
-    hung = threading.active_count() - 1
-    if hung > HUNG_LIMIT:
-        raise TryAgain(
-            f"{hung} calls into file systems have never come back",
-            hint="see to the mount that is hung, then run the same command again; systemd does so "
-            "by itself",
-        )
-
-
 def _news_lines(built: Built | None, last: Built | None) -> Iterator[str]:
     """What is worth to be said of a run.
 
@@ -126,15 +122,12 @@ def _news_lines(built: Built | None, last: Built | None) -> Iterator[str]:
     """
     if built is None:
         return
-    if last is None or _has_news(built, last):
+    found = built.summary
+    # a file that nobody may read is tried each time, and counts as read each time
+    is_the_same = last is not None and bool(found.bad) and found == last.summary
+    has_news = not is_the_same and bool(found.added or found.removed or found.renamed)
+    if last is None or has_news:
         yield built.headline
     for line in built.chores:
         if last is None or line not in last.chores:
             yield line
-
-
-def _has_news(built: Built, last: Built) -> bool:
-    found = built.summary
-    # a file that nobody may read is tried each time, and counts as read each time
-    is_the_same = bool(found.bad) and found == last.summary
-    return not is_the_same and bool(found.added or found.removed or found.renamed)

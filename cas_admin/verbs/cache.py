@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ from cas.commands import Done, Output, World, verb_options
 from cas.errors import NotPermitted
 from cas.text import count, json_text, one_line
 from cas.units import human_size, plain, told_time
+from cas_admin.columns import aligned_lines
 
 if TYPE_CHECKING:
     from cas.catalogue.cache.inspection import Fault
     from cas.catalogue.cache.listing import Holding
-    from cas.settings.config import Config
 
 PLACE = 10
 HELP = "look after the extracted kernels"
@@ -56,17 +56,27 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
 def _list_entries(options: argparse.Namespace, world: World) -> Output:
     """The entries, the least recently used first, and what they take of what is allowed."""
+    from cas.catalogue.cache import limits
     from cas.catalogue.cache.listing import holdings
 
     config = world.config
     found = holdings(config.debugs)
     if options.json:
-        yield _entries_json(found, config)
+        facts = {
+            "version": VERSION,
+            "directory": str(config.debugs),
+            "size_bytes": sum(holding.size_bytes for holding in found),
+            "limit_bytes": config.cache.limit_bytes,
+            "target_bytes": limits.target_bytes(config.cache),
+            "days": config.cache.days,
+            "entries": [_entry_facts(holding) for holding in found],
+        }
+        yield json_text(facts, indent=1)
         return 0
     for holding in found:
         if holding.problem:
             world.progress.warn(holding.problem)
-    yield from _entry_lines(found)
+    yield from aligned_lines(COLUMNS, [_entry_cells(holding) for holding in found])
     total = human_size(sum(holding.size_bytes for holding in found))
     limit = human_size(config.cache.limit_bytes)
     yield one_line(f"{count(len(found), 'kernel')}, {total} of {limit} in {config.debugs}")
@@ -92,6 +102,7 @@ def _verify_cache(options: argparse.Namespace, world: World) -> Output:
     :raises ConfigError: the cache cannot be written
     """
     from cas.catalogue.cache import inspection
+    from cas.settings import users
 
     cache, faults = world.config.debugs, list["Fault"]()
     total = inspection.size_bytes(cache)
@@ -99,77 +110,43 @@ def _verify_cache(options: argparse.Namespace, world: World) -> Output:
         for fault in inspection.verify(cache, advance, repair=options.repair):
             faults.append(fault)
             if not options.json:
-                yield _fault_line(fault, world.config)
+                advice = REPAIR if fault.is_ours else FOREIGN
+                if fault.obstacle is not None:
+                    advice = users.remedy(fault.obstacle, world.config) or NotPermitted.hint
+                yield one_line(f"{fault.path}: {fault.what}; {advice}")
     if options.json:
-        yield _faults_json(faults, total)
+        facts = [
+            {"path": str(fault.path), "what": fault.what, "is_ours": fault.is_ours}
+            for fault in faults
+        ]
+        yield json_text({"version": VERSION, "size_bytes": total, "faults": facts}, indent=1)
     else:
         said = count(len(faults), "fault") if faults else "all is well"
         yield one_line(f"{human_size(total)} verified in {cache}: {said}")
     return BROKEN if faults else 0
 
 
-def _fault_line(fault: Fault, config: Config) -> str:
-    from cas.settings import users
-
-    advice = REPAIR if fault.is_ours else FOREIGN
-    if fault.obstacle is not None:
-        advice = users.remedy(fault.obstacle, config) or NotPermitted.hint
-    return one_line(f"{fault.path}: {fault.what}; {advice}")
-
-
-def _entry_lines(found: Sequence[Holding]) -> Iterator[str]:
-    if not found:
-        return
-    rows = [COLUMNS, *map(_entry_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for *cells, last in rows:
-        yield "".join(f"{cell:{n}}  " for cell, n in zip(cells, widths, strict=True)) + last
-
-
 def _entry_cells(holding: Holding) -> tuple[str, ...]:
-    kernel = holding.kernel
-    return tuple(
-        map(
-            one_line,
-            (
-                kernel.release if kernel else "-",
-                kernel.arch if kernel else "-",
-                holding.entry.name,
-                human_size(holding.size_bytes),
-                str(holding.kmods),
-                "-" if holding.problem else told_time(_last_use(holding)),
-                _entry_state(holding),
-                str(kernel.source) if kernel else "-",
-            ),
-        )
-    )
-
-
-def _entry_state(holding: Holding) -> str:
     from cas.catalogue.cache import lease
 
-    if holding.problem:
-        return "closed"
-    return "in use" if lease.is_held(holding.entry) else "free"
+    kernel, state = holding.kernel, "closed"
+    if not holding.problem:
+        state = "in use" if lease.is_held(holding.entry) else "free"
+    cells = (
+        kernel.release if kernel else "-",
+        kernel.arch if kernel else "-",
+        holding.entry.name,
+        human_size(holding.size_bytes),
+        str(holding.kmods),
+        "-" if holding.problem else told_time(_last_use(holding)),
+        state,
+        str(kernel.source) if kernel else "-",
+    )
+    return tuple(map(one_line, cells))
 
 
 def _last_use(holding: Holding) -> datetime:
     return datetime.fromtimestamp(holding.last_use, UTC)
-
-
-def _entries_json(found: Sequence[Holding], config: Config) -> str:
-    from cas.catalogue.cache import limits
-
-    facts = {
-        "version": VERSION,
-        "directory": str(config.debugs),
-        "size_bytes": sum(holding.size_bytes for holding in found),
-        "limit_bytes": config.cache.limit_bytes,
-        "target_bytes": limits.target_bytes(config.cache),
-        "days": config.cache.days,
-        "entries": [_entry_facts(holding) for holding in found],
-    }
-    return json_text(facts, indent=1)
 
 
 def _entry_facts(holding: Holding) -> dict[str, object]:
@@ -190,10 +167,3 @@ def _entry_facts(holding: Holding) -> dict[str, object]:
         "source": str(kernel.source) if kernel else None,
         "member": kernel and kernel.member,
     }
-
-
-def _faults_json(faults: Sequence[Fault], total_bytes: int) -> str:
-    found = [
-        {"path": str(fault.path), "what": fault.what, "is_ours": fault.is_ours} for fault in faults
-    ]
-    return json_text({"version": VERSION, "size_bytes": total_bytes, "faults": found}, indent=1)

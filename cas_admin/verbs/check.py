@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cas.choices import Verdict
 from cas.commands import Output, World
 from cas.errors import ConfigError, DatabaseDamaged, NotPermitted
 from cas.text import count, json_text, one_line
-
-if TYPE_CHECKING:
-    from cas.database.store import Store
-    from cas.jobs.work_directory import WorkDirectory
-    from cas_admin.invariants import Flaw
 
 PLACE = 5
 HELP = "verify jobs, database, packages and extracted kernels"
@@ -45,14 +40,20 @@ def run(options: argparse.Namespace, world: World) -> Output:
     config, flaws = world.config, []
     store, work = Store.of(config), WorkDirectory.of(config)
     group = ResultGroup.of(config)
-    scope = Scope(config, work, store, _indexed_verdicts(store), not options.quick, group)
-    total = _count_jobs(work)
+    rows: dict[Path, Verdict] | None = None
+    total = 0
+    with suppress(ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it
+        rows = store.jobs.verdicts()
+    scope = Scope(config, work, store, rows, not options.quick, group)
+    with suppress(NotPermitted):  # which is told as a flaw
+        total = sum(1 for _ in work.jobs())
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
         looks = (of_jobs, of_rows, of_cache, of_sandbox, of_known)
         for flaw in chain.from_iterable(look(scope) for look in looks):
             flaws.append(flaw)
             if not options.json:
-                yield _flaw_line(flaw)
+                kind, where = "broken" if flaw.is_broken else "open", one_line(flaw.where)
+                yield f"{kind:7}{where}: {one_line(flaw.what)}; {one_line(flaw.next_step)}"
     broken = sum(flaw.is_broken for flaw in flaws)
     if options.json:
         found = [asdict(flaw) for flaw in flaws]
@@ -61,22 +62,3 @@ def run(options: argparse.Namespace, world: World) -> Output:
         said = f"{broken} broken" if broken else "all is well"
         yield f"{count(total, 'job')} checked: {said}"
     return BROKEN if broken else 0
-
-
-def _count_jobs(work: WorkDirectory) -> int:
-    try:
-        return sum(1 for _ in work.jobs())
-    except NotPermitted:  # which is told as a flaw
-        return 0
-
-
-def _indexed_verdicts(store: Store) -> dict[Path, Verdict] | None:
-    try:
-        return store.jobs.verdicts()
-    except (ConfigError, DatabaseDamaged):  # which is said with what else is wrong with it
-        return None
-
-
-def _flaw_line(flaw: Flaw) -> str:
-    kind = "broken" if flaw.is_broken else "open"
-    return f"{kind:7}{one_line(flaw.where)}: {one_line(flaw.what)}; {one_line(flaw.next_step)}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cas.commands import Output, World
 from cas.text import count, json_text, one_line, short_line
 
 if TYPE_CHECKING:
-    from cas.findings.known import Issue, Known
+    from cas.findings.known import Known
 
 PLACE = 9
 HELP = "list the known issues, and what is wrong with them"
@@ -52,12 +52,24 @@ def _list_issues(options: argparse.Namespace, world: World) -> Output:
         facts = {
             "version": VERSION,
             "files": known.files,
-            "issues": [_issue_facts(issue) for issue in known.issues],
+            "issues": [
+                {
+                    "name": issue.name,
+                    "file": issue.file,
+                    "advice": issue.advice,
+                    "link": issue.link,
+                    "fixed_in": issue.fixed_in,
+                    "when": {key: values for key, values in issue.conditions() if values},
+                }
+                for issue in known.issues
+            ],
             "faults": known.faults,
         }
         yield json_text(facts, indent=1, default=str)
         return status
-    yield from map(_issue_line, known.issues)
+    for issue in known.issues:
+        when = (f"{key} {' | '.join(values)}" for key, values in issue.conditions() if values)
+        yield short_line(f"{issue.file}: {issue.name} ({', '.join(when)})")
     yield from _fault_lines(known)
     yield f"{count(len(known.issues), 'known issue')} in {count(len(known.files), 'file')}"
     return status
@@ -93,22 +105,6 @@ def _try_issues(options: argparse.Namespace, world: World) -> Output:
     return status
 
 
-def _issue_line(issue: Issue) -> str:
-    conditions = (f"{key} {' | '.join(values)}" for key, values in issue.conditions() if values)
-    return short_line(f"{issue.file}: {issue.name} ({', '.join(conditions)})")
-
-
 def _fault_lines(known: Known) -> Iterator[str]:
     for fault in known.faults:
         yield f"broken {one_line(fault)}"
-
-
-def _issue_facts(issue: Issue) -> dict[str, Any]:
-    return {
-        "name": issue.name,
-        "file": issue.file,
-        "advice": issue.advice,
-        "link": issue.link,
-        "fixed_in": issue.fixed_in,
-        "when": {key: values for key, values in issue.conditions() if values},
-    }

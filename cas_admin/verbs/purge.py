@@ -15,7 +15,6 @@ from cas_admin.flags import purge_options
 if TYPE_CHECKING:
     from cas.jobs.work_directory import Entry
     from cas_admin.ageing import Aged
-    from cas_admin.purging import Purging
 
 PLACE = 2
 HELP = "the same as -p"
@@ -46,8 +45,12 @@ def run(options: argparse.Namespace, world: World) -> Output:
     doubtful = purging.doubtful(old)
     remains = list(purging.remains())
     listed = _list_old(old, remains)
-    if not options.unfinished:
-        _tell_kept_jobs(purging, days, world)
+    every = () if options.unfinished else purging.old(days, with_unfinished=True)
+    if held := [one for one in every if one.held_for]:
+        world.progress.say(
+            f"{count(len(held), 'job')} older than {count(days, 'day')} kept, because "
+            "they wait, were stopped, or have an unsent mail: --unfinished is for these"
+        )
     if doubtful:
         world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
     if options.yes and not options.dry_run:
@@ -84,15 +87,6 @@ def _list_old(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
         size = human_size(size_bytes(entry.path))
         listed.append(f"{entry.path}  {size}  {entry.kind.value}")
     return listed
-
-
-def _tell_kept_jobs(purging: Purging, days: int, world: World) -> None:
-    unfinished = [one for one in purging.old(days, with_unfinished=True) if one.held_for]
-    if unfinished:
-        world.progress.say(
-            f"{count(len(unfinished), 'job')} older than {count(days, 'day')} kept, because "
-            "they wait, were stopped, or have an unsent mail: --unfinished is for these"
-        )
 
 
 def _confirm_purge(world: World, listed: Iterable[str]) -> None:

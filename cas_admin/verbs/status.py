@@ -33,7 +33,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas_admin.status_asking import ask_all_parts
 
     parts = ask_all_parts(world)
-    yield from (_status_json(parts),) if options.json else _screen(parts)
+    if options.json:
+        facts = {
+            part.name: part.found.facts if part.found else {"problem": part.problem}
+            for part in parts
+        }
+        yield json_text({"version": VERSION, **facts}, indent=1, default=plain)
+    else:
+        yield from _screen(parts)
     return PARTIAL if any(part.found is None for part in parts) else 0
 
 
@@ -42,17 +49,9 @@ def _screen(parts: list[AskedPart]) -> Iterator[str]:
     first: dict[str, str] = {}
     for part in parts:
         yield part.name.upper()
-        for line in part.found.lines if part.found else (_problem_line(part, first),):
-            yield f"  {short_line(line)}"
-
-
-def _problem_line(part: AskedPart, first: dict[str, str]) -> str:
-    where = first.setdefault(part.problem, part.name)
-    return f"! {part.problem}" if where == part.name else f"! the same as of {where.upper()}"
-
-
-def _status_json(parts: list[AskedPart]) -> str:
-    facts = {
-        part.name: part.found.facts if part.found else {"problem": part.problem} for part in parts
-    }
-    return json_text({"version": VERSION, **facts}, indent=1, default=plain)
+        if part.found:
+            yield from (f"  {short_line(line)}" for line in part.found.lines)
+            continue
+        where = first.setdefault(part.problem, part.name)
+        said = part.problem if where == part.name else f"the same as of {where.upper()}"
+        yield f"  {short_line(f'! {said}')}"
