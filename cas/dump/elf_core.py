@@ -84,7 +84,13 @@ def open_core(source: Source) -> Image:
     if header.type != elf.ET_CORE:
         raise NotADump(f"an ELF file of type {header.type} is not a core")
     segments = elf.segments(source.read, header)
-    notes = list(islice(_core_notes(source, header, segments), elf.NOTE_LIMIT))
+    notes: list[elf.Note] = []
+    left = elf.NOTES_LIMIT
+    for segment in [s for s in segments if s.type == elf.PT_NOTE][:16]:
+        data = source.read(segment.offset, min(segment.filesz, left))
+        left -= len(data)
+        # Kernel notes are always padded to 4, whatever p_align says.
+        notes += islice(elf.notes(data, header.order), elf.NOTE_LIMIT - len(notes))
     vmcoreinfo = next((n.desc for n in notes if n.name == "VMCOREINFO"), None)
     if vmcoreinfo is None:
         _refuse_foreign(source, header, notes)
@@ -109,17 +115,6 @@ def open_core(source: Source) -> Image:
         missing=(*claims.of_elf(segments), *survey(source, header, segments)),
         remarks=trailing(source, max(ends)),
     )
-
-
-def _core_notes(
-    source: Source, header: elf.Header, segments: tuple[elf.Segment, ...]
-) -> Iterator[elf.Note]:
-    left = elf.NOTES_LIMIT
-    for segment in [s for s in segments if s.type == elf.PT_NOTE][:16]:
-        data = source.read(segment.offset, min(segment.filesz, left))
-        left -= len(data)
-        # Kernel notes are always padded to 4, whatever p_align says.
-        yield from elf.notes(data, header.order)
 
 
 def _refuse_foreign(source: Source, header: elf.Header, notes: list[elf.Note]) -> None:

@@ -48,7 +48,13 @@ def survey(
             what = f"program header {number} of {len(segments)} is damaged: {flaw}"
             yield Missing(what, header.phoff + number * header.phentsize, Cause.DAMAGED)
             break
-    yield from _blank_notes(source, header.order, segments)
+    for segment in (s for s in segments if s.type == elf.PT_NOTE):
+        data = source.read(segment.offset, min(segment.filesz, 1 << 16))
+        if data and not data.strip(b"\0"):  # they come first in a file: zeros were never copied
+            what = "the notes are zeros: the copy was not finished"
+            yield Missing(what, segment.offset, Cause.BLANK)
+            break
+        yield from lost_notes(data, header.order, segment.offset)
     ranges = ((segment.offset, segment.offset + segment.filesz) for segment in segments)
     gaps = (source.gap(start, end) for start, end in ranges)
     gap = next((at for at in gaps if at is not None and at < source.size), None)
@@ -71,14 +77,3 @@ def _flaw_of_segment(segment: elf.Segment, front: int) -> str | None:
     if has_address and segment.paddr + segment.filesz > _TOP:
         return f"it ends beyond the highest address, at {segment.paddr + segment.filesz:#x}"
     return None
-
-
-def _blank_notes(source: Source, order: str, segments: Sequence[elf.Segment]) -> Iterator[Missing]:
-    """Notes come first in a file: nothing but zeros there was never copied."""
-    for segment in (s for s in segments if s.type == elf.PT_NOTE):
-        data = source.read(segment.offset, min(segment.filesz, 1 << 16))
-        if data and not data.strip(b"\0"):
-            what = "the notes are zeros: the copy was not finished"
-            yield Missing(what, segment.offset, Cause.BLANK)
-            return
-        yield from lost_notes(data, order, segment.offset)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas.choices import Cause
-from cas.dump.banner import SEARCH_BYTES, Found, banner_of_image, search
+from cas.dump.banner import SEARCH_BYTES, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.log_search import find_log
 from cas.dump.memory import Absent, Foreign, Image, Memory, Source, moment
@@ -221,23 +221,7 @@ def _words_of_kernel(image: Image, how: _Search) -> _Words:
             if mine and its and mine != its:
                 named = f"VMCOREINFO in memory names build-id {its}, in the dump's headers {mine}"
                 words = replace(again, remarks=(*again.remarks, f"{named}: memory is believed"))
-    return _with_loose_log(_with_settled_banner(words, told, found), image, search_bytes)
-
-
-def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
-    """A log that nothing leads to is looked for by its records."""
-    if words.log:
-        return words
-    order = words.order or image.order
-    log = find_log(image.memory, order, min(search_bytes, LOOSE_BYTES))
-    if not log:
-        return words
-    remark = "the kernel log was found by a search for its records, and may lack some"
-    return replace(words, log=log, no_log=None, remarks=(*words.remarks, remark))
-
-
-def _with_settled_banner(words: _Words, told: VmcoreInfo, found: Found) -> _Words:
-    """Believe the banner, and say what contradicts it."""
+    # The banner is believed, and what contradicts it is said.
     remarks: list[str] = []
     banner = words.banner or found.banner
     claimed = told.lines.get("OSRELEASE")
@@ -252,7 +236,20 @@ def _with_settled_banner(words: _Words, told: VmcoreInfo, found: Found) -> _Word
         remarks.append("no VMCOREINFO in the dump")
     if found.is_exhausted and banner is None:
         remarks.append("the kernel's banner was not found in the part of memory searched")
-    return replace(words, banner=banner, remarks=words.remarks + tuple(remarks))
+    words = replace(words, banner=banner, remarks=words.remarks + tuple(remarks))
+    return _with_loose_log(words, image, search_bytes)
+
+
+def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
+    """A log that nothing leads to is looked for by its records."""
+    if words.log:
+        return words
+    order = words.order or image.order
+    log = find_log(image.memory, order, min(search_bytes, LOOSE_BYTES))
+    if not log:
+        return words
+    remark = "the kernel log was found by a search for its records, and may lack some"
+    return replace(words, log=log, no_log=None, remarks=(*words.remarks, remark))
 
 
 def _hear(image: Image, info: VmcoreInfo) -> _Words:

@@ -61,13 +61,34 @@ def read_header(source: Source) -> Header:
 
     :raises NotADump: in none
     """
-    data = source.read(0, 464)
-    for order in "<>":
-        for bits, at in ((64, 408), (32, 404), (32, 408)):
-            header = _header_read_as(data, order, bits, at)
-            if header is not None:
-                return _with_sub_header(source, header)
-    raise NotADump("KDUMP header with impossible sizes", offset=424)
+    head = source.read(0, 464)
+    layouts = ((order, *kind) for order in "<>" for kind in ((64, 408), (32, 404), (32, 408)))
+    readings = (_header_read_as(head, *layout) for layout in layouts)
+    header = next((found for found in readings if found is not None), None)
+    if header is None:
+        raise NotADump("KDUMP header with impossible sizes", offset=424)
+    if header.version < 1 or not head.startswith(b"KDUMP"):
+        return header
+    fields = sub_header_fields(header)
+    data = source.read(header.block_size, fields.size).ljust(fields.size, b"\0")
+    (base, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
+        fields.unpack(data)
+    )
+    version = header.version
+    if version >= 6:
+        start, end = wide[0], wide[1]
+    return replace(
+        header,
+        phys_base=base,
+        dump_level=level if 0 <= level < 64 else None,
+        split=version >= 2 and split == 1,
+        start_pfn=start if version >= 2 and split else 0,
+        end_pfn=end if version >= 2 and split else 0,
+        max_mapnr=wide[2] if version >= 6 and wide[2] else header.max_mapnr,
+        vmcoreinfo=(info, info_size) if version >= 3 else (0, 0),
+        notes=(note, note_size) if version >= 4 else (0, 0),
+        eraseinfo=(erase, erase_size) if version >= 5 else (0, 0),
+    )
 
 
 def _header_read_as(data: bytes, order: str, bits: int, at: int) -> Header | None:
@@ -107,28 +128,3 @@ def sub_header_fields(header: Header) -> struct.Struct:
         return struct.Struct(header.order + "qiiQQQQQQQQQQQ")
     layout = "IiiII4xQI4xQI4xQI4xQQQ" if header.padded else "IiiIIQIQIQIQQQ"
     return struct.Struct(header.order + layout)
-
-
-def _with_sub_header(source: Source, header: Header) -> Header:
-    if header.version < 1 or not source.read(0, 8).startswith(b"KDUMP"):
-        return header
-    fields = sub_header_fields(header)
-    data = source.read(header.block_size, fields.size).ljust(fields.size, b"\0")
-    (base, level, split, start, end, info, info_size, note, note_size, erase, erase_size, *wide) = (
-        fields.unpack(data)
-    )
-    version = header.version
-    if version >= 6:
-        start, end = wide[0], wide[1]
-    return replace(
-        header,
-        phys_base=base,
-        dump_level=level if 0 <= level < 64 else None,
-        split=version >= 2 and split == 1,
-        start_pfn=start if version >= 2 and split else 0,
-        end_pfn=end if version >= 2 and split else 0,
-        max_mapnr=wide[2] if version >= 6 and wide[2] else header.max_mapnr,
-        vmcoreinfo=(info, info_size) if version >= 3 else (0, 0),
-        notes=(note, note_size) if version >= 4 else (0, 0),
-        eraseinfo=(erase, erase_size) if version >= 5 else (0, 0),
-    )

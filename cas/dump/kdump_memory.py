@@ -76,7 +76,10 @@ class KdumpMemory:
         first = next(frames, None)
         if first is None:
             return
-        descriptors = self._descriptors_from(self.bitmap.index(first) or 0)
+        index, stop = self.bitmap.index(first) or 0, self.descriptors_end
+        starts = range(self.descriptors_offset + DESCRIPTOR_BYTES * index, stop, _BATCH_BYTES)
+        batches = (self.descriptors(at, min(at + _BATCH_BYTES, stop)) for at in starts)
+        descriptors = chain.from_iterable(batches)
         zeros, left = -1, self._source.size
         for frame, descriptor in zip(chain((first,), frames), descriptors, strict=False):
             if descriptor[0] == zeros:
@@ -92,11 +95,6 @@ class KdumpMemory:
                 yield frame * self.page_size, page
             else:
                 zeros = descriptor[0]
-
-    def _descriptors_from(self, index: int) -> Iterator[tuple[int, ...]]:
-        end = self.descriptors_end
-        for at in range(self.descriptors_offset + DESCRIPTOR_BYTES * index, end, _BATCH_BYTES):
-            yield from self.descriptors(at, min(at + _BATCH_BYTES, end))
 
     def _cached_page(self, frame: int) -> bytes:
         page = self._cache.get(frame)

@@ -132,8 +132,15 @@ class _Pages:
             spread = range(0, self._count, max(self._count // _SAMPLED, 1))
             last = range(max(self._count - _SAMPLED_LAST, 0), self._count)
             tally = self._check.some(sorted({*spread, *last}), self._lowest)
-        missing = *self._missing_pages(tally), *self._more_descriptors()
-        return Survey(self._flags, missing, checked, tally.checked, end)
+        missing = [*self._missing_pages(tally)]
+        if self._lowest - self._low >= DESCRIPTOR_BYTES and self._flags:
+            # a bitmap that lost bits counts fewer pages than there are descriptors
+            bounds = Bounds(self._low, self._source.size, self._memory.page_size)
+            (row,) = self._memory.batch(self._count, 1).rows()
+            if bounds.hold(row) and row[2]:
+                what = f"the bitmap counts {self._count} pages, but there are more descriptors"
+                missing.append(Missing(what, self._low, Cause.DAMAGED))
+        return Survey(self._flags, tuple(missing), checked, tally.checked, end)
 
     def _missing_pages(self, tally: Tally) -> Iterator[Missing]:
         yield from tally.missing(self._count, is_sample=self._count > FEW)
@@ -173,13 +180,3 @@ class _Pages:
                         at = self._memory.descriptors_offset + DESCRIPTOR_BYTES * number
                         tally.astray.add(at)
         return tally
-
-    def _more_descriptors(self) -> Iterator[Missing]:
-        """A bitmap that lost bits counts fewer pages than there are descriptors."""
-        if self._lowest - self._low < DESCRIPTOR_BYTES or not self._flags:
-            return
-        bounds = Bounds(self._low, self._source.size, self._memory.page_size)
-        for row in self._memory.batch(self._count, 1).rows():
-            if bounds.hold(row) and row[2]:
-                what = f"the bitmap counts {self._count} pages, but there are more descriptors"
-                yield Missing(what, self._low, Cause.DAMAGED)

@@ -123,24 +123,17 @@ def _ring_lines(data: bytes, at: int, order: str) -> Iterator[str]:
         text = data[start : end if end >= 0 else at + _RECORD_BYTES]
         if not text.strip(b"\0"):
             return
-        yield from _trimmed(text.split(b"\0")[0]).decode("utf-8", "replace").split("\n")
+        # printk_sprint() moves the text over the two bytes of its level, and takes the newline off
+        # by the length alone, which stands elsewhere: the last two letters and the newline are
+        # still there, or the level of a text that continued this one.
+        text = text.split(b"\0")[0].split(_LEVEL)[0]
+        if text.endswith(b"\n"):
+            text = text[:-1]
+            text = text[:-2] if text[-4:-2] == text[-2:] else text
+        yield from text.decode("utf-8", "replace").split("\n")
         if end < 0:
             return
         at = end
-
-
-def _trimmed(text: bytes) -> bytes:
-    """A text without what is left behind its end.
-
-    printk_sprint() moves the text over the two bytes of its level, and takes the newline off by the
-    length alone, which stands elsewhere: the last two letters and the newline are still there, or
-    the level of a text that continued this one.
-    """
-    text = text.split(_LEVEL)[0]
-    if not text.endswith(b"\n"):
-        return text
-    text = text[:-1]
-    return text[:-2] if text[-4:-2] == text[-2:] else text
 
 
 _SHAPES = ((_timed_lines, _HEAD_BYTES), (_ring_lines, 8))

@@ -69,7 +69,16 @@ def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
         found, missing = _open_parts(files, parts)
         chain, more = _chain(found)
         missing += more
-        missing += [lack for part in chain for lack in _cut_off(part)]
+        for part in chain:  # what it lacks at its end, by its descriptors
+            end, size = part.memory.descriptors_end, part.source.size
+            if end <= size:
+                last = max(end - _BATCH_BYTES, part.memory.descriptors_offset)
+                rows = part.memory.descriptors(last, end)
+                end = max((offset + length for offset, length, _, _ in rows), default=0)
+            if end > size:
+                lack = cut(end, size)
+                what = f"{part.path.name} (page frames {_span(part.frames)}) {lack.what}"
+                missing.append(Missing(what, lack.offset, lack.cause))
         ends = [0, *(part.header.end_pfn for part in chain)]
         starts = [*(part.header.start_pfn for part in chain), chain[0].header.max_mapnr]
         gaps = [(end, start) for end, start in zip(ends, starts, strict=True) if end < start]
@@ -194,19 +203,6 @@ def _absent_frames(part: _Part, gaps: list[tuple[int, int]]) -> Iterator[Missing
             size = human_size(pages * header.block_size)
             what = f"no part has page frames {_span(gap)}: {pages} pages, {size}"
             yield Missing(what, cause=Cause.PART)
-
-
-def _cut_off(part: _Part) -> Iterator[Missing]:
-    """What a part lacks at its end, by its descriptors."""
-    end = part.memory.descriptors_end
-    if end <= part.source.size:
-        last = max(end - _BATCH_BYTES, part.memory.descriptors_offset)
-        rows = part.memory.descriptors(last, end)
-        end = max((offset + size for offset, size, _, _ in rows), default=0)
-    if end > part.source.size:
-        lack = cut(end, part.source.size)
-        what = f"{part.path.name} (page frames {_span(part.frames)}) {lack.what}"
-        yield Missing(what, lack.offset, lack.cause)
 
 
 def _span(frames: tuple[int, int]) -> str:

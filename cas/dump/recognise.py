@@ -70,41 +70,33 @@ def recognise_source(source: Source, name: str) -> str:
     if not head:
         raise NotADump(f"{name} is empty", hint="look whether the transfer failed")
     if head.startswith(b"\x7fELF"):
-        return _elf_format(source, name)
+        try:
+            header = elf.header(source.read)
+        except NotADump:
+            return "ELF"  # it may be a damaged dump's: its reader tells
+        if header.type not in _ELF_TYPES:
+            return "ELF"
+        what = _ELF_TYPES[header.type]
+        if header.type == elf.ET_REL:
+            what = "a kernel module" if elf.section_named(source.read, header, ".modinfo") else what
+        elif elf.section_named(source.read, header, "__ksymtab"):
+            what = "a vmlinux"
+        raise NotADump(f"{name} is {what}, not a dump")
     if head.startswith(_KDUMP):
         return "KDUMP"
     if head.startswith(flattened.MAGIC):
         return "flattened"
     kind = foreign(head) or raw_memory(source)
     if kind is None:
-        raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}, not a dump")
+        first, what = head[:_TEXT_BYTES], "data of an unknown kind"
+        text = first.decode("utf-8", "ignore")
+        controls = sum(not letter.isprintable() and letter not in "\r\n\t\f\x1b" for letter in text)
+        if not first.strip(b"\0"):
+            what = "filled with zeros at its beginning"
+        # Text cut inside a letter loses at most three bytes.
+        elif controls == 0 and len(text.encode()) >= len(first) - 3:
+            what = "a text"
+        raise NotADump(f"{name} is {what}, not a dump")
     if kind.is_dump:
         raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)
     raise NotADump(f"{name} is {kind.what}, not a dump", hint=kind.advice)
-
-
-def _elf_format(source: Source, name: str) -> str:
-    """A header that makes no sense may be a damaged dump's: its reader tells."""
-    try:
-        header = elf.header(source.read)
-    except NotADump:
-        return "ELF"
-    if header.type not in _ELF_TYPES:
-        return "ELF"
-    kind = _ELF_TYPES[header.type]
-    if header.type == elf.ET_REL:
-        kind = "a kernel module" if elf.section_named(source.read, header, ".modinfo") else kind
-    elif elf.section_named(source.read, header, "__ksymtab"):
-        kind = "a vmlinux"
-    raise NotADump(f"{name} is {kind}, not a dump")
-
-
-def _unknown_content(head: bytes) -> str:
-    if not head.strip(b"\0"):
-        return "filled with zeros at its beginning"
-    text = head.decode("utf-8", "ignore")
-    controls = sum(not letter.isprintable() and letter not in "\r\n\t\f\x1b" for letter in text)
-    # Text cut inside a letter loses at most three bytes.
-    if controls == 0 and len(text.encode()) >= len(head) - 3:
-        return "a text"
-    return "data of an unknown kind"

@@ -69,7 +69,10 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
     :return: ``None`` when nothing names both the architecture and the kernel
     """
     head = source.read(0, 464)
-    finds = _Finds(order=_byte_order(head))
+    # The byte order: of ELF by its header, of KDUMP by its version, which is a small number.
+    is_elf = head.startswith(b"\x7fELF")
+    is_big = head[5:6] == b"\x02" if is_elf else head[8:10] == bytes(2) and head[8:12] != bytes(4)
+    finds = _Finds(order=">" if is_big else "<")
     for at, data in _windows(source):
         finds.look(at, data)
     log = None
@@ -80,7 +83,7 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
         return None
     at = min(reason.offset or 0, source.size)
     is_kdump = head.startswith((b"KDUMP   ", b"DISKDUMP"))
-    kind = "ELF" if head.startswith(b"\x7fELF") else "KDUMP" if is_kdump else "flattened dump"
+    kind = "ELF" if is_elf else "KDUMP" if is_kdump else "flattened dump"
     return Dump(
         path=path,
         format=f"damaged {kind}",
@@ -136,13 +139,6 @@ def _register_notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
             if name_size == 5 and kind == 1 and size < _NOTE_BYTES:
                 yield at, elf.Note("CORE", kind, data[at + 8 : at + 8 + size])
         at = data.find(_CORE_NAME, at + 1)
-
-
-def _byte_order(head: bytes) -> str:
-    """The byte order: of ELF by its header, of KDUMP by its version, which is a small number."""
-    if head.startswith(b"\x7fELF"):
-        return ">" if head[5:6] == b"\x02" else "<"
-    return ">" if head[8:10] == b"\0\0" and head[8:12] != bytes(4) else "<"
 
 
 def _arch(head: bytes, finds: _Finds) -> str | None:

@@ -130,10 +130,15 @@ class Transfer:
         head = known = b""
         while True:
             try:
-                piece = self._next_piece()
+                piece = self._body.read()
+                if not piece and self._offset < (self.size_bytes or 0):
+                    sizes = f"{human_size(self._offset)} of {human_size(self.size_bytes or 0)}"
+                    raise Broken(f"{self._url}: the connection ended after {sizes}")
             except Broken as error:
                 known = self._ask_for_rest(error)
                 continue
+            except FetchError as error:
+                raise ServerFailed(f"{error}") from error
             if not piece:
                 return
             again, known = known[: len(piece)], known[len(piece) :]
@@ -148,16 +153,6 @@ class Transfer:
                 if not _ELF.startswith(head):
                     raise Useless(f"{self._url}: what it sends is no ELF file")
             yield piece
-
-    def _next_piece(self) -> bytes:
-        try:
-            piece = self._body.read()
-        except FetchError as error:
-            raise ServerFailed(f"{error}") from error
-        if not piece and self._offset < (self.size_bytes or 0):
-            sizes = f"{human_size(self._offset)} of {human_size(self.size_bytes or 0)}"
-            raise Broken(f"{self._url}: the connection ended after {sizes}")
-        return piece
 
     def _ask_for_rest(self, problem: Broken) -> bytes:
         """Connect again, and ask for what is missing of the file.

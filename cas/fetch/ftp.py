@@ -107,7 +107,17 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
                 client.voidcmd("TYPE I")  # bytes as they are
         except NotThere:
             raise Denied(f"{url}: the server does not accept the login") from None
-        version = _listed_version(client, url)
+        # size and time of the last change, where the server tells them: RFC 3659
+        answers = []
+        for command in ("SIZE", "MDTM"):
+            answer = ""
+            with _ftp_errors_told(url), suppress(ftplib.error_perm):
+                answer = client.sendcmd(f"{command} {url.file_path}")
+            is_number = answer.startswith("213 ") and answer[4:22].strip().isascii()
+            answers.append(answer[4:].strip() if is_number else "")
+        size, changed = answers
+        is_size = size.isdigit() and len(size) <= 18
+        version = Version(int(size) if is_size else None, changed[:40] or None)
         offset, data = _data_connection(
             client, url, had if version.continues(had.version) else Had()
         )
@@ -117,20 +127,6 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
             data.close()
     finally:
         client.close()
-
-
-def _listed_version(client: _Client, url: Url) -> Version:
-    """Size and time of the last change, where the server tells them. Source: RFC 3659."""
-    answers = []
-    for command in ("SIZE", "MDTM"):
-        answer = ""
-        with _ftp_errors_told(url), suppress(ftplib.error_perm):
-            answer = client.sendcmd(f"{command} {url.file_path}")
-        is_number = answer.startswith("213 ") and answer[4:22].strip().isascii()
-        answers.append(answer[4:].strip() if is_number else "")
-    size, changed = answers
-    digits = size.isdigit() and len(size) <= 18
-    return Version(int(size) if digits else None, changed[:40] or None)
 
 
 def _data_connection(client: _Client, url: Url, had: Had) -> tuple[int, socket.socket]:

@@ -201,10 +201,18 @@ def _body(url: Url, response: PatientResponse, had: Had) -> Body:
         if int(found[1]) != asked.offset or not version.continues(asked.version):
             raise Changed(changed)
     else:
-        asked = Had()
-        version = Version(_declared_length(url, response), response.validator)
+        asked, lengths = Had(), set[str]()
+        if not response.chunked:
+            lengths = {text.strip() for text in response.headers.get_all("Content-Length", [])}
+        if len(lengths) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", text) for text in lengths):
+            raise FetchError(f"{url}: the server declares no usable length")
+        version = Version(int(lengths.pop()) if lengths else None, response.validator)
     remarks = _oddities(url, response)
-    return Body(url, response, version, asked.offset, _promised_sha256(response), remarks)
+    # SHA-256 of the whole file: RFC 9530 (Repr-Digest), RFC 3230 (Digest)
+    fields = (response.getheader("Repr-Digest", ""), response.getheader("Digest", ""))
+    found = re.search(r"\bsha-256=:?([A-Za-z0-9+/]{43}=)", ",".join(fields), re.IGNORECASE)
+    sha256 = base64.b64decode(found[1]).hex() if found else None
+    return Body(url, response, version, asked.offset, sha256, remarks)
 
 
 def _require_given(url: Url, response: PatientResponse) -> None:
@@ -219,15 +227,6 @@ def _require_given(url: Url, response: PatientResponse) -> None:
         raise FetchError(f"{url}: the server says {status}")
     if response.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":
         raise FetchError(f"{url}: the server uses a transfer encoding that nobody asked for")
-
-
-def _declared_length(url: Url, response: PatientResponse) -> int | None:
-    if response.chunked:
-        return None
-    lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
-    if len(lengths) > 1 or not all(re.fullmatch(r"[0-9]{1,18}", value) for value in lengths):
-        raise FetchError(f"{url}: the server declares no usable length")
-    return int(lengths.pop()) if lengths else None
 
 
 def _oddities(url: Url, response: PatientResponse) -> tuple[str, ...]:
@@ -245,13 +244,6 @@ def _oddities(url: Url, response: PatientResponse) -> tuple[str, ...]:
     if not response.chunked and "Content-Length" not in response.headers:
         remarks.append("the server does not say how long the file is: a break cannot be noticed")
     return tuple(remarks)
-
-
-def _promised_sha256(response: PatientResponse) -> str | None:
-    """SHA-256 of the whole file. Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest)."""
-    fields = (response.getheader("Repr-Digest", ""), response.getheader("Digest", ""))
-    found = re.search(r"\bsha-256=:?([A-Za-z0-9+/]{43}=)", ",".join(fields), re.IGNORECASE)
-    return base64.b64decode(found[1]).hex() if found else None
 
 
 @contextmanager

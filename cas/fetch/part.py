@@ -54,7 +54,20 @@ class Part:
             self._file = os.open(self._path, flags, 0o600)
         except OSError as error:
             raise cannot_write(self._path, error, 0) from error
-        self._recall_note()
+        kept = 0
+        # a note that is cut or not ours: the download begins anew
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            handle = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                note = json.loads(file.read(NOTE_BYTES))
+            version = Version(**note["version"])
+            if note["url"] == self._url.fingerprint and version.continues(version):
+                size, synced = os.fstat(self._file).st_size, note["synced_bytes"]
+                if isinstance(synced, int) and size <= (version.size_bytes or size):
+                    is_of_this_boot = note["boot"] and note["boot"] == _boot_id()
+                    kept = size if is_of_this_boot else min(size, max(synced, 0))
+                self._version = version
+        self._truncate(kept)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,22 +155,6 @@ class Part:
         handle = os.dup(self._file)
         os.lseek(handle, 0, os.SEEK_SET)
         return handle
-
-    def _recall_note(self) -> None:
-        kept = 0
-        # a note that is cut or not ours: the download begins anew
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            handle = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                note = json.loads(file.read(NOTE_BYTES))
-            version = Version(**note["version"])
-            if note["url"] == self._url.fingerprint and version.continues(version):
-                size, synced = os.fstat(self._file).st_size, note["synced_bytes"]
-                if isinstance(synced, int) and size <= (version.size_bytes or size):
-                    is_of_this_boot = note["boot"] and note["boot"] == _boot_id()
-                    kept = size if is_of_this_boot else min(size, max(synced, 0))
-                self._version = version
-        self._truncate(kept)
 
     def _truncate(self, size: int) -> None:
         try:

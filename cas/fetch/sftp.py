@@ -89,29 +89,9 @@ class SftpFile:
 def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     """Open a file at where an earlier attempt ended.
 
-    :raises UnknownHost: the server's key is not in known_hosts, or is another one
+    :raises Refused: the server's key is not believed, or its network is private
     :raises NotThere: there is no such file
     :raises Denied: no key or password is accepted, or the file is not for this user
-    :raises Broken: the connection broke
-    """
-    with _logged_in_transport(url, policy) as transport:
-        with _sftp_errors_told(url):
-            channel = transport.open_session(window_size=WINDOW_BYTES)
-            channel.settimeout(policy.timeout_s)
-            channel.invoke_subsystem("sftp")
-            file = paramiko.SFTPClient(channel).open(url.file_path, "rb")
-            version = _stat_version(url, file)
-            offset = had.offset if version.continues(had.version) else 0
-            found = SftpFile(url, file, version, offset)
-        yield found
-
-
-@contextmanager
-def _logged_in_transport(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Transport]:
-    """A connection on which the server and the user have proved who they are.
-
-    :raises Refused: the server's key is not believed, or its network is private
-    :raises Denied: no key or password is accepted
     :raises FetchError: there is no such host, or ~/.ssh or the server is of no use
     :raises Broken: the connection broke
     """
@@ -133,7 +113,15 @@ def _logged_in_transport(url: Url, policy: FetchPolicy) -> Iterator[paramiko.Tra
             raise FetchError(f"{url}: {error}", hint=error.hint) from None
         except Unreachable as error:
             raise Broken(f"{url}: {error}") from None
-        yield connection.transport
+        with _sftp_errors_told(url):
+            channel = connection.transport.open_session(window_size=WINDOW_BYTES)
+            channel.settimeout(policy.timeout_s)
+            channel.invoke_subsystem("sftp")
+            file = paramiko.SFTPClient(channel).open(url.file_path, "rb")
+            version = _stat_version(url, file)
+            offset = had.offset if version.continues(had.version) else 0
+            found = SftpFile(url, file, version, offset)
+        yield found
 
 
 def _stat_version(url: Url, file: paramiko.SFTPFile) -> Version:

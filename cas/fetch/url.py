@@ -150,25 +150,22 @@ def parse_url(text: str) -> Url:
         raise _unusable(scheme, "its host or port cannot be read") from None
     if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):
         raise _unusable(scheme, "it holds port 0, a backslash or encoded control characters")
+    host = parts.hostname or ""
+    try:
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        host = ""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%[\w.-]+)?", host):
+        raise _unusable(scheme, "there is no usable host in it")
     return Url(
         scheme,
-        _ascii_host(parts.hostname or "", scheme),
+        host.lower(),
         PORTS[scheme] if port is None else port,
         quote(parts.path, safe=_PATH) or "/",
         quote(parts.query, safe=_QUERY),
         _login_word(parts.username, scheme),
         _login_word(parts.password, scheme),
     )
-
-
-def _ascii_host(host: str, scheme: str) -> str:
-    try:
-        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        ascii_host = ""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%[\w.-]+)?", ascii_host):
-        raise _unusable(scheme, "there is no usable host in it")
-    return ascii_host.lower()
 
 
 def _login_word(secret: str | None, scheme: str) -> str | None:

@@ -194,21 +194,18 @@ def _give_way() -> None:
 
 def _block_digest(descriptor: int, size: int, offset: int) -> bytes:
     length = min(BLOCK_BYTES, size - offset)
-    if _is_hole(descriptor, offset, length):
+    try:
+        is_hole = os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # there is no data behind this offset
+            raise
+        is_hole = True
+    if is_hole:
         return _digest_of_zeros(length)
     block = os.pread(descriptor, length, offset)
     if block == _zeros(length):
         return _digest_of_zeros(length)
     return hashlib.sha256(block).digest()
-
-
-def _is_hole(descriptor: int, offset: int, length: int) -> bool:
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + length
-    except OSError as error:
-        if error.errno != errno.ENXIO:  # there is no data behind this offset
-            raise
-        return True
 
 
 @functools.lru_cache(2)

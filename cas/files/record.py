@@ -63,8 +63,12 @@ def decode(content: bytes, kind: type[AnyWhole]) -> AnyWhole:
                 "use the release of cas that wrote it, or a later one"
             )
         found = msgspec.convert(facts, kind)
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise Unreadable(_decoding_error(error)) from error
+    except RecursionError as error:
+        raise Unreadable("it is nested too deeply") from error
+    except UnicodeEncodeError as error:  # the library looks only into known words
+        raise Unreadable("a word of its own has a character that is none") from error
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
     if not FIRST_YEAR <= found.started.year <= LAST_YEAR:
         raise Unreadable(f"nobody started it in the year {found.started.year}")
     return found
@@ -106,11 +110,3 @@ def schema_of_parts(
 def _schema_parts(kinds: Sequence[type[Record]]) -> dict[str, Any]:
     _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     return parts
-
-
-def _decoding_error(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, UnicodeEncodeError):  # the library looks only into known words
-        return "a word of its own has a character that is none"
-    return str(error) or type(error).__name__

@@ -88,7 +88,7 @@ class Selection:
             is_one_of_many and self._kind_of_head(_first_bytes(upload)) is None
         )
         if not is_dump:
-            Search(upload, self._account, self._intake.kind_of, self._take_file).run(upload.name)
+            Search(upload, self._account, self._intake.kind_of, self._sort_file).run(upload.name)
             return
         kind = self._kind_of_head(_first_bytes(upload)) or "dump"
         target = self._place_dump(_Found(upload.name, kind))
@@ -109,7 +109,10 @@ class Selection:
         require_one_file(self._upload_named(), states, self._memories)
         if self._vmcore is None:
             raise self._no_dump_error()
-        chosen = self._wanted_dumps()
+        chosen, wanted = self._dumps, self._intake.member
+        if wanted is not None:
+            exact = [found for found in self._dumps if found.name == wanted]
+            chosen = exact[:1] or [found for found in self._dumps if _base_name(found) == wanted]
         if len(chosen) > 1 and not all(found.kind == "part" for found in chosen):
             raise self._several_dumps_error(chosen)
         for damage in self._account.damages:
@@ -131,7 +134,7 @@ class Selection:
     def _kind_of_head(self, head: bytes) -> str | None:
         return self._intake.kind_of(head)
 
-    def _take_file(self, member: Member) -> None:
+    def _sort_file(self, member: Member) -> None:
         """Sort one file, whose flow stands at its beginning."""
         head = member.flow.peek(HEAD_BYTES)
         kind = self._kind_of_head(head)
@@ -143,7 +146,7 @@ class Selection:
         if self._is_one_of_many and name != self._upload.name:
             name = f"{self._upload.name}/{name}"
         if kind is None:
-            return self._take_other(Member(name, member.flow), head)
+            return self._sort_other_file(Member(name, member.flow), head)
         self._account.dumps += 1
         target = self._place_dump(_Found(name, kind))
         if target is not None:
@@ -162,7 +165,12 @@ class Selection:
             if not is_better:
                 return None
         elif found.kind == "part":
-            return self._place_part(found)
+            taken = {JOINED, *(path.name for path in self._parts)}
+            names = (self._fit_name(found), *(f"{JOINED}.{n}" for n in range(1, len(taken) + 2)))
+            path = self._new_file(next(name for name in names if name not in taken))
+            self._parts.append(path)
+            self._vmcore = self._vmcore or path
+            return path
         elif self._vmcore is not None:
             return None
         self._vmcore = self._vmcore or self._new_file(self._fit_name(found))
@@ -175,14 +183,6 @@ class Selection:
         else:
             names = [COMPRESSED.sub("", name) for name in (_base_name(found), self._upload.name)]
         return next(filter(_PLAIN_NAME.fullmatch, names), JOINED)
-
-    def _place_part(self, found: _Found) -> Path:
-        taken = {JOINED, *(path.name for path in self._parts)}
-        names = (self._fit_name(found), *(f"{JOINED}.{n}" for n in range(1, len(taken) + 2)))
-        path = self._new_file(next(name for name in names if name not in taken))
-        self._parts.append(path)
-        self._vmcore = self._vmcore or path
-        return path
 
     def _new_file(self, name: str) -> Path:
         directory = self._account.directory / DUMP
@@ -211,7 +211,7 @@ class Selection:
         if not self._readable.done():
             self._readable.set_result(path)
 
-    def _take_other(self, member: Member, head: bytes) -> None:
+    def _sort_other_file(self, member: Member, head: bytes) -> None:
         """A file that is no dump: kept when it belongs to one, else only named."""
         if len(self._names) < MAX_NAMES:
             self._names.append(member.name)
@@ -236,14 +236,6 @@ class Selection:
         self._account.sidecar_bytes += sink.size_bytes
         self._sidecars.append(path)
         self.files.append(path)
-
-    def _wanted_dumps(self) -> list[_Found]:
-        """The dumps that may be meant."""
-        wanted = self._intake.member
-        if wanted is None:
-            return self._dumps
-        exact = [found for found in self._dumps if found.name == wanted]
-        return exact[:1] or [found for found in self._dumps if _base_name(found) == wanted]
 
     def _several_dumps_error(self, found: list[_Found]) -> NotADump:
         names = _shown_names([dump.name for dump in found], 20)

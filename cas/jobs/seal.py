@@ -128,23 +128,18 @@ def leftovers(directory: Path) -> list[Path]:
 def flaws(job: Job, *, with_digests: bool) -> Iterator[str]:
     """What of a job is not as it was sealed, a phrase each."""
     for name, sealed in job.files.items():
+        path, flaw = job.directory / name, ""
         try:
-            flaw = _file_flaw(job.directory / name, sealed, with_digests=with_digests)
+            state = path.lstat()
+            if not stat.S_ISREG(state.st_mode):
+                flaw = "is no regular file"
+            elif state.st_size != sealed.size_bytes:
+                flaw = f"has {state.st_size} bytes, {sealed.size_bytes} were sealed"
+            elif with_digests and not sealed.fits(path):
+                flaw = "has another content than was sealed"
+        except FileNotFoundError:
+            flaw = "is missing"
         except OSError as error:
             flaw = f"cannot be read: {error.strerror}"
         if flaw:
             yield f"{name} {flaw}"
-
-
-def _file_flaw(path: Path, sealed: Fingerprint, *, with_digests: bool) -> str | None:
-    try:
-        state = path.lstat()
-    except FileNotFoundError:
-        return "is missing"
-    if not stat.S_ISREG(state.st_mode):
-        return "is no regular file"
-    if state.st_size != sealed.size_bytes:
-        return f"has {state.st_size} bytes, {sealed.size_bytes} were sealed"
-    if with_digests and not sealed.fits(path):
-        return "has another content than was sealed"
-    return None

@@ -144,7 +144,20 @@ class WorkDirectory:
 
         :param ticket: only below this one
         """
-        names = [ticket] if ticket is not None else self._ticket_names()
+        if ticket is not None:
+            names = [ticket]
+        else:
+            try:
+                names = sorted(filter(is_ticket, os.listdir(self.path)))  # noqa: PTH208  names only
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno in DENIED:
+                    raise not_permitted(self.path, error, "read") from error
+                raise CasError(
+                    f"cannot read the work directory {self.path}: {error.strerror}",
+                    hint="check `workDirectory` in cas.conf and its permissions",
+                ) from error
         for name in names:
             directory = self.path / name
             try:
@@ -175,19 +188,6 @@ class WorkDirectory:
                 hint="use another identifier, or have the owner move it away",
             )
         return directory
-
-    def _ticket_names(self) -> list[str]:
-        try:
-            return sorted(filter(is_ticket, os.listdir(self.path)))  # noqa: PTH208  names only
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            if error.errno in DENIED:
-                raise not_permitted(self.path, error, "read") from error
-            raise CasError(
-                f"cannot read the work directory {self.path}: {error.strerror}",
-                hint="check `workDirectory` in cas.conf and its permissions",
-            ) from error
 
     def _entries_of_ticket(self, directory: Path) -> Iterator[Entry]:
         try:
@@ -235,7 +235,9 @@ class WorkDirectory:
         if not stat.S_ISDIR(state.st_mode):
             return ""
         if state.st_uid not in self.owners:
-            is_worth_a_word = must_tell or _may_hold_jobs(directory)
+            is_worth_a_word = True  # also where we may not look whether it could hold jobs
+            with suppress(OSError):
+                is_worth_a_word = must_tell or any(map(_kind_of, os.listdir(directory)))  # noqa: PTH208  names only
             return f"belongs to {user_name(state.st_uid)}" if is_worth_a_word else ""
         is_protected = may_be_sticky and state.st_mode & stat.S_ISVTX
         if not is_protected and self._lets_others_write(directory, state):
@@ -272,8 +274,11 @@ def lets_others_write(path: Path, state: os.stat_result, trusted: Iterable[int] 
         return True
     if not state.st_mode & stat.S_IWGRP:
         return False
+    has_acl = False
+    with suppress(OSError):  # a file system without any
+        has_acl = _ACL in os.listxattr(path, follow_symlinks=False)
     users = {state.st_uid, *trusted}
-    return _has_acl(path) or not any(_is_private(state.st_gid, user) for user in users)
+    return has_acl or not any(_is_private(state.st_gid, user) for user in users)
 
 
 def is_gone(directory: Path) -> bool:
@@ -305,13 +310,6 @@ def _is_private(gid: int, uid: int) -> bool:
     return is_of_user and not {*group.gr_mem} - {user.pw_name}
 
 
-def _has_acl(path: Path) -> bool:
-    try:
-        return _ACL in os.listxattr(path, follow_symlinks=False)
-    except OSError:  # a file system without any
-        return False
-
-
 def _kind_of(name: str) -> Kind | None:
     """What something in a ticket's directory would be, by its name."""
     if is_stamp(name):
@@ -321,10 +319,3 @@ def _kind_of(name: str) -> Kind | None:
     if name.startswith(PURGED) and is_stamp(name.removeprefix(PURGED)):
         return Kind.PURGED
     return None
-
-
-def _may_hold_jobs(directory: Path) -> bool:
-    try:
-        return any(map(_kind_of, os.listdir(directory)))  # noqa: PTH208  names only
-    except OSError:
-        return True

@@ -98,12 +98,16 @@ def read(path: Path | None, defaults: Config) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read {path}: {reason}") from error
-    parsed = _parse(path, text)
+    parsed = _parsed_sections(path, text)
     config, warnings = replace(defaults, file=path), []
     seen = set()
     entries = [(name, *item) for name in parsed.sections() for item in parsed.items(name)]
     for section, key, value in entries:
-        where = f"{path}, line {_line_of(text, section, key)}"
+        head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
+        pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
+        found = pattern.search(text, head.end() if head else 0)
+        line = text.count("\n", 0, found.end()) + 1 if found else 0
+        where = f"{path}, line {line}"
         known, warning = _known_directive(section, key, where)
         if (section, known) in seen:  # in other letters
             raise _twice(where, key, section)
@@ -118,7 +122,7 @@ def directives() -> tuple[str, ...]:
     return tuple(_DIRECTIVES)
 
 
-def _parse(path: Path, text: str) -> configparser.RawConfigParser:
+def _parsed_sections(path: Path, text: str) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
@@ -139,13 +143,6 @@ def _parse(path: Path, text: str) -> configparser.RawConfigParser:
 
 def _twice(where: str, key: str, section: str) -> ConfigError:
     return ConfigError(f"{where}: `{key}` stands twice in [{section}]", hint="leave one of the two")
-
-
-def _line_of(text: str, section: str, key: str) -> int:
-    head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
-    pattern = re.compile(rf"^\s*{re.escape(key)}\s*([=:]|$)", re.MULTILINE)
-    found = pattern.search(text, head.end() if head else 0)
-    return text.count("\n", 0, found.end()) + 1 if found else 0
 
 
 def _known_directive(section: str, key: str, where: str) -> tuple[str, str | None]:
@@ -213,7 +210,7 @@ def _urls(value: str) -> tuple[str, ...]:
     return urls
 
 
-def _choice(*choices: str) -> Callable[[str], str]:
+def _one_of(*choices: str) -> Callable[[str], str]:
     def convert(value: str) -> str:
         for choice in choices:
             if value.lower() == choice.lower():
@@ -258,7 +255,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "debFilter": ("packages.deb_filter", str),
     "packageReaders": ("packages.readers", _positive),
     "packageTimeout": ("packages.timeout_s", _seconds),
-    "signatures": ("packages.signatures", _choice("ignore", "report", "require")),
+    "signatures": ("packages.signatures", _one_of("ignore", "report", "require")),
     "keys": ("packages.keys", _absolute),
     "cacheLimit": ("cache.limit_bytes", _size),
     "cacheTarget": ("cache.target_bytes", _size),
@@ -267,11 +264,11 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "debuginfodLimit": ("debuginfod.file_bytes", _size),
     "debuginfodTimeout": ("debuginfod.timeout_s", _seconds),
     "debugs": ("debugs", _absolute),
-    "debugLevel": ("debug_level", _choice("DEBUG", "INFO")),
+    "debugLevel": ("debug_level", _one_of("DEBUG", "INFO")),
     "workDirectory": ("work_directory", _absolute),
     "smtphost": ("mail.host", str),
     "smtpPort": ("mail.port", _positive),
-    "smtpSecurity": ("mail.security", _choice("none", "starttls", "tls")),
+    "smtpSecurity": ("mail.security", _one_of("none", "starttls", "tls")),
     "smtpUser": ("mail.user", str),
     "smtpPasswordFile": ("mail.password_file", _absolute),
     "smtpTimeout": ("mail.timeout_s", _seconds),
@@ -284,13 +281,13 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sshkey": ("sshkey", _absolute),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
-    "engine": ("engine", _choice(*EngineChoice)),
+    "engine": ("engine", _one_of(*EngineChoice)),
     "snippets": ("snippets", _paths),
     "functions": ("functions", _absolute),
     "knownIssues": ("known_issues", _paths),
     "sources": ("sources", _paths),
     "extensions": ("extensions", _paths),
-    "hosts": ("hosts.use", _choice("auto", "first", "never")),
+    "hosts": ("hosts.use", _one_of("auto", "first", "never")),
     "hostJobs": ("hosts.jobs", _positive),
     "hostWait": ("hosts.wait_s", _seconds),
     "hostKeepalive": ("hosts.keepalive_s", _seconds),
@@ -302,7 +299,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
         "buffer_size_bytes",
         lambda value: None if value.lower() == "none" else _size(value),
     ),
-    "sandbox": ("supervision.sandbox", _choice("auto", "bwrap", "none")),
+    "sandbox": ("supervision.sandbox", _one_of("auto", "bwrap", "none")),
     "commandTimeout": ("supervision.command_s", _seconds),
     "startTimeout": ("supervision.start_s", _seconds),
     "watchdog": ("supervision.watchdog_s", _seconds),

@@ -167,21 +167,19 @@ def give(config: Config, user: str, obstacle: Path) -> str:
         if not may_be or all(root.parent != obstacle for root in roots):
             return f"let {user} use {obstacle}, or configure another place: see cas.conf(5)"
         condition = f"if nothing else is in {obstacle}, "
-    places = [*dict.fromkeys(_places_of_root(roots))]
+    # what is root's and in this user's way; where that is much, the part of the installation that
+    # it lies in, but for a directory that root shares with its users
+    places: list[Path] = []
+    for root in roots:
+        found = list(_unusable_below(root, depth=3))
+        is_shared = bool(found) and root.lstat().st_uid == ROOT and root not in found
+        places += found if is_shared or len(found) <= NAMED else [root]
+    places = [*dict.fromkeys(places)]
     if not any(place == obstacle or place in obstacle.parents for place in places):
         places = [obstacle, *(place for place in places if obstacle not in place.parents)]
     named = " ".join(map(_quoted, places))
     whole = "" if all(map(os.path.isfile, places)) else "-R "
     return f"{condition}run as root: chown {whole}--from=root {shlex.quote(user)}: {named}"
-
-
-def _places_of_root(roots: list[Path]) -> Iterator[Path]:
-    """What is root's and in this user's way; where that is much, the part of the installation that
-    it lies in, but for a directory that root shares with its users."""
-    for root in roots:
-        found = list(_unusable_below(root, depth=3))
-        is_shared = bool(found) and root.lstat().st_uid == ROOT and root not in found
-        yield from found if is_shared or len(found) <= NAMED else [root]
 
 
 def _unusable_below(path: Path, depth: int) -> Iterator[Path]:

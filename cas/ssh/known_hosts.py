@@ -42,7 +42,11 @@ class KnownKey:
         :param name: as known_hosts calls it, in lower case
         """
         if self.patterns[0].startswith(HASHED):
-            return len(self.patterns) == 1 and _is_hash_of(self.patterns[0], name)
+            # sshd(8): ``|1|`` salt ``|`` HMAC-SHA1 of the name, both in base64
+            salt, _, digest = self.patterns[0].removeprefix(HASHED).partition("|")
+            expected = hmac.digest(_key_blob(salt), name.encode(), "sha1")
+            is_same = hmac.compare_digest(expected, _key_blob(digest))
+            return len(self.patterns) == 1 and is_same
         said = [(pattern[0] == "!", pattern.lstrip("!")) for pattern in self.patterns]
         matching = [negated for negated, pattern in said if _matches_pattern(pattern, name)]
         return bool(matching) and not any(matching)
@@ -118,10 +122,3 @@ def _matches_pattern(pattern: str, name: str) -> bool:
     """Source: ssh_config(5), PATTERNS: ``*`` and ``?``, nothing else."""
     words = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern.lower())
     return re.fullmatch("".join(words), name) is not None
-
-
-def _is_hash_of(pattern: str, name: str) -> bool:
-    """Source: sshd(8): ``|1|`` salt ``|`` HMAC-SHA1 of the name, both in base64."""
-    salt, _, digest = pattern.removeprefix(HASHED).partition("|")
-    expected = hmac.digest(_key_blob(salt), name.encode(), "sha1")
-    return hmac.compare_digest(expected, _key_blob(digest))

@@ -22,7 +22,19 @@ def unlzop(flow: Flow, layer: Layer) -> Iterator[bytes]:
     Source: lzop 1.04, src/conf.h and src/lzop.c; numbers are big-endian.
     """
     while True:
-        flags = _lzop_header(flow)
+        flow.exactly(len(LZOP_MAGIC))
+        is_recent = _big_endian(flow, 2) >= 0x0940
+        flow.exactly(2)
+        needed = _big_endian(flow, 2) if is_recent else 0
+        method = flow.exactly(2 if is_recent else 1)[0]
+        flags = _big_endian(flow)
+        if needed > 0x1040 or method not in (1, 2, 3) or flags & 0x800:
+            raise Damaged(predicate="is of a kind that lzop 1.04 does not write")
+        flow.exactly(12 if is_recent else 8)
+        flow.skip(flow.exactly(1)[0])
+        flow.exactly(4)
+        if flags & 0x40:
+            flow.skip(_big_endian(flow) + 4)
         while size := _big_endian(flow):
             yield from _in_blocks(_lzop_block(flow, layer, flags, size))
         if flow.peek(len(LZOP_MAGIC)) != LZOP_MAGIC:
@@ -31,23 +43,6 @@ def unlzop(flow: Flow, layer: Layer) -> Iterator[bytes]:
 
 def _big_endian(flow: Flow, count: int = 4) -> int:
     return int.from_bytes(flow.exactly(count), "big")
-
-
-def _lzop_header(flow: Flow) -> int:
-    flow.exactly(len(LZOP_MAGIC))
-    is_recent = _big_endian(flow, 2) >= 0x0940
-    flow.exactly(2)
-    needed = _big_endian(flow, 2) if is_recent else 0
-    method = flow.exactly(2 if is_recent else 1)[0]
-    flags = _big_endian(flow)
-    if needed > 0x1040 or method not in (1, 2, 3) or flags & 0x800:
-        raise Damaged(predicate="is of a kind that lzop 1.04 does not write")
-    flow.exactly(12 if is_recent else 8)
-    flow.skip(flow.exactly(1)[0])
-    flow.exactly(4)
-    if flags & 0x40:
-        flow.skip(_big_endian(flow) + 4)
-    return flags
 
 
 def _lzop_block(flow: Flow, layer: Layer, flags: int, size: int) -> bytes:

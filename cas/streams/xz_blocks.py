@@ -6,7 +6,6 @@ from Python. Source: the .xz file format 1.2.0.
 
 from __future__ import annotations
 
-import itertools
 import lzma
 import os
 import threading
@@ -61,36 +60,32 @@ def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Bloc
         while at > begin:
             while at >= begin + 4 and os.pread(descriptor, 4, at - 4) == bytes(4):
                 at -= 4  # padding
-            at, stream = _stream_blocks(descriptor, begin, at)
+            footer = os.pread(descriptor, HEADER_BYTES, max(begin, at - HEADER_BYTES))
+            index_bytes = (int.from_bytes(footer[4:8], "little") + 1) * 4
+            if footer[10:] != b"YZ" or index_bytes > min(INDEX_BYTES, at - begin):
+                return []
+            index_at = at - HEADER_BYTES - index_bytes
+            index = os.pread(descriptor, index_bytes, index_at) if index_at >= begin else b""
+            count, place = _seven_bit_number(index, 1)
+            if count > BLOCKS_LIMIT:
+                return []
+            sizes = []
+            for _ in range(count):
+                unpadded, place = _seven_bit_number(index, place)
+                size, place = _seven_bit_number(index, place)
+                sizes.append((unpadded + -unpadded % 4, size))
+            at = index_at - sum(packed for packed, _ in sizes) - HEADER_BYTES
+            header = os.pread(descriptor, HEADER_BYTES, at) if at >= begin else b""
+            if index[0] != 0 or header[:6] != b"\xfd7zXZ\0":
+                return []
+            offset, stream = at + HEADER_BYTES, []
+            for packed, size in sizes:
+                stream.append(Block(offset, packed, size, header))
+                offset += packed
             blocks.extendleft(reversed(stream))
     except (ValueError, IndexError):
         return []
     return list(blocks) if len(blocks) > 1 else []
-
-
-def _stream_blocks(descriptor: int, lowest: int, end: int) -> tuple[int, list[Block]]:
-    """Where the stream that ends here begins, and its blocks."""
-    footer = os.pread(descriptor, HEADER_BYTES, max(lowest, end - HEADER_BYTES))
-    index_bytes = (int.from_bytes(footer[4:8], "little") + 1) * 4
-    if footer[10:] != b"YZ" or index_bytes > min(INDEX_BYTES, end - lowest):
-        raise ValueError
-    index_at = end - HEADER_BYTES - index_bytes
-    index = os.pread(descriptor, index_bytes, index_at) if index_at >= lowest else b""
-    count, at = _seven_bit_number(index, 1)
-    if count > BLOCKS_LIMIT:
-        raise ValueError
-    sizes = []
-    for _ in range(count):
-        unpadded, at = _seven_bit_number(index, at)
-        size, at = _seven_bit_number(index, at)
-        sizes.append((unpadded + -unpadded % 4, size))
-    begun = index_at - sum(packed for packed, _ in sizes) - HEADER_BYTES
-    header = os.pread(descriptor, HEADER_BYTES, begun) if begun >= lowest else b""
-    if index[0] != 0 or header[:6] != b"\xfd7zXZ\0":
-        raise ValueError
-    offsets = itertools.accumulate((packed for packed, _ in sizes), initial=begun + HEADER_BYTES)
-    pairs = zip(offsets, sizes, strict=False)
-    return begun, [Block(offset, packed, size, header) for offset, (packed, size) in pairs]
 
 
 def _seven_bit_number(data: bytes, at: int) -> tuple[int, int]:
