@@ -94,6 +94,20 @@ def replaced(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
+def test_all_texts_show_jobs_where_the_installed_configuration_puts_them() -> None:
+    project = DOCS.parent
+    named = re.search(r"^#workDirectory = (\S+)", (project / "etc/cas.conf").read_text(), re.M)
+    assert named
+    texts = [project / "README.md", *DOCS.glob("*.md"), *(project / "man").iterdir()]
+    shown = [
+        path
+        for text in texts
+        for path in re.findall(r"/\S+?(?=/[\w-]+/\d{4}\.\d\d\.\d\d\.)", text.read_text())
+    ]
+    assert len(shown) > 8
+    assert {*shown} == {named[1]}
+
+
 @pytest.fixture
 def arranged(site: Site) -> Iterator[Site]:
     """What lies before the reader: dumps, packages, a file of known issues and an analysis host."""
@@ -141,7 +155,7 @@ def test_the_administrators_guide_shows_what_happens(arranged: Site) -> None:
 
 def walk(guide: Path, site: Site) -> None:
     """Run each command of a guide, and compare what is printed."""
-    places = {"/cores": str(site.jobs), "/mnt/kernels": site.settings["kernels"]}
+    places = {"/cores/processed": str(site.jobs), "/mnt/kernels": site.settings["kernels"]}
     environment = site.prepared()
     for step in steps(guide.read_text()):
         done = subprocess.run(
