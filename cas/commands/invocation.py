@@ -33,7 +33,7 @@ class World:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the process."""
     held: Mapping[Path, int] = field(default_factory=dict)
-    """Descriptors of uploads that only root could open, before ``casuser`` took over."""
+    """Descriptors of files that only root could open, before ``casuser`` took over."""
 
 
 Output: TypeAlias = Generator[str, None, int]
@@ -57,6 +57,8 @@ class Asked:
     """Times in seconds that the command line gives, by directive of cas.conf."""
     uploads: tuple[Path, ...] = ()
     """Files that root opens before ``casuser`` takes over."""
+    reads: tuple[Path, ...] = ()
+    """Other files that he opens then, and directories, which he only looks for."""
     quiet: bool = False
     """Only what ends the command is said."""
     stays_root: bool = False

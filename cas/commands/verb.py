@@ -10,6 +10,7 @@ The file of a verb has
 - ``run(options, world)``: yields its output line by line, as it comes, and returns the exit status;
 - ``uploads(options)``, if root may only read with it: the files that he has to open nevertheless,
   before ``casuser`` takes over;
+- ``reads(options)``, if it reads files of whoever calls it: those that root opens likewise;
 - ``take_others(options, words)``, if it has a use for words that its parser does not know: whether
   it takes them.
 
@@ -46,6 +47,7 @@ class Verb:
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, World], Output]
     uploads: Callable[[argparse.Namespace], tuple[Path, ...]] | None
+    reads: Callable[[argparse.Namespace], tuple[Path, ...]]
     take_others: Callable[[argparse.Namespace, Sequence[str]], bool]
 
 
@@ -66,6 +68,7 @@ def load_verb(package: str, name: str) -> Verb:
         file.arguments,
         file.run,
         getattr(file, "uploads", None),
+        getattr(file, "reads", lambda options: ()),
         getattr(file, "take_others", lambda options, words: False),
     )
 
@@ -87,6 +90,7 @@ def asked_verb(verb: Verb, options: argparse.Namespace) -> Asked:
         options.config,
         options.debug,
         uploads=uploads,
+        reads=verb.reads(options),
         stays_root=verb.uploads is not None and not uploads,
     )
 

@@ -59,9 +59,24 @@ def read_regular(path: Path, limit_bytes: int) -> bytes:
         descriptor = os.open(path.name, flags, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         _require_regular(os.fstat(descriptor), path)  # another one may have come meanwhile
-        content = file.read(limit_bytes + 1)
+        return _limited_content(file, limit_bytes, path)
+
+
+def read_open(descriptor: int, limit_bytes: int) -> bytes:
+    """The content of a file that is open, from its beginning.
+
+    :raises OSError: it cannot be read, or has more bytes than the limit
+    """
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return _limited_content(file, limit_bytes, None)
+
+
+def _limited_content(file: BinaryIO, limit_bytes: int, path: Path | None) -> bytes:
+    content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise OSError(errno.EINVAL, f"it has more than {human_size(limit_bytes)}", str(path))
+        name = str(path) if path else None
+        raise OSError(errno.EINVAL, f"it has more than {human_size(limit_bytes)}", name)
     return content
 
 

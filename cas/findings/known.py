@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from cas.files.permission import DENIED, user_name
-from cas.files.whole import read_regular
+from cas.files.whole import read_open, read_regular
 from cas.findings import releases
 from cas.findings.releases import Release
 from cas.findings.searching import Pattern
@@ -31,6 +32,7 @@ FOLDER = "known"
 ENDING = ".toml"
 SIZE_LIMIT = 1 << 20
 """Bytes of a file."""
+NOTHING_HELD: Mapping[Path, int] = MappingProxyType({})
 _COMPARISON = re.compile(r"(<=|>=|<|>|==?)\s*(\S+)")
 _WHOLE_RELEASE = re.compile(r"\d+\.\d+\.\d+.*")
 _GLOB = re.compile(r"[*?]")
@@ -143,17 +145,18 @@ class _Reading:
     files: list[Path] = field(default_factory=list)
 
 
-def load_known(paths: Iterable[Path]) -> Known:
+def load_known(paths: Iterable[Path], held: Mapping[Path, int] = NOTHING_HELD) -> Known:
     """Read known issues.
 
     :param paths: files, and directories of files that end in ``.toml``
+    :param held: descriptors of those among the files that are open
     """
     reading = _Reading()
     for path in paths:
         try:
             files = [path]
             # what a path links to is somebody else's choice
-            if path.is_dir() and not path.is_symlink():
+            if path not in held and path.is_dir() and not path.is_symlink():
                 toml = (each for each in path.iterdir() if each.suffix == ENDING)
                 files = sorted(each for each in toml if not each.name.startswith("."))
         except OSError as error:
@@ -161,7 +164,11 @@ def load_known(paths: Iterable[Path]) -> Known:
             continue
         for file in files:
             try:
-                text = read_regular(file, SIZE_LIMIT).decode("utf-8-sig")
+                is_held = file in held
+                content = (
+                    read_open(held[file], SIZE_LIMIT) if is_held else read_regular(file, SIZE_LIMIT)
+                )
+                text = content.decode("utf-8-sig")
             except OSError as error:
                 reading.faults.append(_unread_file(file, error))
             except UnicodeDecodeError as error:

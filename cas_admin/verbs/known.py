@@ -28,6 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
+def reads(options: argparse.Namespace) -> tuple[Path, ...]:
+    """The file, which may be root's own."""
+    return () if options.test is None else (options.test,)
+
+
 def run(options: argparse.Namespace, world: World) -> Output:
     """List the known issues, or try some on what was kept of past jobs."""
     listed = _list_issues if options.test is None else _try_issues
@@ -84,7 +89,8 @@ def _try_issues(options: argparse.Namespace, world: World) -> Output:
     from cas.findings.known import ENDING, load_known
     from cas_admin.known_trial import try_issues
 
-    known = load_known([options.test.absolute()])
+    held = {path.absolute(): descriptor for path, descriptor in world.held.items()}
+    known = load_known([options.test.absolute()], held)
     if not known.files and not known.faults:
         world.progress.warn(f"{options.test} holds no file that ends in {ENDING}")
     trial = try_issues(known, world)

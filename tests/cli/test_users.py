@@ -90,6 +90,19 @@ def test_an_archive_that_only_root_reads_is_called_as_it_was_given(shared_a: Sha
         assert f"! {empty} is empty\n" in shared_a.cas(*command).stderr
 
 
+def test_known_issues_that_only_root_reads_are_tried(shared_a: SharedSite) -> None:
+    issues = shared_a.directory / "root" / "known.toml"
+    issues.write_text(
+        '[[issue]]\nname = "old firmware"\nadvice = "update it"\nwhen.title = "NULL *"\n'
+    )
+    issues.chmod(0o600)
+    done = shared_a.admin("known", "--test", issues)
+    assert (done.returncode, done.stdout) == (1, "0 of 0 jobs known\n"), done.stdout
+    done = shared_a.admin("known", "--test", issues.with_name("none.toml"))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"! cannot read {issues.with_name('none.toml')}: No such file" in done.stderr
+
+
 def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedSite) -> None:
     secret = shared_a.directory / "root" / "shadow"
     secret.write_text("root:$6$salt$digest:20000:0:99999:7:::\n")
