@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 
+from cas import model
+from cas.findings.crash import crash_of
+from cas.findings.finding import find
 from cas.findings.outline import Backtrace, outline, read_backtrace
+from cas.panic import panic_message
 
 LOGS = Path(__file__).parent / "logs"
 ROWS = [
@@ -65,6 +69,40 @@ def test_the_entry_prints_the_same_as_json() -> None:
         check=True,
     )
     assert json.loads(done.stdout) == judged(log.name)
+
+
+@pytest.mark.parametrize("name", ["kfree-caller.log", "kfree-caller-stack-a.log"])
+def test_what_others_measure_by_has_its_names_and_parameters(name: str) -> None:
+    """A harness outside of this repository calls these functions and makes these values itself."""
+    text, told = (LOGS / name).read_text("utf-8"), judged(name)
+    message = panic_message(text)
+    dump = model.Dump(
+        path=Path("vmcore"),
+        format="ELF",
+        size_bytes=len(text),
+        arch="x86_64",
+        dmesg=text,
+        panic_message=message,
+    )
+    first, stack = None, (LOGS / name).with_suffix(".stack")
+    if stack.exists():
+        frames, task = read_backtrace(stack.read_text().splitlines())
+        first = model.FirstAnswer(
+            backtrace=tuple(
+                model.Frame(each.function, offset=each.offset, kmod=each.kmod, inlined=each.inlined)
+                for each in frames
+            ),
+            dmesg=text,
+            panic_message=message,
+            panic_task=model.Task(task.pid, task.comm, task.cpu) if task else None,
+        )
+    crash, finding = crash_of(dump, first), find(dump, first, None)
+    assert str(crash.kind) == told["kind"]
+    said = (finding.what, finding.where, finding.who, finding.signature)
+    assert said == tuple(told[key] for key in ("what", "where", "task", "signature"))
+    assert [(each.function, each.kmod, each.inlined) for each in crash.frames] == [
+        (frame["function"], frame["kmod"], frame["inlined"]) for frame in told["frames"]
+    ]
 
 
 def test_the_entry_names_a_file_that_is_not_there() -> None:
