@@ -1,4 +1,4 @@
-"""Analysis hosts through the installed ``cas-admin``; spec/cas.md, line 17."""
+"""Analysis hosts through the installed ``cas-admin``."""
 
 from __future__ import annotations
 
