@@ -52,6 +52,8 @@ class Engine(StrEnum):
     """drgn, in its process on this machine."""
     SALVAGE = "salvage"
     """No debugger: the text is what was read of the dump itself."""
+    LOG = "log"
+    """No debugger: there is no dump, only the text of a kernel log."""
     NONE = "none"
     """Nothing did: the kernel has nothing of the kind, or the snippet gave no commands."""
 

@@ -123,13 +123,17 @@ class KernelIdentity:
     """The whole ``Linux version …`` line, without the newline."""
 
 
+KERNEL_LOG = "kernel log"
+"""The format of a `Dump` that is no dump: the text of a kernel log, which is all that was kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dump:
     """What a kernel dump says about itself, read without any vmlinux."""
 
     path: Path
     format: str
-    """``ELF``, ``KDUMP``, ``flattened ELF`` or ``flattened KDUMP``."""
+    """``ELF``, ``KDUMP``, ``flattened ELF``, ``flattened KDUMP`` or `KERNEL_LOG`."""
     size_bytes: int
     """Apparent size of the dump file."""
     arch: str
@@ -164,6 +168,8 @@ class Dump:
     """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
     log_digest: str | None = None
     """What the same crash has in another file: see :func:`cas.klog.log_digest.log_digest`."""
+    locations: tuple[Location, ...] = ()
+    """Where the code that the log names stands in the source, where there is only a log."""
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     registers: tuple[Registers, ...] = ()
     """Those of the processors whose notes are in the dump."""
@@ -174,6 +180,11 @@ class Dump:
     def identity(self) -> KernelIdentity:
         """The kernel that wrote it, as far as it tells."""
         return KernelIdentity(self.arch, self.osrelease, self.build_id, self.banner)
+
+    @property
+    def is_log(self) -> bool:
+        """Whether there is only a kernel log: no memory that a debugger could read."""
+        return self.format == KERNEL_LOG
 
     @property
     def is_whole(self) -> bool:
@@ -235,6 +246,40 @@ class Frame:
     file: str | None = None
     line: int | None = None
     inlined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CodePlace:
+    """Code as a kernel log names it: ``function+offset/size [kmod]``."""
+
+    function: str
+    offset: int
+    size: int
+    """Bytes to the next symbol; tells whether a function of that name is this one."""
+    kmod: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where code of a kernel log stands in the source, as the debug information says."""
+
+    place: CodePlace
+    exact: tuple[Frame, ...]
+    """The frames of the instruction, innermost first: what is inlined, then the function itself."""
+    caller: tuple[Frame, ...]
+    """The same of the call that returns there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What was found of the places of a kernel log."""
+
+    locations: tuple[Location, ...] = ()
+    misfits: tuple[str | None, ...] = ()
+    """Whose functions have other sizes, so that it is of another build: a kmod, or ``None`` for the
+    vmlinux. Nothing of it is located."""
+    problem: str | None = None
+    """Why there may be more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +76,11 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
         if was_read_otherwise(job, dump):
             dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
     require_modest(dump)
+    if dump.is_log:
+        raise UsageError(
+            f"{job.directory} has no dump, only a kernel log: a debugger has nothing to open",
+            hint=f"to read it: less {shlex.quote(str(job.directory / 'log'))}",
+        )
     store = Store.of(world.config)
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)

@@ -210,8 +210,11 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
     if report.verdict is Verdict.PARTIAL:
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
-        debug = f"cas debug {specification.job_name(job)}"  # the ticket alone may mean several jobs
-        world.progress.say(f"next: less {report_file}; to open a debugger: {debug}")
+        told = f"next: less {report_file}"
+        if report.dump and not report.dump.is_log:
+            # the ticket alone may mean several jobs
+            told += f"; to open a debugger: cas debug {specification.job_name(job)}"
+        world.progress.say(told)
     yield Done(directory)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0
 

@@ -25,7 +25,7 @@ from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
 from cas.klog.log_digest import log_digest
-from cas.model import Dump, Missing
+from cas.model import KERNEL_LOG, Dump, Missing
 from cas.panic import panic_message
 from cas.units import human_size
 
@@ -91,6 +91,10 @@ def identify(
     """
     with opened(path) as file:
         kind = recognise_source(file, str(path))
+        if kind == KERNEL_LOG:
+            from cas.dump.log_file import read_log as read_log_file
+
+            return read_log_file(path, file)
         stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None

@@ -6,12 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from cas import elf
-from cas.dump import flattened
+from cas.dump import flattened, log_file
 from cas.dump.foreign import HEAD_BYTES, foreign, raw_memory
 from cas.dump.kdump_header import read_header
 from cas.dump.memory import Source
 from cas.dump.source import Bytes, opened
 from cas.errors import NotADump, UnsupportedFormat
+from cas.model import KERNEL_LOG
 
 _KDUMP = (b"KDUMP   ", b"DISKDUMP")
 _TEXT_BYTES = 512
@@ -52,7 +53,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def recognise(path: Path) -> str:
-    """Which format of dump a file has: ``ELF``, ``KDUMP`` or ``flattened``.
+    """Which format of dump a file has: ``ELF``, ``KDUMP``, ``flattened`` or ``kernel log``.
 
     :raises UnsupportedFormat: a dump that nothing here opens
     :raises NotADump: anything else, by its name
@@ -88,15 +89,20 @@ def recognise_source(source: Source, name: str) -> str:
         return "flattened"
     kind = foreign(head) or raw_memory(source)
     if kind is None:
-        first, what = head[:_TEXT_BYTES], "data of an unknown kind"
-        text = first.decode("utf-8", "ignore")
-        controls = sum(not letter.isprintable() and letter not in "\r\n\t\f\x1b" for letter in text)
-        if not first.strip(b"\0"):
-            what = "filled with zeros at its beginning"
-        # Text cut inside a letter loses at most three bytes.
-        elif controls == 0 and len(text.encode()) >= len(first) - 3:
-            what = "a text"
-        raise NotADump(f"{name} is {what}, not a dump")
+        if log_file.is_log(source):
+            return KERNEL_LOG
+        raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}")
     if kind.is_dump:
         raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)
     raise NotADump(f"{name} is {kind.what}, not a dump", hint=kind.advice)
+
+
+def _unknown_content(first: bytes) -> str:
+    text = first.decode("utf-8", "ignore")
+    controls = sum(not letter.isprintable() and letter not in "\r\n\t\f\x1b" for letter in text)
+    if not first.strip(b"\0"):
+        return "filled with zeros at its beginning, not a dump"
+    # Text cut inside a letter loses at most three bytes.
+    if controls == 0 and len(text.encode()) >= len(first) - 3:
+        return "a text, neither a dump nor a kernel log"
+    return "data of an unknown kind, not a dump"

@@ -101,6 +101,8 @@ class _Known:
     causes: frozenset[str]
     evidence: str
     facts: Mapping[str, str]
+    has_memory: bool
+    """There is a dump, in which a debugger's commands show more."""
 
 
 def next_steps(
@@ -129,6 +131,7 @@ def next_steps(
         causes=frozenset(detector for detector, _ in causes),
         evidence="\n".join(sentence for _, sentence in causes),
         facts={name: text for name, text in _facts_for_sentences(crash, dump, match) if text},
+        has_memory=not dump.is_log,
     )
     steps = (_sentence_with_facts(advice, known) for advice in shipped_advice())
     return tuple(dict.fromkeys(filter(None, steps)))[:STEPS_LIMIT]
@@ -195,7 +198,9 @@ def _sentence_with_facts(advice: Advice, known: _Known) -> str | None:
     if not all(facts.get(name) for name in _FACT.findall(advice.say)):
         return None
     said = _FACT.sub(lambda found: facts[found[1]], advice.say)
-    return f"{said} (cas debug: {'; '.join(advice.run)})" if advice.run else said
+    if advice.run and known.has_memory:
+        return f"{said} (cas debug: {'; '.join(advice.run)})"
+    return said
 
 
 def _holds(when: _When, known: _Known) -> bool:

@@ -59,12 +59,14 @@ def confidence_of_data(crash: Crash, dump: Dump, match: Match | None) -> Confide
     """How sure it is that what was read is right, and all there is."""
     grounds: list[Ground] = []
     if match is None:
-        alone = ", read from the kernel log alone" if crash.has_log else ""
+        alone = ", read from the kernel log alone" if crash.has_log and not dump.is_log else ""
         grounds.append((Level.LOW, f"no kernel found{alone}"))
     else:
         is_same = match.evidence in (MatchEvidence.BUILD_ID, MatchEvidence.BANNER)
         grounds.append((Level.HIGH if is_same else Level.MEDIUM, f"kernel by {match.evidence}"))
-    if dump.is_whole:
+    if dump.is_log:
+        grounds.append((Level.MEDIUM, "no dump, only its kernel log"))
+    elif dump.is_whole:
         grounds.append((Level.HIGH, _WHOLE[dump.checked]))
     else:
         grounds.append((Level.MEDIUM, f"dump damaged ({dump.missing[0].what})"))

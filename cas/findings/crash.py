@@ -9,13 +9,14 @@ from datetime import datetime
 
 from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
 from cas.findings.functions import Functions, shipped_functions
+from cas.findings.located import with_lines
 from cas.klog.choice import NOTHING, Choice, choose
 from cas.klog.events import Event, clean, lines_of, lock_at, read_before, read_report
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED, Kind
 from cas.klog.lines import Log
 from cas.klog.report import Facts, Trace
 from cas.klog.wordings import Weight
-from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
+from cas.model import Dump, FirstAnswer, Frame, Kmod, Location, Task
 
 _LEAKED = re.compile(r"locks? held|held lock freed")
 """What lockdep notices later, where the lock was not taken."""
@@ -119,7 +120,8 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
     told = answer or FirstAnswer()
     dmesg = told.dmesg or dump.dmesg
     log = Log(dmesg)
-    logged = _crash_in_log(log, told.panic_message or dump.panic_message, known)
+    message = told.panic_message or dump.panic_message
+    logged = _crash_in_log(log, message, known, () if answer else dump.locations)
     kind, task = logged.choice.crash.kind, _logged_task(logged)
     culprit, source = _culprit_and_source(told, logged, task, known)
     first = logged.culprit.frames[0] if logged.culprit.frames else None
@@ -167,7 +169,9 @@ def _nowhere_address(text: str | None) -> int | None:
     return 0 if "null" in text else int(text, 16)
 
 
-def _crash_in_log(log: Log, message: str | None, functions: Functions) -> _Logged:
+def _crash_in_log(
+    log: Log, message: str | None, functions: Functions, locations: Sequence[Location]
+) -> _Logged:
     """The crash as the log tells it, else as the panic message does."""
     choice = choose(log)
     if choice.crash.kind is Kind.NONE and message:
@@ -183,6 +187,7 @@ def _crash_in_log(log: Log, message: str | None, functions: Functions) -> _Logge
         first = "allocated" if found_later[1] else "freed"
         had = [each for each in facts.traces if each.did]
         of = next((each for each in had if each.did == first), had[-1] if had else Trace())
+        of = with_lines(of, locations)
         found = culprit_of(Stack(of.frames), kind, functions)
         return _Logged(choice, facts, replace(of, task=trace.task), found, None, of.did or "had")
     if choice.crash.weight is Weight.PANIC and not (trace.stack or choice.crash.named):
@@ -193,7 +198,9 @@ def _crash_in_log(log: Log, message: str | None, functions: Functions) -> _Logge
         if own and kind not in ELSEWHERE | UNNAMED:
             trace = own[-1]
             facts = replace(facts, task=facts.task or trace.task or before.task)
-    stack, at_fault = trace.stack, choice.crash.named or facts.blamed or trace.pc
+    at_fault = choice.crash.named or facts.blamed or trace.pc
+    trace = with_lines(trace, locations)
+    stack = trace.stack
     if _LEAKED.search(choice.crash.message) or not (stack or at_fault):
         at_fault = lock_at(lines_of(log, choice.crash)) or at_fault
     is_caller = facts.nowhere is not None and kind in EXCEPTIONS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,9 @@ class Intake:
     a snapshot that is not memory), or ``None``."""
     member: str | None = None
     """Take this file of an archive only."""
+    choose_log: Callable[[Sequence[Path]], tuple[tuple[Path, ...], bytes] | None] | None = None
+    """The kernel log of a crash among files that came without a dump: what it is made of, and the
+    text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Selection:
         self._dumps: list[_Found] = []
         self._parts: list[Path] = []
         self._sidecars: list[Path] = []
+        self._names_of_sidecars: dict[Path, tuple[str, str]] = {}
+        """As the upload has them, with and without its directories."""
         self._names: list[str] = []
         self._memories: set[str] = set()
         self._upload = Path()
@@ -107,6 +112,8 @@ class Selection:
         """
         states = [found.name for found in self._dumps if found.kind == "vmware"]
         require_one_file(self._upload_named(), states, self._memories)
+        if self._vmcore is None:
+            self._take_log()
         if self._vmcore is None:
             raise self._no_dump_error()
         chosen, wanted = self._dumps, self._intake.member
@@ -235,7 +242,29 @@ class Selection:
             return
         self._account.sidecar_bytes += sink.size_bytes
         self._sidecars.append(path)
+        self._names_of_sidecars[path] = (member.name, member.name.rpartition("/")[2])
         self.files.append(path)
+
+    def _take_log(self) -> None:
+        """The kernel log in place of a dump, if one came, or that which was asked for by name."""
+        choose, wanted = self._intake.choose_log, self._intake.member
+        named = [
+            path for path in self._sidecars if wanted in (None, *self._names_of_sidecars[path])
+        ]
+        chosen = choose(named) if choose and named else None
+        if chosen is None:
+            return
+        files, text = chosen
+        name = self._names_of_sidecars[files[-1]][1]
+        fit = COMPRESSED.sub("", name)
+        self._vmcore = self._new_file(fit if _PLAIN_NAME.fullmatch(fit) else JOINED)
+        with Sink(self._vmcore, self._account, "the kernel log") as sink:
+            sink.put(text)
+        self._dumps.append(_Found(name, "log"))
+        if len(files) > 1:
+            self._account.remark(f"the kernel log is put together of {len(files)} files")
+        elif len(self._sidecars) > 1:
+            self._account.remark(f"the kernel log is {printable(name)}, of the files that came")
 
     def _several_dumps_error(self, found: list[_Found]) -> NotADump:
         names = _shown_names([dump.name for dump in found], 20)

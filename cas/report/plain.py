@@ -102,7 +102,8 @@ def _evidence_lines(told: Summary) -> Iterator[str]:
         for point in fact.points:
             if point.source or point.details:
                 yield _paragraph(point.text)
-                yield _filled(f"{point.source}; to see it: {point.command}", "  ", "  ")
+                how = f"; to see it: {point.command}" if point.command else ""
+                yield _filled(f"{point.source}{how}", "  ", "  ")
                 yield from (_filled(line, "    ", "      ") for line in point.details)
 
 

@@ -38,6 +38,37 @@ class Kernel(Record, frozen=True, kw_only=True):
     vmlinux: FilePath | None = None
 
 
+class Frame(Record, frozen=True, kw_only=True):
+    """One line of a backtrace."""
+
+    function: str
+    offset: int | None = None
+    pc: int | None = None
+    kmod: str | None = None
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+
+
+class CodePlace(Record, frozen=True, kw_only=True):
+    """Code as a kernel log names it."""
+
+    function: str
+    offset: int
+    size: int
+    kmod: str | None = None
+
+
+class Location(Record, frozen=True, kw_only=True):
+    """Where code of a kernel log stands in the source."""
+
+    place: CodePlace
+    exact: tuple[Frame, ...]
+    """Of the instruction, innermost first."""
+    caller: tuple[Frame, ...]
+    """Of the call that returns there."""
+
+
 class Dump(Record, frozen=True, kw_only=True):
     """What the dump says about itself."""
 
@@ -60,6 +91,8 @@ class Dump(Record, frozen=True, kw_only=True):
     pages_checked: Count | None = None
     panic_message: str | None = None
     log_digest: str | None = None
+    locations: tuple[Location, ...] = ()
+    """Where the code that a kernel log names stands in the source; only where there is no dump."""
     remarks: tuple[str, ...] = ()
     is_whole: bool = True
 
@@ -81,18 +114,6 @@ class Task(Record, frozen=True, kw_only=True):
     cpu: int | None = None
     state: str | None = None
     address: int | None = None
-
-
-class Frame(Record, frozen=True, kw_only=True):
-    """One line of a backtrace."""
-
-    function: str
-    offset: int | None = None
-    pc: int | None = None
-    kmod: str | None = None
-    file: str | None = None
-    line: int | None = None
-    inlined: bool = False
 
 
 class Kmod(Record, frozen=True, kw_only=True):

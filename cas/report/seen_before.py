@@ -11,9 +11,12 @@ UNKNOWN = "unknown: no code is at fault, or it is not known surely enough to com
 NOT_LOOKED_UP = "unknown: it could not be looked up"
 
 
-def seen(finding: Finding) -> tuple[str, ...]:
-    """What is known of earlier occurrences, a phrase each."""
-    told = list(_occurrence_phrases(finding))
+def seen(finding: Finding, *, is_log: bool = False) -> tuple[str, ...]:
+    """What is known of earlier occurrences, a phrase each.
+
+    :param is_log: there is no dump, so that only the kernel log can be the same
+    """
+    told = list(_occurrence_phrases(finding, is_log))
     if finding.signature is None:
         return tuple(told) or (UNKNOWN,)
     first, *others = told or ["no" if finding.seen else NOT_LOOKED_UP]
@@ -23,9 +26,9 @@ def seen(finding: Finding) -> tuple[str, ...]:
     return (f"{first} (signature {finding.signature})", *others)
 
 
-def sighted(finding: Finding) -> tuple[str, ...]:
+def sighted(finding: Finding, *, is_log: bool = False) -> tuple[str, ...]:
     """The same, where there is something to tell at once."""
-    return tuple(_occurrence_phrases(finding))
+    return tuple(_occurrence_phrases(finding, is_log))
 
 
 def seen_on(finding: Finding) -> tuple[str, ...]:
@@ -63,15 +66,15 @@ def named_jobs(finding: Finding) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one_line(name) for names in some for name in names))
 
 
-def _occurrence_phrases(finding: Finding) -> list[str]:
+def _occurrence_phrases(finding: Finding, is_log: bool) -> list[str]:
     found = finding.seen
     if found is None:
         return []
     told = []
     if found.same_dump:
-        told.append(
-            f"the same dump as {_named_first(Newest(len(found.same_dump), found.same_dump))}"
-        )
+        what = "kernel log" if is_log else "dump"
+        names = _named_first(Newest(len(found.same_dump), found.same_dump))
+        told.append(f"the same {what} as {names}")
     if found.same:
         told.append(f"the same crash {_occurrences_phrase(found.same)}")
     if found.similar:

@@ -108,7 +108,7 @@ def summary(report: Report) -> Summary:
         build_id = dump.build_id if dump else None
         steps = (report.hint, *(step for step in steps if not (build_id and build_id in step)))
     job = f"{report.directory.parent.name}/{report.directory.name}"
-    can_debug = report.dump is not None and report.match is not None
+    can_debug = report.dump is not None and not report.dump.is_log and report.match is not None
     return Summary(
         ticket=one_line(report.ticket),
         started=utc(report.started),
@@ -165,11 +165,12 @@ def _crash_facts(report: Report) -> Iterator[Fact]:
     # what explains the crash, then what else the dump shows of that time
     fault = report.fault.evidence if report.fault else ()
     found = (*fault, *evidence_of(report.detections))
+    is_log = bool(report.dump and report.dump.is_log)
     for label, weight in (("Evidence", Weight.CAUSE), ("Besides", Weight.CONTEXT)):
         shown = tuple(
             Point(
                 short_line(each.sentence),
-                command=one_line(each.command),
+                command="" if is_log else one_line(each.command),  # nothing to run it in
                 source=one_line(each.source),
                 details=tuple(map(short_line, each.details)),
             )
@@ -181,7 +182,8 @@ def _crash_facts(report: Report) -> Iterator[Fact]:
 
     yield Fact("Sure", _sureness(finding))
     jobs = named_jobs(finding)
-    yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in seen(finding)))
+    before = seen(finding, is_log=is_log)
+    yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in before))
     yield from _fact("Seen on", *seen_on(finding))
 
 

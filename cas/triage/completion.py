@@ -40,8 +40,10 @@ def completed(report: Report, job: Job, arrived_bytes: int | None, context: Cont
     if report.dump and not report.sections:
         sections = salvage.salvaged_sections(report.dump, job.directory)
         if sections:
-            rungs = (*report.ladder, Engine.SALVAGE)
-            report = replace(report, sections=sections, engine=Engine.SALVAGE, ladder=rungs)
+            engine = Engine.LOG if report.dump.is_log else Engine.SALVAGE
+            sections = tuple(replace(each, engine=engine) for each in sections)
+            rungs = (*report.ladder, engine)
+            report = replace(report, sections=sections, engine=engine, ladder=rungs)
     if damage := findings.assess(report, arrived_bytes):
         report = replace(
             report,

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from cas.catalogue.cache import lease, limits
 from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.extract import Extraction
+from cas.catalogue.extraction.kmod_cache import Wanted
+from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.suppliers import Sought
 from cas.errors import CasError
 from cas.model import Dump, Match
@@ -56,6 +58,12 @@ class KernelSupply:
             extracted = context.catalogue.extract(sought, match, kmods, self._leases)
         self._keep_limits()
         return extracted
+
+    def kmods(self, match: Match, wanted: Wanted) -> Found:
+        """Files of kmods: those that came with the kernel, and of known builds from wherever."""
+        cache, progress = self._context.config.debugs, self._context.progress
+        with self._context.timed("extract"):
+            return self._context.catalogue.kmods(match, wanted, cache=cache, progress=progress)
 
     def _keep_limits(self) -> None:
         """Remove other kernels from the cache, if it holds too much with this one."""

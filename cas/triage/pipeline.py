@@ -46,6 +46,7 @@ from cas.triage.fault import FaultReader
 from cas.triage.first_answer import detections, first_answer
 from cas.triage.kernel import KernelSupply
 from cas.triage.kernel_choice import KernelChoice
+from cas.triage.kernel_log import located_log
 from cas.triage.kmods import FOR_DETECTORS, Kmods
 from cas.triage.snippets import (
     ChosenSnippets,
@@ -149,6 +150,9 @@ class Pipeline:
         head = self.receive()
         early = self.foresee(head)
         dump = self.identify(self.unpacked(head))
+        if dump.is_log:
+            self.judge_log(dump)
+            return frozenset()
         case = self.fitting_case(dump, early)
         crash = self.prepare_crash(case)
         answer = self.first_answer(case)
@@ -220,6 +224,15 @@ class Pipeline:
             progress.warn(f"the dump is damaged: {missing.what}")
         require_modest(dump)
         return dump
+
+    def judge_log(self, dump: Dump) -> None:
+        """The verdict on the crash of a kernel log, with lines of the source if it has a kernel."""
+        located = located_log(dump, self.supply, self.worker, self.context)
+        self.report = replace(
+            self.report, dump=located.dump, match=located.match, vmlinux=located.vmlinux
+        )
+        self.conclude(located.dump, None)
+        self.reached(Stage.ANALYSED)
 
     def fitting_case(self, dump: Dump, early: Match | None) -> Case:
         """The dump with the kernel that fits it, and what else drgn needs."""
@@ -396,7 +409,8 @@ class Pipeline:
         if seen := seen_before(self.report, self.digest, self.context):
             finding = replace(finding, seen=seen)
             self.report = replace(self.report, finding=finding)
-            self.tell.seen_before(finding)
+            is_log = bool(self.report.dump and self.report.dump.is_log)
+            self.tell.seen_before(finding, is_log=is_log)
 
     def reached(self, stage: Stage) -> None:
         """Note that a stage is finished; the job's record is saved when results are safe."""

@@ -55,9 +55,9 @@ class Announcer:
             if each.weight is Weight.CAUSE:
                 self._progress.say(f"fault: {each.sentence}")
 
-    def seen_before(self, finding: Finding) -> None:
+    def seen_before(self, finding: Finding, *, is_log: bool) -> None:
         """Whether and where the crash happened before."""
-        for line in sighted(finding):
+        for line in sighted(finding, is_log=is_log):
             self._progress.say(f"seen before: {line}")
 
 

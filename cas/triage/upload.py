@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cas.dump import kind_of, reassemble
+from cas.dump.log_file import choose_log
 from cas.errors import JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
 from cas.files.permission import DENIED, not_permitted
@@ -65,7 +66,7 @@ class Arrival:
         order = self._job.order
         self._uploads = self._fetched() or self._handed_over()
         self.arrived_bytes = sum(map(_size_bytes, self._uploads))
-        intake = Intake(self._config.intake, kind_of, order.member)
+        intake = Intake(self._config.intake, kind_of, order.member, choose_log)
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
         self._storing = self._stack.enter_context(storing)
         head = storing.head()

@@ -246,7 +246,7 @@ def test_a_local_file_may_be_called_like_a_scheme(site: Site) -> None:
     (site.directory / "httpd.core").write_text("Dear support,\n")
     done = site.cas("-i", "T-1", "-f", "httpd.core")
     assert done.returncode == 4
-    assert "httpd.core is a text, not a dump" in done.stderr
+    assert "httpd.core is a text, neither a dump nor a kernel log" in done.stderr
 
 
 def test_a_dump_without_its_kernel_tells_what_it_can(waiting: Site) -> None:

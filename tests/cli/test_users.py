@@ -111,7 +111,7 @@ def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedS
     link.symlink_to(secret)
     done = shared_a.cas("-i", "T-1", "-f", link)
     assert (done.returncode, done.stdout) == (4, "")
-    assert f"{link} is a text, not a dump" in done.stderr
+    assert f"{link} is a text, neither a dump nor a kernel log" in done.stderr
     assert list(shared_a.jobs.iterdir()) == []
 
 

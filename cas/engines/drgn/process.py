@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -24,12 +24,23 @@ from cas.choices import Engine, SectionStatus
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
+from cas.engines.drgn.locations import located_of
 from cas.engines.drgn.request import files_of, open_request
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.errors import EngineError, KernelMisfit
 from cas.fault_reading import Reading
 from cas.files.whole import put
-from cas.model import Case, Detection, FirstAnswer, Need, Outcome, Section, Snippet
+from cas.model import (
+    Case,
+    CodePlace,
+    Detection,
+    FirstAnswer,
+    Located,
+    Need,
+    Outcome,
+    Section,
+    Snippet,
+)
 from cas.progress import Note
 from cas.supervise import (
     Child,
@@ -74,6 +85,9 @@ DETECTOR_S = 10.0
 
 FAULT_S = 2.0
 """Seconds for reading a fault; it takes a few hundredths."""
+
+LOCATE_S = 60.0
+"""Seconds for finding the lines of a kernel log's code; drgn reads most of the DWARF for that."""
 
 DETECTORS_THAT_KILL = 2
 """Detectors that may kill drgn before the rest of them is left out: the snippets need a drgn that
@@ -298,6 +312,31 @@ class Worker:
         limit_s = FAULT_S + PATIENCE_S
         done = self._receive_message(time.monotonic() + limit_s, limit_s)
         return reading_of(done["reading"], done["problem"])
+
+    def locate(
+        self, vmlinux: Path, kmods: Mapping[str, Path], places: Sequence[CodePlace]
+    ) -> Located:
+        """Where code stands in the source, by the debug information alone; no dump need be open.
+
+        :param kmods: debug files, by the kernel's names
+        :raises EngineError: the vmlinux has no debug information, or drgn does not come back
+        """
+        self._revive()
+        self._command = "(looking for lines of the source)"
+        self._hand_over([vmlinux, *kmods.values()], os.O_RDONLY)
+        self._send_message(
+            {
+                "locate": {
+                    "names": [str(path.absolute()) for path in (vmlinux, *kmods.values())],
+                    "kmods": list(kmods),
+                    "places": [astuple(place) for place in places],
+                    "timeout_s": LOCATE_S,
+                }
+            }
+        )
+        limit_s = LOCATE_S + PATIENCE_S
+        done = self._receive_message(time.monotonic() + limit_s, limit_s)
+        return located_of(places, done["found"], done["problem"])
 
     def run_snippet(self, snippet: Snippet, output: Path) -> Section:
         """Run a snippet's commands into a file; what fails does not stop the rest."""

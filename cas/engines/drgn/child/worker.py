@@ -25,6 +25,9 @@ Files come open, over a socket beside stdin. Requests, in this order:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "timeout_s": N}}``, at any time, without a dump: the same, of the code that the log shows
+- ``{"locate": {"names": [NAME, …], "kmods": [KMOD, …], "places": [[FUNCTION, OFFSET, SIZE, KMOD],
+  …], "timeout_s": N}}`` with as many files, vmlinux and kmods' debug files, at any time, without a
+  dump: ``{"done": "locate", "found": …, "problem": …}``, see :func:`.locate.locate_all`
 """
 
 from __future__ import annotations
@@ -88,6 +91,9 @@ class Session:
             return
         if "decode" in request:
             self._decode(**request["decode"])
+            return
+        if "locate" in request:
+            self._locate(**request["locate"])
             return
         with contextlib.ExitStack() as stack:
             if "run" in request:
@@ -189,6 +195,24 @@ class Session:
         from cas.engines.drgn.child.opcodes import Logged, read_opcodes
 
         self._tell_fault("decode", timeout_s, lambda into: read_opcodes(Logged(**code), into))
+
+    def _locate(
+        self, names: list[str], kmods: list[str], places: list[list[Any]], timeout_s: float
+    ) -> None:
+        from cas.engines.drgn.child.locate import Place, locate_all
+
+        vmlinux, *files = self._received_files(names)
+        found: dict[str, Any] = {}
+        problem = None
+        try:
+            with time_limit(timeout_s):
+                wanted = (Place(*each) for each in places)
+                locate_all(vmlinux, dict(zip(kmods, files, strict=True)), wanted, found)
+        except Late:
+            problem = f"given up after {timeout_s:g} s"
+        except Exception as error:
+            problem = sentence(error)
+        self._reply(done="locate", found=found, problem=problem)
 
     def _tell_fault(
         self, request: str, timeout_s: float, read: Callable[[dict[str, Any]], None]

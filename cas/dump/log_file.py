@@ -1,0 +1,118 @@
+"""A kernel log in place of a dump: what it says of itself, where no memory was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cas.dump.memory import Source
+from cas.klog.log_digest import log_digest
+from cas.klog.log_text import (
+    TEXT_LIMIT,
+    arch_of,
+    banner_of,
+    boots,
+    is_kernel_log,
+    kernel_lines,
+    pstore_part,
+    release_of,
+)
+from cas.model import KERNEL_LOG, Dump
+from cas.panic import panic_message
+from cas.text import count, short_line
+from cas.units import human_size
+
+UNKNOWN_ARCH = "unknown"
+_HEAD_BYTES = 1 << 16
+_CONTROLS = tuple(bytes([code]) for code in range(32) if chr(code) not in "\0\t\n\f\r\x1b")
+"""What no text has, but for zeros where a console's memory begins, and sizes in a journal."""
+_FEWER_THAN_ONE_IN = 50
+_SHOWN = 5
+"""Other crashes of a log that are told one by one."""
+
+
+def is_log(source: Source) -> bool:
+    """Whether a file that is nothing else is a text in which a kernel speaks."""
+    head = source.read(0, _HEAD_BYTES)
+    controls = sum(head.count(byte) for byte in _CONTROLS)
+    return controls * _FEWER_THAN_ONE_IN <= len(head) and is_kernel_log(_text_of(source))
+
+
+def read_log(path: Path, source: Source) -> Dump:
+    """What a kernel log says of its kernel and of the crash.
+
+    Of a log with several boots that of the last crash counts, and the others are told.
+    """
+    left_out = max(0, source.size - TEXT_LIMIT)
+    logs = boots(_text_of(source))
+    messages = [panic_message(log) for log in logs]
+    crashed = [number for number, message in enumerate(messages) if message]
+    chosen = crashed[-1] if crashed else len(logs) - 1
+    log = logs[chosen]
+    banner = banner_of(log)
+    release, build_id = release_of(log)
+    if banner:
+        release = banner.split(None, 3)[2]
+    remarks = list(_other_boots(messages, chosen))
+    if left_out:
+        kept = human_size(TEXT_LIMIT)
+        remarks.append(f"only the last {kept} of the log are read, {human_size(left_out)} are not")
+    return Dump(
+        path=path,
+        format=KERNEL_LOG,
+        size_bytes=source.size,
+        arch=arch_of(log, banner, release) or UNKNOWN_ARCH,
+        osrelease=release,
+        build_id=build_id,
+        banner=banner,
+        panic_message=messages[chosen],
+        dmesg=log,
+        log_digest=log_digest(log),
+        remarks=tuple(remarks),
+    )
+
+
+def _text_of(source: Source) -> str:
+    return kernel_lines(source.read(max(0, source.size - TEXT_LIMIT), TEXT_LIMIT))
+
+
+def _other_boots(messages: Sequence[str | None], chosen: int) -> Iterator[str]:
+    if len(messages) < 2:
+        return
+    others = [(n, said) for n, said in enumerate(messages, 1) if said and n != chosen + 1]
+    yield (
+        f"the log has {count(len(messages), 'boot')}, and {len(others) + bool(messages[chosen])} of"
+        f" them crashed: this is number {chosen + 1}"
+    )
+    for number, said in others[-_SHOWN:]:
+        yield f"boot {number} crashed too: {short_line(said)}"
+
+
+def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
+    """The kernel log of a crash among the files of an upload without a dump.
+
+    The parts that pstore keeps of one crash are put together. Else the file counts that tells of a
+    crash and has most of it.
+
+    :return: what it is made of, oldest first, and the text; ``None``: no file is a kernel log
+    """
+    parts: dict[int, list[tuple[int, Path, bytes]]] = {}
+    best: tuple[tuple[bool, bool, int], Path, bytes] | None = None
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TEXT_LIMIT))
+            raw = file.read(TEXT_LIMIT)
+        if number := pstore_part(raw):
+            parts.setdefault(number[0], []).append((number[1], path, raw))
+            continue
+        text = kernel_lines(raw)
+        if not is_kernel_log(text):
+            continue
+        worth = (panic_message(text) is not None, banner_of(text) is not None, len(text))
+        if best is None or worth > best[0]:
+            best = worth, path, raw
+    if parts and not (best and best[0][0]):
+        newest = sorted(parts[max(parts)], key=lambda part: -part[0])
+        joined = b"".join(raw.partition(b"\n")[2] for _, _, raw in newest)
+        return tuple(path for _, path, _ in newest), joined
+    return ((best[1],), best[2]) if best else None

@@ -1,0 +1,293 @@
+"""Where code of a kernel log stands in the source, by the debug information alone, without a dump.
+
+The kernel names code as ``function+offset/size`` (``lib/vsprintf.c``: symbol_string()). The size is
+the distance to the next symbol (``kernel/kallsyms.c``: get_symbol_pos()), so it tells whether a
+symbol of the same name is the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from drgn import Module, ModuleFileStatus, Program, Symbol, SymbolKind
+
+from cas import elf
+from cas.engines.drgn.child.target import BITS_64, CannotOpen, File
+from cas.errors import NotADump
+
+_KMODS_BEGIN = {64: 0x1000_0000_0000, 32: 0x1000_0000}
+"""Where kmods are put, one behind the other, by the bits of an address: no kernel is there."""
+_PAGE = 4096
+_ALLOCATED = 2
+"""SHF_ALLOC: the section is part of the loaded code or data."""
+_SYMTAB = 2
+_UNDEFINED = 0
+_KINDS = (0, 1, 2, 10)
+"""NOTYPE, OBJECT, FUNC, GNU_IFUNC: what kallsyms lists (``scripts/kallsyms.c``)."""
+
+
+class Place(NamedTuple):
+    """Code as a kernel log names it."""
+
+    function: str
+    offset: int
+    size: int
+    kmod: str | None
+
+
+class Located(NamedTuple):
+    """What is known of a place."""
+
+    exact: list[dict[str, Any]]
+    """Function, file and line, innermost first: what is inlined before what it is inlined in."""
+    caller: list[dict[str, Any]]
+    """The same of the call that returns there."""
+
+
+class Misfit(Exception):
+    """A function of that name is there, but of another size: the code is another build's."""
+
+
+class _Code:
+    """The symbols of one file."""
+
+    def __init__(self, prog: Program, module: Module, file: File, bias: int) -> None:
+        self._prog = prog
+        self._file = file
+        self._bias = bias
+        self.begin: int
+        self.end: int
+        self.begin, self.end = module.address_range or (0, 0)
+
+    def holds(self, symbol: Symbol) -> bool:
+        return bool(self.begin <= symbol.address < self.end)
+
+    def start_of(self, place: Place) -> int | None:
+        """Address of the function that a place is in; ``None``: there is none of that name.
+
+        :raises Misfit: none of those has the size
+        :raises LookupError: there are several, and nothing tells which
+        """
+        named = [each for each in self._prog.symbols(place.function) if self.holds(each)]
+        if not named:
+            return None
+        starts = {each.address for each in named if self._has_size(each, place.size)}
+        if not starts and any(each.kind is SymbolKind.FUNC for each in named):
+            raise Misfit
+        if not starts:  # a label in assembly, of which kallsyms may know others
+            return None
+        if len(starts) > 1:
+            raise LookupError
+        return int(starts.pop())
+
+    def _has_size(self, symbol: Symbol, size: int) -> bool:
+        """Whether the kernel would say that a function of ours is so large."""
+        if symbol.size == size:
+            return True
+        at = bisect_right(self._starts, symbol.address)
+        until = self._starts[at] if at < len(self._starts) else self.end
+        return until - int(symbol.address) == size
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where symbols begin, in order, those of compilers and linkers left out."""
+        return sorted(set(_symbol_addresses(self._file, self._bias)))
+
+
+class Locator:
+    """A kernel's debug information in drgn, and no memory."""
+
+    def __init__(self, vmlinux: File) -> None:
+        """Load it.
+
+        :raises CannotOpen: it has none
+        """
+        self._prog = Program()
+        self._prog.set_enabled_debug_info_finders([])
+        module = self._prog.extra_module("kernel", 0, create=True)
+        module.try_file(vmlinux.name, fd=vmlinux.another(), force=True)
+        if module.debug_file_status != ModuleFileStatus.HAVE:
+            raise CannotOpen(f"{vmlinux.name} has no debug information")
+        loads = [one for one in _segments(vmlinux) if one.memsz and one.vaddr >= _PAGE]
+        # per-CPU variables have a segment at 0 on x86_64
+        if loads:
+            module.address_range = (
+                min(one.vaddr for one in loads),
+                max(one.vaddr + one.memsz for one in loads),
+            )
+        self._codes: dict[str | None, _Code] = {None: _Code(self._prog, module, vmlinux, 0)}
+        self._free = 0
+        """Where the next kmod is put."""
+
+    def add_kmod(self, name: str, file: File) -> None:
+        """Load a kmod's debug information; what cannot be loaded is as if it were not there."""
+        if not self._free:
+            is_64_bit = bool(self._prog.platform and self._prog.platform.flags & BITS_64)
+            self._free = _KMODS_BEGIN[64 if is_64_bit else 32]
+        module = self._prog.relocatable_module(name, self._free, create=True)
+        begin = self._free
+        addresses: dict[int, int] = {}
+        for number, (section, title) in enumerate(_named_sections(file)):
+            if section.flags & _ALLOCATED:
+                align = max(section.addralign, 1)
+                self._free = -(-self._free // align) * align
+                module.section_addresses[title] = addresses[number] = self._free
+                self._free += section.size
+        self._free = -(-(self._free + 1) // _PAGE) * _PAGE
+        module.try_file(file.name, fd=file.another(), force=True)
+        if module.debug_file_status == ModuleFileStatus.HAVE:
+            module.address_range = (begin, self._free)
+            self._codes[name] = _KmodCode(self._prog, module, file, addresses)
+
+    def locate(self, place: Place) -> Located | None:
+        """Where a place is; ``None``: that is not known.
+
+        :raises Misfit: the kernel's, or the kmod's, code is another build's
+        """
+        code = self._codes.get(place.kmod)
+        try:
+            start = code.start_of(place) if code else None
+        except LookupError:
+            return None
+        if start is None:
+            return None
+        at = start + place.offset
+        return Located(self._lines(at), self._lines(at - 1) if place.offset else self._lines(at))
+
+    def _lines(self, address: int) -> list[dict[str, Any]]:
+        try:
+            found = self._prog.source_location(address)
+        except LookupError:
+            return []
+        return [{"function": one.name(), "file": one.filename, "line": one.line} for one in found]
+
+
+class _KmodCode(_Code):
+    """The same of a kmod, whose sections are put where there is room."""
+
+    def __init__(
+        self, prog: Program, module: Module, file: File, addresses: Mapping[int, int]
+    ) -> None:
+        super().__init__(prog, module, file, 0)
+        self._addresses = addresses
+        self._kmod = file
+
+    def _has_size(self, symbol: Symbol, size: int) -> bool:
+        """The same; the last function of a section reaches to what the kernel has put behind it.
+
+        Which that is only its memory tells (``kernel/module/kallsyms.c``: find_kallsyms_symbol()).
+        """
+        if super()._has_size(symbol, size):
+            return True
+        end = next(end for end in self._ends if end > symbol.address)
+        at = bisect_right(self._starts, symbol.address)
+        is_last = at == len(self._starts) or self._starts[at] >= end
+        return is_last and size >= int(symbol.size)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return sorted(set(_symbol_addresses(self._kmod, 0, self._addresses)))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where sections end, in order, and last the kmod."""
+        sections = enumerate(_named_sections(self._kmod))
+        ends = (self._addresses[n] + each.size for n, (each, _) in sections if n in self._addresses)
+        return [*sorted(ends), self.end]
+
+
+def locate_all(
+    vmlinux: File, kmods: Mapping[str, File], places: Iterable[Place], into: dict[str, Any]
+) -> None:
+    """Locate places one after another, so that what was found in the time is there.
+
+    :param into: gets ``places``, a list with ``None`` for what is not known, and ``misfits``, of
+        whose code some is another build's: the kernel's is ``""``
+    :raises CannotOpen: the vmlinux has no debug information
+    """
+    found = into["places"] = list[Any]()
+    misfits = into["misfits"] = list[str]()
+    locator = Locator(vmlinux)
+    for name, file in kmods.items():
+        locator.add_kmod(name, file)
+    for place in places:
+        try:
+            located = locator.locate(place)
+        except Misfit:
+            located = None
+            if (place.kmod or "") not in misfits:
+                misfits.append(place.kmod or "")
+        found.append(located and located._asdict())
+
+
+def _reader(file: File) -> elf.Read:
+    return lambda offset, size: os.pread(file.descriptor, size, offset)
+
+
+def _segments(file: File) -> tuple[elf.Segment, ...]:
+    try:
+        return elf.segments(_reader(file), elf.header(_reader(file)))
+    except NotADump:
+        return ()
+
+
+def _named_sections(file: File) -> list[tuple[elf.Section, str]]:
+    read = _reader(file)
+    try:
+        header = elf.header(read)
+        table = elf.sections(read, header)
+        names = table[header.shstrndx]
+        data = read(names.offset, names.size)
+    except (NotADump, IndexError):
+        return []
+    return [(each, _text_at(data, each.name)) for each in table]
+
+
+def _text_at(data: bytes, offset: int) -> str:
+    return data[offset : max(offset, data.find(b"\0", offset))].decode("utf-8", "replace")
+
+
+def _symbol_addresses(
+    file: File, bias: int, sections: Mapping[int, int] | None = None
+) -> Iterator[int]:
+    """Where the symbols of a file begin that kallsyms would list.
+
+    :param sections: where each section is, of a file that is not linked; ``None``: it is linked
+    """
+    read = _reader(file)
+    header = elf.header(read)
+    table = elf.sections(read, header)
+    symtab = next((each for each in table if each.type == _SYMTAB), None)
+    if symtab is None or symtab.link >= len(table):
+        return
+    strings = table[symtab.link]
+    names = read(strings.offset, strings.size)
+    # Elf64_Sym and Elf32_Sym have the same fields in another order
+    fields_of = "IBBHQQ" if header.bits == 64 else "IIIBBH"
+    layout = struct.Struct(header.order + fields_of)
+    data = read(symtab.offset, symtab.size)
+    for fields in layout.iter_unpack(data[: len(data) // layout.size * layout.size]):
+        if header.bits == 64:
+            name, info, _, section, value, _ = fields
+        else:
+            name, value, _, info, _, section = fields
+        if (
+            section == _UNDEFINED
+            or info & 0xF not in _KINDS
+            or names[name : name + 1]
+            in (
+                b"$",  # mapping symbols of arm and riscv
+                b".",  # .L labels
+                b"\0",
+            )
+        ):
+            continue
+        if sections is None:
+            yield value + bias
+        elif section in sections:
+            yield value + sections[section]

@@ -1,0 +1,212 @@
+"""A kernel log as people send it, as the lines that the kernel printed: pstore, journals, consoles.
+
+Stamps, levels and colours stay: :mod:`cas.klog.lines` takes them off line by line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from cas.klog.choice import choose
+from cas.klog.kinds import Kind
+from cas.klog.lines import LOG_LIMIT, Log, parse
+from cas.model import CodePlace
+
+TEXT_LIMIT = 2 * LOG_LIMIT
+"""Bytes of the end of a file that are read: a journal says each line with much beside it."""
+BOOTS_LIMIT = 1000
+_BANNER = "Linux version "
+_FIRST_WORDS = "Booting Linux on "
+"""What arm64 and riscv print before the banner (``arch/arm64/kernel/setup.c``)."""
+_FEWEST_STAMPS = 3
+_LOOKED_AT = 200
+"""Lines of which some must have stamps where nothing else tells that a text is a kernel log."""
+_PSTORE = re.compile(r"(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d{1,9}) Part(\d{1,9})\n")
+"""The first line of each part (``fs/pstore/platform.c``: pstore_dump()); part 1 is the newest."""
+_PLACE = re.compile(r"\w\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}\b")
+_SYMBOL = re.compile(
+    r"(?<![\w.$])([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})"
+    r"(?: \[([\w-]{1,64})(?: ([0-9a-f]{8,64}))?\])?"
+)
+PLACES_LIMIT = 1000
+"""Places in the code that are looked up; a report names some tens."""
+_ARCHES = {
+    "x86_64": re.compile(r"\bRIP: 0010:|\bRSP: 0018:|\bCR2: [0-9a-f]{16}\b"),
+    "i686": re.compile(r"\bEIP: 0060:|\bEIP is at |\bEIP: .{1,80}\bEFLAGS: "),
+    "aarch64": re.compile(r"\bpstate: ?[0-9a-f]{8} \(|\bESR = 0x[0-9a-f]{8,16}"),
+    "armv7l": re.compile(r"\bpsr: ?[0-9a-f]{8}\b|\bPC is at .{1,200}\n.{0,80}LR is at "),
+    "riscv64": re.compile(r"\bepc : [0-9a-f]{16} ra : "),
+    "ppc64le": re.compile(r"\bLE PAGE_SIZE=|\bMSR:  [0-9a-f]{16} <.{1,60}\bLE>"),
+    "s390x": re.compile(r"\bKrnl PSW : "),
+    "loongarch64": re.compile(r"\bERA: [0-9a-f]{16} "),
+}
+"""What only one architecture prints of a crash (``arch/*/kernel/traps.c``, ``process.c``)."""
+_NAMED_ARCHES = (
+    ("x86_64", re.compile(r"x86_64|\bamd64\b|\bx86-64\b")),
+    ("aarch64", re.compile(r"aarch64|\barm64\b")),
+    ("ppc64le", re.compile(r"ppc64le|\bppc64el\b|\bpowerpc64le\b")),
+    ("s390x", re.compile(r"s390x")),
+    ("riscv64", re.compile(r"riscv64")),
+    ("i686", re.compile(r"\bi[3-6]86\b")),
+)
+_RELEASE = re.compile(
+    r"Comm: .{1,64}? (?:Not tainted|Tainted: .{1,160}?) +(\d{1,3}\.\d{1,5}\S{0,80}) #\d"
+    r"(?:\S{0,20} ([0-9a-f]{40})\b)?"
+)
+"""``lib/dump_stack.c``: dump_stack_print_info(), with the build-id where it is configured
+(CONFIG_STACKTRACE_BUILD_ID)."""
+
+
+def kernel_lines(raw: bytes) -> str:
+    """What the kernel printed, of a file in any of the forms that logs are kept in."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    if b"__REALTIME_TIMESTAMP=" in raw[:65536]:
+        return "".join(_lines_of_journal(_exported(raw)))
+    if raw.lstrip().startswith(b"{") and b'"MESSAGE"' in raw[:65536]:
+        return "".join(_lines_of_journal(_json_objects(raw)))
+    text = raw.decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+    text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
+    return _PSTORE.sub("", text)
+
+
+def pstore_part(raw: bytes) -> tuple[int, int] | None:
+    """Which crash's part a file of pstore is: the count of the crash, and the part's number."""
+    found = _PSTORE.match(raw[:80].decode("latin-1"))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def is_kernel_log(text: str) -> bool:
+    """Whether a text is what a kernel printed, or has a crash of one in it.
+
+    One line that tells of a crash may be quoted in any text: code must be named as a kernel does.
+    """
+    if next(_boot_starts(text), None) is not None:
+        return True
+    if _PLACE.search(text) and choose(Log(text)).crash.kind is not Kind.NONE:
+        return True
+    lines = (parse(line) for line in text.split("\n", _LOOKED_AT)[:_LOOKED_AT])
+    stamps = [line for line in lines if line.uptime_s is not None and line.text]
+    return len(stamps) >= _FEWEST_STAMPS
+
+
+def boots(text: str) -> tuple[str, ...]:
+    """The logs of the kernels that were booted one after another, oldest first."""
+    starts = [start for start in _boot_starts(text) if start]
+    ends = [*starts, len(text)]
+    return tuple(text[a:b] for a, b in zip([0, *starts], ends, strict=True))[-BOOTS_LIMIT:]
+
+
+def banner_of(text: str) -> str | None:
+    """The kernel's whole ``Linux version …`` line, without stamp."""
+    start = next(_boot_starts(text), None)
+    if start is None:
+        return None
+    lines = (parse(line).text for line in text[start : start + 8192].split("\n"))
+    return next((line for line in lines if line.startswith(_BANNER)), None)
+
+
+def release_of(text: str) -> tuple[str | None, str | None]:
+    """``uname -r`` and build-id of the kernel as its reports name them, the last of them."""
+    found = None
+    for found in _RELEASE.finditer(text):  # noqa: B007  the last one counts
+        pass
+    return (found[1], found[2]) if found else (None, None)
+
+
+def arch_of(text: str, banner: str | None, release: str | None) -> str | None:
+    """The architecture in ``uname -m`` spelling, by what only it prints; ``None``: not told."""
+    for arch, pattern in _ARCHES.items():
+        if pattern.search(text):
+            return arch
+    words = f"{release or ''} {banner or ''}"
+    return next((arch for arch, pattern in _NAMED_ARCHES if pattern.search(words)), None)
+
+
+def code_places(log: str) -> tuple[CodePlace, ...]:
+    """The code that a kernel log names as ``function+offset/size [kmod]``, each once, newest first.
+
+    Of one function that has several sizes there are several places.
+    """
+    found = (
+        CodePlace(
+            each[1], int(each[2], 16), int(each[3], 16), each[4] and each[4].replace("-", "_")
+        )
+        for each in _SYMBOL.finditer(log)
+    )
+    return tuple(dict.fromkeys(reversed(tuple(found))))[:PLACES_LIMIT]
+
+
+def kmods_of_places(log: str) -> dict[str, str | None]:
+    """The kernel modules in which that code is, with their build-ids where the kernel tells them.
+
+    It does since Linux 5.14 where that is configured (CONFIG_STACKTRACE_BUILD_ID).
+    """
+    found: dict[str, str | None] = {}
+    for each in _SYMBOL.finditer(log):
+        if each[4]:
+            name = each[4].replace("-", "_")
+            found[name] = each[5] or found.get(name)
+    return found
+
+
+def _boot_starts(text: str) -> Iterator[int]:
+    """Where a banner's line begins, or the line before it that belongs to the same boot."""
+    at = text.find(_BANNER)
+    while at >= 0:
+        start = text.rfind("\n", 0, at) + 1
+        end = text.find("\n", at)
+        line = text[start : end if end >= 0 else len(text)]
+        if parse(line).text.startswith(_BANNER):
+            before = text.rfind("\n", 0, max(0, start - 1)) + 1
+            yield before if _FIRST_WORDS in text[before:start] else start
+        at = text.find(_BANNER, at + 1)
+
+
+def _lines_of_journal(records: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    for record in records:
+        is_kernel = "kernel" in (record.get("_TRANSPORT"), record.get("SYSLOG_IDENTIFIER"))
+        message = record.get("MESSAGE")
+        if is_kernel and isinstance(message, str):
+            stamp = record.get("_SOURCE_MONOTONIC_TIMESTAMP") or record.get("__MONOTONIC_TIMESTAMP")
+            seconds = f"[{int(stamp) / 1e6:12.6f}] " if stamp and str(stamp).isdecimal() else ""
+            yield "".join(f"{seconds}{line}\n" for line in message.split("\n"))
+
+
+def _json_objects(raw: bytes) -> Iterator[dict[str, str]]:
+    """``journalctl -o json``: an object a line; what is cut or none is passed over."""
+    for line in raw.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def _exported(raw: bytes) -> Iterator[dict[str, str]]:
+    """``journalctl -o export``: fields a line, entries apart by an empty one.
+
+    A field whose text has line ends is its name, then its size as 64 bits, little-endian, and the
+    text (systemd, "Journal Export Formats").
+    """
+    record: dict[str, str] = {}
+    at = 0
+    while at < len(raw):
+        end = raw.find(b"\n", at)
+        end = len(raw) if end < 0 else end
+        line = raw[at:end]
+        at = end + 1
+        name, equals, value = line.partition(b"=")
+        if not line:
+            yield record
+            record = {}
+            continue
+        if not equals:
+            size = int.from_bytes(raw[at : at + 8], "little")
+            value = raw[at + 8 : at + 8 + size]
+            at += 8 + size + 1
+        record[name.decode("latin-1")] = value.decode("utf-8", "surrogateescape")
+    yield record

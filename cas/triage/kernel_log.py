@@ -1,0 +1,80 @@
+"""A kernel log in place of a dump: its kernel, and where in the source its code stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cas.engines.drgn.process import Worker
+from cas.errors import CasError, EngineError, TryAgain
+from cas.klog.log_text import code_places, kmods_of_places
+from cas.model import Dump, Located, Match
+from cas.triage.context import Context
+from cas.triage.kernel import KernelSupply
+
+NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
+SHOWN = 5
+"""Kernel modules that are named in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedLog:
+    """A kernel log, and the kernel that it was read with."""
+
+    dump: Dump
+    match: Match | None = None
+    vmlinux: Path | None = None
+
+
+def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Context) -> LocatedLog:
+    """A log whose code has file and line where the catalogue has its kernel; else why is told.
+
+    :raises TryAgain: what is busy or full now need not be so later
+    """
+    context.degrade(NO_DUMP)
+    places = code_places(dump.dmesg or "")
+    if not places:
+        return LocatedLog(dump)
+    try:
+        match, extraction = supply.extract(dump, supply.find(dump), ())
+        wanted = kmods_of_places(dump.dmesg or "")
+        kmods = supply.kmods(match, wanted)
+        progress = context.progress
+        with context.timed("first answer"), progress.bar("Looking for lines of the source", None):
+            found = worker.locate(extraction.vmlinux, kmods.debug_files, places)
+    except CasError as error:
+        if error.exit_code == TryAgain.exit_code:
+            raise
+        hint = f"; {error.hint}" if error.hint and not isinstance(error, EngineError) else ""
+        context.remark(f"no line of the source is known: {error}{hint}")
+        return LocatedLog(dump)
+    for remark in (*match.remarks, *kmods.remarks, *_told(found)):
+        context.remark(remark)
+    if lacking := sorted(set(wanted) - set(kmods.debug_files)):
+        context.remark(
+            f"no lines of {_named(lacking)}: not in the kernel's own package, and the log does not"
+            " tell of which build"
+        )
+    if None in found.misfits:
+        return LocatedLog(dump)
+    return LocatedLog(replace(dump, locations=found.locations), match, extraction.vmlinux)
+
+
+def _told(found: Located) -> tuple[str, ...]:
+    """Why lines are not known."""
+    if None in found.misfits:
+        return (
+            "no line of the source is known: the kernel that was found does not fit, its functions"
+            " have other sizes than in the log",
+        )
+    said = [f"not all lines of the source are known: {found.problem}"] if found.problem else []
+    if found.misfits:
+        named = _named([*filter(None, found.misfits)])
+        said.append(f"no lines of {named}: what is there of them is of another build")
+    return tuple(said)
+
+
+def _named(kmods: Sequence[str]) -> str:
+    more = f" and {len(kmods) - SHOWN} more" if len(kmods) > SHOWN else ""
+    return f"{', '.join(kmods[:SHOWN])}{more}"

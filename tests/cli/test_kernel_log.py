@@ -1,0 +1,174 @@
+"""A kernel log in place of a dump, through the installed command."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.dump import identify
+
+from installed import FIXTURES, Site
+
+NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
+WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum_entries"
+
+
+@pytest.fixture(scope="session")
+def logs(
+    made: Callable[[str, Callable[[Path], object]], Path],
+) -> Mapping[str, Path]:
+    """The kernel logs of two shipped dumps, as ``vmcore-dmesg`` would have kept them."""
+
+    def write(path: Path) -> None:
+        path.mkdir()
+        for part in ("a", "arm64"):
+            dump = path / f"vmcore-{part}"
+            dump.write_bytes(lzma.decompress((FIXTURES / part / "vmcore.elf.xz").read_bytes()))
+            (path / f"{part}.txt").write_text(identify(dump).dmesg or "")
+            dump.unlink()
+
+    directory = made("kernel-logs", write)
+    return {part: directory / f"{part}.txt" for part in ("a", "arm64")}
+
+
+def judged(site: Site, upload: Path, ticket: str = "L-1", *words: str) -> Mapping[str, Any]:
+    done = site.cas("-i", ticket, "-f", upload, *words)
+    assert (done.returncode, NO_DUMP in done.stderr) == (3, True), done.stderr
+    return site.result(ticket)
+
+
+def signatures(result: Mapping[str, Any]) -> Mapping[str, str]:
+    found = result["finding"]["signatures"]
+    return {each["granularity"]: each["value"] for each in found}
+
+
+@pytest.mark.parametrize("part", ["a", "arm64"])
+def test_an_oops_text_names_the_line_that_its_dump_would_and_has_its_signatures(
+    site: Site,
+    catalogued: Callable[[Site, str], Site],
+    finished: Site,
+    logs: Mapping[str, Path],
+    part: str,
+) -> None:
+    result = judged(catalogued(site, part), logs[part])
+    assert (result["verdict"], result["engine"], result["evidence"]) == ("partial", "log", "banner")
+    assert result["finding"]["where"].startswith(WHERE)
+    trace = result["finding"]["trace"]
+    assert all(frame["line"] for frame in trace)
+    assert [frame["function"] for frame in trace if not frame["inlined"]][1:3] == [
+        "cas_audit_ledger",
+        "cas_audit_work",
+    ]
+    assert signatures(result) == signatures(finished.result("T-1"))  # of the first
+    again = site.admin("reprocess", "-n", "L-1")
+    assert "0 would change, 1 unchanged" in again.stdout
+    report = (site.job("L-1") / "report.txt").read_text()
+    assert "cas debug" not in report
+    refused = site.cas("debug", "L-1")
+    assert refused.returncode == 2
+    assert "has no dump, only a kernel log" in refused.stderr
+
+
+def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
+    site_a: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    text = logs["a"].read_text()
+    other = re.sub(r"(worker_thread\+0x\w+)/0x\w+", r"\1/0x999", text)
+    (tmp_path / "oops.txt").write_text(other)
+    result = judged(site_a, tmp_path / "oops.txt")
+    assert "cas_sum_entries+0x18 [cas_oops]" in result["finding"]["where"]
+    assert not any(frame["line"] for frame in result["finding"]["trace"])
+    (told,) = [remark for remark in result["remarks"] if "does not fit" in remark]
+    assert "its functions have other sizes than in the log" in told
+    assert result["kernel"]["package"] is None
+
+
+def test_a_kmod_of_another_size_costs_only_its_own_lines(
+    site_a: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    text = logs["a"].read_text().replace("cas_audit_ledger+0x18/0x2c", "cas_audit_ledger+0x18/0x30")
+    (tmp_path / "oops.txt").write_text(text)
+    result = judged(site_a, tmp_path / "oops.txt")
+    lines = {frame["function"]: frame["line"] for frame in result["finding"]["trace"]}
+    assert lines["cas_sum_entries"] is lines["cas_audit_work"] is None
+    assert lines["worker_thread"]
+    assert any("no lines of cas_oops" in remark for remark in result["remarks"])
+
+
+def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same(
+    site: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    packed = tmp_path / "oops.txt.gz"
+    packed.write_bytes(gzip.compress(logs["a"].read_bytes()))
+    result = judged(site, packed)
+    assert result["finding"]["kind"] == "null-dereference"
+    assert result["finding"]["where"] == "cas_sum_entries+0x18 [cas_oops]"
+    (told,) = [each for each in result["remarks"] if each.startswith("no line of the source")]
+    assert "no debuginfo for 6.1.192-1.cas1.x86_64" in told
+
+
+def test_the_parts_that_pstore_kept_of_a_crash_are_put_together(
+    site: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    text, size = logs["a"].read_text(), 6000
+    upload = tmp_path / "pstore.tar"
+    with tarfile.open(upload, "w") as archive:
+        for part in range(1, 4):
+            end = len(text) - (part - 1) * size
+            content = f"Panic#1 Part{part}\n{text[max(0, end - size) : end]}".encode()
+            member = tarfile.TarInfo(f"var/lib/systemd/pstore/17/dmesg-efi-17{part}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    result = judged(site, upload)
+    kept = (site.job("L-1") / "log").read_text().rstrip("\n")
+    assert text.rstrip("\n").endswith(kept[-3 * size + 100 :])
+    assert result["finding"]["where"] == "cas_sum_entries+0x18 [cas_oops]"
+    assert "the kernel log is put together of 3 files" in result["remarks"]
+
+
+def test_of_several_boots_the_last_crash_is_judged_and_the_others_are_told(
+    site: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    crash = logs["a"].read_text()
+    calm = crash[: crash.index("BUG: kernel NULL")].rpartition("\n")[0]
+    calm = "".join(line for line in calm.splitlines(True) if "blocked for more" not in line)
+    first = crash.replace("address: 0000000000000018", "address: 0000000000000028")
+    (tmp_path / "console.log").write_text("\n".join((first, crash, calm)))
+    result = judged(site, tmp_path / "console.log")
+    assert "address: 0000000000000018" in result["finding"]["what"]
+    told = [remark for remark in result["remarks"] if "boot" in remark]
+    assert told == [
+        "the log has 3 boots, and 2 of them crashed: this is number 2",
+        "boot 1 crashed too: BUG: kernel NULL pointer dereference, address: 0000000000000028",
+    ]
+
+
+def test_a_log_is_identified_and_a_text_that_only_quotes_one_is_not(
+    site: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    told = json.loads(site.cas("identify", "--json", logs["a"]).stdout)
+    assert (told["format"], told["arch"]) == ("kernel log", "x86_64")
+    assert told["osrelease"] == "6.1.192-1.cas1.x86_64"
+    (tmp_path / "letter").write_text("It says:\nBUG: kernel NULL pointer dereference\nHelp!\n")
+    refused = site.cas("identify", tmp_path / "letter")
+    assert refused.returncode == 4
+    assert "is a text, neither a dump nor a kernel log" in refused.stderr
+
+
+def test_a_dump_and_its_log_are_known_to_be_of_one_crash(
+    own_finished: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    upload = shutil.copy(logs["a"], tmp_path / "vmcore-dmesg.txt")
+    judged(own_finished, Path(upload))
+    report = (own_finished.job("L-1") / "report.txt").read_text()
+    assert "Seen before the same kernel log as T-1" in report

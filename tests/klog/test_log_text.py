@@ -1,0 +1,145 @@
+"""Kernel logs in the forms in which people keep them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cas.klog.lines import Log
+from cas.klog.log_text import (
+    arch_of,
+    banner_of,
+    boots,
+    code_places,
+    is_kernel_log,
+    kernel_lines,
+    kmods_of_places,
+    pstore_part,
+    release_of,
+)
+from cas.model import CodePlace
+from cas.panic import panic_message
+
+BANNER = "Linux version 6.1.0-13-amd64 (d@b) (gcc-12) #1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1"
+OOPS = """\
+BUG: kernel NULL pointer dereference, address: 0000000000000018
+CPU: 1 PID: 27 Comm: kworker/1:1 Tainted: G           O       6.1.0-13-amd64 #1
+RIP: 0010:sum_entries+0x18/0x38 [cas-oops]
+Call Trace:
+ <TASK>
+ process_one_work+0x153/0x1e9
+ </TASK>
+Kernel panic - not syncing: Fatal exception
+"""
+
+
+def stamped(text: str, first_s: float = 1.0) -> str:
+    lines = text.splitlines()
+    return "".join(f"[{first_s + n / 1000:12.6f}] {line}\n" for n, line in enumerate(lines))
+
+
+def exported(text: str) -> bytes:
+    """As ``journalctl -o export`` writes it, with an entry of another program before it."""
+    entries = [b"__REALTIME_TIMESTAMP=1\n_TRANSPORT=syslog\nMESSAGE=BUG: not the kernel's\n"]
+    for number, line in enumerate(text.splitlines()):
+        said = line.encode()
+        message = b"MESSAGE=" + said
+        if number == 0:  # as a field whose text has line ends
+            said = b"first\n" + said
+            message = b"MESSAGE\n" + len(said).to_bytes(8, "little") + said
+        stamp = f"__REALTIME_TIMESTAMP={number}\n_SOURCE_MONOTONIC_TIMESTAMP={number + 5_000_000}\n"
+        entries.append(stamp.encode() + b"_TRANSPORT=kernel\n" + message + b"\n")
+    return b"\n".join(entries)
+
+
+def test_the_kernels_lines_are_taken_out_of_an_exported_journal() -> None:
+    lines = Log(kernel_lines(exported(OOPS)))
+    assert [line.text for line in lines][:3] == ["first", *OOPS.splitlines()[:2]]
+    assert lines[1].uptime_s == 5.0
+    assert "not the kernel's" not in kernel_lines(exported(OOPS))
+
+
+def test_the_kernels_lines_are_taken_out_of_a_journal_in_json() -> None:
+    records = [{"_TRANSPORT": "kernel", "MESSAGE": line} for line in OOPS.splitlines()]
+    records.insert(0, {"_TRANSPORT": "stdout", "MESSAGE": "hello"})
+    raw = "\n".join(map(json.dumps, records)).encode() + b'\n{"MESSAGE": "cut'
+    assert kernel_lines(raw) == OOPS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_editors_encoding_and_line_ends_change_nothing(encoding: str) -> None:
+    raw = OOPS.replace("\n", "\r\n").encode(encoding)
+    assert kernel_lines(raw) == OOPS
+
+
+def test_the_head_of_a_part_of_pstore_is_no_line_of_the_kernels() -> None:
+    raw = b"Oops#3 Part12\n" + OOPS.encode()
+    assert (kernel_lines(raw), pstore_part(raw)) == (OOPS, (3, 12))
+    assert pstore_part(OOPS.encode()) is None
+
+
+def test_each_boot_of_a_log_is_one_of_its_own() -> None:
+    first, second = stamped(f"{BANNER}\n{OOPS}"), stamped(f"{BANNER}\nall is well\n", 0.0)
+    console = f"login: {first}Booting Linux on physical CPU 0x0\n{second}"
+    one, two = boots(console)
+    assert (panic_message(one) is not None, panic_message(two)) == (True, None)
+    assert two.startswith("Booting Linux")
+    assert banner_of(two) == BANNER
+    assert boots(OOPS) == (OOPS,)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (OOPS, True),
+        (stamped(f"{BANNER}\nall is well"), True),
+        ("<6>[    1.000001] a: b\n<6>[    1.000002] c\n<6>[    1.000003] d\n", True),
+        ("The log says: BUG: kernel NULL pointer dereference, address: 0000000000000018\n", False),
+        ("Dear support,\nthe machine crashed. See the Linux version below.\n", False),
+        ("", False),
+    ],
+)
+def test_a_text_in_which_a_kernel_speaks_is_told_from_others(text: str, is_one: bool) -> None:
+    assert is_kernel_log(text) is is_one
+
+
+def test_release_and_build_id_are_those_of_the_last_report() -> None:
+    assert release_of(OOPS) == ("6.1.0-13-amd64", None)
+    build_id = "0123456789abcdef0123456789abcdef01234567"
+    later = f"CPU: 0 UID: 0 PID: 1 Comm: a b Not tainted 6.12.0-rc1+ #7 {build_id}\n"
+    assert release_of(OOPS + later) == ("6.12.0-rc1+", build_id)
+    assert release_of("no report") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "arch"),
+    [
+        ("RIP: 0010:f+0x1/0x2", "x86_64"),
+        ("EIP: 0060:[<c1000000>] EFLAGS: 00010246 CPU: 0", "i686"),
+        ("pstate: 60000005 (nZCv daif -PAN -UAO -TCO BTYPE=--)", "aarch64"),
+        ("epc : ffffffff80012345 ra : ffffffff80054321 sp : ff20000000000000", "riscv64"),
+        ("Krnl PSW : 0704c00180000000 000000001e2a4f3c (f+0x1/0x2)", "s390x"),
+        ("BE PAGE_SIZE=64K MMU=Radix SMP", None),
+        ("LE PAGE_SIZE=64K MMU=Radix SMP NR_CPUS=2048 NUMA pSeries", "ppc64le"),
+    ],
+)
+def test_the_architecture_is_told_by_what_only_one_prints(line: str, arch: str | None) -> None:
+    assert arch_of(line, None, None) == arch
+
+
+def test_the_architecture_may_stand_in_the_kernels_name() -> None:
+    assert arch_of("", BANNER, "6.1.0-13-amd64") == "x86_64"
+    assert arch_of("", None, "5.14.0-427.el9.aarch64") == "aarch64"
+    assert arch_of("", None, "6.6.0") is None
+
+
+def test_places_in_the_code_have_their_size_and_kmod() -> None:
+    text = f"{OOPS} vfs_read+0x10/0x20\n vfs_read+0x10/0x20\n f.cold+0x1/0x2 [ext4 0123456789ab]\n"
+    assert code_places(text) == (
+        CodePlace("f.cold", 1, 2, "ext4"),
+        CodePlace("vfs_read", 16, 32),
+        CodePlace("process_one_work", 0x153, 0x1E9),
+        CodePlace("sum_entries", 24, 0x38, "cas_oops"),
+    )
+    assert kmods_of_places(text) == {"cas_oops": None, "ext4": "0123456789ab"}
