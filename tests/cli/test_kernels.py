@@ -86,7 +86,7 @@ def test_an_aarch64_dump_is_analysed_on_any_machine(every_kernel: Site) -> None:
     assert (result["dump"]["arch"], result["engine"]) == ("aarch64", "drgn")
     assert "cas_oops" in {frame["kmod"] for frame in result["answer"]["backtrace"]}
     where = result["finding"]["where"]
-    assert where.startswith("cas_weigh [cas_oops] at drivers/cas/cas_oops.c:68, inlined in")
+    assert where.startswith("cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in")
     assert result["finding"]["signature"]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from itertools import groupby
 from typing import Any
 
 from drgn import (
@@ -22,6 +24,9 @@ MAX_ROUNDS = 8
 """Each round may reveal code of one more kernel module."""
 
 MAX_FRAMES = 1000
+
+ARM64_ENTRY = re.compile(r"el1(?:[ht]_64)?_(?:sync|irq|fiq|error)(?:_invalid)?")
+"""The exception vectors for code of the kernel itself (``arch/arm64/kernel/entry.S``)."""
 
 PT_REGS = struct.Struct("<21Q")
 IP, CS, SP, SS = 16, 17, 19, 20
@@ -70,7 +75,41 @@ def frames(target: Target) -> Partial:
             doubt += "; the backtrace begins at the exception that is saved on its stack"
     if trace is None:
         raise LookupError(doubt)
-    return Partial([frame_of(target, frame) for frame in kernel_frames(target, trace)], doubt)
+    told = [frame_of(target, frame) for frame in kernel_frames(target, trace)]
+    return Partial(_with_faulting_lines(target, told), doubt)
+
+
+def _with_faulting_lines(target: Target, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """On arm64, the instruction's own line where an exception interrupted code.
+
+    There drgn takes the saved program counter, which the kernel leaves in a frame record
+    (arch/arm64/kernel/entry.S: kernel_entry), for a return address, and looks one instruction
+    before it: with what is inlined, that may be another function.
+    """
+    platform = target.prog.platform
+    if platform is None or platform.arch != Architecture.AARCH64:
+        return told
+    shown: list[dict[str, Any]] = []
+    for _, group in groupby(told, key=lambda frame: frame["pc"]):
+        frames = list(group)
+        entered = bool(shown) and ARM64_ENTRY.fullmatch(shown[-1]["function"])
+        shown += _exact_frames(target, frames) if entered else frames
+    return shown
+
+
+def _exact_frames(target: Target, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The frames of one program counter as its own instruction has them."""
+    own = frames[-1]
+    try:
+        lines = list(target.prog.source_location(own["pc"]))
+    except LookupError:
+        return frames
+    places = [{"file": line.filename or None, "line": line.line or None} for line in lines]
+    inlined = [
+        {**own, **place, "function": line.name(), "offset": None, "inlined": True}
+        for line, place in zip(lines[:-1], places[:-1], strict=True)
+    ]
+    return [*inlined, {**own, **places[-1]}]
 
 
 def unwind(target: Target, start: Object) -> StackTrace:
