@@ -32,12 +32,13 @@ def salvage(name: str, dump: Dump, path: Path) -> Section | None:
 
     :return: ``None`` when it says nothing of the kind; the file is then left alone
     """
-    texts = {
-        "log": lambda: f"{dump.dmesg.rstrip()}\n" if dump.dmesg else "",
-        "sys": lambda: "".join(f"{line}\n" for line in _system_lines(dump)),
-        "registers": lambda: "\n".join("".join(_processor_lines(each)) for each in dump.registers),
-    }
-    text = texts[name]() if name in texts else ""
+    text = ""
+    if name == "log" and dump.dmesg:
+        text = f"{dump.dmesg.rstrip()}\n"
+    elif name == "sys":
+        text = "".join(f"{line}\n" for line in _system_lines(dump))
+    elif name == "registers":
+        text = "\n".join(map(_registers_text, dump.registers))
     if not text:
         return None
     data = text.encode("utf-8", "surrogateescape")
@@ -66,8 +67,7 @@ def _system_lines(dump: Dump) -> Iterator[str]:
         yield f"{key}={value}"
 
 
-def _processor_lines(held: Registers) -> Iterator[str]:
-    yield f"CPU {held.cpu}\n" if held.pid is None else f"CPU {held.cpu}, PID {held.pid}\n"
+def _registers_text(held: Registers) -> str:
+    head = f"CPU {held.cpu}\n" if held.pid is None else f"CPU {held.cpu}, PID {held.pid}\n"
     width = max((len(name) for name in held.values), default=0)
-    for name, value in held.values.items():
-        yield f"  {name:>{width}}: {value:016x}\n"
+    return head + "".join(f"  {name:>{width}}: {held.values[name]:016x}\n" for name in held.values)

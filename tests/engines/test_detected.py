@@ -24,8 +24,8 @@ ANSWER = {
 
 def test_a_detection_is_taken_as_it_was_sent() -> None:
     found = Detections()
-    found.take({"detecting": "locks", "title": "Locks"})
-    found.take({"detection": ANSWER})
+    found.take_message({"detecting": "locks", "title": "Locks"})
+    found.take_message({"detection": ANSWER})
     (told,) = found.done
     assert (told.status, told.evidence[0].weight) == (DetectorStatus.OK, Weight.CAUSE)
     assert found.names == ["locks"]
@@ -33,11 +33,11 @@ def test_a_detection_is_taken_as_it_was_sent() -> None:
 
 def test_the_detector_that_ended_the_process_is_blamed_alone() -> None:
     found = Detections()
-    found.take({"detecting": "cpus", "title": "CPUs"})
-    found.take({"detection": {**ANSWER, "detector": "cpus"}})
-    found.take({"detecting": "locks", "title": "Locks"})
+    found.take_message({"detecting": "cpus", "title": "CPUs"})
+    found.take_message({"detection": {**ANSWER, "detector": "cpus"}})
+    found.take_message({"detecting": "locks", "title": "Locks"})
     found.ended("drgn was killed by SIGSEGV")
-    found.take({"detecting": "rcu", "title": "RCU"})
+    found.take_message({"detecting": "rcu", "title": "RCU"})
     found.ended("timed out after 5 s", is_late=True)
     assert [(each.detector, each.status.value) for each in found.done] == [
         ("cpus", "ok"),
@@ -48,15 +48,15 @@ def test_the_detector_that_ended_the_process_is_blamed_alone() -> None:
 
 def test_an_answer_that_is_none_fails_its_detector() -> None:
     found = Detections()
-    found.take({"detecting": "locks", "title": "Locks"})
-    found.take({"detection": {**ANSWER, "status": "excellent"}})
+    found.take_message({"detecting": "locks", "title": "Locks"})
+    found.take_message({"detection": {**ANSWER, "status": "excellent"}})
     (told,) = found.done
     assert (told.detector, told.status) == ("locks", DetectorStatus.FAILED)
 
 
 def test_detectors_that_cannot_run_are_one_failure() -> None:
     found = Detections()
-    found.take({"problem": "no module named drgn"})
+    found.take_message({"problem": "no module named drgn"})
     assert [(each.detector, each.status.value) for each in found.done] == [("detectors", "failed")]
 
 

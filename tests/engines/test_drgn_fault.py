@@ -159,8 +159,8 @@ def test_a_member_is_counted_from_the_variable_and_not_from_the_register(target:
     fault = drgn_fault._Fault(target, Wanted(None, None, None, {}), {})
     node = prog.type("struct task_struct").member("tasks").offset
     known = Known("task", prog.type("struct task_struct *"), 1, is_variable=True, shift=node)
-    assert fault._pointer("rbx", known, 8, 8)["member"] == "tasks.prev"
-    assert fault._pointer("rbx", known._replace(shift=0), node, 8)["member"] == "tasks.next"
+    assert fault._pointer_message("rbx", known, 8, 8)["member"] == "tasks.prev"
+    assert fault._pointer_message("rbx", known._replace(shift=0), node, 8)["member"] == "tasks.next"
 
 
 def test_a_fault_elsewhere_is_not_taken_for_this_one(worker: Worker, opened: Case) -> None:

@@ -60,7 +60,7 @@ def test_a_mistyped_command_is_told_from_faulty_python() -> None:
 
 def units(text: str) -> list[tuple[int, str]]:
     reader = Reader(lambda line: is_command(line, COMMANDS, ()))
-    read = [unit for line in text.split("\n") for unit in reader.take(line)]
+    read = [unit for line in text.split("\n") for unit in reader.take_line(line)]
     return [(unit.line, unit.text) for unit in (*read, *reader.rest())]
 
 
@@ -76,7 +76,9 @@ def test_brackets_strings_and_decorators_go_on_over_lines() -> None:
 
 def test_what_is_over_is_run_before_the_next_line_comes() -> None:
     reader = Reader(lambda line: is_command(line, COMMANDS, ()))
-    said = [len(list(reader.take(line))) for line in ("x = 1", "y = (", "2)", "ps", "if x:", "  y")]
+    said = [
+        len(list(reader.take_line(line))) for line in ("x = 1", "y = (", "2)", "ps", "if x:", "  y")
+    ]
     assert said == [1, 0, 1, 1, 0, 0]
 
 

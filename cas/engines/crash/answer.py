@@ -22,8 +22,12 @@ def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[SectionSt
     name = command.split(maxsplit=1)[0]
     if lines[:1] == ["Usage:"]:
         return SectionStatus.FAILED, f"{name}: this crash does not take the options of: {command}"
-    if starved := _starved(command, lines, beside):
-        return SectionStatus.MEMORY, f"{command}: {starved}"
+    if command.startswith("!") or "|" in command:
+        # how a program that the command started says that it reached the memory limit
+        told = [*lines[-FEW_LINES:], *beside.splitlines()]
+        starved = next((line.strip() for line in told if OUT_OF_MEMORY.search(line.encode())), None)
+        if starved is not None:
+            return SectionStatus.MEMORY, f"{command}: {starved}"
     marks = (f"{name}: ", "crash: ")
     suspects = lines[:1] if len(lines) > FEW_LINES else lines[:1] + lines[-4:]
     complaint = next((line for line in suspects if line.startswith(marks)), None)
@@ -37,11 +41,3 @@ def judge_answer(command: str, said: bytes, beside: str = "") -> tuple[SectionSt
         return SectionStatus.OK, None
     is_starved = OUT_OF_MEMORY.search(complaint.encode())
     return SectionStatus.MEMORY if is_starved else SectionStatus.FAILED, complaint
-
-
-def _starved(command: str, lines: list[str], beside: str) -> str | None:
-    """How a program that a command started says that it reached the memory limit."""
-    if not command.startswith("!") and "|" not in command:
-        return None
-    told = [*lines[-FEW_LINES:], *beside.splitlines()]
-    return next((line.strip() for line in told if OUT_OF_MEMORY.search(line.encode())), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 TRUTH = "rd -a linux_banner"
 """``rd`` works without gdb, also with ``--minimal``."""
@@ -59,8 +59,13 @@ class Marker:
         """What crash wrote, without the lines in which a terminal repeats what it was told."""
         if not self.is_echoed(said):
             return said
-        sent = {command.encode() for command in (*commands, *self._commands)}
-        return b"".join(_lines_without(sent, said))
+        sent = {b"", *(command.encode() for command in (*commands, *self._commands))}
+        kept = (
+            _PROMPT.sub(b"", line).replace(b"\r\n", b"\n")
+            for line in said.splitlines(keepends=True)
+            if _PROMPT.sub(b"", line).strip() not in sent or not line.strip()
+        )
+        return b"".join(kept)
 
 
 def banner_contradiction(said: bytes, releases: Collection[str]) -> str | None:
@@ -77,9 +82,3 @@ def banner_contradiction(said: bytes, releases: Collection[str]) -> str | None:
     if releases and release not in releases:
         return f"it shows Linux {release}, the dump is of {' or '.join(sorted(releases))}"
     return None
-
-
-def _lines_without(sent: Collection[bytes], said: bytes) -> Iterator[bytes]:
-    for line in said.splitlines(keepends=True):
-        if _PROMPT.sub(b"", line).strip() not in {*sent, b""} or not line.strip():
-            yield _PROMPT.sub(b"", line).replace(b"\r\n", b"\n")

@@ -241,7 +241,14 @@ class Crash:
         if outcome.status is SectionStatus.OK:
             return _Outcome(*judge_answer(command, said, self._child.stderr.removeprefix(before)))
         self._write_crash_trace(outcome.error or outcome.status)
-        self._recover(outcome.status)
+        is_running = outcome.status not in (SectionStatus.CRASHED, SectionStatus.MEMORY)
+        if not (is_running and self._come_back()):
+            # another session goes on; the command that broke a limit is left out
+            self._child.end()
+            self._is_open = False
+            if not self._starts.are_exhausted:
+                self._child = self._start_crash()
+                self._wait_until_open()
         outcome.error = f"{command}: {outcome.error}"
         return outcome
 
@@ -249,7 +256,13 @@ class Crash:
         """Take crash's answer; how that ended."""
         stop = self._exchange.wait(self._read_to_transcript, timeout_s, max_bytes)
         if stop is Stop.END:
-            return self._outcome_of_end()
+            status = self._child.wait(1.0)
+            status = self._child.stop() if status is None else status
+            end, signal = describe_status(status), max(0, -status)
+            if OUT_OF_MEMORY.search(self._output_tail()):
+                end = f"out of memory, the limit is {human_size(self._rules.memory_bytes)}: {end}"
+                return _Outcome(SectionStatus.MEMORY, end, signal)
+            return _Outcome(SectionStatus.CRASHED, end, signal)
         if stop is Stop.LIMIT:
             return _Outcome(SectionStatus.CUT, f"cut after {human_size(max_bytes)}")
         if stop is Stop.SILENCE:
@@ -263,17 +276,6 @@ class Crash:
         self._transcript.write(data or b"")
         return data
 
-    def _outcome_of_end(self) -> _Outcome:
-        status = self._child.wait(1.0)
-        status = self._child.stop() if status is None else status
-        end, signal = describe_status(status), max(0, -status)
-        if OUT_OF_MEMORY.search(self._output_tail()):
-            limit = human_size(self._rules.memory_bytes)
-            return _Outcome(
-                SectionStatus.MEMORY, f"out of memory, the limit is {limit}: {end}", signal
-            )
-        return _Outcome(SectionStatus.CRASHED, end, signal)
-
     def _write_crash_trace(self, why: str) -> None:
         failure = ProgramFailure(
             "crash",
@@ -284,16 +286,6 @@ class Crash:
             output=bytes(self._exchange.said[-LAST_WORDS_BYTES * 16 :]),
         )
         write_trace(self._directory, self._child, failure, self._note)
-
-    def _recover(self, status: SectionStatus) -> None:
-        """Get a session that takes commands again; the one that broke a limit is left out."""
-        if status not in (SectionStatus.CRASHED, SectionStatus.MEMORY) and self._come_back():
-            return
-        self._child.end()
-        self._is_open = False
-        if not self._starts.are_exhausted:
-            self._child = self._start_crash()
-            self._wait_until_open()
 
     def _come_back(self) -> bool:
         """Interrupt the running command; ``False`` when crash does not come back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cas.engines.crash.rungs import Options, untried_remedies
@@ -75,7 +75,11 @@ def why_not_opened(failures: Sequence[StartFailure], expected: ExpectedDump, pro
     """
     last = failures[-1]
     if not expected.is_whole or last.is_from_outside:
-        return "; ".join(_grouped(failures))
+        # each reason once, with the rungs that ended so
+        rungs: dict[str, dict[str, None]] = {}
+        for failure in failures:
+            rungs.setdefault(str(failure), {})[failure.rung] = None
+        return "; ".join(f"{', '.join(ended)}: {reason}" for reason, ended in rungs.items())
     is_old = not last.signal and not last.is_wrong
     if (
         is_old
@@ -85,14 +89,3 @@ def why_not_opened(failures: Sequence[StartFailure], expected: ExpectedDump, pro
         series = next(filter(None, map(_SERIES.match, expected.releases)), None)
         return f"{program} is too old for {series[0] if series else 'this kernel'}"
     return f"{program} does not open the dump: {last}"
-
-
-def _grouped(failures: Sequence[StartFailure]) -> Iterator[str]:
-    """Each reason once, with the rungs that ended so."""
-    rungs: dict[str, list[str]] = {}
-    for failure in failures:
-        told = rungs.setdefault(str(failure), [])
-        if failure.rung not in told:
-            told.append(failure.rung)
-    for reason, told in rungs.items():
-        yield f"{', '.join(told)}: {reason}"

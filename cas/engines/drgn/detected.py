@@ -23,7 +23,7 @@ class Detections:
         """Those that have had their turn."""
         return [each.detector for each in self.done]
 
-    def take(self, message: dict[str, Any]) -> None:
+    def take_message(self, message: dict[str, Any]) -> None:
         """Add a message of the worker's."""
         if "detecting" in message:
             self._running = (message["detecting"], message["title"])

@@ -23,7 +23,7 @@ def known(dump: Dump) -> Message:
     return {"dmesg": dump.dmesg, "panic_message": dump.panic_message}
 
 
-def take(message: Message, facts: Message, problems: list[str]) -> None:
+def take_fact(message: Message, facts: Message, problems: list[str]) -> None:
     """Add a message of the worker's to what is known."""
     if "fact" in message:
         facts[message["fact"]] = message["value"]

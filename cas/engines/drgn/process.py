@@ -23,7 +23,15 @@ import cas
 from cas.choices import Engine, SectionStatus
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
-from cas.engines.drgn.first_answer import BY_KMODS, Message, answer_of, known, refuse, renewed, take
+from cas.engines.drgn.first_answer import (
+    BY_KMODS,
+    Message,
+    answer_of,
+    known,
+    refuse,
+    renewed,
+    take_fact,
+)
 from cas.engines.drgn.locations import located_of
 from cas.engines.drgn.request import files_of, open_request
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
@@ -72,7 +80,7 @@ PATIENCE_S = 5.0
 """The worker gives up by itself; if it hangs inside drgn, it is killed so much later."""
 
 FACT_SHARE = 0.5
-"""The part of the whole answer's time that one fact may take."""
+"""The part of the whole answer's time that one fact may take_fact."""
 
 EXIT_S = 0.5
 """Seconds between the end of its output and the end of a process that died."""
@@ -209,7 +217,7 @@ class Worker:
         self._send_message({"answer": request})
         while "done" not in (message := self._receive_message(deadline, timeout_s)):
             self._reading = message.get("reading", self._reading)
-            take(message, facts, problems)
+            take_fact(message, facts, problems)
         refuse(message["refused"], facts, problems)
 
     def _repeat_if_killed(self, ask: Callable[[], T]) -> T:
@@ -251,7 +259,7 @@ class Worker:
         self._send_message({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
         facts, problems = Message(), list[str]()
         while "done" not in (message := self._receive_message(ended, timeout_s)):
-            take(message, facts, problems)
+            take_fact(message, facts, problems)
         refuse(message["refused"], facts, problems)
         return renewed(answer, facts, problems)
 
@@ -271,22 +279,19 @@ class Worker:
         found = Detections()
         for _ in range(DETECTORS_THAT_KILL + 1):
             try:
-                self._detect_once(facts, found)
+                self._revive()
+                self._command = "(looking for evidence)"
+                # those that have not had their turn yet
+                self._send_message({"detect": {"facts": facts, "done": found.names}})
+                while "done" not in (
+                    message := self._receive_message(time.monotonic() + DETECTOR_S, DETECTOR_S)
+                ):
+                    found.take_message(message)
             except WorkerEnded as error:
                 found.ended(str(error), is_late=error.status is SectionStatus.TIMEOUT)
             else:
                 break
         return tuple(found.done)
-
-    def _detect_once(self, facts: Message, found: Detections) -> None:
-        """Ask for what those detectors find that have not had their turn yet."""
-        self._revive()
-        self._command = "(looking for evidence)"
-        self._send_message({"detect": {"facts": facts, "done": found.names}})
-        while "done" not in (
-            message := self._receive_message(time.monotonic() + DETECTOR_S, DETECTOR_S)
-        ):
-            found.take(message)
 
     def fault(self, wanted: Message) -> Reading:
         """What is read of the fault: registers, code, the pointer that was bad.
@@ -364,7 +369,17 @@ class Worker:
 
     def _run_drgn_command(self, command: str, output: Path) -> Outcome:
         before = output.stat().st_size
-        done = self._done(command, output, before)
+        request = {
+            "command": command,
+            "max_bytes": output_budget(self._rules, before),
+            "timeout_s": self._rules.command_s,
+        }
+        try:
+            done = self._repeat_if_killed(lambda: self._run_once_in_drgn(request, output, before))
+        except WorkerEnded as ended:
+            done = {"status": ended.status, "error": str(ended)}
+        except EngineError as failure:
+            done = {"status": SectionStatus.NOT_RUN, "error": str(failure)}
         error = done["error"]
         if (
             error and done["status"] != SectionStatus.NOT_RUN
@@ -376,22 +391,7 @@ class Worker:
             command, SectionStatus(done["status"]), Engine.DRGN, error, written, lacks_memory=lacks
         )
 
-    def _done(self, command: str, output: Path, written_bytes: int) -> Message:
-        """How a command ended, as the worker says it."""
-        rules = self._rules
-        request = {
-            "command": command,
-            "max_bytes": output_budget(rules, written_bytes),
-            "timeout_s": rules.command_s,
-        }
-        try:
-            return self._repeat_if_killed(lambda: self._run_one(request, output, written_bytes))
-        except WorkerEnded as error:
-            return {"status": error.status, "error": str(error)}
-        except EngineError as error:
-            return {"status": SectionStatus.NOT_RUN, "error": str(error)}
-
-    def _run_one(self, request: Message, output: Path, written_bytes: int) -> Message:
+    def _run_once_in_drgn(self, request: Message, output: Path, written_bytes: int) -> Message:
         os.truncate(output, written_bytes)
         self._revive()
         self._command = request["command"]
@@ -406,9 +406,16 @@ class Worker:
     def _start_worker(self) -> None:
         self._starts.take()
         self._channel, theirs = socket.socketpair()
+        # without site, whose hooks for other packages cost up to a tenth of the whole answer
+        program: list[str | Path] = [Path(sys.executable).resolve(), "-I", "-S", "-c", PROGRAM]
+        # Python itself, drgn and this package; and no way to open a descriptor for writing again
+        needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
         with theirs:
+            channel = theirs.fileno()
             self._child = Child(
-                _worker_argv(theirs.fileno()), self._confinement, _worker_files(theirs.fileno())
+                [*program, PACKAGES, home_of_drgn(), str(channel)],
+                self._confinement,
+                VisibleFiles(dict(visible(needed)), (channel,), has_proc=False),
             )
         self._received = bytearray()
         self._is_alive = True
@@ -498,18 +505,6 @@ class Worker:
             "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
         )
         self._traces(self._child, failure)
-
-
-def _worker_argv(channel: int) -> list[str | Path]:
-    # Without site, whose hooks for other packages cost up to a tenth of the whole answer.
-    python = Path(sys.executable).resolve()
-    return [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home_of_drgn(), str(channel)]
-
-
-def _worker_files(channel: int) -> VisibleFiles:
-    """Python itself, drgn and this package; and no way to open a descriptor again for writing."""
-    needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
-    return VisibleFiles(dict(visible(needed)), (channel,), has_proc=False)
 
 
 def home_of_drgn() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,8 @@ def vmcoreinfo_text(dump: Dump) -> str | None:
 
 def facts_to_compare(case: Case) -> dict[str, Any]:
     """What drgn must read through the vmlinux again, if that is the dump's kernel."""
-    banner = case.dump.banner or _banner_of(case.vmlinux)
+    banner = case.dump.banner or None
+    if banner is None:
+        with suppress(NotADump):
+            banner = elf.linux_banner(case.vmlinux)
     return {"banner": banner, "release": case.dump.osrelease}
-
-
-def _banner_of(vmlinux: Path) -> str | None:
-    try:
-        return elf.linux_banner(vmlinux)
-    except NotADump:
-        return None

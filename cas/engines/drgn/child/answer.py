@@ -44,7 +44,7 @@ class Fact(NamedTuple):
 
 
 def _nodename(target: Target) -> str:
-    name = _decoded(target.prog["init_uts_ns"].name.nodename.string_())
+    name = _utf8_text(target.prog["init_uts_ns"].name.nodename.string_())
     if not name.isprintable():
         raise ValueError("it has characters that are no text")
     return name
@@ -102,18 +102,18 @@ def _facts_of_kmods(target: Target) -> Partial:
     return Partial(kmods, target.kmods_end)
 
 
-def _panic_task(target: Target) -> dict[str, Any]:
+def _facts_of_panic_task(target: Target) -> dict[str, Any]:
     task, cpu = panic_task(target.prog)
     return {
         "pid": task.pid.value_(),
-        "comm": _decoded(task.comm.string_()),
+        "comm": _utf8_text(task.comm.string_()),
         "cpu": cpu,
         "state": get_task_state(task),
         "address": task.value_(),
     }
 
 
-def _decoded(raw: bytes) -> str:
+def _utf8_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
@@ -124,9 +124,9 @@ FACTS: Mapping[str, Fact] = {
     "crash_time": Fact("the clock", _crash_time),
     "cpus_online": Fact("the number of CPUs", _cpus_online),
     "memory_bytes": Fact("the size of the memory", _memory_bytes),
-    "dmesg": Fact("the kernel log", lambda target: _decoded(get_dmesg(target.prog))),
+    "dmesg": Fact("the kernel log", lambda target: _utf8_text(get_dmesg(target.prog))),
     "kmods": Fact(KMODS, _facts_of_kmods),
-    "panic_task": Fact("the panic task", _panic_task),
+    "panic_task": Fact("the panic task", _facts_of_panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
 }
 """What reads each fact of :class:`cas.model.FirstAnswer`; those that may fail badly come last."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -64,12 +65,17 @@ def frames(target: Target) -> Partial:
     """The panic task's frames as in :class:`cas.model.Frame`, innermost first."""
     task, cpu = panic_task(target.prog)
     try:
-        trace = unwind(target, task)
-        doubt = _why_doubtful(trace, task, cpu)
+        trace, doubt = unwind(target, task), None
+        if task_cpu(task) != cpu:
+            doubt = f"the current task of CPU {cpu} says that it runs on CPU {task_cpu(task)}"
+        else:
+            low, high = _stack_extent(task)
+            if not any(low <= _frame_register(frame, "sp") < high for frame in trace):
+                doubt = f"the dump's registers of CPU {cpu} belong to another task"
     except (ValueError, LookupError, FaultError) as error:
         trace, doubt = None, f"the registers of CPU {cpu} cannot be used: {error}"
     if doubt:
-        registers = _exception_frame(target, task)
+        registers = exception_frame(target, task)
         if registers is not None:
             trace = unwind(target, registers)
             doubt += "; the backtrace begins at the exception that is saved on its stack"
@@ -128,21 +134,16 @@ def unwind(target: Target, start: Object) -> StackTrace:
     return trace
 
 
-def _why_doubtful(trace: StackTrace, task: Object, cpu: int) -> str | None:
-    if task_cpu(task) != cpu:
-        return f"the current task of CPU {cpu} says that it runs on CPU {task_cpu(task)}"
-    low, high = _stack_extent(task)
-    if not any(low <= _frame_register(frame, "sp") < high for frame in trace):
-        return f"the dump's registers of CPU {cpu} belong to another task"
-    return None
-
-
 def _stack_extent(task: Object) -> tuple[int, int]:
     low = task.stack.value_()
     return low, low + int(task.prog_["THREAD_SIZE"])
 
 
-def _exception_frame(target: Target, task: Object) -> Object | None:
+def exception_frame(target: Target, task: Object) -> Object | None:
+    """The registers of the latest exception that are saved on a task's stack, of x86-64.
+
+    :return: ``struct pt_regs``
+    """
     platform = target.prog.platform
     if platform is None or platform.arch != Architecture.X86_64:
         return None
@@ -151,16 +152,12 @@ def _exception_frame(target: Target, task: Object) -> Object | None:
     # Left-overs of earlier exceptions lie deeper, at lower addresses.
     for offset in range(high - low - PT_REGS.size, 0, -8):
         saved = PT_REGS.unpack_from(words, offset)
-        if _is_exception(target, saved, low + offset):
+        if (saved[CS] & 0xFFFF, saved[SS] & 0xFFFF) != (KERNEL_CS, KERNEL_SS):
+            continue
+        after = low + offset + PT_REGS.size
+        if after <= saved[SP] < after + 4096 and _is_kernels_code(target, saved[IP]):
             return Object(target.prog, "struct pt_regs", address=low + offset)
     return None
-
-
-def _is_exception(target: Target, saved: tuple[int, ...], address: int) -> bool:
-    if (saved[CS] & 0xFFFF, saved[SS] & 0xFFFF) != (KERNEL_CS, KERNEL_SS):
-        return False
-    after = address + PT_REGS.size
-    return after <= saved[SP] < after + 4096 and _is_kernels_code(target, saved[IP])
 
 
 def _is_kernels_code(target: Target, address: int) -> bool:
@@ -187,8 +184,16 @@ def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> 
     kmod = target.kmod_at(_code_address(frame))
     function, offset = frame.name, None
     if with_offset and not frame.is_inline:
-        function, offset = _symbol(frame, pc)
-    file, line = _source_of_frame(frame)
+        with suppress(LookupError):
+            symbol = frame.symbol()
+            offset = pc - symbol.address
+            # with the compiler's suffix it can be found in a disassembly
+            if symbol.name.partition(".")[0] == function or frame.function_name is None:
+                function = symbol.name
+    file = line = None
+    with suppress(LookupError):
+        source = frame.source()
+        file, line = source.filename or None, source.line or None
     return {
         "function": function,
         "offset": offset,
@@ -198,24 +203,6 @@ def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> 
         "line": line,
         "inlined": frame.is_inline,
     }
-
-
-def _symbol(frame: StackFrame, pc: int) -> tuple[str, int | None]:
-    try:
-        symbol = frame.symbol()
-    except LookupError:
-        return frame.name, None
-    # The symbol keeps the compiler's suffix, so that the offset can be found in a disassembly.
-    same = symbol.name.partition(".")[0] == frame.name or frame.function_name is None
-    return (symbol.name if same else frame.name), pc - symbol.address
-
-
-def _source_of_frame(frame: StackFrame) -> tuple[str | None, int | None]:
-    try:
-        source = frame.source()
-    except LookupError:
-        return None, None
-    return source.filename or None, source.line or None
 
 
 def _code_address(frame: StackFrame) -> int:

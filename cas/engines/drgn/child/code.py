@@ -156,6 +156,8 @@ class _Reading:
         is_always = is_return or one.mnemonic in ("jmp", "b", "br", "ud2", "j", "jr")
         memory = tuple(self._memory_operands())
         destination, source, addend, is_load = self._moves(memory)
+        last = self._register_operand(self._operands[-1]) if self._operands else None
+        is_division = one.mnemonic.rstrip("bwlq") in ("div", "idiv") and len(self._operands) == 1
         return Step(
             address=one.address,
             size=one.size,
@@ -169,8 +171,8 @@ class _Reading:
             is_call=is_call,
             is_jump=is_jump or is_return,
             falls_through=not is_always,
-            register=self._goes_to() if is_call or is_jump else None,
-            divisor=self._divisor(),
+            register=last if is_call or is_jump else None,
+            divisor=last if is_division else None,
         )
 
     def _whole_register_name(self, number: int) -> str | None:
@@ -193,8 +195,12 @@ class _Reading:
             if base in ("rip", "eip"):
                 base, offset = None, self._one.address + self._one.size + offset
             index = self._whole_register_name(memory.index) if hasattr(memory, "index") else None
-            if self._arch in (Architecture.AARCH64, Architecture.ARM) and self._is_shifted(operand):
-                continue
+            if self._arch in (Architecture.AARCH64, Architecture.ARM) and (
+                operand.shift.value
+                or getattr(operand, "ext", 0)
+                or getattr(operand, "subtracted", 0)
+            ):
+                continue  # nothing here computes an index that is shifted, extended or taken off
             if self._arch == Architecture.S390X and base == "r0":
                 base = None  # means none there
             yield Memory(
@@ -207,13 +213,6 @@ class _Reading:
                 else _accessed_bytes(self._one.mnemonic, self._one.op_str),
                 segment in _SEGMENTS,
             )
-
-    @staticmethod
-    def _is_shifted(operand: Any) -> bool:
-        """Whether an index is shifted, extended or taken off, which nothing here computes."""
-        return bool(
-            operand.shift.value or getattr(operand, "ext", 0) or getattr(operand, "subtracted", 0)
-        )
 
     def _writes(self) -> frozenset[str]:
         try:
@@ -252,15 +251,6 @@ class _Reading:
         if word in ("lea", "leaq") and memory.base and not memory.index:
             return filled, memory.base, memory.offset, False
         return None, None, 0, False
-
-    def _goes_to(self) -> str | None:
-        last = self._operands[-1] if self._operands else None
-        return self._register_operand(last) if last is not None else None
-
-    def _divisor(self) -> str | None:
-        if self._one.mnemonic.rstrip("bwlq") in ("div", "idiv") and len(self._operands) == 1:
-            return self._register_operand(self._operands[0])
-        return None
 
 
 def thunk_register(symbol: str) -> str | None:

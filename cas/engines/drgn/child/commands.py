@@ -197,7 +197,9 @@ def show_dmi(prog: Program, _: Sequence[str]) -> None:
             break
         pointer = prog["dmi_ident"][value]
         if pointer:
-            print(f"{name:>20}: {_c_string_at(pointer)}")
+            data: bytes = prog.read(pointer.value_(), MAX_TEXT_BYTES)
+            text = data.partition(b"\0")[0].decode("utf-8", "replace")
+            print(f"{name:>20}: {text}")
 
 
 def show_taint(prog: Program, _: Sequence[str]) -> None:
@@ -209,8 +211,9 @@ def show_taint(prog: Program, _: Sequence[str]) -> None:
 @crash_command(name="mach", description="show the machine that crashed")
 def _crash_cmd_mach(prog: Program, name: str, args: argparse.Namespace, **_: Any) -> None:
     is_little = prog.platform and PlatformFlags.IS_LITTLE_ENDIAN in prog.platform.flags
+    machine: bytes = prog["init_uts_ns"].name.machine.string_()
     rows = {
-        "MACHINE TYPE": _string(prog["init_uts_ns"].name.machine),
+        "MACHINE TYPE": machine.decode("utf-8", "replace"),
         "MEMORY SIZE": number_in_binary_units(totalram_pages(prog) * prog["PAGE_SIZE"]),
         "CPUS": f"{num_present_cpus(prog)} (online: {num_online_cpus(prog)})",
         "PAGE SIZE": int(prog["PAGE_SIZE"]),
@@ -238,9 +241,12 @@ def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
     rows = [(_waited_ns(task, now_ns), task) for task in tasks]
     for waited_ns, task in sorted(rows, key=lambda row: row[0]):
         state = task_state_to_char(task)
+        waited = timedelta(milliseconds=waited_ns // 1_000_000)
+        minutes, seconds = divmod(waited.seconds, 60)
         print(
-            f"[{_duration(waited_ns)}] [{names.get(state, state)}]  PID: {task.pid.value_():<7}"
-            f"  TASK: {task.value_():x}  CPU: {task_cpu(task)}"
+            f"[{waited.days} {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+            f".{waited.microseconds // 1000:03}] [{names.get(state, state)}]"
+            f"  PID: {task.pid.value_():<7}  TASK: {task.value_():x}  CPU: {task_cpu(task)}"
             f"  COMMAND: {double_quote_ascii_string(task.comm.string_())}"
         )
 
@@ -258,23 +264,6 @@ def _waited_ns(task: Object, now_ns: int) -> int:
     rq = task_rq(task)
     slept_ns = now_ns - rq.clock.value_() + rq.clock_task.value_() - task.se.exec_start.value_()
     return max(0, int(slept_ns))
-
-
-def _duration(duration_ns: int) -> str:
-    whole = timedelta(milliseconds=duration_ns // 1_000_000)
-    hours, seconds = divmod(whole.seconds, 3600)
-    milliseconds = whole.microseconds // 1000
-    return f"{whole.days} {hours:02}:{seconds // 60:02}:{seconds % 60:02}.{milliseconds:03}"
-
-
-def _c_string_at(pointer: Object) -> str:
-    data: bytes = pointer.prog_.read(pointer.value_(), MAX_TEXT_BYTES)
-    return data.partition(b"\0")[0].decode("utf-8", "replace")
-
-
-def _string(array: Object) -> str:
-    text: bytes = array.string_()
-    return text.decode("utf-8", "replace")
 
 
 FIRST_WORDS: Mapping[str, Command] = {"bt": show_backtraces, "foreach": run_for_each}

@@ -16,7 +16,7 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,12 @@ class Console(repl._InteractiveConsoleWithCommand):
 
     def is_command(self, line: str) -> bool:
         """Whether a line is a command, of crash's or, behind ``%``, of drgn's own."""
-        is_drgns = line.lstrip().startswith("%")
-        return is_drgns or is_command(line, self._commands, self._own_names, self._is_type_name)
-
-    @property
-    def _own_names(self) -> Collection[str]:
-        """The names that Python knows here, without its own built-in ones."""
-        has_help = "help" in self._variables and self._variables["help"] is builtins.help
-        return self._variables.keys() - ({"help"} if has_help else set())
+        if line.lstrip().startswith("%"):
+            return True
+        # the names that Python knows here, without its own built-in ones
+        is_helps_own = self._variables.get("help") is builtins.help
+        names = self._variables.keys() - ({"help"} if is_helps_own else set())
+        return is_command(line, self._commands, names, self._is_type_name)
 
     def runsource(self, source: str, filename: str = INPUT, symbol: str = "single") -> bool:
         """See the library; ``source`` may be a command."""
@@ -191,7 +189,7 @@ def _serve_pipe(target: Target) -> int:
     sys.displayhook = drgn.cli._displayhook
     console = Console(drgn.cli.default_globals(target.prog))
     try:
-        _run_units(console, _lines_of(commands))
+        _run_units(console, _lines_of_descriptor(commands))
     except SystemExit as end:
         if end.code:
             raise
@@ -201,7 +199,7 @@ def _serve_pipe(target: Target) -> int:
 def _run_units(console: Console, lines: Iterable[str]) -> None:
     reader = Reader(console.is_command)
     for line in lines:
-        for unit in reader.take(line):
+        for unit in reader.take_line(line):
             console.run_unit(unit)
             sys.stdout.flush()
     for unit in reader.rest():
@@ -242,7 +240,7 @@ class _Completer(Completer):
         return sorted({*super()._global_matches(text), *more})
 
 
-def _lines_of(descriptor: int) -> Iterator[str]:
+def _lines_of_descriptor(descriptor: int) -> Iterator[str]:
     """Lines as they come."""
     held = b""
     while data := os.read(descriptor, READ_BYTES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -55,11 +56,7 @@ def case_of(target: Target, facts: Mapping[str, Any]) -> Case:
     def frame(each: StackFrame) -> Frame:
         return Frame(**frame_of(target, each, with_offset=False))
 
-    return Case(target, stack, frame, {**facts, "panic_cpu": _panic_cpu(target)})
-
-
-def _panic_cpu(target: Target) -> int | None:
-    try:
-        return panic_cpu(target.prog)
-    except (NotPanicked, *Broken):
-        return None
+    cpu = None
+    with suppress(NotPanicked, *Broken):
+        cpu = panic_cpu(target.prog)
+    return Case(target, stack, frame, {**facts, "panic_cpu": cpu})

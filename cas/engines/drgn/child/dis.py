@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -145,7 +146,10 @@ def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any)
     platform = prog.platform
     assert platform is not None  # noqa: S101  a dump that was opened has one
     address, is_function = _address_of_place(prog, args.where)
-    begin, end = _function_extent(prog, address)
+    begin, end = address, address + LONGEST_BYTES
+    with suppress(LookupError):
+        function = prog.symbol(address)
+        begin, end = function.address, function.address + (function.size or PAGE_BYTES)
     is_whole = args.reverse or args.forward or is_function
     limit = args.count if args.count is not None or is_whole else 1
     if args.reverse:
@@ -159,8 +163,10 @@ def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any)
         if args.lines and (line := _source_heading(prog, one.address)) not in ("", last):
             print(line)
             last = line
-        to = "" if one.target is None else _label(prog, one.target, base)
-        print(f"{one.address:#x} {_label(prog, one.address, base)}:\t{one.text} {to}".rstrip())
+        to = "" if one.target is None else _symbol_label(prog, one.target, base)
+        print(
+            f"{one.address:#x} {_symbol_label(prog, one.address, base)}:\t{one.text} {to}".rstrip()
+        )
 
 
 def _address_of_place(prog: Program, where: str) -> tuple[int, bool]:
@@ -174,15 +180,6 @@ def _address_of_place(prog: Program, where: str) -> tuple[int, bool]:
             raise CommandError(f"symbol not found: {name}") from None
         return int(name, 16) + int(offset or "0", 0), False
     return address + int(offset or "0", 0), offset is None
-
-
-def _function_extent(prog: Program, address: int) -> tuple[int, int]:
-    """Where the function at an address begins and ends."""
-    try:
-        symbol = prog.symbol(address)
-    except LookupError:
-        return address, address + LONGEST_BYTES
-    return symbol.address, symbol.address + (symbol.size or PAGE_BYTES)
 
 
 def _instructions_in_memory(
@@ -208,7 +205,7 @@ def _instructions_in_memory(
         raise missing
 
 
-def _label(prog: Program, address: int, base: int) -> str:
+def _symbol_label(prog: Program, address: int, base: int) -> str:
     try:
         symbol = prog.symbol(address)
     except LookupError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from drgn import (
 from drgn.helpers.common.memory import identify_address
 from drgn.helpers.linux.mm import vma_find
 
-from cas.engines.drgn.child.backtrace import _exception_frame, panic_task
+from cas.engines.drgn.child.backtrace import exception_frame, panic_task
 from cas.engines.drgn.child.code import (
     CONVENTIONS,
     MAX_CODE_BYTES,
@@ -73,7 +73,7 @@ def read_fault(target: Target, wanted: Wanted, reading: Message) -> None:
 
     :raises NoRegisters: nothing says them
     """
-    _Fault(target, wanted, reading).read()
+    _Fault(target, wanted, reading).fill_reading()
 
 
 class _Fault:
@@ -90,35 +90,37 @@ class _Fault:
         self._task: Object | None = None
         self._variables = Variables(self._prog)
 
-    def read(self) -> None:
+    def fill_reading(self) -> None:
         with contextlib.suppress(Exception):
             self._task = panic_task(self._prog)[0]
         registers, pc, origin = self._registers_at_fault()
         self._reading.update(registers=registers, pc=pc, origin=origin)
         site = Site(pc, registers)
         if self._wanted.nowhere is not None or not self._is_code(pc):
-            self._read_nowhere(pc)
-            site = self._caller(site) or site
+            self._reading["is_kmods_area"] = self._is_kmods_area(pc)
+            with contextlib.suppress(FaultError, LookupError, ValueError, AttributeError):
+                last = self._prog["last_unloaded_module"]
+                text = last.name if last.type_.kind == TypeKind.STRUCT else last
+                self._reading["last_unloaded"] = text.string_().decode("utf-8", "replace") or None
+            site = self._call_to_nowhere(site) or site
             if site.pc == pc:
                 return
         kmod = self._target.kmod_at(site.pc)
         self._reading.update(place=self._variables.place(site.pc), kmod=kmod.name if kmod else None)
         function = self._function_steps(site.pc)
-        self._reading["code"] = self._shown_code(function, site.pc)
+        behind = (n for n, step in enumerate(function) if step.address >= site.pc)
+        middle = next(behind, len(function))
+        self._reading["code"] = [
+            self._shown_instruction(step, step.address == site.pc)
+            for step in function[max(0, middle - BEFORE) : middle + AFTER + 1]
+        ]
         self._reading["is_from_memory"] = True
         at = next((n for n, step in enumerate(function) if step.address == site.pc), None)
         if at is not None:
             self._read_operands(
-                Walk(self._variables, function, at, site, self._above), function[at]
+                Walk(self._variables, function, at, site, self._walk_above), function[at]
             )
         self._read_surroundings(registers)
-
-    def _read_nowhere(self, pc: int) -> None:
-        self._reading["is_kmods_area"] = self._is_kmods_area(pc)
-        with contextlib.suppress(FaultError, LookupError, ValueError, AttributeError):
-            last = self._prog["last_unloaded_module"]
-            text = last.name if last.type_.kind == TypeKind.STRUCT else last
-            self._reading["last_unloaded"] = text.string_().decode("utf-8", "replace") or None
 
     # -- registers
 
@@ -133,7 +135,7 @@ class _Fault:
         logged = dict(self._wanted.registers)
         found = self._wanted.nowhere
         if found is None and self._wanted.place:
-            found = next(self._addresses(self._wanted.place), None)
+            found = next(self._addresses_of(self._wanted.place), None)
         if found is None or not logged:
             raise NoRegisters("the registers at the fault are neither on the stack nor in the log")
         return {**logged, self._rules.pc: found}, found, "kernel log"
@@ -144,15 +146,17 @@ class _Fault:
         with contextlib.suppress(ValueError, LookupError, FaultError):
             trace = self._prog.stack_trace(self._task)
             for number, frame in enumerate(islice(trace, FRAMES)):
-                yield from self._saved(frame)
+                yield from self._registers_given_as_regs(frame)
                 if frame.interrupted and not frame.is_inline:
                     name = "exception on the stack" if number else "processor's own state"
                     yield dict(frame.registers()), frame.pc, name
         with contextlib.suppress(ValueError, LookupError, FaultError):
-            if (found := _exception_frame(self._target, self._task)) is not None:
+            if (found := exception_frame(self._target, self._task)) is not None:
                 yield from self._in_pt_regs(found.address_of_())
 
-    def _saved(self, frame: StackFrame) -> Iterator[tuple[dict[str, int], int, str]]:
+    def _registers_given_as_regs(
+        self, frame: StackFrame
+    ) -> Iterator[tuple[dict[str, int], int, str]]:
         """Those that a function of the exception was given as ``regs``."""
         with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
             if "regs" in frame.locals() and not frame["regs"].absent_:
@@ -169,9 +173,9 @@ class _Fault:
     def _is_wanted(self, pc: int) -> bool:
         if self._wanted.nowhere is not None:
             return pc == self._wanted.nowhere
-        return self._wanted.place is not None and pc in self._addresses(self._wanted.place)
+        return self._wanted.place is not None and pc in self._addresses_of(self._wanted.place)
 
-    def _addresses(self, place: str) -> Iterator[int]:
+    def _addresses_of(self, place: str) -> Iterator[int]:
         name, _, offset = place.partition("+")
         for symbol in self._prog.symbols(name):
             yield symbol.address + int(offset or "0", 16)
@@ -203,15 +207,11 @@ class _Fault:
             begin, size = pc, 256
         return list(steps(self._prog.read(begin, size), begin, self._platform))
 
-    def _shown_code(self, function: Sequence[Step], pc: int) -> list[Message]:
-        at = next((n for n, step in enumerate(function) if step.address >= pc), len(function))
-        return [
-            self._shown_instruction(step, step.address == pc)
-            for step in function[max(0, at - BEFORE) : at + AFTER + 1]
-        ]
-
     def _shown_instruction(self, step: Step, is_fault: bool) -> Message:
-        file, line = self._source_line(step.address)
+        file = line = None
+        with contextlib.suppress(LookupError):
+            source = self._prog.source_location(step.address)[0]
+            file, line = source.filename or None, source.line or None
         target = step.shown.target
         label = self._variables.place(target) if target is not None else None
         return {
@@ -223,14 +223,7 @@ class _Fault:
             "is_fault": is_fault,
         }
 
-    def _source_line(self, address: int) -> tuple[str | None, int | None]:
-        try:
-            place = self._prog.source_location(address)[0]
-        except LookupError:
-            return None, None
-        return place.filename or None, place.line or None
-
-    def _caller(self, site: Site) -> Site | None:
+    def _call_to_nowhere(self, site: Site) -> Site | None:
         """The call that led to where there is no code."""
         rules, registers = self._rules, dict(site.registers)
         back = None
@@ -251,7 +244,7 @@ class _Fault:
                 return Site(step.address, registers)
         return None
 
-    def _above(self, site: Site, name: str, value: int | None) -> Walk | None:
+    def _walk_above(self, site: Site, name: str, value: int | None) -> Walk | None:
         """The call that led to a site, where a register had a value, as far as it is known."""
         caller = self._variables.caller(site)
         if caller is None or not self._is_code(caller.pc - 1):
@@ -268,7 +261,7 @@ class _Fault:
         if value is not None:
             registers[name] = value
         there = Site(function[at].address, registers)
-        return Walk(self._variables, function, at, there, self._above)
+        return Walk(self._variables, function, at, there, self._walk_above)
 
     def _is_elsewhere(self, call: Step, pc: int) -> bool:
         """Whether a call goes to another function than the one that an address is in."""
@@ -283,12 +276,12 @@ class _Fault:
         if step.divisor:
             self._reading["divisor"] = step.divisor
             if known := walk.resolved(step.divisor, walk.at):
-                self._reading["pointer"] = self._pointer(step.divisor, known, None)
+                self._reading["pointer"] = self._pointer_message(step.divisor, known, None)
             return
         if self._wanted.nowhere is not None:
             self._read_call(walk, step)
             return
-        target = self._goes_to(step, walk.site.registers)
+        target = self._branch_target(step, walk.site.registers)
         if target is not None:  # it was read, so what it was read from is not what was wrong
             place = self._variables.place(step.address)
             self._reading.update(target=target, call=step.shown.text, caller=place)
@@ -315,12 +308,12 @@ class _Fault:
         if known := walk.resolved(name, walk.at):
             is_plain = not (memory.base and memory.index)
             offset = address - walk.site.registers[name] if is_plain else None
-            self._reading["pointer"] = self._pointer(name, known, offset, memory.size)
+            self._reading["pointer"] = self._pointer_message(name, known, offset, memory.size)
         value = walk.site.registers[name]
         self._reading["lookalikes"] = list(self._lookalikes(value, walk.site.registers))
-        self._read_user(address)
+        self._read_user_mapping(address)
 
-    def _goes_to(self, step: Step, registers: Mapping[str, int]) -> int | None:
+    def _branch_target(self, step: Step, registers: Mapping[str, int]) -> int | None:
         """Where a call or jump through a register or memory goes; ``None``: that is not known."""
         if not (step.is_call or step.is_jump):
             return None
@@ -336,11 +329,13 @@ class _Fault:
             with contextlib.suppress(LookupError):
                 name = thunk_register(self._prog.symbol(step.shown.target).name)
         if name and (known := walk.resolved(name, walk.at)):
-            self._reading["pointer"] = self._pointer(name, known, None)
+            self._reading["pointer"] = self._pointer_message(name, known, None)
         elif step.memory and (known := walk.loaded(step, walk.at, 0)):
-            self._reading["pointer"] = self._pointer("", known, None)
+            self._reading["pointer"] = self._pointer_message("", known, None)
 
-    def _pointer(self, name: str, known: Known, offset: int | None, size: int = 0) -> Message:
+    def _pointer_message(
+        self, name: str, known: Known, offset: int | None, size: int = 0
+    ) -> Message:
         member, structure = None, structure_of(known.type)
         if offset is not None:
             distance = signed(offset, self._bits) + known.shift
@@ -377,10 +372,10 @@ class _Fault:
                     self._reading["is_end_overwritten"] = mark != STACK_END_MAGIC
         things = self._reading["things"] = {}
         for name, value in registers.items():
-            if thing := self._thing(value):
+            if thing := self._thing_at(value):
                 things[name] = thing
 
-    def _thing(self, value: int) -> str | None:
+    def _thing_at(self, value: int) -> str | None:
         """What an address of the kernel is of, in a phrase."""
         if value < 1 << (self._bits - 1):
             return None
@@ -390,7 +385,7 @@ class _Fault:
             return None
         return found.replace("symbol: ", "").replace(": ", " ", 1) if found else None
 
-    def _read_user(self, address: int) -> None:
+    def _read_user_mapping(self, address: int) -> None:
         if self._task is None or (self._bits == 64 and address >= 1 << 47) or address < 4096:
             return
         with contextlib.suppress(FaultError, LookupError, ValueError, AttributeError, TypeError):
@@ -418,7 +413,7 @@ class _Fault:
             if other in seen or differing & (differing - 1) or not may_flip:
                 continue
             seen.add(other)
-            what = self._thing(other)
+            what = self._thing_at(other)
             if what and not what.startswith("free "):
                 yield {"where": where, "value": other, "what": what}
 

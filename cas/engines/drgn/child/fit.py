@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from drgn import FaultError, Module, ObjectNotFoundError, Program
@@ -43,7 +44,31 @@ def contradictions(prog: Program, known: Known) -> list[str]:
 
     What cannot be read contradicts nothing. Processors are looked at only if the rest is right.
     """
-    return [*_text_address(prog), *_text_contradictions(prog, known)] or list(_per_cpu(prog))
+
+    def banner() -> bytes:
+        address = prog["linux_banner"].address_
+        if address is None:
+            raise ObjectNotFoundError("linux_banner has no address", name="linux_banner")
+        text: bytes = prog.read_c_string(address, max_size=BANNER_BYTES)
+        return text
+
+    def release() -> bytes:
+        text: bytes = prog["init_uts_ns"].name.release.string_()
+        return text
+
+    wrong: list[str] = []
+    told = _vmcoreinfo_of(prog).get(TEXT)
+    with suppress(LookupError, ValueError):
+        found = prog.symbol("_stext").address
+        if told is not None and int(told, 16) != found:
+            wrong.append(
+                f"_stext is at {found:#x} by the vmlinux, at {int(told, 16):#x} by the dump"
+            )
+    if known.banner:
+        wrong += _compared("linux_banner", known.banner.rstrip(), banner)
+    if known.release:
+        wrong += _compared("init_uts_ns.name.release", known.release, release)
+    return wrong or list(_per_cpu_contradictions(prog))
 
 
 def distance(prog: Program, vmlinux: Module) -> int | None:
@@ -88,34 +113,6 @@ def other_identity(prog: Program) -> list[str]:
     ]
 
 
-def _text_address(prog: Program) -> Iterator[str]:
-    told = _vmcoreinfo_of(prog).get(TEXT)
-    try:
-        found = prog.symbol("_stext").address
-        if told is not None and int(told, 16) != found:
-            yield f"_stext is at {found:#x} by the vmlinux, at {int(told, 16):#x} by the dump"
-    except (LookupError, ValueError):
-        return
-
-
-def _text_contradictions(prog: Program, known: Known) -> Iterator[str]:
-    def banner() -> bytes:
-        address = prog["linux_banner"].address_
-        if address is None:
-            raise ObjectNotFoundError("linux_banner has no address", name="linux_banner")
-        text: bytes = prog.read_c_string(address, max_size=BANNER_BYTES)
-        return text
-
-    def release() -> bytes:
-        text: bytes = prog["init_uts_ns"].name.release.string_()
-        return text
-
-    if known.banner:
-        yield from _compared("linux_banner", known.banner.rstrip(), banner)
-    if known.release:
-        yield from _compared("init_uts_ns.name.release", known.release, release)
-
-
 def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[str]:
     try:
         found = read().decode("utf-8", "replace").rstrip()
@@ -126,7 +123,7 @@ def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[s
         yield f"{name} is {_shortened(found)!r} in memory, and should be {expected!r}"
 
 
-def _per_cpu(prog: Program) -> Iterator[str]:
+def _per_cpu_contradictions(prog: Program) -> Iterator[str]:
     """The run queue of the first processor knows its number, and its idle task by its name."""
     try:
         cpu = next(iter(for_each_possible_cpu(prog)), None)

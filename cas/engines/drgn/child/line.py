@@ -113,11 +113,11 @@ class Reader:
     _begun: list[str] = field(default_factory=list)
     _number: int = 0
 
-    def take(self, line: str) -> Iterator[Unit]:
+    def take_line(self, line: str) -> Iterator[Unit]:
         """The units that end before or with a line; they are to be run before the next is asked."""
         self._number += 1
         if self._begun:
-            if self._goes_on(line):
+            if self._goes_on_with(line):
                 self._begun.append(line)
                 if line[:1].strip() and state_of("\n".join(self._begun)) is State.WHOLE:
                     yield self._end_unit(self._number)
@@ -137,7 +137,7 @@ class Reader:
         if self._begun:
             yield self._end_unit(self._number)
 
-    def _goes_on(self, line: str) -> bool:
+    def _goes_on_with(self, line: str) -> bool:
         if not line.strip() or line[0].isspace() or _GOES_ON.match(line):
             return True
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from drgn import Program, Type, TypeKind
 from drgn.helpers.linux.kconfig import get_kconfig
@@ -39,7 +40,11 @@ def has_symbol(prog: Program, name: str) -> bool:
 def has_type(prog: Program, name: str) -> bool:
     """Whether a type is defined, not only declared, and has the members after its dots."""
     head, *members = name.split(".")
-    return any(_has_members(found, members) for found in _types(prog, head))
+    for kind in KINDS:
+        with suppress(LookupError, SyntaxError):
+            if _has_members(prog.type(kind + head), members):
+                return True
+    return False
 
 
 def has_option(prog: Program, name: str) -> bool | None:
@@ -53,14 +58,6 @@ def has_option(prog: Program, name: str) -> bool | None:
     except Exception:  # as many ways as gzip and a dump have
         return None
     return config.get(f"CONFIG_{name.removeprefix('CONFIG_')}") in ("y", "m")
-
-
-def _types(prog: Program, name: str) -> Iterator[Type]:
-    for kind in KINDS:
-        try:
-            yield prog.type(kind + name)
-        except (LookupError, SyntaxError):
-            continue
 
 
 def _has_members(found: Type, members: Sequence[str]) -> bool:

@@ -26,40 +26,36 @@ def build_id(module: Object) -> str | None:
     :param module: ``struct module *``
     """
     try:
-        return _from_notes(module)
+        return _build_id_in_notes(module)
     except (FaultError, LookupError, ValueError, OverflowError):
         return None
     except AttributeError:
         # CONFIG_KALLSYMS is off, or the members have other names, since Linux 6.14 (4723f16de64e)
-        return _as_drgn_reads_it(module)
+        return _build_id_by_drgn(module)
 
 
-def _from_notes(module: Object) -> str | None:
+def _build_id_in_notes(module: Object) -> str | None:
     if not module.notes_attrs:
         return None
     notes = module.notes_attrs.read_()
+    platform = module.prog_.platform
+    is_little = platform is None or PlatformFlags.IS_LITTLE_ENDIAN in platform.flags
+    head = struct.Struct("<III" if is_little else ">III")
     for index in range(min(int(notes.notes), MAX_NOTES)):
         attribute = notes.attrs[index]
         size = min(int(attribute.size), NOTE_BYTES)
-        found = _in_note(module, module.prog_.read(attribute.private.value_(), size))
-        if found is not None:
+        data = module.prog_.read(attribute.private.value_(), size)
+        if len(data) < head.size:
+            continue
+        name_size, size, kind = head.unpack_from(data)
+        is_build_id = (name_size, kind) == (len(NAME), NT_GNU_BUILD_ID) and data[12:16] == NAME
+        if is_build_id and 0 < size <= BUILD_ID_BYTES:
+            found: str = data[16 : 16 + size].hex()
             return found
     return None
 
 
-def _in_note(module: Object, data: bytes) -> str | None:
-    """The build-id in the first note of a section."""
-    platform = module.prog_.platform
-    is_little = platform is None or PlatformFlags.IS_LITTLE_ENDIAN in platform.flags
-    if len(data) < 12:
-        return None
-    name_size, size, kind = struct.unpack_from("<III" if is_little else ">III", data)
-    if (name_size, kind) != (len(NAME), NT_GNU_BUILD_ID) or data[12:16] != NAME:
-        return None
-    return data[16 : 16 + size].hex() if 0 < size <= BUILD_ID_BYTES else None
-
-
-def _as_drgn_reads_it(module: Object) -> str | None:
+def _build_id_by_drgn(module: Object) -> str | None:
     try:
         known = module.prog_.linux_kernel_loadable_module(module, create=True)
     except (FaultError, LookupError, ValueError):

@@ -75,18 +75,12 @@ def _around(
 
 def _logged_instruction(step: Step, logged: Logged, begin: int, is_placed: bool) -> dict[str, Any]:
     distance = step.address - begin - logged.mark
+    # so far behind the one that faulted, in the same function
+    name, _, offset = (logged.place or "").partition("+")
+    at = int(offset, 16) + distance if offset else -1
     return {
         "address": step.address if is_placed else None,
-        "place": _place_behind(logged.place, distance),
+        "place": f"{name}+{at:#x}" if at >= 0 else "",
         "text": step.shown.text,
         "is_fault": distance == 0,
     }
-
-
-def _place_behind(place: str | None, distance: int) -> str:
-    """Where an instruction stands so many bytes behind another one, within the same function."""
-    name, _, offset = (place or "").partition("+")
-    if not offset:
-        return ""
-    at = int(offset, 16) + distance
-    return f"{name}+{at:#x}" if at >= 0 else ""

@@ -103,15 +103,10 @@ def run_command(prog: Program, command: str, output: Output) -> Failure | None:
             reason = plain_fault(" ".join(str(error).split())) or type(error).__name__
             reason = reason.removeprefix(f"{command.split(maxsplit=1)[0]}: ")
             output.write(f"{command}: {reason}\n")
-            return Failure(reason, _lacks_memory(prog, error))
+            fault: BaseException | None = error
+            while fault is not None and not isinstance(fault, FaultError):
+                fault = fault.__cause__ or fault.__context__
+            # a NULL pointer means no memory that is not there
+            least = NOT_THE_KERNELS.get(prog.platform.arch, 0) if prog.platform else 0
+            return Failure(reason, fault is not None and int(fault.address) >= least)
     return None
-
-
-def _lacks_memory(prog: Program, error: BaseException | None) -> bool:
-    """Whether an error comes from kernel memory that is not there; a NULL pointer means none."""
-    while error is not None and not isinstance(error, FaultError):
-        error = error.__cause__ or error.__context__
-    if error is None:
-        return False
-    least = NOT_THE_KERNELS.get(prog.platform.arch, 0) if prog.platform else 0
-    return int(error.address) >= least

@@ -201,7 +201,12 @@ class Target:
         self._described.add(kmod.name)
         try:
             module = self.prog.linux_kernel_loadable_module(kmod.object, create=True)
-            self._load_kmod(module, kmod.name)
+            file = self._files.get(kmod.name)
+            if file is not None and module.debug_file_status != ModuleFileStatus.HAVE:
+                # drgn closes it: hundreds of them would be too many to keep a second time
+                module.try_file(file.name, fd=file.descriptor)
+                if module.debug_file_status != ModuleFileStatus.HAVE:
+                    self.refused.append(kmod.name)
         except (FaultError, LookupError, ValueError):
             # Its sections are not in the dump: what drgn shows of it stays without names.
             return False
@@ -235,15 +240,6 @@ class Target:
         if wrong:
             raise Misfit("; ".join(wrong))
         self.remarks += other_identity(self.prog)
-
-    def _load_kmod(self, module: Module, name: str) -> None:
-        file = self._files.get(name)
-        if file is None or module.debug_file_status == ModuleFileStatus.HAVE:
-            return
-        # drgn closes it: hundreds of them would be too many to keep a second time
-        module.try_file(file.name, fd=file.descriptor)
-        if module.debug_file_status != ModuleFileStatus.HAVE:
-            self.refused.append(name)
 
     def _find_symbols(
         self, _: Program, name: str | None, address: int | None, one: bool

@@ -71,7 +71,9 @@ class Variables:
         first, second = (self._probed(pc, registers, name, value) for value in SENTINELS)
         for frames in zip(first, second, strict=False):
             for local in frames[0].locals():
-                shift = self._shift([_number_in_register(frame, local) for frame in frames])
+                shift = self._shift_by_sentinels(
+                    [_number_in_register(frame, local) for frame in frames]
+                )
                 if shift is not None:
                     yield Known(
                         expression=local,
@@ -81,7 +83,7 @@ class Variables:
                         shift=shift,
                     )
 
-    def _shift(self, found: list[_Number | None]) -> int | None:
+    def _shift_by_sentinels(self, found: list[_Number | None]) -> int | None:
         """How much greater a register is than a variable; ``None``: they are independent."""
         shifts = {
             (sentinel - one.value) & ((1 << one.bits) - 1)
@@ -114,18 +116,19 @@ class Variables:
             kind = self._prog.type("struct pt_regs")
         except LookupError:
             return None
+        places = _PT_REGS.get(self._arch)
+        if places is None:
+            return None
         raw = bytearray(kind.size)
         is_little = PlatformFlags.IS_LITTLE_ENDIAN in self._platform.flags
         width = self._bits // 8
         for name, value in registers.items():
-            offset = _place_in_pt_regs(self._arch, name)
+            offset = places.get(name)
             if offset is not None and offset + width <= len(raw):
                 word = value & ((1 << self._bits) - 1)
                 raw[offset : offset + width] = word.to_bytes(
                     width, "little" if is_little else "big"
                 )
-        if self._arch not in _PT_REGS:
-            return None
         return Object.from_bytes_(self._prog, kind, bytes(raw))
 
     def caller(self, site: Site) -> Site | None:
@@ -183,16 +186,13 @@ class Variables:
         if called.address != step.shown.target or called.name.startswith(_TRAMPOLINES):
             return None
         name = called.name.partition(".")[0]
-        kind = self._result_type(name, called.address)
-        return Known(f"{name}()", kind, None, is_variable=False, returned_by=name)
-
-    def _result_type(self, name: str, address: int) -> Any:
-        """What a function returns; ``void`` where another one has its name, or it is a clone."""
+        # nothing is known of it where another function has its name, or it is a clone
+        kind = self._prog.void_type()
         with contextlib.suppress(LookupError):
             function = self._prog.function(name)
-            if function.address_ == address:
-                return function.type_.type
-        return self._prog.void_type()
+            if function.address_ == called.address:
+                kind = function.type_.type
+        return Known(f"{name}()", kind, None, is_variable=False, returned_by=name)
 
 
 def _same_code(trace: StackTrace) -> list[StackFrame]:
@@ -262,7 +262,3 @@ _PT_REGS: Mapping[Architecture, Mapping[str, int]] = {
     Architecture.ARM: {f"r{number}": 4 * number for number in range(16)},
 }
 """``struct pt_regs`` of ``arch/*/include/asm/ptrace.h``."""
-
-
-def _place_in_pt_regs(arch: Architecture, name: str) -> int | None:
-    return _PT_REGS.get(arch, {}).get(name)

@@ -53,7 +53,7 @@ class Walk:
         if depth > DEPTH:
             return None
         value, pc = self.value(name, at), self._function[at].address
-        found = self._defined(name, at, depth)
+        found = self._known_by_code(name, at, depth)
         if value is not None and found is not None and found.value not in (None, value):
             found = None  # memory has changed since, or it came another way
         for known in self._variables.held(name, pc, self.site.registers):
@@ -65,7 +65,7 @@ class Walk:
             found = found._replace(value=value)
         return found
 
-    def _defined(self, name: str, at: int, depth: int) -> Known | None:
+    def _known_by_code(self, name: str, at: int, depth: int) -> Known | None:
         """By the instruction that filled the register, where that is certain."""
         for number in range(at - 1, max(-1, at - 1 - BACK_STEPS), -1):
             step = self._function[number]
@@ -74,9 +74,9 @@ class Walk:
             if self._changes(step, name):
                 return self._value_of_step(step, name, number, depth)
         is_whole = at <= BACK_STEPS and self._function[0].address not in self._targets
-        return self._passed(name, depth) if is_whole else None
+        return self._known_of_caller(name, depth) if is_whole else None
 
-    def _passed(self, name: str, depth: int) -> Known | None:
+    def _known_of_caller(self, name: str, depth: int) -> Known | None:
         """What the register was when the function was called."""
         caller = self._above(self.site, name, self.value(name, 0))
         if caller is None:
@@ -84,10 +84,10 @@ class Walk:
         known = caller.resolved(name, caller.at, depth + 1)
         # in the innermost function its own variables are better known
         return known and known._replace(
-            is_variable=False, is_passed=True, origin=caller.told(name, known)
+            is_variable=False, is_passed=True, origin=caller.origin_of_passed(name, known)
         )
 
-    def told(self, name: str, known: Known) -> str:
+    def origin_of_passed(self, name: str, known: Known) -> str:
         """Where the value that was passed came from."""
         if known.is_passed and known.origin:
             return known.origin
@@ -103,16 +103,10 @@ class Walk:
             return None
         if step.is_load:
             return self.loaded(step, number, depth)
-        return self._moved(step, number, depth) if step.source else None
-
-    def _moved(self, step: Step, number: int, depth: int) -> Known | None:
-        assert step.source  # noqa: S101  the caller has looked
-        known = self.resolved(step.source, number, depth + 1)
-        if known is None:
-            return None
-        value = known.value
-        if value is not None:
-            value = (value + step.addend) & ((1 << 64) - 1)
+        known = self.resolved(step.source, number, depth + 1) if step.source else None
+        if known is None or known.value is None:
+            return known and known._replace(shift=known.shift + step.addend)
+        value = (known.value + step.addend) & ((1 << 64) - 1)
         return known._replace(value=value, shift=known.shift + step.addend)
 
     def loaded(self, step: Step, number: int, depth: int) -> Known | None:
@@ -121,7 +115,7 @@ class Walk:
         if memory.index or memory.is_segment:
             return None
         if memory.base is None:
-            return self._of_variable(memory.offset & ((1 << 64) - 1), step)
+            return self._known_of_variable(memory.offset & ((1 << 64) - 1), step)
         base = self.resolved(memory.base, number, depth + 1)
         if base is None or base.value is None or structure_of(base.type) is None:
             return None
@@ -131,17 +125,21 @@ class Walk:
         value = self._variables.word(base.value + memory.offset)
         if value is None:
             return None
+        origin = _quoted_instruction(step)
+        if base.is_variable:
+            is_what = declared(named(base.type), base.expression)
+            origin = f"{origin}, where {memory.base} is {is_what}"
         return Known(
             expression=f"{base.expression}->{member.path}",
             type=member.type,
             value=value,
             is_variable=False,
-            origin=_origin(step, memory.base, base),
+            origin=origin,
             holder=structure_of(base.type),
             holder_address=(base.value - base.shift) & ((1 << 64) - 1),
         )
 
-    def _of_variable(self, address: int, step: Step) -> Known | None:
+    def _known_of_variable(self, address: int, step: Step) -> Known | None:
         found = self._variables.variable_at(address)
         value = self._variables.word(address)
         if found is None or value is None:
@@ -152,20 +150,14 @@ class Walk:
             return None
         symbol = variable.prog_.symbol(address).name
         path = f"{symbol}.{member.path}" if member.path else symbol
-        return Known(path, member.type, value, is_variable=False, origin=_shown(step))
+        return Known(path, member.type, value, is_variable=False, origin=_quoted_instruction(step))
 
     def _changes(self, step: Step, name: str) -> bool:
         return name in step.writes or (step.is_call and self._variables.is_scratch(name))
 
 
-def _shown(step: Step) -> str:
+def _quoted_instruction(step: Step) -> str:
     return f"`{' '.join(step.shown.text.split())}`"
-
-
-def _origin(step: Step, register: str, base: Known) -> str:
-    if not base.is_variable:
-        return _shown(step)
-    return f"{_shown(step)}, where {register} is {declared(named(base.type), base.expression)}"
 
 
 def declared(kind: str, name: str) -> str:

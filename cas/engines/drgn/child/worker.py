@@ -84,13 +84,13 @@ class Session:
     def serve(self, request: dict[str, Any]) -> None:
         """Do what one request asks."""
         if "open" in request:
-            self._open_target(self._open_request(request["open"]))
+            self._open_target(request["open"])
             return
         if "supply" in request:
             self._supply_kmods(**request["supply"])
             return
         if "decode" in request:
-            self._decode(**request["decode"])
+            self._decode_opcodes(**request["decode"])
             return
         if "locate" in request:
             self._locate(**request["locate"])
@@ -114,19 +114,6 @@ class Session:
             elif "run" in request:
                 self._run_into_file(self._target, output, request["run"])
 
-    def _open_request(self, asked: dict[str, Any]) -> Request:
-        files = self._received_files(asked["names"])
-        kmods = dict(zip(asked["kmods"], files[2:], strict=True))
-        return Request(
-            files[0],
-            files[1],
-            asked["arch"],
-            kmods,
-            asked["vmcoreinfo"],
-            Known(**asked["known"]),
-            asked["forced"],
-        )
-
     def _supply_kmods(self, names: list[str], kmods: list[str]) -> None:
         files = dict(zip(kmods, self._received_files(names), strict=True))
         if self._target is not None:
@@ -145,7 +132,17 @@ class Session:
             taken += descriptors
         return taken
 
-    def _open_target(self, request: Request) -> None:
+    def _open_target(self, asked: dict[str, Any]) -> None:
+        dump, vmlinux, *kmods = self._received_files(asked["names"])
+        request = Request(
+            dump,
+            vmlinux,
+            asked["arch"],
+            dict(zip(asked["kmods"], kmods, strict=True)),
+            asked["vmcoreinfo"],
+            Known(**asked["known"]),
+            asked["forced"],
+        )
         self._target = None
         try:
             self._target = Target(request)
@@ -191,7 +188,7 @@ class Session:
             "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
         )
 
-    def _decode(self, timeout_s: float, **code: Any) -> None:
+    def _decode_opcodes(self, timeout_s: float, **code: Any) -> None:
         from cas.engines.drgn.child.opcodes import Logged, read_opcodes
 
         self._tell_fault("decode", timeout_s, lambda into: read_opcodes(Logged(**code), into))
