@@ -29,10 +29,10 @@ def detect(case: Case) -> Iterator[Evidence]:
     if brief:
         case.remark(f"{count(brief, 'task')} blocked for less than {BRIEF_S:g} s left out")
     for members in sorted(groups.values(), key=lambda group: -len(group)):
-        yield _group(members)
+        yield _group_evidence(members)
 
 
-def _group(members: list[Wait]) -> Evidence:
+def _group_evidence(members: list[Wait]) -> Evidence:
     members.sort(key=lambda wait: -(wait.waited_s or 0))
     head = members[0]
     who = ", ".join(wait.seen.name for wait in members[:NAMED])

@@ -44,7 +44,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         return
     lines = {each.cpu: each.line for each in every}
     for cpu in case.cpus:
-        asked = list(_calls(case, cpu))
+        asked = list(_unanswered_calls(case, cpu))
         others = [each for each in waiting if each.cpu != cpu]
         if asked and others:
             names = ", ".join(dict.fromkeys(asked))
@@ -59,22 +59,18 @@ def detect(case: Case) -> Iterator[Evidence]:
             )
 
 
-def _calls(case: Case, cpu: int) -> Iterator[str]:
+def _unanswered_calls(case: Case, cpu: int) -> Iterator[str]:
     """The functions that a CPU was asked to run, and has not."""
     try:
         queue = per_cpu(case.prog["call_single_queue"], cpu)
         for node in bounded(llist_for_each(queue.first), MAX_CALLS):
             # the node comes first in all layouts
             call = Object(case.prog, "struct __call_single_data *", node.value_())
-            flags = _flags(call)
+            # include/linux/smp_types.h, which older kernels do not have
+            bits = call.node.u_flags if has_member(call, "node") else call.flags
+            flags = int(bits.value_())
             if flags & LOCKED and flags & TYPES <= SYNC:
                 address = int(call.func.value_())
                 yield (case.symbol(address) or f"{address:#x}").removesuffix("+0x0")
     except Broken:
         return
-
-
-def _flags(call: Object) -> int:
-    if has_member(call, "node"):  # include/linux/smp_types.h, which older kernels do not have
-        return int(call.node.u_flags.value_())
-    return int(call.flags.value_())

@@ -24,7 +24,7 @@ from drgn.helpers.linux.pid import find_task, for_each_task
 from drgn.helpers.linux.printk import get_dmesg
 from drgn.helpers.linux.sched import cpu_curr, cpu_rq, task_cpu, task_state_to_char
 
-from cas.klog.lines import Log
+from cas.klog.lines import Line, Log
 from cas.model import Frame
 from cas.text import one_line
 
@@ -176,12 +176,12 @@ class Case:
         for number in itertools.count():
             if number >= limit or self.clock.is_used(SHARE_FOR_TASKS):
                 break
-            seen = self._task(number)
+            seen = self._task_by_number(number)
             if seen is None:
                 return
             if not states or seen.state in states:
                 yield seen
-        if self._task(number) is not None:
+        if self._task_by_number(number) is not None:
             self.remark(looked_at(number, self.number_of_tasks))
 
     @cached_property
@@ -190,7 +190,7 @@ class Case:
         number = self.number("nr_threads")
         return number if number is not None and 0 < number <= MAX_PID else None
 
-    def _task(self, number: int) -> KernelTask | None:
+    def _task_by_number(self, number: int) -> KernelTask | None:
         """A task by its place in the list; ``None`` behind the last."""
         if self._rest is None:
             self._rest = for_each_task(self.prog)
@@ -360,6 +360,11 @@ def looked_at(number: int, total: int | None) -> str:
     if total is None or total <= number:
         return f"looked at {number:,} of more tasks"
     return f"looked at {number:,} of {total:,} tasks"
+
+
+def stamped(line: Line) -> str:
+    """A line of the kernel log with its time."""
+    return line.text if line.uptime_s is None else f"[{line.uptime_s:.1f} s] {line.text}"
 
 
 def has_member(value: Object, name: str) -> bool:

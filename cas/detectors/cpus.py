@@ -19,27 +19,19 @@ def detect(case: Case) -> Iterator[Evidence]:
     """
     found = list(processors(case))
     every = [each for each in found if each.seen is not None]
-    for doubt, cpus in _unread(found).items():
-        case.remark(f"{', '.join(cpus[:FEW])}{_more(cpus)}: {doubt}")
+    unread: dict[str, list[str]] = {}
+    for each in found:
+        if each.seen is None:
+            unread.setdefault(each.doubt, []).append(each.cpu_)
+    for doubt, cpus in unread.items():
+        more = f" and {len(cpus) - FEW:,} more" if len(cpus) > FEW else ""
+        case.remark(f"{', '.join(cpus[:FEW])}{more}: {doubt}")
     if every:
         busy = [each for each in every if not each.is_idle]
         idle = [each for each in every if each.is_idle]
         yield Evidence(
             summary(every), "runqueues", "bt -a", details=tuple(e.line for e in busy + idle)
         )
-
-
-def _unread(found: Sequence[Processor]) -> dict[str, list[str]]:
-    """The CPUs whose task cannot be read, by the reason."""
-    unread: dict[str, list[str]] = {}
-    for each in found:
-        if each.seen is None:
-            unread.setdefault(each.doubt, []).append(each.cpu_)
-    return unread
-
-
-def _more(cpus: Sequence[str]) -> str:
-    return f" and {len(cpus) - FEW:,} more" if len(cpus) > FEW else ""
 
 
 def summary(every: Sequence[Processor]) -> str:

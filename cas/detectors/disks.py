@@ -14,7 +14,7 @@ from drgn.helpers.linux.block import for_each_disk
 
 from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_for_io
-from cas.detectors.case import Broken, Case
+from cas.detectors.case import Broken, Case, stamped
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
@@ -90,14 +90,10 @@ def _scsi(case: Case, name: str, disk: Object, hosts: set[int]) -> Iterator[Evid
             weight(case, holds_back=state not in SCSI_GONE),
         )
     host = device.host
-    if host.value_() not in hosts:
-        hosts.add(host.value_())
-        yield from _scsi_host(case, host)
-
-
-def _scsi_host(case: Case, host: Object) -> Iterator[Evidence]:
-    state = enumerator(host.shost_state)
-    if state in SCSI_HOST_ILL:
+    if host.value_() in hosts:
+        return
+    hosts.add(host.value_())
+    if enumerator(host.shost_state) in SCSI_HOST_ILL:
         failed = int(host.host_failed.value_())
         yield Evidence(
             f"SCSI host {host.host_no.value_()} is recovering from errors: {failed:,} commands have"
@@ -122,12 +118,13 @@ def _nvme(case: Case, name: str, disk: Object, controllers: set[int]) -> Iterato
     state = enumerator(controller.state)
     if state in NVME_WELL:
         return
+    newest = islice(case.log.having(f"nvme nvme{controller.instance.value_()}: "), 3)
     yield Evidence(
         f"the NVMe controller nvme{controller.instance.value_()} of {name} is {words(state)}",
         f"nvme_ctrl {controller.value_():#x}",
         f"struct nvme_ctrl.state {controller.value_():x}",
         weight(case),
-        details=tuple(_log_lines(case, f"nvme nvme{controller.instance.value_()}: ")),
+        details=tuple(stamped(case.log[number]) for number in newest),
     )
 
 
@@ -188,14 +185,6 @@ def enumerator(value: Object) -> str:
 def words(state: str) -> str:
     """A state in words."""
     return WORDS.get(state, f"in the state {state}")
-
-
-def _log_lines(case: Case, start: str) -> Iterator[str]:
-    """The newest lines of the kernel log about a device."""
-    for number in islice(case.log.having(start), 3):
-        line = case.log[number]
-        stamp = f"[{line.uptime_s:.1f} s] " if line.uptime_s is not None else ""
-        yield f"{stamp}{line.text}"
 
 
 Look = Callable[[Case, str, Object, set[int]], Iterator[Evidence]]

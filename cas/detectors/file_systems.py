@@ -9,12 +9,11 @@ from drgn import Object
 
 from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_in
-from cas.detectors.case import Broken, Case
+from cas.detectors.case import Broken, Case, stamped
 from cas.detectors.layout import looking_at
 from cas.detectors.mounts import called, mounts, super_blocks, type_name
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.klog.lines import Line
 from cas.model import Evidence
 
 NEEDS = Needs(symbols=("super_blocks",), types=("struct super_block", "struct mount"))
@@ -52,8 +51,16 @@ def detect(case: Case) -> Iterator[Evidence]:
         with looking_at(case, "a file system"):
             yield from _frozen(case, sb)
             kind = type_name(case, sb)
-            if kind in WRITABLE:
-                yield from _ill(case, sb, kind)
+            if kind not in WRITABLE:
+                continue
+            what = [each for each in (_own_error(case, sb, kind), _read_only(sb)) if each]
+            if what:
+                yield Evidence(
+                    f"{called(case, sb)} {' and '.join(what)}",
+                    f"super_block {sb.value_():#x}",
+                    "mount",
+                    details=tuple(_lines_of_trouble(case, case.text(sb.s_id, 32))),
+                )
 
 
 def _frozen(case: Case, sb: Object) -> Iterator[Evidence]:
@@ -72,18 +79,7 @@ def _frozen(case: Case, sb: Object) -> Iterator[Evidence]:
     )
 
 
-def _ill(case: Case, sb: Object, kind: str) -> Iterator[Evidence]:
-    what = [each for each in (_error(case, sb, kind), _read_only(sb)) if each]
-    if what:
-        yield Evidence(
-            f"{called(case, sb)} {' and '.join(what)}",
-            f"super_block {sb.value_():#x}",
-            "mount",
-            details=tuple(_log_lines(case, case.text(sb.s_id, 32))),
-        )
-
-
-def _error(case: Case, sb: Object, kind: str) -> str | None:
+def _own_error(case: Case, sb: Object, kind: str) -> str | None:
     """What has happened to a file system, by its own state."""
     look = ERRORS.get(kind)
     try:
@@ -128,18 +124,17 @@ def _btrfs(case: Case, sb: Object) -> str | None:
     return "is in error" if is_ill else None
 
 
-def _log_lines(case: Case, device: str) -> Iterator[str]:
+def _lines_of_trouble(case: Case, device: str) -> Iterator[str]:
     """The first lines of the kernel log that tell of trouble with a device's file system."""
     words = (f"({device}): ", f"(device {device}): ", f"(device {device}) ")
     numbers = sorted({number for each in words for number in islice(case.log.having(each), 1000)})
-    for line in islice(filter(_is_trouble, (case.log[number] for number in numbers)), 3):
-        stamp = f"[{line.uptime_s:.1f} s] " if line.uptime_s is not None else ""
-        yield f"{stamp}{line.text}"
-
-
-def _is_trouble(line: Line) -> bool:
-    text = line.text.lower()
-    return "mounted filesystem" not in text and any(word in text for word in TROUBLE)
+    telling = (
+        line
+        for line in (case.log[number] for number in numbers)
+        if "mounted filesystem" not in (text := line.text.lower())
+        and any(word in text for word in TROUBLE)
+    )
+    yield from map(stamped, islice(telling, 3))
 
 
 TROUBLE = ("error", "read-only", "shut down", "shutdown", "corrupt", "abort")

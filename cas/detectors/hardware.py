@@ -57,7 +57,7 @@ _THROTTLES = (
 def detect(case: Case) -> Iterator[Evidence]:
     """What the log says, the most telling first; then the counters of the processors."""
     yield from said(case.log, case.kind)
-    yield from _counted(case)
+    yield from _counted_by_cpus(case)
 
 
 def said(log: Log, kind: str) -> Iterator[Evidence]:
@@ -80,10 +80,12 @@ def said(log: Log, kind: str) -> Iterator[Evidence]:
         if trouble in PASSING and (since_s is None or since_s > SHORTLY_S):
             continue
         is_cause = trouble in explained and since_s is not None and since_s <= AT_ONCE_S
-        yield _evidence(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
+        yield _evidence_of_lines(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
 
 
-def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight) -> Evidence:
+def _evidence_of_lines(
+    log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight
+) -> Evidence:
     first = log[lines[0].line]
     often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
     ago = ""
@@ -99,22 +101,25 @@ def _evidence(log: Log, lines: Sequence[Told], since_s: float | None, weight: We
     )
 
 
-def _counted(case: Case) -> Iterator[Evidence]:
+def _counted_by_cpus(case: Case) -> Iterator[Evidence]:
     """What each processor has counted since the boot, whatever the log has lost since."""
     checks = dict[int, int]()
     hot = dict[tuple[int, str], int]()
     for cpu in bounded(for_each_online_cpu(case.prog), MAX_CPUS):
         try:
-            checks[cpu] = _number(case, "mce_exception_count", cpu)
-            for member, _ in _THROTTLES:
-                hot[cpu, member] = _throttled(case, cpu, member)
+            if "mce_exception_count" in case.prog:
+                checks[cpu] = int(per_cpu(case.prog["mce_exception_count"], cpu).value_())
+            if "thermal_state" in case.prog:
+                state: Object = per_cpu(case.prog["thermal_state"], cpu)
+                for member, _ in _THROTTLES:
+                    hot[cpu, member] = int(state.member_(member).count.value_())
         except Broken as error:
             case.remark(f"counters of CPU {cpu} cannot be read: {case.text(str(error))}")
     if any(checks.values()):
         told = {cpu: number for cpu, number in checks.items() if number}
         yield Evidence(
             f"{count(sum(told.values()), 'machine check exception')} since the boot,"
-            f" on {_cpus(told)}",
+            f" on {_named_cpus(told)}",
             "mce_exception_count",
             f"p mce_exception_count:{min(told)}",
             details=tuple(f"CPU {cpu}: {number:,}" for cpu, number in told.items()),
@@ -125,29 +130,16 @@ def _counted(case: Case) -> Iterator[Evidence]:
         }
         if throttled:
             yield Evidence(
-                f"throttled since the boot, the {what} too hot: {_cpus(throttled)}",
+                f"throttled since the boot, the {what} too hot: {_named_cpus(throttled)}",
                 "thermal_state",
                 f"p thermal_state:{min(throttled)}",
                 details=tuple(f"CPU {cpu}: {number:,} times" for cpu, number in throttled.items()),
             )
 
 
-def _cpus(numbers: Iterable[int]) -> str:
+def _named_cpus(numbers: Iterable[int]) -> str:
     shown = sorted(numbers)
     more = len(shown) - NAMED
     named = ", ".join(str(cpu) for cpu in shown[:NAMED])
     word = "CPU" if len(shown) == 1 else "CPUs"
     return f"{word} {named}{f' and {more:,} more' if more > 0 else ''}"
-
-
-def _number(case: Case, name: str, cpu: int) -> int:
-    if name not in case.prog:
-        return 0
-    return int(per_cpu(case.prog[name], cpu).value_())
-
-
-def _throttled(case: Case, cpu: int, member: str) -> int:
-    if "thermal_state" not in case.prog:
-        return 0
-    state: Object = per_cpu(case.prog["thermal_state"], cpu)
-    return int(state.member_(member).count.value_())

@@ -42,26 +42,23 @@ def detect(case: Case) -> Iterator[Evidence]:
     """CPUs that took no interrupt for long, a clock that stood still, interrupts given up."""
     moment = moment_of(case)
     with looking_at(case, "high-resolution timers"):
-        yield from _deaf_cpus(case, moment)
+        for cpu in case.cpus:
+            base = per_cpu(case.prog["hrtimer_bases"], cpu)
+            if not int(base.hres_active.value_()):
+                continue
+            late = moment.seconds_since(int(base.expires_next.value_()))
+            if late is not None and late >= long_s(case, LATE_S):
+                yield Evidence(
+                    f"CPU {cpu} has taken no timer interrupt for {human_span(late)}, though it was"
+                    " due",
+                    f"hrtimer_cpu_base {base.address_ or 0:#x}",
+                    "timer -r",
+                    Weight.CAUSE if case.kind in DEAF else Weight.CONTEXT,
+                )
     with looking_at(case, "the kernel's clock"):
         yield from _stopped_clock(case, moment)
     with looking_at(case, "interrupts"):
-        yield from _given_up(case)
-
-
-def _deaf_cpus(case: Case, moment: Moment) -> Iterator[Evidence]:
-    for cpu in case.cpus:
-        base = per_cpu(case.prog["hrtimer_bases"], cpu)
-        if not int(base.hres_active.value_()):
-            continue
-        late = moment.seconds_since(int(base.expires_next.value_()))
-        if late is not None and late >= long_s(case, LATE_S):
-            yield Evidence(
-                f"CPU {cpu} has taken no timer interrupt for {human_span(late)}, though it was due",
-                f"hrtimer_cpu_base {base.address_ or 0:#x}",
-                "timer -r",
-                Weight.CAUSE if case.kind in DEAF else Weight.CONTEXT,
-            )
+        yield from _interrupts_given_up(case)
 
 
 def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
@@ -81,7 +78,7 @@ def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
         )
 
 
-def _given_up(case: Case) -> Iterator[Evidence]:
+def _interrupts_given_up(case: Case) -> Iterator[Evidence]:
     # in a maple tree since Linux 6.5 (721255b9826b), in a radix tree before: drgn knows both
     for number, (irq, desc) in enumerate(islice(for_each_irq_desc(case.prog), MAX_IRQS)):
         if case.clock.is_used(TIME_SHARE):
@@ -90,14 +87,14 @@ def _given_up(case: Case) -> Iterator[Evidence]:
         state = int(member(desc, "core_internal_state__do_not_mess_with_it", "istate").value_())
         if state & SPURIOUS_DISABLED:
             yield Evidence(
-                f"interrupt {irq} ({_handlers(case, desc)}) is switched off: it came again and"
+                f"interrupt {irq} ({_handler_names(case, desc)}) is switched off: it came again and"
                 " again, and no handler took it",
                 f"irq_desc {desc.value_():#x}",
                 f"irq {irq}",
             )
 
 
-def _handlers(case: Case, desc: Object) -> str:
+def _handler_names(case: Case, desc: Object) -> str:
     names: list[str] = []
     try:
         action = desc.action.read_()

@@ -127,7 +127,7 @@ class Rings:
 
     def lock_of(self, seen: KernelTask, kind: Kind) -> int | None:
         """Address of the lock in whose list the task's own structure is linked."""
-        shape = _shape(self.case.prog, kind)
+        shape = _shape_of(self.case.prog, kind)
         if shape is None:
             return None
         low, words = stack_words(self.case, seen.task)
@@ -136,12 +136,12 @@ class Rings:
             if word != task:
                 continue
             node = low + number * width - shape.task + shape.link
-            head = self._head(node, shape)
+            head = self._head_of_ring(node, shape)
             if head is not None:
                 return head - shape.head
         return None
 
-    def _head(self, node: int, shape: Shape) -> int | None:
+    def _head_of_ring(self, node: int, shape: Shape) -> int | None:
         """The member of a ring that is no waiter; ``None``: it is no ring, or has not just one."""
         if node in self._heads:
             return self._heads[node]
@@ -225,7 +225,7 @@ def stack_words(case: Case, task: Object) -> tuple[int, tuple[int, ...]]:
 
 
 @lru_cache(maxsize=16)
-def _shape(prog: Program, kind: Kind) -> Shape | None:
+def _shape_of(prog: Program, kind: Kind) -> Shape | None:
     """Where the members are in this kernel; ``None``: it has other ones."""
     try:
         waiter, lock = prog.type(kind.waiter), prog.type(kind.lock)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from cas.choices import Weight
-from cas.detectors.case import Case, KernelTask
+from cas.detectors.case import Case
 from cas.detectors.lock_lists import is_on_stack
 from cas.detectors.owners import OWNERLESS
 from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
@@ -55,7 +55,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     told: set[int] = set()
     for circle in circles(by_task):
         told.update(wait.seen.task.value_() for wait in circle)
-        yield _deadlock(case, circle)
+        yield _evidence_of_deadlock(case, circle)
     groups: dict[int, list[Wait]] = defaultdict(list)
     for wait in waits:
         if wait.lock and wait.lock.kind in STRUCTURES:  # a wait queue is no lock
@@ -65,7 +65,7 @@ def detect(case: Case) -> Iterator[Evidence]:
             continue  # the circle says it
         if all(wait.is_brief for wait in group):
             continue
-        yield _queue(case, group, by_task)
+        yield _evidence_of_queue(case, group, by_task)
 
 
 def circles(waits: Mapping[int, Wait]) -> Iterator[tuple[Wait, ...]]:
@@ -92,7 +92,7 @@ def _owner_address(lock: Lock | None) -> int | None:
     return int(lock.owner.seen.task.value_())
 
 
-def _deadlock(case: Case, circle: Sequence[Wait]) -> Evidence:
+def _evidence_of_deadlock(case: Case, circle: Sequence[Wait]) -> Evidence:
     weight = Weight.CAUSE if case.kind in EXPLAINED else Weight.CONTEXT
     names = [wait.seen.comm for wait in circle]
     known = len(set(names)) == len(names)
@@ -109,18 +109,18 @@ def _deadlock(case: Case, circle: Sequence[Wait]) -> Evidence:
         ", ".join(wait.lock.source for wait in circle if wait.lock),
         f"bt {circle[0].seen.pid}",
         weight,
-        tuple(line for wait in circle for line in _told(wait)),
+        tuple(line for wait in circle for line in _wait_lines(wait)),
     )
 
 
-def _told(wait: Wait) -> Iterator[str]:
+def _wait_lines(wait: Wait) -> Iterator[str]:
     span = f", for {human_span(wait.waited_s)}" if wait.waited_s is not None else ""
     lock = f" for {wait.lock.name}" if wait.lock else ""
     yield f"{wait.seen.name} waits{lock} in {wait.place or '?'}{span}"
     yield from (f"  called from {frame_line(each)}" for each in wait.frames[1:SHOWN_FRAMES])
 
 
-def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Evidence:
+def _evidence_of_queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Evidence:
     """One lock and who waits for it."""
     lock = group[0].lock
     assert lock is not None  # noqa: S101  groups are made by their locks
@@ -131,25 +131,34 @@ def _queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> Ev
         up_to = "up to " if len(group) > 1 else ""
         verb = f"{'has' if len(group) == 1 else 'have'} waited {up_to}{human_span(longest_s)}"
     sentence = f"{who} {verb} for {lock.title}{_had_by(lock, by_task)}"
-    details = [line for wait in group[:NAMED] for line in _told(wait)][: NAMED * 2]
+    details = [line for wait in group[:NAMED] for line in _wait_lines(wait)][: NAMED * 2]
     if len(group) > NAMED:
         details.append(f"and {len(group) - NAMED:,} more")
     owner = lock.owner.seen or lock.owner.last
-    if owner and owner.task.value_() not in by_task:
-        details += _doing(case, owner, "which has it" if lock.owner.seen else "its last reader")
-    weight = Weight.CAUSE if _explains(case, group, by_task) else Weight.CONTEXT
+    if owner and owner.task.value_() not in by_task:  # it waits for no lock itself
+        role = "which has it" if lock.owner.seen else "its last reader"
+        details.append(f"{owner.name}, {role}, is in state {owner.state}")
+        frames = case.backtrace(owner.task)
+        if owner.state != "R":
+            frames = without_scheduler(frames)
+        details += (f"  in {frame_line(each)}" for each in frames[:SHOWN_FRAMES])
+    weight = Weight.CAUSE if _explains_crash(case, group, by_task) else Weight.CONTEXT
     command = f"struct {STRUCTURES[lock.kind]} {lock.address:#x}"
     return Evidence(sentence, lock.source, command, weight, tuple(details))
 
 
-def _explains(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
+def _explains_crash(case: Case, group: Sequence[Wait], by_task: Mapping[int, Wait]) -> bool:
     """Whether the lock's owner is why a task hangs, and so why the kernel crashed or was made to.
 
     That one has it, or was the last of the readers that have it, waits for no lock that somebody
     has, and somebody waits for as long as makes the kernel, or a person, say so.
     """
     lock = group[0].lock
-    limit_s = _patience_s(case)
+    limit_s: float | None = None
+    if case.kind in ORDERED:
+        limit_s = PATIENCE_S
+    elif case.kind == Kind.HUNG_TASK and (told_s := case.number("sysctl_hung_task_timeout_secs")):
+        limit_s = NEARLY * told_s
     if limit_s is None or lock is None:
         return False
     if lock.kind in OWNERLESS:
@@ -181,14 +190,6 @@ def _is_all_that_hangs(case: Case, group: Sequence[Wait], limit_s: float) -> boo
     return bool(reported) and reported <= here
 
 
-def _patience_s(case: Case) -> float | None:
-    """From when on a task that waits explains the crash; ``None``: this crash it does not."""
-    if case.kind in ORDERED:
-        return PATIENCE_S
-    limit_s = case.number("sysctl_hung_task_timeout_secs")
-    return NEARLY * limit_s if case.kind == Kind.HUNG_TASK and limit_s else None
-
-
 def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
     owner = lock.owner.seen
     if owner is None:
@@ -199,12 +200,3 @@ def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
         return said
     where = f" in {wait.at.function}" if wait.at else ""
     return f"{said}; that one is blocked{where}{wait.purpose}"
-
-
-def _doing(case: Case, owner: KernelTask, role: str) -> Iterator[str]:
-    """What an owner does that waits for no lock itself."""
-    frames = case.backtrace(owner.task)
-    if owner.state != "R":
-        frames = without_scheduler(frames)
-    yield f"{owner.name}, {role}, is in state {owner.state}"
-    yield from (f"  in {frame_line(each)}" for each in frames[:SHOWN_FRAMES])

@@ -79,32 +79,28 @@ def detect(case: Case) -> Iterator[Evidence]:
         case.remark("the kernel's count of its memory makes no sense")
         return
     if case.kind == Kind.OUT_OF_MEMORY and not is_of_group(case):
-        yield from _eaten(case, use)
+        callers = largest_callers(case) if use.parts.get(VMALLOC, 0) >= use.total / 10 else []
+        holders = list(kernel_holders(use, callers))
+        caches = largest_caches(case, use.total)
+        holders += slab_holders(caches)
+        with looking_at(case, "processes"):
+            holders += task_holders(largest_processes(case), use.total)
+        holders += shmem_holders(use, largest_tmpfs(case))
+        holders += without_owner(use, holders)
+        yield from eaters(holders, use)
+        yield Evidence(
+            f"of {human_size(use.total)} {human_size(use.free)} are free and"
+            f" {human_size(use.available)} available",
+            "vm_node_stat, vm_zone_stat",
+            "kmem -i",
+            details=tuple(breakdown(use)),
+        )
         return
     yield from shortage(use)
     if use.parts.get(KEPT_SLAB, 0) >= use.total * GROWN_SHARE:
         caches = largest_caches(case, use.total)
         for holder in slab_holders(caches[:1]):
             yield told(holder, use.total, Weight.CONTEXT)
-
-
-def _eaten(case: Case, use: Use) -> Iterator[Evidence]:
-    callers = largest_callers(case) if use.parts.get(VMALLOC, 0) >= use.total / 10 else []
-    holders = list(kernel_holders(use, callers))
-    caches = largest_caches(case, use.total)
-    holders += slab_holders(caches)
-    with looking_at(case, "processes"):
-        holders += task_holders(largest_processes(case), use.total)
-    holders += shmem_holders(use, largest_tmpfs(case))
-    holders += without_owner(use, holders)
-    yield from eaters(holders, use)
-    yield Evidence(
-        f"of {human_size(use.total)} {human_size(use.free)} are free and"
-        f" {human_size(use.available)} available",
-        "vm_node_stat, vm_zone_stat",
-        "kmem -i",
-        details=tuple(breakdown(use)),
-    )
 
 
 def eaters(holders: Iterable[Holder], use: Use) -> Iterator[Evidence]:
@@ -193,11 +189,8 @@ def task_holders(processes: Sequence[Process], total: int) -> Iterator[Holder]:
             is_kernel=False,
             details=(process_line(each),),
         )
-    if processes and processes[0].anon < total * TASK_SHARE:
-        yield from _alike(processes, total)
-
-
-def _alike(processes: Sequence[Process], total: int) -> Iterator[Holder]:
+    if not processes or processes[0].anon >= total * TASK_SHARE:
+        return
     groups: dict[str, list[Process]] = defaultdict(list)
     for each in processes:
         groups[each.comm].append(each)

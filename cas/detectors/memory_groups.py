@@ -47,7 +47,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         return
     usage, limit = sizes(group)
     path = group_path(case, group)
-    details = tuple(_members(case, group))
+    details = tuple(_lines_of_members(case, group))
     yield Evidence(
         f"cgroup {path} reached its limit of {human_size(limit * page)}"
         f" (it uses {human_size(usage * page)})",
@@ -76,7 +76,7 @@ def full_group(case: Case) -> Object | None:
         if 0 < limit <= usage + BATCH_PAGES and usage < 1 << 40:
             return group
         parent = group.css.parent.read_()
-        group = _group(parent) if parent else None
+        group = _group_with(parent) if parent else None
     return None
 
 
@@ -84,10 +84,10 @@ def group_of(case: Case, task: Object) -> Object:
     """A task's memory cgroup, ``struct mem_cgroup *``."""
     number = case.prog["memory_cgrp_id"].value_()
     css = task.cgroups.subsys[number].read_()
-    return _group(css) if css else cast("struct mem_cgroup *", css)
+    return _group_with(css) if css else cast("struct mem_cgroup *", css)
 
 
-def _group(css: Object) -> Object:
+def _group_with(css: Object) -> Object:
     return container_of(css, "struct mem_cgroup", "css")
 
 
@@ -106,7 +106,7 @@ def group_path(case: Case, group: Object) -> str:
         return f"{group.value_():#x}"
 
 
-def _members(case: Case, group: Object) -> Iterator[str]:
+def _lines_of_members(case: Case, group: Object) -> Iterator[str]:
     """The largest tasks in it or below."""
     with looking_at(case, "the cgroup's tasks"):
         number = 0
@@ -128,5 +128,5 @@ def _is_below(case: Case, task: Object, group: Object) -> bool:
         if each.value_() == group.value_():
             return True
         parent = each.css.parent.read_()
-        each = _group(parent) if parent else None
+        each = _group_with(parent) if parent else None
     return False

@@ -71,8 +71,8 @@ def largest_processes(case: Case) -> list[Process]:
     Of the largest the counters are exact.
     """
     page = int(case.prog["PAGE_SIZE"])
-    rough = sorted(_rough(case), key=lambda each: -each[0])
-    exact = [_process(case, task, page) for _, task in rough[:EXACT]]
+    rough = sorted(_roughly_counted(case), key=lambda each: -each[0])
+    exact = [_exactly_counted(case, task, page) for _, task in rough[:EXACT]]
     rest = [
         Process(task.pid.value_(), case.comm(task), task.value_(), pages * page, 0, 0, 0, None)
         for pages, task in rough[EXACT : EXACT + 1000]
@@ -82,7 +82,7 @@ def largest_processes(case: Case) -> list[Process]:
     return sorted(found, key=lambda each: -each.anon)
 
 
-def _rough(case: Case) -> Iterator[tuple[int, Object]]:
+def _roughly_counted(case: Case) -> Iterator[tuple[int, Object]]:
     """Anonymous pages of every process, without what CPUs have not added up yet.
 
     By addresses: drgn's objects take several times as long, and there may be ten thousands.
@@ -116,7 +116,7 @@ def _rough(case: Case) -> Iterator[tuple[int, Object]]:
         case.remark("the list of processes is a circle")
 
 
-def _process(case: Case, task: Object, page: int) -> Process | None:
+def _exactly_counted(case: Case, task: Object, page: int) -> Process | None:
     try:
         rss = task_rss(task)
         adj = int(task.signal.oom_score_adj.value_())
@@ -139,7 +139,7 @@ def largest_caches(case: Case, total: int) -> list[Cache]:
     found: dict[str, Cache] = {}
     with looking_at(case, "slab caches"):
         for cache in islice(for_each_slab_cache(case.prog), MAX_CACHES):
-            each = _cache(case, cache, nodes, page)
+            each = _cache_with_slabs(case, cache, nodes, page)
             if not 0 <= each.size <= total:
                 case.remark(f"the count of slab {each.name} makes no sense")
                 continue
@@ -151,11 +151,13 @@ def largest_caches(case: Case, total: int) -> list[Cache]:
     return sorted(found.values(), key=lambda each: -each.size)
 
 
-def _cache(case: Case, cache: Object, nodes: int, page: int) -> Cache:
+def _cache_with_slabs(case: Case, cache: Object, nodes: int, page: int) -> Cache:
     slabs = 0
     for node in islice(cache.node, nodes):
-        if node:
-            slabs += _slabs(node)
+        if node and hasattr(node, "nr_slabs"):
+            slabs += int(node.nr_slabs.counter.value_())
+        elif node:  # SLAB, gone since Linux 6.8 (16a1d968358a)
+            slabs += int(node.total_slabs.value_())
     # before Linux 5.9 (9855609bde03) each memory cgroup had caches: kmalloc-1k(33:x.slice)
     name = case.text(cache.name).partition("(")[0] or "?"
     return Cache(
@@ -165,12 +167,6 @@ def _cache(case: Case, cache: Object, nodes: int, page: int) -> Cache:
         slabs * slab_cache_objects_per_slab(cache),
         int(cache.object_size.value_()),
     )
-
-
-def _slabs(node: Object) -> int:
-    if hasattr(node, "nr_slabs"):
-        return int(node.nr_slabs.counter.value_())
-    return int(node.total_slabs.value_())  # SLAB, gone since Linux 6.8 (16a1d968358a)
 
 
 class Tmpfs(NamedTuple):
@@ -226,14 +222,9 @@ def largest_callers(case: Case) -> list[Caller]:
                 areas[caller] += 1
     found: dict[str, Caller] = {}
     for address, count in pages.most_common(MAX_CALLERS):
-        name = _function(case, address)
+        symbol = case.symbol(address)
+        name = re.sub(r"\+0x[0-9a-f]+", "", symbol) if symbol else f"{address:#x}"
         before = found.get(name, Caller(name, 0, 0))
         size = before.size + count * page
         found[name] = Caller(name, size, before.areas + areas[address])
     return sorted(found.values(), key=lambda each: -each.size)
-
-
-def _function(case: Case, address: int) -> str:
-    """The function of a return address, with its kernel module."""
-    symbol = case.symbol(address)
-    return re.sub(r"\+0x[0-9a-f]+", "", symbol) if symbol else f"{address:#x}"

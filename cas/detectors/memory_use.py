@@ -69,12 +69,17 @@ def memory_use(case: Case) -> Use:
     total = totalram_pages(prog) * page
     counters = Counters(prog)
     free = counters["NR_FREE_PAGES"] * page
-    parts = dict(_parts(case, counters, page))
+    parts = dict(_used_parts(case, counters, page))
     zones = tuple(_zones(case, page))
     huge_free = 0
     if 0 <= (case.number("hugetlb_max_hstate") or 0) <= MAX_HUGE_SIZES:
         with looking_at(case, "huge pages"):
-            parts[HUGE], huge_free = _huge(prog, page)
+            all_huge = all_free = 0
+            for state in islice(for_each_hstate(prog), MAX_HUGE_SIZES):
+                size = page << min(state.order.value_(), 32)
+                all_huge += state.nr_huge_pages.value_() * size
+                all_free += state.free_huge_pages.value_() * size
+            parts[HUGE], huge_free = all_huge, all_free
     wrong = [what for what, size in parts.items() if not 0 <= size <= total]
     for what in wrong:
         case.remark(f"the kernel's count of {what} makes no sense")
@@ -103,7 +108,7 @@ class Counters:
         return 0 if found is None else max(0, int(found.counter.value_()))
 
 
-def _parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str, int]]:
+def _used_parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str, int]]:
     # bytes, and named so, since Linux 5.9 (d42f3245c7e2)
     slab = counters["NR_SLAB_RECLAIMABLE_B"] or counters["NR_SLAB_RECLAIMABLE"]
     kept = counters["NR_SLAB_UNRECLAIMABLE_B"] or counters["NR_SLAB_UNRECLAIMABLE"]
@@ -158,12 +163,3 @@ def _zones(case: Case, page: int) -> Iterator[Zone]:
                 sizes = (managed.value_(), max(0, free), marks[MIN].value_(), marks[LOW].value_())
                 name = f"{case.text(zone.name)} of node {node.node_id.value_()}"
                 yield Zone(name, *(int(size) * page for size in sizes))
-
-
-def _huge(prog: Program, page: int) -> tuple[int, int]:
-    pages = free = 0
-    for state in islice(for_each_hstate(prog), MAX_HUGE_SIZES):
-        size = page << min(state.order.value_(), 32)
-        pages += state.nr_huge_pages.value_() * size
-        free += state.free_huge_pages.value_() * size
-    return pages, free

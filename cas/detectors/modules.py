@@ -60,18 +60,37 @@ class Suspect:
 
 def detect(case: Case) -> Iterator[Evidence]:
     """Modules on stacks first, then all others, then what else tainted the kernel."""
-    suspects = tuple(_suspects(case))
+    suspects = tuple(_tainting_modules(case))
     events = events_of(case.log)
-    on_stack = dict(_on_panic_stack(case, suspects))
-    yield from on_stack.values()
-    elsewhere = [suspect for suspect in suspects if suspect.name not in on_stack]
+    frames = case.backtrace(case.panic_task) if case.panic_task is not None else ()
+    on_stack = {each.name: [f for f in frames if f.kmod == each.name] for each in suspects}
+    for suspect in suspects:
+        if own := on_stack[suspect.name]:
+            more = f" and {_number_of(len(own) - 1, 'more frame')}" if len(own) > 1 else ""
+            yield Evidence(
+                f"code of {suspect} is on the stack of the task that panicked:"
+                f" {_frame_with_place(own[0])}{more}",
+                f"struct module {suspect.address:#x}",
+                "bt",
+                details=tuple(_frame_with_place(frame) for frame in own),
+            )
+    elsewhere = [suspect for suspect in suspects if not on_stack[suspect.name]]
     yield from in_traces(case.log, events, elsewhere)
-    yield from _patches(case)
-    yield from _loaded(case, suspects)
+    yield from _live_patches(case)
+    if suspects:
+        named = ", ".join(f"{each.name} ({each.letters})" for each in suspects[:NAMED])
+        more = f" and {len(suspects) - NAMED} more" if len(suspects) > NAMED else ""
+        verb = "taints" if len(suspects) == 1 else "taint"
+        yield Evidence(
+            f"{_number_of(len(suspects), 'loaded module')} {verb} the kernel: {named}{more}",
+            f"struct module {suspects[0].address:#x}",
+            "mod -t",
+            details=tuple(str(each) for each in suspects),
+        )
     yield from unexplained(case, suspects, events)
 
 
-def _suspects(case: Case) -> Iterator[Suspect]:
+def _tainting_modules(case: Case) -> Iterator[Suspect]:
     seen = set()
     for module in bounded(for_each_module(case.prog), MAX_KMODS):
         if module.value_() in seen:
@@ -84,24 +103,6 @@ def _suspects(case: Case) -> Iterator[Suspect]:
                 yield Suspect(case.text(module.name), letters, module.value_())
         except Broken as error:
             case.remark(f"a kernel module cannot be read: {case.text(str(error))}")
-
-
-def _on_panic_stack(case: Case, suspects: Sequence[Suspect]) -> Iterator[tuple[str, Evidence]]:
-    if case.panic_task is None:
-        return
-    frames = case.backtrace(case.panic_task)
-    for suspect in suspects:
-        own = [frame for frame in frames if frame.kmod == suspect.name]
-        if own:
-            yield (
-                suspect.name,
-                Evidence(
-                    f"code of {suspect} is on the stack of the task that panicked: {_where(own)}",
-                    f"struct module {suspect.address:#x}",
-                    "bt",
-                    details=tuple(_frame(frame) for frame in own),
-                ),
-            )
 
 
 def in_traces(log: Log, events: Sequence[Event], suspects: Sequence[Suspect]) -> Iterator[Evidence]:
@@ -123,14 +124,14 @@ def in_traces(log: Log, events: Sequence[Event], suspects: Sequence[Suspect]) ->
         often = "a report" if len(reports) == 1 else f"{len(reports)} reports"
         yield Evidence(
             f"code of {known[name]} is in the call trace of {often} of the kernel log,"
-            f" first in {_plain(frame)}",
-            _line(event),
+            f" first in {_plain_function(frame)}",
+            _stamped_announcement(event),
             "log",
-            details=tuple(_line(each) for each, _ in reports),
+            details=tuple(_stamped_announcement(each) for each, _ in reports),
         )
 
 
-def _patches(case: Case) -> Iterator[Evidence]:
+def _live_patches(case: Case) -> Iterator[Evidence]:
     """Live patches that are enabled, and whether what they replace is on the stack."""
     if "klp_patches" not in case.prog:
         return
@@ -140,7 +141,7 @@ def _patches(case: Case) -> Iterator[Evidence]:
     for patch in bounded(patches, MAX_KMODS):
         try:
             name = case.text(patch.mod.name)
-            replaced = tuple(bounded(_replaced(case, patch), MAX_PATCHED))
+            replaced = tuple(bounded(_replaced_functions(case, patch), MAX_PATCHED))
         except Broken as error:
             case.remark(f"a live patch cannot be read: {case.text(str(error))}")
             continue
@@ -148,35 +149,20 @@ def _patches(case: Case) -> Iterator[Evidence]:
         on_stack = [f.function for f in frames if f.function in replaced]
         said = f"; of these on the stack: {', '.join(on_stack[:NAMED])}" if on_stack else ""
         yield Evidence(
-            f"the live patch {name} replaces {_counted(len(replaced), 'function')}{said}",
+            f"the live patch {name} replaces {_number_of(len(replaced), 'function')}{said}",
             f"struct klp_patch {patch.value_():#x}",
             "mod",
             details=replaced,
         )
 
 
-def _replaced(case: Case, patch: Object) -> Iterator[str]:
+def _replaced_functions(case: Case, patch: Object) -> Iterator[str]:
     if not has_member(patch, "obj_list"):  # before Linux 5.1 the objects stand in an array
         return
     for each in list_for_each_entry("struct klp_object", patch.obj_list.address_of_(), "node"):
         functions = each.func_list.address_of_()
         for function in list_for_each_entry("struct klp_func", functions, "node"):
             yield case.text(function.old_name)
-
-
-def _loaded(case: Case, suspects: Sequence[Suspect]) -> Iterator[Evidence]:
-    if not suspects:
-        return
-    named = ", ".join(f"{each.name} ({each.letters})" for each in suspects[:NAMED])
-    more = len(suspects) - NAMED
-    verb = "taints" if len(suspects) == 1 else "taint"
-    count = _counted(len(suspects), "loaded module")
-    yield Evidence(
-        f"{count} {verb} the kernel: {named}{f' and {more} more' if more > 0 else ''}",
-        f"struct module {suspects[0].address:#x}",
-        "mod -t",
-        details=tuple(str(each) for each in suspects),
-    )
 
 
 def unexplained(
@@ -188,13 +174,14 @@ def unexplained(
     for letter in (each for each in LETTERS if each in letters):
         event = next((e for e in events if e.kind in _REPORTED.get(letter, ())), None)
         if event is not None and event.index != crash:
-            said = f"tainted {letter} ({LETTERS[letter]}), in the log first{_at(event)}"
-            yield Evidence(f"{said}: {event.message}", _line(event), "log")
+            at = "" if event.uptime_s is None else f" {event.uptime_s:.3f} s after boot"
+            said = f"tainted {letter} ({LETTERS[letter]}), in the log first{at}"
+            yield Evidence(f"{said}: {event.message}", _stamped_announcement(event), "log")
         elif letter in _OF_KMODS and not any(letter in each.letters for each in suspects):
-            yield from _gone(case, letter)
+            yield from _unloaded_module(case, letter)
 
 
-def _gone(case: Case, letter: str) -> Iterator[Evidence]:
+def _unloaded_module(case: Case, letter: str) -> Iterator[Evidence]:
     """A letter of a module that is not loaded any more; the log may have its name."""
     words = {"O": "out-of-tree", "P": "license", "E": "verification failed", "C": "staging"}
     told = next(
@@ -222,28 +209,19 @@ def _gone(case: Case, letter: str) -> Iterator[Evidence]:
         )
 
 
-def _at(event: Event) -> str:
-    return "" if event.uptime_s is None else f" {event.uptime_s:.3f} s after boot"
-
-
-def _line(event: Event) -> str:
+def _stamped_announcement(event: Event) -> str:
     stamp = "" if event.uptime_s is None else f"[{event.uptime_s:.6f}] "
     return f"{stamp}{event.line.strip()}"
 
 
-def _where(frames: Sequence[Frame]) -> str:
-    more = len(frames) - 1
-    return f"{_frame(frames[0])}" + (f" and {_counted(more, 'more frame')}" if more else "")
+def _frame_with_place(frame: Frame) -> str:
+    return f"{_plain_function(frame)}{f' at {frame.file}:{frame.line}' if frame.file else ''}"
 
 
-def _frame(frame: Frame) -> str:
-    return f"{_plain(frame)}{f' at {frame.file}:{frame.line}' if frame.file else ''}"
-
-
-def _plain(frame: Frame) -> str:
+def _plain_function(frame: Frame) -> str:
     """A function without what the compiler adds: ``.isra.0``."""
     return frame.function.partition(".")[0]
 
 
-def _counted(number: int, noun: str) -> str:
+def _number_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

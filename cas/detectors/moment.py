@@ -68,12 +68,8 @@ def moment_of(case: Case) -> Moment:
     :raises FaultError: they are not in the dump
     """
     kept: Moment | None = case.kept.get("moment")
-    if kept is None:
-        kept = case.kept["moment"] = _moment(case)
-    return kept
-
-
-def _moment(case: Case) -> Moment:
+    if kept is not None:
+        return kept
     if case.hz is None:
         raise LookupError("how long a tick of the kernel's clock is cannot be told")
     clock = timekeeper(case.prog).tkr_mono
@@ -84,7 +80,9 @@ def _moment(case: Case) -> Moment:
         raise LookupError("the kernel's clock has no time")
     late_ns = min(after_panic_ns(case), monotonic_ns)
     jiffies = int(case.prog["jiffies_64"].value_())
-    return Moment(jiffies - late_ns * case.hz // NS, monotonic_ns - late_ns, case.hz)
+    moment = Moment(jiffies - late_ns * case.hz // NS, monotonic_ns - late_ns, case.hz)
+    case.kept["moment"] = moment
+    return moment
 
 
 def timekeeper(prog: Program) -> Object:

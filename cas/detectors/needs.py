@@ -28,10 +28,10 @@ class Needs:
 
 def unmet(needs: Needs, case: Case) -> str | None:
     """What of a detector's needs the dump has not, in words; ``None``: it has all."""
-    return next(_lacks(needs, case), None)
+    return next(_unmet_needs(needs, case), None)
 
 
-def _lacks(needs: Needs, case: Case) -> Iterator[str]:
+def _unmet_needs(needs: Needs, case: Case) -> Iterator[str]:
     if needs.archs and case.arch not in needs.archs:
         yield f"it is for {', '.join(needs.archs)}"
     if needs.kinds and case.kind not in needs.kinds:

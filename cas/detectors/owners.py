@@ -55,7 +55,7 @@ def owner_of(case: Case, kind: str, address: int) -> Owner:
             lock = Object(case.prog, case.first_type(RT_TYPES), address=address)
             return _owner_at(case, lock.owner.value_() & ~RT_FLAGS)
         if kind in OWNERLESS:
-            return _left(case, kind, address)
+            return _state_of_ownerless(case, kind, address)
     except Broken:
         return Owner(note="its owner cannot be read" if kind not in OWNERLESS else "")
     return NOBODY
@@ -67,7 +67,7 @@ OWNERLESS = frozenset({"completion", "semaphore"})
 """Kinds of locks of which the kernel does not note who is to let go."""
 
 
-def _left(case: Case, kind: str, address: int) -> Owner:
+def _state_of_ownerless(case: Case, kind: str, address: int) -> Owner:
     """What such a lock says of itself."""
     if kind == "completion":
         done = int(Object(case.prog, "struct completion", address=address).done.value_())

@@ -98,16 +98,16 @@ def processors(case: Case) -> Iterator[Processor]:
             if case.clock.is_used(SHARE_FOR_TASKS):
                 case.remark(f"looked at {number:,} of {len(case.cpus):,} CPUs")
                 return
-            kept[cpu] = _processor(case, cpu)
+            kept[cpu] = _processor_of(case, cpu)
         yield kept[cpu]
 
 
-def _processor(case: Case, cpu: int) -> Processor:
+def _processor_of(case: Case, cpu: int) -> Processor:
     try:
         task = cpu_curr(case.prog, cpu)
         seen = case.kernel_task(task)
         stack = case.stack(task)
-        doubt = _doubt(task, stack)
+        doubt = _why_not_its_frames(task, stack)
     except Broken as error:
         return Processor(cpu, None, doubt=f"what it did cannot be read: {error}")
     is_panicked = cpu == case.panic_cpu
@@ -142,21 +142,25 @@ def before_the_stop(frames: Sequence[Frame], interrupted: Sequence[bool]) -> int
     return 0
 
 
-def _doubt(task: Object, stack: Sequence[StackFrame]) -> str:
+def _why_not_its_frames(task: Object, stack: Sequence[StackFrame]) -> str:
     """Why frames that drgn gives for a running task are not that task's; empty: they are."""
     if not stack:
         return "running, its registers are not in the dump"
     low = int(task.stack.value_())
     high = low + int(task.prog_["THREAD_SIZE"])
-    pointers = [_register(frame, "sp") for frame in stack]
+    pointers = [_register_or_zero(frame, "sp") for frame in stack]
     if any(low <= pointer < high for pointer in pointers):
         return ""
-    if pointers and 0 < _register(stack[0], "pc") < 1 << 47 and not stack[0].name.startswith("_"):
+    if (
+        pointers
+        and 0 < _register_or_zero(stack[0], "pc") < 1 << 47
+        and not stack[0].name.startswith("_")
+    ):
         return "in user space"
     return "running, the dump's registers of this CPU are another task's"
 
 
-def _register(frame: StackFrame, name: str) -> int:
+def _register_or_zero(frame: StackFrame, name: str) -> int:
     try:
         return int(getattr(frame, name))
     except Broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from drgn import Object, container_of
 from drgn.helpers.linux.percpu import per_cpu
@@ -35,13 +36,13 @@ def detect(case: Case) -> Iterator[Evidence]:
     """The grace period that goes on, and the CPUs with many callbacks."""
     state = case.prog["rcu_state"]
     if has_member(state, "gp_seq"):  # since Linux 4.19 (de30ad512a66)
-        yield from _grace_period(case, state)
+        yield from _grace_period_evidence(case, state)
     else:
         case.remark("the grace period is kept otherwise in this kernel")
-    yield from _callbacks(case)
+    yield from _callbacks_evidence(case)
 
 
-def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
+def _grace_period_evidence(case: Case, state: Object) -> Iterator[Evidence]:
     if not state.gp_seq.value_() & IN_PROGRESS:
         return
     hz = case.hz
@@ -54,15 +55,19 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
     if not (STALLED_S if is_stall else LONG_S) <= seconds <= LONGEST_S:
         return
     cpus = [cpu for cpu in case.cpus if _is_awaited(case, cpu)]
-    readers = list(_readers(case))
-    awaited = [f"CPU {_listed(cpus)}"] * bool(cpus)
-    awaited += [f"{_listed(readers)}, preempted while reading"] * bool(readers)
-    idle_s = _idle_s(case, state, hz)
+    readers = list(_preempted_readers(case))
+    awaited = [f"CPU {_some_named(cpus)}"] * bool(cpus)
+    awaited += [f"{_some_named(readers)}, preempted while reading"] * bool(readers)
+    # since when the thread that ends grace periods has done nothing
+    idle_s: float | None = None
+    with suppress(*Broken, AttributeError):
+        told_s = (jiffies - state.gp_activity.value_() & word_mask(case.prog)) / hz
+        idle_s = told_s if told_s <= LONGEST_S else None
     waits = f", waiting for {' and '.join(awaited)}"
     if not awaited:
         waits = "; no CPU or task is awaited any more"
         if idle_s is not None and idle_s >= STALLED_S:
-            waits += f", but {_thread(state)} has not run for {human_span(idle_s)}"
+            waits += f", but {_thread_of_rcu(state)} has not run for {human_span(idle_s)}"
     every = {each.cpu: each for each in processors(case)} if cpus else {}
     lines = [every[cpu].line for cpu in cpus if cpu in every]
     if idle_s is not None:
@@ -76,22 +81,12 @@ def _grace_period(case: Case, state: Object) -> Iterator[Evidence]:
     )
 
 
-def _listed(names: Sequence[object]) -> str:
+def _some_named(names: Sequence[object]) -> str:
     more = len(names) - NAMED
     return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _idle_s(case: Case, state: Object, hz: int) -> float | None:
-    """Since when the thread that ends grace periods has done nothing."""
-    try:
-        jiffies = case.prog["jiffies"].value_() & word_mask(case.prog)
-        seconds: float = (jiffies - state.gp_activity.value_() & word_mask(case.prog)) / hz
-    except (*Broken, AttributeError):
-        return None
-    return seconds if seconds <= LONGEST_S else None
-
-
-def _thread(state: Object) -> str:
+def _thread_of_rcu(state: Object) -> str:
     """RCU's own thread, with the CPU that it is to run on."""
     try:
         return f"RCU's own thread, of CPU {int(task_cpu(state.gp_kthread))},"
@@ -99,7 +94,7 @@ def _thread(state: Object) -> str:
         return "RCU's own thread"
 
 
-def _readers(case: Case) -> Iterator[str]:
+def _preempted_readers(case: Case) -> Iterator[str]:
     """The tasks that were preempted while they read, and hold the grace period up."""
     try:
         nodes = {int(per_cpu(case.prog["rcu_data"], cpu).mynode) for cpu in case.cpus}
@@ -128,8 +123,14 @@ def _is_awaited(case: Case, cpu: int) -> bool:
         return False
 
 
-def _callbacks(case: Case) -> Iterator[Evidence]:
-    counts = {cpu: number for cpu in case.cpus if (number := _number(case, cpu)) > MANY}
+def _callbacks_evidence(case: Case) -> Iterator[Evidence]:
+    counts: dict[int, int] = {}
+    for cpu in case.cpus:
+        with suppress(*Broken, AttributeError, TypeError):
+            length = per_cpu(case.prog["rcu_data"], cpu).cblist.len
+            number = int(length.counter if has_member(length, "counter") else length)
+            if MANY < number <= MOST:
+                counts[cpu] = number
     if not counts:
         return
     most = sorted(counts, key=lambda cpu: -counts[cpu])
@@ -137,12 +138,3 @@ def _callbacks(case: Case) -> Iterator[Evidence]:
     yield Evidence(
         f"many RCU callbacks wait: {said}", "rcu_data.cblist.len", f"p rcu_data:{most[0]}"
     )
-
-
-def _number(case: Case, cpu: int) -> int:
-    try:
-        length = per_cpu(case.prog["rcu_data"], cpu).cblist.len
-        number = int(length.counter if has_member(length, "counter") else length)
-    except (*Broken, AttributeError, TypeError):
-        return 0
-    return number if 0 <= number <= MOST else 0

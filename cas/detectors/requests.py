@@ -74,11 +74,13 @@ def detect(case: Case) -> Iterator[Evidence]:
             return
         name = case.text(disk.disk_name, 32)
         with looking_at(case, name):
-            requests = list(islice(_requests(case, disk, moment), MAX_REQUESTS))
-            yield from told(case, name, disk, requests)
+            requests = list(islice(_busy_requests(case, disk, moment), MAX_REQUESTS))
+            yield from old_requests(case, name, disk, requests)
 
 
-def told(case: Case, name: str, disk: Object, requests: list[Request]) -> Iterator[Evidence]:
+def old_requests(
+    case: Case, name: str, disk: Object, requests: list[Request]
+) -> Iterator[Evidence]:
     """A disk with requests that wait for long."""
     old = [
         each for each in requests if each.age_s is not None and each.age_s >= long_s(case, OLD_S)
@@ -115,7 +117,7 @@ def request_line(each: Request) -> str:
     )
 
 
-def _requests(case: Case, disk: Object, moment: Moment) -> Iterator[Request]:
+def _busy_requests(case: Case, disk: Object, moment: Moment) -> Iterator[Request]:
     queue = disk.queue
     if not queue or not hasattr(queue, "tag_set") or not queue.tag_set:
         return  # one that hands I/O on, or makes requests of no kind that this kernel still has
@@ -124,7 +126,7 @@ def _requests(case: Case, disk: Object, moment: Moment) -> Iterator[Request]:
         return
     for rq in request_queue_busy_iter(queue):
         if rq:
-            yield _request(case, rq, moment)
+            yield _request_of(case, rq, moment)
 
 
 def is_plausible(queue: Object) -> bool:
@@ -140,22 +142,19 @@ def is_plausible(queue: Object) -> bool:
             every.append(queue.sched_shared_tags)
         contexts = islice(_queue_for_each_hw_ctx(queue), MAX_HARDWARE)
         every += [context.sched_tags for context in contexts]
-    return all(_has_sane_sizes(tags) for tags in every if tags)
+    for tags in filter(None, every):
+        # pointers from Linux 5.10 (222a5ae03cdd) on, no longer since Linux 5.16 (ae0f1a732f4a):
+        # drgn writes both the same
+        maps = (tags.bitmap_tags.sb, tags.breserved_tags.sb)
+        sizes = (tags.nr_tags, *(each.depth for each in maps), *(each.map_nr for each in maps))
+        if any(int(size.value_()) > MAX_TAGS for size in sizes):
+            return False
+        if any(int(each.shift.value_()) > MAX_SHIFT for each in maps):
+            return False
+    return True
 
 
-def _has_sane_sizes(tags: Object) -> bool:
-    # pointers from Linux 5.10 (222a5ae03cdd) on, no longer since Linux 5.16 (ae0f1a732f4a): drgn
-    # writes both the same
-    maps = (tags.bitmap_tags.sb, tags.breserved_tags.sb)
-    return int(tags.nr_tags.value_()) <= MAX_TAGS and all(
-        int(each.depth.value_()) <= MAX_TAGS
-        and int(each.map_nr.value_()) <= MAX_TAGS
-        and int(each.shift.value_()) <= MAX_SHIFT
-        for each in maps
-    )
-
-
-def _request(case: Case, rq: Object, moment: Moment) -> Request:
+def _request_of(case: Case, rq: Object, moment: Moment) -> Request:
     try:
         state = STATES.get(int(rq.state.value_()), "in an unknown state")
     except AttributeError:
@@ -168,11 +167,11 @@ def _request(case: Case, rq: Object, moment: Moment) -> Request:
         int(blk_rq_pos(rq)),
         int(blk_rq_bytes(rq)),
         state,
-        _age(rq, moment),
+        _age_of_request(rq, moment),
     )
 
 
-def _age(rq: Object, moment: Moment) -> float | None:
+def _age_of_request(rq: Object, moment: Moment) -> float | None:
     """Since when a request is there, by the time that is kept for the statistics, if it is; in
     nanoseconds since Linux 4.18 (522a777566f5).
 

@@ -60,7 +60,14 @@ def detect(case: Case) -> Iterator[Evidence]:
     """The servers that owe answers for long."""
     if not _has_types(case):
         case.remark("there is no debug information of sunrpc; the kernel log was looked at")
-        yield from _by_log(case)
+        for silent in silent_servers(case.log):
+            since_s = silent.uptime_s
+            stamp = "" if since_s is None else f" since {since_s:.1f} s after the boot"
+            yield Evidence(
+                f"the NFS server {silent.name} has not answered{stamp}",
+                f"log: {silent.line}",
+                "log",
+            )
         return
     groups: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
     with looking_at(case, "RPC clients"):
@@ -68,10 +75,10 @@ def detect(case: Case) -> Iterator[Evidence]:
             if call.age_s >= long_s(case, OLD_S):
                 groups[call.program, call.server, call.address].append(call)
     for waiting in sorted(groups.values(), key=lambda group: -max(each.age_s for each in group)):
-        yield told(case, waiting)
+        yield silent_server(case, waiting)
 
 
-def told(case: Case, waiting: list[Call]) -> Evidence:
+def silent_server(case: Case, waiting: list[Call]) -> Evidence:
     """A server that does not answer."""
     waiting.sort(key=lambda call: -call.age_s)
     first = waiting[0]
@@ -105,7 +112,7 @@ def calls(case: Case, moment: Moment) -> Iterator[Call]:
     :raises FaultError: they break off
     """
     number = 0
-    for client in _clients(case):
+    for client in _rpc_clients(case):
         tasks = list_for_each_entry("struct rpc_task", client.cl_tasks.address_of_(), "tk_task")
         for task in tasks:
             if number >= MAX_CALLS or case.clock.is_used(TIME_SHARE):
@@ -114,10 +121,10 @@ def calls(case: Case, moment: Moment) -> Iterator[Call]:
             number += 1
             age = moment.seconds_since(int(task.tk_start.value_()))
             if age is not None and age >= 0:
-                yield _call(case, client, task, age)
+                yield _call_of_task(case, client, task, age)
 
 
-def _clients(case: Case) -> Iterator[Object]:
+def _rpc_clients(case: Case) -> Iterator[Object]:
     net_id = int(case.prog["sunrpc_net_id"].value_())
     for net in islice(for_each_net(case.prog), MAX_NETS):
         generic = net.gen.read_()
@@ -130,7 +137,7 @@ def _clients(case: Case) -> Iterator[Object]:
         yield from islice(clients, MAX_CLIENTS)
 
 
-def _call(case: Case, client: Object, task: Object, age_s: float) -> Call:
+def _call_of_task(case: Case, client: Object, task: Object, age_s: float) -> Call:
     server = address = procedure = "?"
     try:
         transport = client.cl_xprt
@@ -140,18 +147,15 @@ def _call(case: Case, client: Object, task: Object, age_s: float) -> Call:
         pass
     try:
         call = task.tk_msg.rpc_proc.read_()
-        procedure = _procedure(case, call) if call else "?"
+        if call and call.p_name:
+            procedure = case.text(call.p_name, 32)
+        elif call:
+            number = int(call.p_proc.value_())
+            procedure = f"procedure {number}" if number else "NULL, which asks whether it is there"
     except (AttributeError, *Broken):
         pass
     program = case.text(client.cl_program.name, 16)
     return Call(task.value_(), server, address, program, procedure, age_s)
-
-
-def _procedure(case: Case, call: Object) -> str:
-    number = int(call.p_proc.value_())
-    if call.p_name:
-        return case.text(call.p_name, 32)
-    return f"procedure {number}" if number else "NULL, which asks whether it is there"
 
 
 def _has_types(case: Case) -> bool:
@@ -162,13 +166,3 @@ def _has_types(case: Case) -> bool:
     except LookupError:
         return False
     return True
-
-
-def _by_log(case: Case) -> Iterator[Evidence]:
-    for server in silent_servers(case.log):
-        stamp = "" if server.uptime_s is None else f" since {server.uptime_s:.1f} s after the boot"
-        yield Evidence(
-            f"the NFS server {server.name} has not answered{stamp}",
-            f"log: {server.line}",
-            "log",
-        )

@@ -44,7 +44,7 @@ def run_detector(detector: Detector, case: Case) -> Detection:
     found = _Found()
     try:
         with time_limit(detector.limit_s):
-            _look(detector, case, found)
+            _run_to_end(detector, case, found)
     except OutOfTime:
         found.status = DetectorStatus.TIMEOUT
         case.remark(f"ended after {detector.limit_s:g} s")
@@ -67,7 +67,7 @@ def skipped(detector: Detector, why: str) -> Detection:
     return Detection(detector.name, detector.title, DetectorStatus.SKIPPED, remark=why)
 
 
-def _look(detector: Detector, case: Case, found: _Found) -> None:
+def _run_to_end(detector: Detector, case: Case, found: _Found) -> None:
     lack = unmet(detector.needs, case)
     if lack is not None:
         found.status = DetectorStatus.SKIPPED
@@ -102,7 +102,10 @@ def time_limit(seconds: float) -> Iterator[None]:
     Seconds of the processor: a busy machine must not change what is found. A limit of the wall's
     clock comes on top, for reads that wait.
     """
-    before = {number: signal.signal(number, _raise) for number in (signal.SIGPROF, signal.SIGALRM)}
+    before = {
+        number: signal.signal(number, _raise_out_of_time)
+        for number in (signal.SIGPROF, signal.SIGALRM)
+    }
     signal.setitimer(signal.ITIMER_PROF, seconds)
     signal.setitimer(signal.ITIMER_REAL, max(WALL_S, seconds))
     try:
@@ -114,5 +117,5 @@ def time_limit(seconds: float) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise(*_: object) -> None:
+def _raise_out_of_time(*_: object) -> None:
     raise OutOfTime

@@ -23,7 +23,7 @@ REAL_TIME = (1, 2)
 
 def detect(case: Case) -> Iterator[Evidence]:
     """Who waits longest for a CPU; the CPUs on which real-time tasks are throttled."""
-    yield from _throttled(case)
+    yield from _throttled_evidence(case)
     waits: list[tuple[float, KernelTask]] = []
     for seen in case.tasks("R"):
         seconds = _queued_s(case, seen.task)
@@ -31,25 +31,21 @@ def detect(case: Case) -> Iterator[Evidence]:
             waits.append((seconds, seen))
     if waits:
         waits.sort(key=lambda wait: -wait[0])
-        yield _longest(case, waits)
-
-
-def _longest(case: Case, waits: list[tuple[float, KernelTask]]) -> Evidence:
-    seconds, seen = waits[0]
-    cpu = case.cpu_of(seen.task)
-    others = len(waits) - 1
-    more = f"; {others:,} more {'waits' if others == 1 else 'wait'} long" if others else ""
-    who, is_hogged = _who_runs(case, cpu, seen)
-    return Evidence(
-        f"{seen.name} could run and has waited {human_span(seconds)} for CPU {cpu}{who}{more}",
-        "task_struct.sched_info.last_queued",
-        "runq",
-        Weight.CAUSE if is_hogged and case.kind in EXPLAINED else Weight.CONTEXT,
-        tuple(
-            f"{each.name}: {human_span(span)}, CPU {case.cpu_of(each.task)}"
-            for span, each in waits[:NAMED]
-        ),
-    )
+        seconds, seen = waits[0]
+        cpu = case.cpu_of(seen.task)
+        others = len(waits) - 1
+        more = f"; {others:,} more {'waits' if others == 1 else 'wait'} long" if others else ""
+        who, is_hogged = _who_runs(case, cpu, seen)
+        yield Evidence(
+            f"{seen.name} could run and has waited {human_span(seconds)} for CPU {cpu}{who}{more}",
+            "task_struct.sched_info.last_queued",
+            "runq",
+            Weight.CAUSE if is_hogged and case.kind in EXPLAINED else Weight.CONTEXT,
+            tuple(
+                f"{each.name}: {human_span(span)}, CPU {case.cpu_of(each.task)}"
+                for span, each in waits[:NAMED]
+            ),
+        )
 
 
 def _who_runs(case: Case, cpu: int, waiting: KernelTask) -> tuple[str, bool]:
@@ -80,7 +76,7 @@ def _queued_s(case: Case, task: Object) -> float | None:
     return float(seconds) if 0 <= seconds <= longest else None
 
 
-def _throttled(case: Case) -> Iterator[Evidence]:
+def _throttled_evidence(case: Case) -> Iterator[Evidence]:
     for cpu in case.cpus:
         rt = case.run_queue(cpu).rt
         if not has_member(rt, "rt_throttled") or not rt.rt_throttled.value_():

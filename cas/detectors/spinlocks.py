@@ -54,7 +54,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         if spin is not None:
             spins[spin.address].append(spin)
     for address, group in spins.items():
-        yield _evidence(case, address, group, every)
+        yield _evidence_of_spins(case, address, group, every)
 
 
 def spin_of(case: Case, processor: Processor) -> Spin | None:
@@ -68,13 +68,13 @@ def spin_of(case: Case, processor: Processor) -> Spin | None:
             break
     if not last:
         return None
-    address = next(filter(None, map(_variable, processor.stack[:last])), None)
+    address = next(filter(None, map(_lock_in_variable, processor.stack[:last])), None)
     if address is None and "queued_spin_lock" in frames[last - 1].function:
-        address = _in_register(case, processor.stack[last - 1])
+        address = _lock_in_register(case, processor.stack[last - 1])
     return Spin(processor, frames[last:], processor.stack[last:], address)
 
 
-def _variable(frame: StackFrame) -> int | None:
+def _lock_in_variable(frame: StackFrame) -> int | None:
     """The lock, by the variable that the debug information says holds it there."""
     for name in LOCK_VARIABLES:
         try:
@@ -86,7 +86,7 @@ def _variable(frame: StackFrame) -> int | None:
     return None
 
 
-def _in_register(case: Case, frame: StackFrame) -> int | None:
+def _lock_in_register(case: Case, frame: StackFrame) -> int | None:
     """The only register that points to a queued spinlock that is locked and waited for.
 
     Its word is 1 for locked, 0x100 for somebody who waits, and above the last in the queue,
@@ -104,7 +104,7 @@ def _in_register(case: Case, frame: StackFrame) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _evidence(
+def _evidence_of_spins(
     case: Case, address: int | None, group: Sequence[Spin], every: Sequence[Processor]
 ) -> Evidence:
     weight = Weight.CAUSE if case.kind in EXPLAINED else Weight.CONTEXT
@@ -122,12 +122,12 @@ def _evidence(
         sentence = f"{who} for a lock{where}; which cannot be told"
         return Evidence(sentence, first.processor.cpu_, command, weight, tuple(details))
     name, source = named(case, "spinlock", address, seen.task)
-    holder = _owner(case, address) or next(_suspects(case, first, every), None)
+    holder = _noted_owner(case, address) or next(_likely_owners(case, first, every), None)
     told = holder or "its owner is unknown: the kernel keeps none"
     return Evidence(f"{who} for {name}{where}; {told}", source, command, weight, tuple(details))
 
 
-def _owner(case: Case, address: int) -> str | None:
+def _noted_owner(case: Case, address: int) -> str | None:
     """As a kernel with CONFIG_DEBUG_SPINLOCK notes it."""
     try:
         lock = Object(case.prog, "struct raw_spinlock", address=address)
@@ -140,7 +140,7 @@ def _owner(case: Case, address: int) -> str | None:
     return f"{seen.name} has it, since it ran on CPU {cpu & 0xFFFFFFFF}"
 
 
-def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[str]:
+def _likely_owners(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[str]:
     """Who else is in code that uses the lock: on the way here, on other CPUs, or waiting for one.
 
     That is no proof of having it, and the sentences do not say so.
@@ -155,18 +155,20 @@ def _suspects(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[st
     for other in every:
         if other.cpu == spin.processor.cpu or spin_of(case, other) is not None:
             continue
-        function = _user(case, other.stack, other.frames, address)
+        function = _function_using(case, other.stack, other.frames, address)
         if function and other.seen:
             yield f"{other.name} is in {function}, which uses that lock"
     running = {each.seen.task.value_() for each in every if each.seen}
     for seen in case.tasks("R"):
         if seen.task.value_() not in running:
-            function = _user(case, case.stack(seen.task), case.backtrace(seen.task), address)
+            function = _function_using(
+                case, case.stack(seen.task), case.backtrace(seen.task), address
+            )
             if function:
                 yield f"{seen.name}, which waits for a CPU, is in {function}, which uses that lock"
 
 
-def _user(
+def _function_using(
     case: Case, stack: Sequence[StackFrame], frames: Sequence[Frame], address: int
 ) -> str | None:
     """The innermost function of a stack whose code names an address, not what is inlined there."""

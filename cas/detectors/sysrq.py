@@ -33,14 +33,14 @@ def detect(case: Case) -> Iterator[Evidence]:
     if caller == FILE:
         sentence = f"{seen.name} asked for the crash: it wrote to /proc/sysrq-trigger"
         yield Evidence(
-            sentence, source, f"bt {seen.pid}", Weight.CAUSE, tuple(_parents(case, seen))
+            sentence, source, f"bt {seen.pid}", Weight.CAUSE, tuple(_lines_of_parents(case, seen))
         )
     else:
         sentence = f"the crash was asked for by a key of sysrq, which came through {caller}"
         yield Evidence(sentence, source, f"bt {seen.pid}", Weight.CAUSE)
 
 
-def _parents(case: Case, seen: KernelTask) -> Iterator[str]:
+def _lines_of_parents(case: Case, seen: KernelTask) -> Iterator[str]:
     """Who started it, as far as those are still there."""
     for _ in range(MAX_PARENTS):
         if seen.pid <= 1:

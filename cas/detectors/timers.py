@@ -66,13 +66,13 @@ def detect(case: Case) -> Iterator[Evidence]:
                 # Those that may wait are served whenever the CPU happens to be awake. Those that
                 # must stay on their CPU have a base since Linux 6.9 (83a665dc99a7).
                 if name != "BASE_DEF":
-                    yield from _look(case, moment, cpu, base)
+                    yield from _evidence_of_wheel(case, moment, cpu, base)
 
 
-def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Evidence]:
+def _evidence_of_wheel(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Evidence]:
     bits = [int(word.value_()) for word in base.pending_map]
     buckets = pending_buckets(bits, 8 * word_size(case.prog))
-    running = _running(base)
+    running = _running_function(base)
     if not buckets:
         return
     clock = int(base.clk.value_())
@@ -81,12 +81,14 @@ def _look(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Eviden
     if late is None:
         return
     wheel = Wheel(cpu, base.address_ or 0, late, running)
-    found = judged(case, wheel, lambda: _overdue(case, moment, base, buckets), long_s(case, LATE_S))
+    found = judged_wheel(
+        case, wheel, lambda: _overdue_timers(case, moment, base, buckets), long_s(case, LATE_S)
+    )
     if found is not None:
         yield found
 
 
-def judged(
+def judged_wheel(
     case: Case, wheel: Wheel, counted: Callable[[], tuple[Counter[int], int]], long: float
 ) -> Evidence | None:
     """What a CPU's timers show; ``None``: they are served.
@@ -105,7 +107,9 @@ def judged(
 
 def late_timers(case: Case, wheel: Wheel) -> Evidence:
     """A CPU that serves its timers no more."""
-    running = f"; timer function {_name(case, wheel.running)} runs" if wheel.running else ""
+    running = (
+        f"; timer function {_function_name(case, wheel.running)} runs" if wheel.running else ""
+    )
     return Evidence(
         f"timers of CPU {wheel.cpu} are {human_span(wheel.late_s)} late{running}",
         f"timer_base {wheel.address:#x}",
@@ -121,8 +125,8 @@ def storm(case: Case, wheel: Wheel, count: int, total: int) -> Evidence:
     more = " or more" if total >= MAX_TIMERS else ""
     return Evidence(
         f"timer storm, or a timer without end: CPU {wheel.cpu} runs timer function"
-        f" {_name(case, wheel.running)}, and {count:,}{more} of its {total:,} timers are overdue"
-        f" ones of that, by up to {human_span(wheel.late_s)}",
+        f" {_function_name(case, wheel.running)}, and {count:,}{more} of its {total:,} timers are"
+        f" overdue ones of that, by up to {human_span(wheel.late_s)}",
         f"timer_base {wheel.address:#x}",
         "timer",
         Weight.CAUSE if case.kind in IN_STORM else Weight.CONTEXT,
@@ -147,19 +151,18 @@ def next_due(buckets: Sequence[int], clock: int) -> int:
 
     Source: __next_timer_interrupt(), kernel/time/timer.c.
     """
-    return min(_due(bucket, clock) for bucket in buckets)
+    due = []
+    for bucket in buckets:
+        level, place = divmod(bucket, 1 << LEVEL_BITS)
+        shift = level * CLOCK_SHIFT
+        # the wheel looks at a level only when the levels before have gone round
+        now = (clock + (1 << shift) - 1) >> shift
+        ahead = (place - now) % (1 << LEVEL_BITS)
+        due.append((now + ahead) << shift)
+    return min(due)
 
 
-def _due(bucket: int, clock: int) -> int:
-    level, place = divmod(bucket, 1 << LEVEL_BITS)
-    shift = level * CLOCK_SHIFT
-    # the wheel looks at a level only when the levels before have gone round
-    now = (clock + (1 << shift) - 1) >> shift
-    ahead = (place - now) % (1 << LEVEL_BITS)
-    return (now + ahead) << shift
-
-
-def _overdue(
+def _overdue_timers(
     case: Case, moment: Moment, base: Object, buckets: Sequence[int]
 ) -> tuple[Counter[int], int]:
     """How many timers of each function are overdue, and how many timers there are."""
@@ -184,7 +187,7 @@ def _overdue(
     return found, total
 
 
-def _running(base: Object) -> int | None:
+def _running_function(base: Object) -> int | None:
     timer = base.running_timer.read_()
     try:
         return int(timer.function.value_()) if timer else None
@@ -192,5 +195,5 @@ def _running(base: Object) -> int | None:
         return None
 
 
-def _name(case: Case, function: int | None) -> str:
+def _function_name(case: Case, function: int | None) -> str:
     return (case.symbol(function or 0) or f"{function or 0:#x}").replace("+0x0", "")

@@ -162,7 +162,9 @@ class Locks:
         waited_s = waited(self.case, seen.task)
         kind = next((kind for kind in KINDS if rest and _is_in(kind, rest[0])), None)
         if kind is not None:
-            rest = _callers(kind, rest)
+            # beyond the lock's own functions
+            callers = (n for n, each in enumerate(rest) if not _is_in(kind, each))
+            rest = rest[next(callers, 0) :]
         lock = self._lock(seen, kind, rest)
         name = lock.kind if lock else kind.name if kind else None
         asks_server = any(each.function in RPC for each in rest[:RPC_DEPTH])
@@ -231,9 +233,3 @@ def waited(case: Case, task: Object) -> float | None:
 
 def _is_in(kind: Kind, frame: Frame) -> bool:
     return kind.functions.fullmatch(frame.function) is not None
-
-
-def _callers(kind: Kind, frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """The frames beyond the lock's own functions."""
-    first = next((n for n, each in enumerate(frames) if not _is_in(kind, each)), 0)
-    return frames[first:]

@@ -84,21 +84,29 @@ def detect(case: Case) -> Iterator[Evidence]:
             return
         pool = Object(case.prog, "struct worker_pool *", entry.value_())
         with looking_at(case, f"pool {pool.value_():#x}"):
-            yield from _look(case, pool, moment, told)
+            yield from _evidence_of_pool(case, pool, moment, told)
 
 
-def _look(case: Case, pool: Object, moment: Moment, told: set[int]) -> Iterator[Evidence]:
-    stalled_s = _stalled(pool, moment)
+def _evidence_of_pool(
+    case: Case, pool: Object, moment: Moment, told: set[int]
+) -> Iterator[Evidence]:
+    stalled_s: float | None = None
+    if pool.worklist.next.value_() != pool.worklist.address_of_().value_():
+        # the kernel's own watchdog goes by that time, since Linux 4.5 (82607adcf9cd)
+        bits = 8 * word_size(case.prog)
+        stalled_s = moment.seconds_since_tick(int(pool.watchdog_ts.value_()), bits)
     has_busy = int(pool.nr_workers.value_()) > int(pool.nr_idle.value_())
     if stalled_s is None and not has_busy:
         return
-    workers = list(_busy(case, pool))
+    all_workers = list_for_each_entry("struct worker", pool.workers.address_of_(), "node")
+    bounded = islice(all_workers, MAX_WORKERS)
+    workers = [_busy_worker(case, worker) for worker in bounded if worker.current_func]
     if stalled_s is not None and stalled_s >= long_s(case, STALLED_S):
-        yield _standing(case, pool, stalled_s, workers)
+        yield _stalled_pool(case, pool, stalled_s, workers)
     for each in workers:
         if each.address not in told and is_told(each, long_s(case, STALLED_S)):
             told.add(each.address)
-            yield _unending(case, each)
+            yield _unending_work(case, each)
 
 
 def is_told(busy: Busy, long: float) -> bool:
@@ -113,17 +121,21 @@ def is_told(busy: Busy, long: float) -> bool:
     return busy.seen.state == "D" and busy.asleep_s >= BLOCKED_S
 
 
-def _standing(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -> Evidence:
+def _stalled_pool(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -> Evidence:
     pending = held(case, pool.worklist)
     first = pending.functions[0] if pending.functions else "?"
     count = f"{len(pending.functions):,}{' or more' if len(pending.functions) >= MAX_WORK else ''}"
     idle = int(pool.nr_idle.value_())
     cpu, number = int(pool.cpu.value_()), int(pool.id.value_())
     name = f"worker pool {number} of CPU {cpu}" if cpu >= 0 else f"unbound worker pool {number}"
-    spare = "no idle worker" if idle <= 0 else f"{idle:,} idle workers"
+    spare = "no idle worker"
+    if idle > 0:
+        spare = f"{idle:,} idle workers"
+        if cpu >= 0 and (seen := case.kernel_task(cpu_curr(case.prog, cpu))).pid > 0:
+            spare += f", but the CPU runs {seen.name}"
     return Evidence(
         f"{name} has taken up no work for {human_span(stalled_s)}:"
-        f" {count} pending, first {first}; {spare}{_running_there(case, pool)}"
+        f" {count} pending, first {first}; {spare}"
         f"{who_waits(pending.waiting)}",
         f"worker_pool {pool.value_():#x}",
         f"struct worker_pool {pool.value_():x}",
@@ -132,16 +144,7 @@ def _standing(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -
     )
 
 
-def _running_there(case: Case, pool: Object) -> str:
-    """What keeps a CPU from its workers, where some of them could begin."""
-    cpu = int(pool.cpu.value_())
-    if cpu < 0 or int(pool.nr_idle.value_()) <= 0:
-        return ""
-    seen = case.kernel_task(cpu_curr(case.prog, cpu))
-    return f", but the CPU runs {seen.name}" if seen.pid > 0 else ""
-
-
-def _unending(case: Case, busy: Busy) -> Evidence:
+def _unending_work(case: Case, busy: Busy) -> Evidence:
     parts = [f"work {busy.function} of {busy.queue} has slept for {human_span(busy.asleep_s or 0)}"]
     parts[0] += f" in {busy.seen.name}"
     parts[0] += who_waits(busy.waiting)
@@ -175,25 +178,7 @@ def weight(case: Case, waiting: Sequence[KernelTask]) -> Weight:
     return Weight.CAUSE if is_hung else Weight.CONTEXT
 
 
-def _stalled(pool: Object, moment: Moment) -> float | None:
-    """How long a pool has taken up no work although there is some; ``None``: there is none.
-
-    By the time that the kernel's own watchdog goes by, since Linux 4.5 (82607adcf9cd).
-    """
-    if pool.worklist.next.value_() == pool.worklist.address_of_().value_():
-        return None
-    bits = 8 * word_size(pool.prog_)
-    return moment.seconds_since_tick(int(pool.watchdog_ts.value_()), bits)
-
-
-def _busy(case: Case, pool: Object) -> Iterator[Busy]:
-    workers = list_for_each_entry("struct worker", pool.workers.address_of_(), "node")
-    for worker in islice(workers, MAX_WORKERS):
-        if worker.current_func:
-            yield _worker(case, worker)
-
-
-def _worker(case: Case, worker: Object) -> Busy:
+def _busy_worker(case: Case, worker: Object) -> Busy:
     seen = case.kernel_task(worker.task)
     is_asleep = seen.state not in ("R", "?")
     queue, behind = "?", Held()
@@ -207,7 +192,7 @@ def _worker(case: Case, worker: Object) -> Busy:
     return Busy(
         seen,
         worker.value_(),
-        _name(case, int(worker.current_func.value_())),
+        _function_with_kmod(case, int(worker.current_func.value_())),
         queue,
         waited(case, worker.task) if is_asleep else None,
         held(case, worker.scheduled).waiting,
@@ -224,7 +209,7 @@ def held(case: Case, head: Object) -> Held:
     waiting: list[KernelTask] = []
     works = list_for_each_entry("struct work_struct", head.address_of_(), "entry")
     for work in islice(works, MAX_WORK):
-        function = _name(case, int(work.func.value_()))
+        function = _function_with_kmod(case, int(work.func.value_()))
         if function != "wq_barrier_func":
             functions.append(function)
             continue
@@ -234,7 +219,7 @@ def held(case: Case, head: Object) -> Held:
     return Held(tuple(functions), tuple(waiting))
 
 
-def _name(case: Case, address: int) -> str:
+def _function_with_kmod(case: Case, address: int) -> str:
     """A function's name, with its kernel module's."""
     symbol = case.symbol(address)
     return symbol.replace("+0x0", "") if symbol else f"{address:#x}"

@@ -70,7 +70,7 @@ def test_a_deadlock_is_told_in_a_line_and_explains_a_hang_only(
     case: Case, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     circle = (tasks.wait("a", "b"), tasks.wait("b", "a"))
-    told = locks._deadlock(case, circle)
+    told = locks._evidence_of_deadlock(case, circle)
     a, b = tasks.seen["a"], tasks.seen["b"]
     assert told.sentence == (
         f"DEADLOCK: {a.comm} waits for lock-of-b → {b.comm} waits for lock-of-a"
@@ -78,8 +78,8 @@ def test_a_deadlock_is_told_in_a_line_and_explains_a_hang_only(
     assert told.details[0] == f"{a.name} waits for lock-of-b in f at f.c:7, for 1 min 5 s"
     assert told.weight is Weight.CONTEXT  # the dump's crash is an oops
     monkeypatch.setattr(case, "kind", "hung-task")
-    assert locks._deadlock(case, circle).weight is Weight.CAUSE
-    alone = locks._deadlock(case, (tasks.wait("a", "a"),)).sentence
+    assert locks._evidence_of_deadlock(case, circle).weight is Weight.CAUSE
+    alone = locks._evidence_of_deadlock(case, (tasks.wait("a", "a"),)).sentence
     assert alone == f"DEADLOCK: {a.comm} waits for lock-of-a, which it has itself"
 
 
@@ -224,9 +224,9 @@ def test_the_owner_at_the_end_of_a_chain_explains_a_hung_task(
     wait = tasks.wait("a", name, is_firm=name == owner)
     held = replace(wait, waited_s=float(case.number("sysctl_hung_task_timeout_secs") or 0))
     others = {tasks.seen["c"].task.value_(): tasks.wait("c", "d")}
-    assert locks._queue(case, [held], others).weight is weight
+    assert locks._evidence_of_queue(case, [held], others).weight is weight
     brief = replace(held, waited_s=0.1)
-    assert locks._queue(case, [brief], others).weight is Weight.CONTEXT
+    assert locks._evidence_of_queue(case, [brief], others).weight is Weight.CONTEXT
 
 
 def test_the_last_reader_explains_a_hung_task_too(
@@ -235,9 +235,9 @@ def test_the_last_reader_explains_a_hung_task_too(
     monkeypatch.setattr(tasks.case, "kind", "sysrq")
     reader = Lock("rwsem", 1, "map", "map+0x0", Owner(last=tasks.seen["b"]))
     wait = replace(tasks.wait("a", None), lock=reader)
-    assert locks._queue(tasks.case, [wait], {}).weight is Weight.CAUSE
+    assert locks._evidence_of_queue(tasks.case, [wait], {}).weight is Weight.CAUSE
     others = {tasks.seen["b"].task.value_(): tasks.wait("b", "c")}
-    assert locks._queue(tasks.case, [wait], others).weight is Weight.CONTEXT
+    assert locks._evidence_of_queue(tasks.case, [wait], others).weight is Weight.CONTEXT
 
 
 def test_a_bit_field_is_no_lock(case: Case) -> None:
@@ -290,12 +290,14 @@ def test_a_long_wait_explains_a_crash_that_somebody_wanted(
 ) -> None:
     monkeypatch.setattr(tasks.case, "kind", "sysrq")
     wait = replace(tasks.wait("a", "b"), waited_s=seconds)
-    assert locks._queue(tasks.case, [wait], {}).weight is weight
+    assert locks._evidence_of_queue(tasks.case, [wait], {}).weight is weight
 
 
 def test_an_owner_that_is_blocked_itself_is_told_with_what_it_waits_for(tasks: Tasks) -> None:
     owner = replace(tasks.wait("b", None), lock=None, kind=None, does_io=True)
-    told = locks._queue(tasks.case, [tasks.wait("a", "b")], {tasks.seen["b"].task.value_(): owner})
+    told = locks._evidence_of_queue(
+        tasks.case, [tasks.wait("a", "b")], {tasks.seen["b"].task.value_(): owner}
+    )
     name = tasks.seen["b"].name
     assert told.sentence.endswith(
         f"which {name} has; that one is blocked in f, waiting for input or output"
@@ -316,7 +318,7 @@ class Ownerless:
         self.patch.setattr(case, "log", Log("\n".join(lines)))
         lock = Lock("completion", at, "reply", "reply+0x0", Owner(left=done))
         wait = replace(self.tasks.wait("a", None), lock=lock, waited_s=self.limit_s)
-        return locks._queue(case, [replace(wait, **more)], {}).weight  # type: ignore[arg-type]
+        return locks._evidence_of_queue(case, [replace(wait, **more)], {}).weight  # type: ignore[arg-type]
 
 
 def test_what_all_hung_tasks_wait_for_and_nobody_completes_explains_the_crash(
@@ -351,8 +353,8 @@ def test_a_lock_without_an_owner_is_told_by_its_count(
 def test_how_long_a_lock_without_an_owner_was_waited_for_is_told(tasks: Tasks) -> None:
     lock = Lock("completion", 1, "reply", "reply+0x0", Owner(note="it is not completed (done 0)"))
     wait = replace(tasks.wait("a", None), lock=lock, waited_s=3.6)
-    told = locks._queue(tasks.case, [wait], {}).sentence
+    told = locks._evidence_of_queue(tasks.case, [wait], {}).sentence
     name = wait.seen.name
     assert told == (f"{name} has waited 3.6 s for completion reply; it is not completed (done 0)")
-    both = locks._queue(tasks.case, [wait, replace(wait, waited_s=9.0)], {}).sentence
+    both = locks._evidence_of_queue(tasks.case, [wait, replace(wait, waited_s=9.0)], {}).sentence
     assert both.startswith("2 tasks have waited up to 9 s for completion reply")

@@ -132,7 +132,7 @@ def test_only_tasks_that_are_in_the_cgroup_are_told_of(monkeypatch: pytest.Monke
     ]
     monkeypatch.setattr(memory_groups, "largest_processes", lambda _: tasks)
     batch = Object(machine.prog, "struct mem_cgroup *", BATCH)
-    told = [*memory_groups._members(machine.case, batch)]
+    told = [*memory_groups._lines_of_members(machine.case, batch)]
     assert told == ["task tail (pid 47) holds 2.0 MiB"]
 
 

@@ -162,7 +162,7 @@ def test_a_stuck_request_explains_tasks_that_hang_for_their_disk(
         for n, (name, old_s) in enumerate(ages.items(), 1)
     ]
     disk = Object(case.prog, "struct gendisk *", 1)
-    (found,) = requests.told(case, "vda", disk, several)
+    (found,) = requests.old_requests(case, "vda", disk, several)
     assert found.weight is weight
     assert found.sentence == (
         f"vda: 2 of 3 requests have waited for up to {age_s} s (write, in flight)"
@@ -179,7 +179,7 @@ def test_a_request_without_a_time_is_as_old_as_its_deadline_says(
     moment = Moment(jiffies=5000 * 250, monotonic_ns=100 * NS, hz=250)
     stamps = {"timeout": timeout_s * 250, "deadline": (5000 - late_s) * 250}
     request = Object(case.prog, "struct request", {"start_time_ns": made_s * NS, **stamps})
-    assert requests._age(request, moment) == age_s
+    assert requests._age_of_request(request, moment) == age_s
 
 
 def test_a_pool_that_takes_up_no_work_is_told(altered: Callable[..., Case]) -> None:
@@ -240,7 +240,7 @@ def test_a_storm_is_of_the_function_that_runs(
     function = case.prog["process_timeout"].address_ if running else None
     wheel = timers.Wheel(1, 64, late_s, function)
     counted = (Counter({function or 1: counts[0]}), counts[1])
-    found = timers.judged(case, wheel, lambda: counted, 1.0)
+    found = timers.judged_wheel(case, wheel, lambda: counted, 1.0)
     assert (found is None) is (words is None)
     assert found is None or found.sentence.startswith(words or "?")
 
