@@ -144,7 +144,12 @@ def opened(path: Path) -> Iterator[Read]:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise NotADump(f"{path} is no regular file")
-            yield lambda offset, size: _pread(fd, offset, size)
+            # Offsets that no file can have are beyond its end, not an error.
+            yield (
+                lambda offset, size: (
+                    os.pread(fd, size, offset) if 0 <= offset < offset + size <= 1 << 62 else b""
+                )
+            )
         finally:
             os.close(fd)
     except OSError as error:
@@ -336,13 +341,6 @@ def _table(
 
 def _section_fields(bits: int, order: str) -> struct.Struct:
     return struct.Struct(order + ("IIIIIIIIII" if bits == 32 else "IIQQQQIIQQ"))
-
-
-def _pread(fd: int, offset: int, size: int) -> bytes:
-    """Offsets that no file can have are beyond its end, not an error."""
-    if offset < 0 or size <= 0 or offset + size > 1 << 62:
-        return b""
-    return os.pread(fd, size, offset)
 
 
 def _up(value: int, step: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from cas.choices import Cause
 from cas.dump.banner import SEARCH_BYTES, banner_of_image, search
 from cas.dump.flattened import Flattened
 from cas.dump.log_search import find_log
-from cas.dump.memory import Absent, Foreign, Image, Memory, Source, moment
+from cas.dump.memory import Absent, Foreign, Image, Source, moment
 from cas.dump.printk import DMESG_LIMIT, Log, read_log
 from cas.dump.recognise import recognise_source
 from cas.dump.registers import registers
@@ -288,50 +287,41 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     if log.left_out:
         kept = f"only the newest {human_size(DMESG_LIMIT)} of the kernel log are read"
         remarks = (f"{kept}, {human_size(log.left_out)} before them are not",)
-    missing = tuple(_lost_records(log, _follows(image, Cause.DAMAGED)))
-    if not log.text and not banner and _is_blank(kernel):
-        if _has_content(image.memory):
-            what = f"{_BLANK}: the copy was not finished"
-            missing += (Missing(what, cause=_follows(image, Cause.BLANK)),)
-        else:  # made so, perhaps: a whole dump of zeros is no less whole
-            remarks += (f"{_BLANK}, and so is all that was looked at",)
-    return _Words(info, banner, log.text or None, remarks, missing, no_log, order)
+    missing, more = _lost_words(image, kernel, log, banner)
+    return _Words(info, banner, log.text or None, remarks + more, missing, no_log, order)
 
 
-def _follows(image: Image, cause: Cause) -> Cause:
-    """Why memory cannot be read: what the survey saw explains it, where it saw something."""
-    return image.missing[0].cause if image.missing else cause
-
-
-def _is_blank(kernel: Kernel) -> bool:
-    """A pointer to the log that is zero: no running kernel has that (kernel/printk/printk.c)."""
-    address = kernel.info.symbol("prb") or kernel.info.symbol("log_buf")
-    try:
-        return address is not None and not kernel.long(address)
-    except Absent:
-        return False
-
-
-def _has_content(memory: Memory) -> bool:
-    seen = 0
-    for _, data in memory.chunks(0, 1 << 64):
-        seen += len(data)
-        if data.strip(b"\0"):
-            return True
-        if seen > _CONTENT_BYTES:
-            break
-    return False
-
-
-def _lost_records(log: Log, cause: Cause) -> Iterator[Missing]:
-    """What a log of which a part was read lacks."""
+def _lost_words(
+    image: Image, kernel: Kernel, log: Log, banner: str | None
+) -> tuple[tuple[Missing, ...], tuple[str, ...]]:
+    """What of the kernel's words the dump lacks, and remarks on it."""
+    missing: tuple[Missing, ...] = ()
+    # why memory cannot be read is explained by what the survey saw, where it saw something
+    seen = image.missing[0].cause if image.missing else None
     if log.lost:
         total = f"{'' if log.is_counted else 'at least '}{log.records + log.lost}"
         what = f"{log.records} of {total} records of the kernel log could be read"
-        yield Missing(what, cause=cause)
+        missing = (Missing(what, cause=seen or Cause.DAMAGED),)
     elif log.lost_bytes:
         what = f"{human_size(log.lost_bytes)} of the kernel log could not be read"
-        yield Missing(what, cause=cause)
+        missing = (Missing(what, cause=seen or Cause.DAMAGED),)
+    # a pointer to the log that is zero: no running kernel has that (kernel/printk/printk.c)
+    is_blank, pointer = False, kernel.info.symbol("prb") or kernel.info.symbol("log_buf")
+    if not log.text and not banner and pointer is not None:
+        with suppress(Absent):
+            is_blank = not kernel.long(pointer)
+    if not is_blank:
+        return missing, ()
+    looked_at = 0
+    for _, data in image.memory.chunks(0, 1 << 64):
+        looked_at += len(data)
+        if data.strip(b"\0"):
+            what = f"{_BLANK}: the copy was not finished"
+            return (*missing, Missing(what, cause=seen or Cause.BLANK)), ()
+        if looked_at > _CONTENT_BYTES:
+            break
+    # made so, perhaps: a whole dump of zeros is no less whole
+    return missing, (f"{_BLANK}, and so is all that was looked at",)
 
 
 def _arch(image: Image, info: VmcoreInfo) -> str:

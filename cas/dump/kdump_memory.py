@@ -63,7 +63,18 @@ class KdumpMemory:
         if size <= 0:
             return b""
         first, last = address // self.page_size, (address + size - 1) // self.page_size
-        parts = [self._cached_page(frame) for frame in range(first, last + 1)]
+        parts: list[bytes] = []
+        for frame in range(first, last + 1):
+            page = self._cache.get(frame)
+            if page is None:
+                index = self.bitmap.index(frame)
+                if index is None:
+                    raise Absent(f"page frame {frame:#x} is not in the dump")
+                page = self.inflate(self.descriptor(index))
+                self._cache[frame] = page
+                if len(self._cache) > _CACHED_PAGES:
+                    self._cache.popitem(last=False)
+            parts.append(page)
         skip = address - first * self.page_size
         return b"".join(parts)[skip : skip + size]
 
@@ -95,18 +106,6 @@ class KdumpMemory:
                 yield frame * self.page_size, page
             else:
                 zeros = descriptor[0]
-
-    def _cached_page(self, frame: int) -> bytes:
-        page = self._cache.get(frame)
-        if page is None:
-            index = self.bitmap.index(frame)
-            if index is None:
-                raise Absent(f"page frame {frame:#x} is not in the dump")
-            page = self.inflate(self.descriptor(index))
-            self._cache[frame] = page
-            if len(self._cache) > _CACHED_PAGES:
-                self._cache.popitem(last=False)
-        return page
 
     def descriptor(self, index: int) -> tuple[int, ...]:
         """One of `descriptors`, by its number.

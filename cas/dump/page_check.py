@@ -110,7 +110,12 @@ class PageCheck:
         :param report: called now and then with what was found so far
         """
         tally, blanks = Tally(), Counter[int]()
-        shared, is_shared_seen = self._first_page(), False
+        # The first page in the file stands for all pages of zeros, where there are some.
+        low, shared, is_shared_seen = self._bounds.low, sys.maxsize, False
+        for at in range(0, self.count, BATCH):
+            batch = self._memory.batch(at, min(BATCH, self.count - at))
+            inside = [batch.lowest] if batch.lowest >= low else batch.offsets
+            shared = min(shared, *(offset for offset in inside if offset >= low), sys.maxsize)
         last = 0  # where the data of the page before end
         for row in self._memory.batch(first - 1, 1).rows() if first else ():
             if self._bounds.hold(row) and row[0] != shared:
@@ -174,15 +179,6 @@ class PageCheck:
             else:
                 tally.blank.add(offset)
         return True
-
-    def _first_page(self) -> int:
-        """Offset of the first page, which stands for all pages of zeros where there are some."""
-        low, lowest = self._bounds.low, sys.maxsize
-        for at in range(0, self.count, BATCH):
-            batch = self._memory.batch(at, min(BATCH, self.count - at))
-            inside = [batch.lowest] if batch.lowest >= low else batch.offsets
-            lowest = min(lowest, *(offset for offset in inside if offset >= low), sys.maxsize)
-        return lowest
 
     def _at(self, number: int) -> int:
         return self._memory.descriptors_offset + DESCRIPTOR_BYTES * number

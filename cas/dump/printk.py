@@ -173,19 +173,17 @@ class _Shape:
         start = buffer.next_there(at)
         stop = min(start + _RESUME_BYTES, len(buffer.data) - self.head)
         for place in range(max(-(-start // 4) * 4, at + 4), stop, 4):
-            if self._records_follow(buffer.data, place):
+            next_at = place
+            for _ in range(_FOLLOWING):
+                length = self._short(buffer.data, next_at + self.len)
+                text_len = self._short(buffer.data, next_at + self.text_len)
+                text = buffer.data[next_at + self.head : next_at + self.head + text_len]
+                if length % 4 or self.head + text_len > length or not text or 0 in text:
+                    break
+                next_at += length
+            else:
                 return place
         return max(stop, at + 4)
-
-    def _records_follow(self, data: bytes, at: int) -> bool:
-        for _ in range(_FOLLOWING):
-            length = self._short(data, at + self.len)
-            text_len = self._short(data, at + self.text_len)
-            text = data[at + self.head : at + self.head + text_len]
-            if length % 4 or not self.head + text_len <= length or not text or 0 in text:
-                return False
-            at += length
-        return True
 
     def _short(self, data: bytes, at: int) -> int:
         return int.from_bytes(data[at : at + 2], "little" if self.order == "<" else "big")

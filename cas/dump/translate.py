@@ -143,13 +143,13 @@ def _x86_64(machine: Machine) -> Translate:
         entry=lambda value, shift: x86_entry(value & ~encryption, shift),
     )
 
-    def translate(address: int) -> Span:
+    def translate_x86_64(address: int) -> Span:
         if X86_KERNEL_MAP <= address < X86_KERNEL_MAP + X86_IMAGE_BYTES:
             offset = address - X86_KERNEL_MAP
             return offset + base, X86_IMAGE_BYTES - offset
         return table.walk(address)
 
-    return translate
+    return translate_x86_64
 
 
 def _aarch64(machine: Machine) -> Translate:
@@ -182,7 +182,7 @@ def _aarch64(machine: Machine) -> Translate:
     )
     image = info.symbol("_stext") or top
 
-    def translate(address: int) -> Span:
+    def translate_aarch64(address: int) -> Span:
         try:
             return table.walk(address)
         except Absent:
@@ -191,7 +191,7 @@ def _aarch64(machine: Machine) -> Translate:
                 raise
             return address - voffset & (1 << 64) - 1, machine.page_size
 
-    return translate
+    return translate_aarch64
 
 
 def _i686(machine: Machine) -> Translate:
@@ -223,12 +223,12 @@ def _s390x(machine: Machine) -> Translate:
     if base is None or physical is None or virtual is None:
         return _linear(0, _WHOLE)
 
-    def translate(address: int) -> Span:
+    def translate_s390x(address: int) -> Span:
         if address >= virtual:
             return address - virtual + physical, 1 << 30
         return _linear(base, _WHOLE)(address)
 
-    return translate
+    return translate_s390x
 
 
 def _riscv64(machine: Machine) -> Translate:
@@ -243,32 +243,32 @@ def _riscv64(machine: Machine) -> Translate:
     if base is None or ram is None:
         raise Absent("VMCOREINFO does not tell PAGE_OFFSET and phys_ram_base")
 
-    def translate(address: int) -> Span:
+    def translate_riscv64(address: int) -> Span:
         if link is not None and image is not None and address >= link:
             return address - image, 1 << 30
         return _linear(base - ram, _WHOLE)(address)
 
-    return translate
+    return translate_riscv64
 
 
 def _loongarch64(_: Machine) -> Translate:
     """arch/loongarch/include/asm/addrspace.h, TO_PHYS(): the direct map windows."""
 
-    def translate(address: int) -> Span:
+    def translate_loongarch64(address: int) -> Span:
         if address >> 60 not in (8, 9):
             raise Absent(f"address {address:#x} is not in a direct map window")
         return address & (1 << 48) - 1, 1 << 30
 
-    return translate
+    return translate_loongarch64
 
 
 def _linear(base: int, size: int) -> Translate:
-    def translate(address: int) -> Span:
+    def translate_linear(address: int) -> Span:
         if not base <= address < base + size:
             raise Absent(f"address {address:#x} is not in the linear map")
         return address - base, base + size - address
 
-    return translate
+    return translate_linear
 
 
 _RULES: dict[str, Callable[[Machine], Translate]] = {

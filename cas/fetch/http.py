@@ -106,8 +106,22 @@ def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[
     had = had or Had()
     hop = url
     for _ in range(REDIRECTS + 1):
+        headers = {
+            "User-Agent": f"cas/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+        # credentials are for the host that they were given for, not for where it redirects to
+        is_origin = hop.origin == url.origin
+        if policy.home and is_origin and (login := login_for(url, policy.home)):
+            headers["Authorization"] = (
+                f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
+            )
+        if had.offset and had.version.validator:
+            headers["Range"] = f"bytes={had.offset}-"
+            headers["If-Range"] = had.version.validator
         with closing(_Connection(hop, policy)) as connection:
-            headers = _request_headers(url, hop, had, policy)
             with _http_errors_told(hop):
                 connection.connect()
                 connection.request("GET", hop.target, headers=headers)
@@ -123,23 +137,6 @@ def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[
                 policy = replace(policy, private_networks=PrivateNetworks.REFUSED)
             hop = _redirect_target(url, hop, response.getheader("Location"))
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
-
-
-def _request_headers(origin: Url, hop: Url, had: Had, policy: NetworkPolicy) -> dict[str, str]:
-    headers = {
-        "User-Agent": f"cas/{__version__}",
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
-    # credentials are for the host that they were given for, not for where it redirects to
-    known = login_for(origin, policy.home) if policy.home and hop.origin == origin.origin else None
-    if known:
-        headers["Authorization"] = f"Basic {base64.b64encode(':'.join(known).encode()).decode()}"
-    if had.offset and had.version.validator:
-        headers["Range"] = f"bytes={had.offset}-"
-        headers["If-Range"] = had.version.validator
-    return headers
 
 
 def _redirect_target(origin: Url, hop: Url, location: str | None) -> Url:

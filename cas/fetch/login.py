@@ -20,24 +20,20 @@ def login_for(url: Url, home: Path) -> Login | None:
     if url.password is not None:
         return url.user or "", url.password
     path = home / ".netrc"
-    entry = _netrc_entry(path, url.host)
-    if entry is None or (url.user is not None and url.user != entry[0]):
-        return None if url.user is None else (url.user, "")
-    if path.stat().st_mode & 0o077:
-        raise FetchError(
-            f"{path} holds a password and other users may read it", hint=f"run: chmod 600 {path}"
-        )
-    return entry
-
-
-def _netrc_entry(path: Path, host: str) -> Login | None:
+    found = None
     try:
-        found = netrc.netrc(str(path)).authenticators(host)
+        found = netrc.netrc(str(path)).authenticators(url.host)
     except FileNotFoundError:
-        return None
+        pass
     except OSError as error:
         raise FetchError(f"cannot read {path}: {error.strerror}") from error
     except (netrc.NetrcParseError, UnicodeDecodeError):
         # no `from`: the library's message may quote a password
         raise FetchError(f"{path} is not in the format of netrc") from None
-    return (found[0], found[2] or "") if found else None
+    if not found or (url.user is not None and url.user != found[0]):
+        return None if url.user is None else (url.user, "")
+    if path.stat().st_mode & 0o077:
+        raise FetchError(
+            f"{path} holds a password and other users may read it", hint=f"run: chmod 600 {path}"
+        )
+    return found[0], found[2] or ""

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from cas.errors import Refused
 from cas.fetch.patience import network_problem
@@ -59,7 +58,15 @@ def connected(url: Url, policy: NetworkPolicy) -> socket.socket:
     :raises NotConnected: there is no such host
     :raises Broken: nobody answers
     """
-    found = _resolve(url)
+    try:
+        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        message = f"{url.shown_host} has no address: {error.strerror}"
+        if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
+            raise Broken(message) from error
+        raise NotConnected(message) from error
+    except (OSError, UnicodeError):
+        raise NotConnected(f"{url.shown_host} cannot be the name of a host") from None
     for *_, address in found:
         is_refused = policy.private_networks is PrivateNetworks.REFUSED
         if is_refused and is_private(str(address[0])):
@@ -120,15 +127,3 @@ def network_errors_told(url: Url) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise Broken(f"{url}: {network_problem(error)}") from error
-
-
-def _resolve(url: Url) -> list[tuple[Any, ...]]:
-    try:
-        return socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        message = f"{url.shown_host} has no address: {error.strerror}"
-        if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
-            raise Broken(message) from error
-        raise NotConnected(message) from error
-    except (OSError, UnicodeError):
-        raise NotConnected(f"{url.shown_host} cannot be the name of a host") from None

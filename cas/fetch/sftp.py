@@ -101,12 +101,12 @@ def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
         policy.home, sshkey=policy.sshkey, timeout_s=policy.timeout_s, password=url.password
     )
 
-    def reach(host: str, port: int) -> socket.socket:
+    def connect_checked(host: str, port: int) -> socket.socket:
         return connected(replace(url, host=host, port=port), policy)
 
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(logged_in(destination, means, reach))
+            connection = stack.enter_context(logged_in(destination, means, connect_checked))
         except LoginDenied as error:
             raise Denied(f"{url}: {error}", hint=error.hint) from None
         except SshError as error:

@@ -214,8 +214,11 @@ def no_room(directory: Path, need: str, what: str, error: OSError | None = None)
             hint=f"have the quota raised, or free space; then {AGAIN}",
         )
     have = f"has {human_size(_free_bytes(directory))}"
-    if error and _has_no_inodes(directory):
-        have = "the file system has no room for one more file (df -i)"
+    if error:
+        with contextlib.suppress(OSError):
+            state = os.statvfs(directory)
+            if state.f_files > 0 and state.f_favail == 0:
+                have = "the file system has no room for one more file (df -i)"
     needs = f"needs {need}, " if need else ""
     return DiskFull(f"no room for {what} in {directory}: {needs}{have}")
 
@@ -257,11 +260,3 @@ def _free_bytes(directory: Path) -> int:
     except OSError:
         return 0
     return state.f_bavail * state.f_frsize
-
-
-def _has_no_inodes(directory: Path) -> bool:
-    try:
-        state = os.statvfs(directory)
-    except OSError:
-        return False
-    return state.f_files > 0 and state.f_favail == 0

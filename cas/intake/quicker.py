@@ -46,20 +46,17 @@ def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Itera
         return
     name, *options = _PROGRAMS.get(kind, ("",))
     program = find_program(name) if name else None
-    if program is None or (kind == "bzip2" and not _ends_as_bzip2(descriptor)):
+    if program is not None and kind == "bzip2":
+        # lbzip2 would not say that something follows the end of the file, which is a magic of 48
+        # bits, a checksum of 32, and up to 7 bits to the end of the byte
+        size = os.fstat(descriptor).st_size
+        tail = int.from_bytes(os.pread(descriptor, 11, max(0, size - 11)), "big")
+        ends = (tail >> 32 + padding & (1 << 48) - 1 for padding in range(8))
+        program = program if _BZIP2_END in ends else None
+    if program is None:
         raise NotQuicker
     try:
         yield from program_output([program, *options, "--", upload.absolute()], account)
     except Ended as ended:
         raise NotQuicker from ended
     account.read_bytes = upload.stat().st_size
-
-
-def _ends_as_bzip2(descriptor: int) -> bool:
-    """Whether nothing follows the end of a bzip2 file, which lbzip2 would not say.
-
-    The end: a magic of 48 bits, a checksum of 32, and up to 7 bits to the end of the byte.
-    """
-    size = os.fstat(descriptor).st_size
-    tail = int.from_bytes(os.pread(descriptor, 11, max(0, size - 11)), "big")
-    return any(tail >> 32 + padding & (1 << 48) - 1 == _BZIP2_END for padding in range(8))

@@ -53,9 +53,18 @@ def logged_in(
     :raises Unreachable: nobody answers, or the connection broke
     :raises SshError: ~/.ssh cannot be used, or the server is too old
     """
+
+    def connect_directly(host: str, port: int) -> socket.socket:
+        try:
+            return socket.create_connection((host, port), options.timeout_s)
+        except (OSError, UnicodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "its name cannot be one"
+            problem = said or "the host did not answer in time"
+            raise Unreachable(f"{name_of(host, port)} cannot be reached: {problem}") from None
+
     *hops, last = route_to(destination, options)
     with ExitStack() as stack:
-        through = reach or _connect_directly(options.timeout_s)
+        through = reach or connect_directly
         for hop in hops:
             way = stack.enter_context(_logged_in(hop, replace(options, password=None), through))
             through = _connect_through(way, options.timeout_s)
@@ -77,25 +86,13 @@ def _logged_in(account: Account, options: LoginOptions, reach: Reach) -> Iterato
             transport.close()
 
 
-def _connect_directly(timeout_s: float) -> Reach:
-    def reach(host: str, port: int) -> socket.socket:
-        try:
-            return socket.create_connection((host, port), timeout_s)
-        except (OSError, UnicodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else "its name cannot be one"
-            problem = said or "the host did not answer in time"
-            raise Unreachable(f"{name_of(host, port)} cannot be reached: {problem}") from None
-
-    return reach
-
-
 def _connect_through(way: Connection, timeout_s: float) -> Reach:
     """Connects from a server on which we are logged in.
 
     Source: RFC 4254, 7.2; the originator is nobody's business.
     """
 
-    def reach(host: str, port: int) -> socket.socket:
+    def connect_onwards(host: str, port: int) -> socket.socket:
         try:
             channel = way.transport.open_channel(
                 "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s
@@ -107,7 +104,7 @@ def _connect_through(way: Connection, timeout_s: float) -> Reach:
         channel.settimeout(timeout_s)
         return channel  # type: ignore[return-value]  # behaves as a connected socket
 
-    return reach
+    return connect_onwards
 
 
 def _prove_server(
