@@ -31,6 +31,11 @@ _SHOWN = 5
 """Other crashes of a log that are told one by one."""
 
 
+def is_of_kdump(name: str) -> bool:
+    """Whether a file is the log of the kernel that was to write the dump, by its name."""
+    return "kexec-dmesg" in name
+
+
 def is_log(source: Source) -> bool:
     """Whether a file that is nothing else is a text in which a kernel speaks."""
     head = source.read(0, _HEAD_BYTES)
@@ -72,6 +77,16 @@ def read_log(path: Path, source: Source) -> Dump:
     )
 
 
+def tail_of(path: Path, limit_bytes: int) -> bytes:
+    """The end of a file.
+
+    :raises OSError: it cannot be read
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - limit_bytes))
+        return file.read(limit_bytes)
+
+
 def _text_of(source: Source) -> str:
     return kernel_lines(source.read(max(0, source.size - TEXT_LIMIT), TEXT_LIMIT))
 
@@ -97,21 +112,24 @@ def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
     :return: what it is made of, oldest first, and the text; ``None``: no file is a kernel log
     """
     parts: dict[int, list[tuple[int, Path, bytes]]] = {}
-    best: tuple[tuple[bool, bool, int], Path, bytes] | None = None
+    best: tuple[tuple[bool, bool, bool, int], Path, bytes] | None = None
     for path in files:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TEXT_LIMIT))
-            raw = file.read(TEXT_LIMIT)
+        raw = tail_of(path, TEXT_LIMIT)
         if number := pstore_part(raw):
             parts.setdefault(number[0], []).append((number[1], path, raw))
             continue
         text = kernel_lines(raw)
         if not is_kernel_log(text):
             continue
-        worth = (panic_message(text) is not None, banner_of(text) is not None, len(text))
+        worth = (
+            not is_of_kdump(path.name),
+            panic_message(text) is not None,
+            banner_of(text) is not None,
+            len(text),
+        )
         if best is None or worth > best[0]:
             best = worth, path, raw
-    if parts and not (best and best[0][0]):
+    if parts and not (best and best[0][:2] == (True, True)):
         newest = sorted(parts[max(parts)], key=lambda part: -part[0])
         joined = b"".join(raw.partition(b"\n")[2] for _, _, raw in newest)
         return tuple(path for _, path, _ in newest), joined

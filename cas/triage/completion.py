@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from cas import findings
 from cas.choices import Engine, Verdict
+from cas.dump.log_file import is_of_kdump, tail_of
 from cas.engines import salvage
 from cas.engines.crash.wrapper import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import AmbiguousKernel, CasError, ConfigError, LimitExceeded, TryAgain
 from cas.jobs.job import Job
+from cas.klog.log_text import TEXT_LIMIT, kernel_lines
 from cas.model import Report
 from cas.triage.context import Context
 
@@ -51,9 +53,25 @@ def completed(report: Report, job: Job, arrived_bytes: int | None, context: Cont
             customer_note=damage.customer_note,
             offset=damage.offset if report.offset is None else report.offset,
         )
+    report = _with_kdump_failure(report, context)
     if report.dump and job.stored:
         report = replace(report, dump=replace(report.dump, path=job.stored.vmcore))
     return replace(report, stage=job.stages[-1], remarks=tuple(context.remarks))
+
+
+def _with_kdump_failure(report: Report, context: Context) -> Report:
+    """A report on a dump that is not whole, or is none, with the reason that came beside it."""
+    sidecars = report.stored.sidecars if report.stored else ()
+    log = next((path for path in sidecars if is_of_kdump(path.name)), None)
+    is_whole = report.dump and report.dump.is_whole and not report.dump.is_log
+    if log is None or (is_whole and not (report.stored and report.stored.missing)):
+        return report
+    failure = findings.kdump_failure(kernel_lines(tail_of(log, TEXT_LIMIT)))
+    if failure is None:
+        return report
+    context.remark(f"why there is no whole dump: the crash kernel says that {failure.what}")
+    paragraphs = (report.customer_note, findings.failure_paragraph(failure))
+    return replace(report, customer_note="\n\n".join(filter(None, paragraphs)))
 
 
 def remove_results(report: Report) -> None:

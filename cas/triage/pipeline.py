@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from cas import findings
 from cas.choices import Checked, Engine, EngineChoice, Stage, Verdict
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
+from cas.dump.beside import log_in_place_of, with_log_beside
 from cas.dump.reassemble import with_reason
 from cas.engines.crash.conversation import Preparation
 from cas.engines.crash.wrapper import write_commands, write_transcript
@@ -29,6 +30,7 @@ from cas.errors import (
     DumpChanged,
     EngineError,
     KernelMisfit,
+    NotADump,
     NotPermitted,
     shortage,
 )
@@ -205,9 +207,17 @@ class Pipeline:
     def identify(self, path: Path) -> Dump:
         """What the dump says about itself."""
         context, progress = self.context, self.context.progress
-        with context.timed("identify"), progress.bar("Reading the dump", None):
-            dump = identify(path, context.config.buffer_size_bytes or SEARCH_BYTES)
         stored = self.report.stored
+        sidecars = stored.sidecars if stored else ()
+        with context.timed("identify"), progress.bar("Reading the dump", None):
+            try:
+                dump = identify(path, context.config.buffer_size_bytes or SEARCH_BYTES)
+            except NotADump as lack:
+                dump = log_in_place_of(lack, path, sidecars)
+        if not dump.is_log:
+            dump, beside = with_log_beside(dump, sidecars)
+            if beside:
+                context.remark(f"the kernel log is {beside.name}, which came with the dump")
         if stored and stored.parts:
             dump = with_reason(dump, stored.missing)
         self.report = replace(self.report, dump=dump)

@@ -172,3 +172,54 @@ def test_a_dump_and_its_log_are_known_to_be_of_one_crash(
     judged(own_finished, Path(upload))
     report = (own_finished.job("L-1") / "report.txt").read_text()
     assert "Seen before the same kernel log as T-1" in report
+
+
+def packed(path: Path, members: Mapping[str, bytes]) -> Path:
+    """An archive of these files, as a customer sends the directory of a crash."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(f"127.0.0.1-2026-11-30-10:00:00/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+KDUMPS_LOG = b"""\
+[    0.000000] Linux version 6.1.192-1.cas1.x86_64 (cas@fixtures) #1 SMP
+[    2.100000] kdump: saving vmcore
+[    3.200000] makedumpfile: page allocation failure: order:0, mode:0x140cca
+[    3.300000] kdump: saving vmcore failed
+"""
+
+
+@pytest.mark.parametrize("size", [200, 65536])
+def test_an_incomplete_dump_is_judged_by_the_log_that_came_beside_it(
+    site_a: Site, vmcore: Path, logs: Mapping[str, Path], tmp_path: Path, size: int
+) -> None:
+    members = {
+        "vmcore-incomplete": vmcore.read_bytes()[:size],
+        "vmcore-dmesg.txt": logs["a"].read_bytes(),
+        "kexec-dmesg.log": KDUMPS_LOG,
+    }
+    site_a.settings["engine"] = "drgn"
+    done = site_a.cas("-i", "L-1", "-f", packed(tmp_path / "crash.tar.gz", members))
+    assert done.returncode == 3, done.stderr
+    result = site_a.result("L-1")
+    assert result["finding"]["kind"] == "null-dereference"
+    assert "cas_sum_entries+0x18" in result["finding"]["where"]
+    told = "\n".join(result["remarks"])
+    assert "vmcore-dmesg.txt, which came with the dump" in told or "cannot be read at all" in told
+    assert "the crash kernel says that it ran out of memory" in told
+    assert "crashkernel=" in result["customer_note"]
+    assert "page allocation failure" in result["customer_note"]
+
+
+def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
+    site: Site, vmcore: Path, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    other = logs["a"].read_text().replace("6.1.192-1.cas1", "6.1.190-7.cas1")
+    members = {"vmcore": vmcore.read_bytes()[:65536], "dmesg.txt": other.encode()}
+    site.cas("-i", "L-1", "-f", packed(tmp_path / "a.tar.gz", members))
+    result = site.result("L-1")
+    assert result["finding"]["kind"] == "none"
+    assert not any("came with the dump" in remark for remark in result["remarks"])

@@ -1,0 +1,94 @@
+"""Kernel logs that came beside a dump: what it does not say itself, and why kdump failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cas.dump.log_file import is_of_kdump, read_log
+from cas.dump.recognise import recognise_source
+from cas.dump.source import opened
+from cas.errors import NotADump
+from cas.model import KERNEL_LOG, Dump
+
+FILES_LIMIT = 64
+"""Files beside a dump that are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class BesideLog:
+    """A file that came with a dump, and is a kernel log."""
+
+    path: Path
+    log: Dump
+
+
+def logs_beside(files: Sequence[Path]) -> Iterator[BesideLog]:
+    """Those of the kernel that crashed; that of the kernel that was to write the dump is none."""
+    for path in files[:FILES_LIMIT]:
+        if is_of_kdump(path.name):
+            continue
+        try:
+            with opened(path) as source:
+                if recognise_source(source, path.name) == KERNEL_LOG:
+                    yield BesideLog(path, read_log(path, source))
+        except NotADump:
+            continue
+
+
+def with_log_beside(dump: Dump, files: Sequence[Path]) -> tuple[Dump, Path | None]:
+    """A dump with the log of a file beside it, where its own is missing or is a part of that.
+
+    A log of another kernel, or of another time, is left alone.
+
+    :return: and the file, if its log is used
+    """
+    if dump.dmesg is not None and dump.panic_message is not None:
+        return dump, None
+    for beside in logs_beside(files):
+        log = beside.log
+        if log.panic_message is None or not _is_of_the_same_kernel(dump, log):
+            continue
+        if dump.dmesg is not None and not _holds(log.dmesg or "", dump.dmesg):
+            continue
+        told = replace(
+            dump,
+            dmesg=log.dmesg,
+            log_digest=log.log_digest,
+            panic_message=log.panic_message,
+            banner=dump.banner or log.banner,
+            osrelease=dump.osrelease or log.osrelease,
+            build_id=dump.build_id or log.build_id,
+        )
+        return told, beside.path
+    return dump, None
+
+
+def log_in_place_of(lack: NotADump, path: Path, files: Sequence[Path]) -> Dump:
+    """The log beside a dump of which nothing can be read.
+
+    :raises NotADump: there is none
+    """
+    for beside in logs_beside(files):
+        if beside.log.panic_message is not None:
+            remark = f"the dump cannot be read at all: {lack}"
+            return replace(beside.log, path=path, remarks=(*beside.log.remarks, remark))
+    raise lack
+
+
+def _is_of_the_same_kernel(dump: Dump, log: Dump) -> bool:
+    for own, other in (
+        (dump.banner, log.banner),
+        (dump.osrelease, log.osrelease),
+        (dump.build_id, log.build_id),
+    ):
+        if own and other and own != other:
+            return False
+    return True
+
+
+def _holds(longer: str, part: str) -> bool:
+    """Whether a log goes on where another one ends: its last line stands there, too."""
+    last = next((line for line in reversed(part.splitlines()) if line.strip()), None)
+    return last is not None and last.strip() in longer
