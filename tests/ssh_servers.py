@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +50,17 @@ class Sshd:
 
     def kill(self) -> None:
         """End the server, its connections and what runs in them, at once."""
-        self.stop()  # or a child could make another one meanwhile
-        self._signal(signal.SIGKILL)
+        halted = self._signal(signal.SIGSTOP)  # or a child could make another one meanwhile
+        # one whose parent was ending has lost it since
+        self._signal(signal.SIGKILL, halted)
 
-    def _signal(self, number: int) -> None:
-        for pid in list(family(self.process.pid)):  # before the first of them is gone
+    def _signal(self, number: int, others: Iterable[int] = ()) -> set[int]:
+        """Send a signal to all, and to others; to whom."""
+        pids = {*family(self.process.pid), *others}  # before the first of them is gone
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return pids
 
 
 def family(pid: int) -> Iterator[int]:
