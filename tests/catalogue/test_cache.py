@@ -449,6 +449,7 @@ from cas.catalogue.cache import limits
 from cas.settings.rules import CacheRules
 while True:
     limits.trim(Path(sys.argv[1]), CacheRules(limit_bytes=1), time.time())
+    time.sleep(0.002)
 """
 
 
