@@ -17,6 +17,7 @@ from cas.streams.budget import Account, UploadLayer
 from cas.streams.decompress import Decompress
 from cas.streams.flow import BLOCK_BYTES, Damaged, Flow
 from cas.streams.member import Member
+from cas.streams.unpacked import OF_PACKAGES
 from cas.streams.wrapping import ARCHIVES, PEEK_BYTES, wrapping
 
 HEAD_BYTES = 128 << 10
@@ -27,11 +28,7 @@ Leaf = Callable[[Member], None]
 """Takes a file that is no wrapping."""
 
 _OF_UPLOADS: dict[str, Decompress] = {
-    "gzip": decompress.gunzip,
-    "bzip2": decompress.bunzip2,
-    "xz": decompress.unxz,
-    "lzma": decompress.unlzma,
-    "zstd": decompress.unzstd,
+    **OF_PACKAGES,
     "lz4": decompress.unlz4,
     "old lz4": old_formats.unlz4_old,
     "lzop": old_formats.unlzop,

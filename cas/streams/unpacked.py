@@ -12,7 +12,7 @@ from cas.streams.flow import BLOCK_BYTES, Damaged, Flow, Piece
 from cas.streams.layer import Layer
 from cas.streams.wrapping import PEEK_BYTES, wrapping
 
-_OF_PACKAGES: dict[str | None, Decompress] = {
+OF_PACKAGES: dict[str, Decompress] = {
     "gzip": gunzip,
     "bzip2": bunzip2,
     "xz": unxz,
@@ -28,7 +28,7 @@ def unpacked(flow: Flow, layer: Layer) -> Iterator[Piece]:
 
     :raises Damaged: while reading
     """
-    decompress = _OF_PACKAGES.get(wrapping(flow.peek(PEEK_BYTES)))
+    decompress = OF_PACKAGES.get(wrapping(flow.peek(PEEK_BYTES)) or "")
     return decompress(flow, layer) if decompress else flow.rest()
 
 
