@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
-from drgn import Object, Program
-from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn import Object
 
 from cas.detectors.case import Broken, Case
 from cas.text import one_line
@@ -39,8 +37,3 @@ def looking_at(case: Case, what: str) -> Iterator[None]:
         yield
     except (AttributeError, *Broken) as error:
         case.remark(f"{what}: {one_line(str(error))}")
-
-
-def possible_cpus(prog: Program) -> Iterator[int]:
-    """The numbers of all CPUs, also of those that a panic stopped."""
-    return islice(for_each_possible_cpu(prog), MAX_CPUS)

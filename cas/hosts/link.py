@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -28,7 +28,6 @@ WAIT_S = 0.5
 STDERR_BYTES = 16 << 10
 BEATS = 5
 """Requests for a sign of life in a keepalive interval."""
-Feed = Callable[[paramiko.Channel], None]
 
 
 class HostUnfit(EngineError):

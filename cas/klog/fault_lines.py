@@ -220,7 +220,6 @@ def _general_registers(found: re.Match[str], last: str | None) -> Iterator[tuple
 _X86_CODE = re.compile(r"Code: ((?:[0-9a-f]{2} ){0,64})<([0-9a-f]{2})>((?: [0-9a-f]{2}){0,64})")
 _WORDS = re.compile(r"Code: ((?:[0-9a-f]{8} ){0,16})\(([0-9a-f]{8})\)((?: [0-9a-f]{8}){0,16})")
 _PARCELS = re.compile(r"Code: ((?:[0-9a-f]{4} ){0,32})\(([0-9a-f]{4})\)((?: [0-9a-f]{4}){0,32})")
-_PPC_WORDS = re.compile(r"(?:Code: )?((?:[0-9a-f]{8} ){0,16})(<?[0-9a-f]{8}>?(?: |$)){1,16}")
 _ONE_WORD = re.compile(r"(<?)([0-9a-f]{8})>?")
 
 

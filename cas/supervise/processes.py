@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SETTLE_S = 2.0
 """A killed process is gone sooner, unless it hangs inside the kernel."""
 PAUSE_S = 0.005

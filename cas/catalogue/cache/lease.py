@@ -58,12 +58,6 @@ def on_file(cache: Path, path: Path) -> Iterator[None]:
         yield
 
 
-def file_for(cache: Path, path: Path) -> Path | None:
-    """The file that keeps another one in the cache when it is locked; ``None`` outside of it."""
-    entry = entry_of(cache, path)
-    return entry / IN_USE if entry else None
-
-
 @contextmanager
 def watched(entry: Path) -> Iterator[None]:
     """Keep an entry while it is only looked at."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import make_directory
@@ -36,27 +36,11 @@ from cas.model import Kernel
 from cas.progress import Progress, Silent
 from cas.text import count, short_line
 
-_ROOT = Path("/")
+if TYPE_CHECKING:
+    from cas.catalogue.extraction.debuginfod import Debuginfod
+
 _SHOWN = 80
 """Characters of a kmod's name in a sentence."""
-
-
-class Servers(Protocol):
-    """What `cas.catalogue.extraction.debuginfod` gives."""
-
-    def kmod(
-        self,
-        name: str,
-        build_id: str,
-        destination: Path,
-        progress: Progress,
-        *,
-        entry: Entry | None = None,
-    ) -> Path | None:
-        """Fetch a kmod's debug file to a place; ``None`` when no server has it.
-
-        :param entry: of the cache, locked, that the place is in
-        """
 
 
 class KmodSupplier(Protocol):
@@ -278,7 +262,7 @@ class Search:
             return None
         return held(path)
 
-    def ask_servers(self, servers: Servers) -> None:
+    def ask_servers(self, servers: Debuginfod) -> None:
         """Have debuginfod servers send what is lacking and of a build that the dump names.
 
         :raises DiskFull: the cache has no room
