@@ -252,6 +252,11 @@ EXIT_CODES: dict[int, str] = {
 """Meaning of every exit status of ``cas -i`` and ``cas-admin``; cas(1) has the same table."""
 
 
+def plain_reason(error: Exception) -> str:
+    """What an error says, of the system's its words alone: neither number nor the file's name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def shortage(error: Exception) -> Shortage | None:
     """What an error of Python's says of a shortage; ``None``: it is another error."""
     if isinstance(error, MemoryError):

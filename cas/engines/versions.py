@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from cas.engines.crash.place import version
-from cas.errors import CasError
+from cas.errors import CasError, plain_reason
 from cas.settings.config import Config
 from cas.supervise import Confinement, find_program, scratch
 
@@ -60,5 +60,5 @@ def _installed_crash(engine: InstalledDebugger, named: str) -> InstalledDebugger
         with scratch() as directory:
             said = version(found, Confinement(directory))
     except (CasError, OSError) as error:
-        return replace(engine, problem=str(error))
+        return replace(engine, problem=plain_reason(error))
     return replace(engine, version=said) if said else replace(engine, problem="is no crash program")

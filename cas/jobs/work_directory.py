@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from cas.errors import CasError, ConfigError, Refused
+from cas.errors import CasError, ConfigError, Refused, plain_reason
 from cas.files.permission import DENIED, not_permitted, user_name
 from cas.settings.config import Config
 from cas.settings.users import account, roots_remedy
@@ -165,7 +165,7 @@ class WorkDirectory:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                why = error.strerror or str(error)
+                why = plain_reason(error)
             if why is None:
                 yield from self._entries_of_ticket(directory)
             elif why:
@@ -193,7 +193,7 @@ class WorkDirectory:
         try:
             names = sorted(os.listdir(directory))  # noqa: PTH208  names only
         except OSError as error:
-            yield Entry(directory, Kind.FOREIGN, error.strerror or str(error))
+            yield Entry(directory, Kind.FOREIGN, plain_reason(error))
             return
         for name in names:
             kind = _kind_of(name)
@@ -213,7 +213,7 @@ class WorkDirectory:
         except FileNotFoundError:
             return Entry(path, Kind.BARE, modified=modified)
         except OSError as error:
-            return Entry(path, Kind.FOREIGN, error.strerror or str(error), modified)
+            return Entry(path, Kind.FOREIGN, plain_reason(error), modified)
         why = ""
         if not stat.S_ISREG(state.st_mode):
             why = f"its {STATE} is no regular file"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.errors import SandboxMissing
+from cas.errors import SandboxMissing, plain_reason
 from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program
 
@@ -131,7 +131,7 @@ def _why_no_sandbox(sandbox: Sandbox) -> str:
                 pass_fds=(filter_,),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{argv[0]}: {error}"
+            return f"{argv[0]}: {plain_reason(error)}"
     if done.returncode == 0:
         return ""
     said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -344,3 +345,16 @@ def test_a_watch_that_cannot_work_ends_at_once(site: Site) -> None:
 def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(words)
+
+
+def test_programs_that_cannot_be_started_are_told_in_words(site: Site) -> None:
+    programs = site.directory / "programs"
+    programs.mkdir()
+    for name in ("bwrap", "crash"):
+        (programs / name).write_text("#!/nowhere/sh\n")
+        (programs / name).chmod(0o755)
+    site.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    status = site.admin("status").stdout
+    assert f"{programs}/bwrap: No such file or directory" in status
+    assert "! crash: " in status
+    assert "Errno" not in status

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.catalogue.packages import package_kinds
 from cas.database.records import PackageState
-from cas.errors import PackageError
+from cas.errors import PackageError, plain_reason
 from cas.files.permission import DENIED, not_permitted
 from cas.text import short_line
 
@@ -43,7 +43,7 @@ def read_facts(path: str) -> str:
             reason = _TOO_LARGE
         else:
             state = PackageState.UNREADABLE
-            reason = error.strerror or str(error)
+            reason = plain_reason(error)
             if error.errno in DENIED:
                 reason = str(not_permitted(Path(path), error, "read"))
     except Exception as error:  # our fault; but one file of ten thousand must not end the run

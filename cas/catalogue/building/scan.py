@@ -16,7 +16,7 @@ from pathlib import Path
 from posixpath import dirname
 
 from cas.database.records import FileStamp
-from cas.errors import ConfigError, TryAgain
+from cas.errors import ConfigError, TryAgain, plain_reason
 from cas.files.patient_calls import Attempt, CallThreads, NoAnswer
 from cas.files.permission import DENIED, not_permitted
 from cas.settings.rules import PackageRules
@@ -54,7 +54,7 @@ class Found:
 
     def note_failure(self, path: str, error: OSError) -> None:
         """Remember what could not be read."""
-        self.unreadable[path] = error.strerror or str(error)
+        self.unreadable[path] = plain_reason(error)
         if error.errno in DENIED:
             self.denied[path] = error
         if not isinstance(error, FileNotFoundError):

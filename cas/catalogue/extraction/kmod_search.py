@@ -29,7 +29,7 @@ from cas.catalogue.extraction.unpacking import (
 from cas.catalogue.packages import kmod_files, package_kinds
 from cas.catalogue.packages.archive import Listing
 from cas.catalogue.packages.kmod_files import NAME, KmodFile
-from cas.errors import PackageError
+from cas.errors import PackageError, plain_reason
 from cas.files.patient_calls import answering
 from cas.files.permission import unread
 from cas.model import Kernel
@@ -258,7 +258,7 @@ class Search:
             self._remark_other_builds(kmod, build_id, [error.build_id], Path(file.path))
             return None
         except (Unfit, OSError) as error:
-            self._remark(kmod, f"{file.path}: {short_line(str(error), 200)}")
+            self._remark(kmod, f"{file.path}: {short_line(plain_reason(error), 200)}")
             return None
         return held(path)
 

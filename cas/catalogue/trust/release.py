@@ -20,6 +20,7 @@ from typing import IO, cast
 
 from cas.catalogue.trust.keys import Desk, Keys, Unable, ring
 from cas.catalogue.trust.signature_state import Verdict, by_key
+from cas.errors import plain_reason
 
 _ANCESTORS = 8
 """Directories above a package in which its archive is sought."""
@@ -196,7 +197,8 @@ def _is_named(index: Path, suffix: str, wanted: _Wanted) -> bool | None:
                     return True
                 has_name |= key == "Filename" and PurePosixPath(value).name == wanted.name
     except (OSError, EOFError, lzma.LZMAError) as error:
-        raise Unable(f"an index of its archive cannot be read: {error}") from error
+        said = f"an index of its archive cannot be read: {plain_reason(error)}"
+        raise Unable(said) from error
     return False if has_name else None
 
 

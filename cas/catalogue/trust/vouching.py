@@ -18,7 +18,7 @@ from cas.catalogue.trust.keys import Desk, Unable
 from cas.catalogue.trust.signature_state import Verdict
 from cas.database.records import FileStamp
 from cas.database.store import Store
-from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain
+from cas.errors import DatabaseDamaged, PackageNotTrusted, TryAgain, plain_reason
 from cas.files.patient_calls import answering
 from cas.settings.rules import PackageRules, Supervision
 from cas.supervise import Confinement, scratch
@@ -57,7 +57,7 @@ def check_signature(path: Path, rules: PackageRules) -> Verdict:
     except Unable as error:
         return _unchecked_verdict(str(error))
     except OSError as error:
-        return _unchecked_verdict(error.strerror or str(error))
+        return _unchecked_verdict(plain_reason(error))
 
 
 def doubt(path: Path, rules: PackageRules, store: Store) -> str | None:
@@ -98,7 +98,7 @@ def _verdict_on(path: Path, rules: PackageRules, store: Store) -> Verdict:
         stamp = FileStamp.of(answering(path, rules.timeout_s))
         keys_stamp = trust_keys.keys_stamp(rules.keys) if rules.keys else ""
     except OSError as error:
-        return _unchecked_verdict(error.strerror or str(error))
+        return _unchecked_verdict(plain_reason(error))
     except Unable as error:
         return _unchecked_verdict(str(error))
     try:
