@@ -48,18 +48,17 @@ def _try_keys(
     transport: paramiko.Transport, account: Account, identities: Iterable[Identity], most: int
 ) -> list[str]:
     """What was tried, until a key was accepted."""
-    extensions: dict[str, bytes] = getattr(transport, "server_extensions", {})
-    said = extensions.get("server-sig-algs", b"").split(b",")
-    takes_rsa = said == [b""] or b"rsa-sha2-512" in said or b"rsa-sha2-256" in said
     tried: list[str] = []
     for identity in identities:
         if len(tried) == most:
             return [*tried, "no more than that"]
-        # paramiko would end the connection where a server takes no signature of an RSA key: RFC
-        # 8308, 3.1; of other types some servers list none, and take them
-        is_rsa = identity.key.get_name().startswith("ssh-rsa")
-        if is_rsa and not takes_rsa:
-            continue
+        if identity.key.get_name().startswith("ssh-rsa"):
+            # paramiko would end the connection where a server takes no signature of an RSA key: RFC
+            # 8308, 3.1; of other types some servers list none, and take them
+            extensions: dict[str, bytes] = getattr(transport, "server_extensions", {})
+            said = extensions.get("server-sig-algs", b"").split(b",")
+            if said != [b""] and not {b"rsa-sha2-512", b"rsa-sha2-256"}.intersection(said):
+                continue
         goes_on = _try_key(transport, account, identity.key, is_first=not tried)
         tried.append(identity.name)
         if not goes_on:
