@@ -231,10 +231,10 @@ def notes(data: bytes, order: str, align: int = 4) -> Iterator[Note]:
         if offset + 12 > len(data):
             return
         name_size, desc_size, kind = struct.unpack_from(order + "III", data, offset)
-        start = _up(offset + 12 + name_size, step)
+        start = _round_up(offset + 12 + name_size, step)
         name = data[offset + 12 : offset + 12 + name_size].rstrip(b"\0")
         yield Note(name.decode("ascii", "replace"), kind, data[start : start + desc_size])
-        offset = _up(start + desc_size, step)
+        offset = _round_up(start + desc_size, step)
 
 
 def arch(elf: Header) -> str:
@@ -343,5 +343,5 @@ def _section_fields(bits: int, order: str) -> struct.Struct:
     return struct.Struct(order + ("IIIIIIIIII" if bits == 32 else "IIQQQQIIQQ"))
 
 
-def _up(value: int, step: int) -> int:
+def _round_up(value: int, step: int) -> int:
     return (value + step - 1) & -step

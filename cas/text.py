@@ -37,7 +37,7 @@ def printable(text: str | bytes) -> str:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    return _UNUSUAL.sub(_shown, text)
+    return _UNUSUAL.sub(_escaped, text)
 
 
 _FAULT = re.compile(
@@ -173,7 +173,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return ", ".join(get_close_matches(name, known) or known)
 
 
-def _shown(found: re.Match[str]) -> str:
+def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     if found[0].isprintable() and not any(first <= code <= last for first, last in _UNSEEN):
         return found[0]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from io import StringIO
 
 from cas.model import Host
-from cas.ssh.account import SSH_PORT, name_of
+from cas.ssh.account import SSH_PORT, known_hosts_name
 from cas.text import json_text, one_line
 from cas.units import human_size, plain
 
@@ -67,7 +67,7 @@ def complaints(hosts: Iterable[Host]) -> Iterator[str]:
 
 def sentence_with_host(host: Host, text: str) -> str:
     """A sentence that says which host it is about."""
-    names = (str(host), name_of(host.name, host.port or SSH_PORT))
+    names = (str(host), known_hosts_name(host.name, host.port or SSH_PORT))
     return text if any(name in text for name in names) else f"{host}: {text}"
 
 

@@ -97,7 +97,7 @@ class Rejudging:
         """What changes of a job; ``None``: nothing."""
         job = jobs.load(directory)
         if not self.only_list:
-            seal.finish(job)
+            seal.finish_replacing(job)
         if job.is_stopped:
             raise _Left("it was stopped on its way, and is judged when it goes on")
         result = load(directory)

@@ -23,7 +23,7 @@ from cas.commands import World
 from cas.errors import SandboxMissing
 from cas.files.shipped import shipped
 from cas.progress import Silent
-from cas.settings.config import Config, read
+from cas.settings.config import Config, read_config
 from cas.supervise import Sandbox, find_sandbox
 
 FIXTURES = Path(__file__).parent / "kernels" / "fixtures"
@@ -145,7 +145,7 @@ class Site:
     def world(self) -> World:
         """What the verbs are given, for one that runs in this process."""
         self.configure()
-        config = read(self.directory / "cas.conf", Config(Path(), Path(), Path(), ""))
+        config = read_config(self.directory / "cas.conf", Config(Path(), Path(), Path(), ""))
         return World(config, Silent(), datetime.now(UTC), is_interactive=False, ask=input)
 
     def keep_snippets(self, *names: str) -> Path:

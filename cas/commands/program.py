@@ -19,7 +19,7 @@ from cas.files import standard_streams
 from cas.files.permission import denial
 from cas.files.whole import FULL, cannot_write
 from cas.settings import users
-from cas.settings.config import SYSTEM_FILE, Config, override, read
+from cas.settings.config import SYSTEM_FILE, Config, override, read_config
 from cas.text import printable
 
 INTERRUPTED = 130
@@ -110,17 +110,17 @@ def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path
         config = defaults(os.environ)
     user = None if asked.stays_root else users.successor(config.casuser)
     if user is not None:
-        held = users.opened(asked.uploads)
+        held = users.opened_uploads(asked.uploads)
         if held.keys() < {*asked.uploads}:  # root sees that one is not there, or is none
-            from cas.intake import check
+            from cas.intake import check_upload
 
             for path in asked.uploads:
-                check(path)
+                check_upload(path)
         held |= _open_others(asked.reads)
         users.take_environment(user, os.environ)
         config = _configuration(asked)  # its `~` is another one now
         users.become(user, os.environ)
-        held = users.kept(held)
+        held = users.keep_needed(held)
     for warning in config.warnings:
         console.warn(warning)
     return config, held
@@ -137,11 +137,11 @@ def _open_others(paths: Sequence[Path]) -> dict[Path, int]:
         except OSError as error:
             said = f"cannot read {path}: {error.strerror}"
             raise CasError(said, hint="check the path") from error
-    return users.opened(paths)
+    return users.opened_uploads(paths)
 
 
 def _configuration(asked: Asked) -> Config:
-    config = read(config_file(asked.config, os.environ), defaults(os.environ))
+    config = read_config(config_file(asked.config, os.environ), defaults(os.environ))
     return override(config, os.environ, asked.intervals)
 
 

@@ -148,7 +148,7 @@ def _checked_order(order: Order, held: Mapping[Path, int]) -> Order:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
     # drgn's process gets ready while these are imported
     from cas.commands.wrong_file import require_dump_file
-    from cas.dump import recognise
+    from cas.dump import recognise_file
     from cas.intake import is_wrapped
 
     for path in (order.upload, *order.more):
@@ -157,7 +157,7 @@ def _checked_order(order: Order, held: Mapping[Path, int]) -> Order:
             continue
         require_dump_file(path, ("-i", order.ticket, "-f"))
         if not is_wrapped(path):
-            recognise(path)
+            recognise_file(path)
     more = tuple(path.absolute() for path in order.more)
     open_files = {path.absolute(): descriptor for path, descriptor in held.items()}
     return replace(order, upload=order.upload.absolute(), more=more, held=open_files)
@@ -166,11 +166,11 @@ def _checked_order(order: Order, held: Mapping[Path, int]) -> Order:
 def _look_for_halves(paths: Sequence[Path]) -> None:
     """:raises UnsupportedFormat: they are a snapshot of VMware, which has its memory apart"""
     from cas.dump import kind_of
-    from cas.intake import check, is_memory, require_one_file
+    from cas.intake import check_upload, is_memory, require_one_file
 
     states = []
     for path in paths:
-        check(path)
+        check_upload(path)
         with path.open("rb") as file:
             states += [path.name] if kind_of(file.read(512)) == "vmware" else []
     memories = [path.name for path in paths if is_memory(path.name)]

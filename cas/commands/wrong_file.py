@@ -13,7 +13,7 @@ from pathlib import Path
 from cas.commands.mistakes import shell_command
 from cas.errors import CasError, NotADump
 from cas.files.whole import is_directory, is_file
-from cas.intake import check as check_file
+from cas.intake import check_upload as check_file
 from cas.jobs import job as jobs
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import STATE, is_regular

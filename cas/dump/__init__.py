@@ -7,7 +7,7 @@ from cas.dump.claims import require_modest
 from cas.dump.glance import glance
 from cas.dump.identify import identify
 from cas.dump.reassemble import reassemble
-from cas.dump.recognise import is_dump, kind_of, recognise, recognise_source
+from cas.dump.recognise import is_dump, kind_of, recognise_file, recognise_source
 
 __all__ = [
     "SEARCH_BYTES",
@@ -16,7 +16,7 @@ __all__ = [
     "is_dump",
     "kind_of",
     "reassemble",
-    "recognise",
+    "recognise_file",
     "recognise_source",
     "require_modest",
 ]

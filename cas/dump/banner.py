@@ -39,19 +39,19 @@ def banner_of_image(memory: Memory, text: int) -> str | None:
 
     :param text: physical address of the text
     """
-    for _, data in _joined(memory, text, text + IMAGE_BYTES):
+    for _, data in _joined_chunks(memory, text, text + IMAGE_BYTES):
         banner = banner_in(data)
         if banner is not None:
             return banner
     return None
 
 
-def search(memory: Memory, limit_bytes: int = SEARCH_BYTES) -> Found:
+def search_memory(memory: Memory, limit_bytes: int = SEARCH_BYTES) -> Found:
     """The banner and the text of VMCOREINFO, anywhere in memory, upwards from its beginning."""
     banner: str | None = None
     vmcoreinfo: bytes | None = None
     seen = 0
-    for address, data in _joined(memory, 0, 1 << 64):
+    for address, data in _joined_chunks(memory, 0, 1 << 64):
         banner = banner or banner_in(data)
         vmcoreinfo = vmcoreinfo or vmcoreinfo_in(address, data)
         seen += len(data) + _CHUNK_COST
@@ -77,7 +77,7 @@ def vmcoreinfo_in(address: int, data: bytes) -> bytes | None:
     return None
 
 
-def _joined(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def _joined_chunks(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Chunks, each after the end of the one before it, so that nothing is missed between them."""
     tail, expected = b"", start
     for address, data in memory.chunks(start, end):

@@ -80,16 +80,16 @@ class Bitmap:
         data = self._source.read(at, _STEP_BYTES)
         for at in range(0, max(len(data), 1), _BLOCK_BYTES):
             block = int.from_bytes(data[at : at + _BLOCK_BYTES], "little")
-            block = self._within(block, base + 8 * at)
+            block = self._bits_within(block, base + 8 * at)
             self._ranks.append(self._ranks[-1] + block.bit_count())
 
     def _block(self, base: int, end: int) -> int:
         """The bits from a block's first frame up to a frame, as a number."""
         size = (end - base + 7) // 8
         block = int.from_bytes(self._source.read(self._offset + base // 8, size), "little")
-        return self._within(block & ((1 << (end - base)) - 1), base)
+        return self._bits_within(block & ((1 << (end - base)) - 1), base)
 
-    def _within(self, block: int, base: int) -> int:
+    def _bits_within(self, block: int, base: int) -> int:
         """Without the bits before `start` and from `end` on."""
         if self.end < base + _BLOCK_FRAMES:
             block &= (1 << max(self.end - base, 0)) - 1

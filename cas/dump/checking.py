@@ -113,7 +113,7 @@ class Checking:
         """The dump with what was found of its pages, in place of what samples said."""
         tally = Tally()
         for share in self._shares:
-            tally.take(share.tally)
+            tally.add_tally(share.tally)
         is_whole = all(share.is_done for share in self._shares)
         found = tuple(tally.missing(self.count, is_sample=not is_whole))
         if any(share.is_inside for share in self._shares):

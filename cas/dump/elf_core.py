@@ -11,10 +11,10 @@ from itertools import islice
 
 from cas import elf
 from cas.dump import claims
-from cas.dump.elf_survey import survey
+from cas.dump.elf_survey import survey_elf
 from cas.dump.memory import Absent, Foreign, Image, Source
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
-from cas.dump.trailing import trailing
+from cas.dump.trailing import trailing_remarks
 from cas.errors import NotADump, UnsupportedFormat
 
 NT_PRPSINFO, NT_TASKSTRUCT, NT_AUXV = 3, 4, 6
@@ -112,8 +112,8 @@ def open_core(source: Source) -> Image:
         phys_base=phys_base,
         vmcoreinfo=vmcoreinfo,
         notes=tuple(notes),
-        missing=(*claims.of_elf(segments), *survey(source, header, segments)),
-        remarks=trailing(source, max(ends)),
+        missing=(*claims.of_elf(segments), *survey_elf(source, header, segments)),
+        remarks=trailing_remarks(source, max(ends)),
     )
 
 

@@ -24,7 +24,7 @@ _TYPES, _FOREIGN_TYPES = 8, 0x60000000
 """Segments of the base standard are below, those of systems and machines from there on."""
 
 
-def survey(
+def survey_elf(
     source: Source, header: elf.Header, segments: Sequence[elf.Segment]
 ) -> Iterator[Missing]:
     """Everything that the program headers promise and the file does not keep."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cas.dump.banner import vmcoreinfo_in
 from cas.dump.memory import Source
-from cas.dump.vmcoreinfo import parse
+from cas.dump.vmcoreinfo import parse_vmcoreinfo
 from cas.elf import banner_in
 from cas.errors import NotADump
 
@@ -43,7 +43,7 @@ class Kind:
         return self.what if self.is_seeming else f"is {self.what}"
 
 
-def _dump(what: str, advice: str) -> Kind:
+def _kind_of_dump(what: str, advice: str) -> Kind:
     return Kind(what, advice, is_dump=True)
 
 
@@ -52,17 +52,17 @@ _CONVERT = "convert it to an ELF vmcore where it was taken, or open it with cras
 _MEMORY_ONLY = "take the dump again with: virsh dump --memory-only"
 _CATALOGUE = "give the vmcore, and the package to the catalogue"
 _ON_IT = "give the vmcore on it"
-_LKCD = _dump("a dump of LKCD", _CONVERT)
-_S390 = _dump("an s390 stand-alone dump", "convert it: zgetdump -f elf DUMP > vmcore")
-_SADUMP = _dump(
+_LKCD = _kind_of_dump("a dump of LKCD", _CONVERT)
+_S390 = _kind_of_dump("an s390 stand-alone dump", "convert it: zgetdump -f elf DUMP > vmcore")
+_SADUMP = _kind_of_dump(
     "a dump of sadump, one partition", "convert it: makedumpfile -c -d 31 SADUMP vmcore"
 )
-_SADUMP_SET = _dump(
+_SADUMP_SET = _kind_of_dump(
     "a dump of sadump, one disk of a set",
     "convert all disks of the set at once: makedumpfile -c -d 31 --diskset=DISK1 --diskset=DISK2 "
     "vmcore",
 )
-_SADUMP_MEDIA = _dump(
+_SADUMP_MEDIA = _kind_of_dump(
     "a dump of sadump, a media backup", "convert it: makedumpfile -c -d 31 BACKUP vmcore"
 )
 _VMWARE = Kind(
@@ -71,7 +71,7 @@ _VMWARE = Kind(
     is_dump=True,
     is_vmware=True,
 )
-_XEN_SAVE = _dump("a saved Xen domain", "take a dump with: xl dump-core")
+_XEN_SAVE = _kind_of_dump("a saved Xen domain", "take a dump with: xl dump-core")
 _QCOW2 = Kind("a qcow2 disk image", _ON_IT)
 
 _MAGICS: tuple[tuple[int, bytes, Kind], ...] = (
@@ -85,25 +85,31 @@ _MAGICS: tuple[tuple[int, bytes, Kind], ...] = (
     (0, bytes.fromhex("d3bed3be"), _VMWARE),
     (0, bytes.fromhex("d1bad1ba"), _VMWARE),
     (0, bytes.fromhex("d2bad2ba"), _VMWARE),
-    (0, b"\xed\xeb\x0f\xf0", _dump("a core of a Xen domain in the old format", _CONVERT)),
-    (0, b"\xee\xeb\x0f\xf0", _dump("a core of a Xen domain in the old format", _CONVERT)),
+    (0, b"\xed\xeb\x0f\xf0", _kind_of_dump("a core of a Xen domain in the old format", _CONVERT)),
+    (0, b"\xee\xeb\x0f\xf0", _kind_of_dump("a core of a Xen domain in the old format", _CONVERT)),
     (0, b"LinuxGuestRecord", _XEN_SAVE),
     (0, b"Xen saved domain", _XEN_SAVE),
     (0, b"\xff" * 8 + b"XENF", _XEN_SAVE),
-    (0, b"LibvirtQemudSave", _dump("a guest saved by libvirt", _MEMORY_ONLY)),
-    (0, b"LibvirtQemudPart", _dump("an unfinished save of a guest by libvirt", _MEMORY_ONLY)),
-    (0, b"QEVM", _dump("a QEMU migration stream", _MEMORY_ONLY)),
+    (0, b"LibvirtQemudSave", _kind_of_dump("a guest saved by libvirt", _MEMORY_ONLY)),
+    (
+        0,
+        b"LibvirtQemudPart",
+        _kind_of_dump("an unfinished save of a guest by libvirt", _MEMORY_ONLY),
+    ),
+    (0, b"QEVM", _kind_of_dump("a QEMU migration stream", _MEMORY_ONLY)),
     (
         0,
         b"\x14\x20\x28\x01",
-        _dump("a saved state of Hyper-V", "convert it together with its .bin or .vmrs: vm2core"),
+        _kind_of_dump(
+            "a saved state of Hyper-V", "convert it together with its .bin or .vmrs: vm2core"
+        ),
     ),
     (
         0,
         b"minidump FreeBSD/",
-        _dump("a minidump of FreeBSD", "open it with kgdb of that FreeBSD"),
+        _kind_of_dump("a minidump of FreeBSD", "open it with kgdb of that FreeBSD"),
     ),
-    (0, b"EMiL", _dump("a memory image of LiME", "open it with crash")),
+    (0, b"EMiL", _kind_of_dump("a memory image of LiME", "open it with crash")),
     (0, b"PAGEDU", Kind("a Windows crash dump", "open it with WinDbg")),
     (0, b"MDMP", Kind("a Windows minidump", "open it with WinDbg")),
     (0, b"\x1f\x8b", Kind("a gzip file", _UNPACK)),
@@ -151,7 +157,7 @@ def foreign(head: bytes) -> Kind | None:
         # one volume of several has a flag behind the number of the volume (struct df_s390_hdr)
         (volume,) = struct.unpack_from(">I", head, 76)
         what = f"volume {volume} of an s390 stand-alone dump on several volumes"
-        return _dump(what, "convert it on a system that has all volumes: zgetdump -f elf")
+        return _kind_of_dump(what, "convert it on a system that has all volumes: zgetdump -f elf")
     if found is _QCOW2 and (snapshots := int.from_bytes(head[60:64], "big")):
         what = f"a qcow2 disk image with {snapshots} internal snapshots"
         return Kind(what, f"if a snapshot holds the guest: restore it, then {_MEMORY_ONLY}")
@@ -167,15 +173,16 @@ def raw_memory(source: Source) -> Kind | None:
             data = source.read(at, min(_CHUNK + _OVERLAP, end - at))
             text = vmcoreinfo_in(at, data)
             if text:
-                return _raw(f"looks like raw memory of Linux {parse(text).lines.get('OSRELEASE')}")
+                release = parse_vmcoreinfo(text).lines.get("OSRELEASE")
+                return _raw(f"looks like raw memory of Linux {release}")
             banner = banner or banner_in(data)
             seen += len(data)
             if seen > RAW_SEARCH_BYTES:
-                return _by_banner(banner)
-    return _by_banner(banner)
+                return _kind_with_banner(banner)
+    return _kind_with_banner(banner)
 
 
-def _by_banner(banner: str | None) -> Kind | None:
+def _kind_with_banner(banner: str | None) -> Kind | None:
     if banner is None:
         return None
     release = banner.split(None, 3)[2]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cas.dump.identify import headline
-from cas.dump.source import FileSource, opened
+from cas.dump.identify import identify_by_headers
+from cas.dump.source import FileSource, opened_source
 from cas.errors import NotADump
 from cas.model import Dump
 
@@ -40,8 +40,8 @@ def glance(path: Path) -> Dump | None:
     :return: ``None`` when the beginning does not tell, or not yet
     """
     try:
-        with opened(path) as file:
-            dump = headline(path, _Head(file))
+        with opened_source(path) as file:
+            dump = identify_by_headers(path, _Head(file))
             return dump and replace(dump, size_bytes=file.size)
     except NotADump:
         return None

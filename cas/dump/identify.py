@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cas.choices import Cause
-from cas.dump.banner import SEARCH_BYTES, banner_of_image, search
+from cas.dump.banner import SEARCH_BYTES, banner_of_image, search_memory
 from cas.dump.flattened import Flattened
 from cas.dump.log_search import find_log
 from cas.dump.memory import Absent, Foreign, Image, Source, moment
 from cas.dump.printk import DMESG_LIMIT, Log, read_log
 from cas.dump.recognise import recognise_source
-from cas.dump.registers import registers
-from cas.dump.salvage import salvage
-from cas.dump.source import FileSource, opened
+from cas.dump.registers import registers_of_notes
+from cas.dump.salvage import salvage_dump
+from cas.dump.source import FileSource, opened_source
 from cas.dump.text_mode import converted
-from cas.dump.trailing import trailing
+from cas.dump.trailing import trailing_remarks
 from cas.dump.translate import Kernel, Machine, kernel_order
-from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse
+from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse_vmcoreinfo
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
 from cas.klog.log_digest import log_digest
@@ -71,7 +71,9 @@ class _Words:
     @property
     def agree(self) -> bool:
         """Whether VMCOREINFO and the banner are both there and name one kernel."""
-        return self.banner is not None and _release(self.banner) == self.info.lines.get("OSRELEASE")
+        return self.banner is not None and _release_in_banner(self.banner) == self.info.lines.get(
+            "OSRELEASE"
+        )
 
 
 def identify(
@@ -88,7 +90,7 @@ def identify(
     :raises UnsupportedFormat: a dump that nothing here opens
     :raises NotADump: anything else, or too little is left
     """
-    with opened(path) as file:
+    with opened_source(path) as file:
         kind = recognise_source(file, str(path))
         if kind == KERNEL_LOG:
             from cas.dump.log_file import read_log as read_log_file
@@ -97,11 +99,11 @@ def identify(
         stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None
-            dump = _identify(path, file, stream, _Search(search_bytes, is_header_wrong))
+            dump = _identify_source(path, file, stream, _Search(search_bytes, is_header_wrong))
         except NotADump as error:
             left, changed = None, None
             if not isinstance(error, Foreign | UnsupportedFormat):
-                left = salvage(path, file, error, _cause_of_ruin(error, file, stream))
+                left = salvage_dump(path, file, error, _cause_of_ruin(error, file, stream))
                 changed = converted(file, is_flawed=True)
             if left is None:
                 why = f"{changed.what}; {error}" if changed else str(error)
@@ -113,7 +115,7 @@ def identify(
         return replace(dump, missing=(changed, *dump.missing)) if changed else dump
 
 
-def headline(path: Path, source: Source) -> Dump | None:
+def identify_by_headers(path: Path, source: Source) -> Dump | None:
     """What the headers alone tell, without a look at completeness and memory.
 
     :return: ``None`` when they name neither release nor build-id
@@ -121,22 +123,22 @@ def headline(path: Path, source: Source) -> Dump | None:
     """
     if recognise_source(source, str(path)) == "flattened":
         source = Flattened(source)
-    image = _open(source, checked=False)
-    info = parse(image.vmcoreinfo or b"")
-    dump = _dump(path, replace(image, missing=(), notes=(), remarks=()), _Words(info))
+    image = _open_image(source, checked=False)
+    info = parse_vmcoreinfo(image.vmcoreinfo or b"")
+    dump = _assembled_dump(path, replace(image, missing=(), notes=(), remarks=()), _Words(info))
     return dump if dump.osrelease or dump.build_id else None
 
 
-def _identify(path: Path, file: FileSource, stream: Flattened | None, how: _Search) -> Dump:
+def _identify_source(path: Path, file: FileSource, stream: Flattened | None, how: _Search) -> Dump:
     try:
-        image = _open(stream or file)
+        image = _open_image(stream or file)
     except NotADump as error:
         if stream is None or not stream.missing:
             raise
         lost = stream.missing[0]
         raise NotADump(f"{lost.what}; {error}", offset=lost.offset) from error
     words = _words_of_kernel(image, how)
-    dump = _dump(path, image, words)
+    dump = _assembled_dump(path, image, words)
     if stream is None:
         return replace(dump, size_bytes=file.size)
     inner: tuple[Missing, ...] = ()
@@ -148,7 +150,7 @@ def _identify(path: Path, file: FileSource, stream: Flattened | None, how: _Sear
         format=f"flattened {image.format}",
         size_bytes=file.size,
         missing=stream.missing + inner,
-        remarks=dump.remarks + trailing(file, stream.end),
+        remarks=dump.remarks + trailing_remarks(file, stream.end),
     )
 
 
@@ -161,7 +163,7 @@ def _cause_of_ruin(error: NotADump, file: FileSource, stream: Flattened | None) 
     return Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED
 
 
-def _open(source: Source, *, checked: bool = True) -> Image:
+def _open_image(source: Source, *, checked: bool = True) -> Image:
     # Each reader is imported only for its format: it is a share of the whole identification.
     if source.read(0, 4) == b"\x7fELF":
         from cas.dump.elf_core import open_core
@@ -172,10 +174,10 @@ def _open(source: Source, *, checked: bool = True) -> Image:
     return open_kdump(source, checked=checked)
 
 
-def _dump(path: Path, image: Image, words: _Words) -> Dump:
+def _assembled_dump(path: Path, image: Image, words: _Words) -> Dump:
     info = words.info
-    arch = _arch(replace(image, order=words.order or image.order), info)
-    release = _release(words.banner) if words.banner else info.lines.get("OSRELEASE")
+    arch = _arch_of_image(replace(image, order=words.order or image.order), info)
+    release = _release_in_banner(words.banner) if words.banner else info.lines.get("OSRELEASE")
     remarks = [*image.remarks, *words.told]
     seconds = info.decimal("CRASHTIME") or 0
     if seconds and moment(seconds) is None:
@@ -203,7 +205,9 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
         dmesg=words.log,
         log_digest=log_digest(words.log),
         vmcoreinfo=info.lines,
-        registers=registers(image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines),
+        registers=registers_of_notes(
+            image.notes, arch, image.order, is_crash="CRASHTIME" in info.lines
+        ),
         remarks=tuple(remarks),
     )
 
@@ -211,13 +215,13 @@ def _dump(path: Path, image: Image, words: _Words) -> Dump:
 def _words_of_kernel(image: Image, how: _Search) -> _Words:
     """The kernel's words by the header's VMCOREINFO; if it is absent or wrong, by a search."""
     search_bytes = how.limit_bytes
-    told = parse(image.vmcoreinfo or b"")
+    told = parse_vmcoreinfo(image.vmcoreinfo or b"")
     words = _hear(image, told)
     if words.agree and not how.is_header_wrong:
         return words if words.log else _with_loose_log(words, image, search_bytes)
-    found = search(image.memory, search_bytes)
+    found = search_memory(image.memory, search_bytes)
     if found.vmcoreinfo and found.vmcoreinfo != image.vmcoreinfo:
-        again = _hear(image, parse(found.vmcoreinfo))
+        again = _hear(image, parse_vmcoreinfo(found.vmcoreinfo))
         if again.agree or not told.lines:
             words = again
             mine, its = build_id(told), build_id(again.info)
@@ -228,9 +232,9 @@ def _words_of_kernel(image: Image, how: _Search) -> _Words:
     remarks: list[str] = []
     banner = words.banner or found.banner
     claimed = told.lines.get("OSRELEASE")
-    if told.lines and banner and claimed != _release(banner):
+    if told.lines and banner and claimed != _release_in_banner(banner):
         says = f"VMCOREINFO names {claimed or 'no kernel'}"
-        remarks.append(f"{says}, the kernel itself {_release(banner)}")
+        remarks.append(f"{says}, the kernel itself {_release_in_banner(banner)}")
         if words.info is told:
             words = replace(words, info=VmcoreInfo(), banner=banner)
     if not told.lines and words.info.lines:
@@ -262,7 +266,7 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     try:
         order = kernel_order(image, info)
         machine = Machine(
-            arch=_arch(replace(image, order=order), info),
+            arch=_arch_of_image(replace(image, order=order), info),
             order=order,
             page_size=_page_size(image, info) or 4096,
             memory=image.memory,
@@ -324,7 +328,7 @@ def _lost_words(
     return missing, (f"{_BLANK}, and so is all that was looked at",)
 
 
-def _arch(image: Image, info: VmcoreInfo) -> str:
+def _arch_of_image(image: Image, info: VmcoreInfo) -> str:
     """:raises NotADump: neither the headers nor VMCOREINFO tell"""
     arch = image.arch or arch_told(info)
     if arch is None:
@@ -337,7 +341,7 @@ def _page_size(image: Image, info: VmcoreInfo) -> int | None:
     return size if size in (4096, 8192, 16384, 32768, 65536) else image.page_size
 
 
-def _release(banner: str | None) -> str | None:
+def _release_in_banner(banner: str | None) -> str | None:
     """``uname -r``, the third word of the banner."""
     words = (banner or "").split(None, 3)
     return words[2] if len(words) > 2 else None

@@ -12,11 +12,11 @@ from cas import elf
 from cas.dump import claims, pages
 from cas.dump.kdump_header import read_header
 from cas.dump.kdump_memory import KdumpMemory
-from cas.dump.kdump_survey import Survey, survey
+from cas.dump.kdump_survey import Survey, survey_kdump
 from cas.dump.memory import Image, Source, moment
 from cas.dump.notes import lost_notes
 from cas.dump.registers import arch_of
-from cas.dump.trailing import trailing
+from cas.dump.trailing import trailing_remarks
 from cas.dump.vmcoreinfo import TEXT_LIMIT
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i486": "i686", "i586": "i686"}
@@ -34,7 +34,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     """
     header = read_header(source)
     memory = KdumpMemory(source, header)
-    seen = survey(source, header, memory) if checked else Survey(header.status, ())
+    seen = survey_kdump(source, header, memory) if checked else Survey(header.status, ())
     at, size = header.notes
     data = source.read(at, min(size, elf.NOTES_LIMIT))
     notes = list(elf.notes(data, header.order))
@@ -58,10 +58,10 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         nodename=header.utsname[1] if header.utsname[1] not in _NAMELESS else None,
         written=moment(header.timestamp_s),
         dump_level=header.dump_level,
-        compression=pages.name(seen.flags, header.status),
+        compression=pages.compression_name(seen.flags, header.status),
         notes=tuple(notes),
         missing=(*claims.of_kdump(header), *seen.missing, *lost),
-        remarks=trailing(source, seen.end) if seen.end else (),
+        remarks=trailing_remarks(source, seen.end) if seen.end else (),
         checked=seen.checked,
         pages=memory.bitmap.count if checked else None,
         pages_checked=seen.pages_checked,

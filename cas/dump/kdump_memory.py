@@ -70,7 +70,7 @@ class KdumpMemory:
                 index = self.bitmap.index(frame)
                 if index is None:
                     raise Absent(f"page frame {frame:#x} is not in the dump")
-                page = self.inflate(self.descriptor(index))
+                page = self.page_behind(self.descriptor(index))
                 self._cache[frame] = page
                 if len(self._cache) > _CACHED_PAGES:
                     self._cache.popitem(last=False)
@@ -99,7 +99,7 @@ class KdumpMemory:
             if left < 0:
                 return
             try:
-                page = self.inflate(descriptor)
+                page = self.page_behind(descriptor)
             except Absent:
                 continue
             if page.strip(b"\0"):
@@ -118,7 +118,7 @@ class KdumpMemory:
             raise Absent("the descriptor of a page is cut off", offset=at)
         return self._struct.unpack(descriptor)
 
-    def inflate(self, descriptor: tuple[int, ...]) -> bytes:
+    def page_behind(self, descriptor: tuple[int, ...]) -> bytes:
         """The page that a descriptor leads to.
 
         :raises Absent: its data are cut off or damaged
@@ -128,4 +128,4 @@ class KdumpMemory:
         data = self._source.read(offset, size) if size <= self.page_size else b""
         if len(data) < size or not data:
             raise Absent("the data of a page are cut off", offset=offset)
-        return pages.inflate(data, flags, self.page_size)
+        return pages.inflate_page(data, flags, self.page_size)

@@ -48,7 +48,7 @@ class Survey:
     """Where the page data end."""
 
 
-def survey(source: Source, header: Header, memory: KdumpMemory) -> Survey:
+def survey_kdump(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     """What the file lacks, and how far its pages were looked at."""
     missing: list[Missing] = []
     if header.status & INCOMPLETE:
@@ -127,11 +127,11 @@ class _Pages:
             return Survey(self._flags, (cut(end, self._source.size), *self._missing_pages(astray)))
         tally, checked = self._astray(self._source.size), Checked.SAMPLED
         if self._count <= FEW:
-            tally, checked = self._check.all(0, self._count), Checked.PAGES
+            tally, checked = self._check.check_all(0, self._count), Checked.PAGES
         elif not tally.astray.count:
             spread = range(0, self._count, max(self._count // _SAMPLED, 1))
             last = range(max(self._count - _SAMPLED_LAST, 0), self._count)
-            tally = self._check.some(sorted({*spread, *last}), self._lowest)
+            tally = self._check.check_some(sorted({*spread, *last}), self._lowest)
         missing = [*self._missing_pages(tally)]
         if self._lowest - self._low >= DESCRIPTOR_BYTES and self._flags:
             # a bitmap that lost bits counts fewer pages than there are descriptors

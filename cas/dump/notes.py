@@ -31,14 +31,14 @@ def lost_notes(data: bytes, order: str, at: int) -> Iterator[Missing]:
                 yield Missing("the notes are damaged", at + offset, Cause.DAMAGED)
             return
         name_size, size, _ = struct.unpack(order + "III", head)
-        offset = _up(offset + _HEAD_BYTES + name_size)
+        offset = _aligned(offset + _HEAD_BYTES + name_size)
         zero = note.desc.find(b"\0")
         if note.name == "VMCOREINFO" and zero >= 0 and note.desc[zero:].strip(b"\0"):
             place = at + offset + zero
             yield Missing("VMCOREINFO is overwritten by zeros", place, Cause.DAMAGED)
             return
-        offset = _up(offset + size)
+        offset = _aligned(offset + size)
 
 
-def _up(offset: int) -> int:
+def _aligned(offset: int) -> int:
     return -(-offset // _ALIGNMENT) * _ALIGNMENT

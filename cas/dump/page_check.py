@@ -62,7 +62,7 @@ class Tally:
     blank: Place = field(default_factory=Place)
     """Pages with zeros where the dump can have none."""
 
-    def take(self, other: Tally) -> None:
+    def add_tally(self, other: Tally) -> None:
         """Add what was found of other pages."""
         self.checked += other.checked
         for mine, others in zip(self.places(), other.places(), strict=True):
@@ -104,7 +104,9 @@ class PageCheck:
         self._window, self._window_at = b"", 0
         self.count = memory.bitmap.count
 
-    def all(self, first: int, end: int, report: Callable[[Tally], None] = lambda _: None) -> Tally:
+    def check_all(
+        self, first: int, end: int, report: Callable[[Tally], None] = lambda _: None
+    ) -> Tally:
         """Check the pages of a range of descriptors.
 
         :param report: called now and then with what was found so far
@@ -125,14 +127,14 @@ class PageCheck:
             is_sound = batch.is_within(self._bounds)
             for number, row in enumerate(batch.rows(), at):
                 if not is_sound and not self._bounds.hold(row):
-                    tally.astray.add(self._at(number))
+                    tally.astray.add(self._descriptor_offset(number))
                 elif row[0] == shared:
                     if not is_shared_seen:
-                        self._look(row, tally, Counter())
+                        self._judge_page(row, tally, Counter())
                     is_shared_seen = True
-                elif not self._look(row, tally, blanks):
+                elif not self._judge_page(row, tally, blanks):
                     if row[0] < last:
-                        tally.back.add(self._at(number))
+                        tally.back.add(self._descriptor_offset(number))
                     last = row[0] + row[1]
             tally.checked += len(batch.offsets)
             report(tally)
@@ -141,7 +143,7 @@ class PageCheck:
                 tally.blank.add(offset)
         return tally
 
-    def some(self, numbers: Sequence[int], shared: int) -> Tally:
+    def check_some(self, numbers: Sequence[int], shared: int) -> Tally:
         """Check the pages of some descriptors, all of which lead to a page.
 
         :param shared: offset of the page that stands for all pages of zeros, if there is one
@@ -149,12 +151,12 @@ class PageCheck:
         tally, blanks = Tally(checked=len(numbers)), Counter[int]()
         for number in numbers:
             (row,) = self._memory.batch(number, 1).rows()
-            self._look(row, tally, Counter() if row[0] == shared else blanks)
+            self._judge_page(row, tally, Counter() if row[0] == shared else blanks)
         if len(blanks) > 1:  # a single one may be shared, which a sample does not tell
             tally.blank.add(min(blanks), blanks.total())
         return tally
 
-    def _look(self, row: Row, tally: Tally, blanks: Counter[int]) -> bool:
+    def _judge_page(self, row: Row, tally: Tally, blanks: Counter[int]) -> bool:
         """Count what is wrong with a page; whether it may be one of zeros that many share."""
         offset, size, flags = row
         start = offset - self._window_at
@@ -163,7 +165,7 @@ class PageCheck:
             self._window_at, start = offset, 0
         data = self._window[start : start + size]
         try:
-            page = pages.inflate(data, flags, self._memory.page_size)
+            page = pages.inflate_page(data, flags, self._memory.page_size)
         except Absent:
             tally.broken.add(offset)
             return False
@@ -180,5 +182,5 @@ class PageCheck:
                 tally.blank.add(offset)
         return True
 
-    def _at(self, number: int) -> int:
+    def _descriptor_offset(self, number: int) -> int:
         return self._memory.descriptors_offset + DESCRIPTOR_BYTES * number

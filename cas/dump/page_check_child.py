@@ -18,7 +18,7 @@ from cas.dump.kdump_header import read_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source
 from cas.dump.page_check import PageCheck, Tally
-from cas.dump.source import opened
+from cas.dump.source import opened_source
 
 _NICE = 19
 _EVERY_S = 0.5
@@ -48,14 +48,14 @@ def main(words: Sequence[str]) -> None:
     """
     path, share, shares = Path(words[0]), int(words[1]), int(words[2])
     os.nice(_NICE)
-    with opened(path) as file:
+    with opened_source(path) as file:
         is_inside = file.read(0, len(MAGIC)) == MAGIC
         source: Source = Flattened(file) if is_inside else file
         header = read_header(source)
         check = PageCheck(source, header, KdumpMemory(source, header))
         told = _Told(check.count, is_inside=is_inside)
         first, end = (check.count * at // shares for at in (share, share + 1))
-        told.tell(check.all(first, end, told.now_and_then), is_done=True)
+        told.tell(check.check_all(first, end, told.now_and_then), is_done=True)
 
 
 if __name__ == "__main__":

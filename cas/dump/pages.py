@@ -24,7 +24,7 @@ NAMES = {ZLIB: "zlib", LZO: "lzo", SNAPPY: "snappy", ZSTD: "zstd"}
 MASK = ZLIB | LZO | SNAPPY | ZSTD
 
 
-def inflate(data: bytes, flags: int, page_size: int) -> bytes:
+def inflate_page(data: bytes, flags: int, page_size: int) -> bytes:
     """The page.
 
     :param flags: of its descriptor
@@ -47,7 +47,7 @@ def gets_smaller(page: bytes, status: int) -> bool:
     return any(status & method and len(_packed(page, method)) < len(page) for method in NAMES)
 
 
-def name(flags: int, status: int) -> str | None:
+def compression_name(flags: int, status: int) -> str | None:
     """How the pages are compressed: what their flags say, the header's status if they differ."""
     seen = flags & MASK
     chosen = seen if seen in NAMES else seen & status

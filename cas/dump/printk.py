@@ -61,7 +61,7 @@ def read_log(kernel: Kernel) -> Log:
     if info.symbol("prb") is not None:
         return _log_text(ring_records(kernel, DMESG_LIMIT))
     if "SYMBOL(log_first_idx)" in info.lines:
-        first, end = _index(kernel, "log_first_idx"), _index(kernel, "log_next_idx")
+        first, end = _number_at(kernel, "log_first_idx"), _number_at(kernel, "log_next_idx")
         address, size = _log_buf(kernel)
         if not 0 <= first < size or not 0 <= end <= size:
             raise Absent(f"a kernel log of {size} bytes with records from {first} to {end}")
@@ -70,7 +70,7 @@ def read_log(kernel: Kernel) -> Log:
         return replace(log, is_counted=False, left_out=ring.left_out)
     if "SYMBOL(log_end)" in info.lines:
         # Before Linux 3.5: a ring of text, which `log_end` has passed the end of many times.
-        written = _index(kernel, "log_end")
+        written = _number_at(kernel, "log_end")
         address, size = _log_buf(kernel)
         if not written:
             raise Absent("the kernel log is empty")
@@ -156,16 +156,16 @@ class _Shape:
             buffer.require(at, self.head)
         except Absent:
             return None
-        length = kernel.unpack("H", buffer.data, at + self.len)
+        length = kernel.number_in("H", buffer.data, at + self.len)
         return length if length == 0 or length >= self.head else None
 
     def record(self, kernel: Kernel, buffer: Patchy, at: int) -> Record | None:
-        text_len = kernel.unpack("H", buffer.data, at + self.text_len)
+        text_len = kernel.number_in("H", buffer.data, at + self.text_len)
         try:
             buffer.require(at, self.head + text_len)
         except Absent:
             return None
-        time_ns = kernel.unpack("Q", buffer.data, at + self.ts_nsec)
+        time_ns = kernel.number_in("Q", buffer.data, at + self.ts_nsec)
         return time_ns, buffer.data[at + self.head : at + self.head + text_len]
 
     def resume(self, buffer: Patchy, at: int) -> int:
@@ -219,7 +219,7 @@ def _log_buf(kernel: Kernel) -> tuple[int, int]:
     return kernel.long(address), size
 
 
-def _index(kernel: Kernel, name: str) -> int:
+def _number_at(kernel: Kernel, name: str) -> int:
     address = kernel.info.symbol(name)
     if address is None:
         raise Absent(f"VMCOREINFO has no {name}")

@@ -21,7 +21,7 @@ from cas.dump.kdump_header import Header, read_header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import INCOMPLETE
 from cas.dump.memory import cut
-from cas.dump.source import FileSource, opened
+from cas.dump.source import FileSource, opened_source
 from cas.errors import NotADump
 from cas.files.whole import cannot_write
 from cas.model import Dump, Missing
@@ -47,7 +47,7 @@ class _Part:
     """The first page is one of zeros, which stands for all such pages."""
 
     @property
-    def frames(self) -> tuple[int, int]:
+    def page_frames(self) -> tuple[int, int]:
         return self.header.start_pfn, self.header.end_pfn
 
     @property
@@ -77,7 +77,7 @@ def reassemble(parts: Sequence[Path], target: Path) -> tuple[Missing, ...]:
                 end = max((offset + length for offset, length, _, _ in rows), default=0)
             if end > size:
                 lack = cut(end, size)
-                what = f"{part.path.name} (page frames {_span(part.frames)}) {lack.what}"
+                what = f"{part.path.name} (page frames {_span(part.page_frames)}) {lack.what}"
                 missing.append(Missing(what, lack.offset, lack.cause))
         ends = [0, *(part.header.end_pfn for part in chain)]
         starts = [*(part.header.start_pfn for part in chain), chain[0].header.max_mapnr]
@@ -117,7 +117,7 @@ def _open_parts(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], l
     missing: list[Missing] = []
     for path in paths:
         try:
-            part = _read_part(path, files.enter_context(opened(path)))
+            part = _read_part(path, files.enter_context(opened_source(path)))
         except NotADump as error:
             what = f"{path.name} is not a part of the dump: {error}"
             missing.append(Missing(what, cause=Cause.PART))
@@ -125,7 +125,7 @@ def _open_parts(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], l
         if part.has_bitmap:
             found.append(part)
         else:
-            what = f"{path.name} ends before its pages: page frames {_span(part.frames)}"
+            what = f"{path.name} ends before its pages: page frames {_span(part.page_frames)}"
             missing.append(Missing(what, part.source.size, Cause.CUT))
     if not found:
         raise NotADump("; ".join(lack.what for lack in missing) or "no part of a split dump")
@@ -180,16 +180,16 @@ def _chain(parts: list[_Part]) -> tuple[list[_Part], list[Missing]]:
     """
     chain: list[_Part] = []
     twice: list[Missing] = []
-    for part in sorted(parts, key=lambda part: (part.frames, -part.source.size)):
-        start, end = part.frames
-        if chain and part.frames == chain[-1].frames:
+    for part in sorted(parts, key=lambda part: (part.page_frames, -part.source.size)):
+        start, end = part.page_frames
+        if chain and part.page_frames == chain[-1].page_frames:
             what = f"{part.path.name} is the same part as {chain[-1].path.name}"
             twice.append(Missing(what, cause=Cause.TWICE))
         elif chain and start < chain[-1].header.end_pfn:
             raise NotADump(f"{part.path.name} and {chain[-1].path.name} share page frames")
         elif start < end or not chain:
             chain.append(part)
-    return [part for part in chain if part.frames[0] < part.frames[1]] or chain[:1], twice
+    return [part for part in chain if part.page_frames[0] < part.page_frames[1]] or chain[:1], twice
 
 
 def _absent_frames(part: _Part, gaps: list[tuple[int, int]]) -> Iterator[Missing]:

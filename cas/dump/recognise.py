@@ -10,7 +10,7 @@ from cas.dump import flattened, log_file
 from cas.dump.foreign import HEAD_BYTES, foreign, raw_memory
 from cas.dump.kdump_header import read_header
 from cas.dump.memory import Source
-from cas.dump.source import Bytes, opened
+from cas.dump.source import Bytes, opened_source
 from cas.errors import NotADump, UnsupportedFormat
 from cas.model import KERNEL_LOG
 
@@ -52,18 +52,18 @@ def kind_of(head: bytes) -> str | None:
     return "dump"
 
 
-def recognise(path: Path) -> str:
+def recognise_file(path: Path) -> str:
     """Which format of dump a file has: ``ELF``, ``KDUMP``, ``flattened`` or ``kernel log``.
 
     :raises UnsupportedFormat: a dump that nothing here opens
     :raises NotADump: anything else, by its name
     """
-    with opened(path) as source:
+    with opened_source(path) as source:
         return recognise_source(source, str(path))
 
 
 def recognise_source(source: Source, name: str) -> str:
-    """See `recognise`.
+    """See `recognise_file`.
 
     :param name: of the file, for messages
     """

@@ -28,20 +28,20 @@ t3 t4 t5 t6"""
 _PPC64_REST = "nip msr orig_gpr3 ctr link xer ccr softe trap dar dsisr result"
 
 
-def _numbered(letter: str, count: int) -> str:
+def _numbered_names(letter: str, count: int) -> str:
     return " ".join(f"{letter}{number}" for number in range(count))
 
 
 _NAMES = {
     "x86_64": _X86_64,
     "i686": _I686,
-    "aarch64": f"{_numbered('x', 31)} sp pc pstate",
-    "arm": f"{_numbered('r', 11)} fp ip sp lr pc cpsr orig_r0",
-    "ppc64": f"{_numbered('gpr', 32)} {_PPC64_REST}",
-    "ppc64le": f"{_numbered('gpr', 32)} {_PPC64_REST}",
-    "s390x": f"psw_mask psw_addr {_numbered('r', 16)}",
+    "aarch64": f"{_numbered_names('x', 31)} sp pc pstate",
+    "arm": f"{_numbered_names('r', 11)} fp ip sp lr pc cpsr orig_r0",
+    "ppc64": f"{_numbered_names('gpr', 32)} {_PPC64_REST}",
+    "ppc64le": f"{_numbered_names('gpr', 32)} {_PPC64_REST}",
+    "s390x": f"psw_mask psw_addr {_numbered_names('r', 16)}",
     "riscv64": _RISCV64,
-    "loongarch64": f"{_numbered('r', 32)} orig_a0 csr_era csr_badv",
+    "loongarch64": f"{_numbered_names('r', 32)} orig_a0 csr_era csr_badv",
 }
 _SIZES = {
     ("<", 336): "x86_64",
@@ -62,7 +62,7 @@ def arch_of(notes: Iterable[Note], order: str) -> str | None:
     return next(filter(None, (_SIZES.get((order, size)) for size in sizes)), None)
 
 
-def registers(
+def registers_of_notes(
     notes: Sequence[Note], arch: str, order: str, *, is_crash: bool = True
 ) -> tuple[Registers, ...]:
     """What each note says; a note that is cut short or all zeros says nothing.

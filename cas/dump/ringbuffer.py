@@ -120,15 +120,15 @@ class _Ring:
     def _record(self, number: int, index: int, descs: bytes, infos: bytes) -> Record | None:
         """``None`` for a record that is not written to its end, or that was overwritten."""
         info_at = index * self.layout.info_size
-        text_len = self.kernel.unpack("H", infos, info_at + self.layout.text_len)
+        text_len = self.kernel.number_in("H", infos, info_at + self.layout.text_len)
         at = index * self.layout.desc_size
         long_bits = 8 * self.kernel.long_bytes
-        state = self.kernel.unpack("L", descs, at + self.layout.state_var)
+        state = self.kernel.number_in("L", descs, at + self.layout.state_var)
         ids = (1 << long_bits - 2) - 1
         if state >> long_bits - 2 not in (_COMMITTED, _FINALIZED) or (state ^ number) & ids:
             return None
-        begin = self.kernel.unpack("L", descs, at + self.layout.begin)
-        after = self.kernel.unpack("L", descs, at + self.layout.next)
+        begin = self.kernel.number_in("L", descs, at + self.layout.begin)
+        after = self.kernel.number_in("L", descs, at + self.layout.next)
         if begin & 1 and after & 1:
             if begin != after or begin != _EMPTY_LINE_LPOS:
                 return None
@@ -138,7 +138,7 @@ class _Ring:
             if block is None:
                 return None
             text = block[self.kernel.long_bytes :][:text_len]
-        return self.kernel.unpack("Q", infos, info_at + self.layout.ts_nsec), text
+        return self.kernel.number_in("Q", infos, info_at + self.layout.ts_nsec), text
 
 
 def ring_records(kernel: Kernel, limit: int) -> Records:
@@ -153,7 +153,7 @@ def ring_records(kernel: Kernel, limit: int) -> Records:
     counter = _counter(kernel)
 
     def member(name: str, kind: str = "L", inner: int = 0) -> int:
-        return kernel.unpack(kind, prb, ring + info.offset(f"prb_desc_ring.{name}") + inner)
+        return kernel.number_in(kind, prb, ring + info.offset(f"prb_desc_ring.{name}") + inner)
 
     count_bits = member("count_bits", "I")
     if count_bits > _BITS_LIMIT:
@@ -184,12 +184,12 @@ def ring_records(kernel: Kernel, limit: int) -> Records:
 def _newest_text(kernel: Kernel, prb: bytes, limit: int) -> _Text:
     info = kernel.info
     ring = info.offset("printk_ringbuffer.text_data_ring")
-    bits = kernel.unpack("I", prb, ring + info.offset("prb_data_ring.size_bits"))
+    bits = kernel.number_in("I", prb, ring + info.offset("prb_data_ring.size_bits"))
     if not 6 <= bits <= _BITS_LIMIT + 6:
         raise Absent(f"a kernel log of 2^{bits} bytes")
-    data = kernel.unpack("L", prb, ring + info.offset("prb_data_ring.data"))
+    data = kernel.number_in("L", prb, ring + info.offset("prb_data_ring.data"))
     head_at = ring + info.offset("prb_data_ring.head_lpos") + _counter(kernel)
-    head = kernel.unpack("L", prb, head_at)
+    head = kernel.number_in("L", prb, head_at)
     mask = (1 << 8 * kernel.long_bytes) - 1
     size = 1 << bits
     window = min(size, limit)

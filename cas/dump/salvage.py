@@ -16,8 +16,8 @@ from cas.choices import Cause
 from cas.dump.kdump import arch_of_machine
 from cas.dump.log_search import LOG_BYTES, log_start, loose_log
 from cas.dump.memory import Source, moment
-from cas.dump.registers import arch_of, registers
-from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse
+from cas.dump.registers import arch_of, registers_of_notes
+from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse_vmcoreinfo
 from cas.errors import NotADump
 from cas.klog.log_digest import log_digest
 from cas.model import Dump, Missing
@@ -61,7 +61,7 @@ class _Finds:
                 self.notes[at + place] = note
 
 
-def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump | None:
+def salvage_dump(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump | None:
     """A dump by what is left of it.
 
     :param reason: why it cannot be opened
@@ -73,12 +73,12 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
     is_elf = head.startswith(b"\x7fELF")
     is_big = head[5:6] == b"\x02" if is_elf else head[8:10] == bytes(2) and head[8:12] != bytes(4)
     finds = _Finds(order=">" if is_big else "<")
-    for at, data in _windows(source):
+    for at, data in _file_windows(source):
         finds.look(at, data)
     log = None
     if finds.log_at is not None:
         log = loose_log(source.read(finds.log_at, LOG_BYTES), finds.order)
-    arch, release = _arch(head, finds), _release(head, finds)
+    arch, release = _arch_of_finds(head, finds), _release_of_finds(head, finds)
     if arch is None or release is None:
         return None
     at = min(reason.offset or 0, source.size)
@@ -99,12 +99,14 @@ def salvage(path: Path, source: Source, reason: NotADump, cause: Cause) -> Dump 
         dmesg=log,
         log_digest=log_digest(log),
         vmcoreinfo=finds.info.lines,
-        registers=registers([note for _, note in sorted(finds.notes.items())], arch, finds.order),
+        registers=registers_of_notes(
+            [note for _, note in sorted(finds.notes.items())], arch, finds.order
+        ),
         remarks=("what is told of this dump was found by a search of the damaged file",),
     )
 
 
-def _windows(source: Source) -> Iterator[tuple[int, bytes]]:
+def _file_windows(source: Source) -> Iterator[tuple[int, bytes]]:
     """The file's beginning in steps that overlap, then samples of the rest; holes are skipped."""
     beginning = min(source.size, BEGINNING_BYTES)
     for begin, end in source.data(0, beginning):
@@ -123,7 +125,7 @@ def _whole_vmcoreinfo(data: bytes) -> VmcoreInfo:
             break
         text = data[at : at + TEXT_LIMIT].split(b"\0")[0]
         if b"\nPAGESIZE=" in text:
-            return parse(text)
+            return parse_vmcoreinfo(text)
         at = data.find(_KEY, at + 1)
     return VmcoreInfo()
 
@@ -141,18 +143,18 @@ def _register_notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
         at = data.find(_CORE_NAME, at + 1)
 
 
-def _arch(head: bytes, finds: _Finds) -> str | None:
+def _arch_of_finds(head: bytes, finds: _Finds) -> str | None:
     told = arch_told(finds.info) or arch_of(finds.notes.values(), finds.order)
     told = told or arch_of_machine(_utsname_word(head, 4), 64)
     if not told and head.startswith(b"\x7fELF") and len(head) >= 20:
         (machine,) = struct.unpack_from(finds.order + "H", head, 18)
         told = elf.arch_of_machine(machine, 32 if head[4] == 1 else 64)
-    last = (_release(head, finds) or "").rpartition(".")[2]
+    last = (_release_of_finds(head, finds) or "").rpartition(".")[2]
     told = told or (last if last in elf.ARCHES else None)
     return "ppc64le" if told == "ppc64" and finds.order == "<" else told
 
 
-def _release(head: bytes, finds: _Finds) -> str | None:
+def _release_of_finds(head: bytes, finds: _Finds) -> str | None:
     words = (finds.banner or "").split(None, 3)
     said = words[2] if len(words) > 2 else None
     return said or finds.info.lines.get("OSRELEASE") or _utsname_word(head, 2) or None

@@ -63,7 +63,7 @@ class Bytes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[FileSource]:
+def opened_source(path: Path) -> Iterator[FileSource]:
     """The file, for the length of a ``with`` block.
 
     :raises NotADump: missing, a directory, not a regular file, or unreadable

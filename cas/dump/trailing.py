@@ -15,7 +15,7 @@ _MAGICS = (b"KDUMP   ", b"DISKDUMP", MAGIC)
 _ELF, _CORES = b"\x7fELF", (b"\x04\0", b"\0\x04")
 
 
-def trailing(source: Source, end: int) -> tuple[str, ...]:
+def trailing_remarks(source: Source, end: int) -> tuple[str, ...]:
     """A remark on the bytes behind a dump; zeros, as in a partition, need none.
 
     :param end: where the dump ends, by its headers

@@ -80,13 +80,13 @@ class Kernel:
 
     def long(self, address: int) -> int:
         """An ``unsigned long`` or a pointer."""
-        return self.unpack("L", self.read(address, self.long_bytes))
+        return self.number_in("L", self.read(address, self.long_bytes))
 
     def unsigned(self, address: int) -> int:
         """An ``unsigned int``."""
-        return self.unpack("I", self.read(address, 4))
+        return self.number_in("I", self.read(address, 4))
 
-    def unpack(self, kind: str, data: bytes, offset: int = 0) -> int:
+    def number_in(self, kind: str, data: bytes, offset: int = 0) -> int:
         """One unsigned number of the kernel's byte order from bytes that were read.
 
         :param kind: ``H``, ``I``, ``Q`` as in `struct`, or ``L`` for the kernel's ``long``

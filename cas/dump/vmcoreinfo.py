@@ -76,7 +76,7 @@ class VmcoreInfo:
             return None
 
 
-def parse(text: bytes) -> VmcoreInfo:
+def parse_vmcoreinfo(text: bytes) -> VmcoreInfo:
     """The lines of a note or of the page in memory; what is no KEY=value line is skipped."""
     lines = text[:TEXT_LIMIT].split(b"\0")[0].decode("utf-8", "replace").split("\n")
     pairs = (line.partition("=") for line in lines)

@@ -96,7 +96,7 @@ class Transfer:
         self._connections += 1
         self._stack.close()
         try:
-            self._body = self._stack.enter_context(http.opened(self._url, policy, had))
+            self._body = self._stack.enter_context(http.opened_by_http(self._url, policy, had))
         except NotThere as error:
             raise NotServed(f"{error}") from error
         except NotConnected as error:

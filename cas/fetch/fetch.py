@@ -85,14 +85,14 @@ def _opened_source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextMa
     if url.scheme == "ftp":
         from cas.fetch import ftp
 
-        return ftp.opened(url, policy, had)
+        return ftp.opened_by_ftp(url, policy, had)
     if url.scheme == "sftp":
         from cas.fetch import sftp
 
-        return sftp.opened(url, policy, had)
+        return sftp.opened_by_sftp(url, policy, had)
     from cas.fetch import http
 
-    return http.opened(url, policy, had)
+    return http.opened_by_http(url, policy, had)
 
 
 def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> str | None:

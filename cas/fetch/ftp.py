@@ -88,7 +88,7 @@ class FtpFile:
 
 
 @contextmanager
-def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
+def opened_by_ftp(url: Url, policy: FetchPolicy, had: Had) -> Iterator[FtpFile]:
     """Ask for a file from where an earlier attempt ended.
 
     :raises NotThere: there is no such file

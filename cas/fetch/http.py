@@ -95,7 +95,7 @@ class Body:
 
 
 @contextmanager
-def opened(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[Body]:
+def opened_by_http(url: Url, policy: NetworkPolicy, had: Had | None = None) -> Iterator[Body]:
     """A file's bytes, over at most REDIRECTS redirects.
 
     :param had: what an earlier attempt left, to go on with

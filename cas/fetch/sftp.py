@@ -86,7 +86,7 @@ class SftpFile:
 
 
 @contextmanager
-def opened(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
+def opened_by_sftp(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     """Open a file at where an earlier attempt ended.
 
     :raises Refused: the server's key is not believed, or its network is private

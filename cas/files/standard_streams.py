@@ -55,8 +55,8 @@ def prepare() -> None:
     if sys.stdin is None:
         sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115
     # a terminal need not know every letter
-    sys.stdout = _text(io.TextIOWrapper, STDOUT, sys.stdout)
-    sys.stderr = _text(Unfailing, STDERR, sys.stderr)
+    sys.stdout = _text_stream(io.TextIOWrapper, STDOUT, sys.stdout)
+    sys.stderr = _text_stream(Unfailing, STDERR, sys.stderr)
 
 
 def is_writable(number: int) -> bool:
@@ -71,7 +71,9 @@ def silence(number: int) -> None:
     os.close(null)
 
 
-def _text(kind: type[io.TextIOWrapper], number: int, before: TextIO | None) -> io.TextIOWrapper:
+def _text_stream(
+    kind: type[io.TextIOWrapper], number: int, before: TextIO | None
+) -> io.TextIOWrapper:
     return kind(
         io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
         encoding=before.encoding if before else None,

@@ -3,7 +3,7 @@
 from cas.intake.copy import take_over
 from cas.intake.selection import Intake, is_plain
 from cas.intake.storing import Storing
-from cas.intake.unpack import check
+from cas.intake.unpack import check_upload
 from cas.intake.vmware import is_memory, require_one_file
 from cas.streams.wrapping import PEEK_BYTES, is_wrapped, wrapping
 
@@ -11,7 +11,7 @@ __all__ = [
     "PEEK_BYTES",
     "Intake",
     "Storing",
-    "check",
+    "check_upload",
     "is_memory",
     "is_plain",
     "is_wrapped",

@@ -69,7 +69,7 @@ def rar_members(path: Path, parent: Flow, layer: UploadLayer) -> Iterator[Member
     """The regular files of a rar archive, where libarchive's tar is installed."""
     program = find_program("bsdtar")
     if program is None:
-        layer.locked(
+        layer.note_locked(
             f"the {printable(layer.what)} needs the program bsdtar (Debian: libarchive-tools)"
         )
         return
@@ -93,8 +93,8 @@ def _through_tar(argv: Sequence[str | Path], parent: Flow, layer: UploadLayer) -
     for ended in failures:
         what = f"the {printable(layer.what)}"
         if ended.status == ENCRYPTED:
-            layer.locked(f"{what} is encrypted")
+            layer.note_locked(f"{what} is encrypted")
         elif ended.status == UNKNOWN:
-            layer.locked(f"{what} is packed by a method that CAS does not unpack: {ended}")
+            layer.note_locked(f"{what} is packed by a method that CAS does not unpack: {ended}")
         else:
             layer.damaged(Damaged(printable(str(ended))), concerns_all=True)

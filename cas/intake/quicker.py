@@ -40,7 +40,7 @@ def quicker(kind: str, upload: Path, descriptor: int, account: Account) -> Itera
     if kind == "xz" and (blocks := xz_blocks.layout(descriptor)):
         limits = xz_blocks.Limits(UPLOAD.lzma_bytes)
         try:
-            yield from xz_blocks.unpack(descriptor, blocks, limits, account.note_read)
+            yield from xz_blocks.unpack_blocks(descriptor, blocks, limits, account.note_read)
         except Damaged as damage:
             raise NotQuicker from damage
         return

@@ -83,7 +83,7 @@ class Selection:
         self._vmcore: Path | None = None
         self._dropped = 0
 
-    def search(self, upload: Path, *, is_one_of_many: bool) -> None:
+    def search_upload(self, upload: Path, *, is_one_of_many: bool) -> None:
         """Take what is in an upload.
 
         :param is_one_of_many: other uploads belong to the same job

@@ -10,7 +10,7 @@ from typing import Any, Self
 from cas.errors import AGAIN, UnpackError
 from cas.files.whole import sync, sync_directory
 from cas.intake.selection import Intake, Selection, is_plain
-from cas.intake.unpack import check
+from cas.intake.unpack import check_upload
 from cas.jobs.layout import DUMP, SIDECARS
 from cas.model import Stored
 from cas.progress import Progress
@@ -39,7 +39,7 @@ class Storing:
         :raises NotADump: one of them cannot be read
         """
         for path in paths:
-            check(path)
+            check_upload(path)
         self._paths = tuple(paths)
         self._directory = directory
         self._progress = progress
@@ -119,7 +119,7 @@ class Storing:
         try:
             try:
                 for path in self._paths:
-                    selection.search(path, is_one_of_many=len(self._paths) > 1)
+                    selection.search_upload(path, is_one_of_many=len(self._paths) > 1)
                 stored = selection.result()
             finally:
                 self._require_unchanged(looks)

@@ -152,7 +152,7 @@ def _growing_blocks(descriptor: int, account: Account) -> Iterator[bytes]:
         size = min(2 * size, BLOCK_BYTES)
 
 
-def check(path: Path) -> None:
+def check_upload(path: Path) -> None:
     """Make sure that there is a regular, readable, non-empty file.
 
     :raises NotADump: with the reason

@@ -69,7 +69,7 @@ def put_in_place(job: Job, contents: Mapping[str, bytes]) -> Job:
     """Replace published files of an ended job, all of them or none.
 
     They are there, under hidden names, before ``job.json`` says that they count; whoever is stopped
-    after that has :func:`finish` do the rest.
+    after that has :func:`finish_replacing` do the rest.
 
     :return: the job as it is then
     :raises TryAgain: a file cannot be written
@@ -81,11 +81,11 @@ def put_in_place(job: Job, contents: Mapping[str, bytes]) -> Job:
         found[name] = Fingerprint.of(staged)
     renewed = replace(job, files={**job.files, **found})
     renewed.save()
-    finish(renewed)
+    finish_replacing(renewed)
     return renewed
 
 
-def finish(job: Job) -> None:
+def finish_replacing(job: Job) -> None:
     """Put files in their places that count already, and remove those that never will.
 
     :raises TryAgain: the directory cannot be written

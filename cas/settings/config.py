@@ -85,7 +85,7 @@ class Config:
     warnings: tuple[str, ...] = ()
 
 
-def read(path: Path | None, defaults: Config) -> Config:
+def read_config(path: Path | None, defaults: Config) -> Config:
     """Read the configuration file over the defaults.
 
     :param path: ``None``: there is no file, the defaults hold

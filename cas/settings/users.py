@@ -79,7 +79,7 @@ def become(user: pwd.struct_passwd, environment: MutableMapping[str, str]) -> No
         environment.pop("TMPDIR", None)
 
 
-def opened(paths: Iterable[Path]) -> dict[Path, int]:
+def opened_uploads(paths: Iterable[Path]) -> dict[Path, int]:
     """Descriptors of the regular files among these; who reads the others says what they are."""
     held = {}
     for path in paths:
@@ -92,7 +92,7 @@ def opened(paths: Iterable[Path]) -> dict[Path, int]:
     return held
 
 
-def kept(held: Mapping[Path, int]) -> dict[Path, int]:
+def keep_needed(held: Mapping[Path, int]) -> dict[Path, int]:
     """Those that this user could not open himself; the others are closed."""
     # in full: from where root stands, a relative name leads past a directory that is closed to him
     needed = {path: file for path, file in held.items() if not os.access(path.absolute(), os.R_OK)}
@@ -124,7 +124,7 @@ def remedy(obstacle: Path, config: Config) -> str | None:
         return f"run it as {config.casuser}: sudo -u {config.casuser} …"
     if owner != ROOT:
         return f"have {user_name(owner)} do it, or see USERS in cas.conf(5)"
-    return give(config, user, obstacle)
+    return command_to_give(config, user, obstacle)
 
 
 def roots_remedy(path: Path, config: Config) -> str | None:
@@ -148,7 +148,7 @@ def hint(error: CasError, config: Config) -> str:
     return (obstacle and remedy(obstacle, config)) or error.hint
 
 
-def give(config: Config, user: str, obstacle: Path) -> str:
+def command_to_give(config: Config, user: str, obstacle: Path) -> str:
     """The command by which root gives what is his of this installation to a user.
 
     :param obstacle: what has to change hands at least, if it is part of the installation

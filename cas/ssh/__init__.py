@@ -16,7 +16,7 @@ from cas.ssh.account import (
     LoginOptions,
     account_of,
     home_of,
-    name_of,
+    known_hosts_name,
 )
 from cas.ssh.failures import (
     ChangedHost,
@@ -46,7 +46,7 @@ __all__ = [
     "WeakHostKey",
     "account_of",
     "home_of",
+    "known_hosts_name",
     "logged_in",
-    "name_of",
     "servers_in_known_hosts",
 ]

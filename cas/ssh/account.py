@@ -95,7 +95,7 @@ class Account:
     """Only those of its keys are used that `keys` names."""
 
     def __str__(self) -> str:
-        return name_of(self.host, self.port)
+        return known_hosts_name(self.host, self.port)
 
 
 def home_of(casuser: str | None) -> Path:
@@ -113,7 +113,7 @@ def home_of(casuser: str | None) -> Path:
         ) from None
 
 
-def name_of(host: str, port: int) -> str:
+def known_hosts_name(host: str, port: int) -> str:
     """How known_hosts calls a server."""
     return host if port == SSH_PORT else f"[{host}]:{port}"
 
@@ -147,7 +147,9 @@ def account_of(destination: Destination, options: LoginOptions) -> Account:
         port,
         user,
         tuple(dict.fromkeys(key for key in keys if key)),
-        _pins_of(settings, options.home, settings.word("hostkeyalias") or name_of(host, port)),
+        _pins_of(
+            settings, options.home, settings.word("hostkeyalias") or known_hosts_name(host, port)
+        ),
         _jumps_of(settings),
         () if named else tuple(usual),
         next(iter(settings.files("certificatefile") or ()), None),

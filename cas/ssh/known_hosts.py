@@ -73,7 +73,7 @@ def key_type_of(blob: bytes) -> str:
     return name.decode("ascii", "replace") if 4 < end <= min(len(blob), 100) else ""
 
 
-def fingerprint(blob: bytes) -> str:
+def key_fingerprint(blob: bytes) -> str:
     """A key's type and SHA-256, to be compared by a person; as ssh shows it."""
     digest = binascii.b2a_base64(hashlib.sha256(blob).digest(), newline=False).decode()
     return f"{one_line(key_type_of(blob))} SHA256:{digest.rstrip('=')}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import paramiko
 
-from cas.ssh.account import Account, Destination, LoginOptions, name_of, route_to
+from cas.ssh.account import Account, Destination, LoginOptions, known_hosts_name, route_to
 from cas.ssh.failures import SshError, Unreachable, WeakHostKey
-from cas.ssh.known_hosts import fingerprint
+from cas.ssh.known_hosts import key_fingerprint
 from cas.ssh.proof import prove_user
 from cas.ssh.trust import KnownHosts
 
@@ -60,7 +60,9 @@ def logged_in(
         except (OSError, UnicodeError) as error:
             said = error.strerror if isinstance(error, OSError) else "its name cannot be one"
             problem = said or "the host did not answer in time"
-            raise Unreachable(f"{name_of(host, port)} cannot be reached: {problem}") from None
+            raise Unreachable(
+                f"{known_hosts_name(host, port)} cannot be reached: {problem}"
+            ) from None
 
     *hops, last = route_to(destination, options)
     with ExitStack() as stack:
@@ -74,7 +76,7 @@ def logged_in(
 
 @contextmanager
 def _logged_in(account: Account, options: LoginOptions, reach: Reach) -> Iterator[Connection]:
-    known = KnownHosts.read(account.pins)
+    known = KnownHosts.known_for(account.pins)
     with reach(account.host, account.port) as wire:
         transport = paramiko.Transport(wire, disabled_algorithms={"pubkeys": OLD_KEYS})
         try:
@@ -99,7 +101,7 @@ def _connect_through(way: Connection, timeout_s: float) -> Reach:
             )
         except (paramiko.SSHException, EOFError, OSError):
             raise Unreachable(
-                f"{name_of(host, port)} cannot be reached from {way.account}"
+                f"{known_hosts_name(host, port)} cannot be reached from {way.account}"
             ) from None
         channel.settimeout(timeout_s)
         return channel  # type: ignore[return-value]  # behaves as a connected socket
@@ -141,7 +143,7 @@ def _prove_server(
             f"{account}: the server broke off, or does not answer as sshd does"
         ) from None
     known.check(key)
-    return fingerprint(key.asbytes())
+    return key_fingerprint(key.asbytes())
 
 
 def _is_good(algorithm: str) -> bool:

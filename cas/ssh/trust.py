@@ -11,7 +11,7 @@ import paramiko
 
 from cas.ssh.account import Pins
 from cas.ssh.failures import ChangedHost, RevokedHostKey, SshError, UnknownHost, WeakHostKey
-from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, fingerprint, key_type_of, keys_of
+from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, key_fingerprint, key_type_of, keys_of
 
 RSA_BITS = 2048
 """Bits of an RSA key, at least; sizes below have been out of use since NIST SP 800-131A of 2011."""
@@ -31,7 +31,7 @@ class KnownHosts:
     revoked: frozenset[bytes]
 
     @classmethod
-    def read(cls, pins: Pins) -> Self:
+    def known_for(cls, pins: Pins) -> Self:
         """What is known of a server.
 
         :raises SshError: a file cannot be read
@@ -57,7 +57,7 @@ class KnownHosts:
 
         :raises Refused: it is revoked, weak, unknown, or another one than before
         """
-        blob, shown = key.asbytes(), fingerprint(key.asbytes())
+        blob, shown = key.asbytes(), key_fingerprint(key.asbytes())
         if blob in self.revoked:
             raise RevokedHostKey(f"the host key of {self.name} is revoked: {shown}")
         if key_type_of(blob) == "ssh-rsa" and key.get_bits() < RSA_BITS:
@@ -75,7 +75,7 @@ class KnownHosts:
         if not self.keys:
             raise UnknownHost(f"the host key of {self.name} is not known: {shown}")
         if blob not in {known.blob for known in self.keys}:
-            expected = ", ".join(fingerprint(each.blob) for each in self.keys)
+            expected = ", ".join(key_fingerprint(each.blob) for each in self.keys)
             raise ChangedHost(
                 f"the host key of {self.name} is another one than in known_hosts: "
                 f"{shown} instead of {expected}"

@@ -159,7 +159,7 @@ class UploadLayer:
         elif len(self.account.damages) < MAX_NOTES:
             self.account.damages.append(missing)
 
-    def locked(self, sentence: str) -> None:
+    def note_locked(self, sentence: str) -> None:
         """Note a file that cannot be unpacked; there may be others beside it."""
         if len(self.account.locked) < MAX_NOTES:
             self.account.locked.append(sentence)

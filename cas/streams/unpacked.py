@@ -62,8 +62,8 @@ def _stretch_content(
     try:
         limits = xz_blocks.Limits(_BLOCK_MEMORY_BYTES, ahead_bytes)
         blocks = xz_blocks.layout(file.fileno(), begin, begin + size)
-        if blocks and xz_blocks.is_within(file.fileno(), blocks[0], limits):
-            yield from xz_blocks.unpack(file.fileno(), blocks, limits, advance)
+        if blocks and xz_blocks.fits_memory(file.fileno(), blocks[0], limits):
+            yield from xz_blocks.unpack_blocks(file.fileno(), blocks, limits, advance)
             return
         file.seek(begin)
         yield from unpacked(Flow(_file_blocks(file, size, advance)), layer)

@@ -100,7 +100,7 @@ def _seven_bit_number(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError
 
 
-def is_within(descriptor: int, block: Block, limits: Limits) -> bool:
+def fits_memory(descriptor: int, block: Block, limits: Limits) -> bool:
     """Whether a block can be unpacked with so much memory; its own header tells.
 
     :raises OSError: the file cannot be read
@@ -113,7 +113,7 @@ def is_within(descriptor: int, block: Block, limits: Limits) -> bool:
     return True
 
 
-def unpack(
+def unpack_blocks(
     descriptor: int,
     blocks: list[Block],
     limits: Limits,

@@ -56,7 +56,7 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
         header = _local_header(flow)
         end = flow.position + header.packed
         if reason := _why_unreadable(header, flow):
-            layer.locked(f"{printable(header.name)} in the {printable(layer.what)} {reason}")
+            layer.note_locked(f"{printable(header.name)} in the {printable(layer.what)} {reason}")
             if header.is_open_ended:
                 return
         elif header.packed or header.is_open_ended:

@@ -186,7 +186,7 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
         self._drain_stderr()
-        return self._exit_status(status)
+        return self._program_status(status)
 
     def interrupt(self) -> None:
         """Send SIGINT to the program and all that it started, as Ctrl-C would."""
@@ -208,7 +208,7 @@ class Child:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(BrokenPipeError):
                 _pipe(pipe).close()
-        return self._exit_status(self._ended)
+        return self._program_status(self._ended)
 
     def _ticks_and_processes(self) -> tuple[int, int]:
         everyone = family(self._process.pid, self._mark)
@@ -239,7 +239,7 @@ class Child:
             if not self._read_stderr(stderr):
                 break
 
-    def _exit_status(self, status: int) -> int:
+    def _program_status(self, status: int) -> int:
         """A sandbox hands its program's end on as a shell does: 128 and the signal."""
         if self._is_boxed and SIGNALLED < status <= SIGNALLED + signal.NSIG:
             return SIGNALLED - status

@@ -24,7 +24,7 @@ from cas.database.store import Store
 from cas.errors import UsageError
 from cas.model import Host
 from cas.progress import Silent
-from cas.settings.config import read
+from cas.settings.config import read_config
 from cas_admin.hosts import Address, HostNotRegistered, host_address
 
 from installed import Site, answer, closed_port, needs
@@ -232,7 +232,7 @@ def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "arm-04 is no registered host" in done.stderr
     assert "cas-admin host list" in done.stderr
-    config = read(site.directory / "cas.conf", defaults({"HOME": str(site.directory)}))
+    config = read_config(site.directory / "cas.conf", defaults({"HOME": str(site.directory)}))
     world = World(config, Silent(), datetime.now(UTC), False, lambda _: "")
     for action in ("enable", "disable", "check"):
         with pytest.raises(HostNotRegistered, match="arm-04 is no registered host"):

@@ -23,7 +23,7 @@ from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
-from cas.settings.config import read
+from cas.settings.config import read_config
 from cas_admin import ageing
 from cas_admin.ageing import Records
 from cas_admin.purging import Purging
@@ -193,7 +193,7 @@ def test_a_job_that_a_run_has_stays(purged: Site) -> None:
 
 def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
     purged.configure()
-    config = read(purged.directory / "cas.conf", defaults({"HOME": str(purged.directory)}))
+    config = read_config(purged.directory / "cas.conf", defaults({"HOME": str(purged.directory)}))
     purging = Purging.of(World(config, Silent(), NOW, is_interactive=False, ask=str))
     (old,) = purging.old(90, with_unfinished=False)
     (old.job.directory / "mail.eml").touch()

@@ -23,7 +23,7 @@ from cas.errors import EXIT_CODES, CasError
 from cas.jobs import job
 from cas.model import Report
 from cas.report.result import as_result
-from cas.settings.config import MISSPELLINGS, Config, directives, read
+from cas.settings.config import MISSPELLINGS, Config, directives, read_config
 from cas.snippets import snippets
 from cas.supervise import Confinement
 
@@ -197,7 +197,7 @@ def test_the_documented_defaults_are_the_real_ones(tmp_path: Path, defaults: Con
     lines = [f"{name} = {value}" for name, value in fixed_defaults().items()]
     path = tmp_path / "cas.conf"
     path.write_text("\n".join(("[settings]", *lines)))
-    assert dataclasses.replace(read(path, defaults), file=None) == defaults
+    assert dataclasses.replace(read_config(path, defaults), file=None) == defaults
 
 
 def test_misspellings_that_are_accepted_are_documented() -> None:
@@ -230,7 +230,7 @@ def test_the_example_has_every_directive() -> None:
 
 def test_the_example_can_be_read_without_comment_signs(tmp_path: Path, defaults: Config) -> None:
     path = example(tmp_path)
-    assert read(path, defaults).warnings == ()
+    assert read_config(path, defaults).warnings == ()
     shown = configparser.RawConfigParser()
     shown.read(path)
     assert shown.sections() == ["settings", "maintenance", "advanced"]
@@ -245,7 +245,7 @@ def test_the_example_shows_the_defaults_where_they_are_fixed(tmp_path: Path) -> 
 
 
 def test_the_example_itself_changes_nothing(defaults: Config) -> None:
-    assert dataclasses.replace(read(EXAMPLE, defaults), file=None) == defaults
+    assert dataclasses.replace(read_config(EXAMPLE, defaults), file=None) == defaults
 
 
 def test_the_shipped_snippets_are_documented() -> None:

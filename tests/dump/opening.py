@@ -10,12 +10,12 @@ from cas.dump.elf_core import open_core
 from cas.dump.flattened import MAGIC, Flattened
 from cas.dump.kdump import open_kdump
 from cas.dump.memory import Image, Source
-from cas.dump.source import opened
+from cas.dump.source import opened_source
 
 
 @contextmanager
 def image_of(path: Path) -> Iterator[Image]:
-    with opened(path) as file:
+    with opened_source(path) as file:
         source: Source = Flattened(file) if file.read(0, 16) == MAGIC else file
         is_elf = source.read(0, 4) == b"\x7fELF"
         yield open_core(source) if is_elf else open_kdump(source)

@@ -21,7 +21,7 @@ from cas.dump import identify
 from cas.dump.checking import Checking
 from cas.dump.memory import Absent
 from cas.dump.notes import lost_notes
-from cas.dump.pages import ZLIB, inflate
+from cas.dump.pages import ZLIB, inflate_page
 from cas.model import Dump
 from cas.text import wholeness
 
@@ -73,10 +73,10 @@ def test_a_block_of_zeros_in_a_flattened_dump_is_noticed(tmp_path: Path) -> None
 def test_one_wrong_bit_of_a_zlib_page_is_noticed() -> None:
     page = CHANCE.randbytes(100).ljust(PAGE, b"x")
     packed = zlib.compress(page)
-    assert inflate(packed, ZLIB, PAGE) == page
+    assert inflate_page(packed, ZLIB, PAGE) == page
     for at in range(2, len(packed)):
         with suppress(Absent):  # some bits say the same in another way
-            assert inflate(changed(packed, at, bytes([packed[at] ^ 4])), ZLIB, PAGE) == page
+            assert inflate_page(changed(packed, at, bytes([packed[at] ^ 4])), ZLIB, PAGE) == page
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from cas.dump.memory import Absent
 from cas.dump.printk import dmesg, read_log
 from cas.dump.translate import Kernel, Machine
-from cas.dump.vmcoreinfo import VmcoreInfo, parse
+from cas.dump.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 
 PAGE = 4096
 PRB, DESCS, INFOS, DATA = 0x1000, 0x2000, 0x4000, 0x8000
@@ -60,7 +60,7 @@ class Ram:
         struct.pack_into(">" + layout, self.data, address, *values)
 
     def kernel(self, info: str) -> Kernel:
-        lines: VmcoreInfo = parse(info.encode())
+        lines: VmcoreInfo = parse_vmcoreinfo(info.encode())
         return Kernel(Machine("s390x", ">", 4096, self, None, lines))
 
 

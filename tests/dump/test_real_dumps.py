@@ -15,7 +15,7 @@ from drgn.helpers.linux.printk import get_dmesg
 from writer import Elf, Kdump, vmcoreinfo, written
 
 from cas import elf
-from cas.dump import identify, recognise
+from cas.dump import identify, recognise_file
 from cas.model import Dump
 
 from installed import needs
@@ -96,7 +96,7 @@ def test_flattened_dump_tells_the_same(
         argv = [needs("makedumpfile"), "-F", option, "-d31", vmcore]
         subprocess.run(argv, stdout=file, stderr=subprocess.DEVNULL, check=True)
     dump = identify(path)
-    assert (dump.format, dump.is_whole, recognise(path)) == (format, True, "flattened")
+    assert (dump.format, dump.is_whole, recognise_file(path)) == (format, True, "flattened")
     assert _words(dump) == _words(identify(vmcore))
 
 

@@ -15,7 +15,7 @@ from cas.choices import Cause
 from cas.dump import identify, kind_of, reassemble
 from cas.dump.kdump_header import read_header
 from cas.dump.reassemble import with_reason
-from cas.dump.source import opened
+from cas.dump.source import opened_source
 from cas.errors import DiskFull, NotADump
 from cas.model import Missing
 
@@ -85,7 +85,7 @@ def test_parts_of_every_shape_make_the_dump(tmp_path: Path, shape: dict[str, obj
         path.write_bytes(Kdump(PAGES, INFO, split=frames, **shape).build())  # type: ignore[arg-type]
     assert reassemble(paths, tmp_path / "joined") == ()
     assert pages_of(tmp_path / "joined") == PAGES
-    with opened(tmp_path / "joined") as file:
+    with opened_source(tmp_path / "joined") as file:
         assert not read_header(file).split
 
 

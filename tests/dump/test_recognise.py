@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from writer import BANNER, Elf, Kdump, flattened, vmcoreinfo, written
 
-from cas.dump import identify, is_dump, kind_of, recognise
+from cas.dump import identify, is_dump, kind_of, recognise_file
 from cas.errors import NotADump, UnsupportedFormat
 
 FOREIGN = {
@@ -63,7 +63,7 @@ def test_dump_that_nothing_here_opens_is_named(tmp_path: Path, magic: bytes, nam
     path = written(tmp_path, magic + bytes(5000))
     assert is_dump(magic + bytes(500))
     assert kind_of(magic + bytes(500)) == ("vmware" if name == "VMware" else "dump")
-    for read in (recognise, identify):
+    for read in (recognise_file, identify):
         with pytest.raises(UnsupportedFormat, match=name) as caught:
             read(path)
         assert caught.value.hint
@@ -74,7 +74,7 @@ def test_file_that_is_no_dump_is_named(tmp_path: Path, magic: bytes, name: str) 
     path = written(tmp_path, magic)
     assert not is_dump(magic)
     assert kind_of(magic) is None
-    for read in (recognise, identify):
+    for read in (recognise_file, identify):
         with pytest.raises(NotADump, match=name) as caught:
             read(path)
         assert caught.value.hint
@@ -141,7 +141,7 @@ def test_elf_dump_of_another_kind_is_named(
 )
 def test_dump_is_recognised_by_its_beginning(tmp_path: Path, data: bytes, name: str) -> None:
     assert is_dump(data[:512])
-    assert recognise(written(tmp_path, data)) == name
+    assert recognise_file(written(tmp_path, data)) == name
 
 
 @pytest.mark.parametrize("machine", [(64, 136), (32, 124)])

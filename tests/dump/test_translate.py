@@ -10,7 +10,7 @@ import pytest
 
 from cas.dump.memory import Absent
 from cas.dump.translate import Kernel, Machine
-from cas.dump.vmcoreinfo import parse
+from cas.dump.vmcoreinfo import parse_vmcoreinfo
 
 KERNEL_MAP = 0xFFFFFFFF80000000
 TARGET = 0x5000000
@@ -41,7 +41,7 @@ class Tables:
 
 
 def kernel(arch: str, tables: Tables, lines: Mapping[str, str], page: int = 4096) -> Kernel:
-    info = parse("".join(f"{key}={value}\n" for key, value in lines.items()).encode())
+    info = parse_vmcoreinfo("".join(f"{key}={value}\n" for key, value in lines.items()).encode())
     return Kernel(Machine(arch, "<", page, tables, None, info))
 
 

@@ -41,9 +41,9 @@ def test_an_upload_below_where_the_user_may_not_enter_is_kept_open_by_whatever_n
     below.parent.chmod(0o700)
     script = (
         "import os; from pathlib import Path; from cas.settings import users\n"
-        "held = users.opened([Path('vmcore')])\n"
+        "held = users.opened_uploads([Path('vmcore')])\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "print([str(path) for path in users.kept(held)])"
+        "print([str(path) for path in users.keep_needed(held)])"
     )
     argv = [sys.executable, "-c", script]
     kept = subprocess.run(argv, cwd=below, capture_output=True, text=True, check=True)

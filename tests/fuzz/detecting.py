@@ -184,7 +184,7 @@ def as_elf(path: Path) -> bytes:
     """A dump as an ELF file, in which memory can be written to."""
     if path.read_bytes()[:4] == b"\x7fELF":
         return path.read_bytes()
-    with source.opened(path) as file:
+    with source.opened_source(path) as file:
         image = open_kdump(file, checked=False)
         runs: dict[int, bytearray] = {}
         begin, end = 0, -1

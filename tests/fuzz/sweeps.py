@@ -148,7 +148,7 @@ def page_trial(number: int) -> list[str]:
     if chance.random() < 0.1:
         flag = chance.getrandbits(32)
     try:
-        page = pages.inflate(bytes(data), flag, size)
+        page = pages.inflate_page(bytes(data), flag, size)
     except CasError:
         return ["=refused page"]
     return ["=page"] if len(page) == size else [f"a page of {len(page)} bytes"]

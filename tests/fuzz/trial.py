@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cas import findings
-from cas.dump import flattened, glance, identify, is_dump, kind_of, reassemble, recognise
+from cas.dump import flattened, glance, identify, is_dump, kind_of, reassemble, recognise_file
 from cas.dump.elf_core import open_core
 from cas.dump.flattened import Flattened
 from cas.dump.kdump import open_kdump
 from cas.dump.memory import Image, Source
-from cas.dump.source import opened
+from cas.dump.source import opened_source
 from cas.errors import EXIT_CODES, CasError
 from cas.model import Dump
 
@@ -96,7 +96,7 @@ def _recognise(path: Path, outcome: Outcome) -> None:
     if seen is not None and not isinstance(seen, Dump):
         outcome.complaints.append(f"glance gave a {type(seen).__name__}")
     try:
-        recognise(path)
+        recognise_file(path)
     except CasError as error:
         outcome.error = error
 
@@ -117,7 +117,7 @@ def _identify(path: Path, outcome: Outcome, search_bytes: int | None) -> None:
 def _remember(path: Path, seed: int, outcome: Outcome) -> None:
     """Read the memory here and there: all that is asked for, or `CasError`."""
     try:
-        with opened(path) as file:
+        with opened_source(path) as file:
             outcome.complaints += _memory(_image(file), random.Random(seed))  # noqa: S311
     except CasError:
         return

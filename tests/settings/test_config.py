@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.errors import ConfigError
-from cas.settings.config import Config, override, read
+from cas.settings.config import Config, override, read_config
 
 from installed import Site
 
@@ -43,7 +43,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_the_manuals_file_is_read_as_it_is(tmp_path: Path, defaults: Config) -> None:
-    config = read(write(tmp_path, MANUAL), defaults)
+    config = read_config(write(tmp_path, MANUAL), defaults)
     assert config.casuser == "root"
     assert config.kernels == Path("/mnt/kernels")
     assert config.packages.rpm_filter == r".*kerne.+-debuginfo-[0-9].*\.rpm"
@@ -58,7 +58,7 @@ def test_the_manuals_file_is_read_as_it_is(tmp_path: Path, defaults: Config) -> 
 
 def test_every_directive_of_the_manual_is_known(tmp_path: Path, defaults: Config) -> None:
     text = MANUAL.replace("# crash_32", "crash_32").replace("# buffersize", "buffersize")
-    config = read(write(tmp_path, f"{text}sshkey=/home/cas/.ssh/id\n"), defaults)
+    config = read_config(write(tmp_path, f"{text}sshkey=/home/cas/.ssh/id\n"), defaults)
     assert config.crash_for_arch == {"i686": Path("/usr/local/i386/crash")}
     assert config.buffer_size_bytes is None
     assert config.sshkey == Path("/home/cas/.ssh/id")
@@ -75,7 +75,7 @@ def test_every_directive_of_the_manual_is_known(tmp_path: Path, defaults: Config
 def test_misspellings_of_the_original_are_read_with_a_warning(
     tmp_path: Path, defaults: Config, wrong: str, right: str, value: str
 ) -> None:
-    config = read(write(tmp_path, f"[settings]\n{wrong}={value}\n"), defaults)
+    config = read_config(write(tmp_path, f"[settings]\n{wrong}={value}\n"), defaults)
     assert len(config.warnings) == 1
     assert "line 2" in config.warnings[0]
     assert f"`{right}`" in config.warnings[0]
@@ -86,7 +86,7 @@ def test_an_unknown_key_names_its_line_and_the_nearest_key(
 ) -> None:
     path = write(tmp_path, "[settings]\n# a comment\nworkDir = /x\n")
     with pytest.raises(ConfigError, match=r"line 3: unknown key `workDir`.*`workDirectory`"):
-        read(path, defaults)
+        read_config(path, defaults)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_unusable_value_names_its_line_and_what_is_needed(
     tmp_path: Path, defaults: Config, line: str, reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"line 2: .*{reason}"):
-        read(write(tmp_path, f"[settings]\n{line}\n"), defaults)
+        read_config(write(tmp_path, f"[settings]\n{line}\n"), defaults)
 
 
 @pytest.mark.parametrize(
@@ -120,18 +120,18 @@ def test_what_stands_twice_is_told_with_its_own_line(
     tmp_path: Path, defaults: Config, text: str, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        read(write(tmp_path, text), defaults)
+        read_config(write(tmp_path, text), defaults)
 
 
 def test_a_comment_may_stand_behind_a_value(tmp_path: Path, defaults: Config) -> None:
     text = "[settings]\nkernels = /srv/kernels  # the mount\nsmtphost = ; none\nsnippets = /a#b\n"
-    config = read(write(tmp_path, text), defaults)
+    config = read_config(write(tmp_path, text), defaults)
     assert (config.kernels, config.mail.host) == (Path("/srv/kernels"), None)
     assert config.snippets == (Path("/a#b"),)
 
 
 def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
-    config = read(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
+    config = read_config(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
     assert config.supervision.section_bytes == 3 << 20
 
 
@@ -139,7 +139,7 @@ def test_an_interval_comes_from_the_command_line_then_the_environment_then_the_f
     tmp_path: Path, defaults: Config
 ) -> None:
     text = "[advanced]\nwatchdog = 3\nstopInterval = 3\nstartTimeout = 3\n"
-    config = read(write(tmp_path, text), defaults)
+    config = read_config(write(tmp_path, text), defaults)
     environment = {"CAS_WATCHDOG": "2", "CAS_STOP_INTERVAL": "2"}
     config = override(config, environment, {"watchdog": "0.5"})
     times = config.supervision
@@ -179,5 +179,5 @@ def test_a_missing_configuration_file_is_named(site: Site) -> None:
 )
 def test_no_password_is_in_a_complaint(tmp_path: Path, defaults: Config, text: str) -> None:
     with pytest.raises(ConfigError, match=r"line [12]") as caught:
-        read(write(tmp_path, text), defaults)
+        read_config(write(tmp_path, text), defaults)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))

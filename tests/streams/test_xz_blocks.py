@@ -37,7 +37,7 @@ def test_the_content_comes_in_order_however_little_may_wait(packed: Path, ahead:
     read: list[int] = []
     with packed.open("rb") as file:
         blocks = xz_blocks.layout(file.fileno())
-        content = b"".join(xz_blocks.unpack(file.fileno(), blocks, limits, read.append))
+        content = b"".join(xz_blocks.unpack_blocks(file.fileno(), blocks, limits, read.append))
     assert content == CONTENT
     assert read == [block.packed_bytes for block in blocks]
     assert not threads()
@@ -51,7 +51,7 @@ def test_a_damaged_block_ends_it_behind_those_before(packed: Path) -> None:
         file.flush()
         content = b""
         with pytest.raises(Damaged):
-            for piece in xz_blocks.unpack(file.fileno(), blocks, LIMITS):
+            for piece in xz_blocks.unpack_blocks(file.fileno(), blocks, LIMITS):
                 content += piece
     assert content[: 4 * BLOCK] == CONTENT[: 4 * BLOCK]
     assert CONTENT.startswith(content)
@@ -63,13 +63,13 @@ def test_an_index_that_lies_is_damage(packed: Path) -> None:
         first, *others = xz_blocks.layout(file.fileno())
         lie = xz_blocks.Block(first.offset, first.packed_bytes, first.size_bytes + 1, first.header)
         with pytest.raises(Damaged, match="wrong size"):
-            list(xz_blocks.unpack(file.fileno(), [lie, *others], LIMITS))
+            list(xz_blocks.unpack_blocks(file.fileno(), [lie, *others], LIMITS))
 
 
 def test_who_leaves_takes_the_threads_along(packed: Path) -> None:
     with packed.open("rb") as file:
         limits = xz_blocks.Limits(LIMITS.memory_bytes, ahead_bytes=0)  # they wait for us
-        content = xz_blocks.unpack(file.fileno(), xz_blocks.layout(file.fileno()), limits)
+        content = xz_blocks.unpack_blocks(file.fileno(), xz_blocks.layout(file.fileno()), limits)
         assert next(content)
         assert threads()
         content.close()
