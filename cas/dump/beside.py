@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.dump.log_file import is_of_kdump, read_log
 from cas.dump.recognise import recognise_source
-from cas.dump.source import opened
+from cas.dump.source import opened_source
 from cas.errors import NotADump
 from cas.model import KERNEL_LOG, Dump
 
@@ -30,7 +30,7 @@ def logs_beside(files: Sequence[Path]) -> Iterator[BesideLog]:
         if is_of_kdump(path.name):
             continue
         try:
-            with opened(path) as source:
+            with opened_source(path) as source:
                 if recognise_source(source, path.name) == KERNEL_LOG:
                     yield BesideLog(path, read_log(path, source))
         except NotADump:

@@ -64,8 +64,8 @@ class Harmless:
             found = _TOKEN.match(text, at)
             assert found  # noqa: S101  the pattern takes every character
             at = found.end()
-            is_begun = found[0][0] == "\x1b" and found["final"] is None and found["last"] is None
-            if at == len(text) and is_begun:
+            is_cut = at == len(text) and found["final"] is None and found["last"] is None
+            if is_cut and found[0][0] == "\x1b":
                 # the rest is to come; enough of a long one to see that it is too long
                 self._held = found[0][: LONGEST + 1]
             elif self._is_harmless(found):
