@@ -377,11 +377,6 @@ def announcements(log: Log) -> list[Announcement]:
     return [announcement for announcement in found if announcement]
 
 
-def announced(index: int, text: str) -> Announcement | None:
-    """What one line announces; ``None``: no trouble."""
-    return _announcement(index, text, [key for key in _wordings() if key in text])
-
-
 def _announcement(index: int, text: str, keys: list[str]) -> Announcement | None:
     text = _SPEAKERS.sub("", text.lstrip(), count=1)
     for key in keys:
