@@ -69,6 +69,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         )
     dump = identify_upload(options.dump, options.chosen, world)
     facts = {"version": VERSION, **asdict(replace(dump, vmcoreinfo={}, registers=()))}
+    del facts["locations"]  # they are told with a vmlinux alone
     facts["path"] = str(dump.path)
     facts["crash_time"] = dump.crash_time and plain(dump.crash_time)
     facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
