@@ -2,7 +2,7 @@
 
 from cas.intake.copy import take_over
 from cas.intake.selection import Intake, is_plain
-from cas.intake.storing import Storing
+from cas.intake.storing import Storing, state_of_upload
 from cas.intake.unpack import check_upload
 from cas.intake.vmware import is_memory, require_one_file
 from cas.streams.wrapping import PEEK_BYTES, is_wrapped, wrapping
@@ -16,6 +16,7 @@ __all__ = [
     "is_plain",
     "is_wrapped",
     "require_one_file",
+    "state_of_upload",
     "take_over",
     "wrapping",
 ]

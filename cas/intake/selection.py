@@ -83,6 +83,11 @@ class Selection:
         self._vmcore: Path | None = None
         self._dropped = 0
 
+    @property
+    def vmcore(self) -> Path | None:
+        """Where the dump is written; ``None``: none was found yet."""
+        return self._vmcore
+
     def search_upload(self, upload: Path, *, is_one_of_many: bool) -> None:
         """Take what is in an upload.
 

@@ -46,6 +46,7 @@ class Storing:
         self._intake = intake
         self._account = Account(intake.limits, directory)
         self._readable: Future[Path] = Future()
+        self._selection = Selection(intake, self._account, self._readable)
         self._pool = ThreadPoolExecutor(1, "cas-storing")
         self._stored: Future[Stored] = Future()
         self._settled: Future[Stored] = Future()
@@ -81,6 +82,20 @@ class Storing:
         self._show_progress(self._readable, PATIENCE_S if is_copy else 0.0)
         return self._readable.result()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all of the dump is written, or cannot be."""
+        return self._stored.done()
+
+    @property
+    def vmcore(self) -> Path | None:
+        """The file in the job directory that is written; known when `head` is."""
+        return self._selection.vmcore
+
+    def written(self) -> Stored:
+        """As `stored`, without showing that it is waited for."""
+        return self._stored.result()
+
     def stored(self) -> Stored:
         """The dump in the job directory, once all of it is written.
 
@@ -114,8 +129,7 @@ class Storing:
                 seen = read
 
     def _store_uploads(self) -> Stored:
-        selection = Selection(self._intake, self._account, self._readable)
-        looks = list(map(_state_of_upload, self._paths))
+        selection, looks = self._selection, list(map(state_of_upload, self._paths))
         try:
             try:
                 for path in self._paths:
@@ -142,7 +156,7 @@ class Storing:
         :raises UnpackError: an upload was
         """
         for path, before in zip(self._paths, looks, strict=True):
-            if before and (now := _state_of_upload(path)) and now != before:
+            if before and (now := state_of_upload(path)) and now != before:
                 raise UnpackError(
                     f"{printable(str(path))} changed while it was read, "
                     f"from {before[-1]:,} bytes to {now[-1]:,}",
@@ -160,7 +174,7 @@ class Storing:
         return stored
 
 
-def _state_of_upload(path: Path) -> tuple[int, ...] | None:
+def state_of_upload(path: Path) -> tuple[int, ...] | None:
     """By what a file is told from a changed one, its size last; ``None``: it is gone."""
     try:
         state = path.stat()

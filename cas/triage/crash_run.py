@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Self
@@ -65,21 +65,24 @@ class CrashRun:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def begin_on_host(self) -> bool:
+    def begin_on_host(self, written: Callable[[], object]) -> bool:
         """Begin at once, in the background, if a host is tried first; whether it is.
 
         On this machine drgn and crash would only hinder one another.
+
+        :param written: waits until the dump is in the job directory
         """
         if self._places.hosts_come_first:
-            self._beginning = self._pool.submit(self._begin)
+            self._beginning = self._pool.submit(self._begin, written)
         return self._beginning is not None
 
-    def begin(self) -> bool:
+    def begin(self, written: Callable[[], object]) -> bool:
         """Start crash, unless it was; it reads the dump meanwhile.
 
+        :param written: waits until the dump is in the job directory
         :return: whether there is any place for it
         """
-        return self._beginning.result() if self._beginning else self._begin()
+        return self._beginning.result() if self._beginning else self._begin(written)
 
     def lack(self) -> EngineError | None:
         """Why there is no place for it; ``None``: nobody has asked for one."""
@@ -130,9 +133,10 @@ class CrashRun:
     def _next_place(self) -> Place | None:
         return self._places.next_place()
 
-    def _begin(self) -> bool:
+    def _begin(self, written: Callable[[], object]) -> bool:
         if not self._places:
             return False
+        written()
         with self._context.timed("crash start"):
             self.crash.begin()
         return True

@@ -78,7 +78,7 @@ class KernelChoice:
         self.match, extraction = self._supply.extract(dump, match, kmods.foreseen(dump))
         self.vmlinux = extraction.vmlinux
         kmods.take_foreseen(dump, extraction.found)
-        kept = replace(dump, path=self._arrival.stored().vmcore)
+        kept = replace(dump, path=self._arrival.readable(dump.path))
         return Case(kept, extraction.vmlinux, kmods.traced(dump, extraction.found))
 
     def _misfit_of(self, case: Case) -> KernelMisfit | None:

@@ -136,6 +136,8 @@ class Pipeline:
         """
         try:
             own_snippets = self.run_stages()
+            if self.arrival.has_changed():
+                own_snippets = self.run_again()
         except (CasError, MemoryError, RuntimeError, OSError) as error:
             told = error if isinstance(error, CasError) else shortage(error)
             if told is None:
@@ -146,6 +148,15 @@ class Pipeline:
             raise told from error
         self.finish()
         return own_snippets
+
+    def run_again(self) -> frozenset[str]:
+        """The stages once more, of the copy: what was read where it lay is another file by now."""
+        self.stack.close()
+        self.disown()
+        self.misfit = self.checking = None
+        self.has_looked_back = False
+        self.context.remark("the upload changed after it was copied: the copy was read once more")
+        return self.run_stages()
 
     def run_stages(self) -> frozenset[str]:
         """The stages in order; each adds to the report what it found out."""
@@ -299,16 +310,17 @@ class Pipeline:
 
     def prepare_crash(self, case: Case) -> CrashRun:
         """crash, wherever it may run; on a host it begins now, beside drgn."""
-        case = replace(case, kmods=self.kmods.files)
+        dump = replace(case.dump, path=self.arrival.vmcore())
+        case = replace(case, dump=dump, kmods=self.kmods.files)
         crash = CrashRun(case, self.engine, self.confinement, self.context)
         self.stack.enter_context(crash)
-        if self.job.order.wants_kmods or not crash.begin_on_host():
+        if self.job.order.wants_kmods or not crash.begin_on_host(self.arrival.written):
             self.context.store.preload()
         return crash
 
     def begin_crash(self, crash: CrashRun) -> bool:
         """Have crash read the dump while the snippets are prepared; whether it can run anywhere."""
-        is_begun = crash.begin()
+        is_begun = crash.begin(self.arrival.stored)
         if not is_begun and (lack := crash.lack()):
             self.go_on_without_crash(lack)
         leave_wrapper(self.context, None if is_begun else EngineChoice.DRGN)

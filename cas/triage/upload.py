@@ -15,7 +15,7 @@ from cas.errors import JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import sync_directory
-from cas.intake import Intake, Storing, take_over
+from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
 from cas.jobs.work_directory import is_regular
@@ -39,6 +39,8 @@ class Arrival:
         self._storing: Storing | None = None
         self._digest: DumpDigest | None = None
         self._uploads: tuple[Path, ...] = ()
+        self._read_in_place: tuple[int, ...] | None = None
+        """What the upload looked like, if it is read where it lies."""
         self._stored: Stored | None = job.stored
         self.arrived_bytes: int | None = None
         """Size of what was submitted, as it came; ``None`` where it is not there any more."""
@@ -76,6 +78,37 @@ class Arrival:
     def is_plain(self, head: Path) -> bool:
         """Whether that file is the upload itself, all of it a dump."""
         return (head,) == self._uploads
+
+    def readable(self, head: Path) -> Path:
+        """A file with all of the dump: what is still being copied is read where it lies.
+
+        :param head: what `begin` gave
+        """
+        storing = self._storing
+        if self._stored or storing is None or storing.is_over or not self.is_plain(head):
+            return self.stored().vmcore
+        self._read_in_place = self._read_in_place or state_of_upload(head)
+        return head
+
+    def vmcore(self) -> Path:
+        """The dump's file in the job directory, which may still be written to."""
+        storing = self._storing
+        if self._stored is None and storing and storing.vmcore and self._is_one_plain_file():
+            return storing.vmcore
+        return self.stored().vmcore
+
+    def written(self) -> Path:
+        """The dump in the job directory once it is written; nothing is shown meanwhile."""
+        if self._stored is None and self._storing and self._is_one_plain_file():
+            return self._storing.written().vmcore
+        return self.stored().vmcore
+
+    def has_changed(self) -> bool:
+        """Whether an upload that was read where it lies is another one than was copied."""
+        if self._read_in_place is None:
+            return False
+        self.stored()
+        return state_of_upload(self._uploads[0]) != self._read_in_place
 
     @property
     def has_begun(self) -> bool:
@@ -120,6 +153,9 @@ class Arrival:
     def forget_download(self) -> None:
         """Remove what was fetched, now that the dump is kept."""
         shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
+
+    def _is_one_plain_file(self) -> bool:
+        return len(self._uploads) == 1 and is_plain(self._uploads[0], kind_of)
 
     def _fetched(self) -> tuple[Path, ...]:
         order = self._job.order

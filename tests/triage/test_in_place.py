@@ -1,0 +1,120 @@
+"""A plain dump is read where it lies while it is copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cas.choices import EngineChoice, Verdict
+from cas.engines.drgn.prestart import prestarted
+from cas.jobs import job as jobs
+from cas.jobs.job import Order
+from cas.jobs.work_directory import WorkDirectory
+from cas.model import Report
+from cas.progress import Advance, Silent
+from cas.settings.config import Config
+from cas.triage.triage import triage
+
+from installed import Site
+
+LIMIT_S = 60.0
+
+
+class Watcher(Silent):
+    """Progress that does something at the beginning of a step."""
+
+    def __init__(self, at: str, do: Callable[[], None]) -> None:
+        self.told: list[str] = []
+        self._at, self._do = at, do
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+
+    def warn(self, text: str) -> None:
+        self.told.append(text)
+
+    @contextmanager
+    def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
+        if text.startswith(self._at):
+            self._do()
+        with super().bar(text, total, unit) as advance:
+            yield advance
+
+
+@pytest.fixture
+def config(site_a: Site) -> Config:
+    return replace(site_a.world().config, engine=EngineChoice.DRGN)
+
+
+@pytest.fixture
+def upload(tmp_path: Path, vmcore: Path) -> Path:
+    return Path(shutil.copy(vmcore, tmp_path / "vmcore"))
+
+
+@pytest.fixture
+def may_copy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is copied before it is set."""
+    event, copy = threading.Event(), os.copy_file_range
+
+    def held(*arguments: int) -> int:
+        assert event.wait(LIMIT_S)
+        return copy(*arguments)
+
+    monkeypatch.setattr(os, "copy_file_range", held)
+    return event
+
+
+def run(upload: Path, config: Config, watcher: Watcher) -> Report:
+    with prestarted(config) as opened:
+        order = Order("T-1", upload)
+        job = jobs.create(WorkDirectory(config.work_directory), order, datetime.now(UTC))
+        report, error = triage(job, config, watcher, opened)
+    assert error is None
+    return report
+
+
+def test_the_first_answer_does_not_wait_for_the_copy(
+    config: Config, upload: Path, may_copy: threading.Event
+) -> None:
+    watcher = Watcher("Looking for evidence", may_copy.set)
+    report = run(upload, config, watcher)
+    assert report.verdict is Verdict.COMPLETE
+    assert report.stored is not None or report.dump is not None
+    assert report.dump is not None
+    assert report.dump.path.parent.parent == report.directory
+    assert report.dump.path.read_bytes() == upload.read_bytes()
+
+
+def test_an_upload_that_changes_once_it_is_copied_is_judged_by_the_copy(
+    config: Config, upload: Path, may_copy: threading.Event
+) -> None:
+    def overwrite() -> None:
+        """Once, when the copy is there, and before the snippets run."""
+        if may_copy.is_set():
+            return
+        may_copy.set()
+        (copy,) = Path(config.work_directory).glob("T-1/*/vmcore/vmcore")
+        deadline = time.monotonic() + LIMIT_S
+        while copy.stat().st_size != size and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)  # and it is looked at once more when it is copied
+        upload.write_bytes(bytes(size))
+
+    size = upload.stat().st_size
+    watcher = Watcher("Running", overwrite)
+    report = run(upload, config, watcher)
+    assert report.verdict is Verdict.COMPLETE
+    assert any("changed after it was copied" in remark for remark in report.remarks)
+    assert report.finding is not None
+    assert "cas_sum_entries" in report.finding.what
+    assert all(section.size_bytes for section in report.sections)
+    assert sum(text.startswith("in cas_balance") for text in watcher.told) == 2
