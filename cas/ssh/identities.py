@@ -46,7 +46,14 @@ class Identities:
 
     def __iter__(self) -> Iterator[Identity]:
         """The keys named for this server, the others of the agent, the usual ones."""
-        of_agent = self._keys_of_agent()
+        of_agent: list[AgentKey] = []
+        if self.account.agent is not None:
+            try:
+                agent = Agent(self.account.agent, self.timeout_s)
+                self._kept.callback(agent.close)
+                of_agent = list(agent.keys())
+            except AgentLost:  # no reason not to try the files
+                self.remarks.append(f"the ssh-agent at {self.account.agent} does not answer")
         for path in self.account.keys:
             public = _public_key(path)
             mine = [key for key in of_agent if key.asbytes() == public]
@@ -60,18 +67,6 @@ class Identities:
         for path in self.account.usual_keys:
             if path.is_file() and _public_key(path) not in had:
                 yield from self._keys_of_file(path)
-
-    def _keys_of_agent(self) -> list[AgentKey]:
-        """Its keys; that it is gone is no reason not to try the files."""
-        if self.account.agent is None:
-            return []
-        try:
-            agent = Agent(self.account.agent, self.timeout_s)
-            self._kept.callback(agent.close)
-            return list(agent.keys())
-        except AgentLost:
-            self.remarks.append(f"the ssh-agent at {self.account.agent} does not answer")
-            return []
 
     def _keys_of_file(self, path: Path) -> Iterator[Identity]:
         try:
