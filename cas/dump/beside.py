@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.dump.log_file import is_of_kdump, read_log
+from cas.dump.log_file import is_of_kdump, read_log_file
 from cas.dump.recognise import recognise_source
 from cas.dump.source import opened_source
 from cas.errors import NotADump
@@ -32,7 +32,7 @@ def logs_beside(files: Sequence[Path]) -> Iterator[BesideLog]:
         try:
             with opened_source(path) as source:
                 if recognise_source(source, path.name) == KERNEL_LOG:
-                    yield BesideLog(path, read_log(path, source))
+                    yield BesideLog(path, read_log_file(path, source))
         except NotADump:
             continue
 

@@ -47,7 +47,7 @@ class Bitmap:
             return None
         return self._rank(frame)
 
-    def frames(self, start: int, end: int) -> Iterator[int]:
+    def held_frames(self, start: int, end: int) -> Iterator[int]:
         """The frames held in a range, ascending."""
         start, end = max(start, self.start), min(end, self.end)
         for base in range(start & -_BLOCK_FRAMES, end, _BLOCK_FRAMES):

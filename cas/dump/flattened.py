@@ -46,7 +46,7 @@ class _Run:
         self.places.append(place)
         self.end += size
 
-    def pieces(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    def pieces_over(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Place in the stream, offset in the dump and size of what overlaps a range."""
         first = max(bisect_right(self.starts, offset) - 1, 0)
         for at in range(first, len(self.starts)):
@@ -91,7 +91,7 @@ class Flattened:
         if offset < 0 or offset >= end:
             return b""
         pieces = [
-            piece for run in self._runs_over(offset, end) for piece in run.pieces(offset, end)
+            piece for run in self._runs_over(offset, end) for piece in run.pieces_over(offset, end)
         ]
         if len(pieces) == 1 and pieces[0][2] == end - offset:
             return self._stream.read(pieces[0][0], end - offset)

@@ -93,7 +93,7 @@ def identify(
     with opened_source(path) as file:
         kind = recognise_source(file, str(path))
         if kind == KERNEL_LOG:
-            from cas.dump.log_file import read_log as read_log_file
+            from cas.dump.log_file import read_log_file
 
             return read_log_file(path, file)
         stream: Flattened | None = None

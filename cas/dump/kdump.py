@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cas import elf
 from cas.dump import claims, pages
-from cas.dump.kdump_header import read_header
+from cas.dump.kdump_header import read_kdump_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import Survey, survey_kdump
 from cas.dump.memory import Image, Source, moment
@@ -32,7 +32,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     :param checked: whether pages and descriptors are looked at for damage
     :raises NotADump: the header makes no sense in either byte order
     """
-    header = read_header(source)
+    header = read_kdump_header(source)
     memory = KdumpMemory(source, header)
     seen = survey_kdump(source, header, memory) if checked else Survey(header.status, ())
     at, size = header.notes
@@ -45,7 +45,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
         (note.desc for note in notes if note.name == "VMCOREINFO"), None
     )
     # QEMU leaves the utsname empty or says Unknown there: then the register notes' size tells
-    arch = arch_of_machine(header.utsname[4], header.bits) or arch_of(notes, header.order)
+    arch = arch_of_utsname(header.utsname[4], header.bits) or arch_of(notes, header.order)
     return Image(
         format="KDUMP",
         arch=arch,
@@ -68,7 +68,7 @@ def open_kdump(source: Source, *, checked: bool = True) -> Image:
     )
 
 
-def arch_of_machine(machine: str, bits: int) -> str | None:
+def arch_of_utsname(machine: str, bits: int) -> str | None:
     """The architecture that a utsname's machine means; ``None`` for ``Unknown`` and the like."""
     name = "arm" if machine.startswith("armv") else _MACHINES.get(machine, machine)
     if name == "x86_64" and bits == 32:

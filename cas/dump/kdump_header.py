@@ -56,7 +56,7 @@ class Header:
         return self.bitmap_blocks * self.block_size
 
 
-def read_header(source: Source) -> Header:
+def read_kdump_header(source: Source) -> Header:
     """The header in the byte order and word size in which its block size makes sense.
 
     :raises NotADump: in none

@@ -83,7 +83,7 @@ class KdumpMemory:
 
         Descriptors of a damaged dump may all lead to one page: no more is read than the file has.
         """
-        frames = self.bitmap.frames(start // self.page_size, -(-end // self.page_size))
+        frames = self.bitmap.held_frames(start // self.page_size, -(-end // self.page_size))
         first = next(frames, None)
         if first is None:
             return

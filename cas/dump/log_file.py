@@ -43,7 +43,7 @@ def is_log(source: Source) -> bool:
     return controls * _FEWER_THAN_ONE_IN <= len(head) and is_kernel_log(_text_of(source))
 
 
-def read_log(path: Path, source: Source) -> Dump:
+def read_log_file(path: Path, source: Source) -> Dump:
     """What a kernel log says of its kernel and of the crash.
 
     Of a log with several boots that of the last crash counts, and the others are told.

@@ -14,7 +14,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from cas.dump.flattened import MAGIC, Flattened
-from cas.dump.kdump_header import read_header
+from cas.dump.kdump_header import read_kdump_header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source
 from cas.dump.page_check import PageCheck, Tally
@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> None:
     with opened_source(path) as file:
         is_inside = file.read(0, len(MAGIC)) == MAGIC
         source: Source = Flattened(file) if is_inside else file
-        header = read_header(source)
+        header = read_kdump_header(source)
         check = PageCheck(source, header, KdumpMemory(source, header))
         told = _Told(check.count, is_inside=is_inside)
         first, end = (check.count * at // shares for at in (share, share + 1))

@@ -39,7 +39,7 @@ class PageTable:
     order: str
     entry: Entry
 
-    def walk(self, address: int) -> Span:
+    def walk_table(self, address: int) -> Span:
         """Where a virtual address lies.
 
         :raises Absent: not mapped, or the tables are not in the dump

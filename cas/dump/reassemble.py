@@ -17,7 +17,7 @@ from pathlib import Path
 from cas.choices import Cause
 from cas.dump.bitmap import Bitmap
 from cas.dump.kdump_descriptors import DESCRIPTOR_BYTES
-from cas.dump.kdump_header import Header, read_header, sub_header_fields
+from cas.dump.kdump_header import Header, read_kdump_header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.kdump_survey import INCOMPLETE
 from cas.dump.memory import cut
@@ -146,7 +146,7 @@ def _open_parts(files: ExitStack, paths: Sequence[Path]) -> tuple[list[_Part], l
 def _read_part(path: Path, source: FileSource) -> _Part:
     if not source.read(0, 8).startswith(b"KDUMP"):
         raise NotADump("no KDUMP header")
-    header = read_header(source)
+    header = read_kdump_header(source)
     if not header.split or not 0 <= header.start_pfn <= header.end_pfn:
         raise NotADump("it is not split")
     front = header.block_size + sub_header_fields(header).size

@@ -8,7 +8,7 @@ from pathlib import Path
 from cas import elf
 from cas.dump import flattened, log_file
 from cas.dump.foreign import HEAD_BYTES, foreign, raw_memory
-from cas.dump.kdump_header import read_header
+from cas.dump.kdump_header import read_kdump_header
 from cas.dump.memory import Source
 from cas.dump.source import Bytes, opened_source
 from cas.errors import NotADump, UnsupportedFormat
@@ -48,7 +48,7 @@ def kind_of(head: bytes) -> str | None:
         return "vmware" if kind.is_vmware else "dump"
     if head.startswith(_KDUMP):
         with suppress(NotADump):
-            return "part" if read_header(Bytes(head)).split else "dump"
+            return "part" if read_kdump_header(Bytes(head)).split else "dump"
     return "dump"
 
 

@@ -56,7 +56,7 @@ class _Text:
     mask: int
     """Positions are ``unsigned long``."""
 
-    def block(self, begin: int, after: int) -> bytes | None:
+    def data_block(self, begin: int, after: int) -> bytes | None:
         """A data block, its id included; ``None`` when it is older than what is here.
 
         :raises Absent: the dump lacks some of it
@@ -134,7 +134,7 @@ class _Ring:
                 return None
             text = b""
         else:
-            block = self.text.block(begin, after)
+            block = self.text.data_block(begin, after)
             if block is None:
                 return None
             text = block[self.kernel.long_bytes :][:text_len]
@@ -152,10 +152,10 @@ def ring_records(kernel: Kernel, limit: int) -> Records:
     ring = info.offset("printk_ringbuffer.desc_ring")
     counter = _counter(kernel)
 
-    def member(name: str, kind: str = "L", inner: int = 0) -> int:
+    def ring_member(name: str, kind: str = "L", inner: int = 0) -> int:
         return kernel.number_in(kind, prb, ring + info.offset(f"prb_desc_ring.{name}") + inner)
 
-    count_bits = member("count_bits", "I")
+    count_bits = ring_member("count_bits", "I")
     if count_bits > _BITS_LIMIT:
         raise Absent(f"a kernel log of 2^{count_bits} records")
     block = info.offset("prb_desc.text_blk_lpos")
@@ -172,11 +172,11 @@ def ring_records(kernel: Kernel, limit: int) -> Records:
         kernel=kernel,
         layout=layout,
         text=_newest_text(kernel, prb, limit),
-        descs=member("descs"),
-        infos=member("infos"),
+        descs=ring_member("descs"),
+        infos=ring_member("infos"),
         count_bits=count_bits,
-        tail=member("tail_id", inner=counter),
-        head=member("head_id", inner=counter),
+        tail=ring_member("tail_id", inner=counter),
+        head=ring_member("head_id", inner=counter),
     )
     return found.records()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cas import elf
 from cas.choices import Cause
-from cas.dump.kdump import arch_of_machine
+from cas.dump.kdump import arch_of_utsname
 from cas.dump.log_search import LOG_BYTES, log_start, loose_log
 from cas.dump.memory import Source, moment
 from cas.dump.registers import arch_of, registers_of_notes
@@ -145,7 +145,7 @@ def _register_notes(data: bytes, order: str) -> Iterator[tuple[int, elf.Note]]:
 
 def _arch_of_finds(head: bytes, finds: _Finds) -> str | None:
     told = arch_told(finds.info) or arch_of(finds.notes.values(), finds.order)
-    told = told or arch_of_machine(_utsname_word(head, 4), 64)
+    told = told or arch_of_utsname(_utsname_word(head, 4), 64)
     if not told and head.startswith(b"\x7fELF") and len(head) >= 20:
         (machine,) = struct.unpack_from(finds.order + "H", head, 18)
         told = elf.arch_of_machine(machine, 32 if head[4] == 1 else 64)

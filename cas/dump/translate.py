@@ -147,7 +147,7 @@ def _x86_64(machine: Machine) -> Translate:
         if X86_KERNEL_MAP <= address < X86_KERNEL_MAP + X86_IMAGE_BYTES:
             offset = address - X86_KERNEL_MAP
             return offset + base, X86_IMAGE_BYTES - offset
-        return table.walk(address)
+        return table.walk_table(address)
 
     return translate_x86_64
 
@@ -184,7 +184,7 @@ def _aarch64(machine: Machine) -> Translate:
 
     def translate_aarch64(address: int) -> Span:
         try:
-            return table.walk(address)
+            return table.walk_table(address)
         except Absent:
             # A cut dump may lack the tables; the image needs none.
             if abs(address - image) >= _ARM64_IMAGE_BYTES:

@@ -52,7 +52,7 @@ def _field_value(flow: Flow) -> Iterator[bytes]:
     """The rest of a value, up to the line that begins with no blank; blanks still before lines."""
     while block := flow.block():
         if found := _NEXT_FIELD.search(block):
-            flow.unread(block[found.end() :])
+            flow.put_back(block[found.end() :])
             yield block[: found.end()]
             return
         is_last = block.endswith(b"\n") and flow.peek(1) != b" "

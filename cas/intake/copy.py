@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cas.errors import UnpackError
 from cas.files.whole import PART, require_room, sync
-from cas.intake.space import create, writing
+from cas.intake.space import create_private, writing_file
 from cas.settings.rules import IntakeLimits
 from cas.streams.budget import Account
 from cas.units import human_size
@@ -29,7 +29,7 @@ def copy(upload: Path, target: Path, account: Account) -> None:
     :raises UnpackError: the file changed meanwhile
     """
     if account.directory in upload.parents and not upload.is_symlink():
-        with writing(target, "room for its name", upload.name):
+        with writing_file(target, "room for its name", upload.name):
             target.hardlink_to(upload)
         return
     with upload.open("rb") as source:
@@ -52,8 +52,8 @@ def take_over(upload: int, target: Path, limits: IntakeLimits) -> None:
 def _copy_descriptor(source: int, target: Path, what: str, account: Account) -> None:
     state = os.fstat(source)
     need = state.st_blocks * 512
-    with writing(target, human_size(need), what):
-        descriptor = create(target)
+    with writing_file(target, human_size(need), what):
+        descriptor = create_private(target)
         try:
             with suppress(OSError):  # another file system, or one that cannot share blocks
                 fcntl.ioctl(descriptor, FICLONE, source)

@@ -18,7 +18,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def writing(target: Path, need: str, what: str) -> Iterator[None]:
+def writing_file(target: Path, need: str, what: str) -> Iterator[None]:
     """Write a file whole or not at all: a failure removes it and says what was missing.
 
     :param need: how much room it takes, for the message
@@ -37,7 +37,7 @@ def writing(target: Path, need: str, what: str) -> Iterator[None]:
         raise
 
 
-def create(path: Path) -> int:
+def create_private(path: Path) -> int:
     """A descriptor of a new file that only we may read; an older one of the name is gone.
 
     :raises OSError: it cannot be made
@@ -58,8 +58,8 @@ class Sink:
         self._account = account
         self._what = what
         self._require_reserve(0)
-        with writing(path, "room for its name", what):
-            self._descriptor = create(path)
+        with writing_file(path, "room for its name", what):
+            self._descriptor = create_private(path)
 
     def __enter__(self) -> Self:
         self._writer = SparseWriter(
@@ -100,7 +100,7 @@ class Sink:
 
     def _writing(self) -> AbstractContextManager[None]:
         need = f"more than {human_size(self._writer.written_bytes)}"
-        return writing(self.path, need, self._what)
+        return writing_file(self.path, need, self._what)
 
     def _require_reserve(self, written_bytes: int) -> None:
         reserve = self._account.limits.reserve_bytes

@@ -53,14 +53,14 @@ class Agent:
 
         :raises AgentLost: it does not answer, or not as an agent does
         """
-        answer = self.ask(Message(bytes([REQUEST_IDENTITIES])), IDENTITIES)
+        answer = self.ask_agent(Message(bytes([REQUEST_IDENTITIES])), IDENTITIES)
         for _ in range(min(answer.get_int(), KEYS)):
             blob, comment = answer.get_binary(), answer.get_binary()
             if len(blob) < 8:
                 raise AgentLost
             yield AgentKey(self, blob, one_line(comment[:100]))
 
-    def ask(self, request: Message, expected: int) -> Message:
+    def ask_agent(self, request: Message, expected: int) -> Message:
         """A request's answer, behind the byte that says of which kind it is.
 
         :raises AgentLost: there is none
@@ -122,6 +122,6 @@ class AgentKey(paramiko.PKey):
         request.add_string(data)
         request.add_int(RSA_FLAGS.get((algorithm or "").removesuffix(CERTIFICATE), 0))
         try:
-            return Message(self._agent.ask(request, SIGNATURE).get_binary())
+            return Message(self._agent.ask_agent(request, SIGNATURE).get_binary())
         except AgentLost:
             return Message()

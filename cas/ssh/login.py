@@ -142,7 +142,7 @@ def _prove_server(
         raise Unreachable(
             f"{account}: the server broke off, or does not answer as sshd does"
         ) from None
-    known.check(key)
+    known.require_believed(key)
     return key_fingerprint(key.asbytes())
 
 

@@ -70,7 +70,7 @@ def settings_of(name: str, home: Path) -> Settings:
     """
     path = home / ".ssh/config"
     try:
-        lines = _Reader(home).lines(path) if path.is_file() else ()
+        lines = _Reader(home).settings_lines(path) if path.is_file() else ()
         said = paramiko.SSHConfig.from_text("\n".join(lines)).lookup(name)
     except (OSError, ValueError, LookupError, _Unreadable, paramiko.SSHException):
         raise SshError(
@@ -94,7 +94,7 @@ class _Reader:
 
     home: Path
 
-    def lines(self, path: Path, depth: int = 0) -> Iterator[str]:
+    def settings_lines(self, path: Path, depth: int = 0) -> Iterator[str]:
         """Those of a file and of all that it includes."""
         if depth > INCLUDE_DEPTH:
             raise _Unreadable
@@ -135,7 +135,7 @@ class _Reader:
         for word in shlex.split(value):  # below ~/.ssh unless it is absolute
             pattern = (self.home / ".ssh" / self._at_home(word)).relative_to("/")
             found += sorted(path for path in Path("/").glob(str(pattern)) if path.is_file())
-        lines = list(chain.from_iterable(self.lines(path, depth + 1) for path in found))
+        lines = list(chain.from_iterable(self.settings_lines(path, depth + 1) for path in found))
         if not any(re.match(r"\s*(host|match)\b", line, re.IGNORECASE) for line in lines):
             yield from lines
         elif block is None:

@@ -52,7 +52,7 @@ class KnownHosts:
         """The types of the keys known, e.g. ``ssh-ed25519``."""
         return {key.kind for key in self.keys}
 
-    def check(self, key: paramiko.PKey) -> None:
+    def require_believed(self, key: paramiko.PKey) -> None:
         """Believe a server's key, or not.
 
         :raises Refused: it is revoked, weak, unknown, or another one than before

@@ -133,7 +133,7 @@ class _ZstdFrame:
             at += passed
             self.is_whole = self._is_last and not self._pass_bytes
         if at < len(block):
-            self._flow.unread(block[at:])
+            self._flow.put_back(block[at:])
         return block[:at]
 
     def _use_head(self) -> None:
@@ -194,7 +194,7 @@ def decoded(decoder: Any, flow: Flow) -> Iterator[bytes]:
         data = b""
         if block:
             yield block
-    flow.unread(decoder.unused_data or b"")
+    flow.put_back(decoder.unused_data or b"")
 
 
 def _damage(error: Exception, offset: int) -> Damaged:

@@ -106,7 +106,7 @@ class Flow:
             raise CutOff
         return data
 
-    def unread(self, data: bytes) -> None:
+    def put_back(self, data: bytes) -> None:
         """Put bytes back that were taken last."""
         self._held, self._at = data + bytes(self._held[self._at :]), 0
         self.position -= len(data)
@@ -119,7 +119,7 @@ class Flow:
         while block := self.block():
             _, found, after = block.partition(mark)
             if found:
-                return self.unread(after)
+                return self.put_back(after)
         raise CutOff
 
     def take(self, count: int) -> Iterator[Piece]:

@@ -41,4 +41,4 @@ def inflate(flow: Flow) -> Iterator[bytes]:
                 yield block
         if is_over and not decoder.eof:
             raise CutOff
-    flow.unread(decoder.unused_data)
+    flow.put_back(decoder.unused_data)

@@ -127,12 +127,12 @@ def unpack_blocks(
     """
     unpacking = _Unpacking(descriptor, blocks, limits)
     try:
-        unpacking.start()
+        unpacking.start_threads()
         for block in blocks:
             yield from unpacking.next_block()
             advance(block.packed_bytes)
     finally:
-        unpacking.leave()
+        unpacking.stop_threads()
 
 
 class _Job:
@@ -162,7 +162,7 @@ class _Unpacking:
         self._is_left = False
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
+    def start_threads(self) -> None:
         """Begin.
 
         :raises RuntimeError: the system has no room for a thread
@@ -190,7 +190,7 @@ class _Unpacking:
         if job.failure is not None:
             raise job.failure
 
-    def leave(self) -> None:
+    def stop_threads(self) -> None:
         """Nobody takes the output any more."""
         with self._changed:
             self._is_left = True

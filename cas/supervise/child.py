@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import IO, Self
 
 from cas.errors import EngineError, shortage
-from cas.supervise.confinement import MARK, Confinement, VisibleFiles, environment, prepared_start
+from cas.supervise.confinement import (
+    MARK,
+    Confinement,
+    VisibleFiles,
+    prepared_start,
+    program_environment,
+)
 from cas.supervise.process_report import processes_shown
 from cas.supervise.processes import PAUSE_S, Process, family, kill_family, send, ticks
 from cas.supervise.programs import describe_status, describe_stop
@@ -87,7 +93,7 @@ class Child:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     cwd=confinement.directory,
-                    env=environment(confinement, mark),
+                    env=program_environment(confinement, mark),
                     pass_fds=start.descriptors,
                     start_new_session=True,
                     bufsize=0,

@@ -96,7 +96,7 @@ def prepared_start(
         yield PreparedStart(words, program, (*view.descriptors, filter_))
 
 
-def environment(confinement: Confinement, mark: str) -> dict[str, str]:
+def program_environment(confinement: Confinement, mark: str) -> dict[str, str]:
     """All variables that a program sees.
 
     :param mark: names its family where there is no sandbox

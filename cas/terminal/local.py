@@ -19,7 +19,7 @@ from typing import Self
 
 from cas.errors import EngineError, shortage
 from cas.supervise import SAFE_PATH, Confinement, VisibleFiles, find_program
-from cas.supervise.confinement import MARK, environment, prepared_start
+from cas.supervise.confinement import MARK, prepared_start, program_environment
 from cas.supervise.processes import kill_family
 from cas.supervise.sandbox import visible
 from cas.terminal.session import Size
@@ -67,7 +67,7 @@ class LocalTerminal:
                     stdout=theirs,
                     stderr=theirs,
                     cwd=confinement.directory,
-                    env=environment(confinement, mark),
+                    env=program_environment(confinement, mark),
                     pass_fds=start.descriptors,
                     start_new_session=self._is_boxed,
                 )

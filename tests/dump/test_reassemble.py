@@ -13,7 +13,7 @@ from writer import PAGE, Kdump, flattened, kernel_memory, written
 
 from cas.choices import Cause
 from cas.dump import identify, kind_of, reassemble
-from cas.dump.kdump_header import read_header
+from cas.dump.kdump_header import read_kdump_header
 from cas.dump.reassemble import with_reason
 from cas.dump.source import opened_source
 from cas.errors import DiskFull, NotADump
@@ -86,7 +86,7 @@ def test_parts_of_every_shape_make_the_dump(tmp_path: Path, shape: dict[str, obj
     assert reassemble(paths, tmp_path / "joined") == ()
     assert pages_of(tmp_path / "joined") == PAGES
     with opened_source(tmp_path / "joined") as file:
-        assert not read_header(file).split
+        assert not read_kdump_header(file).split
 
 
 @pytest.mark.parametrize("absent", [0, 1, 2])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cas import elf
-from cas.dump.kdump_header import read_header
+from cas.dump.kdump_header import read_kdump_header
 
 _TEXT = re.compile(rb"OSRELEASE=[^\0]{20,}\n")
 _X86_MAP = 0xFFFFFFFF80000000
@@ -123,7 +123,7 @@ def _physical(lines: dict[str, str], name: str) -> int | None:
 
 
 def _kdump(data: bytes) -> Iterator[Field]:
-    header = read_header(Bytes(data))
+    header = read_kdump_header(Bytes(data))
     order, block = header.order, header.block_size
     yield Field("version", 8, 4, order)
     for number in range(6):
