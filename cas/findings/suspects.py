@@ -27,3 +27,11 @@ def kmods_in_traces(dmesg: str | None) -> tuple[str, ...]:
     """Names of the kmods in frames such as ``ext4_read+0x1c/0x90 [ext4]``, each once."""
     names = dict.fromkeys(found[1] for found in _IN_TRACE.finditer(dmesg or ""))
     return tuple(names)[:TRACE_LIMIT]
+
+
+def out_of_tree_kmods(dmesg: str | None) -> frozenset[str]:
+    """Names of the kmods that an oops lists as not of the kernel's own tree (``O``)."""
+    found = _LISTED.search(dmesg or "")
+    words = found[1].partition("[last unloaded")[0].split() if found else ()
+    parts = (word.partition("(") for word in words)
+    return frozenset(name.replace("-", "_") for name, _, taint in parts if "O" in taint)

@@ -39,8 +39,10 @@ class FaultReader:
         with self._context.timed("fault"):
             reading = self._reading(case, answer) if case.was_stopped else None
             fault = case.explained(reading)
+            if fault is not None:
+                fault = with_line_of_log(fault, dump)
             at = next((each for each in fault.code if each.is_fault), None) if fault else None
-            if fault is None or at is None or self._is_foreign(fault, answer, match):
+            if fault is None or at is None or self._is_foreign(fault, dump, answer, match):
                 return fault
             release = match.kernel.release if match else dump.osrelease
             lines = source_lines(self._context.config.sources, release, at.file, at.line)
@@ -65,11 +67,16 @@ class FaultReader:
             context.remark(text)
         return findings.with_source(fault, found.lines) if found.lines else fault
 
-    def _is_foreign(self, fault: Fault, answer: FirstAnswer | None, match: Match | None) -> bool:
+    def _is_foreign(
+        self, fault: Fault, dump: Dump, answer: FirstAnswer | None, match: Match | None
+    ) -> bool:
         """Whether the code is a kmod's that was not built together with the kernel.
 
-        Its source may have the name of a file of the kernel, as of a driver that it replaces.
+        Its source may have the name of a file of the kernel, as of a driver that it replaces. A log
+        does not tell the build.
         """
+        if dump.is_log:
+            return fault.kmod in findings.out_of_tree_kmods(dump.dmesg)
         kmods = answer.kmods if answer else ()
         if not any(kmod.name == fault.kmod and "O" in kmod.taint for kmod in kmods):
             return False
@@ -95,3 +102,15 @@ class FaultReader:
             self._context.progress.note(str(error))
             return None
         return replace(reading, problems=(*reading.problems, *([problem] if problem else [])))
+
+
+def with_line_of_log(fault: Fault, dump: Dump) -> Fault:
+    """A fault whose instruction has the line that was found for it in a kernel log's vmlinux."""
+    places = {f"{at.place.function}+{at.place.offset:#x}": at.exact for at in dump.locations}
+    code = tuple(
+        replace(each, file=lines[0].file, line=lines[0].line)
+        if each.is_fault and each.file is None and (lines := places.get(each.place))
+        else each
+        for each in fault.code
+    )
+    return replace(fault, code=code)

@@ -223,3 +223,19 @@ def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
     result = site.result("L-1")
     assert result["finding"]["kind"] == "none"
     assert not any("came with the dump" in remark for remark in result["remarks"])
+
+
+@pytest.mark.parametrize(("taint", "is_shown"), [("", True), ("(O)", False)])
+def test_the_source_of_the_faulting_line_is_shown_unless_the_kmod_is_not_the_kernels(
+    site_a: Site, logs: Mapping[str, Path], tmp_path: Path, taint: str, is_shown: bool
+) -> None:
+    drivers = tmp_path / "sources" / "6.1.192-1.cas1.x86_64" / "drivers" / "cas"
+    drivers.mkdir(parents=True)
+    shutil.copy(FIXTURES.parent / "modules" / "cas_oops.c", drivers)
+    site_a.settings["sources"] = str(tmp_path / "sources")
+    text = logs["a"].read_text().replace("in: cas_oops(O)", f"in: cas_oops{taint}")
+    (tmp_path / "oops.txt").write_text(text)
+    source = judged(site_a, tmp_path / "oops.txt")["fault"]["source"]
+    assert (source is not None) is is_shown
+    if is_shown:
+        assert (source["file"], source["line"]) == ("drivers/cas/cas_oops.c", 63)
