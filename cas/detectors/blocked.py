@@ -29,26 +29,22 @@ def detect(case: Case) -> Iterator[Evidence]:
     if brief:
         case.remark(f"{count(brief, 'task')} blocked for less than {BRIEF_S:g} s left out")
     for members in sorted(groups.values(), key=lambda group: -len(group)):
-        yield _group_evidence(members)
-
-
-def _group_evidence(members: list[Wait]) -> Evidence:
-    members.sort(key=lambda wait: -(wait.waited_s or 0))
-    head = members[0]
-    who = ", ".join(wait.seen.name for wait in members[:NAMED])
-    more = len(members) - NAMED
-    who += f" and {more:,} more" if more > 0 else ""
-    where = f" in {head.at.function}" if head.at else " (its stack cannot be read)"
-    span = ""
-    if head.waited_s is not None:
-        span = f" for {'up to ' if len(members) > 1 else ''}{human_span(head.waited_s)}"
-    if len(members) == 1:
-        sentence = f"{who} is blocked{where}{span}{head.purpose}"
-    else:
-        sentence = f"{len(members):,} tasks are blocked{where}{span}{head.purpose}: {who}"
-    return Evidence(
-        sentence,
-        f"task {head.seen.task.value_():#x}",
-        f"bt {head.seen.pid}",
-        details=tuple(frame_line(frame) for frame in head.frames[:SHOWN_FRAMES]),
-    )
+        members.sort(key=lambda wait: -(wait.waited_s or 0))
+        head = members[0]
+        who = ", ".join(wait.seen.name for wait in members[:NAMED])
+        more = len(members) - NAMED
+        who += f" and {more:,} more" if more > 0 else ""
+        where = f" in {head.at.function}" if head.at else " (its stack cannot be read)"
+        span = ""
+        if head.waited_s is not None:
+            span = f" for {'up to ' if len(members) > 1 else ''}{human_span(head.waited_s)}"
+        if len(members) == 1:
+            sentence = f"{who} is blocked{where}{span}{head.purpose}"
+        else:
+            sentence = f"{len(members):,} tasks are blocked{where}{span}{head.purpose}: {who}"
+        yield Evidence(
+            sentence,
+            f"task {head.seen.task.value_():#x}",
+            f"bt {head.seen.pid}",
+            details=tuple(frame_line(frame) for frame in head.frames[:SHOWN_FRAMES]),
+        )

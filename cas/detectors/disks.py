@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from drgn import Object, Program
+from drgn import Object
 from drgn.helpers.linux.block import for_each_disk
 
 from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case, stamped
 from cas.detectors.layout import looking_at
-from cas.detectors.needs import Needs
+from cas.detectors.needs import Needs, has_type
 from cas.klog.kinds import Kind
 from cas.model import Evidence
 
@@ -63,15 +63,6 @@ def detect(case: Case) -> Iterator[Evidence]:
             yield from look(case, name, disk, hosts)
     for type_name in sorted(lacking):
         case.remark(f"there is no debug information of {type_name}")
-
-
-def has_type(prog: Program, name: str) -> bool:
-    """Whether there is debug information of a type."""
-    try:
-        prog.type(name)
-    except LookupError:
-        return False
-    return True
 
 
 def _scsi(case: Case, name: str, disk: Object, hosts: set[int]) -> Iterator[Evidence]:

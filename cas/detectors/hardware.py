@@ -6,7 +6,7 @@ it: ``mce_exception_count`` (arch/x86/kernel/cpu/mce/core.c), ``thermal_state`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from drgn import Object
 from drgn.helpers.linux.cpumask import for_each_online_cpu
@@ -80,25 +80,19 @@ def said(log: Log, kind: str) -> Iterator[Evidence]:
         if trouble in PASSING and (since_s is None or since_s > SHORTLY_S):
             continue
         is_cause = trouble in explained and since_s is not None and since_s <= AT_ONCE_S
-        yield _evidence_of_lines(log, lines, since_s, Weight.CAUSE if is_cause else Weight.CONTEXT)
-
-
-def _evidence_of_lines(
-    log: Log, lines: Sequence[Told], since_s: float | None, weight: Weight
-) -> Evidence:
-    first = log[lines[0].line]
-    often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
-    ago = ""
-    if since_s is not None:
-        ago = f"{human_span(int(since_s)) if since_s >= 1 else 'just'} before the crash"
-    last = f", {'the last ' * (len(lines) > 1)}{ago}" if ago else ""
-    stamp = "" if first.uptime_s is None else f"[{first.uptime_s:.6f}] "
-    return Evidence(
-        f"{TOLD[lines[0].trouble]}{often}{last}: {first.text.strip()}",
-        f"{stamp}{first.text.strip()}",
-        "log",
-        weight,
-    )
+        first = log[lines[0].line]
+        often = "" if len(lines) == 1 else f", {len(lines):,} lines{' or more' * lines[0].is_flood}"
+        ago = ""
+        if since_s is not None:
+            ago = f"{human_span(int(since_s)) if since_s >= 1 else 'just'} before the crash"
+        last = f", {'the last ' * (len(lines) > 1)}{ago}" if ago else ""
+        stamp = "" if first.uptime_s is None else f"[{first.uptime_s:.6f}] "
+        yield Evidence(
+            f"{TOLD[trouble]}{often}{last}: {first.text.strip()}",
+            f"{stamp}{first.text.strip()}",
+            "log",
+            Weight.CAUSE if is_cause else Weight.CONTEXT,
+        )
 
 
 def _counted_by_cpus(case: Case) -> Iterator[Evidence]:

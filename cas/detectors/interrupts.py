@@ -7,9 +7,9 @@ CPU has taken no interrupt since: they were off there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 
-from drgn import Object
 from drgn.helpers.linux.irq import for_each_irq_desc
 from drgn.helpers.linux.percpu import per_cpu
 
@@ -85,22 +85,17 @@ def _interrupts_given_up(case: Case) -> Iterator[Evidence]:
             case.remark(f"looked at {number:,} interrupts, of more")
             return
         state = int(member(desc, "core_internal_state__do_not_mess_with_it", "istate").value_())
-        if state & SPURIOUS_DISABLED:
-            yield Evidence(
-                f"interrupt {irq} ({_handler_names(case, desc)}) is switched off: it came again and"
-                " again, and no handler took it",
-                f"irq_desc {desc.value_():#x}",
-                f"irq {irq}",
-            )
-
-
-def _handler_names(case: Case, desc: Object) -> str:
-    names: list[str] = []
-    try:
-        action = desc.action.read_()
-        while action and len(names) < MAX_ACTIONS:
-            names.append(case.text(action.name, 32))
-            action = action.next.read_()
-    except Broken:
-        pass
-    return ", ".join(names) or "of no device"
+        if not state & SPURIOUS_DISABLED:
+            continue
+        names: list[str] = []
+        with suppress(*Broken):
+            action = desc.action.read_()
+            while action and len(names) < MAX_ACTIONS:
+                names.append(case.text(action.name, 32))
+                action = action.next.read_()
+        yield Evidence(
+            f"interrupt {irq} ({', '.join(names) or 'of no device'}) is switched off: it came again"
+            " and again, and no handler took it",
+            f"irq_desc {desc.value_():#x}",
+            f"irq {irq}",
+        )

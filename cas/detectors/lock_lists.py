@@ -146,10 +146,14 @@ class Rings:
         if node in self._heads:
             return self._heads[node]
         prog, heads, members = self.case.prog, list[int](), list[int]()
+        width = word_size(prog)
         at = node
         for _ in range(MAX_WAITERS):
-            following = _next_in_ring(prog, at)
-            if following is None:
+            try:
+                following = int(prog.read_word(at))
+                if prog.read_word(following + width) != at:
+                    return None
+            except Broken:
                 return None
             if at == node or shape.is_waiter(self.case, at - shape.link):
                 members.append(at)
@@ -237,17 +241,6 @@ def _shape_of(prog: Program, kind: Kind) -> Shape | None:
         )
     except LookupError:
         return None
-
-
-def _next_in_ring(prog: Program, node: int) -> int | None:
-    """The next member of a doubly linked list, if that one points back."""
-    try:
-        following = int(prog.read_word(node))
-        if prog.read_word(following + word_size(prog)) == node:
-            return following
-    except Broken:
-        pass
-    return None
 
 
 def is_on_stack(case: Case, task: Object, address: int) -> bool:

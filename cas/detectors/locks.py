@@ -130,7 +130,13 @@ def _evidence_of_queue(case: Case, group: Sequence[Wait], by_task: Mapping[int, 
     if lock.kind in OWNERLESS and longest_s is not None:
         up_to = "up to " if len(group) > 1 else ""
         verb = f"{'has' if len(group) == 1 else 'have'} waited {up_to}{human_span(longest_s)}"
-    sentence = f"{who} {verb} for {lock.title}{_had_by(lock, by_task)}"
+    had_by = f"; {lock.owner.note}" if lock.owner.note else ""
+    if lock.owner.seen is not None:
+        had_by = f", which {lock.owner.seen.name} has"
+        if (wait := by_task.get(lock.owner.seen.task.value_())) is not None:
+            where = f" in {wait.at.function}" if wait.at else ""
+            had_by += f"; that one is blocked{where}{wait.purpose}"
+    sentence = f"{who} {verb} for {lock.title}{had_by}"
     details = [line for wait in group[:NAMED] for line in _wait_lines(wait)][: NAMED * 2]
     if len(group) > NAMED:
         details.append(f"and {len(group) - NAMED:,} more")
@@ -188,15 +194,3 @@ def _is_all_that_hangs(case: Case, group: Sequence[Wait], limit_s: float) -> boo
     reported = {int(found[1]) for text in lines if (found := _REPORTED.match(text))}
     here = {wait.seen.pid for wait in group if (wait.waited_s or 0) >= limit_s}
     return bool(reported) and reported <= here
-
-
-def _had_by(lock: Lock, by_task: Mapping[int, Wait]) -> str:
-    owner = lock.owner.seen
-    if owner is None:
-        return f"; {lock.owner.note}" if lock.owner.note else ""
-    said = f", which {owner.name} has"
-    wait = by_task.get(owner.task.value_())
-    if wait is None:
-        return said
-    where = f" in {wait.at.function}" if wait.at else ""
-    return f"{said}; that one is blocked{where}{wait.purpose}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -84,7 +85,15 @@ def memory_use(case: Case) -> Use:
     for what in wrong:
         case.remark(f"the kernel's count of {what} makes no sense")
         del parts[what]
-    available = free + _reclaimable(prog, counters, page, sum(zone.low for zone in zones))
+    # as si_mem_available() counts it, mm/page_alloc.c; since Linux 3.14 (34e431b0ae39)
+    low = sum(zone.low for zone in zones)
+    cache = (counters["NR_ACTIVE_FILE"] + counters["NR_INACTIVE_FILE"]) * page
+    slab = counters["NR_SLAB_RECLAIMABLE_B"] or counters["NR_SLAB_RECLAIMABLE"]
+    slab = (slab + counters["NR_KERNEL_MISC_RECLAIMABLE"]) * page
+    reserve = 0
+    with suppress(*Broken):
+        reserve = int(prog["totalreserve_pages"].value_()) * page
+    available = free + cache - min(cache // 2, low) + slab - min(slab // 2, low) - reserve
     return Use(total, min(free, total), max(0, min(available, total)), parts, zones, huge_free)
 
 
@@ -133,18 +142,6 @@ def _used_parts(case: Case, counters: Counters, page: int) -> Iterator[tuple[str
         if "pcpu_nr_populated" in case.prog:
             populated = int(case.prog["pcpu_nr_populated"].value_())
             yield PERCPU, populated * int(case.prog["pcpu_nr_units"].value_()) * page
-
-
-def _reclaimable(prog: Program, counters: Counters, page: int, low: int) -> int:
-    """As si_mem_available() counts it, mm/page_alloc.c; since Linux 3.14 (34e431b0ae39)."""
-    cache = (counters["NR_ACTIVE_FILE"] + counters["NR_INACTIVE_FILE"]) * page
-    slab = counters["NR_SLAB_RECLAIMABLE_B"] or counters["NR_SLAB_RECLAIMABLE"]
-    slab = (slab + counters["NR_KERNEL_MISC_RECLAIMABLE"]) * page
-    try:
-        reserve = int(prog["totalreserve_pages"].value_()) * page
-    except Broken:
-        reserve = 0
-    return cache - min(cache // 2, low) + slab - min(slab // 2, low) - reserve
 
 
 def _zones(case: Case, page: int) -> Iterator[Zone]:

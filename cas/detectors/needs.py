@@ -43,7 +43,7 @@ def _unmet_needs(needs: Needs, case: Case) -> Iterator[str]:
         if not any(name in case.prog or _is_function(case.prog, name) for name in names.split("|")):
             yield f"the kernel has no {names}"
     for names in needs.types:
-        if not any(_is_type(case.prog, name) for name in names.split("|")):
+        if not any(has_type(case.prog, name) for name in names.split("|")):
             yield f"the kernel has no {names}"
 
 
@@ -55,7 +55,8 @@ def _is_function(prog: Program, name: str) -> bool:
     return True
 
 
-def _is_type(prog: Program, name: str) -> bool:
+def has_type(prog: Program, name: str) -> bool:
+    """Whether there is debug information of a type, such as ``struct mutex``."""
     try:
         prog.type(name)
     except (LookupError, ObjectNotFoundError, SyntaxError):

@@ -39,7 +39,19 @@ def detect(case: Case) -> Iterator[Evidence]:
         yield from _grace_period_evidence(case, state)
     else:
         case.remark("the grace period is kept otherwise in this kernel")
-    yield from _callbacks_evidence(case)
+    counts: dict[int, int] = {}
+    for cpu in case.cpus:
+        with suppress(*Broken, AttributeError, TypeError):
+            length = per_cpu(case.prog["rcu_data"], cpu).cblist.len
+            number = int(length.counter if has_member(length, "counter") else length)
+            if MANY < number <= MOST:
+                counts[cpu] = number
+    if counts:
+        most = sorted(counts, key=lambda cpu: -counts[cpu])
+        said = ", ".join(f"CPU {cpu} has {counts[cpu]:,}" for cpu in most[:NAMED])
+        yield Evidence(
+            f"many RCU callbacks wait: {said}", "rcu_data.cblist.len", f"p rcu_data:{most[0]}"
+        )
 
 
 def _grace_period_evidence(case: Case, state: Object) -> Iterator[Evidence]:
@@ -67,7 +79,10 @@ def _grace_period_evidence(case: Case, state: Object) -> Iterator[Evidence]:
     if not awaited:
         waits = "; no CPU or task is awaited any more"
         if idle_s is not None and idle_s >= STALLED_S:
-            waits += f", but {_thread_of_rcu(state)} has not run for {human_span(idle_s)}"
+            thread = "RCU's own thread"
+            with suppress(*Broken, AttributeError):
+                thread = f"RCU's own thread, of CPU {int(task_cpu(state.gp_kthread))},"
+            waits += f", but {thread} has not run for {human_span(idle_s)}"
     every = {each.cpu: each for each in processors(case)} if cpus else {}
     lines = [every[cpu].line for cpu in cpus if cpu in every]
     if idle_s is not None:
@@ -84,14 +99,6 @@ def _grace_period_evidence(case: Case, state: Object) -> Iterator[Evidence]:
 def _some_named(names: Sequence[object]) -> str:
     more = len(names) - NAMED
     return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _thread_of_rcu(state: Object) -> str:
-    """RCU's own thread, with the CPU that it is to run on."""
-    try:
-        return f"RCU's own thread, of CPU {int(task_cpu(state.gp_kthread))},"
-    except (*Broken, AttributeError):
-        return "RCU's own thread"
 
 
 def _preempted_readers(case: Case) -> Iterator[str]:
@@ -121,20 +128,3 @@ def _is_awaited(case: Case, cpu: int) -> bool:
         return bool(data.mynode.qsmask.value_() & data.grpmask.value_())
     except Broken:
         return False
-
-
-def _callbacks_evidence(case: Case) -> Iterator[Evidence]:
-    counts: dict[int, int] = {}
-    for cpu in case.cpus:
-        with suppress(*Broken, AttributeError, TypeError):
-            length = per_cpu(case.prog["rcu_data"], cpu).cblist.len
-            number = int(length.counter if has_member(length, "counter") else length)
-            if MANY < number <= MOST:
-                counts[cpu] = number
-    if not counts:
-        return
-    most = sorted(counts, key=lambda cpu: -counts[cpu])
-    said = ", ".join(f"CPU {cpu} has {counts[cpu]:,}" for cpu in most[:NAMED])
-    yield Evidence(
-        f"many RCU callbacks wait: {said}", "rcu_data.cblist.len", f"p rcu_data:{most[0]}"
-    )

@@ -125,8 +125,22 @@ def _busy_requests(case: Case, disk: Object, moment: Moment) -> Iterator[Request
         case.remark(f"the tags of {case.text(disk.disk_name, 32)} make no sense")
         return
     for rq in request_queue_busy_iter(queue):
-        if rq:
-            yield _request_of(case, rq, moment)
+        if not rq:
+            continue
+        try:
+            state = STATES.get(int(rq.state.value_()), "in an unknown state")
+        except AttributeError:
+            state = "in flight"
+        # the operation is a number apart from the flags since Linux 4.10 (ef295ecf090d)
+        operation = req_op(rq).format_(type_name=False)
+        yield Request(
+            rq.value_(),
+            case.text(operation).removeprefix("REQ_OP_").lower(),
+            int(blk_rq_pos(rq)),
+            int(blk_rq_bytes(rq)),
+            state,
+            _age_of_request(rq, moment),
+        )
 
 
 def is_plausible(queue: Object) -> bool:
@@ -152,23 +166,6 @@ def is_plausible(queue: Object) -> bool:
         if any(int(each.shift.value_()) > MAX_SHIFT for each in maps):
             return False
     return True
-
-
-def _request_of(case: Case, rq: Object, moment: Moment) -> Request:
-    try:
-        state = STATES.get(int(rq.state.value_()), "in an unknown state")
-    except AttributeError:
-        state = "in flight"
-    # the operation is a number apart from the flags since Linux 4.10 (ef295ecf090d)
-    operation = req_op(rq).format_(type_name=False)
-    return Request(
-        rq.value_(),
-        case.text(operation).removeprefix("REQ_OP_").lower(),
-        int(blk_rq_pos(rq)),
-        int(blk_rq_bytes(rq)),
-        state,
-        _age_of_request(rq, moment),
-    )
 
 
 def _age_of_request(rq: Object, moment: Moment) -> float | None:

@@ -23,7 +23,17 @@ REAL_TIME = (1, 2)
 
 def detect(case: Case) -> Iterator[Evidence]:
     """Who waits longest for a CPU; the CPUs on which real-time tasks are throttled."""
-    yield from _throttled_evidence(case)
+    for cpu in case.cpus:
+        rt = case.run_queue(cpu).rt
+        if not has_member(rt, "rt_throttled") or not rt.rt_throttled.value_():
+            continue
+        used, allowed = rt.rt_time.value_() / 1e9, rt.rt_runtime.value_() / 1e9
+        yield Evidence(
+            f"real-time tasks are throttled on CPU {cpu}: they had {human_span(used)}"
+            f" where {human_span(allowed)} are allowed",
+            f"runqueues of CPU {cpu}, rt.rt_throttled",
+            "runq",
+        )
     waits: list[tuple[float, KernelTask]] = []
     for seen in case.tasks("R"):
         seconds = _queued_s(case, seen.task)
@@ -74,17 +84,3 @@ def _queued_s(case: Case, task: Object) -> float | None:
         return None
     longest = case.uptime_s + 1 if case.uptime_s else float("inf")
     return float(seconds) if 0 <= seconds <= longest else None
-
-
-def _throttled_evidence(case: Case) -> Iterator[Evidence]:
-    for cpu in case.cpus:
-        rt = case.run_queue(cpu).rt
-        if not has_member(rt, "rt_throttled") or not rt.rt_throttled.value_():
-            continue
-        used, allowed = rt.rt_time.value_() / 1e9, rt.rt_runtime.value_() / 1e9
-        yield Evidence(
-            f"real-time tasks are throttled on CPU {cpu}: they had {human_span(used)}"
-            f" where {human_span(allowed)} are allowed",
-            f"runqueues of CPU {cpu}, rt.rt_throttled",
-            "runq",
-        )

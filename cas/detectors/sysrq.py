@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from cas.choices import Weight
-from cas.detectors.case import Broken, Case, KernelTask
+from cas.detectors.case import Broken, Case
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
@@ -30,26 +31,18 @@ def detect(case: Case) -> Iterator[Evidence]:
         return
     caller = functions[last + 1]
     source = f"{caller} in the backtrace of {seen.name}"
-    if caller == FILE:
-        sentence = f"{seen.name} asked for the crash: it wrote to /proc/sysrq-trigger"
-        yield Evidence(
-            sentence, source, f"bt {seen.pid}", Weight.CAUSE, tuple(_lines_of_parents(case, seen))
-        )
-    else:
+    if caller != FILE:
         sentence = f"the crash was asked for by a key of sysrq, which came through {caller}"
         yield Evidence(sentence, source, f"bt {seen.pid}", Weight.CAUSE)
-
-
-def _lines_of_parents(case: Case, seen: KernelTask) -> Iterator[str]:
-    """Who started it, as far as those are still there."""
-    for _ in range(MAX_PARENTS):
-        if seen.pid <= 1:
-            return
-        try:
-            parent = case.task_at(seen.task.real_parent.value_())
-        except Broken:
-            return
-        if parent is None:
-            return
-        yield f"{seen.name} is a child of {parent.name}"
-        seen = parent
+        return
+    # who started it, as far as those are still there
+    parents, child = list[str](), seen
+    with suppress(*Broken):
+        while child.pid > 1 and len(parents) < MAX_PARENTS:
+            parent = case.task_at(child.task.real_parent.value_())
+            if parent is None:
+                break
+            parents.append(f"{child.name} is a child of {parent.name}")
+            child = parent
+    sentence = f"{seen.name} asked for the crash: it wrote to /proc/sysrq-trigger"
+    yield Evidence(sentence, source, f"bt {seen.pid}", Weight.CAUSE, tuple(parents))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from drgn import Object, offsetof
@@ -72,7 +73,9 @@ def detect(case: Case) -> Iterator[Evidence]:
 def _evidence_of_wheel(case: Case, moment: Moment, cpu: int, base: Object) -> Iterator[Evidence]:
     bits = [int(word.value_()) for word in base.pending_map]
     buckets = pending_buckets(bits, 8 * word_size(case.prog))
-    running = _running_function(base)
+    timer, running = base.running_timer.read_(), None
+    with suppress(*Broken):
+        running = int(timer.function.value_()) if timer else None
     if not buckets:
         return
     clock = int(base.clk.value_())
@@ -185,14 +188,6 @@ def _overdue_timers(
     except Broken as error:
         case.remark(f"a list of timers breaks off: {error}")
     return found, total
-
-
-def _running_function(base: Object) -> int | None:
-    timer = base.running_timer.read_()
-    try:
-        return int(timer.function.value_()) if timer else None
-    except Broken:
-        return None
 
 
 def _function_name(case: Case, function: int | None) -> str:

@@ -151,11 +151,8 @@ class Locks:
     def wait_of(self, seen: KernelTask) -> Wait:
         """What a sleeping task waits for, as far as that can be proved."""
         key = seen.task.value_()
-        if key not in self._waits:
-            self._waits[key] = self._wait_of(seen)
-        return self._waits[key]
-
-    def _wait_of(self, seen: KernelTask) -> Wait:
+        if key in self._waits:
+            return self._waits[key]
         frames = self.case.backtrace(seen.task)
         rest = without_scheduler(frames)
         does_io = any(each.function in IN_IO for each in frames[: len(frames) - len(rest)])
@@ -168,7 +165,9 @@ class Locks:
         lock = self._lock(seen, kind, rest)
         name = lock.kind if lock else kind.name if kind else None
         asks_server = any(each.function in RPC for each in rest[:RPC_DEPTH])
-        return Wait(seen, name, rest, lock, waited_s, does_io, asks_server)
+        wait = Wait(seen, name, rest, lock, waited_s, does_io, asks_server)
+        self._waits[key] = wait
+        return wait
 
     def _lock(self, seen: KernelTask, kind: Kind | None, rest: tuple[Frame, ...]) -> Lock | None:
         try:

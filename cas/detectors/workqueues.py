@@ -106,7 +106,21 @@ def _evidence_of_pool(
     for each in workers:
         if each.address not in told and is_told(each, long_s(case, STALLED_S)):
             told.add(each.address)
-            yield _unending_work(case, each)
+            sentence = (
+                f"work {each.function} of {each.queue} has slept for"
+                f" {human_span(each.asleep_s or 0)} in {each.seen.name}{who_waits(each.waiting)}"
+            )
+            if each.behind.functions:
+                more = len(each.behind.functions) - 1
+                first = each.behind.functions[0] + (f" and {more:,} more" if more else "")
+                waits = who_waits(each.behind.waiting, "that")
+                sentence += f"; {first} of that queue cannot begin before{waits}"
+            yield Evidence(
+                sentence,
+                f"worker {each.address:#x}",
+                f"bt {each.seen.pid}",
+                weight(case, each.waiting + each.behind.waiting),
+            )
 
 
 def is_told(busy: Busy, long: float) -> bool:
@@ -141,24 +155,6 @@ def _stalled_pool(case: Case, pool: Object, stalled_s: float, workers: list[Busy
         f"struct worker_pool {pool.value_():x}",
         weight(case, pending.waiting),
         tuple(each.line for each in workers[:LISTED]),
-    )
-
-
-def _unending_work(case: Case, busy: Busy) -> Evidence:
-    parts = [f"work {busy.function} of {busy.queue} has slept for {human_span(busy.asleep_s or 0)}"]
-    parts[0] += f" in {busy.seen.name}"
-    parts[0] += who_waits(busy.waiting)
-    if busy.behind.functions:
-        more = len(busy.behind.functions) - 1
-        first = busy.behind.functions[0] + (f" and {more:,} more" if more else "")
-        parts.append(
-            f"{first} of that queue cannot begin before{who_waits(busy.behind.waiting, 'that')}"
-        )
-    return Evidence(
-        "; ".join(parts),
-        f"worker {busy.address:#x}",
-        f"bt {busy.seen.pid}",
-        weight(case, busy.waiting + busy.behind.waiting),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cas.choices import DetectorStatus, Weight
@@ -210,6 +210,15 @@ def fault_of(case: FaultCase, reading: Reading) -> Fault | None:
     evidence = (*check, *_fault_evidence(told)) if arch else ()
     if not (evidence or reading.registers or reading.code):
         return None
+    # what registers hold or point to, where that can be said
+    meanings = dict[str, str]()
+    for name, value in reading.registers.items():
+        if thing := reading.things.get(name):
+            meanings[name] = thing
+        elif value and arch:
+            meaning = meaning_of(value, arch)
+            if meaning is not None and meaning.sort in (Sort.POISON, Sort.TEXT):
+                meanings[name] = meaning.text
     return Fault(
         place=reading.caller or reading.place,
         kmod=reading.kmod,
@@ -218,7 +227,7 @@ def fault_of(case: FaultCase, reading: Reading) -> Fault | None:
         advice=_pointer_advice(told),
         registers=reading.registers,
         registers_from=reading.origin if reading.registers else "",
-        meanings=_register_meanings(told),
+        meanings=meanings,
         code=reading.code,
         code_from=("memory of the dump" if reading.is_from_memory else LOG) if reading.code else "",
         problems=reading.problems,
@@ -238,7 +247,18 @@ def _fault_evidence(told: _Told) -> Iterator[Evidence]:
         yield _jump_evidence(told, target)
         return
     if reading.divisor:
-        yield _division_evidence(told, reading.divisor)
+        register, pointer = reading.divisor, reading.pointer
+        value = reading.registers.get(register, 0)
+        who = _pointer_words(pointer) if pointer else register
+        is_plain = pointer is None or pointer.shift == 0
+        who = who if is_plain else register
+        sentence = f"{who}, the divisor, is {value}"
+        if value:
+            sentence = f"{who}, the divisor, is {value:#x}: the quotient does not fit its register"
+        source = _instruction_words(told)
+        if pointer and is_plain:
+            source = _pointer_source(pointer, source)
+        yield Evidence(sentence, source, _dis_command(told, reading.place), Weight.CAUSE)
         return
     if told.kind not in _WANTS_ADDRESS:
         return
@@ -288,20 +308,6 @@ def _as_code(told: _Told, pc: int) -> str:
 
 
 # -- a division, the stack
-
-
-def _division_evidence(told: _Told, register: str) -> Evidence:
-    pointer, value = told.reading.pointer, told.reading.registers.get(register, 0)
-    who = _pointer_words(pointer) if pointer else register
-    is_plain = pointer is None or pointer.shift == 0
-    who = who if is_plain else register
-    sentence = f"{who}, the divisor, is {value}"
-    if value:
-        sentence = f"{who}, the divisor, is {value:#x}: the quotient does not fit its register"
-    source = _instruction_words(told)
-    if pointer and is_plain:
-        source = _pointer_source(pointer, source)
-    return Evidence(sentence, source, _dis_command(told, told.reading.place), Weight.CAUSE)
 
 
 def _stack_evidence(told: _Told) -> Iterator[Evidence]:
@@ -547,19 +553,6 @@ def _dis_command(told: _Told, place: str | None) -> str:
         at = next((each.address for each in told.reading.code if each.place == place), None)
         return f"dis -rl {place}" if at is None else f"dis -rl {at:x}"
     return f"dis -rl {place}"
-
-
-def _register_meanings(told: _Told) -> Mapping[str, str]:
-    """What registers hold or point to, where that can be said."""
-    found: dict[str, str] = {}
-    for name, value in told.reading.registers.items():
-        if thing := told.reading.things.get(name):
-            found[name] = thing
-        elif value and told.arch:
-            meaning = meaning_of(value, told.arch)
-            if meaning is not None and meaning.sort in (Sort.POISON, Sort.TEXT):
-                found[name] = meaning.text
-    return found
 
 
 def _pointer_advice(told: _Told) -> str | None:

@@ -54,6 +54,7 @@ _ASKED_FOR = frozenset({Kind.NONE, Kind.NMI, Kind.SYSRQ})
 _SILENT = "nothing announces a crash: the dump shows a system that was running"
 _DAMAGED = "nothing announces a crash in what can be read of this damaged dump"
 _UNREADABLE = "neither the kernel log nor a backtrace can be read from this dump"
+_SILENT_TITLES = {_UNREADABLE: "unreadable dump", _DAMAGED: "damaged dump without a crash"}
 
 
 def find(
@@ -101,7 +102,10 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
     """
     choice, data = confidence_of_choice(crash), confidence_of_data(crash, dump, match)
     earlier = before(crash.log, crash.choice, shipped_functions())
-    named = signatures(ours)
+    named, called = signatures(ours), title(crash)
+    if crash.kind is Kind.NONE and not crash.event.message:
+        # of a dump that says nothing, that it does not
+        called = _SILENT_TITLES.get(_silence(crash, dump), called)
     when = [] if crash.time is None else [utc(crash.time)]
     if crash.uptime_s is not None:
         when.append(f"{human_span(int(crash.uptime_s))} after boot")
@@ -117,7 +121,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         data=data,
         next_steps=next_steps(crash, dump, match, earlier.events),
         trace=crash.trace,
-        title=_title_or_silence(crash, dump),
+        title=called,
         signatures=named,
         signature=most_telling(named),
         former=former(ours),
@@ -125,15 +129,6 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         before=earlier.events,
         machine=machine_of(crash.log),
         culprit=_culprit_of_verdict(crash, choice),
-    )
-
-
-def _title_or_silence(crash: Crash, dump: Dump) -> str:
-    """What the crash is called; of a dump that says nothing, that it does not."""
-    if crash.kind is not Kind.NONE or crash.event.message:
-        return title(crash)
-    return {_UNREADABLE: "unreadable dump", _DAMAGED: "damaged dump without a crash"}.get(
-        _silence(crash, dump), title(crash)
     )
 
 
@@ -194,23 +189,20 @@ def _crash_place(crash: Crash) -> str | None:
 
 
 def _culprit_of_verdict(crash: Crash, choice: Confidence) -> Culprit | None:
-    """The frames of the stack that the verdict is about."""
+    """The frames of the stack that the verdict is about, and what the function there did."""
     frames, owner = crash.frames, crash.owner
     if not frames:
         return None
     count_inlined = frames.index(owner) if owner is not None else 0
-    return Culprit(frames[: count_inlined + 1], _part(crash, choice), crash.inner)
-
-
-def _part(crash: Crash, choice: Confidence) -> str:
-    """What the function that the verdict is about did, and no more than is known of it."""
     if crash.overwritten is not None:
-        return f"{crash.overwritten} the memory"
-    if crash.is_everybodys:
-        return "everybody's code: who called it is at fault"
-    if crash.entered is not None:
-        return "recurses"
-    return _ROLES.get(crash.kind) or _DOES.get(crash.kind) or _AT_FAULT[choice.level]
+        part = f"{crash.overwritten} the memory"
+    elif crash.is_everybodys:
+        part = "everybody's code: who called it is at fault"
+    elif crash.entered is not None:
+        part = "recurses"
+    else:
+        part = _ROLES.get(crash.kind) or _DOES.get(crash.kind) or _AT_FAULT[choice.level]
+    return Culprit(frames[: count_inlined + 1], part, crash.inner)
 
 
 def _name_with_kmod(frame: Frame) -> str:

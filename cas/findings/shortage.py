@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cas.choices import DetectorStatus, Weight
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
-from cas.klog.oom_report import LoggedTask, Shortage, eaters, holding, last_shortage
+from cas.klog.oom_report import eaters, holding, last_shortage
 from cas.model import Detection, Dump, Evidence
 from cas.text import one_line
 from cas.units import human_size
@@ -35,20 +33,16 @@ def detections_of_log(dump: Dump, kind: str) -> tuple[Detection, ...]:
         ]
     if not sentences:
         return ()
-    source, details = f"log: {one_line(found.line)}", tuple(_largest_tasks(found))
+    details = []
+    if found.page_size is not None:
+        what = "anonymous" if found.has_anonymous else "resident"
+        for task in sorted(found.tasks, key=lambda task: -task.pages)[:LISTED]:
+            size = human_size(task.pages * found.page_size)
+            details.append(one_line(f"task {task.comm} (pid {task.pid}): {size} {what}"))
+    source = f"log: {one_line(found.line)}"
     evidence = tuple(
-        Evidence(one_line(sentence), source, "log", Weight.CAUSE, details) for sentence in sentences
+        Evidence(one_line(sentence), source, "log", Weight.CAUSE, tuple(details))
+        for sentence in sentences
     )
     remark = "by the kernel log: the dump itself was not looked into"
     return (Detection(DETECTOR, TITLE, DetectorStatus.OK, evidence, remark),)
-
-
-def _largest_tasks(found: Shortage) -> Iterator[str]:
-    """The largest tasks of the table, a line each."""
-    if found.page_size is None:
-        return
-    what = "anonymous" if found.has_anonymous else "resident"
-    ranked: list[LoggedTask] = sorted(found.tasks, key=lambda task: -task.pages)
-    for task in ranked[:LISTED]:
-        size = human_size(task.pages * found.page_size)
-        yield one_line(f"task {task.comm} (pid {task.pid}): {size} {what}")

@@ -126,8 +126,12 @@ def meaning_of(value: int, arch: str) -> Meaning | None:
 def _wide_meaning(value: int, arch: str) -> Meaning | None:
     if (1 << 32) - MAX_ERRNO <= value < 1 << 32:
         return Meaning(Sort.SMALL, f"{value:#x}, {value - (1 << 32)} in 32 bits and no pointer")
-    if (words := _as_text(value, arch)) is not None:
-        return Meaning(Sort.TEXT, f"the text {words}")
+    # eight printable characters, most of them letters and digits
+    octets = value.to_bytes(8, "big" if arch in ("ppc64", "s390x") else "little")
+    if all(0x20 <= octet < 0x7F for octet in octets) and len(set(octets)) >= 3:
+        text = octets.decode("ascii")
+        if sum(map(str.isalnum, text)) >= 5:
+            return Meaning(Sort.TEXT, f'the text "{text}"')
     if arch == "x86_64" and is_non_canonical(value):
         return Meaning(Sort.NON_CANONICAL, f"{value:#x}, which is no address (not canonical)")
     if value < _USER_END.get(arch, 0):
@@ -187,16 +191,6 @@ def is_one_bit(difference: int, arch: str) -> bool:
 def is_non_canonical(value: int) -> bool:
     """Whether no x86_64, with four or five levels of page tables, has such an address."""
     return value >> 56 not in (0, 0xFF)
-
-
-def _as_text(value: int, arch: str) -> str | None:
-    """Eight printable characters, most of them letters and digits."""
-    order = "big" if arch in ("ppc64", "s390x") else "little"
-    octets = value.to_bytes(8, order)  # type: ignore[arg-type]
-    if not all(0x20 <= octet < 0x7F for octet in octets) or len(set(octets)) < 3:
-        return None
-    text = octets.decode("ascii")
-    return f'"{text}"' if sum(map(str.isalnum, text)) >= 5 else None
 
 
 def shadowed(address: int, arch: str) -> int | None:

@@ -199,6 +199,11 @@ def _finished_event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
     if comm is not None and pid is not None:
         about = Task(int(pid), comm, cpu=int(cpu) if cpu else None)
     detail = (text for text in reversed(near[-_DETAIL_LINES:]) if _DETAIL.match(text))
+    named = _named_function(draft.names or found)
+    if named is None and draft.weight is Weight.PANIC and _FORCED.search(found.text):
+        # the function that a file system names before it panics as it was told to
+        said = (_FS_ERROR.match(text) for text in reversed(near))
+        named = next((Frame(each[1] or each[2]) for each in said if each), None)
     return Event(
         kind=kind,
         message=message,
@@ -208,7 +213,7 @@ def _finished_event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:
         line=line.text,
         uptime_s=line.uptime_s,
         caller=draft.caller,
-        named=_named_function(draft.names or found) or _reporter(draft, near),
+        named=named,
         about=about,
         seconds=int(seconds) if (seconds := found.group("seconds")) else None,
         cpu=int(cpu) if cpu else None,
@@ -284,14 +289,6 @@ def _named_function(found: Announcement) -> Frame | None:
         offset=int(offset, 16) if offset else None,
         kmod=kmod.replace("-", "_") if kmod else None,
     )
-
-
-def _reporter(draft: _Draft, near: Sequence[str]) -> Frame | None:
-    """The function that a file system names before it panics as it was told to."""
-    if draft.weight is not Weight.PANIC or not _FORCED.search(draft.first.text):
-        return None
-    said = (_FS_ERROR.match(text) for text in reversed(near))
-    return next((Frame(found[1] or found[2]) for found in said if found), None)
 
 
 def clean(text: str) -> str:

@@ -186,7 +186,17 @@ def _register_values(lines: list[str], arch: str) -> Iterator[tuple[str, int]]:
 
 def _registers_in_line(text: str, arch: str, last: str | None) -> Iterator[tuple[str, int]]:
     if arch in ("ppc64", "s390x") and (found := _GPRS.match(text)):
-        yield from _general_registers(found, last)
+        # they are printed by the row
+        if found[2]:
+            first = int(found[2])
+        elif found[1]:
+            first = 0
+        elif last and re.fullmatch(r"r\d{1,2}", last):
+            first = int(last[1:]) + 1
+        else:
+            return
+        values = found[3].split()[: max(0, 32 - first)]
+        yield from ((f"r{number}", int(value, 16)) for number, value in enumerate(values, first))
         return
     if arch == "s390x":
         if psw := _PSW.match(text):
@@ -200,21 +210,6 @@ def _registers_in_line(text: str, arch: str, last: str | None) -> Iterator[tuple
         yield aliases.get(name, name), int(each[2], 16)
     if arch == "x86_64" and (flags := _X86_FLAGS.search(text)):
         yield "rflags", int(flags[1], 16)
-
-
-def _general_registers(found: re.Match[str], last: str | None) -> Iterator[tuple[str, int]]:
-    """Registers that are printed by the row."""
-    if found[2]:
-        first = int(found[2])
-    elif found[1]:
-        first = 0
-    elif last and re.fullmatch(r"r\d{1,2}", last):
-        first = int(last[1:]) + 1
-    else:
-        return
-    for number, value in enumerate(found[3].split(), first):
-        if number < 32:
-            yield f"r{number}", int(value, 16)
 
 
 _X86_CODE = re.compile(r"Code: ((?:[0-9a-f]{2} ){0,64})<([0-9a-f]{2})>((?: [0-9a-f]{2}){0,64})")

@@ -121,7 +121,12 @@ class _Reader:
             found.has_anonymous = "rss_anon" in self._columns
             self._in_caches = False
         elif self._columns and (row := _ROW.match(text)):
-            self._add_task(int(row[1]), row[2])
+            values = row[2].split(None, len(self._columns) - 1)
+            if len(values) == len(self._columns) and len(found.tasks) < TASKS:
+                fields = dict(zip(self._columns, values, strict=True))
+                pages = fields.get("rss_anon", fields["rss"])
+                if pages.isdecimal():
+                    found.tasks.append(LoggedTask(int(row[1]), fields["name"], int(pages)))
         elif text.startswith("Unreclaimable slab info"):
             self._in_caches = True
         elif self._in_caches and (cache := _CACHE.fullmatch(text)):
@@ -152,15 +157,6 @@ class _Reader:
         elif "kB" not in text and ":" in text and len(text) < 200:
             for name, number in _COUNTER.findall(text):
                 found.counters.setdefault(name, int(number))
-
-    def _add_task(self, pid: int, rest: str) -> None:
-        values = rest.split(None, len(self._columns) - 1)
-        if len(values) < len(self._columns) or len(self._found.tasks) >= TASKS:
-            return
-        row = dict(zip(self._columns, values, strict=True))
-        pages = row.get("rss_anon", row["rss"])
-        if pages.isdecimal():
-            self._found.tasks.append(LoggedTask(pid, row["name"], int(pages)))
 
 
 def eaters(found: Shortage) -> Iterator[tuple[str, int, int]]:

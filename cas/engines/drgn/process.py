@@ -178,13 +178,14 @@ class Worker:
         :raises KernelMisfit: what is read through the vmlinux is not what the dump says
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
-        self.open(case)
-        return self._repeat_if_killed(lambda: self._fit_once(timeout_s))
 
-    def _fit_once(self, timeout_s: float) -> tuple[str, ...]:
-        self._revive()
-        self._send_message({"fit": {}})
-        return tuple(self._receive_message(time.monotonic() + timeout_s, timeout_s)["remarks"])
+        def ask() -> tuple[str, ...]:
+            self._revive()
+            self._send_message({"fit": {}})
+            return tuple(self._receive_message(time.monotonic() + timeout_s, timeout_s)["remarks"])
+
+        self.open(case)
+        return self._repeat_if_killed(ask)
 
     def answer(self, case: Case, timeout_s: float) -> FirstAnswer:
         """What crashed, where and why.

@@ -160,13 +160,9 @@ def run_for_each(prog: Program, words: Sequence[str]) -> None:
         return _print_waits(prog, _select(prog, chosen))
     if by_name or not TABLES.isdisjoint(words):
         return run_in_drgn(prog, " ".join(["foreach", *chosen, action]))
-    return _show_each(_select(prog, chosen), action)
-
-
-def _show_each(tasks: Iterable[Object], action: str) -> None:
     failed = 0
     last: Exception | None = None
-    for number, task in enumerate(tasks):
+    for number, task in enumerate(_select(prog, chosen)):
         print("\n" if number else "", end="")
         try:
             run_in_drgn(task.prog_, f"foreach {task.value_():x} {action}")
@@ -238,7 +234,16 @@ def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
     """Most recently run first, as crash sorts them."""
     names = {letter: name for name, letter in STATES.items()}
     now_ns = max(cpu_rq(prog, cpu).clock.value_() for cpu in for_each_online_cpu(prog))
-    rows = [(_waited_ns(task, now_ns), task) for task in tasks]
+    rows: list[tuple[int, Object]] = []
+    for task in tasks:
+        slept_ns = 0
+        if not task_on_cpu(task):
+            rq = task_rq(task)
+            # the scheduler notes the time when it takes a task off its CPU, by the CPU's clock of
+            # running tasks; that of an idle CPU stands still
+            ended_ns = rq.clock.value_() - rq.clock_task.value_() + task.se.exec_start.value_()
+            slept_ns = max(0, int(now_ns - ended_ns))
+        rows.append((slept_ns, task))
     for waited_ns, task in sorted(rows, key=lambda row: row[0]):
         state = task_state_to_char(task)
         waited = timedelta(milliseconds=waited_ns // 1_000_000)
@@ -249,21 +254,6 @@ def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
             f"  PID: {task.pid.value_():<7}  TASK: {task.value_():x}  CPU: {task_cpu(task)}"
             f"  COMMAND: {double_quote_ascii_string(task.comm.string_())}"
         )
-
-
-def _waited_ns(task: Object, now_ns: int) -> int:
-    """How long ago a task last ran.
-
-    The scheduler notes the time when it takes a task off its CPU, by the CPU's clock of running
-    tasks; that of an idle CPU stands still.
-
-    :param now_ns: the latest time of any CPU's clock
-    """
-    if task_on_cpu(task):
-        return 0
-    rq = task_rq(task)
-    slept_ns = now_ns - rq.clock.value_() + rq.clock_task.value_() - task.se.exec_start.value_()
-    return max(0, int(slept_ns))
 
 
 FIRST_WORDS: Mapping[str, Command] = {"bt": show_backtraces, "foreach": run_for_each}

@@ -126,16 +126,20 @@ class _Fault:
 
     def _registers_at_fault(self) -> tuple[dict[str, int], int, str]:
         """All registers at the fault, the program counter, and where they are from."""
+        nowhere, place = self._wanted.nowhere, self._wanted.place
         for registers, pc, origin in self._register_sets():
-            if self._is_wanted(pc):
+            is_wanted = pc == nowhere
+            if nowhere is None:
+                is_wanted = place is not None and pc in self._addresses_of(place)
+            if is_wanted:
                 # each register once, whatever other names it has
                 first = {one.names[0] for one in self._platform.registers}
                 kept = {name: value for name, value in registers.items() if name in first}
                 return {**kept, self._rules.pc: pc}, pc, origin
         logged = dict(self._wanted.registers)
-        found = self._wanted.nowhere
-        if found is None and self._wanted.place:
-            found = next(self._addresses_of(self._wanted.place), None)
+        found = nowhere
+        if found is None and place:
+            found = next(self._addresses_of(place), None)
         if found is None or not logged:
             raise NoRegisters("the registers at the fault are neither on the stack nor in the log")
         return {**logged, self._rules.pc: found}, found, "kernel log"
@@ -169,11 +173,6 @@ class _Fault:
                 return
             frame = self._prog.stack_trace(regs[0])[0]
             yield dict(frame.registers()), frame.pc, f"struct pt_regs at {regs.value_():#x}"
-
-    def _is_wanted(self, pc: int) -> bool:
-        if self._wanted.nowhere is not None:
-            return pc == self._wanted.nowhere
-        return self._wanted.place is not None and pc in self._addresses_of(self._wanted.place)
 
     def _addresses_of(self, place: str) -> Iterator[int]:
         name, _, offset = place.partition("+")
@@ -281,7 +280,7 @@ class _Fault:
         if self._wanted.nowhere is not None:
             self._read_call(walk, step)
             return
-        target = self._branch_target(step, walk.site.registers)
+        target = self._target_of_step(step, walk.site.registers)
         if target is not None:  # it was read, so what it was read from is not what was wrong
             place = self._variables.place(step.address)
             self._reading.update(target=target, call=step.shown.text, caller=place)
@@ -313,7 +312,7 @@ class _Fault:
         self._reading["lookalikes"] = list(self._lookalikes(value, walk.site.registers))
         self._read_user_mapping(address)
 
-    def _branch_target(self, step: Step, registers: Mapping[str, int]) -> int | None:
+    def _target_of_step(self, step: Step, registers: Mapping[str, int]) -> int | None:
         """Where a call or jump through a register or memory goes; ``None``: that is not known."""
         if not (step.is_call or step.is_jump):
             return None
@@ -406,8 +405,14 @@ class _Fault:
         """Live pointers of the registers and the stack that one bit tells from a value."""
         if self._arch not in LAST_FLIP or self._is_ram(value):
             return
+        words, stack = list(registers.items()), registers.get(self._rules.sp, 0)
+        for at in range(stack, stack + STACK_WORDS * 8, 8):
+            word = self._variables.word(at)
+            if word is None:
+                break
+            words.append((f"the stack at {at:#x}", word))
         seen: set[int] = set()
-        for where, other in self._register_and_stack_words(registers):
+        for where, other in words:
             differing = value ^ other
             may_flip = 1 << FIRST_FLIP <= differing <= 1 << LAST_FLIP[self._arch]
             if other in seen or differing & (differing - 1) or not may_flip:
@@ -416,15 +421,6 @@ class _Fault:
             what = self._thing_at(other)
             if what and not what.startswith("free "):
                 yield {"where": where, "value": other, "what": what}
-
-    def _register_and_stack_words(self, registers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-        yield from registers.items()
-        stack = registers.get(self._rules.sp, 0)
-        for number in range(STACK_WORDS):
-            word = self._variables.word(stack + number * 8)
-            if word is None:
-                return
-            yield f"the stack at {stack + number * 8:#x}", word
 
     def _is_ram(self, address: int) -> bool:
         """Whether a direct mapping has memory there, as far as that can be told."""

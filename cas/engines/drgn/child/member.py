@@ -50,10 +50,17 @@ def member_at(pointer: Type, offset: int, size: int, *, is_object: bool = False)
         kind = _without_typedefs(kind.type)
     path, member = "", kind
     for _ in range(DEPTH):
-        step = _into(kind, offset, size)
-        if step is None:
-            return None
-        name, member, offset = step
+        name, member = "", kind
+        if kind.kind in _COMPOUND:
+            found = _member_holding(kind, offset, size)
+            if found is None:
+                return None
+            name, member, offset = found.name or "", found.type, offset - found.offset
+        elif kind.kind == TypeKind.ARRAY:
+            step = sizeof(kind.type)
+            if step <= 0:
+                return None
+            name, member, offset = f"[{offset // step}]", kind.type, offset % step
         path = f"{path}{name}" if name.startswith("[") or not path or not name else f"{path}.{name}"
         kind = _without_typedefs(member)
         if kind.kind not in (*_COMPOUND, TypeKind.ARRAY):
@@ -61,23 +68,16 @@ def member_at(pointer: Type, offset: int, size: int, *, is_object: bool = False)
     return None
 
 
-def _into(kind: Type, offset: int, size: int) -> tuple[str, Type, int] | None:
-    """One step down: the member's name, its type, and the offset in it; a scalar is itself."""
-    if kind.kind in _COMPOUND:
-        found = _member_holding(kind, offset, size)
-        return (found.name or "", found.type, offset - found.offset) if found else None
-    if kind.kind != TypeKind.ARRAY:
-        return "", kind, offset
-    step = sizeof(kind.type)
-    return (f"[{offset // step}]", kind.type, offset % step) if step > 0 else None
-
-
 def _member_holding(kind: Type, offset: int, size: int) -> TypeMember | None:
     if kind.members is None:
         return None
     # of bit fields, which have no offset in bytes, one access reads several
-    whole = [member for member in kind.members if member.bit_field_size is None]
-    fitting = [member for member in whole if _reaches(member, offset)]
+    fitting = []
+    for member in kind.members:
+        if member.bit_field_size is None and member.offset <= offset:
+            length = _size_of_member(member)
+            if length is None or offset < member.offset + length:  # None: a flexible array
+                fitting.append(member)
     if kind.kind == TypeKind.UNION and size:
         exact = [
             one
@@ -86,13 +86,6 @@ def _member_holding(kind: Type, offset: int, size: int) -> TypeMember | None:
         ]
         fitting = exact or fitting
     return fitting[0] if fitting else None
-
-
-def _reaches(member: TypeMember, offset: int) -> bool:
-    size = _size_of_member(member)
-    if size is None:  # a flexible array, which is the last
-        return bool(offset >= member.offset)
-    return bool(member.offset <= offset < member.offset + size)
 
 
 def _size_of_member(member: TypeMember) -> int | None:

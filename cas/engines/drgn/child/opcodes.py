@@ -33,10 +33,19 @@ def read_opcodes(logged: Logged, reading: dict[str, Any]) -> None:
     code = bytes.fromhex(logged.code)
     begin = 0 if pc is None else pc - logged.mark
     before, fault, after = _around(code, logged.mark, begin, platform)
-    reading["code"] = [
-        _logged_instruction(step, logged, begin, pc is not None)
-        for step in (*before, *fault, *after)
-    ]
+    name, _, offset = (logged.place or "").partition("+")
+    shown = reading["code"] = []
+    for step in (*before, *fault, *after):
+        distance = step.address - begin - logged.mark
+        # so far behind the one that faulted, in the same function
+        at = int(offset, 16) + distance if offset else -1
+        instruction = {
+            "address": None if pc is None else step.address,
+            "place": f"{name}+{at:#x}" if at >= 0 else "",
+            "text": step.shown.text,
+            "is_fault": distance == 0,
+        }
+        shown.append(instruction)
     if not fault:
         return
     reading["divisor"] = fault[0].divisor
@@ -71,16 +80,3 @@ def _around(
         if size == mark - first:
             return before, fault, behind[len(fault) :]
     return [], fault, behind[len(fault) :]
-
-
-def _logged_instruction(step: Step, logged: Logged, begin: int, is_placed: bool) -> dict[str, Any]:
-    distance = step.address - begin - logged.mark
-    # so far behind the one that faulted, in the same function
-    name, _, offset = (logged.place or "").partition("+")
-    at = int(offset, 16) + distance if offset else -1
-    return {
-        "address": step.address if is_placed else None,
-        "place": f"{name}+{at:#x}" if at >= 0 else "",
-        "text": step.shown.text,
-        "is_fault": distance == 0,
-    }

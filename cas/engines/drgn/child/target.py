@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -168,12 +168,20 @@ class Target:
     @property
     def kmods(self) -> list[LoadedKmod]:
         """The kernel modules that were loaded, newest first, as far as they can be read."""
-        if self._kmods is None:
-            self._kmods = []
-            try:
-                self._kmods.extend(_loaded_kmods(self.prog))
-            except (FaultError, LookupError) as error:
-                self.kmods_end = str(error)
+        if self._kmods is not None:
+            return self._kmods
+        self._kmods = []
+        seen = set()
+        try:
+            for module in itertools.islice(for_each_module(self.prog), MAX_KMODS):
+                if module.value_() in seen:
+                    break  # a damaged list that leads back into itself
+                seen.add(module.value_())
+                name = module.name.string_().decode("utf-8", "replace")
+                regions = tuple(module_address_regions(module))
+                self._kmods.append(LoadedKmod(name, module, regions))
+        except (FaultError, LookupError) as error:
+            self.kmods_end = str(error)
         return self._kmods
 
     def kmod_at(self, address: int) -> LoadedKmod | None:
@@ -352,13 +360,3 @@ def _symbols(kmod: LoadedKmod) -> list[Symbol]:
     except (FaultError, LookupError, ValueError, MemoryError):
         # Its table is not in the dump; other tables may still hold what is looked for.
         return []
-
-
-def _loaded_kmods(prog: Program) -> Iterator[LoadedKmod]:
-    seen = set()
-    for module in itertools.islice(for_each_module(prog), MAX_KMODS):
-        if module.value_() in seen:
-            return  # a damaged list that leads back into itself
-        seen.add(module.value_())
-        name = module.name.string_().decode("utf-8", "replace")
-        yield LoadedKmod(name, module, tuple(module_address_regions(module)))

@@ -66,18 +66,16 @@ class Walk:
         return found
 
     def _known_by_code(self, name: str, at: int, depth: int) -> Known | None:
-        """By the instruction that filled the register, where that is certain."""
+        """By the instruction that filled the register, or what a caller passed, where certain."""
         for number in range(at - 1, max(-1, at - 1 - BACK_STEPS), -1):
             step = self._function[number]
             if self._function[number + 1].address in self._targets or not step.falls_through:
                 return None  # it may have come from elsewhere
             if self._changes(step, name):
                 return self._value_of_step(step, name, number, depth)
-        is_whole = at <= BACK_STEPS and self._function[0].address not in self._targets
-        return self._known_of_caller(name, depth) if is_whole else None
-
-    def _known_of_caller(self, name: str, depth: int) -> Known | None:
-        """What the register was when the function was called."""
+        if at > BACK_STEPS or self._function[0].address in self._targets:
+            return None
+        # nothing has filled it since the function was called
         caller = self._above(self.site, name, self.value(name, 0))
         if caller is None:
             return None
