@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +273,28 @@ def test_an_installed_vmlinux_is_taken_when_its_build_id_is_equal(
     vmlinux.write_bytes(kp.vmlinux("one"))
     match = catalogue.find(dump(build_id=kp.build_id("one")), root=tmp_path)
     assert (match.kernel.source, match.kernel.member) == (vmlinux, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_source_tree_that_is_closed_to_the_user_has_no_installed_vmlinux(tmp_path: Path) -> None:
+    """``build`` of a release that root has built leads to where nobody else may look."""
+    closed, modules = tmp_path / "root" / "linux", tmp_path / "lib/modules" / kp.RELEASE
+    closed.mkdir(parents=True)
+    (closed / "vmlinux").write_bytes(kp.vmlinux("one"))
+    closed.parent.chmod(0o700)
+    modules.mkdir(parents=True)
+    (modules / "build").symlink_to(closed)
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from cas.catalogue.extraction.installed import find_installed\n"
+        "from cas.model import KernelIdentity\n"
+        "release, build_id = sys.argv[1:]\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(find_installed(KernelIdentity('x86_64', release, build_id, None), Path()))"
+    )
+    argv = [sys.executable, "-c", script, kp.RELEASE, kp.build_id("one")]
+    found = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("None\n", "")
 
 
 @pytest.mark.parametrize(

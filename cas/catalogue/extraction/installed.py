@@ -10,6 +10,7 @@ from pathlib import Path
 from cas import elf
 from cas.catalogue.packages import debug_info
 from cas.errors import NotADump
+from cas.files.whole import is_file
 from cas.model import Kernel, KernelIdentity
 
 _LAYOUTS = (
@@ -44,7 +45,7 @@ def find_installed(identity: KernelIdentity, root: Path) -> Kernel | None:
         return None
     for layout in _LAYOUTS:
         path = root / layout.format(identity.osrelease)
-        if not path.is_file():
+        if not is_file(path):
             continue
         with suppress(NotADump):
             if elf.build_id(path) == identity.build_id and debug_info.flaw(path) is None:
