@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,14 @@ def closed_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+def few_of(values: Iterable[str], always: Container[str]) -> list[Any]:
+    """Parameters of a test: some of them always, all with ``./check -m long``."""
+    return [
+        value if value in always else pytest.param(value, marks=pytest.mark.long)
+        for value in values
+    ]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ import zstandard
 from packing import names, seven_zip_of, tar, zip_of
 from store_once import tell
 
+from installed import few_of
+
 BUDGET = 8 << 20
 OVERRUN = 64 << 20
 PEAK = 400 << 20
@@ -48,7 +50,7 @@ def twice() -> bytes:
 
 
 def members_of_a_tar() -> bytes:
-    return gzip.compress(tar({f"{number}.bin": bytes(8 << 20) for number in range(10)}))
+    return gzip.compress(tar({f"{number}.bin": bytes(1 << 20) for number in range(20)}), 1)
 
 
 def sparse_tar_of_terabytes() -> bytes:
@@ -131,11 +133,11 @@ def long_cpio_name() -> bytes:
 
 
 def seven_zip_of_many() -> bytes:
-    return seven_zip_of({"vmcore": b"DUMP" + bytes(80 << 20)})
+    return seven_zip_of({"vmcore": b"DUMP" + bytes(16 << 20)})
 
 
 def sidecars() -> bytes:
-    return gzip.compress(tar({f"{number}.log": bytes(4 << 20) for number in range(20)}))
+    return gzip.compress(tar({f"{number}.log": bytes(1 << 20) for number in range(20)}), 1)
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
@@ -166,7 +168,11 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+SLOW = ("zip lzma", "zip bzip2", "xz", "gzip twice")
+"""What stops them is in the default run too, with another compression: they are `long`."""
+
+
+@pytest.mark.parametrize("name", few_of(BOMBS, BOMBS.keys() - {*SLOW}))
 def test_a_bomb_ends_at_its_limit(tmp_path: Path, name: str) -> None:
     make, limit = BOMBS[name]
     upload, job = tmp_path / "upload", tmp_path / "job"
