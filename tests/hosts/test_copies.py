@@ -388,7 +388,7 @@ def test_a_host_that_lies_about_the_digest_gets_it_twice_and_is_given_up(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("while :; do echo at 1; done", "without end"),
+        ("while :; do echo 'at 1" + "\nat 1" * 300 + "'; done", "without end"),
         ("exec cat /dev/zero", "without end"),
         (
             "printf 'send 0 0 9 9 zstd ,sparse\\nhave\\n' >&2; printf 'in \\033[31m\\n'",
@@ -400,6 +400,7 @@ def test_a_host_that_lies_about_the_digest_gets_it_twice_and_is_given_up(
         ("echo 'cannot create it' >&2; exit 1", "cannot create it"),
         ("exit 0", "was ended"),
     ],
+    ids=["lines", "zeros", "sequences", "a large number", "have", "done", "an error", "nothing"],
 )
 def test_a_host_that_says_what_no_script_of_ours_does_is_given_up(
     host_with: Callable[..., AbstractContextManager[Place]],
