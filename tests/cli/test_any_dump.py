@@ -104,6 +104,7 @@ def test_a_cut_upload_gives_what_there_is_and_never_complete(drgn: Site, tmp_pat
     assert "changed by storage" not in result["customer_note"]
 
 
+@pytest.mark.long
 def test_a_wrong_checksum_of_the_wrapping_is_remembered_while_the_job_waits(
     bare: Site, shared: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_parts_of_a_split_dump_may_come_in_an_archive(
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 def test_one_part_of_a_split_dump_asks_for_the_others(drgn: Site, parts: list[Path]) -> None:
     done = drgn.cas("-i", "T-1", "-f", parts[0])
     assert done.returncode == 3

@@ -70,6 +70,7 @@ def with_another_build_id(vmlinux: Path, path: Path) -> str:
 # Without a terminal
 
 
+@pytest.mark.long
 def test_a_command_in_a_pipe_gives_its_output_and_nothing_else(job: Site, indexed: Path) -> None:
     needs("crash")
     done = debug(job, "--kernel", indexed, input="bt\n")
@@ -507,7 +508,15 @@ def pretended(site: Site, script: str) -> None:
     pretend_crash(site, f'opened "$@"; echo ready; {script}\n')
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGHUP,
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(signal.SIGQUIT, marks=pytest.mark.long),
+    ],
+)
 def test_a_signal_leaves_the_terminal_as_it_was(job: Site, number: int) -> None:
     pretended(job, "printf '\\033[?1049h\\033[31m'; sleep 1000")
     with person(job, "debug", "T-1") as user:

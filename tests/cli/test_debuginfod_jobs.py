@@ -81,6 +81,7 @@ def test_a_package_that_was_damaged_since_is_replaced_by_what_a_server_has(
     assert any(frame["kmod"] == "cas_oops" and frame["line"] for frame in frames)
 
 
+@pytest.mark.long
 def test_a_useless_file_is_not_kept_and_its_server_not_asked_again_before_the_cache_is_cleaned(
     empty: Site, vmlinux_b: Path, tmp_path: Path
 ) -> None:

@@ -98,8 +98,11 @@ def test_a_script_gets_the_directory_of_a_job_that_waits_and_a_command_to_repeat
 
 
 @pytest.mark.parametrize("how", ["cas", pytest.param("cas-admin", marks=pytest.mark.long)])
-def test_a_waiting_job_is_finished_when_its_kernel_arrives(waiting: Site, how: str) -> None:
+def test_a_waiting_job_is_finished_when_its_kernel_arrives(
+    waiting: Site, shared: Path, how: str
+) -> None:
     site = waiting
+    site.settings["debugs"] = str(shared / "debugs")
     site.keep_snippets("sys")
     (package,) = (FIXTURES / "a").glob("*.rpm")
     shutil.copy(package, site.settings["kernels"])
@@ -163,11 +166,12 @@ def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Pat
     assert site_a.result("T-1")["engine"] == "drgn"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
         ("exit 1", "crash is too old for 6.1: drgn did it"),
-        pytest.param("sleep 1000", "not ready after 2 s", marks=pytest.mark.long),
+        ("sleep 1000", "not ready after 2 s"),
     ],
 )
 def test_a_crash_that_fails_leaves_the_snippets_to_drgn(

@@ -87,6 +87,7 @@ def test_with_crash_the_snippets_run_there_and_one_that_hangs_is_named(split: Si
     assert "[exception RIP: cas_sum_entries" in (job / "traceback").read_text()
 
 
+@pytest.mark.long
 def test_the_jobs_own_command_opens_crash(split: Site) -> None:
     shell = subprocess.run(
         [split.job("T-1") / "crash", "-s"],

@@ -23,7 +23,7 @@ BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
 def shared_a() -> Iterator[SharedSite]:
     """A site of the user nobody, whom root gives way to."""
     with shared_site(FIXTURES / "a") as site:
-        site.settings["casuser"] = OTHER
+        site.settings |= {"casuser": OTHER, "engine": "drgn"}
         site.keep_snippets("sys", "traceback")
         site.own(OTHER, "cores", "debugs", "db")
         yield site

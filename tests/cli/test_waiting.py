@@ -51,9 +51,10 @@ def put_beside(site: Site, name: str) -> None:
     (job / "job.json").write_text(json.dumps(record))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "place"),
-    [pytest.param("vmcore.elf", ".", marks=pytest.mark.long), ("log", "vmcore")],
+    [("vmcore.elf", "."), ("log", "vmcore")],
 )
 def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: str) -> None:
     put_beside(waiting, name)
@@ -72,7 +73,9 @@ def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: st
     assert shell.returncode == 0, shell.stderr
 
 
-def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: Controller) -> None:
+def test_the_next_build_finishes_a_waiting_job_and_its_mail(
+    site: Site, server: Controller, shared: Path
+) -> None:
     site.settings |= {
         "engine": "drgn",
         "debugs": str(site.directory / "debugs"),
@@ -93,6 +96,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: 
     assert stamps(site) == before
     assert len(inbox(site)) == 1
     rpm(site.directory / "kernels")
+    site.settings["debugs"] = str(shared / "debugs")
     done = site.admin("-b")
     assert done.returncode == 0, done.stderr
     assert f"complete {site.job('T-1')}\n" in done.stdout
@@ -103,6 +107,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(site: Site, server: 
     assert any("cas_sum_entries" in mail for mail in mails if mail != first)
 
 
+@pytest.mark.long
 def test_a_deb_finishes_a_waiting_job_too(waiting: Site, deb: Path) -> None:
     waiting.keep_snippets("sys")
     shutil.copy(deb, waiting.directory / "kernels")

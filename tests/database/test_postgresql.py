@@ -20,12 +20,14 @@ postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @postgresql
-def test_a_whole_job_needs_nothing_but_the_url(site: Site, database: str, vmcore: Path) -> None:
+def test_a_whole_job_needs_nothing_but_the_url(
+    site: Site, database: str, vmcore: Path, shared: Path
+) -> None:
     debugs = str(site.directory / "debugs")  # without the kernel that other tests have extracted
     site.settings |= {"database": database, "engine": "drgn", "debugs": debugs}
     site.keep_snippets("sys")
     assert site.cas("-i", "T-1", "-f", vmcore).returncode == 6
-    site.settings["kernels"] = str(FIXTURES / "a")
+    site.settings |= {"kernels": str(FIXTURES / "a"), "debugs": str(shared / "debugs")}
     done = site.admin("-b")
     assert (done.returncode, site.result("T-1")["verdict"]) == (0, "complete"), done.stderr
     assert not (site.directory / "cas.db").exists()

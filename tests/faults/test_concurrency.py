@@ -45,6 +45,7 @@ def test_runs_at_once_share_the_kernel_and_keep_their_jobs_apart(cold: Site, vmc
     assert cold.admin("check").stdout.splitlines()[-1] == "3 jobs checked: all is well"
 
 
+@pytest.mark.long
 def test_a_run_that_is_interrupted_says_so_in_its_job_and_is_gone_on_with(
     cold: Site, vmcore: Path
 ) -> None:
@@ -76,7 +77,8 @@ def test_a_job_that_another_run_has_is_left_to_it(cold: Site, vmcore: Path) -> N
     assert "no unfinished job" in third.stderr
 
 
-@pytest.mark.parametrize("runs", [1, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("runs", [3])
 def test_runs_beside_a_looping_build_lose_no_job(runs: int) -> None:
     bench = Path(__file__).parents[2] / "bench" / "many_runs.py"
     done = subprocess.run(

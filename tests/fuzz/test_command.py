@@ -11,7 +11,14 @@ from fuzz.spoilt import Bench
 from installed import Site
 
 
-@pytest.mark.parametrize("number", [pytest.param(0, marks=pytest.mark.long, id="with crash"), 1, 2])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(0, marks=pytest.mark.long, id="with crash"),
+        pytest.param(1, marks=pytest.mark.long),
+        2,
+    ],
+)
 def test_spoilt_dumps_end_with_a_verdict(site_a: Site, number: int) -> None:
     (run,) = command.runs(site_a, range(number, number + 1), ("elf-x86_64", "kdump-zlib"))
     assert list(command.complaints(run)) == []

@@ -99,6 +99,7 @@ def test_without_a_crash_here_a_host_is_taken(
     assert (site_a.job("T-1") / "sys").read_text() == "said sys\nsaid sys\n"
 
 
+@pytest.mark.long
 def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_this_machines_crash_comes_first_unless_the_site_says_otherwise(
     assert (site_a.job("T-1") / "sys").read_text() == "here sys\nhere sys\n"
 
 
+@pytest.mark.long
 def test_a_dump_of_another_architecture_goes_to_a_host_of_that_architecture(
     site_a: Site,
     hosts: Callable[..., Sshd],
@@ -149,6 +151,7 @@ def test_another_host_goes_on_where_one_is_lost(
     assert any(remark.startswith(moved) for remark in result["remarks"])
 
 
+@pytest.mark.long
 def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_with_no_host_left_drgn_does_the_rest_and_the_report_says_so(
     assert "TAINTED_MASK" in (site_a.job("T-1") / "sys").read_text()
 
 
+@pytest.mark.long
 def test_a_host_whose_crash_only_repeats_what_it_is_told_is_not_believed(
     site_a: Site, hosts: Callable[..., Sshd], vmcore: Path
 ) -> None:
