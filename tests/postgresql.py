@@ -20,6 +20,10 @@ from cas.database.tables import metadata
 START_S = 60.0
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 """For a test of what holds for every kind of database."""
+now_and_then_on_both = pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
+"""The same, where others show already what a server does with such rows."""
 
 
 @contextmanager

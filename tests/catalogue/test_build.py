@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import kernel_packages as kp
 import pytest
-from postgresql import on_both
+from postgresql import now_and_then_on_both, on_both
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building import build as building
@@ -73,7 +73,7 @@ def test_a_second_run_reads_nothing_that_has_not_changed(
     assert build(catalogue, kernels) == BuildSummary(1, 1, 0, 2, ())
 
 
-@on_both
+@now_and_then_on_both
 def test_a_changed_package_is_read_again(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path, dump: MakeDump
 ) -> None:
@@ -99,7 +99,7 @@ def test_rows_of_vanished_packages_go(
     assert build(catalogue, kernels) == BuildSummary(0, 1, 1, 1, ())
 
 
-@on_both
+@now_and_then_on_both
 def test_a_corrupt_package_is_recorded_and_the_run_finishes(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_package_that_vanished_after_the_build_is_not_taken(
         catalogue.find(dump(build_id=kp.build_id("one")))
 
 
-@on_both
+@now_and_then_on_both
 def test_a_renamed_package_is_not_read_again(
     catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_renamed_package_is_not_read_again(
     assert catalogue.find(dump(build_id=kp.build_id("one"))).kernel.source == new
 
 
-@on_both
+@now_and_then_on_both
 def test_packages_that_exchanged_their_names_are_not_read_again(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path, dump: MakeDump
 ) -> None:
@@ -250,7 +250,7 @@ def test_a_package_that_was_replaced_in_place_is_read_again(
     assert (summary.added, summary.kernels, len(summary.bad)) == (1, 0, 1)
 
 
-@on_both
+@now_and_then_on_both
 def test_what_an_interrupted_run_has_read_is_not_read_again(
     database: str, catalogue: Catalogue, kernels: Path, package: Path, dump: MakeDump
 ) -> None:
@@ -319,7 +319,7 @@ def test_a_second_run_waits_for_the_first(database: str, kernels: Path, package:
         assert running.result(timeout=60).kernels == 1
 
 
-@on_both
+@now_and_then_on_both
 def test_runs_are_remembered_with_what_went_wrong(
     catalogue: Catalogue, kernels: Path, package: Path
 ) -> None:
@@ -343,7 +343,7 @@ def test_a_run_that_was_killed_has_no_end_and_only_the_last_are_kept(database: s
     assert [run.ended for run in rows.last()] == [None] * BUILDS_KEPT
 
 
-@on_both
+@now_and_then_on_both
 def test_packages_of_one_build_id_that_differ_are_reported(
     catalogue: Catalogue, kernels: Path, package: Path
 ) -> None:
@@ -387,7 +387,7 @@ def test_kernels_are_listed_by_pattern(
     assert found == expected
 
 
-@on_both
+@now_and_then_on_both
 def test_packages_are_counted_by_kind_and_state(
     catalogue: Catalogue, kernels: Path, package: Path
 ) -> None:
@@ -398,7 +398,7 @@ def test_packages_are_counted_by_kind_and_state(
     assert (counts.packages, counts.kernels) == ({"rpm": {"bad": 1, "ok": 1}}, 1)
 
 
-@on_both
+@now_and_then_on_both
 def test_packages_with_kmods_are_found_by_their_kernel(catalogue: Catalogue, kernels: Path) -> None:
     recipe = kp.Recipe(*kp.debuginfo("one", kmods={"fs/ext4.ko.debug": kp.elf(kp.build_id("k"))}))
     path = kp.build(recipe, kernels)

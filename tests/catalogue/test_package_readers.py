@@ -59,6 +59,7 @@ def test_a_reader_that_dies_takes_only_its_package_with_it(site: Site, many: Pat
     )
 
 
+@pytest.mark.long
 def test_a_package_without_an_answer_is_left_with_the_rest_of_its_directory(
     site: Site, many: Path
 ) -> None:

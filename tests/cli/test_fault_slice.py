@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from catalogue import made_sources
 
 from cas.jobs import job as jobs
@@ -69,6 +70,7 @@ def test_the_other_builds_pointer_is_named(finished_of: Callable[[str], Site]) -
     assert fault["evidence"][0]["sentence"].startswith(SENTENCE.format("rax"))
 
 
+@pytest.mark.long
 def test_the_source_around_the_fault_is_shown_from_a_configured_tree(
     site_a: Site, tmp_path: Path
 ) -> None:

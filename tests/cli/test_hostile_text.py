@@ -28,7 +28,7 @@ from fake_crash import loop
 from cas.commands.console import Console
 from cas.errors import CasError
 
-from installed import FIXTURES, Site, closed_port
+from installed import FIXTURES, Site, closed_port, few_of
 
 UNFIT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -214,7 +214,7 @@ def test_identify_prints_json_that_gives_back_the_exact_text(site: Site, small: 
     assert "\x7f" in facts["dmesg"]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", few_of(("ascii", "latin-1", "utf-8"), {"ascii"}))
 def test_no_encoding_of_the_terminal_fails_or_lets_anything_through(
     site: Site, small: Path, encoding: str
 ) -> None:

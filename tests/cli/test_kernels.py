@@ -90,7 +90,9 @@ def test_an_aarch64_dump_is_analysed_on_any_machine(every_kernel: Site) -> None:
     assert result["finding"]["signature"]
 
 
-@pytest.mark.parametrize("options", [("-l", "-d", "31"), ("-d", "0")])
+@pytest.mark.parametrize(
+    "options", [("-l", "-d", "31"), pytest.param(("-d", "0"), marks=pytest.mark.long)]
+)
 def test_makedumpfiles_formats_give_the_same_answer(
     site_a: Site, converted: Callable[..., Path], options: tuple[str, ...]
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_flattened_dump_is_read_as_it_is(site_a: Site, vmcore: Path, tmp_path:
     assert any(frame["kmod"] == "cas_oops" for frame in result["answer"]["backtrace"])
 
 
+@pytest.mark.long
 def test_a_cut_dump_is_never_called_complete(site_a: Site, vmcore: Path) -> None:
     """Of which most is there; test_any_dump.py and test_complete.py cut more off."""
     cut = site_a.directory / "cut"

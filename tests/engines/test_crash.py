@@ -82,7 +82,7 @@ def test_a_command_that_crash_refuses_is_failed_and_the_next_one_runs(
     [
         ("!sleep 100", "hung: no output and no use of the processor for 2 s"),
         ("!setsid sleep 100", "hung: no output and no use of the processor for 2 s"),
-        ("!while :; do :; done", "timed out after 6 s"),
+        pytest.param("!while :; do :; done", "timed out after 6 s", marks=pytest.mark.long),
     ],
 )
 def test_a_command_that_does_not_end_is_ended_and_the_next_one_runs(
@@ -111,6 +111,7 @@ def test_endless_output_is_cut_and_the_next_command_runs(session: Crash, tmp_pat
     assert "DUMPFILE:" in text[SECTION_BYTES:]
 
 
+@pytest.mark.long
 def test_a_death_costs_one_command(session: Crash, tmp_path: Path, directory: Path) -> None:
     section, text = run(session, tmp_path, "!kill -SEGV $PPID", "sys")
     assert section.status == "crashed"

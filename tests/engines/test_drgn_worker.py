@@ -166,6 +166,7 @@ def test_a_command_that_hangs_inside_drgn_is_killed_and_the_next_one_runs(
     assert not is_alive(pid)
 
 
+@pytest.mark.long
 def test_a_snippet_runs_in_a_fresh_process_after_one_that_killed_drgn(
     worker: Worker, opened: Case, tmp_path: Path
 ) -> None:
@@ -281,6 +282,7 @@ def test_a_report_names_the_dump_and_not_a_descriptor(
     assert f"DUMPFILE: {opened.dump.path}\n" in text
 
 
+@pytest.mark.long
 def test_each_fault_leaves_a_trace_of_its_own(
     opened: Case, make_room: Callable[..., Confinement], tmp_path: Path
 ) -> None:

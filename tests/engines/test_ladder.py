@@ -162,6 +162,7 @@ def fake_crash(site: Site, script: str) -> None:
     site.settings |= {"crash": str(program), "respawnInterval": "0.1", "stopInterval": "1"}
 
 
+@pytest.mark.long
 def test_a_crash_that_dies_at_its_start_leaves_a_job_with_drgns_results(
     site_a: Site, vmcore: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_crash_that_dies_at_its_start_leaves_a_job_with_drgns_results(
     assert len(list(site_a.job("T-1").glob("crash.*.trc"))) == 2
 
 
+@pytest.mark.long
 def test_ending_cas_ends_all_that_it_started(site_a: Site, vmcore: Path) -> None:
     stamp = "1000.25"
     fake_crash(site_a, f"(setsid sleep {stamp} &); sleep {stamp} & sleep {stamp}")

@@ -15,7 +15,7 @@ from cas.errors import EngineError
 from cas.settings.rules import Supervision
 from cas.supervise import Child, Confinement, ProgramFailure, StartLimit, run_program, write_trace
 
-from installed import working_sandbox
+from installed import few_of, working_sandbox
 
 LIMITS = {"timeout_s": 20.0, "max_bytes": 1 << 20}
 HANGS = {
@@ -95,6 +95,7 @@ def test_a_hung_program_is_ended_with_all_that_it_started(room: Confinement, how
         assert [pid for pid in pids if is_alive(pid)] == []
 
 
+@pytest.mark.parametrize("room", few_of(("sandbox", "none"), {"sandbox"}), indirect=True)
 def test_a_silent_program_that_computes_is_left_alone(room: Confinement) -> None:
     busy = "timeout 2.2 sh -c 'while :; do :; done'; echo done"
     assert run_program(sh(busy), room, **LIMITS).stdout == b"done\n"
@@ -105,6 +106,7 @@ def test_an_idle_program_that_writes_is_left_alone(room: Confinement) -> None:
     assert run_program(sh(slow), room, **LIMITS).stdout == b".\n" * 4
 
 
+@pytest.mark.parametrize("room", few_of(("sandbox", "none"), {"sandbox"}), indirect=True)
 def test_a_program_that_computes_for_ever_ends_with_our_patience(room: Confinement) -> None:
     finished = run_program(sh("while :; do :; done"), room, timeout_s=1.5, max_bytes=100)
     assert finished.timed_out
@@ -126,6 +128,7 @@ def test_a_missing_program_is_named(room: Confinement) -> None:
         run_program(["/nonexistent"], room, **LIMITS)
 
 
+@pytest.mark.parametrize("room", few_of(("sandbox", "none"), {"sandbox"}), indirect=True)
 @pytest.mark.parametrize(
     ("rules", "script", "says"),
     [
