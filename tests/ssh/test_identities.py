@@ -89,8 +89,9 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     environment = {**os.environ, "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
     quiet = subprocess.DEVNULL
     with subprocess.Popen(argv, stdout=quiet, stderr=quiet, env=environment) as process:
-        while not path.exists():
-            assert process.poll() is None
+        with socket.socket(socket.AF_UNIX) as trial:
+            while trial.connect_ex(str(path)) != 0:  # its file is there before it listens
+                assert process.poll() is None
         try:
             yield Agent(path)
         finally:
