@@ -125,16 +125,15 @@ def log_event(event: LogEvent) -> str:
     text = f"{stamp}{event.text.rstrip('.')}{where}{often}{' or more' * event.is_flood}"
     if event.began_before_s is None or event.ended_before_s is None:
         return text
-    began, ended = (_before(seconds) for seconds in (event.began_before_s, event.ended_before_s))
+    began, ended = (
+        "just"
+        if seconds < _JUST_S
+        else human_span(seconds if seconds < _TENTHS_S else int(seconds))
+        for seconds in (event.began_before_s, event.ended_before_s)
+    )
     if event.is_flood:
         return f"{text} (the last {ended} before)"
     return f"{text} ({began if began == ended else f'{began} to {ended}'} before)"
-
-
-def _before(seconds: float) -> str:
-    if seconds < _JUST_S:
-        return "just"
-    return human_span(seconds if seconds < _TENTHS_S else int(seconds))
 
 
 class LogLines(logging.Formatter):

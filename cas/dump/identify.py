@@ -102,8 +102,13 @@ def identify(
             dump = _identify_source(path, file, stream, _Search(search_bytes, is_header_wrong))
         except NotADump as error:
             left, changed = None, None
+            cause = Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED
+            if isinstance(error, TooMany):
+                cause = Cause.CLAIM
+            elif stream is not None and stream.missing:
+                cause = stream.missing[0].cause
             if not isinstance(error, Foreign | UnsupportedFormat):
-                left = salvage_dump(path, file, error, _cause_of_ruin(error, file, stream))
+                left = salvage_dump(path, file, error, cause)
                 changed = converted(file, is_flawed=True)
             if left is None:
                 why = f"{changed.what}; {error}" if changed else str(error)
@@ -152,15 +157,6 @@ def _identify_source(path: Path, file: FileSource, stream: Flattened | None, how
         missing=stream.missing + inner,
         remarks=dump.remarks + trailing_remarks(file, stream.end),
     )
-
-
-def _cause_of_ruin(error: NotADump, file: FileSource, stream: Flattened | None) -> Cause:
-    """Why the headers of a dump cannot be read."""
-    if isinstance(error, TooMany):
-        return Cause.CLAIM
-    if stream is not None and stream.missing:
-        return stream.missing[0].cause
-    return Cause.CUT if file.size < _SMALLEST else Cause.DAMAGED
 
 
 def _open_image(source: Source, *, checked: bool = True) -> Image:

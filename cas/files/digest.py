@@ -78,9 +78,14 @@ def dump_digest(path: Path, is_cancelled: Callable[[], bool] = lambda: False) ->
     :raises OSError: the file cannot be read
     :raises CancelledError: `is_cancelled` said so
     """
+
+    def give_way() -> None:
+        # on Linux every thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
     with (
         path.open("rb", buffering=0) as file,
-        ThreadPoolExecutor(_THREADS, "digest", initializer=_give_way) as pool,
+        ThreadPoolExecutor(_THREADS, "digest", initializer=give_way) as pool,
     ):
         size = os.fstat(file.fileno()).st_size
         whole = hashlib.sha256(b"%d\n" % size)
@@ -185,11 +190,6 @@ def _looks(path: Path) -> tuple[int, ...]:
     """What cannot stay the same when a file is written to, or replaced."""
     state = path.stat()
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _give_way() -> None:
-    # on Linux every thread has a priority of its own
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _block_digest(descriptor: int, size: int, offset: int) -> bytes:

@@ -274,11 +274,16 @@ def lets_others_write(path: Path, state: os.stat_result, trusted: Iterable[int] 
         return True
     if not state.st_mode & stat.S_IWGRP:
         return False
-    has_acl = False
     with suppress(OSError):  # a file system without any
-        has_acl = _ACL in os.listxattr(path, follow_symlinks=False)
-    users = {state.st_uid, *trusted}
-    return has_acl or not any(_is_private(state.st_gid, user) for user in users)
+        if _ACL in os.listxattr(path, follow_symlinks=False):
+            return True
+    for uid in {state.st_uid, *trusted}:
+        with suppress(KeyError):
+            user, group = pwd.getpwuid(uid), grp.getgrgid(state.st_gid)
+            is_of_user = group.gr_name == user.pw_name and user.pw_gid == group.gr_gid
+            if is_of_user and not {*group.gr_mem} - {user.pw_name}:
+                return False
+    return True
 
 
 def is_gone(directory: Path) -> bool:
@@ -298,16 +303,6 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def _is_private(gid: int, uid: int) -> bool:
-    """Whether a group is there for one user alone."""
-    try:
-        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    is_of_user = group.gr_name == user.pw_name and user.pw_gid == gid
-    return is_of_user and not {*group.gr_mem} - {user.pw_name}
 
 
 def _kind_of(name: str) -> Kind | None:

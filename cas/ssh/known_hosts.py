@@ -47,9 +47,14 @@ class KnownKey:
             expected = hmac.digest(_key_blob(salt), name.encode(), "sha1")
             is_same = hmac.compare_digest(expected, _key_blob(digest))
             return len(self.patterns) == 1 and is_same
-        said = [(pattern[0] == "!", pattern.lstrip("!")) for pattern in self.patterns]
-        matching = [negated for negated, pattern in said if _matches_pattern(pattern, name)]
-        return bool(matching) and not any(matching)
+        matching: list[str] = []
+        for pattern in self.patterns:
+            # ssh_config(5), PATTERNS: ``*`` and ``?``, nothing else
+            letters = pattern.lstrip("!").lower()
+            words = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in letters)
+            if re.fullmatch("".join(words), name):
+                matching.append(pattern)
+        return bool(matching) and not any(pattern.startswith("!") for pattern in matching)
 
 
 def keys_of(path: Path) -> Iterator[KnownKey]:
@@ -116,9 +121,3 @@ def _key_blob(word: str) -> bytes:
         return b64decode(word, validate=True)
     except ValueError:
         return b""
-
-
-def _matches_pattern(pattern: str, name: str) -> bool:
-    """Source: ssh_config(5), PATTERNS: ``*`` and ``?``, nothing else."""
-    words = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern.lower())
-    return re.fullmatch("".join(words), name) is not None

@@ -65,13 +65,24 @@ class Screen:
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:
         """Handle the signals that concern a terminal, and be woken by all."""
+
+        def stop_process(_number: int, _frame: FrameType | None) -> None:
+            self._restore()
+            # the whole process, at once: the handler for going on makes the terminal raw again
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+        def continue_process(_number: int, _frame: FrameType | None) -> None:
+            with suppress(termios.error):
+                self._make_raw()
+            self.wake()
+
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         handlers = {
             number: signal.signal(number, handle)
             for number, handle in (
                 (signal.SIGWINCH, lambda _number, _frame: self.wake()),
-                (signal.SIGTSTP, self._on_stop_signal),
-                (signal.SIGCONT, self._on_continue_signal),
+                (signal.SIGTSTP, stop_process),
+                (signal.SIGCONT, continue_process),
                 (signal.SIGQUIT, signal.default_int_handler),
             )
         }
@@ -121,16 +132,6 @@ class Screen:
     def _restore(self) -> None:
         with suppress(termios.error):
             termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
-
-    def _on_stop_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._restore()
-        # the whole process, at once: the handler for going on makes the terminal raw again
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    def _on_continue_signal(self, _number: int, _frame: FrameType | None) -> None:
-        with suppress(termios.error):
-            self._make_raw()
-        self.wake()
 
 
 @contextmanager
