@@ -39,7 +39,7 @@ WAYS = {
     "kernels of a build-id, plain sqlite3": ("store.claims(sys.argv[2])", 1),
     "kernels of a build-id, SQLAlchemy": ("store.kernels.with_build_id(sys.argv[2])", 1),
     "hosts, plain sqlite3": ("store.registered_hosts()", 3),
-    "hosts, SQLAlchemy": ("store.hosts.all()", 3),
+    "hosts, SQLAlchemy": ("store.hosts.all_hosts()", 3),
 }
 
 
@@ -60,7 +60,7 @@ def fill(path: Path) -> str:
         ]
         connection.execute(kernels.insert(), rows)
     for name in ("arm-01", "arm-02", "s390-01"):
-        HostRows(database).put(Host(name))
+        HostRows(database).put_host(Host(name))
     return f"{KERNELS // 2:040x}"
 
 

@@ -157,7 +157,7 @@ def measure_extract(material: Material, rounds: int) -> Iterator[str]:
         "from cas.dump import identify; from cas.progress import Silent;"
         "match = Catalogue(Store(sys.argv[1])).find(identify(pathlib.Path(sys.argv[2])));"
         "begun = time.perf_counter();"
-        "extract.vmlinux(match, pathlib.Path(sys.argv[3]), Silent());"
+        "extract.extract_vmlinux(match, pathlib.Path(sys.argv[3]), Silent());"
         "print(time.perf_counter() - begun)"
     )
     cache = material.site / "bench-debugs"

@@ -109,7 +109,7 @@ class Ways:
         means = LoginOptions(self._server.home)
         destination = Destination(LOOPBACK, self._server.port)
         with logged_in(destination, means) as connection, Link(connection, 60.0) as link:
-            Copies(link, HostRules(directory=str(directory)), watch).place(path)
+            Copies(link, HostRules(directory=str(directory)), watch).place_copy(path)
         shutil.rmtree(directory)
         return watch.seconds
 

@@ -17,9 +17,9 @@ def run() -> None:
 
 
 def _parse_admin(argv: Sequence[str]) -> Asked:
-    from cas_admin.command_line import parse
+    from cas_admin.command_line import parse_admin
 
-    return parse(argv)
+    return parse_admin(argv)
 
 
 if __name__ == "__main__":

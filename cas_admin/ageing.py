@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from cas.catalogue.cache.clock import Trace, at
+from cas.catalogue.cache.clock import Trace, file_time
 from cas.choices import Verdict
 from cas.database.records import BuildRecord, RunKind
 from cas.database.store import Store
@@ -64,7 +64,7 @@ def aged(directory: Path, row: datetime | None) -> Aged:
     :raises CasError: there is no readable ``job.json``
     """
     job = jobs.load(directory)
-    times = [job.started, at(_change_time(directory))] + ([row] if row else [])
+    times = [job.started, file_time(_change_time(directory))] + ([row] if row else [])
     return Aged(job, max(times), held_for(job))
 
 
@@ -89,7 +89,7 @@ class Records:
     def of(cls, store: Store, progress: Progress) -> Self:
         """Read them; a database that cannot be read is told, and leaves the directories."""
         try:
-            return cls(store.jobs.times(), store.builds.all())
+            return cls(store.jobs.times(), store.builds.all_runs())
         except CasError as error:
             progress.warn(f"ages are told by the jobs alone: {error}")
             return cls()
@@ -126,7 +126,9 @@ def traces(work: WorkDirectory, records: Records) -> list[Trace]:
         found += [Trace(one.job.started, name), Trace(one.youngest, name)]
         for mail in _MAILS:
             if is_regular(directory / mail):
-                found.append(Trace(at(_change_time(directory / mail)), f"the mail of {name}"))
+                found.append(
+                    Trace(file_time(_change_time(directory / mail)), f"the mail of {name}")
+                )
     return found
 
 
@@ -137,7 +139,7 @@ def held_jobs(work: WorkDirectory) -> dict[str, Held]:
         with suppress(CasError):
             if why := held_for(jobs.load(directory)):
                 number[why] += 1
-                size[why] += size_bytes(directory)
+                size[why] += disk_bytes(directory)
     return {why: Held(number[why], size[why]) for why in HELD if number[why]}
 
 
@@ -151,7 +153,7 @@ def held_line(found: Mapping[str, Held]) -> Iterator[str]:
         yield f"kept whatever their age: {count(total, 'job')}: {each}"
 
 
-def size_bytes(directory: Path) -> int:
+def disk_bytes(directory: Path) -> int:
     """What a directory takes on the disk; files that go meanwhile count as nothing."""
     total = 0
     for path in directory.rglob("*"):

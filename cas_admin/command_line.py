@@ -16,7 +16,7 @@ FLAGS = {"build": "build", "purge": "purge", "server": "host"}
 """The verb that each flag is short for."""
 
 
-def parser() -> argparse.ArgumentParser:
+def admin_parser() -> argparse.ArgumentParser:
     """The command line of ``cas-admin``; a test compares it with cas-admin(8)."""
     admin = Parser(prog="cas-admin", description="Maintain the Core Analysis System.")
     what = admin.add_mutually_exclusive_group()
@@ -36,12 +36,12 @@ def parser() -> argparse.ArgumentParser:
     return admin
 
 
-def parse(argv: Sequence[str]) -> Asked:
+def parse_admin(argv: Sequence[str]) -> Asked:
     """What ``cas-admin`` is asked to do.
 
     :raises WrongCommand: nothing that is understood; the hint is the command that was meant
     """
-    admin, argv = parser(), asked_for_help(argv)
+    admin, argv = admin_parser(), asked_for_help(argv)
     try:
         options = admin.parse_args(argv)
     except WrongCommand as error:

@@ -56,7 +56,7 @@ def json_of(hosts: Sequence[Host]) -> str:
     )
 
 
-def complaints(hosts: Iterable[Host]) -> Iterator[str]:
+def host_complaints(hosts: Iterable[Host]) -> Iterator[str]:
     """Why hosts are of no use, and what else their administrator should know."""
     for host in hosts:
         if host.problem:

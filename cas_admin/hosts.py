@@ -14,7 +14,7 @@ from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.hosts.registry import HostRegistry
 from cas.model import Host
 from cas.ssh import Destination, LoginOptions, account_of, home_of, servers_in_known_hosts
-from cas_admin.host_table import complaints, json_of, table
+from cas_admin.host_table import host_complaints, json_of, table
 
 SOME_FAILED = 3
 NONE_OF_USE = 4
@@ -236,7 +236,7 @@ def _say_if_none(hosts: Sequence[Host], world: World) -> None:
 
 
 def _warn_of_hosts(hosts: Iterable[Host], world: World) -> None:
-    for line in complaints(hosts):
+    for line in host_complaints(hosts):
         world.progress.warn(line)
 
 

@@ -104,7 +104,7 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
         for directory in scope.rows or ():
             if is_gone(directory):
                 yield Flaw(str(directory), "is in the database, but there is no such job", INDEX)
-        for path, known in scope.store.packages.known().items():
+        for path, known in scope.store.packages.known_packages().items():
             try:
                 state = path.stat()
             except OSError as error:
@@ -123,7 +123,7 @@ def of_rows(scope: Scope) -> Iterator[Flaw]:
 def of_cache(scope: Scope) -> Iterator[Flaw]:
     """The extracted kernels."""
     try:
-        for fault in inspection.flaws(scope.config.debugs, with_digests=scope.with_digests):
+        for fault in inspection.entry_flaws(scope.config.debugs, with_digests=scope.with_digests):
             advice = "run: cas-admin cache verify --repair"
             if fault.obstacle is not None:
                 advice = users.remedy(fault.obstacle, scope.config) or NotPermitted.hint

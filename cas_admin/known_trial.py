@@ -28,7 +28,7 @@ class Match:
     issue: str
     why: tuple[str, ...]
 
-    def facts(self) -> dict[str, Any]:
+    def match_facts(self) -> dict[str, Any]:
         """The match as ``--json`` has it."""
         return {
             "ticket": self.ticket,
@@ -52,7 +52,7 @@ class Trial:
         """The jobs that are known."""
         return {match.directory for match in self.matches}
 
-    def lines(self) -> Iterator[str]:
+    def match_lines(self) -> Iterator[str]:
         """A line for each job and issue."""
         for match in self.matches:
             why = ", ".join(match.why)

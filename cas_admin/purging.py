@@ -133,7 +133,7 @@ class Purging:
             # under another name it is no job any more, even if we are stopped half-way
             doomed = directory.rename(directory.with_name(PURGED + directory.name))
         try:
-            self.store.jobs.remove(directory)
+            self.store.jobs.remove_job(directory)
         except CasError as error:
             self.world.progress.warn(f"{directory} stays in the database: {error}; {INDEX}")
         _remove_tree(doomed)

@@ -80,7 +80,7 @@ class Rejudging:
             return change
         return None
 
-    def summary(self) -> str:
+    def counts_line(self) -> str:
         """What came of all of them."""
         total = self.changed + self.unchanged + self.left + self.unreadable
         said = [f"{self.changed} {'would change' if self.only_list else 'changed'}"]

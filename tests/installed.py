@@ -78,7 +78,7 @@ class Answer:
 
 def answer(world: World, program: str, *words: str | Path) -> Answer:
     """Run a command in this process."""
-    parse = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse}[program]
+    parse = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse_admin}[program]
     lines = list[str]()
     output = parse([*map(str, words)]).command(world)
     while True:

@@ -61,13 +61,13 @@ _SERVER = "; or set `debuginfod` in cas.conf to a server of the distribution, wh
 
 def package_hint(osrelease: str, arch: str, banner: str | None = None) -> str:
     """The next step for somebody who lacks the debuginfo of a kernel."""
-    found = packages(osrelease, arch, banner)
+    found = packages_to_get(osrelease, arch, banner)
     what = " and ".join(found) if found else "the vmlinux of this build, with debug information,"
     served = _SERVED.search(osrelease) or any(name.startswith(_SERVED_NAMES) for name in found)
     return f"put {what} below `kernels` and run: cas-admin -b{_SERVER if served else ''}"
 
 
-def packages(osrelease: str, arch: str, banner: str | None = None) -> tuple[str, ...]:
+def packages_to_get(osrelease: str, arch: str, banner: str | None = None) -> tuple[str, ...]:
     """The files to get for a kernel; none for a kernel that no distribution has built.
 
     Where neither release nor banner tells a part of a name, there is a ``*``.

@@ -158,13 +158,13 @@ class Catalogue:
     def kmods(self, found: Match, wanted: Wanted, *, cache: Path, progress: Progress) -> Found:
         """Files of exactly the wanted kmods of a kernel, from wherever one is.
 
-        Raises what `cas.catalogue.extraction.extract.kmods` raises.
+        Raises what `cas.catalogue.extraction.extract.extract_kmods` raises.
 
         :param wanted: their build-ids; hyphens and underscores in names mean the same
         """
-        from cas.catalogue.extraction.extract import kmods  # and its decompressors
+        from cas.catalogue.extraction.extract import extract_kmods  # and its decompressors
 
-        return kmods(found, wanted, cache, progress, self.suppliers)
+        return extract_kmods(found, wanted, cache, progress, self.suppliers)
 
     def doubt(self, package: Path) -> str | None:
         """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.

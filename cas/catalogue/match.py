@@ -119,9 +119,9 @@ def by_release(
     remaining, also_excluded = _split_by_build_id(identity, examined)
     kernels = [candidate.kernel for candidate in remaining]
     match = (
-        _by_banner(identity, kernels)
-        or _by_stamp(identity, kernels)
-        or _by_release_alone(identity, kernels)
+        _match_by_banner(identity, kernels)
+        or _match_by_build_time(identity, kernels)
+        or _match_by_release_alone(identity, kernels)
     )
     if match is None:
         others = [c.kernel for c in (*excluded, *also_excluded, *remaining)]
@@ -191,7 +191,7 @@ def _split_by_build_id(
     return [c for c in candidates if c not in excluded], excluded
 
 
-def _by_banner(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
+def _match_by_banner(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
     equal = [kernel for kernel in kernels if identity.banner and kernel.banner == identity.banner]
     if not equal:
         return None
@@ -203,7 +203,7 @@ def _by_banner(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | N
     )
 
 
-def _by_stamp(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
+def _match_by_build_time(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
     stamp = _build_time(identity.banner)
     equal = [kernel for kernel in kernels if stamp and _build_time(kernel.banner) == stamp]
     if not equal:
@@ -213,7 +213,7 @@ def _by_stamp(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | No
     return Match(_first_kernel(equal), MatchEvidence.RELEASE_AND_TIME, detail)
 
 
-def _by_release_alone(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
+def _match_by_release_alone(identity: KernelIdentity, kernels: Sequence[Kernel]) -> Match | None:
     """Only where the dump offers nothing that could contradict."""
     if identity.build_id or _build_time(identity.banner) or not kernels:
         return None

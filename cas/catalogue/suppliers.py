@@ -192,7 +192,7 @@ class Packages(Supplier):
         found = current(usable, self._rules.timeout_s)
         for renewal in found.renewals:
             with suppress(CasError):  # the next job asks the file once more
-                self._store.packages.renew(renewal)
+                self._store.packages.renew_stamp(renewal)
         return found
 
     def _looked_into(self, progress: Progress, candidate: Candidate) -> Candidate:

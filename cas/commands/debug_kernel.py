@@ -86,7 +86,7 @@ def loaded_kmods(job: Job, dump: Dump, vmlinux: Path, match: Match | None, world
     used = {kmod.name: kmod.build_id for kmod in kmods if kmod.has_debuginfo and kmod.build_id}
     if match is not None and used:
         try:
-            extract.kmods(match, used, world.config.debugs, world.progress)
+            extract.extract_kmods(match, used, world.config.debugs, world.progress)
         except CasError as error:
             world.progress.warn(f"the kernel modules cannot be extracted: {error}")
     kernel = Kernel(dump.osrelease, dump.arch, vmlinux, member=None, build_id=dump.build_id)

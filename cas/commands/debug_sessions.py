@@ -81,7 +81,7 @@ class Subject:
         rules = replace(world.config.supervision, watchdog_s=math.inf)
         return Confinement(self.directory, rules, sandbox=sandbox)
 
-    def facts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def job_facts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The kernel modules that were loaded, and the ladder, as far as the job found out."""
         try:
             result = load_result(self.job.directory)
@@ -168,7 +168,7 @@ class _Beginning:
 
     @classmethod
     def of(cls, subject: Subject, confinement: Confinement, world: World) -> Self:
-        kmods, ladder = subject.facts()
+        kmods, ladder = subject.job_facts()
         dump = subject.dump
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
         directories = (shipped.shipped("snippets") / "crash", *world.config.snippets)

@@ -34,14 +34,14 @@ def execute(parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], going_
     """
     console = Console(sys.stderr, os.environ)
     try:
-        return _exit_status(parse, argv, console)
+        return _command_status(parse, argv, console)
     except KeyboardInterrupt as error:
         kept = str(error) if isinstance(error, Interrupted) else going_on
         console.fail(CasError(f"interrupted, exit status {INTERRUPTED}", hint=kept))
         return INTERRUPTED
 
 
-def _exit_status(
+def _command_status(
     parse: Callable[[Sequence[str]], Asked], argv: Sequence[str], console: Console
 ) -> int:
     is_debugged = "--debug" in argv

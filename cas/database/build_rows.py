@@ -36,7 +36,7 @@ class BuildRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self) -> int:
+    def begin_run(self) -> int:
         """A new run's number."""
         return self._insert_run(RunKind.BUILD)
 
@@ -57,7 +57,7 @@ class BuildRows:
             )
         return int(number)
 
-    def end(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
+    def end_run(self, number: int, counts: Mapping[str, int], problem: str | None) -> None:
         """Remember how a run ended."""
         values = {"counts": counts, "problem": problem, "ended": func.now()}
         with self._database.writing() as connection:
@@ -67,7 +67,7 @@ class BuildRows:
         """The last runs, newest first, without purges."""
         return self._select_runs(KEPT, builds.c.kind == RunKind.BUILD)
 
-    def all(self) -> tuple[BuildRecord, ...]:
+    def all_runs(self) -> tuple[BuildRecord, ...]:
         """All runs that are remembered, and the purges, newest first."""
         return self._select_runs(None, true())
 
@@ -98,7 +98,7 @@ class ReadingRows:
         with self._database.reading() as connection:
             return {row[0]: FileStamp(*row[1:]) for row in connection.execute(query)}
 
-    def put(self, read: Sequence[Reading]) -> None:
+    def keep_readings(self, read: Sequence[Reading]) -> None:
         """Keep what was read of new files."""
         rows = [
             {"path": reading.path, "facts": reading.facts, **reading.stamp._asdict()}

@@ -60,7 +60,7 @@ class Database:
         """
         self._url = url_of(database)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self.name = shown(self._url)
+        self.name = shown_url(self._url)
         self._timeout_s = timeout_s
         if self._is_sqlite:
             _prepare_place(Path(self.name))
@@ -141,7 +141,7 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
             yield
 
-    def damage(self, *, thorough: bool = False) -> tuple[str, ...]:
+    def file_damage(self, *, thorough: bool = False) -> tuple[str, ...]:
         """What SQLite finds wrong with its file; a server looks after its own.
 
         :param thorough: compare the indexes with their tables, too
@@ -153,7 +153,7 @@ class Database:
             said = connection.execute(text(f"PRAGMA {check}(5)")).scalars().all()
         return tuple(str(line) for line in said if line != "ok")
 
-    def lacking(self) -> frozenset[str]:
+    def lacking_tables(self) -> frozenset[str]:
         """The names of our tables that are not there.
 
         :raises DatabaseDamaged: one lacks a column
@@ -346,7 +346,7 @@ def url_of(database: str) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def shown_url(url: URL) -> str:
     """A database as it may be told: a path, or a URL without its secrets."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""

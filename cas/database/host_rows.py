@@ -19,29 +19,29 @@ class HostRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> tuple[Host, ...]:
+    def all_hosts(self) -> tuple[Host, ...]:
         """Every host, by name and port; of one name first that without a port."""
         query = select(hosts).order_by(hosts.c.name, hosts.c.port.nulls_first())
         with self._database.reading() as connection:
             return tuple(value_of(Host, row) for row in connection.execute(query).mappings())
 
-    def put(self, host: Host) -> None:
+    def put_host(self, host: Host) -> None:
         """Register a host, or replace all that is known of it."""
         with self._database.writing() as connection:
             connection.execute(delete(hosts).where(_is(host.name, host.port)))
             connection.execute(insert(hosts).values(columns_of(host, hosts.c.keys())))
 
-    def renew(self, host: Host) -> bool:
+    def renew_host(self, host: Host) -> bool:
         """Replace a host's facts, if it is registered still; whether it is enabled stays."""
         facts = columns_of(host, hosts.c.keys())
         del facts["is_enabled"]
         return self._update(host.name, host.port, facts)
 
-    def enable(self, name: str, port: int | None, *, is_enabled: bool) -> bool:
+    def enable_host(self, name: str, port: int | None, *, is_enabled: bool) -> bool:
         """Use a host, or not; ``False`` when it is not registered."""
         return self._update(name, port, {"is_enabled": is_enabled})
 
-    def remove(self, name: str, port: int | None) -> bool:
+    def remove_host(self, name: str, port: int | None) -> bool:
         """Forget a host; ``False`` when it was not registered."""
         with self._database.writing() as connection:
             return connection.execute(delete(hosts).where(_is(name, port))).rowcount > 0

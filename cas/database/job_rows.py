@@ -64,7 +64,7 @@ class JobRows:
                 named = [{"job_id": number, **row} for row in rows.values()]
                 connection.execute(insert(signatures), named)
 
-    def remove(self, directory: Path) -> None:
+    def remove_job(self, directory: Path) -> None:
         """Take a job directory out of the index."""
         with self._database.writing() as connection:
             connection.execute(delete(jobs).where(jobs.c.directory == directory))

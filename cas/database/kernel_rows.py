@@ -75,7 +75,7 @@ class KernelRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def count(self) -> int:
+    def kernel_count(self) -> int:
         """How many kernels are catalogued."""
         with self._database.reading() as connection:
             return connection.execute(select(func.count()).select_from(kernels)).scalar_one()

@@ -35,18 +35,18 @@ class PackageRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self) -> list[KnownRow]:
+    def known_rows(self) -> list[KnownRow]:
         """What is remembered of every file."""
         with self._database.reading() as connection:
             path = type_coerce(packages.c.path, Text)  # no Path is made of ten thousand
             query = select(path, *_STAMP, packages.c.state, packages.c.id)
             return list(map(KnownRow._make, connection.execute(query).all()))
 
-    def known(self) -> dict[Path, Known]:
+    def known_packages(self) -> dict[Path, Known]:
         """What is remembered of every file, by path."""
         return {
             Path(row.path): Known(FileStamp(*row[1:4]), PackageState(row.state))
-            for row in self.rows()
+            for row in self.known_rows()
         }
 
     def bad(self) -> list[tuple[Path, str]]:
@@ -76,7 +76,7 @@ class PackageRows:
                 ).scalar_one(),
             )
 
-    def renew(self, renewal: Renewal) -> None:
+    def renew_stamp(self, renewal: Renewal) -> None:
         """Note another stamp of a file whose kernels are all what they were.
 
         Whether anybody vouches for it is to be found out anew.

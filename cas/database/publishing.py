@@ -47,7 +47,7 @@ class Change:
         return bool(self.dropped or self.renamed or self.read)
 
 
-def publish(connection: Connection, change: Change) -> None:
+def publish_change(connection: Connection, change: Change) -> None:
     """Make the change, in the transaction of the connection."""
     dropped = list(change.dropped)
     for start in range(0, len(dropped), _AT_ONCE):

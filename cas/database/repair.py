@@ -89,12 +89,17 @@ def repair(
 def _find_fault(database: str, timeout_s: float) -> _Fault | None:
     try:
         opened = Database(database, timeout_s)
-        lacking = opened.lacking()
-        damage = opened.damage(thorough=True)
+        lacking = opened.lacking_tables()
+        damage = opened.file_damage(thorough=True)
         if not lacking and not damage:
             # as a value: a sound file may hold what none of ours does
             rows = Rows(opened)
-            for read in (rows.hosts.all, rows.jobs.verdicts, rows.packages.known, rows.builds.last):
+            for read in (
+                rows.hosts.all_hosts,
+                rows.jobs.verdicts,
+                rows.packages.known_packages,
+                rows.builds.last,
+            ):
                 read()
             rows.kernels.listed()
     except DatabaseDamaged as error:
@@ -130,7 +135,7 @@ def _replace_file(path: Path, timeout_s: float, fault: _Fault, now: datetime) ->
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
     rows = HostRows(Database(str(fresh), timeout_s))
     for host in kept:
-        rows.put(host)
+        rows.put_host(host)
     with suppress(OSError):  # let the group use the new file that may use the old one
         state = path.stat()
         os.chown(fresh, -1, state.st_gid)

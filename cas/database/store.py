@@ -62,9 +62,9 @@ class Store:
         """Where it is: a path, or a URL without its secrets."""
         if "://" not in self.database:
             return self.database
-        from cas.database.connection import shown, url_of
+        from cas.database.connection import shown_url, url_of
 
-        return shown(url_of(self.database))
+        return shown_url(url_of(self.database))
 
     def open(self) -> Rows:
         """Open the database now and bring its tables up to date.
@@ -138,14 +138,14 @@ class Store:
     def registered_hosts(self) -> tuple[Host, ...]:
         """The analysis hosts by name and port, without SQLAlchemy where that can be."""
         found = quick_hosts(self.database)
-        return self.hosts.all() if found is None else tuple(found)
+        return self.hosts.all_hosts() if found is None else tuple(found)
 
     def publish(self, change: Change) -> None:
         """Make a new generation of packages and kernels visible."""
-        from cas.database.publishing import publish
+        from cas.database.publishing import publish_change
 
         with self.open().database.writing() as connection:
-            publish(connection, change)
+            publish_change(connection, change)
 
     def building(self, wait: Callable[[], None]) -> AbstractContextManager[None]:
         """The right to build, which one process has at a time.
@@ -156,8 +156,8 @@ class Store:
 
     def lacking(self) -> frozenset[str]:
         """The names of our tables that are gone."""
-        return self.open().database.lacking()
+        return self.open().database.lacking_tables()
 
     def damage(self) -> tuple[str, ...]:
         """What the database says is wrong with its own file; nothing for a server's."""
-        return self.open().database.damage()
+        return self.open().database.file_damage()

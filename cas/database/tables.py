@@ -36,7 +36,7 @@ NAME_LIMIT = 200
 metadata = MetaData()
 
 
-def _choice(kind: type[StrEnum], rule: str) -> Enum:
+def _choice_column(kind: type[StrEnum], rule: str) -> Enum:
     """One of the members of an enum, stored as its value.
 
     :param rule: the name of the CHECK that refuses all others
@@ -66,12 +66,12 @@ packages = Table(
     Column("mtime_ns", BigInteger, nullable=False),
     Column("name", Words),
     Column("arch", Words(32)),
-    Column("state", _choice(PackageState, "packages_state_known"), nullable=False),
+    Column("state", _choice_column(PackageState, "packages_state_known"), nullable=False),
     Column("reason", Words),
     Column("build_time_s", BigInteger),
     Column("scanned_at", Instant, nullable=False),
     Column("inode", BigInteger, nullable=False),
-    Column("kind", _choice(PackageKind, "packages_kind_known"), nullable=False),
+    Column("kind", _choice_column(PackageKind, "packages_kind_known"), nullable=False),
     Column("version", Words),
     Column("trust", Words),
     CheckConstraint("size_bytes >= 0", name="packages_size"),
@@ -104,7 +104,7 @@ builds = Table(
     "builds",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("kind", _choice(RunKind, "builds_kind_known"), nullable=False),
+    Column("kind", _choice_column(RunKind, "builds_kind_known"), nullable=False),
     Column("started", Instant, nullable=False),
     Column("ended", Instant),
     Column("counts", JSON, nullable=False),
@@ -154,7 +154,7 @@ jobs = Table(
     Column("ticket", String(64), nullable=False, index=True),
     Column("directory", FilePath, nullable=False, unique=True),
     Column("started", Instant, nullable=False),
-    Column("verdict", _choice(Verdict, "jobs_verdict_known"), nullable=False, index=True),
+    Column("verdict", _choice_column(Verdict, "jobs_verdict_known"), nullable=False, index=True),
     Column("osrelease", Words),
     Column("build_id", Words),
     Column("panic_message", Words),

@@ -205,7 +205,7 @@ class HostChoice:
             there = {path: str(path) for path in [*files, *shared]}
             if not reached.is_shared:
                 copies = Copies(link, self._config.hosts, self._progress)
-                there = {path: copies.place(path) for path in [*files, *kmods[:KMODS_COPIED]]}
+                there = {path: copies.place_copy(path) for path in [*files, *kmods[:KMODS_COPIED]]}
             opened = stack.enter_context(session(link, self._config, list(there.values())))
             self._progress.say(f"Using {program.path} on {link.name}")
             extensions = files_there(link, self._config.extensions)

@@ -24,7 +24,7 @@ from cas.hosts.questions import (
     ProgramAnswer,
     read_answer,
 )
-from cas.hosts.shared import is_shared
+from cas.hosts.shared import sees_directory
 from cas.model import CrashProgram, Host
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -106,7 +106,7 @@ def inspect_host(link: Link, config: Config) -> Host:
         cpus=answer.cpus,
         memory_bytes=answer.memory_bytes,
         free_bytes=answer.free_bytes,
-        is_shared=is_shared(link, config.work_directory),
+        is_shared=sees_directory(link, config.work_directory),
     )
     problems = list(_host_problems(host, answer, config.hosts.directory, remarks))
     return replace(host, problem="; ".join(problems) or None, remarks=remarks)
@@ -127,7 +127,7 @@ def load_of(link: Link, config: Config) -> Load:
     answer = read_answer(done.stdout)
     if answer is None:
         raise HostUnfit(f"{link.name}: {_why_no_answer(done.stdout, done.stderr, done.status)}")
-    load, memory_bytes, free_bytes = answer.load, answer.memory_bytes, answer.free_bytes
+    load, memory_bytes, free_bytes = answer.load_average, answer.memory_bytes, answer.free_bytes
     if load is None or memory_bytes is None or free_bytes is None:
         raise HostUnfit(f"{link.name}: it does not tell its load, memory and free room")
     return Load(answer.busy, load / (answer.cpus or 1), memory_bytes, free_bytes)

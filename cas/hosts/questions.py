@@ -129,7 +129,7 @@ class HostAnswer:
     programs: Mapping[tuple[str, str], ProgramAnswer] = field(default_factory=dict)
     """What programs said, by what they are (``crash``, ``build``, ``drgn``) and their path."""
 
-    def number(self, key: str, pattern: str = r"(\d{1,15})") -> int | None:
+    def whole_number(self, key: str, pattern: str = r"(\d{1,15})") -> int | None:
         """A whole number in a fact."""
         match = re.search(pattern, self.facts.get(key, ""), re.ASCII)
         return int(match[1]) if match else None
@@ -137,12 +137,12 @@ class HostAnswer:
     @property
     def cpus(self) -> int | None:
         """How many processors there are; none is no answer."""
-        return self.number("cpus", r"^(\d{1,5})$") or None
+        return self.whole_number("cpus", r"^(\d{1,5})$") or None
 
     @property
     def memory_bytes(self) -> int | None:
         """Memory that is available."""
-        kib = self.number("MemAvailable:", r"^\s*(\d{1,15}) kB$")
+        kib = self.whole_number("MemAvailable:", r"^\s*(\d{1,15}) kB$")
         return None if kib is None else kib << 10
 
     @property
@@ -154,7 +154,7 @@ class HostAnswer:
         busybox's df knows nothing of a directory whose file system is not in ``/proc/mounts``,
         as in a container or chroot; stat does.
         """
-        kib = self.number("df", r"\s\d{1,15}\s+\d{1,15}\s+(\d{1,15})\s+\d{1,3}%")
+        kib = self.whole_number("df", r"\s\d{1,15}\s+\d{1,15}\s+(\d{1,15})\s+\d{1,3}%")
         if kib is not None:
             return kib << 10
         blocks = re.fullmatch(r"(\d{1,15}) (\d{1,9})", self.facts.get("blocks", ""), re.ASCII)
@@ -164,7 +164,7 @@ class HostAnswer:
         return min(int(blocks[1]) * int(blocks[2]), (1 << 63) - 1)
 
     @property
-    def load(self) -> float | None:
+    def load_average(self) -> float | None:
         """Processes that ran or waited for a disk, over the last minute."""
         match = re.match(r"(\d{1,6}\.\d\d) ", self.facts.get("load", ""), re.ASCII)
         return float(match[1]) if match else None

@@ -24,16 +24,16 @@ class HostRegistry:
 
     def put(self, host: Host) -> None:
         """Register a host, or replace all that is known of it."""
-        self._store.hosts.put(host)
+        self._store.hosts.put_host(host)
 
     def renew(self, host: Host) -> bool:
         """Replace a host's facts, whether it is enabled stays; ``False``: it is not registered."""
-        return self._store.hosts.renew(host)
+        return self._store.hosts.renew_host(host)
 
     def enable(self, host: Host, *, is_enabled: bool) -> bool:
         """Let jobs use a host, or not; ``False``: it is not registered."""
-        return self._store.hosts.enable(host.name, host.port, is_enabled=is_enabled)
+        return self._store.hosts.enable_host(host.name, host.port, is_enabled=is_enabled)
 
     def remove(self, host: Host) -> bool:
         """Forget a host; ``False``: it was not registered."""
-        return self._store.hosts.remove(host.name, host.port)
+        return self._store.hosts.remove_host(host.name, host.port)

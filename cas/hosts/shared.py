@@ -33,7 +33,7 @@ ask its server (nfs(5), close-to-open consistency)."""
 FOUND = 'for file; do [ ! -r "$file" ] || printf "%s\\n" "$file"; done'
 
 
-def is_shared(link: Link, directory: Path) -> bool:
+def sees_directory(link: Link, directory: Path) -> bool:
     """Whether a host proved that it sees a directory of ours.
 
     :return: ``False`` as well where nothing can be proved, for we may not write there

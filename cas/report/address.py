@@ -16,13 +16,13 @@ def check_address(text: str) -> str:
 
     :raises UsageError: it is not a plain ``user@host`` in ASCII
     """
-    reason = flaw(text)
+    reason = address_flaw(text)
     if reason:
         raise UsageError(f"{text!a} is no e-mail address: {reason}", hint="give it as user@host")
     return text
 
 
-def flaw(text: str) -> str | None:
+def address_flaw(text: str) -> str | None:
     """What keeps a text from being an address; ``None`` for an address."""
     if not text.isascii() or not text.isprintable():
         return "it has characters that are not printable ASCII"

@@ -16,10 +16,10 @@ _LINE = 200
 """Characters of a line of the first screen."""
 
 
-def before(finding: Finding | None) -> tuple[str, ...]:
+def before_phrases(finding: Finding | None) -> tuple[str, ...]:
     """What the kernel log says of the time before the crash, the most telling first."""
     events = finding.before if finding else ()
-    return (*map(log_event, events[:SHOWN]), *_more(len(events) - SHOWN))
+    return (*map(log_event, events[:SHOWN]), *_more_line(len(events) - SHOWN))
 
 
 def first_before(finding: Finding | None) -> tuple[str, ...]:
@@ -30,8 +30,8 @@ def first_before(finding: Finding | None) -> tuple[str, ...]:
         if event.kind != Trouble.KMOD or (event.last_s or 0.0) >= _STARTED_S
     ]
     told = (short_line(log_event(event), _LINE) for event in events[:FIRST])
-    return (*told, *_more(len(events) - FIRST))
+    return (*told, *_more_line(len(events) - FIRST))
 
 
-def _more(count: int) -> tuple[str, ...]:
+def _more_line(count: int) -> tuple[str, ...]:
     return (f"and {count:,} more",) if count > 0 else ()

@@ -25,7 +25,7 @@ def causes(detections: Sequence[Detection]) -> Iterator[str]:
             yield f"evidence: {each.sentence}"
 
 
-def limits(detections: Sequence[Detection]) -> Iterator[str]:
+def looking_limits(detections: Sequence[Detection]) -> Iterator[str]:
     """How far detectors looked, or why they gave nothing, where a reader should know."""
     for each in detections:
         if each.status is DetectorStatus.SKIPPED or not (each.remark or each.status in _SAID):

@@ -34,7 +34,7 @@ class Excerpt:
     is_cut: bool = False
     """The end of a shown line is not shown."""
 
-    def note(self, where: str) -> str | None:
+    def note_on_rest(self, where: str) -> str | None:
         """What to say about the lines that are not shown.
 
         :param where: the file that has them
@@ -46,9 +46,9 @@ class Excerpt:
             return f"… {lines} in {where} {size}"
         return f"… the whole lines are in {where} {size}" if self.is_cut else None
 
-    def text(self, where: str) -> str:
+    def text_with_note(self, where: str) -> str:
         """The lines, with the note where the others would be."""
-        note = self.note(where)
+        note = self.note_on_rest(where)
         notes = [note] if note else []
         lines = [*notes, *self.lines] if self.is_tail else [*self.lines, *notes]
         return "\n".join(lines)

@@ -15,11 +15,11 @@ from email.utils import format_datetime, formataddr, getaddresses, parseaddr
 
 from cas.errors import ConfigError
 from cas.model import Report
-from cas.report.address import check_address, flaw
+from cas.report.address import address_flaw, check_address
 from cas.report.html import render_html, render_mail
-from cas.report.page import Shown, customer_note, shown
+from cas.report.page import Shown, customer_note, shown_section
 from cas.report.plain import customer_box, headed, location, machine
-from cas.report.screen import Row, in_full, rows
+from cas.report.screen import Row, in_full, screen_rows
 from cas.report.summary import Summary, summary
 from cas.settings.rules import Mail
 from cas.units import human_size
@@ -67,7 +67,7 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     allowed = [section for section in report.sections if section.name in settings.sections]
     allowed.sort(key=lambda section: settings.sections.index(section.name))
     sections, room = [], SIZE_LIMIT
-    for section in (shown(each, LINES) for each in allowed):
+    for section in (shown_section(each, LINES) for each in allowed):
         text = section.text if len(section.text) <= room else f"{section.text[:room]}\n…"
         room = max(0, room - len(text))
         sections.append(replace(section, text=text))
@@ -95,9 +95,9 @@ def short_title(told: Summary) -> str:
 def _sender(report: Report, settings: Mail) -> str:
     if settings.sender is None:
         default = f"cas@{report.server}"
-        return "cas@localhost" if flaw(default) else default
+        return "cas@localhost" if address_flaw(default) else default
     (name, address), *others = getaddresses([settings.sender])
-    reason = flaw(address or settings.sender)
+    reason = address_flaw(address or settings.sender)
     if reason or others or not settings.sender.isprintable():
         reason = reason or "one address is needed, without line breaks"
         raise ConfigError(f"mailFrom = {settings.sender!a} is no address: {reason}")
@@ -108,7 +108,7 @@ def _plain_text(
     told: Summary, customer: tuple[str, ...], sections: Sequence[Shown], left_out: str
 ) -> str:
     parts = (
-        "\n".join(map(in_full, (Row("Ticket", (told.ticket,)), *rows(told)))),
+        "\n".join(map(in_full, (Row("Ticket", (told.ticket,)), *screen_rows(told)))),
         customer_box(customer),
         headed("Machine and dump", machine(told)) if told.machine else "",
         f"{location(told)}{left_out}",

@@ -20,7 +20,7 @@ from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import cannot_write, opener_below, read_regular, sync_directory, write_whole
 from cas.jobs.work_directory import is_regular
 from cas.report.mail_files import REFUSED, SENT, WAITING
-from cas.report.smtp import Allowance, MailRefused, send
+from cas.report.smtp import Allowance, MailRefused, send_mail
 from cas.settings.rules import Mail
 
 LOCK_TIMEOUT_S = 60.0
@@ -65,7 +65,7 @@ def deliver(directory: Path, settings: Mail, allowance: Allowance | None = None)
             if not is_regular(waiting):
                 return False
             try:
-                send(_read_mail(waiting), settings, allowance)
+                send_mail(_read_mail(waiting), settings, allowance)
             except MailRefused:
                 _move(waiting, directory / REFUSED)
                 raise

@@ -12,15 +12,15 @@ from markupsafe import escape
 
 from cas.choices import Engine, SectionStatus
 from cas.model import Report, Section
-from cas.report.before_crash import before
-from cas.report.evidence import limits
+from cas.report.before_crash import before_phrases
+from cas.report.evidence import looking_limits
 from cas.report.excerpt import READ_LIMIT, excerpt
 from cas.report.fault import FaultPart, fault_parts
 from cas.report.kernel_log import KernelLog, kernel_log, log_section
 from cas.report.picture import Pictures, pictures
 from cas.report.section_order import by_use
 from cas.report.stack import Stack, stacks
-from cas.report.summary import Summary, lacks, summary
+from cas.report.summary import Summary, missing_phrase, summary
 from cas.text import one_line, short_line
 from cas.units import human_span
 
@@ -89,14 +89,14 @@ def page(report: Report, extent: Limits) -> Page:
     return Page(
         summary=summary(report),
         customer=customer_note(report),
-        before=tuple(short_line(text) for text in before(report.finding)),
+        before=tuple(short_line(text) for text in before_phrases(report.finding)),
         stacks=tuple(stacks(report)),
         fault=fault_parts(report),
         log=log,
         log_section=next((each for each in sections if in_log and each.name == in_log.name), None),
         pictures=pictures(report),
-        remarks=remarks(report),
-        limits=tuple(limits(report.detections)),
+        remarks=report_remarks(report),
+        limits=tuple(looking_limits(report.detections)),
         sidecars=sidecars(report),
         registers=register_lines(report),
         sections=sections,
@@ -108,13 +108,13 @@ def shown_sections(sections: Sequence[Section], extent: Limits) -> tuple[Shown, 
     left, several = extent.all_sections, []
     for section in sections:
         room = extent.section if left is None else min(extent.section, max(0, left))
-        several.append(shown(section, extent.lines, room))
+        several.append(shown_section(section, extent.lines, room))
         if left is not None:
             left -= len(escape(several[-1].text))
     return tuple(several)
 
 
-def shown(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
+def shown_section(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
     """A section, with so many lines and characters of its output."""
     file = one_line(section.path.name)
     return Shown(
@@ -123,7 +123,7 @@ def shown(section: Section, lines: int, room: int = READ_LIMIT) -> Shown:
         name=one_line(section.name),
         state="ok" if section.status in (SectionStatus.OK, SectionStatus.SKIPPED) else "bad",
         status=status(section),
-        text=excerpt(section, lines, room).text(file),
+        text=excerpt(section, lines, room).text_with_note(file),
         file=file if section.size_bytes else "",
     )
 
@@ -136,7 +136,7 @@ def status(section: Section) -> str:
     return short_line(f"{words}: {section.error}" if section.error else words)
 
 
-def remarks(report: Report) -> tuple[str, ...]:
+def report_remarks(report: Report) -> tuple[str, ...]:
     """What a reader should know besides the verdict: limits, rungs, contradictions, problems."""
     said = [f"limit reached: {limit}" for limit in report.limits_hit]
     if len(report.ladder) > 1:
@@ -144,7 +144,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     if report.match:
         said.append(f"kernel: {report.match.detail}")
     if report.stored and report.stored.missing:
-        said.append(f"the upload: {lacks(report.stored.missing)}")
+        said.append(f"the upload: {missing_phrase(report.stored.missing)}")
     said += report.stored.remarks if report.stored else ()
     said += report.dump.remarks if report.dump else ()
     said += report.answer.problems if report.answer else ()

@@ -56,7 +56,11 @@ def pause(work: WorkDirectory, settings: Mail) -> Pause | None:
             return None
         found = Pause(**json.loads(read_regular(path, SIZE_LIMIT)))
         is_sane = 0 < found.until - found.since <= settings.retry_s * LONGEST
-        return found if is_sane and found.failures > 0 and found.server == _name(settings) else None
+        return (
+            found
+            if is_sane and found.failures > 0 and found.server == _note_name(settings)
+            else None
+        )
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
@@ -67,7 +71,7 @@ def begin(work: WorkDirectory, settings: Mail) -> None:
     failures = before.failures + 1 if before else 1
     now = time.time()
     wait_s = settings.retry_s * min(2 ** min(failures - 1, 8), LONGEST)
-    noted = Pause(_name(settings), failures, now, now + wait_s)
+    noted = Pause(_note_name(settings), failures, now, now + wait_s)
     with suppress(CasError):
         write_whole(work.path / NAME, json.dumps(asdict(noted)).encode())
 
@@ -78,6 +82,6 @@ def end(work: WorkDirectory) -> None:
         (work.path / NAME).unlink()
 
 
-def _name(settings: Mail) -> str:
+def _note_name(settings: Mail) -> str:
     host, port = server_of(settings)
     return f"{host} port {port}"

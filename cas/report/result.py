@@ -71,7 +71,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "remarks": remarks,
         "parts": [path.name for path in stored.parts] if stored else [],
         "sidecars": [path.name for path in stored.sidecars] if stored else [],
-        "registers": registers(dump) if dump else [],
+        "registers": register_facts(dump) if dump else [],
         "answer": _answer_facts(report.answer) if report.answer else None,
         "finding": {**asdict(finding), "similar": similar} if finding else None,
         "signature": finding.signature if finding else None,
@@ -104,7 +104,7 @@ def load(path: Path) -> Result:
         raise JobFailed(f"{file} is damaged: {error}") from error
 
 
-def registers(dump: Dump) -> list[dict[str, Any]]:
+def register_facts(dump: Dump) -> list[dict[str, Any]]:
     """Each processor's registers; in hex, for programs whose numbers end at 53 bits."""
     return [
         {

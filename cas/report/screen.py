@@ -51,7 +51,7 @@ def screen(told: Summary) -> str:
 
 def first_rows(told: Summary) -> str:
     """The rows of the first screen; what is too long for it ends in ``…``."""
-    said = rows(told)
+    said = screen_rows(told)
     blocks = [_wrapped_texts(row) for row in said]
     lines: list[str] = []
     for row, block, limit in zip(said, blocks, _limits(said, blocks), strict=True):
@@ -61,13 +61,13 @@ def first_rows(told: Summary) -> str:
 
 def cut_rows(told: Summary) -> tuple[Row, ...]:
     """The rows of which the first screen shows only a part."""
-    said = rows(told)
+    said = screen_rows(told)
     blocks = [_wrapped_texts(row) for row in said]
     both = zip(said, blocks, _limits(said, blocks), strict=True)
     return tuple(row for row, block, limit in both if _height(block) > limit)
 
 
-def rows(told: Summary) -> tuple[Row, ...]:
+def screen_rows(told: Summary) -> tuple[Row, ...]:
     """What the first screen says."""
     said = (
         Row("Title", (told.title,) if told.is_named else ()),

@@ -11,7 +11,7 @@ UNKNOWN = "unknown: no code is at fault, or it is not known surely enough to com
 NOT_LOOKED_UP = "unknown: it could not be looked up"
 
 
-def seen(finding: Finding, *, is_log: bool = False) -> tuple[str, ...]:
+def seen_phrases(finding: Finding, *, is_log: bool = False) -> tuple[str, ...]:
     """What is known of earlier occurrences, a phrase each.
 
     :param is_log: there is no dump, so that only the kernel log can be the same
@@ -57,7 +57,7 @@ def _often(tally: Tally) -> str:
 
 
 def named_jobs(finding: Finding) -> tuple[str, ...]:
-    """The jobs that :func:`seen` names: ``TICKET``, or ``TICKET/STAMP``."""
+    """The jobs that :func:`seen_phrases` names: ``TICKET``, or ``TICKET/STAMP``."""
     found = finding.seen
     if found is None:
         return ()

@@ -101,7 +101,7 @@ class Allowance:
             raise _Spent
         return left_s
 
-    def take(self, size_bytes: int) -> None:
+    def count_answer(self, size_bytes: int) -> None:
         """Count a piece of an answer.
 
         :raises _Spent: it is one too much
@@ -121,7 +121,7 @@ class _Spent(Exception):
     """A server has used up its allowance."""
 
 
-def send(message: EmailMessage, settings: Mail, allowance: Allowance | None = None) -> None:
+def send_mail(message: EmailMessage, settings: Mail, allowance: Allowance | None = None) -> None:
     """Hand a mail to the SMTP server.
 
     :param allowance: what the server may cost; default: that of a run with this mail only
@@ -243,7 +243,7 @@ class _Answers:
                 raise _Spent from error
             if not piece:
                 break
-            self._allowance.take(len(piece))
+            self._allowance.count_answer(len(piece))
             self._held += piece
         end = min(self._held.find(b"\n") + 1 or len(self._held), limit)
         line, self._held = self._held[:end], self._held[end:]
@@ -255,7 +255,7 @@ class _Answers:
 
 def _connected_socket(host: str, port: int, allowance: Allowance) -> socket.socket:
     """A connection to the first address that takes one; each has its share of the time."""
-    addresses = _addresses(host, port, allowance)
+    addresses = _server_addresses(host, port, allowance)
     failure = OSError("it has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
@@ -270,7 +270,7 @@ def _connected_socket(host: str, port: int, allowance: Allowance) -> socket.sock
     raise failure
 
 
-def _addresses(host: str, port: int, allowance: Allowance) -> list[Any]:
+def _server_addresses(host: str, port: int, allowance: Allowance) -> list[Any]:
     """The addresses of a name, from a thread that can be left behind: a resolver has no limit."""
     found: list[Any] = []
     failure: list[Exception] = []

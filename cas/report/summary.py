@@ -13,7 +13,7 @@ from cas.choices import Level, Verdict, Weight
 from cas.model import Finding, Missing, Report
 from cas.report.before_crash import first_before
 from cas.report.evidence import evidence_of
-from cas.report.seen_before import named_jobs, seen, seen_on
+from cas.report.seen_before import named_jobs, seen_on, seen_phrases
 from cas.text import is_link, known_issue, located, one_line, short_line, wholeness
 from cas.units import human_size, utc
 
@@ -138,7 +138,7 @@ def some_known(told: Sequence[str]) -> tuple[str, ...]:
     return (*told[:KNOWN], *([f"and {more} more in result.json"] * (more > 0)))
 
 
-def lacks(missing: Sequence[Missing]) -> str:
+def missing_phrase(missing: Sequence[Missing]) -> str:
     """What is missing and where that begins; of very many things the first."""
     told = [located(lack.what, lack.offset) for lack in missing[:LACKS]]
     more = len(missing) - LACKS
@@ -182,7 +182,7 @@ def _crash_facts(report: Report) -> Iterator[Fact]:
 
     yield Fact("Sure", _sureness(finding))
     jobs = named_jobs(finding)
-    before = seen(finding, is_log=is_log)
+    before = seen_phrases(finding, is_log=is_log)
     yield Fact("Seen before", tuple(Point(short_line(text), jobs=jobs) for text in before))
     yield from _fact("Seen on", *seen_on(finding))
 
@@ -221,6 +221,8 @@ def _machine_facts(report: Report) -> Iterator[Fact]:
             words.append(dump.compression)
         if dump.dump_level is not None:
             words.append(f"dump level {dump.dump_level}")
-        words.append(f"damaged: {lacks(dump.missing)}" if dump.missing else wholeness(dump))
+        words.append(
+            f"damaged: {missing_phrase(dump.missing)}" if dump.missing else wholeness(dump)
+        )
         yield from _fact("Dump", ", ".join(words))
     yield from _fact("Recovered", ", ".join(report.recovered))

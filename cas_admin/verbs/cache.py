@@ -105,7 +105,7 @@ def _verify_cache(options: argparse.Namespace, world: World) -> Output:
     from cas.settings import users
 
     cache, faults = world.config.debugs, list["Fault"]()
-    total = inspection.size_bytes(cache)
+    total = inspection.bytes_to_verify(cache)
     with world.progress.bar("Verifying the extracted kernels", total) as advance:
         for fault in inspection.verify(cache, advance, repair=options.repair):
             faults.append(fault)

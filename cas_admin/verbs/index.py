@@ -49,6 +49,6 @@ def run(options: argparse.Namespace, world: World) -> Output:
         entered += 1
     for directory in store.jobs.verdicts():
         if is_gone(directory):
-            store.jobs.remove(directory)
+            store.jobs.remove_job(directory)
     yield Done(f"{count(entered, 'job')} entered")
     return UNREADABLE if unreadable else LOST if has_lost else 0

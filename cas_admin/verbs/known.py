@@ -99,13 +99,13 @@ def _try_issues(options: argparse.Namespace, world: World) -> Output:
         facts = {
             "version": VERSION,
             "jobs": trial.looked_at,
-            "matches": [match.facts() for match in trial.matches],
-            "undecided": [match.facts() for match in trial.undecided],
+            "matches": [match.match_facts() for match in trial.matches],
+            "undecided": [match.match_facts() for match in trial.undecided],
             "faults": known.faults,
         }
         yield json_text(facts, indent=1, default=str)
         return status
-    yield from trial.lines()
+    yield from trial.match_lines()
     yield from _fault_lines(known)
     yield f"{len(trial.directories())} of {count(trial.looked_at, 'job')} known"
     return status

@@ -77,14 +77,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
 def _list_old(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
     """What may go, a line each."""
-    from cas_admin.ageing import HELD, size_bytes
+    from cas_admin.ageing import HELD, disk_bytes
 
     listed = []
     for one in old:
         held = f"  {HELD[one.held_for]}" if one.held_for else ""
-        listed.append(f"{one.job.directory}  {human_size(size_bytes(one.job.directory))}{held}")
+        listed.append(f"{one.job.directory}  {human_size(disk_bytes(one.job.directory))}{held}")
     for entry in remains:
-        size = human_size(size_bytes(entry.path))
+        size = human_size(disk_bytes(entry.path))
         listed.append(f"{entry.path}  {size}  {entry.kind.value}")
     return listed
 

@@ -52,12 +52,12 @@ def run(options: argparse.Namespace, world: World) -> Output:
             try:
                 change = rejudging.judge_job(directory)
             except (CasError, KeyboardInterrupt):  # what was changed is changed
-                world.progress.say(rejudging.summary())
+                world.progress.say(rejudging.counts_line())
                 raise
             if change is not None:
                 line = short_line(f"{directory}: {change}")
                 yield line if options.only_list else Done(line)
             advance(1)
-    summary = rejudging.summary()
+    summary = rejudging.counts_line()
     yield summary if options.only_list else Done(summary)
     return UNREADABLE if rejudging.unreadable else 0

@@ -1,6 +1,6 @@
 import pytest
 
-from cas.catalogue.advice import package_hint, packages
+from cas.catalogue.advice import package_hint, packages_to_get
 
 NAMED = """
 x86_64 5.14.0-427.el9.x86_64
@@ -117,19 +117,19 @@ def test_the_packages_are_named_as_far_as_the_dump_tells(
     arch: str, release: str, stamp: str, names: tuple[str, ...]
 ) -> None:
     banner = f"Linux version {release} (somebody@build) (gcc) {stamp}"
-    assert packages(release, arch, banner) == names
+    assert packages_to_get(release, arch, banner) == names
     assert f"put {' and '.join(names)} below `kernels`" in package_hint(release, arch, banner)
 
 
 @pytest.mark.parametrize("release", ["6.10.3", "6.10.3-arch1-2", "6.9.0-rc3+", "5.4.0-mine"])
 def test_for_a_build_of_nobodys_the_vmlinux_itself_is_asked_for(release: str) -> None:
-    assert packages(release, "x86_64") == ()
+    assert packages_to_get(release, "x86_64") == ()
     assert "the vmlinux of this build" in package_hint(release, "x86_64")
 
 
 @pytest.mark.parametrize("release", ["6.1.0-1-amd64; rm -rf /", "../x.el9.x86_64", "\x1b.el9", ""])
 def test_a_release_that_is_none_names_no_package(release: str) -> None:
-    assert packages(release, "x86_64") == ()
+    assert packages_to_get(release, "x86_64") == ()
     assert release not in package_hint(release, "x86_64") or not release
 
 

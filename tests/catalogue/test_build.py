@@ -257,7 +257,7 @@ def test_what_an_interrupted_run_has_read_is_not_read_again(
     path = Path(shutil.copy(package, kernels))
     stamp = FileStamp.of(path.stat())
     readings = ReadingRows(Database(database, 1))
-    readings.put([Reading(str(path), stamp, reading.read_facts(str(path)))])
+    readings.keep_readings([Reading(str(path), stamp, reading.read_facts(str(path)))])
     zeroed(path)
     assert catalogue.store.packages.counts().kernels == 0
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
@@ -272,8 +272,8 @@ def test_what_an_interrupted_run_has_read_of_other_content_is_read_again(
     path = Path(shutil.copy(package, kernels))
     readings = ReadingRows(Database(database, 1))
     facts = reading.failure(PackageState.BAD, "cut short")
-    readings.put([Reading(str(path), FileStamp(1, 1, 1), facts)])
-    readings.put([Reading("/gone.rpm", FileStamp(1, 1, 1), facts)])
+    readings.keep_readings([Reading(str(path), FileStamp(1, 1, 1), facts)])
+    readings.keep_readings([Reading("/gone.rpm", FileStamp(1, 1, 1), facts)])
     assert build(catalogue, kernels) == BuildSummary(1, 0, 0, 1, ())
     assert readings.stamps() == {}
 
@@ -339,7 +339,7 @@ def test_runs_are_remembered_with_what_went_wrong(
 def test_a_run_that_was_killed_has_no_end_and_only_the_last_are_kept(database: str) -> None:
     rows = BuildRows(Database(database, 5))
     for _ in range(BUILDS_KEPT + 1):
-        rows.begin()
+        rows.begin_run()
     assert [run.ended for run in rows.last()] == [None] * BUILDS_KEPT
 
 

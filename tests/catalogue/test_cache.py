@@ -17,8 +17,8 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue.cache import inspection, lease, limits
-from cas.catalogue.cache.clock import Trace, at
-from cas.catalogue.cache.entry import GROWN, Entry, find_cached, lock_of, read_seals
+from cas.catalogue.cache.clock import Trace, file_time
+from cas.catalogue.cache.entry import GROWN, Entry, find_cached, lock_file_of, read_seals
 from cas.catalogue.cache.listing import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
 from cas.catalogue.extraction import extract
@@ -97,7 +97,7 @@ def trimmed(cache: Path, **rules: int) -> limits.Trimmed:
 
 def daily(now: float) -> list[Trace]:
     """Something was done here on each of the last 500 days."""
-    return [Trace(at(now - day * DAY_S), "a build") for day in range(500)]
+    return [Trace(file_time(now - day * DAY_S), "a build") for day in range(500)]
 
 
 def left(cache: Path) -> set[str]:
@@ -142,12 +142,12 @@ def holder(cache: Path, entry: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_changed_vmlinux_is_extracted_again_with_a_warning(package: Path, cache: Path) -> None:
     told = Told()
-    path = extract.vmlinux(matched(package), cache, told)
+    path = extract.extract_vmlinux(matched(package), cache, told)
     flip(path)
-    assert extract.vmlinux(matched(package), cache, told) == path
+    assert extract.extract_vmlinux(matched(package), cache, told) == path
     assert path.read_bytes() == kp.vmlinux("one", padding=300_000)
     assert told.warned == [f"{path} has changed since it was extracted: it is made anew"]
-    assert list(inspection.flaws(cache)) == []
+    assert list(inspection.entry_flaws(cache)) == []
 
 
 def test_a_copied_cache_is_verified_once_and_goes_on(cache: Path, tmp_path: Path) -> None:
@@ -229,14 +229,14 @@ def test_a_repair_removes_only_what_is_wrong_and_not_in_use(cache: Path) -> None
     assert (two / "vmlinux").exists()
     assert (one / "notes.txt").exists()
     _verified(cache, repair=True)
-    assert list(inspection.flaws(cache)) == []
+    assert list(inspection.entry_flaws(cache)) == []
 
 
 def test_a_quick_look_at_flaws_reads_no_contents(cache: Path) -> None:
     kmod = filled(cache, "one") / "kmods/xfs.ko.debug"
     flip(kmod)
-    assert list(inspection.flaws(cache, with_digests=False)) == []
-    assert [fault.path for fault in inspection.flaws(cache)] == [kmod]
+    assert list(inspection.entry_flaws(cache, with_digests=False)) == []
+    assert [fault.path for fault in inspection.entry_flaws(cache)] == [kmod]
 
 
 def test_the_least_recently_used_go_until_the_target_is_reached(cache: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_clock_that_jumped_makes_no_kernel_old(cache: Path, years: int) -> Non
     filled(cache, "old", days=100)
     now = time.time() + years * 365 * DAY_S
     for number in range(2):  # the second run finds the traces of the first
-        traces = [*daily(time.time()), *[Trace(at(now), "a build")] * number]
+        traces = [*daily(time.time()), *[Trace(file_time(now), "a build")] * number]
         found = limits.trim(cache, CacheRules(days=90), now, traces)
         assert found.removed == ()
     if years > 0:
@@ -364,12 +364,12 @@ def test_the_limits_are_looked_at_only_after_something_was_added(cache: Path) ->
 def test_a_removed_entry_is_not_found_and_can_be_filled_again(
     package: Path, cache: Path, dump: Callable[..., KernelIdentity]
 ) -> None:
-    path = extract.vmlinux(matched(package), cache, Silent())
+    path = extract.extract_vmlinux(matched(package), cache, Silent())
     wanted = dump(build_id=kp.build_id("one"))
     assert find_cached(wanted, cache)
     assert limits.discard(cache, kp.build_id("one"))
     assert find_cached(wanted, cache) is None
-    assert extract.vmlinux(matched(package), cache, Silent()) == path
+    assert extract.extract_vmlinux(matched(package), cache, Silent()) == path
     assert find_cached(wanted, cache)
 
 
@@ -409,16 +409,16 @@ def test_an_extraction_that_was_killed_leaves_no_half_file(
         "from cas.model import Kernel, Match; from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r}, "
         f"{kp.build_id('one')!r})\n"
-        "extract.vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Silent())\n"
+        "extract.extract_vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Silent())\n"
     )
     assert killed(f"{call}:signal=SIGKILL:when=1", script, package, cache) == -signal.SIGKILL
     directory = cache / kp.build_id("one")
     assert list(directory.glob(TEMPORARY + "*")) or (directory / "vmlinux").exists()
     trimmed(cache, days=1)
     assert list(directory.glob(TEMPORARY + "*")) == []
-    path = extract.vmlinux(matched(package), cache, Silent())
+    path = extract.extract_vmlinux(matched(package), cache, Silent())
     assert path.read_bytes() == kp.vmlinux("one", padding=300_000)
-    assert list(inspection.flaws(cache)) == []
+    assert list(inspection.entry_flaws(cache)) == []
 
 
 USE = """
@@ -433,7 +433,7 @@ kernel = Kernel(release, "x86_64", Path(package), member, build_id)
 seen = set()
 while len(seen) < 3:  # it was extracted again so many times
     with lease.held(Path(cache), kernel):
-        path = extract.vmlinux(Match(kernel, "", ""), Path(cache), Silent())
+        path = extract.extract_vmlinux(Match(kernel, "", ""), Path(cache), Silent())
         first = path.stat()
         for _ in range(5):
             time.sleep(0.002)
@@ -483,4 +483,4 @@ def test_a_cache_with_the_setgid_bit_is_its_groups(cache: Path) -> None:
     seen = {path: stat.S_IMODE(path.stat().st_mode) for path in cache.rglob("*")}
     assert {mode for path, mode in seen.items() if path.is_dir()} == {0o2770}
     assert seen[entry / "vmlinux"] == seen[entry / "digests.json"] == 0o440
-    assert seen[entry / lease.IN_USE] == seen[lock_of(entry)] == seen[cache / GROWN] == 0o660
+    assert seen[entry / lease.IN_USE] == seen[lock_file_of(entry)] == seen[cache / GROWN] == 0o660

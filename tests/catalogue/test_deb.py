@@ -156,7 +156,7 @@ def test_every_place_of_a_vmlinux_is_known(
     ],
 )
 def test_the_flavour_is_what_the_release_adds(release: str, arch: str, flavour: str) -> None:
-    assert deb.flavour(release, arch) == flavour
+    assert deb.deb_flavour(release, arch) == flavour
 
 
 def test_a_package_without_a_vmlinux_has_no_kernels(written: Callable[[bytes], Path]) -> None:

@@ -63,7 +63,7 @@ def test_what_a_server_sends_is_verified_and_cached(
     assert match.kernel.source.read_bytes() == BODY
     assert server.address.removeprefix("http://") in match.detail
     assert watched.totals == [len(BODY)] and watched.done == len(BODY)
-    assert extract.vmlinux(match, cache, Silent()) == match.kernel.source
+    assert extract.extract_vmlinux(match, cache, Silent()) == match.kernel.source
 
 
 def test_the_next_run_needs_no_server(
@@ -109,7 +109,7 @@ def test_a_kernel_whose_package_is_damaged_is_asked_for(
     catalogue = Catalogue(Store(kernels.parent / "cas.db"), debuginfod=rules(server))
     match = catalogue.find(served, cache=cache)
     with pytest.raises(KernelMismatch):
-        extract.vmlinux(match, cache, Silent())
+        extract.extract_vmlinux(match, cache, Silent())
     watched = Watched()
     with ExitStack() as leases:
         sought = Sought(served, cache, watched)

@@ -14,7 +14,7 @@ import zstandard
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import placing
-from cas.catalogue.extraction.extract import extract, kmods, vmlinux
+from cas.catalogue.extraction.extract import extract, extract_kmods, extract_vmlinux
 from cas.database.store import Store
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
 from cas.model import Kernel, KernelIdentity, Match
@@ -39,7 +39,7 @@ def matched(package: Path, **facts: object) -> Match:
 
 
 def files(match: Match, *names: str, cache: Path) -> Mapping[str, Path]:
-    return kmods(match, dict.fromkeys(names), cache, Silent()).files
+    return extract_kmods(match, dict.fromkeys(names), cache, Silent()).files
 
 
 def leftovers(cache: Path) -> list[Path]:
@@ -50,7 +50,7 @@ def leftovers(cache: Path) -> list[Path]:
 def test_the_vmlinux_comes_out_as_it_went_in(kind: str, tmp_path: Path, cache: Path) -> None:
     files = {MEMBER: kp.vmlinux("one", padding=5_000_000)}
     package = kp.build(kp.Recipe(files, payload=kind), tmp_path)
-    path = vmlinux(matched(package), cache, Silent())
+    path = extract_vmlinux(matched(package), cache, Silent())
     assert path == cache / kp.build_id("one") / "vmlinux"
     assert path.read_bytes() == files[MEMBER]
     assert path.stat().st_blocks * 512 < 1_000_000  # zeros are holes
@@ -59,9 +59,9 @@ def test_the_vmlinux_comes_out_as_it_went_in(kind: str, tmp_path: Path, cache: P
 
 def test_what_is_cached_needs_no_package(tmp_path: Path, cache: Path) -> None:
     package = packed(tmp_path)
-    first = vmlinux(matched(package), cache, Silent())
+    first = extract_vmlinux(matched(package), cache, Silent())
     package.unlink()
-    assert vmlinux(matched(package), cache, Silent()) == first
+    assert extract_vmlinux(matched(package), cache, Silent()) == first
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x7fELF", kp.vmlinux("another")])
@@ -69,25 +69,25 @@ def test_a_damaged_cache_entry_is_extracted_again(
     damage: bytes, tmp_path: Path, cache: Path
 ) -> None:
     package = packed(tmp_path)
-    path = vmlinux(matched(package), cache, Silent())
+    path = extract_vmlinux(matched(package), cache, Silent())
     path.unlink()
     path.write_bytes(damage)
-    assert vmlinux(matched(package), cache, Silent()).read_bytes() == kp.vmlinux("one")
+    assert extract_vmlinux(matched(package), cache, Silent()).read_bytes() == kp.vmlinux("one")
 
 
 def test_a_cut_cache_entry_is_extracted_again(tmp_path: Path, cache: Path) -> None:
     match = matched(packed(tmp_path), size_bytes=len(kp.vmlinux("one")))
-    path = vmlinux(match, cache, Silent())
+    path = extract_vmlinux(match, cache, Silent())
     path.chmod(0o600)
     os.truncate(path, path.stat().st_size - 1)
-    assert vmlinux(match, cache, Silent()).read_bytes() == kp.vmlinux("one")
+    assert extract_vmlinux(match, cache, Silent()).read_bytes() == kp.vmlinux("one")
 
 
 def test_a_package_that_lies_about_its_build_id_is_refused(tmp_path: Path, cache: Path) -> None:
     links = kp.build_id_links(kp.build_id("one"), kp.RELEASE)
     package = kp.build(kp.Recipe({MEMBER: kp.vmlinux("other")}, links), tmp_path)
     with pytest.raises(KernelMismatch) as caught:
-        vmlinux(matched(package), cache, Silent())
+        extract_vmlinux(matched(package), cache, Silent())
     assert kp.build_id("one") in str(caught.value)
     assert kp.build_id("other") in str(caught.value)
     assert not (cache / kp.build_id("one") / "vmlinux").exists()
@@ -97,13 +97,13 @@ def test_a_package_that_lies_about_its_build_id_is_refused(tmp_path: Path, cache
 def test_a_vmlinux_of_another_release_is_refused(tmp_path: Path, cache: Path) -> None:
     package = kp.build(kp.Recipe({MEMBER: kp.vmlinux("one", release="6.0.0")}), tmp_path)
     with pytest.raises(KernelMismatch, match=r"6\.0\.0"):
-        vmlinux(matched(package), cache, Silent())
+        extract_vmlinux(matched(package), cache, Silent())
 
 
 def test_a_vmlinux_that_is_no_elf_file_is_refused(tmp_path: Path, cache: Path) -> None:
     package = kp.build(kp.Recipe({MEMBER: b"#!/bin/sh\n"}), tmp_path)
     with pytest.raises(PackageError, match="is no vmlinux"):
-        vmlinux(matched(package), cache, Silent())
+        extract_vmlinux(matched(package), cache, Silent())
 
 
 def test_kernels_without_build_id_are_told_apart_by_their_banner(
@@ -113,10 +113,10 @@ def test_kernels_without_build_id_are_told_apart_by_their_banner(
     package = kp.build(
         kp.Recipe({MEMBER: kp.elf(None, text, extra_section=".debug_info")}), tmp_path
     )
-    path = vmlinux(matched(package, build_id=None, banner=text), cache, Silent())
+    path = extract_vmlinux(matched(package, build_id=None, banner=text), cache, Silent())
     assert path.read_bytes() == kp.elf(None, text, extra_section=".debug_info")
     with pytest.raises(KernelMismatch, match="has the banner"):
-        vmlinux(matched(package, build_id=None, banner=text + "!"), cache, Silent())
+        extract_vmlinux(matched(package, build_id=None, banner=text + "!"), cache, Silent())
 
 
 def test_a_flipped_bit_in_the_payload_is_seen(tmp_path: Path, cache: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_flipped_bit_in_the_payload_is_seen(tmp_path: Path, cache: Path) -> No
     content[-60_000] ^= 1
     package.write_bytes(content)
     with pytest.raises(PackageError, match=r"is damaged: sha256 .* promised"):
-        vmlinux(matched(package), cache, Silent())
+        extract_vmlinux(matched(package), cache, Silent())
     assert leftovers(cache) == []
 
 
@@ -135,19 +135,19 @@ def test_a_damaged_package_leaves_nothing_behind(tmp_path: Path, cache: Path) ->
     package = packed(tmp_path)
     package.write_bytes(package.read_bytes()[:-300] + bytes(300))
     with pytest.raises(PackageError, match="the payload is damaged"):
-        vmlinux(matched(package), cache, Silent())
+        extract_vmlinux(matched(package), cache, Silent())
     assert not list(cache.glob("*/vmlinux"))
     assert leftovers(cache) == []
 
 
 def test_a_package_that_is_gone_is_named(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(PackageError, match=r"nowhere\.rpm cannot be read: No such file"):
-        vmlinux(matched(tmp_path / "nowhere.rpm"), cache, Silent())
+        extract_vmlinux(matched(tmp_path / "nowhere.rpm"), cache, Silent())
 
 
 def test_a_member_that_the_payload_lacks_is_named(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(PackageError, match="the payload lacks /boot/vmlinux"):
-        vmlinux(matched(packed(tmp_path), member="/boot/vmlinux"), cache, Silent())
+        extract_vmlinux(matched(packed(tmp_path), member="/boot/vmlinux"), cache, Silent())
 
 
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ def test_a_file_that_may_not_grow_on_leaves_nothing_behind(tmp_path: Path, cache
     package = kp.build(kp.Recipe({MEMBER: content}), tmp_path)
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from cas.catalogue.extraction.extract import vmlinux\n"
+        "from cas.catalogue.extraction.extract import extract_vmlinux\n"
         "from cas.errors import DiskFull; from cas.model import Kernel, Match\n"
         "from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Silent())\n"
+        "try: extract_vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Silent())\n"
         "except DiskFull as error: print(error)\n"
     )
     done = subprocess.run(
@@ -180,14 +180,14 @@ def test_a_file_that_may_not_grow_on_leaves_nothing_behind(tmp_path: Path, cache
 def test_a_cache_that_cannot_be_written_names_the_directive(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"debugs: .*/file/.* cannot be written: Not a directory"):
-        vmlinux(matched(packed(tmp_path)), tmp_path / "file", Silent())
+        extract_vmlinux(matched(packed(tmp_path)), tmp_path / "file", Silent())
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, cache: Path) -> None:
     entry = cache / kp.build_id("one")
     entry.mkdir(parents=True)
     (entry / f"{placing.TEMPORARY}old").write_bytes(b"half")
-    vmlinux(matched(packed(tmp_path)), cache, Silent())
+    extract_vmlinux(matched(packed(tmp_path)), cache, Silent())
     assert leftovers(cache) == []
 
 
@@ -197,13 +197,13 @@ def test_two_processes_extract_the_same_vmlinux_at_once(tmp_path: Path, cache: P
     )
     script = (
         "import sys; from pathlib import Path\n"
-        "from cas.catalogue.extraction.extract import vmlinux\n"
+        "from cas.catalogue.extraction.extract import extract_vmlinux\n"
         "from cas.model import Kernel, Match; from cas.progress import Silent\n"
         "class Told(Silent):\n"
         "    def bar(self, *words): print('extracting'); return super().bar(*words)\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r}, "
         f"{kp.build_id('one')!r})\n"
-        "print(vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Told()))\n"
+        "print(extract_vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Told()))\n"
     )
     argv = [sys.executable, "-c", script, package, cache]
     running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -263,7 +263,7 @@ def test_kmods_of_another_release_are_left_alone(tmp_path: Path, cache: Path) ->
 
 def test_a_kmod_that_is_no_elf_file_is_left_out_and_said(tmp_path: Path, cache: Path) -> None:
     package = packed(tmp_path, **{"fs/ext4.ko.debug": b"no", "fs/xfs.ko.debug": KMOD})
-    found = kmods(matched(package), {"ext4": None, "xfs": None}, cache, Silent())
+    found = extract_kmods(matched(package), {"ext4": None, "xfs": None}, cache, Silent())
     assert set(found.files) == {"xfs"}
     assert found.remarks == (f"ext4: {package.name}: it is no kernel module: no ELF header",)
 
@@ -302,7 +302,7 @@ def test_an_installed_kernel_is_used_in_place(
 def test_a_cached_kernel_is_found_without_the_database(
     tmp_path: Path, cache: Path, dump: Callable[..., KernelIdentity]
 ) -> None:
-    vmlinux(matched(packed(tmp_path)), cache, Silent())
+    extract_vmlinux(matched(packed(tmp_path)), cache, Silent())
     catalogue = Catalogue(Store(tmp_path / "never-made.db"))
     match = catalogue.find(dump(build_id=kp.build_id("one")), cache=cache)
     assert match.kernel == matched(packed(tmp_path)).kernel

@@ -11,7 +11,7 @@ import pytest
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
-from cas.catalogue.extraction.extract import vmlinux
+from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
 from cas.model import Kernel, KernelIdentity
@@ -217,7 +217,7 @@ def test_a_cached_kernel_does_not_hide_that_packages_contradict_one_another(
 ) -> None:
     catalogue, cache = built(recipe("one")), tmp_path / "debugs"
     wanted = dump(build_id=kp.build_id("one"))
-    vmlinux(catalogue.find(wanted), cache, Silent())
+    extract_vmlinux(catalogue.find(wanted), cache, Silent())
     assert "extracted before" in catalogue.find(wanted, cache=cache).detail
     package = kp.build(altered("one"), kernels / "1")
     build(catalogue.store, kernels, PackageRules(kp.FILTER), Silent())
@@ -232,7 +232,7 @@ def test_a_cached_kernel_that_its_package_contradicts_is_not_taken(
 ) -> None:
     catalogue, cache = built(recipe("one")), tmp_path / "debugs"
     wanted = dump(build_id=kp.build_id("one"))
-    vmlinux(catalogue.find(wanted), cache, Silent())
+    extract_vmlinux(catalogue.find(wanted), cache, Silent())
     (package,) = (kernels / "0").iterdir()
     package.unlink()
     other = kp.build(larger("one"), kernels / "1")

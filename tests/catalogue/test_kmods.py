@@ -11,9 +11,9 @@ import pytest
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
-from cas.catalogue.extraction.extract import extract, kmods
+from cas.catalogue.extraction.extract import extract, extract_kmods
 from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search
-from cas.catalogue.packages.kmod_files import parse
+from cas.catalogue.packages.kmod_files import parse_kmod_name
 from cas.catalogue.suppliers import InstalledKmods
 from cas.database.store import Store
 from cas.model import Kernel, Match
@@ -77,7 +77,7 @@ class Others:
 def found(
     match: Match, wanted: Mapping[str, str | None], cache: Path, *suppliers: KmodSupplier
 ) -> Found:
-    return kmods(match, wanted, cache, Silent(), suppliers)
+    return extract_kmods(match, wanted, cache, Silent(), suppliers)
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +97,14 @@ def without_kmods(tmp_path_factory: pytest.TempPathFactory) -> Match:
     ],
 )
 def test_every_distributions_file_names_are_known(path: str, kmod: str, plain_name: str) -> None:
-    file = parse(path)
+    file = parse_kmod_name(path)
     assert file is not None
     assert (file.kmod, file.plain_name) == (kmod, plain_name)
 
 
 @pytest.mark.parametrize("name", ["vmlinux", "xfs.ko.sig", "xfs.ko-1.2", "../.ko", "a b.ko.debug"])
 def test_other_files_are_no_kmods(name: str) -> None:
-    assert parse(f"/lib/modules/6/{name}") is None
+    assert parse_kmod_name(f"/lib/modules/6/{name}") is None
 
 
 def test_the_links_of_a_package_tell_another_build_without_reading_it(
@@ -113,7 +113,7 @@ def test_the_links_of_a_package_tell_another_build_without_reading_it(
     path = f"{TREE}/kernel/vendor.ko.debug"
     match = own(tmp_path, {"vendor.ko.debug": kmod(NEW)}, linked(path, NEW))
     bars = Bars()
-    result = kmods(match, {"vendor": OLD}, tmp_path / "debugs", bars)
+    result = extract_kmods(match, {"vendor": OLD}, tmp_path / "debugs", bars)
     assert (dict(result.files), bars.bars) == ({}, [])
     assert result.remarks == (
         f"vendor: build-id {OLD} was loaded, {match.kernel.source.name} has {NEW}",
@@ -124,7 +124,7 @@ def test_without_links_another_build_is_told_once_it_was_extracted(tmp_path: Pat
     match = own(tmp_path, {"vendor.ko.debug": kmod(NEW)})
     for expected in (["Extracting 1 kernel module of " + kp.RELEASE], []):
         bars = Bars()
-        result = kmods(match, {"vendor": OLD}, tmp_path / "debugs", bars)
+        result = extract_kmods(match, {"vendor": OLD}, tmp_path / "debugs", bars)
         assert bars.bars == expected  # a package is not opened again for what it lacks
         assert dict(result.files) == {}
         assert result.remarks == (

@@ -12,9 +12,9 @@ import kernel_packages as kp
 import pytest
 import rpm_writer as rw
 
-from cas.catalogue.extraction.extract import vmlinux
+from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.rpm_files import read_header
+from cas.catalogue.packages.rpm_files import read_file_list
 from cas.errors import PackageError
 from cas.model import Kernel, Match
 from cas.progress import Silent
@@ -72,7 +72,7 @@ def test_a_vmlinux_of_another_size_than_listed_is_not_extracted(tmp_path: Path) 
     size = len(VMLINUX) + 100
     kernel = Kernel(kp.RELEASE, "x86_64", package, MEMBER, kp.build_id("one"), size_bytes=size)
     with pytest.raises(PackageError, match=r"is damaged: it has [\d,]+ bytes, [\d,]+ are listed"):
-        vmlinux(Match(kernel, "build-id", ""), tmp_path / "debugs", Silent())
+        extract_vmlinux(Match(kernel, "build-id", ""), tmp_path / "debugs", Silent())
 
 
 def test_content_that_no_header_lists_has_a_limit() -> None:
@@ -90,7 +90,7 @@ def test_a_list_that_claims_more_than_a_disk_holds_lifts_no_limit(tmp_path: Path
     package.write_bytes(rw.package([*listed, huge], stripped))
     with (
         pytest.raises(PackageError, match=r"or than 16\.0 GiB"),
-        payload.open_rpm_payload(package, read_header(package)) as members,
+        payload.open_rpm_payload(package, read_file_list(package)) as members,
     ):
         list(members)
 

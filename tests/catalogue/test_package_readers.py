@@ -118,7 +118,7 @@ def test_modules_of_the_current_directory_are_not_taken_for_ours(
     (tmp_path / "json.py").write_text("raise SystemExit('not yours')")
     monkeypatch.chdir(tmp_path)
     work = [Work(str(package), FileStamp.of(package.stat()))] * MANY
-    facts = {reading.facts for reading in Readers(PackageRules()).read(work)}
+    facts = {reading.facts for reading in Readers(PackageRules()).read_packages(work)}
     assert [json.loads(fact)["state"] for fact in facts] == ["ok"]
 
 
@@ -140,6 +140,6 @@ def test_readers_never_outnumber_what_the_rules_allow(package: Path, tmp_path: P
     work = [Work(str(package), status) for _ in range(MANY)]
     readers = Readers(PackageRules(readers=2))
     others, most = children(), 0  # of this process, e.g. another test's database
-    for _ in readers.read(work):
+    for _ in readers.read_packages(work):
         most = max(most, len(children() - others))
     assert 1 <= most <= 2

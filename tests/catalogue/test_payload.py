@@ -5,7 +5,7 @@ import kernel_packages as kp
 import pytest
 
 from cas.catalogue.packages import payload
-from cas.catalogue.packages.rpm_files import Header, read_header
+from cas.catalogue.packages.rpm_files import Header, read_file_list
 from cas.errors import PackageError
 
 CONTENT = b"".join(random.Random(7).randbytes(1000) * 500 for _ in range(3))  # noqa: S311
@@ -14,7 +14,7 @@ VMLINUX = f"/usr/lib/debug/lib/modules/{kp.RELEASE}/vmlinux"
 
 def members(path: Path, header: Header | None = None) -> dict[str, bytes]:
     found = {}
-    with payload.open_rpm_payload(path, header or read_header(path)) as stream:
+    with payload.open_rpm_payload(path, header or read_file_list(path)) as stream:
         for member in stream:
             found[member.path] = b"".join(member.flow.rest())
             assert len(found[member.path]) == member.size_bytes
@@ -34,7 +34,7 @@ def test_every_compression_of_rpm_is_read(kind: str, tmp_path: Path) -> None:
 def test_a_damaged_payload_is_an_error_that_names_the_package(kind: str, tmp_path: Path) -> None:
     files, links = kp.debuginfo("one", kmods={"x.ko.debug": CONTENT})
     package = kp.build(kp.Recipe(files, links, payload=kind), tmp_path)
-    original, intact = package.read_bytes(), read_header(package)
+    original, intact = package.read_bytes(), read_file_list(package)
     start = intact.payload_offset
     chance = random.Random(3)  # noqa: S311
     failures = 0

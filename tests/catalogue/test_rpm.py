@@ -7,7 +7,7 @@ import rpm_writer as rw
 from mutate_rpm import mutant, try_to_read
 
 from cas.catalogue.packages.rpm import read_rpm
-from cas.catalogue.packages.rpm_files import read_header
+from cas.catalogue.packages.rpm_files import read_file_list
 from cas.catalogue.packages.rpm_layout import flavour
 from cas.errors import PackageError
 
@@ -86,7 +86,7 @@ def forged(path: str, package: Path, directory: Path) -> Path:
     assert content.count(genuine) == 1
     lie = path.rpartition("vmlinux")[0].encode().ljust(len(genuine), b"\0")
     target = directory / "forged.rpm"
-    lying, end = content.replace(genuine, lie), read_header(package).payload_offset
+    lying, end = content.replace(genuine, lie), read_file_list(package).payload_offset
     target.write_bytes(rw.resigned(lying, rw.header_begin(lying), end))
     return target
 
@@ -136,7 +136,7 @@ def test_garbage_is_no_package(tmp_path: Path) -> None:
 
 
 def test_a_mutated_header_gives_a_package_or_an_error(package: Path, tmp_path: Path) -> None:
-    original, end = package.read_bytes(), read_header(package).payload_offset
+    original, end = package.read_bytes(), read_file_list(package).payload_offset
     path = tmp_path / "mutant.rpm"
     refused = 0
     for seed in range(500):

@@ -26,7 +26,7 @@ def test_any_text_is_found_in_any_order() -> None:
         places = chance.choices(range(len(written)), k=10)
         assert [texts[place] for place in places] == [written[place] for place in places]
         expected = [(place, text) for place, text in enumerate(written) if b"ab" in text]
-        assert list(texts.holding(b"ab", limit=1000)) == expected
+        assert list(texts.containing(b"ab", limit=1000)) == expected
 
 
 def test_a_text_beyond_the_last_is_not_found() -> None:
@@ -45,6 +45,6 @@ def test_a_count_that_reaches_into_the_next_tag_is_refused() -> None:
 
 def test_a_number_of_another_kind_is_none() -> None:
     found = tags(rw.numbers(1, [5, 6]), rw.text(2, "5"))
-    assert [found.number(1, 1), found.number(1, 2), found.number(2), found.number(3)] == [
+    assert [found.integer(1, 1), found.integer(1, 2), found.integer(2), found.integer(3)] == [
         *(6, None, None, None)
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.catalogue.building.scan import Found, walk
+from cas.catalogue.building.scan import Found, find_package_files
 from cas.errors import ConfigError
 from cas.settings.rules import PackageRules
 
@@ -12,7 +12,7 @@ PACKAGES = re.compile(r".*\.rpm")
 
 
 def found_below(root: Path) -> Found:
-    return walk(root, PACKAGES.fullmatch, PackageRules())
+    return find_package_files(root, PACKAGES.fullmatch, PackageRules())
 
 
 def names(root: Path) -> set[str]:

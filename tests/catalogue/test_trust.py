@@ -15,7 +15,7 @@ import pytest
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
-from cas.catalogue.extraction.extract import vmlinux
+from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.trust import vouching
 from cas.database.store import Store
 from cas.errors import KernelNotFound, PackageNotTrusted
@@ -375,7 +375,7 @@ def test_a_kernel_in_the_cache_is_as_trusted_as_its_package(
 ) -> None:
     wanted, cache = dump(build_id=kp.build_id("one")), tmp_path / "debugs"
     ignoring = catalogued(plain_rpm, replace(rules, signatures="ignore"), tmp_path)
-    vmlinux(ignoring.find(wanted), cache, Silent())
+    extract_vmlinux(ignoring.find(wanted), cache, Silent())
     assert ignoring.find(wanted, cache=cache).detail.endswith("extracted before")
     with pytest.raises(PackageNotTrusted):
         Catalogue(Store(tmp_path / "cas.db"), packages=rules).find(wanted, cache=cache)

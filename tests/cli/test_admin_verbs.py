@@ -24,7 +24,7 @@ from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model import Dump, Host, Report
 from cas.report.report import write_report
-from cas_admin.command_line import parse
+from cas_admin.command_line import parse_admin
 
 from installed import FIXTURES, Answer, Site, answer
 
@@ -239,7 +239,7 @@ def test_status_counts_mails_and_hosts(site: Site) -> None:
     (waiting / "mail.eml").touch()
     store = Store(site.settings["database"])
     for number, host in enumerate((Host("a"), Host("b", problem="no crash"), Host("c"))):
-        store.hosts.put(replace(host, is_enabled=number < 2))
+        store.hosts.put_host(replace(host, is_enabled=number < 2))
     site.configure()
     lines = answer(site.world(), "cas-admin", "status").lines
     assert "  1 mail not sent yet; run: cas-admin resume" in lines
@@ -344,7 +344,7 @@ def test_a_watch_that_cannot_work_ends_at_once(site: Site) -> None:
 )
 def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        parse(words)
+        parse_admin(words)
 
 
 def test_programs_that_cannot_be_started_are_told_in_words(site: Site) -> None:

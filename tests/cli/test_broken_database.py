@@ -56,7 +56,7 @@ def test_a_damaged_database_costs_no_result_and_is_mended(
 ) -> None:
     site_a.settings |= {"engine": "drgn", "debugs": str(site_a.directory / "debugs")}
     site_a.keep_snippets("sys")
-    Store(site_a.settings["database"]).hosts.put(Host("arm", 22, is_enabled=False))
+    Store(site_a.settings["database"]).hosts.put_host(Host("arm", 22, is_enabled=False))
     damage(site_a, "kernels")
     said = reported(done := site_a.cas("-i", "T-1", "-f", vmcore), site_a, "T-1")
     assert done.returncode == WAITING

@@ -151,7 +151,7 @@ def test_a_disabled_host_stays_so_whatever_is_found_out_about_it(site: Site, ser
     server = serve()
     server.know()
     host = Host("127.0.0.1", server.port, is_enabled=False)
-    Store(site.directory / "cas.db").hosts.put(host)
+    Store(site.directory / "cas.db").hosts.put_host(host)
     for words in (("host", "add", str(host)), ("host", "check"), ("-s",)):
         assert site.admin(*words).returncode == 0
     (found,) = registered(site)
@@ -174,7 +174,7 @@ def test_check_says_per_host_what_is_wrong_and_how_to_mend_it(site: Site, serve:
     dead = closed_port()
     ports = [dead, *(server.port for server in (poor, live, changed, denying))]
     for port in ports:
-        store.hosts.put(Host("127.0.0.1", port, arch="s390x"))
+        store.hosts.put_host(Host("127.0.0.1", port, arch="s390x"))
     done = site.admin("host", "check", "--json")
     assert done.returncode == 3
     found = {host["port"]: host for host in as_json(done.stdout)}
@@ -200,8 +200,8 @@ def test_check_ends_with_4_when_no_host_is_of_use(site: Site, serve: Serve) -> N
     server.know()
     store = Store(site.directory / "cas.db")
     dead = Host("127.0.0.1", closed_port())
-    store.hosts.put(dead)
-    store.hosts.put(Host("127.0.0.1", server.port))
+    store.hosts.put_host(dead)
+    store.hosts.put_host(Host("127.0.0.1", server.port))
     assert site.admin("host", "check", str(dead)).returncode == 4
     assert site.admin("host", "check").returncode == 3
     assert site.admin("host", "disable", str(dead)).returncode == 0
@@ -212,7 +212,7 @@ def test_an_interruption_waits_for_no_host(site: Site, serve: Serve) -> None:
     site.settings["hostKeepalive"] = "3600"
     server = serve()
     server.know()
-    Store(site.directory / "cas.db").hosts.put(Host("127.0.0.1", server.port))
+    Store(site.directory / "cas.db").hosts.put_host(Host("127.0.0.1", server.port))
     server.process.send_signal(signal.SIGSTOP)
     try:
         with site.start("cas-admin", "host", "check") as running:
@@ -227,7 +227,7 @@ def test_an_interruption_waits_for_no_host(site: Site, serve: Serve) -> None:
 
 def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
     names = ("arm-03", "arm-04")
-    Store(site.directory / "cas.db").hosts.put(Host(names[0]))
+    Store(site.directory / "cas.db").hosts.put_host(Host(names[0]))
     done = site.admin("host", "remove", *names)
     assert (done.returncode, done.stdout) == (2, "")
     assert "arm-04 is no registered host" in done.stderr
@@ -243,7 +243,7 @@ def test_a_name_that_is_not_registered_is_an_error(site: Site) -> None:
 def test_a_name_with_several_ports_needs_its_port(site: Site) -> None:
     store = Store(site.directory / "cas.db")
     for port in (22, 2222):
-        store.hosts.put(Host("arm-03", port))
+        store.hosts.put_host(Host("arm-03", port))
     done = site.admin("host", "remove", "arm-03")
     assert done.returncode == 2
     assert "arm-03 may be any of arm-03:22, arm-03:2222" in done.stderr
@@ -270,7 +270,7 @@ def test_without_known_hosts_nobody_is_asked(site: Site) -> None:
 
 
 def test_registered_hosts_that_are_not_in_known_hosts_stay(site: Site, serve: Serve) -> None:
-    Store(site.directory / "cas.db").hosts.put(Host("arm-03"))
+    Store(site.directory / "cas.db").hosts.put_host(Host("arm-03"))
     serve().know()
     done = site.admin("-s")
     assert done.returncode == 0
@@ -378,7 +378,7 @@ def test_what_names_no_host_is_refused(text: str) -> None:
 
 
 def test_the_actions_and_their_options_are_documented() -> None:
-    host = verbs(cas_admin.command_line.parser())["host"]
+    host = verbs(cas_admin.command_line.admin_parser())["host"]
     text = MAN.read_text().partition("\n.Sh HOSTS\n")[2].partition("\n.Sh ")[0]
     heads = re.findall(r"^\.It Cm (.*)$", text, re.M)
     documented = {one.split()[0]: set(re.findall(r"Fl -(\w+)", one)) for one in heads}

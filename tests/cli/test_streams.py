@@ -100,7 +100,7 @@ def test_results_that_nobody_can_get_are_no_success(finished: Site, words: str) 
 def test_what_was_done_is_told_where_stdout_is_full_and_all_of_it_is_done(site: Site) -> None:
     store = Store(site.settings["database"])
     for name in ("one", "two"):
-        store.hosts.put(Host(name))
+        store.hosts.put_host(Host(name))
     done = in_a_shell(site, ">/dev/full", "cas-admin", "host", "disable", "one", "two")
     assert done.returncode == 0
     assert done.stderr.decode().splitlines() == [

@@ -52,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     config = Config(*paths, database=str(directory / "cas.db"))
     catalogue = Catalogue.of(config)
     build(catalogue.store, config.kernels, PackageRules(r".*\.rpm"), Silent())
-    catalogue.store.hosts.put(ARM)
+    catalogue.store.hosts.put_host(ARM)
     wait(config.work_directory, directory / "vmcore")
     return World(config, Silent(), datetime.now(UTC), False, lambda _: "", {"TMPDIR": "x"})
 

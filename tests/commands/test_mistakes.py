@@ -18,7 +18,7 @@ from cas.jobs.job import Job, Order
 from cas.model import Stored
 from cas_admin import habits as admin_habits
 
-PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse}
+PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse_admin}
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_options_of_crash_are_no_misspelt_ones(option: str) -> None:
 
 
 def test_the_programs_know_each_others_verbs() -> None:
-    parser = cas_admin.command_line.parser()
+    parser = cas_admin.command_line.admin_parser()
     assert {*habits.HABITS.other_verbs} == {*mistakes.parser_verbs(parser)}
     assert {*admin_habits.HABITS.other_verbs} == {*mistakes.parser_verbs(cas.commands.parser())}
     assert {*habits.ADMIN_OPTIONS} <= {*mistakes.parser_options(parser)}

@@ -12,7 +12,7 @@ import pytest
 import cas_admin.verbs
 from cas.commands.verb import ADMIN_VERBS, VERBS, load_verbs, verb_names
 from cas.errors import UsageError
-from cas_admin.command_line import parse, parser
+from cas_admin.command_line import admin_parser, parse_admin
 
 from installed import Answer, Site, answer
 
@@ -46,12 +46,12 @@ def greet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("greet")
 def test_a_new_verb_is_one_file(site: Site) -> None:
     assert answer(site.world(), "cas-admin", "greet", "you") == Answer(("hello you",), 3)
-    assert "say hello" in parser().format_help()
+    assert "say hello" in admin_parser().format_help()
     with pytest.raises(UsageError, match="cas-admin greet needs WHOM") as caught:
-        parse(["greet"])
+        parse_admin(["greet"])
     assert caught.value.hint == "cas-admin greet WHOM"
     with pytest.raises(UsageError, match="greta is no verb of cas-admin") as caught:
-        parse(["greta"])
+        parse_admin(["greta"])
     assert caught.value.hint == "did you mean greet? cas-admin greet"
 
 
@@ -71,7 +71,7 @@ def imported(statement: str) -> set[str]:
 
 
 def test_only_the_verb_that_is_asked_for_is_imported() -> None:
-    modules = imported("from cas_admin.command_line import parse; parse(['check'])")
+    modules = imported("from cas_admin.command_line import parse_admin; parse_admin(['check'])")
     assert {name for name in modules if name.startswith(f"{ADMIN_VERBS}.")} == {
         "cas_admin.verbs.check"
     }

@@ -249,13 +249,13 @@ def test_of_long_ago_one_build_a_day_is_remembered(store: Store, database: str) 
     twice = [row for row in rows for _ in range(2)]
     with Database(database, 1).writing() as connection:
         connection.execute(insert(builds), twice)
-    BuildRows(Database(database, 1)).begin()
-    found = store.builds.all()
+    BuildRows(Database(database, 1)).begin_run()
+    found = store.builds.all_runs()
     assert len(store.builds.last()) == 20
     assert {build.started for build in found[1:]} == {*days}
     assert len(found) == 20 + 30  # one for each day before the last 20
     store.builds.forget_after(days[3])
-    assert {build.started for build in store.builds.all()} == {*days[:4]}
+    assert {build.started for build in store.builds.all_runs()} == {*days[:4]}
 
 
 @on_both
@@ -270,7 +270,7 @@ def test_a_job_is_recorded_again_in_place_of_the_old_record(store: Store) -> Non
 @on_both
 def test_a_forgotten_job_is_no_longer_similar(store: Store) -> None:
     store.jobs.put(job("T-1", 0, "s"))
-    store.jobs.remove(Path("/cores/T-1/0"))
+    store.jobs.remove_job(Path("/cores/T-1/0"))
     store.jobs.put(job("T-2"))
     assert tickets(store, "s") == ()
 

@@ -36,20 +36,20 @@ ARM = Host(
 
 @on_both
 def test_a_host_comes_back_with_all_its_facts(store: Store) -> None:
-    store.hosts.put(ARM)
+    store.hosts.put_host(ARM)
     assert store.registered_hosts() == (ARM,)
 
 
 def test_hosts_come_by_name_and_port(store: Store) -> None:
     for host in (Host("b", 2), Host("a"), Host("b"), Host("b", 1)):
-        store.hosts.put(host)
+        store.hosts.put_host(host)
     assert list(map(str, store.registered_hosts())) == ["a", "b", "b:1", "b:2"]
 
 
 @pytest.mark.parametrize("port", [None, 22])
 def test_a_host_is_registered_once(store: Store, port: int | None) -> None:
     for arch in ("x86_64", "aarch64"):
-        store.hosts.put(Host("arm-03", port, arch=arch))
+        store.hosts.put_host(Host("arm-03", port, arch=arch))
     assert store.registered_hosts() == (Host("arm-03", port, arch="aarch64"),)
 
 
@@ -57,7 +57,7 @@ def test_a_host_is_registered_once(store: Store, port: int | None) -> None:
 def test_the_database_itself_has_a_host_once(
     tmp_path: Path, store: Store, port: int | None
 ) -> None:
-    store.hosts.put(Host("arm-03", port))
+    store.hosts.put_host(Host("arm-03", port))
     with (
         sqlite3.connect(tmp_path / "cas.db") as connection,
         pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
@@ -70,26 +70,26 @@ def test_the_database_itself_has_a_host_once(
 
 def test_renewed_facts_neither_enable_a_host_nor_bring_it_back(store: Store) -> None:
     before = replace(ARM, is_enabled=True)
-    store.hosts.put(before)
-    assert store.hosts.enable("arm-03", 2222, is_enabled=False)
-    assert store.hosts.renew(replace(before, problem=None))
+    store.hosts.put_host(before)
+    assert store.hosts.enable_host("arm-03", 2222, is_enabled=False)
+    assert store.hosts.renew_host(replace(before, problem=None))
     assert store.registered_hosts() == (replace(before, problem=None, is_enabled=False),)
-    assert store.hosts.remove("arm-03", 2222)
-    assert not store.hosts.renew(before)
+    assert store.hosts.remove_host("arm-03", 2222)
+    assert not store.hosts.renew_host(before)
     assert store.registered_hosts() == ()
 
 
 def test_only_the_named_port_is_removed(store: Store) -> None:
-    store.hosts.put(Host("a"))
-    store.hosts.put(Host("a", 2222))
-    assert store.hosts.remove("a", None)
-    assert not store.hosts.remove("a", None)
+    store.hosts.put_host(Host("a"))
+    store.hosts.put_host(Host("a", 2222))
+    assert store.hosts.remove_host("a", None)
+    assert not store.hosts.remove_host("a", None)
     assert store.registered_hosts() == (Host("a", 2222),)
 
 
 def test_a_time_of_another_zone_is_the_same_instant(store: Store) -> None:
     there = NOW.astimezone(timezone(timedelta(hours=9)))
-    store.hosts.put(replace(ARM, checked=there))
+    store.hosts.put_host(replace(ARM, checked=there))
     (host,) = store.registered_hosts()
     assert host.checked == NOW
 
@@ -110,6 +110,6 @@ def test_a_database_of_the_first_version_gets_the_table_and_keeps_its_rows(tmp_p
             ("T-1", str(directory), "2026-11-21 08:41:20", "complete", "s"),
         )
     store = Store(path)
-    store.hosts.put(ARM)
+    store.hosts.put_host(ARM)
     assert store.registered_hosts() == (ARM,)
     assert store.jobs.seen(Crashed("T-2", Path("/"), former="s")).tickets == ("T-1",)

@@ -39,7 +39,7 @@ def test_times_are_utc_whatever_the_servers_zone(database: str) -> None:
         connection.execute("ALTER ROLE cas SET timezone = 'Asia/Tokyo'")
         try:
             rows = BuildRows(Database(database, 5))
-            rows.begin()
+            rows.begin_run()
             (run,) = rows.last()
         finally:
             connection.execute("ALTER ROLE cas RESET timezone")
@@ -54,7 +54,7 @@ def test_a_writer_that_does_not_end_is_not_waited_for_too_long(database: str) ->
         Database(database, 5).writing(),
         pytest.raises(TryAgain, match="canceling statement due to lock timeout"),
     ):
-        store.jobs.remove(Path("/job"))
+        store.jobs.remove_job(Path("/job"))
 
 
 @postgresql

@@ -162,7 +162,7 @@ def test_a_file_that_nothing_shows_to_be_ours_is_not_moved(tmp_path: Path, conte
 @on_both
 def test_tables_that_are_gone_are_made_anew(database: str) -> None:
     store = Store(database)
-    store.hosts.put(Host("arm", 22))
+    store.hosts.put_host(Host("arm", 22))
     signature = Signature(2, "title", "s")
     store.jobs.put(JobRecord("T-1", Path("/1"), NOW, "complete", signatures=(signature,)))
     with Database(database, 1).writing() as connection:

@@ -203,7 +203,7 @@ def test_rows_of_before_are_all_there_and_none_stands_for_nothing(database: str)
     assert store.jobs.named_by(2) == {Path("/1")}
     (host,) = store.registered_hosts()
     assert host == Host("arm", crashes=(CrashProgram("/c", "8", "aarch64"),), remarks=("a",))
-    assert [(run.kind, run.counts) for run in store.builds.all()] == [
+    assert [(run.kind, run.counts) for run in store.builds.all_runs()] == [
         (RunKind.BUILD, {}),
         (RunKind.ANSWERED_PURGE, {}),
         (RunKind.PURGE, {}),
@@ -236,12 +236,12 @@ def fill_before(database: str) -> None:
 @on_both
 def test_whoever_goes_back_finds_the_rows_of_before(database: str) -> None:
     store = Store(database)
-    store.hosts.put(Host("arm"))
+    store.hosts.put_host(Host("arm"))
     store.jobs.put(
         JobRecord("T-1", Path("/1"), NOW, Verdict.COMPLETE, signatures=(Signature(2, "t", "x"),))
     )
     store.builds.note_purge(is_answered=True)
-    store.builds.end(store.builds.begin(), {"added": 1}, None)
+    store.builds.end_run(store.builds.begin_run(), {"added": 1}, None)
     with Database(database, 1).writing() as connection:
         connection.execute(insert(packages).values(PACKAGE))
         connection.execute(insert(kernels).values(KERNEL | {"member": None}))
@@ -271,13 +271,13 @@ def test_the_quick_queries_answer_as_the_usual_ones(tmp_path: Path, store: Store
         Host("a", crashes=crashes, checked=NOW),
         Host("b"),
     ):
-        store.hosts.put(host)
+        store.hosts.put_host(host)
     with Database(path, 1).writing() as connection:
         connection.execute(insert(packages), [PACKAGE, PACKAGE | {"id": 2, "path": "/vmlinux"}])
         rows = [KERNEL, KERNEL | {"package_id": 2, "member": None, "banner": "Linux"}]
         for row in rows:
             connection.execute(insert(kernels).values(row))
-    assert quick_hosts(path) == [*store.hosts.all()]
+    assert quick_hosts(path) == [*store.hosts.all_hosts()]
     assert quick_candidates(path, ID) == store.kernels.with_build_id(ID)
     assert len(store.claims(ID)) == 2
 
@@ -289,11 +289,11 @@ def test_the_quick_queries_leave_a_database_of_before_to_the_usual_ones(tmp_path
     assert quick_hosts(path) is None
     assert quick_candidates(path, ID) is None
     assert [str(host) for host in Store(path).registered_hosts()] == ["arm"]
-    assert quick_hosts(path) == [*Store(path).hosts.all()]
+    assert quick_hosts(path) == [*Store(path).hosts.all_hosts()]
 
 
 def test_a_value_of_another_type_is_told_with_its_place(tmp_path: Path, store: Store) -> None:
-    store.hosts.put(Host("arm", cpus=4))
+    store.hosts.put_host(Host("arm", cpus=4))
     with sqlite3.connect(tmp_path / "cas.db") as connection:
         connection.execute("UPDATE hosts SET cpus = 'many'")  # which SQLite keeps
     connection.close()

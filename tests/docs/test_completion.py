@@ -15,7 +15,7 @@ import cas_admin.command_line
 from installed import needs
 
 COMPLETION = Path(__file__).parents[2] / "etc" / "completion"
-PARSERS = {"cas": cas.commands.parser(), "cas-admin": cas_admin.command_line.parser()}
+PARSERS = {"cas": cas.commands.parser(), "cas-admin": cas_admin.command_line.admin_parser()}
 
 DRIVER = """
 source "$1"

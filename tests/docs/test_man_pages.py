@@ -32,7 +32,7 @@ from installed import needs
 ROOT = Path(__file__).parents[2]
 CAS, ADMIN, CONF = (ROOT / "man" / name for name in ("cas.1", "cas-admin.8", "cas.conf.5"))
 EXAMPLE = ROOT / "etc" / "cas.conf"
-PARSERS = {CAS: cas.commands.parser(), ADMIN: cas_admin.command_line.parser()}
+PARSERS = {CAS: cas.commands.parser(), ADMIN: cas_admin.command_line.admin_parser()}
 PROGRAMS = pytest.mark.parametrize("page", PARSERS, ids=["cas", "cas-admin"])
 
 

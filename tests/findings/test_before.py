@@ -13,7 +13,7 @@ from cas.findings.before_crash import GROUPS_LIMIT
 from cas.findings.outline import outline, sentences
 from cas.klog.troubles import _TABLE, LINES_LIMIT, PASSING, Trouble, told_by
 from cas.model import Dump, Finding, LogEvent
-from cas.report.before_crash import SHOWN, before, first_before
+from cas.report.before_crash import SHOWN, before_phrases, first_before
 from cas.text import log_event
 
 SYSRQ = """\
@@ -276,7 +276,7 @@ def test_the_same_again_is_told_once_with_its_times() -> None:
         ended_before_s=83.5,
         line=0,
     )
-    assert before(finding)[0] == (
+    assert before_phrases(finding)[0] == (
         "[900.500000] I/O error, dev sda, sector 0 op 0x0 \N{MULTIPLICATION SIGN}17"
         " (1 min 39 s to 1 min 23 s before)"
     )
@@ -411,7 +411,7 @@ def test_a_flood_is_bounded_and_says_so() -> None:
     assert re.search(r": \d+ or more tasks hung, ", judged(tasks + SYSRQ.format(999)).what)
     finding = judged(many + SYSRQ.format(999))
     assert len(finding.before) == GROUPS_LIMIT
-    assert len(before(finding)) == SHOWN + 1
+    assert len(before_phrases(finding)) == SHOWN + 1
     assert first_before(finding)[-1] == "and 97 more"
 
 

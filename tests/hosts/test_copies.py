@@ -20,7 +20,7 @@ from ssh_servers import Sshd, sshd
 
 from cas.errors import HostLost, TryAgain
 from cas.hosts.link import HostUnfit, Link
-from cas.hosts.shared import is_shared, see_the_same
+from cas.hosts.shared import see_the_same, sees_directory
 from cas.hosts.transfer.copies import PART_S, YOUNG_S, Copies, Copy, superfluous
 from cas.hosts.transfer.script import BLOCK_BYTES, PLACE
 from cas.hosts.transfer.sending import NoRoom
@@ -86,7 +86,7 @@ class Place:
 
     def place(self, path: Path, reach: Relay | None = None, digest: str | None = None) -> Path:
         with self.link(reach) as link:
-            return Path(self.copies(link).place(path, digest))
+            return Path(self.copies(link).place_copy(path, digest))
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ home, port, directory, file = sys.argv[1:]
 reach = Relay(bytes_s=4 << 20)
 with logged_in(Destination("127.0.0.1", int(port)), LoginOptions(Path(home)), reach) as connection:
     with Link(connection, 15) as link:
-        Copies(link, HostRules(directory=directory), Silent()).place(Path(file))
+        Copies(link, HostRules(directory=directory), Silent()).place_copy(Path(file))
 """
 
 
@@ -355,7 +355,7 @@ def test_a_host_that_has_busybox_takes_copies(tmp_path: Path, vmcore: Path) -> N
         assert host.place(vmcore) == copy
         age(copy, 2 * YOUNG_S)
         with host.link() as link:
-            host.copies(link).clean(needed_bytes=1 << 50)
+            host.copies(link).make_room(needed_bytes=1 << 50)
         assert not copy.exists()
 
 
@@ -438,7 +438,7 @@ def test_a_slow_link_is_not_taken_for_a_lost_one(host: Place, tmp_path: Path) ->
     destination = Destination("127.0.0.1", host.server.port)
     slow = Relay(bytes_s=MIB // 3)  # the server takes in 2 MiB before it has to answer
     with logged_in(destination, options, slow) as connection, Link(connection, 4.5) as link:
-        assert sha256(Path(host.copies(link).place(file))) == sha256(file)
+        assert sha256(Path(host.copies(link).place_copy(file))) == sha256(file)
 
 
 @pytest.fixture
@@ -512,7 +512,7 @@ def test_the_longest_unused_copies_go_first(host: Place, tmp_path: Path) -> None
     for number, copy in enumerate(copies[:3]):
         age(copy, YOUNG_S * (4 - number))
     with host.link() as link:
-        host.copies(link, cache_bytes=2 * MIB + 4096).clean()
+        host.copies(link, cache_bytes=2 * MIB + 4096).make_room()
     assert [copy.exists() for copy in copies] == [False, False, True, True]
     assert host.told.lines[-1] == f"Removed 2 old files on 127.0.0.1:{host.server.port}"
 
@@ -528,7 +528,7 @@ def test_a_copy_in_use_stays(host: Place, tmp_path: Path) -> None:
         wait_for(
             lambda: subprocess.run(["flock", "-n", copies[0], "true"], check=False).returncode == 1
         )
-        host.copies(link).clean(needed_bytes=1 << 50)
+        host.copies(link).make_room(needed_bytes=1 << 50)
         user.terminate()
     assert [copy.exists() for copy in copies] == [True, False]
 
@@ -539,7 +539,7 @@ def test_a_copy_that_was_just_asked_for_stays(host: Place, tmp_path: Path) -> No
     age(copy, 2 * YOUNG_S)
     host.place(file)
     with host.link() as link:
-        host.copies(link).clean(needed_bytes=1 << 50)
+        host.copies(link).make_room(needed_bytes=1 << 50)
     assert copy.exists()
 
 
@@ -557,14 +557,14 @@ def test_beginnings_that_nobody_went_on_with_go(host: Place, tmp_path: Path) -> 
         wait_for(
             lambda: subprocess.run(["flock", "-n", parts[1], "true"], check=False).returncode == 1
         )
-        host.copies(link).clean()
+        host.copies(link).make_room()
         user.terminate()
     assert [path.exists() for path in (copy, *parts)] == [True, True, True, False]
 
 
 def test_nothing_is_cleaned_where_nothing_is(host: Place) -> None:
     with host.link() as link:
-        host.copies(link).clean(needed_bytes=1 << 50)
+        host.copies(link).make_room(needed_bytes=1 << 50)
     assert host.told.lines == []
 
 
@@ -579,7 +579,7 @@ def test_a_directory_is_shared_when_a_new_file_is_seen_there(host: Place, tmp_pa
     work = tmp_path / "wo rk;'\n"
     work.mkdir()
     with host.link() as link:
-        assert is_shared(link, work)
+        assert sees_directory(link, work)
     assert list(work.iterdir()) == []
 
 
@@ -588,7 +588,7 @@ def test_equal_paths_are_not_shared(
 ) -> None:
     blind = "exec sh -c 'exit 1'"
     with host_with((*TOOLS, "env"), head=blind) as host, host.link() as link:
-        assert not is_shared(link, tmp_path)
+        assert not sees_directory(link, tmp_path)
 
 
 def test_the_same_files_are_seen_by_name_and_size(host: Place, tmp_path: Path) -> None:

@@ -402,7 +402,7 @@ def test_a_host_whose_df_does_not_know_the_file_system_tells_its_room_all_the_sa
 def test_a_host_that_claims_more_room_than_there_is_can_be_stored(store: Store) -> None:
     told = read_answer(f"\n{BEGIN}\nblocks {'9' * 15} {'9' * 9}\n{END}\n".encode())
     assert told is not None
-    store.hosts.put(Host("boaster", free_bytes=told.free_bytes))
+    store.hosts.put_host(Host("boaster", free_bytes=told.free_bytes))
     assert store.registered_hosts() == (Host("boaster", free_bytes=(1 << 63) - 1),)
 
 
@@ -441,4 +441,4 @@ def test_half_an_answer_is_none(output: bytes) -> None:
 def test_a_fact_without_its_form_is_not_believed(fact: str) -> None:
     told = read_answer(f"\n{BEGIN}\n{fact}\n\xff\0\n  \n =0\n{END}\n".encode("latin-1"))
     assert told
-    assert (told.cpus, told.load, told.memory_bytes, told.free_bytes) == (None,) * 4
+    assert (told.cpus, told.load_average, told.memory_bytes, told.free_bytes) == (None,) * 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cas.hosts.transfer.file import FileToCopy
-from cas.hosts.transfer.packing import frames, is_worth_compressing, pack
+from cas.hosts.transfer.packing import is_worth_compressing, pack, packed_frames
 
 from installed import needs
 
@@ -41,7 +41,7 @@ def test_what_hardly_becomes_smaller_is_not_compressed(tmp_path: Path) -> None:
 def test_frames_begin_at_an_offset(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(range(256)) * 16384)
-    with frames(file, "cat", (MIB + 64, 3 * MIB + 1)) as found:
+    with packed_frames(file, "cat", (MIB + 64, 3 * MIB + 1)) as found:
         assert b"".join(frame.data for frame in found) == file.read_bytes()[MIB + 64 : 3 * MIB + 1]
 
 

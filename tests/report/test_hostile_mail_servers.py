@@ -17,7 +17,7 @@ from cas.report.smtp import (
     MailDeferred,
     MailRefused,
     MailServerDown,
-    send,
+    send_mail,
 )
 from cas.settings.rules import Mail
 
@@ -126,7 +126,7 @@ def test_a_server_that_takes_its_time_has_what_it_is_allowed(
         message.set_content(("x" * 70 + "\n") * 400_000)  # more than the system's buffers take
     settings = Mail("127.0.0.1", server(behave).port, security, timeout_s=0.7)
     with pytest.raises(MailServerDown, match=r"0\.7 s \(smtpTimeout\) were not enough"):
-        send(message, settings)
+        send_mail(message, settings)
 
 
 @pytest.mark.parametrize("behave", [endless, a_long_line])
@@ -135,7 +135,7 @@ def test_a_server_that_talks_on_is_not_listened_to(
 ) -> None:
     settings = Mail("127.0.0.1", server(behave).port, timeout_s=30)
     with pytest.raises(MailServerDown, match=r"answers more than 1\.0 MiB|what is no SMTP"):
-        send(message, settings)
+        send_mail(message, settings)
 
 
 def test_what_a_server_may_say_is_counted_over_all_its_mails(
@@ -147,10 +147,10 @@ def test_what_a_server_may_say_is_counted_over_all_its_mails(
     )
     settings = Mail("127.0.0.1", server(talkative).port)
     allowance = Allowance(60)
-    send(message, settings, allowance)
-    send(message, settings, allowance)
+    send_mail(message, settings, allowance)
+    send_mail(message, settings, allowance)
     with pytest.raises(MailServerDown, match="answers more than"):
-        send(message, settings, allowance)
+        send_mail(message, settings, allowance)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_where_a_server_hangs_up_is_said(
 ) -> None:
     settings = Mail("127.0.0.1", server(behave).port)
     with pytest.raises(MailServerDown, match=f"closed the connection at {at}"):
-        send(message, settings)
+        send_mail(message, settings)
 
 
 def test_a_mail_that_was_taken_is_sent_whatever_comes_then(
@@ -183,7 +183,7 @@ def test_a_mail_that_was_taken_is_sent_whatever_comes_then(
         connection.recv(4096)
         connection.sendall(b"554 no, I did not mean that\r\n")
 
-    send(message, Mail("127.0.0.1", server(behave).port))
+    send_mail(message, Mail("127.0.0.1", server(behave).port))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_servers_words_are_shown_nowhere(
     said: str,
 ) -> None:
     with pytest.raises(kind, match=said) as caught:
-        send(message, Mail("127.0.0.1", server(script(*answers)).port))
+        send_mail(message, Mail("127.0.0.1", server(script(*answers)).port))
     assert type(caught.value) is kind
     assert "hunter2" not in str(caught.value)
 
@@ -218,4 +218,4 @@ def test_a_greeting_that_is_a_refusal_is_a_server_that_is_down(
     with pytest.raises(
         MailServerDown, match="answered 554: the transaction failed, it was at conn"
     ):
-        send(message, Mail("127.0.0.1", behave.port))
+        send_mail(message, Mail("127.0.0.1", behave.port))

@@ -34,7 +34,7 @@ from cas.report.html import render_html
 from cas.report.mail import compose
 from cas.report.mail_files import waiting_mails
 from cas.report.outbox import deliver, queue
-from cas.report.smtp import MailRefused, MailServerDown, send
+from cas.report.smtp import MailRefused, MailServerDown, send_mail
 from cas.settings.rules import Mail
 
 from installed import closed_port
@@ -335,7 +335,7 @@ def test_a_sender_can_have_a_name(report: Report) -> None:
 
 
 def test_a_mail_arrives(message: EmailMessage, inbox: Inbox, smtp: Callable[..., int]) -> None:
-    send(message, Mail("127.0.0.1", smtp()))
+    send_mail(message, Mail("127.0.0.1", smtp()))
     (envelope,) = inbox.envelopes
     assert envelope.rcpt_tos == [TO]
     assert envelope.mail_from == "cas@cas.example.com"
@@ -353,7 +353,7 @@ def test_starttls_encrypts_and_logs_in(
     port = smtp(
         tls_context=tls, require_starttls=True, auth_required=True, authenticator=inbox.login
     )
-    send(message, Mail("localhost", port, "starttls", "cas", password_file))
+    send_mail(message, Mail("localhost", port, "starttls", "cas", password_file))
     assert inbox.encrypted == [True]
     assert inbox.logins == [b"cas"]
 
@@ -362,7 +362,7 @@ def test_starttls_encrypts_and_logs_in(
 def test_tls_encrypts_from_the_first_byte(
     message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], tls: ssl.SSLContext
 ) -> None:
-    send(message, Mail("localhost", smtp(ssl_context=tls), "tls"))
+    send_mail(message, Mail("localhost", smtp(ssl_context=tls), "tls"))
     assert inbox.encrypted == [True]
 
 
@@ -371,7 +371,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 ) -> None:
     port = smtp(tls_context=tls)
     with pytest.raises(ConfigError, match=f"localhost port {port}: its certificate is not trusted"):
-        send(message, Mail("localhost", port, "starttls"))
+        send_mail(message, Mail("localhost", port, "starttls"))
     assert not inbox.envelopes
 
 
@@ -379,7 +379,7 @@ def test_a_server_without_starttls_gets_no_mail(
     message: EmailMessage, inbox: Inbox, smtp: Callable[..., int]
 ) -> None:
     with pytest.raises(ConfigError, match="STARTTLS"):
-        send(message, Mail("127.0.0.1", smtp(), "starttls"))
+        send_mail(message, Mail("127.0.0.1", smtp(), "starttls"))
     assert not inbox.envelopes
 
 
@@ -387,7 +387,7 @@ def test_a_password_never_travels_in_the_clear(
     message: EmailMessage, inbox: Inbox, smtp: Callable[..., int], password_file: Path
 ) -> None:
     with pytest.raises(ConfigError, match="in the clear"):
-        send(message, Mail("127.0.0.1", smtp(), "none", "cas", password_file))
+        send_mail(message, Mail("127.0.0.1", smtp(), "none", "cas", password_file))
 
 
 @pytest.mark.usefixtures("trusted")
@@ -422,7 +422,7 @@ def test_a_server_that_hangs_up_at_the_login_is_said_as_that(
         threading.Thread(target=serve, daemon=True).start()
         port = listening.getsockname()[1]
         with pytest.raises(MailServerDown, match="closed the connection at the login") as caught:
-            send(message, Mail("localhost", port, "tls", "cas", password_file))
+            send_mail(message, Mail("localhost", port, "tls", "cas", password_file))
     assert "smtpUser" in caught.value.hint
 
 
@@ -436,24 +436,24 @@ def test_sections_come_in_the_order_of_the_configuration(report: Report) -> None
 def test_a_password_file_that_is_missing_is_named(message: EmailMessage, tmp_path: Path) -> None:
     settings = Mail("127.0.0.1", 25, "starttls", "cas", tmp_path / "none")
     with pytest.raises(ConfigError, match=r"smtpPasswordFile .*/none: No such file"):
-        send(message, settings)
+        send_mail(message, settings)
 
 
 def test_without_a_server_in_the_configuration_nothing_is_sent(message: EmailMessage) -> None:
     with pytest.raises(ConfigError, match="smtphost"):
-        send(message, Mail())
+        send_mail(message, Mail())
 
 
 def test_a_server_that_is_down_is_named_with_port_and_reason(message: EmailMessage) -> None:
     port = closed_port()
     with pytest.raises(MailServerDown, match=f"127.0.0.1 port {port}: Connection refused") as down:
-        send(message, Mail("127.0.0.1", port))
+        send_mail(message, Mail("127.0.0.1", port))
     assert down.value.exit_code == 75
 
 
 def test_a_name_that_does_not_exist_is_a_server_that_is_down(message: EmailMessage) -> None:
     with pytest.raises(MailServerDown, match=r"mail\.invalid port 25"):
-        send(message, Mail("mail.invalid"))
+        send_mail(message, Mail("mail.invalid"))
 
 
 def test_a_server_that_asks_to_come_back_gets_the_mail_later(

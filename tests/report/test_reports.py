@@ -44,7 +44,7 @@ from cas.report.report import write_report
 from cas.report.result import load
 from cas.report.screen import Row, in_full, screen
 from cas.report.section_order import BY_USE, by_use
-from cas.report.seen_before import seen, seen_on
+from cas.report.seen_before import seen_on, seen_phrases
 from cas.report.summary import summary
 
 CUT = Missing("declares 8.0 GiB, data ends at 3.2 GiB (40 %)", 3_435_973_836, Cause.CUT)
@@ -274,7 +274,7 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
         None: (f"unknown: it could not be looked up {signature}",),
     }
     for state, words in told.items():
-        assert seen(replace(report.finding, seen=state)) == words
+        assert seen_phrases(replace(report.finding, seen=state)) == words
     # a deliberate crash, an NMI: whatever the machine was doing
     tally = Tally("db1", 3, report.started, signatures=2, hosts=1, same_bios=3)
     state = Seen(host=tally, model=replace(tally, name="Dell R740", count=5, hosts=4, same_bios=2))
@@ -289,11 +289,11 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
         "db1 crashed one other time, on 2026-11-21",
     )
     unnamed = replace(report.finding, signature=None, seen=Seen())
-    assert seen(unnamed)[0].startswith(
+    assert seen_phrases(unnamed)[0].startswith(
         "unknown: no code is at fault, or it is not known surely enough"
     )
     again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6", "T-5", "T-4")))
-    assert seen(again) == ("the same dump as T-7, T-6, T-5 and 1 more",)
+    assert seen_phrases(again) == ("the same dump as T-7, T-6, T-5 and 1 more",)
 
 
 def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:

@@ -43,11 +43,11 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
         return rpm(path) or deb(path) or vmlinux(path)
 
     with store.building(lambda: progress.say("Another build is at work: waiting for its end")):
-        run = store.builds.begin()
+        run = store.builds.begin_run()
         try:
             summary = _Build(store, rules, progress).run(kernels, wanted)
         except CasError as error:
-            store.builds.end(run, {}, str(error))
+            store.builds.end_run(run, {}, str(error))
             raise
         problem = next(
             (
@@ -65,7 +65,7 @@ def build(store: Store, kernels: Path, rules: PackageRules, progress: Progress) 
             "bad": len(summary.bad),
             "conflicts": len(summary.conflicts),
         }
-        store.builds.end(run, counts, problem)
+        store.builds.end_run(run, counts, problem)
     return summary
 
 
@@ -92,8 +92,8 @@ class _Build:
         self._readers = Readers(rules)
 
     def run(self, kernels: Path, wanted: Callable[[str], object]) -> BuildSummary:
-        found = scan.walk(kernels, wanted, self._rules)
-        known = self._store.packages.rows()
+        found = scan.find_package_files(kernels, wanted, self._rules)
+        known = self._store.packages.known_rows()
         if not found.files and any(not found.hides(row.path) for row in known):
             raise TryAgain(
                 f"kernels: {kernels} has no package that matches {self._rules.rpm_filter!r} or "
@@ -122,7 +122,7 @@ class _Build:
             added=len(read),
             unchanged=len(found.files) - len(difference.changed),
             removed=difference.removed,
-            kernels=self._store.kernels.count(),
+            kernels=self._store.kernels.kernel_count(),
             bad=tuple(bad),
             renamed=len(difference.renamed),
             conflicts=self._store.kernels.contested(),
@@ -142,15 +142,15 @@ class _Build:
         kept_s = time.monotonic()
         with self._progress.bar("Reading packages", len(changed), "packages") as advance:
             advance(len(ready))
-            for reading in self._readers.read(work):
+            for reading in self._readers.read_packages(work):
                 ready.add(reading.path)
                 unkept.append(reading)
                 advance(1)
                 if len(unkept) >= _KEPT_AT_ONCE or time.monotonic() - kept_s > _KEPT_EVERY_S:
-                    self._store.readings.put(unkept)
+                    self._store.readings.keep_readings(unkept)
                     unkept, kept_s = [], time.monotonic()
             if unkept:
-                self._store.readings.put(unkept)
+                self._store.readings.keep_readings(unkept)
         return ready
 
 

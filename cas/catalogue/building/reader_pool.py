@@ -58,7 +58,7 @@ class Readers:
         self._waiting: deque[Work] = deque()
         self._children: list[_Child] = []
 
-    def read(self, work: Sequence[Work]) -> Iterator[Reading]:
+    def read_packages(self, work: Sequence[Work]) -> Iterator[Reading]:
         """What the files say, in any order."""
         if sum(item.weight for item in work) <= _HANDFUL:
             yield from self._read_here(work)
@@ -70,7 +70,7 @@ class Readers:
                 yield from self._hear_children()
         finally:
             for child in self._children:
-                child.end()
+                child.end_child()
 
     def _read_here(self, work: Sequence[Work]) -> Iterator[Reading]:
         """A few are read by this process, in a thread that can be left behind."""
@@ -99,9 +99,9 @@ class Readers:
                 self._children.append(child)
             if child.load >= _AHEAD:
                 break
-            child.give(self._waiting.popleft())
+            child.assign(self._waiting.popleft())
         for child in self._children:
-            child.send()
+            child.send_assigned()
 
     def _hear_children(self) -> Iterator[Reading]:
         """What children tell, and what becomes of those that tell nothing any more."""
@@ -110,14 +110,14 @@ class Readers:
         readable, _, _ = select.select(list(outputs), [], [], pause_s)
         for output in readable:
             child = outputs[output]
-            for facts in child.lines():
+            for facts in child.new_lines():
                 yield child.finished(facts)
         for child in self._children[:]:
             if not child.is_gone and not child.is_silent():
                 continue
             self._children.remove(child)
             is_silent = not child.is_gone
-            how = child.end()
+            how = child.end_child()
             if child.given:
                 # The file at which it was is to blame. Another time it may be read: memory may
                 # have been short.
@@ -171,7 +171,7 @@ class _Child:
         self._input, self.output = self._process.stdin, self._process.stdout
         self.stall_watch = self._begun()
 
-    def give(self, item: Work) -> None:
+    def assign(self, item: Work) -> None:
         """Let it read a file after those it has, once that is sent."""
         if not self.given:
             self.stall_watch = self._begun()
@@ -179,7 +179,7 @@ class _Child:
         self.load += item.weight
         self._unsent.append(json.dumps(item.path) + "\n")
 
-    def send(self) -> None:
+    def send_assigned(self) -> None:
         """Tell it what it has been given."""
         if self._unsent:
             text = "".join(self._unsent).encode()
@@ -194,7 +194,7 @@ class _Child:
         self.load -= item.weight
         return Reading(item.path, item.stamp, facts)
 
-    def lines(self) -> Iterator[str]:
+    def new_lines(self) -> Iterator[str]:
         """What it has told since it was asked last, and finished."""
         piece = os.read(self.output.fileno(), _PIECE)
         self.is_gone = not piece
@@ -206,7 +206,7 @@ class _Child:
         """Whether it has work, and has shown no sign of life for too long."""
         return bool(self.given) and self.stall_watch.is_over()
 
-    def end(self) -> str:
+    def end_child(self) -> str:
         """Make an end of it, without waiting for one that the kernel does not let go.
 
         :return: how it ended

@@ -78,7 +78,7 @@ class _Listing:
     failures: list[tuple[str, OSError]] = field(default_factory=list)
 
 
-def walk(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
+def find_package_files(root: Path, wanted: Wanted, rules: PackageRules) -> Found:
     """Every matching file below a directory, symbolic links followed, no loop entered.
 
     Real files and directories go before symbolic links, and in order of their names: so a file
@@ -173,13 +173,13 @@ class _Walk:
         try:
             listing = self._call_threads.result(attempt)
         except OSError as error:
-            self._note_failure(directory, device, error)
+            self._note_unread(directory, device, error)
             return
         if listing.identity in self._seen:
             return
         self._seen.add(listing.identity)
         for file in listing.files:
-            self._take_file(*file)
+            self._note_package_file(*file)
         for path, failure in listing.failures:
             if not isinstance(failure, FileNotFoundError):  # it went while we looked
                 self._found.note_failure(path, failure)
@@ -197,15 +197,15 @@ class _Walk:
                 self._found.note_failure(link, error)
             return
         except OSError as error:
-            self._note_failure(link, device, error)
+            self._note_unread(link, device, error)
             return
         if stat.S_ISDIR(status.st_mode):
             if (status.st_dev, status.st_ino) not in self._seen:
                 self._enter_directory(link, status.st_dev)
         elif stat.S_ISREG(status.st_mode) and self._wanted(link):
-            self._take_file(link, (status.st_dev, status.st_ino), FileStamp.of(status))
+            self._note_package_file(link, (status.st_dev, status.st_ino), FileStamp.of(status))
 
-    def _take_file(self, path: str, identity: tuple[int, int], stamp: FileStamp) -> None:
+    def _note_package_file(self, path: str, identity: tuple[int, int], stamp: FileStamp) -> None:
         if identity in self._seen:
             return
         self._seen.add(identity)
@@ -215,7 +215,7 @@ class _Walk:
         else:
             self._found.unreadable[path] = "the path is not UTF-8"
 
-    def _note_failure(self, path: str, device: int, error: OSError) -> None:
+    def _note_unread(self, path: str, device: int, error: OSError) -> None:
         if device in self._silent:  # which is reported once
             self._found.hide(path)
             return

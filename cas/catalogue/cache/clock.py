@@ -72,7 +72,7 @@ def believed(traces: Iterable[Trace], now: datetime, limit_days: float) -> Belie
     return Belief()
 
 
-def at(seconds: float) -> datetime:
+def file_time(seconds: float) -> datetime:
     """A time of a file as a time; one that cannot be told is the epoch."""
     try:
         return datetime.fromtimestamp(seconds, UTC)

@@ -74,7 +74,7 @@ class Entry:
         from filelock import Timeout  # a warm cache needs no lock
 
         placing.make_directory(self.kmods)
-        path = lock_of(self.directory)
+        path = lock_file_of(self.directory)
         lock = new_lock(self.directory)
         with placing.writing_to(path, 0):
             try:
@@ -199,7 +199,7 @@ def flaw_of_vmlinux(entry: Path) -> str | None:
     return debug_info.flaw(vmlinux)
 
 
-def lock_of(entry: Path) -> Path:
+def lock_file_of(entry: Path) -> Path:
     """The file that is locked by whoever fills or removes an entry; it stays when that goes."""
     return entry.with_name(f"{entry.name}.lock")
 
@@ -208,8 +208,8 @@ def new_lock(entry: Path) -> FileLock:
     """A lock on that file, which is not taken yet."""
     from filelock import FileLock
 
-    path = lock_of(entry)
-    if placing.is_of_group(path.parent):
+    path = lock_file_of(entry)
+    if placing.is_for_group(path.parent):
         with suppress(OSError):  # who takes the lock says what is wrong with its file
             _touch(path)
     return FileLock(path)
@@ -256,7 +256,7 @@ def is_entry_name(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
-def entries(cache: Path) -> list[Path]:
+def cache_entries(cache: Path) -> list[Path]:
     """The directories of all entries, by name; what else is in the cache is none of ours.
 
     :raises NotPermitted: this user may not look into the cache

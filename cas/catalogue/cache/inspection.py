@@ -13,18 +13,18 @@ from cas.catalogue.cache.entry import (
     GROWN,
     RECORDS,
     Entry,
+    cache_entries,
     closed,
-    entries,
     flaw_of_vmlinux,
     is_entry_name,
     kernel_of,
-    lock_of,
+    lock_file_of,
     read_seals,
     remove_unfinished,
     renew_seals,
     unfinished,
 )
-from cas.catalogue.cache.listing import files
+from cas.catalogue.cache.listing import visible_files
 from cas.catalogue.cache.seals import Seal
 from cas.catalogue.packages import kmod_files
 from cas.errors import NotADump, NotPermitted
@@ -55,12 +55,12 @@ class _Look:
     advance: Advance = lambda _: None
 
 
-def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
+def entry_flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
     """What of the entries cannot be used as it is; nothing is changed.
 
     :param with_digests: read every file; else sizes and build-ids must do
     """
-    for entry in entries(cache):
+    for entry in cache_entries(cache):
         if (why := closed(entry)) is not None:
             yield _closed(entry, why)
             continue
@@ -68,10 +68,10 @@ def flaws(cache: Path, *, with_digests: bool = True) -> Iterator[Fault]:
         yield from _changed_files(entry, _Look(with_digests))
 
 
-def size_bytes(cache: Path) -> int:
+def bytes_to_verify(cache: Path) -> int:
     """How much `verify` reads."""
     total = 0
-    for entry in entries(cache):
+    for entry in cache_entries(cache):
         if closed(entry) is None:
             for path in _sealable(entry):
                 with suppress(OSError):
@@ -89,7 +89,7 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
     if repair:
         limits.finish_removals(cache)
     yield from _foreign_files(cache)
-    for entry in entries(cache):
+    for entry in cache_entries(cache):
         if (why := closed(entry)) is not None:
             yield _closed(entry, why)
             continue
@@ -106,9 +106,11 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
         if repair:
             found = [_repaired(entry, fault) for fault in found]
         yield from found
-        for path in files(entry):
+        for path in visible_files(entry):
             name = path.relative_to(entry).as_posix()
-            if name not in _OURS and (path.parent == entry or kmod_files.parse(path.name) is None):
+            if name not in _OURS and (
+                path.parent == entry or kmod_files.parse_kmod_name(path.name) is None
+            ):
                 yield Fault(path, "is nothing that cas puts there", is_ours=False)
 
 
@@ -185,7 +187,7 @@ def _repaired(entry: Path, fault: Fault) -> Fault:
 def _sealable(entry: Path) -> Iterator[Path]:
     if (entry / VMLINUX).is_file():
         yield entry / VMLINUX
-    yield from files(entry / "kmods")
+    yield from visible_files(entry / "kmods")
 
 
 def _unfinished(entry: Path) -> Iterator[Fault]:
@@ -204,7 +206,11 @@ def _unfinished(entry: Path) -> Iterator[Fault]:
 
 def _foreign_files(cache: Path) -> Iterator[Fault]:
     """What lies in the cache and is none of its entries."""
-    known = {GROWN, useless.DIRECTORY, *(lock_of(entry).name for entry in entries(cache))}
+    known = {
+        GROWN,
+        useless.DIRECTORY,
+        *(lock_file_of(entry).name for entry in cache_entries(cache)),
+    }
     for path in sorted(cache.glob("*")):
         name = path.name
         if limits.is_half_removed(path):

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease, placing
-from cas.catalogue.cache.clock import Belief, Trace, at, believed
+from cas.catalogue.cache.clock import Belief, Trace, believed, file_time
 from cas.catalogue.cache.entry import (
     GROWN,
-    entries,
+    cache_entries,
     is_entry_name,
     new_lock,
     remove_unfinished,
@@ -138,7 +138,7 @@ class _Trim:
         for holding in self._found:
             if holding.last_use >= oldest:
                 continue
-            if at(holding.last_use) < self._belief.since:
+            if file_time(holding.last_use) < self._belief.since:
                 doubtful.append(holding)
             else:
                 self._let_go(holding, f"unused for more than {count(self._rules.days, 'day')}")
@@ -172,11 +172,11 @@ def _belief(
     found: Iterable[Holding], traces: Iterable[Trace], rules: CacheRules, now: float
 ) -> Belief:
     uses = (
-        Trace(at(holding.last_use), f"the use of {holding.name}")
+        Trace(file_time(holding.last_use), f"the use of {holding.name}")
         for holding in found
         if not holding.problem  # of which nothing is known
     )
-    return believed((*traces, *uses), at(now), rules.days)
+    return believed((*traces, *uses), file_time(now), rules.days)
 
 
 def target_bytes(rules: CacheRules) -> int:
@@ -200,7 +200,7 @@ def is_half_removed(path: Path) -> bool:
 
 def _finish_what_was_stopped(cache: Path) -> None:
     finish_removals(cache)
-    for entry in entries(cache):
+    for entry in cache_entries(cache):
         if unfinished(entry):
             with (
                 suppress(NotPermitted),  # somebody else's; it does not keep the others

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease
-from cas.catalogue.cache.entry import closed, entries, kernel_of
+from cas.catalogue.cache.entry import cache_entries, closed, kernel_of
 from cas.model import Kernel
 
 _BLOCK_BYTES = 512
@@ -47,7 +47,7 @@ def holdings(cache: Path) -> list[Holding]:
     """
     seen: set[tuple[int, int]] = set()
     found = []
-    for entry in entries(cache):
+    for entry in cache_entries(cache):
         last_use = lease.last_use(entry)
         if (why := closed(entry)) is not None:
             found.append(
@@ -68,7 +68,7 @@ def holdings(cache: Path) -> list[Holding]:
     return sorted(found, key=lambda holding: (holding.last_use, holding.entry.name))
 
 
-def files(directory: Path) -> Iterator[Path]:
+def visible_files(directory: Path) -> Iterator[Path]:
     """Every file below a directory that is not hidden; what is gone meanwhile is left out."""
     for parent, directories, names in os.walk(directory):
         directories.sort()

@@ -97,11 +97,11 @@ def make_shared(path: Path) -> None:
         if not path.is_dir():
             raise
     else:
-        if is_of_group(path.parent):
+        if is_for_group(path.parent):
             path.chmod(_SHARED_DIRECTORY)
 
 
-def is_of_group(directory: Path) -> bool:
+def is_for_group(directory: Path) -> bool:
     """Whether what is made in a directory is for all of its group: its setgid bit says so, where
     the group may write there."""
     try:
@@ -115,7 +115,7 @@ def mode(directory: Path, alone: int) -> int:
 
     :param alone: where it is for its owner alone
     """
-    return alone | alone >> 3 & 0o070 if is_of_group(directory) else alone
+    return alone | alone >> 3 & 0o070 if is_for_group(directory) else alone
 
 
 @contextmanager

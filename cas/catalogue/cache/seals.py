@@ -52,7 +52,9 @@ class Seal:
 
         :raises OSError: it cannot be read
         """
-        return path.lstat().st_size == self.size_bytes and sha256(path, advance) == self.sha256
+        return (
+            path.lstat().st_size == self.size_bytes and sha256_of_file(path, advance) == self.sha256
+        )
 
 
 def sealed(path: Path, advance: Callable[[int], None] = lambda _: None) -> Seal:
@@ -61,10 +63,10 @@ def sealed(path: Path, advance: Callable[[int], None] = lambda _: None) -> Seal:
     :raises OSError: it cannot be read
     """
     looks = Seal.of(path, "")
-    return replace(looks, sha256=sha256(path, advance))
+    return replace(looks, sha256=sha256_of_file(path, advance))
 
 
-def sha256(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
+def sha256_of_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
     """SHA-256 of a file's content, in hex.
 
     :param advance: told how many bytes were read

@@ -171,13 +171,13 @@ class Debuginfod:
                 target = Place(wanted.path, transfer.size_bytes or 0, verify)
                 try:
                     with progress.bar(text, transfer.size_bytes) as advance:
-                        wanted.put(target, _counted(transfer.pieces(), advance))
+                        wanted.put(target, _advancing(transfer.pieces(), advance))
                     return
                 except StartOver as error:
                     progress.warn(f"debuginfod {error}; once more from the start")
 
 
-def _counted(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+def _advancing(pieces: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
     for piece in pieces:
         advance(len(piece))
         yield piece

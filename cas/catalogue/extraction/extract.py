@@ -30,7 +30,7 @@ class Extraction:
         return self.found.files
 
 
-def vmlinux(match: Match, cache: Path, progress: Progress) -> Path:
+def extract_vmlinux(match: Match, cache: Path, progress: Progress) -> Path:
     """The vmlinux of a match.
 
     :raises KernelMismatch: the package holds another one than its header says
@@ -40,7 +40,7 @@ def vmlinux(match: Match, cache: Path, progress: Progress) -> Path:
     return extract(match, (), cache, progress).vmlinux
 
 
-def kmods(
+def extract_kmods(
     match: Match,
     wanted: Wanted,
     cache: Path,
@@ -59,27 +59,27 @@ def kmods(
     for supplier in suppliers:
         if search.lacking:
             supplier.kmods(search)
-    return search.found()
+    return search.outcome()
 
 
 def extract(match: Match, names: Iterable[str], cache: Path, progress: Progress) -> Extraction:
     """The vmlinux of a match and the files of the named kmods, in one pass over the package.
 
     The kmods' builds are not known here: who uses the files compares them.
-    Raises what `vmlinux` and `kmods` raise.
+    Raises what `extract_vmlinux` and `extract_kmods` raise.
     """
     kernel = match.kernel
     search = Search(kernel, dict.fromkeys(names), cache, progress)
     if kernel.member is None:
         verify_vmlinux(kernel, kernel.source)  # it may be changed at any time
         search.look_with_kernel()
-        return Extraction(kernel.source, search.found())
+        return Extraction(kernel.source, search.outcome())
     if not _is_complete(kernel, search):
         with search.entry.locked(progress):
             search.look_again()  # another process may have been faster
             if not _is_complete(kernel, search):
                 _extract_lacking(kernel, search, progress)
-    return Extraction(search.entry.vmlinux, search.found())
+    return Extraction(search.entry.vmlinux, search.outcome())
 
 
 def _is_complete(kernel: Kernel, search: Search) -> bool:

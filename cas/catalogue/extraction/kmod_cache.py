@@ -38,7 +38,7 @@ class Held:
     has_debuginfo: bool
 
 
-def held(path: Path) -> Held | None:
+def read_kmod_file(path: Path) -> Held | None:
     """What a file says of itself; ``None`` when it is no ELF file, or gone."""
     try:
         with elf.opened(path) as read:
@@ -55,7 +55,7 @@ class Shelf:
         self._entry = entry
         self._record = entry.directory / RECORD
 
-    def find(self, wanted: Wanted) -> dict[str, Held]:
+    def best_files(self, wanted: Wanted) -> dict[str, Held]:
         """The best file of each wanted kmod that is there: of its build, with debug information."""
         directory = self._entry.kmods
         flat = _listed_kmods(directory, wanted)
@@ -71,8 +71,8 @@ class Shelf:
         sound = self._entry.sound(chain.from_iterable(candidates.values()))
         found: dict[str, Held] = {}
         for kmod, paths in candidates.items():
-            files = [file for path in paths if path in sound and (file := held(path))]
-            files = [file for file in files if fits(file, wanted[kmod])]
+            files = [file for path in paths if path in sound and (file := read_kmod_file(path))]
+            files = [file for file in files if is_of_build(file, wanted[kmod])]
             if files:
                 found[kmod] = min(files, key=lambda file: not file.has_debuginfo)
         return found
@@ -80,13 +80,13 @@ class Shelf:
     def path_for(self, plain_name: str, build_id: str | None) -> Path:
         """Where a file shall stand; another build that is there already keeps its place."""
         path = self._entry.kmods / plain_name
-        there = held(path)
+        there = read_kmod_file(path)
         is_taken = there is not None and build_id is not None and there.build_id != build_id
         if not is_taken or build_id is None or not _BUILD_ID.fullmatch(build_id):
             return path
         return self._entry.kmods / build_id / plain_name
 
-    def offer(self, source: str) -> dict[str, list[str | None]] | None:
+    def noted_offer(self, source: str) -> dict[str, list[str | None]] | None:
         """The build-ids of the files that a source has, by kmod; ``None`` for unknown ones.
 
         :return: ``None`` when it is not noted what the source has
@@ -111,7 +111,7 @@ class Shelf:
         return noted if isinstance(noted, dict) else {}
 
 
-def fits(file: Held, build_id: str | None) -> bool:
+def is_of_build(file: Held, build_id: str | None) -> bool:
     """Whether a file is of the build that was loaded, as far as the dump tells."""
     return build_id is None or file.build_id == build_id
 

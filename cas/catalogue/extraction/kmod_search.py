@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import make_directory
 from cas.catalogue.extraction import installed
-from cas.catalogue.extraction.kmod_cache import Held, Shelf, Wanted, fits, held
+from cas.catalogue.extraction.kmod_cache import Held, Shelf, Wanted, is_of_build, read_kmod_file
 from cas.catalogue.extraction.unpacking import (
     OtherBuild,
     Target,
     Unfit,
     Unpacking,
     kmod_target,
-    store,
+    store_file,
 )
 from cas.catalogue.packages import kmod_files, package_kinds
 from cas.catalogue.packages.archive import Listing
@@ -97,10 +97,10 @@ class Search:
 
     def look_again(self) -> None:
         """Take what the cache has."""
-        for kmod, file in self.shelf.find(self.lacking).items():
-            self._take_file(kmod, file)
+        for kmod, file in self.shelf.best_files(self.lacking).items():
+            self._take_kmod(kmod, file)
 
-    def found(self) -> Found:
+    def outcome(self) -> Found:
         """All that was found, and why the rest was not."""
         return Found(
             {self._names[kmod]: file.path for kmod, file in self._held.items()},
@@ -119,7 +119,7 @@ class Search:
 
     def sought_in(self, source: Path) -> dict[str, str | None]:
         """The lacking kmods that a package may have, as far as is remembered of it."""
-        lacking, offer = self._believed_in(source), self.shelf.offer(str(source))
+        lacking, offer = self._believed_in(source), self.shelf.noted_offer(str(source))
         if offer is None:
             return lacking
         for kmod, build_id in lacking.items():
@@ -154,7 +154,7 @@ class Search:
         self.look_again()
         offer: dict[str, list[str | None]] = {}
         paths = kmod_files.of_kernel(self.kernel, listing.files)
-        for kmod, files in self._kmod_files(listing, kmod_files.names(paths)).items():
+        for kmod, files in self._kmod_files(listing, kmod_files.kmod_names(paths)).items():
             errors = [unfit.get(file.path) for file in files]
             offer[kmod] = [
                 # empty: it was looked into, and has none
@@ -242,9 +242,9 @@ class Search:
                     continue
                 if file.packed and kmod in self._held:
                     continue
-                there = self._unpack_installed(kmod, file) if file.packed else held(path)
-                if there is not None and fits(there, build_id):
-                    self._take_file(kmod, there)
+                there = self._unpack_installed(kmod, file) if file.packed else read_kmod_file(path)
+                if there is not None and is_of_build(there, build_id):
+                    self._take_kmod(kmod, there)
 
     def _unpack_installed(self, kmod: str, file: KmodFile) -> Held | None:
         """An installed file that is compressed, in the cache."""
@@ -253,14 +253,14 @@ class Search:
         try:
             with self.entry.locked(self._progress), Path(file.path).open("rb", 0) as stream:
                 content = iter(partial(stream.read, 1 << 20), b"")
-                store(self.entry, kmod_target(path, build_id, None, packed=True), 0, content)
+                store_file(self.entry, kmod_target(path, build_id, None, packed=True), 0, content)
         except OtherBuild as error:
             self._remark_other_builds(kmod, build_id, [error.build_id], Path(file.path))
             return None
         except (Unfit, OSError) as error:
             self._remark(kmod, f"{file.path}: {short_line(plain_reason(error), 200)}")
             return None
-        return held(path)
+        return read_kmod_file(path)
 
     def ask_servers(self, servers: Debuginfod) -> None:
         """Have debuginfod servers send what is lacking and of a build that the dump names.
@@ -274,11 +274,11 @@ class Search:
                 path = self.shelf.path_for(f"{kmod}.ko.debug", build_id)
                 make_directory(path.parent)
                 fetched = servers.kmod(kmod, build_id, path, self._progress, entry=self.entry)
-            there = held(fetched) if fetched is not None else None
-            if there is not None and fits(there, build_id):
-                self._take_file(kmod, there)
+            there = read_kmod_file(fetched) if fetched is not None else None
+            if there is not None and is_of_build(there, build_id):
+                self._take_kmod(kmod, there)
 
-    def _take_file(self, kmod: str, file: Held) -> None:
+    def _take_kmod(self, kmod: str, file: Held) -> None:
         if kmod not in self._held or file.has_debuginfo > self._held[kmod].has_debuginfo:
             self._held[kmod] = file
 
@@ -296,7 +296,7 @@ class Search:
 
 def in_cache(kernel: Kernel, wanted: Wanted, cache: Path) -> Found:
     """What of the wanted kmods the cache has; nothing is extracted."""
-    return Search(kernel, wanted, cache, Silent()).found()
+    return Search(kernel, wanted, cache, Silent()).outcome()
 
 
 def package_listing(source: Path) -> Listing:

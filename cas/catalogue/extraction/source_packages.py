@@ -205,7 +205,7 @@ def _linux_sources(kernel: Kernel, banner: str | None) -> Iterator[Path]:
     if (
         not version
         or is_changed
-        or _WITH_OWN_PATCHES in deb.flavour(kernel.release, arch).split("-")
+        or _WITH_OWN_PATCHES in deb.deb_flavour(kernel.release, arch).split("-")
     ):
         return
     plain = version.partition(":")[2] or version
@@ -267,7 +267,7 @@ def _require_promised(package: Path, path: str, listed: Listed, content: bytes |
     """:raises PackageError: a member is not what the header says of it"""
     if content is None:
         return
-    if wrong := listed.contradiction(len(content)):
+    if wrong := listed.size_contradiction(len(content)):
         raise PackageError(f"{package}: {path} is damaged: {wrong}")
     if listed.digest is None:
         return
@@ -286,7 +286,7 @@ def _lines_in_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines 
             digest = hashlib.md5(usedforsecurity=False)
             packed = _hashed(member, digest.update)
             layer = Payload()
-            pieces = _timed(unpacked(Flow(packed), layer), until_s)
+            pieces = _within_time(unpacked(Flow(packed), layer), until_s)
             path, content = _first_in_tree(tar_members(Flow(pieces), layer), paths)
             for _ in packed:  # the digest is of all of it
                 _check_time(until_s)
@@ -331,7 +331,7 @@ def _hashed(member: SizedMember, update: Callable[[Piece], None]) -> Iterator[Pi
         yield piece
 
 
-def _timed(pieces: Iterator[Piece], until_s: float) -> Iterator[Piece]:
+def _within_time(pieces: Iterator[Piece], until_s: float) -> Iterator[Piece]:
     for piece in pieces:
         _check_time(until_s)
         yield piece

@@ -91,9 +91,9 @@ class Unpacking:
     def _store_member(self, member: SizedMember, target: Target, listed: Listed | None) -> None:
         path = member.path
         try:
-            if listed is not None and (wrong := listed.contradiction(member.size_bytes)):
+            if listed is not None and (wrong := listed.size_contradiction(member.size_bytes)):
                 raise WrongDigest(wrong)
-            store(self.entry, target, member.size_bytes, member.flow.rest())
+            store_file(self.entry, target, member.size_bytes, member.flow.rest())
         except Unfit as error:
             self.unfit[path] = error
         except WrongDigest as error:
@@ -102,7 +102,7 @@ class Unpacking:
             self.unfit[path] = Unfit(f"it is damaged: {error}")
 
 
-def store(entry: Entry, target: Target, size_bytes: int, content: Iterator[Piece]) -> None:
+def store_file(entry: Entry, target: Target, size_bytes: int, content: Iterator[Piece]) -> None:
     """Put a file's content in its place.
 
     :raises WrongDigest: it is not what was promised

@@ -28,7 +28,7 @@ class Listed:
     size_bytes: int | None = None
     """``None``: the list does not say."""
 
-    def contradiction(self, size_bytes: int) -> str | None:
+    def size_contradiction(self, size_bytes: int) -> str | None:
         """What is wrong with a member of the payload that has this size; ``None``: nothing.
 
         Of several hard links all but one are empty in a payload.

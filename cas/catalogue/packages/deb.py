@@ -160,7 +160,7 @@ def open_deb_payload(
     return _open_data(_read_deb(path), advance)
 
 
-def flavour(release: str, arch: str) -> str:
+def deb_flavour(release: str, arch: str) -> str:
     """The kernel variant that a release names: ``cloud``, ``rt``, ``generic``, …; else empty.
 
     :param arch: of the package, in Debian's spelling, which most releases end in
@@ -185,7 +185,7 @@ def _deb_kernels(
         known = identities[path]
         yield PackagedKernel(
             release=release,
-            flavour=flavour(release, deb.fields.get("Architecture", "")),
+            flavour=deb_flavour(release, deb.fields.get("Architecture", "")),
             member=path,
             build_id=known.build_id,
             size_bytes=known.size_bytes,

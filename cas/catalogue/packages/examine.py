@@ -25,6 +25,6 @@ def examine(kernel: Kernel) -> tuple[str | None, str | None]:
     found = identity.in_payload(kernel.source, opened, [member]).get(member)
     if found is None:
         raise PackageError(f"{kernel.source}: the payload lacks {member}")
-    if wrong := Listed(size_bytes=kernel.size_bytes).contradiction(found.size_bytes):
+    if wrong := Listed(size_bytes=kernel.size_bytes).size_contradiction(found.size_bytes):
         raise PackageError(f"{kernel.source}: {member} is not what the header says: {wrong}")
     return found.banner, found.build_id

@@ -95,7 +95,7 @@ class _Range:
     align: int
     data: bytearray = field(default_factory=bytearray)
 
-    def feed(self, at: int, piece: bytes) -> None:
+    def take_piece(self, at: int, piece: bytes) -> None:
         """Take what of a piece belongs here; pieces come in order, and may overlap."""
         begin = self.offset + len(self.data) - at
         if 0 <= begin < len(piece):
@@ -119,7 +119,7 @@ def _identity_by_segments(content: Flow, size_bytes: int) -> Identity:
     banner = build_id = None
     for at, piece in _overlapping(head, content, min(max(ends, default=0), _BEGINNING)):
         for note in notes:
-            note.feed(at, piece)
+            note.take_piece(at, piece)
         banner = banner or elf.banner_in(piece)
         build_id = build_id or _gnu_build_id(notes, header.order)
         if banner and (build_id or all(note.is_full for note in notes)):
@@ -161,7 +161,7 @@ def _identity_by_sections(content: Flow, size_bytes: int) -> Identity:
     table = _Range(header.shoff, min(header.shnum * header.shentsize, _SECTIONS_LIMIT), 1)
     seen: dict[int, str] = {}
     for at, piece in _overlapping(head, content, size_bytes):
-        table.feed(at, piece)
+        table.take_piece(at, piece)
         _collect_ids(seen, at, piece, header.order)
 
     def read(offset: int, size: int) -> bytes:

@@ -47,7 +47,7 @@ def kernel_spelling(name: str) -> str:
     return name.replace("-", "_")
 
 
-def parse(path: str) -> KmodFile | None:
+def parse_kmod_name(path: str) -> KmodFile | None:
     """The kmod that a file belongs to; ``None`` when it is no kmod's."""
     found = _FILE.fullmatch(basename(path))
     if found is None:
@@ -70,7 +70,7 @@ def ranked(paths: Iterable[str], wanted: Collection[str]) -> dict[str, list[Kmod
     :param wanted: names as the kernel spells them
     """
     files: dict[str, list[KmodFile]] = {}
-    for file in map(parse, paths):
+    for file in map(parse_kmod_name, paths):
         if file is not None and file.kmod in wanted:
             files.setdefault(file.kmod, []).append(file)
     for several in files.values():
@@ -84,6 +84,6 @@ def of_kernel(kernel: Kernel, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if part in path]
 
 
-def names(paths: Iterable[str]) -> set[str]:
+def kmod_names(paths: Iterable[str]) -> set[str]:
     """The kmods that the paths belong to."""
-    return {file.kmod for file in map(parse, paths) if file is not None}
+    return {file.kmod for file in map(parse_kmod_name, paths) if file is not None}

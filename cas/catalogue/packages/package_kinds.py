@@ -85,7 +85,7 @@ def _with_payload_facts(path: Path, package: Package) -> Package:
         if kernel.member not in found:
             raise PackageError(f"{path}: the payload lacks {kernel.member}")
         known = found[kernel.member]
-        if wrong := Listed(size_bytes=kernel.size_bytes).contradiction(known.size_bytes):
+        if wrong := Listed(size_bytes=kernel.size_bytes).size_contradiction(known.size_bytes):
             raise PackageError(f"{path}: {kernel.member} is not what the header says: {wrong}")
         examined = replace(kernel, build_id=known.build_id, banner=known.banner, is_examined=True)
         kernels.append(replace(examined, size_bytes=known.size_bytes))

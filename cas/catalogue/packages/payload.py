@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cas.catalogue.packages.archive import Listed, Listing, payload_of
-from cas.catalogue.packages.rpm_files import Header, build_ids, read_header
+from cas.catalogue.packages.rpm_files import Header, build_ids_of_links, read_file_list
 from cas.streams.cpio import cpio_members
 from cas.streams.layer import CONTENT_LIMIT, Payload
 from cas.streams.member import SizedMember
@@ -40,8 +40,8 @@ def rpm_listing(path: Path) -> Listing:
     :raises PackageError: the content is not an RPM, or is damaged
     :raises OSError: the file cannot be read
     """
-    header = read_header(path)
-    by_target = build_ids(header.files)
+    header = read_file_list(path)
+    by_target = build_ids_of_links(header.files)
     files = {
         file.path: Listed(file.digest, by_target.get(file.path), file.size_bytes)
         for file in header.files

@@ -64,11 +64,11 @@ def read_rpm(path: Path) -> Package:
         return Package(
             name=name,
             arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
-            build_time_s=tags.number(BUILDTIME),
+            build_time_s=tags.integer(BUILDTIME),
             kernels=kernels,
             kind=PackageKind.RPM,
             version=_full_version(tags),
-            kmods=files.kmods(),
+            kmods=files.kmod_counts(),
         )
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
@@ -97,7 +97,7 @@ def read_origin(path: Path) -> Origin | None:
     try:
         tags, _ = rpm_header.read_tags(path)
         source, host = _tag_text(tags, SOURCERPM), _tag_text(tags, BUILDHOST)
-        time_s = tags.number(BUILDTIME)
+        time_s = tags.integer(BUILDTIME)
         if not source or not host or not time_s:
             return None
         return Origin(source, _full_version(tags), _tag_text(tags, ARCH), host, time_s)
@@ -106,7 +106,7 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def _full_version(tags: Tags) -> str:
-    epoch = tags.number(EPOCH)
+    epoch = tags.integer(EPOCH)
     version = f"{_tag_text(tags, VERSION)}-{_tag_text(tags, RELEASE)}"
     return f"{epoch}:{version}" if epoch else version
 
@@ -122,36 +122,36 @@ class _Files:
         """Whether it has the whole paths that rpm 3 wrote."""
         if self._is_old:
             self._names = self._directories = tags.texts(OLDFILENAMES)
-        elif tags.count(DIRINDEXES) != self._names.count:
+        elif tags.item_count(DIRINDEXES) != self._names.count:
             raise BadHeader("its file list is inconsistent")
         named = not self._is_old and self._names.occurrences(b"/")
         if named or self._directories.occurrences(b"/../"):
             raise BadHeader("it lists a path that leads out of its directory")
 
-    def vmlinux(self) -> Iterator[tuple[int, str, str]]:
+    def vmlinux_files(self) -> Iterator[tuple[int, str, str]]:
         """Of each vmlinux its place in the list, its path and its release."""
-        for place, name in self._names.holding(b"vmlinux", _NAMES_LIMIT):
+        for place, name in self._names.containing(b"vmlinux", _NAMES_LIMIT):
             path = self._directory_of(place) + _name_text(name)
             release = rpm_layout.vmlinux_release(path)
-            mode = self._tags.number(FILEMODES, place)
+            mode = self._tags.integer(FILEMODES, place)
             if release is not None and (mode is None or is_regular(mode)):
                 yield place, path, release
 
-    def build_ids(self) -> dict[str, str]:
+    def linked_build_ids(self) -> dict[str, str]:
         """Build-ids by what the links that spell them lead to, where that may be a vmlinux."""
         links = [
             (self._directory_of(place), _name_text(self._names[place]), _name_text(target))
-            for place, target in self._tags.texts(FILELINKTOS).holding(b"/vmlinux", _NAMES_LIMIT)
+            for place, target in self._tags.texts(FILELINKTOS).containing(b"/vmlinux", _NAMES_LIMIT)
         ]
         found: dict[str, str] = {}
         for directory, name, target in sorted(links, key=lambda link: link[1].endswith(".debug")):
             path = directory + name
-            build_id = rpm_layout.build_id_of(path)
+            build_id = rpm_layout.linked_build_id(path)
             if build_id is not None:  # a link to the file with debug information goes first
                 found[rpm_layout.linked_path(dirname(path), target)] = build_id
         return found
 
-    def kmods(self) -> dict[str, int]:
+    def kmod_counts(self) -> dict[str, int]:
         """How many kmods' files there are, by release."""
         found = self._names.occurrences(b".ko")
         release = self._directories.first(rpm_layout.A_RELEASE) if found else None
@@ -174,36 +174,36 @@ class _Files:
             raise BadHeader(f"it claims to hold kernel modules of {len(counts)} kernels")
         return dict(counts)
 
-    def size(self, place: int) -> int | None:
+    def size_of(self, place: int) -> int | None:
         """:raises BadHeader: it is none that a file can have"""
-        size = self._tags.number(LONGFILESIZES, place)
+        size = self._tags.integer(LONGFILESIZES, place)
         if size is None:
-            size = self._tags.number(FILESIZES, place)
+            size = self._tags.integer(FILESIZES, place)
         if size is not None and size >= _SIZE_LIMIT:
             raise BadHeader("it lists a file that no disk could hold")
         return size
 
-    def digest(self, place: int) -> str | None:
+    def digest_of(self, place: int) -> str | None:
         """As ``sha256:HEX``; ``None`` where the header has none that is known."""
         digests = self._tags.texts(FILEDIGESTS)
         if place >= digests.count:
             return None
-        digest = digest_name(self._tags.number(FILEDIGESTALGO), _name_text(digests[place]))
+        digest = digest_name(self._tags.integer(FILEDIGESTALGO), _name_text(digests[place]))
         return ":".join(digest) if digest else None
 
     def _directory_of(self, place: int) -> str:
         return "" if self._is_old else _name_text(self._directories[self._directory_index(place)])
 
     def _directory_index(self, place: int) -> int:
-        index = self._tags.number(DIRINDEXES, place)
+        index = self._tags.integer(DIRINDEXES, place)
         if index is None or index >= self._directories.count:
             raise BadHeader("its file list is inconsistent")
         return index
 
 
 def _rpm_kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
-    found = list(files.vmlinux())
-    by_target = files.build_ids() if found else {}
+    found = list(files.vmlinux_files())
+    by_target = files.linked_build_ids() if found else {}
     for index, path, release in found:
         places = (path, *rpm_layout.installed_vmlinux(release))
         yield PackagedKernel(
@@ -211,13 +211,13 @@ def _rpm_kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
             rpm_layout.flavour(release, package if len(found) == 1 else ""),
             path,
             next((by_target[place] for place in places if place in by_target), None),
-            files.size(index),
-            files.digest(index),
+            files.size_of(index),
+            files.digest_of(index),
         )
 
 
 def _tag_text(tags: Tags, tag: int) -> str:
-    return one_line(_name_text(tags.text(tag)))[:_TEXT_LIMIT]
+    return one_line(_name_text(tags.first_text(tag)))[:_TEXT_LIMIT]
 
 
 def _name_text(name: bytes) -> str:

@@ -79,7 +79,7 @@ class Header:
         return sum(file.payload_bytes for file in self.files)
 
 
-def read_header(path: Path) -> Header:
+def read_file_list(path: Path) -> Header:
     """The files that a package lists.
 
     :raises PackageError: the content is not an RPM, or is damaged
@@ -87,16 +87,18 @@ def read_header(path: Path) -> Header:
     """
     try:
         tags, payload_offset = rpm_header.read_tags(path)
-        return Header(_file_list(_rpmfile_tags(tags.entries(_WANTED), tags.store)), payload_offset)
+        return Header(
+            _file_list(_rpmfile_tags(tags.index_entries(_WANTED), tags.store)), payload_offset
+        )
     except BadHeader as error:
         raise PackageError(f"{path} is no intact RPM: {error}") from error
 
 
-def build_ids(files: Sequence[File]) -> dict[str, str]:
+def build_ids_of_links(files: Sequence[File]) -> dict[str, str]:
     """Build-id of every file that a ``.build-id`` link points to; ``.debug`` links go first."""
     found: dict[str, str] = {}
     for file in sorted(files, key=lambda file: file.path.endswith(".debug")):
-        build_id = rpm_layout.build_id_of(file.path) if file.link else None
+        build_id = rpm_layout.linked_build_id(file.path) if file.link else None
         if build_id is not None:
             found[rpm_layout.linked_path(dirname(file.path), file.link)] = build_id
     return found

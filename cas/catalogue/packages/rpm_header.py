@@ -83,7 +83,7 @@ class Texts:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._data[self._begin : self._end].split(b"\0")[: self.count])
 
-    def holding(self, part: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
+    def containing(self, part: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
         """Every text in which this part stands, with its place.
 
         :raises BadHeader: there are more of them than the limit
@@ -144,7 +144,7 @@ class Tags:
         self._entries = {entry[0]: entry for entry in _ENTRY.iter_unpack(index)}
         self._offsets = sorted({entry[2] for entry in self._entries.values()})
 
-    def entries(self, wanted: Collection[int]) -> list[Entry]:
+    def index_entries(self, wanted: Collection[int]) -> list[Entry]:
         """Index entries of these tags that have content, each inside the store.
 
         :raises BadHeader: one is not, or together they would be larger than the store
@@ -158,10 +158,10 @@ class Tags:
 
     @property
     def store(self) -> bytes:
-        """What the offsets of `entries` count in."""
+        """What the offsets of `index_entries` count in."""
         return self._data[self._begin : self._begin + self._size]
 
-    def digest(self, name: str) -> str:
+    def header_digest(self, name: str) -> str:
         """Of the whole header, in hex.
 
         :param name: hashlib's, of an algorithm
@@ -171,12 +171,12 @@ class Tags:
         hashed.update(memoryview(self._data)[: self._begin + self._size])
         return hashed.hexdigest()
 
-    def count(self, tag: int) -> int:
+    def item_count(self, tag: int) -> int:
         """How many items a tag has."""
         entry = self._entries.get(tag)
         return entry[3] if entry else 0
 
-    def number(self, tag: int, place: int = 0) -> int | None:
+    def integer(self, tag: int, place: int = 0) -> int | None:
         """One integer of a tag; ``None`` where there is none in this place."""
         entry = self._entries.get(tag)
         if entry is None or entry[1] not in _CODES or not 0 <= place < entry[3]:
@@ -192,9 +192,9 @@ class Tags:
             return Texts(b"", 0, 0, 0)
         self._check_entry(entry)
         count = 1 if entry[1] == _STRING else entry[3]
-        return Texts(self._data, self._begin + entry[2], self._end(entry[2]), count)
+        return Texts(self._data, self._begin + entry[2], self._end_of_tag(entry[2]), count)
 
-    def text(self, tag: int) -> bytes:
+    def first_text(self, tag: int) -> bytes:
         """The first text of a tag; empty where it is absent."""
         texts = self.texts(tag)
         return texts[0] if texts.count else b""
@@ -206,7 +206,7 @@ class Tags:
         if offset + count * _SMALLEST.get(kind, 1) > self._size:
             raise BadHeader(f"tag {tag} points outside the header")
 
-    def _end(self, offset: int) -> int:
+    def _end_of_tag(self, offset: int) -> int:
         """Where the tag that follows in the store begins."""
         following = bisect_right(self._offsets, offset)
         after = self._offsets[following] if following < len(self._offsets) else self._size
@@ -246,7 +246,7 @@ class _Head:
         tags, end, payload = self._tags(begin, "header")
 
         # the signature says how long header and payload are together
-        declared = signature.number(_LONG_SIGNED_SIZE) or signature.number(_SIGNED_SIZE)
+        declared = signature.integer(_LONG_SIGNED_SIZE) or signature.integer(_SIGNED_SIZE)
         found = os.fstat(self._descriptor).st_size - begin
         if declared is not None and found < declared:
             raise BadHeader(f"the file is cut: {found:,} of {declared:,} bytes are there")
@@ -255,13 +255,13 @@ class _Head:
 
         # and since rpm 4 it has a digest of the header
         for tag, name in _DIGESTS.items():
-            promised = signature.text(tag).decode("ascii", "backslashreplace")
+            promised = signature.first_text(tag).decode("ascii", "backslashreplace")
             if promised:
-                if tags.digest(name) != promised:
+                if tags.header_digest(name) != promised:
                     raise BadHeader(f"its header is damaged: it does not have the promised {name}")
                 break
 
-        compression = tags.text(_COMPRESSOR).decode("ascii", "backslashreplace")
+        compression = tags.first_text(_COMPRESSOR).decode("ascii", "backslashreplace")
         magic = _BEGINNINGS.get(compression)
         if magic is not None and not re.match(magic, payload):
             raise BadHeader(f"its payload is not compressed with {compression}, as the header says")

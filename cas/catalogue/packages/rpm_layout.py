@@ -93,7 +93,7 @@ def is_kmod(name: bytes) -> bool:
     return name.endswith(_KMOD_ENDS) or (b".ko-" in name and name.endswith(b".debug"))
 
 
-def build_id_of(link: str) -> str | None:
+def linked_build_id(link: str) -> str | None:
     """The build-id that the path of a ``.build-id`` link spells; ``None`` for any other path."""
     found = _BUILD_ID_LINK.fullmatch(link)
     return found[1] + found[2] if found else None

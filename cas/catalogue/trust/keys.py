@@ -55,7 +55,7 @@ class Keys:
     files: Mapping[str, Path] = field(default_factory=dict)
     """Armoured, one of each primary key, by fingerprint."""
 
-    def named(self, identity: str) -> Key | None:
+    def key_named(self, identity: str) -> Key | None:
         """The key that a signature names, with 8, 16 or 40 hex digits."""
         wanted = identity.upper()
         return next(

@@ -56,7 +56,7 @@ def _signature_flaw(lines: Sequence[tuple[str, ...]], done: Finished, keys: Keys
         found = _KEY.search(what)
         if found and status != "OK":
             by = f"is signed with key {found[1]}, which"
-            if keys.named(found[1]):
+            if keys.key_named(found[1]):
                 return f"{by} this rpm does not accept ({status})"
             return f"{by} is not in {keys.directory}"
     if lines and done.status != 0:

@@ -45,7 +45,7 @@ def by_key(keys: Keys, identity: str, what: str = "is signed") -> Verdict:
 
     A key that has expired vouches for nothing: who has it by now can set back the clock.
     """
-    key = keys.named(identity)
+    key = keys.key_named(identity)
     if key is None:
         return Verdict(
             ok=False, text=f"{what} with key {identity}, which is not in {keys.directory}"

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.commands.answers import VERSION
     from cas.commands.uploaded import identify_upload
-    from cas.report.result import registers
+    from cas.report.result import register_facts
 
     is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(options.dump))
     if is_url and not is_there(options.dump):
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     facts["crash_time"] = dump.crash_time and plain(dump.crash_time)
     facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
     facts["vmcoreinfo"] = dict(dump.vmcoreinfo)
-    facts["registers"] = registers(dump)
+    facts["registers"] = register_facts(dump)
     yield from (json_text(facts, indent=1),) if options.json else _dump_lines(dump, facts)
     return 0 if dump.is_whole else DAMAGED
 

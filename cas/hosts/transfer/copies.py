@@ -54,7 +54,7 @@ class Copies:
         self._rules = rules
         self._progress = progress
 
-    def place(self, path: Path, digest: str | None = None) -> str:
+    def place_copy(self, path: Path, digest: str | None = None) -> str:
         """The absolute path of a copy on the host, checked there.
 
         :param digest: SHA-256 of the file, in hex, where it is known
@@ -75,7 +75,7 @@ class Copies:
             )
         return placed
 
-    def clean(self, needed_bytes: int = 0) -> None:
+    def make_room(self, needed_bytes: int = 0) -> None:
         """Remove the copies that were not used for the longest time, as far as room is needed.
 
         :param needed_bytes: for what is to come
@@ -96,7 +96,7 @@ class Copies:
         try:
             return self._transfer_file(file, codecs)
         except NoRoom as error:
-            self.clean(error.needed_bytes)
+            self.make_room(error.needed_bytes)
         return self._transfer_file(file, codecs)
 
     def _transfer_file(self, file: FileToCopy, codecs: str) -> str | None:

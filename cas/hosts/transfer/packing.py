@@ -50,7 +50,7 @@ def is_worth_compressing(path: Path) -> bool:
 
 
 @contextmanager
-def frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[Frame]]:
+def packed_frames(path: Path, codec: str, span: tuple[int, int]) -> Iterator[Iterator[Frame]]:
     """The frames of a file.
 
     :param codec: ``zstd``, ``gzip`` or ``cat``, which leaves everything as it is

@@ -13,7 +13,7 @@ import paramiko
 from cas.errors import HostLost
 from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link, unread_stderr
 from cas.hosts.transfer.file import FileToCopy
-from cas.hosts.transfer.packing import frames
+from cas.hosts.transfer.packing import packed_frames
 from cas.progress import Progress
 from cas.text import short_line
 from cas.units import human_size
@@ -94,7 +94,7 @@ class ScriptChannel:
             raise HostUnfit(f"{self._link.name}: it answers what makes no sense: {said}")
         return ScriptAnswer(word, found.groups())
 
-    def send(self, frame: bytes) -> bool:
+    def send_frame(self, frame: bytes) -> bool:
         """Write to its stdin; ``False`` when it does not listen any more.
 
         :raises HostLost: the link broke, or nothing was taken in for too long
@@ -108,7 +108,7 @@ class ScriptChannel:
                 piece = piece[sent:]
         return True
 
-    def end(self) -> None:
+    def end_input(self) -> None:
         """Let it see the end of its input."""
         with self._link.errors_translated():
             if not self._channel.closed:
@@ -284,11 +284,11 @@ class FileTransfer:
         title, span = f"Copying {file.name} to {self._name}", (receiver.offset, file.size_bytes)
         with (
             self._progress.bar(title, file.size_bytes) as advance,
-            frames(file.path, receiver.codec, span) as all_frames,
+            packed_frames(file.path, receiver.codec, span) as all_frames,
         ):
             advance(receiver.offset)
             for frame in all_frames:
-                if not self._script.send(frame.data):
+                if not self._script.send_frame(frame.data):
                     return
                 advance(frame.plain_bytes)
-        self._script.end()
+        self._script.end_input()
