@@ -57,7 +57,39 @@ _THROTTLES = (
 def detect(case: Case) -> Iterator[Evidence]:
     """What the log says, the most telling first; then the counters of the processors."""
     yield from said(case.log, case.kind)
-    yield from _counted_by_cpus(case)
+    # what each processor has counted since the boot, whatever the log has lost since
+    checks = dict[int, int]()
+    hot = dict[tuple[int, str], int]()
+    for cpu in bounded(for_each_online_cpu(case.prog), MAX_CPUS):
+        try:
+            if "mce_exception_count" in case.prog:
+                checks[cpu] = int(per_cpu(case.prog["mce_exception_count"], cpu).value_())
+            if "thermal_state" in case.prog:
+                state: Object = per_cpu(case.prog["thermal_state"], cpu)
+                for member, _ in _THROTTLES:
+                    hot[cpu, member] = int(state.member_(member).count.value_())
+        except Broken as error:
+            case.remark(f"counters of CPU {cpu} cannot be read: {case.text(str(error))}")
+    if any(checks.values()):
+        told = {cpu: number for cpu, number in checks.items() if number}
+        yield Evidence(
+            f"{count(sum(told.values()), 'machine check exception')} since the boot,"
+            f" on {_named_cpus(told)}",
+            "mce_exception_count",
+            f"p mce_exception_count:{min(told)}",
+            details=tuple(f"CPU {cpu}: {number:,}" for cpu, number in told.items()),
+        )
+    for member, what in _THROTTLES:
+        throttled = {
+            cpu: number for (cpu, each), number in hot.items() if each == member and number
+        }
+        if throttled:
+            yield Evidence(
+                f"throttled since the boot, the {what} too hot: {_named_cpus(throttled)}",
+                "thermal_state",
+                f"p thermal_state:{min(throttled)}",
+                details=tuple(f"CPU {cpu}: {number:,} times" for cpu, number in throttled.items()),
+            )
 
 
 def said(log: Log, kind: str) -> Iterator[Evidence]:
@@ -93,42 +125,6 @@ def said(log: Log, kind: str) -> Iterator[Evidence]:
             "log",
             Weight.CAUSE if is_cause else Weight.CONTEXT,
         )
-
-
-def _counted_by_cpus(case: Case) -> Iterator[Evidence]:
-    """What each processor has counted since the boot, whatever the log has lost since."""
-    checks = dict[int, int]()
-    hot = dict[tuple[int, str], int]()
-    for cpu in bounded(for_each_online_cpu(case.prog), MAX_CPUS):
-        try:
-            if "mce_exception_count" in case.prog:
-                checks[cpu] = int(per_cpu(case.prog["mce_exception_count"], cpu).value_())
-            if "thermal_state" in case.prog:
-                state: Object = per_cpu(case.prog["thermal_state"], cpu)
-                for member, _ in _THROTTLES:
-                    hot[cpu, member] = int(state.member_(member).count.value_())
-        except Broken as error:
-            case.remark(f"counters of CPU {cpu} cannot be read: {case.text(str(error))}")
-    if any(checks.values()):
-        told = {cpu: number for cpu, number in checks.items() if number}
-        yield Evidence(
-            f"{count(sum(told.values()), 'machine check exception')} since the boot,"
-            f" on {_named_cpus(told)}",
-            "mce_exception_count",
-            f"p mce_exception_count:{min(told)}",
-            details=tuple(f"CPU {cpu}: {number:,}" for cpu, number in told.items()),
-        )
-    for member, what in _THROTTLES:
-        throttled = {
-            cpu: number for (cpu, each), number in hot.items() if each == member and number
-        }
-        if throttled:
-            yield Evidence(
-                f"throttled since the boot, the {what} too hot: {_named_cpus(throttled)}",
-                "thermal_state",
-                f"p thermal_state:{min(throttled)}",
-                details=tuple(f"CPU {cpu}: {number:,} times" for cpu, number in throttled.items()),
-            )
 
 
 def _named_cpus(numbers: Iterable[int]) -> str:

@@ -139,7 +139,19 @@ def largest_caches(case: Case, total: int) -> list[Cache]:
     found: dict[str, Cache] = {}
     with looking_at(case, "slab caches"):
         for cache in islice(for_each_slab_cache(case.prog), MAX_CACHES):
-            each = _cache_with_slabs(case, cache, nodes, page)
+            slabs = 0
+            for node in filter(None, islice(cache.node, nodes)):
+                # SLAB's number is gone since Linux 6.8 (16a1d968358a)
+                is_slub = hasattr(node, "nr_slabs")
+                slabs += int((node.nr_slabs.counter if is_slub else node.total_slabs).value_())
+            # before Linux 5.9 (9855609bde03) each memory cgroup had caches: kmalloc-1k(33:x.slice)
+            each = Cache(
+                case.text(cache.name).partition("(")[0] or "?",
+                cache.value_(),
+                slabs * slab_cache_pages_per_slab(cache) * page,
+                slabs * slab_cache_objects_per_slab(cache),
+                int(cache.object_size.value_()),
+            )
             if not 0 <= each.size <= total:
                 case.remark(f"the count of slab {each.name} makes no sense")
                 continue
@@ -149,24 +161,6 @@ def largest_caches(case: Case, total: int) -> list[Cache]:
                 each = before._replace(size=size, objects=objects)
             found[each.name] = each
     return sorted(found.values(), key=lambda each: -each.size)
-
-
-def _cache_with_slabs(case: Case, cache: Object, nodes: int, page: int) -> Cache:
-    slabs = 0
-    for node in islice(cache.node, nodes):
-        if node and hasattr(node, "nr_slabs"):
-            slabs += int(node.nr_slabs.counter.value_())
-        elif node:  # SLAB, gone since Linux 6.8 (16a1d968358a)
-            slabs += int(node.total_slabs.value_())
-    # before Linux 5.9 (9855609bde03) each memory cgroup had caches: kmalloc-1k(33:x.slice)
-    name = case.text(cache.name).partition("(")[0] or "?"
-    return Cache(
-        name,
-        cache.value_(),
-        slabs * slab_cache_pages_per_slab(cache) * page,
-        slabs * slab_cache_objects_per_slab(cache),
-        int(cache.object_size.value_()),
-    )
 
 
 class Tmpfs(NamedTuple):

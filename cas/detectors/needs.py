@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from drgn import ObjectNotFoundError, Program
@@ -28,23 +27,20 @@ class Needs:
 
 def unmet(needs: Needs, case: Case) -> str | None:
     """What of a detector's needs the dump has not, in words; ``None``: it has all."""
-    return next(_unmet_needs(needs, case), None)
-
-
-def _unmet_needs(needs: Needs, case: Case) -> Iterator[str]:
     if needs.archs and case.arch not in needs.archs:
-        yield f"it is for {', '.join(needs.archs)}"
+        return f"it is for {', '.join(needs.archs)}"
     if needs.kinds and case.kind not in needs.kinds:
-        yield f"the crash is of another kind ({case.kind or 'unknown'})"
+        return f"the crash is of another kind ({case.kind or 'unknown'})"
     for names in needs.kmods:
         if not any(name in case.kmods for name in names.split("|")):
-            yield f"the kernel module {names} is not loaded"
+            return f"the kernel module {names} is not loaded"
     for names in needs.symbols:
         if not any(name in case.prog or _is_function(case.prog, name) for name in names.split("|")):
-            yield f"the kernel has no {names}"
+            return f"the kernel has no {names}"
     for names in needs.types:
         if not any(has_type(case.prog, name) for name in names.split("|")):
-            yield f"the kernel has no {names}"
+            return f"the kernel has no {names}"
+    return None
 
 
 def _is_function(prog: Program, name: str) -> bool:

@@ -109,10 +109,15 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
     when = [] if crash.time is None else [utc(crash.time)]
     if crash.uptime_s is not None:
         when.append(f"{human_span(int(crash.uptime_s))} after boot")
+    who = _task_words(crash.task) if crash.task else None
+    if crash.blocked is not None:
+        holder = f"; likely held up by {_task_words(crash.holder)}" if crash.holder else ""
+        noticed = f"; noticed by {who}" if who else ""
+        who = f"{_task_words(crash.blocked)}, blocked{holder}{noticed}"
     return Finding(
         what=_what_happened(crash, dump, earlier),
         where=_crash_place(crash),
-        who=_who_crashed(crash),
+        who=who,
         when=", ".join(when) or None,
         taint=describe_taint(crash.taint),
         kmods=describe_kmods(crash.kmods),
@@ -219,14 +224,6 @@ def _place(frame: Frame) -> str:
 def _code(frame: Frame) -> str:
     offset = "" if frame.offset is None else f"+{frame.offset:#x}"
     return plain_name(frame.function) + offset
-
-
-def _who_crashed(crash: Crash) -> str | None:
-    if crash.blocked is None:
-        return _task_words(crash.task) if crash.task else None
-    holder = f"; likely held up by {_task_words(crash.holder)}" if crash.holder else ""
-    noticed = f"; noticed by {_task_words(crash.task)}" if crash.task else ""
-    return f"{_task_words(crash.blocked)}, blocked{holder}{noticed}"
 
 
 def _task_words(task: Task) -> str:

@@ -75,7 +75,18 @@ def told_by(release: str, banner: str | None = None) -> tuple[Release, ...]:
     :param release: ``uname -r``
     :param banner: its ``Linux version …`` line: those of Debian and Ubuntu name the stable release
     """
-    upstream = _followed(release)
+    upstream = None
+    if found := _RPM.fullmatch(release):
+        version, _, tag, repository = found.groups()
+        tag += repository or ""
+        is_stable = len(version.split(".")) > 2 and not version.endswith(".0")
+        if _FOLLOWS.fullmatch(tag) or (is_stable and not _STAYS.fullmatch(tag)):
+            upstream = _upstream(version, None)
+    elif found := _OWN_BUILD.fullmatch(release):
+        # commits beyond the version named
+        upstream = _upstream(found[1], found[2], *([1] if found[3] else []))
+    elif (found := _FLAVOURED.fullmatch(release)) and found[3] in _STABLE_FLAVOURS:
+        upstream = _upstream(found[1], None)
     if upstream is None and (found := _DEBIAN.search(banner or "")):
         upstream = _upstream(found[1], found[2])
     elif upstream is None and (found := _UBUNTU.search(banner or "")):
@@ -114,22 +125,6 @@ def _upstream(version: str, candidate: str | None, *beyond: int) -> Release:
     numbers = [int(number) for number in version.split(".")]
     rank = int(candidate) if candidate else _FINAL
     return Release("", (*numbers, *[0] * (4 - len(numbers)), rank, *beyond))
-
-
-def _followed(release: str) -> Release | None:
-    """The upstream version that a release is at, where it tells that."""
-    if found := _RPM.fullmatch(release):
-        version, _, tag, repository = found.groups()
-        tag += repository or ""
-        is_stable = len(version.split(".")) > 2 and not version.endswith(".0")
-        if _FOLLOWS.fullmatch(tag) or (is_stable and not _STAYS.fullmatch(tag)):
-            return _upstream(version, None)
-        return None
-    if found := _OWN_BUILD.fullmatch(release):
-        # commits beyond the version named
-        return _upstream(found[1], found[2], *([1] if found[3] else []))
-    found = _FLAVOURED.fullmatch(release)
-    return _upstream(found[1], None) if found and found[3] in _STABLE_FLAVOURS else None
 
 
 def _own(release: str) -> Release | None:

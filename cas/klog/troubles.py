@@ -11,7 +11,6 @@ empty drive, a link that is not up yet, a signature that is tried.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from itertools import islice
@@ -479,6 +478,7 @@ _TABLE: tuple[tuple[str, str, Trouble], ...] = (
 )
 
 _LINK = re.compile(r":?(?: NIC)? [Ll]ink (?:is )?([Uu]p|UP|[Dd]own|DOWN)\b")
+_LINK_KEYS = ("ink is ", "ink down", "ink Down", "ink up", "ink Up", "ink UP")
 _BOOT = "Linux version "
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
 
@@ -515,8 +515,19 @@ def troubles(log: Log, first: int, end: int) -> list[Told]:
                 told := _told_by_line(log, number, _wordings_with(key), is_flood)
             ):
                 found[number] = told
-    for told in _links_lost(log, first, end):
-        found.setdefault(told.line, told)
+    # links that were up and went down: any is down while a machine starts
+    having = (islice(log.having(key), LINES_LIMIT) for key in _LINK_KEYS)
+    up = set[str]()
+    for number in sorted({n for numbers in having for n in numbers if first <= n < end}):
+        text = log[number].text.strip()
+        if link := _LINK.search(text):
+            name = text[: link.start()]
+            if link[1].lower() == "up":
+                up.add(name)
+            elif name in up:
+                up.discard(name)
+                told = Told(number, Trouble.LINK, name, is_flood=False)
+                found.setdefault(number, told)
     return [found[number] for number in sorted(found)]
 
 
@@ -550,19 +561,3 @@ def _told_by_line(
 def general(text: str) -> str:
     """A line without the numbers that differ from one time to the next."""
     return _NUMBER.sub("#", text)
-
-
-def _links_lost(log: Log, first: int, end: int) -> Iterator[Told]:
-    """Links that were up and went down: any is down while a machine starts."""
-    keys = ("ink is ", "ink down", "ink Down", "ink up", "ink Up", "ink UP")
-    having = (islice(log.having(key), LINES_LIMIT) for key in keys)
-    up = set[str]()
-    for number in sorted({n for numbers in having for n in numbers if first <= n < end}):
-        text = log[number].text.strip()
-        if found := _LINK.search(text):
-            name = text[: found.start()]
-            if found[1].lower() == "up":
-                up.add(name)
-            elif name in up:
-                up.discard(name)
-                yield Told(number, Trouble.LINK, name, is_flood=False)

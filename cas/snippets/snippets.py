@@ -317,7 +317,28 @@ def _command_text(path: Path, data: bytes, facts: Facts, confinement: Confinemen
         return _decoded_utf8(path, _printed_by(path, facts, confinement))
     if data.startswith(b"#!"):
         raise SnippetError(f"{path} is a program, but not executable")
-    return _rendered(path, _decoded_utf8(path, data), facts)
+    text = _decoded_utf8(path, data)
+    if "{{" not in text and "{%" not in text and "{#" not in text:
+        return text
+    # only snippets that are templates cost the import of Jinja2
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    modules = sorted({kmod for kmod in facts.kmods if _KMOD.fullmatch(kmod)})
+    variables: dict[str, object] = {
+        "arch": facts.arch,
+        "modules": modules,
+        "size": facts.size_bytes,
+    }
+    if facts.release and _RELEASE.fullmatch(facts.release):
+        variables |= {"kernel": facts.release, "release": facts.release}
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True)
+    try:
+        return environment.from_string(text).render(variables)
+    except Exception as error:  # a template can fail in as many ways as a program
+        reason = str(error) or type(error).__name__
+        raise SnippetError(f"{path}, as a template: {reason}") from error
 
 
 def _decoded_utf8(path: Path, data: bytes) -> str:
@@ -346,30 +367,6 @@ def _printed_by(path: Path, facts: Facts, confinement: Confinement) -> bytes:
     if finished.status != 0 or finished.timed_out or finished.cut:
         raise SnippetError(f"{path}: {finished.reason}")
     return finished.stdout
-
-
-def _rendered(path: Path, text: str, facts: Facts) -> str:
-    if "{{" not in text and "{%" not in text and "{#" not in text:
-        return text
-    # only snippets that are templates cost the import of Jinja2
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    modules = sorted({kmod for kmod in facts.kmods if _KMOD.fullmatch(kmod)})
-    variables: dict[str, object] = {
-        "arch": facts.arch,
-        "modules": modules,
-        "size": facts.size_bytes,
-    }
-    if facts.release and _RELEASE.fullmatch(facts.release):
-        variables |= {"kernel": facts.release, "release": facts.release}
-
-    environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True)
-    try:
-        return environment.from_string(text).render(variables)
-    except Exception as error:  # a template can fail in as many ways as a program
-        reason = str(error) or type(error).__name__
-        raise SnippetError(f"{path}, as a template: {reason}") from error
 
 
 def _commands(text: str) -> list[tuple[str, tuple[Need, ...]]]:

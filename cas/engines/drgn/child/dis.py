@@ -88,27 +88,23 @@ def instructions(code: bytes, address: int, platform: Platform) -> Iterator[Inst
 
 def instruction_of(one: Any, decoder: _Decoder, platform: Platform) -> Instruction:
     """An instruction of capstone's as it is shown."""
-    is_64 = PlatformFlags.IS_64_BIT in platform.flags
-    text = f"{one.mnemonic:<7} {one.op_str}".rstrip()
-    return Instruction(one.address, text, _branch_target(one, decoder, is_64=is_64))
-
-
-def _branch_target(one: Any, decoder: _Decoder, *, is_64: bool) -> int | None:
     import capstone
 
+    text, target = f"{one.mnemonic:<7} {one.op_str}".rstrip(), None
     if one.id == 0:  # bytes that are no instruction
-        return None
+        return Instruction(one.address, text, None)
     kinds = (capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_BRANCH_RELATIVE)
     is_branch = any(map(one.group, kinds))
     if decoder.arch == "SYSZ":  # has no groups, and its kernel is at low addresses
         is_branch = _S390X_BRANCH.match(one.mnemonic) is not None
     constants = [each.imm for each in one.operands if each.type == capstone.CS_OP_IMM]
-    if not constants:
-        return None
-    if decoder.arch == "RISCV":  # has distances
-        return one.address + constants[-1] if is_branch else None
-    target = constants[-1] & ((1 << (64 if is_64 else 32)) - 1)
-    return target if is_branch or target >= NAMEABLE else None
+    if constants and decoder.arch == "RISCV":  # has distances
+        target = one.address + constants[-1] if is_branch else None
+    elif constants:
+        bits = 64 if PlatformFlags.IS_64_BIT in platform.flags else 32
+        value = constants[-1] & ((1 << bits) - 1)
+        target = value if is_branch or value >= NAMEABLE else None
+    return Instruction(one.address, text, target)
 
 
 @crash_command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -225,7 +226,17 @@ class Target:
         if self._described_all:
             return
         self._described_all = True
-        _show_stopped_cpus(self.prog)
+        with suppress(ObjectNotFoundError, FaultError):
+            # the CPUs that a panic stopped are put back online, else commands leave them and their
+            # tasks out; they are still active: only hot-unplugging a CPU makes it inactive
+            online, active = self.prog["__cpu_online_mask"], self.prog["__cpu_active_mask"]
+            both = bytes(map(int.__or__, online.to_bytes_(), active.to_bytes_()))
+            assert online.address_ is not None  # noqa: S101  what can be read has an address
+            self.prog.add_memory_segment(
+                online.address_,
+                len(both),
+                lambda _address, size, offset, _: both[offset : offset + size],
+            )
         for kmod in self.kmods:
             self.describe(kmod)
 
@@ -336,22 +347,6 @@ def _program_of_dump(dump: File, platform: Platform | None, vmcoreinfo: str | No
 
 def _raise_fault(address: int, _size: int, _offset: int, _physical: bool) -> bytes:
     raise FaultError("address is not the kernel's", address)
-
-
-def _show_stopped_cpus(prog: Program) -> None:
-    """Put the CPUs that a panic stopped back online; else commands leave them and their tasks out.
-
-    They are still active: only hot-unplugging a CPU makes it inactive.
-    """
-    try:
-        online, active = prog["__cpu_online_mask"], prog["__cpu_active_mask"]
-        both = bytes(map(int.__or__, online.to_bytes_(), active.to_bytes_()))
-    except (ObjectNotFoundError, FaultError):
-        return
-    assert online.address_ is not None  # noqa: S101  a variable that can be read has an address
-    prog.add_memory_segment(
-        online.address_, len(both), lambda _address, size, offset, _: both[offset : offset + size]
-    )
 
 
 def _symbols(kmod: LoadedKmod) -> list[Symbol]:

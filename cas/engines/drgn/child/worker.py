@@ -63,7 +63,13 @@ def main(channel: int) -> None:
 
     :param channel: descriptor of the socket that brings files
     """
-    requests, replies = _take_standard_streams()
+    # keep the conversation to ourselves: what drgn prints goes to stderr, and it reads nothing
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
     # A first answer is over before there is garbage worth a collection.
     gc.disable()
     signal.signal(signal.SIGALRM, _raise_late)
@@ -299,14 +305,3 @@ def _raise_late(*_: object) -> None:
 def sentence(error: BaseException) -> str:
     """What an exception says, in one line."""
     return plain_fault(" ".join(str(error).split())) or type(error).__name__
-
-
-def _take_standard_streams() -> tuple[IO[str], IO[str]]:
-    """Keep the conversation to ourselves: what drgn prints goes to stderr, and it reads nothing."""
-    requests = os.fdopen(os.dup(0), encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return requests, replies
