@@ -275,8 +275,9 @@ def test_a_part_that_cannot_be_found_out_hides_no_other(site: Site) -> None:
 
 
 def test_a_watch_sees_a_new_package_and_finishes_the_job_that_waits_for_it(
-    waiting: Site, watching: Callable[..., Watcher]
+    waiting: Site, watching: Callable[..., Watcher], shared: Path
 ) -> None:
+    waiting.settings["debugs"] = str(shared / "debugs")
     waiting.keep_snippets("sys", "log")
     watcher = watching()
     watcher.wait_for(f"Watching {kernels_of(waiting)}: the next build is in 1 s")

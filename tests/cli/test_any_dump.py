@@ -123,6 +123,7 @@ def test_a_wrong_checksum_of_the_wrapping_is_remembered_while_the_job_waits(
     assert "vmcore.gz" in result["reason"]
 
 
+@pytest.mark.long
 def test_the_parts_of_a_split_dump_are_joined(bare: Site, parts: list[Path]) -> None:
     done = bare.cas("-i", "T-1", "-f", parts[1], "-f", parts[0])
     assert done.returncode == 6, done.stderr

@@ -98,6 +98,7 @@ def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
     assert statuses == ["ok", "failed", "ok"]
 
 
+@pytest.mark.long
 def test_memory_that_the_dump_lacks_makes_it_partial(site_a: Site, vmcore: Path) -> None:
     directory = site_a.keep_snippets("sys")
     (directory / "mine").write_text("rd ffff888fffff0000\n")
@@ -152,6 +153,7 @@ def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore
     assert remark.startswith("crash could not answer 2 commands, drgn did: log: ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "script",
     [

@@ -62,6 +62,7 @@ def test_of_two_builds_of_one_release_the_debs_is_taken_by_build_id(
     assert {name.replace("-", "_") for name in found} == loaded
 
 
+@pytest.mark.long
 def test_the_source_around_the_fault_is_shown_from_linux_source(both: Site, vmcore: Path) -> None:
     done = both.cas("-i", "T-4", "-f", vmcore)
     assert done.returncode == 0, done.stderr
@@ -73,6 +74,7 @@ def test_the_source_around_the_fault_is_shown_from_linux_source(both: Site, vmco
     assert f"{LINUX_SOURCE}: /usr/src/linux-source-6.1.tar.xz: /linux-source-6.1/drivers" in text
 
 
+@pytest.mark.long
 def test_without_a_build_id_the_debs_banner_tells_them_apart(
     both: Site, vmcore: Path, tmp_path: Path
 ) -> None:

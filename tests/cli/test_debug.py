@@ -384,6 +384,7 @@ def test_a_forced_kernel_is_used_and_recorded(
     assert finished.admin("check").returncode == 0
 
 
+@pytest.mark.long
 def test_the_right_kernel_of_the_users_own_is_taken(job: Site, vmlinux: Path) -> None:
     log = (job.job("T-1") / "T-1.log").read_text()
     words = ("--engine", "drgn", "-c", "sys -t", "--kernel", vmlinux, "--force")
@@ -476,6 +477,7 @@ def test_a_person_can_use_crashs_commands_and_python_in_drgn(job: Site, tmp_path
         assert user.is_terminal_as_before
 
 
+@pytest.mark.long
 def test_a_person_can_use_drgn(job: Site) -> None:
     with person(job, "debug", "T-1", "--engine", "drgn", columns=90, rows=30) as user:
         user.wait_for(b"helpers.linux import *")

@@ -128,6 +128,7 @@ def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) 
     failed(site.cas("-i", "T-1", "-f", vmcore), 4, "cannot create a job directory", "cas.conf")
 
 
+@pytest.mark.long
 def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
     site_a: Site, vmcore: Path, shared: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
     site_a: Site, vmcore: Path
 ) -> None:

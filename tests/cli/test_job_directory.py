@@ -143,6 +143,7 @@ def test_every_file_is_a_section_or_has_a_name_that_no_section_can_have(finished
     assert [name for name in sections if layout.is_own(name)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [pytest.param("log", marks=pytest.mark.long), "T-1.log"])
 def test_a_dump_called_like_a_result_takes_nobodys_place(
     site_a: Site, tmp_path: Path, vmcore: Path, name: str

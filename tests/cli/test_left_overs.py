@@ -13,7 +13,7 @@ import pytest
 
 from cas.supervise import scratch
 
-from installed import COMMANDS, Site
+from installed import COMMANDS, Site, few_of
 
 WAITING = 6
 
@@ -74,19 +74,17 @@ SHORTAGES = {
 }
 
 
+@pytest.mark.parametrize("shortage", few_of(SHORTAGES, {"bytearray(1 << 60)"}))
 def test_a_shortage_is_named_and_the_job_can_be_gone_on_with(
-    site: Site, vmcore: Path, temporary: Path
+    site: Site, vmcore: Path, temporary: Path, shortage: str
 ) -> None:
     site.environment["PYTHONPATH"] = str(site.directory)
-    words: tuple[str | Path, ...] = ("-i", "T-1", "-f", vmcore)
-    for shortage, said in SHORTAGES.items():
-        run_short_of(site, shortage)
-        done = site.cas(*words)
-        assert done.returncode == 75
-        assert said in done.stderr
-        assert "ulimit -v unlimited" in done.stderr
-        assert "internal error" not in done.stderr
-        words = ("-i", "T-1")
+    run_short_of(site, shortage)
+    done = site.cas("-i", "T-1", "-f", vmcore)
+    assert done.returncode == 75
+    assert SHORTAGES[shortage] in done.stderr
+    assert "ulimit -v unlimited" in done.stderr
+    assert "internal error" not in done.stderr
     del site.environment["PYTHONPATH"]
     assert site.cas("-i", "T-1").returncode == WAITING
 

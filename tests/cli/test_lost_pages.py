@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from installed import Site
 
 
@@ -43,6 +45,7 @@ def test_a_block_of_zeros_amid_the_pages_is_found_beside_the_debuggers(
     assert "dump damaged" in result["finding"]["confidence"]
 
 
+@pytest.mark.long
 def test_what_is_known_of_a_whole_dump_is_said(
     site_a: Site, converted: Callable[..., Path]
 ) -> None:

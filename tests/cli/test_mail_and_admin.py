@@ -81,6 +81,7 @@ def test_the_mail_has_the_manuals_form_and_is_sent_later_where_its_server_is_dow
     assert attached.get_content() == (mailing.job("12345") / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_silent_server_costs_one_time_for_all_mails_and_is_left_alone_then(
     site: Site, vmcore: Path, server: Controller
 ) -> None:

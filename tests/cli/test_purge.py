@@ -28,7 +28,7 @@ from cas_admin import ageing
 from cas_admin.ageing import Records
 from cas_admin.purging import Purging
 
-from installed import COMMANDS, Site
+from installed import COMMANDS, Site, few_of
 
 NOW = datetime.now(UTC)
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
@@ -97,7 +97,13 @@ def test_options_of_purge_hold_wherever_they_stand(purged: Site) -> None:
     assert left(purged) == ["T-new", "T-old"]
 
 
-@pytest.mark.parametrize(("answer", "goes"), [("Y\n", True), ("n\n", False), ("\4", False)])
+MOUNTED = ("-t tmpfs none", "--bind '../of another'")
+
+
+@pytest.mark.parametrize(
+    ("answer", "goes"),
+    [("Y\n", True), ("n\n", False), pytest.param("\4", False, marks=pytest.mark.long)],
+)
 def test_purge_asks_on_a_terminal(purged: Site, answer: str, *, goes: bool) -> None:
     with person(purged, "-p", program="cas-admin", columns=120) as admin:
         question = b"You are about to purge data, is this what you really want to do? [Y/y/N/n]:"
@@ -208,7 +214,7 @@ def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
 
 
 @AS_ROOT
-@pytest.mark.parametrize("what", ["-t tmpfs none", "--bind '../of another'"])
+@pytest.mark.parametrize("what", few_of(MOUNTED, {"--bind '../of another'"}))
 def test_nothing_goes_that_is_mounted(purged: Site, what: str) -> None:
     directory = purged.job("T-old")
     (directory / "mnt").mkdir()

@@ -95,6 +95,7 @@ def test_the_next_candidate_takes_the_place_of_what_became_of_others(
     ).read_text().replace("\n", " ")
 
 
+@pytest.mark.long
 def test_a_package_on_a_mount_that_hangs_holds_no_job_up(site: Site, kernels: Path) -> None:
     hung, good = copies(kernels, "1", "2")
     assert site.admin("-b").returncode == 0

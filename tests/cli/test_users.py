@@ -123,6 +123,7 @@ def readable(site: SharedSite, vmcore: Path) -> Path:
     return upload
 
 
+@pytest.mark.long
 def test_what_is_roots_is_named_with_the_command_that_mends_it(shared_a: SharedSite) -> None:
     shared_a.settings["kernels"] = str(shared_a.directory / "root")
     for path in (f"debugs/{BUILD_ID}", "cores/T-1/2026.11.30.10.00.00"):
@@ -226,6 +227,7 @@ def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore:
     assert shared_a.as_user(OTHER, "cas-admin", "check").returncode == 0
 
 
+@pytest.mark.long
 def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Path) -> None:
     upload = readable(shared_a, vmcore)
     shared_a.settings["resultGroup"] = GROUP
@@ -270,6 +272,7 @@ def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Pa
     assert "is open to others: T-1 and " in checked()
 
 
+@pytest.mark.long
 def test_a_file_of_another_is_named_with_its_owner(shared_a: SharedSite) -> None:
     kernels = shared_a.directory / "kernels"
     kernels.mkdir()
@@ -327,6 +330,7 @@ def test_a_place_that_root_must_make_is_said_with_the_command(shared_a: SharedSi
     assert f"→ let {OTHER} use {place}, or configure another place" in done.stderr
 
 
+@pytest.mark.long
 def test_an_upload_that_only_root_may_reach_is_named(shared_a: SharedSite) -> None:
     upload = shared_a.directory / "root" / "vmcore"
     upload.write_bytes(b"KDUMP   " + bytes(1 << 16))

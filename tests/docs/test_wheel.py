@@ -33,6 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.long
 def test_the_main_job_runs_from_a_wheel(installed: Path, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

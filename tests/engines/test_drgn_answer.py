@@ -128,6 +128,7 @@ def test_compressed_dumps_give_the_same_backtrace(
     assert worker.answer(other, TIMEOUT_S).backtrace == answer.backtrace
 
 
+@pytest.mark.long
 def test_another_architectures_dump_is_read_like_our_own(
     worker: Worker, opened_aarch64: Case
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_slow_command_is_given_up_and_the_next_one_runs(
     assert worker.pid == pid
 
 
+@pytest.mark.long
 def test_a_command_that_hangs_inside_drgn_is_killed_and_the_next_one_runs(
     open_with: Callable[..., Worker], tmp_path: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_worker_that_somebody_kills_is_asked_once_more(worker: Worker, opened:
     assert worker.answer(opened, TIMEOUT_S).panic_task is not None
 
 
+@pytest.mark.long
 def test_a_command_during_which_drgn_is_killed_twice_has_failed_and_begins_anew(
     open_worker: Worker, tmp_path: Path
 ) -> None:

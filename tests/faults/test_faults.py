@@ -33,6 +33,7 @@ def the_point(reference: Reference, call: str, name: str, number: int) -> Point:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "where"),
     [

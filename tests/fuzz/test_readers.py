@@ -15,8 +15,8 @@ from fuzz.worker import trials
 
 DEFECTS = sorted((Path(__file__).parent / "defects").glob("*.xz"))
 SMALL = [name for name, seed in SEEDS.items() if not seed.is_large]
-MUTATIONS = 12
-CUTS = 20
+MUTATIONS = 6
+CUTS = 12
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -27,7 +27,7 @@ Serve = Callable[..., Machine]
 TOOLS = (
     "sh awk cat chmod env flock grep head id mkdir mkfifo mv readlink rm sed sleep timeout tr uname"
 )
-BOXES = ["auto", "none"]
+BOXES = ["auto", pytest.param("none", marks=pytest.mark.long)]
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_words_of_every_kind_arrive_as_they_are(there: Machine) -> None:
         assert everything(child) == (0, "".join(f"<{word}>" for word in words).encode())
 
 
-@pytest.mark.parametrize("sandbox", BOXES)
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
 @pytest.mark.parametrize(
     ("script", "status"), [("exit 3", 3), ("kill -SEGV $$", -signal.SIGSEGV), ("exit 0", 0)]
 )
