@@ -69,18 +69,14 @@ def main(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def _exit_status_of(error: Exception) -> int:
-    from py7zr import exceptions
-
-    if isinstance(error, exceptions.PasswordRequired):
-        return ENCRYPTED
-    return UNKNOWN if isinstance(error, exceptions.UnsupportedCompressionMethodError) else 1
-
-
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except Exception as error:
         sys.stdout.buffer.flush()
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-        sys.exit(_exit_status_of(error))
+        from py7zr import exceptions
+
+        if isinstance(error, exceptions.PasswordRequired):
+            sys.exit(ENCRYPTED)
+        sys.exit(UNKNOWN if isinstance(error, exceptions.UnsupportedCompressionMethodError) else 1)

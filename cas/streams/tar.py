@@ -189,8 +189,19 @@ def _decimal(text: str) -> int:
 
 def _map_before_data(flow: Flow, extended: Mapping[str, str], end: int) -> _Extents:
     """Version 1.0: decimal numbers, each on a line, padded to a whole record."""
+
+    def map_numbers() -> Iterator[int]:
+        text = b""
+        while flow.position < end:
+            text += flow.exactly(RECORD_BYTES)
+            *lines, text = text.split(b"\n")
+            for line in lines:
+                if not re.fullmatch(rb"\d{1,19}", line):
+                    raise Damaged("a number that is none")
+                yield int(line)
+
     size = _decimal(extended.get("GNU.sparse.realsize", ""))
-    lines = _map_numbers(flow, end)
+    lines = map_numbers()
     wanted = 2 * next(lines, 0)
     if wanted > 2 * MAX_EXTENTS:
         raise Damaged("a sparse file of too many pieces")
@@ -198,17 +209,6 @@ def _map_before_data(flow: Flow, extended: Mapping[str, str], end: int) -> _Exte
     if len(numbers) < wanted:
         raise Damaged("a sparse file whose map is too short")
     return _checked_extents(numbers, size)
-
-
-def _map_numbers(flow: Flow, end: int) -> Iterator[int]:
-    text = b""
-    while flow.position < end:
-        text += flow.exactly(RECORD_BYTES)
-        *whole, text = text.split(b"\n")
-        for number in whole:
-            if not re.fullmatch(rb"\d{1,19}", number):
-                raise Damaged("a number that is none")
-            yield int(number)
 
 
 def _checked_extents(numbers: list[int], size: int) -> _Extents:

@@ -47,34 +47,28 @@ def unpacked_stretch(
     :param ahead_bytes: that may be unpacked beyond what was asked for
     :raises Damaged: while reading, also where the file cannot be read
     """
-    with closing(_stretch_content(file, place, layer, advance, ahead_bytes)) as pieces:
-        yield Flow(pieces)
-
-
-def _stretch_content(
-    file: BinaryIO,
-    place: tuple[int, int],
-    layer: Layer,
-    advance: Callable[[int], None],
-    ahead_bytes: int,
-) -> Generator[Piece, None, None]:
     begin, size = place
-    try:
-        limits = xz_blocks.Limits(_BLOCK_MEMORY_BYTES, ahead_bytes)
-        blocks = xz_blocks.layout(file.fileno(), begin, begin + size)
-        if blocks and xz_blocks.fits_memory(file.fileno(), blocks[0], limits):
-            yield from xz_blocks.unpack_blocks(file.fileno(), blocks, limits, advance)
-            return
-        file.seek(begin)
-        yield from unpacked(Flow(_file_blocks(file, size, advance)), layer)
-    except OSError as error:
-        raise Damaged(f"it cannot be read: {error.strerror}") from error
-    except (MemoryError, RuntimeError) as error:  # no thread can be started
-        raise Damaged(f"{error}") from error
 
+    def file_blocks() -> Iterator[bytes]:
+        left = size
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            advance(len(block))
+            left -= len(block)
+            yield block
 
-def _file_blocks(file: BinaryIO, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
-    while size and (block := file.read(min(size, BLOCK_BYTES))):
-        advance(len(block))
-        size -= len(block)
-        yield block
+    def stretch_pieces() -> Generator[Piece, None, None]:
+        try:
+            limits = xz_blocks.Limits(_BLOCK_MEMORY_BYTES, ahead_bytes)
+            blocks = xz_blocks.layout(file.fileno(), begin, begin + size)
+            if blocks and xz_blocks.fits_memory(file.fileno(), blocks[0], limits):
+                yield from xz_blocks.unpack_blocks(file.fileno(), blocks, limits, advance)
+                return
+            file.seek(begin)
+            yield from unpacked(Flow(file_blocks()), layer)
+        except OSError as error:
+            raise Damaged(f"it cannot be read: {error.strerror}") from error
+        except (MemoryError, RuntimeError) as error:  # no thread can be started
+            raise Damaged(f"{error}") from error
+
+    with closing(stretch_pieces()) as pieces:
+        yield Flow(pieces)

@@ -53,7 +53,18 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
     if flow.peek(4) in (_DESCRIPTOR, b"PK00"):  # it was, or could have been, split
         flow.exactly(4)
     while (magic := flow.peek(4)) == _NEXT[0]:
-        header = _local_header(flow)
+        fields = _HEADER.unpack(flow.exactly(_HEADER.size))
+        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = fields
+        name = flow.exactly(name_size).decode("utf-8", "surrogateescape")
+        extra = flow.exactly(extra_size)
+        while _WIDE in (packed, size) and len(extra) >= 4:  # 64 bits in an extra field of their own
+            kind, length = struct.unpack_from("<2H", extra)
+            if kind == 1:
+                numbers = iter(struct.unpack(f"<{length // 8}Q", extra[4 : 4 + length // 8 * 8]))
+                size, packed = (next(numbers, 0) if one == _WIDE else one for one in (size, packed))
+                break
+            extra = extra[4 + length :]
+        header = _Header(flags, method, crc, packed, size, name)
         end = flow.position + header.packed
         if reason := _why_unreadable(header, flow):
             layer.note_locked(f"{printable(header.name)} in the {printable(layer.what)} {reason}")
@@ -70,21 +81,6 @@ def zip_members(flow: Flow, layer: UploadLayer) -> Iterator[Member]:
             flow.skip(_descriptor(flow)[0])
     if magic not in _NEXT:
         raise CutOff if len(magic) < 4 else Damaged("no header where one is due")
-
-
-def _local_header(flow: Flow) -> _Header:
-    fields = _HEADER.unpack(flow.exactly(_HEADER.size))
-    _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = fields
-    name = flow.exactly(name_size).decode("utf-8", "surrogateescape")
-    extra = flow.exactly(extra_size)
-    while _WIDE in (packed, size) and len(extra) >= 4:  # 64 bits, in an extra field of their own
-        kind, length = struct.unpack_from("<2H", extra)
-        if kind == 1:
-            numbers = iter(struct.unpack(f"<{length // 8}Q", extra[4 : 4 + length // 8 * 8]))
-            size, packed = (next(numbers, 0) if one == _WIDE else one for one in (size, packed))
-            break
-        extra = extra[4 + length :]
-    return _Header(flags, method, crc, packed, size, name)
 
 
 def _why_unreadable(header: _Header, flow: Flow) -> str | None:
