@@ -48,10 +48,19 @@ def with_log_beside(dump: Dump, files: Sequence[Path]) -> tuple[Dump, Path | Non
         return dump, None
     for beside in logs_beside(files):
         log = beside.log
-        if log.panic_message is None or not _is_of_the_same_kernel(dump, log):
+        facts = (
+            (dump.banner, log.banner),
+            (dump.osrelease, log.osrelease),
+            (dump.build_id, log.build_id),
+        )
+        is_of_another = any(own and other and own != other for own, other in facts)
+        if log.panic_message is None or is_of_another:
             continue
-        if dump.dmesg is not None and not _holds(log.dmesg or "", dump.dmesg):
-            continue
+        if dump.dmesg is not None:
+            # it goes on where the dump's own ends: the last line of that stands there, too
+            last = next((line for line in reversed(dump.dmesg.splitlines()) if line.strip()), None)
+            if last is None or last.strip() not in (log.dmesg or ""):
+                continue
         told = replace(
             dump,
             dmesg=log.dmesg,
@@ -75,20 +84,3 @@ def log_in_place_of(lack: NotADump, path: Path, files: Sequence[Path]) -> Dump:
             remark = f"the dump cannot be read at all: {lack}"
             return replace(beside.log, path=path, remarks=(*beside.log.remarks, remark))
     raise lack
-
-
-def _is_of_the_same_kernel(dump: Dump, log: Dump) -> bool:
-    for own, other in (
-        (dump.banner, log.banner),
-        (dump.osrelease, log.osrelease),
-        (dump.build_id, log.build_id),
-    ):
-        if own and other and own != other:
-            return False
-    return True
-
-
-def _holds(longer: str, part: str) -> bool:
-    """Whether a log goes on where another one ends: its last line stands there, too."""
-    last = next((line for line in reversed(part.splitlines()) if line.strip()), None)
-    return last is not None and last.strip() in longer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cas.dump.memory import Source
@@ -58,7 +58,15 @@ def read_log_file(path: Path, source: Source) -> Dump:
     release, build_id = release_of(log)
     if banner:
         release = banner.split(None, 3)[2]
-    remarks = list(_other_boots(messages, chosen))
+    remarks = []
+    if len(messages) > 1:
+        others = [(n, said) for n, said in enumerate(messages, 1) if said and n != chosen + 1]
+        remarks.append(
+            f"the log has {count(len(messages), 'boot')}, and "
+            f"{len(others) + bool(messages[chosen])} of them crashed: this is number {chosen + 1}"
+        )
+        for number, said in others[-_SHOWN:]:
+            remarks.append(f"boot {number} crashed too: {short_line(said)}")
     if left_out:
         kept = human_size(TEXT_LIMIT)
         remarks.append(f"only the last {kept} of the log are read, {human_size(left_out)} are not")
@@ -89,18 +97,6 @@ def tail_of(path: Path, limit_bytes: int) -> bytes:
 
 def _text_of(source: Source) -> str:
     return kernel_lines(source.read(max(0, source.size - TEXT_LIMIT), TEXT_LIMIT))
-
-
-def _other_boots(messages: Sequence[str | None], chosen: int) -> Iterator[str]:
-    if len(messages) < 2:
-        return
-    others = [(n, said) for n, said in enumerate(messages, 1) if said and n != chosen + 1]
-    yield (
-        f"the log has {count(len(messages), 'boot')}, and {len(others) + bool(messages[chosen])} of"
-        f" them crashed: this is number {chosen + 1}"
-    )
-    for number, said in others[-_SHOWN:]:
-        yield f"boot {number} crashed too: {short_line(said)}"
 
 
 def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
