@@ -54,13 +54,24 @@ def detect(case: Case) -> Iterator[Evidence]:
             if kind not in WRITABLE:
                 continue
             what = [each for each in (_own_error(case, sb, kind), _read_only(sb)) if each]
-            if what:
-                yield Evidence(
-                    f"{called(case, sb)} {' and '.join(what)}",
-                    f"super_block {sb.value_():#x}",
-                    "mount",
-                    details=tuple(_lines_of_trouble(case, case.text(sb.s_id, 32))),
-                )
+            if not what:
+                continue
+            # the first lines of the kernel log that tell of trouble with it
+            device = case.text(sb.s_id, 32)
+            words = (f"({device}): ", f"(device {device}): ", f"(device {device}) ")
+            numbers = {n for each in words for n in islice(case.log.having(each), 1000)}
+            telling = (
+                line
+                for line in (case.log[number] for number in sorted(numbers))
+                if "mounted filesystem" not in (text := line.text.lower())
+                and any(word in text for word in TROUBLE)
+            )
+            yield Evidence(
+                f"{called(case, sb)} {' and '.join(what)}",
+                f"super_block {sb.value_():#x}",
+                "mount",
+                details=tuple(map(stamped, islice(telling, 3))),
+            )
 
 
 def _frozen(case: Case, sb: Object) -> Iterator[Evidence]:
@@ -122,19 +133,6 @@ def _btrfs(case: Case, sb: Object) -> str | None:
     info = Object(case.prog, "struct btrfs_fs_info *", sb.s_fs_info.value_())
     is_ill = int(info.fs_state.value_()) >> BTRFS_ERROR_BIT & 1
     return "is in error" if is_ill else None
-
-
-def _lines_of_trouble(case: Case, device: str) -> Iterator[str]:
-    """The first lines of the kernel log that tell of trouble with a device's file system."""
-    words = (f"({device}): ", f"(device {device}): ", f"(device {device}) ")
-    numbers = sorted({number for each in words for number in islice(case.log.having(each), 1000)})
-    telling = (
-        line
-        for line in (case.log[number] for number in numbers)
-        if "mounted filesystem" not in (text := line.text.lower())
-        and any(word in text for word in TROUBLE)
-    )
-    yield from map(stamped, islice(telling, 3))
 
 
 TROUBLE = ("error", "read-only", "shut down", "shutdown", "corrupt", "abort")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -72,13 +73,19 @@ def largest_processes(case: Case) -> list[Process]:
     """
     page = int(case.prog["PAGE_SIZE"])
     rough = sorted(_roughly_counted(case), key=lambda each: -each[0])
-    exact = [_exactly_counted(case, task, page) for _, task in rough[:EXACT]]
-    rest = [
+    found: list[Process] = []
+    for _, task in rough[:EXACT]:
+        with suppress(AttributeError, *Broken):
+            rss, adj = task_rss(task), int(task.signal.oom_score_adj.value_())
+            counts = (rss.anon, rss.file, rss.shmem, rss.swap)
+            anon, file, shmem, swap = (max(0, pages) * page for pages in counts)
+            pid, comm = task.pid.value_(), case.comm(task)
+            found.append(Process(pid, comm, task.value_(), anon, file, shmem, swap, adj))
+    found += [
         Process(task.pid.value_(), case.comm(task), task.value_(), pages * page, 0, 0, 0, None)
         for pages, task in rough[EXACT : EXACT + 1000]
         if pages > 0
     ]
-    found = [each for each in exact if each is not None] + rest
     return sorted(found, key=lambda each: -each.anon)
 
 
@@ -114,19 +121,6 @@ def _roughly_counted(case: Case) -> Iterator[tuple[int, Object]]:
         return
     if task != first:
         case.remark("the list of processes is a circle")
-
-
-def _exactly_counted(case: Case, task: Object, page: int) -> Process | None:
-    try:
-        rss = task_rss(task)
-        adj = int(task.signal.oom_score_adj.value_())
-        pid = task.pid.value_()
-    except (AttributeError, *Broken):
-        return None
-    anon, file, shmem, swap = (
-        max(0, pages) * page for pages in (rss.anon, rss.file, rss.shmem, rss.swap)
-    )
-    return Process(pid, case.comm(task), task.value_(), anon, file, shmem, swap, adj)
 
 
 def largest_caches(case: Case, total: int) -> list[Cache]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from drgn import Object, Type, TypeKind, sizeof
@@ -121,23 +122,17 @@ def named(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:
     symbol = case.symbol(address)
     if symbol is not None:
         name = symbol.partition(" ")[0].removesuffix("+0x0")
-        return _with_member(case, name), f"{symbol} ({address:#x})"
+        # `cas_request.done` for `cas_request+0x8`, where the variable's type is known
+        variable, _, offset = name.partition("+")
+        with suppress(*Broken, TypeError):
+            type_ = case.prog[variable].type_.unaliased()
+            is_lock = type_.kind != TypeKind.STRUCT or type_.tag in LOCK_TAGS
+            member = member_at(type_, int(offset or "0", 16)) if offset or not is_lock else None
+            name = f"{variable}.{member}" if member else name
+        return name, f"{symbol} ({address:#x})"
     place = containing(case, address, task)
     where = f"{kind} at {address:#x}"
     return (f"{where}, {place}" if place else where), f"{kind} {address:#x}"
-
-
-def _with_member(case: Case, name: str) -> str:
-    """``cas_request.done`` for ``cas_request+0x8``, where the variable's type is known."""
-    variable, _, offset = name.partition("+")
-    try:
-        type_ = case.prog[variable].type_.unaliased()
-        if not offset and (type_.kind != TypeKind.STRUCT or type_.tag in LOCK_TAGS):
-            return name
-        member = member_at(type_, int(offset or "0", 16))
-    except (*Broken, TypeError):
-        return name
-    return f"{variable}.{member}" if member else name
 
 
 LOCK_TAGS = (

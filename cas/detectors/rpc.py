@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -58,7 +59,13 @@ class Call:
 
 def detect(case: Case) -> Iterator[Evidence]:
     """The servers that owe answers for long."""
-    if not _has_types(case):
+    has_types = False
+    with suppress(LookupError):
+        case.prog["sunrpc_net_id"]
+        for name in ("rpc_clnt", "rpc_task", "sunrpc_net", "rpc_xprt"):
+            case.prog.type(f"struct {name}")
+        has_types = True
+    if not has_types:
         case.remark("there is no debug information of sunrpc; the kernel log was looked at")
         for silent in silent_servers(case.log):
             since_s = silent.uptime_s
@@ -156,13 +163,3 @@ def _call_of_task(case: Case, client: Object, task: Object, age_s: float) -> Cal
         pass
     program = case.text(client.cl_program.name, 16)
     return Call(task.value_(), server, address, program, procedure, age_s)
-
-
-def _has_types(case: Case) -> bool:
-    try:
-        case.prog["sunrpc_net_id"]
-        for name in ("rpc_clnt", "rpc_task", "sunrpc_net", "rpc_xprt"):
-            case.prog.type(f"struct {name}")
-    except LookupError:
-        return False
-    return True

@@ -6,6 +6,7 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from drgn import Architecture, Object, StackFrame, TypeKind
@@ -122,22 +123,16 @@ def _evidence_of_spins(
         sentence = f"{who} for a lock{where}; which cannot be told"
         return Evidence(sentence, first.processor.cpu_, command, weight, tuple(details))
     name, source = named(case, "spinlock", address, seen.task)
-    holder = _noted_owner(case, address) or next(_likely_owners(case, first, every), None)
+    holder = None
+    with suppress(AttributeError, *Broken):
+        # a kernel with CONFIG_DEBUG_SPINLOCK notes it
+        lock = Object(case.prog, "struct raw_spinlock", address=address)
+        owner, cpu = case.task_at(int(lock.owner.value_())), int(lock.owner_cpu.value_())
+        if owner is not None:
+            holder = f"{owner.name} has it, since it ran on CPU {cpu & 0xFFFFFFFF}"
+    holder = holder or next(_likely_owners(case, first, every), None)
     told = holder or "its owner is unknown: the kernel keeps none"
     return Evidence(f"{who} for {name}{where}; {told}", source, command, weight, tuple(details))
-
-
-def _noted_owner(case: Case, address: int) -> str | None:
-    """As a kernel with CONFIG_DEBUG_SPINLOCK notes it."""
-    try:
-        lock = Object(case.prog, "struct raw_spinlock", address=address)
-        owner, cpu = int(lock.owner.value_()), int(lock.owner_cpu.value_())
-    except (*Broken, AttributeError):
-        return None
-    seen = case.task_at(owner)
-    if seen is None:
-        return None
-    return f"{seen.name} has it, since it ran on CPU {cpu & 0xFFFFFFFF}"
 
 
 def _likely_owners(case: Case, spin: Spin, every: Sequence[Processor]) -> Iterator[str]:

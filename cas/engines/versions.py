@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -30,25 +31,22 @@ class InstalledDebugger:
 
 def configured_engines(config: Config) -> tuple[InstalledDebugger, ...]:
     """drgn, and each crash program that the configuration names; none of them is given a dump."""
+    drgn = InstalledDebugger("drgn", problem="is not installed")
+    with suppress(metadata.PackageNotFoundError):
+        # by what its package says of itself: importing it takes longer than all else here
+        package = metadata.distribution("drgn")
+        files = "\n".join(map(str, package.files or ()))
+        kdump = re.search(r"/libkdumpfile[^/]*\.so\.([\d.]+)", files)
+        has = f", libkdumpfile.so.{kdump[1]}" if kdump else ""
+        drgn = InstalledDebugger("drgn", version=f"drgn {package.version}{has}")
     return (
-        _installed_drgn(),
+        drgn,
         _installed_crash(InstalledDebugger("crash", platform.machine()), config.crash),
         *(
             _installed_crash(InstalledDebugger(f"crash_{arch}", arch), str(program))
             for arch, program in config.crash_for_arch.items()
         ),
     )
-
-
-def _installed_drgn() -> InstalledDebugger:
-    """By what its package says of itself: importing it takes longer than all else here."""
-    try:
-        package = metadata.distribution("drgn")
-    except metadata.PackageNotFoundError:
-        return InstalledDebugger("drgn", problem="is not installed")
-    found = re.search(r"/libkdumpfile[^/]*\.so\.([\d.]+)", "\n".join(map(str, package.files or ())))
-    has = f", libkdumpfile.so.{found[1]}" if found else ""
-    return InstalledDebugger("drgn", version=f"drgn {package.version}{has}")
 
 
 def _installed_crash(engine: InstalledDebugger, named: str) -> InstalledDebugger:

@@ -242,7 +242,13 @@ def _issue(entry: Any, file: Path) -> Issue:
     try:
         told = msgspec.convert(entry, _Entry)
     except msgspec.ValidationError as error:
-        raise _Wrong(_plainly(str(error))) from error
+        # in the words of the file
+        said, _, place = str(error).partition(" - at `$.")
+        key = place.rstrip("`")
+        said = f"`{key}`: {said[0].lower()}{said[1:]}" if key else said
+        if found := re.fullmatch(r"Object missing required field `(\w+)`.*", str(error)):
+            said = "it has no [issue.when]" if found[1] == "when" else f"it has no `{found[1]}`"
+        raise _Wrong(said) from error
     if told.link and not is_link(told.link):
         raise _Wrong(f"`link`: {told.link!r} is no http or https URL", "link")
     when = told.when
@@ -282,15 +288,6 @@ def _unknown(key: str, known: Sequence[str]) -> str:
         return f"`{key}` is no condition: it belongs above [issue.when]"
     (nearest,) = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.0)
     return f"unknown key `{key}`; did you mean `{nearest}`?"
-
-
-def _plainly(error: str) -> str:
-    """What msgspec says, in the words of the file."""
-    if found := re.fullmatch(r"Object missing required field `(\w+)`.*", error):
-        return "it has no [issue.when]" if found[1] == "when" else f"it has no `{found[1]}`"
-    said, _, place = error.partition(" - at `$.")
-    key = place.rstrip("`")
-    return f"`{key}`: {said[0].lower()}{said[1:]}" if key else said
 
 
 def _words_of_key(key: str, words: Words) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from cas.findings import releases
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.findings.known import Issue, Kernels
+from cas.findings.known import Issue
 from cas.findings.searching import Budget, OutOfTime, Pattern
 from cas.findings.title import title
 from cas.klog.lines import Log
@@ -161,7 +161,13 @@ class _Trial:
             self.open = "it is not known which kernel this is"
             return ""
         told = releases.told_by(release, self.clues.banner)
-        held = {kernels.text: _is_meant(kernels, release, told) for kernels in self.issue.kernels}
+        held: dict[str, bool | None] = {}
+        for kernels in self.issue.kernels:
+            if kernels.comparisons:
+                ends = [comparison.holds(told) for comparison in kernels.comparisons]
+                held[kernels.text] = False if False in ends else None if None in ends else True
+            else:
+                held[kernels.text] = fnmatchcase(release, _literal(kernels.text))
         text = next((text for text, is_meant in held.items() if is_meant), None)
         if text is not None:
             return f"kernel {release}: {text}"
@@ -186,13 +192,6 @@ class _Trial:
         if late is not None:
             raise late
         return None
-
-
-def _is_meant(kernels: Kernels, release: str, told: tuple[releases.Release, ...]) -> bool | None:
-    if not kernels.comparisons:
-        return fnmatchcase(release, _literal(kernels.text))
-    held = [comparison.holds(told) for comparison in kernels.comparisons]
-    return False if False in held else None if None in held else True
 
 
 def _equal(what: str, wanted: Iterable[str], there: Iterable[str]) -> str | None:

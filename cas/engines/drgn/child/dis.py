@@ -141,7 +141,15 @@ def instruction_of(one: Any, decoder: _Decoder, platform: Platform) -> Instructi
 def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any) -> None:
     platform = prog.platform
     assert platform is not None  # noqa: S101  a dump that was opened has one
-    address, is_function = _address_of_place(prog, args.where)
+    found = _WHERE.fullmatch(args.where)
+    place, offset = (found[1], found[2]) if found else (args.where, None)
+    try:
+        address, is_function = prog.symbol(place).address, offset is None
+    except LookupError:
+        if not _HEX.fullmatch(place):
+            raise CommandError(f"symbol not found: {place}") from None
+        address, is_function = int(place, 16), False
+    address += int(offset or "0", 0)
     begin, end = address, address + LONGEST_BYTES
     with suppress(LookupError):
         function = prog.symbol(address)
@@ -163,19 +171,6 @@ def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any)
         print(
             f"{one.address:#x} {_symbol_label(prog, one.address, base)}:\t{one.text} {to}".rstrip()
         )
-
-
-def _address_of_place(prog: Program, where: str) -> tuple[int, bool]:
-    """An address, and whether it is named as the function that begins there."""
-    found = _WHERE.fullmatch(where)
-    name, offset = (found[1], found[2]) if found else (where, None)
-    try:
-        address = prog.symbol(name).address
-    except LookupError:
-        if not _HEX.fullmatch(name):
-            raise CommandError(f"symbol not found: {name}") from None
-        return int(name, 16) + int(offset or "0", 0), False
-    return address + int(offset or "0", 0), offset is None
 
 
 def _instructions_in_memory(

@@ -403,7 +403,11 @@ class _Fault:
 
     def _lookalikes(self, value: int, registers: Mapping[str, int]) -> Iterator[Message]:
         """Live pointers of the registers and the stack that one bit tells from a value."""
-        if self._arch not in LAST_FLIP or self._is_ram(value):
+        is_ram = False  # a direct mapping has memory there, as far as that can be told
+        with contextlib.suppress(FaultError, LookupError):
+            base, size = int(self._prog["page_offset_base"]), int(self._prog["max_pfn"]) << 12
+            is_ram = base <= value < base + size
+        if self._arch not in LAST_FLIP or is_ram:
             return
         words, stack = list(registers.items()), registers.get(self._rules.sp, 0)
         for at in range(stack, stack + STACK_WORDS * 8, 8):
@@ -421,11 +425,3 @@ class _Fault:
             what = self._thing_at(other)
             if what and not what.startswith("free "):
                 yield {"where": where, "value": other, "what": what}
-
-    def _is_ram(self, address: int) -> bool:
-        """Whether a direct mapping has memory there, as far as that can be told."""
-        with contextlib.suppress(FaultError, LookupError):
-            base = int(self._prog["page_offset_base"])
-            size = int(self._prog["max_pfn"]) << 12
-            return base <= address < base + size
-        return False

@@ -289,28 +289,21 @@ def _load_vmlinux(prog: Program, request: Request) -> Module:
         raise CannotOpen(
             f"{vmlinux.name} has no debug information of this kernel (build-id {wanted})"
         )
-    _tell_extent(module, vmlinux)
-    return module
-
-
-def _tell_extent(module: Module, vmlinux: File) -> None:
-    """Say where the kernel ends and begins, also of a file with nothing but debug information.
-
-    drgn knows a vmlinux by its code, and then leaves out what stands between its first and its last
-    segment: that of the per-CPU variables begins at 0 on x86_64. Of a file without code it takes
-    all segments, and moves those variables with the kernel.
-    """
-    try:
+    # drgn knows a vmlinux by its code, and then leaves out what stands between its first and its
+    # last segment: that of the per-CPU variables begins at 0 on x86_64. Of a file with nothing but
+    # debug information it takes all segments, and moves those variables with the kernel. So it is
+    # told where the kernel begins and ends.
+    loads: list[elf.Segment] = []
+    with suppress(NotADump, OSError):
         read: elf.Read = lambda offset, size: os.pread(vmlinux.descriptor, size, offset)  # noqa: E731
-        loads = [one for one in elf.segments(read, elf.header(read)) if one.type == elf.PT_LOAD]
-    except (NotADump, OSError):
-        return
-    loads = [one for one in loads if one.memsz]
+        segments = elf.segments(read, elf.header(read))
+        loads = [one for one in segments if one.type == elf.PT_LOAD and one.memsz]
     if loads and module.debug_file_bias is not None:
         begin, end = loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz
         if begin < end:
             bias = module.debug_file_bias
             module.address_range = ((begin + bias) & MAX_ADDRESS, (end + bias) & MAX_ADDRESS)
+    return module
 
 
 def _open_dump(request: Request) -> Program:
