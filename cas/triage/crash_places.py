@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -134,24 +134,19 @@ class CrashPlaces:
         pool.shutdown(wait=False)
 
     def _asked(self, failed: LocalPlace | None) -> HostChoice | None:
-        hosts, offers = self._registered(), None
-        if hosts or self._demand.host is not None:
-            offers = self._ask_hosts(hosts, failed)
-        self._store.preload()  # while the hosts think
-        return offers
-
-    def _ask_hosts(self, hosts: Sequence[Host], failed: LocalPlace | None) -> HostChoice:
-        from cas.hosts.choice import HostChoice  # paramiko takes a while to import
-
-        demand = replace(self._demand, newer_than=failed.version() if failed else None)
-        return HostChoice(hosts, demand, self._config, self._progress)
-
-    def _registered(self) -> tuple[Host, ...]:
+        hosts: tuple[Host, ...] = ()
         try:
-            return HostRegistry(self._store).all()
+            hosts = HostRegistry(self._store).all()
         except CasError as error:
             self._progress.warn(f"the analysis hosts cannot be looked up: {error}")
-            return ()
+        choice = None
+        if hosts or self._demand.host is not None:
+            from cas.hosts.choice import HostChoice  # paramiko takes a while to import
+
+            demand = replace(self._demand, newer_than=failed.version() if failed else None)
+            choice = HostChoice(hosts, demand, self._config, self._progress)
+        self._store.preload()  # while the hosts think
+        return choice
 
 
 def _close(asking: Future[HostChoice | None]) -> None:

@@ -56,7 +56,14 @@ class KernelSupply:
         sought = Sought(dump.identity, context.config.debugs, context.progress)
         with context.timed("extract"):
             extracted = context.catalogue.extract(sought, match, kmods, self._leases)
-        self._keep_limits()
+        # with this one the cache may hold too much
+        try:
+            trimmed = limits.trim_if_grown(context.config.debugs, context.config.cache, time.time())
+        except CasError as error:
+            context.progress.warn(f"the limits of the cache are not kept: {error}")
+            return extracted
+        for removal in trimmed.removed:
+            context.progress.note(f"removed {removal.holding.name} from the cache: {removal.why}")
         return extracted
 
     def kmods(self, match: Match, wanted: Wanted) -> Found:
@@ -64,14 +71,3 @@ class KernelSupply:
         cache, progress = self._context.config.debugs, self._context.progress
         with self._context.timed("extract"):
             return self._context.catalogue.kmods(match, wanted, cache=cache, progress=progress)
-
-    def _keep_limits(self) -> None:
-        """Remove other kernels from the cache, if it holds too much with this one."""
-        config, progress = self._context.config, self._context.progress
-        try:
-            trimmed = limits.trim_if_grown(config.debugs, config.cache, time.time())
-        except CasError as error:
-            progress.warn(f"the limits of the cache are not kept: {error}")
-            return
-        for removal in trimmed.removed:
-            progress.note(f"removed {removal.holding.name} from the cache: {removal.why}")

@@ -15,7 +15,7 @@ from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError
-from cas.model import Dump, FirstAnswer, Kernel, Match
+from cas.model import Dump, FirstAnswer, Match
 from cas.triage.context import Context
 from cas.triage.kernel import FIRST_ANSWER_S
 
@@ -101,12 +101,27 @@ class Kmods:
         with self._context.timed("kmods"):
             found = self._find(wanted, match, is_asked_for=True)
         directory = self._context.directory / DEBUG_TREE / match.kernel.release
+        directory.mkdir(parents=True, exist_ok=True)
         for path in found.files.values():
-            _link(path, directory)
+            target = directory / path.name
+            target.unlink(missing_ok=True)
+            try:
+                target.hardlink_to(path)
+            except OSError:  # another file system than the cache's
+                shutil.copy(path, target)
         if absent := sorted(set(wanted) - set(found.debuginfo)):
             self._context.progress.warn(_absence(absent, answer, match))
-        self._supply(found, answer)
-        return _having(answer, found.debuginfo) if answer else None
+        had = {kmod.name for kmod in answer.kmods if kmod.has_debuginfo} if answer else set()
+        more = {kmod: path for kmod, path in found.debug_files.items() if kmod not in had}
+        try:
+            self._worker.supply(dict(list(more.items())[:FOR_DRGN]))
+        except EngineError as error:
+            self._context.progress.warn(str(error))
+        if answer is None:
+            return None
+        known = had | set(found.debuginfo)
+        kmods = (replace(kmod, has_debuginfo=kmod.name in known) for kmod in answer.kmods)
+        return replace(answer, kmods=tuple(kmods))
 
     def _find(self, wanted: Wanted, match: Match, *, is_asked_for: bool = False) -> Found:
         """Files of the wanted builds, from wherever one is; a failure is told, and costs these."""
@@ -121,23 +136,11 @@ class Kmods:
             tell = context.degrade if is_asked_for else context.progress.warn
             tell(f"the kernel modules cannot be extracted: {error}")
             return Found()
-        self._take(wanted, found)
-        return found
-
-    def _take(self, wanted: Wanted, found: Found) -> None:
         self.files.update(found.files)
         self.certain |= {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
         for remark in found.remarks:
-            self._context.remark(remark)
-
-    def _supply(self, found: Found, answer: FirstAnswer | None) -> None:
-        """Give drgn what it has not got yet."""
-        lines = {kmod.name for kmod in answer.kmods if kmod.has_debuginfo} if answer else set()
-        more = {kmod: path for kmod, path in found.debug_files.items() if kmod not in lines}
-        try:
-            self._worker.supply(dict(list(more.items())[:FOR_DRGN]))
-        except EngineError as error:
-            self._context.progress.warn(str(error))
+            context.remark(remark)
+        return found
 
 
 def loaded(answer: FirstAnswer) -> Wanted:
@@ -152,15 +155,6 @@ def in_traces(answer: FirstAnswer) -> Wanted:
     return {kmod: build_id for kmod, build_id in loaded(answer).items() if kmod in traced}
 
 
-def _having(answer: FirstAnswer, debuginfo: Collection[str]) -> FirstAnswer:
-    """The answer that knows which kmods have debug information by now."""
-    kmods = (
-        replace(kmod, has_debuginfo=kmod.has_debuginfo or kmod.name in debuginfo)
-        for kmod in answer.kmods
-    )
-    return replace(answer, kmods=tuple(kmods))
-
-
 def _absence(absent: Collection[str], answer: FirstAnswer | None, match: Match) -> str:
     """Which kmods have no debuginfo, and where that is to be had."""
     taints: Mapping[str, str] = {kmod.name: kmod.taint for kmod in answer.kmods} if answer else {}
@@ -169,33 +163,18 @@ def _absence(absent: Collection[str], answer: FirstAnswer | None, match: Match) 
     sentences = [f"no debuginfo for the kernel modules {_named(absent)}"]
     if foreign:
         sentences.append(f"{_named(foreign)} did not come with the kernel: ask the vendor for it")
-    if own:
-        sentences.append(_hint(match.kernel))
-    return "; ".join(sentences)
-
-
-def _hint(kernel: Kernel) -> str:
-    """Where the debuginfo of a distribution's own kmods is."""
-    suse = _SUSE.fullmatch(kernel.release)
-    if suse is not None:
+    suse = _SUSE.fullmatch(match.kernel.release)
+    if own and suse is not None:
         name = f"kernel-{suse['flavour']}"
-        return f"{name}-extra-debuginfo or {name}-optional-debuginfo may have it"
-    if kernel.member is not None:
-        return f"{kernel.source.name} lacks it"
-    return package_hint(kernel.release, kernel.arch, kernel.banner)
+        sentences.append(f"{name}-extra-debuginfo or {name}-optional-debuginfo may have it")
+    elif own and match.kernel.member is not None:
+        sentences.append(f"{match.kernel.source.name} lacks it")
+    elif own:
+        kernel = match.kernel
+        sentences.append(package_hint(kernel.release, kernel.arch, kernel.banner))
+    return "; ".join(sentences)
 
 
 def _named(kmods: Collection[str]) -> str:
     more = f" and {len(kmods) - NAMED} more" if len(kmods) > NAMED else ""
     return ", ".join(list(kmods)[:NAMED]) + more
-
-
-def _link(path: Path, directory: Path) -> None:
-    """Give a cached file a name in the job directory; a copy where a link cannot be."""
-    directory.mkdir(parents=True, exist_ok=True)
-    target = directory / path.name
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(path)
-    except OSError:  # another file system
-        shutil.copy(path, target)

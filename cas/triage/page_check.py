@@ -14,20 +14,7 @@ if TYPE_CHECKING:
 
 def checked(dump: Dump, checking: Checking, context: Context) -> Dump:
     """The dump with what was found of its pages, once all are checked or our patience is over."""
-    with context.timed("page check"):
-        _wait_for(checking, context)
-    for problem in checking.problems():
-        context.progress.note(problem)
-    judged = checking.judged(dump)
-    for missing in judged.missing:
-        if missing not in dump.missing:
-            context.progress.warn(f"the dump is damaged: {missing.what}")
-    return judged
-
-
-def _wait_for(checking: Checking, context: Context) -> None:
-    """Wait while pages are checked still, and show it."""
-    with ExitStack() as shown:
+    with context.timed("page check"), ExitStack() as shown:
         advance, seen = None, 0
         for _ in checking.until_over():
             if advance is None and checking.count:
@@ -37,3 +24,10 @@ def _wait_for(checking: Checking, context: Context) -> None:
             if advance is not None:
                 advance(checking.checked - seen)
                 seen = checking.checked
+    for problem in checking.problems():
+        context.progress.note(problem)
+    judged = checking.judged(dump)
+    for missing in judged.missing:
+        if missing not in dump.missing:
+            context.progress.warn(f"the dump is damaged: {missing.what}")
+    return judged

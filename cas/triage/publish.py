@@ -32,28 +32,16 @@ def publish(report: Report, job: Job, digest: str | None, now: datetime, context
     told = [job.directory / name for name in RESULTS]
     told += [section.path for section in report.sections]
     share(job, told, context.config, context.progress)
-    _index(report, digest, context)
+    try:
+        context.store.jobs.put(JobRecord.of(report, digest))
+    except CasError as error:  # the directory counts, so a busy database is only said
+        context.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
     if report.verdict is Verdict.INTERRUPTED:
         replace(job, verdict=Verdict.INTERRUPTED).save()
         return
-    _queue_mail(report, now, context)
+    if email := context.order.email:  # it is sent once the job's lock is released
+        try:
+            queue(compose(report, email, context.config.mail, now), context.directory)
+        except CasError as error:
+            context.progress.warn(f"there is no mail to {email}: {error}")
     seal.seal(replace(job.having(Stage.REPORTED), verdict=report.verdict)).save()
-
-
-def _index(report: Report, digest: str | None, context: Context) -> None:
-    """The job's row in the index; the directory counts, so a busy database is only said."""
-    try:
-        context.store.jobs.put(JobRecord.of(report, digest))
-    except CasError as error:
-        context.progress.warn(f"the job is not in the index: {error}; later run: cas-admin index")
-
-
-def _queue_mail(report: Report, now: datetime, context: Context) -> None:
-    """The mail, ready to be sent once the job's lock is released."""
-    email = context.order.email
-    if not email:
-        return
-    try:
-        queue(compose(report, email, context.config.mail, now), context.directory)
-    except CasError as error:
-        context.progress.warn(f"there is no mail to {email}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +59,21 @@ def revived(result: Result, job: Job) -> Report:
     dmesg = kernel_log(result, job.directory)
     stored, dump = job.stored, _dump(result, dmesg)
     told = (*(stored.remarks if stored else ()), *(dump.remarks if dump else ()))
+    remarks = result.remarks  # before those of the report it has those of upload and dump
+    if remarks[: len(told)] == told:
+        remarks = remarks[len(told) :]
     sections = (_facts(section, Section) for section in result.sections)
+    match, kernel = None, result.kernel
+    if kernel is not None and result.evidence is not None:
+        known = Kernel(
+            release=kernel.release or "",
+            arch=kernel.arch or "",
+            source=Path(kernel.package or kernel.vmlinux or ""),
+            member=kernel.member,
+            build_id=kernel.build_id,
+            banner=kernel.banner,
+        )
+        match = Match(known, result.evidence, result.evidence_detail or "")
     return Report(
         ticket=result.ticket,
         directory=job.directory,
@@ -75,7 +88,7 @@ def revived(result: Result, job: Job) -> Report:
         rivals=result.rivals,
         engine=result.engine,
         host=result.host,
-        remarks=_without(told, result.remarks),
+        remarks=remarks,
         ladder=result.ladder,
         sandbox=result.sandbox,
         limits_hit=result.limits_hit,
@@ -83,8 +96,8 @@ def revived(result: Result, job: Job) -> Report:
         customer_note=result.customer_note,
         stored=stored,
         dump=dump,
-        match=_match(result),
-        vmlinux=Path(result.kernel.vmlinux) if result.kernel and result.kernel.vmlinux else None,
+        match=match,
+        vmlinux=Path(kernel.vmlinux) if kernel and kernel.vmlinux else None,
         answer=_answer(result, dmesg),
         finding=_facts(result.finding, Finding) if result.finding else None,
         detections=tuple(_facts(each, Detection) for each in result.detections),
@@ -162,24 +175,3 @@ def _answer(result: Result, dmesg: str | None) -> FirstAnswer | None:
     if result.answer is None:
         return None
     return replace(_facts(result.answer, FirstAnswer), dmesg=dmesg)
-
-
-def _match(result: Result) -> Match | None:
-    facts = result.kernel
-    if facts is None or result.evidence is None:
-        return None
-    kernel = Kernel(
-        release=facts.release or "",
-        arch=facts.arch or "",
-        source=Path(facts.package or facts.vmlinux or ""),
-        member=facts.member,
-        build_id=facts.build_id,
-        banner=facts.banner,
-    )
-    return Match(kernel, result.evidence, result.evidence_detail or "")
-
-
-def _without(told: tuple[str, ...], remarks: Iterable[str]) -> tuple[str, ...]:
-    """Remarks of the report alone: before them result.json has those of upload and dump."""
-    remarks = tuple(remarks)
-    return remarks[len(told) :] if remarks[: len(told)] == told else remarks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from cas.choices import Weight
 from cas.model import Detection, Dump, Fault, Finding, KernelIdentity, Match
@@ -41,8 +41,14 @@ class Announcer:
         """What happened, and where."""
         for line in finding.undecided:
             self._progress.warn(line)
-        for line in _headlines(finding):
-            self._progress.say(line)
+        for issue in known_issues(finding):
+            self._progress.say(f"known issue: {issue}")
+        self._progress.say(finding.what)
+        if finding.where:
+            self._progress.say(", ".join(filter(None, (f"in {finding.where}", finding.who))))
+        if finding.choice and finding.data:
+            sure = f"of the choice: {finding.choice.level}, of the data: {finding.data.level}"
+            self._progress.say(f"sure {sure}")
 
     def evidence(self, detections: Iterable[Detection]) -> None:
         """What detectors found that explains the crash."""
@@ -59,13 +65,3 @@ class Announcer:
         """Whether and where the crash happened before."""
         for line in sighted(finding, is_log=is_log):
             self._progress.say(f"seen before: {line}")
-
-
-def _headlines(finding: Finding) -> Iterator[str]:
-    for issue in known_issues(finding):
-        yield f"known issue: {issue}"
-    yield finding.what
-    if finding.where:
-        yield ", ".join(filter(None, (f"in {finding.where}", finding.who)))
-    if finding.choice and finding.data:
-        yield f"sure of the choice: {finding.choice.level}, of the data: {finding.data.level}"
