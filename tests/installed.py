@@ -32,6 +32,15 @@ ABSENT = " is not installed (see tests/system-packages)"
 """Of a program that a test would have driven."""
 
 
+class Running(subprocess.Popen[str]):
+    """A started command; leaving its block by a failure ends it, instead of waiting for it."""
+
+    def __exit__(self, kind: type[BaseException] | None, *failure: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *failure)
+
+
 def needs(program: str) -> str:
     """The path of a program; in CI its absence is a failure, elsewhere the test is left out."""
     found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -119,8 +128,8 @@ class Site:
             check=False,
         )
 
-    def start(self, program: str, *words: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, program: str, *words: str | Path) -> Running:
+        return Running(
             [COMMANDS / program, *words],
             env=self.prepared(),
             cwd=self.directory,

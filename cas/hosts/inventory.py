@@ -31,6 +31,7 @@ from cas.settings.config import Config
 from cas.text import count, one_line, short_line
 from cas.units import human_size
 
+_WAIT_S = 0.5
 AT_A_TIME = 16
 """Hosts that are asked side by side."""
 INSPECT_S = 60.0
@@ -153,9 +154,13 @@ def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> 
         threading.Thread(target=work, name="survey", daemon=True).start()
     renewed = dict(enumerate(hosts))
     with progress.bar(f"Asking {count(len(hosts), 'host')}", len(hosts), "hosts") as advance:
-        for _ in hosts:
-            number, renewed[number] = answers.get()
-            advance(1)
+        waiting = len(hosts)
+        while waiting:
+            # a signal just before the wait begins is heard when it ends: so it is no long one
+            with suppress(queue.Empty):
+                number, renewed[number] = answers.get(timeout=_WAIT_S)
+                advance(1)
+                waiting -= 1
     return tuple(renewed.values())
 
 

@@ -29,7 +29,7 @@ def detections(
 ) -> tuple[Detection, ...]:
     """What the detectors find in the dump that drgn has open.
 
-    :param kind: of the crash, see :class:`cas.findings.kinds.Kind`
+    :param kind: of the crash, see :class:`cas.klog.kinds.Kind`
     """
     kmods.supply_detectors(answer)
     try:
