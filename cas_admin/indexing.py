@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,16 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
 
     :param directory: where it lies now; it may have been moved since
     """
-    dump = _as_value(Dump, result.dump)
-    if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
-        dump = replace(dump, dmesg=_kept_log(result, directory))
+    dump, digest = _as_value(Dump, result.dump), None
+    with suppress(CasError):  # a log or a record that cannot be read costs only this
+        if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
+            dump = replace(dump, dmesg=kernel_log(result, directory))
+    with suppress(CasError):
+        digest = jobs.load(directory).digest
+    finding = _as_value(Finding, result.finding)
+    if finding and not finding.title and result.signature:
+        # judged by no rules but the first, it has the one name that these gave
+        finding = replace(finding, signatures=(Signature(1, "full", result.signature),))
     report = Report(
         ticket=result.ticket,
         directory=directory,
@@ -64,35 +72,11 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
         stage=result.stage,
         dump=dump,
         answer=_as_value(FirstAnswer, result.answer),
-        finding=_named_finding(result),
+        finding=finding,
     )
-    return JobRecord.of(report, _dump_digest(directory))
+    return JobRecord.of(report, digest)
 
 
 def _as_value(kind: type[Value], record: Struct | None) -> Value | None:
     """What a part of the record was made of: the names are the same."""
     return None if record is None else value_of(kind, to_builtins(record))
-
-
-def _named_finding(result: Result) -> Finding | None:
-    """The verdict; judged by no rules but the first, it has the one name that these gave."""
-    finding = _as_value(Finding, result.finding)
-    if finding is None or finding.title or not result.signature:
-        return finding
-    return replace(finding, signatures=(Signature(1, "full", result.signature),))
-
-
-def _kept_log(result: Result, directory: Path) -> str | None:
-    """The kernel log; a file that cannot be read costs only this."""
-    try:
-        return kernel_log(result, directory)
-    except CasError:
-        return None
-
-
-def _dump_digest(directory: Path) -> str | None:
-    """The digest of the kept dump; a broken record of the job costs only this."""
-    try:
-        return jobs.load(directory).digest
-    except CasError:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +58,27 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
     :param is_asked: whether a person wants just that: the mail server is not left alone then
     :return: a line for each that came to its end, and how many wait; status 6 while some are left
     """
-    unfinished = list(_unfinished_jobs(world))
+    work, unfinished = WorkDirectory.of(world.config), list[Job]()
+    for line in work.skipped():
+        world.progress.warn(line)
+    for directory in work.jobs():
+        try:
+            job = jobs.load(directory)
+        except CasError as error:
+            world.progress.warn(str(error))
+            continue
+        if job.is_unfinished:
+            unfinished.append(job)
     if is_asked and not unfinished:
         world.progress.say("no job waits or was stopped")
     hopeless = _hopeless([job for job in unfinished if job.verdict is Verdict.WAITING], world)
     waiting, stopped = len(hopeless), 0
     for job in unfinished:
-        if job.directory in hopeless or _has_ended(job):
+        if job.directory in hopeless:
             continue
+        with suppress(CasError):  # which is said where it is gone on with
+            if not jobs.load(job.directory).is_unfinished:  # another run has ended it since
+                continue
         verdict = _go_on_with(job, world)
         waiting += verdict is Verdict.WAITING
         stopped += verdict is None
@@ -117,28 +130,6 @@ class _WaitedFor:
     """The kernel that it waits for."""
     rivals: tuple[str, ...]
     """The packages between which nothing decided."""
-
-
-def _unfinished_jobs(world: World) -> Iterator[Job]:
-    work = WorkDirectory.of(world.config)
-    for line in work.skipped():
-        world.progress.warn(line)
-    for directory in work.jobs():
-        try:
-            job = jobs.load(directory)
-        except CasError as error:
-            world.progress.warn(str(error))
-            continue
-        if job.is_unfinished:
-            yield job
-
-
-def _has_ended(job: Job) -> bool:
-    """Whether another run has brought it to its end since it was looked at."""
-    try:
-        return not jobs.load(job.directory).is_unfinished
-    except CasError:
-        return False  # which is said where it is gone on with
 
 
 def _go_on_with(job: Job, world: World) -> str | None:

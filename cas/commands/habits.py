@@ -91,7 +91,17 @@ def no_ticket(text: str) -> None:
 
 def _meant_by_word(line: Line) -> tuple[str, str] | None:
     """What a word means that is no verb: a dump without -f, a ticket without -i."""
-    tickets, files, words = _option_values(line)
+    # the tickets, the files, and the words that belong to no option
+    tickets, files = list[str](), list[str]()
+    words = [line.argv[at] for at in line.bare]
+    for at, word in enumerate(line.argv):
+        for short, long, values in (("-i", "--identifier", tickets), ("-f", "--file", files)):
+            if word in (short, long) and at + 1 < len(line.argv):
+                values.append(line.argv[at + 1])
+            elif word.startswith(f"{long}="):
+                values.append(word.partition("=")[2])
+            elif word.startswith(short) and len(word) > len(short):
+                values.append(word[len(short) :])
     if tickets and words and not files:
         return _without_f(tickets[0], words)
     if tickets and words:
@@ -145,22 +155,6 @@ def _beside_f(ticket: str, files: Sequence[str], words: Sequence[str]) -> tuple[
 
 def _each(paths: Sequence[str]) -> list[str]:
     return [word for path in paths[:MANY] for word in ("-f", path)]
-
-
-def _option_values(line: Line) -> tuple[list[str], list[str], list[str]]:
-    """The tickets, the files, and the words that belong to no option."""
-    argv = line.argv
-    words = [argv[at] for at in line.bare]
-    values: dict[str, list[str]] = {"-i": [], "-f": []}
-    for at, word in enumerate(argv):
-        for short, long in (("-i", "--identifier"), ("-f", "--file")):
-            if word in (short, long) and at + 1 < len(argv):
-                values[short].append(argv[at + 1])
-            elif word.startswith(f"{long}="):
-                values[short].append(word.partition("=")[2])
-            elif word.startswith(short) and len(word) > len(short):
-                values[short].append(word[len(short) :])
-    return values["-i"], values["-f"], words
 
 
 def _is_path(word: str) -> bool:

@@ -36,11 +36,16 @@ def submit_upload(order: Order, world: World) -> Output:
     if group:
         group.require_member()
     with prestarted(world.config) as opened:
-        order = _checked_order(order, world.held)
+        order = _resolved_order(order, world.held)
         job = jobs.create(work, order, world.now)
         with going_on(job):
             if group:
-                _share_directory(job, group, world)
+                group.open_directory(job.directory)
+                if closed := group.closed_way(world.config.work_directory):
+                    world.progress.warn(
+                        f"the results are closed to the group {group.name}, which may not pass "
+                        f"{closed}: chgrp {group.name} {closed} && chmod g+x {closed}"
+                    )
             return (yield from _run_to_end(job, world, opened))
 
 
@@ -109,16 +114,6 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
 
 
-def _share_directory(job: Job, group: ResultGroup, world: World) -> None:
-    group.open_directory(job.directory)
-    closed = group.closed_way(world.config.work_directory)
-    if closed:
-        world.progress.warn(
-            f"the results are closed to the group {group.name}, which may not pass {closed}: "
-            f"chgrp {group.name} {closed} && chmod g+x {closed}"
-        )
-
-
 def _check_order(order: Order, world: World) -> None:
     jobs.check_ticket(order.ticket)
     if order.email:
@@ -131,7 +126,7 @@ def _check_order(order: Order, world: World) -> None:
             )
 
 
-def _checked_order(order: Order, held: Mapping[Path, int]) -> Order:
+def _resolved_order(order: Order, held: Mapping[Path, int]) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
     :param held: uploads that are open
@@ -204,7 +199,16 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
     directory = job.directory
     if error:
         world.progress.say(f"{report.verdict}, exit status {error.exit_code}")
-        error.hint = _next_step(error, report.verdict, job)
+        again = f"cas -i {job.order.ticket}"
+        if report.verdict is Verdict.INTERRUPTED and AGAIN in error.hint:
+            error.hint = error.hint.replace(AGAIN, f"run: {again}")
+        elif report.verdict is Verdict.INTERRUPTED:
+            error.hint = "; ".join(filter(None, (error.hint, f"then run: {again}")))
+        elif error.hint:
+            error.hint = error.hint.replace("cas -i ID", again)
+        else:
+            report_file = shlex.quote(str(directory / "report.txt"))
+            error.hint = f"what was found out: less {report_file}"
         error.result = str(directory)
         raise error
     if report.verdict is Verdict.PARTIAL:
@@ -234,15 +238,3 @@ def _as_far_as_it_goes(job: Job, world: World, opened: Prestart) -> tuple[Report
         error.hint = error.hint.replace(AGAIN, f"run: cas -i {job.order.ticket}")
         error.result = str(job.directory)
         raise
-
-
-def _next_step(error: CasError, verdict: Verdict, job: Job) -> str:
-    """The advice of what stopped a job, with the command that goes on with it."""
-    again = f"cas -i {job.order.ticket}"
-    if verdict is Verdict.INTERRUPTED:
-        if AGAIN in error.hint:
-            return error.hint.replace(AGAIN, f"run: {again}")
-        return "; ".join(filter(None, (error.hint, f"then run: {again}")))
-    if error.hint:
-        return error.hint.replace("cas -i ID", again)
-    return f"what was found out: less {shlex.quote(str(job.directory / 'report.txt'))}"

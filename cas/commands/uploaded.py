@@ -36,29 +36,22 @@ def identify_upload(path: Path, member: str | None, world: World) -> Dump:
     :raises DiskFull: it cannot be unpacked
     """
     if path not in world.held:
-        with _job_meant(path, world):
+        try:
             require_dump_file(path, ("identify",))
+        except NotADump as error:
+            # somebody names a ticket, and means the dump of its last job
+            named, directories = str(path), list[Path]()
+            with suppress(CasError):
+                if is_ticket(named) and not is_there(path):
+                    directories = list(WorkDirectory.of(world.config).jobs(named))
+            if directories:
+                dump = shlex.quote(str(directories[-1] / DUMP)) + "/*"
+                error.hint = f"the dump of that ticket's last job: cas identify {dump}"
+            raise
     limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
     if path not in world.held and is_plain(path, kind_of):
         return identify(path, limit_bytes)
     return _identify_packed(path, member, world, limit_bytes)
-
-
-@contextmanager
-def _job_meant(path: Path, world: World) -> Iterator[None]:
-    """Name the dump of a ticket's last job to somebody who names the ticket."""
-    try:
-        yield
-    except NotADump as error:
-        with suppress(CasError):
-            named = str(path)
-            directories = (
-                list(WorkDirectory.of(world.config).jobs(named)) if is_ticket(named) else []
-            )
-            if directories and not is_there(path):
-                dump = shlex.quote(str(directories[-1] / DUMP)) + "/*"
-                error.hint = f"the dump of that ticket's last job: cas identify {dump}"
-        raise
 
 
 def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: int) -> Dump:
@@ -74,7 +67,7 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
                 with world.progress.bar(f"Taking over {path.name}", None):
                     take_over(world.held[path], upload, world.config.intake)
             with (
-                _called(upload, path),
+                _given_name_told(upload, path),
                 Storing([upload], directory, intake, world.progress) as storing,
             ):
                 stored = storing.stored()
@@ -82,7 +75,7 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
                 if stored.parts:
                     vmcore = directory / "joined"
                     missing = (*missing, *reassemble(stored.parts, vmcore))
-                with _called(vmcore, path):
+                with _given_name_told(vmcore, path):
                     dump = with_reason(identify(vmcore, limit_bytes), missing)
     except DiskFull as error:
         again = f"TMPDIR=DIRECTORY {shell_command('cas', ['identify', str(path)])}"
@@ -93,7 +86,7 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
 
 
 @contextmanager
-def _called(vmcore: Path, path: Path) -> Iterator[None]:
+def _given_name_told(vmcore: Path, path: Path) -> Iterator[None]:
     """Name what was given in the place of what was unpacked, which goes."""
     try:
         yield

@@ -63,28 +63,23 @@ def _meant_file(path: Path, before: list[str]) -> str | None:
 def _in_directory(path: Path, before: list[str]) -> str:
     """The file in a directory that may be the dump."""
     if is_file(path / STATE):
-        return _job_advice(path)
+        try:
+            job = jobs.load(path.resolve())
+        except CasError as error:
+            return error.hint
+        said = ["it is a job"]
+        if job.is_unfinished:
+            said.append(f"to go on with it: cas -i {job.order.ticket}")
+        if job.stored is not None and is_regular(job.stored.vmcore):
+            name = f"{job.directory.parent.name}/{job.directory.name}"
+            said += [f"its dump is in {path / DUMP}", f"to open a debugger on it: cas debug {name}"]
+        return "; ".join(said)
     names = _dump_names(path)
     if not names:
         return "name the dump, or an archive that holds it"
     return ", or: ".join(
         shell_command("cas", [*before, str(path / name)]) for name in names[:SHOWN]
     )
-
-
-def _job_advice(path: Path) -> str:
-    """What can be done with a job that is named by its directory."""
-    try:
-        job = jobs.load(path.resolve())
-    except CasError as error:
-        return error.hint
-    said = ["it is a job"]
-    if job.is_unfinished:
-        said.append(f"to go on with it: cas -i {job.order.ticket}")
-    if job.stored is not None and is_regular(job.stored.vmcore):
-        opened = f"{job.directory.parent.name}/{job.directory.name}"
-        said += [f"its dump is in {path / DUMP}", f"to open a debugger on it: cas debug {opened}"]
-    return "; ".join(said)
 
 
 def _dump_names(path: Path) -> list[str]:

@@ -100,7 +100,10 @@ class JobRows:
                     same.add(row.id)
             same_dump = _same_dump(connection, crash)
             uncompared = 0 if found else _uncompared(connection, crash)
-            host, model = _tally_of_host(connection, crash), _tally_of_model(connection, crash)
+            host, model = _tally_of_host(connection, crash), None
+            if crash.machine is not None:
+                name = crash.machine.model
+                model = _tally(connection, crash, name, jobs.c.model == name)
         rows = [*found.values()]
         dumps = _dump_numbers(rows)
         numbers = {dumps[found[number].dump] for number in same}
@@ -193,13 +196,6 @@ def _tally_of_host(connection: Connection, crash: Crashed) -> Tally | None:
         same = jobs.c.model == crash.machine.model
         which = and_(which, or_(jobs.c.model.is_(None), same))
     return _tally(connection, crash, crash.host or "", which)
-
-
-def _tally_of_model(connection: Connection, crash: Crashed) -> Tally | None:
-    if crash.machine is None:
-        return None
-    model = crash.machine.model
-    return _tally(connection, crash, model, jobs.c.model == model)
 
 
 def _tally(

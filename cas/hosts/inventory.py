@@ -148,7 +148,15 @@ def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> 
         with suppress(queue.Empty):
             while True:
                 number, host = todo.get_nowait()
-                answers.put((number, _asked_again(host, config)))
+                try:
+                    found = ask_host(host, config)
+                except CasError as error:
+                    advice = f"; {error.hint}" if error.hint else ""
+                    found = replace(host, problem=one_line(f"{error}{advice}"))
+                except Exception as error:  # whatever one host does, the others are asked
+                    said = f"{type(error).__name__}: {short_line(str(error), SHOWN)}"
+                    found = replace(host, problem=f"internal error: {said}")
+                answers.put((number, found))
 
     for _ in hosts[:AT_A_TIME]:  # daemons, so that an interruption need not wait for any host
         threading.Thread(target=work, name="survey", daemon=True).start()
@@ -176,17 +184,6 @@ def ask_host(host: Host, config: Config) -> Host:
     return replace(first_match, name=host.name, port=host.port, is_enabled=host.is_enabled)
 
 
-def _asked_again(host: Host, config: Config) -> Host:
-    try:
-        return ask_host(host, config)
-    except CasError as error:
-        advice = f"; {error.hint}" if error.hint else ""
-        return replace(host, problem=one_line(f"{error}{advice}"))
-    except Exception as error:  # whatever one host does, the others are asked
-        said = short_line(str(error), SHOWN)
-        return replace(host, problem=f"internal error: {type(error).__name__}: {said}")
-
-
 def _why_no_answer(output: bytes, stderr: str, status: int) -> str:
     said = output.decode("utf-8", "replace").strip() or stderr.strip()
     what = f"says {_in_backticks(said)}" if said else "says nothing"
@@ -209,7 +206,17 @@ def _crash_programs(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple
             continue
         version = words.first_match(rf"crash {VERSION}") if words.status == 0 else None
         if version is None:
-            remarks.append(f"{path} {_why_no_crash(words)}")
+            asked = "when it is asked for its version"
+            said = _in_backticks(words.lines[0] if words.lines else "")
+            if words.status in TIMED_OUT:
+                why = f"does not say its version within {PROGRAM_S} s"
+            elif words.status is None:
+                why = f"writes without end {asked}"
+            elif words.status or not words.lines:
+                why = f"says {said} and ends with status {words.status} {asked}"
+            else:
+                why = f"is no crash: asked for its version it says {said}"
+            remarks.append(f"{path} {why}")
             continue
         arch = _target_arch(
             answer.programs.get(("build", path), ProgramAnswer()),
@@ -218,18 +225,6 @@ def _crash_programs(answer: HostAnswer) -> tuple[tuple[CrashProgram, ...], tuple
         )
         crashes.append(CrashProgram(path, version, arch))
     return tuple(crashes), tuple(remarks)
-
-
-def _why_no_crash(words: ProgramAnswer) -> str:
-    asked = "when it is asked for its version"
-    if words.status in TIMED_OUT:
-        return f"does not say its version within {PROGRAM_S} s"
-    if words.status is None:
-        return f"writes without end {asked}"
-    said = _in_backticks(words.lines[0] if words.lines else "")
-    if words.status or not words.lines:
-        return f"says {said} and ends with status {words.status} {asked}"
-    return f"is no crash: asked for its version it says {said}"
 
 
 def _target_arch(build: ProgramAnswer, version: ProgramAnswer, arch: str) -> str:

@@ -204,7 +204,22 @@ class _Client(smtplib.SMTP):
     def connect(self, host: str = "", port: int = 0, source_address: Any = None) -> Any:
         """Connect, and read the greeting."""
         self._host = host  # which the certificate must be for
-        self.sock = _connected_socket(host, port, self._allowance)
+        # the first address that takes a connection; each has its share of the time
+        addresses = _server_addresses(host, port, self._allowance)
+        self.sock, failure = None, OSError("it has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self._allowance.left_s / (len(addresses) - number))
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                self.sock = sock
+                break
+        if self.sock is None:
+            raise failure
         if self._has_tls:
             self.sock.settimeout(self._allowance.left_s)
             context = ssl.create_default_context()
@@ -251,23 +266,6 @@ class _Answers:
 
     def close(self) -> None:
         """The socket is the library's to close."""
-
-
-def _connected_socket(host: str, port: int, allowance: Allowance) -> socket.socket:
-    """A connection to the first address that takes one; each has its share of the time."""
-    addresses = _server_addresses(host, port, allowance)
-    failure = OSError("it has no address")
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(allowance.left_s / (len(addresses) - number))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    raise failure
 
 
 def _server_addresses(host: str, port: int, allowance: Allowance) -> list[Any]:

@@ -61,7 +61,18 @@ class Readers:
     def read_packages(self, work: Sequence[Work]) -> Iterator[Reading]:
         """What the files say, in any order."""
         if sum(item.weight for item in work) <= _HANDFUL:
-            yield from self._read_here(work)
+            # a few are read by this process, in a thread that can be left behind
+            call_threads = CallThreads(1, self._rules.timeout_s)
+            for item in work:
+                if self._passes_over(item):
+                    continue
+                attempt = call_threads.ask(partial(reading.read_facts, item.path))
+                try:
+                    facts = call_threads.result(attempt)
+                except NoAnswer:
+                    facts = self._no_answer(item)
+                yield Reading(item.path, item.stamp, facts)
+            call_threads.dismiss()
             return
         self._waiting.extend(work)
         try:
@@ -71,21 +82,6 @@ class Readers:
         finally:
             for child in self._children:
                 child.end_child()
-
-    def _read_here(self, work: Sequence[Work]) -> Iterator[Reading]:
-        """A few are read by this process, in a thread that can be left behind."""
-        call_threads = CallThreads(1, self._rules.timeout_s)
-        for item in work:
-            if self._passes_over(item):
-                continue
-            try:
-                facts = call_threads.result(
-                    call_threads.ask(partial(reading.read_facts, item.path))
-                )
-            except NoAnswer:
-                facts = self._no_answer(item)
-            yield Reading(item.path, item.stamp, facts)
-        call_threads.dismiss()
 
     def _distribute(self) -> None:
         """Have every child busy, and as many as there may be."""

@@ -88,8 +88,7 @@ class Entry:
         try:
             placing.make_directory(self.kmods)  # somebody may have removed it until now
             remove_unfinished(self.directory)
-            self._remove_spoiled(progress)
-            self._remove_useless(progress)
+            self._remove_unfit(progress)
             try:
                 yield
             finally:
@@ -151,7 +150,8 @@ class Entry:
         record = dataclasses.asdict(self._kernel) | {"source": str(self._kernel.source)}
         _write_json(self.directory / _KERNEL_RECORD, record)
 
-    def _remove_spoiled(self, progress: Progress) -> None:
+    def _remove_unfit(self, progress: Progress) -> None:
+        """Remove what has changed, and a vmlinux that was no good from the beginning."""
         sealed = read_seals(self.directory)
         for path in self._spoiled:
             seal = sealed.get(self._name_of(path))
@@ -161,9 +161,6 @@ class Entry:
                     progress.warn(f"{path} has changed since it was extracted: it is made anew")
                     path.unlink()
         self._spoiled.clear()
-
-    def _remove_useless(self, progress: Progress) -> None:
-        """Remove a vmlinux that was no good from the beginning: it is sought again."""
         try:
             flaw = flaw_of_vmlinux(self.directory)
         except NotADump as error:

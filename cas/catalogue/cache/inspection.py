@@ -100,8 +100,13 @@ def verify(cache: Path, advance: Advance, *, repair: bool) -> Iterator[Fault]:
             sealed, new = read_seals(entry), {}
             for path in _sealable(entry):
                 name = path.relative_to(entry).as_posix()
-                if name not in sealed and path not in wrong and _is_elf(path):
-                    new[name] = seals.sealed(path, advance)
+                if name in sealed or path in wrong:
+                    continue
+                try:
+                    elf.build_id(path)
+                except (OSError, NotADump):
+                    continue
+                new[name] = seals.sealed(path, advance)
             renew_seals(entry, new)
         if repair:
             found = [_repaired(entry, fault) for fault in found]
@@ -155,14 +160,6 @@ def _not_as_promised(entry: Path) -> str | None:
     if kernel is not None and not Entry(entry.parent, kernel).fits_kernel():
         return "its vmlinux is not the one that kernel.json names"
     return None
-
-
-def _is_elf(path: Path) -> bool:
-    try:
-        elf.build_id(path)
-    except (OSError, NotADump):
-        return False
-    return True
 
 
 def _closed(entry: Path, why: NotPermitted) -> Fault:

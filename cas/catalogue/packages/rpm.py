@@ -58,14 +58,27 @@ def read_rpm(path: Path) -> Package:
         tags, _ = rpm_header.read_tags(path)
         name = _tag_text(tags, NAME)
         files = _Files(tags)
-        kernels = tuple(_rpm_kernels(files, name))
+        found = list(files.vmlinux_files())
+        by_target = files.linked_build_ids() if found else {}
+        kernels = []
+        for index, path_in_list, release in found:
+            places = (path_in_list, *rpm_layout.installed_vmlinux(release))
+            kernel = PackagedKernel(
+                release,
+                rpm_layout.flavour(release, name if len(found) == 1 else ""),
+                path_in_list,
+                next((by_target[place] for place in places if place in by_target), None),
+                files.size_of(index),
+                files.digest_of(index),
+            )
+            kernels.append(kernel)
         if len(kernels) > _KERNELS_LIMIT:
             raise BadHeader(f"it claims to hold {len(kernels)} kernels")
         return Package(
             name=name,
             arch=rpm_layout.uname_arch(_tag_text(tags, ARCH))[:_ARCH_LIMIT],
             build_time_s=tags.integer(BUILDTIME),
-            kernels=kernels,
+            kernels=tuple(kernels),
             kind=PackageKind.RPM,
             version=_full_version(tags),
             kmods=files.kmod_counts(),
@@ -199,21 +212,6 @@ class _Files:
         if index is None or index >= self._directories.count:
             raise BadHeader("its file list is inconsistent")
         return index
-
-
-def _rpm_kernels(files: _Files, package: str) -> Iterator[PackagedKernel]:
-    found = list(files.vmlinux_files())
-    by_target = files.linked_build_ids() if found else {}
-    for index, path, release in found:
-        places = (path, *rpm_layout.installed_vmlinux(release))
-        yield PackagedKernel(
-            release,
-            rpm_layout.flavour(release, package if len(found) == 1 else ""),
-            path,
-            next((by_target[place] for place in places if place in by_target), None),
-            files.size_of(index),
-            files.digest_of(index),
-        )
 
 
 def _tag_text(tags: Tags, tag: int) -> str:

@@ -192,7 +192,11 @@ class Tags:
             return Texts(b"", 0, 0, 0)
         self._check_entry(entry)
         count = 1 if entry[1] == _STRING else entry[3]
-        return Texts(self._data, self._begin + entry[2], self._end_of_tag(entry[2]), count)
+        # up to where the tag begins that follows in the store
+        following = bisect_right(self._offsets, entry[2])
+        after = self._offsets[following] if following < len(self._offsets) else self._size
+        end = self._begin + min(after, self._size)
+        return Texts(self._data, self._begin + entry[2], end, count)
 
     def first_text(self, tag: int) -> bytes:
         """The first text of a tag; empty where it is absent."""
@@ -205,12 +209,6 @@ class Tags:
             raise BadHeader(f"tag {tag} declares {count} items")
         if offset + count * _SMALLEST.get(kind, 1) > self._size:
             raise BadHeader(f"tag {tag} points outside the header")
-
-    def _end_of_tag(self, offset: int) -> int:
-        """Where the tag that follows in the store begins."""
-        following = bisect_right(self._offsets, offset)
-        after = self._offsets[following] if following < len(self._offsets) else self._size
-        return self._begin + min(after, self._size)
 
 
 def read_tags(path: Path) -> tuple[Tags, int]:
