@@ -362,7 +362,7 @@ def looked_at(number: int, total: int | None) -> str:
     return f"looked at {number:,} of {total:,} tasks"
 
 
-def stamped(line: Line) -> str:
+def stamped_line(line: Line) -> str:
     """A line of the kernel log with its time."""
     return line.text if line.uptime_s is None else f"[{line.uptime_s:.1f} s] {line.text}"
 

@@ -14,7 +14,7 @@ from drgn.helpers.linux.block import for_each_disk
 
 from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_for_io
-from cas.detectors.case import Broken, Case, stamped
+from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs, has_type
 from cas.klog.kinds import Kind
@@ -75,10 +75,10 @@ def _scsi(case: Case, name: str, disk: Object, hosts: set[int]) -> Iterator[Evid
     )
     if state not in SCSI_WELL:
         yield Evidence(
-            f"{name} (SCSI {place}) is {words(state)}",
+            f"{name} (SCSI {place}) is {state_in_words(state)}",
             f"scsi_device {device.value_():#x}",
             f"struct scsi_device.sdev_state {device.value_():x}",
-            weight(case, holds_back=state not in SCSI_GONE),
+            disk_weight(case, holds_back=state not in SCSI_GONE),
         )
     host = device.host
     if host.value_() in hosts:
@@ -91,7 +91,7 @@ def _scsi(case: Case, name: str, disk: Object, hosts: set[int]) -> Iterator[Evid
             " failed or timed out, and its disks take no others",
             f"Scsi_Host {host.value_():#x}",
             f"struct Scsi_Host.shost_state,host_failed {host.value_():x}",
-            weight(case),
+            disk_weight(case),
         )
 
 
@@ -111,11 +111,12 @@ def _nvme(case: Case, name: str, disk: Object, controllers: set[int]) -> Iterato
         return
     newest = islice(case.log.having(f"nvme nvme{controller.instance.value_()}: "), 3)
     yield Evidence(
-        f"the NVMe controller nvme{controller.instance.value_()} of {name} is {words(state)}",
+        f"the NVMe controller nvme{controller.instance.value_()} of {name} is"
+        f" {state_in_words(state)}",
         f"nvme_ctrl {controller.value_():#x}",
         f"struct nvme_ctrl.state {controller.value_():x}",
-        weight(case),
-        details=tuple(stamped(case.log[number]) for number in newest),
+        disk_weight(case),
+        details=tuple(stamped_line(case.log[number]) for number in newest),
     )
 
 
@@ -135,11 +136,11 @@ def _device_mapper(case: Case, name: str, disk: Object, _: set[int]) -> Iterator
         f"{name}{mapped_name(case, device)} is suspended; {waits}",
         f"mapped_device {device.value_():#x}",
         f"struct mapped_device.flags,deferred {device.value_():x}",
-        weight(case, holds_back=bios > 0),
+        disk_weight(case, holds_back=bios > 0),
     )
 
 
-def weight(case: Case, *, holds_back: bool = True) -> Weight:
+def disk_weight(case: Case, *, holds_back: bool = True) -> Weight:
     """What a disk that is not well means for the crash.
 
     :param holds_back: whether I/O waits there, and does not fail at once
@@ -173,7 +174,7 @@ def enumerator(value: Object) -> str:
     return next((each.name for each in names if each.value == number), str(number))
 
 
-def words(state: str) -> str:
+def state_in_words(state: str) -> str:
     """A state in words."""
     return WORDS.get(state, f"in the state {state}")
 

@@ -9,7 +9,7 @@ from drgn import Object
 
 from cas.choices import Weight
 from cas.detectors.blocked_io import waiting_in
-from cas.detectors.case import Broken, Case, stamped
+from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.mounts import called, mounts, super_blocks, type_name
 from cas.detectors.needs import Needs
@@ -70,7 +70,7 @@ def detect(case: Case) -> Iterator[Evidence]:
                 f"{called(case, sb)} {' and '.join(what)}",
                 f"super_block {sb.value_():#x}",
                 "mount",
-                details=tuple(map(stamped, islice(telling, 3))),
+                details=tuple(map(stamped_line, islice(telling, 3))),
             )
 
 

@@ -40,7 +40,7 @@ from cas.detectors.memory_use import (
 )
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
-from cas.klog.oom_report import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding
+from cas.klog.oom_report import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding_sentence
 from cas.model import Evidence
 from cas.text import count
 from cas.units import human_size
@@ -100,7 +100,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     if use.parts.get(KEPT_SLAB, 0) >= use.total * GROWN_SHARE:
         caches = largest_caches(case, use.total)
         for holder in slab_holders(caches[:1]):
-            yield told(holder, use.total, Weight.CONTEXT)
+            yield holder_evidence(holder, use.total, Weight.CONTEXT)
 
 
 def eaters(holders: Iterable[Holder], use: Use) -> Iterator[Evidence]:
@@ -108,7 +108,7 @@ def eaters(holders: Iterable[Holder], use: Use) -> Iterator[Evidence]:
     ranked = sorted(holders, key=lambda holder: -holder.size)
     large = [holder for holder in ranked if holder.is_large(use.total)]
     for holder in large[:TOLD]:
-        yield told(holder, use.total, Weight.CAUSE)
+        yield holder_evidence(holder, use.total, Weight.CAUSE)
 
 
 def without_owner(use: Use, holders: Sequence[Holder]) -> Iterator[Holder]:
@@ -123,10 +123,10 @@ def without_owner(use: Use, holders: Sequence[Holder]) -> Iterator[Holder]:
             yield whole
 
 
-def told(holder: Holder, total: int, weight: Weight) -> Evidence:
+def holder_evidence(holder: Holder, total: int, weight: Weight) -> Evidence:
     """A holder in a sentence."""
     return Evidence(
-        holding(holder.what, holder.size, total),
+        holding_sentence(holder.what, holder.size, total),
         holder.source,
         holder.command,
         weight,

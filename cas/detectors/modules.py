@@ -66,7 +66,7 @@ def detect(case: Case) -> Iterator[Evidence]:
     on_stack = {each.name: [f for f in frames if f.kmod == each.name] for each in suspects}
     for suspect in suspects:
         if own := on_stack[suspect.name]:
-            more = f" and {_number_of(len(own) - 1, 'more frame')}" if len(own) > 1 else ""
+            more = f" and {_number_with_noun(len(own) - 1, 'more frame')}" if len(own) > 1 else ""
             yield Evidence(
                 f"code of {suspect} is on the stack of the task that panicked:"
                 f" {_frame_with_place(own[0])}{more}",
@@ -82,7 +82,7 @@ def detect(case: Case) -> Iterator[Evidence]:
         more = f" and {len(suspects) - NAMED} more" if len(suspects) > NAMED else ""
         verb = "taints" if len(suspects) == 1 else "taint"
         yield Evidence(
-            f"{_number_of(len(suspects), 'loaded module')} {verb} the kernel: {named}{more}",
+            f"{_number_with_noun(len(suspects), 'loaded module')} {verb} the kernel: {named}{more}",
             f"struct module {suspects[0].address:#x}",
             "mod -t",
             details=tuple(str(each) for each in suspects),
@@ -149,7 +149,7 @@ def _live_patches(case: Case) -> Iterator[Evidence]:
         on_stack = [f.function for f in frames if f.function in replaced]
         said = f"; of these on the stack: {', '.join(on_stack[:NAMED])}" if on_stack else ""
         yield Evidence(
-            f"the live patch {name} replaces {_number_of(len(replaced), 'function')}{said}",
+            f"the live patch {name} replaces {_number_with_noun(len(replaced), 'function')}{said}",
             f"struct klp_patch {patch.value_():#x}",
             "mod",
             details=replaced,
@@ -223,5 +223,5 @@ def _plain_function(frame: Frame) -> str:
     return frame.function.partition(".")[0]
 
 
-def _number_of(number: int, noun: str) -> str:
+def _number_with_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

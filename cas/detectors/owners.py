@@ -117,7 +117,7 @@ def _rwsem_owner(case: Case, rwsem: Object) -> Owner:
     return told
 
 
-def named(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:
+def lock_name(case: Case, kind: str, address: int, task: Object) -> tuple[str, str]:
     """What to call a lock, and what that rests on."""
     symbol = case.symbol(address)
     if symbol is not None:

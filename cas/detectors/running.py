@@ -43,8 +43,8 @@ def run_detector(detector: Detector, case: Case) -> Detection:
     case.begin(detector.limit_s)
     found = _Found()
     try:
-        with time_limit(detector.limit_s):
-            _run_to_end(detector, case, found)
+        with detector_time_limit(detector.limit_s):
+            _collect_evidence(detector, case, found)
     except OutOfTime:
         found.status = DetectorStatus.TIMEOUT
         case.remark(f"ended after {detector.limit_s:g} s")
@@ -67,7 +67,7 @@ def skipped(detector: Detector, why: str) -> Detection:
     return Detection(detector.name, detector.title, DetectorStatus.SKIPPED, remark=why)
 
 
-def _run_to_end(detector: Detector, case: Case, found: _Found) -> None:
+def _collect_evidence(detector: Detector, case: Case, found: _Found) -> None:
     lack = unmet(detector.needs, case)
     if lack is not None:
         found.status = DetectorStatus.SKIPPED
@@ -96,7 +96,7 @@ def bounded_evidence(evidence: Evidence) -> Evidence:
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def detector_time_limit(seconds: float) -> Iterator[None]:
     """Raise :class:`OutOfTime` in the block when it takes longer.
 
     Seconds of the processor: a busy machine must not change what is found. A limit of the wall's

@@ -14,7 +14,7 @@ from drgn import Architecture, Object, StackFrame, TypeKind
 from cas.choices import Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.locks import EXPLAINED
-from cas.detectors.owners import named
+from cas.detectors.owners import lock_name
 from cas.detectors.processors import PAUSES, Processor, processors
 from cas.detectors.waits import frame_line
 from cas.model import Evidence, Frame
@@ -122,7 +122,7 @@ def _evidence_of_spins(
     if address is None or seen is None:
         sentence = f"{who} for a lock{where}; which cannot be told"
         return Evidence(sentence, first.processor.cpu_, command, weight, tuple(details))
-    name, source = named(case, "spinlock", address, seen.task)
+    name, source = lock_name(case, "spinlock", address, seen.task)
     holder = None
     with suppress(AttributeError, *Broken):
         # a kernel with CONFIG_DEBUG_SPINLOCK notes it

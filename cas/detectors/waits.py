@@ -10,7 +10,7 @@ from drgn import Object
 
 from cas.detectors.case import Broken, Case, KernelTask
 from cas.detectors.lock_lists import KINDS, WAIT_QUEUE, Kind, Rings, candidates
-from cas.detectors.owners import NOBODY, Owner, named, owner_of
+from cas.detectors.owners import NOBODY, Owner, lock_name, owner_of
 from cas.model import Frame
 
 RPC_DEPTH = 4
@@ -185,7 +185,7 @@ class Locks:
     def _described(self, kind: str, address: int, seen: KernelTask) -> Lock:
         key = (kind, address)
         if key not in self._locks:
-            name, source = named(self.case, kind, address, seen.task)
+            name, source = lock_name(self.case, kind, address, seen.task)
             owner = owner_of(self.case, kind, address)
             self._locks[key] = Lock(kind, address, name, source, owner)
         return self._locks[key]

@@ -119,7 +119,7 @@ def _evidence_of_pool(
                 sentence,
                 f"worker {each.address:#x}",
                 f"bt {each.seen.pid}",
-                weight(case, each.waiting + each.behind.waiting),
+                work_weight(case, each.waiting + each.behind.waiting),
             )
 
 
@@ -136,7 +136,7 @@ def is_told(busy: Busy, long: float) -> bool:
 
 
 def _stalled_pool(case: Case, pool: Object, stalled_s: float, workers: list[Busy]) -> Evidence:
-    pending = held(case, pool.worklist)
+    pending = pending_work(case, pool.worklist)
     first = pending.functions[0] if pending.functions else "?"
     count = f"{len(pending.functions):,}{' or more' if len(pending.functions) >= MAX_WORK else ''}"
     idle = int(pool.nr_idle.value_())
@@ -153,7 +153,7 @@ def _stalled_pool(case: Case, pool: Object, stalled_s: float, workers: list[Busy
         f"{who_waits(pending.waiting)}",
         f"worker_pool {pool.value_():#x}",
         f"struct worker_pool {pool.value_():x}",
-        weight(case, pending.waiting),
+        work_weight(case, pending.waiting),
         tuple(each.line for each in workers[:LISTED]),
     )
 
@@ -168,7 +168,7 @@ def who_waits(tasks: Sequence[KernelTask], what: str = "it") -> str:
     return f", and {who} {'waits' if len(tasks) == 1 else 'wait'} for {what}"
 
 
-def weight(case: Case, waiting: Sequence[KernelTask]) -> Weight:
+def work_weight(case: Case, waiting: Sequence[KernelTask]) -> Weight:
     """What work that does not end means for the crash, by who waits for it."""
     is_hung = case.kind == Kind.HUNG_TASK and any(seen.state == "D" for seen in waiting)
     return Weight.CAUSE if is_hung else Weight.CONTEXT
@@ -182,7 +182,7 @@ def _busy_worker(case: Case, worker: Object) -> Busy:
         pwq = worker.current_pwq
         queue = f"workqueue {case.text(pwq.wq.name, 32)}"
         # renamed in Linux 5.15 (f97a4a1a3f87)
-        behind = held(case, member(pwq, "inactive_works", "delayed_works"))
+        behind = pending_work(case, member(pwq, "inactive_works", "delayed_works"))
     except (AttributeError, *Broken):
         pass
     return Busy(
@@ -191,12 +191,12 @@ def _busy_worker(case: Case, worker: Object) -> Busy:
         _function_with_kmod(case, int(worker.current_func.value_())),
         queue,
         waited(case, worker.task) if is_asleep else None,
-        held(case, worker.scheduled).waiting,
+        pending_work(case, worker.scheduled).waiting,
         behind,
     )
 
 
-def held(case: Case, head: Object) -> Held:
+def pending_work(case: Case, head: Object) -> Held:
     """The work of a list, and who waits for it.
 
     Tasks in flush_work() and the like have put a piece of work of their own behind.

@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="everything, for programs")
     asked = parser.parse_args(arguments)
     try:
-        dmesg = _text_of(asked.log)
-        stack = read_backtrace(_text_of(asked.stack).splitlines()) if asked.stack else Backtrace()
+        dmesg = _read_text(asked.log)
+        stack = read_backtrace(_read_text(asked.stack).splitlines()) if asked.stack else Backtrace()
     except OSError as error:
         print(f"! {error.filename} cannot be read: {error.strerror}", file=sys.stderr)
         return UNREADABLE
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     return raw.replace(b"\r", b"").decode("utf-8", "replace")
 

@@ -77,7 +77,7 @@ def confidence_of_data(crash: Crash, dump: Dump, match: Match | None) -> Confide
     return _least(grounds)
 
 
-def sentence(choice: Confidence, data: Confidence) -> str:
+def confidence_sentence(choice: Confidence, data: Confidence) -> str:
     """Both in one line: a level each, then what it rests on."""
     return f"choice {_level_and_why(choice)}; data {_level_and_why(data)}"
 

@@ -447,13 +447,13 @@ def _behind_pointer(pointer: Pointer | None, address: int, meaning: Meaning) -> 
     if pointer is not None and pointer.holder and meaning.text.startswith(FREED):
         return f": the {pointer.holder} at {pointer.holder_address:#x} was freed"
     if pointer is not None and pointer.member and pointer.member_type:
-        return f": the access to {address:#x} was to its member {declared(pointer)}"
+        return f": the access to {address:#x} was to its member {declared_member(pointer)}"
     if meaning.sort is Sort.NULL and address:
         return f": {address:#x} is the offset of what was accessed"
     return ""
 
 
-def declared(pointer: Pointer) -> str:
+def declared_member(pointer: Pointer) -> str:
     """The member that was accessed, with its type."""
     return f"{pointer.member} ({pointer.member_type})"
 

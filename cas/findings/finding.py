@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cas.choices import Level
 from cas.findings.advice import next_steps
 from cas.findings.before_crash import Before, before
-from cas.findings.confidence import confidence_of_choice, confidence_of_data, sentence
+from cas.findings.confidence import confidence_of_choice, confidence_of_data, confidence_sentence
 from cas.findings.crash import Crash, crash_of
 from cas.findings.culprit import plain_name
 from cas.findings.functions import Functions, shipped_functions
@@ -121,7 +121,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         when=", ".join(when) or None,
         taint=describe_taint(crash.taint),
         kmods=describe_kmods(crash.kmods),
-        confidence=sentence(choice, data),
+        confidence=confidence_sentence(choice, data),
         choice=choice,
         data=data,
         next_steps=next_steps(crash, dump, match, earlier.events),
@@ -183,7 +183,7 @@ def _crash_place(crash: Crash) -> str | None:
             role = f"{crash.overwritten} the memory; who wrote to it is not known"
         return f"{text} {role}"
     if fault.inlined and owner is not None:
-        text = f"{text}, inlined in {_code(owner)}"
+        text = f"{text}, inlined in {_function_with_offset(owner)}"
     if crash.inner is not None:
         return f"{_place(crash.inner)}, called from {text}"
     if crash.nowhere is not None:
@@ -218,10 +218,10 @@ def _name_with_kmod(frame: Frame) -> str:
 def _place(frame: Frame) -> str:
     kmod = f" [{frame.kmod}]" if frame.kmod else ""
     file = f" at {frame.file}:{frame.line}" if frame.file else ""
-    return _code(frame) + kmod + file
+    return _function_with_offset(frame) + kmod + file
 
 
-def _code(frame: Frame) -> str:
+def _function_with_offset(frame: Frame) -> str:
     offset = "" if frame.offset is None else f"+{frame.offset:#x}"
     return plain_name(frame.function) + offset
 

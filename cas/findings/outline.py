@@ -96,10 +96,10 @@ def outline_of(dump: Dump, answer: FirstAnswer | None) -> dict[str, Any]:
         "source": crash.source,
         "panicked": crash.choice.has_panic,
         "frames": [
-            {**_frame(frame), "uncounted": why}
+            {**_frame_values(frame), "uncounted": why}
             for frame, why in zip(crash.frames, uncounted(crash.frames), strict=True)
         ],
-        "passed": [{**_frame(passed.frame), "why": passed.why} for passed in crash.passed],
+        "passed": [{**_frame_values(passed.frame), "why": passed.why} for passed in crash.passed],
         "before": [
             {"kind": str(event.kind), "message": event.message, "uptime_s": event.uptime_s}
             for event in crash.choice.earlier
@@ -130,19 +130,19 @@ def naming(told: dict[str, Any]) -> Iterable[str]:
     if not told["signatures"]:
         yield "no signature: no function is at fault, or none is known"
     for frame in told["passed"]:
-        yield f"{'passed over':12} {_code(frame)}: {frame['why']}"
+        yield f"{'passed over':12} {_function_with_kmod(frame)}: {frame['why']}"
     for frame in told["frames"]:
         if frame["uncounted"]:
-            yield f"{'left out':12} {_code(frame)}: {frame['uncounted']}"
+            yield f"{'left out':12} {_function_with_kmod(frame)}: {frame['uncounted']}"
         else:
-            yield f"{'counts':12} {_code(frame)}"
+            yield f"{'counts':12} {_function_with_kmod(frame)}"
 
 
-def _code(frame: dict[str, Any]) -> str:
+def _function_with_kmod(frame: dict[str, Any]) -> str:
     return f"{frame['function']} [{frame['kmod']}]" if frame["kmod"] else str(frame["function"])
 
 
-def _frame(frame: Frame) -> dict[str, Any]:
+def _frame_values(frame: Frame) -> dict[str, Any]:
     return {
         "function": frame.function,
         "offset": frame.offset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cas.choices import DetectorStatus, Weight
 from cas.klog.kinds import Kind
 from cas.klog.lines import Log
-from cas.klog.oom_report import eaters, holding, last_shortage
+from cas.klog.oom_report import holding_sentence, largest_holders, last_shortage
 from cas.model import Detection, Dump, Evidence
 from cas.text import one_line
 from cas.units import human_size
@@ -25,7 +25,9 @@ def detections_of_log(dump: Dump, kind: str) -> tuple[Detection, ...]:
     found = last_shortage(Log(dump.dmesg), dump.page_size)
     if found is None:
         return ()
-    sentences = [holding(what, size, total) for what, size, total in eaters(found)]
+    sentences = [
+        holding_sentence(what, size, total) for what, size, total in largest_holders(found)
+    ]
     if found.group is not None and found.limit:
         sentences = [
             f"cgroup {found.group} reached its limit of {human_size(found.limit)}"

@@ -129,7 +129,7 @@ def _unanswered(sections: Sequence[Section], own: Collection[str]) -> str | None
         reasons = (f"{name}: {_short_reason(one)}" for name, one in lost)
         return f"no debugger here answers {'; '.join(reasons)}"
     names = list(dict.fromkeys(name for name, _ in lost))
-    return f"no debugger here answers {_some(names, ', ')}{_reasons([one for _, one in lost])}"
+    return f"no debugger here answers {_some(names, ', ')}{_reasons_told([one for _, one in lost])}"
 
 
 def given_up(instead: Sequence[tuple[Outcome, Engine]]) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def given_up(instead: Sequence[tuple[Outcome, Engine]]) -> tuple[str, ...]:
     for (first, second), outcomes in grouped.items():
         if second in DEBUGGERS:
             number = count(len(outcomes), "command")
-            said.append(f"{first} could not answer {number}, {second} did{_reasons(outcomes)}")
+            said.append(f"{first} could not answer {number}, {second} did{_reasons_told(outcomes)}")
         else:
             names = dict.fromkeys(outcome.command for outcome in outcomes)
             said.append(f"read from the dump without a debugger: {_some(list(names))}")
@@ -155,7 +155,7 @@ def _short_reason(lost: Outcome) -> str:
     return short_line(lost.error or lost.command, WHY_LIMIT)
 
 
-def _reasons(lost: Sequence[Outcome]) -> str:
+def _reasons_told(lost: Sequence[Outcome]) -> str:
     """Why commands were not answered, where that is short; the job's log has each."""
     told = list(dict.fromkeys(map(_short_reason, lost)))
     if len(told) <= FEW:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.functions import What, shipped_functions
-from cas.findings.title import has_words, headline, named
+from cas.findings.title import function_with_kmod, has_words, headline
 from cas.klog.kinds import UNNAMED, Kind
 from cas.model import SAME, SIMILAR, Frame, Signature
 
@@ -106,8 +106,9 @@ def _parts_by_granularity(crash: Crash) -> Iterator[tuple[str, tuple[str, ...]]]
         return
     if crash.is_guessed or crash.is_mixed or crash.is_everybodys:
         return  # another guess, another name; and what is everybody's is in crashes of all
-    yield "title", (head, named(crash.owner) if crash.owner and " / " not in head else "")
-    names = tuple(named(frame) for frame in counted(crash.frames))
+    owner = None if " / " in head else crash.owner
+    yield "title", (head, function_with_kmod(owner) if owner else "")
+    names = tuple(function_with_kmod(frame) for frame in counted(crash.frames))
     if crash.is_guess:
         return
     for name, depth in TOP.items():

@@ -77,12 +77,12 @@ def title(crash: Crash) -> str:
     if " / " in head or not crash.frames or crash.kind is Kind.NONE:
         return head
     if crash.kind in (Kind.NMI, Kind.MACHINE_CHECK):
-        return f"{head} while in {named(crash.frames[0])}"
+        return f"{head} while in {function_with_kmod(crash.frames[0])}"
     if crash.kind in UNNAMED:
         return head
     if crash.overwritten is not None:
-        return f"{head}, {crash.overwritten} by {named(crash.frames[0])}"
-    return f"{head} in {named(crash.frames[0])}"
+        return f"{head}, {crash.overwritten} by {function_with_kmod(crash.frames[0])}"
+    return f"{head} in {function_with_kmod(crash.frames[0])}"
 
 
 def headline(crash: Crash) -> str:
@@ -106,7 +106,7 @@ def has_words(crash: Crash) -> bool:
     return headline(crash) != _OF_KIND.get(crash.kind)
 
 
-def named(frame: Frame) -> str:
+def function_with_kmod(frame: Frame) -> str:
     """A function and its kernel module: ``f [m]``; Rust's without what the compiler changes."""
     name = plain_name(frame.function)
     if name.startswith("_R"):

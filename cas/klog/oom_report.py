@@ -81,7 +81,7 @@ class Shortage:
     """Bytes that that cgroup may use."""
 
 
-def holding(what: str, size: int, total: int) -> str:
+def holding_sentence(what: str, size: int, total: int) -> str:
     """Who holds so much of the memory, in a sentence; sizes in bytes."""
     share = round(100 * size / total)
     verb = "hold" if what in SEVERAL or what.endswith(" together") else "holds"
@@ -159,7 +159,7 @@ class _Reader:
                 found.counters.setdefault(name, int(number))
 
 
-def eaters(found: Shortage) -> Iterator[tuple[str, int, int]]:
+def largest_holders(found: Shortage) -> Iterator[tuple[str, int, int]]:
     """Who explains a shortage of the machine, largest first: what it is, its size, and the total.
 
     Nothing where the report does not tell how large a page is or how much memory there was.

@@ -272,7 +272,7 @@ class _Reader:
 
     def _begin_others(self, text: str) -> None:
         if found := _TRACK.match(text):
-            head = _frame(found, 2) if found[2] else None
+            head = _frame_of_match(found, 2) if found[2] else None
             self.begin(is_foreign=True, did=found[1].lower(), head=head)
         else:
             self.begin(is_foreign=True)
@@ -299,22 +299,22 @@ class _Reader:
         if found := _FROM.match(text):
             if not now.frames:
                 now.frames.append(Frame(found[1]))
-            self._add_frame(_frame(found, 2), text)
+            self._add_frame(_frame_of_match(found, 2), text)
             return True
         if found := _FRAME.match(text):
             if found[5].startswith(" from "):
                 return False
             if not found[1] and not _UNRELIABLE.search(found[5]):
-                self._add_frame(_frame(found, 2), found[5])
+                self._add_frame(_frame_of_match(found, 2), found[5])
             elif not now.is_over and len(now.guesses) < FRAMES_LIMIT:
-                now.guesses.append(_frame(found, 2))
+                now.guesses.append(_frame_of_match(found, 2))
             return True
         if found := _PC.match(text):
-            self._take_pc(_frame(found, 3))
+            self._take_pc(_frame_of_match(found, 3))
         elif found := _LR.match(text):
             # only a call that led nowhere needs it: else it is the caller, or an older one
             if self.nowhere is not None and not now.frames and now.pc is None:
-                now.pc = _frame(found, 1)
+                now.pc = _frame_of_match(found, 1)
         elif now.frames and not now.is_over and "inline" in text and (found := _INLINE.match(text)):
             line = int(found[3]) if found[3] else None
             self._add_frame(Frame(found[1], file=found[2], line=line, inlined=True), "")
@@ -484,7 +484,7 @@ def kmods_in(texts: Iterable[str]) -> tuple[Kmod, ...] | None:
     return None
 
 
-def _frame(found: re.Match[str], first: int) -> Frame:
+def _frame_of_match(found: re.Match[str], first: int) -> Frame:
     kmod = found[first + 2].replace("-", "_") if found[first + 2] else None
     return Frame(found[first], offset=int(found[first + 1], 16), kmod=kmod)
 

@@ -541,7 +541,7 @@ def boot(log: Log, end: int) -> int:
     return next((number for number in boots if log[number].text.startswith(_BOOT)), 0)
 
 
-def told_by(text: str) -> Trouble | None:
+def trouble_in(text: str) -> Trouble | None:
     """What one line tells of; ``None``: no trouble, or it takes others to say so."""
     found = (each for key in _keys() if key in text for each in _wordings_with(key))
     return next((each.trouble for each in found if each.pattern.match(text)), None)

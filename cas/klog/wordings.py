@@ -361,7 +361,7 @@ def _wordings() -> dict[str, tuple[Wording, ...]]:
 
 
 @cache
-def _reasons() -> tuple[tuple[re.Pattern[str], Kind], ...]:
+def _compiled_reasons() -> tuple[tuple[re.Pattern[str], Kind], ...]:
     return tuple((re.compile(pattern), kind) for pattern, kind in _REASONS)
 
 
@@ -390,4 +390,4 @@ def reason(panic: str) -> Kind:
     """What kind of panic it is, by its own words."""
     said = panic.partition("not syncing")[2].lstrip(": ")
     said = said.removeprefix("kernel: ")
-    return next((kind for pattern, kind in _reasons() if pattern.match(said)), Kind.PANIC)
+    return next((kind for pattern, kind in _compiled_reasons() if pattern.match(said)), Kind.PANIC)

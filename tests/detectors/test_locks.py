@@ -11,7 +11,7 @@ from drgn import Object, StackFrame, Type, TypeKind, TypeMember, sizeof
 from cas.choices import Weight
 from cas.detectors import locks, owners
 from cas.detectors.case import Case
-from cas.detectors.owners import RT_TYPES, Owner, member_at, named, owner_of
+from cas.detectors.owners import RT_TYPES, Owner, lock_name, member_at, owner_of
 from cas.detectors.waits import Lock, Locks, Wait
 from cas.klog.lines import Log
 from cas.model import Frame
@@ -281,7 +281,7 @@ def test_a_member_of_a_variable_is_called_by_its_name(case: Case) -> None:
     assert state.address_ is not None
     at = state.address_ + state.type_.member("barrier_mutex").offset
     task = next(case.tasks()).task
-    assert named(case, "mutex", at, task)[0] == "rcu_state.barrier_mutex"
+    assert lock_name(case, "mutex", at, task)[0] == "rcu_state.barrier_mutex"
 
 
 @pytest.mark.parametrize(("seconds", "weight"), [(25.0, Weight.CAUSE), (15.0, Weight.CONTEXT)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from drgn import Architecture, Object, Platform, Program, Qualifiers, Type, TypeMember
 
-from cas.engines.drgn.child.member import member_at, named, structure_of
+from cas.engines.drgn.child.member import member_at, name_of_type, structure_of
 
 
 def account() -> Type:
@@ -70,4 +70,4 @@ def test_a_pointer_says_which_structure_it_points_to() -> None:
 def test_how_a_type_may_be_used_is_no_part_of_its_name() -> None:
     prog = Program(Platform(Architecture.X86_64))
     kind = prog.struct_type("account", 8, (), qualifiers=Qualifiers.CONST | Qualifiers.VOLATILE)
-    assert named(prog.pointer_type(kind)) == "struct account *"
+    assert name_of_type(prog.pointer_type(kind)) == "struct account *"

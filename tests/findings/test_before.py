@@ -11,7 +11,7 @@ import pytest
 from cas.findings import find
 from cas.findings.before_crash import GROUPS_LIMIT
 from cas.findings.outline import outline, sentences
-from cas.klog.troubles import _TABLE, LINES_LIMIT, PASSING, Trouble, told_by
+from cas.klog.troubles import _TABLE, LINES_LIMIT, PASSING, Trouble, trouble_in
 from cas.model import Dump, Finding, LogEvent
 from cas.report.before_crash import SHOWN, before_phrases, first_before
 from cas.text import log_event
@@ -245,7 +245,7 @@ def told(log: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize(("line", "trouble"), TROUBLES)
 def test_a_line_tells_of_trouble(line: str, trouble: str) -> None:
-    assert told_by(line) == trouble
+    assert trouble_in(line) == trouble
 
 
 def test_every_wording_has_an_example() -> None:
@@ -256,7 +256,7 @@ def test_every_wording_has_an_example() -> None:
 
 def test_what_any_machine_says_is_no_trouble() -> None:
     log = "".join(f"[{n:5}.000000] {line}\n" for n, line in enumerate(ORDINARY, 1))
-    assert [line for line in ORDINARY if told_by(line)] == []
+    assert [line for line in ORDINARY if trouble_in(line)] == []
     assert told(log + SYSRQ.format(99)) == []
 
 

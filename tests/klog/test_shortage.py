@@ -9,7 +9,7 @@ import pytest
 from cas.choices import Weight
 from cas.findings import detections_of_log
 from cas.klog.lines import Log
-from cas.klog.oom_report import eaters, last_shortage
+from cas.klog.oom_report import largest_holders, last_shortage
 from cas.model import Detection, Dump
 
 LOGS = Path(__file__).with_name("shortages")
@@ -78,7 +78,7 @@ def test_an_old_table_is_read_with_care(rss: int, shmem: int, told: list[str]) -
     found = last_shortage(log(row, "[   10]  broken", shmem=shmem), page_size=4096)
     assert found is not None
     assert [(task.pid, task.comm) for task in found.tasks] == [(9, "my task")]
-    assert [what for what, _, _ in eaters(found)] == told
+    assert [what for what, _, _ in largest_holders(found)] == told
 
 
 def test_the_newest_of_several_reports_counts() -> None:

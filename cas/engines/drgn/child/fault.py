@@ -28,7 +28,7 @@ from cas.engines.drgn.child.code import (
     steps,
     thunk_register,
 )
-from cas.engines.drgn.child.member import member_at, named, structure_of
+from cas.engines.drgn.child.member import member_at, name_of_type, structure_of
 from cas.engines.drgn.child.target import Target
 from cas.engines.drgn.child.variables import Known, Site, Variables, signed
 from cas.engines.drgn.child.walk import Walk
@@ -343,14 +343,14 @@ class _Fault:
             "register": name,
             "value": known.value or 0,
             "expression": known.expression,
-            "type": "" if known.type.kind == TypeKind.VOID else named(known.type),
+            "type": "" if known.type.kind == TypeKind.VOID else name_of_type(known.type),
             "is_variable": known.is_variable,
             "origin": known.origin,
             "returned_by": known.returned_by,
             "shift": known.shift,
             "structure": structure,
             "member": member.path if member else None,
-            "member_type": named(member.type) if member else None,
+            "member_type": name_of_type(member.type) if member else None,
             "holder": known.holder,
             "holder_address": known.holder_address,
         }

@@ -31,7 +31,7 @@ def structure_of(kind: Type) -> str | None:
     return f"{aim.kind.name.lower()} {aim.tag}"
 
 
-def named(kind: Type) -> str:
+def name_of_type(kind: Type) -> str:
     """A type's name, without ``const`` and ``volatile``."""
     return re.sub(r"\b(?:const|volatile) ", "", str(kind.type_name()))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cas.engines.drgn.child.code import Step
-from cas.engines.drgn.child.member import member_at, named, structure_of
+from cas.engines.drgn.child.member import member_at, name_of_type, structure_of
 from cas.engines.drgn.child.variables import Known, Site, Variables
 
 BACK_STEPS = 64
@@ -90,7 +90,7 @@ class Walk:
         if known.is_passed and known.origin:
             return known.origin
         place = self._variables.place(self._function[self.at].address)
-        kind = declared(named(known.type), known.expression)
+        kind = declared_variable(name_of_type(known.type), known.expression)
         how = f"{name} is {kind}" if known.is_variable else known.origin
         return f"{how}, at the call in {place}" if how else f"the call in {place}"
 
@@ -125,7 +125,7 @@ class Walk:
             return None
         origin = _quoted_instruction(step)
         if base.is_variable:
-            is_what = declared(named(base.type), base.expression)
+            is_what = declared_variable(name_of_type(base.type), base.expression)
             origin = f"{origin}, where {memory.base} is {is_what}"
         return Known(
             expression=f"{base.expression}->{member.path}",
@@ -158,6 +158,6 @@ def _quoted_instruction(step: Step) -> str:
     return f"`{' '.join(step.shown.text.split())}`"
 
 
-def declared(kind: str, name: str) -> str:
+def declared_variable(kind: str, name: str) -> str:
     """A variable with its type, as C writes it."""
     return f"{kind}{name}" if kind.endswith("*") else f"{kind} {name}"

@@ -183,7 +183,7 @@ class Session:
             for message in detections(target, facts, done):
                 self._reply(**message)
         except Exception as error:
-            self._reply(problem=sentence(error))
+            self._reply(problem=error_sentence(error))
         self._reply(done="detect")
 
     def _read_fault(self, target: Target, timeout_s: float, **wanted: Any) -> None:
@@ -214,7 +214,7 @@ class Session:
         except Late:
             problem = f"given up after {timeout_s:g} s"
         except Exception as error:
-            problem = sentence(error)
+            problem = error_sentence(error)
         self._reply(done="locate", found=found, problem=problem)
 
     def _tell_fault(
@@ -229,7 +229,7 @@ class Session:
         except Late:
             problem = f"given up after {timeout_s:g} s"
         except Exception as error:
-            problem = sentence(error)
+            problem = error_sentence(error)
         self._reply(done=request, reading=_with_short_strings(reading) or None, problem=problem)
 
     def _run_into_file(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
@@ -259,7 +259,7 @@ class Session:
         except MemoryError:
             status, error = SectionStatus.MEMORY, "out of memory"
         except Exception as failure:
-            status, error = SectionStatus.FAILED, sentence(failure)
+            status, error = SectionStatus.FAILED, error_sentence(failure)
         self._reply(done="run", status=status, error=error, lacks_memory=lacks_memory)
 
     def _reply(self, **message: Any) -> None:
@@ -275,7 +275,7 @@ def read_fact(target: Target, fact: Fact, timeout_s: float) -> Partial:
     except Late:
         return Partial(None, f"given up after {timeout_s:g} s")
     except Exception as error:
-        return Partial(None, sentence(error))
+        return Partial(None, error_sentence(error))
     return value if isinstance(value, Partial) else Partial(value, None)
 
 
@@ -302,6 +302,6 @@ def _raise_late(*_: object) -> None:
     raise Late
 
 
-def sentence(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """What an exception says, in one line."""
     return plain_fault(" ".join(str(error).split())) or type(error).__name__
