@@ -104,12 +104,14 @@ def _verb_or_job(
         from cas.commands.habits import no_ticket
 
         no_ticket(ticket)
-    from cas.commands.submit import resume_ticket, submit_upload
+    from cas.commands.submit import PIPE, resume_ticket, submit_upload
 
     action = submit_upload if arguments.file else resume_ticket
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}
     order = _job_order(arguments)
-    uploads = () if order.url or not arguments.file else (order.upload, *order.more)
+    files = (order.upload, *order.more)
+    is_elsewhere = order.url or not arguments.file or PIPE in files
+    uploads = () if is_elsewhere else files
     command = partial(action, order)
     return Asked(
         command, arguments.config, arguments.debug, times, tuple(uploads), quiet=arguments.quiet

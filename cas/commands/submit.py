@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from cas.commands import specification
 from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
+from cas.files.standard_streams import STDIN
 from cas.files.whole import is_file
 from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
@@ -23,6 +26,10 @@ from cas.report.address import check_address
 from cas.triage.triage import send_mails, triage
 
 PARTIAL = 3
+
+PIPE = Path("-")
+"""In place of a file: standard input."""
+_FROM_STDIN = Path("/dev/stdin")
 
 
 def submit_upload(order: Order, world: World) -> Output:
@@ -36,7 +43,7 @@ def submit_upload(order: Order, world: World) -> Output:
     if group:
         group.require_member()
     with prestarted(world.config) as opened:
-        order = _resolved_order(order, world.held)
+        order = _resolved_order(order, world)
         job = jobs.create(work, order, world.now)
         with going_on(job):
             if group:
@@ -126,10 +133,9 @@ def _check_order(order: Order, world: World) -> None:
             )
 
 
-def _resolved_order(order: Order, held: Mapping[Path, int]) -> Order:
+def _resolved_order(order: Order, world: World) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
-    :param held: uploads that are open
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
@@ -139,6 +145,16 @@ def _resolved_order(order: Order, held: Mapping[Path, int]) -> Order:
             raise UsageError("parts of a split dump cannot be fetched: give files")
         source = parse_url(order.url)
         return replace(order, url=str(source), source=source)
+    held = world.held
+    if PIPE in (order.upload, *order.more):
+        if order.more or world.is_interactive:
+            raise UsageError(
+                "nothing is piped in" if world.is_interactive else "-f - takes one upload alone",
+                hint=f"for example: dmesg | cas -i {order.ticket} -f -",
+            )
+        if stat.S_ISREG(os.fstat(STDIN).st_mode):
+            _look_into(STDIN, _FROM_STDIN)
+        return replace(order, upload=_FROM_STDIN, held={_FROM_STDIN: STDIN})
     if order.more:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
     # drgn's process gets ready while these are imported

@@ -42,7 +42,7 @@ def require_dump_file(path: Path, before: Sequence[str]) -> None:
 
 def _meant_file(path: Path, before: list[str]) -> str | None:
     if path == Path("-"):
-        return "a dump is not read from a pipe: write it to a file, and name that"
+        return "only a job reads from a pipe: ... | cas -i TICKET -f -"
     if is_directory(path):
         return _in_directory(path, before)
     if os.path.lexists(path):

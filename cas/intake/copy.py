@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from cas.errors import UnpackError
 from cas.files.whole import PART, require_room, sync
-from cas.intake.space import create_private, writing_file
+from cas.intake.space import Sink, create_private, writing_file
 from cas.settings.rules import IntakeLimits
 from cas.streams.budget import Account
 from cas.units import human_size
@@ -44,7 +45,14 @@ def take_over(upload: int, target: Path, limits: IntakeLimits) -> None:
     :raises UnpackError: the file changed meanwhile
     """
     part = target.with_name(PART)
-    _copy_descriptor(upload, part, f"a copy of {target.name}", Account(limits, target.parent))
+    account, what = Account(limits, target.parent), f"a copy of {target.name}"
+    if stat.S_ISREG(os.fstat(upload).st_mode):
+        _copy_descriptor(upload, part, what, account)
+    else:  # a pipe
+        with Sink(part, account, what) as sink, open(upload, "rb", closefd=False) as stream:
+            while block := stream.read(CHUNK_BYTES):
+                account.check()
+                sink.put(block)
     sync(part)
     part.rename(target)
 

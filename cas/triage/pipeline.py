@@ -36,6 +36,7 @@ from cas.errors import (
 )
 from cas.files.whole import writing_below
 from cas.jobs.job import Job
+from cas.jobs.layout import DOWNLOAD
 from cas.model import Case, Detection, Dump, FirstAnswer, Match, Report
 from cas.progress import Progress
 from cas.settings import users
@@ -224,6 +225,8 @@ class Pipeline:
             try:
                 dump = identify(path, context.config.buffer_size_bytes or SEARCH_BYTES)
             except NotADump as lack:
+                if self.job.directory / DOWNLOAD in path.parents:  # called as it was given
+                    lack.args = (str(lack).replace(str(path), path.name),)
                 dump = log_in_place_of(lack, path, sidecars)
         if not dump.is_log:
             dump, beside = with_log_beside(dump, sidecars)

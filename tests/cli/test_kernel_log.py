@@ -8,6 +8,7 @@ import json
 import lzma
 import re
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from cas.dump import identify
 
-from installed import FIXTURES, Site
+from installed import COMMANDS, FIXTURES, Site
 
 NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
 WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum_entries"
@@ -239,3 +240,28 @@ def test_the_source_of_the_faulting_line_is_shown_unless_the_kmod_is_not_the_ker
     assert (source is not None) is is_shown
     if is_shown:
         assert (source["file"], source["line"]) == ("drivers/cas/cas_oops.c", 63)
+
+
+def test_a_log_or_a_dump_may_be_piped_in(
+    site_a: Site, vmcore: Path, logs: Mapping[str, Path]
+) -> None:
+    site_a.settings["engine"] = "drgn"
+    done = site_a.cas("-i", "L-1", "-f", "-", input=logs["a"].read_text())
+    assert (done.returncode, NO_DUMP in done.stderr) == (3, True), done.stderr
+    assert site_a.result("L-1")["finding"]["where"].startswith(WHERE)
+    with vmcore.open("rb") as dump, subprocess.Popen(["cat"], stdin=dump, stdout=-1) as cat:
+        argv = [COMMANDS / "cas", "-i", "L-2", "-f", "-"]
+        piped = subprocess.run(
+            argv, env=site_a.prepared(), stdin=cat.stdout, capture_output=True, check=False
+        )
+    assert piped.returncode == 0, piped.stderr
+    kept = site_a.job("L-2") / "vmcore" / "stdin"
+    assert kept.read_bytes() == vmcore.read_bytes()
+
+
+def test_what_is_piped_in_and_is_neither_is_called_stdin(site: Site) -> None:
+    done = site.cas("-i", "L-1", "-f", "-", input="hello\n")
+    assert done.returncode == 4
+    assert "! stdin is a text, neither a dump nor a kernel log" in done.stderr
+    two = site.cas("-i", "L-2", "-f", "-", "-f", "vmcore", input="hello\n")
+    assert (two.returncode, "-f - takes one upload alone" in two.stderr) == (2, True)
