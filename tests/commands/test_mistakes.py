@@ -172,7 +172,7 @@ def test_the_programs_know_each_others_verbs() -> None:
         ("vmcore.?", "cas -i T-9 -f vmcore.1, or: cas -i T-9 -f vmcore.2"),
         ("vmcor", "cas -i T-9 -f vmcore"),
         ("db03:/var/crash/vmcore", "cas -i T-9 -f sftp://db03/var/crash/vmcore"),
-        ("-", "write it to a file"),
+        ("-", "... | cas -i TICKET -f -"),
         ("nowhere/at/all", "check the path"),
         ("crash", "name the dump, or an archive"),
     ],
