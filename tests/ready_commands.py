@@ -7,6 +7,7 @@ the variable CAS_TESTS_START set, each is started as users start it.
 
 from __future__ import annotations
 
+import gc
 import io
 import multiprocessing
 import os
@@ -114,6 +115,7 @@ def _be(
     streams: Sequence[Connection],
 ) -> None:
     """Become the command."""
+    gc.freeze()  # what all commands share is no garbage of this one's
     for number, stream in enumerate(streams):
         os.dup2(stream.fileno(), number)
     os.closerange(len(streams), os.sysconf("SC_OPEN_MAX"))
