@@ -21,6 +21,7 @@ CHANGED = "has another content than was received"
 def drgn(site: Site) -> Site:
     """A site without packages and kernels, on which drgn does everything."""
     site.settings |= {"engine": "drgn", "debugs": str(site.directory / "debugs")}
+    site.keep_snippets("sys")
     return site
 
 

@@ -23,6 +23,7 @@ Make = Callable[[str, Callable[[Path], object]], Path]
 @pytest.fixture
 def kernels(site: Site) -> Path:
     """The directory of packages of a site that has no kernels yet; drgn does everything there."""
+    site.keep_snippets("sys")
     site.settings |= {
         "engine": "drgn",
         "debugs": str(site.directory / "debugs"),
