@@ -53,7 +53,12 @@ def detect(case: Case) -> Iterator[Evidence]:
             kind = type_name(case, sb)
             if kind not in WRITABLE:
                 continue
-            what = [each for each in (_own_error(case, sb, kind), _read_only(sb)) if each]
+            what = list(filter(None, [_own_error(case, sb, kind)]))
+            # whether the kernel itself made it read-only: where a user did, the mount is so, too
+            flags = [int(mount.mnt.mnt_flags.value_()) for mount in mounts(sb)]
+            is_writable = flags and not any(each & MNT_READONLY for each in flags)
+            if int(sb.s_flags.value_()) & SB_RDONLY and is_writable:
+                what.append("is read-only although it is mounted for writing")
             if not what:
                 continue
             # the first lines of the kernel log that tell of trouble with it
@@ -100,16 +105,6 @@ def _own_error(case: Case, sb: Object, kind: str) -> str | None:
     except (AttributeError, *Broken) as error:
         case.remark(f"the state of {called(case, sb)} cannot be read: {error}")
     return None
-
-
-def _read_only(sb: Object) -> str | None:
-    """Whether the kernel itself made it read-only: where a user did, the mount is so, too."""
-    flags = [int(mount.mnt.mnt_flags.value_()) for mount in mounts(sb)]
-    if not int(sb.s_flags.value_()) & SB_RDONLY or not flags:
-        return None
-    if any(each & MNT_READONLY for each in flags):
-        return None
-    return "is read-only although it is mounted for writing"
 
 
 def _ext4(case: Case, sb: Object) -> str | None:

@@ -16,7 +16,7 @@ from drgn.helpers.linux.percpu import per_cpu
 from cas.choices import Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
-from cas.detectors.moment import CLOCK_SYMBOLS, NS, Moment, crash_stamp, long_s, moment_of
+from cas.detectors.moment import CLOCK_SYMBOLS, NS, crash_stamp, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.kinds import Kind
 from cas.model import Evidence
@@ -56,26 +56,21 @@ def detect(case: Case) -> Iterator[Evidence]:
                     Weight.CAUSE if case.kind in DEAF else Weight.CONTEXT,
                 )
     with looking_at(case, "the kernel's clock"):
-        yield from _stopped_clock(case, moment)
+        # the CPU that keeps the time for all may have stopped to do so
+        stamp_s = crash_stamp(case.log) if case.kind in LOCKUPS else None
+        behind = 0.0 if stamp_s is None else stamp_s - moment.monotonic_ns / NS
+        if stamp_s is not None and behind >= STOOD_STILL_S + DRIFT * stamp_s:
+            timer_cpu = case.number("tick_do_timer_cpu")
+            keeps = timer_cpu in case.cpus
+            keeper = f"CPU {timer_cpu}, which keeps it, has" if keeps else "no CPU has"
+            yield Evidence(
+                f"the kernel's clock had stood still for about {human_span(behind)}: {keeper}"
+                " served no tick",
+                "tk_core, tick_do_timer_cpu",
+                "p tick_do_timer_cpu",
+            )
     with looking_at(case, "interrupts"):
         yield from _interrupts_given_up(case)
-
-
-def _stopped_clock(case: Case, moment: Moment) -> Iterator[Evidence]:
-    """The CPU that keeps the time for all has stopped to do so."""
-    stamp_s = crash_stamp(case.log)
-    cpu = case.number("tick_do_timer_cpu")
-    if stamp_s is None or case.kind not in LOCKUPS:
-        return
-    behind = stamp_s - moment.monotonic_ns / NS
-    if behind >= STOOD_STILL_S + DRIFT * stamp_s:
-        keeper = f"CPU {cpu}, which keeps it, has" if cpu in case.cpus else "no CPU has"
-        yield Evidence(
-            f"the kernel's clock had stood still for about {human_span(behind)}: {keeper} served no"
-            " tick",
-            "tk_core, tick_do_timer_cpu",
-            "p tick_do_timer_cpu",
-        )
 
 
 def _interrupts_given_up(case: Case) -> Iterator[Evidence]:

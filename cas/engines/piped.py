@@ -101,18 +101,14 @@ class PipedDebugger:
         data: bytes | None = first or self._first or None
         while data != b"":
             if data:
-                self._look_for_unknown(data)
+                *lines, last = (self._line + data).split(b"\n")
+                self._line = last[:LINE_BYTES]
+                names = (each[1] or each[2] for each in map(_UNKNOWN.match, lines) if each)
+                # a kernel log may hold such a line as well
+                self._unknown.update(dict.fromkeys(name for name in names if name in self._told))
                 show(data)
             data = self.read(WAIT_S)
         return self.end()[0]
-
-    def _look_for_unknown(self, data: bytes) -> None:
-        *lines, last = (self._line + data).split(b"\n")
-        self._line = last[:LINE_BYTES]
-        for found in filter(None, map(_UNKNOWN.match, lines)):
-            name = found[1] or found[2]
-            if name in self._told:  # a kernel log may hold such a line as well
-                self._unknown[name] = None
 
     def _send_feed(self, feed: Iterable[bytes]) -> None:
         """Send all of it, and the end: where its input only ends, crash fails."""

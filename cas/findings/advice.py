@@ -158,26 +158,23 @@ def read_advice(file: Path) -> tuple[Advice, ...]:
 
     :raises BadAdvice: it cannot be read, or says what nobody understands
     """
+    known = {name for name, _ in FACTS}
     try:
         found = msgspec.convert(tomllib.loads(read_regular(file, SIZE_LIMIT).decode()), _File)
         for advice in found.advice:
-            _require_known(advice)
+            wanted = (name for when in advice.tables for name in when.has)
+            names = {*_FACT.findall(advice.say), *wanted}
+            if wrong := sorted(names - known):
+                raise ValueError(f"there is no fact {', '.join(wrong)}: {advice.say}")
+            has_line = all(when.before for when in _tables(advice.when) or [_When()])
+            if "line" in names and not has_line:
+                raise ValueError(f"{{line}} needs the condition before: {advice.say}")
+            for when in advice.tables:
+                re.compile(when.message)
+                re.compile(when.evidence)
     except (OSError, ValueError, re.error) as error:
         raise BadAdvice(f"{file}: {error}") from error
     return found.advice
-
-
-def _require_known(advice: Advice) -> None:
-    """:raises ValueError: it names a fact that there is not, or has a pattern that is none"""
-    known = {name for name, _ in FACTS}
-    names = {*_FACT.findall(advice.say), *(name for when in advice.tables for name in when.has)}
-    if wrong := sorted(names - known):
-        raise ValueError(f"there is no fact {', '.join(wrong)}: {advice.say}")
-    if "line" in names and not all(when.before for when in _tables(advice.when) or [_When()]):
-        raise ValueError(f"{{line}} needs the condition before: {advice.say}")
-    for when in advice.tables:
-        re.compile(when.message)
-        re.compile(when.evidence)
 
 
 def _tables(when: _When | tuple[_When, ...]) -> tuple[_When, ...]:

@@ -142,7 +142,7 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         entered=culprit.entered,
         is_everybodys=culprit.is_everybodys,
         overwritten=logged.overwritten if culprit is logged.culprit else None,
-        nowhere=_nowhere_address(logged.facts.nowhere) if kind in EXCEPTIONS else None,
+        nowhere=logged.facts.nowhere_address if kind in EXCEPTIONS else None,
         trace=logged.trace.stack if source == "kernel log" else (),
         is_guess=source == "kernel log" and logged.trace.is_guess,
         is_mixed=source == "kernel log" and logged.facts.is_mixed,
@@ -160,13 +160,6 @@ def crash_of(dump: Dump, answer: FirstAnswer | None, functions: Functions | None
         has_log=bool(dmesg),
         log=log,
     )
-
-
-def _nowhere_address(text: str | None) -> int | None:
-    """The address of a program counter that stood nowhere."""
-    if text is None:
-        return None
-    return 0 if "null" in text else int(text, 16)
 
 
 def _crash_in_log(

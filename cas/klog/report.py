@@ -185,6 +185,13 @@ class Facts:
     kmods: tuple[Kmod, ...] | None = None
     """``None`` when the log does not tell."""
 
+    @property
+    def nowhere_address(self) -> int | None:
+        """The same as a number."""
+        if self.nowhere is None:
+            return None
+        return 0 if "null" in self.nowhere else int(self.nowhere, 16)
+
 
 @dataclass(slots=True)
 class _Reading:

@@ -164,7 +164,11 @@ def _crash_cmd_dis(prog: Program, name: str, args: argparse.Namespace, **_: Any)
     base = args.base or prog.config.get("crash_radix", 10)
     last = ""
     for one in islice(_instructions_in_memory(prog, address, end, platform), limit):
-        if args.lines and (line := _source_heading(prog, one.address)) not in ("", last):
+        line = ""
+        with suppress(LookupError):
+            source = prog.source_location(one.address)[0] if args.lines else None
+            line = f"{source.filename}: {source.line}" if source and source.filename else ""
+        if line not in ("", last):
             print(line)
             last = line
         to = "" if one.target is None else _symbol_label(prog, one.target, base)
@@ -204,11 +208,3 @@ def _symbol_label(prog: Program, address: int, base: int) -> str:
     offset = address - symbol.address
     beyond = f"+{offset:#x}" if base == 16 else f"+{offset}"
     return f"<{symbol.name}{beyond if offset else ''}>"
-
-
-def _source_heading(prog: Program, address: int) -> str:
-    try:
-        line = prog.source_location(address)[0]
-    except LookupError:
-        return ""
-    return f"{line.filename}: {line.line}" if line.filename else ""

@@ -254,20 +254,18 @@ class _Fault:
             return None
         ends = (n for n, step in enumerate(function) if step.address + step.size == caller.pc)
         at = next(ends, None)
-        if at is None or not function[at].is_call or self._is_elsewhere(function[at], site.pc):
+        if at is None or not function[at].is_call:
             return None
+        start = None
+        with contextlib.suppress(LookupError):
+            start = self._prog.symbol(site.pc).address
+        if start is None or function[at].shown.target not in (None, start):
+            return None  # it goes to another function than the one that the site is in
         registers = {k: v for k, v in caller.registers.items() if k not in self._rules.scratch}
         if value is not None:
             registers[name] = value
         there = Site(function[at].address, registers)
         return Walk(self._variables, function, at, there, self._walk_above)
-
-    def _is_elsewhere(self, call: Step, pc: int) -> bool:
-        """Whether a call goes to another function than the one that an address is in."""
-        try:
-            return call.shown.target not in (None, self._prog.symbol(pc).address)
-        except LookupError:
-            return True
 
     # -- operands
 
