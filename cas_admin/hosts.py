@@ -72,8 +72,18 @@ def search_known_hosts(world: World) -> Output:
     """
     registry = HostRegistry.of(world.config)
     registered = list(registry.all())
+    named = servers_in_known_hosts(home_of(world.config.casuser))
+    if named.hashed:
+        what = "entry is" if named.hashed == 1 else "entries are"
+        world.progress.warn(f"{named.hashed} {what} hashed in known_hosts: name the host: {ADD}")
+    if not named.destinations:
+        raise NoCandidates("known_hosts of the casuser names no host in the clear")
+    keys = {(each.name, each.port) for each in named.destinations}
+    for host in registered:
+        if (host.name, host.port) not in keys:
+            world.progress.say(f"{host} is not named in known_hosts and stays registered")
     asked = [
-        _with_what_is_known(each, registered) for each in _servers_of_known_hosts(registered, world)
+        _with_what_is_known(Host(each.name, each.port), registered) for each in named.destinations
     ]
     told, live = [], list[Host]()
     for before, host in zip(asked, ask_all_hosts(asked, world.config, world.progress), strict=True):
@@ -158,22 +168,6 @@ def remove_hosts(names: Sequence[str], world: World) -> Output:
         registry.remove(host)
         yield Done(f"removed {host}")
     return 0
-
-
-def _servers_of_known_hosts(registered: Sequence[Host], world: World) -> list[Host]:
-    """The servers of known_hosts, and a word on what is not among them."""
-    found = servers_in_known_hosts(home_of(world.config.casuser))
-    hosts = [Host(each.name, each.port) for each in found.destinations]
-    if found.hashed:
-        what = "entry is" if found.hashed == 1 else "entries are"
-        world.progress.warn(f"{found.hashed} {what} hashed in known_hosts: name the host: {ADD}")
-    if not hosts:
-        raise NoCandidates("known_hosts of the casuser names no host in the clear")
-    keys = {(host.name, host.port) for host in hosts}
-    for host in registered:
-        if (host.name, host.port) not in keys:
-            world.progress.say(f"{host} is not named in known_hosts and stays registered")
-    return hosts
 
 
 def _with_what_is_known(host: Host, registered: Iterable[Host]) -> Host:

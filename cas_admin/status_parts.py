@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from cas.catalogue.cache import lease
@@ -180,7 +179,12 @@ def debugger_part(config: Config, store: Store) -> StatusPart:
 def space_part(config: Config, store: Store) -> StatusPart:
     """What is free where jobs and extracted kernels are kept, and whether a job has room there."""
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
-    free = {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
+    free = {}
+    for name, path in places.items():
+        there = path
+        while not os.path.lexists(there):
+            there = there.parent
+        free[name] = shutil.disk_usage(there).free
     room_bytes = max(0, free["workDirectory"] - config.intake.reserve_bytes)
     largest_bytes = 0  # on the disk, of the dumps that are kept: holes cost nothing
     for directory in WorkDirectory.of(config).jobs():
@@ -250,10 +254,3 @@ def _first_lines(lines: Sequence[str]) -> Iterator[str]:
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"and {len(lines) - SHOWN} more"
-
-
-def _existing(path: Path) -> Path:
-    """The path, or what of it is there already."""
-    while not os.path.lexists(path):
-        path = path.parent
-    return path

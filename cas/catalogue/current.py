@@ -16,7 +16,7 @@ from pathlib import Path
 from cas.catalogue.packages import package_kinds
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
-from cas.files.patient_calls import Attempt, CallThreads, regular
+from cas.files.patient_calls import CallThreads, regular
 
 _AT_ONCE = 8
 """Files that are looked at; each may be on a file system that does not answer."""
@@ -49,9 +49,38 @@ def current(candidates: Sequence[Candidate], timeout_s: float) -> Current:
             path: call_threads.ask(partial(_file_now, path, stamp))
             for path, stamp in stamps.items()
         }
-        return _sorted_by_truth(candidates, asked, call_threads)
+        true, gone, renewals = list[Candidate](), list[str](), list[Renewal]()
+        changed: dict[Path, str] = {}
+        for path, attempt in asked.items():
+            mine = [one for one in candidates if one.kernel.source == path]
+            try:
+                stamp, package = call_threads.result(attempt)
+            except FileNotFoundError:
+                gone.append(f"{path} is gone")
+            except OSError as error:
+                changed[path] = f"{path}: {error.strerror or error}"
+            except PackageError as error:
+                changed[path] = f"{_changed_sentence(path)}, and cannot be used: {error}"
+            else:
+                # whether the file holds the kernels that it was catalogued with
+                same = [
+                    one
+                    for one in mine
+                    if package is None
+                    or (
+                        package.arch == one.kernel.arch
+                        and any(is_same(one.kernel, packaged) for packaged in package.kernels)
+                    )
+                ]
+                true += same
+                if package is not None and same and mine[0].stamp:
+                    renewals.append(Renewal(path, mine[0].stamp, stamp, package.kernels))
+                if len(same) < len(mine):
+                    changed[path] = _changed_sentence(path)
     finally:
         call_threads.dismiss()
+    in_order = [one for one in candidates if one in true]
+    return Current(tuple(in_order), tuple(gone), changed, tuple(renewals))
 
 
 _FileNow = tuple[FileStamp, Package | None]
@@ -62,41 +91,6 @@ def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
     """:raises OSError: it is gone, no regular file, or cannot be opened"""
     stamp = FileStamp.of(regular(path))
     return stamp, None if stamp == catalogued else package_kinds.read_package(path)
-
-
-def _sorted_by_truth(
-    candidates: Sequence[Candidate], asked: dict[Path, Attempt[_FileNow]], call_threads: CallThreads
-) -> Current:
-    true, gone, renewals = list[Candidate](), list[str](), list[Renewal]()
-    changed: dict[Path, str] = {}
-    for path, attempt in asked.items():
-        mine = [one for one in candidates if one.kernel.source == path]
-        try:
-            stamp, package = call_threads.result(attempt)
-        except FileNotFoundError:
-            gone.append(f"{path} is gone")
-        except OSError as error:
-            changed[path] = f"{path}: {error.strerror or error}"
-        except PackageError as error:
-            changed[path] = f"{_changed_sentence(path)}, and cannot be used: {error}"
-        else:
-            # whether the file holds the kernels that it was catalogued with
-            same = [
-                one
-                for one in mine
-                if package is None
-                or (
-                    package.arch == one.kernel.arch
-                    and any(is_same(one.kernel, packaged) for packaged in package.kernels)
-                )
-            ]
-            true += same
-            if package is not None and same and mine[0].stamp:
-                renewals.append(Renewal(path, mine[0].stamp, stamp, package.kernels))
-            if len(same) < len(mine):
-                changed[path] = _changed_sentence(path)
-    in_order = [one for one in candidates if one in true]
-    return Current(tuple(in_order), tuple(gone), changed, tuple(renewals))
 
 
 def _changed_sentence(path: Path) -> str:

@@ -192,7 +192,13 @@ class Database:
             return
         with self.migrating() as connection:
             if not self._is_new(connection):
-                _run_migrations(connection)
+                from alembic import command  # takes a second to import, is needed once per version
+                from alembic.config import Config
+
+                alembic = Config()
+                alembic.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+                alembic.attributes["connection"] = connection
+                command.upgrade(alembic, "head")
                 return
             # all tables at once, as if no migration was left to do: so nobody waits for Alembic
             metadata.create_all(connection, checkfirst=False)
@@ -403,13 +409,3 @@ def _sqlstate(cause: BaseException | None) -> str | None:
     """PostgreSQL's SQLSTATE; a connection that could not be made has none."""
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None
-
-
-def _run_migrations(connection: Connection) -> None:
-    from alembic import command  # takes a second to import, and is needed once per version
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

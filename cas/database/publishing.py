@@ -51,19 +51,34 @@ def publish_change(connection: Connection, change: Change) -> None:
     """Make the change, in the transaction of the connection."""
     dropped = list(change.dropped)
     for start in range(0, len(dropped), _AT_ONCE):
-        ids = dropped[start : start + _AT_ONCE]
-        connection.execute(delete(packages).where(packages.c.id.in_(ids)))
+        some = dropped[start : start + _AT_ONCE]
+        connection.execute(delete(packages).where(packages.c.id.in_(some)))
     if change.renamed:
         of_row = packages.c.id == bindparam("row")
-        statement = update(packages).where(of_row).values(path=bindparam("new_path"))
+        renaming = update(packages).where(of_row).values(path=bindparam("new_path"))
         for prefix in (_INTERIM, ""):  # in two steps: files may have exchanged their names
             rows = [
                 {"row": row, "new_path": f"{prefix}{row}" if prefix else path}
                 for row, path in change.renamed.items()
             ]
-            connection.execute(statement, rows)
+            connection.execute(renaming, rows)
+    statement = insert(packages).values(scanned_at=func.now())
+    returned = (packages.c.id, type_coerce(packages.c.path, Text))
     for batch in _take_readings(connection, change.read):
-        _insert_packages(connection, batch)
+        if not batch:
+            continue
+        added = connection.execute(
+            statement.returning(*returned), [columns for columns, _ in batch]
+        )
+        ids = {path: package_id for package_id, path in added}
+        for table, rows_of in ((kernels, kernel_columns), (kmods, kmod_columns)):
+            entries = [
+                {"package_id": ids[columns["path"]], **entry}
+                for columns, facts in batch
+                for entry in rows_of(facts)
+            ]
+            if entries:
+                connection.execute(insert(table), entries)
 
 
 def _take_readings(
@@ -87,26 +102,6 @@ def _take_readings(
             stamped = {name: row[name] for name in ("path", *FileStamp._fields)}
             batch.append((stamped | package_columns(row["path"], facts), facts))
         yield batch
-
-
-def _insert_packages(
-    connection: Connection, batch: list[tuple[dict[str, Any], Mapping[str, Any]]]
-) -> None:
-    if not batch:
-        return
-    rows = [columns for columns, _ in batch]
-    statement = insert(packages).values(scanned_at=func.now())
-    path = type_coerce(packages.c.path, Text)
-    returned = connection.execute(statement.returning(packages.c.id, path), rows)
-    ids = {path: package_id for package_id, path in returned}
-    for table, rows_of in ((kernels, kernel_columns), (kmods, kmod_columns)):
-        entries = [
-            {"package_id": ids[columns["path"]], **entry}
-            for columns, facts in batch
-            for entry in rows_of(facts)
-        ]
-        if entries:
-            connection.execute(insert(table), entries)
 
 
 def package_columns(path: str, facts: Mapping[str, Any]) -> dict[str, Any]:

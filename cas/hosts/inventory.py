@@ -178,10 +178,10 @@ def ask_host(host: Host, config: Config) -> Host:
     :raises CasError: there is no login, or it answers nothing of use
     """
     with open_link(host, config) as link:
-        first_match = inspect_host(link, config)
-    if first_match.arch is None:
-        raise HostUnfit(f"{host}: {first_match.problem}")
-    return replace(first_match, name=host.name, port=host.port, is_enabled=host.is_enabled)
+        found = inspect_host(link, config)
+    if found.arch is None:
+        raise HostUnfit(f"{host}: {found.problem}")
+    return replace(found, name=host.name, port=host.port, is_enabled=host.is_enabled)
 
 
 def _why_no_answer(output: bytes, stderr: str, status: int) -> str:
@@ -262,8 +262,8 @@ def _host_problems(
     elif host.free_bytes < LITTLE_BYTES and not host.is_shared:
         yield f"only {human_size(host.free_bytes)} are free below {directory}: make room there"
     if not host.crashes and "has-timeout" in answer.facts:
-        first_match = f" ({'; '.join(remarks)})" if remarks else ""
-        yield f"no crash that works is installed there{first_match}: install the package crash"
+        others = f" ({'; '.join(remarks)})" if remarks else ""
+        yield f"no crash that works is installed there{others}: install the package crash"
 
 
 def _in_backticks(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cas.commands import Output, World
@@ -11,7 +10,7 @@ from cas.text import json_text, short_line
 from cas.units import plain
 
 if TYPE_CHECKING:
-    from cas_admin.status_asking import AskedPart
+    pass
 
 PLACE = 6
 HELP = "show what is catalogued, kept, waiting and wrong"
@@ -39,15 +38,9 @@ def run(options: argparse.Namespace, world: World) -> Output:
             for part in parts
         }
         yield json_text({"version": VERSION, **facts}, indent=1, default=plain)
-    else:
-        yield from _screen(parts)
-    return PARTIAL if any(part.found is None for part in parts) else 0
-
-
-def _screen(parts: list[AskedPart]) -> Iterator[str]:
-    """One line each; what several parts lack for the same reason is said in full once."""
+    # one line each; what several parts lack for the same reason is said in full once
     first: dict[str, str] = {}
-    for part in parts:
+    for part in () if options.json else parts:
         yield part.name.upper()
         if part.found:
             yield from (f"  {short_line(line)}" for line in part.found.lines)
@@ -55,3 +48,4 @@ def _screen(parts: list[AskedPart]) -> Iterator[str]:
         where = first.setdefault(part.problem, part.name)
         said = part.problem if where == part.name else f"the same as of {where.upper()}"
         yield f"  {short_line(f'! {said}')}"
+    return PARTIAL if any(part.found is None for part in parts) else 0

@@ -123,7 +123,15 @@ def _rpmfile_tags(wanted: Sequence[Entry], store: bytes) -> dict[int, Any]:
 
 def _file_list(tags: dict[int, Any]) -> tuple[File, ...]:
     """The file list; what a shorter list leaves out is unknown."""
-    paths = _listed_paths(tags)
+    names = [_decoded_name(name) for name in _strings(tags.get(BASENAMES))]
+    if names:
+        directories = [_decoded_name(name) for name in _strings(tags.get(DIRNAMES))]
+        indexes = _as_numbers(tags.get(DIRINDEXES))
+        if len(indexes) != len(names) or max(indexes) >= len(directories):
+            raise BadHeader("its file list is inconsistent")
+        paths = [directories[index] + name for index, name in zip(indexes, names, strict=True)]
+    else:
+        paths = [_decoded_name(name) for name in _strings(tags.get(OLDFILENAMES))]
     count = len(paths)
     sizes = _as_numbers(tags.get(LONGFILESIZES)) or _as_numbers(tags.get(FILESIZES))
     if any(size >= _SIZE_LIMIT for size in sizes):
@@ -149,17 +157,6 @@ def _file_list(tags: dict[int, Any]) -> tuple[File, ...]:
         )
     ]
     return tuple(map(File, paths, padded_sizes, modes, links, payload, digests))
-
-
-def _listed_paths(tags: dict[int, Any]) -> list[str]:
-    names = [_decoded_name(name) for name in _strings(tags.get(BASENAMES))]
-    if not names:
-        return [_decoded_name(name) for name in _strings(tags.get(OLDFILENAMES))]
-    directories = [_decoded_name(name) for name in _strings(tags.get(DIRNAMES))]
-    indexes = _as_numbers(tags.get(DIRINDEXES))
-    if len(indexes) != len(names) or max(indexes) >= len(directories):
-        raise BadHeader("its file list is inconsistent")
-    return [directories[index] + name for index, name in zip(indexes, names, strict=True)]
 
 
 def _strings(value: object) -> list[bytes]:

@@ -214,7 +214,15 @@ class FileTransfer:
         answer = self._wait_for_answer("have", "send")
         if answer.word == "send":
             receiver = Receiver.of(answer)
-            self._require_free_space(receiver, limit_bytes)
+            file = self._file
+            needed = file.size_bytes - receiver.offset
+            if receiver.is_sparse:
+                needed = min(needed, file.data_bytes(receiver.offset))
+            if needed > receiver.free_bytes:
+                raise self._no_room(needed, f"has {human_size(receiver.free_bytes)}")
+            if needed + receiver.used_bytes > limit_bytes:
+                kept, limit = human_size(receiver.used_bytes), human_size(limit_bytes)
+                raise self._no_room(needed, f"keeps {kept} of at most {limit}")
             self._send_frames(receiver)
             answer = self._wait_for_answer("done", "short", "wrong")
         if answer.word == "short":
@@ -262,16 +270,6 @@ class FileTransfer:
         elif answer.word not in _ANSWERS_IN_BETWEEN:
             raise HostUnfit(f"{self._name}: it says `{answer.word}` when nobody asked")
         self._told.add(answer.word)
-
-    def _require_free_space(self, receiver: Receiver, limit_bytes: int) -> None:
-        file = self._file
-        lacking = file.size_bytes - receiver.offset
-        needed = min(lacking, file.data_bytes(receiver.offset)) if receiver.is_sparse else lacking
-        if needed > receiver.free_bytes:
-            raise self._no_room(needed, f"has {human_size(receiver.free_bytes)}")
-        if needed + receiver.used_bytes > limit_bytes:
-            kept, limit = human_size(receiver.used_bytes), human_size(limit_bytes)
-            raise self._no_room(needed, f"keeps {kept} of at most {limit}")
 
     def _no_room(self, needed_bytes: int, has: str) -> NoRoom:
         need = human_size(needed_bytes)
