@@ -5,7 +5,7 @@ from cas.findings.damage import Damage, assess
 from cas.findings.fault import FaultCase, as_detections, fault_case, with_advice, with_source
 from cas.findings.finding import advised, find
 from cas.findings.functions import BadPatterns, Functions, functions_with
-from cas.findings.kdump import failure_paragraph, kdump_failure
+from cas.findings.kdump_failure import failure_paragraph, kdump_failure
 from cas.findings.shortage import detections_of_log
 from cas.findings.shortfall import Shortfall, given_up, shortfall
 from cas.findings.suspects import kmods_in_list, kmods_in_traces, out_of_tree_kmods

@@ -17,9 +17,6 @@ from cas.model import Dump, Match
 from cas.triage.context import Context
 from cas.triage.telling import Announcer
 
-FIRST_ANSWER_S = 120.0
-"""Seconds that drgn may take to open a dump, and to say what crashed."""
-
 
 class KernelSupply:
     """What a run needs of the catalogue and of the cache."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.dump import SEARCH_BYTES, identify
-from cas.engines.drgn.process import Worker
+from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError, KernelMisfit, KernelNotFound
 from cas.model import Case, Dump, Match
 from cas.triage.context import Context
-from cas.triage.kernel import FIRST_ANSWER_S, KernelSupply
+from cas.triage.kernel import KernelSupply
 from cas.triage.kmods import Kmods
 from cas.triage.upload import Arrival
 

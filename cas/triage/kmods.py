@@ -13,11 +13,10 @@ from cas.catalogue.advice import package_hint
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.packages.kmod_files import kernel_spelling
-from cas.engines.drgn.process import Worker
+from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import CasError, EngineError
 from cas.model import Dump, FirstAnswer, Match
 from cas.triage.context import Context
-from cas.triage.kernel import FIRST_ANSWER_S
 
 FOR_DRGN = 700
 """Debug files that drgn's process can hold open; distribution kernels load a few hundred."""

@@ -42,15 +42,15 @@ from cas.progress import Progress
 from cas.settings import users
 from cas.settings.config import Config
 from cas.triage import page_check
+from cas.triage.asking_drgn import detections, first_answer
 from cas.triage.completion import completed, remove_results, stopped
 from cas.triage.context import Context
 from cas.triage.crash_run import CrashRun, expected_dump, leave_wrapper
 from cas.triage.fault import FaultReader
-from cas.triage.first_answer import detections, first_answer
 from cas.triage.kernel import KernelSupply
 from cas.triage.kernel_choice import KernelChoice
-from cas.triage.kernel_log import located_log
 from cas.triage.kmods import FOR_DETECTORS, Kmods
+from cas.triage.log_alone import located_log
 from cas.triage.snippets import (
     ChosenSnippets,
     choose_snippets,

@@ -91,6 +91,9 @@ FILES_AT_ONCE = 100
 DETECTOR_S = 10.0
 """The worker ends a detector after 1.5 s by itself; if it hangs inside drgn, it is killed."""
 
+FIRST_ANSWER_S = 120.0
+"""Seconds for opening a dump, and again for saying what crashed."""
+
 FAULT_S = 2.0
 """Seconds for reading a fault; it takes a few hundredths."""
 

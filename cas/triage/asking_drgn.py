@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from cas.choices import DetectorStatus
-from cas.engines.drgn.process import Worker
+from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError
 from cas.model import Case, Detection, FirstAnswer, Match
 from cas.triage.context import Context
-from cas.triage.kernel import FIRST_ANSWER_S
 from cas.triage.kmods import Kmods
 
 
