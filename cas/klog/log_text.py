@@ -8,7 +8,10 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 from cas.klog.choice import choose
 from cas.klog.kinds import Kind
@@ -19,18 +22,37 @@ TEXT_LIMIT = 2 * LOG_LIMIT
 """Bytes of the end of a file that are read: a journal says each line with much beside it."""
 BOOTS_LIMIT = 1000
 _BANNER = "Linux version "
+_WHOLE_BANNER = re.compile(r"Linux version \d{1,3}\.\d{1,5}\S{0,80} \(")
+"""Who built it follows the release (``init/version.c``); a README has other words there."""
 _FIRST_WORDS = "Booting Linux on "
 """What arm64 and riscv print before the banner (``arch/arm64/kernel/setup.c``)."""
 _FEWEST_STAMPS = 3
 _LOOKED_AT = 200
 """Lines of which some must have stamps where nothing else tells that a text is a kernel log."""
+_STAMP = re.compile(
+    r"(?m)^(?:<\d{1,3}>|[^\n\[]{0,80}\bkernel: )?"
+    r"(?:\[ *(\d{1,10}\.\d{6})\b|\d{1,3},\d{1,10},(\d{1,16}),[^;,\n]{0,16}[;,])"
+)
+"""Seconds, always with six decimals (``kernel/printk/printk.c``: print_time()), or netconsole's
+microseconds. X servers print three decimals, tables of numbers anything."""
+_RESET_FALL_S = 1.0
+_RESET_PART = 0.5
+"""A kernel that was booted anew counts from zero; clocks of processors differ by far less."""
+_RESET_STAMPS = 50
+"""Stamps that must stay low then: of two machines in one log the higher ones come again."""
+_HEAD = 1024
+"""Characters before a banner that are of the same boot (``Initializing cgroup subsys``)."""
+_CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfcorehdr\b")
+"""It is told where the memory is that it is to write (``kernel/crash_dump.c``)."""
 _PSTORE = re.compile(r"(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d{1,9}) Part(\d{1,9})\n")
 """The first line of each part (``fs/pstore/platform.c``: pstore_dump()); part 1 is the newest."""
 _PLACE = re.compile(r"\w\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}\b")
 _SYMBOL = re.compile(
-    r"(?<![\w.$])([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})"
+    r"(?<![\w.$])([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})(?![0-9a-f])"
     r"(?: \[([\w-]{1,64})(?: ([0-9a-f]{8,64}))?\])?"
 )
+_JSON_RECORD = re.compile(rb'(?:^|\n)\s{0,16}\{[^\n]{0,65536}"MESSAGE"')
+_MICROSECONDS = re.compile(r"[0-9]{1,18}")
 PLACES_LIMIT = 1000
 """Places in the code that are looked up; a report names some tens."""
 _ARCHES = {
@@ -65,7 +87,7 @@ def kernel_lines(raw: bytes) -> str:
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     if b"__REALTIME_TIMESTAMP=" in raw[:65536]:
         return "".join(_lines_of_journal(_exported(raw)))
-    if raw.lstrip().startswith(b"{") and b'"MESSAGE"' in raw[:65536]:
+    if _JSON_RECORD.search(raw[:65536]):
         return "".join(_lines_of_journal(_json_objects(raw)))
     text = raw.decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
@@ -87,16 +109,34 @@ def is_kernel_log(text: str) -> bool:
         return True
     if _PLACE.search(text) and choose(Log(text)).crash.kind is not Kind.NONE:
         return True
-    lines = (parse(line) for line in text.split("\n", _LOOKED_AT)[:_LOOKED_AT])
-    stamps = [line for line in lines if line.uptime_s is not None and line.text]
-    return len(stamps) >= _FEWEST_STAMPS
+    lines = text.split("\n", _LOOKED_AT)[:_LOOKED_AT]
+    stamped = [line for line in lines if _STAMP.match(line) and parse(line).text]
+    return len(stamped) >= _FEWEST_STAMPS
 
 
 def boots(text: str) -> tuple[str, ...]:
-    """The logs of the kernels that were booted one after another, oldest first."""
-    starts = [start for start in _boot_starts(text) if start]
-    ends = [*starts, len(text)]
-    return tuple(text[a:b] for a, b in zip([0, *starts], ends, strict=True))[-BOOTS_LIMIT:]
+    """The logs of the kernels that were booted one after another, oldest first.
+
+    Each begins with its banner, or where the time since boot falls: netconsole sends no banner.
+    """
+    banners = list(_boot_starts(text))
+    resets = [fall.start for fall in _falls(text) if fall.is_reset]
+    # a few lines may come before the banner, with or without stamps
+    starts = {each for each in banners if not _has_between(resets, each - _HEAD, each)}
+    starts |= {each for each in resets if not _has_between(banners, each - _HEAD, each)}
+    starts -= {0}
+    ends = [*sorted(starts), len(text)]
+    return tuple(text[a:b] for a, b in zip([0, *sorted(starts)], ends, strict=True))[-BOOTS_LIMIT:]
+
+
+def is_mixed(log: str) -> bool:
+    """Whether the time since boot falls and comes back, as where two machines write one log."""
+    return any(not fall.is_reset for fall in _falls(log))
+
+
+def is_of_crash_kernel(log: str) -> bool:
+    """Whether the kernel of one boot is that which kdump starts to write the dump."""
+    return _CRASH_KERNEL.search(log) is not None
 
 
 def banner_of(text: str) -> str | None:
@@ -105,7 +145,7 @@ def banner_of(text: str) -> str | None:
     if start is None:
         return None
     lines = (parse(line).text for line in text[start : start + 8192].split("\n"))
-    return next((line for line in lines if line.startswith(_BANNER)), None)
+    return next((line for line in lines if _WHOLE_BANNER.match(line)), None)
 
 
 def release_of(text: str) -> tuple[str | None, str | None]:
@@ -121,8 +161,11 @@ def arch_of(text: str, banner: str | None, release: str | None) -> str | None:
     for arch, pattern in _ARCHES.items():
         if pattern.search(text):
             return arch
-    words = f"{release or ''} {banner or ''}"
-    return next((arch for arch, pattern in _NAMED_ARCHES if pattern.search(words)), None)
+    for words in filter(None, (release, banner)):  # the banner names compiler and builder, too
+        named = [arch for arch, pattern in _NAMED_ARCHES if pattern.search(words)]
+        if named:
+            return named[0] if len(named) == 1 else None
+    return None
 
 
 def code_places(log: str) -> tuple[CodePlace, ...]:
@@ -159,10 +202,39 @@ def _boot_starts(text: str) -> Iterator[int]:
         start = text.rfind("\n", 0, at) + 1
         end = text.find("\n", at)
         line = text[start : end if end >= 0 else len(text)]
-        if parse(line).text.startswith(_BANNER):
+        if _WHOLE_BANNER.match(parse(line).text):
             before = text.rfind("\n", 0, max(0, start - 1)) + 1
             yield before if _FIRST_WORDS in text[before:start] else start
         at = text.find(_BANNER, at + 1)
+
+
+def _has_between(ordered: Sequence[int], first: int, end: int) -> bool:
+    at = bisect_left(ordered, first)
+    return at < len(ordered) and ordered[at] < end
+
+
+class _Fall(NamedTuple):
+    """A line whose time since boot is far below that of the one before."""
+
+    start: int
+    is_reset: bool
+    """The times behind it stay low: it is of a later boot."""
+
+
+def _falls(text: str) -> Iterator[_Fall]:
+    stamps = [
+        (float(each[1]) if each[1] else int(each[2]) / 1e6, each.start())
+        for each in _STAMP.finditer(text)
+    ]
+    mixed_until = 0
+    for n, ((last_s, _), (now_s, start)) in enumerate(pairwise(stamps), 1):
+        limit_s = min(last_s - _RESET_FALL_S, last_s * _RESET_PART)
+        if now_s >= limit_s:
+            continue
+        is_reset = n > mixed_until and max(stamps[n : n + _RESET_STAMPS])[0] < limit_s
+        if not is_reset:
+            mixed_until = n + _RESET_STAMPS
+        yield _Fall(start, is_reset)
 
 
 def _lines_of_journal(records: Iterable[Mapping[str, str]]) -> Iterator[str]:
@@ -171,7 +243,8 @@ def _lines_of_journal(records: Iterable[Mapping[str, str]]) -> Iterator[str]:
         message = record.get("MESSAGE")
         if is_kernel and isinstance(message, str):
             stamp = record.get("_SOURCE_MONOTONIC_TIMESTAMP") or record.get("__MONOTONIC_TIMESTAMP")
-            seconds = f"[{int(stamp) / 1e6:12.6f}] " if stamp and str(stamp).isdecimal() else ""
+            is_stamp = _MICROSECONDS.fullmatch(str(stamp)) is not None
+            seconds = f"[{int(str(stamp)) / 1e6:12.6f}] " if is_stamp else ""
             yield "".join(f"{seconds}{line}\n" for line in message.split("\n"))
 
 
@@ -180,7 +253,7 @@ def _json_objects(raw: bytes) -> Iterator[dict[str, str]]:
     for line in raw.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record

@@ -13,6 +13,7 @@ from cas.klog.log_text import (
     boots,
     code_places,
     is_kernel_log,
+    is_mixed,
     kernel_lines,
     kmods_of_places,
     pstore_part,
@@ -143,3 +144,66 @@ def test_places_in_the_code_have_their_size_and_kmod() -> None:
         CodePlace("sum_entries", 24, 0x38, "cas_oops"),
     )
     assert kmods_of_places(text) == {"cas_oops": None, "ext4": "0123456789ab"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Linux version 5.10 or later is needed.",
+        '[    12.345] (II) LoadModule: "glx"',  # an X server's
+        '{"a": [1.25], "b": 2}',
+        "name,[2.5],3",
+    ],
+)
+def test_what_only_looks_like_a_banner_or_a_stamp_makes_no_kernel_log(line: str) -> None:
+    assert not is_kernel_log(f"{line}\n" * 10)
+    assert boots(f"{line}\n" * 2) == (f"{line}\n" * 2,)
+
+
+@pytest.mark.parametrize("digits", [19, 400, 5000])
+def test_a_journal_with_absurd_numbers_keeps_its_text(digits: int) -> None:
+    stamp = "9" * digits
+    record = {"_TRANSPORT": "kernel", "MESSAGE": "hi", "__MONOTONIC_TIMESTAMP": stamp}
+    assert kernel_lines(json.dumps(record).encode()) == "hi\n"
+    export = "".join(f"{name}={value}\n" for name, value in record.items())
+    assert kernel_lines(f"__REALTIME_TIMESTAMP=1\n{export}".encode()) == "hi\n"
+
+
+def test_a_journal_in_json_is_one_though_its_beginning_is_cut_or_nested_deeply() -> None:
+    record = json.dumps({"_TRANSPORT": "kernel", "MESSAGE": "hi"})
+    nested = '{"MESSAGE": ' + "[" * 200_000
+    raw = f'SAGE": "cut"}}\n{record}\n{nested}\n{record}\n'.encode()
+    assert kernel_lines(raw) == "hi\nhi\n"
+
+
+def test_a_boot_without_banner_begins_where_the_time_falls() -> None:
+    calm = "".join(f"line {n}\n" for n in range(60))
+    first, second = stamped(OOPS, 5000.0), stamped(calm + OOPS, 12.0)
+    assert boots(first + second) == (first, second)
+    netconsole = [f"6,{n},{5_000_000_000 - n * 4_000_000_000},-;line {n}\n" for n in range(2)]
+    assert boots("".join(netconsole)) == tuple(netconsole)
+
+
+def test_what_the_kernel_says_before_its_banner_is_of_the_same_boot() -> None:
+    first, second = stamped(OOPS, 50.0), stamped(f"Initializing cgroup subsys cpu\n{BANNER}\n", 0.0)
+    assert boots(first + second) == (first, second)
+
+
+def test_two_machines_in_one_log_and_clocks_that_differ_are_no_boots() -> None:
+    one, other = stamped(OOPS, 5000.0).splitlines(True), stamped(OOPS, 12.0).splitlines(True)
+    mixed = "".join(a + b for a, b in zip(one, other, strict=True))
+    late = "[ 5000.000000] a\n[ 4997.000000] b\n[ 4997.100000] c\n"
+    assert (boots(mixed), boots(late)) == ((mixed,), (late,))
+    assert (is_mixed(mixed), is_mixed(late), is_mixed(stamped(OOPS))) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("banner", "arch"),
+    [
+        ("Linux version 6.1.0 (b@x86-64-01) (aarch64-linux-gnu-gcc 12) #1 SMP", None),
+        ("Linux version 6.1.0 (b@host) (aarch64-linux-gnu-gcc 12) #1 SMP", "aarch64"),
+    ],
+)
+def test_a_banner_that_names_two_architectures_tells_none(banner: str, arch: str | None) -> None:
+    assert arch_of("", banner, "6.1.0") == arch
+    assert arch_of("", banner, "6.1.0-2.el9.s390x") == "s390x"
