@@ -10,6 +10,7 @@ from cas.dump.log_file import is_of_kdump, read_log_file
 from cas.dump.recognise import recognise_source
 from cas.dump.source import opened_source
 from cas.errors import NotADump
+from cas.klog.log_text import is_of_crash_kernel
 from cas.model import KERNEL_LOG, Dump
 
 FILES_LIMIT = 64
@@ -31,8 +32,11 @@ def logs_beside(files: Sequence[Path]) -> Iterator[BesideLog]:
             continue
         try:
             with opened_source(path) as source:
-                if recognise_source(source, path.name) == KERNEL_LOG:
-                    yield BesideLog(path, read_log_file(path, source))
+                if recognise_source(source, path.name) != KERNEL_LOG:
+                    continue
+                log = read_log_file(path, source)
+                if not is_of_crash_kernel(log.dmesg or ""):
+                    yield BesideLog(path, log)
         except NotADump:
             continue
 

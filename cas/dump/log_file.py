@@ -13,13 +13,15 @@ from cas.klog.log_text import (
     banner_of,
     boots,
     is_kernel_log,
+    is_mixed,
+    is_of_crash_kernel,
     kernel_lines,
     pstore_part,
     release_of,
 )
 from cas.model import KERNEL_LOG, Dump
 from cas.panic import panic_message
-from cas.text import count, short_line
+from cas.text import count, printable, short_line
 from cas.units import human_size
 
 UNKNOWN_ARCH = "unknown"
@@ -51,14 +53,22 @@ def read_log_file(path: Path, source: Source) -> Dump:
     left_out = max(0, source.size - TEXT_LIMIT)
     logs = boots(_text_of(source))
     messages = [panic_message(log) for log in logs]
-    crashed = [number for number, message in enumerate(messages) if message]
-    chosen = crashed[-1] if crashed else len(logs) - 1
+    of_kdump = [n for n, log in enumerate(logs) if is_of_crash_kernel(log)]
+    if len(of_kdump) == len(logs):  # nothing else is there to judge
+        of_kdump.clear()
+    judged = [n for n in range(len(logs)) if n not in of_kdump]
+    chosen = next((n for n in reversed(judged) if messages[n]), judged[-1])
     log = logs[chosen]
     banner = banner_of(log)
-    release, build_id = release_of(log)
-    if banner:
-        release = banner.split(None, 3)[2]
+    reported, build_id = release_of(log)
+    release = banner.split(None, 3)[2] if banner else reported
     remarks = []
+    if reported and release != reported:
+        remarks.append(
+            f"the log has the banner of kernel {printable(release or '')}, but its crash is one of"
+            f" {printable(reported)}: that counts"
+        )
+        banner, release = None, reported
     if len(messages) > 1:
         others = [(n, said) for n, said in enumerate(messages, 1) if said and n != chosen + 1]
         remarks.append(
@@ -67,6 +77,14 @@ def read_log_file(path: Path, source: Source) -> Dump:
         )
         for number, said in others[-_SHOWN:]:
             remarks.append(f"boot {number} crashed too: {short_line(said)}")
+    if is_mixed(log):
+        remarks.append(
+            "the time since boot falls and comes back in the log: lines of several machines, or of"
+            " several logs, are mixed in it, and what it says may be of any of them"
+        )
+    if of_kdump:
+        numbers = ", ".join(str(n + 1) for n in of_kdump[-_SHOWN:])
+        remarks.append(f"the kernel that was to write the dump is boot {numbers}: not judged")
     if left_out:
         kept = human_size(TEXT_LIMIT)
         remarks.append(f"only the last {kept} of the log are read, {human_size(left_out)} are not")
@@ -118,7 +136,7 @@ def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
         if not is_kernel_log(text):
             continue
         worth = (
-            not is_of_kdump(path.name),
+            not (is_of_kdump(path.name) or all(map(is_of_crash_kernel, boots(text)))),
             panic_message(text) is not None,
             banner_of(text) is not None,
             len(text),

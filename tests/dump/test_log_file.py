@@ -1,0 +1,97 @@
+"""What a kernel log in place of a dump, or beside one, is taken to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cas.dump.beside import logs_beside
+from cas.dump.log_file import choose_log, read_log_file
+from cas.dump.source import opened_source
+from cas.model import Dump
+
+BANNER = "Linux version 6.1.0-13-amd64 (d@b) (gcc-12) #1 SMP Debian 6.1.55-1"
+OOPS = """\
+BUG: kernel NULL pointer dereference, address: 0000000000000018
+CPU: 1 PID: 27 Comm: kworker/1:1 Not tainted 6.1.0-13-amd64 #1
+RIP: 0010:sum_entries+0x18/0x38
+Kernel panic - not syncing: Fatal exception
+"""
+OF_KDUMP = f"""\
+{BANNER}
+Command line: root=/dev/sda irqpoll nr_cpus=1 elfcorehdr=0x2d000000
+CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.0-13-amd64 #1
+Kernel panic - not syncing: System is deadlocked on memory
+"""
+
+Reading = Callable[[str], Dump]
+
+
+def stamped(text: str, first_s: float) -> str:
+    lines = text.splitlines()
+    return "".join(f"[{first_s + n / 1000:12.6f}] {line}\n" for n, line in enumerate(lines))
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reading:
+    def reading(text: str) -> Dump:
+        path = tmp_path / "console.log"
+        path.write_text(text)
+        with opened_source(path) as source:
+            return read_log_file(path, source)
+
+    return reading
+
+
+@pytest.mark.parametrize("crash", [OOPS, "all is well\n"])
+def test_the_kernel_that_was_to_write_the_dump_is_not_judged_for_that_which_crashed(
+    read: Reading, crash: str
+) -> None:
+    log = read(stamped(f"{BANNER}\n{crash}", 0.0) + stamped(OF_KDUMP, 0.0))
+    assert "elfcorehdr" not in (log.dmesg or "")
+    assert log.panic_message == (OOPS.splitlines()[0] if crash is OOPS else None)
+    assert log.remarks[-1] == "the kernel that was to write the dump is boot 2: not judged"
+
+
+def test_the_log_of_the_kernel_that_was_to_write_the_dump_is_judged_alone_but_not_beside(
+    read: Reading, tmp_path: Path
+) -> None:
+    log = read(stamped(OF_KDUMP, 0.0))
+    assert (log.panic_message, log.remarks) == (OF_KDUMP.splitlines()[-1], ())
+    assert list(logs_beside([log.path])) == []
+    own = tmp_path / "dmesg.txt"
+    own.write_text(stamped(OOPS, 50.0))
+    chosen = choose_log([log.path, own])
+    assert chosen is not None
+    assert chosen[0] == (own,)
+
+
+def test_a_crash_of_another_kernel_than_the_banner_tells_of_is_that_kernels(read: Reading) -> None:
+    log = read(f"{BANNER}\n{OOPS.replace('6.1.0-13', '6.1.0-14')}")
+    assert (log.osrelease, log.banner) == ("6.1.0-14-amd64", None)
+    assert log.remarks == (
+        "the log has the banner of kernel 6.1.0-13-amd64, but its crash is one of 6.1.0-14-amd64:"
+        " that counts",
+    )
+
+
+def test_the_last_crash_counts_though_no_banner_tells_of_a_later_boot(read: Reading) -> None:
+    later = OOPS.replace("0000018", "0000028")
+    log = read(stamped(OOPS, 5000.0) + stamped("a\n" * 60 + later, 9.0))
+    assert log.panic_message == later.splitlines()[0]
+    assert log.remarks == (
+        "the log has 2 boots, and 2 of them crashed: this is number 2",
+        f"boot 1 crashed too: {OOPS.splitlines()[0]}",
+    )
+
+
+def test_lines_of_two_machines_in_one_log_are_told(read: Reading) -> None:
+    pairs = zip(
+        stamped("a\n" * 9, 5000.0).splitlines(True),
+        stamped(OOPS + "b\n" * 5, 7.0).splitlines(True),
+        strict=True,
+    )
+    log = read("".join(a + b for a, b in pairs))
+    assert any("lines of several machines" in remark for remark in log.remarks)
