@@ -60,7 +60,18 @@ class Pager:
         if self._reader is not None:
             self._send_line(line)
         elif self._rows >= size.lines and self._may_begin():
-            self._start_reader()
+            # Ctrl-C stops a search in the pager, not us below it
+            self._interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
+                self._reader = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, env=self._environment
+                )
+            except OSError:
+                signal.signal(signal.SIGINT, self._interrupted)
+                self._may_begin = lambda: False
+                return
+            for each in self._lines:
+                self._send_line(each)
 
     def close(self) -> Sequence[str]:
         """Wait until all is read.
@@ -75,20 +86,6 @@ class Pager:
             return self._lines if self._reader.wait() else ()
         finally:
             signal.signal(signal.SIGINT, self._interrupted)
-
-    def _start_reader(self) -> None:
-        # Ctrl-C stops a search in the pager, not us below it
-        self._interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self._reader = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, env=self._environment
-            )
-        except OSError:
-            signal.signal(signal.SIGINT, self._interrupted)
-            self._may_begin = lambda: False
-            return
-        for line in self._lines:
-            self._send_line(line)
 
     def _send_line(self, line: str) -> None:
         assert self._reader is not None  # noqa: S101  it has begun

@@ -140,7 +140,17 @@ class HostChoice:
         A host that was taken once is not taken again.
         """
         deadline = time.monotonic() + self._config.hosts.wait_s
-        while not self._closed.is_set() and (best := self._least_loaded()):
+        while not self._closed.is_set():
+            # the first that answers is waited for, and then the others for a moment
+            while self._asked and not self._reached:
+                self._take_answer(None)
+            round_ends = time.monotonic() + ROUND_S
+            with suppress(queue.Empty):
+                while self._asked:
+                    self._take_answer(max(0.0, round_ends - time.monotonic()))
+            if not self._reached:
+                return None
+            best = min(self._reached, key=lambda reached: reached.rank)
             self._reached.remove(best)
             try:
                 return self._open_place(best)
@@ -173,16 +183,6 @@ class HostChoice:
                     return
                 self._stack.push(stack.pop_all())
             self._answers.put(_Reached(candidate, link, load, is_shared))
-
-    def _least_loaded(self) -> _Reached | None:
-        """The least loaded of those that have answered; waits for the first one."""
-        while self._asked and not self._reached:
-            self._take_answer(None)
-        deadline = time.monotonic() + ROUND_S
-        with suppress(queue.Empty):
-            while self._asked:
-                self._take_answer(max(0.0, deadline - time.monotonic()))
-        return min(self._reached, key=lambda reached: reached.rank, default=None)
 
     def _take_answer(self, timeout_s: float | None) -> None:
         answer = self._answers.get(timeout=timeout_s)

@@ -240,10 +240,17 @@ def _lines_in_rpm(package: Path, wanted: Wanted, until_s: float) -> SourceLines 
     with listing.opened(lambda _: _check_time(until_s)) as members:
         for member in members:
             _check_time(until_s)
-            if member.path == path and member.size_bytes:
-                content = _small_content(member)
-                _require_promised(package, path, listing.files[path], content)
-                return _lines_around(content, wanted, f"{package}: {path}")
+            if member.path != path or not member.size_bytes:
+                continue
+            listed, content = listing.files[path], _small_content(member)
+            if content is not None:
+                what = f"{package}: {path} is damaged"
+                if wrong := listed.size_contradiction(len(content)):
+                    raise PackageError(f"{what}: {wrong}")
+                name, digits = listed.digest or ("", "")
+                if name and hashlib.new(name, content, usedforsecurity=False).hexdigest() != digits:
+                    raise PackageError(f"{what}: it has not the promised {name}")
+            return _lines_around(content, wanted, f"{package}: {path}")
     raise PackageError(f"{package}: the payload lacks {path}")
 
 
@@ -261,19 +268,6 @@ def _listed_path(files: Mapping[str, Listed], file: str) -> str | None:
         if found:
             return found[0] if len(found) == 1 else None
     return None
-
-
-def _require_promised(package: Path, path: str, listed: Listed, content: bytes | None) -> None:
-    """:raises PackageError: a member is not what the header says of it"""
-    if content is None:
-        return
-    if wrong := listed.size_contradiction(len(content)):
-        raise PackageError(f"{package}: {path} is damaged: {wrong}")
-    if listed.digest is None:
-        return
-    name, digits = listed.digest
-    if hashlib.new(name, content, usedforsecurity=False).hexdigest() != digits:
-        raise PackageError(f"{package}: {path} is damaged: it has not the promised {name}")
 
 
 def _lines_in_deb(package: Path, wanted: Wanted, until_s: float) -> SourceLines | None:

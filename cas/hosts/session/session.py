@@ -84,25 +84,21 @@ def session(link: Link, config: Config, uses: Sequence[str]) -> Iterator[Session
     words = (str(rules.jobs), str(math.ceil(rules.keepalive_s)), config.supervision.sandbox, *uses)
     with closing(guard.open_channel("keep", *words)) as channel:
         lines = GuardLines(link, channel)
-        bwrap_kind, why, directory = _session_greeting(guard, lines)
+        line = lines.next_line(link.keepalive_s + SWEEPING_S)
+        if line == "busy":
+            raise HostBusy(f"{link.name}: all its slots are taken")
+        if line.startswith("unfit "):
+            raise guard_complaint(guard, line)
+        greeting = line.split("\t")
+        if len(greeting) != 4 or greeting[0] != "ready":
+            raise lines.makes_no_sense(line)
+        _, bwrap_kind, why, directory = greeting
+        is_home = directory.startswith("/") and directory.endswith(f"/sessions/{guard.name}/home")
+        if bwrap_kind not in ("new", "old", "none") or not is_home:
+            raise lines.makes_no_sense(line)
         with Lease(
             guard, channel, lines, min(rules.keepalive_s / BEATS, watchdog_s / WATCHED)
         ) as lease:
             context = SessionContext(guard, lease, config.supervision, bwrap_kind)
-            yield Session(context, directory, "bwrap" if bwrap_kind != "none" else f"none ({why})")
-
-
-def _session_greeting(guard: Guard, lines: GuardLines) -> tuple[str, str, str]:
-    """The sandbox, why there is none, and the session's directory."""
-    line = lines.next_line(guard.link.keepalive_s + SWEEPING_S)
-    if line == "busy":
-        raise HostBusy(f"{guard.link.name}: all its slots are taken")
-    if line.startswith("unfit "):
-        raise guard_complaint(guard, line)
-    words = line.split("\t")
-    if len(words) != 4 or words[0] != "ready" or words[1] not in ("new", "old", "none"):
-        raise lines.makes_no_sense(line)
-    _, bwrap_kind, why, directory = words
-    if not directory.startswith("/") or not directory.endswith(f"/sessions/{guard.name}/home"):
-        raise lines.makes_no_sense(line)
-    return bwrap_kind, short_line(why, 200), directory
+            sandbox = "bwrap" if bwrap_kind != "none" else f"none ({short_line(why, 200)})"
+            yield Session(context, directory, sandbox)
