@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cas.dump.memory import Source
 from cas.klog.log_digest import log_digest
@@ -29,6 +31,9 @@ _HEAD_BYTES = 1 << 16
 _CONTROLS = tuple(bytes([code]) for code in range(32) if chr(code) not in "\0\t\n\f\r\x1b")
 """What no text has, but for zeros where a console's memory begins, and sizes in a journal."""
 _FEWER_THAN_ONE_IN = 50
+_RECORD_ID = re.compile(r"dmesg-efi-(\d{15,18})\b")
+_RECORD_S = 600
+"""Seconds between two parts in pstore that are of two crashes: a machine boots between them."""
 _SHOWN = 5
 """Other crashes of a log that are told one by one."""
 
@@ -117,20 +122,42 @@ def _text_of(source: Source) -> str:
     return kernel_lines(source.read(max(0, source.size - TEXT_LIMIT), TEXT_LIMIT))
 
 
-def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
-    """The kernel log of a crash among the files of an upload without a dump.
+class ChosenLog(NamedTuple):
+    """The kernel log of a crash among the files of an upload without a dump."""
+
+    files: tuple[Path, ...]
+    """What it is made of, oldest first."""
+    text: bytes
+    remarks: tuple[str, ...] = ()
+
+
+class _Part(NamedTuple):
+    """A file of pstore."""
+
+    crash: int
+    number: int
+    """1 is the newest."""
+    second: int | None
+    """When it was written, if its name tells."""
+    path: Path
+    raw: bytes
+
+
+def choose_log(files: Sequence[Path]) -> ChosenLog | None:
+    """The kernel log of a crash among files.
 
     The parts that pstore keeps of one crash are put together. Else the file counts that tells of a
     crash and has most of it.
 
-    :return: what it is made of, oldest first, and the text; ``None``: no file is a kernel log
+    :return: ``None``: no file is a kernel log
     """
-    parts: dict[int, list[tuple[int, Path, bytes]]] = {}
+    parts: list[_Part] = []
     best: tuple[tuple[bool, bool, bool, int], Path, bytes] | None = None
+    crashed = 0
     for path in files:
         raw = tail_of(path, TEXT_LIMIT)
         if number := pstore_part(raw):
-            parts.setdefault(number[0], []).append((number[1], path, raw))
+            parts.append(_Part(*number, _second_of(path), path, raw))
             continue
         text = kernel_lines(raw)
         if not is_kernel_log(text):
@@ -141,10 +168,55 @@ def choose_log(files: Sequence[Path]) -> tuple[tuple[Path, ...], bytes] | None:
             banner_of(text) is not None,
             len(text),
         )
+        crashed += worth[:2] == (True, True)
         if best is None or worth > best[0]:
             best = worth, path, raw
-    if parts and not (best and best[0][:2] == (True, True)):
-        newest = sorted(parts[max(parts)], key=lambda part: -part[0])
-        joined = b"".join(raw.partition(b"\n")[2] for _, _, raw in newest)
-        return tuple(path for _, path, _ in newest), joined
-    return ((best[1],), best[2]) if best else None
+    if parts and not crashed:
+        return _newest_record(parts)
+    if best is None:
+        return None
+    remark = f"{crashed} of the files tell of a crash: --member NAME takes another than this"
+    return ChosenLog((best[1],), best[2], (remark,) if crashed > 1 else ())
+
+
+def _newest_record(parts: Sequence[_Part]) -> ChosenLog:
+    """What pstore kept at the last time of those that it kept something."""
+    times: dict[int, int] = {}
+    for second in sorted({each.second for each in parts if each.second is not None}):
+        last = max(times, default=second)
+        times[second] = times.get(last, 0) + (second - last > _RECORD_S)
+    records: dict[tuple[int, int], list[_Part]] = {}
+    for each in parts:
+        key = -1 if each.second is None else times[each.second]
+        records.setdefault((key, each.crash), []).append(each)
+    record = {each.raw: each for each in records[max(records)]}.values()
+    numbers = sorted(each.number for each in record)
+    remarks = []
+    if len(records) > 1:
+        remarks.append(f"pstore kept {len(records)} records: this is the newest")
+    if len(set(numbers)) < len(numbers):
+        one = max(
+            record,
+            key=lambda each: (panic_message(kernel_lines(each.raw)) is not None, len(each.raw)),
+        )
+        remarks.append(
+            f"pstore kept parts of several crashes that nothing tells apart: this is one of"
+            f" {len(numbers)} files, --member NAME takes another"
+        )
+        return ChosenLog((one.path,), one.raw, tuple(remarks))
+    if missing := sorted(set(range(1, numbers[-1])) - set(numbers)):
+        named = ", ".join(map(str, missing[:_SHOWN]))
+        remarks.append(f"of the parts that pstore keeps of the crash these are missing: {named}")
+    oldest_first = sorted(record, key=lambda each: -each.number)
+    joined = b"".join(each.raw.partition(b"\n")[2] for each in oldest_first)
+    return ChosenLog(tuple(each.path for each in oldest_first), joined, tuple(remarks))
+
+
+def _second_of(path: Path) -> int | None:
+    """When a file of pstore was written, by its name.
+
+    EFI's are numbered ``(seconds * 100 + part) * 1000 + crash``
+    (``drivers/firmware/efi/efi-pstore.c``: generic_id()).
+    """
+    found = _RECORD_ID.search(path.name)
+    return int(found[1]) // 100_000 if found else None

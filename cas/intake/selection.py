@@ -37,6 +37,9 @@ _SIDECAR = re.compile(
 _SOSREPORT = re.compile(r"(^|/)sosreport-[^/]*/")
 
 
+ChooseLog = Callable[[Sequence[Path]], tuple[tuple[Path, ...], bytes, tuple[str, ...]] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What to look for in an upload, and what it may cost."""
@@ -47,9 +50,9 @@ class Intake:
     a snapshot that is not memory), or ``None``."""
     member: str | None = None
     """Take this file of an archive only."""
-    choose_log: Callable[[Sequence[Path]], tuple[tuple[Path, ...], bytes] | None] | None = None
-    """The kernel log of a crash among files that came without a dump: what it is made of, and the
-    text."""
+    choose_log: ChooseLog | None = None
+    """The kernel log of a crash among files that came without a dump: what it is made of, the text
+    and what is to be told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +262,7 @@ class Selection:
         chosen = choose(named) if choose and named else None
         if chosen is None:
             return
-        files, text = chosen
+        files, text, remarks = chosen
         name = self._names_of_sidecars[files[-1]][1]
         fit = COMPRESSED.sub("", name)
         self._vmcore = self._new_file(fit if _PLAIN_NAME.fullmatch(fit) else JOINED)
@@ -270,6 +273,8 @@ class Selection:
             self._account.remark(f"the kernel log is put together of {len(files)} files")
         elif len(self._sidecars) > 1:
             self._account.remark(f"the kernel log is {printable(name)}, of the files that came")
+        for remark in remarks:
+            self._account.remark(remark)
 
     def _several_dumps_error(self, found: list[_Found]) -> NotADump:
         names = _shown_names([dump.name for dump in found], 20)

@@ -95,8 +95,14 @@ def kernel_lines(raw: bytes) -> str:
 
 
 def pstore_part(raw: bytes) -> tuple[int, int] | None:
-    """Which crash's part a file of pstore is: the count of the crash, and the part's number."""
-    found = _PSTORE.match(raw[:80].decode("latin-1"))
+    """Which crash's part a file of pstore is: the count of the crash, and the part's number.
+
+    systemd-pstore's ``dmesg.txt`` is none: it is several parts, put together.
+    """
+    text = raw.decode("latin-1")
+    found = _PSTORE.match(text)
+    if found and _PSTORE.search(text, found.end()):
+        return None
     return (int(found[1]), int(found[2])) if found else None
 
 

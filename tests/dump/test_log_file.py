@@ -95,3 +95,56 @@ def test_lines_of_two_machines_in_one_log_are_told(read: Reading) -> None:
     )
     log = read("".join(a + b for a, b in pairs))
     assert any("lines of several machines" in remark for remark in log.remarks)
+
+
+def pstore(path: Path, second: int, crash: int, number: int, text: str) -> Path:
+    """A part as efivarfs names it; the copy that was kept of an upload is numbered before that."""
+    kept = path / f"{number:04d}-dmesg-efi-{(second * 100 + number) * 1000 + crash}"
+    kept.write_text(f"Panic#{crash} Part{number}\n{text}")
+    return kept
+
+
+def test_of_two_crashes_in_pstore_the_newer_is_taken_though_it_was_the_first_of_its_boot(
+    tmp_path: Path,
+) -> None:
+    old = [pstore(tmp_path, 1_700_000_000, 2, n, f"[    1.00000{n}] old\n") for n in (1, 2)]
+    new = [pstore(tmp_path, 1_700_090_000 + n, 1, n, f"[    2.00000{n}] new\n") for n in (1, 3)]
+    same = [pstore(tmp_path, 1_700_000_000, 1, 1, "[    0.000001] old\n")]
+    chosen = choose_log([*old, *new, *same])
+    assert chosen is not None
+    assert chosen.files == (new[1], new[0])
+    assert chosen.text == b"[    2.000003] new\n[    2.000001] new\n"
+    assert chosen.remarks == (
+        "pstore kept 3 records: this is the newest",
+        "of the parts that pstore keeps of the crash these are missing: 2",
+    )
+
+
+def test_parts_of_crashes_that_nothing_tells_apart_are_not_put_together(tmp_path: Path) -> None:
+    files = [tmp_path / f"dmesg-ramoops-{n}" for n in range(3)]
+    for path, text in zip(files, ("calm\n" * 99, OOPS, OOPS), strict=True):
+        path.write_text(f"Panic#1 Part1\n{text}")
+    chosen = choose_log(files)
+    assert chosen is not None
+    assert (chosen.files[0] in files[1:], len(chosen.files)) == (True, 1)
+    assert "of several crashes that nothing tells apart" in chosen.remarks[0]
+
+
+def test_what_systemd_has_put_together_of_pstore_is_a_log_and_no_part(tmp_path: Path) -> None:
+    whole = tmp_path / "dmesg.txt"
+    whole.write_text(f"Panic#1 Part2\n{stamped('a', 1.0)}Panic#1 Part1\n{stamped(OOPS, 2.0)}")
+    part = pstore(tmp_path, 1_700_000_000, 1, 1, stamped(OOPS, 2.0))
+    chosen = choose_log([part, whole])
+    assert chosen is not None
+    assert chosen.files == (whole,)
+
+
+def test_of_several_logs_with_a_crash_it_is_told_that_there_are_others(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("1-dmesg.txt", "2-dmesg.txt")]
+    for path in files:
+        path.write_text(OOPS)
+    chosen = choose_log(files)
+    assert chosen is not None
+    assert chosen.remarks == (
+        "2 of the files tell of a crash: --member NAME takes another than this",
+    )
