@@ -121,7 +121,14 @@ def _identity_by_segments(content: Flow, size_bytes: int) -> Identity:
         for note in notes:
             note.take_piece(at, piece)
         banner = banner or elf.banner_in(piece)
-        build_id = build_id or _gnu_build_id(notes, header.order)
+        build_ids = (
+            note.desc[:64].hex()
+            for part in notes
+            if part.is_full
+            for note in elf.notes(bytes(part.data), header.order, part.align)
+            if note.name == "GNU" and note.type == 3 and note.desc
+        )
+        build_id = build_id or next(build_ids, None)
         if banner and (build_id or all(note.is_full for note in notes)):
             break
     return Identity(elf.arch(header), size_bytes, build_id, banner)
@@ -139,16 +146,6 @@ def _overlapping(head: bytes, content: Flow, end: int) -> Iterator[tuple[int, by
             return
         tail = piece[-_OVERLAP:]
         at, piece = content.position - len(more) - len(tail), tail + more
-
-
-def _gnu_build_id(notes: Iterable[_Range], order: str) -> str | None:
-    """The GNU build-id of the notes that are complete."""
-    for part in notes:
-        if part.is_full:
-            for note in elf.notes(bytes(part.data), order, part.align):
-                if note.name == "GNU" and note.type == 3 and note.desc:
-                    return note.desc[:64].hex()
-    return None
 
 
 def _identity_by_sections(content: Flow, size_bytes: int) -> Identity:
