@@ -12,6 +12,7 @@ from cas.choices import (
     Checked,
     DetectorStatus,
     Engine,
+    Kind,
     Level,
     MatchEvidence,
     NeedKind,
@@ -602,9 +603,8 @@ class Finding:
     """What the kernel log says of the time before the crash, the most telling first."""
     machine: Machine | None = None
     """The hardware that crashed; ``None``: the kernel log does not tell."""
-    kind: str = ""
-    """What kind of crash it was, a value of :class:`cas.klog.kinds.Kind`; empty: a record of a time
-    when that was not kept."""
+    kind: Kind | None = None
+    """What kind of crash it was; ``None``: a record of a time when that was not kept."""
     culprit: Culprit | None = None
     """The frames of `trace`, else of the backtrace, that the verdict is about; ``None``: no
     function is known."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cas.choices import Kind
 from cas.klog.choice import choose
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 
 

@@ -6,12 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-from msgspec import Struct, to_builtins
 
 from cas.commands import World
-from cas.database.codec import value_of
 from cas.database.records import JobRecord
 from cas.database.repair import repair
 from cas.database.store import LOCK_S
@@ -20,9 +16,7 @@ from cas.jobs import job as jobs
 from cas.model import Dump, Finding, FirstAnswer, Report, Signature
 from cas.report.result_record import Result
 from cas.text import count
-from cas.triage.rejudge import kernel_log
-
-Value = TypeVar("Value")
+from cas.triage.rejudge import kernel_log, value_of_record
 
 
 def mend_database(world: World) -> bool:
@@ -52,13 +46,13 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
 
     :param directory: where it lies now; it may have been moved since
     """
-    dump, digest = _as_value(Dump, result.dump), None
+    dump, digest = (value_of_record(result.dump, Dump) if result.dump else None), None
     with suppress(CasError):  # a log or a record that cannot be read costs only this
         if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
             dump = replace(dump, dmesg=kernel_log(result, directory))
     with suppress(CasError):
         digest = jobs.load(directory).digest
-    finding = _as_value(Finding, result.finding)
+    finding = value_of_record(result.finding, Finding) if result.finding else None
     if finding and not finding.title and result.signature:
         # judged by no rules but the first, it has the one name that these gave
         finding = replace(finding, signatures=(Signature(1, "full", result.signature),))
@@ -71,12 +65,7 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
         verdict=result.verdict,
         stage=result.stage,
         dump=dump,
-        answer=_as_value(FirstAnswer, result.answer),
+        answer=(value_of_record(result.answer, FirstAnswer) if result.answer else None),
         finding=finding,
     )
     return JobRecord.of(report, digest)
-
-
-def _as_value(kind: type[Value], record: Struct | None) -> Value | None:
-    """What a part of the record was made of: the names are the same."""
-    return None if record is None else value_of(kind, to_builtins(record))

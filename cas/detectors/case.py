@@ -118,7 +118,7 @@ class Case:
         self.arch: str = facts.get("arch") or ""
         """``uname -m`` spelling."""
         self.kind: str = facts.get("kind") or ""
-        """What kind of crash it is, a value of :class:`cas.klog.kinds.Kind`."""
+        """What kind of crash it is, a value of :class:`cas.choices.Kind`."""
         self.uptime_s: float | None = facts.get("uptime_s")
         self.kmods: frozenset[str] = frozenset(facts.get("kmods") or ())
         """Names of the loaded kernel modules."""

@@ -12,12 +12,11 @@ from itertools import islice
 from drgn import Object
 from drgn.helpers.linux.block import for_each_disk
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs, has_type
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 
 NEEDS = Needs(symbols=("block_class",))

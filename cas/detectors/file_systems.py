@@ -7,13 +7,12 @@ from itertools import islice
 
 from drgn import Object
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.blocked_io import waiting_in
 from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.mounts import called, mounts, super_blocks, type_name
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 
 NEEDS = Needs(symbols=("super_blocks",), types=("struct super_block", "struct mount"))

@@ -12,10 +12,9 @@ from drgn import Object
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.percpu import per_cpu
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case, bounded
 from cas.klog.choice import choose
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Told, Trouble, boot, troubles
 from cas.model import Evidence

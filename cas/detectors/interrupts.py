@@ -13,12 +13,11 @@ from itertools import islice
 from drgn.helpers.linux.irq import for_each_irq_desc
 from drgn.helpers.linux.percpu import per_cpu
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, NS, crash_stamp, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

@@ -6,12 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Case
 from cas.detectors.lock_lists import is_on_stack
 from cas.detectors.owners import OWNERLESS
 from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

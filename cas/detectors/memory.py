@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Case
 from cas.detectors.layout import looking_at
 from cas.detectors.memory_groups import is_of_group
@@ -39,7 +39,6 @@ from cas.detectors.memory_use import (
     memory_use,
 )
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.klog.oom_report import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding_sentence
 from cas.model import Evidence
 from cas.text import count

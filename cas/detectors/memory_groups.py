@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from drgn import Object, cast, container_of
 from drgn.helpers.linux.cgroup import cgroup_path
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.memory_holders import largest_processes
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_size
 

@@ -15,10 +15,11 @@ from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.module import for_each_module, module_taints
 from drgn.helpers.linux.panic import tainted
 
+from cas.choices import Kind
 from cas.detectors.case import Broken, Case, bounded, has_member
 from cas.klog.choice import choose
 from cas.klog.events import Event, events_of, read_report
-from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
 from cas.klog.taint import LETTERS, SUSPECT
 from cas.klog.troubles import Trouble, troubles

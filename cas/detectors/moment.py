@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from drgn import Object, Program
 
+from cas.choices import Kind
 from cas.detectors.case import Case
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 
 NS = 1_000_000_000

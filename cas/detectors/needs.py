@@ -16,7 +16,7 @@ class Needs:
     archs: tuple[str, ...] = ()
     """In ``uname -m`` spelling."""
     kinds: tuple[str, ...] = ()
-    """Kinds of crashes, values of :class:`cas.klog.kinds.Kind`."""
+    """Kinds of crashes, values of :class:`cas.choices.Kind`."""
     kmods: tuple[str, ...] = ()
     """Kernel modules that must be loaded, as the kernel spells them."""
     symbols: tuple[str, ...] = ()

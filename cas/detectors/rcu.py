@@ -9,11 +9,10 @@ from drgn import Object, container_of
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.sched import task_cpu
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case, has_member, word_mask
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

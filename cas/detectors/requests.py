@@ -20,13 +20,12 @@ from drgn.helpers.linux.block import (
     request_queue_busy_iter,
 )
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Case, has_member
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

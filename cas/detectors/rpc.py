@@ -16,13 +16,12 @@ from drgn import Object
 from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.net import for_each_net
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.blocked_io import waiting_in
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.klog.servers import silent_servers
 from cas.model import Evidence
 from cas.units import human_span

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 
 NEEDS = Needs(kinds=(Kind.SYSRQ,))

@@ -15,12 +15,11 @@ from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.timer import timer_base_names
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

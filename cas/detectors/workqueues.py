@@ -15,13 +15,12 @@ from drgn.helpers.linux.idr import idr_for_each
 from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.sched import cpu_curr
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case, KernelTask, word_size
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.detectors.waits import waited
-from cas.klog.kinds import Kind
 from cas.model import Evidence
 from cas.units import human_span
 

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.errors import CasError
 from cas.files.shipped import shipped
 from cas.files.whole import read_regular
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
-from cas.klog.kinds import Kind
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
 from cas.model import Detection, Dump, LogEvent, Match

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cas.choices import Kind
 from cas.findings.crash import frames_of
 from cas.findings.culprit import Stack, culprit_of, plain_name
 from cas.findings.functions import Functions
 from cas.klog.choice import Choice
 from cas.klog.events import EVENTS_LIMIT, Event, clean, read_report
-from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Trouble, boot, general, troubles
 from cas.model import LogEvent

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.klog.events import Event
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.model import Evidence, SourceLines
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cas.choices import Checked, Level, MatchEvidence
+from cas.choices import Checked, Kind, Level, MatchEvidence
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.klog.events import Event
-from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED, Kind
+from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED
 from cas.model import Confidence, Dump, Match
 
 Ground = tuple[Level, str]

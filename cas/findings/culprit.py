@@ -17,8 +17,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from cas.choices import Kind
 from cas.findings.functions import Functions, What
-from cas.klog.kinds import EXCEPTIONS, UNNAMED, Kind
+from cas.klog.kinds import EXCEPTIONS, UNNAMED
 from cas.model import Frame
 
 _MACHINERY = frozenset({What.DIE, What.REPORT, What.WATCH, What.NORETURN})

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cas.choices import DetectorStatus, Weight
+from cas.choices import DetectorStatus, Kind, Weight
 from cas.fault_reading import Access, Pointer, Reading
 from cas.findings.advice import STEPS_LIMIT, steps_of
 from cas.findings.checks import CHECKED, checked, said_before, with_source_line
@@ -31,7 +31,7 @@ from cas.findings.values import (
 )
 from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
-from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
 from cas.model import Detection, Dump, Evidence, Fault, Finding, FirstAnswer, Frame, SourceLines
 
@@ -48,7 +48,12 @@ _SHOULD_BE = re.compile(
 """``lib/list_debug.c``; the addresses are hashed from Linux 4.15 (ad67b74d2469) to Linux 4.17
 (68c1f08203f2)."""
 _WANTS_ADDRESS = frozenset(
-    {Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.PROTECTION_FAULT, Kind.DOUBLE_FAULT}
+    {
+        Kind.NULL_DEREFERENCE,
+        Kind.PAGE_FAULT,
+        Kind.PROTECTION_FAULT,
+        Kind.DOUBLE_FAULT,
+    }
     | {Kind.STACK_OVERFLOW}
 )
 
@@ -188,7 +193,7 @@ def with_advice(finding: Finding, fault: Fault | None) -> Finding:
     """A verdict whose next steps say what the fault gives away, in place of what its kind does."""
     if fault is None or fault.advice is None:
         return finding
-    general = steps_of(Kind(finding.kind)) if finding.kind in set(Kind) else frozenset()
+    general = steps_of(finding.kind) if finding.kind else frozenset()
     kept = tuple(step for step in finding.next_steps if step not in {*general, fault.advice})
     return replace(finding, next_steps=(fault.advice, *kept)[:STEPS_LIMIT])
 

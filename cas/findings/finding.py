@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cas.choices import Level
+from cas.choices import Kind, Level
 from cas.findings.advice import next_steps
 from cas.findings.before_crash import Before, before
 from cas.findings.confidence import confidence_of_choice, confidence_of_data, confidence_sentence
@@ -17,7 +17,7 @@ from cas.findings.functions import Functions, shipped_functions
 from cas.findings.signature import former, most_telling, signatures
 from cas.findings.title import title
 from cas.klog.hardware import machine_of
-from cas.klog.kinds import UNNAMED, Kind
+from cas.klog.kinds import UNNAMED
 from cas.klog.taint import describe_kmods, describe_taint
 from cas.model import Confidence, Culprit, Detection, Dump, Finding, FirstAnswer, Frame, Match, Task
 from cas.text import count
@@ -130,7 +130,7 @@ def finding_of(crash: Crash, ours: Crash, dump: Dump, match: Match | None) -> Fi
         signatures=named,
         signature=most_telling(named),
         former=former(ours),
-        kind=crash.kind.value,
+        kind=crash.kind,
         before=earlier.events,
         machine=machine_of(crash.log),
         culprit=_culprit_of_verdict(crash, choice),

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cas.choices import Kind
 from cas.findings.crash import crash_of
 from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
-from cas.klog.kinds import Kind
 from cas.model import Dump, FirstAnswer, Frame, LogEvent, Task
 from cas.panic import panic_message
 from cas.text import log_event

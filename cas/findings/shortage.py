@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cas.choices import DetectorStatus, Weight
-from cas.klog.kinds import Kind
+from cas.choices import DetectorStatus, Kind, Weight
 from cas.klog.lines import Log
 from cas.klog.oom_report import holding_sentence, largest_holders, last_shortage
 from cas.model import Detection, Dump, Evidence
@@ -15,12 +14,12 @@ DETECTOR, TITLE = "memory", "Who has the memory"
 LISTED = 5
 
 
-def detections_of_log(dump: Dump, kind: str) -> tuple[Detection, ...]:
+def detections_of_log(dump: Dump, kind: Kind | None) -> tuple[Detection, ...]:
     """What the kernel log says of who has the memory, after an out of memory.
 
-    :param kind: of the crash, a value of :class:`cas.klog.kinds.Kind`
+    :param kind: of the crash
     """
-    if kind != Kind.OUT_OF_MEMORY or not dump.dmesg:
+    if kind is not Kind.OUT_OF_MEMORY or not dump.dmesg:
         return ()
     found = last_shortage(Log(dump.dmesg), dump.page_size)
     if found is None:

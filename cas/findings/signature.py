@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
+from cas.choices import Kind
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.functions import What, shipped_functions
 from cas.findings.title import function_with_kmod, has_words, headline
-from cas.klog.kinds import UNNAMED, Kind
+from cas.klog.kinds import UNNAMED
 from cas.model import SAME, SIMILAR, Frame, Signature
 
 DEPTH = 5

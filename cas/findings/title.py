@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from cas.choices import Kind
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
-from cas.klog.kinds import UNNAMED, Kind
+from cas.klog.kinds import UNNAMED
 from cas.model import Frame
 
 _OF_KIND = {

@@ -21,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cas.choices import Kind
 from cas.klog.events import Event, events_of, last_line, read_report
-from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, Kind
+from cas.klog.kinds import ELSEWHERE, EXCEPTIONS
 from cas.klog.lines import Log
 from cas.klog.wordings import Weight
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cas.klog.kinds import EXCEPTIONS, Kind
+from cas.choices import Kind
+from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Line, Log
 from cas.klog.report import Facts, facts_of
 from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, Announcement, Weight, announcements, reason

@@ -1,37 +1,8 @@
-"""What kinds of crashes there are."""
+"""What kinds of crashes have in common."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-
-class Kind(StrEnum):
-    """Kinds of crashes; the values are part of the signature and never change."""
-
-    NULL_DEREFERENCE = "null-dereference"
-    PAGE_FAULT = "page-fault"
-    PROTECTION_FAULT = "protection-fault"
-    BUG_ON = "bug-on"
-    LIST_CORRUPTION = "list-corruption"
-    DIVIDE_ERROR = "divide-error"
-    DOUBLE_FAULT = "double-fault"
-    STACK_OVERFLOW = "stack-overflow"
-    STACK_PROTECTOR = "stack-protector"
-    OOPS = "oops"
-    MEMORY_ERROR = "memory-error"
-    WARNING = "warning"
-    HUNG_TASK = "hung-task"
-    SOFT_LOCKUP = "soft-lockup"
-    HARD_LOCKUP = "hard-lockup"
-    RCU_STALL = "rcu-stall"
-    OUT_OF_MEMORY = "out-of-memory"
-    MACHINE_CHECK = "machine-check"
-    NMI = "nmi"
-    SYSRQ = "sysrq"
-    PANIC = "panic"
-    NONE = "none"
-    """Nothing announces a crash: a dump of a running system."""
-
+from cas.choices import Kind
 
 EXCEPTIONS = frozenset(
     {

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from cas.choices import Kind
 from cas.klog.choice import choose
-from cas.klog.kinds import Kind
 from cas.klog.lines import LOG_LIMIT, Log, parse
 from cas.model import CodePlace
 

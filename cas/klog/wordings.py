@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple
 
-from cas.klog.kinds import Kind
+from cas.choices import Kind
 from cas.klog.lines import Log
 
 ANNOUNCEMENTS_LIMIT = 20_000
@@ -336,7 +336,10 @@ _REASONS = (
     # mm/kasan/report.c, mm/kmsan/report.c
     (r".*(?:panic_on_warn|panic_on_kmsan|kasan\.fault=panic|kmsan\.panic)", Kind.WARNING),
     # kernel/sched/core.c: schedule_debug(); arch/s390, arch/arm64/kernel/traps.c
-    (r"corrupted stack end|[Cc]orrupt kernel stack|[Kk]ernel stack overflow", Kind.STACK_OVERFLOW),
+    (
+        r"corrupted stack end|[Cc]orrupt kernel stack|[Kk]ernel stack overflow",
+        Kind.STACK_OVERFLOW,
+    ),
     # die(), oops_end() of every architecture
     # and arch/x86/kernel/doublefault.c: df_debug()
     (

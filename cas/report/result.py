@@ -73,7 +73,9 @@ def as_result(report: Report) -> dict[str, Any]:
         "sidecars": [path.name for path in stored.sidecars] if stored else [],
         "registers": register_facts(dump) if dump else [],
         "answer": _answer_facts(report.answer) if report.answer else None,
-        "finding": {**asdict(finding), "similar": similar} if finding else None,
+        "finding": (
+            {**asdict(finding), "kind": finding.kind or "", "similar": similar} if finding else None
+        ),
         "signature": finding.signature if finding else None,
         "similar": similar,
         "detections": [asdict(detection) for detection in report.detections],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cas.choices import DetectorStatus
+from cas.choices import DetectorStatus, Kind
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError
 from cas.model import Case, Detection, FirstAnswer, Match
@@ -24,11 +24,11 @@ def first_answer(
 
 
 def detections(
-    answer: FirstAnswer, kind: str, worker: Worker, kmods: Kmods, context: Context
+    answer: FirstAnswer, kind: Kind | None, worker: Worker, kmods: Kmods, context: Context
 ) -> tuple[Detection, ...]:
     """What the detectors find in the dump that drgn has open.
 
-    :param kind: of the crash, see :class:`cas.klog.kinds.Kind`
+    :param kind: of the crash
     """
     kmods.supply_detectors(answer)
     try:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cas.choices import SectionStatus
+from cas.choices import Kind, SectionStatus
 from cas.errors import JobFailed
 from cas.files.whole import read_regular
 from cas.jobs.job import Job
@@ -26,6 +26,7 @@ from cas.model import (
 )
 from cas.report.result import load
 from cas.report.result_record import Fault as FaultRecord
+from cas.report.result_record import Finding as FindingRecord
 from cas.report.result_record import Result
 
 LOG_SECTIONS = ("log", "dmesg")
@@ -62,7 +63,7 @@ def revived(result: Result, job: Job) -> Report:
     remarks = result.remarks  # before those of the report it has those of upload and dump
     if remarks[: len(told)] == told:
         remarks = remarks[len(told) :]
-    sections = (_facts(section, Section) for section in result.sections)
+    sections = (value_of_record(section, Section) for section in result.sections)
     match, kernel = None, result.kernel
     if kernel is not None and result.evidence is not None:
         known = Kernel(
@@ -99,8 +100,8 @@ def revived(result: Result, job: Job) -> Report:
         match=match,
         vmlinux=Path(kernel.vmlinux) if kernel and kernel.vmlinux else None,
         answer=_answer(result, dmesg),
-        finding=_facts(result.finding, Finding) if result.finding else None,
-        detections=tuple(_facts(each, Detection) for each in result.detections),
+        finding=value_of_record(result.finding, Finding) if result.finding else None,
+        detections=tuple(value_of_record(each, Detection) for each in result.detections),
         fault=_fault(result.fault) if result.fault else None,
         sections=tuple(replace(each, path=job.directory / each.path) for each in sections),
         seconds=result.seconds,
@@ -135,9 +136,12 @@ def kernel_log(result: Result, directory: Path) -> str | None:
         raise JobFailed(f"cannot read {directory / name}: {error.strerror}") from error
 
 
-def _facts(record: msgspec.Struct, kind: type[AnyFacts]) -> AnyFacts:
+def value_of_record(record: msgspec.Struct, kind: type[AnyFacts]) -> AnyFacts:
     """A part of a record as the value that it was made of: the names are the same."""
-    return msgspec.convert(msgspec.to_builtins(record), kind, dec_hook=_path)
+    facts = msgspec.to_builtins(record)
+    if isinstance(record, FindingRecord) and record.kind not in set(Kind):
+        del facts["kind"]  # a record of before has none
+    return msgspec.convert(facts, kind, dec_hook=_path)
 
 
 def _path(kind: type, value: object) -> Any:
@@ -153,7 +157,7 @@ def _dump(result: Result, dmesg: str | None) -> Dump | None:
         Registers(held.cpu, held.pid, {name: _number(text) for name, text in held.values.items()})
         for held in result.registers
     )
-    return replace(_facts(result.dump, Dump), dmesg=dmesg, registers=registers)
+    return replace(value_of_record(result.dump, Dump), dmesg=dmesg, registers=registers)
 
 
 def _number(text: str) -> int:
@@ -174,4 +178,4 @@ def _fault(held: FaultRecord) -> Fault:
 def _answer(result: Result, dmesg: str | None) -> FirstAnswer | None:
     if result.answer is None:
         return None
-    return replace(_facts(result.answer, FirstAnswer), dmesg=dmesg)
+    return replace(value_of_record(result.answer, FirstAnswer), dmesg=dmesg)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cas.choices import Cause, DetectorStatus, Weight
+from cas.choices import Cause, DetectorStatus, Kind, Weight
 from cas.files.shipped import shipped
 from cas.findings import advised, crash_of, find
 from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
-from cas.klog.kinds import Kind
 from cas.model import Detection, Dump, Evidence, Frame, Kernel, Match, Missing
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +160,12 @@ def test_every_sentence_is_given_of_some_crash() -> None:
 def test_every_kind_of_crash_that_has_one_sentence_has_no_other() -> None:
     kinds = [tuple(when.kind) for each in shipped_advice() for when in each.tables]
     alone = [kind for one in kinds if len(one) == 1 for kind in one]
-    assert set(alone) >= set(Kind) - {Kind.PAGE_FAULT, Kind.OOPS, Kind.WARNING, Kind.MEMORY_ERROR}
+    assert set(alone) >= set(Kind) - {
+        Kind.PAGE_FAULT,
+        Kind.OOPS,
+        Kind.WARNING,
+        Kind.MEMORY_ERROR,
+    }
 
 
 def test_commands_stand_behind_the_sentence() -> None:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from cas.choices import Kind
 from cas.klog.choice import choose
 from cas.klog.events import events_of
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, announcements
 
@@ -74,7 +74,10 @@ def test_the_crash_is_chosen(parts: tuple[tuple[float, str], ...], kind: Kind) -
 
 def test_what_was_survived_is_kept() -> None:
     chosen = choose(log((1, oops()), (50, WARNING), (7200, PANIC + "VFS: no root")))
-    assert [event.kind for event in chosen.earlier] == [Kind.NULL_DEREFERENCE, Kind.WARNING]
+    assert [event.kind for event in chosen.earlier] == [
+        Kind.NULL_DEREFERENCE,
+        Kind.WARNING,
+    ]
 
 
 def test_of_hung_tasks_the_longest_is_the_crash_and_the_others_are_counted() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cas.choices import Kind
 from cas.klog.events import events_of, read_report
-from cas.klog.kinds import Kind
 from cas.klog.lines import Log
 from cas.klog.wordings import Weight, reason
 
@@ -15,7 +15,10 @@ WORDINGS = [
     ("BUG: unable to handle kernel NULL pointer dereference at 08", Kind.NULL_DEREFERENCE),
     ("BUG: unable to handle page fault for address: ffffdead00001000", Kind.PAGE_FAULT),
     ("BUG: unable to handle kernel paging request at ffffdead00001000", Kind.PAGE_FAULT),
-    ("Oops: general protection fault, maybe for address 0x1: 0000 [#1]", Kind.PROTECTION_FAULT),
+    (
+        "Oops: general protection fault, maybe for address 0x1: 0000 [#1]",
+        Kind.PROTECTION_FAULT,
+    ),
     ("kernel BUG at fs/demo/inode.c:321!", Kind.BUG_ON),
     ("divide error: 0000 [#1] SMP", Kind.DIVIDE_ERROR),
     ("traps: PANIC: double fault, error_code: 0x0", Kind.DOUBLE_FAULT),
@@ -25,7 +28,10 @@ WORDINGS = [
     ("invalid opcode: 0000 [#1] SMP", Kind.OOPS),
     ("Oops: 0000 [1] SMP", Kind.OOPS),
     # arm, arm64
-    ("Unable to handle kernel paging request at virtual address dead00000108", Kind.PAGE_FAULT),
+    (
+        "Unable to handle kernel paging request at virtual address dead00000108",
+        Kind.PAGE_FAULT,
+    ),
     ("Internal error: Oops - undefined instruction: 0 [#1] SMP ARM", Kind.OOPS),
     ("Unhandled fault: imprecise external abort (0x1c06) at 0x76f0", Kind.PAGE_FAULT),
     ("Bad mode in Error handler detected on CPU0, code 0xbf000000", Kind.OOPS),
@@ -57,7 +63,10 @@ WORDINGS = [
     ("watchdog: CPU 1 detected hard LOCKUP on other CPUs 3", Kind.HARD_LOCKUP),
     ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", Kind.RCU_STALL),
     ("rcu: INFO: rcu_sched self-detected stall on CPU", Kind.RCU_STALL),
-    ("rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-... }", Kind.RCU_STALL),
+    (
+        "rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-... }",
+        Kind.RCU_STALL,
+    ),
     ("INFO: rcu_sched_state detected stall on CPU 0 (t=65000 jiffies)", Kind.RCU_STALL),
     # reports
     ("BUG: KASAN: slab-use-after-free in demo_poke+0x10/0x20 [demo]", Kind.MEMORY_ERROR),
@@ -84,7 +93,10 @@ WORDINGS = [
     ("BUG: using smp_processor_id() in preemptible [00000000] code: dd/12078", Kind.WARNING),
     ("BUG demo_cache: Objects remaining on kmem_cache_close()", Kind.MEMORY_ERROR),
     ("BUG: workqueue leaked atomic, lock or RCU: kworker/2:1[106]", Kind.WARNING),
-    ("unchecked MSR access error: RDMSR from 0x10 at rIP: 0xffffffff81 (f+0x1/0x2)", Kind.WARNING),
+    (
+        "unchecked MSR access error: RDMSR from 0x10 at rIP: 0xffffffff81 (f+0x1/0x2)",
+        Kind.WARNING,
+    ),
     ("NMI Watchdog detected LOCKUP on CPU 3", Kind.HARD_LOCKUP),
     ("BUG: key ffff888104b20f00 has not been registered!", Kind.WARNING),
     ("kobject: kobject (00000000f3a1): tried to init an initialized object", Kind.WARNING),
@@ -133,7 +145,10 @@ def test_what_only_sounds_like_trouble_is_none(line: str) -> None:
         ("Timeout: Not all CPUs entered broadcast exception handler", Kind.MACHINE_CHECK),
         ("EDAC MC0: UE page 0x1234, offset 0x0", Kind.MACHINE_CHECK),
         ('UE row 2, channel-a= 1 channel-b= 0 labels "DIMM_A1":', Kind.MACHINE_CHECK),
-        ("UE memory read error on DIMM_A1 (channel:1 page:0x12 offset:0x0)", Kind.MACHINE_CHECK),
+        (
+            "UE memory read error on DIMM_A1 (channel:1 page:0x12 offset:0x0)",
+            Kind.MACHINE_CHECK,
+        ),
         ("Asynchronous SError Interrupt", Kind.MACHINE_CHECK),
         ("NMI: Not continuing", Kind.NMI),
         ("An NMI occurred. Depending on your system the reason", Kind.NMI),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import cas
-from cas.choices import Engine, SectionStatus
+from cas.choices import Engine, Kind, SectionStatus
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import (
@@ -267,16 +267,16 @@ class Worker:
         refuse(message["refused"], facts, problems)
         return renewed(answer, facts, problems)
 
-    def detect(self, answer: FirstAnswer, kind: str) -> tuple[Detection, ...]:
+    def detect(self, answer: FirstAnswer, kind: Kind | None) -> tuple[Detection, ...]:
         """What the detectors find in the dump; one that kills drgn costs only itself.
 
-        :param kind: of the crash, as :class:`cas.model.Finding` has it
+        :param kind: of the crash
         :raises EngineError: drgn cannot open the dump
         """
         arch = self._case.dump.arch if self._case else ""
         facts = {
             "arch": arch,
-            "kind": kind,
+            "kind": kind or "",
             "uptime_s": answer.uptime_s,
             "kmods": [kmod.name for kmod in answer.kmods],
         }
