@@ -84,8 +84,8 @@ def read_log_file(path: Path, source: Source) -> Dump:
             remarks.append(f"boot {number} crashed too: {short_line(said)}")
     if is_mixed(log):
         remarks.append(
-            "the time since boot falls and comes back in the log: lines of several machines, or of"
-            " several logs, are mixed in it, and what it says may be of any of them"
+            "lines of several machines, or of several logs, are mixed in this one: what it says may"
+            " be of any of them"
         )
     if of_kdump:
         numbers = ", ".join(str(n + 1) for n in of_kdump[-_SHOWN:])

@@ -10,7 +10,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from cas.choices import Kind
@@ -40,6 +40,11 @@ _RESET_PART = 0.5
 """A kernel that was booted anew counts from zero; clocks of processors differ by far less."""
 _RESET_STAMPS = 50
 """Stamps that must stay low then: of two machines in one log the higher ones come again."""
+_OF_MACHINE = re.compile(
+    r"(?m)^(?:<\d{1,3}>)?(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}(?:\.\d{1,6})?"
+    r"|\d{4}-\d\d-\d\dT\S{8,30}|\[ *\d{1,10}\.\d{6}\]) (\S{1,64}) kernel: "
+)
+"""A syslog's date and machine, or journalctl's seconds and machine."""
 _HEAD = 1024
 """Characters before a banner that are of the same boot (``Initializing cgroup subsys``)."""
 _CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfcorehdr\b")
@@ -136,8 +141,14 @@ def boots(text: str) -> tuple[str, ...]:
 
 
 def is_mixed(log: str) -> bool:
-    """Whether the time since boot falls and comes back, as where two machines write one log."""
-    return any(not fall.is_reset for fall in _falls(log))
+    """Whether one boot's lines are of several machines, by their names or the time since boot.
+
+    A machine may get its name while it boots; one that has its old name again is two. Time falls
+    and comes back where each counts from a boot of its own.
+    """
+    names = (found[1] for found in _OF_MACHINE.finditer(log))
+    named = [name for name, _ in groupby(names)]
+    return len(set(named)) < len(named) or any(not fall.is_reset for fall in _falls(log))
 
 
 def is_of_crash_kernel(log: str) -> bool:

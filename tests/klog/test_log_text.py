@@ -184,6 +184,20 @@ def test_a_boot_without_banner_begins_where_the_time_falls() -> None:
     assert boots("".join(netconsole)) == tuple(netconsole)
 
 
+@pytest.mark.parametrize(
+    ("names", "is_so"),
+    [("aaaa", False), ("aabb", False), ("abab", True)],  # the second is named while it boots
+)
+@pytest.mark.parametrize(
+    "prefix", ["Nov  1 10:00:00", "2026-11-01T10:00:00+01:00", "[    1.000000]"]
+)
+def test_machines_in_one_syslog_are_told_by_their_names(
+    names: str, is_so: bool, prefix: str
+) -> None:
+    log = "".join(f"{prefix} {name} kernel: hello\n" for name in names)
+    assert is_mixed(log) is is_so
+
+
 def test_what_the_kernel_says_before_its_banner_is_of_the_same_boot() -> None:
     first, second = stamped(OOPS, 50.0), stamped(f"Initializing cgroup subsys cpu\n{BANNER}\n", 0.0)
     assert boots(first + second) == (first, second)
