@@ -10,6 +10,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -51,12 +52,20 @@ _CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfco
 """It is told where the memory is that it is to write (``kernel/crash_dump.c``)."""
 _PSTORE = re.compile(r"(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d{1,9}) Part(\d{1,9})\n")
 """The first line of each part (``fs/pstore/platform.c``: pstore_dump()); part 1 is the newest."""
+_CONSOLE_DATE = re.compile(
+    r"(?m)^\[(?:\d{4}-\d\d-\d\d[ T]|[^\W\d]{2,5} [^\W\d]{2,5} [ \d]\d )?[\d:]{8}[^\]\n]{0,16}\] ?"
+    r"(?=(?:<\d{1,3}>)?\[ *\d{1,10}\.\d{6}\])"
+)
+"""What a console's server writes before each line, and before the kernel's own stamp."""
 _PLACE = re.compile(r"\w\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}\b")
 _SYMBOL = re.compile(
     r"(?<![\w.$])([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})(?![0-9a-f])"
     r"(?: \[([\w-]{1,64})(?: ([0-9a-f]{8,64}))?\])?"
 )
-_JSON_RECORD = re.compile(rb'(?:^|\n)\s{0,16}\{[^\n]{0,65536}"MESSAGE"')
+_JSON_RECORD = re.compile(rb"\s{0,16}(?:[^\n]{0,65536}\n)?(?:data: |\x1e)?\{")
+"""A journal's first line, or second where the first is cut (``journalctl -o json``, ``-pretty``,
+``-sse``, ``-seq``)."""
+_JSON_BEGINS = re.compile(r"(?m)^(?:data: |\x1e)?(?=\{)")
 _MICROSECONDS = re.compile(r"[0-9]{1,18}")
 PLACES_LIMIT = 1000
 """Places in the code that are looked up; a report names some tens."""
@@ -92,11 +101,13 @@ def kernel_lines(raw: bytes) -> str:
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     if b"__REALTIME_TIMESTAMP=" in raw[:65536]:
         return "".join(_lines_of_journal(_exported(raw)))
-    if _JSON_RECORD.search(raw[:65536]):
+    if _JSON_RECORD.match(raw[:65536]) and b'"MESSAGE"' in raw[:65536]:
         return "".join(_lines_of_journal(_json_objects(raw)))
     text = raw.decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
-    return _PSTORE.sub("", text)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    return _CONSOLE_DATE.sub("", _PSTORE.sub("", text))
 
 
 def pstore_part(raw: bytes) -> tuple[int, int] | None:
@@ -266,14 +277,22 @@ def _lines_of_journal(records: Iterable[Mapping[str, str]]) -> Iterator[str]:
 
 
 def _json_objects(raw: bytes) -> Iterator[dict[str, str]]:
-    """``journalctl -o json``: an object a line; what is cut or none is passed over."""
-    for line in raw.splitlines():
+    """``journalctl -o json``: objects, each from a line's begin; what is cut is passed over.
+
+    A message that is no UTF-8 is a list of its bytes.
+    """
+    for text in _JSON_BEGINS.split(raw.decode("utf-8", "surrogateescape")):
         try:
-            record = json.loads(line)
+            record = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict):
-            yield record
+        if not isinstance(record, dict):
+            continue
+        message = record.get("MESSAGE")
+        if isinstance(message, list):
+            with suppress(ValueError, TypeError):
+                record["MESSAGE"] = bytes(message).decode("utf-8", "surrogateescape")
+        yield record
 
 
 def _exported(raw: bytes) -> Iterator[dict[str, str]]:

@@ -221,3 +221,38 @@ def test_two_machines_in_one_log_and_clocks_that_differ_are_no_boots() -> None:
 def test_a_banner_that_names_two_architectures_tells_none(banner: str, arch: str | None) -> None:
     assert arch_of("", banner, "6.1.0") == arch
     assert arch_of("", banner, "6.1.0-2.el9.s390x") == "s390x"
+
+
+@pytest.mark.parametrize("form", ["{}\n", "data: {}\n\n", "\x1e{}\n"])
+@pytest.mark.parametrize("indent", [None, "\t"])
+def test_each_form_of_json_that_a_journal_is_written_in_is_read(
+    form: str, indent: str | None
+) -> None:
+    records = [{"_TRANSPORT": "kernel", "MESSAGE": line} for line in OOPS.splitlines()]
+    raw = "".join(form.format(json.dumps(each, indent=indent)) for each in records)
+    assert kernel_lines(raw.encode()) == OOPS
+
+
+def test_a_message_of_a_journal_that_is_no_text_is_read_by_its_bytes() -> None:
+    record = {"_TRANSPORT": "kernel", "MESSAGE": [104, 105, 255]}
+    assert kernel_lines(json.dumps(record).encode()) == "hi\udcff\n"
+
+
+def test_json_in_a_console_makes_no_journal_of_it() -> None:
+    log = stamped(OOPS) + '{"MESSAGE": "of a program"}\n'
+    assert kernel_lines(log.encode()) == log
+
+
+@pytest.mark.parametrize(
+    "date", ["[2024-01-01 10:00:00] ", "[2024-01-01T10:00:00.123+01:00] ", "[10:00:00]",
+             "[Tue Nov 21 10:00:00 2026]"],
+)  # fmt: skip
+def test_the_date_that_a_consoles_server_writes_before_each_line_is_taken_off(date: str) -> None:
+    log = stamped(OOPS)
+    assert kernel_lines("".join(f"{date}{line}" for line in log.splitlines(True)).encode()) == log
+    dated = "[Tue Nov 21 10:00:00 2026] no stamp of the kernel's\n"
+    assert kernel_lines(dated.encode()) == dated
+
+
+def test_lines_may_end_with_a_carriage_return_alone() -> None:
+    assert kernel_lines(OOPS.replace("\n", "\r").encode()) == OOPS
