@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -119,6 +119,50 @@ def ratio(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> 
 def measure_first_answer(material: Material, rounds: int) -> Iterator[str]:
     yield "first answer / crash with nine commands (<= 0.15): " + ratio(
         lambda: first_answer(material), lambda: bare_crash(material, NINE), rounds
+    )
+
+
+OPEN_VMLINUX = """
+import sys
+sys.path += sys.argv[2:]
+from drgn import Program
+prog = Program()
+prog.set_enabled_debug_info_finders([])
+prog.extra_module("kernel", create=True).try_file(sys.argv[1], force=True)
+print(prog.type("struct task_struct").size)
+"""
+
+
+def bare_drgn(script: str, *files: Path) -> float:
+    """drgn imported as our child does it, without the hooks of other packages."""
+    from cas.engines.drgn.process import ENVIRONMENT, home_of_drgn
+
+    argv = [sys.executable, "-I", "-S", "-c", script, *files, home_of_drgn()]
+    return timed(argv, {**os.environ, **ENVIRONMENT})
+
+
+def measure_in_place(material: Material, rounds: int) -> Iterator[str]:
+    """A dump of 1 GiB and more on another file system, where one in memory is there."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as room:
+        large = Path(room) / "vmcore"
+        shutil.copy(material.dump, large)
+        with large.open("ab") as file:
+            for _ in range(16):
+                file.write(os.urandom(64 << 20))
+        copied = replace(material, dump=large)
+        yield "first answer, a dump of 1 GiB elsewhere / drgn with bt (<= 1.4): " + ratio(
+            lambda: first_answer(copied),
+            lambda: bare_drgn(BARE_DRGN, large, material.vmlinux),
+            rounds,
+        )
+
+
+def measure_kernel_log(material: Material, rounds: int) -> Iterator[str]:
+    """The log of the first job, in place of its dump."""
+    log = replace(material, dump=material.job / "log")
+    yield "kernel log with file and line / drgn opening the vmlinux (<= 2): " + ratio(
+        lambda: first_answer(log), lambda: bare_drgn(OPEN_VMLINUX, material.vmlinux), rounds
     )
 
 
@@ -253,15 +297,10 @@ print(len(found), *sorted(statuses))
 
 
 def measure_detectors(material: Material, rounds: int) -> Iterator[str]:
-    from cas.engines.drgn.process import ENVIRONMENT, home_of_drgn
-
-    environment = {**os.environ, **ENVIRONMENT}
-    bare = [sys.executable, "-I", "-S", "-c", BARE_DRGN, material.dump, material.vmlinux]
-    bare.append(home_of_drgn())
     ours = [sys.executable, "-c", WITH_DETECTORS, material.dump, material.vmlinux, material.site]
     firsts, wholes, peaks, slowest = [], [], [], []
     for _ in range(rounds):
-        peer = timed(bare, environment)
+        peer = bare_drgn(BARE_DRGN, material.dump, material.vmlinux)
         told, ended = subprocess.check_output(ours, text=True).splitlines()
         first, whole, peak, longest, name = told.split()
         firsts.append(float(first) / peer)
@@ -284,6 +323,8 @@ MEASUREMENTS = {
     "extract": measure_extract,
     "start-up": measure_start_up,
     "memory": measure_memory,
+    "in-place": measure_in_place,
+    "kernel-log": measure_kernel_log,
 }
 
 
