@@ -141,10 +141,19 @@ class Selection:
         return Stored(
             self._vmcore,
             parts,
-            tuple(self._sidecars),
+            self._sidecars_of(chosen[0]) if chosen else tuple(self._sidecars),
             tuple(self._account.missing),
             tuple(self._account.remarks),
         )
+
+    def _sidecars_of(self, dump: _Found) -> tuple[Path, ...]:
+        """Those of its own directory first: kdump makes one for each crash."""
+
+        def is_elsewhere(path: Path) -> bool:
+            name, base = self._names_of_sidecars[path]
+            return name.removesuffix(base) != dump.name.removesuffix(_base_name(dump))
+
+        return tuple(sorted(self._sidecars, key=is_elsewhere))
 
     def _kind_of_head(self, head: bytes) -> str | None:
         return self._intake.kind_of(head)

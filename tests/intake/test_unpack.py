@@ -261,15 +261,30 @@ def test_sidecars_are_kept_under_safe_names(upload: Callable[..., Path], job: Pa
         "else": b"no",
     }
     stored = store(upload(tar(members)), job)
-    assert [path.name for path in stored.sidecars] == [
+    sidecars = sorted(stored.sidecars)
+    assert [path.name for path in sidecars] == [
         "0000-vmcore-dmesg.txt",
         "0001-dmesg.202611",
         "0002-vmcore.sha256",
         "0003-notes.log.gz",
         "0004-cmdline",
     ]
-    assert stored.sidecars[3].read_bytes() == b"log3"
-    assert names(job / "sidecars") == [path.name for path in stored.sidecars]
+    assert sidecars[3].read_bytes() == b"log3"
+    assert names(job / "sidecars") == [path.name for path in sidecars]
+
+
+def test_the_sidecars_of_the_dumps_own_directory_come_first(
+    upload: Callable[..., Path], job: Path
+) -> None:
+    old, new = "crash/127.0.0.1-2026-11-01-10:00:00", "crash/127.0.0.1-2026-11-21-10:00:00"
+    members = {
+        f"{old}/vmcore-dmesg.txt": b"old",
+        f"{new}/vmcore": DUMP,
+        f"{new}/vmcore-dmesg.txt": b"new",
+        "notes.txt": b"note",
+    }
+    stored = store(upload(tar(members)), job)
+    assert [path.read_bytes() for path in stored.sidecars] == [b"new", b"old", b"note"]
 
 
 def test_sidecars_beyond_their_limit_are_left_out(upload: Callable[..., Path], job: Path) -> None:
