@@ -303,6 +303,7 @@ def test_a_disk_that_has_no_room_for_the_report_keeps_the_job_and_says_how_to_go
         subprocess.run(["umount", small], check=True)
 
 
+@pytest.mark.long
 def test_the_index_of_jobs_can_be_made_anew(own_finished: Site, vmcore: Path) -> None:
     site_a = own_finished
     site_a.keep_snippets("sys")
