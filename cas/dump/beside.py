@@ -10,9 +10,10 @@ from cas.dump.log_file import is_of_kdump, read_log_file
 from cas.dump.recognise import recognise_source
 from cas.dump.source import opened_source
 from cas.errors import NotADump
-from cas.klog.log_text import is_of_crash_kernel
+from cas.klog.log_text import end_of, is_of_crash_kernel, kaslr_offset_of
 from cas.model import KERNEL_LOG, Dump
 
+_DAY_S = 86_400
 FILES_LIMIT = 64
 """Files beside a dump that are looked into."""
 
@@ -58,7 +59,7 @@ def with_log_beside(dump: Dump, files: Sequence[Path]) -> tuple[Dump, Path | Non
             (dump.build_id, log.build_id),
         )
         is_of_another = any(own and other and own != other for own, other in facts)
-        if log.panic_message is None or is_of_another:
+        if log.panic_message is None or is_of_another or _is_of_another_boot(dump, log):
             continue
         if dump.dmesg is not None:
             # it goes on where the dump's own ends: the last line of that stands there, too
@@ -88,3 +89,13 @@ def log_in_place_of(lack: NotADump, path: Path, files: Sequence[Path]) -> Dump:
             remark = f"the dump cannot be read at all: {lack}"
             return replace(beside.log, path=path, remarks=(*beside.log.remarks, remark))
     raise lack
+
+
+def _is_of_another_boot(dump: Dump, log: Dump) -> bool:
+    """Whether the place of the kernel, or the time, tells that a log is of another crash."""
+    offset, end_s = kaslr_offset_of(log.dmesg or ""), end_of(log.dmesg or "")
+    if None not in (offset, dump.kaslr_offset) and offset != dump.kaslr_offset:
+        return True
+    if end_s is None or dump.crash_time is None:
+        return False
+    return abs(dump.crash_time.timestamp() - end_s) > _DAY_S

@@ -46,6 +46,9 @@ _OF_MACHINE = re.compile(
     r"|\d{4}-\d\d-\d\dT\S{8,30}|\[ *\d{1,10}\.\d{6}\]) (\S{1,64}) kernel: "
 )
 """A syslog's date and machine, or journalctl's seconds and machine."""
+_KASLR = re.compile(r"Kernel Offset: 0x([0-9a-f]{1,16}) from 0x")
+_CLOCK = re.compile(r"setting system clock to [^\n]{10,60}\((\d{9,11})\)")
+"""``drivers/rtc/class.c``: rtc_hctosys(), when a kernel has booted."""
 _HEAD = 1024
 """Characters before a banner that are of the same boot (``Initializing cgroup subsys``)."""
 _CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfcorehdr\b")
@@ -184,6 +187,26 @@ def release_of(text: str) -> tuple[str | None, str | None]:
     return (found[1], found[2]) if found else (None, None)
 
 
+def kaslr_offset_of(log: str) -> int | None:
+    """How far KASLR moved the kernel, which x86 and arm64 print when they panic."""
+    found = _KASLR.search(log)
+    return int(found[1], 16) if found else None
+
+
+def end_of(log: str) -> float | None:
+    """When a log's last line was printed, in seconds since 1970, by the clock of the hardware.
+
+    That may go by local time, so it is right to 14 hours or so.
+    """
+    clock, stamps = _CLOCK.search(log), list(_STAMP.finditer(log))
+    if not clock or not stamps:
+        return None
+    began_s = parse(log[log.rfind("\n", 0, clock.start()) + 1 : clock.end()]).uptime_s
+    if began_s is None:
+        return None
+    return int(clock[1]) + _seconds(stamps[-1]) - began_s
+
+
 def arch_of(text: str, banner: str | None, release: str | None) -> str | None:
     """The architecture in ``uname -m`` spelling, by what only it prints; ``None``: not told."""
     for arch, pattern in _ARCHES.items():
@@ -236,6 +259,10 @@ def _boot_starts(text: str) -> Iterator[int]:
         at = text.find(_BANNER, at + 1)
 
 
+def _seconds(stamp: re.Match[str]) -> float:
+    return float(stamp[1]) if stamp[1] else int(stamp[2]) / 1e6
+
+
 def _has_between(ordered: Sequence[int], first: int, end: int) -> bool:
     at = bisect_left(ordered, first)
     return at < len(ordered) and ordered[at] < end
@@ -250,10 +277,7 @@ class _Fall(NamedTuple):
 
 
 def _falls(text: str) -> Iterator[_Fall]:
-    stamps = [
-        (float(each[1]) if each[1] else int(each[2]) / 1e6, each.start())
-        for each in _STAMP.finditer(text)
-    ]
+    stamps = [(_seconds(each), each.start()) for each in _STAMP.finditer(text)]
     mixed_until = 0
     for n, ((last_s, _), (now_s, start)) in enumerate(pairwise(stamps), 1):
         limit_s = min(last_s - _RESET_FALL_S, last_s * _RESET_PART)

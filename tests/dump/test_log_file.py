@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from cas.dump.beside import logs_beside
+from cas.dump.beside import logs_beside, with_log_beside
 from cas.dump.log_file import choose_log, read_log_file
 from cas.dump.source import opened_source
 from cas.model import Dump
@@ -148,3 +149,29 @@ def test_of_several_logs_with_a_crash_it_is_told_that_there_are_others(tmp_path:
     assert chosen.remarks == (
         "2 of the files tell of a crash: --member NAME takes another than this",
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "is_own"),
+    [
+        ("Kernel Offset: 0x2ac00000 from 0xffffffff81000000 (relocation range: 0x0-0x1)", True),
+        ("Kernel Offset: 0x1e800000 from 0xffffffff81000000 (relocation range: 0x0-0x1)", False),
+        ("rtc_cmos 00:04: setting system clock to 2026-11-21T00:00:00 UTC (1795219200)", True),
+        ("rtc_cmos 00:04: setting system clock to 2026-11-18T00:00:00 UTC (1794960000)", False),
+    ],
+)
+def test_the_log_of_an_older_crash_of_the_same_kernel_is_not_taken_for_the_dumps_own(
+    tmp_path: Path, line: str, is_own: bool
+) -> None:
+    log = tmp_path / "vmcore-dmesg.txt"
+    log.write_text(stamped(f"{line}\n{OOPS}", 3600.0))
+    dump = Dump(
+        path=tmp_path / "vmcore",
+        format="KDUMP",
+        size_bytes=1,
+        arch="x86_64",
+        crash_time=datetime(2026, 11, 21, 10, tzinfo=UTC),
+        kaslr_offset=0x2AC00000,
+    )
+    told, used = with_log_beside(dump, [log])
+    assert (used == log, told.panic_message is not None) == (is_own, is_own)
