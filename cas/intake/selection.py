@@ -308,6 +308,10 @@ class Selection:
             text = f"{self._upload_named()} holds no dump that can be saved: {damages[0].what}"
             return UnpackError(text, offset=damages[0].offset)
         inside = f"; in it: {_shown_names(self._names, MAX_NAMES)}" if self._names else ""
+        if self._intake.member and self._names:
+            wanted = printable(self._intake.member)
+            text = f"{self._upload_named()} holds no dump and no kernel log called {wanted}{inside}"
+            return NotADump(text, hint="choose one of them: --member NAME")
         return NotADump(f"{self._upload_named()} holds no kernel dump{inside}")
 
     def _upload_named(self) -> str:

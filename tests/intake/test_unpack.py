@@ -249,6 +249,14 @@ def test_the_halves_of_a_snapshot_are_named(upload: Callable[..., Path], job: Pa
     assert "vmss2core -N6" in raised.value.hint
 
 
+def test_a_member_that_is_not_there_is_not_said_to_be_no_dump(
+    upload: Callable[..., Path], job: Path
+) -> None:
+    with pytest.raises(NotADump, match="no dump and no kernel log called b; in it: a") as error:
+        store(upload(tar({"a.txt": b"log"})), job, intake(member="b"))
+    assert error.value.hint == "choose one of them: --member NAME"
+
+
 def test_sidecars_are_kept_under_safe_names(upload: Callable[..., Path], job: Path) -> None:
     members = {
         "../../vmcore-dmesg.txt": b"log",
