@@ -13,6 +13,7 @@ from pathlib import Path
 from cas.choices import Verdict
 from cas.commands import specification
 from cas.commands.invocation import Done, Output, World
+from cas.dump import recognise_file
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
@@ -21,7 +22,7 @@ from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory, is_regular
-from cas.model import Report
+from cas.model import KERNEL_LOG, Report
 from cas.report.address import check_address
 from cas.triage.triage import send_mails, triage
 
@@ -97,6 +98,16 @@ def going_on(job: Job) -> Iterator[None]:
         raise Interrupted(f"what is finished is kept: cas -i {job.order.ticket}") from interruption
 
 
+def _has_dump(job: Job) -> bool:
+    """Whether a debugger may have something to open, and not a kernel log alone."""
+    if job.stored is None or not is_regular(job.stored.vmcore):
+        return False
+    try:
+        return recognise_file(job.stored.vmcore) != KERNEL_LOG
+    except CasError:  # damaged: the debugger says what it can do
+        return True
+
+
 def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) -> UsageError:
     """The error, with what may have been meant: the ticket's last job, a file, another ticket.
 
@@ -105,9 +116,10 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     said, analyse = f"{ticket} has no unfinished job", f"cas -i {ticket} -f FILE"
     if ended:
         last = ended[-1]
-        has_dump = last.stored is not None and is_regular(last.stored.vmcore)
         debug = (
-            f"to open a debugger: cas debug {specification.job_name(last)}; " if has_dump else ""
+            f"to open a debugger: cas debug {specification.job_name(last)}; "
+            if _has_dump(last)
+            else ""
         )
         return UsageError(
             f"{said}; its results are in {last.directory}",

@@ -78,6 +78,9 @@ def test_an_oops_text_names_the_line_that_its_dump_would_and_has_its_signatures(
     refused = site.cas("debug", "L-1")
     assert refused.returncode == 2
     assert "has no dump, only a kernel log" in refused.stderr
+    nothing = site.cas("-i", "L-1")
+    assert "L-1 has no unfinished job" in nothing.stderr
+    assert "cas debug" not in nothing.stderr
 
 
 def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
