@@ -14,6 +14,7 @@ from cas.klog.log_text import (
     arch_of,
     banner_of,
     boots,
+    is_going_on_in,
     is_kernel_log,
     is_mixed,
     is_of_crash_kernel,
@@ -82,7 +83,7 @@ def read_log_file(path: Path, source: Source) -> Dump:
         )
         for number, said in others[-_SHOWN:]:
             remarks.append(f"boot {number} crashed too: {short_line(said)}")
-    if is_mixed(log):
+    if is_mixed(log) or any(is_going_on_in(a, log) for a in logs[max(0, chosen - 1) : chosen]):
         remarks.append(
             "lines of several machines, or of several logs, are mixed in this one: what it says may"
             " be of any of them"

@@ -51,6 +51,8 @@ _CLOCK = re.compile(r"setting system clock to [^\n]{10,60}\((\d{9,11})\)")
 """``drivers/rtc/class.c``: rtc_hctosys(), when a kernel has booted."""
 _HEAD = 1024
 """Characters before a banner that are of the same boot (``Initializing cgroup subsys``)."""
+_GOES_ON_S = 60.0
+"""Seconds: a leap by more, to where another boot had just ended, is no pause of one machine."""
 _CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfcorehdr\b")
 """It is told where the memory is that it is to write (``kernel/crash_dump.c``)."""
 _PSTORE = re.compile(r"(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d{1,9}) Part(\d{1,9})\n")
@@ -163,6 +165,16 @@ def is_mixed(log: str) -> bool:
     names = (found[1] for found in _OF_MACHINE.finditer(log))
     named = [name for name, _ in groupby(names)]
     return len(set(named)) < len(named) or any(not fall.is_reset for fall in _falls(log))
+
+
+def is_going_on_in(boot: str, later: str) -> bool:
+    """Whether a boot's lines come again behind the banner of a later one: of another machine."""
+    ended_s = max(map(_seconds, _STAMP.finditer(boot)), default=0.0)
+    times = map(_seconds, _STAMP.finditer(later))
+    return any(
+        now_s - last_s > _GOES_ON_S and 0 <= now_s - ended_s < _GOES_ON_S
+        for last_s, now_s in pairwise(times)
+    )
 
 
 def is_of_crash_kernel(log: str) -> bool:

@@ -151,6 +151,15 @@ def test_of_several_logs_with_a_crash_it_is_told_that_there_are_others(tmp_path:
     )
 
 
+def test_a_crash_that_goes_on_behind_another_machines_banner_is_told(read: Reading) -> None:
+    first, other = stamped(f"{BANNER}\n{OOPS}", 5000.0), stamped(f"{BANNER}\na\nb\n", 0.0)
+    lines = first.splitlines(True)
+    log = read("".join([*lines[:3], other, *lines[3:]]))
+    assert any("lines of several machines" in remark for remark in log.remarks)
+    log = read(first + other + stamped(OOPS, 900.0))
+    assert not any("lines of several machines" in remark for remark in log.remarks)
+
+
 @pytest.mark.parametrize(
     ("line", "is_own"),
     [
