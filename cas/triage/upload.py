@@ -39,8 +39,8 @@ class Arrival:
         self._storing: Storing | None = None
         self._digest: DumpDigest | None = None
         self._uploads: tuple[Path, ...] = ()
-        self._read_in_place: tuple[int, ...] | None = None
-        """What the upload looked like, if it is read where it lies."""
+        self._before: tuple[int, ...] | None = None
+        """What a plain upload, which is read where it lies, looked like before."""
         self._stored: Stored | None = job.stored
         self.arrived_bytes: int | None = None
         """Size of what was submitted, as it came; ``None`` where it is not there any more."""
@@ -69,6 +69,8 @@ class Arrival:
         self._uploads = self._fetched() or self._handed_over()
         self.arrived_bytes = sum(map(_size_bytes, self._uploads))
         intake = Intake(self._config.intake, kind_of, order.member, choose_log)
+        if self._is_one_plain_file():
+            self._before = state_of_upload(self._uploads[0])
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
         self._storing = self._stack.enter_context(storing)
         head = storing.head()
@@ -87,7 +89,6 @@ class Arrival:
         storing = self._storing
         if self._stored or storing is None or storing.is_over or not self.is_plain(head):
             return self.stored().vmcore
-        self._read_in_place = self._read_in_place or state_of_upload(head)
         return head
 
     def vmcore(self) -> Path:
@@ -104,11 +105,14 @@ class Arrival:
         return self.stored().vmcore
 
     def has_changed(self) -> bool:
-        """Whether an upload that was read where it lies is another one than was copied."""
-        if self._read_in_place is None:
+        """Whether an upload that was read where it lies is another one than was copied.
+
+        One that is gone by now was not read any more.
+        """
+        if self._before is None:
             return False
         self.stored()
-        return state_of_upload(self._uploads[0]) != self._read_in_place
+        return state_of_upload(self._uploads[0]) not in (None, self._before)
 
     @property
     def has_begun(self) -> bool:

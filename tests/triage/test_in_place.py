@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cas.choices import EngineChoice, Verdict
+from cas.dump import identify
 from cas.engines.drgn.prestart import prestarted
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
@@ -118,3 +119,25 @@ def test_an_upload_that_changes_once_it_is_copied_is_judged_by_the_copy(
     assert "cas_sum_entries" in report.finding.what
     assert all(section.size_bytes for section in report.sections)
     assert sum(text.startswith("in cas_balance") for text in watcher.told) == 2
+
+
+def test_an_upload_that_is_replaced_before_it_is_identified_is_judged_by_the_copy(
+    config: Config, tmp_path: Path, vmcore: Path
+) -> None:
+    log = identify(vmcore).dmesg or ""
+    upload = tmp_path / "console.log"
+    upload.write_text(log)
+
+    def replace_upload() -> None:
+        (job,) = Path(config.work_directory).glob("T-1/*")
+        copy, deadline = job / "vmcore" / upload.name, time.monotonic() + LIMIT_S
+        while not (copy.exists() and copy.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        if "cas_other" not in upload.read_text():
+            upload.write_text(log.replace("cas_sum_entries", "cas_other_function"))
+
+    report = run(upload, config, Watcher("Reading the dump", replace_upload))
+    assert report.finding is not None
+    assert "cas_sum_entries" in report.finding.what
+    assert any("changed after it was copied" in remark for remark in report.remarks)
