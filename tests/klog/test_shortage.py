@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.choices import Weight
+from cas.choices import Kind, Weight
 from cas.findings import detections_of_log
 from cas.klog.lines import Log
 from cas.klog.oom_report import largest_holders, last_shortage
@@ -16,7 +16,7 @@ LOGS = Path(__file__).with_name("shortages")
 OLD_TABLE = "[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name"
 
 
-def judged(dmesg: str, kind: str = "out-of-memory") -> tuple[Detection, ...]:
+def judged(dmesg: str, kind: Kind = Kind.OUT_OF_MEMORY) -> tuple[Detection, ...]:
     return detections_of_log(Dump(Path("vmcore"), "ELF", 1, "x86_64", dmesg=dmesg), kind)
 
 
@@ -42,7 +42,7 @@ def test_the_log_names_the_eater(name: str, sentence: str) -> None:
 
 def test_nothing_is_said_of_another_crash_or_another_log() -> None:
     said = (LOGS / "task-5.10.log").read_text()
-    assert judged(said, "null-dereference") == ()
+    assert judged(said, Kind.NULL_DEREFERENCE) == ()
     assert judged("") == judged("[    1.000000] Kernel panic - not syncing: Out of memory") == ()
     # without the machine's counters no share can be told
     rows = [line for line in said.splitlines() if "pages RAM" not in line]
