@@ -223,6 +223,7 @@ def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
 ) -> None:
     other = logs["a"].read_text().replace("6.1.192-1.cas1", "6.1.190-7.cas1")
     members = {"vmcore": vmcore.read_bytes()[:65536], "dmesg.txt": other.encode()}
+    site.settings["engine"] = "drgn"
     site.cas("-i", "L-1", "-f", packed(tmp_path / "a.tar.gz", members))
     result = site.result("L-1")
     assert result["finding"]["kind"] == "none"
