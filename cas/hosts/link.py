@@ -14,12 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-import paramiko
-
 from cas.errors import EngineError, HostLost
 from cas.model import Host
 from cas.settings.config import Config
-from cas.ssh import Connection, Destination, LoginOptions, home_of, logged_in
+from cas.ssh import Connection, Destination, LoginOptions, home_of, logged_in, paramiko
 from cas.units import human_size
 
 READ_BYTES = 64 << 10

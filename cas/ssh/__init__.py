@@ -5,9 +5,10 @@ import sys
 if "paramiko" not in sys.modules:
     # paramiko wants it for `Match exec` alone, which is refused here; it takes 0.1 s to import
     sys.modules["invoke"] = None  # type: ignore[assignment]
-    import paramiko  # noqa: F401
+    import paramiko
 
     del sys.modules["invoke"]
+import paramiko  # which others take from here
 
 from cas.ssh.account import (
     SSH_PORT,
@@ -48,5 +49,6 @@ __all__ = [
     "home_of",
     "known_hosts_name",
     "logged_in",
+    "paramiko",
     "servers_in_known_hosts",
 ]

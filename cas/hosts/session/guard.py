@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 
-import paramiko
-
 from cas.errors import HostLost
 from cas.hosts.link import HostUnfit, Link, ScriptResult, script_command, unread_stderr
+from cas.ssh import paramiko
 from cas.terminal import Window
 from cas.text import one_line, short_line
 

@@ -12,10 +12,9 @@ import time
 from contextlib import suppress
 from typing import Self
 
-import paramiko
-
 from cas.errors import HostLost
 from cas.hosts.session.guard import ENDING_S, Guard, GuardLines
+from cas.ssh import paramiko
 
 ANSWER = re.compile(r"beat (\d{1,9}) (\d{1,15}) (\d{1,7})", re.ASCII)
 """The beat's number; clock ticks that the programs used, and how many processes they are."""

@@ -8,13 +8,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
-import paramiko
-
 from cas.errors import HostLost
 from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link, unread_stderr
 from cas.hosts.transfer.file import FileToCopy
 from cas.hosts.transfer.packing import packed_frames
 from cas.progress import Progress
+from cas.ssh import paramiko
 from cas.text import short_line
 from cas.units import human_size
 
