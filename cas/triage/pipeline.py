@@ -136,9 +136,7 @@ class Pipeline:
         :return: names of the snippets that the site has written
         """
         try:
-            own_snippets = self.run_stages()
-            if self.arrival.has_changed():
-                own_snippets = self.run_again()
+            own_snippets = self.run_on_what_was_copied()
         except (CasError, MemoryError, RuntimeError, OSError) as error:
             told = error if isinstance(error, CasError) else shortage(error)
             if told is None:
@@ -150,8 +148,20 @@ class Pipeline:
         self.finish()
         return own_snippets
 
-    def run_again(self) -> frozenset[str]:
-        """The stages once more, of the copy: what was read where it lay is another file by now."""
+    def run_on_what_was_copied(self) -> frozenset[str]:
+        """The stages; once more of the copy, if what was read where it lay is another file by now.
+
+        What the other file gave counts for nothing, be it a verdict or an error.
+        """
+        stopped_by, own_snippets = None, frozenset[str]()
+        try:
+            own_snippets = self.run_stages()
+        except CasError as error:
+            stopped_by = error
+        if not self.arrival.has_changed():
+            if stopped_by is not None:
+                raise stopped_by
+            return own_snippets
         self.stack.close()
         self.disown()
         self.misfit = self.checking = None

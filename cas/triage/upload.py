@@ -109,7 +109,7 @@ class Arrival:
 
         One that is gone by now was not read any more.
         """
-        if self._before is None:
+        if self._before is None or self._storing is None:
             return False
         self.stored()
         return state_of_upload(self._uploads[0]) not in (None, self._before)
