@@ -30,6 +30,7 @@ Read = Callable[[int, int], bytes]
 
 ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
 PT_LOAD, PT_NOTE = 1, 4
+SHT_SYMTAB = 2
 SHT_PROGBITS, SHT_NOTE, SHT_NOBITS = 1, 7, 8
 
 TABLE_LIMIT = 1 << 18
@@ -67,6 +68,10 @@ _MACHINES = {
 }
 ARCHES = frozenset({*_MACHINES.values(), "ppc64le"})
 """Every architecture that can be told, as ``uname -m`` spells it."""
+
+
+SYMBOLS_LIMIT = 256 << 20
+"""Bytes that are read of symbols, or of their names; the largest vmlinux has 20 MB."""
 
 
 class TooMany(NotADump):
@@ -118,6 +123,17 @@ class Section(NamedTuple):
     info: int
     addralign: int
     entsize: int
+
+
+class Symbol(NamedTuple):
+    """A symbol; `name` is an index into the string table."""
+
+    name: int
+    type: int
+    section: int
+    """Number of the section in which it is defined; 0: in none."""
+    value: int
+    """Its address; in a file that is not linked from the begin of its section."""
 
 
 class Note(NamedTuple):
@@ -218,6 +234,25 @@ def section_named(read: Read, elf: Header, name: str) -> Section | None:
     strings = read(table[elf.shstrndx].offset, min(table[elf.shstrndx].size, _CHUNK))
     wanted = name.encode() + b"\0"
     return next((s for s in table if strings.startswith(wanted, s.name)), None)
+
+
+def symbols(read: Read, elf: Header) -> tuple[bytes, Iterator[Symbol]]:
+    """The string table of the symbols, and the symbols; nothing where there is no such table.
+
+    Source: System V ABI, chapter 4, "Symbol Table".
+    """
+    table = sections(read, elf)
+    found = next((one for one in table if one.type == SHT_SYMTAB), None)
+    if found is None or not 0 < found.link < len(table):
+        return b"", iter(())
+    strings = table[found.link]
+    names = read(strings.offset, min(strings.size, SYMBOLS_LIMIT))
+    row = struct.Struct(elf.order + ("IBBHQQ" if elf.bits == 64 else "IIIBBH"))
+    data = read(found.offset, min(found.size, SYMBOLS_LIMIT) // row.size * row.size)
+    rows = row.iter_unpack(data[: len(data) // row.size * row.size])
+    if elf.bits == 64:
+        return names, (Symbol(one[0], one[1] & 0xF, one[3], one[4]) for one in rows)
+    return names, (Symbol(one[0], one[3] & 0xF, one[5], one[1]) for one in rows)
 
 
 def notes(data: bytes, order: str, align: int = 4) -> Iterator[Note]:

@@ -8,9 +8,8 @@ symbol of the same name is the same code.
 from __future__ import annotations
 
 import os
-import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -25,8 +24,6 @@ _KMODS_BEGIN = {64: 0x1000_0000_0000, 32: 0x1000_0000}
 _PAGE = 4096
 _ALLOCATED = 2
 """SHF_ALLOC: the section is part of the loaded code or data."""
-_SYMTAB = 2
-_UNDEFINED = 0
 _KINDS = (0, 1, 2, 10)
 """NOTYPE, OBJECT, FUNC, GNU_IFUNC: what kallsyms lists (``scripts/kallsyms.c``)."""
 
@@ -54,18 +51,18 @@ class Misfit(Exception):
 
 
 class _Code:
-    """The symbols of one file."""
+    """The functions of one file, and where its symbols begin."""
 
-    def __init__(self, prog: Program, module: Module, file: File, bias: int) -> None:
+    def __init__(
+        self, prog: Program, module: Module, file: File, sections: Mapping[int, int] | None = None
+    ) -> None:
+        """:param sections: where each section was put, of a kmod; ``None``: the file is linked"""
         self._prog = prog
         self._file = file
-        self._bias = bias
+        self._sections = sections
         self.begin: int
         self.end: int
         self.begin, self.end = module.address_range or (0, 0)
-
-    def holds(self, symbol: Symbol) -> bool:
-        return bool(self.begin <= symbol.address < self.end)
 
     def start_of(self, place: Place) -> int | None:
         """Address of the function that a place is in; ``None``: there is none of that name.
@@ -73,30 +70,54 @@ class _Code:
         :raises Misfit: none of those has the size
         :raises LookupError: there are several, and nothing tells which
         """
-        named = [each for each in self._prog.symbols(place.function) if self.holds(each)]
-        if not named:
-            return None
+        symbols = self._prog.symbols(place.function)
+        named = [each for each in symbols if self.begin <= each.address < self.end]
         starts = {each.address for each in named if self._has_size(each, place.size)}
+        # of a label in assembly kallsyms may know others
         if not starts and any(each.kind is SymbolKind.FUNC for each in named):
             raise Misfit
-        if not starts:  # a label in assembly, of which kallsyms may know others
-            return None
         if len(starts) > 1:
             raise LookupError
-        return int(starts.pop())
+        return int(starts.pop()) if starts else None
 
     def _has_size(self, symbol: Symbol, size: int) -> bool:
-        """Whether the kernel would say that a function of ours is so large."""
+        """Whether the kernel would say that a function of ours is so large.
+
+        The last function of a kmod's section reaches to what the kernel has put behind it, which
+        only its memory tells (``kernel/module/kallsyms.c``: find_kallsyms_symbol()).
+        """
         if symbol.size == size:
             return True
         at = bisect_right(self._starts, symbol.address)
         until = self._starts[at] if at < len(self._starts) else self.end
+        ends = self._section_ends
+        if ends and until >= next(end for end in ends if end > symbol.address):
+            return size >= int(symbol.size)
         return until - int(symbol.address) == size
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where symbols begin, in order, those of compilers and linkers left out."""
-        return sorted(set(_symbol_addresses(self._file, self._bias)))
+        """Where the symbols begin that kallsyms would list, in order."""
+        read = _reader(self._file)
+        names, symbols = elf.symbols(read, elf.header(read))
+        found = set[int]()
+        for each in symbols:
+            # not $x of arm and riscv, which tells code from data, nor .L of compilers
+            if each.type not in _KINDS or names[each.name : each.name + 1] in (b"$", b".", b"\0"):
+                continue
+            if self._sections is None and each.section:
+                found.add(each.value)
+            elif self._sections and each.section in self._sections:
+                found.add(self._sections[each.section] + each.value)
+        return sorted(found)
+
+    @cached_property
+    def _section_ends(self) -> list[int]:
+        """Where a kmod's sections end, in order, and last the kmod."""
+        if self._sections is None:
+            return []
+        sizes = [each.size for each, _ in _named_sections(self._file)]
+        return [*sorted(at + sizes[n] for n, at in self._sections.items()), self.end]
 
 
 class Locator:
@@ -120,7 +141,7 @@ class Locator:
                 min(one.vaddr for one in loads),
                 max(one.vaddr + one.memsz for one in loads),
             )
-        self._codes: dict[str | None, _Code] = {None: _Code(self._prog, module, vmlinux, 0)}
+        self._codes: dict[str | None, _Code] = {None: _Code(self._prog, module, vmlinux)}
         self._free = 0
         """Where the next kmod is put."""
 
@@ -142,7 +163,7 @@ class Locator:
         module.try_file(file.name, fd=file.another(), force=True)
         if module.debug_file_status == ModuleFileStatus.HAVE:
             module.address_range = (begin, self._free)
-            self._codes[name] = _KmodCode(self._prog, module, file, addresses)
+            self._codes[name] = _Code(self._prog, module, file, addresses)
 
     def locate(self, place: Place) -> Located | None:
         """Where a place is; ``None``: that is not known.
@@ -165,40 +186,6 @@ class Locator:
         except LookupError:
             return []
         return [{"function": one.name(), "file": one.filename, "line": one.line} for one in found]
-
-
-class _KmodCode(_Code):
-    """The same of a kmod, whose sections are put where there is room."""
-
-    def __init__(
-        self, prog: Program, module: Module, file: File, addresses: Mapping[int, int]
-    ) -> None:
-        super().__init__(prog, module, file, 0)
-        self._addresses = addresses
-        self._kmod = file
-
-    def _has_size(self, symbol: Symbol, size: int) -> bool:
-        """The same; the last function of a section reaches to what the kernel has put behind it.
-
-        Which that is only its memory tells (``kernel/module/kallsyms.c``: find_kallsyms_symbol()).
-        """
-        if super()._has_size(symbol, size):
-            return True
-        end = next(end for end in self._ends if end > symbol.address)
-        at = bisect_right(self._starts, symbol.address)
-        is_last = at == len(self._starts) or self._starts[at] >= end
-        return is_last and size >= int(symbol.size)
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        return sorted(set(_symbol_addresses(self._kmod, 0, self._addresses)))
-
-    @cached_property
-    def _ends(self) -> list[int]:
-        """Where sections end, in order, and last the kmod."""
-        sections = enumerate(_named_sections(self._kmod))
-        ends = (self._addresses[n] + each.size for n, (each, _) in sections if n in self._addresses)
-        return [*sorted(ends), self.end]
 
 
 def locate_all(
@@ -250,44 +237,3 @@ def _named_sections(file: File) -> list[tuple[elf.Section, str]]:
 
 def _text_at(data: bytes, offset: int) -> str:
     return data[offset : max(offset, data.find(b"\0", offset))].decode("utf-8", "replace")
-
-
-def _symbol_addresses(
-    file: File, bias: int, sections: Mapping[int, int] | None = None
-) -> Iterator[int]:
-    """Where the symbols of a file begin that kallsyms would list.
-
-    :param sections: where each section is, of a file that is not linked; ``None``: it is linked
-    """
-    read = _reader(file)
-    header = elf.header(read)
-    table = elf.sections(read, header)
-    symtab = next((each for each in table if each.type == _SYMTAB), None)
-    if symtab is None or symtab.link >= len(table):
-        return
-    strings = table[symtab.link]
-    names = read(strings.offset, strings.size)
-    # Elf64_Sym and Elf32_Sym have the same fields in another order
-    fields_of = "IBBHQQ" if header.bits == 64 else "IIIBBH"
-    layout = struct.Struct(header.order + fields_of)
-    data = read(symtab.offset, symtab.size)
-    for fields in layout.iter_unpack(data[: len(data) // layout.size * layout.size]):
-        if header.bits == 64:
-            name, info, _, section, value, _ = fields
-        else:
-            name, value, _, info, _, section = fields
-        if (
-            section == _UNDEFINED
-            or info & 0xF not in _KINDS
-            or names[name : name + 1]
-            in (
-                b"$",  # mapping symbols of arm and riscv
-                b".",  # .L labels
-                b"\0",
-            )
-        ):
-            continue
-        if sections is None:
-            yield value + bias
-        elif section in sections:
-            yield value + sections[section]
