@@ -51,11 +51,14 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
         return LocatedLog(dump)
     for remark in (*match.remarks, *kmods.remarks, *_told(found)):
         context.remark(remark)
-    if lacking := sorted(set(wanted) - set(kmods.debug_files)):
+    lacking = sorted(set(wanted) - set(kmods.debug_files))
+    if unknown := [name for name in lacking if wanted[name] is None]:
         context.remark(
-            f"no lines of {_named(lacking)}: not in the kernel's own package, and the log does not"
+            f"no lines of {_named(unknown)}: not in the kernel's own package, and the log does not"
             " tell of which build"
         )
+    if absent := [name for name in lacking if wanted[name] is not None]:
+        context.remark(f"no lines of {_named(absent)}: the build that the log names is not there")
     if None in found.misfits:
         return LocatedLog(dump)
     return LocatedLog(replace(dump, locations=found.locations), match, extraction.vmlinux)
