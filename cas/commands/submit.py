@@ -13,7 +13,6 @@ from pathlib import Path
 from cas.choices import Verdict
 from cas.commands import specification
 from cas.commands.invocation import Done, Output, World
-from cas.dump import recognise_file
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
@@ -102,6 +101,8 @@ def _has_dump(job: Job) -> bool:
     """Whether a debugger may have something to open, and not a kernel log alone."""
     if job.stored is None or not is_regular(job.stored.vmcore):
         return False
+    from cas.dump import recognise_file
+
     try:
         return recognise_file(job.stored.vmcore) != KERNEL_LOG
     except CasError:  # damaged: the debugger says what it can do
