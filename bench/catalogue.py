@@ -28,7 +28,7 @@ from cas.catalogue import Catalogue
 from cas.database.connection import Database
 from cas.database.store import Store
 from cas.database.tables import kernels, packages
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 
 COMMANDS = Path(sys.executable).parent
 FORMAT = r"[%{FILENAMES} %{FILELINKTOS}\n]"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from cas.findings import find
-from cas.model import Dump
+from cas.model.dump import Dump
 
 OOPS = (
     "[99999.1] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"

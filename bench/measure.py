@@ -274,7 +274,7 @@ from pathlib import Path
 from cas import findings
 from cas.dump import identify
 from cas.engines.drgn.process import Worker
-from cas.model import Case
+from cas.model.case import Case
 from cas.settings.rules import Supervision
 from cas.supervise import Confinement
 dump = identify(Path(sys.argv[1]))

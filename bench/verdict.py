@@ -23,7 +23,8 @@ from typing import Any
 
 from cas.choices import Level
 from cas.findings.outline import Backtrace, outline
-from cas.model import SAME, SIMILAR, Frame
+from cas.model.code import Frame
+from cas.model.finding import SAME, SIMILAR
 
 ASIDE = 26
 """A log is kept aside if the first byte of its name's SHA-256 is less: a tenth of them."""

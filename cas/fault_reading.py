@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cas.model import Instruction
+from cas.model.code import Instruction
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from cas.choices import Checked
-from cas.model import Dump, KnownIssue, LogEvent
+from cas.model.dump import Dump
+from cas.model.finding import KnownIssue, LogEvent
 from cas.units import human_span
 
 ExceptionInfo: TypeAlias = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from io import StringIO
 
-from cas.model import Host
+from cas.model.host import Host
 from cas.ssh.account import SSH_PORT, known_hosts_name
 from cas.text import json_text, one_line
 from cas.units import human_size, plain

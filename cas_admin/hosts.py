@@ -12,7 +12,7 @@ from cas.commands import Done, Output, World
 from cas.errors import CasError, UsageError
 from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.hosts.registry import HostRegistry
-from cas.model import Host
+from cas.model.host import Host
 from cas.ssh import Destination, LoginOptions, account_of, home_of, servers_in_known_hosts
 from cas_admin.host_table import host_complaints, json_of, table
 

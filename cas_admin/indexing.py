@@ -13,7 +13,10 @@ from cas.database.repair import repair
 from cas.database.store import LOCK_S
 from cas.errors import CasError
 from cas.jobs import job as jobs
-from cas.model import Dump, Finding, FirstAnswer, Report, Signature
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.finding import Finding, Signature
+from cas.model.report import Report
 from cas.report.result_record import Result
 from cas.text import count
 from cas.triage.rejudge import kernel_log, value_of_record

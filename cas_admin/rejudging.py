@@ -24,7 +24,9 @@ from cas.jobs import seal
 from cas.jobs.job import RESULTS, Job
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import is_gone
-from cas.model import Finding, Report, Tally
+from cas.model.finding import Finding
+from cas.model.occurrence import Tally
+from cas.model.report import Report
 from cas.report.report import drawn
 from cas.report.result import NAME, load
 from cas.report.result_record import Result

@@ -15,7 +15,7 @@ from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
 from cas.jobs import job as jobs
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count

@@ -22,7 +22,7 @@ from cas.catalogue.suppliers import (
 )
 from cas.database.store import Store
 from cas.errors import AmbiguousKernel, CasError, KernelMismatch, PackageError
-from cas.model import KernelIdentity, Match
+from cas.model.kernel import KernelIdentity, Match
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.settings.rules import DebuginfodRules, PackageRules

@@ -10,7 +10,7 @@ from cas.catalogue.advice import package_hint
 from cas.choices import MatchEvidence
 from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
-from cas.model import Kernel, KernelIdentity, Match
+from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.text import one_line
 
 Examine = Callable[[Candidate], Candidate]

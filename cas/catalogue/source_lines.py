@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 
-from cas.model import SourceLines
+from cas.model.code import SourceLines
 
 AROUND = 6
 """Lines that are shown before and behind the one that is meant."""

@@ -30,7 +30,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.patient_calls import answering
-from cas.model import Kernel, KernelIdentity, Match
+from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Progress
 from cas.settings.rules import DebuginfodRules, PackageRules
 

@@ -20,7 +20,8 @@ from cas.errors import CasError, NotADump, Refused
 from cas.jobs.job import Job
 from cas.jobs.layout import LINKED
 from cas.jobs.log import logged
-from cas.model import Dump, Kernel, Match
+from cas.model.dump import Dump
+from cas.model.kernel import Kernel, Match
 from cas.report.result import load as load_result
 
 NO_VMLINUX = (

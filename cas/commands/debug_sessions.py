@@ -29,7 +29,8 @@ from cas.files import shipped
 from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job
-from cas.model import Case, Dump
+from cas.model.case import Case
+from cas.model.dump import Dump
 from cas.report.result import load as load_result
 from cas.snippets import snippets
 from cas.supervise import Confinement, describe_status, find_sandbox

@@ -21,7 +21,8 @@ from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory, is_regular
-from cas.model import KERNEL_LOG, Report
+from cas.model.dump import KERNEL_LOG
+from cas.model.report import Report
 from cas.report.address import check_address
 from cas.triage.triage import send_mails, triage
 

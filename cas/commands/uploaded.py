@@ -18,7 +18,7 @@ from cas.files.whole import is_there
 from cas.intake import Intake, Storing, is_plain, take_over
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory, is_ticket
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.supervise import scratch
 
 LARGE = Path("/var/tmp")  # noqa: S108  a directory of our own below it

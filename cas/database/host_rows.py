@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from cas.database.codec import columns_of, value_of
 from cas.database.connection import Database
 from cas.database.tables import hosts
-from cas.model import Host
+from cas.model.host import Host
 
 
 class HostRows:

@@ -31,7 +31,8 @@ from cas.database.connection import Database
 from cas.database.records import Crashed, JobRecord
 from cas.database.storable import storable
 from cas.database.tables import jobs, signatures
-from cas.model import SAME, SIMILAR, Newest, Occurrences, Seen, Tally
+from cas.model.finding import SAME, SIMILAR
+from cas.model.occurrence import Newest, Occurrences, Seen, Tally
 
 _NAMED = 10
 """Tickets, hosts and kernels that are told by name."""

@@ -13,7 +13,7 @@ from cas.database.connection import Database
 from cas.database.kernel_rows import KERNEL_COLUMNS
 from cas.database.records import Counts, FileStamp, Known, PackageState, Renewal, is_same
 from cas.database.tables import kernels, kmods, packages
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 
 _STAMP = tuple(packages.c["size_bytes", "mtime_ns", "inode"])
 

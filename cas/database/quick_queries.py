@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from cas.database import HEAD
 from cas.database.codec import candidate_of, value_of
 from cas.database.records import Candidate
-from cas.model import Host
+from cas.model.host import Host
 
 _CANDIDATES = """
 SELECT kernels.id, release, kernels.arch, member, build_id, banner, kernels.size_bytes, digest,

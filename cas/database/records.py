@@ -13,7 +13,9 @@ from typing import NamedTuple
 from cas.choices import Verdict
 from cas.database.storable import stored_number
 from cas.klog.log_digest import log_digest
-from cas.model import SAME, SIMILAR, Kernel, Machine, Report, Signature
+from cas.model.finding import SAME, SIMILAR, Machine, Signature
+from cas.model.kernel import Kernel
+from cas.model.report import Report
 
 _COMPARED = ("release", "member", "build_id", "size_bytes", "digest", "banner")
 _TELLING = ("build_id", "digest", "banner")

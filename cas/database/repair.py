@@ -21,7 +21,7 @@ from cas.database.quick_queries import host_of
 from cas.database.rows import Rows
 from cas.database.tables import hosts, kernels, kmods, metadata, packages
 from cas.errors import CasError, ConfigError, DatabaseDamaged
-from cas.model import Host
+from cas.model.host import Host
 
 _MAGIC = b"SQLite format 3\0"
 """Begins every SQLite file, see its file format document, section 1.3."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cas.database.quick_queries import quick_candidates, quick_hosts
 from cas.database.records import Candidate
 from cas.errors import CasError
-from cas.model import Host
+from cas.model.host import Host
 from cas.settings.config import Config
 
 if TYPE_CHECKING:

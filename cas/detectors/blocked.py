@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cas.detectors.case import Case
 from cas.detectors.waits import BRIEF_S, Locks, Wait, frame_line
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.text import count
 from cas.units import human_span
 

@@ -14,7 +14,7 @@ from cas.detectors.case import Broken, Case, bounded, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 NEEDS = Needs(
     kinds=tuple(EXPLAINED), symbols=("call_single_queue",), types=("struct __call_single_data",)

@@ -25,7 +25,7 @@ from drgn.helpers.linux.printk import get_dmesg
 from drgn.helpers.linux.sched import cpu_curr, cpu_rq, task_cpu, task_state_to_char
 
 from cas.klog.lines import Line, Log
-from cas.model import Frame
+from cas.model.code import Frame
 from cas.text import one_line
 
 MAX_TASKS = 3000

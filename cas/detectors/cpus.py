@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cas.detectors.case import Case
 from cas.detectors.processors import Processor, processors
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 FEW = 4
 """CPUs of which the sentence tells each."""

@@ -17,7 +17,7 @@ from cas.detectors.blocked_io import waiting_for_io
 from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.needs import Needs, has_type
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 NEEDS = Needs(symbols=("block_class",))
 MAX_DISKS = 5000

@@ -13,7 +13,7 @@ from cas.detectors.case import Broken, Case, stamped_line
 from cas.detectors.layout import looking_at
 from cas.detectors.mounts import called, mounts, super_blocks, type_name
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 NEEDS = Needs(symbols=("super_blocks",), types=("struct super_block", "struct mount"))
 FROZEN = {

@@ -17,7 +17,7 @@ from cas.detectors.case import Broken, Case, bounded
 from cas.klog.choice import choose
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Told, Trouble, boot, troubles
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.text import count
 from cas.units import human_span
 

@@ -18,7 +18,7 @@ from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, NS, crash_stamp, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("hrtimer_bases", CLOCK_SYMBOLS))

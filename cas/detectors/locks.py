@@ -11,7 +11,7 @@ from cas.detectors.case import Case
 from cas.detectors.lock_lists import is_on_stack
 from cas.detectors.owners import OWNERLESS
 from cas.detectors.waits import Lock, Locks, Wait, frame_line, without_scheduler
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NAMED = 10

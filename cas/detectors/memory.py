@@ -40,7 +40,7 @@ from cas.detectors.memory_use import (
 )
 from cas.detectors.needs import Needs
 from cas.klog.oom_report import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding_sentence
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.text import count
 from cas.units import human_size
 

@@ -16,7 +16,7 @@ from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
 from cas.detectors.memory_holders import largest_processes
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_size
 
 NEEDS = Needs(

@@ -23,7 +23,8 @@ from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
 from cas.klog.taint import LETTERS, SUSPECT
 from cas.klog.troubles import Trouble, troubles
-from cas.model import Evidence, Frame
+from cas.model.code import Frame
+from cas.model.evidence import Evidence
 
 NAMED = 10
 """Modules that are named in a sentence."""

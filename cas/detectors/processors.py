@@ -10,7 +10,7 @@ from drgn import Object, StackFrame
 from drgn.helpers.linux.sched import cpu_curr
 
 from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, KernelTask
-from cas.model import Frame
+from cas.model.code import Frame
 
 STOPPED = re.compile(
     r"(?:native_|__)?(?:stop_this_cpu|crash_nmi_callback|crash_save_cpu|ipi_cpu_(?:crash_)?stop"

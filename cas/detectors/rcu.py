@@ -13,7 +13,7 @@ from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case, has_member, word_mask
 from cas.detectors.needs import Needs
 from cas.detectors.processors import processors
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("rcu_state", "rcu_data", "jiffies"))

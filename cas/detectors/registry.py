@@ -11,7 +11,7 @@ from types import ModuleType
 from cas import detectors
 from cas.detectors.case import Case
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 LIMIT_S = 0.3
 """Seconds for a detector that does not say how long it may take."""

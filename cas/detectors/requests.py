@@ -26,7 +26,7 @@ from cas.detectors.case import Case, has_member
 from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("block_class", CLOCK_SYMBOLS), types=("struct request_queue",))

@@ -23,7 +23,7 @@ from cas.detectors.layout import looking_at
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.klog.servers import silent_servers
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(kmods=("sunrpc",))

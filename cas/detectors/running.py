@@ -14,7 +14,7 @@ from cas.choices import DetectorStatus
 from cas.detectors.case import Case
 from cas.detectors.needs import unmet
 from cas.detectors.registry import Detector
-from cas.model import Detection, Evidence
+from cas.model.evidence import Detection, Evidence
 from cas.text import plain_fault, short_line
 
 WALL_S = 1.5

@@ -10,7 +10,7 @@ from cas.choices import Weight
 from cas.detectors.case import Broken, Case, KernelTask, has_member
 from cas.detectors.locks import EXPLAINED
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(symbols=("runqueues",))

@@ -17,7 +17,8 @@ from cas.detectors.locks import EXPLAINED
 from cas.detectors.owners import lock_name
 from cas.detectors.processors import PAUSES, Processor, processors
 from cas.detectors.waits import frame_line
-from cas.model import Evidence, Frame
+from cas.model.code import Frame
+from cas.model.evidence import Evidence
 
 SPINS = re.compile(
     r"(?:native_|__pv_|__)*queued_(?:spin|read|write)_lock_slowpath"

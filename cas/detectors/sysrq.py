@@ -8,7 +8,7 @@ from contextlib import suppress
 from cas.choices import Kind, Weight
 from cas.detectors.case import Broken, Case
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 NEEDS = Needs(kinds=(Kind.SYSRQ,))
 HANDLERS = ("__handle_sysrq", "handle_sysrq")

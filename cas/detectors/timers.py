@@ -20,7 +20,7 @@ from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(

@@ -11,7 +11,7 @@ from drgn import Object
 from cas.detectors.case import Broken, Case, KernelTask
 from cas.detectors.lock_lists import KINDS, WAIT_QUEUE, Kind, Rings, candidates
 from cas.detectors.owners import NOBODY, Owner, lock_name, owner_of
-from cas.model import Frame
+from cas.model.code import Frame
 
 RPC_DEPTH = 4
 SHARE_FOR_STACKS = 0.8

@@ -21,7 +21,7 @@ from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.detectors.waits import waited
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 from cas.units import human_span
 
 NEEDS = Needs(

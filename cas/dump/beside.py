@@ -11,7 +11,7 @@ from cas.dump.recognise import recognise_source
 from cas.dump.source import opened_source
 from cas.errors import NotADump
 from cas.klog.log_text import end_of, is_of_crash_kernel, kaslr_offset_of
-from cas.model import KERNEL_LOG, Dump
+from cas.model.dump import KERNEL_LOG, Dump
 
 _DAY_S = 86_400
 FILES_LIMIT = 64

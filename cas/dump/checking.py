@@ -16,7 +16,7 @@ from typing import Self
 from cas.choices import Cause, Checked
 from cas.dump.page_check import Place, Tally
 from cas.errors import CasError, EngineError
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.settings.rules import Supervision
 from cas.supervise import Child, Confinement, describe_status
 

@@ -12,7 +12,7 @@ from cas import elf
 from cas.choices import Cause
 from cas.dump.kdump_header import Header
 from cas.errors import CasError
-from cas.model import Dump, Missing
+from cas.model.dump import Dump, Missing
 from cas.units import human_size
 
 BITMAPS_LIMIT = 4 << 30

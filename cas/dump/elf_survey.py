@@ -11,7 +11,7 @@ from cas import elf
 from cas.choices import Cause
 from cas.dump.memory import Source, cut, no_record
 from cas.dump.notes import lost_notes
-from cas.model import Missing
+from cas.model.dump import Missing
 from cas.units import human_size
 
 _INCOMPLETE = 1

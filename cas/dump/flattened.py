@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from cas.choices import Cause
 from cas.dump.memory import Source
 from cas.errors import NotADump
-from cas.model import Missing
+from cas.model.dump import Missing
 from cas.units import human_size
 
 MAGIC = b"makedumpfile\0\0\0\0"

@@ -9,7 +9,7 @@ from pathlib import Path
 from cas.dump.identify import identify_by_headers
 from cas.dump.source import FileSource, opened_source
 from cas.errors import NotADump
-from cas.model import Dump
+from cas.model.dump import Dump
 
 HEAD_BYTES = 8 << 20
 """How much of the file is looked at."""

@@ -24,7 +24,7 @@ from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse_vmcoreinf
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
 from cas.klog.log_digest import log_digest
-from cas.model import KERNEL_LOG, Dump, Missing
+from cas.model.dump import KERNEL_LOG, Dump, Missing
 from cas.panic import panic_message
 from cas.units import human_size
 

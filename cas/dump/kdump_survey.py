@@ -17,7 +17,7 @@ from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source, cut, no_record
 from cas.dump.page_check import PageCheck, Tally
-from cas.model import Missing
+from cas.model.dump import Missing
 from cas.units import human_size
 
 _ALWAYS_FILLED = 6

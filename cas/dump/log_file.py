@@ -22,7 +22,7 @@ from cas.klog.log_text import (
     pstore_part,
     release_of,
 )
-from cas.model import KERNEL_LOG, Dump
+from cas.model.dump import KERNEL_LOG, Dump
 from cas.panic import panic_message
 from cas.text import count, printable, short_line
 from cas.units import human_size

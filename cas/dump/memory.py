@@ -10,7 +10,7 @@ from typing import Protocol
 from cas.choices import Cause, Checked
 from cas.elf import Note
 from cas.errors import NotADump
-from cas.model import Missing
+from cas.model.dump import Missing
 from cas.units import human_size
 
 _EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cas import elf
 from cas.choices import Cause
-from cas.model import Missing
+from cas.model.dump import Missing
 
 _HEAD_BYTES = 12
 _ALIGNMENT = 4

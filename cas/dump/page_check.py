@@ -21,7 +21,7 @@ from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Bounds, Row
 from cas.dump.kdump_header import Header
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Absent, Source
-from cas.model import Missing
+from cas.model.dump import Missing
 
 _WINDOW_BYTES = 4 << 20
 _BLANKS = 1 << 12

@@ -24,7 +24,7 @@ from cas.dump.memory import cut
 from cas.dump.source import FileSource, opened_source
 from cas.errors import NotADump
 from cas.files.whole import cannot_write
-from cas.model import Dump, Missing
+from cas.model.dump import Dump, Missing
 from cas.units import human_size
 
 _CHUNK = 1 << 20

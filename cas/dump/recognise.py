@@ -12,7 +12,7 @@ from cas.dump.kdump_header import read_kdump_header
 from cas.dump.memory import Source
 from cas.dump.source import Bytes, opened_source
 from cas.errors import NotADump, UnsupportedFormat
-from cas.model import KERNEL_LOG
+from cas.model.dump import KERNEL_LOG
 
 _KDUMP = (b"KDUMP   ", b"DISKDUMP")
 _TEXT_BYTES = 512

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 from cas.elf import Note
-from cas.model import Registers
+from cas.model.dump import Registers
 
 NT_PRSTATUS = 1
 PROCESSORS_LIMIT = 4096

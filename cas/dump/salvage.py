@@ -20,7 +20,7 @@ from cas.dump.registers import arch_of, registers_of_notes
 from cas.dump.vmcoreinfo import TEXT_LIMIT, VmcoreInfo, arch_told, build_id, parse_vmcoreinfo
 from cas.errors import NotADump
 from cas.klog.log_digest import log_digest
-from cas.model import Dump, Missing
+from cas.model.dump import Dump, Missing
 from cas.panic import panic_message
 
 BEGINNING_BYTES = 64 << 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cas.choices import Cause
 from cas.dump.source import FileSource
-from cas.model import Missing
+from cas.model.dump import Missing
 
 _SAMPLE_BYTES = 64 << 20
 _CHUNK = 1 << 20

@@ -16,7 +16,8 @@ from cas.engines.kernel_log import lacks_log
 from cas.engines.outcome import ENDED, Ran, section_of
 from cas.engines.salvage import salvage
 from cas.files.whole import create
-from cas.model import Dump, Outcome, Section, Snippet
+from cas.model.dump import Dump
+from cas.model.snippet import Outcome, Section, Snippet
 
 ANSWERED = frozenset({SectionStatus.OK, SectionStatus.CUT})
 

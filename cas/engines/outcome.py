@@ -1,4 +1,4 @@
-"""How a snippet's commands end, in the words of :class:`cas.model.Section`, whatever ran them."""
+"""How a snippet's commands end, whatever ran them, as in :class:`cas.model.snippet.Section`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.choices import Engine, SectionStatus
 from cas.files.whole import put
-from cas.model import Outcome, Section, Snippet
+from cas.model.snippet import Outcome, Section, Snippet
 from cas.settings.rules import Supervision
 
 WEIGHT = {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cas.choices import Engine, SectionStatus
 from cas.files.whole import put
-from cas.model import Dump, Registers, Section
+from cas.model.dump import Dump, Registers
+from cas.model.snippet import Section
 from cas.units import human_size
 
 TITLES = {

@@ -24,7 +24,10 @@ from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
-from cas.model import Detection, Dump, LogEvent, Match
+from cas.model.dump import Dump
+from cas.model.evidence import Detection
+from cas.model.finding import LogEvent
+from cas.model.kernel import Match
 
 FOLDER = "advice"
 SIZE_LIMIT = 1 << 20

@@ -18,7 +18,7 @@ from cas.klog.events import EVENTS_LIMIT, Event, clean, read_report
 from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
 from cas.klog.troubles import PASSING, Trouble, boot, general, troubles
-from cas.model import LogEvent
+from cas.model.finding import LogEvent
 from cas.units import human_span
 
 GROUPS_LIMIT = 100

@@ -15,7 +15,8 @@ from pathlib import PurePath
 from cas.choices import Kind, Weight
 from cas.klog.events import Event
 from cas.klog.lines import Log
-from cas.model import Evidence, SourceLines
+from cas.model.code import SourceLines
+from cas.model.evidence import Evidence
 
 CHECKED = frozenset({Kind.BUG_ON, Kind.WARNING, Kind.LIST_CORRUPTION, Kind.MEMORY_ERROR})
 """Kinds that a check of the kernel announces."""

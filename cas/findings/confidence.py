@@ -14,7 +14,9 @@ from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.klog.events import Event
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED
-from cas.model import Confidence, Dump, Match
+from cas.model.dump import Dump
+from cas.model.finding import Confidence
+from cas.model.kernel import Match
 
 Ground = tuple[Level, str]
 """The most that one fact allows, and the fact."""

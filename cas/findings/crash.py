@@ -17,7 +17,9 @@ from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED
 from cas.klog.lines import Log
 from cas.klog.report import Facts, Trace
 from cas.klog.wordings import Weight
-from cas.model import Dump, FirstAnswer, Frame, Kmod, Location, Task
+from cas.model.answer import FirstAnswer, Kmod, Task
+from cas.model.code import Frame, Location
+from cas.model.dump import Dump
 
 _LEAKED = re.compile(r"locks? held|held lock freed")
 """What lockdep notices later, where the lock was not taken."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from cas.choices import Kind
 from cas.findings.functions import Functions, What
 from cas.klog.kinds import EXCEPTIONS, UNNAMED
-from cas.model import Frame
+from cas.model.code import Frame
 
 _MACHINERY = frozenset({What.DIE, What.REPORT, What.WATCH, What.NORETURN})
 _ENTRIES = frozenset({What.ENTRY, What.INTERRUPT})

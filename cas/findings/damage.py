@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cas.choices import Cause, SectionStatus
 from cas.klog.lines import Log
-from cas.model import Dump, Missing, Report
+from cas.model.dump import Dump, Missing
+from cas.model.report import Report
 from cas.text import count, located, one_line, short_line
 from cas.units import human_size
 

@@ -33,7 +33,12 @@ from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
 from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Log
-from cas.model import Detection, Dump, Evidence, Fault, Finding, FirstAnswer, Frame, SourceLines
+from cas.model.answer import FirstAnswer
+from cas.model.code import Frame, SourceLines
+from cas.model.dump import Dump
+from cas.model.evidence import Detection, Evidence
+from cas.model.fault import Fault
+from cas.model.finding import Finding
 
 GUARD_BYTES = 4096
 """``VMAP_STACK``: one page below a stack is not mapped."""

@@ -19,7 +19,12 @@ from cas.findings.title import title
 from cas.klog.hardware import machine_of
 from cas.klog.kinds import UNNAMED
 from cas.klog.taint import describe_kmods, describe_taint
-from cas.model import Confidence, Culprit, Detection, Dump, Finding, FirstAnswer, Frame, Match, Task
+from cas.model.answer import FirstAnswer, Task
+from cas.model.code import Frame
+from cas.model.dump import Dump
+from cas.model.evidence import Detection
+from cas.model.finding import Confidence, Culprit, Finding
+from cas.model.kernel import Match
 from cas.text import count
 from cas.units import human_span, utc
 

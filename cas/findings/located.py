@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cas.klog.report import Trace
-from cas.model import Frame, Location
+from cas.model.code import Frame, Location
 
 
 def with_lines(trace: Trace, locations: Sequence[Location]) -> Trace:

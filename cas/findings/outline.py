@@ -12,7 +12,10 @@ from cas.choices import Kind
 from cas.findings.crash import crash_of
 from cas.findings.finding import finding_of
 from cas.findings.signature import uncounted
-from cas.model import Dump, FirstAnswer, Frame, LogEvent, Task
+from cas.model.answer import FirstAnswer, Task
+from cas.model.code import Frame
+from cas.model.dump import Dump
+from cas.model.finding import LogEvent
 from cas.panic import panic_message
 from cas.text import log_event
 

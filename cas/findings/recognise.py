@@ -14,7 +14,9 @@ from cas.findings.known import Issue
 from cas.findings.searching import Budget, OutOfTime, Pattern
 from cas.findings.title import title
 from cas.klog.lines import Log
-from cas.model import Dump, Finding, FirstAnswer, KnownIssue
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.finding import Finding, KnownIssue
 from cas.text import count
 
 _QUOTED = 200

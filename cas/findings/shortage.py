@@ -5,7 +5,8 @@ from __future__ import annotations
 from cas.choices import DetectorStatus, Kind, Weight
 from cas.klog.lines import Log
 from cas.klog.oom_report import holding_sentence, largest_holders, last_shortage
-from cas.model import Detection, Dump, Evidence
+from cas.model.dump import Dump
+from cas.model.evidence import Detection, Evidence
 from cas.text import one_line
 from cas.units import human_size
 

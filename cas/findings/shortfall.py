@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cas.choices import Engine, SectionStatus
-from cas.model import Outcome, Section
+from cas.model.snippet import Outcome, Section
 from cas.text import count, short_line
 
 VITAL = frozenset({"traceback", "log", "ps"})

@@ -11,7 +11,8 @@ from cas.findings.culprit import plain_name
 from cas.findings.functions import What, shipped_functions
 from cas.findings.title import function_with_kmod, has_words, headline
 from cas.klog.kinds import UNNAMED
-from cas.model import SAME, SIMILAR, Frame, Signature
+from cas.model.code import Frame
+from cas.model.finding import SAME, SIMILAR, Signature
 
 DEPTH = 5
 """Functions that counted in the first version."""

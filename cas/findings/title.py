@@ -12,7 +12,7 @@ from cas.choices import Kind
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.klog.kinds import UNNAMED
-from cas.model import Frame
+from cas.model.code import Frame
 
 _OF_KIND = {
     Kind.NULL_DEREFERENCE: "NULL pointer dereference",

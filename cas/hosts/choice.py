@@ -24,7 +24,7 @@ from cas.hosts.place import RemoteFiles, RemotePlace
 from cas.hosts.session.session import HostBusy, session
 from cas.hosts.shared import files_there, see_the_same
 from cas.hosts.transfer.copies import Copies
-from cas.model import CrashProgram, Host
+from cas.model.host import CrashProgram, Host
 from cas.progress import Progress
 from cas.settings.config import Config
 

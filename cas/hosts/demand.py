@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from cas.choices import EngineChoice
 from cas.hosts.crash_versions import is_new_enough, parsed
-from cas.model import Case, CrashProgram
+from cas.model.case import Case
+from cas.model.host import CrashProgram
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from cas.hosts.questions import (
     read_answer,
 )
 from cas.hosts.shared import sees_directory
-from cas.model import CrashProgram, Host
+from cas.model.host import CrashProgram, Host
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.text import count, one_line, short_line

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from cas.errors import EngineError, HostLost
-from cas.model import Host
+from cas.model.host import Host
 from cas.settings.config import Config
 from cas.ssh import Connection, Destination, LoginOptions, home_of, logged_in, paramiko
 from cas.units import human_size

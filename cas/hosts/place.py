@@ -10,7 +10,7 @@ from pathlib import Path
 from cas.errors import HostLost
 from cas.hosts.link import HostUnfit, Link
 from cas.hosts.session.session import RemoteChild, RemoteTerminal, Session
-from cas.model import CrashProgram
+from cas.model.host import CrashProgram
 from cas.terminal import Window
 
 KEEP = 'umask 077; exec cat > "$1"'

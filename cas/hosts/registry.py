@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.database.store import Store
-from cas.model import Host
+from cas.model.host import Host
 from cas.settings.config import Config
 
 

@@ -14,7 +14,7 @@ from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
 from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
 from cas.jobs.layout import DUMP, SIDECARS
-from cas.model import Stored
+from cas.model.dump import Stored
 from cas.settings.rules import IntakeLimits
 from cas.streams.budget import Account
 from cas.streams.member import Member

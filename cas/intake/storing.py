@@ -12,7 +12,7 @@ from cas.files.whole import sync, sync_directory
 from cas.intake.selection import Intake, Selection, is_plain
 from cas.intake.unpack import check_upload
 from cas.jobs.layout import DUMP, SIDECARS
-from cas.model import Stored
+from cas.model.dump import Stored
 from cas.progress import Progress
 from cas.streams.budget import Account
 from cas.text import printable

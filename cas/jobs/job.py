@@ -36,7 +36,7 @@ from cas.files.whole import (
 from cas.jobs import job_record
 from cas.jobs.layout import DUMP, is_for_dumps
 from cas.jobs.work_directory import STAMP, STATE, UNBORN, WorkDirectory, is_ticket
-from cas.model import Missing, Stored
+from cas.model.dump import Missing, Stored
 
 if TYPE_CHECKING:
     from cas.fetch.url import Url

@@ -13,7 +13,8 @@ from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Line, Log
 from cas.klog.report import Facts, facts_of
 from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, Announcement, Weight, announcements, reason
-from cas.model import Frame, Task
+from cas.model.answer import Task
+from cas.model.code import Frame
 
 REPORT_LINES = 1500
 """How far a report can reach in the log."""

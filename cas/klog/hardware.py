@@ -12,7 +12,7 @@ import re
 from itertools import islice
 
 from cas.klog.lines import Log
-from cas.model import Machine
+from cas.model.finding import Machine
 
 LENGTH_LIMIT = 200
 """Characters of a model, and of a version."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cas.choices import Kind
 from cas.klog.choice import choose
 from cas.klog.lines import LOG_LIMIT, Log, parse
-from cas.model import CodePlace
+from cas.model.code import CodePlace
 
 TEXT_LIMIT = 2 * LOG_LIMIT
 """Bytes of the end of a file that are read: a journal says each line with much beside it."""

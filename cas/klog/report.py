@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cas.klog.lines import Line
-from cas.model import Frame, Kmod, Task
+from cas.model.answer import Kmod, Task
+from cas.model.code import Frame
 
 FRAMES_LIMIT = 512
 

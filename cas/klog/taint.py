@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cas.model import Kmod
+from cas.model.answer import Kmod
 
 LETTERS = {
     "P": "proprietary module loaded",

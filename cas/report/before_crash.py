@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.klog.troubles import Trouble
-from cas.model import Finding
+from cas.model.finding import Finding
 from cas.text import log_event, short_line
 
 SHOWN = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cas.choices import DetectorStatus, Weight
-from cas.model import Detection, Evidence
+from cas.model.evidence import Detection, Evidence
 from cas.text import one_line
 
 _SAID = {DetectorStatus.FAILED: "failed", DetectorStatus.TIMEOUT: "ran out of time"}

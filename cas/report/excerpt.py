@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from cas.model import Section
+from cas.model.snippet import Section
 from cas.text import one_line, printable
 from cas.units import human_size
 

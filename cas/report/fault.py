@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cas.model import Fault, Report
+from cas.model.fault import Fault
+from cas.model.report import Report
 from cas.text import printable
 
 _NAME_WIDTH = 6

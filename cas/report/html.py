@@ -12,7 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.page import Limits, Page, Shown, page
 from cas.report.picture import WIDE
 from cas.report.summary import Point, Summary

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from cas.klog.choice import choose
 from cas.klog.events import last_line
 from cas.klog.lines import Log
-from cas.model import Report, Section
+from cas.model.report import Report
+from cas.model.snippet import Section
 from cas.report.excerpt import shown_line
 from cas.text import one_line
 

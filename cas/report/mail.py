@@ -14,7 +14,7 @@ from email.policy import EmailPolicy
 from email.utils import format_datetime, formataddr, getaddresses, parseaddr
 
 from cas.errors import ConfigError
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.address import address_flaw, check_address
 from cas.report.html import render_html, render_mail
 from cas.report.page import Shown, customer_note, shown_section

@@ -1,4 +1,4 @@
-"""Everything that a report shows: one value, made of the :class:`cas.model.Report` by one function.
+"""Everything that a report shows: one value, which one function makes of a `Report`.
 
 Text, HTML and mail draw it; all of its text is printable.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from markupsafe import escape
 
 from cas.choices import Engine, SectionStatus
-from cas.model import Report, Section
+from cas.model.report import Report
+from cas.model.snippet import Section
 from cas.report.before_crash import before_phrases
 from cas.report.evidence import looking_limits
 from cas.report.excerpt import READ_LIMIT, excerpt

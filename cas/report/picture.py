@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.model import Finding, LogEvent, Report
+from cas.model.finding import Finding, LogEvent
+from cas.model.report import Report
 from cas.report.excerpt import excerpt
 from cas.text import one_line, short_line
 from cas.units import human_size, human_span

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.page import Limits, Page, page
 from cas.report.screen import WIDTH, cut_rows, in_full, row_of, screen
 from cas.report.stack import Part, Stack

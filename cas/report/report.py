@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cas.files.whole import write_whole
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.result import NAME, result_text

@@ -16,7 +16,11 @@ from cas.errors import JobFailed
 from cas.files.permission import DENIED, not_permitted
 from cas.files.record import VERSION, Unreadable, decode
 from cas.files.whole import read_regular
-from cas.model import Dump, Fault, FirstAnswer, Report, Section
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.fault import Fault
+from cas.model.report import Report
+from cas.model.snippet import Section
 from cas.report.result_record import Result
 from cas.report.summary import summary
 from cas.text import json_text

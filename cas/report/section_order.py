@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cas.model import Section
+from cas.model.snippet import Section
 
 BY_USE = (
     *("traceback", "source", "stack"),  # where it died

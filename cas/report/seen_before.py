@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cas.model import Finding, Newest, Occurrences, Tally
+from cas.model.finding import Finding
+from cas.model.occurrence import Newest, Occurrences, Tally
 from cas.text import count, one_line
 
 NAMED = 3

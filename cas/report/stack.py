@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 
-from cas.model import Culprit, Frame, Report
+from cas.model.code import Frame
+from cas.model.finding import Culprit
+from cas.model.report import Report
 from cas.text import one_line
 
 RECURSION = 4

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas.choices import Level, Verdict, Weight
-from cas.model import Finding, Missing, Report
+from cas.model.dump import Missing
+from cas.model.finding import Finding
+from cas.model.report import Report
 from cas.report.before_crash import first_before
 from cas.report.evidence import evidence_of
 from cas.report.seen_before import named_jobs, seen_on, seen_phrases

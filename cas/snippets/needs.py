@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cas.choices import NeedKind
 from cas.errors import CasError
-from cas.model import Need
+from cas.model.snippet import Need
 
 _WORD = re.compile(r"(symbol|type|config)=([A-Za-z0-9_.]+(?:\|[A-Za-z0-9_.]+)*)")
 _CALLED = {

@@ -32,7 +32,7 @@ from pathlib import Path
 from cas.errors import CasError, EngineError
 from cas.files.whole import is_there
 from cas.jobs.layout import is_own
-from cas.model import Need, Snippet
+from cas.model.snippet import Need, Snippet
 from cas.snippets import needs
 from cas.supervise import Confinement, run_program
 from cas.units import human_size

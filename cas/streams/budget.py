@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.choices import Cause
 from cas.errors import LimitExceeded
-from cas.model import Missing
+from cas.model.dump import Missing
 from cas.settings.rules import IntakeLimits
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.streams.layer import UPLOAD

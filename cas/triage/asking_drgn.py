@@ -5,7 +5,10 @@ from __future__ import annotations
 from cas.choices import DetectorStatus, Kind
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError
-from cas.model import Case, Detection, FirstAnswer, Match
+from cas.model.answer import FirstAnswer
+from cas.model.case import Case
+from cas.model.evidence import Detection
+from cas.model.kernel import Match
 from cas.triage.context import Context
 from cas.triage.kmods import Kmods
 

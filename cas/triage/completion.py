@@ -12,7 +12,7 @@ from cas.engines.crash.wrapper import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import AmbiguousKernel, CasError, ConfigError, LimitExceeded, TryAgain
 from cas.jobs.job import Job
 from cas.klog.log_text import TEXT_LIMIT, kernel_lines
-from cas.model import Report
+from cas.model.report import Report
 from cas.triage.context import Context
 
 

@@ -14,7 +14,7 @@ from cas.engines.crash.program import choose_crash, how_to_get_crash
 from cas.errors import CasError, EngineError
 from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
-from cas.model import Host
+from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.supervise import Confinement

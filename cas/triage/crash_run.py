@@ -20,7 +20,8 @@ from cas.engines.drgn import process
 from cas.errors import EngineError
 from cas.files.whole import create
 from cas.hosts.demand import CrashDemand
-from cas.model import Case, Report
+from cas.model.case import Case
+from cas.model.report import Report
 from cas.supervise import Confinement
 from cas.triage.context import Context
 from cas.triage.crash_places import CrashPlaces

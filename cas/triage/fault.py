@@ -11,7 +11,10 @@ from cas.catalogue.source_lines import source_lines
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
-from cas.model import Dump, Fault, FirstAnswer, Match
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.fault import Fault
+from cas.model.kernel import Match
 from cas.triage.context import Context
 from cas.triage.kmods import Kmods
 

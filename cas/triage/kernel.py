@@ -13,7 +13,8 @@ from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.suppliers import Sought
 from cas.errors import CasError
-from cas.model import Dump, Match
+from cas.model.dump import Dump
+from cas.model.kernel import Match
 from cas.triage.context import Context
 from cas.triage.telling import Announcer
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from cas.dump import SEARCH_BYTES, identify
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError, KernelMisfit, KernelNotFound
-from cas.model import Case, Dump, Match
+from cas.model.case import Case
+from cas.model.dump import Dump
+from cas.model.kernel import Match
 from cas.triage.context import Context
 from cas.triage.kernel import KernelSupply
 from cas.triage.kmods import Kmods

@@ -15,7 +15,9 @@ from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import CasError, EngineError
-from cas.model import Dump, FirstAnswer, Match
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.kernel import Match
 from cas.triage.context import Context
 
 FOR_DRGN = 700

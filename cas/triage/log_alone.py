@@ -9,7 +9,9 @@ from pathlib import Path
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError, TryAgain
 from cas.klog.log_text import code_places, kmods_of_places
-from cas.model import Dump, Located, Match
+from cas.model.code import Located
+from cas.model.dump import Dump
+from cas.model.kernel import Match
 from cas.triage.context import Context
 from cas.triage.kernel import KernelSupply
 

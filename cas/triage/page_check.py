@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.triage.context import Context
 
 if TYPE_CHECKING:

@@ -37,7 +37,12 @@ from cas.errors import (
 from cas.files.whole import writing_below
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
-from cas.model import Case, Detection, Dump, FirstAnswer, Match, Report
+from cas.model.answer import FirstAnswer
+from cas.model.case import Case
+from cas.model.dump import Dump
+from cas.model.evidence import Detection
+from cas.model.kernel import Match
+from cas.model.report import Report
 from cas.progress import Progress
 from cas.settings import users
 from cas.settings.config import Config

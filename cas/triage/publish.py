@@ -11,7 +11,7 @@ from cas.errors import CasError
 from cas.jobs import seal
 from cas.jobs.job import RESULTS, Job
 from cas.jobs.sharing import share
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.mail import compose
 from cas.report.outbox import queue
 from cas.report.report import write_report

@@ -12,18 +12,14 @@ from cas.choices import Kind, SectionStatus
 from cas.errors import JobFailed
 from cas.files.whole import read_regular
 from cas.jobs.job import Job
-from cas.model import (
-    Detection,
-    Dump,
-    Fault,
-    Finding,
-    FirstAnswer,
-    Kernel,
-    Match,
-    Registers,
-    Report,
-    Section,
-)
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump, Registers
+from cas.model.evidence import Detection
+from cas.model.fault import Fault
+from cas.model.finding import Finding
+from cas.model.kernel import Kernel, Match
+from cas.model.report import Report
+from cas.model.snippet import Section
 from cas.report.result import load
 from cas.report.result_record import Fault as FaultRecord
 from cas.report.result_record import Finding as FindingRecord

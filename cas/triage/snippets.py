@@ -15,7 +15,10 @@ from cas.engines.outcome import LIMITS, skipped_section, with_skipped
 from cas.errors import EngineError
 from cas.files import shipped
 from cas.files.whole import put
-from cas.model import Dump, FirstAnswer, Need, Report, Section, Snippet
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.report import Report
+from cas.model.snippet import Need, Section, Snippet
 from cas.snippets import snippets
 from cas.snippets.snippets import Unusable
 from cas.supervise import Confinement

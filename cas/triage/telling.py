@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cas.choices import Weight
-from cas.model import Detection, Dump, Fault, Finding, KernelIdentity, Match
+from cas.model.dump import Dump
+from cas.model.evidence import Detection
+from cas.model.fault import Fault
+from cas.model.finding import Finding
+from cas.model.kernel import KernelIdentity, Match
 from cas.progress import Progress
 from cas.report.evidence import causes
 from cas.report.seen_before import sighted

@@ -17,7 +17,7 @@ from cas.jobs.job import Job
 from cas.jobs.log import logged
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Report
+from cas.model.report import Report
 from cas.progress import Progress
 from cas.report.mail_files import waiting_mails
 from cas.settings.config import Config

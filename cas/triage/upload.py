@@ -19,7 +19,7 @@ from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
 from cas.jobs.work_directory import is_regular
-from cas.model import Stored
+from cas.model.dump import Stored
 from cas.progress import Progress
 from cas.settings.config import Config
 

@@ -10,7 +10,12 @@ from cas import findings
 from cas.choices import Verdict
 from cas.database.records import Crashed
 from cas.errors import CasError
-from cas.model import Dump, Finding, FirstAnswer, Match, Report, Seen
+from cas.model.answer import FirstAnswer
+from cas.model.dump import Dump
+from cas.model.finding import Finding
+from cas.model.kernel import Match
+from cas.model.occurrence import Seen
+from cas.model.report import Report
 from cas.settings.config import Config
 from cas.triage.context import Context
 

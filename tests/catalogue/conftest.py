@@ -9,7 +9,7 @@ import pytest
 from cas.catalogue import Catalogue
 from cas.catalogue.building import build as building
 from cas.database.store import Store
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 

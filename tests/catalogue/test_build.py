@@ -19,7 +19,7 @@ from cas.database.connection import Database
 from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import ConfigError, KernelNotFound, TryAgain
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 

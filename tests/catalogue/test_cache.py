@@ -23,7 +23,7 @@ from cas.catalogue.cache.listing import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
 from cas.catalogue.extraction import extract
 from cas.errors import ConfigError
-from cas.model import Kernel, KernelIdentity, Match
+from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Silent
 from cas.settings.rules import CacheRules
 
@@ -406,7 +406,7 @@ def test_an_extraction_that_was_killed_leaves_no_half_file(
 ) -> None:
     script = (
         "import sys; from pathlib import Path; from cas.catalogue.extraction import extract\n"
-        "from cas.model import Kernel, Match; from cas.progress import Silent\n"
+        "from cas.model.kernel import Kernel, Match; from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r}, "
         f"{kp.build_id('one')!r})\n"
         "extract.extract_vmlinux(Match(kernel, '', ''), Path(sys.argv[2]), Silent())\n"
@@ -426,7 +426,7 @@ import os, sys, time
 from pathlib import Path
 from cas.catalogue.extraction import extract
 from cas.catalogue.cache import lease
-from cas.model import Kernel, Match
+from cas.model.kernel import Kernel, Match
 from cas.progress import Silent
 cache, package, build_id, member, release = sys.argv[1:]
 kernel = Kernel(release, "x86_64", Path(package), member, build_id)

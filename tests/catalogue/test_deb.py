@@ -16,7 +16,7 @@ from cas.catalogue.extraction.extract import extract
 from cas.catalogue.packages import deb, package_kinds
 from cas.database.records import Package, PackagedKernel
 from cas.errors import PackageError
-from cas.model import Kernel, Match
+from cas.model.kernel import Kernel, Match
 from cas.progress import Silent
 
 from installed import needs

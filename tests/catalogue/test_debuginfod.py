@@ -23,7 +23,7 @@ from cas.catalogue.extraction.debuginfod import Debuginfod
 from cas.catalogue.suppliers import Sought
 from cas.database.store import Store
 from cas.errors import DiskFull, KernelMismatch, KernelNotFound
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import DebuginfodRules, PackageRules
 

@@ -15,7 +15,7 @@ from fetch.fetch_servers import Request, Served, Web, certificate, dripping, red
 
 from cas.catalogue.cache import useless
 from cas.catalogue.extraction.debuginfod import Debuginfod
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 
 MakeDump = Callable[..., KernelIdentity]
 

@@ -10,7 +10,7 @@ from cas.catalogue.packages import package_kinds
 from cas.catalogue.packages.examine import examine
 from cas.catalogue.packages.identity import in_payload
 from cas.errors import PackageError
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 from cas.streams.flow import Flow
 from cas.streams.member import SizedMember
 

@@ -17,7 +17,7 @@ from cas.catalogue.cache import placing
 from cas.catalogue.extraction.extract import extract, extract_kmods, extract_vmlinux
 from cas.database.store import Store
 from cas.errors import ConfigError, DiskFull, KernelMismatch, PackageError
-from cas.model import Kernel, KernelIdentity, Match
+from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Silent
 
 KMOD = kp.elf(kp.build_id("kmod"))
@@ -162,7 +162,7 @@ def test_a_file_that_may_not_grow_on_leaves_nothing_behind(tmp_path: Path, cache
     script = (
         "import resource, sys; from pathlib import Path\n"
         "from cas.catalogue.extraction.extract import extract_vmlinux\n"
-        "from cas.errors import DiskFull; from cas.model import Kernel, Match\n"
+        "from cas.errors import DiskFull; from cas.model.kernel import Kernel, Match\n"
         "from cas.progress import Silent\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
@@ -198,7 +198,7 @@ def test_two_processes_extract_the_same_vmlinux_at_once(tmp_path: Path, cache: P
     script = (
         "import sys; from pathlib import Path\n"
         "from cas.catalogue.extraction.extract import extract_vmlinux\n"
-        "from cas.model import Kernel, Match; from cas.progress import Silent\n"
+        "from cas.model.kernel import Kernel, Match; from cas.progress import Silent\n"
         "class Told(Silent):\n"
         "    def bar(self, *words): print('extracting'); return super().bar(*words)\n"
         f"kernel = Kernel({kp.RELEASE!r}, 'x86_64', Path(sys.argv[1]), {MEMBER!r}, "

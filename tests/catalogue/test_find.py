@@ -14,7 +14,7 @@ from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.match import differing
 from cas.errors import AmbiguousKernel, KernelNotFound
-from cas.model import Kernel, KernelIdentity
+from cas.model.kernel import Kernel, KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 
@@ -287,7 +287,7 @@ def test_a_source_tree_that_is_closed_to_the_user_has_no_installed_vmlinux(tmp_p
     script = (
         "import os, sys; from pathlib import Path\n"
         "from cas.catalogue.extraction.installed import find_installed\n"
-        "from cas.model import KernelIdentity\n"
+        "from cas.model.kernel import KernelIdentity\n"
         "release, build_id = sys.argv[1:]\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print(find_installed(KernelIdentity('x86_64', release, build_id, None), Path()))"

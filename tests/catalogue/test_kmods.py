@@ -16,7 +16,7 @@ from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search
 from cas.catalogue.packages.kmod_files import parse_kmod_name
 from cas.catalogue.suppliers import InstalledKmods
 from cas.database.store import Store
-from cas.model import Kernel, Match
+from cas.model.kernel import Kernel, Match
 from cas.progress import Advance, Silent
 from cas.settings.rules import PackageRules
 

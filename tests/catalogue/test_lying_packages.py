@@ -16,7 +16,7 @@ from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.packages import payload
 from cas.catalogue.packages.rpm_files import read_file_list
 from cas.errors import PackageError
-from cas.model import Kernel, Match
+from cas.model.kernel import Kernel, Match
 from cas.progress import Silent
 from cas.streams.cpio import cpio_members
 from cas.streams.flow import Damaged, Flow

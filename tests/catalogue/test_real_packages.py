@@ -13,7 +13,7 @@ from cas.catalogue.building.build import build
 from cas.catalogue.extraction.extract import extract
 from cas.database.store import Store
 from cas.errors import AmbiguousKernel, KernelNotFound
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import PackageRules
 

@@ -24,7 +24,7 @@ from cas.catalogue.packages import package_kinds, rpm
 from cas.catalogue.source_lines import FILE_BYTES
 from cas.database.store import Store
 from cas.errors import PackageNotTrusted
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 from cas.settings.rules import PackageRules
 
 from installed import FIXTURES, needs

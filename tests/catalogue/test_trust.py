@@ -19,7 +19,7 @@ from cas.catalogue.extraction.extract import extract_vmlinux
 from cas.catalogue.trust import vouching
 from cas.database.store import Store
 from cas.errors import KernelNotFound, PackageNotTrusted
-from cas.model import KernelIdentity
+from cas.model.kernel import KernelIdentity
 from cas.progress import Silent
 from cas.settings.rules import DebuginfodRules, PackageRules
 

@@ -22,7 +22,9 @@ from cas.errors import UsageError
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Dump, Host, Report
+from cas.model.dump import Dump
+from cas.model.host import Host
+from cas.model.report import Report
 from cas.report.report import write_report
 from cas_admin.command_line import parse_admin
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cas.database.store import Store
-from cas.model import Host
+from cas.model.host import Host
 
 from installed import Site, closed_port
 

@@ -22,7 +22,7 @@ from cas.commands import World
 from cas.commands.program import defaults
 from cas.database.store import Store
 from cas.errors import UsageError
-from cas.model import Host
+from cas.model.host import Host
 from cas.progress import Silent
 from cas.settings.config import read_config
 from cas_admin.hosts import Address, HostNotRegistered, host_address

@@ -20,7 +20,9 @@ from cas.commands import World
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import CrashProgram, Dump, Host, Report
+from cas.model.dump import Dump
+from cas.model.host import CrashProgram, Host
+from cas.model.report import Report
 from cas.progress import Silent
 from cas.report.report import write_report
 from cas.settings.config import Config

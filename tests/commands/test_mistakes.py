@@ -15,7 +15,7 @@ import cas_admin.command_line
 from cas.commands import command_line, habits, mistakes, wrong_file
 from cas.errors import NotADump, UsageError
 from cas.jobs.job import Job, Order
-from cas.model import Stored
+from cas.model.dump import Stored
 from cas_admin import habits as admin_habits
 
 PARSE = {"cas": cas.commands.parse, "cas-admin": cas_admin.command_line.parse_admin}

@@ -25,7 +25,8 @@ from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
 from cas.database.tables import builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
-from cas.model import Machine, Newest, Occurrences, Seen, Signature, Tally
+from cas.model.finding import Machine, Signature
+from cas.model.occurrence import Newest, Occurrences, Seen, Tally
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 

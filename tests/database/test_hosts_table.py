@@ -13,7 +13,7 @@ from postgresql import on_both
 from cas.database.connection import MIGRATIONS, Database
 from cas.database.records import Crashed
 from cas.database.store import Store
-from cas.model import CrashProgram, Host
+from cas.model.host import CrashProgram, Host
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 ARM = Host(

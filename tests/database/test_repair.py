@@ -16,7 +16,9 @@ from cas.database.records import Crashed, JobRecord
 from cas.database.repair import Repair, repair
 from cas.database.store import Store
 from cas.errors import ConfigError, DatabaseDamaged
-from cas.model import Host, Seen, Signature
+from cas.model.finding import Signature
+from cas.model.host import Host
+from cas.model.occurrence import Seen
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 PAGE = 4096

@@ -31,7 +31,8 @@ from cas.database.tables import (
     signatures,
 )
 from cas.errors import DatabaseDamaged
-from cas.model import CrashProgram, Host, Signature
+from cas.model.finding import Signature
+from cas.model.host import CrashProgram, Host
 
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 ID = "ab" * 20

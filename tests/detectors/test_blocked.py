@@ -10,7 +10,7 @@ from cas.detectors import blocked
 from cas.detectors.case import Case
 from cas.detectors.lock_lists import KINDS
 from cas.detectors.waits import Locks, without_scheduler
-from cas.model import Frame
+from cas.model.code import Frame
 
 FUNCTIONS = {
     "mutex": "mutex_lock __mutex_lock __mutex_lock.constprop.0 __mutex_lock_slowpath "

@@ -10,7 +10,7 @@ from drgn import Architecture, FaultError, Program
 from cas.detectors import calls, cpus, rcu, runqueues, spinlocks
 from cas.detectors.case import Case
 from cas.detectors.processors import before_the_stop
-from cas.model import Frame
+from cas.model.code import Frame
 
 
 def frames(text: str) -> tuple[list[Frame], list[bool]]:

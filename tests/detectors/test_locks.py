@@ -14,7 +14,7 @@ from cas.detectors.case import Case
 from cas.detectors.owners import RT_TYPES, Owner, lock_name, member_at, owner_of
 from cas.detectors.waits import Lock, Locks, Wait
 from cas.klog.lines import Log
-from cas.model import Frame
+from cas.model.code import Frame
 
 
 class Tasks:

@@ -13,7 +13,7 @@ from cas.choices import Weight
 from cas.detectors import memory, memory_groups
 from cas.detectors.case import Case
 from cas.detectors.memory_holders import Process
-from cas.model import Frame
+from cas.model.code import Frame
 
 PAGE = 4096
 GROUPS = 0xFFFF888000010000

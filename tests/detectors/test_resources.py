@@ -32,7 +32,8 @@ from cas.detectors.running import run_detector
 from cas.detectors.timers import next_due, pending_buckets
 from cas.engines.drgn.child import commands as drgn_commands
 from cas.klog.lines import Log
-from cas.model import Evidence, Frame
+from cas.model.code import Frame
+from cas.model.evidence import Evidence
 
 DETECTORS = (
     disks,

@@ -15,7 +15,7 @@ from cas.detectors.case import MAX_TASKS, Case, bounded_string, looked_at
 from cas.detectors.needs import Needs, unmet
 from cas.detectors.registry import Detector, detectors_of
 from cas.detectors.running import LINE_LIMIT, MAX_EVIDENCE, run_detector
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 Detect = Callable[[Case], Iterator[Evidence]]
 

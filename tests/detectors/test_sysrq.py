@@ -7,7 +7,7 @@ import pytest
 from cas.choices import Weight
 from cas.detectors import sysrq
 from cas.detectors.case import Case
-from cas.model import Frame
+from cas.model.code import Frame
 
 WRITTEN = "panic sysrq_handle_crash __handle_sysrq write_sysrq_trigger proc_reg_write vfs_write"
 PRESSED = "panic sysrq_handle_crash __handle_sysrq handle_sysrq sysrq_filter input_to_handler"

@@ -8,7 +8,7 @@ from cas.detectors import modules
 from cas.detectors.case import Case
 from cas.klog.events import events_of
 from cas.klog.lines import Log
-from cas.model import Evidence
+from cas.model.evidence import Evidence
 
 REPORT = """\
 [    8.000000] WARNING: CPU: 0 PID: 9 at drivers/x.c:1 spare_poll+0x1/0x2 [spare]

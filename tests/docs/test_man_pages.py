@@ -21,7 +21,7 @@ import cas_admin
 import cas_admin.command_line
 from cas.errors import EXIT_CODES, CasError
 from cas.jobs import job
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.result import as_result
 from cas.settings.config import MISSPELLINGS, Config, directives, read_config
 from cas.snippets import snippets

@@ -11,7 +11,7 @@ from writer import PAGE, Elf, Kdump, flattened, identified, info_note, kernel_me
 
 from cas.choices import Cause
 from cas.dump import identify
-from cas.model import Missing
+from cas.model.dump import Missing
 
 MEMORY, INFO = kernel_memory()
 NOISE = random.Random(7).randbytes(64 * PAGE)  # noqa: S311

@@ -11,7 +11,7 @@ import pytest
 from cas.dump.beside import logs_beside, with_log_beside
 from cas.dump.log_file import choose_log, read_log_file
 from cas.dump.source import opened_source
-from cas.model import Dump
+from cas.model.dump import Dump
 
 BANNER = "Linux version 6.1.0-13-amd64 (d@b) (gcc-12) #1 SMP Debian 6.1.55-1"
 OOPS = """\

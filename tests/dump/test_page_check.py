@@ -22,7 +22,7 @@ from cas.dump.checking import Checking
 from cas.dump.memory import Absent
 from cas.dump.notes import lost_notes
 from cas.dump.pages import ZLIB, inflate_page
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.text import wholeness
 
 MEMORY, INFO = kernel_memory()

@@ -16,7 +16,7 @@ from writer import Elf, Kdump, vmcoreinfo, written
 
 from cas import elf
 from cas.dump import identify, recognise_file
-from cas.model import Dump
+from cas.model.dump import Dump
 
 from installed import needs
 

@@ -17,7 +17,7 @@ from cas.dump.kdump_header import read_kdump_header
 from cas.dump.reassemble import with_reason
 from cas.dump.source import opened_source
 from cas.errors import DiskFull, NotADump
-from cas.model import Missing
+from cas.model.dump import Missing
 
 from installed import needs
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.dump import identify
-from cas.model import Dump
+from cas.model.dump import Dump
 
 PAGE = 4096
 KERNEL_MAP = 0xFFFFFFFF80000000

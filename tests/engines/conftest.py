@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cas.engines.drgn.process import Worker
-from cas.model import Case, Dump
+from cas.model.case import Case
+from cas.model.dump import Dump
 from cas.settings.rules import Supervision
 from cas.supervise import Confinement, Sandbox
 

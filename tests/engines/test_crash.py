@@ -10,7 +10,7 @@ import pytest
 from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
 from cas.errors import EngineError
-from cas.model import Section, Snippet
+from cas.model.snippet import Section, Snippet
 from cas.supervise import Confinement
 from cas.units import human_size
 

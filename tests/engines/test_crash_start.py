@@ -13,7 +13,7 @@ from cas.engines.crash.rungs import MINIMAL, next_rung
 from cas.engines.crash.session import Crash
 from cas.engines.crash.start_failures import ExpectedDump
 from cas.errors import EngineError
-from cas.model import Snippet
+from cas.model.snippet import Snippet
 from cas.supervise import Confinement
 
 ALL = "--no_kmem_cache --no_modules --zero_excluded"

@@ -8,7 +8,7 @@ import signal
 from cas.choices import DetectorStatus, Weight
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.process import Worker
-from cas.model import Case
+from cas.model.case import Case
 
 ANSWER = {
     "detector": "locks",

@@ -14,7 +14,9 @@ import pytest
 from cas import elf
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
-from cas.model import Case, FirstAnswer, Snippet
+from cas.model.answer import FirstAnswer
+from cas.model.case import Case
+from cas.model.snippet import Snippet
 from cas.supervise import Confinement
 
 from installed import few_of

@@ -19,7 +19,7 @@ from cas.engines.drgn.child.variables import Known
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
-from cas.model import Case
+from cas.model.case import Case
 from cas.supervise import Confinement
 
 WANTED = {"place": "cas_sum_entries+0x18", "nowhere": None, "address": 0x18, "registers": {}}

@@ -13,7 +13,8 @@ import pytest
 
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
-from cas.model import Case, Section, Snippet
+from cas.model.case import Case
+from cas.model.snippet import Section, Snippet
 from cas.supervise import Confinement
 
 TIMEOUT_S = 60

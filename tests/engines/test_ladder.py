@@ -17,7 +17,9 @@ from cas.engines.crash.place import LocalPlace
 from cas.engines.drgn.process import Worker
 from cas.engines.ladder import Ladder, Session
 from cas.engines.salvage import salvage, salvaged_sections
-from cas.model import Case, Dump, Missing, Registers, Snippet
+from cas.model.case import Case
+from cas.model.dump import Dump, Missing, Registers
+from cas.model.snippet import Snippet
 from cas.supervise import Confinement
 
 from installed import Site

@@ -9,7 +9,8 @@ import pytest
 from cas.engines.crash.answer import judge_answer
 from cas.engines.drgn.process import Worker
 from cas.engines.kernel_log import lacks_log
-from cas.model import Case, Need, Snippet
+from cas.model.case import Case
+from cas.model.snippet import Need, Snippet
 
 LOG = (
     "[    0.000000] Linux version 6.1.0\n[    9.000000] Oops: 0000\n"

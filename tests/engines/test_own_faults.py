@@ -22,7 +22,8 @@ from cas.engines.drgn.child.fault import Wanted, read_fault
 from cas.engines.drgn.child.target import File, Request, Target
 from cas.engines.drgn.fault_answer import reading_of
 from cas.findings import fault_case
-from cas.model import Dump, Evidence
+from cas.model.dump import Dump
+from cas.model.evidence import Evidence
 
 from installed import needs
 

@@ -12,7 +12,8 @@ from cas.findings import find
 from cas.findings.before_crash import GROUPS_LIMIT
 from cas.findings.outline import outline, sentences
 from cas.klog.troubles import _TABLE, LINES_LIMIT, PASSING, Trouble, trouble_in
-from cas.model import Dump, Finding, LogEvent
+from cas.model.dump import Dump
+from cas.model.finding import Finding, LogEvent
 from cas.report.before_crash import SHOWN, before_phrases, first_before
 from cas.text import log_event
 

@@ -10,7 +10,9 @@ import pytest
 from cas.choices import Weight
 from cas.fault_reading import Reading
 from cas.findings import fault_case, with_source
-from cas.model import Dump, Fault, SourceLines
+from cas.model.code import SourceLines
+from cas.model.dump import Dump
+from cas.model.fault import Fault
 
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64")
 LOGS = Path(__file__).parent / "logs"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cas.findings.outline import Backtrace, outline
-from cas.model import Frame
+from cas.model.code import Frame
 
 BENCH = Path(__file__).parents[2] / "bench" / "verdict.py"
 TRACE = """\

@@ -13,7 +13,10 @@ from cas.choices import Weight
 from cas.fault_reading import Access, Lookalike, Pointer, Reading
 from cas.findings import fault_case, find, with_advice
 from cas.findings.values import Sort, is_one_bit, meaning_of, near_poison
-from cas.model import Dump, Fault, FirstAnswer, Frame, Instruction
+from cas.model.answer import FirstAnswer
+from cas.model.code import Frame, Instruction
+from cas.model.dump import Dump
+from cas.model.fault import Fault
 
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64")
 NULL_LOG = "BUG: kernel NULL pointer dereference, address: {address:016x}"

@@ -13,7 +13,11 @@ import pytest
 from cas.choices import Cause
 from cas.findings import find, kmods_in_traces
 from cas.klog.taint import LETTERS, describe_kmods, describe_taint
-from cas.model import KMODS, Dump, Finding, FirstAnswer, Frame, Kernel, Kmod, Match, Missing, Task
+from cas.model.answer import KMODS, FirstAnswer, Kmod, Task
+from cas.model.code import Frame
+from cas.model.dump import Dump, Missing
+from cas.model.finding import Finding
+from cas.model.kernel import Kernel, Match
 
 from installed import needs
 

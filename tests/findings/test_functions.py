@@ -9,7 +9,7 @@ import pytest
 from cas.files.shipped import shipped
 from cas.findings import BadPatterns, find, functions_with
 from cas.findings.functions import FOLDER, What, compiled, parse, shipped_functions
-from cas.model import Dump
+from cas.model.dump import Dump
 
 FILES = sorted(shipped(FOLDER).iterdir())
 LOG = """\

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cas.findings import find
-from cas.model import Dump, Finding
+from cas.model.dump import Dump
+from cas.model.finding import Finding
 
 
 def stamped(text: str, second: int = 12) -> str:

@@ -14,7 +14,10 @@ from cas.findings.crash import crash_of
 from cas.findings.known import FOLDER, Issue, load_known, parse_known
 from cas.findings.recognise import clues_of, recognise
 from cas.findings.searching import BadPattern, Budget, OutOfTime, Pattern
-from cas.model import Dump, Finding, FirstAnswer, Frame
+from cas.model.answer import FirstAnswer
+from cas.model.code import Frame
+from cas.model.dump import Dump
+from cas.model.finding import Finding
 from cas.text import known_issue
 
 LOG = """\

@@ -13,7 +13,11 @@ from dump.writer import PAGE, Elf, Kdump, flattened, identified, info_note, kern
 from cas.choices import Cause, Engine, SectionStatus, Stage, Verdict
 from cas.findings import assess
 from cas.findings.damage import causes
-from cas.model import Dump, FirstAnswer, Frame, Missing, Registers, Report, Section, Stored
+from cas.model.answer import FirstAnswer
+from cas.model.code import Frame
+from cas.model.dump import Dump, Missing, Registers, Stored
+from cas.model.report import Report
+from cas.model.snippet import Section
 
 MEMORY, INFO = kernel_memory()
 PAGES = {at // PAGE + n: data[PAGE * n :][:PAGE] for at, data in MEMORY.items() for n in (0, 1)}

@@ -12,7 +12,10 @@ from cas.choices import Cause, DetectorStatus, Kind, Weight
 from cas.files.shipped import shipped
 from cas.findings import advised, crash_of, find
 from cas.findings.advice import FOLDER, STEPS_LIMIT, BadAdvice, read_advice, shipped_advice
-from cas.model import Detection, Dump, Evidence, Frame, Kernel, Match, Missing
+from cas.model.code import Frame
+from cas.model.dump import Dump, Missing
+from cas.model.evidence import Detection, Evidence
+from cas.model.kernel import Kernel, Match
 
 ROOT = Path(__file__).parents[2]
 DUMP = Dump(Path("vmcore"), "ELF", 1 << 20, "x86_64", osrelease="6.1.0", build_id="ab" * 20)

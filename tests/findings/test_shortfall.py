@@ -9,7 +9,7 @@ import pytest
 
 from cas.choices import Engine, SectionStatus
 from cas.findings import given_up, shortfall
-from cas.model import Outcome, Section
+from cas.model.snippet import Outcome, Section
 
 
 def section(

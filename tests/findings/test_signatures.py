@@ -10,7 +10,10 @@ import pytest
 from cas.findings import find
 from cas.findings.functions import shipped_digest
 from cas.findings.signature import PATTERNS, VERSION, uncounted
-from cas.model import Dump, Finding, FirstAnswer, Frame
+from cas.model.answer import FirstAnswer
+from cas.model.code import Frame
+from cas.model.dump import Dump
+from cas.model.finding import Finding
 
 TRACE = """\
 CPU: 1 PID: 9 Comm: {comm} Not tainted 6.1.0 #1

@@ -20,7 +20,7 @@ from cas.dump.kdump import open_kdump
 from cas.dump.memory import Image, Source
 from cas.dump.source import opened_source
 from cas.errors import EXIT_CODES, CasError
-from cas.model import Dump
+from cas.model.dump import Dump
 
 STAGES = {"recognise", "identify", "memory", "reassemble"}
 _HEAD = 128 << 10

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cas.hosts.link import open_link
 from cas.hosts.session.session import RemoteChild, Session, session
-from cas.model import Host
+from cas.model.host import Host
 from cas.settings.config import Config
 from cas.settings.rules import HostRules, Supervision
 

@@ -9,7 +9,9 @@ import pytest
 from cas.hosts.choice import HostChoice, fitting_hosts
 from cas.hosts.crash_versions import is_new_enough
 from cas.hosts.demand import CrashDemand
-from cas.model import Case, CrashProgram, Dump, Host
+from cas.model.case import Case
+from cas.model.dump import Dump
+from cas.model.host import CrashProgram, Host
 from cas.progress import Silent
 from cas.settings.config import Config
 

@@ -22,7 +22,7 @@ from cas.database.store import Store
 from cas.hosts.inventory import AT_A_TIME, Load, ask_all_hosts, ask_host, inspect_host, load_of
 from cas.hosts.link import HostUnfit, open_link
 from cas.hosts.questions import BEGIN, END, read_answer
-from cas.model import CrashProgram, Host
+from cas.model.host import CrashProgram, Host
 from cas.progress import Silent
 from cas.settings.config import Config
 from cas.settings.rules import HostRules

@@ -21,7 +21,7 @@ import py7zr
 import zstandard
 
 from cas.intake import Intake, Storing
-from cas.model import Stored
+from cas.model.dump import Stored
 from cas.progress import Silent
 from cas.settings.rules import IntakeLimits
 

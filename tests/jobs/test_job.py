@@ -20,7 +20,7 @@ from cas.jobs import job as jobs
 from cas.jobs import seal
 from cas.jobs.job import Job, Order
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Missing, Stored
+from cas.model.dump import Missing, Stored
 
 NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 

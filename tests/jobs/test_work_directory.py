@@ -21,7 +21,7 @@ from cas.jobs import job as jobs
 from cas.jobs.job import Job, Order
 from cas.jobs.log import logged
 from cas.jobs.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.progress import Silent
 from cas.report import outbox
 from cas.settings.config import Config

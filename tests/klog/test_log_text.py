@@ -19,7 +19,7 @@ from cas.klog.log_text import (
     pstore_part,
     release_of,
 )
-from cas.model import CodePlace
+from cas.model.code import CodePlace
 from cas.panic import panic_message
 
 BANNER = "Linux version 6.1.0-13-amd64 (d@b) (gcc-12) #1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1"

@@ -6,7 +6,7 @@ import pytest
 
 from cas.klog.hardware import LENGTH_LIMIT, machine_of
 from cas.klog.lines import Log
-from cas.model import Machine
+from cas.model.finding import Machine
 
 
 @pytest.mark.parametrize(

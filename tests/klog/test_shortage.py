@@ -10,7 +10,8 @@ from cas.choices import Kind, Weight
 from cas.findings import detections_of_log
 from cas.klog.lines import Log
 from cas.klog.oom_report import largest_holders, last_shortage
-from cas.model import Detection, Dump
+from cas.model.dump import Dump
+from cas.model.evidence import Detection
 
 LOGS = Path(__file__).with_name("shortages")
 OLD_TABLE = "[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name"

@@ -7,23 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Engine, MatchEvidence, SectionStatus, Stage, Verdict
-from cas.model import (
-    Culprit,
-    Dump,
-    Finding,
-    FirstAnswer,
-    Frame,
-    Kernel,
-    Kmod,
-    KnownIssue,
-    Match,
-    Newest,
-    Occurrences,
-    Report,
-    Section,
-    Seen,
-    Task,
-)
+from cas.model.answer import FirstAnswer, Kmod, Task
+from cas.model.code import Frame
+from cas.model.dump import Dump
+from cas.model.finding import Culprit, Finding, KnownIssue
+from cas.model.kernel import Kernel, Match
+from cas.model.occurrence import Newest, Occurrences, Seen
+from cas.model.report import Report
+from cas.model.snippet import Section
 
 STARTED = dt.datetime(2026, 11, 21, 8, 41, 20, tzinfo=dt.UTC)
 

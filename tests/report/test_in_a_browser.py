@@ -11,7 +11,7 @@ import pytest
 from browser import Browser, chromium
 from sample_report import sample_report
 
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.html import render_html
 
 from installed import needs

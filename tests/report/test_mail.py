@@ -28,7 +28,7 @@ from sample_report import STARTED, known_report, sample_report
 from cas.choices import Verdict
 from cas.errors import ConfigError, UsageError
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Report
+from cas.model.report import Report
 from cas.report.address import check_address
 from cas.report.html import render_html
 from cas.report.mail import compose

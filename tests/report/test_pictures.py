@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from sample_report import sample_report
 
-from cas.model import Culprit, Frame, LogEvent, Report, Task
+from cas.model.answer import Task
+from cas.model.code import Frame
+from cas.model.finding import Culprit, LogEvent
+from cas.model.report import Report
 from cas.report.html import render_html
 from cas.report.kernel_log import kernel_log
 from cas.report.page import Limits, page

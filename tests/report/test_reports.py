@@ -18,26 +18,13 @@ from sample_report import known_report, sample_report
 from cas.choices import Cause, DetectorStatus, Verdict, Weight
 from cas.errors import CasError, JobFailed
 from cas.klog.troubles import Trouble
-from cas.model import (
-    Culprit,
-    Detection,
-    Evidence,
-    Fault,
-    Finding,
-    Frame,
-    Instruction,
-    LogEvent,
-    Machine,
-    Missing,
-    Newest,
-    Occurrences,
-    Registers,
-    Report,
-    Seen,
-    SourceLines,
-    Stored,
-    Tally,
-)
+from cas.model.code import Frame, Instruction, SourceLines
+from cas.model.dump import Missing, Registers, Stored
+from cas.model.evidence import Detection, Evidence
+from cas.model.fault import Fault
+from cas.model.finding import Culprit, Finding, LogEvent, Machine
+from cas.model.occurrence import Newest, Occurrences, Seen, Tally
+from cas.model.report import Report
 from cas.report.html import render_html
 from cas.report.plain import render_text
 from cas.report.report import write_report

@@ -11,7 +11,9 @@ from cas.engines.crash.place import LocalPlace
 from cas.engines.crash.session import Crash
 from cas.engines.drgn.process import Worker
 from cas.files.shipped import shipped
-from cas.model import Case, Dump, Snippet
+from cas.model.case import Case
+from cas.model.dump import Dump
+from cas.model.snippet import Snippet
 from cas.snippets.snippets import Facts, load
 from cas.supervise import Confinement
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.model import Need, Snippet
+from cas.model.snippet import Need, Snippet
 from cas.snippets.snippets import Facts, Loaded, fitting, load, load_prelude, outside, walks_tasks
 from cas.supervise import Confinement
 

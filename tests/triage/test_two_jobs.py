@@ -16,7 +16,7 @@ from cas.engines.drgn.prestart import prestarted
 from cas.jobs import job as jobs
 from cas.jobs.job import Order
 from cas.jobs.work_directory import WorkDirectory
-from cas.model import Report
+from cas.model.report import Report
 from cas.progress import Silent
 from cas.settings.config import Config
 from cas.triage.triage import triage

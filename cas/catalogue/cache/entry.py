@@ -31,7 +31,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.permission import not_permitted
-from cas.model import Kernel, KernelIdentity
+from cas.model.kernel import Kernel, KernelIdentity
 from cas.progress import Progress
 from cas.streams.flow import Piece
 

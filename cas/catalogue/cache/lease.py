@@ -21,7 +21,7 @@ from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import RECORDS, entry_of, key
 from cas.errors import TryAgain
 from cas.files.permission import DENIED
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 
 IN_USE = "in-use"
 _NEVER = (0, 0)

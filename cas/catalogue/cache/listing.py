@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import cache_entries, closed, kernel_of
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 
 _BLOCK_BYTES = 512
 """Of ``st_blocks``, whatever the file system's own are."""

@@ -35,7 +35,7 @@ from cas.fetch.debug_file import (
     debug_file,
     server_name,
 )
-from cas.model import Kernel, KernelIdentity, Match
+from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Advance, Progress
 from cas.settings.rules import DebuginfodRules
 from cas.text import short_line

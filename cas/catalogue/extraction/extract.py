@@ -11,7 +11,7 @@ from cas.catalogue.cache.entry import verify_vmlinux
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, package_listing
 from cas.catalogue.extraction.unpacking import Target, Unpacking
-from cas.model import Kernel, Match
+from cas.model.kernel import Kernel, Match
 from cas.progress import Progress
 from cas.text import count
 

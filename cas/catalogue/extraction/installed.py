@@ -11,7 +11,7 @@ from cas import elf
 from cas.catalogue.packages import debug_info
 from cas.errors import NotADump
 from cas.files.whole import is_file
-from cas.model import Kernel, KernelIdentity
+from cas.model.kernel import Kernel, KernelIdentity
 
 _LAYOUTS = (
     "usr/lib/debug/lib/modules/{}/vmlinux",

@@ -32,7 +32,7 @@ from cas.catalogue.packages.kmod_files import NAME, KmodFile
 from cas.errors import PackageError, plain_reason
 from cas.files.patient_calls import answering
 from cas.files.permission import unread
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 from cas.progress import Progress, Silent
 from cas.text import count, short_line
 

@@ -28,7 +28,8 @@ from cas.catalogue.source_lines import FILE_BYTES, around, paths_below
 from cas.database.records import is_same
 from cas.errors import CasError, PackageError
 from cas.files.patient_calls import Attempt, answering, regular
-from cas.model import Kernel, SourceLines
+from cas.model.code import SourceLines
+from cas.model.kernel import Kernel
 from cas.streams.flow import Flow, Piece
 from cas.streams.layer import Payload
 from cas.streams.member import SizedMember

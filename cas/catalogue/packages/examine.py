@@ -8,7 +8,7 @@ from cas.catalogue.packages import identity, package_kinds
 from cas.catalogue.packages.archive import Listed
 from cas.errors import PackageError
 from cas.files.permission import unread
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 
 
 def examine(kernel: Kernel) -> tuple[str | None, str | None]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from posixpath import basename
 
-from cas.model import Kernel
+from cas.model.kernel import Kernel
 
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
 """What the name of a kmod may be; the kernel allows 55 characters of it (MODULE_NAME_LEN in

@@ -13,7 +13,7 @@ from typing import Any
 from cas.commands.invocation import Output, World, file_of
 from cas.errors import UsageError
 from cas.files.whole import is_there
-from cas.model import Dump
+from cas.model.dump import Dump
 from cas.text import json_text, located, short_line, wholeness
 from cas.units import human_size, plain, told_time
 

@@ -14,7 +14,7 @@ from cas.engines.crash.start_failures import ExpectedDump
 from cas.engines.outcome import Ran, section_of
 from cas.errors import EngineError, HostLost
 from cas.files.whole import put
-from cas.model import Outcome, Section, Snippet
+from cas.model.snippet import Outcome, Section, Snippet
 from cas.progress import Note
 from cas.settings.rules import Supervision
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cas import elf
 from cas.errors import NotADump
-from cas.model import Dump
+from cas.model.dump import Dump
 
 TEXT = "_stext"
 _BY_CRASH = frozenset({"i686", "x86_64"})

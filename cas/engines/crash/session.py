@@ -23,7 +23,7 @@ from cas.engines.crash.rungs import FULL, MINIMAL, next_rung, rung_name
 from cas.engines.crash.start_failures import ExpectedDump, NotOpened, StartFailure, why_not_opened
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.files.whole import create
-from cas.model import Outcome, Section, Snippet
+from cas.model.snippet import Outcome, Section, Snippet
 from cas.progress import Note
 from cas.settings.rules import Supervision
 from cas.supervise import (

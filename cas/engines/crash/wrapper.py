@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.files.whole import create, put
-from cas.model import Section, Snippet
+from cas.model.snippet import Section, Snippet
 
 WRAPPER = "crash"
 COMMANDS = "crash.in"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cas.choices import DetectorStatus
-from cas.model import Detection
+from cas.model.evidence import Detection
 
 
 class Detections:

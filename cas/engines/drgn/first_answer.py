@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cas.model import Dump, FirstAnswer, Frame, Kmod, Task
+from cas.model.answer import FirstAnswer, Kmod, Task
+from cas.model.code import Frame
+from cas.model.dump import Dump
 
 BY_KMODS = ("kmods", "backtrace")
-"""What of :class:`cas.model.FirstAnswer` debug files of kernel modules change."""
+"""What of :class:`cas.model.answer.FirstAnswer` debug files of kernel modules change."""
 
 OTHER_BUILD = "the given debug file is of another build"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cas.errors import EngineError
-from cas.model import CodePlace, Frame, Located, Location
+from cas.model.code import CodePlace, Frame, Located, Location
 
 
 def located_of(

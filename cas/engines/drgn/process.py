@@ -38,17 +38,11 @@ from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.errors import EngineError, KernelMisfit
 from cas.fault_reading import Reading
 from cas.files.whole import put
-from cas.model import (
-    Case,
-    CodePlace,
-    Detection,
-    FirstAnswer,
-    Located,
-    Need,
-    Outcome,
-    Section,
-    Snippet,
-)
+from cas.model.answer import FirstAnswer
+from cas.model.case import Case
+from cas.model.code import CodePlace, Located
+from cas.model.evidence import Detection
+from cas.model.snippet import Need, Outcome, Section, Snippet
 from cas.progress import Note
 from cas.supervise import (
     Child,
@@ -110,7 +104,7 @@ T = TypeVar("T")
 
 
 class WorkerEnded(EngineError):
-    """drgn's process is gone; ``status`` says how in the words of :class:`cas.model.Section`."""
+    """drgn's process is gone; ``status`` says how, as in :class:`cas.model.snippet.Section`."""
 
     def __init__(
         self, status: SectionStatus, message: str, *, is_from_outside: bool = False

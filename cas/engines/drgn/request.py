@@ -8,7 +8,8 @@ from typing import Any
 
 from cas import elf
 from cas.errors import NotADump
-from cas.model import Case, Dump
+from cas.model.case import Case
+from cas.model.dump import Dump
 
 
 def files_of(case: Case) -> tuple[Path, ...]:

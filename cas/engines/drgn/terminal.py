@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.engines.drgn.request import facts_to_compare, vmcoreinfo_text
-from cas.model import Case
+from cas.model.case import Case
 from cas.supervise import FILES, Child, Confinement, VisibleFiles
 from cas.supervise.sandbox import visible
 from cas.terminal import LocalTerminal, Window

@@ -24,7 +24,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 from cas.engines.drgn.child.backtrace import frames, panic_task
 from cas.engines.drgn.child.notes import build_id
 from cas.engines.drgn.child.target import Partial, Target
-from cas.model import KMODS
+from cas.model.answer import KMODS
 from cas.units import utc
 
 YEAR_1990, YEAR_2100 = 631_152_000, 4_102_444_800
@@ -129,4 +129,6 @@ FACTS: Mapping[str, Fact] = {
     "panic_task": Fact("the panic task", _facts_of_panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
 }
-"""What reads each fact of :class:`cas.model.FirstAnswer`; those that may fail badly come last."""
+"""What reads each fact of a :class:`cas.model.answer.FirstAnswer`.
+
+Those that may fail badly come last."""

@@ -62,7 +62,7 @@ def panic_task(prog: Program) -> tuple[Object, int]:
 
 
 def frames(target: Target) -> Partial:
-    """The panic task's frames as in :class:`cas.model.Frame`, innermost first."""
+    """The panic task's frames as in :class:`cas.model.code.Frame`, innermost first."""
     task, cpu = panic_task(target.prog)
     try:
         trace, doubt = unwind(target, task), None
@@ -176,7 +176,7 @@ def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
 
 
 def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> dict[str, Any]:
-    """What there is to say of a frame, as in :class:`cas.model.Frame`.
+    """What there is to say of a frame, as in :class:`cas.model.code.Frame`.
 
     :param with_offset: whether the symbol is looked up, which takes most of the time
     """

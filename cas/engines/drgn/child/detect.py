@@ -15,7 +15,7 @@ from cas.detectors.registry import detectors_of
 from cas.detectors.running import run_detector, skipped
 from cas.engines.drgn.child.backtrace import NotPanicked, frame_of, kernel_frames, panic_cpu, unwind
 from cas.engines.drgn.child.target import Target
-from cas.model import Frame
+from cas.model.code import Frame
 
 TOTAL_S = 3.0
 """Seconds of the processor for all detectors; those behind are skipped."""

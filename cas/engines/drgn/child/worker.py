@@ -19,8 +19,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
   [N, …]}``, those that the kernel does not meet
 - ``{"detect": {"facts": {"arch": …, "kind": …, "uptime_s": …, "kmods": […]}, "done": [NAME, …]}}``:
   for each detector that is not done ``{"detecting": NAME, "title": …}`` when it begins, and
-  ``{"detection": {…}}`` as in :class:`cas.model.Detection`; ``{"problem": SENTENCE}`` if they
-  cannot run at all; then ``{"done": "detect"}``
+  ``{"detection": {…}}`` as in :class:`cas.model.evidence.Detection`;
+  ``{"problem": SENTENCE}`` if they cannot run at all; then ``{"done": "detect"}``
 - ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
