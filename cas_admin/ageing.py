@@ -15,8 +15,7 @@ from cas.choices import Verdict
 from cas.database.records import BuildRecord, RunKind
 from cas.database.store import Store
 from cas.errors import CasError
-from cas.jobs import job as jobs
-from cas.jobs.job import Job
+from cas.jobs.job import Job, load_job
 from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.progress import Progress
 from cas.report import mail_files
@@ -63,7 +62,7 @@ def aged(directory: Path, row: datetime | None) -> Aged:
     :param row: when it began, as the database has it
     :raises CasError: there is no readable ``job.json``
     """
-    job = jobs.load(directory)
+    job = load_job(directory)
     times = [job.started, file_time(_change_time(directory))] + ([row] if row else [])
     return Aged(job, max(times), held_for(job))
 
@@ -137,7 +136,7 @@ def held_jobs(work: WorkDirectory) -> dict[str, Held]:
     number, size = Counter[str](), Counter[str]()
     for directory in work.jobs():
         with suppress(CasError):
-            if why := held_for(jobs.load(directory)):
+            if why := held_for(load_job(directory)):
                 number[why] += 1
                 size[why] += disk_bytes(directory)
     return {why: Held(number[why], size[why]) for why in HELD if number[why]}

@@ -12,7 +12,7 @@ from cas.database.records import JobRecord
 from cas.database.repair import repair
 from cas.database.store import LOCK_S
 from cas.errors import CasError
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
 from cas.model.finding import Finding, Signature
@@ -54,7 +54,7 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
         if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
             dump = replace(dump, dmesg=kernel_log(result, directory))
     with suppress(CasError):
-        digest = jobs.load(directory).digest
+        digest = load_job(directory).digest
     finding = value_of_record(result.finding, Finding) if result.finding else None
     if finding and not finding.title and result.signature:
         # judged by no rules but the first, it has the one name that these gave

@@ -25,11 +25,11 @@ from cas.errors import (
     SandboxMissing,
 )
 from cas.files.permission import not_permitted
-from cas.jobs import job as jobs
 from cas.jobs import seal
-from cas.jobs.job import Job
+from cas.jobs.job import Job, load_job
+from cas.jobs.lock import lock_job
 from cas.jobs.sharing import ResultGroup
-from cas.jobs.work_directory import STATE, Kind, WorkDirectory, is_gone
+from cas.jobs.work_directory import STATE, UNBORN_S, Kind, WorkDirectory, is_gone
 from cas.report import mail_files, result
 from cas.settings import users
 from cas.settings.config import Config
@@ -77,7 +77,7 @@ def of_jobs(scope: Scope) -> Iterator[Flaw]:
             if entry.kind is Kind.JOB:
                 yield from _flaws_of_job(entry.path, scope)
             elif entry.kind is not Kind.FOREIGN:
-                is_young = time.time() - entry.modified < jobs.UNBORN_S
+                is_young = time.time() - entry.modified < UNBORN_S
                 if entry.kind is not Kind.UNBORN or not is_young:
                     advice = "look into it, remove it" if entry.kind is Kind.BARE else PURGE
                     yield Flaw(str(entry.path), entry.kind.value, advice)
@@ -159,8 +159,8 @@ def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
     where = str(directory)
     with ExitStack() as stack:
         try:
-            stack.enter_context(jobs.lock(directory))
-            job = jobs.load(directory)
+            stack.enter_context(lock_job(directory))
+            job = load_job(directory)
         except JobBusy:
             return
         except NotPermitted as error:

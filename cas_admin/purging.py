@@ -16,8 +16,9 @@ from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import World
 from cas.database.store import Store
 from cas.errors import CasError, JobBusy
-from cas.jobs import job as jobs
-from cas.jobs.work_directory import PURGED, Entry, Kind, WorkDirectory
+from cas.jobs.job import load_job
+from cas.jobs.lock import lock_job
+from cas.jobs.work_directory import PURGED, UNBORN_S, Entry, Kind, WorkDirectory
 from cas.text import count
 from cas_admin import ageing
 from cas_admin.ageing import Aged, Records
@@ -91,7 +92,7 @@ class Purging:
     def remains(self) -> Iterator[Entry]:
         """What purges and new jobs left behind when they were stopped."""
         for entry in self.work.entries():
-            is_left = self.world.now.timestamp() - entry.modified > jobs.UNBORN_S
+            is_left = self.world.now.timestamp() - entry.modified > UNBORN_S
             if entry.kind is Kind.PURGED or (entry.kind is Kind.UNBORN and is_left):
                 yield entry
 
@@ -125,8 +126,8 @@ class Purging:
 
     def _remove_job(self, one: Aged) -> None:
         directory = one.job.directory
-        with jobs.lock(directory):
-            job = jobs.load(directory)
+        with lock_job(directory):
+            job = load_job(directory)
             if job != one.job or ageing.held_for(job) != one.held_for:
                 raise JobBusy("it was gone on with meanwhile")
             _require_one_file_system(directory)

@@ -19,9 +19,10 @@ from cas.errors import (
     TryAgain,
 )
 from cas.findings.signature import VERSION
-from cas.jobs import job as jobs
 from cas.jobs import seal
-from cas.jobs.job import RESULTS, Job
+from cas.jobs.job import Job, load_job
+from cas.jobs.layout import RESULTS
+from cas.jobs.lock import lock_job
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import is_gone
 from cas.model.finding import Finding
@@ -63,7 +64,7 @@ class Rejudging:
         :raises CasError: it would be wrong with all
         """
         try:
-            with jobs.lock(directory):
+            with lock_job(directory):
                 change = self._judge_locked(directory)
         except JobBusy:
             self._leave_as_it_is(directory, "another run is working in it")
@@ -97,7 +98,7 @@ class Rejudging:
 
     def _judge_locked(self, directory: Path) -> str | None:
         """What changes of a job; ``None``: nothing."""
-        job = jobs.load(directory)
+        job = load_job(directory)
         if not self.only_list:
             seal.finish_replacing(job)
         if job.is_stopped:

@@ -17,8 +17,7 @@ from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
 from cas.hosts.registry import HostRegistry
-from cas.jobs import job as jobs
-from cas.jobs.job import Job
+from cas.jobs.job import Job, load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory
 from cas.report import mail_files, result
@@ -112,7 +111,7 @@ def job_part(config: Config, store: Store) -> StatusPart:
     work = WorkDirectory.of(config)
     for directory in work.jobs():
         try:
-            job = jobs.load(directory)
+            job = load_job(directory)
         except CasError:
             verdicts["unreadable"] += 1
             continue

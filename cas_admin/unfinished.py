@@ -12,8 +12,7 @@ from cas.catalogue import Catalogue
 from cas.choices import Verdict
 from cas.commands import Done, Output, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
-from cas.jobs import job as jobs
-from cas.jobs.job import Job
+from cas.jobs.job import Job, load_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.kernel import KernelIdentity
 from cas.progress import Advance, Progress
@@ -63,7 +62,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
         world.progress.warn(line)
     for directory in work.jobs():
         try:
-            job = jobs.load(directory)
+            job = load_job(directory)
         except CasError as error:
             world.progress.warn(str(error))
             continue
@@ -77,7 +76,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
         if job.directory in hopeless:
             continue
         with suppress(CasError):  # which is said where it is gone on with
-            if not jobs.load(job.directory).is_unfinished:  # another run has ended it since
+            if not load_job(job.directory).is_unfinished:  # another run has ended it since
                 continue
         verdict = _go_on_with(job, world)
         waiting += verdict is Verdict.WAITING
@@ -144,7 +143,7 @@ def _go_on_with(job: Job, world: World) -> str | None:
         if stopped:
             advice = f"; {stopped.hint}" if stopped.hint else ""
             world.progress.warn(f"{job.directory}: {stopped}{advice}")
-        return None if jobs.load(job.directory).is_stopped else report.verdict
+        return None if load_job(job.directory).is_stopped else report.verdict
     except JobBusy:
         world.progress.say(f"{told.name} is left to another run, which is working on it")
         return None

@@ -8,7 +8,8 @@ from contextlib import suppress
 from cas.commands.invocation import World
 from cas.errors import DumpChanged, NotADump, Refused
 from cas.files.digest import require_same
-from cas.jobs.job import RESULTS, Job
+from cas.jobs.job import Job
+from cas.jobs.layout import RESULTS
 from cas.jobs.log import logged
 
 

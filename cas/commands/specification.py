@@ -14,8 +14,7 @@ from pathlib import Path
 from cas.commands.invocation import Output, World
 from cas.errors import CasError, UsageError
 from cas.files.whole import is_file
-from cas.jobs import job as jobs
-from cas.jobs.job import Job
+from cas.jobs.job import Job, by_age, load_job
 from cas.jobs.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
 from cas.report.result import load as load_result
 from cas.text import short_line
@@ -59,7 +58,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     found, problems, stopped = [], list[str](), None
     for directory in _meant_directories(work, spec):
         try:
-            job = jobs.load(directory)
+            job = load_job(directory)
         except CasError as error:
             problems.append(str(error))
             continue
@@ -78,7 +77,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
         raise NoJob(said, hint=advice)
-    found = list(jobs.by_age(found))
+    found = list(by_age(found))
     is_latest = is_ticket(spec.removesuffix(f"/{LATEST}")) and spec.endswith(f"/{LATEST}")
     if len(found) > 1 and not is_latest:
         raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))

@@ -17,8 +17,8 @@ from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
 from cas.files.whole import is_file
-from cas.jobs import job as jobs
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job, Order, by_age, load_job
+from cas.jobs.new_job import check_ticket, create_job
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.model.dump import KERNEL_LOG
@@ -45,7 +45,7 @@ def submit_upload(order: Order, world: World) -> Output:
         group.require_member()
     with prestarted(world.config) as opened:
         order = _resolved_order(order, world)
-        job = jobs.create(work, order, world.now)
+        job = create_job(work, order, world.now)
         with going_on(job):
             if group:
                 group.open_directory(job.directory)
@@ -68,10 +68,10 @@ def resume_ticket(order: Order, world: World) -> Output:
     readable = []
     for directory in work.jobs(order.ticket):
         try:
-            readable.append(jobs.load(directory))
+            readable.append(load_job(directory))
         except CasError as error:
             world.progress.warn(str(error))
-    readable = jobs.by_age(readable)
+    readable = by_age(readable)
     unfinished = [job for job in readable if job.is_unfinished]
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
@@ -136,7 +136,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
 
 
 def _check_order(order: Order, world: World) -> None:
-    jobs.check_ticket(order.ticket)
+    check_ticket(order.ticket)
     if order.email:
         check_address(order.email)
         if not world.config.mail.host:

@@ -14,7 +14,7 @@ from cas.commands.mistakes import shell_command
 from cas.errors import CasError, NotADump
 from cas.files.whole import is_directory, is_file
 from cas.intake import check_upload as check_file
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import STATE, is_regular
 
@@ -64,7 +64,7 @@ def _in_directory(path: Path, before: list[str]) -> str:
     """The file in a directory that may be the dump."""
     if is_file(path / STATE):
         try:
-            job = jobs.load(path.resolve())
+            job = load_job(path.resolve())
         except CasError as error:
             return error.hint
         said = ["it is a job"]

@@ -12,6 +12,8 @@ DOWNLOAD = "download"
 """The directory of what is fetched from a URL or handed over by root, until the dump is kept."""
 LINKED = "usr"
 """The directory of kernel modules: names of files that belong to the cache."""
+RESULTS = ("result.json", "report.html", "report.txt")
+"""What tells of a job's end, in the order in which it is withdrawn."""
 _OWN = re.compile(
     r"crash(\.in|\.out)?|(report|job|result|mail)\..*|(vmcore|vmlinux).*|.*\.(log|trc|eml)"
     rf"|registers|{SIDECARS}|{DOWNLOAD}|{LINKED}",

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cas.files.digest import Fingerprint
 from cas.files.whole import PART, sync, sync_directory, write_whole, writing_below
-from cas.jobs.job import RESULTS, Job
-from cas.jobs.layout import LINKED
+from cas.jobs.job import Job
+from cas.jobs.layout import LINKED, RESULTS
 from cas.jobs.work_directory import STATE, is_regular
 
 _MAIL = "mail."

@@ -15,8 +15,8 @@ from typing import Self
 from cas.errors import CasError, ConfigError
 from cas.files.permission import user_name
 from cas.files.whole import writing_below
-from cas.jobs.job import RESULTS, Job
-from cas.jobs.layout import is_own
+from cas.jobs.job import Job
+from cas.jobs.layout import RESULTS, is_own
 from cas.jobs.log import log_name
 from cas.jobs.work_directory import is_regular
 from cas.progress import Progress

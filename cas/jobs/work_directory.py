@@ -31,6 +31,8 @@ STATE = "job.json"
 STAMP = "%Y.%m.%d.%H.%M.%S"
 UNBORN = ".new-"
 """How the name of a directory begins that is not a job yet; eight of tempfile's letters follow."""
+UNBORN_S = 3600.0
+"""One that was begun longer ago belongs to a run that was stopped."""
 PURGED = ".purged-"
 """How the name of a directory begins that is being removed; its stamp follows."""
 _TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)

@@ -9,7 +9,8 @@ from cas.choices import Stage, Verdict
 from cas.database.records import JobRecord
 from cas.errors import CasError
 from cas.jobs import seal
-from cas.jobs.job import RESULTS, Job
+from cas.jobs.job import Job
+from cas.jobs.layout import RESULTS
 from cas.jobs.sharing import share
 from cas.model.report import Report
 from cas.report.mail import compose

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from cas.choices import Stage
 from cas.errors import CasError, JobBusy
 from cas.files.whole import writing_below
-from cas.jobs import job as jobs
-from cas.jobs.job import Job
+from cas.jobs.attempt import note_interruption, set_dump_apart, take_up
+from cas.jobs.job import Job, load_job
+from cas.jobs.lock import lock_job
 from cas.jobs.log import logged
 from cas.jobs.sharing import share
 from cas.jobs.work_directory import WorkDirectory
@@ -44,7 +45,7 @@ def triage(
         from cas.triage.pipeline import Pipeline
 
         share(job, [log.path], config, log)
-        pipeline = Pipeline(jobs.begin(job), config, log, prestart)
+        pipeline = Pipeline(take_up(job), config, log, prestart)
         error = pipeline.analyse()
         report = pipeline.completed_report()
         # the template engine is loaded only now: the first answer does not wait for it
@@ -98,7 +99,7 @@ def _send_all(
             )
             return
         try:
-            with jobs.lock(directory):
+            with lock_job(directory):
                 if _send_mail(directory, send, progress):
                     pause.end(work)
         except JobBusy:
@@ -115,7 +116,7 @@ def _send_all(
 
 def _send_mail(directory: Path, send: Callable[[Path], bool], progress: Progress) -> bool:
     """Send the mail of a job, if it has ended; whether the server took it."""
-    job = jobs.load(directory)
+    job = load_job(directory)
     if job.is_stopped or not send(directory):
         return False
     progress.say(f"results of {directory} mailed")
@@ -126,8 +127,8 @@ def _send_mail(directory: Path, send: Callable[[Path], bool], progress: Progress
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Have a job to ourselves, its log and results out of the dump's way."""
-    with jobs.lock(directory):
-        jobs.set_dump_apart(directory)
+    with lock_job(directory):
+        set_dump_apart(directory)
         yield
 
 
@@ -137,5 +138,5 @@ def _interruption_noted(directory: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         with suppress(CasError):  # without the note the job can be gone on with all the same
-            jobs.note_interruption(directory)
+            note_interruption(directory)
         raise

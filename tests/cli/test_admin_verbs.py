@@ -19,8 +19,8 @@ from catalogue import kernel_packages
 
 from cas.database.store import Store
 from cas.errors import UsageError
-from cas.jobs import job as jobs
 from cas.jobs.job import Order
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Dump
 from cas.model.host import Host
@@ -158,7 +158,7 @@ def test_a_path_cannot_reprogram_the_terminal(site: Site) -> None:
 
 
 def waiting_job(site: Site, ticket: str) -> None:
-    job = jobs.create(WorkDirectory(site.jobs), Order(ticket, DUMP), datetime.now(UTC))
+    job = create_job(WorkDirectory(site.jobs), Order(ticket, DUMP), datetime.now(UTC))
     dump = Dump(DUMP, "ELF", 1, "x86_64", RELEASE, build_id="ab" * 20)
     report = Report(
         ticket=ticket,

@@ -21,7 +21,7 @@ from person import person
 
 from cas import elf
 from cas.findings.advice import shipped_advice
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 
 from installed import COMMANDS, Site, needs
 
@@ -254,7 +254,7 @@ def test_no_job_is_a_wrong_command_line(site_a: Site) -> None:
 def test_several_jobs_are_listed(own_finished: Site) -> None:
     first = own_finished.job("T-1")
     shutil.copytree(first, earlier := first.with_name("2026.01.01.00.00.00"), symlinks=True)
-    job = jobs.load(earlier)
+    job = load_job(earlier)
     replace(job, started=job.started - timedelta(days=200)).save()
     done = debug(own_finished, input="bt\n")
     assert done.returncode == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dump.writer import kernel_with_log
 
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 from cas.report.report import drawn
 from cas.report.result import load
 from cas.triage.rejudge import revived
@@ -44,7 +44,7 @@ def test_modules_that_taint_are_evidence_and_its_commands_run(finished: Site) ->
 
 def test_reports_with_evidence_are_drawn_again_byte_for_byte(finished: Site) -> None:
     directory = finished.job("T-1")
-    report = revived(load(directory), jobs.load(directory))
+    report = revived(load(directory), load_job(directory))
     assert report.detections
     for name, content in drawn(report).items():
         assert content == (directory / name).read_bytes()

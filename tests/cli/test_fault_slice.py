@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from catalogue import made_sources
 
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 from cas.report.report import drawn
 from cas.report.result import load
 from cas.triage.rejudge import revived
@@ -127,7 +127,7 @@ def test_a_job_that_waits_has_the_fault_from_its_kernel_log(waiting: Site) -> No
 
 def test_a_report_with_a_fault_is_drawn_again_byte_for_byte(finished: Site) -> None:
     directory = finished.job("T-1")
-    report = revived(load(directory), jobs.load(directory))
+    report = revived(load(directory), load_job(directory))
     assert report.fault
     for name, content in drawn(report).items():
         assert content == (directory / name).read_bytes()

@@ -19,8 +19,9 @@ from cas.commands import World
 from cas.commands.program import defaults
 from cas.database.records import JobRecord
 from cas.database.store import Store
-from cas.jobs import job as jobs
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job, Order, load_job
+from cas.jobs.lock import lock_job
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
 from cas.settings.config import read_config
@@ -57,7 +58,7 @@ def build_on(site: Site, *times: datetime) -> None:
 def make_job(site: Site, ticket: str, days: float, verdict: str | None = "complete") -> Path:
     """A job that began so many days ago, with its row."""
     began = NOW - timedelta(days=days)
-    job = jobs.create(WorkDirectory(site.jobs), Order(ticket, Path("/vmcore")), began)
+    job = create_job(WorkDirectory(site.jobs), Order(ticket, Path("/vmcore")), began)
     replace(job, verdict=verdict).save()
     (job.directory / "log").write_text("log\n")
     (job.directory / ".lock").touch()
@@ -190,7 +191,7 @@ def test_a_job_that_cannot_be_read_is_nobodys_to_remove(purged: Site) -> None:
 
 
 def test_a_job_that_a_run_has_stays(purged: Site) -> None:
-    with jobs.lock(purged.job("T-old")):
+    with lock_job(purged.job("T-old")):
         done = purged.admin("-p", "--yes")
     assert done.returncode == 4
     assert "another run of cas is working" in done.stderr
@@ -250,7 +251,7 @@ def waiting(purged: Site) -> Site:
     unsent = make_job(purged, "T-unsent", days=200)
     (unsent / "mail.eml").touch()
     os.utime(unsent / "mail.eml", (0, 0))
-    changed(jobs.load(unsent), NOW - timedelta(days=200))
+    changed(load_job(unsent), NOW - timedelta(days=200))
     return purged
 
 
@@ -276,7 +277,7 @@ def test_a_build_purges_no_job_that_waits(waiting: Site) -> None:
     waiting.settings["autoPurge"] = "Yes"
     for ticket in ("T-stopped", "T-killed"):  # it would go on with them
         make_job(waiting, ticket, days=200, verdict="waiting")
-        job = jobs.load(waiting.job_directories(ticket)[0])
+        job = load_job(waiting.job_directories(ticket)[0])
         replace(job, verdict="waiting").save()
     done = waiting.admin("-b")
     assert "with a mail that is not sent" in done.stdout
@@ -291,7 +292,7 @@ def age(site: Site, years: float) -> None:
     """Have everything be older, as if the clock were ahead."""
     seconds = years * 365 * 86400
     for directory in site.jobs.glob("*/*"):
-        job = jobs.load(directory)
+        job = load_job(directory)
         time = job.started - timedelta(seconds=seconds)
         replace(job, started=time).save()
         changed(job, time)
@@ -336,7 +337,7 @@ def test_a_clock_that_is_behind_purges_nothing(purged: Site) -> None:
     purged.settings["autoPurge"] = "Yes"
     later = [NOW + timedelta(days=day) for day in range(1, 5)]
     work, store = WorkDirectory(purged.jobs), Store(purged.settings["database"])
-    job = jobs.load(purged.job("T-new"))
+    job = load_job(purged.job("T-new"))
     mail = job.directory / "mail.sent.eml"
     mail.touch()
     os.utime(mail, (later[0].timestamp(),) * 2)
@@ -381,7 +382,7 @@ def make_traces(site: Site) -> None:
     """A job for each month."""
     for month in range(12):
         began = NOW - timedelta(days=30 * month)
-        job = jobs.create(WorkDirectory(site.jobs), Order("T-m", Path("/vmcore")), began)
+        job = create_job(WorkDirectory(site.jobs), Order("T-m", Path("/vmcore")), began)
         replace(job, verdict="waiting").save()
         changed(job, began)
 

@@ -14,7 +14,7 @@ import pytest
 from cas.database.records import Crashed
 from cas.database.store import Store
 from cas.files.digest import Fingerprint
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 
 from installed import FIXTURES, Site, closed_port
 
@@ -79,7 +79,7 @@ def change(directory: Path, edit: Callable[[dict[str, Any]], None], *, sealed: b
     edit(result)
     path.write_text(json.dumps(result))
     if sealed:
-        job = jobs.load(directory)
+        job = load_job(directory)
         replace(job, files={**job.files, path.name: Fingerprint.of(path)}).save()
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.files.digest import Fingerprint
-from cas.jobs import job as jobs
+from cas.jobs.job import load_job
 
 from installed import FIXTURES, Site
 
@@ -30,7 +30,7 @@ def test_crashes_of_one_model_are_counted_also_of_jobs_that_were_analysed_before
     result = json.loads((old / "result.json").read_text())
     del result["finding"]["machine"]
     (old / "result.json").write_text(json.dumps(result))
-    job = jobs.load(old)
+    job = load_job(old)
     files = {**job.files, "result.json": Fingerprint.of(old / "result.json")}
     replace(job, files=files).save()
     assert site.admin("index").returncode == 0

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
 
-from cas.jobs import job as jobs
+from cas.jobs.lock import lock_job
 
 from installed import FIXTURES, Site, closed_port, needs
 
@@ -130,7 +130,7 @@ def test_a_job_with_a_damaged_result_is_begun_again(waiting: Site) -> None:
 def test_a_job_that_another_run_has_is_left_to_it_and_that_is_said(waiting: Site) -> None:
     job = waiting.job("T-1")
     (job / "result.json").write_text("{")  # so that nobody can tell that its kernel has not come
-    with jobs.lock(job):
+    with lock_job(job):
         done = waiting.admin("resume")
     assert done.returncode == 6
     told = f"* T-1/{job.name} is left to another run, which is working on it\n"

@@ -17,8 +17,8 @@ from write_schemas import NAMES, path_of, text_of
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.commands import World
-from cas.jobs import job as jobs
-from cas.jobs.job import Order
+from cas.jobs.job import Order, load_job
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Dump
 from cas.model.host import CrashProgram, Host
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def wait(work: Path, upload: Path) -> None:
-    job = jobs.create(WorkDirectory(work), Order("T-1", upload), datetime.now(UTC))
+    job = create_job(WorkDirectory(work), Order("T-1", upload), datetime.now(UTC))
     dump = Dump(upload, "ELF", 1, "x86_64", "6.1.0", build_id="ab" * 20)
     told = {"server": "here", "started": job.started, "verdict": "waiting", "stage": "identified"}
     write_report(Report("T-1", job.directory, str(upload), dump=dump, **told))  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def test_an_empty_list_says_how_to_fill_it(world: World, tmp_path: Path) -> None
 
 
 def test_a_warning_of_a_job_among_many_names_it(world: World) -> None:
-    said, job = Said(), jobs.load(next(WorkDirectory(world.config.work_directory).jobs()))
+    said, job = Said(), load_job(next(WorkDirectory(world.config.work_directory).jobs()))
     OfJob(job, said).warn("the dump is damaged")
     assert said.lines == [f"T-1/{job.directory.name}: the dump is damaged"]
 

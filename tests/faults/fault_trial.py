@@ -18,8 +18,8 @@ from typing import Any
 from fault_points import STAMP, Point, listing, points
 
 from cas.errors import EXIT_CODES
-from cas.jobs import job as jobs
 from cas.jobs import seal
+from cas.jobs.job import load_job
 from cas.jobs.work_directory import WorkDirectory
 
 from installed import COMMANDS, FIXTURES
@@ -202,7 +202,7 @@ def after_fault(stage: Stage, site: Path, reference: Reference) -> list[str]:
 
 def _half(directory: Path, reference: Reference) -> list[str]:
     """A job that says more than it has."""
-    job = jobs.load(directory)
+    job = load_job(directory)
     claims = (directory / "result.json").exists()
     if not job.is_stopped:
         flaws = list(seal.flaws(job, with_digests=True))
@@ -219,8 +219,8 @@ def _half(directory: Path, reference: Reference) -> list[str]:
 def after_rerun(stage: Stage, site: Path, reference: Reference) -> list[str]:
     """What the next run must come to: the result of an undisturbed one."""
     known = list(WorkDirectory(site / "cores").jobs())
-    unfinished = [path for path in known if jobs.load(path).is_stopped]
-    ended = [path for path in known if jobs.load(path).verdict == reference.result["verdict"]]
+    unfinished = [path for path in known if load_job(path).is_stopped]
+    ended = [path for path in known if load_job(path).verdict == reference.result["verdict"]]
     if unfinished:
         again = cas(site)
     elif not ended:

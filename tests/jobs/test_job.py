@@ -16,9 +16,12 @@ from cas.choices import Cause
 from cas.commands import specification
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.digest import Fingerprint, dump_digest
-from cas.jobs import job as jobs
 from cas.jobs import seal
-from cas.jobs.job import Job, Order
+from cas.jobs.attempt import note_interruption, set_dump_apart, take_up
+from cas.jobs.job import Job, Order, by_age, load_job
+from cas.jobs.layout import RESULTS
+from cas.jobs.lock import lock_job
+from cas.jobs.new_job import check_ticket, create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Missing, Stored
 
@@ -27,12 +30,12 @@ NOW = datetime(2026, 11, 21, 17, 4, 59, tzinfo=UTC)
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return jobs.create(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
+    return create_job(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
 
 
 @pytest.mark.parametrize("ticket", ["1", "T-1", "12345", "a.b_c-d", "x" * 64])
 def test_usual_tickets_are_taken(ticket: str) -> None:
-    assert jobs.check_ticket(ticket) == ticket
+    assert check_ticket(ticket) == ticket
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_usual_tickets_are_taken(ticket: str) -> None:
 )
 def test_other_tickets_are_refused(ticket: str) -> None:
     with pytest.raises(Refused):
-        jobs.check_ticket(ticket)
+        check_ticket(ticket)
 
 
 def test_a_job_that_was_stopped_before_its_dump_was_there_is_gone_on_with(job: Job) -> None:
@@ -74,7 +77,7 @@ def test_a_directory_is_named_by_the_local_24_hour_clock(job: Job) -> None:
 
 
 def test_two_jobs_within_one_second_have_two_directories(job: Job, tmp_path: Path) -> None:
-    second = jobs.create(WorkDirectory(tmp_path / "cores"), job.order, NOW)
+    second = create_job(WorkDirectory(tmp_path / "cores"), job.order, NOW)
     assert second.directory != job.directory
     assert len(list((tmp_path / "cores" / "T-1").iterdir())) == 2
 
@@ -88,7 +91,7 @@ def test_a_job_is_read_back_as_it_was(job: Job) -> None:
     )
     later = replace(job.having("identified").having("stored"), stored=stored)
     later.save()
-    assert jobs.load(job.directory) == later
+    assert load_job(job.directory) == later
     assert later.stages == ("received", "stored", "identified")
 
 
@@ -100,7 +103,7 @@ def test_a_record_of_before_there_were_causes_is_read(job: Job) -> None:
     facts = json.loads(state.read_text())
     del facts["stored"]["missing"][0]["cause"]
     state.write_text(json.dumps(facts))
-    read = jobs.load(job.directory).stored
+    read = load_job(job.directory).stored
     assert read
     assert read.missing == (replace(lost, cause=Cause.UNKNOWN),)
 
@@ -117,23 +120,23 @@ def with_dump(job: Job, name: str) -> Job:
 @pytest.mark.parametrize("name", ["log", "sys", "T-1.log", "registers", "usr", "mail.eml"])
 def test_a_dump_in_a_results_place_is_moved_before_its_job_goes_on(job: Job, name: str) -> None:
     before = with_dump(job, name)
-    jobs.set_dump_apart(job.directory)
-    after = jobs.load(job.directory)
+    set_dump_apart(job.directory)
+    after = load_job(job.directory)
     assert after.stored is not None
     assert after.stored.vmcore == job.directory / "vmcore" / name
     assert after.stored.vmcore.read_bytes() == b"DUMP"
     assert not (job.directory / name).exists()
     assert after.files == {f"vmcore/{name}": before.files[name]}
     assert list(seal.flaws(after, with_digests=True)) == []
-    assert jobs.begin(after).files == after.files
+    assert take_up(after).files == after.files
 
 
 def test_a_dump_that_was_moved_when_the_run_was_killed_is_found_again(job: Job) -> None:
     with_dump(job, "log")
     (job.directory / "vmcore").mkdir()
     (job.directory / "log").rename(job.directory / "vmcore" / "log")
-    jobs.set_dump_apart(job.directory)
-    stored = jobs.load(job.directory).stored
+    set_dump_apart(job.directory)
+    stored = load_job(job.directory).stored
     assert stored is not None
     assert stored.vmcore.read_bytes() == b"DUMP"
 
@@ -141,21 +144,21 @@ def test_a_dump_that_was_moved_when_the_run_was_killed_is_found_again(job: Job) 
 @pytest.mark.parametrize("name", ["vmcore", "vmcore.elf", "vmlinux.core"])
 def test_a_dump_where_no_result_can_be_stays(job: Job, name: str) -> None:
     before = with_dump(job, name)
-    jobs.set_dump_apart(job.directory)
-    assert jobs.load(job.directory) == before
+    set_dump_apart(job.directory)
+    assert load_job(job.directory) == before
 
 
 def test_the_dump_of_an_ended_job_stays(job: Job) -> None:
     ended = replace(with_dump(job, "log"), verdict="complete")
     ended.save()
-    jobs.set_dump_apart(job.directory)
-    assert jobs.load(job.directory) == ended
+    set_dump_apart(job.directory)
+    assert load_job(job.directory) == ended
 
 
 def test_an_upload_with_an_undecodable_name_survives(tmp_path: Path) -> None:
     order = Order("T-1", tmp_path / os.fsdecode(b"vm\xffcore\n'"))
-    job = jobs.create(WorkDirectory(tmp_path), order, NOW)
-    assert jobs.load(job.directory).order == order
+    job = create_job(WorkDirectory(tmp_path), order, NOW)
+    assert load_job(job.directory).order == order
 
 
 def test_age_is_told_by_the_record_not_by_the_local_time_of_a_name(tmp_path: Path) -> None:
@@ -165,16 +168,16 @@ def test_age_is_told_by_the_record_not_by_the_local_time_of_a_name(tmp_path: Pat
     work = WorkDirectory(tmp_path / "cores")
     named = {first: "2026.10.25.02.59.00", later: "2026.10.25.02.10.00"}
     for began, name in named.items():
-        made = jobs.create(work, Order("T-1", tmp_path / "vmcore"), began)
+        made = create_job(work, Order("T-1", tmp_path / "vmcore"), began)
         made.directory.rename(made.directory.with_name(name))
-    found = jobs.by_age(map(jobs.load, work.jobs("T-1")))
+    found = by_age(map(load_job, work.jobs("T-1")))
     assert [one.directory.name for one in found] == list(named.values())
 
 
 def test_a_damaged_record_is_named(job: Job) -> None:
     (job.directory / "job.json").write_text("{")
     with pytest.raises(CasError, match=r"holds no usable job\.json"):
-        jobs.load(job.directory)
+        load_job(job.directory)
 
 
 def test_only_the_programs_own_directories_are_jobs(job: Job, tmp_path: Path) -> None:
@@ -189,25 +192,25 @@ def test_only_the_programs_own_directories_are_jobs(job: Job, tmp_path: Path) ->
 
 def test_a_job_is_worked_on_by_one_run_only(job: Job) -> None:
     with (
-        jobs.lock(job.directory),
+        lock_job(job.directory),
         pytest.raises(TryAgain, match="another run"),
-        jobs.lock(job.directory),
+        lock_job(job.directory),
     ):
         pass
-    with jobs.lock(job.directory):
+    with lock_job(job.directory):
         pass
 
 
 def test_a_directory_is_never_seen_without_its_record(tmp_path: Path) -> None:
     upload = Order("T-1", tmp_path / "vmcore")
     (tmp_path / "cores" / "T-1").mkdir(parents=True)
-    seen = [jobs.create(WorkDirectory(tmp_path / "cores"), upload, NOW).directory for _ in range(3)]
+    seen = [create_job(WorkDirectory(tmp_path / "cores"), upload, NOW).directory for _ in range(3)]
     assert sorted((tmp_path / "cores" / "T-1").iterdir()) == sorted(seen)
     assert all((directory / "job.json").is_file() for directory in seen)
 
 
 def ended(job: Job, verdict: str) -> Job:
-    for name in jobs.RESULTS:
+    for name in RESULTS:
         (job.directory / name).write_text("{}")
     job = replace(job.having("stored").having("reported"), verdict=verdict)
     job = seal.seal(job)
@@ -217,31 +220,31 @@ def ended(job: Job, verdict: str) -> Job:
 
 def test_a_job_that_is_gone_on_with_believes_no_earlier_result(job: Job) -> None:
     ended(job, "waiting")
-    begun = jobs.begin(job)
-    assert begun == jobs.load(job.directory)
+    begun = take_up(job)
+    assert begun == load_job(job.directory)
     assert (begun.verdict, begun.stages, begun.files) == (None, ("received", "stored"), {})
-    assert not any((job.directory / name).exists() for name in jobs.RESULTS)
+    assert not any((job.directory / name).exists() for name in RESULTS)
 
 
 def test_a_job_that_ended_meanwhile_is_not_begun_again(job: Job) -> None:
     ended(job, "complete")
     with pytest.raises(UsageError, match="came to its end meanwhile: complete"):
-        jobs.begin(job)
+        take_up(job)
     assert (job.directory / "result.json").exists()
 
 
 def test_an_interruption_is_recorded_and_withdraws_what_was_published(job: Job) -> None:
     (job.directory / "result.json").write_text('{"verdict": "complete"}')
-    jobs.note_interruption(job.directory)
-    assert jobs.load(job.directory).verdict == "interrupted"
-    assert jobs.load(job.directory).is_unfinished
+    note_interruption(job.directory)
+    assert load_job(job.directory).verdict == "interrupted"
+    assert load_job(job.directory).is_unfinished
     assert not (job.directory / "result.json").exists()
 
 
 def test_an_interruption_after_the_end_changes_nothing(job: Job) -> None:
     done = ended(job, "complete")
-    jobs.note_interruption(job.directory)
-    assert jobs.load(job.directory) == done
+    note_interruption(job.directory)
+    assert load_job(job.directory) == done
     assert (job.directory / "result.json").exists()
 
 
@@ -249,8 +252,8 @@ def test_what_is_sealed_is_known_again(job: Job) -> None:
     (job.directory / "traceback").write_text("panic")
     (job.directory / ".traceback.part").write_text("pa")
     done = ended(job, "complete")
-    assert jobs.load(job.directory).files == done.files
-    assert sorted(done.files) == sorted([*jobs.RESULTS, "traceback"])
+    assert load_job(job.directory).files == done.files
+    assert sorted(done.files) == sorted([*RESULTS, "traceback"])
     assert list(seal.flaws(done, with_digests=True)) == []
     (job.directory / "traceback").write_text("Panic")
     assert list(seal.flaws(done, with_digests=False)) == []
@@ -261,7 +264,7 @@ def test_what_is_sealed_is_known_again(job: Job) -> None:
 
 def test_a_job_whose_directory_is_gone_cannot_be_locked(job: Job) -> None:
     shutil.rmtree(job.directory)
-    with pytest.raises(TryAgain, match="No such file"), jobs.lock(job.directory):
+    with pytest.raises(TryAgain, match="No such file"), lock_job(job.directory):
         pass
 
 

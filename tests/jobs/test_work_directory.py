@@ -17,9 +17,10 @@ from cas.engines import salvage
 from cas.engines.crash import wrapper
 from cas.errors import CasError, Refused
 from cas.files.whole import opener_below, read_regular, write_whole, writing_below
-from cas.jobs import job as jobs
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job, Order, load_job
+from cas.jobs.lock import lock_job
 from cas.jobs.log import logged
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
 from cas.model.dump import Dump
 from cas.progress import Silent
@@ -97,7 +98,7 @@ def test_a_record_that_is_no_regular_file_makes_no_job(
         f"left alone in {work.path}: T-2/{STAMP}: its job.json is no regular file"
     ]
     with pytest.raises(CasError, match="it is no regular file"):
-        jobs.load(record.parent)
+        load_job(record.parent)
 
 
 @as_root
@@ -189,7 +190,7 @@ def test_no_job_is_made_in_a_directory_that_is_not_ours(
     (work.path / "T-3").touch()
     for ticket in ("T-2", "T-3"):
         with pytest.raises(Refused, match="is no place for a job"):
-            jobs.create(work, Order(ticket, tmp_path / "vmcore"), NOW)
+            create_job(work, Order(ticket, tmp_path / "vmcore"), NOW)
     assert list((tmp_path / "outside").iterdir()) == []
 
 
@@ -216,7 +217,7 @@ def write_log(job: Job) -> None:
 
 
 def take_lock(job: Job) -> None:
-    with jobs.lock(job.directory):
+    with lock_job(job.directory):
         pass
 
 
@@ -245,7 +246,7 @@ def test_nothing_is_written_through_what_stands_in_a_files_place(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    job = jobs.create(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
+    job = create_job(WorkDirectory(tmp_path / "cores"), Order("T-1", tmp_path / "vmcore"), NOW)
     make(job.directory / name, victim)
     if make is make_fifo and name.endswith(".lock"):  # a lock is taken, nothing is written
         WRITERS[name](job)

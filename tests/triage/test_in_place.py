@@ -17,8 +17,8 @@ import pytest
 from cas.choices import EngineChoice, Verdict
 from cas.dump import identify
 from cas.engines.drgn.prestart import prestarted
-from cas.jobs import job as jobs
 from cas.jobs.job import Order
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Advance, Silent
@@ -77,7 +77,7 @@ def may_copy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def run(upload: Path, config: Config, watcher: Watcher) -> Report:
     with prestarted(config) as opened:
         order = Order("T-1", upload)
-        job = jobs.create(WorkDirectory(config.work_directory), order, datetime.now(UTC))
+        job = create_job(WorkDirectory(config.work_directory), order, datetime.now(UTC))
         report, error = triage(job, config, watcher, opened)
     assert error is None
     return report

@@ -13,8 +13,8 @@ import pytest
 
 from cas.choices import EngineChoice, Verdict
 from cas.engines.drgn.prestart import prestarted
-from cas.jobs import job as jobs
 from cas.jobs.job import Order
+from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Silent
@@ -52,7 +52,7 @@ def run(ticket: str, config: Config, heard: Heard) -> Report:
     (upload,) = (FIXTURES / PARTS[ticket][0]).glob("vmcore*")
     with prestarted(config) as opened:
         order = Order(ticket, upload)
-        job = jobs.create(WorkDirectory(config.work_directory), order, datetime.now(UTC))
+        job = create_job(WorkDirectory(config.work_directory), order, datetime.now(UTC))
         report, error = triage(job, config, heard, opened)
     assert error is None
     return report
