@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
@@ -14,34 +14,16 @@ from cas.commands import specification
 from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
-from cas.commands.debug_options import ForCrash
-from cas.commands.debug_sessions import Subject, in_crash, in_drgn
+from cas.commands.debug_order import DebugOrder
+from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
 from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import UsageError
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
-from cas.supervise import scratch
-
-
-@dataclass(frozen=True, slots=True)
-class DebugOrder:
-    """What the user asked for."""
-
-    spec: str
-    engine: EngineChoice | None = None
-    """Instead of the configuration's engine."""
-    inputs: tuple[str | Path, ...] = ()
-    """Commands, and files of commands, in their order; none: whatever stdin brings."""
-    kernel: Path | None = None
-    """A vmlinux instead of the one that is found."""
-    is_forced: bool = False
-    """The vmlinux may be another kernel's, and the dump another than was received (``--force``)."""
-    host: str | None = None
-    """The analysis host to run crash on."""
-    for_crash: ForCrash = field(default_factory=ForCrash)
-    """What is none of our options."""
+from cas.model.case import Case
+from cas.supervise import Confinement, find_sandbox, scratch
 
 
 def debug(order: DebugOrder, world: World) -> int:
@@ -59,15 +41,26 @@ def debug(order: DebugOrder, world: World) -> int:
     engine = order.engine or world.config.engine
     if order.host and engine is EngineChoice.DRGN:
         raise UsageError("drgn runs on this machine: --host is for crash")
-    with scratch() as directory, ExitStack() as session:
-        subject = _subject(job, order, world, session)
-        subject = replace(subject, engine=engine, directory=directory, for_crash=order.for_crash)
+    store = Store.of(world.config)
+    with scratch() as directory, ExitStack() as leases:
+        case, debuginfo = _case(job, order, store, world, leases)
+        sandbox, _ = find_sandbox(world.config.supervision.sandbox)
+        # a debugger may be silent as long as its user is
+        rules = replace(world.config.supervision, watchdog_s=math.inf)
+        confinement = Confinement(directory, rules, sandbox=sandbox)
+        order = replace(order, engine=engine)
+        session = DebugSession(order, job, case, debuginfo, store, confinement)
         run = in_drgn if engine is EngineChoice.DRGN else in_crash
-        return run(subject, feed, world)
+        return run(session, feed, world)
 
 
-def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> Subject:
-    """The dump with its kernel."""
+def _case(
+    job: Job, order: DebugOrder, store: Store, world: World, leases: ExitStack
+) -> tuple[Case, frozenset[str]]:
+    """The dump with its kernel; the names of the kmods whose files have debug information.
+
+    :param leases: until its end the cache keeps these files
+    """
     assert job.stored  # noqa: S101  it would not have been found
     require_kept(job, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
@@ -81,12 +74,11 @@ def _subject(job: Job, order: DebugOrder, world: World, session: ExitStack) -> S
             f"{job.directory} has no dump, only a kernel log: a debugger has nothing to open",
             hint=f"to read it: less {shlex.quote(str(job.directory / 'log'))}",
         )
-    store = Store.of(world.config)
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
-        session.enter_context(lease.on_file(world.config.debugs, vmlinux))
-        return Subject(job, dump, vmlinux, store, Path(), order.host, order.is_forced)
+        leases.enter_context(lease.on_file(world.config.debugs, vmlinux))
+        return Case(dump, vmlinux), frozenset()
     catalogue = Catalogue.of(world.config, store)
-    vmlinux, match = right_kernel(job, dump, catalogue, world, session)
-    kmods = loaded_kmods(job, dump, vmlinux, match, world)
-    return Subject(job, dump, vmlinux, store, Path(), order.host, kmods=kmods)
+    vmlinux, match = right_kernel(job, dump, catalogue, world, leases)
+    found = loaded_kmods(job, dump, vmlinux, match, world)
+    return Case(dump, vmlinux, found.files), found.debuginfo

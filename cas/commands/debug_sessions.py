@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import math
 import os
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Self
 
-from cas.catalogue.extraction.kmod_search import Found
 from cas.choices import EngineChoice
 from cas.commands.debug_input import Input
 from cas.commands.debug_options import ForCrash
+from cas.commands.debug_order import DebugOrder
 from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.engines.crash.conversation import HowEnded, Opening, Preparation, Read
@@ -30,10 +29,9 @@ from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job
 from cas.model.case import Case
-from cas.model.dump import Dump
 from cas.report.result import load as load_result
 from cas.snippets import snippets
-from cas.supervise import Confinement, describe_status, find_sandbox
+from cas.supervise import Confinement, describe_status
 from cas.terminal import Relay, Screen, Window
 from cas.text import nearest, printable, short_line
 from cas.triage.crash_places import CrashPlaces
@@ -53,57 +51,31 @@ _MINIMAL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What is debugged."""
+class DebugSession:
+    """What is debugged, and how."""
 
+    order: DebugOrder
     job: Job
-    dump: Dump
-    vmlinux: Path
+    case: Case
+    """With the kernel modules that were loaded, of the same builds."""
+    debuginfo: frozenset[str]
+    """The names of those whose file has debug information; drgn gets no others."""
     store: Store
-    directory: Path
-    """Empty, and ours alone."""
-    host: str | None = None
-    """The analysis host that was asked for."""
-    is_forced: bool = False
-    """Whether the vmlinux may be another kernel's."""
-    engine: EngineChoice = EngineChoice.AUTO
-    kmods: Found = field(default_factory=Found)
-    """Files of the kernel modules that were loaded, of the same builds."""
-    for_crash: ForCrash = field(default_factory=ForCrash)
-    """crash's own options."""
-
-    def case(self, kmods: Mapping[str, Path]) -> Case:
-        """What a debugger is given, with these files of kernel modules."""
-        return Case(self.dump, self.vmlinux, kmods)
-
-    def confinement(self, world: World) -> Confinement:
-        """Where a debugger runs: it may be silent as long as its user is."""
-        sandbox, _ = find_sandbox(world.config.supervision.sandbox)
-        rules = replace(world.config.supervision, watchdog_s=math.inf)
-        return Confinement(self.directory, rules, sandbox=sandbox)
-
-    def job_facts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The kernel modules that were loaded, and the ladder, as far as the job found out."""
-        try:
-            result = load_result(self.job.directory)
-        except CasError:  # it has not come to its end
-            return (), ()
-        kmods = result.answer.kmods if result.answer else ()
-        return tuple(kmod.name for kmod in kmods), result.ladder
+    confinement: Confinement
 
 
-def in_drgn(subject: Subject, feed: Input, world: World) -> int:
+def in_drgn(session: DebugSession, feed: Input, world: World) -> int:
     """A session of drgn; its exit status.
 
     :raises EngineError: drgn cannot open the dump
     """
-    confinement = subject.confinement(world)
-    theirs = subject.for_crash
+    is_forced, theirs = session.order.is_forced, session.order.for_crash
     if theirs.words:
         world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
-    case = subject.case(subject.kmods.debug_files)
+    kmods = {name: path for name, path in session.case.kmods.items() if name in session.debuginfo}
+    case, confinement = replace(session.case, kmods=kmods), session.confinement
     if not feed.is_for_a_person:
-        with drgn.drgn_between_pipes(case, confinement, is_forced=subject.is_forced) as child:
+        with drgn.drgn_between_pipes(case, confinement, is_forced=is_forced) as child:
             piped = PipedDebugger(child, "drgn")
             with world.progress.bar("Opening it with drgn", None):
                 remarks = piped.greeting(world.config.supervision.start_s)
@@ -112,13 +84,13 @@ def in_drgn(subject: Subject, feed: Input, world: World) -> int:
             return _shell_status("drgn", piped.converse(feed.chunks(), _shower()), world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    beginning = drgn.Beginning(feed.first, theirs.is_silent, subject.is_forced)
+    beginning = drgn.Beginning(feed.first, theirs.is_silent, is_forced)
     started = drgn.drgn_on_terminal(case, confinement, window, beginning)
     with started as terminal:
         return _shell_status("drgn", Relay(terminal, screen).relay(), world)
 
 
-def in_crash(subject: Subject, feed: Input, world: World) -> int:
+def in_crash(session: DebugSession, feed: Input, world: World) -> int:
     """A session of crash, here or on an analysis host; its exit status.
 
     drgn serves where nobody has asked for crash and a crash for this machine is simply missing.
@@ -126,34 +98,36 @@ def in_crash(subject: Subject, feed: Input, world: World) -> int:
     :raises UsageError: there is no such host
     :raises EngineError: there is no crash for the dump, or none opens it
     """
-    hosts = HostRegistry(subject.store).all() if subject.host else ()
-    if subject.host and not any(subject.host in (host.name, str(host)) for host in hosts):
+    order, case, name = session.order, session.case, session.order.host
+    hosts = HostRegistry(session.store).all() if name else ()
+    if name and not any(name in (host.name, str(host)) for host in hosts):
         raise UsageError(
-            f"no analysis host {subject.host!a} is registered",
+            f"no analysis host {name!a} is registered",
             hint="see: cas-admin host list; to register one: cas-admin host add NAME[:PORT]",
         )
-    dump, confinement = subject.dump, subject.confinement(world)
-    case, options = subject.case(subject.kmods.files), crash_options(dump, subject.vmlinux)
-    demand = CrashDemand(case, host=subject.host, options=options)
-    beginning = _Beginning.of(subject, confinement, world)
-    is_typed = feed.is_for_a_person and not subject.for_crash.is_question
+    options = crash_options(case.dump, case.vmlinux)
+    demand = CrashDemand(case.dump, case.vmlinux, host=name, options=options)
+    beginning, store = _Beginning.of(session, world), session.store
+    is_typed = feed.is_for_a_person and not order.for_crash.is_question
     kind = _CrashOnTerminal if is_typed else _CrashBetweenPipes
     with (
-        CrashPlaces(demand, world.config, confinement, subject.store, world.progress) as places,
-        Failover(places.next_place, lambda place: kind(beginning, place, feed)) as failover,
+        CrashPlaces(demand, world.config, session.confinement, store, world.progress) as places,
+        Failover(
+            lambda: places.next_place(case), lambda place: kind(beginning, place, feed)
+        ) as failover,
     ):
-        is_asked_for = subject.engine is not EngineChoice.AUTO or subject.host is not None
-        if not places and not is_asked_for and dump.arch == platform.machine():
+        is_asked_for = order.engine is not EngineChoice.AUTO or name is not None
+        if not places and not is_asked_for and case.dump.arch == platform.machine():
             why = "; ".join(places.problems) or "there is no crash here"
             world.progress.warn(f"{why}: this is drgn, which knows most of its commands")
-            return in_drgn(subject, feed, world)
+            return in_drgn(session, feed, world)
         try:
-            converse = failover.open(lambda session: session.open())
+            converse = failover.open(lambda crash: crash.open())
         except EngineError as error:
             nowhere = places.nowhere(str(error))
             if str(error):
                 raise EngineError(str(nowhere), hint=error.hint) from error
-            said = f"no crash can be used for {dump.arch}: {nowhere}"
+            said = f"no crash can be used for {case.dump.arch}: {nowhere}"
             raise EngineError(said, hint=nowhere.hint) from error
         return _shell_status("crash", converse(), world)
 
@@ -168,16 +142,19 @@ class _Beginning:
     first: Preparation
 
     @classmethod
-    def of(cls, subject: Subject, confinement: Confinement, world: World) -> Self:
-        kmods, ladder = subject.job_facts()
-        dump = subject.dump
+    def of(cls, session: DebugSession, world: World) -> Self:
+        dump, theirs = session.case.dump, session.order.for_crash
+        kmods, ladder = list[str](), tuple[str, ...]()
+        with suppress(CasError):  # the job has not come to its end
+            result = load_result(session.job.directory)
+            kmods = [kmod.name for kmod in result.answer.kmods] if result.answer else []
+            ladder = result.ladder
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
         directories = (shipped.shipped("snippets") / "crash", *world.config.snippets)
-        loaded = snippets.load_prelude(directories, facts, confinement)
+        loaded = snippets.load_prelude(directories, facts, session.confinement)
         for broken in loaded.unusable:
             world.progress.warn(broken.reason)
-        theirs = subject.for_crash
-        first = Preparation(subject.kmods.files, world.config.extensions, loaded.prelude)
+        first = Preparation(session.case.kmods, world.config.extensions, loaded.prelude)
         return cls(world, theirs, (*options_in_ladder(ladder), *theirs.words), first)
 
     @property

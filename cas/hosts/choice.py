@@ -24,6 +24,7 @@ from cas.hosts.place import RemoteFiles, RemotePlace
 from cas.hosts.session.session import HostBusy, session
 from cas.hosts.shared import files_there, see_the_same
 from cas.hosts.transfer.copies import Copies
+from cas.model.case import Case
 from cas.model.host import CrashProgram, Host
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -68,14 +69,14 @@ def fitting_hosts(
     for host in hosts:
         if demand.host not in (None, host.name, str(host)):
             continue
-        programs = [program for program in host.crashes if program.arch == demand.case.dump.arch]
+        programs = [program for program in host.crashes if program.arch == demand.dump.arch]
         new = [program for program in programs if demand.accepts(program)]
         if not host.is_enabled:
             problems += [f"{host}: it is disabled"] if programs or demand.host else []
         elif new:
             fit.append(FittingHost(host, max(new, key=lambda each: parsed(each.version) or ())))
         elif (programs and not demand.newer_than) or demand.host:
-            dump = demand.case.dump
+            dump = demand.dump
             why = f"it has no crash for {dump.arch}"
             if programs:
                 needed = ".".join(map(str, needed_for(dump.osrelease) or ()))
@@ -93,7 +94,6 @@ class HostChoice:
     ) -> None:
         """Ask all that may serve; returns at once."""
         self._demand = demand
-        self._case = demand.case
         self._config = config
         self._progress = progress
         self._stack = ExitStack()
@@ -134,7 +134,7 @@ class HostChoice:
         """Whether any host may serve."""
         return bool(self._candidates)
 
-    def next_place(self) -> RemotePlace | None:
+    def next_place(self, case: Case) -> RemotePlace | None:
         """The best host that is left, with dump and vmlinux in reach and a session of our own.
 
         A host that was taken once is not taken again.
@@ -153,7 +153,7 @@ class HostChoice:
             best = min(self._reached, key=lambda reached: reached.rank)
             self._reached.remove(best)
             try:
-                return self._open_place(best)
+                return self._open_place(best, case)
             except HostBusy:
                 if not self._put_back_busy_host(best, deadline):
                     self._add_problem(f"{best.candidate.host}: it has had no room for too long")
@@ -168,7 +168,7 @@ class HostChoice:
                 link = stack.enter_context(open_link(candidate.host, self._config))
                 is_only = len(self._candidates) == 1
                 load = UNKNOWN if is_only else load_of(link, self._config)
-                is_shared = see_the_same(link, [self._case.vmlinux, self._case.dump.path])
+                is_shared = see_the_same(link, [self._demand.vmlinux, self._demand.dump.path])
                 storage = "shared" if is_shared else "not shared"
                 self._progress.note(f"{link.name}: {load}, storage {storage}", logging.DEBUG)
             except CasError as error:
@@ -194,13 +194,13 @@ class HostChoice:
         else:
             self._reached.append(answer)
 
-    def _open_place(self, reached: _Reached) -> RemotePlace:
+    def _open_place(self, reached: _Reached, case: Case) -> RemotePlace:
         """Files and a session on a host."""
         link, program = reached.link, reached.candidate.program
-        files = vmlinux, vmcore = self._case.vmlinux, self._case.dump.path
+        files = vmlinux, vmcore = case.vmlinux, case.dump.path
         with ExitStack() as stack:
             # where dump and vmlinux are shared, so is what stands beside the vmlinux
-            kmods = list(self._case.kmods.values())
+            kmods = list(case.kmods.values())
             shared = (path for path in kmods if path.is_relative_to(vmlinux.parent))
             there = {path: str(path) for path in [*files, *shared]}
             if not reached.is_shared:

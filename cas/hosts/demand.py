@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cas.choices import EngineChoice
 from cas.hosts.crash_versions import is_new_enough, parsed
-from cas.model.case import Case
+from cas.model.dump import Dump
 from cas.model.host import CrashProgram
 
 
@@ -14,8 +15,8 @@ from cas.model.host import CrashProgram
 class CrashDemand:
     """A crash is looked for that reads a dump."""
 
-    case: Case
-    """Its kmods as far as they are known when a place is taken."""
+    dump: Dump
+    vmlinux: Path
     engine: EngineChoice = EngineChoice.AUTO
     host: str | None = None
     """The analysis host that was asked for: no other place will do."""
@@ -29,4 +30,4 @@ class CrashDemand:
         failed = parsed((self.newer_than or "").removeprefix("crash "))
         if failed is not None and (parsed(program.version) or ()) <= failed:
             return False
-        return is_new_enough(program.version, self.case.dump.osrelease)
+        return is_new_enough(program.version, self.dump.osrelease)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cas.choices import EngineChoice
 from cas.database.store import Store
-from cas.engines.crash.place import LocalPlace, Place
+from cas.engines.crash.place import LocalPlace, Place, version
 from cas.engines.crash.program import choose_crash, how_to_get_crash
 from cas.errors import CasError, EngineError
 from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
+from cas.model.case import Case
 from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -36,7 +37,7 @@ class CrashPlaces:
     ) -> None:
         """Look what is here; hosts are asked in the background if they come first."""
         self._demand = demand
-        self._arch = demand.case.dump.arch
+        self._arch = demand.dump.arch
         self._config = config
         self._confinement = confinement
         self._store = store
@@ -45,11 +46,11 @@ class CrashPlaces:
         self._is_closed = False
         self.why_not_here: EngineError | None = None
         """Why the crash that is configured for this machine cannot be used."""
-        self.here = self._here()
+        self._program = self._program_here()
         """This machine's crash; ``None``: there is none for this architecture."""
+        self._has_served_here = False
         if self.hosts_come_first:
             self._ask()
-        self._places = self._in_order()
 
     def __enter__(self) -> Self:
         return self
@@ -61,14 +62,14 @@ class CrashPlaces:
 
     def __bool__(self) -> bool:
         """Whether there is any place to try; waits until it is known which hosts there are."""
-        return self.here is not None or bool(self._host_choice)
+        return self._program is not None or bool(self._host_choice)
 
     @property
     def hosts_come_first(self) -> bool:
         """Whether hosts are tried before this machine's crash."""
         if self._demand.engine is EngineChoice.DRGN or self._config.hosts.use == "never":
             return False
-        return self.here is None or self._config.hosts.use == "first"
+        return self._program is None or self._config.hosts.use == "first"
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -85,55 +86,52 @@ class CrashPlaces:
         text = "; ".join(reasons) or f"there is no crash for {self._arch}"
         return EngineError(text, hint=how_to_get_crash(self._arch))
 
-    def next_place(self) -> Place | None:
-        """The next place, ready for crash; ``None``: there is none left."""
-        return None if self._is_closed else next(self._places, None)
+    def next_place(self, case: Case) -> Place | None:
+        """The next place, ready for crash on this case; ``None``: there is none left.
 
-    def _here(self) -> LocalPlace | None:
-        demand, case = self._demand, self._demand.case
-        if demand.host is not None:
+        :param case: the dump and the vmlinux of the demand, with the kmods that are known by now
+        """
+        if self._is_closed:
+            return None
+        if self._host_choice is not None and (place := self._host_choice.next_place(case)):
+            return place
+        if self._program is None:
+            return None
+        if not self._has_served_here:
+            self._has_served_here = True
+            files = self._program, case.vmlinux, case.dump.path
+            extensions, options = self._config.extensions, self._demand.options
+            return LocalPlace(*files, self._confinement, extensions, case.kmods, options)
+        if self._asking is None and self._config.hosts.use == "auto":
+            self._ask(version(self._program, self._confinement))
+            return self._host_choice.next_place(case) if self._host_choice is not None else None
+        return None
+
+    def _program_here(self) -> Path | None:
+        if self._demand.host is not None:
             return None
         try:
-            program = choose_crash(self._config, self._arch, demand.engine)
+            return choose_crash(self._config, self._arch, self._demand.engine)
         except EngineError as error:
             self.why_not_here = error
             return None
-        if program is None:
-            return None
-        extensions = self._config.extensions
-        files = case.vmlinux, case.dump.path
-        return LocalPlace(
-            program, *files, self._confinement, extensions, case.kmods, demand.options
-        )
-
-    def _in_order(self) -> Iterator[Place]:
-        yield from self._there()
-        if self.here is None:
-            return
-        yield self.here
-        if self._asking is None and self._config.hosts.use == "auto":
-            self._ask(self.here)
-            yield from self._there()
-
-    def _there(self) -> Iterator[Place]:
-        while self._host_choice is not None and (place := self._host_choice.next_place()):
-            yield place
 
     @property
     def _host_choice(self) -> HostChoice | None:
         """The hosts that may serve, once they are known; ``None``: there are none."""
         return self._asking.result() if self._asking is not None else None
 
-    def _ask(self, failed: LocalPlace | None = None) -> None:
+    def _ask(self, failed: str | None = None) -> None:
         """Ask the hosts that may serve, in the background.
 
-        :param failed: a crash that could not open the dump: only newer ones are of use
+        :param failed: what a crash calls itself that could not open the dump: only newer ones are
+            of use
         """
         pool = ThreadPoolExecutor(1, "hosts")
         self._asking = pool.submit(self._asked, failed)
         pool.shutdown(wait=False)
 
-    def _asked(self, failed: LocalPlace | None) -> HostChoice | None:
+    def _asked(self, failed: str | None) -> HostChoice | None:
         hosts: tuple[Host, ...] = ()
         try:
             hosts = HostRegistry(self._store).all()
@@ -143,7 +141,7 @@ class CrashPlaces:
         if hosts or self._demand.host is not None:
             from cas.hosts.choice import HostChoice  # paramiko takes a while to import
 
-            demand = replace(self._demand, newer_than=failed.version() if failed else None)
+            demand = replace(self._demand, newer_than=failed)
             choice = HostChoice(hosts, demand, self._config, self._progress)
         self._store.preload()  # while the hosts think
         return choice

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Self
 
 from cas.choices import EngineChoice
@@ -25,23 +26,34 @@ from cas.model.report import Report
 from cas.supervise import Confinement
 from cas.triage.context import Context
 from cas.triage.crash_places import CrashPlaces
+from cas.triage.kmods import Kmods
 
 
 class CrashRun:
     """A context manager, at whose end crash has ended and what it wrote is complete."""
 
     def __init__(
-        self, case: Case, engine: EngineChoice, confinement: Confinement, context: Context
+        self,
+        case: Case,
+        kmods: Kmods,
+        engine: EngineChoice,
+        confinement: Confinement,
+        context: Context,
     ) -> None:
         """Look where it may run; hosts are asked in the background.
 
-        :param case: its kmods may still grow until crash is begun
+        :param case: with the dump in the job directory
+        :param kmods: whose files become part of the case when a place is taken
         :param confinement: of a crash on this machine
         """
         self._context = context
+        self._case = case
+        self._kmods = kmods
         self._is_demanded = engine is EngineChoice.CRASH
         config, progress, directory = context.config, context.progress, context.directory
-        demand = CrashDemand(case, engine, options=crash_options(case.dump, case.vmlinux))
+        demand = CrashDemand(
+            case.dump, case.vmlinux, engine, options=crash_options(case.dump, case.vmlinux)
+        )
         with ExitStack() as stack:
             transcript = stack.enter_context(create(directory / TRANSCRIPT))
             self.crash = stack.enter_context(
@@ -132,7 +144,7 @@ class CrashRun:
             yield f"crash had to move on: {loss}"
 
     def _next_place(self) -> Place | None:
-        return self._places.next_place()
+        return self._places.next_place(replace(self._case, kmods=self._kmods.files))
 
     def _begin(self, written: Callable[[], object]) -> bool:
         if not self._places:

@@ -39,9 +39,9 @@ class Kmods:
         """Nothing is known yet."""
         self._context = context
         self._worker = worker
-        self.files: dict[str, Path] = {}
-        """All files that were found, those of the traces first."""
-        self.certain: dict[str, Path] = {}
+        self.files: Mapping[str, Path] = {}
+        """All files that were found, those of the traces first; more of them are another value."""
+        self.certain: Mapping[str, Path] = {}
         """Those of the build that was loaded for sure: crash takes others without a word."""
         self._for_detectors: Mapping[str, Path] = {}
 
@@ -58,7 +58,8 @@ class Kmods:
     def take_foreseen(self, dump: Dump, found: Found) -> None:
         """Keep what that pass gave; crash gets what the log names."""
         named = set(self._named(dump))
-        self.files |= {kmod: path for kmod, path in found.files.items() if kmod in named}
+        of_traces = {kmod: path for kmod, path in found.files.items() if kmod in named}
+        self.files = {**self.files, **of_traces}
         files = found.debug_files.items()
         self._for_detectors = {kmod: path for kmod, path in files if kmod in FOR_DETECTORS}
 
@@ -137,8 +138,9 @@ class Kmods:
             tell = context.degrade if is_asked_for else context.progress.warn
             tell(f"the kernel modules cannot be extracted: {error}")
             return Found()
-        self.files.update(found.files)
-        self.certain |= {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
+        self.files = {**self.files, **found.files}
+        certain = {kmod: path for kmod, path in found.files.items() if wanted[kmod]}
+        self.certain = {**self.certain, **certain}
         for remark in found.remarks:
             context.remark(remark)
         return found

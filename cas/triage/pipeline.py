@@ -328,9 +328,8 @@ class Pipeline:
 
     def prepare_crash(self, case: Case) -> CrashRun:
         """crash, wherever it may run; on a host it begins now, beside drgn."""
-        dump = replace(case.dump, path=self.arrival.vmcore())
-        case = replace(case, dump=dump, kmods=self.kmods.files)
-        crash = CrashRun(case, self.engine, self.confinement, self.context)
+        kept = replace(case, dump=replace(case.dump, path=self.arrival.vmcore()))
+        crash = CrashRun(kept, self.kmods, self.engine, self.confinement, self.context)
         self.stack.enter_context(crash)
         if self.job.order.wants_kmods or not crash.begin_on_host(self.arrival.written):
             self.context.store.preload()

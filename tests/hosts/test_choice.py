@@ -23,7 +23,7 @@ def host(name: str, *versions: str, arch: str = "aarch64", is_enabled: bool = Tr
 
 def demand(arch: str, osrelease: str | None, **more: str) -> CrashDemand:
     dump = Dump(Path("vmcore"), "ELF", 1, arch, osrelease)
-    return CrashDemand(Case(dump, Path("vmlinux")), **more)
+    return CrashDemand(dump, Path("vmlinux"), **more)
 
 
 DEMAND = demand("aarch64", "6.1.0-40-arm64")
@@ -66,7 +66,7 @@ class Heard(Silent):
 def test_a_host_that_is_left_out_is_said_on_the_screen() -> None:
     heard, wanted = Heard(), demand("aarch64", "6.12.1")
     offers = HostChoice([host("arm", "8.0.5")], wanted, Config(*[Path()] * 3, ""), heard)
-    assert offers.next_place() is None
+    assert offers.next_place(Case(wanted.dump, wanted.vmlinux)) is None
     assert heard.warnings == offers.problems
     assert len(heard.warnings) == 1
 

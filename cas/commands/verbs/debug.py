@@ -69,7 +69,8 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     :raises CasError: there is no such job, no kernel for it, or no debugger that opens it
     """
-    from cas.commands.debug import DebugOrder, debug
+    from cas.commands.debug import debug
+    from cas.commands.debug_order import DebugOrder
     from cas.commands.specification import SeveralJobs, list_jobs
 
     order = DebugOrder(

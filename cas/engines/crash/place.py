@@ -63,7 +63,7 @@ class LocalPlace:
     extensions: tuple[Path, ...] = ()
     """Shared objects that crash's prelude loads."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
-    """Kernel modules' files as far as they are known when crash starts."""
+    """Kernel modules' files."""
     needed: tuple[str, ...] = ()
     """Options of crash without which it does not find the kernel in this dump."""
     name: str | None = None
@@ -120,8 +120,7 @@ class LocalPlace:
         return str(kmod) if is_plain else f"{FILES}/kmods/{kmod.name}"
 
     def _kmods_there_are(self) -> frozenset[Path]:
-        # a copy: whoever made it may be adding to it in another thread
-        return frozenset(path for path in list(self.kmods.values()) if path.exists())
+        return frozenset(path for path in self.kmods.values() if path.exists())
 
 
 def crash_argv(
