@@ -288,6 +288,18 @@ def arch_of_machine(machine: int, bits: int) -> str | None:
     return _MACHINES.get((machine, bits))
 
 
+def machine_of_arch(arch: str) -> tuple[int, int]:
+    """The ``e_machine`` of an architecture, and its word size in bits.
+
+    :raises NotADump: there is none of that name
+    """
+    name = "ppc64" if arch == "ppc64le" else arch
+    found = next((key for key, value in _MACHINES.items() if value == name), None)
+    if found is None:
+        raise NotADump(f"no ELF machine is called {arch}")
+    return found
+
+
 def build_id(path: Path) -> str | None:
     """The GNU build-id of a vmlinux, kernel module or ``.debug`` file, in lower-case hex.
 

@@ -6,7 +6,7 @@ Source: elf(5); Linux fs/proc/vmcore.c; makedumpfile 1.7.2 elf_info.c; QEMU dump
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from cas import elf
@@ -16,6 +16,7 @@ from cas.dump.memory import Absent, Foreign, Image, Source
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.dump.trailing import trailing_remarks
 from cas.errors import NotADump, UnsupportedFormat
+from cas.model.dump import Missing
 
 NT_PRPSINFO, NT_TASKSTRUCT, NT_AUXV = 3, 4, 6
 NT_FILE, NT_SIGINFO = 0x46494C45, 0x53494749
@@ -32,6 +33,8 @@ class ElfMemory:
         /proc/vmcore has the kernel's text in a segment of its own and in the memory around it.
         """
         self._source = source
+        self._segments = segments
+        self._zeros: list[tuple[int, int]] = []
         self._extents: list[tuple[int, int, int]] = []
         covered = 0
         for segment in sorted(segments, key=lambda s: (s.paddr, -s.filesz)):
@@ -41,6 +44,19 @@ class ElfMemory:
                 covered = end
         self._starts = [start for start, _, _ in self._extents]
 
+    def with_zeros(self) -> ElfMemory:
+        """The same memory, with zeros where a segment is longer in memory than in the file.
+
+        makedumpfile leaves pages of zeros out so, and others too: nothing tells them apart.
+        """
+        filled = ElfMemory(self._source, self._segments)
+        filled._zeros = sorted(
+            (one.paddr + one.filesz, one.paddr + one.memsz)
+            for one in self._segments
+            if one.paddr not in elf.NO_ADDRESS and one.filesz < one.memsz
+        )
+        return filled
+
     def read(self, address: int, size: int) -> bytes:
         """See `Memory.read`."""
         result = b""
@@ -49,11 +65,23 @@ class ElfMemory:
             index = bisect_right(self._starts, at) - 1
             start, end, offset = self._extents[index] if index >= 0 else (0, 0, 0)
             part = min(size - len(result), end - at)
-            data = self._source.read(offset + at - start, part) if part > 0 else b""
+            if part > 0:
+                data = self._source.read(offset + at - start, part)
+            else:
+                data = self._zeros_at(at, size - len(result))
             if not data:
                 raise Absent(f"physical address {at:#x} is not in the dump")
             result += data
         return result
+
+    def _zeros_at(self, address: int, size: int) -> bytes:
+        """Zeros up to where the file has bytes again; none where it does not mean zeros."""
+        index = bisect_right(self._zeros, (address, 1 << 64)) - 1
+        if index < 0 or not self._zeros[index][0] <= address < self._zeros[index][1]:
+            return b""
+        following = bisect_right(self._starts, address)
+        ends = [self._zeros[index][1], *self._starts[following : following + 1]]
+        return bytes(min(size, min(ends) - address))
 
     def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """See `Memory.chunks`; holes of a sparse file are not read.
@@ -74,9 +102,10 @@ class ElfMemory:
                     yield low + at - offset, data
 
 
-def open_core(source: Source) -> Image:
+def open_core(source: Source, *, checked: bool = True) -> Image:
     """The image of an ELF vmcore.
 
+    :param checked: whether what its headers promise is compared with what is there
     :raises NotADump: an ELF file that is no core, or a core of a userland process
     :raises UnsupportedFormat: a core of the Xen hypervisor or of netdump
     """
@@ -100,21 +129,31 @@ def open_core(source: Source) -> Image:
     # The segment with the kernel's text tells phys_base: makedumpfile, arch/x86_64.c.
     text = (s for s in loads if X86_KERNEL_MAP <= s.vaddr < X86_KERNEL_MAP + X86_IMAGE_BYTES)
     phys_base = next((s.paddr - (s.vaddr - X86_KERNEL_MAP) for s in text), None)
-    sections = [s for s in elf.sections(source.read, header) if s.type != elf.SHT_NOBITS]
-    ends = [segment.offset + segment.filesz for segment in segments]
-    ends += [section.offset + section.size for section in sections]
-    ends.append(header.shoff + header.shnum * header.shentsize)
+    missing: tuple[Missing, ...] = ()
+    remarks: tuple[str, ...] = ()
+    if checked:
+        missing = (*claims.of_elf(segments), *survey_elf(source, header, segments))
+        remarks = trailing_remarks(source, _end_of_content(source, header, segments))
     return Image(
         format="ELF",
         arch=elf.arch(header),
         order=header.order,
         memory=ElfMemory(source, loads),
+        loads=tuple(loads),
         phys_base=phys_base,
         vmcoreinfo=vmcoreinfo,
         notes=tuple(notes),
-        missing=(*claims.of_elf(segments), *survey_elf(source, header, segments)),
-        remarks=trailing_remarks(source, max(ends)),
+        missing=missing,
+        remarks=remarks,
     )
+
+
+def _end_of_content(source: Source, header: elf.Header, segments: Sequence[elf.Segment]) -> int:
+    """Where the last of what the headers tell of ends in the file."""
+    sections = [s for s in elf.sections(source.read, header) if s.type != elf.SHT_NOBITS]
+    ends = [segment.offset + segment.filesz for segment in segments]
+    ends += [section.offset + section.size for section in sections]
+    return max(*ends, header.shoff + header.shnum * header.shentsize)
 
 
 def _refuse_foreign(source: Source, header: elf.Header, notes: list[elf.Note]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cas.choices import Cause
 from cas.dump.banner import SEARCH_BYTES, banner_of_image, search_memory
 from cas.dump.flattened import Flattened
+from cas.dump.image import open_image
 from cas.dump.log_search import find_log
 from cas.dump.memory import Absent, Foreign, Image, Source, moment
 from cas.dump.printk import DMESG_LIMIT, Log, read_log
@@ -128,7 +129,7 @@ def identify_by_headers(path: Path, source: Source) -> Dump | None:
     """
     if recognise_source(source, str(path)) == "flattened":
         source = Flattened(source)
-    image = _open_image(source, checked=False)
+    image = open_image(source, checked=False)
     info = parse_vmcoreinfo(image.vmcoreinfo or b"")
     dump = _assembled_dump(path, replace(image, missing=(), notes=(), remarks=()), _Words(info))
     return dump if dump.osrelease or dump.build_id else None
@@ -136,7 +137,7 @@ def identify_by_headers(path: Path, source: Source) -> Dump | None:
 
 def _identify_source(path: Path, file: FileSource, stream: Flattened | None, how: _Search) -> Dump:
     try:
-        image = _open_image(stream or file)
+        image = open_image(stream or file)
     except NotADump as error:
         if stream is None or not stream.missing:
             raise
@@ -157,17 +158,6 @@ def _identify_source(path: Path, file: FileSource, stream: Flattened | None, how
         missing=stream.missing + inner,
         remarks=dump.remarks + trailing_remarks(file, stream.end),
     )
-
-
-def _open_image(source: Source, *, checked: bool = True) -> Image:
-    # Each reader is imported only for its format: it is a share of the whole identification.
-    if source.read(0, 4) == b"\x7fELF":
-        from cas.dump.elf_core import open_core
-
-        return open_core(source)
-    from cas.dump.kdump import open_kdump
-
-    return open_kdump(source, checked=checked)
 
 
 def _assembled_dump(path: Path, image: Image, words: _Words) -> Dump:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from cas.choices import Cause, Checked
-from cas.elf import Note
+from cas.elf import Note, Segment
 from cas.errors import NotADump
 from cas.model.dump import Missing
 from cas.units import human_size
@@ -80,6 +80,8 @@ class Image:
     dump_level: int | None = None
     compression: str | None = None
     notes: tuple[Note, ...] = ()
+    loads: tuple[Segment, ...] = ()
+    """The segments of an ELF core that hold memory."""
     missing: tuple[Missing, ...] = ()
     checked: Checked = Checked.LENGTH
     pages: int | None = None

@@ -15,9 +15,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, fields, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import cas
 from cas.choices import Engine, Kind, SectionStatus
@@ -55,6 +56,9 @@ from cas.supervise import (
     write_trace,
 )
 from cas.supervise.sandbox import visible
+
+if TYPE_CHECKING:
+    from cas.dump.memory import Source
 
 PACKAGES = Path(cas.__file__).absolute().parent.parent
 PROGRAM = (
@@ -136,6 +140,9 @@ class Worker:
         self._case: Case | None = None
         self._command = OPENING
         self._reading = "the dump"
+        self._sources: dict[Path, Source] = {}
+        self._servers = ExitStack()
+        """Answer what the process that runs now asks of them."""
         self._start_worker()
 
     def __enter__(self) -> Self:
@@ -144,6 +151,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._child.end()
         self._channel.close()
+        self._servers.close()
 
     def trace_into(self, directory: Path, note: Note) -> None:
         """Write trace files from now on: when drgn dies, or must be ended.
@@ -157,6 +165,14 @@ class Worker:
     def pid(self) -> int:
         """Process id of the worker that runs now."""
         return self._child.pid
+
+    def serve(self, dump: Path, source: Source) -> None:
+        """Answer what is asked of a dump, instead of giving its file, whenever a case has it.
+
+        :param dump: what the case calls it; there need be no such file
+        :param source: its bytes; read from another thread, one question at a time
+        """
+        self._sources[dump] = source
 
     def open(self, case: Case) -> None:
         """Let the worker begin to read the dump; whether it can be read shows later."""
@@ -422,6 +438,7 @@ class Worker:
         if self._is_alive:
             return
         self._channel.close()
+        self._servers.close()
         self._start_worker()
         if self._case is not None:
             self._send_open(self._case)
@@ -440,7 +457,10 @@ class Worker:
             descriptors: list[int] = []
             try:
                 for path in paths[begin : begin + FILES_AT_ONCE]:
-                    descriptors.append(os.open(path, flags | os.O_CLOEXEC))
+                    source = self._sources.get(path)
+                    descriptors.append(
+                        self._served(source) if source else os.open(path, flags | os.O_CLOEXEC)
+                    )
                 socket.send_fds(self._channel, [b"f"], descriptors)
             except ConnectionError:
                 # A worker that is gone shows itself when its answer is waited for.
@@ -450,6 +470,12 @@ class Worker:
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
+
+    def _served(self, source: Source) -> int:
+        """A descriptor that a source is read through, for as long as the process runs."""
+        from cas.dump.served_source import SourceServer  # few dumps need it
+
+        return self._servers.enter_context(SourceServer(source)).theirs.detach()
 
     def _send_message(self, request: Message) -> None:
         self._child.send(json.dumps(request).encode() + b"\n")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from cas.engines.drgn.child.fit import (
     other_identity,
     with_distance,
 )
-from cas.errors import NotADump
+from cas.errors import NotADump, plain_reason
 
 MAX_ADDRESS = (1 << 64) - 1
 MAX_KMODS = 4096
@@ -115,6 +116,11 @@ class File(NamedTuple):
     """How to call it in a sentence: its path, which we could not open."""
     descriptor: int
 
+    @property
+    def is_served(self) -> bool:
+        """There is no file: the parent answers what is asked of it over a socket."""
+        return stat.S_ISSOCK(os.fstat(self.descriptor).st_mode)
+
     def another(self) -> int:
         """The file once more, for someone who closes it."""
         return os.dup(self.descriptor)
@@ -138,6 +144,13 @@ class Request:
     """The vmlinux may be another kernel's."""
 
 
+Opening = Callable[[Platform | None, str | None], Program]
+"""Opens the dump, on a platform and with a VMCOREINFO that are known better than by its headers.
+
+Whatever is wrong with the dump is raised.
+"""
+
+
 class Target:
     """An opened dump."""
 
@@ -149,7 +162,7 @@ class Target:
         """
         self.remarks: list[str] = []
         """What a reader should know of how it was opened."""
-        self.prog = _open_dump(request)
+        self._opening, self.prog = _open_dump(request)
         self.main = _load_vmlinux(self.prog, request)
         if not request.is_forced:
             self._require_fit(request)
@@ -246,9 +259,7 @@ class Target:
         if wrong:
             moved = distance(self.prog, self.main)
             if moved is not None and moved != self.main.debug_file_bias:
-                prog = _program_of_dump(
-                    request.dump, self.prog.platform, with_distance(self.prog, moved)
-                )
+                prog = self._opening(self.prog.platform, with_distance(self.prog, moved))
                 main = _load_vmlinux(prog, request)
                 if not contradictions(prog, request.known):
                     self.prog, self.main, wrong = prog, main, []
@@ -306,7 +317,32 @@ def _load_vmlinux(prog: Program, request: Request) -> Module:
     return module
 
 
-def _open_dump(request: Request) -> Program:
+def _open_dump(request: Request) -> tuple[Opening, Program]:
+    """The dump as drgn reads it by itself, else as we read it for drgn."""
+    dump = request.dump
+    if not dump.is_served:
+
+        def open_by_itself(platform: Platform | None, vmcoreinfo: str | None) -> Program:
+            prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
+            prog.set_enabled_debug_info_finders([])
+            prog.set_core_dump(dump.another())
+            return _guarded(prog)
+
+        return open_by_itself, _program(open_by_itself, request)
+    from cas.engines.drgn.child.fed import FedDump
+
+    try:
+        fed = FedDump(dump.descriptor, request.arch)
+    except (NotADump, OSError) as error:
+        raise CannotOpen(plain_reason(error)) from error
+
+    def open_fed(platform: Platform | None, vmcoreinfo: str | None) -> Program:
+        return _guarded(fed.program(platform, vmcoreinfo))
+
+    return open_fed, _program(open_fed, request)
+
+
+def _program(opening: Opening, request: Request) -> Program:
     """The dump as it describes itself, else as the parent described it."""
     known = PLATFORMS.get(request.arch or "")
     platform = Platform(*known) if known else None
@@ -314,22 +350,20 @@ def _open_dump(request: Request) -> Program:
     attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
     for attempt in attempts:
         try:
-            prog = _program_of_dump(request.dump, *attempt)
+            prog = opening(*attempt)
         except Exception as error:
             reasons.append(str(error))
             continue
         # the parent knows better if the dump's note is another kernel's
         if request.vmcoreinfo and is_of_another(prog, request.vmcoreinfo):
-            return _program_of_dump(request.dump, prog.platform, request.vmcoreinfo)
+            return opening(prog.platform, request.vmcoreinfo)
         return prog
     raise CannotOpen(reasons[0])
 
 
-def _program_of_dump(dump: File, platform: Platform | None, vmcoreinfo: str | None) -> Program:
-    prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
-    prog.set_enabled_debug_info_finders([])
-    prog.set_core_dump(dump.another())
-    # NULL pointers must fault: QEMU's dumps give physical addresses as virtual ones, from 0 on
+def _guarded(prog: Program) -> Program:
+    """The program of an opened dump, in which NULL pointers fault."""
+    # QEMU's dumps give physical addresses as virtual ones, from 0 on
     size = NOT_THE_KERNELS.get(prog.platform.arch) if prog.platform else None
     if size:
         prog.add_memory_segment(0, size, _raise_fault)

@@ -1,0 +1,69 @@
+"""drgn on dumps that our readers read for it: the answer is the one that it gives by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cas.dump.source import FileSource, opened_source
+from cas.engines.drgn.process import Worker
+from cas.errors import EngineError, FetchError
+from cas.model.case import Case
+from cas.supervise import Confinement
+
+from installed import FIXTURES
+
+TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="session")
+def opened_kdump(opened: Case, unpack: Callable[[str], Path]) -> Case:
+    """The other build's kernel, and its dump as KDUMP."""
+    path = FIXTURES / "b" / "vmcore.kdump"
+    (vmlinux,) = unpack("b").rglob("vmlinux")
+    return Case(replace(opened.dump, path=path, format="KDUMP"), vmlinux)
+
+
+class LostSource(FileSource):
+    """A dump far away, of which the connection breaks after some reads."""
+
+    def __init__(self, fd: int, reads: int) -> None:
+        super().__init__(fd)
+        self._left = reads
+
+    def read(self, offset: int, size: int) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise FetchError("files.example.com closed the connection")
+        return super().read(offset, size)
+
+
+@pytest.mark.parametrize("name", ["opened", "opened_kdump", "opened_aarch64"])
+def test_a_served_dump_gives_the_answer_of_its_file(
+    name: str, worker: Worker, room: Confinement, request: pytest.FixtureRequest
+) -> None:
+    case: Case = request.getfixturevalue(name)
+    of_file = worker.answer(case, TIMEOUT_S)
+    with opened_source(case.dump.path) as source, Worker(room) as other:
+        far = replace(case, dump=replace(case.dump, path=Path("/elsewhere/vmcore")))
+        other.serve(far.dump.path, source)
+        assert other.fit(far, TIMEOUT_S) == ()
+        assert other.answer(far, TIMEOUT_S) == of_file
+    assert len(of_file.backtrace) > 5
+
+
+@pytest.mark.parametrize("reads", [0, 20])
+def test_a_source_that_breaks_off_is_told_in_its_own_words(
+    reads: int, opened: Case, worker: Worker
+) -> None:
+    with opened.dump.path.open("rb") as file:
+        worker.serve(opened.dump.path, LostSource(file.fileno(), reads))
+        try:
+            told = worker.answer(opened, TIMEOUT_S).problems
+        except EngineError as error:
+            told = (str(error),)
+    assert told
+    assert "files.example.com closed the connection" in told[0]
