@@ -25,7 +25,17 @@ from cas.jobs.job import Order
 from cas.jobs.work_directory import is_ticket
 from cas.settings.config import INTERVALS
 
-CLASSIC = ("identifier", "file", "member", "email", "modules", "engine", "quiet", *INTERVALS)
+CLASSIC = (
+    "identifier",
+    "file",
+    "member",
+    "take",
+    "email",
+    "modules",
+    "engine",
+    "quiet",
+    *INTERVALS,
+)
 """The options of the form without a verb."""
 
 
@@ -42,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     cas.add_argument("-f", "--file", metavar="FILE", action="append", help=text)
     text = "the dump to take from an archive of several"
     cas.add_argument("--member", metavar="NAME", action=Once, help=text)
+    text = "move a plain dump into the job instead of copying it"
+    cas.add_argument("--take", action="store_true", help=text)
     text = "mail the results to this address"
     cas.add_argument("-e", "--email", metavar="EMAIL", action=Once, help=text)
     cas.add_argument(
@@ -128,6 +140,11 @@ def _job_order(arguments: argparse.Namespace) -> Order:
         raise UsageError(
             f"{twice} is given twice", hint="-f once for one dump; several are the parts of one"
         )
+    if arguments.take and (is_url or first in ("", "-")):
+        raise UsageError(
+            "--take moves a file into the job, and none is given",
+            hint=f"for example: cas -i {arguments.identifier} -f FILE --take",
+        )
     return Order(
         arguments.identifier,
         Path() if is_url else file_of(first),
@@ -136,6 +153,7 @@ def _job_order(arguments: argparse.Namespace) -> Order:
         engine_choice(arguments.engine),
         arguments.member,
         tuple(map(file_of, more)),
+        arguments.take,
         first if is_url else None,
     )
 

@@ -1,5 +1,6 @@
 """Intake: from what arrived to a plain vmcore in the job directory."""
 
+from cas.intake import taking
 from cas.intake.copy import take_over
 from cas.intake.selection import Intake, is_plain
 from cas.intake.storing import Storing, state_of_upload
@@ -18,5 +19,6 @@ __all__ = [
     "require_one_file",
     "state_of_upload",
     "take_over",
+    "taking",
     "wrapping",
 ]

@@ -23,9 +23,10 @@ _ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 """What copy_file_range(2) says when the two files lie on file systems that do not work together."""
 
 
-def copy(upload: Path, target: Path, account: Account) -> None:
+def copy(upload: Path, target: Path, account: Account, *, takes: bool = False) -> None:
     """Copy a file into a new one; one of the job's own, fetched or taken over, gets a second name.
 
+    :param takes: so does any other, where the file system lets it have one
     :raises DiskFull: there is no room beside the reserve
     :raises UnpackError: the file changed meanwhile
     """
@@ -33,6 +34,11 @@ def copy(upload: Path, target: Path, account: Account) -> None:
         with writing_file(target, "room for its name", upload.name):
             target.hardlink_to(upload)
         return
+    if takes:
+        with suppress(OSError):  # who then finds no second name of it says so
+            target.unlink(missing_ok=True)
+            os.link(upload, target, follow_symlinks=False)
+            return
     with upload.open("rb") as source:
         _copy_descriptor(source.fileno(), target, f"a copy of {upload.name}", account)
 

@@ -50,6 +50,8 @@ class Intake:
     a snapshot that is not memory), or ``None``."""
     member: str | None = None
     """Take this file of an archive only."""
+    takes: bool = False
+    """A plain upload, if there is but one, gets a second name in the job instead of a copy."""
     choose_log: ChooseLog | None = None
     """The kernel log of a crash among files that came without a dump: what it is made of, the text
     and what is to be told of it."""
@@ -110,7 +112,7 @@ class Selection:
             return
         if not is_one_of_many:
             self._readable.set_result(upload)
-        copy(upload, target, self._account)
+        copy(upload, target, self._account, takes=self._intake.takes and not is_one_of_many)
 
     def result(self) -> Stored:
         """What was found.

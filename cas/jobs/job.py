@@ -45,6 +45,8 @@ class Order:
     """The dump to take from an archive that holds several."""
     more: tuple[Path, ...] = ()
     """Further parts of a split dump."""
+    takes: bool = False
+    """Move the upload into the job, where that can be, instead of copying it."""
     url: str | None = None
     """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
     source: Url | None = field(default=None, repr=False, compare=False)
@@ -134,6 +136,7 @@ def load_job(directory: Path) -> Job:
         found.order.engine,
         found.order.member,
         tuple(map(Path, found.order.more)),
+        found.order.takes,
         found.order.url,
     )
     stored = None

@@ -21,6 +21,8 @@ class Order(Record, frozen=True, kw_only=True):
     member: str | None = None
     more: tuple[FilePath, ...] = ()
     """Further parts of a split dump."""
+    takes: bool = False
+    """To move the upload into the job."""
     url: str | None = None
     """Without its secrets; `upload` is ``.`` then."""
 

@@ -129,6 +129,8 @@ class Pipeline:
                 self.disown()
             if isinstance(error, NotPermitted):
                 error.hint = users.hint(error, self.context.config)
+            if self.job.order.takes and not self.job.stored:
+                self.context.remark(f"{self.report.upload} was not moved: it stays where it is")
             self.report = stopped(self.report, error)
             return error
         verdict, reason = job_verdict(self.report, own_snippets, self.context)
@@ -415,7 +417,13 @@ class Pipeline:
         if not self.job.stored:
             self.job = replace(self.job.having(Stage.STORED), stored=stored, files=files)
             self.job.save()
-            self.arrival.forget_download()
+            self.report = replace(self.report, stored=stored)
+            if self.job.order.takes:
+                self.context.progress.say(stored.remarks[-1])
+        try:
+            self.arrival.clear_away()
+        except NotPermitted as error:
+            self.context.remark(f"{error}; {error.hint}")
 
     def disown(self) -> None:
         """Take back what was said of the dump, and the files with it: it is of something else."""

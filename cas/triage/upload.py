@@ -15,9 +15,9 @@ from cas.errors import JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import sync_directory
-from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over
+from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
 from cas.jobs.job import Job
-from cas.jobs.layout import DOWNLOAD
+from cas.jobs.layout import DOWNLOAD, DUMP
 from cas.jobs.work_directory import is_regular
 from cas.model.dump import Stored
 from cas.progress import Progress
@@ -41,7 +41,11 @@ class Arrival:
         self._uploads: tuple[Path, ...] = ()
         self._before: tuple[int, ...] | None = None
         """What a plain upload, which is read where it lies, looked like before."""
+        self._why_copied: str | None = None
+        """What was in the way of moving the upload."""
         self._stored: Stored | None = job.stored
+        self._is_kept = job.stored is not None
+        """Whether the job's record says that the dump is kept."""
         self.arrived_bytes: int | None = None
         """Size of what was submitted, as it came; ``None`` where it is not there any more."""
 
@@ -50,6 +54,8 @@ class Arrival:
 
     def __exit__(self, *failure: Any) -> None:
         self._stack.__exit__(*failure)
+        if failure[0] is not None and not self._is_kept:
+            self._forget_links()
 
     def begin(self) -> Path:
         """A file that begins as the dump does; the rest of it may still be under way.
@@ -68,7 +74,7 @@ class Arrival:
         order = self._job.order
         self._uploads = self._fetched() or self._handed_over()
         self.arrived_bytes = sum(map(_size_bytes, self._uploads))
-        intake = Intake(self._config.intake, kind_of, order.member, choose_log)
+        intake = Intake(self._config.intake, kind_of, order.member, self._takes(), choose_log)
         if self._is_one_plain_file():
             self._before = state_of_upload(self._uploads[0])
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
@@ -146,6 +152,8 @@ class Arrival:
             return stored, dict(self._job.files)
         if self._storing is not None:
             self._storing.settled()
+            if self._job.order.takes:
+                stored = replace(stored, remarks=(*stored.remarks, self._how_taken(stored.vmcore)))
         return stored, {self._job.name_of(stored.vmcore): self._digest.result()}
 
     @property
@@ -154,9 +162,46 @@ class Arrival:
         found = self._digest.found if self._digest else None
         return found.digest if found else None
 
-    def forget_download(self) -> None:
-        """Remove what was fetched, now that the dump is kept."""
+    def clear_away(self) -> None:
+        """Remove what is of no use now that the job's record says that the dump is kept: what was
+        fetched, and the own name of a file that was moved.
+
+        :raises NotPermitted: that name cannot be taken away
+        """
+        self._is_kept = True
         shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
+        if self._job.order.takes:
+            taking.move_out(self._job.order.upload, self.stored().vmcore)
+
+    def _how_taken(self, kept: Path) -> str:
+        """What became of an upload that was to be moved."""
+        upload, why = self._job.order.upload, self._why_copied
+        if why is None and taking.is_same(upload, kept):
+            return f"{upload} was moved to {kept}, and goes when the job is purged"
+        why = why or f"{kept.parent} cannot have it"
+        return f"{upload} was copied and stays where it is: {why}"
+
+    def _takes(self) -> bool:
+        """Whether the upload is to be moved, and can be."""
+        order = self._job.order
+        if not order.takes:
+            return False
+        if order.more:
+            self._why_copied = "parts of a split dump are joined into one"
+        elif self._uploads != (order.upload,):
+            self._why_copied = "only root can open it"
+        elif not self._is_one_plain_file():
+            self._why_copied = "it is packed"
+        else:
+            self._forget_links()  # of a run that was stopped
+            self._why_copied = taking.why_copied(order.upload, self._job.directory)
+        return self._why_copied is None
+
+    def _forget_links(self) -> None:
+        """Remove the job's name of a file that was to be moved: it has its own."""
+        if self._job.order.takes:
+            for kept in (self._job.directory / DUMP).glob("*"):
+                taking.forget_link(self._job.order.upload, kept)
 
     def _is_one_plain_file(self) -> bool:
         return len(self._uploads) == 1 and is_plain(self._uploads[0], kind_of)

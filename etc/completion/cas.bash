@@ -92,7 +92,7 @@ _cas() {
             return
         fi
     else
-        words='-i --identifier -f --file --member -e --email -m --modules --engine -q --quiet
+        words='-i --identifier -f --file --member --take -e --email -m --modules --engine -q --quiet
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'

@@ -27,9 +27,10 @@ from installed import COMMANDS, FIXTURES
 TICKET = "T-1"
 TIMELESS = ("started", "directory", "seconds", "upload", "server", "similar", "evidence_detail")
 TIMELESS += ("summary",)
+_OF_TAKING = re.compile(r" was (moved to|copied and stays where) | keeps its name: ")
 """Keys of a result that differ between two runs of one order: `evidence_detail` says whether the
 kernel was in the cache, `summary` repeats the others."""
-SCENARIOS = ("complete", "cold", "waiting", "unpack")
+SCENARIOS = ("complete", "cold", "waiting", "unpack", "take")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,25 @@ class Stage:
     debugs: Path | None
     """A cache that is filled; ``None``: every trial fills its own."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    takes: bool = False
+    """Whether each trial moves an upload of its own into the job."""
+
+    def words(self, site: Path) -> list[str]:
+        """What ``cas`` is given."""
+        return ["-f", str(self.given(site)), *(["--take"] if self.takes else [])]
+
+    def given(self, site: Path) -> Path:
+        """The upload of a trial."""
+        return site / "given" / self.upload.name if self.takes else self.upload
 
     def site(self, name: str) -> Path:
         """A fresh site."""
         site = self.directory / name
         shutil.rmtree(site, ignore_errors=True)
         (site / "tmp").mkdir(parents=True)
+        if self.takes:
+            self.given(site).parent.mkdir()
+            shutil.copy(self.upload, self.given(site))
         settings = {
             "kernels": self.kernels,
             "workDirectory": site / "cores",
@@ -114,11 +128,12 @@ def prepared(directory: Path, scenario: str) -> Stage:
     if scenario == "waiting":
         kernels, debugs = directory / "none", directory / "empty"
         kernels.mkdir(exist_ok=True)
-    stage = Stage(directory, upload, kernels, None if scenario == "cold" else debugs)
+    cache = None if scenario == "cold" else debugs
+    stage = Stage(directory, upload, kernels, cache, takes=scenario == "take")
     if not (directory / "cas.db").exists():
         site = stage.site("prepare")
         command(site, COMMANDS / "cas-admin", "-b")
-        cas(site, "-f", upload)
+        cas(site, *stage.words(site))
         shutil.rmtree(site / "cores")
         command(site, COMMANDS / "cas-admin", "index")
         shutil.copy(site / "cas.db", directory / "cas.db")
@@ -139,7 +154,7 @@ def undisturbed(stage: Stage) -> Reference:
     """Run once without a fault, under strace; what it says and does."""
     site = stage.site("reference")
     trace = site / "trace"
-    done = command(site, "strace", "-qq", "-esignal=none", *listing(trace), *argv(stage))
+    done = command(site, "strace", "-qq", "-esignal=none", *listing(trace), *argv(stage, site))
     (directory,) = WorkDirectory(site / "cores").jobs()
     found = list(points(trace.read_text(errors="replace").splitlines()))
     ours = [point for point in found if str(stage.directory) in point.path]
@@ -156,7 +171,7 @@ def trial(stage: Stage, point: Point, kind: str, name: str, reference: Reference
     trace = site / "trace"
     options = here.options(kind, datetime.now(UTC).astimezone())
     strace = ["strace", "-qq", "-esignal=none", "-o", str(trace), *options]
-    done = command(site, *strace, *argv(stage))
+    done = command(site, *strace, *argv(stage, site))
     said = trace.read_text(errors="replace")
     hit = "(INJECTED)" in said or done.returncode == -signal.SIGKILL
     complaints = [] if kind == "kill" else _told(done)
@@ -167,10 +182,10 @@ def trial(stage: Stage, point: Point, kind: str, name: str, reference: Reference
     return Outcome(hit, tuple(complaints))
 
 
-def argv(stage: Stage) -> list[str]:
+def argv(stage: Stage, site: Path) -> list[str]:
     """The run that is disturbed."""
     # the interpreter itself: a wrapper that executes it would be let go by strace
-    return [sys.executable, str(COMMANDS / "cas"), "-i", TICKET, "-f", str(stage.upload)]
+    return [sys.executable, str(COMMANDS / "cas"), "-i", TICKET, *stage.words(site)]
 
 
 def _moved(point: Point, old: Path, new: Path) -> Point:
@@ -192,9 +207,13 @@ def _told(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def after_fault(stage: Stage, site: Path, reference: Reference) -> list[str]:
     """What must hold whatever happened: nothing lost, nothing half shown as whole."""
-    complaints = []
-    if _digest(stage.upload) != _digest_of_upload(stage):
-        complaints.append("LOST: the upload has changed")
+    complaints, given = [], stage.given(site)
+    if given.exists():
+        kept = [given]
+    else:  # it has no name of its own any more
+        kept = [path for path in (site / "cores").rglob(given.name) if not path.is_dir()]
+    if not kept or any(_digest(path) != _digest_of_upload(stage) for path in kept):
+        complaints.append("LOST: the upload has changed, or is gone")
     for directory in WorkDirectory(site / "cores").jobs():
         complaints += _half(directory, reference)
     return complaints
@@ -224,7 +243,7 @@ def after_rerun(stage: Stage, site: Path, reference: Reference) -> list[str]:
     if unfinished:
         again = cas(site)
     elif not ended:
-        again = cas(site, "-f", stage.upload)
+        again = cas(site, *stage.words(site))
     else:
         again = None
     complaints = []
@@ -265,8 +284,12 @@ def _result(directory: Path) -> dict[str, Any]:
         for key in TIMELESS:
             part.pop(key, None)
     (result["kernel"] or {}).pop("vmlinux", None)
+    # what becomes of an upload that was to be moved is for the fault to say
+    result["remarks"] = [each for each in result["remarks"] if not _OF_TAKING.search(each)]
     for section in result["sections"]:
         section.pop("seconds")
+        for one in section["commands"]:
+            one.pop("size_bytes")  # with the name of the dump, and its content is compared
         content = (directory / section["path"]).read_text(errors="surrogateescape")
         # the dump is read where it was submitted, or where its copy is
         content = re.sub(r"\S*/vmcore\.elf", "DUMP", content).replace(str(directory), "JOB")
@@ -276,6 +299,7 @@ def _result(directory: Path) -> dict[str, Any]:
         for changing in ("similar", "seen", "path"):
             (result[key] or {}).pop(changing, None)
     text = json.dumps(result).replace(str(directory), "JOB")
+    text = text.replace(str(directory.parents[2]), "SITE")
     cleaned: dict[str, Any] = json.loads(STAMP.sub("JOB", text))
     return cleaned
 

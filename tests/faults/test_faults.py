@@ -25,6 +25,14 @@ def reference(stage: Stage) -> Reference:
     return undisturbed(stage)
 
 
+@pytest.fixture(scope="module")
+def taking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, Reference]:
+    """The same of a job that takes its dump."""
+    needs("strace")
+    stage = prepared(tmp_path_factory.mktemp("faults") / "take", "take")
+    return stage, undisturbed(stage)
+
+
 def the_point(reference: Reference, call: str, name: str, number: int) -> Point:
     return next(
         point
@@ -64,3 +72,22 @@ def test_calls_of_other_threads_are_told_from_those_of_the_main_one(tmp_path: Pa
     found = [(point.call, point.name, point.in_main, point.index) for point in points(lines)]
     assert found == [("openat", "/w/T-1/JOB/log", True, 2), ("write", "/w/T-1/JOB/log", False, 1)]
     assert nameless("/c/.partial-abcd_123") == "/c/.partial-*"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        ("kill", ("linkat", "/given/vmcore.elf", 1)),
+        ("kill", ("unlink", "/given/vmcore.elf", 1)),
+        ("kill", ("fsync", "/given", 1)),
+        ("EIO", ("unlink", "/given/vmcore.elf", 1)),
+    ],
+)
+def test_a_dump_that_is_moved_into_its_job_is_never_without_a_name(
+    taking: tuple[Stage, Reference], kind: str, where: tuple[str, str, int]
+) -> None:
+    stage, reference = taking
+    outcome = trial(stage, the_point(reference, *where), kind, where[0], reference)
+    assert outcome.hit
+    assert outcome.complaints == ()

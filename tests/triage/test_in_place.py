@@ -17,6 +17,7 @@ import pytest
 from cas.choices import EngineChoice, Verdict
 from cas.dump import identify
 from cas.engines.drgn.prestart import prestarted
+from cas.errors import CasError, DumpChanged
 from cas.jobs.job import Order
 from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
@@ -75,12 +76,15 @@ def may_copy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def run(upload: Path, config: Config, watcher: Watcher) -> Report:
-    with prestarted(config) as opened:
-        order = Order("T-1", upload)
-        job = create_job(WorkDirectory(config.work_directory), order, datetime.now(UTC))
-        report, error = triage(job, config, watcher, opened)
+    report, error = taken(Order("T-1", upload), config, watcher)
     assert error is None
     return report
+
+
+def taken(order: Order, config: Config, watcher: Watcher) -> tuple[Report, CasError | None]:
+    with prestarted(config) as opened:
+        job = create_job(WorkDirectory(config.work_directory), order, datetime.now(UTC))
+        return triage(job, config, watcher, opened)
 
 
 def test_the_first_answer_does_not_wait_for_the_copy(
@@ -141,3 +145,19 @@ def test_an_upload_that_is_replaced_before_it_is_identified_is_judged_by_the_cop
     assert report.finding is not None
     assert "cas_sum_entries" in report.finding.what
     assert any("changed after it was copied" in remark for remark in report.remarks)
+
+
+def test_a_dump_that_is_written_to_while_it_is_taken_stays_where_it_is(
+    config: Config, upload: Path
+) -> None:
+    def append() -> None:
+        with upload.open("ab") as file:
+            file.write(b"more")
+
+    order = Order("T-1", upload, takes=True)
+    report, error = taken(order, config, Watcher("Looking for evidence", append))
+    assert isinstance(error, DumpChanged)
+    assert report.verdict is Verdict.FAILED
+    assert f"{upload} was not moved: it stays where it is" in report.remarks
+    assert upload.stat().st_nlink == 1
+    assert not list(report.directory.glob("vmcore/*"))

@@ -1,0 +1,63 @@
+"""``--take``: a plain dump is moved into its job, or copied with a sentence why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from installed import Site
+
+
+@pytest.fixture
+def drgn(site_a: Site) -> Site:
+    site_a.settings["engine"] = "drgn"
+    site_a.keep_snippets("sys")
+    return site_a
+
+
+@pytest.fixture
+def upload(tmp_path: Path, vmcore: Path) -> Path:
+    (tmp_path / "up").mkdir()
+    return Path(shutil.copy(vmcore, tmp_path / "up" / "vmcore"))
+
+
+def test_a_file_of_ours_is_moved_and_goes_with_the_job(drgn: Site, upload: Path) -> None:
+    upload.chmod(0o644)
+    inode, content = upload.stat().st_ino, upload.read_bytes()
+    done = drgn.cas("-i", "T-1", "-f", upload, "--take")
+    assert done.returncode == 0, done.stderr
+    kept = drgn.job("T-1") / "vmcore" / "vmcore"
+    told = f"{upload} was moved to {kept}, and goes when the job is purged"
+    assert told in done.stderr
+    assert told in drgn.result("T-1")["remarks"]
+    assert not upload.exists()
+    assert (kept.stat().st_ino, kept.stat().st_nlink, kept.stat().st_mode & 0o777) == (
+        inode,
+        1,
+        0o600,
+    )
+    assert kept.read_bytes() == content
+    assert drgn.admin("check").returncode == 0
+    assert drgn.admin("-p", "-d", "0", "--yes").returncode == 0
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda file: os.link(file, file.with_name("second")), "the file has 2 names"),
+        (lambda file: file.rename(file.with_name("real")) and file.symlink_to("real"), "symbolic"),
+    ],
+)
+def test_what_cannot_be_moved_is_copied(drgn: Site, upload: Path, spoil: object, why: str) -> None:
+    assert callable(spoil)
+    spoil(upload)
+    content = upload.read_bytes()
+    done = drgn.cas("-i", "T-1", "-f", upload, "--take")
+    assert done.returncode == 0, done.stderr
+    assert f"{upload} was copied and stays where it is: " in done.stderr
+    assert why in done.stderr
+    assert (drgn.job("T-1") / "vmcore" / "vmcore").read_bytes() == upload.read_bytes() == content
