@@ -14,13 +14,15 @@ import textwrap
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from cas.choices import Checked
-from cas.model.dump import Dump
-from cas.model.finding import KnownIssue, LogEvent
 from cas.units import human_span
+
+if TYPE_CHECKING:  # every command imports this, and few make these values
+    from cas.model.dump import Dump
+    from cas.model.finding import KnownIssue, LogEvent
 
 ExceptionInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]

@@ -21,6 +21,7 @@ from cas.model.dump import Dump
 from cas.model.fault import Fault
 from cas.model.report import Report
 from cas.model.snippet import Section
+from cas.report.registers import register_facts
 from cas.report.result_record import Result
 from cas.report.summary import summary
 from cas.text import json_text
@@ -108,18 +109,6 @@ def load(path: Path) -> Result:
         raise JobFailed(f"cannot read {file}: {error.strerror}") from error
     except Unreadable as error:
         raise JobFailed(f"{file} is damaged: {error}") from error
-
-
-def register_facts(dump: Dump) -> list[dict[str, Any]]:
-    """Each processor's registers; in hex, for programs whose numbers end at 53 bits."""
-    return [
-        {
-            "cpu": held.cpu,
-            "pid": held.pid,
-            "values": {name: hex(value) for name, value in held.values.items()},
-        }
-        for held in dump.registers
-    ]
 
 
 def _kernel_facts(report: Report) -> dict[str, Any] | None:

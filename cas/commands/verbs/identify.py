@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.commands.answers import VERSION
     from cas.commands.uploaded import identify_upload
-    from cas.report.result import register_facts
+    from cas.report.registers import register_facts
 
     is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(options.dump))
     if is_url and not is_there(options.dump):
