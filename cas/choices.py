@@ -58,6 +58,15 @@ class Engine(StrEnum):
     """Nothing did: the kernel has nothing of the kind, or the snippet gave no commands."""
 
 
+class Fetch(StrEnum):
+    """How much of a dump on a server is fetched."""
+
+    ALL = "all"
+    """All of it, once what crashed is told by what was read of it where it lies."""
+    ANSWER = "answer"
+    """What it takes to tell what crashed; the rest when somebody goes on with the job."""
+
+
 class EngineChoice(StrEnum):
     """Which debugger shall run the snippets, as ``engine`` of cas.conf and ``--engine`` say."""
 
@@ -154,6 +163,9 @@ class Checked(StrEnum):
     """All bytes are there, and some pages, spread over the file, unpack."""
     PAGES = "pages"
     """Every page unpacks; a zlib page has its checksum."""
+    RANGES = "ranges"
+    """The file has its length, and what was asked for was read of it where it lies: nothing is
+    known of the rest."""
 
 
 class Level(StrEnum):

@@ -91,6 +91,8 @@ def wholeness(dump: Dump) -> str:
         return "whole, every page checked"
     if dump.checked is Checked.PAGES and dump.compression:
         return f"whole, every page unpacks ({dump.compression} has no checksums)"
+    if dump.checked is Checked.RANGES:
+        return "read by ranges on its server: nothing is known of the rest"
     return "all bytes are there (it has no checksums)"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cas.choices import EngineChoice
+from cas.choices import EngineChoice, Fetch
 from cas.commands.invocation import (
     Asked,
     Once,
@@ -33,6 +33,7 @@ CLASSIC = (
     "email",
     "modules",
     "engine",
+    "fetch",
     "quiet",
     *INTERVALS,
 )
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     cas.add_argument(
         "--engine", choices=[each.value for each in EngineChoice], help="what runs the snippets"
     )
+    text = "of a dump on a server: all, or what the first answer takes"
+    cas.add_argument("--fetch", choices=[each.value for each in Fetch], help=text)
     text = "say nothing but what stopped the job; its log has everything"
     cas.add_argument("-q", "--quiet", action="store_true", help=text)
     interval_options(cas)
@@ -155,6 +158,7 @@ def _job_order(arguments: argparse.Namespace) -> Order:
         tuple(map(file_of, more)),
         arguments.take,
         first if is_url else None,
+        Fetch(arguments.fetch) if arguments.fetch else None,
     )
 
 

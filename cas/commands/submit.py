@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cas.choices import Verdict
+from cas.choices import Checked, Fetch, Verdict
 from cas.commands import specification
 from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
@@ -72,7 +72,7 @@ def resume_ticket(order: Order, world: World) -> Output:
         except CasError as error:
             world.progress.warn(str(error))
     readable = by_age(readable)
-    unfinished = [job for job in readable if job.is_unfinished]
+    unfinished = [job for job in readable if job.can_go_on]
     for line in work.skipped(order.ticket):
         world.progress.warn(line)
     if not unfinished:
@@ -84,6 +84,8 @@ def resume_ticket(order: Order, world: World) -> Output:
         wants_kmods=order.wants_kmods or job.order.wants_kmods,
         engine=order.engine or job.order.engine,
         member=order.member or job.order.member,
+        # who goes on with an answer wants the rest
+        fetch=order.fetch or (Fetch.ALL if job.is_answer_alone else job.order.fetch),
     )
     with prestarted(world.config) as opened, going_on(job):
         return (yield from _run_to_end(replace(job, order=amended), world, opened))
@@ -245,6 +247,8 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
         told = f"next: less {report_file}"
+        if report.dump and report.dump.checked is Checked.RANGES:
+            told += f"; to fetch the rest of the dump and go on: cas -i {job.order.ticket}"
         if report.dump and not report.dump.is_log:
             # the ticket alone may mean several jobs
             told += f"; to open a debugger: cas debug {specification.job_name(job)}"

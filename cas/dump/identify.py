@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cas.choices import Cause
+from cas.choices import Cause, Checked
 from cas.dump.banner import SEARCH_BYTES, banner_of_image, search_memory
 from cas.dump.flattened import Flattened
 from cas.dump.image import open_image
@@ -47,6 +47,8 @@ class _Search:
 
     limit_bytes: int
     is_header_wrong: bool
+    is_far: bool = False
+    """Each read costs time: what VMCOREINFO says is enough where it names a build-id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,28 @@ def identify(
         else:
             changed = converted(file, is_flawed=not dump.is_whole)
         return replace(dump, missing=(changed, *dump.missing)) if changed else dump
+
+
+def identify_by_ranges(path: Path, source: Source) -> Dump:
+    """Identity of a dump and its kernel log, by as few bytes of it as may be.
+
+    Nothing is looked for that no header leads to, and nothing is told of what was not read.
+
+    :param path: what to call it
+    :raises NotADump: it tells too little, or is no dump
+    """
+    kind = recognise_source(source, str(path))
+    if kind not in ("ELF", "KDUMP"):
+        raise NotADump(f"{path} cannot be read by ranges, it is {kind}")
+    try:
+        image = open_image(source, is_far=True)
+        if not image.vmcoreinfo:
+            raise NotADump("no VMCOREINFO in its headers")
+        words = _words_of_kernel(image, _Search(0, is_header_wrong=False, is_far=True))
+        dump = _assembled_dump(path, image, words)
+    except NotADump as error:
+        raise type(error)(f"{path}: {error}", hint=error.hint, offset=error.offset) from error
+    return replace(dump, size_bytes=source.size, checked=Checked.RANGES)
 
 
 def identify_by_headers(path: Path, source: Source) -> Dump | None:
@@ -202,7 +226,11 @@ def _words_of_kernel(image: Image, how: _Search) -> _Words:
     """The kernel's words by the header's VMCOREINFO; if it is absent or wrong, by a search."""
     search_bytes = how.limit_bytes
     told = parse_vmcoreinfo(image.vmcoreinfo or b"")
-    words = _hear(image, told)
+    words = _hear(image, told, is_far=how.is_far)
+    if how.is_far:
+        if words.agree or (words.banner is None and build_id(told)):
+            return words
+        raise NotADump("VMCOREINFO alone does not tell which kernel it is of")
     if words.agree and not how.is_header_wrong:
         return words if words.log else _with_loose_log(words, image, search_bytes)
     found = search_memory(image.memory, search_bytes)
@@ -245,8 +273,11 @@ def _with_loose_log(words: _Words, image: Image, search_bytes: int) -> _Words:
     return replace(words, log=log, no_log=None, remarks=(*words.remarks, remark))
 
 
-def _hear(image: Image, info: VmcoreInfo) -> _Words:
-    """The log and the banner that VMCOREINFO leads to."""
+def _hear(image: Image, info: VmcoreInfo, *, is_far: bool = False) -> _Words:
+    """The log and the banner that VMCOREINFO leads to.
+
+    :param is_far: the banner is not looked for where the build-id is known
+    """
     if not info.lines:
         return _Words(info)
     try:
@@ -271,7 +302,7 @@ def _hear(image: Image, info: VmcoreInfo) -> _Words:
     said = _BANNER.search(log.text[:_EARLY])
     banner = said[1] if said else None
     text = info.symbol("_stext")
-    if banner is None and text is not None:
+    if banner is None and text is not None and not (is_far and build_id(info)):
         with suppress(Absent):
             banner = banner_of_image(image.memory, kernel.physical(text))
     if log.left_out:

@@ -26,15 +26,18 @@ _NAMELESS = ("", "(none)", "Unknown")
 """In place of a machine's name: ``UTS_NODENAME`` of a kernel that was given none, and QEMU's."""
 
 
-def open_kdump(source: Source, *, checked: bool = True) -> Image:
+def open_kdump(source: Source, *, checked: bool = True, is_far: bool = False) -> Image:
     """The image of a KDUMP or DISKDUMP.
 
     :param checked: whether pages and descriptors are looked at for damage
+    :param is_far: each read costs time: of them only the last are looked at
     :raises NotADump: the header makes no sense in either byte order
     """
     header = read_kdump_header(source)
     memory = KdumpMemory(source, header)
-    seen = survey_kdump(source, header, memory) if checked else Survey(header.status, ())
+    seen = Survey(header.status, ())
+    if checked:
+        seen = survey_kdump(source, header, memory, is_far=is_far)
     at, size = header.notes
     data = source.read(at, min(size, elf.NOTES_LIMIT))
     notes = list(elf.notes(data, header.order))

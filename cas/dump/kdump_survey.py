@@ -48,8 +48,13 @@ class Survey:
     """Where the page data end."""
 
 
-def survey_kdump(source: Source, header: Header, memory: KdumpMemory) -> Survey:
-    """What the file lacks, and how far its pages were looked at."""
+def survey_kdump(
+    source: Source, header: Header, memory: KdumpMemory, *, is_far: bool = False
+) -> Survey:
+    """What the file lacks, and how far its pages were looked at.
+
+    :param is_far: only whether its end is there
+    """
     missing: list[Missing] = []
     if header.status & INCOMPLETE:
         what = "makedumpfile marked the dump as incomplete"
@@ -75,6 +80,10 @@ def survey_kdump(source: Source, header: Header, memory: KdumpMemory) -> Survey:
     gap = source.gap(header.bitmap_offset, memory.descriptors_end)
     if gap is not None:
         missing.append(no_record(gap))
+    if is_far:
+        last = _Pages(source, header, memory).page_data_end() if memory.bitmap.count else 0
+        lacks = (cut(last, source.size),) if last > source.size else ()
+        return Survey(header.status, (*missing, *lacks))
     missing += _lost_frames(source, header)
     found = _Pages(source, header, memory).survey()
     end = max(declared, found.end) if found.end else None
@@ -121,7 +130,7 @@ class _Pages:
             size = human_size(self._source.size)
             what = f"the bitmap names no page, but the file goes on to {size}"
             return Survey(0, (Missing(what, self._low, Cause.DAMAGED),))
-        end = self._page_data_end()
+        end = self.page_data_end()
         if end > self._source.size:
             astray = self._astray(sys.maxsize)
             return Survey(self._flags, (cut(end, self._source.size), *self._missing_pages(astray)))
@@ -145,7 +154,7 @@ class _Pages:
     def _missing_pages(self, tally: Tally) -> Iterator[Missing]:
         yield from tally.missing(self._count, is_sample=self._count > FEW)
 
-    def _page_data_end(self) -> int:
+    def page_data_end(self) -> int:
         """Where the page data ends, by the last descriptor of another page than that of zeros."""
         for start in range(self._count - 1, -1, -BATCH):
             first = max(start - BATCH + 1, 0)

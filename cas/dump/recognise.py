@@ -52,6 +52,14 @@ def kind_of(head: bytes) -> str | None:
     return "dump"
 
 
+def is_for_ranges(head: bytes) -> bool:
+    """Whether a dump that begins so leads by its headers to what is asked for, wherever it is.
+
+    :param head: up to the first 128 KiB, see `kind_of`
+    """
+    return head.startswith((b"\x7fELF", *_KDUMP)) and kind_of(head) == "dump"
+
+
 def recognise_file(path: Path) -> str:
     """Which format of dump a file has: ``ELF``, ``KDUMP``, ``flattened`` or ``kernel log``.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cas.errors import DiskFull, FetchError, Refused, TryAgain
+from cas.fetch.attempts import Attempts
 from cas.fetch.part import Part
 from cas.fetch.source import Broken, Changed, Denied, FetchPolicy, Had, NotThere, Source
 from cas.fetch.url import Url
@@ -20,9 +20,6 @@ from cas.units import human_size
 
 __all__ = ["FetchPolicy", "fetch"]
 
-GAIN_BYTES = 1 << 20
-"""An attempt that brought so much that was never there before does not count as failed."""
-LONGEST_PAUSE_S = 30.0
 CHECKSUM_FILE_BYTES = 4 << 10
 HASH_BYTES = 1 << 20
 
@@ -56,30 +53,6 @@ def fetch(url: Url, directory: Path, policy: FetchPolicy, progress: Progress) ->
             raise
 
 
-class _Attempts:
-    """Counts failures in a row, and waits longer from one to the next."""
-
-    def __init__(self, policy: FetchPolicy, progress: Progress) -> None:
-        self._policy = policy
-        self._progress = progress
-        self._failed = 0
-        self._best = 0
-
-    def failed(self, error: Broken, size: int) -> None:
-        """Wait before the next attempt.
-
-        :param size: how many bytes are there now
-        :raises Broken: there is none left
-        """
-        if size - self._best >= GAIN_BYTES:
-            self._best, self._failed = size, 0
-        self._failed += 1
-        if self._failed >= self._policy.attempts:
-            raise error
-        self._progress.warn(f"{error}; trying again")
-        time.sleep(min(LONGEST_PAUSE_S, self._policy.pause_s * 2 ** (self._failed - 1)))
-
-
 def _opened_source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextManager[Source]:
     """A source by the URL's scheme; its library is loaded only now."""
     if url.scheme == "ftp":
@@ -100,7 +73,7 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
 
     :return: the file's SHA-256, where the server says it with the file
     """
-    attempts = _Attempts(policy, progress)
+    attempts = Attempts(policy, progress)
     with _Bar(url, progress) as bar:
         while True:
             try:
@@ -191,7 +164,7 @@ def _checksum_beside(url: Url, policy: FetchPolicy, progress: Progress) -> tuple
     beside = replace(url, path=f"{url.path}.sha256")
     if url.path.endswith("/"):
         return None, ""
-    attempts = _Attempts(policy, progress)
+    attempts = Attempts(policy, progress)
     while True:
         try:
             text = b""

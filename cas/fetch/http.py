@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
@@ -31,6 +31,7 @@ from cas.fetch.source import (
     NetworkPolicy,
     NotThere,
     PrivateNetworks,
+    Spent,
     Version,
 )
 from cas.fetch.url import PORTS, Url, parse_url
@@ -42,11 +43,13 @@ LATER = frozenset({408, 425, 429})
 KEPT_ENCODINGS = frozenset({"gzip", "x-gzip", "bzip2", "x-bzip2", "compress", "xz", "x-xz", "zstd"})
 """Content encodings that unpacking recognises: what the server sends is kept as it comes."""
 
+PLAIN = ("", "identity")
+"""Content encodings that are none."""
 OTHER_ENCODINGS = frozenset({"br", "deflate", "dcb", "dcz", "aes128gcm", "exi", "pack200-gzip"})
 """The other ones of IANA's registry of HTTP content codings: words that are not a server's own."""
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """A connection to a checked address."""
 
     response_class = PatientResponse
@@ -59,6 +62,7 @@ class _Connection(http.client.HTTPConnection):
         self.is_to_public = False
 
     def connect(self) -> None:
+        """Connect to an address that policy allows."""
         self.sock = connected(self._url, self._policy)
         self.is_to_public = not is_private(self.sock.getpeername()[0])
         if self._url.scheme == "https":
@@ -84,7 +88,7 @@ class Body:
         """The next bytes of the file; none at its end."""
         if self.is_over:
             return b""
-        with _http_errors_told(self.url):
+        with http_errors_told(self.url):
             data = self.response.read1(CHUNK_BYTES)
         self.response.patient.earned(len(data))
         return data
@@ -104,39 +108,65 @@ def opened_by_http(url: Url, policy: NetworkPolicy, had: Had | None = None) -> I
     :raises Broken: it may have it later
     """
     had = had or Had()
+    headers = {"Connection": "close"}
+    if had.offset and had.version.validator:
+        headers["Range"] = f"bytes={had.offset}-"
+        headers["If-Range"] = had.version.validator
+    hop, connection, response = answered(url, policy, headers)
+    with closing(connection), closing(response):
+        yield _body(hop, response, had)
+
+
+def answered(
+    url: Url, policy: NetworkPolicy, asked: Mapping[str, str], spent: Spent | None = None
+) -> tuple[Url, Connection, PatientResponse]:
+    """The answer to a request, behind at most REDIRECTS redirects; the caller closes both.
+
+    :return: who gives it, over what, and the answer
+    :raises Refused: policy forbids where the URL or a redirect leads
+    """
     hop = url
     for _ in range(REDIRECTS + 1):
-        headers = {
-            "User-Agent": f"cas/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-        }
-        # credentials are for the host that they were given for, not for where it redirects to
-        is_origin = hop.origin == url.origin
-        if policy.home and is_origin and (login := login_for(url, policy.home)):
-            headers["Authorization"] = (
-                f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
-            )
-        if had.offset and had.version.validator:
-            headers["Range"] = f"bytes={had.offset}-"
-            headers["If-Range"] = had.version.validator
-        with closing(_Connection(hop, policy)) as connection:
-            with _http_errors_told(hop):
-                connection.connect()
-                connection.request("GET", hop.target, headers=headers)
-                response = connection.getresponse()
-            if not isinstance(response, PatientResponse):
-                raise TypeError(type(response))
-            response.patient.allow()
+        connection = Connection(hop, policy)
+        try:
+            if spent:
+                spent.request()
+            response = response_of(hop, connection, {**asked, **credentials(url, hop, policy)})
             if response.status not in REDIRECTED:
-                with closing(response):
-                    yield _body(hop, response, had)
-                return
+                return hop, connection, response
+            response.close()
             if connection.is_to_public and policy.private_networks is not PrivateNetworks.ALLOWED:
                 policy = replace(policy, private_networks=PrivateNetworks.REFUSED)
             hop = _redirect_target(url, hop, response.getheader("Location"))
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
     raise FetchError(f"{url} is redirected more than {REDIRECTS} times")
+
+
+def credentials(url: Url, hop: Url, policy: NetworkPolicy) -> dict[str, str]:
+    """They are for the host that they were given for, not for where it redirects to."""
+    if policy.home and hop.origin == url.origin and (login := login_for(url, policy.home)):
+        return {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"}
+    return {}
+
+
+def response_of(hop: Url, connection: Connection, asked: Mapping[str, str]) -> PatientResponse:
+    """The head of the answer to one request."""
+    headers = {
+        "User-Agent": f"cas/{__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        **asked,
+    }
+    with http_errors_told(hop):
+        connection.request("GET", hop.target, headers=headers)
+        response = connection.getresponse()
+    if not isinstance(response, PatientResponse):
+        raise TypeError(type(response))
+    response.patient.allow()
+    return response
 
 
 def _redirect_target(origin: Url, hop: Url, location: str | None) -> Url:
@@ -187,7 +217,7 @@ def _body(url: Url, response: PatientResponse, had: Had) -> Body:
         if not is_whole or validator != asked.version.validator:
             raise Changed(changed)
         return Body(url, response, asked.version, asked.offset, is_over=True)
-    _require_given(url, response)
+    require_given(url, response)
     if response.status == 206:
         pattern = r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)"
         found = re.fullmatch(pattern, content_range, re.ASCII)
@@ -212,7 +242,8 @@ def _body(url: Url, response: PatientResponse, had: Had) -> Body:
     return Body(url, response, version, asked.offset, sha256, remarks)
 
 
-def _require_given(url: Url, response: PatientResponse) -> None:
+def require_given(url: Url, response: PatientResponse) -> None:
+    """Make sure that the server has the file for us, and gives it in a form that we read."""
     status = status_text(response.status)
     if response.status in (404, 410):
         raise NotThere(f"{url}: there is no such file: {status}")
@@ -233,7 +264,7 @@ def _oddities(url: Url, response: PatientResponse) -> tuple[str, ...]:
     """
     remarks = []
     encoding = response.getheader("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    if encoding not in PLAIN:
         if encoding not in KEPT_ENCODINGS:
             shown = encoding if encoding in OTHER_ENCODINGS else "something unknown"
             raise FetchError(f"{url}: the server encodes the file as {shown}, unasked")
@@ -244,7 +275,8 @@ def _oddities(url: Url, response: PatientResponse) -> tuple[str, ...]:
 
 
 @contextmanager
-def _http_errors_told(url: Url) -> Iterator[None]:
+def http_errors_told(url: Url) -> Iterator[None]:
+    """Say what went wrong with an answer: later it may come, or never."""
     try:
         with network_errors_told(url):
             yield

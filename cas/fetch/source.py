@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -99,6 +100,55 @@ class Source(Protocol):
 
         :raises Broken: the connection broke
         """
+
+
+class Spent:
+    """What was asked of a server so far; threads may count at once."""
+
+    def __init__(self) -> None:
+        """Nothing is asked yet."""
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.size_bytes = 0
+
+    def request(self) -> None:
+        """Count a request."""
+        with self._lock:
+            self.requests += 1
+
+    def received(self, size: int) -> None:
+        """Count bytes of the file."""
+        with self._lock:
+            self.size_bytes += size
+
+
+class Ranges(Protocol):
+    """A file on a server of which parts can be asked for, by several threads at once."""
+
+    @property
+    def version(self) -> Version:
+        """Which version of the file all parts are of; its size and validator are known."""
+
+    def part(self, start: int, end: int) -> bytes:
+        """All bytes of a part.
+
+        :raises Changed: the file is another one by now
+        :raises NoRanges: the server sends something else
+        :raises Broken: the connection or the server fails at the moment
+        """
+
+    def require_same(self) -> None:
+        """Make sure that all parts so far are of the one version.
+
+        :raises Changed: they may not be
+        """
+
+    def close(self) -> None:
+        """Let go of the server; who still waits for a part hears of it."""
+
+
+class NoRanges(FetchError):
+    """A server has the file, but gives no parts of it that can be relied on."""
 
 
 class Broken(TryAgain):

@@ -235,7 +235,7 @@ def _facts_for_sentences(
         build_id = f", build-id {dump.build_id}" if dump.build_id else ""
         arch = f" ({dump.arch})" if dump.arch and dump.arch != "unknown" else ""
         yield "kernel", f"{dump.osrelease or 'this kernel'}{arch}{build_id}"
-    if not dump.is_whole:
+    if dump.missing:
         yield "damage", next_step(dump)
     oopses = sum(event.is_oops for event in crash.choice.earlier)
     if oopses:

@@ -68,10 +68,12 @@ def confidence_of_data(crash: Crash, dump: Dump, match: Match | None) -> Confide
         grounds.append((Level.HIGH if is_same else Level.MEDIUM, f"kernel by {match.evidence}"))
     if dump.is_log:
         grounds.append((Level.MEDIUM, "no dump, only its kernel log"))
-    elif dump.is_whole:
-        grounds.append((Level.HIGH, _WHOLE[dump.checked]))
-    else:
+    elif dump.missing:
         grounds.append((Level.MEDIUM, f"dump damaged ({dump.missing[0].what})"))
+    elif dump.checked is Checked.RANGES:
+        grounds.append((Level.MEDIUM, "dump read by ranges, and not fetched"))
+    else:
+        grounds.append((Level.HIGH, _WHOLE[dump.checked]))
     if not crash.has_log:
         grounds.append((Level.MEDIUM, "no kernel log"))
     elif not crash.choice.has_panic and crash.kind not in EXCEPTIONS | {Kind.NONE}:

@@ -146,7 +146,7 @@ def _silence(crash: Crash, dump: Dump) -> str:
     """What is said of a dump in which no crash is announced."""
     if not dump.dmesg and not crash.frames:
         return _UNREADABLE
-    return _SILENT if dump.is_whole else _DAMAGED
+    return _DAMAGED if dump.missing else _SILENT
 
 
 def _what_happened(crash: Crash, dump: Dump, earlier: Before) -> str:

@@ -21,7 +21,7 @@ def take_up(job: Job) -> Job:
     :raises TryAgain: the directory cannot be written
     """
     found = load_job(job.directory)
-    if not found.is_unfinished:
+    if not found.can_go_on:
         raise UsageError(
             f"{job.directory} came to its end meanwhile: {found.verdict}",
             hint=f"to analyse a dump again: cas -i {found.order.ticket} -f FILE",

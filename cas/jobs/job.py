@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cas.choices import EngineChoice, Stage, Verdict
+from cas.choices import EngineChoice, Fetch, Stage, Verdict
 from cas.errors import CasError
 from cas.files.digest import Fingerprint
 from cas.files.permission import DENIED, not_permitted
@@ -49,6 +49,8 @@ class Order:
     """Move the upload into the job, where that can be, instead of copying it."""
     url: str | None = None
     """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
+    fetch: Fetch | None = None
+    """How much of a dump on a server is fetched; instead of the configuration's choice."""
     source: Url | None = field(default=None, repr=False, compare=False)
     """The same with its secrets, which are not kept."""
     held: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False)
@@ -75,6 +77,16 @@ class Job:
     def is_unfinished(self) -> bool:
         """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
         return self.is_stopped or self.verdict is Verdict.WAITING
+
+    @property
+    def is_answer_alone(self) -> bool:
+        """Whether it ended with the first answer, and the dump is still on its server."""
+        return self.verdict is Verdict.PARTIAL and self.stored is None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether somebody may go on with it; what is `is_unfinished` programs may, too."""
+        return self.is_unfinished or self.is_answer_alone
 
     @property
     def is_stopped(self) -> bool:
@@ -138,6 +150,7 @@ def load_job(directory: Path) -> Job:
         tuple(map(Path, found.order.more)),
         found.order.takes,
         found.order.url,
+        found.order.fetch,
     )
     stored = None
     if found.stored:

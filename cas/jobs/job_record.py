@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from cas.choices import Cause, EngineChoice, Stage, Verdict
+from cas.choices import Cause, EngineChoice, Fetch, Stage, Verdict
 from cas.files.record import Below, Count, FilePath, Record, Ticket, Whole
 
 
@@ -25,6 +25,7 @@ class Order(Record, frozen=True, kw_only=True):
     """To move the upload into the job."""
     url: str | None = None
     """Without its secrets; `upload` is ``.`` then."""
+    fetch: Fetch | None = None
 
 
 class Missing(Record, frozen=True, kw_only=True):

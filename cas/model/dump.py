@@ -116,5 +116,5 @@ class Dump:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is known to be missing."""
-        return not self.missing
+        """Whether all of it is there, and nothing is known to be missing."""
+        return not self.missing and self.checked is not Checked.RANGES

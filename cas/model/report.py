@@ -18,6 +18,15 @@ from cas.model.snippet import Section
 
 
 @dataclass(frozen=True, slots=True)
+class ByRanges:
+    """What was asked of a server for the first answer, while the dump lay there."""
+
+    requests: int
+    size_bytes: int
+    """Bytes of the dump that came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that a job found out; ``result.json`` carries it, the other reports draw it."""
 
@@ -54,6 +63,8 @@ class Report:
     """What a damaged dump gave anyway, a phrase each."""
     customer_note: str | None = None
     """What to write to the customer who sent a damaged dump."""
+    by_ranges: ByRanges | None = None
+    """``None``: nothing was read where it lay on a server."""
     stored: Stored | None = None
     dump: Dump | None = None
     match: Match | None = None

@@ -68,6 +68,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "sandbox": report.sandbox,
         "recovered": report.recovered,
         "customer_note": report.customer_note,
+        "by_ranges": report.by_ranges and asdict(report.by_ranges),
         "kernel": _kernel_facts(report),
         "evidence": report.match.evidence if report.match else None,
         "evidence_detail": report.match.detail if report.match else None,

@@ -402,6 +402,13 @@ class Summary(Record, frozen=True, kw_only=True):
     server: str = ""
 
 
+class ByRanges(Record, frozen=True, kw_only=True):
+    """What was asked of a server for the first answer, while the dump lay there."""
+
+    requests: Count
+    size_bytes: Count
+
+
 class Result(Whole, frozen=True, kw_only=True):
     """Everything that a job found out."""
 
@@ -423,6 +430,7 @@ class Result(Whole, frozen=True, kw_only=True):
     sandbox: str | None = None
     recovered: tuple[str, ...] = ()
     customer_note: str | None = None
+    by_ranges: ByRanges | None = None
     kernel: Kernel | None = None
     evidence: MatchEvidence | None = None
     evidence_detail: str | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cas.choices import EngineChoice
+from cas.choices import EngineChoice, Fetch
 from cas.errors import ConfigError
 from cas.settings.rules import (
     CacheRules,
@@ -78,6 +78,8 @@ class Config:
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
+    fetch: Fetch = Fetch.ALL
+    """How much of a dump on a server is fetched: ``all`` or ``answer``."""
     fetch_timeout_s: float = 60.0
     """Without a byte from a server, after which it counts as gone."""
     file: Path | None = None
@@ -317,6 +319,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "depthLimit": ("intake.depth", _positive),
     "sidecarLimit": ("intake.sidecar_bytes", _size),
     "privateAddresses": ("private_addresses", _yes_no),
+    "fetch": ("fetch", lambda value: Fetch(_one_of(*Fetch)(value))),
     "fetchTimeout": ("fetch_timeout_s", _seconds),
 }
 

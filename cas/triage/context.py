@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cas.catalogue import Catalogue
+from cas.choices import Fetch
 from cas.database.store import Store
 from cas.jobs.job import Job
 from cas.progress import Progress
@@ -33,6 +34,11 @@ class Context:
         """What a reader should know besides."""
         self.seconds: dict[str, float] = {}
         """Wall time of each stage."""
+
+    @property
+    def fetch(self) -> Fetch:
+        """How much of a dump on a server is fetched."""
+        return self.order.fetch or self.config.fetch
 
     def remark(self, text: str) -> None:
         """Tell, once, what a reader should know of how the dump was analysed: it costs nothing."""

@@ -32,11 +32,12 @@ class KernelChoice:
         worker: Worker,
         supply: KernelSupply,
         kmods: Kmods,
-        arrival: Arrival,
+        arrival: Arrival | None,
     ) -> None:
         """Nothing is looked for yet.
 
-        :param arrival: keeps the dump that a debugger is given
+        :param arrival: keeps the dump that a debugger is given; ``None``: it lies on a server, and
+            its memory is not searched
         """
         self._context = context
         self._worker = worker
@@ -80,7 +81,8 @@ class KernelChoice:
         self.match, extraction = self._supply.extract(dump, match, kmods.foreseen(dump))
         self.vmlinux = extraction.vmlinux
         kmods.take_foreseen(dump, extraction.found)
-        kept = replace(dump, path=self._arrival.readable(dump.path))
+        path = self._arrival.readable(dump.path) if self._arrival else dump.path
+        kept = replace(dump, path=path)
         return Case(kept, extraction.vmlinux, kmods.traced(dump, extraction.found))
 
     def _misfit_of(self, case: Case) -> KernelMisfit | None:
@@ -142,6 +144,8 @@ class KernelChoice:
 
         :param limit_bytes: of memory that are searched for it
         """
+        if self._arrival is None:
+            return None
         with self._context.progress.bar("Looking for the kernel's own words", None):
             found = identify(dump.path, limit_bytes, is_header_wrong=True)
         return None if found.vmcoreinfo == dump.vmcoreinfo else found

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cas import findings
-from cas.choices import Checked, Engine, EngineChoice, Stage, Verdict
+from cas.choices import Checked, Engine, EngineChoice, Fetch, Stage, Verdict
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.beside import log_in_place_of, with_log_beside
 from cas.dump.reassemble import with_reason
@@ -32,6 +32,7 @@ from cas.errors import (
     KernelMisfit,
     NotADump,
     NotPermitted,
+    TryAgain,
     shortage,
 )
 from cas.files.whole import writing_below
@@ -48,6 +49,7 @@ from cas.settings import users
 from cas.settings.config import Config
 from cas.triage import page_check
 from cas.triage.asking_drgn import detections, first_answer
+from cas.triage.by_ranges import FarDump, is_better_whole, opened_far, tell_fetched, told_spent
 from cas.triage.completion import completed, remove_results, stopped
 from cas.triage.context import Context
 from cas.triage.crash_run import CrashRun, expected_dump, leave_wrapper
@@ -68,6 +70,7 @@ from cas.triage.snippets import (
 from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
 from cas.triage.verdict import Judge, job_verdict, seen_before
+from cas.units import human_size
 
 if TYPE_CHECKING:
     from cas.dump.checking import Checking
@@ -171,20 +174,27 @@ class Pipeline:
             return own_snippets
         self.stack.close()
         self.disown()
-        self.misfit = self.checking = None
+        self.tell.retract()
+        self.checking = None
         self.has_looked_back = False
         self.context.remark("the upload changed after it was copied: the copy was read once more")
         return self.run_stages()
 
     def run_stages(self) -> frozenset[str]:
         """The stages in order; each adds to the report what it found out."""
+        is_answered = self.answer_by_ranges()
+        if is_answered and self.context.fetch is Fetch.ANSWER:
+            self.leave_rest()
+            return frozenset()
         head = self.receive()
+        if is_answered:  # all of it is there now, and counts
+            self.disown()
         early = self.foresee(head)
         dump = self.identify(self.unpacked(head))
         if dump.is_log:
             self.judge_log(dump)
             return frozenset()
-        case = self.fitting_case(dump, early)
+        case = self.fitting_case(dump, early, self.arrival)
         crash = self.prepare_crash(case)
         answer = self.first_answer(case)
         if answer and self.report.finding:
@@ -197,6 +207,50 @@ class Pipeline:
         self.run_snippets(chosen, crash if is_begun else None)
         self.reached(Stage.ANALYSED)
         return chosen.own
+
+    def answer_by_ranges(self) -> bool:
+        """What crashed, of a dump that still lies on its server; whether it is told."""
+        context = self.context
+        with ExitStack() as stack:
+            far = opened_far(self.arrival, context, stack)
+            if far is None:
+                return False
+            try:
+                self.answer_from(far)
+                far.require_sound()
+            except CasError as raised:
+                error = far.file.failure or raised
+                goes_on = isinstance(error, TryAgain) and not is_better_whole(error)
+                if goes_on or (context.fetch is Fetch.ANSWER and not is_better_whole(error)):
+                    raise error from raised
+                self.disown()
+                self.tell.retract()
+                if is_better_whole(error):
+                    tell_fetched(str(error), context)
+                return False
+            self.report = replace(self.report, by_ranges=far.spent)
+            context.progress.say(told_spent(far))
+        return True
+
+    def answer_from(self, far: FarDump) -> None:
+        """Identity, kernel and first answer of a dump on a server, each told at once."""
+        context = self.context
+        with context.timed("identify"), context.progress.bar("Reading the dump by ranges", None):
+            dump = far.identified()
+        self.describe(dump)
+        self.worker.serve(far.path, far.file)
+        self.first_answer(self.fitting_case(dump, None, None))
+
+    def leave_rest(self) -> None:
+        """Say what of the dump nobody has looked at."""
+        assert self.report.dump and self.report.by_ranges  # noqa: S101  it is answered
+        read = human_size(self.report.by_ranges.size_bytes)
+        whole = human_size(self.report.dump.size_bytes)
+        self.context.degrade(
+            f"only what the first answer takes was read of the dump, {read} of {whole}: no detector"
+            " and no snippet ran"
+        )
+        leave_wrapper(self.context, EngineChoice.DRGN)
 
     def receive(self) -> Path:
         """A file that begins as the dump does; the rest may still be copied or unpacked."""
@@ -251,12 +305,18 @@ class Pipeline:
                 context.remark(f"the kernel log is {beside.name}, which came with the dump")
         if stored and stored.parts:
             dump = with_reason(dump, stored.missing)
-        self.report = replace(self.report, dump=dump)
         if dump.checked is Checked.SAMPLED:  # too many pages to wait for
             from cas.dump.checking import Checking  # most dumps in ELF need none
 
             checking = Checking(dump, self.arrival.settled, self.job.directory)
             self.checking = self.stack.enter_context(checking)
+        self.describe(dump)
+        return dump
+
+    def describe(self, dump: Dump) -> None:
+        """Tell what a dump says about itself."""
+        progress = self.context.progress
+        self.report = replace(self.report, dump=dump)
         self.reached(Stage.IDENTIFIED)
         self.tell.dump(dump)
         for remark in dump.remarks:
@@ -264,7 +324,6 @@ class Pipeline:
         for missing in dump.missing:
             progress.warn(f"the dump is damaged: {missing.what}")
         require_modest(dump)
-        return dump
 
     def judge_log(self, dump: Dump) -> None:
         """The verdict on the crash of a kernel log, with lines of the source if it has a kernel."""
@@ -275,10 +334,10 @@ class Pipeline:
         self.conclude(located.dump, None)
         self.reached(Stage.ANALYSED)
 
-    def fitting_case(self, dump: Dump, early: Match | None) -> Case:
+    def fitting_case(self, dump: Dump, early: Match | None, arrival: Arrival | None) -> Case:
         """The dump with the kernel that fits it, and what else drgn needs."""
         kmods, worker = self.kmods, self.worker
-        choice = KernelChoice(self.context, worker, self.supply, kmods, self.arrival)
+        choice = KernelChoice(self.context, worker, self.supply, kmods, arrival)
         try:
             return choice.fitting_case(dump, early)
         finally:
@@ -428,7 +487,9 @@ class Pipeline:
     def disown(self) -> None:
         """Take back what was said of the dump, and the files with it: it is of something else."""
         remove_results(self.report)
-        self.report = replace(self._blank, stored=self.report.stored)
+        told = self.report
+        self.report = replace(self._blank, stored=told.stored, by_ranges=told.by_ranges)
+        self.misfit = None
         self.context.problems.clear()
         self.context.remarks.clear()
         self.job = replace(self.job, stages=self.job.stages[:2])

@@ -18,7 +18,7 @@ from cas.model.evidence import Detection
 from cas.model.fault import Fault
 from cas.model.finding import Finding
 from cas.model.kernel import Kernel, Match
-from cas.model.report import Report
+from cas.model.report import ByRanges, Report
 from cas.model.snippet import Section
 from cas.report.result import load
 from cas.report.result_record import Fault as FaultRecord
@@ -91,6 +91,7 @@ def revived(result: Result, job: Job) -> Report:
         limits_hit=result.limits_hit,
         recovered=result.recovered,
         customer_note=result.customer_note,
+        by_ranges=value_of_record(result.by_ranges, ByRanges) if result.by_ranges else None,
         stored=stored,
         dump=dump,
         match=match,

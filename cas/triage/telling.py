@@ -23,7 +23,11 @@ class Announcer:
         """Nothing is told yet."""
         self._progress = progress
         self._kernel: KernelIdentity | None = None
-        self._kernel_lines: set[str] = set()
+        self._told = set[str]()
+
+    def retract(self) -> None:
+        """What was told was of something else: it is told again."""
+        self._told.clear()
 
     def dump(self, dump: Dump) -> None:
         """Which kernel it is; again only where the whole dump says another than its beginning."""
@@ -36,36 +40,39 @@ class Announcer:
 
     def match(self, match: Match) -> None:
         """By what the kernel was found, and where."""
-        line = f"Kernel found by {match.evidence}: {match.kernel.source.name}"
-        if line not in self._kernel_lines:
-            self._progress.say(line)
-            self._kernel_lines.add(line)
+        self._say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
 
     def verdict(self, finding: Finding) -> None:
         """What happened, and where."""
         for line in finding.undecided:
             self._progress.warn(line)
         for issue in known_issues(finding):
-            self._progress.say(f"known issue: {issue}")
-        self._progress.say(finding.what)
+            self._say(f"known issue: {issue}")
+        self._say(finding.what)
         if finding.where:
-            self._progress.say(", ".join(filter(None, (f"in {finding.where}", finding.who))))
+            self._say(", ".join(filter(None, (f"in {finding.where}", finding.who))))
         if finding.choice and finding.data:
             sure = f"of the choice: {finding.choice.level}, of the data: {finding.data.level}"
-            self._progress.say(f"sure {sure}")
+            self._say(f"sure {sure}")
 
     def evidence(self, detections: Iterable[Detection]) -> None:
         """What detectors found that explains the crash."""
         for line in causes(tuple(detections)):
-            self._progress.say(line)
+            self._say(line)
 
     def fault(self, fault: Fault | None) -> None:
         """What of a fault explains the crash."""
         for each in fault.evidence if fault else ():
             if each.weight is Weight.CAUSE:
-                self._progress.say(f"fault: {each.sentence}")
+                self._say(f"fault: {each.sentence}")
 
     def seen_before(self, finding: Finding, *, is_log: bool) -> None:
         """Whether and where the crash happened before."""
         for line in sighted(finding, is_log=is_log):
-            self._progress.say(f"seen before: {line}")
+            self._say(f"seen before: {line}")
+
+    def _say(self, line: str) -> None:
+        """Tell a line that was not told before: a dump may be read twice, by ranges and whole."""
+        if line not in self._told:
+            self._told.add(line)
+            self._progress.say(line)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cas.dump import kind_of, reassemble
 from cas.dump.log_file import choose_log
@@ -22,6 +23,10 @@ from cas.jobs.work_directory import is_regular
 from cas.model.dump import Stored
 from cas.progress import Progress
 from cas.settings.config import Config
+
+if TYPE_CHECKING:
+    from cas.fetch.source import FetchPolicy
+    from cas.fetch.url import Url
 
 
 class Arrival:
@@ -56,6 +61,37 @@ class Arrival:
         self._stack.__exit__(*failure)
         if failure[0] is not None and not self._is_kept:
             self._forget_links()
+
+    def url_to_fetch(self) -> Url | None:
+        """Where the upload still is; ``None``: nothing of it is left to be fetched.
+
+        :raises UsageError: the URL had secrets, which were not kept
+        """
+        order = self._job.order
+        # by its final name it is whole and checked; a URL with secrets could not be asked again
+        if not order.url or self._stored or any(_whole_files(self.download_directory())):
+            return None
+        from cas.fetch.url import parse_url
+
+        return order.source or parse_url(order.url)
+
+    def download_directory(self) -> Path:
+        """Where what is fetched lies, until the dump is kept."""
+        directory = self._job.directory / DOWNLOAD
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    def fetch_policy(self) -> FetchPolicy:
+        """What a URL may lead to, and how long it is tried."""
+        from cas.fetch.source import FetchPolicy, PrivateNetworks
+
+        config = self._config
+        return FetchPolicy(
+            PrivateNetworks.ALLOWED if config.private_addresses else PrivateNetworks.REFUSED,
+            config.fetch_timeout_s,
+            limits=config.intake,
+            sshkey=config.sshkey,
+        )
 
     def begin(self) -> Path:
         """A file that begins as the dump does; the rest of it may still be under way.
@@ -207,28 +243,16 @@ class Arrival:
         return len(self._uploads) == 1 and is_plain(self._uploads[0], kind_of)
 
     def _fetched(self) -> tuple[Path, ...]:
-        order = self._job.order
-        if not order.url:
+        if not self._job.order.url:
             return ()
-        directory = self._job.directory / DOWNLOAD
-        directory.mkdir(exist_ok=True)
-        # by its final name it is whole and checked; a URL with secrets could not be asked again
-        if whole := tuple(path for path in directory.iterdir() if not path.name.startswith(".")):
-            return whole
+        url = self.url_to_fetch()
+        directory = self.download_directory()
+        if url is None:
+            return tuple(_whole_files(directory))
         # three protocols, for few jobs
-        from cas.fetch.fetch import FetchPolicy, fetch
-        from cas.fetch.source import PrivateNetworks
-        from cas.fetch.url import parse_url
+        from cas.fetch.fetch import fetch
 
-        config = self._config
-        may_be_private = config.private_addresses
-        policy = FetchPolicy(
-            PrivateNetworks.ALLOWED if may_be_private else PrivateNetworks.REFUSED,
-            config.fetch_timeout_s,
-            limits=config.intake,
-            sshkey=config.sshkey,
-        )
-        return (fetch(order.source or parse_url(order.url), directory, policy, self._progress),)
+        return (fetch(url, directory, self.fetch_policy(), self._progress),)
 
     def _handed_over(self) -> tuple[Path, ...]:
         """The uploads; in place of one that only root can open, a copy of ours."""
@@ -257,6 +281,10 @@ class Arrival:
             part.unlink()
         self._digest = self._stack.enter_context(DumpDigest(lambda: target))
         return replace(stored, vmcore=target, missing=(*stored.missing, *missing))
+
+
+def _whole_files(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.iterdir() if not path.name.startswith("."))
 
 
 def _size_bytes(upload: Path) -> int:

@@ -64,6 +64,7 @@ _cas() {
     case $previous in
         -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
         -c | --command | --host) return ;;
+        --fetch) mapfile -t COMPREPLY < <(compgen -W 'all answer' -- "$current"); return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
         -i | --identifier)
             if [[ -n $(_cas_verb debug) ]]; then  # it is crash's
@@ -92,7 +93,7 @@ _cas() {
             return
         fi
     else
-        words='-i --identifier -f --file --member --take -e --email -m --modules --engine -q --quiet
+        words='-i --identifier -f --file --member --take -e --email -m --modules --engine --fetch -q --quiet
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'

@@ -67,20 +67,78 @@ class Served:
         return headers
 
 
+Fault = Callable[["Request", "Parts"], None]
+"""What a server does in place of giving a part."""
+
+
+@dataclass
+class Parts:
+    """A large file on an http server that gives parts of it, and how the server misbehaves."""
+
+    path: Path
+    etag: str = '"v1"'
+    delay_s: float = 0.0
+    """Before each answer."""
+    faults: dict[int, Fault] = field(default_factory=dict)
+    """By the number of the request, from 1 on."""
+    lasting: Fault | None = None
+    """Instead of every answer behind those that have a fault of their own."""
+    ranges: list[str | None] = field(default_factory=list)
+    """What was asked for."""
+
+    def give(self, request: Request) -> None:
+        asked = request.headers.get("Range")
+        self.ranges.append(asked)
+        time.sleep(self.delay_s)
+        fault = self.faults.get(len(self.ranges))
+        if fault is None and self.faults and len(self.ranges) > max(self.faults):
+            fault = self.lasting
+        if fault is not None:
+            fault(request, self)
+        else:
+            self.send_part(request)
+
+    def send_part(self, request: Request, *, cut: int = 0, sent: int | None = None) -> None:
+        """Give what was asked for.
+
+        :param cut: give so many bytes fewer, and say so
+        :param sent: break off after so many bytes
+        """
+        size = self.path.stat().st_size
+        begin, end, status = 0, size, 200
+        asked = request.headers.get("Range")
+        if asked and request.headers.get("If-Range") in (None, self.etag):
+            first, last = asked.removeprefix("bytes=").split("-")
+            begin, status = int(first), 206
+            end = min(int(last or size - 1) + 1, size) - cut
+        headers = {"Content-Length": str(end - begin), "ETag": self.etag}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+        request.send(status, headers)
+        request.close_connection = sent is not None
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            left = end - begin if sent is None else sent
+            while left > 0 and (data := file.read(min(left, 1 << 20))):
+                request.wfile.write(data)
+                left -= len(data)
+
+
 class Request(BaseHTTPRequestHandler):
     """One request to a :class:`Web`."""
 
+    protocol_version = "HTTP/1.1"
     server: _HttpServer
 
     def do_GET(self) -> None:
         web = self.server.web
         web.requests.append((self.path, dict(self.headers)))
-        self.close_connection = True
+        given = web.files.get(self.path.partition("?")[0])
+        self.close_connection = not isinstance(given, Parts)
         with contextlib.suppress(OSError):
-            given = web.files.get(self.path.partition("?")[0])
             if given is None:
                 self.send(404, {"Content-Length": "0"})
-            elif isinstance(given, Served):
+            elif isinstance(given, Served | Parts):
                 given.give(self)
             else:
                 given(self)
@@ -107,7 +165,7 @@ class Web:
     """An http server: its files by path, and the requests that came."""
 
     address: str
-    files: dict[str, Served | Callable[[Request], None]] = field(default_factory=dict)
+    files: dict[str, Served | Parts | Callable[[Request], None]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def url(self, path: str) -> str:

@@ -1,0 +1,180 @@
+"""Dumps on a server, read there by ranges before all of them is fetched, or instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fetch_servers import Fault, Parts, Request, Web, redirect, web
+
+from installed import Site
+
+CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
+BY_RANGES = "read by ranges: "
+WHOLE = "Fetching http"
+
+
+@pytest.fixture
+def far(site_a: Site) -> Site:
+    """A site that reaches servers on loopback, and runs a snippet through drgn."""
+    site_a.settings |= {"engine": "drgn", "privateAddresses": "yes"}
+    site_a.keep_snippets("sys")
+    return site_a
+
+
+@pytest.fixture
+def server() -> Iterator[Web]:
+    with web() as running:
+        yield running
+
+
+def served(server: Web, vmcore: Path, lasting: Fault | None = None, **faults: Fault) -> Parts:
+    """The dump at ``/vmcore``; ``fault_3`` is that of the third request."""
+    numbered = {int(name.rpartition("_")[2]): fault for name, fault in faults.items()}
+    server.files["/vmcore"] = parts = Parts(vmcore, faults=numbered, lasting=lasting)
+    return parts
+
+
+def in_order(text: str, *lines: str) -> bool:
+    """Whether lines follow one another."""
+    places = [text.index(line) for line in lines]
+    return places == sorted(places)
+
+
+def whole_requests(parts: Parts) -> int:
+    return parts.ranges.count(None)
+
+
+def result(site: Site) -> dict[str, Any]:
+    return dict(site.result("T-1"))
+
+
+def test_what_crashed_is_told_before_the_dump_is_fetched(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    parts = served(server, vmcore)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"))
+    assert done.returncode == 0, done.stderr
+    assert in_order(done.stderr, "Kernel found by build-id", CRASH, BY_RANGES, WHOLE)
+    assert done.stderr.count(CRASH) == 1
+    told, job = result(far), json.loads((far.job("T-1") / "job.json").read_text())
+    asked = [text for text in parts.ranges if text]
+    assert told["by_ranges"]["requests"] == len(asked)
+    assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
+    # the report is of what was fetched
+    assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+    assert job["files"]["vmcore/vmcore"]["size_bytes"] == vmcore.stat().st_size
+    assert whole_requests(parts) == 1
+
+
+def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    parts = served(server, vmcore)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == 3, done.stderr
+    assert "to fetch the rest of the dump and go on: cas -i T-1" in done.stderr
+    assert whole_requests(parts) == 0
+    told, job = result(far), json.loads((far.job("T-1") / "job.json").read_text())
+    assert told["verdict"] == "partial"
+    assert "only what the first answer takes was read of the dump" in told["reason"]
+    assert told["finding"]["where"].startswith("cas_balance [cas_oops]")
+    assert (told["dump"]["checked"], told["dump"]["is_whole"]) == ("ranges", False)
+    assert (job["stored"], "vmcore/vmcore" in job["files"]) == (None, False)
+    report = (far.job("T-1") / "report.txt").read_text()
+    assert "read by ranges on its server" in report
+    assert not (far.job("T-1") / "download").exists() or not any(
+        (far.job("T-1") / "download").iterdir()
+    )
+    done = far.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+    told = result(far)
+    assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+    assert whole_requests(parts) == 1
+
+
+def gives_all(request: Request, parts: Parts) -> None:
+    """A server that takes no notice of Range."""
+    del request.headers["Range"]
+    parts.send_part(request)
+
+
+def changes(request: Request, parts: Parts) -> None:
+    """A file that is replaced by another one."""
+    parts.etag = '"v2"'
+    parts.send_part(request)
+
+
+def gives_less(request: Request, parts: Parts) -> None:
+    parts.send_part(request, cut=1)
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        ({"fault_1": gives_all}, "the server gives no parts of a file"),
+        ({"fault_7": changes}, "the file has changed on the server"),
+        ({"fault_5": gives_less}, "the server sends another part of the file"),
+    ],
+)
+def test_what_cannot_be_read_by_ranges_is_fetched_whole(
+    far: Site, server: Web, vmcore: Path, faults: dict[str, Fault], why: str
+) -> None:
+    served(server, vmcore, **faults)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == 0, done.stderr
+    assert CRASH in done.stderr
+    told = result(far)
+    assert told["by_ranges"] is None
+    assert any(why in remark and "fetched whole" in remark for remark in told["remarks"])
+    assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+
+
+def breaks(request: Request, parts: Parts) -> None:
+    parts.send_part(request, sent=1000)
+
+
+def throttles(request: Request, _: Parts) -> None:
+    request.send(503, {"Content-Length": "0"})
+
+
+def hangs_up(request: Request, _: Parts) -> None:
+    request.close_connection = True
+
+
+def test_a_break_and_a_busy_server_in_the_middle_are_waited_out(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    served(server, vmcore, fault_4=breaks, fault_9=throttles)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == 3, done.stderr
+    assert CRASH in done.stderr
+    assert result(far)["dump"]["checked"] == "ranges"
+
+
+@pytest.mark.long
+def test_a_server_that_dies_in_the_middle_costs_the_attempt_and_no_more(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    parts = served(server, vmcore, lasting=hangs_up, fault_9=hangs_up)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == 75, done.stderr
+    assert "then run: cas -i T-1" in done.stderr or "run: cas -i T-1" in done.stderr
+    assert result(far)["verdict"] == "interrupted"
+    parts.lasting = None
+    done = far.cas("-i", "T-1")
+    assert done.returncode == 3, done.stderr
+    assert CRASH in done.stderr
+
+
+def test_a_redirect_into_a_private_network_is_refused(far: Site, server: Web, vmcore: Path) -> None:
+    far.settings["privateAddresses"] = "no"
+    parts = served(server, vmcore)
+    server.files["/moved"] = redirect(server.url("/vmcore"))
+    done = far.cas("-i", "T-1", "-f", server.url("/moved"), "--fetch", "answer")
+    assert done.returncode == 5
+    assert "privateAddresses" in done.stderr
+    assert parts.ranges == []
