@@ -22,6 +22,17 @@ class Verdict(StrEnum):
     """A signal, a full disk or a busy database stopped the job; it can be gone on with."""
 
 
+class Storage(StrEnum):
+    """What becomes of a plain dump that is submitted; a packed one is always unpacked."""
+
+    COPY = "copy"
+    """The job has a copy."""
+    MOVE = "move"
+    """It becomes the job's own file, if it can."""
+    REFERENCE = "reference"
+    """It stays where it is; the job knows its path and its digest."""
+
+
 class Stage(StrEnum):
     """What is behind a job, in this order; a stage that is not noted is done again."""
 

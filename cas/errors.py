@@ -231,6 +231,12 @@ class TryAgain(CasError):
     hint = f"{AGAIN} later"
 
 
+class DumpMissing(TryAgain):
+    """A dump that stays where it was submitted is not there, or cannot be read there."""
+
+    hint = f"put it back as it was, or mount its file system, then {AGAIN}"
+
+
 class JobBusy(TryAgain):
     """Another run is working on the job."""
 

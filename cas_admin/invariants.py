@@ -28,6 +28,7 @@ from cas.files.permission import not_permitted
 from cas.jobs import seal
 from cas.jobs.job import Job, load_job
 from cas.jobs.lock import lock_job
+from cas.jobs.reference import flaw_of_dump
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import STATE, UNBORN_S, Kind, WorkDirectory, is_gone
 from cas.report import mail_files, result
@@ -176,6 +177,9 @@ def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
             return
         yield from _flaws_of_modes(job, scope)
         again = f"run: cas -i {job.order.ticket}"
+        if what := flaw_of_dump(job, with_digests=scope.with_digests):
+            advice = f"put it back as it was, or analyse a copy: cas -i {job.order.ticket} -f FILE"
+            yield Flaw(where, what, advice)
         if job.is_stopped:
             yield Flaw(where, "was stopped on its way", again, is_broken=False)
             return

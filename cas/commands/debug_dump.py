@@ -11,6 +11,7 @@ from cas.files.digest import require_same
 from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS
 from cas.jobs.log import logged
+from cas.jobs.reference import is_untouched
 
 
 class OtherDump(Refused):
@@ -30,13 +31,15 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
     """
     assert job.stored  # noqa: S101  it would not have been found
     vmcore = job.stored.vmcore
-    recorded = job.files.get(job.name_of(vmcore))
-    if recorded is None:
+    recorded, there = job.fingerprint, job.stored.reference
+    if recorded is None or (there and is_untouched(there)):
         return
     with suppress(OSError):
         # nobody can set the time of a file's last change of any kind, st_ctime
         ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
-        if state.st_size == recorded.size_bytes and state.st_ctime_ns <= ended.st_mtime_ns:
+        # the clock of a dump that stays where it is may be another one
+        is_older = there is None and state.st_ctime_ns <= ended.st_mtime_ns
+        if state.st_size == recorded.size_bytes and is_older:
             return
     try:
         with world.progress.bar("Comparing the dump with its recorded digest", None):

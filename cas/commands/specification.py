@@ -15,7 +15,8 @@ from cas.commands.invocation import Output, World
 from cas.errors import CasError, UsageError
 from cas.files.whole import is_file
 from cas.jobs.job import Job, by_age, load_job
-from cas.jobs.work_directory import STATE, WorkDirectory, is_regular, is_stamp, is_ticket
+from cas.jobs.reference import lack_of_dump
+from cas.jobs.work_directory import STATE, WorkDirectory, is_stamp, is_ticket
 from cas.report.result import load as load_result
 from cas.text import short_line
 from cas.units import told_time
@@ -55,25 +56,28 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     :raises NoJob: there is none
     :raises SeveralJobs: there are several
     """
-    found, problems, stopped = [], list[str](), None
+    found, problems, stopped, missing = [], list[str](), None, None
     for directory in _meant_directories(work, spec):
         try:
             job = load_job(directory)
         except CasError as error:
             problems.append(str(error))
             continue
-        if job.stored and is_regular(job.stored.vmcore):
+        if (lack := lack_of_dump(job)) is None:
             found.append(job)
         elif job.is_stopped and job.stored is None:
             stopped = job
             problems.append(f"{directory} is not finished, and has no dump yet")
         else:
-            problems.append(f"{directory} has no dump")
+            missing = missing or (job.stored and job.stored.reference)
+            problems.append(f"{directory} {lack}")
     if not found:
         # what was looked at is meant, and no other
         advice = f"to analyse a dump: {_ANEW}" if problems else _nearest_names(work, spec)
         if stopped is not None:
             advice = f"to go on with it: cas -i {stopped.order.ticket}"
+        if missing:
+            advice = f"put it back, or mount its file system; or {advice}"
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
         said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
         raise NoJob(said, hint=advice)

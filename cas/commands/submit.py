@@ -17,10 +17,11 @@ from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
 from cas.files.whole import is_file
-from cas.jobs.job import Job, Order, by_age, load_job
+from cas.jobs.job import FROM_STDIN, Job, Order, by_age, load_job
 from cas.jobs.new_job import check_ticket, create_job
+from cas.jobs.reference import lack_of_dump
 from cas.jobs.sharing import ResultGroup
-from cas.jobs.work_directory import WorkDirectory, is_regular
+from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import KERNEL_LOG
 from cas.model.report import Report
 from cas.report.address import check_address
@@ -30,7 +31,6 @@ PARTIAL = 3
 
 PIPE = Path("-")
 """In place of a file: standard input."""
-_FROM_STDIN = Path("/dev/stdin")
 
 
 def submit_upload(order: Order, world: World) -> Output:
@@ -102,7 +102,7 @@ def going_on(job: Job) -> Iterator[None]:
 
 def _has_dump(job: Job) -> bool:
     """Whether a debugger may have something to open, and not a kernel log alone."""
-    if job.stored is None or not is_regular(job.stored.vmcore):
+    if job.stored is None or lack_of_dump(job) is not None:
         return False
     from cas.dump import recognise_file
 
@@ -169,8 +169,8 @@ def _resolved_order(order: Order, world: World) -> Order:
                 hint=f"for example: dmesg | cas -i {order.ticket} -f -",
             )
         if stat.S_ISREG(os.fstat(STDIN).st_mode):
-            _look_into(STDIN, _FROM_STDIN)
-        return replace(order, upload=_FROM_STDIN, held={_FROM_STDIN: STDIN})
+            _look_into(STDIN, FROM_STDIN)
+        return replace(order, upload=FROM_STDIN, held={FROM_STDIN: STDIN})
     if order.more:
         _look_for_halves([path for path in (order.upload, *order.more) if path not in held])
     # drgn's process gets ready while these are imported

@@ -16,7 +16,8 @@ from cas.files.whole import is_directory, is_file
 from cas.intake import check_upload as check_file
 from cas.jobs.job import load_job
 from cas.jobs.layout import DUMP
-from cas.jobs.work_directory import STATE, is_regular
+from cas.jobs.reference import lack_of_dump
+from cas.jobs.work_directory import STATE
 
 SHOWN = 5
 """Files that are proposed."""
@@ -70,9 +71,10 @@ def _in_directory(path: Path, before: list[str]) -> str:
         said = ["it is a job"]
         if job.is_unfinished:
             said.append(f"to go on with it: cas -i {job.order.ticket}")
-        if job.stored is not None and is_regular(job.stored.vmcore):
+        if job.stored is not None and lack_of_dump(job) is None:
             name = f"{job.directory.parent.name}/{job.directory.name}"
-            said += [f"its dump is in {path / DUMP}", f"to open a debugger on it: cas debug {name}"]
+            where = job.stored.vmcore if job.stored.reference else path / DUMP
+            said += [f"its dump is in {where}", f"to open a debugger on it: cas debug {name}"]
         return "; ".join(said)
     names = _dump_names(path)
     if not names:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.choices import Storage
 from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
 from cas.intake.copy import copy
 from cas.intake.space import Sink
@@ -50,8 +51,8 @@ class Intake:
     a snapshot that is not memory), or ``None``."""
     member: str | None = None
     """Take this file of an archive only."""
-    takes: bool = False
-    """A plain upload, if there is but one, gets a second name in the job instead of a copy."""
+    storage: Storage = Storage.COPY
+    """What becomes of a plain upload if there is but one; `MOVE` gives it a second name."""
     choose_log: ChooseLog | None = None
     """The kernel log of a crash among files that came without a dump: what it is made of, the text
     and what is to be told of it."""
@@ -106,13 +107,19 @@ class Selection:
             Search(upload, self._account, self._intake.kind_of, self._sort_file).run(upload.name)
             return
         kind = self._kind_of_head(_first_bytes(upload)) or "dump"
+        if self._intake.storage is Storage.REFERENCE and not is_one_of_many:
+            self._dumps.append(_Found(upload.name, kind))
+            self._vmcore = upload
+            self._readable.set_result(upload)
+            return
         target = self._place_dump(_Found(upload.name, kind))
         self._account.dumps += 1
         if target is None:
             return
         if not is_one_of_many:
             self._readable.set_result(upload)
-        copy(upload, target, self._account, takes=self._intake.takes and not is_one_of_many)
+        takes = self._intake.storage is Storage.MOVE and not is_one_of_many
+        copy(upload, target, self._account, takes=takes)
 
     def result(self) -> Stored:
         """What was found.

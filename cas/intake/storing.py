@@ -165,7 +165,7 @@ class Storing:
 
     def _make_lasting(self) -> Stored:
         stored = self._stored.result()
-        paths = {stored.vmcore, *stored.parts, *stored.sidecars}
+        paths = {stored.vmcore, *stored.parts, *stored.sidecars} & {*self._selection.files}
         for path in paths:
             self._account.check()
             sync(path)

@@ -29,16 +29,20 @@ def why_copied(upload: Path, directory: Path) -> str | None:
     state, ours = upload.lstat(), os.geteuid()
     is_shut = not os.access(upload.parent, os.W_OK | os.X_OK, effective_ids=True)
     is_elsewhere = state.st_dev != directory.stat().st_dev
-    is_of_job = any(is_there(parent / STATE) for parent in upload.resolve().parents)
     obstacles = (
         (stat.S_ISLNK(state.st_mode), "it is a symbolic link"),
         (state.st_uid != ours, f"it belongs to {user_name(state.st_uid)}, not {user_name(ours)}"),
         (state.st_nlink != 1, f"the file has {state.st_nlink} names"),
         (is_elsewhere, "it lies on another file system than the work directory"),
-        (is_of_job, "it belongs to another job"),
+        (is_of_job(upload), "it belongs to another job"),
         (is_shut, f"{upload.parent} cannot be written to"),
     )
     return next((why for is_so, why in obstacles if is_so), None)
+
+
+def is_of_job(upload: Path) -> bool:
+    """Whether a file lies in the directory of a job."""
+    return any(is_there(parent / STATE) for parent in upload.resolve().parents)
 
 
 def move_out(upload: Path, kept: Path) -> None:

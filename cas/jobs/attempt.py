@@ -26,13 +26,12 @@ def take_up(job: Job) -> Job:
             f"{job.directory} came to its end meanwhile: {found.verdict}",
             hint=f"to analyse a dump again: cas -i {found.order.ticket} -f FILE",
         )
-    kept = found.name_of(found.stored.vmcore) if found.stored else None
     begun = replace(
         found,
         order=job.order,
         stages=tuple(name for name in found.stages if name in STAGES[:2]),
         verdict=None,
-        files={name: one for name, one in found.files.items() if name == kept},
+        files={name: one for name, one in found.files.items() if name == found.dump_name},
     )
     begun.save()
     withdraw(job.directory)

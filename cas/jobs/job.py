@@ -21,7 +21,7 @@ from cas.files.record import VERSION, Unreadable, decode
 from cas.files.whole import read_regular, write_whole
 from cas.jobs import job_record
 from cas.jobs.work_directory import STATE
-from cas.model.dump import Missing, Stored
+from cas.model.dump import Missing, Reference, Stored
 
 if TYPE_CHECKING:
     from cas.fetch.url import Url
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 STAGES = tuple(Stage)
 STATE_LIMIT = 64 << 20
 """Bytes of a ``job.json``, which names every file of its job."""
+
+FROM_STDIN = Path("/dev/stdin")
+"""The upload of an order whose dump comes through standard input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,25 @@ class Job:
         return str(path.relative_to(self.directory))
 
     @property
-    def digest(self) -> str | None:
+    def fingerprint(self) -> Fingerprint | None:
         """That of the dump, as it was when it was stored."""
-        kept = self.files.get(self.name_of(self.stored.vmcore)) if self.stored else None
+        if self.stored is None:
+            return None
+        if (there := self.stored.reference) is not None:
+            return Fingerprint(there.size_bytes, there.digest)
+        return self.files.get(self.dump_name or "")
+
+    @property
+    def dump_name(self) -> str | None:
+        """What the dump is called in `files`; ``None``: the job has none there."""
+        if self.stored is None or self.stored.reference:
+            return None
+        return self.name_of(self.stored.vmcore)
+
+    @property
+    def digest(self) -> str | None:
+        """The digest in it."""
+        kept = self.fingerprint
         return kept.digest if kept else None
 
     def having(self, stage: Stage) -> Self:
@@ -118,7 +137,9 @@ class Job:
         facts["order"]["more"] = [str(path) for path in self.order.more]
         facts["started"] = self.started.isoformat()
         if self.stored:
-            facts["stored"]["vmcore"] = self.name_of(self.stored.vmcore)
+            there = facts["stored"].pop("reference")
+            name = self.dump_name or {**there, "path": str(self.stored.vmcore)}
+            facts["stored"]["vmcore"] = name
             facts["stored"]["sidecars"] = [self.name_of(path) for path in self.stored.sidecars]
             facts["stored"]["parts"] = [self.name_of(path) for path in self.stored.parts]
         record = {"version": VERSION, **facts}
@@ -154,12 +175,15 @@ def load_job(directory: Path) -> Job:
     )
     stored = None
     if found.stored:
+        dump = found.stored.vmcore
+        there = None if isinstance(dump, str) else _reference(dump)
         stored = Stored(
-            directory / found.stored.vmcore,
+            there.path if there else directory / str(dump),
             parts=tuple(directory / name for name in found.stored.parts),
             sidecars=tuple(directory / name for name in found.stored.sidecars),
             missing=tuple(Missing(one.what, one.offset, one.cause) for one in found.stored.missing),
             remarks=found.stored.remarks,
+            reference=there,
         )
     return Job(
         directory,
@@ -170,6 +194,11 @@ def load_job(directory: Path) -> Job:
         found.verdict,
         {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
     )
+
+
+def _reference(there: job_record.Reference) -> Reference:
+    marks = there.inode, there.modified_ns, there.changed_ns
+    return Reference(Path(there.path), there.size_bytes, there.digest, *marks)
 
 
 def by_age(found: Iterable[Job]) -> list[Job]:

@@ -9,6 +9,8 @@ from msgspec import Meta, field
 from cas.choices import Cause, EngineChoice, Fetch, Stage, Verdict
 from cas.files.record import Below, Count, FilePath, Record, Ticket, Whole
 
+Digest = Annotated[str, Meta(pattern=r"^sha256(-4MiB)?:[0-9a-f]{64}(?!\n)$")]
+
 
 class Order(Record, frozen=True, kw_only=True):
     """What was asked for."""
@@ -36,10 +38,21 @@ class Missing(Record, frozen=True, kw_only=True):
     cause: Cause = Cause.UNKNOWN
 
 
+class Reference(Record, frozen=True, kw_only=True):
+    """A dump that stays where it was submitted: the one file that is not below the directory."""
+
+    path: Annotated[str, Meta(pattern=r"^/[^\x00]*$", description="absolute path of the dump")]
+    size_bytes: Count
+    digest: Digest
+    inode: Count
+    modified_ns: int
+    changed_ns: int
+
+
 class Stored(Record, frozen=True, kw_only=True):
     """The dump, and what came with it."""
 
-    vmcore: Below
+    vmcore: Below | Reference
     parts: tuple[Below, ...] = ()
     sidecars: tuple[Below, ...] = ()
     missing: tuple[Missing, ...] = ()
@@ -50,7 +63,7 @@ class Fingerprint(Record, frozen=True, kw_only=True):
     """By what a file is known again."""
 
     size_bytes: Count
-    digest: Annotated[str, Meta(pattern=r"^sha256(-4MiB)?:[0-9a-f]{64}(?!\n)$")]
+    digest: Digest
 
 
 class Job(Whole, frozen=True, kw_only=True):

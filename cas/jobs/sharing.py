@@ -154,6 +154,5 @@ def share(job: Job, paths: Iterable[Path], config: Config, progress: Progress) -
 def results(job: Job) -> list[str]:
     """Names of the files of an ended job that a group may read: reports, sections and the log."""
     sealed = (name for name in job.files if name in (*RESULTS, _SALVAGED) or not is_own(name))
-    kept = job.name_of(job.stored.vmcore) if job.stored else ""
     names = {name for name in sealed if "/" not in name} | {log_name(job)}
-    return sorted(name for name in names - {kept} if is_regular(job.directory / name))
+    return sorted(name for name in names - {job.dump_name} if is_regular(job.directory / name))

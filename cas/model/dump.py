@@ -36,6 +36,20 @@ class Registers:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A dump that stays where it was submitted, as it was when it was read there."""
+
+    path: Path
+    """Absolute, without symbolic links."""
+    size_bytes: int
+    digest: str
+    inode: int
+    modified_ns: int
+    changed_ns: int
+    """When anything of the file was changed last; nobody can set that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The upload, unpacked: what of it is in the job directory."""
 
@@ -49,6 +63,8 @@ class Stored:
     """What the upload's wrapping lost: cut or damaged compression."""
     remarks: tuple[str, ...] = ()
     """What a reader should know, e.g. bytes behind the end of the compressed data."""
+    reference: Reference | None = None
+    """That the dump is no file of the job, once it was read; ``None``: it is one."""
 
 
 KERNEL_LOG = "kernel log"

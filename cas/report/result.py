@@ -75,6 +75,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "dump": _dump_facts(dump) if dump else None,
         "missing": [asdict(lack) for lack in missing],
         "remarks": remarks,
+        "reference": asdict(stored.reference) if stored and stored.reference else None,
         "parts": [path.name for path in stored.parts] if stored else [],
         "sidecars": [path.name for path in stored.sidecars] if stored else [],
         "registers": register_facts(dump) if dump else [],

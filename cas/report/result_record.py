@@ -23,7 +23,7 @@ from cas.choices import (
     Weight,
 )
 from cas.files.record import Below, Count, FilePath, Record, Ticket, Time, Whole
-from cas.jobs.job_record import Missing
+from cas.jobs.job_record import Missing, Reference
 
 
 class Kernel(Record, frozen=True, kw_only=True):
@@ -437,6 +437,8 @@ class Result(Whole, frozen=True, kw_only=True):
     dump: Dump | None = None
     missing: tuple[Missing, ...] = ()
     remarks: tuple[str, ...] = ()
+    reference: Reference | None = None
+    """Where the dump is, if the job has no copy."""
     parts: tuple[str, ...] = ()
     sidecars: tuple[str, ...] = ()
     registers: tuple[Registers, ...] = ()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cas.choices import EngineChoice, Fetch
+from cas.choices import EngineChoice, Fetch, Storage
 from cas.errors import ConfigError
 from cas.settings.rules import (
     CacheRules,
@@ -76,6 +76,8 @@ class Config:
     """crash extensions that are loaded first, as paths on the machine where crash runs."""
     hosts: HostRules = field(default_factory=HostRules)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+    storage: Storage = Storage.COPY
+    """What becomes of a plain dump: `COPY` or `REFERENCE`."""
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
     fetch: Fetch = Fetch.ALL
@@ -281,6 +283,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "mailReportLimit": ("mail.attachment_bytes", _size),
     "database": ("database", lambda value: value if "://" in value else str(_absolute(value))),
     "sshkey": ("sshkey", _absolute),
+    "storage": ("storage", lambda value: Storage(_one_of("copy", "reference")(value))),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
     "engine": ("engine", _one_of(*EngineChoice)),

@@ -476,9 +476,10 @@ class Pipeline:
         if not self.job.stored:
             self.job = replace(self.job.having(Stage.STORED), stored=stored, files=files)
             self.job.save()
+            known = self.report.stored.remarks if self.report.stored else ()
+            for remark in stored.remarks[len(known) :]:
+                self.context.progress.say(remark)
             self.report = replace(self.report, stored=stored)
-            if self.job.order.takes:
-                self.context.progress.say(stored.remarks[-1])
         try:
             self.arrival.clear_away()
         except NotPermitted as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,23 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cas.dump import kind_of, reassemble
+from cas.choices import Storage
+from cas.dump import kind_of, reassemble, recognise_file
 from cas.dump.log_file import choose_log
-from cas.errors import JobFailed
+from cas.errors import DumpChanged, DumpMissing, JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import sync_directory
 from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
-from cas.jobs.job import Job
+from cas.jobs.job import FROM_STDIN, Job
 from cas.jobs.layout import DOWNLOAD, DUMP
+from cas.jobs.reference import lack_of_dump, refer
 from cas.jobs.work_directory import is_regular
-from cas.model.dump import Stored
+from cas.model.dump import KERNEL_LOG, Stored
 from cas.progress import Progress
 from cas.settings.config import Config
 
 if TYPE_CHECKING:
     from cas.fetch.source import FetchPolicy
     from cas.fetch.url import Url
+
+_PLAIN = re.compile(r"[\w./+:,=@~-]+", re.ASCII)
 
 
 class Arrival:
@@ -46,8 +51,9 @@ class Arrival:
         self._uploads: tuple[Path, ...] = ()
         self._before: tuple[int, ...] | None = None
         """What a plain upload, which is read where it lies, looked like before."""
+        self._storage = Storage.COPY
         self._why_copied: str | None = None
-        """What was in the way of moving the upload."""
+        """What was in the way of another storage that was asked for."""
         self._stored: Stored | None = job.stored
         self._is_kept = job.stored is not None
         """Whether the job's record says that the dump is kept."""
@@ -102,15 +108,20 @@ class Arrival:
         """
         if self._stored:
             vmcore = self._stored.vmcore
+            if self._stored.reference and (lack := lack_of_dump(self._job)):
+                raise DumpMissing(f"{self._job.directory} {lack}")
             if os.path.lexists(vmcore) and not is_regular(vmcore):
                 raise JobFailed(f"{vmcore} is no regular file, so no dump that was received")
-            if recorded := self._job.files.get(self._job.name_of(vmcore)):
+            if recorded := self._job.fingerprint:
                 self._digest = self._stack.enter_context(DumpDigest(lambda: vmcore, recorded))
             return vmcore
         order = self._job.order
         self._uploads = self._fetched() or self._handed_over()
         self.arrived_bytes = sum(map(_size_bytes, self._uploads))
-        intake = Intake(self._config.intake, kind_of, order.member, self._takes(), choose_log)
+        self._storage, self._why_copied = self._chosen_storage()
+        if self._storage is Storage.REFERENCE:
+            self._uploads = (order.upload.resolve(),)
+        intake = Intake(self._config.intake, kind_of, order.member, self._storage, choose_log)
         if self._is_one_plain_file():
             self._before = state_of_upload(self._uploads[0])
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
@@ -151,7 +162,7 @@ class Arrival:
 
         One that is gone by now was not read any more.
         """
-        if self._before is None or self._storing is None:
+        if self._before is None or self._storing is None or self._storage is Storage.REFERENCE:
             return False
         self.stored()
         return state_of_upload(self._uploads[0]) not in (None, self._before)
@@ -188,9 +199,12 @@ class Arrival:
             return stored, dict(self._job.files)
         if self._storing is not None:
             self._storing.settled()
-            if self._job.order.takes:
-                stored = replace(stored, remarks=(*stored.remarks, self._how_taken(stored.vmcore)))
-        return stored, {self._job.name_of(stored.vmcore): self._digest.result()}
+            if self._storage is Storage.REFERENCE:
+                return self._referred(stored.vmcore, self._digest), {}
+            if told := self._how_stored(stored.vmcore):
+                stored = replace(stored, remarks=(*stored.remarks, told))
+        found = self._digest.result()
+        return stored, {} if stored.reference else {self._job.name_of(stored.vmcore): found}
 
     @property
     def digest(self) -> str | None:
@@ -209,29 +223,61 @@ class Arrival:
         if self._job.order.takes:
             taking.move_out(self._job.order.upload, self.stored().vmcore)
 
-    def _how_taken(self, kept: Path) -> str:
-        """What became of an upload that was to be moved."""
+    def _referred(self, dump: Path, digest: DumpDigest) -> Stored:
+        """The dump that stays where it is, once it is sure that all was read of this very file.
+
+        :raises DumpChanged: it is another by now
+        """
+        try:
+            # what is written from here on is noticed later
+            there = refer(dump, Fingerprint(0, ""))
+        except OSError as error:
+            raise DumpChanged(f"{dump} is gone, which was read where it lies") from error
+        found = digest.result()
+        if state_of_upload(dump) != self._before:
+            raise DumpChanged(f"{dump} was changed while it was read where it lies")
+        there = replace(there, size_bytes=found.size_bytes, digest=found.digest)
+        told = f"the dump stays where it is, the job has no copy of it: {dump} ({found})"
+        return Stored(dump, remarks=(told,), reference=there)
+
+    def _how_stored(self, kept: Path) -> str | None:
+        """What became of an upload that was not to be copied; ``None``: nothing else was asked."""
         upload, why = self._job.order.upload, self._why_copied
+        if why is None and self._storage is Storage.COPY:
+            return None
         if why is None and taking.is_same(upload, kept):
             return f"{upload} was moved to {kept}, and goes when the job is purged"
         why = why or f"{kept.parent} cannot have it"
         return f"{upload} was copied and stays where it is: {why}"
 
-    def _takes(self) -> bool:
-        """Whether the upload is to be moved, and can be."""
+    def _chosen_storage(self) -> tuple[Storage, str | None]:
+        """What becomes of the upload; where it is not what was asked for, why it is copied.
+
+        With the configuration's choice packed uploads and kernel logs go their usual way, which is
+        not worth a word.
+        """
         order = self._job.order
-        if not order.takes:
-            return False
+        wanted = Storage.MOVE if order.takes else self._config.storage
+        if wanted is Storage.COPY or order.url:
+            return Storage.COPY, None
+        why = None
         if order.more:
-            self._why_copied = "parts of a split dump are joined into one"
+            why = "parts of a split dump are joined into one"
         elif self._uploads != (order.upload,):
-            self._why_copied = "only root can open it"
+            is_piped = order.upload == FROM_STDIN
+            why = "" if is_piped else "only root can open it"
         elif not self._is_one_plain_file():
-            self._why_copied = "it is packed"
-        else:
+            why = "it is packed" if order.takes else ""
+        elif order.takes:
             self._forget_links()  # of a run that was stopped
-            self._why_copied = taking.why_copied(order.upload, self._job.directory)
-        return self._why_copied is None
+            why = taking.why_copied(order.upload, self._job.directory)
+        elif recognise_file(order.upload) == KERNEL_LOG:
+            why = ""
+        elif not _PLAIN.fullmatch(str(order.upload.resolve())):
+            why = "its path has characters that not every debugger takes"
+        elif taking.is_of_job(order.upload):
+            why = "it belongs to another job, and goes when that is purged"
+        return (wanted, None) if why is None else (Storage.COPY, why or None)
 
     def _forget_links(self) -> None:
         """Remove the job's name of a file that was to be moved: it has its own."""

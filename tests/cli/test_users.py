@@ -38,6 +38,7 @@ def roots_upload(site: SharedSite, vmcore: Path) -> Path:
 
 
 def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
+    shared_a.settings["storage"] = "reference"
     upload = roots_upload(shared_a, vmcore)
     done = shared_a.cas("-i", "T-1", "-f", upload.with_name("none"))
     assert (done.returncode, done.stdout) == (4, "")
@@ -47,6 +48,7 @@ def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
     done = shared_a.cas("-i", "T-1", "-f", upload)
     assert done.returncode == 0, done.stderr
     assert "Taking over vmcore" in done.stderr
+    assert f"{upload} was copied and stays where it is: only root can open it" in done.stderr
     job = shared_a.job("T-1")
     assert (job / "vmcore" / "vmcore").read_bytes() == vmcore.read_bytes()
     assert not (job / "download").exists()

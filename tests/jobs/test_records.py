@@ -40,6 +40,9 @@ JOB: dict[str, Any] = {
     "verdict": "waiting",
     "files": {"vmcore/vmcore.elf": {"size_bytes": 7, "digest": DIGEST}},
 }
+THERE = {"path": "/srv/vmcore", "size_bytes": 7, "digest": DIGEST}
+THERE |= {"inode": 5, "modified_ns": 1, "changed_ns": 2}
+REFERRING_JOB: dict[str, Any] = {**JOB, "stored": {"vmcore": THERE}}
 OLD_JOB: dict[str, Any] = {
     "version": 1,
     "order": {
@@ -144,17 +147,19 @@ def test_a_record_is_read(name: str, facts: dict[str, Any]) -> None:
     assert is_taken(name, {**facts, "of a later release": [1]})
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_what_has_another_type_is_refused_exactly_where_the_schema_refuses_it(name: str) -> None:
+@pytest.mark.parametrize(("name", "whole"), [*RECORDS.items(), ("job.json", REFERRING_JOB)])
+def test_what_has_another_type_is_refused_exactly_where_the_schema_refuses_it(
+    name: str, whole: dict[str, Any]
+) -> None:
     schema = jsonschema.Draft202012Validator(json.loads(path_of(name).read_text()))
     # which texts are times the schema leaves to its reader, and a time may be absent in `dump`
     times = {("started",), ("dump", "crash_time")}
     tried = 0
-    for place in places(RECORDS[name]):
+    for place in places(whole):
         for value in WRONG:
             if place in times and isinstance(value, str):
                 continue
-            facts = replaced(RECORDS[name], place, value)
+            facts = replaced(whole, place, value)
             assert is_taken(name, facts) == schema.is_valid(facts), (place, value)
             tried += 1
     assert tried > 400

@@ -1,0 +1,75 @@
+"""A dump that is no file of its job: it stays where it was submitted (``storage = reference``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cas.files.digest import Fingerprint
+from cas.files.patient_calls import answering
+from cas.jobs.job import Job
+from cas.jobs.work_directory import is_regular
+from cas.model.dump import Reference
+
+
+def refer(path: Path, found: Fingerprint) -> Reference:
+    """Note what a dump looks like that stays where it is.
+
+    :param path: absolute, without symbolic links
+    :raises OSError: it is gone
+    """
+    return Reference(path, found.size_bytes, found.digest, *_looks(path))
+
+
+def is_untouched(there: Reference) -> bool:
+    """Whether nobody has written to the file or put another in its place since."""
+    try:
+        size, looks = there.path.stat().st_size, _looks(there.path)
+    except OSError:
+        return False
+    return (size, *looks) == (
+        there.size_bytes,
+        there.inode,
+        there.modified_ns,
+        there.changed_ns,
+    )
+
+
+def lack_of_dump(job: Job) -> str | None:
+    """Why the dump of a job cannot be opened, as what the job lacks; ``None``: it is there.
+
+    A file system that does not answer is not waited for long.
+    """
+    if job.stored is None:
+        return "has no dump yet"
+    if job.stored.reference is None:
+        return None if is_regular(job.stored.vmcore) else "has no dump"
+    path = job.stored.vmcore
+    try:
+        answering(path)
+    except FileNotFoundError:
+        return f"has no dump any more: {path}, where it was to stay, is missing"
+    except OSError as error:
+        return f"cannot read its dump, {path}: {error.strerror or error}"
+    return None
+
+
+def flaw_of_dump(job: Job, *, with_digests: bool) -> str | None:
+    """What of a dump that stays where it was submitted is not as it was; ``None``: nothing."""
+    kept = job.fingerprint
+    if job.stored is None or job.stored.reference is None or kept is None:
+        return None
+    if (lack := lack_of_dump(job)) is not None:
+        return lack
+    path = job.stored.vmcore
+    try:
+        if (size := path.stat().st_size) != kept.size_bytes:
+            return f"its dump {path} has {size} bytes, {kept.size_bytes} were sealed"
+        is_other = with_digests and not kept.fits(path)
+    except OSError as error:
+        return f"cannot read its dump, {path}: {error.strerror}"
+    return f"its dump {path} has another content than was sealed" if is_other else None
+
+
+def _looks(path: Path) -> tuple[int, int, int]:
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_ctime_ns
