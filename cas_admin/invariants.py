@@ -183,7 +183,7 @@ def _flaws_of_job(directory: Path, scope: Scope) -> Iterator[Flaw]:
         if job.is_stopped:
             yield Flaw(where, "was stopped on its way", again, is_broken=False)
             return
-        if job.verdict is Verdict.WAITING:
+        if job.is_waiting:
             yield Flaw(where, "waits for its kernel", BUILD, is_broken=False)
         if seal.is_half_done(job):
             advice = f"run: cas-admin reprocess {job.order.ticket}/{directory.name}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
-from cas.choices import EngineChoice, Verdict
+from cas.choices import EngineChoice
 from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
@@ -116,7 +116,7 @@ def job_part(config: Config, store: Store) -> StatusPart:
             verdicts["unreadable"] += 1
             continue
         verdicts["unfinished" if job.is_stopped else job.verdict or ""] += 1
-        waiting += [job] if job.verdict is Verdict.WAITING else []
+        waiting += [job] if job.is_waiting else []
     mails = sum(1 for _ in mail_files.waiting_mails(work))
     missing = _awaited_kernels(waiting)
     skipped = work.skipped()

@@ -70,7 +70,7 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
             unfinished.append(job)
     if is_asked and not unfinished:
         world.progress.say("no job waits or was stopped")
-    hopeless = _hopeless([job for job in unfinished if job.verdict is Verdict.WAITING], world)
+    hopeless = _hopeless([job for job in unfinished if job.is_waiting], world)
     waiting, stopped = len(hopeless), 0
     for job in unfinished:
         if job.directory in hopeless:
@@ -143,7 +143,10 @@ def _go_on_with(job: Job, world: World) -> str | None:
         if stopped:
             advice = f"; {stopped.hint}" if stopped.hint else ""
             world.progress.warn(f"{job.directory}: {stopped}{advice}")
-        return None if load_job(job.directory).is_stopped else report.verdict
+        ended = load_job(job.directory)
+        if ended.is_waiting:
+            return Verdict.WAITING
+        return None if ended.is_stopped else report.verdict
     except JobBusy:
         world.progress.say(f"{told.name} is left to another run, which is working on it")
         return None

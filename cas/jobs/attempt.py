@@ -31,6 +31,7 @@ def take_up(job: Job) -> Job:
         order=job.order,
         stages=tuple(name for name in found.stages if name in STAGES[:2]),
         verdict=None,
+        lacks_kernel=False,
         files={name: one for name, one in found.files.items() if name == found.dump_name},
     )
     begun.save()

@@ -73,13 +73,21 @@ class Job:
     """The dump in the directory and what came with it, once all of it is on the disk."""
     verdict: Verdict | None = None
     """How the job ended; ``None`` while it has not."""
+    lacks_kernel: bool = False
+    """Whether a kernel log was judged without its kernel, since nobody has that."""
     files: Mapping[str, Fingerprint] = field(default_factory=dict)
     """What the job keeps and has published, by path below its directory."""
 
     @property
     def is_unfinished(self) -> bool:
         """Whether it may be gone on with: it waits for a kernel, or was stopped on its way."""
-        return self.is_stopped or self.verdict is Verdict.WAITING
+        return self.is_stopped or self.is_waiting
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it comes to more once somebody has its kernel."""
+        is_log = self.verdict is Verdict.PARTIAL and self.lacks_kernel
+        return self.verdict is Verdict.WAITING or is_log
 
     @property
     def is_answer_alone(self) -> bool:
@@ -192,6 +200,7 @@ def load_job(directory: Path) -> Job:
         tuple(found.stages),
         stored,
         found.verdict,
+        found.lacks_kernel,
         {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
     )
 

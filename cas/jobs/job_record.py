@@ -73,4 +73,6 @@ class Job(Whole, frozen=True, kw_only=True):
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
     stored: Stored | None = None
     verdict: Verdict | None = None
+    lacks_kernel: bool = False
+    """Of a kernel log that was judged without its kernel."""
     files: dict[Below, Fingerprint] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cas.choices import Verdict
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError, TryAgain
 from cas.klog.log_text import code_places, kmods_of_places
@@ -27,6 +28,8 @@ class LocatedLog:
     dump: Dump
     match: Match | None = None
     vmlinux: Path | None = None
+    lacks_kernel: bool = False
+    """Whether nobody has its kernel yet."""
 
 
 def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Context) -> LocatedLog:
@@ -50,7 +53,7 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
             raise
         hint = f"; {error.hint}" if error.hint and not isinstance(error, EngineError) else ""
         context.remark(f"no line of the source is known: {error}{hint}")
-        return LocatedLog(dump)
+        return LocatedLog(dump, lacks_kernel=error.verdict is Verdict.WAITING)
     for remark in (*match.remarks, *kmods.remarks, *_told(found)):
         context.remark(remark)
     lacking = sorted(set(wanted) - set(kmods.debug_files))

@@ -328,6 +328,7 @@ class Pipeline:
     def judge_log(self, dump: Dump) -> None:
         """The verdict on the crash of a kernel log, with lines of the source if it has a kernel."""
         located = located_log(dump, self.supply, self.worker, self.context)
+        self.job = replace(self.job, lacks_kernel=located.lacks_kernel)
         self.report = replace(
             self.report, dump=located.dump, match=located.match, vmlinux=located.vmlinux
         )

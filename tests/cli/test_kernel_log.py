@@ -109,7 +109,7 @@ def test_a_kmod_of_another_size_costs_only_its_own_lines(
     assert any("no lines of cas_oops" in remark for remark in result["remarks"])
 
 
-def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same(
+def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_comes(
     site: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
     packed = tmp_path / "oops.txt.gz"
@@ -119,6 +119,15 @@ def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same(
     assert result["finding"]["where"] == "cas_sum_entries+0x18 [cas_oops]"
     (told,) = [each for each in result["remarks"] if each.startswith("no line of the source")]
     assert "no debuginfo for 6.1.192-1.cas1.x86_64" in told
+    assert "1 job still waiting for a kernel" in site.admin("-b").stdout
+    assert "1 job waiting for 6.1.192-1.cas1.x86_64" in site.admin("status").stdout
+    (rpm,) = (FIXTURES / "a").glob("*.rpm")
+    shutil.copy(rpm, site.settings["kernels"])
+    came = site.admin("-b")
+    assert (came.returncode, f"partial {site.job('L-1')}" in came.stdout) == (0, True), came.stderr
+    result = site.result("L-1")
+    assert result["finding"]["where"].startswith(WHERE)
+    assert "no unfinished job" in site.cas("-i", "L-1").stderr
 
 
 def test_the_parts_that_pstore_kept_of_a_crash_are_put_together(
