@@ -38,6 +38,7 @@ class PageTable:
     top_bits: int
     order: str
     entry: Entry
+    entry_bytes: int = 8
 
     def walk_table(self, address: int) -> Span:
         """Where a virtual address lies.
@@ -46,8 +47,9 @@ class PageTable:
         """
         table, bits = self.root, self.top_bits
         for shift in self.shifts:
-            at = table + 8 * (address >> shift & (1 << bits) - 1)
-            (value,) = struct.unpack(self.order + "Q", self.memory.read(at, 8))
+            at = table + self.entry_bytes * (address >> shift & (1 << bits) - 1)
+            data = self.memory.read(at, self.entry_bytes)
+            (value,) = struct.unpack(self.order + ("Q" if self.entry_bytes == 8 else "I"), data)
             table, is_page = self.entry(value, shift)
             if is_page:
                 offset = address & (1 << shift) - 1
@@ -61,6 +63,16 @@ def x86_entry(value: int, shift: int) -> tuple[int, bool]:
     if not value & 1:
         raise Absent("the page tables do not map it")
     return value & _X86_ADDRESS, shift == 12 or (shift < 39 and bool(value & 0x80))
+
+
+def riscv_entry(value: int, shift: int) -> tuple[int, bool]:
+    """arch/riscv/include/asm/pgtable-64.h: valid is bit 0, a page's rights are bits 1 to 3."""
+    is_page = bool(value & 0xE)
+    if not value & 1 or (shift == 12 and not is_page):
+        raise Absent("the page tables do not map it")
+    if value >> 63:  # Svnapot: one entry for 64 KiB
+        raise Absent("the page tables map it in a way that CAS does not read")
+    return (value >> 10 & (1 << 44) - 1) << 12, is_page
 
 
 def arm64_entry(value: int, shift: int, page_bits: int, *, wide: bool) -> tuple[int, bool]:

@@ -17,6 +17,7 @@ from cas.dump.page_table import (
     PageTable,
     Span,
     arm64_entry,
+    riscv_entry,
     x86_entry,
 )
 from cas.dump.vmcoreinfo import VmcoreInfo
@@ -27,6 +28,9 @@ Translate = Callable[[int], Span]
 _WHOLE = 1 << 64
 _ARM64_IMAGE_BYTES = 1 << 27
 _SPANS_LIMIT = 1 << 16
+_I686_LOW_BYTES = 0x38000000
+"""Most memory that is mapped where it lies (arch/x86/include/asm/pgtable_32_areas.h, MAXMEM)."""
+_RISCV64_LEVELS = {39: 3, 48: 4, 57: 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +201,30 @@ def _aarch64(machine: Machine) -> Translate:
 def _i686(machine: Machine) -> Translate:
     """arch/x86/include/asm/page_32.h: low memory is moved by PAGE_OFFSET, with and without PAE.
 
-    The default split is at 3 GiB; the kernel's text tells the others (arch/x86/Kconfig, VMSPLIT_*).
+    All else is found by the page tables. The default split is at 3 GiB; the kernel's text tells the
+    others (arch/x86/Kconfig, VMSPLIT_*).
     """
-    text = machine.info.symbol("_stext") or machine.info.symbol("swapper_pg_dir")
+    top = machine.info.symbol("swapper_pg_dir")
+    text = machine.info.symbol("_stext") or top
     if text is None:
         raise Absent("VMCOREINFO does not tell where the kernel's text is")
     splits = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)
-    return _linear(next((split for split in splits if text >= split), 0), 1 << 30)
+    split = next((split for split in splits if text >= split), 0)
+    low_memory = _linear(split, _I686_LOW_BYTES)
+    if top is None:
+        return low_memory
+    has_pae = "CONFIG_X86_PAE" in machine.info.lines
+    table = PageTable(
+        memory=machine.memory,
+        root=top - split,
+        shifts=(30, 21, 12) if has_pae else (22, 12),
+        bits=9 if has_pae else 10,
+        top_bits=2 if has_pae else 10,
+        order="<",
+        entry=x86_entry,
+        entry_bytes=8 if has_pae else 4,
+    )
+    return _first_of(table.walk_table, low_memory)
 
 
 def _ppc64(_: Machine) -> Translate:
@@ -234,6 +255,8 @@ def _s390x(machine: Machine) -> Translate:
 def _riscv64(machine: Machine) -> Translate:
     """arch/riscv/kernel/crash_core.c and include/asm/page.h: linear map below, image above.
 
+    All else is found by the page tables.
+
     phys_ram_base is where memory begins since Linux 6.4 (3335068f8721); the image's own offset is
     what crash 8.0.4 (ff963b795b3f) goes by.
     """
@@ -242,13 +265,28 @@ def _riscv64(machine: Machine) -> Translate:
     link, image = info.number("KERNEL_LINK_ADDR"), info.number("va_kernel_pa_offset")
     if base is None or ram is None:
         raise Absent("VMCOREINFO does not tell PAGE_OFFSET and phys_ram_base")
+    end = info.number("MODULES_VADDR") or link or _WHOLE
 
-    def translate_riscv64(address: int) -> Span:
+    def by_rule(address: int) -> Span:
         if link is not None and image is not None and address >= link:
             return address - image, 1 << 30
-        return _linear(base - ram, _WHOLE)(address)
+        if not base <= address < end:
+            raise Absent(f"address {address:#x} is not in the linear map")
+        return address - base + ram, end - address
 
-    return translate_riscv64
+    top, va_bits = info.symbol("swapper_pg_dir"), info.number("VA_BITS")
+    if top is None or va_bits not in _RISCV64_LEVELS:
+        return by_rule
+    table = PageTable(
+        memory=machine.memory,
+        root=by_rule(top)[0],
+        shifts=tuple(12 + 9 * level for level in reversed(range(_RISCV64_LEVELS[va_bits]))),
+        bits=9,
+        top_bits=9,
+        order="<",
+        entry=riscv_entry,
+    )
+    return _first_of(by_rule, table.walk_table)
 
 
 def _loongarch64(_: Machine) -> Translate:
@@ -260,6 +298,18 @@ def _loongarch64(_: Machine) -> Translate:
         return address & (1 << 48) - 1, 1 << 30
 
     return translate_loongarch64
+
+
+def _first_of(translate: Translate, otherwise: Translate) -> Translate:
+    """Two ways, of which the second counts where the first does not lead anywhere."""
+
+    def translate_either(address: int) -> Span:
+        try:
+            return translate(address)
+        except Absent:
+            return otherwise(address)
+
+    return translate_either
 
 
 def _linear(base: int, size: int) -> Translate:

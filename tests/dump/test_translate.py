@@ -21,11 +21,14 @@ class Tables:
     """Entries of page tables by physical address."""
 
     entries: dict[int, int] = field(default_factory=dict)
+    entry_bytes: int = 8
+    address_shift: int = 0
+    """How many bits lower an address stands in an entry."""
 
     def read(self, address: int, size: int) -> bytes:
         if address not in self.entries:
             raise Absent(f"{address:#x} is not in the dump")
-        return struct.pack("<Q", self.entries[address])[:size]
+        return struct.pack("<Q", self.entries[address])[: self.entry_bytes][:size]
 
     def chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         yield from ()
@@ -35,9 +38,11 @@ class Tables:
     ) -> None:
         """Lead an address through tables at 0x10000, 0x20000 … to the page at TARGET."""
         for level, (shift, width) in enumerate(zip(shifts, bits, strict=True)):
-            at = 0x10000 * (level + 1) + 8 * (address >> shift & (1 << width) - 1)
+            index = address >> shift & (1 << width) - 1
+            at = 0x10000 * (level + 1) + self.entry_bytes * index
             is_last = level == len(shifts) - 1
-            self.entries[at] = TARGET | kind[1] if is_last else 0x10000 * (level + 2) | kind[0]
+            target = TARGET if is_last else 0x10000 * (level + 2)
+            self.entries[at] = target >> self.address_shift | kind[is_last]
 
 
 def kernel(arch: str, tables: Tables, lines: Mapping[str, str], page: int = 4096) -> Kernel:
@@ -107,6 +112,70 @@ def test_aarch64_of_every_page_size(
     }
     expected = (TARGET & -(1 << shifts[-1])) + (address & (1 << shifts[-1]) - 1)
     assert kernel("aarch64", tables, lines, page).physical(address) == expected
+
+
+RISCV64_BASES = {39: 0xFFFFFFD600000000, 48: 0xFFFFAF8000000000, 57: 0xFF60000000000000}
+RISCV64 = {
+    "NUMBER(phys_ram_base)": "2147483648",
+    "NUMBER(MODULES_VADDR)": "0xffffffff01e6c000",
+    "NUMBER(KERNEL_LINK_ADDR)": "0xffffffff80000000",
+    "NUMBER(va_kernel_pa_offset)": "0xffffffff80000000",
+    "SYMBOL(swapper_pg_dir)": "ffffffff80010000",
+}
+
+
+@pytest.mark.parametrize(
+    ("va_bits", "address", "shifts", "leaf"),
+    [
+        (39, 0xFFFFFFC801234567, (30, 21, 12), 0xCF),
+        (48, 0xFFFF8F8001234567, (39, 30, 21, 12), 0xCF),
+        (57, 0xFF20000001234567, (48, 39, 30, 21, 12), 0xCF),
+        (57, 0xFF20000001234567, (48, 39, 30, 21), 0xC3),
+        (57, 0xFFFFFFFF01F00567, (48, 39, 30, 21, 12), 0xC9),
+    ],
+    ids=["3-levels", "4-levels", "5-levels", "2-mib", "module"],
+)
+def test_riscv64_beyond_its_linear_map(
+    va_bits: int, address: int, shifts: tuple[int, ...], leaf: int
+) -> None:
+    tables = Tables(address_shift=2)
+    tables.map(address, shifts, (9,) * len(shifts), (1, leaf))
+    base = RISCV64_BASES[va_bits]
+    lines = {"NUMBER(VA_BITS)": str(va_bits), "NUMBER(PAGE_OFFSET)": hex(base)}
+    machine = kernel("riscv64", tables, {**RISCV64, **lines})
+    expected = (TARGET & -(1 << shifts[-1])) + (address & (1 << shifts[-1]) - 1)
+    assert machine.physical(address) == expected
+    assert machine.physical(base + 0x1234567) == 0x81234567
+    assert machine.physical(0xFFFFFFFF80001234) == 0x1234
+
+
+def test_riscv64_entries_of_64_kib_are_not_misread() -> None:
+    tables, address = Tables(address_shift=2), 0xFF20000001234567
+    tables.map(address, (48, 39, 30, 21, 12), (9,) * 5, (1, 1 << 63 | 0xCF))
+    lines = {"NUMBER(VA_BITS)": "57", "NUMBER(PAGE_OFFSET)": hex(RISCV64_BASES[57])}
+    with pytest.raises(Absent, match="does not read"):
+        kernel("riscv64", tables, {**RISCV64, **lines}).physical(address)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shifts", "bits", "leaf"),
+    [
+        ({}, (22, 12), (10, 10), 0x63),
+        ({}, (22,), (10,), 0xE3),
+        ({"CONFIG_X86_PAE": "y"}, (30, 21, 12), (2, 9, 9), 0x63),
+        ({"CONFIG_X86_PAE": "y"}, (30, 21), (2, 9), 0xE3),
+    ],
+    ids=["page", "4-mib", "pae", "pae-2-mib"],
+)
+def test_i686_beyond_low_memory(
+    lines: dict[str, str], shifts: tuple[int, ...], bits: tuple[int, ...], leaf: int
+) -> None:
+    tables, address = Tables(entry_bytes=8 if lines else 4), 0xF8123456
+    tables.map(address, shifts, bits, (0x63 if len(bits) < 3 else 1, leaf))
+    machine = kernel("i686", tables, {**lines, "SYMBOL(swapper_pg_dir)": "c0010000"})
+    expected = (TARGET & -(1 << shifts[-1])) + (address & (1 << shifts[-1]) - 1)
+    assert machine.physical(address) == expected
+    assert machine.physical(0xC1234567) == 0x1234567  # its tables are not in the dump
 
 
 @pytest.mark.parametrize(
