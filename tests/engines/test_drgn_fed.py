@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dump.rewritten import as_kdump_of_qemu
+from dump.writer import Elf
 
 from cas.dump.source import FileSource, opened_source
 from cas.engines.drgn.process import Worker
@@ -17,6 +19,14 @@ from cas.supervise import Confinement
 from installed import FIXTURES
 
 TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="session")
+def blind(opened_aarch64: Case, made: Callable[[str, Callable[[Path], object]], Path]) -> Case:
+    """The aarch64 dump in a form of which drgn alone sees nothing."""
+    core = opened_aarch64.dump.path
+    path = made("vmcore-qemu.kdump", lambda path: path.write_bytes(as_kdump_of_qemu(core)))
+    return replace(opened_aarch64, dump=replace(opened_aarch64.dump, path=path, format="KDUMP"))
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +56,7 @@ def test_a_served_dump_gives_the_answer_of_its_file(
     name: str, worker: Worker, room: Confinement, request: pytest.FixtureRequest
 ) -> None:
     case: Case = request.getfixturevalue(name)
+    assert worker.fit(case, TIMEOUT_S) == ()  # it is drgn itself that reads it
     of_file = worker.answer(case, TIMEOUT_S)
     with opened_source(case.dump.path) as source, Worker(room) as other:
         far = replace(case, dump=replace(case.dump, path=Path("/elsewhere/vmcore")))
@@ -67,3 +78,22 @@ def test_a_source_that_breaks_off_is_told_in_its_own_words(
             told = (str(error),)
     assert told
     assert "files.example.com closed the connection" in told[0]
+
+
+def test_a_dump_that_drgn_is_blind_to_is_read_for_it_and_that_is_said(
+    blind: Case, opened_aarch64: Case, worker: Worker
+) -> None:
+    (remark,) = worker.fit(blind, TIMEOUT_S)
+    assert remark.startswith("CAS itself reads this dump, for drgn cannot: ")
+    assert "Out-of-bounds PFN" in remark
+    answer = worker.answer(blind, TIMEOUT_S)
+    assert answer == worker.answer(opened_aarch64, TIMEOUT_S)
+
+
+def test_what_neither_can_open_is_told_as_of_drgn_alone(
+    opened: Case, worker: Worker, tmp_path: Path
+) -> None:
+    path = tmp_path / "vmcore"
+    path.write_bytes(Elf(notes=()).build())
+    with pytest.raises(EngineError, match="drgn cannot open the dump: the dump has no VMCOREINFO"):
+        worker.answer(replace(opened, dump=replace(opened.dump, path=path)), TIMEOUT_S)

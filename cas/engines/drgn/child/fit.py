@@ -14,8 +14,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
-from drgn import FaultError, Module, ObjectNotFoundError, Program
+from drgn import FaultError, Module, ObjectAbsentError, ObjectNotFoundError, Program
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.percpu import per_cpu
 
@@ -69,6 +70,34 @@ def contradictions(prog: Program, known: Known) -> list[str]:
     if known.release:
         wrong += _compared("init_uts_ns.name.release", known.release, release)
     return wrong or list(_per_cpu_contradictions(prog))
+
+
+def unseen_places(prog: Program) -> list[FaultError]:
+    """Which of the `PLACES` cannot be read; what this kernel has not is none."""
+    faults: list[FaultError] = []
+    for look in PLACES:
+        try:
+            look(prog)
+        except FaultError as fault:
+            faults.append(fault)
+        except (AttributeError, LookupError, ObjectAbsentError, TypeError, ValueError):
+            pass
+    return faults
+
+
+def _look_at_run_queue(prog: Program) -> None:
+    for cpu in islice(for_each_possible_cpu(prog), 1):
+        per_cpu(prog["runqueues"], cpu).read_()
+
+
+PLACES: tuple[Callable[[Program], object], ...] = (
+    lambda prog: prog["linux_banner"][0].read_(),
+    lambda prog: prog["init_task"].tasks.next.next.read_(),
+    lambda prog: prog["modules"].next.next.read_(),
+    _look_at_run_queue,
+)
+"""The kernel's own data where it is mapped in different ways: in its image, in the direct map, in
+the vmalloc area, and the first processor's."""
 
 
 def distance(prog: Program, vmlinux: Module) -> int | None:

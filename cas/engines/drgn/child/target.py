@@ -32,11 +32,13 @@ from drgn.helpers.linux.module import for_each_module, module_address_regions
 
 from cas import elf
 from cas.engines.drgn.child.fit import (
+    PLACES,
     Known,
     contradictions,
     distance,
     is_of_another,
     other_identity,
+    unseen_places,
     with_distance,
 )
 from cas.errors import NotADump, plain_reason
@@ -151,6 +153,34 @@ Whatever is wrong with the dump is raised.
 """
 
 
+class View(NamedTuple):
+    """A dump, opened in one of the ways."""
+
+    prog: Program
+    main: Module
+    """The vmlinux in it."""
+    wrong: list[str]
+    """What is read through the vmlinux and is not what the dump says."""
+    remarks: list[str]
+    unseen: list[FaultError]
+    """Where the kernel's own data cannot be read."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether all that was looked at is there, and right."""
+        return not self.wrong and not self.unseen
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing of what was looked at is there."""
+        return len(self.unseen) == len(PLACES)
+
+    @property
+    def reason(self) -> str:
+        """What is not right with it."""
+        return "; ".join(self.wrong) or next(map(str, self.unseen), "")
+
+
 class Target:
     """An opened dump."""
 
@@ -162,10 +192,9 @@ class Target:
         """
         self.remarks: list[str] = []
         """What a reader should know of how it was opened."""
-        self._opening, self.prog = _open_dump(request)
-        self.main = _load_vmlinux(self.prog, request)
-        if not request.is_forced:
-            self._require_fit(request)
+        view = _best_view(request)
+        self.prog, self.main = view.prog, view.main
+        self.remarks += view.remarks
         self._files = dict(request.kmods or {})
         self.names = {str(self.prog.core_dump_path): request.dump.name}
         """What to call what drgn calls otherwise: it was given a descriptor."""
@@ -253,24 +282,6 @@ class Target:
         for kmod in self.kmods:
             self.describe(kmod)
 
-    def _require_fit(self, request: Request) -> None:
-        """Make sure that the vmlinux is the dump's; try what may make it so."""
-        wrong = contradictions(self.prog, request.known)
-        if wrong:
-            moved = distance(self.prog, self.main)
-            if moved is not None and moved != self.main.debug_file_bias:
-                prog = self._opening(self.prog.platform, with_distance(self.prog, moved))
-                main = _load_vmlinux(prog, request)
-                if not contradictions(prog, request.known):
-                    self.prog, self.main, wrong = prog, main, []
-                    self.remarks.append(
-                        f"the dump's headers do not say how far the kernel was moved: by {moved:#x}"
-                        " bytes, as its _stext tells"
-                    )
-        if wrong:
-            raise Misfit("; ".join(wrong))
-        self.remarks += other_identity(self.prog)
-
     def _find_symbols(
         self, _: Program, name: str | None, address: int | None, one: bool
     ) -> Sequence[Symbol]:
@@ -284,6 +295,77 @@ class Target:
             if one and found:
                 break
         return found
+
+
+def _best_view(request: Request) -> View:
+    """The dump as drgn reads it by itself, else, where that shows more, as we read it for drgn.
+
+    :raises Misfit: what is read through the vmlinux is not what the dump says
+    :raises CannotOpen: neither can open it
+    """
+    if request.dump.is_served:
+        return _require_fit(_view(_opening_by_us(request), request))
+    own = fed = None
+    failure: CannotOpen | None = None
+    try:
+        own = _view(_opening_by_drgn(request.dump), request)
+    except CannotOpen as error:
+        failure = error
+    if own and own.is_clear:
+        return own
+    with suppress(CannotOpen):
+        opening = _opening_by_us(request)
+        if own is None or own.wrong or _sees_more(_program(opening, request), own):
+            fed = _view(opening, request)
+    if fed and not fed.wrong and not fed.is_blind:
+        why = own.reason if own else failure
+        fed.remarks.append(f"CAS itself reads this dump, for drgn cannot: {why}")
+        return fed
+    if own:
+        return _require_fit(own)
+    if fed and fed.wrong:
+        return _require_fit(fed)
+    raise failure or CannotOpen("it is not told why")
+
+
+def _require_fit(view: View) -> View:
+    if view.wrong:
+        raise Misfit("; ".join(view.wrong))
+    return view
+
+
+def _sees_more(prog: Program, own: View) -> bool:
+    """Whether a program can read what drgn by itself cannot."""
+    for fault in own.unseen:
+        with suppress(FaultError):
+            prog.read(fault.address, 1)
+            return True
+    return False
+
+
+def _view(opening: Opening, request: Request) -> View:
+    """The dump opened in one way, with the vmlinux; tried is what may make that fit.
+
+    :raises CannotOpen: it cannot be opened so, or there is no debug information of its kernel
+    """
+    prog = _program(opening, request)
+    main = _load_vmlinux(prog, request)
+    if request.is_forced:
+        return View(prog, main, [], [], unseen_places(prog))
+    wrong = contradictions(prog, request.known)
+    remarks: list[str] = []
+    moved = distance(prog, main) if wrong else None
+    if moved is not None and moved != main.debug_file_bias:
+        again = _guarded(opening(prog.platform, with_distance(prog, moved)))
+        of_again = _load_vmlinux(again, request)
+        if not contradictions(again, request.known):
+            prog, main, wrong = again, of_again, []
+            remarks.append(
+                "the dump's headers do not say how far the kernel was moved: by"
+                f" {moved:#x} bytes, as its _stext tells"
+            )
+    remarks += [] if wrong else other_identity(prog)
+    return View(prog, main, wrong, remarks, unseen_places(prog))
 
 
 def _load_vmlinux(prog: Program, request: Request) -> Module:
@@ -317,29 +399,29 @@ def _load_vmlinux(prog: Program, request: Request) -> Module:
     return module
 
 
-def _open_dump(request: Request) -> tuple[Opening, Program]:
-    """The dump as drgn reads it by itself, else as we read it for drgn."""
-    dump = request.dump
-    if not dump.is_served:
+def _opening_by_drgn(dump: File) -> Opening:
+    """drgn reads the file by itself."""
 
-        def open_by_itself(platform: Platform | None, vmcoreinfo: str | None) -> Program:
-            prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
-            prog.set_enabled_debug_info_finders([])
-            prog.set_core_dump(dump.another())
-            return _guarded(prog)
+    def open_file(platform: Platform | None, vmcoreinfo: str | None) -> Program:
+        prog = Program(platform, vmcoreinfo=vmcoreinfo or None)
+        prog.set_enabled_debug_info_finders([])
+        prog.set_core_dump(dump.another())
+        return prog
 
-        return open_by_itself, _program(open_by_itself, request)
-    from cas.engines.drgn.child.fed import FedDump
+    return open_file
+
+
+def _opening_by_us(request: Request) -> Opening:
+    """Our readers read the dump, and feed drgn.
+
+    :raises CannotOpen: they cannot
+    """
+    from cas.engines.drgn.child.fed import FedDump  # most dumps need none of it
 
     try:
-        fed = FedDump(dump.descriptor, request.arch)
+        return FedDump(request.dump.descriptor, request.arch).program
     except (NotADump, OSError) as error:
         raise CannotOpen(plain_reason(error)) from error
-
-    def open_fed(platform: Platform | None, vmcoreinfo: str | None) -> Program:
-        return _guarded(fed.program(platform, vmcoreinfo))
-
-    return open_fed, _program(open_fed, request)
 
 
 def _program(opening: Opening, request: Request) -> Program:
@@ -350,13 +432,13 @@ def _program(opening: Opening, request: Request) -> Program:
     attempts = ((None, None), (platform, None), (platform, request.vmcoreinfo))
     for attempt in attempts:
         try:
-            prog = opening(*attempt)
+            prog = _guarded(opening(*attempt))
         except Exception as error:
             reasons.append(str(error))
             continue
         # the parent knows better if the dump's note is another kernel's
         if request.vmcoreinfo and is_of_another(prog, request.vmcoreinfo):
-            return opening(prog.platform, request.vmcoreinfo)
+            return _guarded(opening(prog.platform, request.vmcoreinfo))
         return prog
     raise CannotOpen(reasons[0])
 
