@@ -315,12 +315,58 @@ def measure_detectors(material: Material, rounds: int) -> Iterator[str]:
     yield f"slowest of the detectors (<= 0.3 s): {longest:.3f} s ({name}); all: {ended}"
 
 
+ANSWERED = """
+import sys, time
+from pathlib import Path
+from cas.dump import identify
+from cas.dump.source import opened_source
+from cas.engines.drgn.process import Worker
+from cas.model.case import Case
+from cas.settings.rules import Supervision
+from cas.supervise import Confinement
+dump = identify(Path(sys.argv[1]))
+begun = time.perf_counter()
+room = Confinement(Path(sys.argv[3]), Supervision())
+with opened_source(dump.path) as source, Worker(room) as worker:
+    if sys.argv[4] == "fed":
+        worker.serve(dump.path, source)
+    answer = worker.answer(Case(dump, Path(sys.argv[2])), 60)
+    seconds = time.perf_counter() - begun
+    status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+assert answer.backtrace and not answer.problems, answer.problems
+print(seconds, peak / 1024)
+"""
+
+
+def measure_fed(material: Material, rounds: int) -> Iterator[str]:
+    """drgn's process fed by our readers over a socket, against the same that reads by itself."""
+    compressed = material.site / "fed.kdump"
+    run(["makedumpfile", "-f", "-c", "-d", "31", material.dump, compressed], dict(os.environ))
+    peaks = dict.fromkeys(("fed", "alone"), 0.0)
+
+    def answered(dump: Path, way: str) -> float:
+        argv = [sys.executable, "-c", ANSWERED, dump, material.vmlinux, material.site, way]
+        seconds, peak = map(float, subprocess.check_output(argv).split())
+        peaks[way] = max(peaks[way], peak)
+        return seconds
+
+    for kind, dump in (("ELF", material.dump), ("KDUMP", compressed)):
+        yield f"drgn's answer of {kind}, fed / by itself (<= 1.2): " + ratio(
+            partial(answered, dump, "fed"), partial(answered, dump, "alone"), rounds
+        )
+    yield "resident memory of drgn's process, fed / by itself (<= 32 MiB more): " + " / ".join(
+        f"{peak:.0f} MiB" for peak in peaks.values()
+    )
+
+
 MEASUREMENTS = {
     "detectors": measure_detectors,
     "first-answer": measure_first_answer,
     "whole-job": measure_whole_job,
     "identify": measure_identify,
     "extract": measure_extract,
+    "fed": measure_fed,
     "start-up": measure_start_up,
     "memory": measure_memory,
     "in-place": measure_in_place,
