@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -13,7 +12,13 @@ from cas.choices import EngineChoice
 from cas.commands import specification
 from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, content, from_stdin
-from cas.commands.debug_kernel import given_kernel, loaded_kmods, right_kernel, was_read_otherwise
+from cas.commands.debug_kernel import (
+    given_kernel,
+    kmods_of_log,
+    loaded_kmods,
+    right_kernel,
+    was_read_otherwise,
+)
 from cas.commands.debug_order import DebugOrder
 from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
 from cas.commands.invocation import World
@@ -44,13 +49,18 @@ def debug(order: DebugOrder, world: World) -> int:
     store = Store.of(world.config)
     with scratch() as directory, ExitStack() as leases:
         case, debuginfo = _case(job, order, store, world, leases)
+        if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
+            raise UsageError(
+                f"{job.directory} has no dump, only a kernel log: crash has nothing to open",
+                hint=f"what its kernel says without memory: cas debug {order.spec}",
+            )
         sandbox, _ = find_sandbox(world.config.supervision.sandbox)
         # a debugger may be silent as long as its user is
         rules = replace(world.config.supervision, watchdog_s=math.inf)
         confinement = Confinement(directory, rules, sandbox=sandbox)
         order = replace(order, engine=engine)
         session = DebugSession(order, job, case, debuginfo, store, confinement)
-        run = in_drgn if engine is EngineChoice.DRGN else in_crash
+        run = in_drgn if engine is EngineChoice.DRGN or case.dump.is_log else in_crash
         return run(session, feed, world)
 
 
@@ -69,16 +79,14 @@ def _case(
         if was_read_otherwise(job, dump):
             dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
     require_modest(dump)
-    if dump.is_log:
-        raise UsageError(
-            f"{job.directory} has no dump, only a kernel log: a debugger has nothing to open",
-            hint=f"to read it: less {shlex.quote(str(job.directory / 'log'))}",
-        )
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
         leases.enter_context(lease.on_file(world.config.debugs, vmlinux))
         return Case(dump, vmlinux), frozenset()
     catalogue = Catalogue.of(world.config, store)
     vmlinux, match = right_kernel(job, dump, catalogue, world, leases)
-    found = loaded_kmods(job, dump, vmlinux, match, world)
+    if dump.is_log:
+        found = kmods_of_log(dump, match, catalogue, world)
+    else:
+        found = loaded_kmods(job, dump, vmlinux, match, world)
     return Case(dump, vmlinux, found.files), found.debuginfo

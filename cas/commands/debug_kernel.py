@@ -20,6 +20,7 @@ from cas.errors import CasError, NotADump, Refused
 from cas.jobs.job import Job
 from cas.jobs.layout import LINKED
 from cas.jobs.log import logged
+from cas.klog.log_text import kmods_of_places
 from cas.model.dump import Dump
 from cas.model.kernel import Kernel, Match
 from cas.report.result import load as load_result
@@ -101,6 +102,22 @@ def loaded_kmods(job: Job, dump: Dump, vmlinux: Path, match: Match | None, world
             if name in lacking and elf.build_id(path) == lacking[name]:
                 own[name] = path
     return replace(found, files={**found.files, **own}, debuginfo=found.debuginfo | own.keys())
+
+
+def kmods_of_log(dump: Dump, match: Match | None, catalogue: Catalogue, world: World) -> Found:
+    """Files of the kernel modules in whose code the kernel log has a place.
+
+    :param match: the kernel, if its vmlinux had to be looked up again
+    """
+    wanted, cache = kmods_of_places(dump.dmesg or ""), world.config.debugs
+    if not wanted:
+        return Found()
+    try:
+        match = match or catalogue.find(dump.identity, cache=cache, progress=world.progress)
+        return catalogue.kmods(match, wanted, cache=cache, progress=world.progress)
+    except CasError as error:
+        world.progress.warn(f"there are no files of kernel modules: {error}")
+        return Found()
 
 
 def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:

@@ -249,7 +249,7 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         told = f"next: less {report_file}"
         if report.dump and report.dump.checked is Checked.RANGES:
             told += f"; to fetch the rest of the dump and go on: cas -i {job.order.ticket}"
-        if report.dump and not report.dump.is_log:
+        if report.dump and (report.vmlinux or not report.dump.is_log):
             # the ticket alone may mean several jobs
             told += f"; to open a debugger: cas debug {specification.job_name(job)}"
         world.progress.say(told)

@@ -110,7 +110,7 @@ def summary(report: Report) -> Summary:
         build_id = dump.build_id if dump else None
         steps = (report.hint, *(step for step in steps if not (build_id and build_id in step)))
     job = f"{report.directory.parent.name}/{report.directory.name}"
-    can_debug = report.dump is not None and not report.dump.is_log and report.match is not None
+    can_debug = report.dump is not None and report.match is not None
     return Summary(
         ticket=one_line(report.ticket),
         started=utc(report.started),

@@ -44,6 +44,7 @@ from cas.model.dump import Dump
 from cas.model.evidence import Detection
 from cas.model.kernel import Match
 from cas.model.report import Report
+from cas.model.snippet import Snippet
 from cas.progress import Progress
 from cas.settings import users
 from cas.settings.config import Config
@@ -333,6 +334,11 @@ class Pipeline:
             self.report, dump=located.dump, match=located.match, vmlinux=located.vmlinux
         )
         self.conclude(located.dump, None)
+        if located.vmlinux:
+            places = (each.place for each in located.dump.locations)
+            commands = tuple(f"sym {each.function}+{each.offset:#x}" for each in places)
+            write_commands(self.job.directory, [Snippet("lines", "Lines of the source", commands)])
+            leave_wrapper(self.context, None)
         self.reached(Stage.ANALYSED)
 
     def fitting_case(self, dump: Dump, early: Match | None, arrival: Arrival | None) -> Case:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import shutil
 import subprocess
@@ -74,13 +75,44 @@ def test_an_oops_text_names_the_line_that_its_dump_would_and_has_its_signatures(
     again = site.admin("reprocess", "-n", "L-1")
     assert "0 would change, 1 unchanged" in again.stdout
     report = (site.job("L-1") / "report.txt").read_text()
-    assert "cas debug" not in report
-    refused = site.cas("debug", "L-1")
-    assert refused.returncode == 2
-    assert "has no dump, only a kernel log" in refused.stderr
+    assert "cas debug L-1" in report
     nothing = site.cas("-i", "L-1")
     assert "L-1 has no unfinished job" in nothing.stderr
     assert "cas debug" not in nothing.stderr
+
+
+def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
+    site: Site, catalogued: Callable[[Site, str], Site], logs: Mapping[str, Path]
+) -> None:
+    judged(catalogued(site, "a"), logs["a"])
+    job = site.job("L-1")
+    assert "sym cas_sum_entries+0x18 >> lines\n" in (job / "crash.in").read_text()
+    assert os.access(job / "crash", os.X_OK)
+    words = ("debug", "L-1", "-c", "struct list_head", "-c", "dis worker_thread 1")
+    answered = site.cas(*words, "-x", job / "crash.in")
+    assert answered.returncode == 0, answered.stdout
+    for line in (
+        "cas_sum_entries+0x18 drivers/cas/cas_oops.c: 63 (cas_balance, inlined)\n",
+        "SIZE: 16\n",
+        "<worker_thread>:\t",
+    ):
+        assert line in answered.stdout
+    more = (
+        "sym cas_audit_ledger+0x18/0x2c [cas_oops]",
+        "log | grep -c Oops:",
+        "bt",
+        "p init_task.pid",
+    )
+    others = site.cas("debug", "L-1", *(word for one in more for word in ("-c", one)))
+    assert others.returncode == 1
+    assert "cas_audit_ledger+0x18 " in others.stdout
+    assert "\n1\n" in others.stdout
+    told = "there is no dump, only a kernel log: no memory can be read"
+    assert told in others.stderr
+    assert f"bt: {told}; of the commands there are ascii, dis, " in others.stdout
+    assert f"p: {told}: 0xffffffff" in others.stdout
+    refused = site.cas("debug", "L-1", "--engine", "crash")
+    assert (refused.returncode, "crash has nothing to open" in refused.stderr) == (2, True)
 
 
 def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
@@ -95,6 +127,11 @@ def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
     (told,) = [remark for remark in result["remarks"] if "does not fit" in remark]
     assert "its functions have other sizes than in the log" in told
     assert result["kernel"]["package"] is None
+    assert not (site_a.job("L-1") / "crash").exists()
+    refused = site_a.cas("debug", "L-1", "-c", "sym worker_thread")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "its functions have other sizes than in the log" in refused.stderr
+    assert site_a.cas("debug", "L-1", "-c", "sym worker_thread", "--force").returncode == 0
 
 
 def test_a_kmod_of_another_size_costs_only_its_own_lines(

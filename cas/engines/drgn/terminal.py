@@ -6,11 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.engines.drgn.request import facts_to_compare, vmcoreinfo_text
+from cas.klog.log_text import code_places
 from cas.model.case import Case
 from cas.supervise import FILES, Child, Confinement, VisibleFiles
 from cas.supervise.sandbox import visible
@@ -25,6 +26,8 @@ QUIET = "DRGN_DISABLE_PLUGINS"
 
 FIRST = "first"
 """Name of a file with what is run before the first prompt."""
+LOG = "log"
+"""Name of a file with the kernel log, where that is all there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,11 @@ def drgn_on_terminal(
     path.write_bytes(beginning.first)
     way = "quiet" if beginning.is_quiet else "terminal"
     words, view = _console_program(
-        way, case, path if beginning.first else None, is_forced=beginning.is_forced
+        way,
+        case,
+        confinement.directory,
+        path if beginning.first else None,
+        is_forced=beginning.is_forced,
     )
     variables = {**confinement.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     return LocalTerminal(words, replace(confinement, environment=variables), view, window.size)
@@ -62,20 +69,26 @@ def drgn_between_pipes(case: Case, confinement: Confinement, *, is_forced: bool 
     :param is_forced: the vmlinux may be another kernel's
     :raises EngineError: it cannot be started
     """
-    words, view = _console_program("pipe", case, None, is_forced=is_forced)
+    words, view = _console_program("pipe", case, confinement.directory, None, is_forced=is_forced)
     return Child(
         words, replace(confinement, environment={**confinement.environment, **ENVIRONMENT}), view
     )
 
 
 def _console_program(
-    way: str, case: Case, first: Path | None, *, is_forced: bool
+    way: str, case: Case, directory: Path, first: Path | None, *, is_forced: bool
 ) -> tuple[Sequence[str | os.PathLike[str]], VisibleFiles]:
-    """The words that start it, and the files that it sees."""
+    """The words that start it, and the files that it sees.
+
+    :param directory: its working directory, which may get a file
+    """
     home = home_of_drgn()
     python = Path(sys.executable).resolve()
     needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
-    vmcore, vmlinux = case.dump.path, case.vmlinux
+    vmcore, vmlinux, is_log = case.dump.path, case.vmlinux, case.dump.is_log
+    if is_log:
+        vmcore = directory / LOG
+        vmcore.write_text(case.dump.dmesg or "", "utf-8", "surrogateescape")
     seen = {vmcore: f"{FILES}/vmcore", vmlinux: f"{FILES}/vmlinux"}
     seen |= {path: str(path) for path in case.kmods.values()}
     seen |= {first: f"{FILES}/{FIRST}"} if first else {}
@@ -85,6 +98,8 @@ def _console_program(
         "vmcoreinfo": vmcoreinfo_text(case.dump),
         "known": facts_to_compare(case),
         "is_forced": is_forced,
+        "is_log": is_log,
+        "places": [astuple(each) for each in code_places(case.dump.dmesg or "")] if is_log else [],
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
     words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]

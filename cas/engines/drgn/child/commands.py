@@ -7,6 +7,7 @@ read; its ``ps -m`` needs a kernel with scheduler statistics; some commands it h
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -41,6 +42,8 @@ Command = Callable[[Program, Sequence[str]], None]
 Condition = Callable[[Object], bool]
 
 MAX_TEXT_BYTES = 256
+_PLACE = re.compile(r"([A-Za-z_$][\w.$]*)\+(0x[0-9a-fA-F]+|\d+)(?:/0x[0-9a-fA-F]+)?")
+"""Code as a kernel log names it."""
 
 STATES: Mapping[str, str] = {
     "DE": "X",
@@ -99,18 +102,25 @@ def run_command_of_crash(prog: Program, command: str) -> None:
         own(prog, words)
 
 
-def run_with_shell(prog: Program, command: str, variables: dict[str, Any]) -> None:
+def run_with_shell(
+    prog: Program,
+    command: str,
+    variables: dict[str, Any],
+    first: Mapping[str, Command] | None = None,
+) -> None:
     """The same for a user, who may send its output through a pipe or into a file.
 
     On a terminal it goes through a pager.
 
     :param variables: what Python knows there
+    :param first: commands in the place of others of the name
     :raises Exception: whatever drgn, or the dump, has to say against it
     """
     words = command.split()
-    if words and words[0] in {*FIRST_WORDS, *(each.split()[0] for each in OWN)}:
+    first = first or {}
+    if words and words[0] in {*first, *FIRST_WORDS, *(each.split()[0] for each in OWN)}:
         parsed = parse_shell_command(command)
-        own = _command_of_ours(parsed.args)
+        own = first.get(words[0]) or _command_of_ours(parsed.args)
         if own is not None:
             is_redirected = any(each.fd == 1 for each in parsed.redirections)
             pager = _get_pager(prog) if sys.stdout.isatty() and not is_redirected else None
@@ -256,7 +266,31 @@ def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
         )
 
 
-FIRST_WORDS: Mapping[str, Command] = {"bt": show_backtraces, "foreach": run_for_each}
+def show_symbols(prog: Program, words: Sequence[str]) -> None:
+    """``sym``, also of a place as the kernel log has it, with the lines that are inlined there.
+
+    :raises CommandError: there is no such function
+    """
+    places = [found for word in words[1:] if (found := _PLACE.fullmatch(word))]
+    if not places:
+        return run_in_drgn(prog, " ".join(words))
+    for place in places:
+        try:
+            symbol = prog.symbol(place[1])
+        except LookupError as error:
+            raise CommandError(f"symbol not found: {place[1]}") from error
+        address = symbol.address + int(place[2], 0)
+        lines = [*prog.source_location(address)]
+        texts = [f"{each.filename}: {each.line} ({each.name()}, inlined)" for each in lines[:-1]]
+        texts += [f"{each.filename}: {each.line}" for each in lines[-1:]]
+        print(f"{address:x} {place[1]}+{place[2]}", "\n    ".join(texts))
+
+
+FIRST_WORDS: Mapping[str, Command] = {
+    "bt": show_backtraces,
+    "foreach": run_for_each,
+    "sym": show_symbols,
+}
 """Commands that we see to whatever their options."""
 
 OWN: Mapping[str, Command] = {

@@ -16,10 +16,10 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import drgn.cli
 from drgn import Program
@@ -34,6 +34,8 @@ from drgn.internal.rlcompleter import Completer
 from cas.engines.drgn.child import commands as drgn_commands
 from cas.engines.drgn.child.fit import Known
 from cas.engines.drgn.child.line import ENDING, Reader, Unit, command_meant, is_command
+from cas.engines.drgn.child.locate import Place
+from cas.engines.drgn.child.no_memory import WithoutMemory
 from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Request, Target
 from cas.text import nearest
 
@@ -51,19 +53,20 @@ def main(way: str, vmcore: str, vmlinux: str, about: str, first: str, *kmods: st
     """Open a dump and do what a user says.
 
     :param way: ``terminal``, ``quiet``, which is one without an introduction, or ``pipe``
+    :param vmcore: the kernel log, where there is but that
     :param about: the fields of a `Request` that are no files, as JSON
     :param first: a file of what is run before the first prompt; may be empty
     :param kmods: names of kernel modules, each followed by its debug file
     """
-    dump, kernel = _opened_file(vmcore), _opened_file(vmlinux)
+    kernel = _opened_file(vmlinux)
     files = {name: _opened_file(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
-    facts = json.loads(about)
-    facts["known"] = Known(**facts["known"])
     site.setquit()  # what Python has at its own prompt
     site.sethelper()
     try:
-        target = Target(Request(dump, kernel, kmods=files, **facts))
+        target = _opened_target(vmcore, kernel, files, json.loads(about))
         target.describe_all()
+        if isinstance(target, WithoutMemory):
+            Console.own = target.own_commands(drgn_commands.names(target.prog))
     except CannotOpen as error:
         if way == "pipe":
             _tell_parent(failed=str(error), misfit=isinstance(error, Misfit))
@@ -75,8 +78,21 @@ def main(way: str, vmcore: str, vmlinux: str, about: str, first: str, *kmods: st
     _serve_terminal(target, first, is_quiet=way == "quiet")
 
 
+def _opened_target(
+    vmcore: str, kernel: File, kmods: Mapping[str, File], facts: dict[str, Any]
+) -> Target | WithoutMemory:
+    places = [Place(*each) for each in facts.pop("places")]
+    if facts.pop("is_log"):
+        return WithoutMemory(kernel, kmods, Path(vmcore), () if facts["is_forced"] else places)
+    facts["known"] = Known(**facts["known"])
+    return Target(Request(_opened_file(vmcore), kernel, kmods=kmods, **facts))
+
+
 class Console(repl._InteractiveConsoleWithCommand):
     """drgn's prompt, which takes crash's commands too."""
+
+    own: ClassVar[Mapping[str, drgn_commands.Command]] = {}
+    """Commands in the place of others of the name."""
 
     def __init__(self, variables: dict[str, Any]) -> None:
         """Begin with some variables, of which ``prog`` is the program."""
@@ -141,7 +157,7 @@ class Console(repl._InteractiveConsoleWithCommand):
             if command.startswith("%"):
                 run_command(self._prog, command[1:], globals=self._variables)
             else:
-                drgn_commands.run_with_shell(self._prog, command, self._variables)
+                drgn_commands.run_with_shell(self._prog, command, self._variables, self.own)
         except KeyboardInterrupt:
             self.write("\nKeyboardInterrupt\n")
         except Exception as error:
@@ -174,7 +190,7 @@ class Console(repl._InteractiveConsoleWithCommand):
         return True
 
 
-def _serve_pipe(target: Target) -> int:
+def _serve_pipe(target: Target | WithoutMemory) -> int:
     """Run what comes through stdin; the exit status."""
     commands = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -206,7 +222,7 @@ def _run_units(console: Console, lines: Iterable[str]) -> None:
         console.run_unit(unit)
 
 
-def _serve_terminal(target: Target, first: str, *, is_quiet: bool) -> None:
+def _serve_terminal(target: Target | WithoutMemory, first: str, *, is_quiet: bool) -> None:
     """Talk with whoever sits in front of the terminal."""
 
     def interact(variables: dict[str, Any], banner: str) -> None:

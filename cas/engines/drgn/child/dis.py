@@ -24,7 +24,7 @@ NAMEABLE = 1 << 31
 """Where code has whole addresses of the kernel as constants, they are greater."""
 _S390X_BRANCH = re.compile(r"j|br(?:as|c)|larl|c\w*j")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
-_WHERE = re.compile(r"\(?\s*(.+?)\s*(?:\+\s*(0x[0-9a-fA-F]+|\d+))?\s*\)?")
+_WHERE = re.compile(r"\(?\s*(.+?)\s*(?:\+\s*(0x[0-9a-fA-F]+|\d+)(?:/0x[0-9a-fA-F]+)?)?\s*\)?")
 
 
 class Instruction(NamedTuple):

@@ -128,9 +128,9 @@ class Locator:
 
         :raises CannotOpen: it has none
         """
-        self._prog = Program()
-        self._prog.set_enabled_debug_info_finders([])
-        module = self._prog.extra_module("kernel", 0, create=True)
+        self.prog = Program()
+        self.prog.set_enabled_debug_info_finders([])
+        module = self.prog.extra_module("kernel", 0, create=True)
         module.try_file(vmlinux.name, fd=vmlinux.another(), force=True)
         if module.debug_file_status != ModuleFileStatus.HAVE:
             raise CannotOpen(f"{vmlinux.name} has no debug information")
@@ -141,16 +141,16 @@ class Locator:
                 min(one.vaddr for one in loads),
                 max(one.vaddr + one.memsz for one in loads),
             )
-        self._codes: dict[str | None, _Code] = {None: _Code(self._prog, module, vmlinux)}
+        self._codes: dict[str | None, _Code] = {None: _Code(self.prog, module, vmlinux)}
         self._free = 0
         """Where the next kmod is put."""
 
     def add_kmod(self, name: str, file: File) -> None:
         """Load a kmod's debug information; what cannot be loaded is as if it were not there."""
         if not self._free:
-            is_64_bit = bool(self._prog.platform and self._prog.platform.flags & BITS_64)
+            is_64_bit = bool(self.prog.platform and self.prog.platform.flags & BITS_64)
             self._free = _KMODS_BEGIN[64 if is_64_bit else 32]
-        module = self._prog.relocatable_module(name, self._free, create=True)
+        module = self.prog.relocatable_module(name, self._free, create=True)
         begin = self._free
         addresses: dict[int, int] = {}
         for number, (section, title) in enumerate(_named_sections(file)):
@@ -163,7 +163,7 @@ class Locator:
         module.try_file(file.name, fd=file.another(), force=True)
         if module.debug_file_status == ModuleFileStatus.HAVE:
             module.address_range = (begin, self._free)
-            self._codes[name] = _Code(self._prog, module, file, addresses)
+            self._codes[name] = _Code(self.prog, module, file, addresses)
 
     def locate(self, place: Place) -> Located | None:
         """Where a place is; ``None``: that is not known.
@@ -180,9 +180,19 @@ class Locator:
         at = start + place.offset
         return Located(self._lines(at), self._lines(at - 1) if place.offset else self._lines(at))
 
+    def misfits(self, places: Iterable[Place]) -> list[str | None]:
+        """The names of the kmods whose code is another build's; ``None``: the kernel's."""
+        found: dict[str | None, None] = {}
+        for place in places:
+            try:
+                self.locate(place)
+            except Misfit:
+                found[place.kmod] = None
+        return list(found)
+
     def _lines(self, address: int) -> list[dict[str, Any]]:
         try:
-            found = self._prog.source_location(address)
+            found = self.prog.source_location(address)
         except LookupError:
             return []
         return [{"function": one.name(), "file": one.filename, "line": one.line} for one in found]
