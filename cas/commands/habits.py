@@ -103,7 +103,13 @@ def _meant_by_word(line: Line) -> tuple[str, str] | None:
             elif word.startswith(short) and len(word) > len(short):
                 values.append(word[len(short) :])
     if tickets and words and not files:
-        return _without_f(tickets[0], words)
+        if words[0] in verb_names(VERBS):
+            return None
+        if not _is_path(words[0]) and "://" not in words[0]:
+            return None
+        return f"{words[0]} needs -f before it", shell_command(
+            "cas", ["-i", tickets[0], *_each(words)], ANALYSE
+        )
     if tickets and words:
         return _beside_f(tickets[0], files, words)
     word = words[0] if words else ""
@@ -114,29 +120,16 @@ def _meant_by_word(line: Line) -> tuple[str, str] | None:
     if "://" in word:
         return "a URL is given with -f", shell_command("cas", ["-i", "TICKET", "-f", word], ANALYSE)
     if is_ticket(word) and re.search(r"\d", word):
-        return _without_i(word, [*files, *words[1:]])
+        files = [*files, *words[1:]]
+        if files and all("://" in each or _is_path(each) for each in files):
+            right = shell_command("cas", ["-i", word, *_each(files)], ANALYSE)
+            return f"{word} is no verb; a ticket needs -i before it", right
+        return f"{word} is no verb", fill_in(
+            f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
+            f"dump, {ANALYSE} analyses a dump",
+            [word],
+        )
     return None
-
-
-def _without_i(ticket: str, files: Sequence[str]) -> tuple[str, str]:
-    if files and all("://" in each or _is_path(each) for each in files):
-        right = shell_command("cas", ["-i", ticket, *_each(files)], ANALYSE)
-        return f"{ticket} is no verb; a ticket needs -i before it", right
-    return f"{ticket} is no verb", fill_in(
-        f"if it is a ticket: cas -i TICKET goes on with its job, cas debug TICKET opens its "
-        f"dump, {ANALYSE} analyses a dump",
-        [ticket],
-    )
-
-
-def _without_f(ticket: str, words: Sequence[str]) -> tuple[str, str] | None:
-    if words[0] in verb_names(VERBS):
-        return None
-    if not _is_path(words[0]) and "://" not in words[0]:
-        return None
-    return f"{words[0]} needs -f before it", shell_command(
-        "cas", ["-i", ticket, *_each(words)], ANALYSE
-    )
 
 
 def _beside_f(ticket: str, files: Sequence[str], words: Sequence[str]) -> tuple[str, str]:

@@ -91,7 +91,12 @@ def explain_mistake(
     verb = words[0] if line.verb else ""
     whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
     said = _reworded(str(error), whose)
-    options = _own_options(line)
+    # the options that the verb has, with their values
+    options = list[str]()
+    for word, after in zip(line.argv, (*line.argv[1:], ""), strict=True):
+        action = _option_action(word, line.verb) if line.verb and word.startswith("-") else None
+        if action is not None:
+            options += [word, after] if after and _takes_next(action, word) else [word]
     rest = words[1:] or [one for one in argv if one != verb and one not in options]
     meant = _example_call(said, whose, habits, rest)
     if options and said.startswith(f"{whose} needs "):  # what else was asked for is right
@@ -114,16 +119,6 @@ def _example_call(said: str, whose: str, habits: Habits, rest: Sequence[str]) ->
     if verb in verb_names(habits.verbs) and not action:
         return fill_in(load_verb(habits.verbs, verb).example or f"see: {whose} --help", rest)
     return f"see: {whose} --help"
-
-
-def _own_options(line: Line) -> list[str]:
-    """The options that the verb has, with their values."""
-    options = list[str]()
-    for word, after in zip(line.argv, (*line.argv[1:], ""), strict=True):
-        action = _option_action(word, line.verb) if line.verb and word.startswith("-") else None
-        if action is not None:
-            options += [word, after] if after and _takes_next(action, word) else [word]
-    return options
 
 
 def _reworded(complaint: str, whose: str) -> str:
@@ -272,7 +267,8 @@ def _misspelt_option(
     if not line.unknown:
         return None
     at = line.unknown[0]
-    word, name = line.argv[at], line.argv[at].partition("=")[0]
+    word = line.argv[at]
+    name, equals, value = word.partition("=")
     places = [line.verb, parser] if line.verb else [parser]
     if any(_is_long(word, place) for place in places):
         long = {i for i in line.unknown if any(_is_long(line.argv[i], one) for one in places)}
@@ -282,14 +278,6 @@ def _misspelt_option(
         after = line.bare[0] + 1
         right = [*line.argv[:at], *line.argv[at + 1 : after], word, *line.argv[after:]]
         return f"{name} stands behind the verb", shell_command(habits.program, right)
-    return _unknown_option(line, places, habits)
-
-
-def _unknown_option(
-    line: Line, places: Sequence[argparse.ArgumentParser], habits: Habits
-) -> tuple[str, str]:
-    at, parser = line.unknown[0], places[-1]
-    name, equals, value = line.argv[at].partition("=")
     whose = f"{habits.program} {line.argv[line.bare[0]]}" if line.verb else habits.program
     said = f"{whose} has no option {name}"
     for place in places:
@@ -337,12 +325,6 @@ def _no_verb(line: Line, parser: argparse.ArgumentParser, habits: Habits) -> tup
     verbs = parser_verbs(parser)
     if words[0] in verbs:
         return _no_action(line, verbs[words[0]], habits) if parser_verbs(verbs[words[0]]) else None
-    return _meant_verb(line, words, verbs, habits)
-
-
-def _meant_verb(
-    line: Line, words: Sequence[str], verbs: Mapping[str, object], habits: Habits
-) -> tuple[str, str] | None:
     first, said = words[0], f"{words[0]} is no verb of {habits.program}"
     if first.lower() in habits.meant:
         return said, fill_in(habits.meant[first.lower()], words[1:])

@@ -66,7 +66,17 @@ def _command_status(
     except Exception as error:
         if is_debugged:
             _print_traceback()
-        return _unforeseen(error, console)
+        # a sentence, not a traceback: a disk that fails where nobody thought of it, or a defect
+        if isinstance(error, OSError):
+            failure = _not_written(error)
+            if failure is not None:
+                console.fail(failure)
+                return failure.exit_code
+        if short := shortage(error):
+            console.fail(short)
+            return short.exit_code
+        console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
+        return 4
 
 
 def _last_words(status: int, lines: Sequence[str] = ()) -> Output:
@@ -143,20 +153,6 @@ def _open_others(paths: Sequence[Path]) -> dict[Path, int]:
 def _configuration(asked: Asked) -> Config:
     config = read_config(config_file(asked.config, os.environ), defaults(os.environ))
     return override(config, os.environ, asked.intervals)
-
-
-def _unforeseen(error: Exception, console: Console) -> int:
-    """A sentence, not a traceback: a disk that fails where nobody thought of it, or a defect."""
-    if isinstance(error, OSError):
-        failure = _not_written(error)
-        if failure is not None:
-            console.fail(failure)
-            return failure.exit_code
-    if short := shortage(error):
-        console.fail(short)
-        return short.exit_code
-    console.warn(f"internal error: {type(error).__name__}: {error}; add --debug for details")
-    return 4
 
 
 def _not_written(error: OSError) -> CasError | None:

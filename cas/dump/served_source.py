@@ -79,7 +79,13 @@ class ServedSource:
         first = offset // BLOCK_BYTES * BLOCK_BYTES
         parts = []
         for at in range(first, end, BLOCK_BYTES):
-            block = self._block(at)
+            block = self._blocks.get(at)
+            if block is None:
+                block = self._blocks[at] = self._ask(_Asked.READ, at, BLOCK_BYTES)
+                if len(self._blocks) > KEPT_BLOCKS:
+                    self._blocks.popitem(last=False)
+            else:
+                self._blocks.move_to_end(at)
             parts.append(block)
             if len(block) < min(BLOCK_BYTES, self.size - at):  # it has become shorter
                 break
@@ -98,16 +104,6 @@ class ServedSource:
         start, end = (min(max(offset, 0), _LARGEST) for offset in (start, end))
         found = self._ask(_Asked.GAP, start, end)
         return _NUMBER.unpack(found)[0] if found else None
-
-    def _block(self, at: int) -> bytes:
-        block = self._blocks.get(at)
-        if block is None:
-            block = self._blocks[at] = self._ask(_Asked.READ, at, BLOCK_BYTES)
-            if len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        else:
-            self._blocks.move_to_end(at)
-        return block
 
     def _ask(self, what: _Asked, first: int = 0, second: int = 0) -> bytes:
         self._number = (self._number + 1) & 0xFFFFFFFF

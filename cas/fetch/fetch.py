@@ -77,26 +77,22 @@ def _download(url: Url, part: Part, policy: FetchPolicy, progress: Progress) -> 
     with _Bar(url, progress) as bar:
         while True:
             try:
-                return _download_once(url, part, policy, bar)
+                with _opened_source(url, part.had, policy) as source:
+                    part.go_on_with(source)
+                    bar.draw(source, part.had.offset)
+                    for data in iter(source.read, b""):
+                        part.add(data)
+                        bar.show_size(part.had.offset)
+                size, declared = part.had.offset, source.version.size_bytes
+                if declared is not None and size < declared:
+                    sizes = f"{human_size(size)} of {human_size(declared)}"
+                    raise Broken(f"{url}: the connection ended after {sizes}")
+                return source.sha256
             except Changed as error:
                 part.begin_anew()
                 attempts.failed(error, 0)
             except Broken as error:
                 attempts.failed(error, part.had.offset)
-
-
-def _download_once(url: Url, part: Part, policy: FetchPolicy, bar: _Bar) -> str | None:
-    with _opened_source(url, part.had, policy) as source:
-        part.go_on_with(source)
-        bar.draw(source, part.had.offset)
-        for data in iter(source.read, b""):
-            part.add(data)
-            bar.show_size(part.had.offset)
-    size, declared = part.had.offset, source.version.size_bytes
-    if declared is not None and size < declared:
-        sizes = f"{human_size(size)} of {human_size(declared)}"
-        raise Broken(f"{url}: the connection ended after {sizes}")
-    return source.sha256
 
 
 class _Bar:

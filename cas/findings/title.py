@@ -92,7 +92,13 @@ def headline(crash: Crash) -> str:
     if kind is Kind.MEMORY_ERROR:
         return _memory_error_headline(message)
     if kind is Kind.WARNING:
-        return _warning_headline(message)
+        if found := _REPORT.search(message):
+            return _SAME_WORDS.get(found[0], found[0])
+        if found := _UBSAN.match(message):
+            return found[1]
+        if found := _TRANSMIT.match(message):
+            return f"NETDEV WATCHDOG ({found[1]})"
+        return next((said for file, said in _CHECKS.items() if file in message), "warning")
     if kind is Kind.SOFT_LOCKUP and (found := _REPORT.search(message)):
         return found[0]
     if kind is Kind.OOPS:
@@ -125,16 +131,6 @@ def _memory_error_headline(message: str) -> str:
         return f"slab {found[1]}: {found[2]}"
     found = _BAD_PAGE.match(message) or _UBSAN.match(message)
     return found[1] if found else "memory error"
-
-
-def _warning_headline(message: str) -> str:
-    if found := _REPORT.search(message):
-        return _SAME_WORDS.get(found[0], found[0])
-    if found := _UBSAN.match(message):
-        return found[1]
-    if found := _TRANSMIT.match(message):
-        return f"NETDEV WATCHDOG ({found[1]})"
-    return next((said for file, said in _CHECKS.items() if file in message), "warning")
 
 
 def _panic_reason(text: str) -> str:

@@ -116,7 +116,14 @@ def meaning_of(value: int, arch: str) -> Meaning | None:
     if poison := _poison_text(value, bits):
         return Meaning(Sort.POISON, poison)
     if (1 << bits) - value <= MAX_ERRNO:
-        return _error_meaning(value, bits)
+        number, name = (1 << bits) - value, error_name(value, bits)
+        if name is None:
+            return Meaning(Sort.ERROR, f"-{number:,}: no pointer; an offset was taken from NULL")
+        if number % (bits // 8):
+            return Meaning(Sort.ERROR, f"ERR_PTR(-{name}), an error and not a pointer")
+        # container_of() of NULL gives the same
+        text = f"-{number}: ERR_PTR(-{name}), an error and not a pointer"
+        return Meaning(Sort.ERROR, f"{text}, or what container_of() makes of NULL")
     if value < PAGE_BYTES:
         text = f"{value:#x}: no pointer, or NULL to which an offset was added"
         return Meaning(Sort.SMALL, text)
@@ -163,17 +170,6 @@ def near_poison(address: int, bits: int) -> tuple[int, str] | None:
         if 0 <= address - pattern < NEAR_BYTES:
             return pattern, text
     return None
-
-
-def _error_meaning(value: int, bits: int) -> Meaning | None:
-    number, name = (1 << bits) - value, error_name(value, bits)
-    if name is None:
-        return Meaning(Sort.ERROR, f"-{number:,}: no pointer; an offset was taken from NULL")
-    if number % (bits // 8):
-        return Meaning(Sort.ERROR, f"ERR_PTR(-{name}), an error and not a pointer")
-    # container_of() of NULL gives the same
-    text = f"-{number}: ERR_PTR(-{name}), an error and not a pointer"
-    return Meaning(Sort.ERROR, f"{text}, or what container_of() makes of NULL")
 
 
 FIRST_BIT, LAST_BIT, LAST_UNTAGGED_BIT = 32, 62, 54

@@ -86,7 +86,18 @@ def choose(log: Log) -> Choice:
     events = list(events_of(log))
     end = next((n for n, event in enumerate(events) if event.weight is Weight.PANIC), None)
     if end is None:
-        return _choose_without_panic(log, events)
+        if not events:
+            return NOTHING
+        oopses = [n for n, event in enumerate(events) if event.weight is Weight.OOPS]
+        if oopses:
+            return _with_cascade(log, events, oopses[-1], None)
+        stamps = (line.uptime_s for line in reversed(log[-_LAST_LINES:]))
+        ends_s = next((stamp for stamp in stamps if stamp is not None), None)
+        for number, event in enumerate(events):
+            until_s = log[last_line(log, event)].uptime_s
+            if until_s is None or ends_s is None or ends_s - until_s <= _OUTLIVED_S:
+                return _with_cascade(log, events, number, None)
+        return replace(NOTHING, earlier=tuple(events))
     panic, before = events[end], events[:end]
     newest_first = range(end - 1, -1, -1)
     at = next((n for n in newest_first if _made_panic(log, before[n], panic)), None)
@@ -112,21 +123,6 @@ def _made_panic(log: Log, event: Event, panic: Event) -> bool:
         return False
     task = read_report(log, event).task
     return task is not None and task.pid == 1
-
-
-def _choose_without_panic(log: Log, events: list[Event]) -> Choice:
-    if not events:
-        return NOTHING
-    oopses = [n for n, event in enumerate(events) if event.weight is Weight.OOPS]
-    if oopses:
-        return _with_cascade(log, events, oopses[-1], None)
-    stamps = (line.uptime_s for line in reversed(log[-_LAST_LINES:]))
-    ends_s = next((stamp for stamp in stamps if stamp is not None), None)
-    for number, event in enumerate(events):
-        until_s = log[last_line(log, event)].uptime_s
-        if until_s is None or ends_s is None or ends_s - until_s <= _OUTLIVED_S:
-            return _with_cascade(log, events, number, None)
-    return replace(NOTHING, earlier=tuple(events))
 
 
 def _with_cascade(log: Log, events: Sequence[Event], at: int, panic: Event | None) -> Choice:

@@ -271,19 +271,16 @@ class _Reader:
         elif found := _CPU.match(text):
             self.begin(cpu=int(found[1]))
         elif _OTHERS.match(text.lstrip()):
-            self._begin_others(text.lstrip())
+            if found := _TRACK.match(text.lstrip()):
+                head = _frame_of_match(found, 2) if found[2] else None
+                self.begin(is_foreign=True, did=found[1].lower(), head=head)
+            else:
+                self.begin(is_foreign=True)
         elif _OWN.match(text.lstrip()):
             pid = _BY_TASK.search(text)
             self.begin(task=Task(int(pid[1]), "") if pid else None)
         else:
             self._take_task(text)
-
-    def _begin_others(self, text: str) -> None:
-        if found := _TRACK.match(text):
-            head = _frame_of_match(found, 2) if found[2] else None
-            self.begin(is_foreign=True, did=found[1].lower(), head=head)
-        else:
-            self.begin(is_foreign=True)
 
     def _take_headline(self, text: str) -> None:
         now = self.now

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from cas.model.snippet import Section
 from cas.text import one_line, printable
@@ -64,7 +63,27 @@ def excerpt(section: Section, limit: int, room: int = READ_LIMIT) -> Excerpt:
         return Excerpt((), 0)
     is_tail = section.name in _ENDS_MATTER
     try:
-        return _file_excerpt(section.path, limit, room, is_tail=is_tail)
+        newlines, size, last = 0, 0, b"\n"
+        with section.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                newlines += block.count(b"\n")
+                size += len(block)
+                last = block[-1:]
+            total = newlines + (last != b"\n")
+            start = max(0, size - READ_LIMIT) if is_tail else 0
+            file.seek(start)
+            data = file.read(READ_LIMIT)
+        lines = data.removesuffix(b"\n").split(b"\n") if data else []
+        if is_tail and start and len(lines) > 1:
+            del lines[0]  # its beginning was not read
+        elif not is_tail and len(data) < size and len(lines) > 1:
+            del lines[-1]  # its end was not read
+        chosen = (
+            _lines_within(lines[-limit:][::-1], room)[::-1]
+            if is_tail
+            else _lines_within(lines[:limit], room)
+        )
+        return _excerpt(chosen, total, size, is_tail=is_tail)
     except OSError as error:
         return Excerpt((one_line(f"{section.path.name} cannot be read: {error.strerror}"),), 0)
 
@@ -74,30 +93,6 @@ def tail(text: str, limit: int) -> Excerpt:
     text = text.rstrip("\n")
     lines = text.rsplit("\n", limit)[-limit:]
     return _excerpt(lines, text.count("\n") + 1, len(text), is_tail=True)
-
-
-def _file_excerpt(path: Path, limit: int, room: int, *, is_tail: bool) -> Excerpt:
-    newlines, size, last = 0, 0, b"\n"
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            newlines += block.count(b"\n")
-            size += len(block)
-            last = block[-1:]
-        total = newlines + (last != b"\n")
-        start = max(0, size - READ_LIMIT) if is_tail else 0
-        file.seek(start)
-        data = file.read(READ_LIMIT)
-    lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    if is_tail and start and len(lines) > 1:
-        del lines[0]  # its beginning was not read
-    elif not is_tail and len(data) < size and len(lines) > 1:
-        del lines[-1]  # its end was not read
-    chosen = (
-        _lines_within(lines[-limit:][::-1], room)[::-1]
-        if is_tail
-        else _lines_within(lines[:limit], room)
-    )
-    return _excerpt(chosen, total, size, is_tail=is_tail)
 
 
 def _lines_within(lines: list[bytes], room: int) -> list[bytes]:

@@ -55,7 +55,19 @@ def first_rows(told: Summary) -> str:
     blocks = [_wrapped_texts(row) for row in said]
     lines: list[str] = []
     for row, block, limit in zip(said, blocks, _limits(said, blocks), strict=True):
-        lines += _labelled(row.label, _cut_block(block, limit, in_order=row.label in _IN_ORDER))
+        # so many lines of some texts: of each the first ones, of too many texts the first
+        in_order = row.label in _IN_ORDER
+        parts = block[:limit]
+        if in_order:
+            while _height(parts[:-1]) >= limit:
+                parts = parts[:-1]
+            limits = [*map(len, parts[:-1]), min(len(parts[-1]), limit - _height(parts[:-1]))]
+        else:
+            limits = _fit(list(map(len, parts)), limit)
+        shown = [_shortened_lines(part, size) for part, size in zip(parts, limits, strict=True)]
+        if len(block) > len(parts):
+            shown[-1] = _shortened_lines([*shown[-1], ""], len(shown[-1]))
+        lines += _labelled(row.label, [line for part in shown for line in part])
     return "\n".join(lines) + "\n"
 
 
@@ -137,24 +149,6 @@ def _fit(heights: list[int], room: int) -> list[int]:
         tallest = max(limits)
         limits[len(limits) - 1 - limits[::-1].index(tallest)] -= 1
     return limits
-
-
-def _cut_block(block: list[list[str]], limit: int, *, in_order: bool) -> list[str]:
-    """So many lines of some texts: of each the first ones, of too many texts the first.
-
-    :param in_order: the first texts whole instead, as far as there is room
-    """
-    parts = block[:limit]
-    if in_order:
-        while _height(parts[:-1]) >= limit:
-            parts = parts[:-1]
-        limits = [*map(len, parts[:-1]), min(len(parts[-1]), limit - _height(parts[:-1]))]
-    else:
-        limits = _fit(list(map(len, parts)), limit)
-    shown = [_shortened_lines(part, size) for part, size in zip(parts, limits, strict=True)]
-    if len(block) > len(parts):
-        shown[-1] = _shortened_lines([*shown[-1], ""], len(shown[-1]))
-    return [line for part in shown for line in part]
 
 
 def _shortened_lines(lines: list[str], limit: int) -> list[str]:

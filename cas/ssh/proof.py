@@ -29,7 +29,13 @@ def prove_user(
         tried = _try_keys(transport, account, identities, ATTEMPTS - (password is not None))
         has_turn = transport.is_active() and not transport.is_authenticated()
         if password is not None and has_turn:
-            _try_password(transport, account, password)
+            try:
+                transport.auth_password(account.user, password)
+            except paramiko.AuthenticationException:
+                if not transport.is_active():
+                    raise _connection_broke(account) from None
+            except (paramiko.SSHException, EOFError, OSError, ValueError):
+                raise _connection_broke(account) from None
         if transport.is_authenticated():
             return tuple(identities.remarks)
         what = "no key" if password is None else "no key or password"
@@ -79,16 +85,6 @@ def _try_key(
             raise _connection_broke(account) from None
         return transport.is_active()  # sshd breaks off after too many keys
     return not transport.is_authenticated()
-
-
-def _try_password(transport: paramiko.Transport, account: Account, password: str) -> None:
-    try:
-        transport.auth_password(account.user, password)
-    except paramiko.AuthenticationException:
-        if not transport.is_active():
-            raise _connection_broke(account) from None
-    except (paramiko.SSHException, EOFError, OSError, ValueError):
-        raise _connection_broke(account) from None
 
 
 def _connection_broke(account: Account) -> Unreachable:

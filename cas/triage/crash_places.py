@@ -46,8 +46,13 @@ class CrashPlaces:
         self._is_closed = False
         self.why_not_here: EngineError | None = None
         """Why the crash that is configured for this machine cannot be used."""
-        self._program = self._program_here()
+        self._program: Path | None = None
         """This machine's crash; ``None``: there is none for this architecture."""
+        if demand.host is None:
+            try:
+                self._program = choose_crash(config, self._arch, demand.engine)
+            except EngineError as error:
+                self.why_not_here = error
         self._has_served_here = False
         if self.hosts_come_first:
             self._ask()
@@ -106,15 +111,6 @@ class CrashPlaces:
             self._ask(version(self._program, self._confinement))
             return self._host_choice.next_place(case) if self._host_choice is not None else None
         return None
-
-    def _program_here(self) -> Path | None:
-        if self._demand.host is not None:
-            return None
-        try:
-            return choose_crash(self._config, self._arch, self._demand.engine)
-        except EngineError as error:
-            self.why_not_here = error
-            return None
 
     @property
     def _host_choice(self) -> HostChoice | None:

@@ -81,7 +81,18 @@ def trim(
     """
     with placing.writing_to(cache, 0):
         if not only_plan:
-            _finish_what_was_stopped(cache)
+            finish_removals(cache)
+            for entry in cache_entries(cache):
+                if unfinished(entry):
+                    with (
+                        suppress(NotPermitted),  # somebody else's; it does not keep the others
+                        placing.writing_to(entry, 0),
+                        not_being_filled(entry) as is_ours,
+                    ):
+                        if is_ours:
+                            remove_unfinished(entry)
+            # before the sizes are looked at: what is added from here on is for the next time
+            (cache / GROWN).unlink(missing_ok=True)
         found = holdings(cache)
         belief = _belief(found, traces, rules, now)
         return _Trim(rules, now, found, belief, only_plan=only_plan).run()
@@ -196,21 +207,6 @@ def is_half_removed(path: Path) -> bool:
     """Whether that is left of an entry, by the exact form of the name that we give."""
     found = _DOOMED.fullmatch(path.name)
     return bool(found and is_entry_name(found[1]) and path.is_dir() and not path.is_symlink())
-
-
-def _finish_what_was_stopped(cache: Path) -> None:
-    finish_removals(cache)
-    for entry in cache_entries(cache):
-        if unfinished(entry):
-            with (
-                suppress(NotPermitted),  # somebody else's; it does not keep the others
-                placing.writing_to(entry, 0),
-                not_being_filled(entry) as is_ours,
-            ):
-                if is_ours:
-                    remove_unfinished(entry)
-    # before the sizes are looked at: what is added from here on is for the next time
-    (cache / GROWN).unlink(missing_ok=True)
 
 
 def _remove(entry: Path, last_use: float | None) -> bool:

@@ -77,7 +77,18 @@ class Texts:
         """:raises BadHeader: there are not so many"""
         if not 0 <= place < self.count:
             raise _inconsistent_list()
-        begin = self._beginning(place)
+        # where the text of this place begins, counted in growing steps from the last one
+        last, begin = self._last if place >= self._last[0] else (0, self._begin)
+        left, step = place - last, _STEP
+        while left and step >= _STEP and begin < self._end:
+            passed = self._data.count(b"\0", begin, min(begin + step, self._end))
+            if passed < left:
+                begin, left, step = begin + step, left - passed, step * 2
+            else:
+                step //= 2
+        for _ in range(left):
+            begin = self._ending(begin) + 1
+        self._last = place, begin
         return self._data[begin : self._ending(begin)]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -109,21 +120,6 @@ class Texts:
         """What the group of a pattern is where it fits first."""
         found = pattern.search(self._data, self._begin, self._end)
         return found[1] if found else None
-
-    def _beginning(self, place: int) -> int:
-        """Where the text of this place begins, counted in growing steps from the last one."""
-        last, begin = self._last if place >= self._last[0] else (0, self._begin)
-        left, step = place - last, _STEP
-        while left and step >= _STEP and begin < self._end:
-            passed = self._data.count(b"\0", begin, min(begin + step, self._end))
-            if passed < left:
-                begin, left, step = begin + step, left - passed, step * 2
-            else:
-                step //= 2
-        for _ in range(left):
-            begin = self._ending(begin) + 1
-        self._last = place, begin
-        return begin
 
     def _ending(self, begin: int) -> int:
         end = self._data.find(b"\0", begin, self._end)

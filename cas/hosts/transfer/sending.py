@@ -248,27 +248,24 @@ class FileTransfer:
             answer = self._script.next()
             if answer.word in words:
                 return answer
-            self._tell_user(answer)
+            name = self._file.name
+            if answer.word == "lacks":
+                raise HostUnfit(f"{self._name}: it has no program {answer.values[0]}")
+            if answer.word == "in":
+                self._objects = answer.values[0]
+            elif answer.word == "bad":
+                self._progress.warn(
+                    f"The copy of {name} on {self._name} was damaged, a new one is sent"
+                )
+            elif answer.word == "wait" and answer.word not in self._told:
+                self._progress.say(f"Waiting for another job that copies {name} to {self._name}")
+            elif answer.word not in _ANSWERS_IN_BETWEEN:
+                raise HostUnfit(f"{self._name}: it says `{answer.word}` when nobody asked")
+            self._told.add(answer.word)
             if answer != before:
                 before, since = answer, time.monotonic()
             elif time.monotonic() - since > PATIENCE_S:
                 raise HostUnfit(f"{self._name}: nothing went on for {PATIENCE_S:g} s")
-
-    def _tell_user(self, answer: ScriptAnswer) -> None:
-        name = self._file.name
-        if answer.word == "lacks":
-            raise HostUnfit(f"{self._name}: it has no program {answer.values[0]}")
-        if answer.word == "in":
-            self._objects = answer.values[0]
-        elif answer.word == "bad":
-            self._progress.warn(
-                f"The copy of {name} on {self._name} was damaged, a new one is sent"
-            )
-        elif answer.word == "wait" and answer.word not in self._told:
-            self._progress.say(f"Waiting for another job that copies {name} to {self._name}")
-        elif answer.word not in _ANSWERS_IN_BETWEEN:
-            raise HostUnfit(f"{self._name}: it says `{answer.word}` when nobody asked")
-        self._told.add(answer.word)
 
     def _no_room(self, needed_bytes: int, has: str) -> NoRoom:
         need = human_size(needed_bytes)

@@ -12,7 +12,6 @@ from drgn import (
     FaultError,
     Object,
     PlatformFlags,
-    StackFrame,
     TypeKind,
 )
 from drgn.helpers.common.memory import identify_address
@@ -150,21 +149,15 @@ class _Fault:
         with contextlib.suppress(ValueError, LookupError, FaultError):
             trace = self._prog.stack_trace(self._task)
             for number, frame in enumerate(islice(trace, FRAMES)):
-                yield from self._registers_given_as_regs(frame)
+                with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
+                    if "regs" in frame.locals() and not frame["regs"].absent_:
+                        yield from self._in_pt_regs(frame["regs"])
                 if frame.interrupted and not frame.is_inline:
                     name = "exception on the stack" if number else "processor's own state"
                     yield dict(frame.registers()), frame.pc, name
         with contextlib.suppress(ValueError, LookupError, FaultError):
             if (found := exception_frame(self._target, self._task)) is not None:
                 yield from self._in_pt_regs(found.address_of_())
-
-    def _registers_given_as_regs(
-        self, frame: StackFrame
-    ) -> Iterator[tuple[dict[str, int], int, str]]:
-        """Those that a function of the exception was given as ``regs``."""
-        with contextlib.suppress(ValueError, LookupError, FaultError, TypeError):
-            if "regs" in frame.locals() and not frame["regs"].absent_:
-                yield from self._in_pt_regs(frame["regs"])
 
     def _in_pt_regs(self, regs: Object) -> Iterator[tuple[dict[str, int], int, str]]:
         """Those of a ``struct pt_regs *``, unless it is none or leads nowhere."""

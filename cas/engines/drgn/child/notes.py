@@ -31,7 +31,12 @@ def build_id(module: Object) -> str | None:
         return None
     except AttributeError:
         # CONFIG_KALLSYMS is off, or the members have other names, since Linux 6.14 (4723f16de64e)
-        return _build_id_by_drgn(module)
+        try:
+            known = module.prog_.linux_kernel_loadable_module(module, create=True)
+        except (FaultError, LookupError, ValueError):
+            return None
+        found = known.build_id
+        return found.hex() if found and len(found) <= BUILD_ID_BYTES else None
 
 
 def _build_id_in_notes(module: Object) -> str | None:
@@ -53,12 +58,3 @@ def _build_id_in_notes(module: Object) -> str | None:
             found: str = data[16 : 16 + size].hex()
             return found
     return None
-
-
-def _build_id_by_drgn(module: Object) -> str | None:
-    try:
-        known = module.prog_.linux_kernel_loadable_module(module, create=True)
-    except (FaultError, LookupError, ValueError):
-        return None
-    found = known.build_id
-    return found.hex() if found and len(found) <= BUILD_ID_BYTES else None
