@@ -126,7 +126,13 @@ def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path
 
             for path in asked.uploads:
                 check_upload(path)
-        held |= _open_others(asked.reads)
+        for path in asked.reads:
+            try:
+                path.stat()
+            except OSError as error:  # root sees that it is not there
+                said = f"cannot read {path}: {error.strerror}"
+                raise CasError(said, hint="check the path") from error
+        held |= users.opened_uploads(asked.reads)
         users.take_environment(user, os.environ)
         config = _configuration(asked)  # its `~` is another one now
         users.become(user, os.environ)
@@ -134,20 +140,6 @@ def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path
     for warning in config.warnings:
         console.warn(warning)
     return config, held
-
-
-def _open_others(paths: Sequence[Path]) -> dict[Path, int]:
-    """Descriptors of the files among these.
-
-    :raises CasError: root sees that one is not there
-    """
-    for path in paths:
-        try:
-            path.stat()
-        except OSError as error:
-            said = f"cannot read {path}: {error.strerror}"
-            raise CasError(said, hint="check the path") from error
-    return users.opened_uploads(paths)
 
 
 def _configuration(asked: Asked) -> Config:

@@ -6,7 +6,6 @@ Formats: RFC 5322 for the message, RFC 5321 for the addresses.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
@@ -17,7 +16,7 @@ from cas.errors import ConfigError
 from cas.model.report import Report
 from cas.report.address import address_flaw, check_address
 from cas.report.html import render_html, render_mail
-from cas.report.page import Shown, customer_note, shown_section
+from cas.report.page import customer_note, shown_section
 from cas.report.plain import customer_box, headed, location, machine
 from cas.report.screen import Row, in_full, screen_rows
 from cas.report.summary import Summary, summary
@@ -77,7 +76,15 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
         sizes = f"it has {human_size(len(page))}, the limit is {human_size(limit)}"
         left_out = f"report.html is not attached: {sizes}; it lies in {told.directory}"
     customer = customer_note(report)
-    message.set_content(_plain_text(told, customer, sections, left_out))
+    parts = (
+        "\n".join(map(in_full, (Row("Ticket", (told.ticket,)), *screen_rows(told)))),
+        customer_box(customer),
+        headed("Machine and dump", machine(told)) if told.machine else "",
+        f"{location(told)}{left_out}",
+        "Output data:",
+        *(headed(f"{section.title} ({section.status})", section.text) for section in sections),
+    )
+    message.set_content("\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n")
     html = render_mail(told, customer, sections, left_out)
     message.add_alternative(html, subtype="html")
     if page and not left_out:
@@ -102,17 +109,3 @@ def _sender(report: Report, settings: Mail) -> str:
         reason = reason or "one address is needed, without line breaks"
         raise ConfigError(f"mailFrom = {settings.sender!a} is no address: {reason}")
     return formataddr((name, address))
-
-
-def _plain_text(
-    told: Summary, customer: tuple[str, ...], sections: Sequence[Shown], left_out: str
-) -> str:
-    parts = (
-        "\n".join(map(in_full, (Row("Ticket", (told.ticket,)), *screen_rows(told)))),
-        customer_box(customer),
-        headed("Machine and dump", machine(told)) if told.machine else "",
-        f"{location(told)}{left_out}",
-        "Output data:",
-        *(headed(f"{section.title} ({section.status})", section.text) for section in sections),
-    )
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"

@@ -102,7 +102,21 @@ def read_config(path: Path | None, defaults: Config) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read {path}: {reason}") from error
-    parsed = _parsed_sections(path, text)
+    parsed = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parsed.read_string(text, source=str(path))
+    except configparser.ParsingError as error:
+        # no `from`: the library's message quotes the line, with a password perhaps
+        first = error.lineno if hasattr(error, "lineno") else error.errors[0][0]
+        is_outside = isinstance(error, configparser.MissingSectionHeaderError)
+        why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
+        raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
+    except configparser.DuplicateOptionError as error:
+        raise _twice(f"{path}, line {error.lineno}", error.option, str(error.section)) from None
+    except configparser.DuplicateSectionError as error:
+        said = f"{path}, line {error.lineno}: the section [{error.section}] begins a second time"
+        raise ConfigError(said, hint="put its keys into the first one") from None
     config, warnings = replace(defaults, file=path), []
     seen = set()
     entries = [(name, *item) for name in parsed.sections() for item in parsed.items(name)]
@@ -124,25 +138,6 @@ def read_config(path: Path | None, defaults: Config) -> Config:
 def directives() -> tuple[str, ...]:
     """Every key that cas.conf may hold, spelled as in the manual."""
     return tuple(_DIRECTIVES)
-
-
-def _parsed_sections(path: Path, text: str) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(text, source=str(path))
-    except configparser.ParsingError as error:
-        # no `from`: the library's message quotes the line, with a password perhaps
-        first = error.lineno if hasattr(error, "lineno") else error.errors[0][0]
-        is_outside = isinstance(error, configparser.MissingSectionHeaderError)
-        why = "it stands before the first [section]" if is_outside else "it is no `key = value`"
-        raise ConfigError(f"{path}, line {first} cannot be read: {why}") from None
-    except configparser.DuplicateOptionError as error:
-        raise _twice(f"{path}, line {error.lineno}", error.option, str(error.section)) from None
-    except configparser.DuplicateSectionError as error:
-        said = f"{path}, line {error.lineno}: the section [{error.section}] begins a second time"
-        raise ConfigError(said, hint="put its keys into the first one") from None
-    return parser
 
 
 def _twice(where: str, key: str, section: str) -> ConfigError:

@@ -159,7 +159,15 @@ def _identity_by_sections(content: Flow, size_bytes: int) -> Identity:
     seen: dict[int, str] = {}
     for at, piece in _overlapping(head, content, size_bytes):
         table.take_piece(at, piece)
-        _collect_ids(seen, at, piece, header.order)
+        # remember what looks like a build-id's note, by its offset in the file
+        mark = (b"\x03\0\0\0" if header.order == "<" else b"\0\0\0\x03") + b"GNU\0"
+        found = piece.find(mark, 8)
+        while found >= 0 and len(seen) < _CANDIDATES:
+            for note in elf.notes(piece[found - 8 : found + 8 + 64], header.order):
+                if len(note.desc) >= 8:
+                    seen[at + found - 8] = note.desc[:64].hex()
+                break
+            found = piece.find(mark, found + 1)
 
     def read(offset: int, size: int) -> bytes:
         begin = offset - table.offset
@@ -170,15 +178,3 @@ def _identity_by_sections(content: Flow, size_bytes: int) -> Identity:
         raise NotADump("it is cut, or was never whole")
     own = (seen[at] for s in notes for at in seen if s.offset <= at < s.offset + s.size)
     return Identity(elf.arch(header), size_bytes, next(own, None), None)
-
-
-def _collect_ids(seen: dict[int, str], at: int, piece: bytes, order: str) -> None:
-    """Remember what looks like a build-id's note, by its offset in the file."""
-    mark = (b"\x03\0\0\0" if order == "<" else b"\0\0\0\x03") + b"GNU\0"
-    found = piece.find(mark, 8)
-    while found >= 0 and len(seen) < _CANDIDATES:
-        for note in elf.notes(piece[found - 8 : found + 8 + 64], order):
-            if len(note.desc) >= 8:
-                seen[at + found - 8] = note.desc[:64].hex()
-            break
-        found = piece.find(mark, found + 1)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from cas.commands.invocation import Output, World, file_of
 from cas.errors import UsageError
 from cas.files.whole import is_there
-from cas.model.dump import Dump
 from cas.text import json_text, located, short_line, wholeness
 from cas.units import human_size, plain, told_time
 
@@ -75,11 +72,10 @@ def run(options: argparse.Namespace, world: World) -> Output:
     facts["kaslr_offset"] = None if dump.kaslr_offset is None else hex(dump.kaslr_offset)
     facts["vmcoreinfo"] = dict(dump.vmcoreinfo)
     facts["registers"] = register_facts(dump)
-    yield from (json_text(facts, indent=1),) if options.json else _dump_lines(dump, facts)
-    return 0 if dump.is_whole else DAMAGED
-
-
-def _dump_lines(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
+    status = 0 if dump.is_whole else DAMAGED
+    if options.json:
+        yield json_text(facts, indent=1)
+        return status
     shown = {key: value for key, value in facts.items() if key not in HIDDEN}
     lacks = (located(lack.what, lack.offset) for lack in dump.missing)
     shown["missing"] = "; ".join(lacks) or f"nothing: {wholeness(dump)}"
@@ -89,3 +85,4 @@ def _dump_lines(dump: Dump, facts: dict[str, Any]) -> Iterator[str]:
     for key, text in shown.items():
         if text not in (None, ""):
             yield f"{key:14} {short_line(str(text))}"
+    return status

@@ -23,22 +23,14 @@ def crash_options(dump: Dump, vmlinux: Path) -> tuple[str, ...]:
         return ()
     try:
         told = int(dump.vmcoreinfo.get(f"SYMBOL({TEXT})", ""), 16)
-        linked = _linked_address(vmlinux, TEXT)
+        with elf.opened(vmlinux) as read:
+            names, symbols = elf.symbols(read, elf.header(read))
+            wanted = TEXT.encode() + b"\0"
+            places, at = set[int](), names.find(wanted)
+            while at >= 0:
+                places.add(at)
+                at = names.find(wanted, at + 1)
+            linked = next((one.value for one in symbols if one.name in places), None)
     except (ValueError, NotADump):
         return ()
     return ("--kaslr", f"{told - linked:#x}") if linked is not None and told > linked else ()
-
-
-def _linked_address(vmlinux: Path, name: str) -> int | None:
-    """Where a symbol was linked.
-
-    :raises NotADump: it is no ELF file
-    """
-    with elf.opened(vmlinux) as read:
-        names, symbols = elf.symbols(read, elf.header(read))
-        wanted = name.encode() + b"\0"
-        places, at = set[int](), names.find(wanted)
-        while at >= 0:
-            places.add(at)
-            at = names.find(wanted, at + 1)
-        return next((one.value for one in symbols if one.name in places), None)
