@@ -68,6 +68,8 @@ PROGRAM = (
 ENVIRONMENT = {
     # Other packages' plugins have no business with a hostile dump; drgn's own cost 0.2 s.
     "DRGN_DISABLE_PLUGINS": "*",
+    # A thread that waits for another sleeps: drgn's read debug information in uneven parts.
+    "OMP_WAIT_POLICY": "passive",
     "COLUMNS": "80",
 }
 
