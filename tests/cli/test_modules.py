@@ -69,7 +69,17 @@ def split(tmp_path_factory: pytest.TempPathFactory, indexed: Path) -> Site:
     return site
 
 
-def test_with_crash_the_snippets_run_there_and_one_that_hangs_is_named(split: Site) -> None:
+@pytest.mark.early
+def test_with_crash_the_snippets_run_there_with_file_and_line_in_kmods_of_other_packages(
+    split: Site,
+) -> None:
+    """One test, for each worker would make the job for its own."""
+    one_that_hangs_is_named(split)
+    crash_shows_file_and_line_in_kmods(split)
+    only_files_of_the_loaded_builds_are_there_and_the_rest_is_named(split)
+
+
+def one_that_hangs_is_named(split: Site) -> None:
     said, result = (split.directory / "said").read_text(), split.result("T-1")
     job = split.job("T-1")
     assert "hang: !sleep 1000: timed out after 4 s" in said
@@ -100,7 +110,7 @@ def test_the_jobs_own_command_opens_crash(split: Site) -> None:
     assert "DUMPFILE:" in shell.stdout
 
 
-def test_the_debuggers_show_file_and_line_in_kmods_of_other_packages(split: Site) -> None:
+def crash_shows_file_and_line_in_kmods(split: Site) -> None:
     result = split.result("T-1")
     frames = [frame for frame in result["answer"]["backtrace"] if frame["kmod"] == "cas_oops"]
     assert {frame["file"] for frame in frames} == {"drivers/cas/cas_oops.c"}
@@ -109,7 +119,7 @@ def test_the_debuggers_show_file_and_line_in_kmods_of_other_packages(split: Site
     assert "./drivers/cas/cas_oops.c: 88" in (split.job("T-1") / "source").read_text()
 
 
-def test_only_files_of_the_loaded_builds_are_there_and_the_rest_is_named(split: Site) -> None:
+def only_files_of_the_loaded_builds_are_there_and_the_rest_is_named(split: Site) -> None:
     files = {path.name for path in (split.job("T-1") / TREE[1:]).iterdir()}
     assert files == {"cas_oops.ko", "nf-cas-dummy.ko.debug"}
     kmods = {kmod["name"]: kmod for kmod in split.result("T-1")["answer"]["kmods"]}
