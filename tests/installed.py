@@ -110,19 +110,32 @@ class Site:
         return self.directory / "cores"
 
     def run(
-        self, program: str, *words: str | Path, input: str = "", timeout: float = 300
+        self,
+        program: str,
+        *words: str | Path,
+        input: str = "",
+        timeout: float = 300,
+        is_stderr_stdout: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         argv = [str(COMMANDS / program), *map(str, words)]
         environment = self.prepared()
         if ready_commands.can_run(environment, input):
-            return ready_commands.run(argv, environment, self.directory, input, timeout)
+            return ready_commands.run(
+                argv,
+                environment,
+                self.directory,
+                input,
+                timeout,
+                is_stderr_stdout=is_stderr_stdout,
+            )
         return subprocess.run(
             argv,
             env=environment,
             cwd=self.directory,
             **({"input": input} if input else {"stdin": subprocess.DEVNULL}),
             timeout=timeout,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if is_stderr_stdout else subprocess.PIPE,
             text=True,
             errors="surrogateescape",
             check=False,

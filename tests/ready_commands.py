@@ -32,33 +32,43 @@ BESIDE = ("compiled_templates", "sqlalchemy.dialects.sqlite")
 """What CAS imports when it is needed, and nearly always needs."""
 AT_START = ("PYTHON", "LANG", "LC_", "LD_")
 """Beginnings of the names of variables that work before the first line of a program."""
-MOST = 4096
-"""Letters for stdin: they fit in a pipe that nobody reads yet."""
+MOST = 1 << 16
+"""Bytes for stdin: they fit in a pipe that nobody reads yet."""
 
 
 def can_run(environment: Mapping[str, str], given: str) -> bool:
     """Whether the command is to be run here, and cannot see a difference."""
-    is_special = any(name.startswith(AT_START) for name in environment) or len(given) > MOST
+    is_special = (
+        any(name.startswith(AT_START) for name in environment) or len(given.encode()) > MOST
+    )
     return not is_special and "CAS_TESTS_START" not in os.environ
 
 
 def run(
-    argv: Sequence[str], environment: Mapping[str, str], directory: Path, given: str, timeout: float
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    given: str,
+    timeout: float,
+    *,
+    is_stderr_stdout: bool,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, and to that of all who have its streams.
 
     :param argv: the path of a program, and its words
     :param given: what it reads from stdin
+    :param is_stderr_stdout: as with ``2>&1``
     :raises subprocess.TimeoutExpired: it was killed
     """
     with ExitStack() as stack:
         out, stdout = multiprocessing.Pipe(duplex=False)
         err, stderr = multiprocessing.Pipe(duplex=False)
-        streams = (_stdin(given), stdout, stderr)
+        streams = (_stdin(given), stdout, stdout if is_stderr_stdout else stderr)
+        stack.enter_context(stderr)
         for stream in (out, err, *streams):
             stack.enter_context(stream)
         command = fork(_be, argv, dict(environment), directory, streams)
-        for stream in streams:
+        for stream in (*streams, stderr):
             stream.close()
         said = _read(out, err, time.monotonic() + timeout)
         if said is None:
