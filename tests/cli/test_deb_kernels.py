@@ -125,8 +125,4 @@ def test_a_plain_vmlinux_below_kernels_is_catalogued(site: Site, vmlinux: Path) 
     (place / "vmlinux").symlink_to(vmlinux)
     done = site.admin("-b")
     assert (done.returncode, done.stdout[:8]) == (0, "1 kernel"), done.stderr
-    site.settings["engine"] = "drgn"
-    site.keep_snippets("sys")
-    job = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
-    assert job.returncode == 0, job.stderr
-    assert site.result("T-1")["kernel"]["build_id"] == BUILD_ID
+    assert f"{BUILD_ID}  {place / 'vmlinux'}" in site.admin("kernels").stdout

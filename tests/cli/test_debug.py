@@ -264,8 +264,9 @@ def test_several_jobs_are_listed(own_finished: Site) -> None:
     assert all("complete" in line and "NULL pointer dereference" in line for line in lines)
     assert done.stderr.endswith(f"* the newest: cas debug {names[-1]}\n")
     (first / "vmcore" / "vmcore.elf").unlink()
-    newest = own_finished.cas("debug", "T-1/latest", "--engine", "drgn", "-c", "prog")
-    assert (newest.returncode, newest.stdout != "") == (0, True), newest.stderr
+    pretend_crash(own_finished, 'opened "$@"; echo told\n')
+    newest = own_finished.cas("debug", "T-1/latest", "--engine", "crash", "-c", "sys")
+    assert (newest.returncode, newest.stdout) == (0, "told\n"), newest.stderr
     gone = own_finished.cas("debug", names[-1], "-c", "prog")
     assert gone.returncode == 2
     assert f"{names[-1]} has no dump\n  → to analyse a dump: cas -i TICKET" in gone.stderr
@@ -300,9 +301,8 @@ def test_a_dumps_name_is_inert(site_a: Site, vmcore: Path, tmp_path: Path) -> No
     done = site_a.cas("-i", "T-1", "-f", dump, "--engine", "drgn")
     assert done.returncode == 0, done.stderr
     pretend_crash(site_a, 'for dump; do :; done; opened "$@"; wc -c < "$dump"\n')
-    for engine, said in (("crash", f"{vmcore.stat().st_size}\n"), ("drgn", DRGNS)):
-        done = debug(site_a, "--engine", engine, "-c", "sys -t")
-        assert (done.returncode, done.stdout) == (0, said), done.stderr
+    done = debug(site_a, "--engine", "crash", "-c", "sys -t")
+    assert (done.returncode, done.stdout) == (0, f"{vmcore.stat().st_size}\n"), done.stderr
     assert not list(tmp_path.rglob("owned"))
 
 
@@ -392,6 +392,7 @@ def test_the_right_kernel_of_the_users_own_is_taken(job: Site, vmlinux: Path) ->
     assert (job.job("T-1") / "T-1.log").read_text() == log
 
 
+@pytest.mark.long
 def test_a_kernel_that_is_gone_is_extracted_again(job: Site, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(job.job("T-1"), moved)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -174,15 +173,3 @@ def test_the_submitted_file_is_untouched(site: Site, tmp_path: Path) -> None:
     assert done.returncode == 6, done.stderr
     assert upload.read_bytes() == before[0]
     assert (after.st_mtime_ns, after.st_mode) == (before[1].st_mtime_ns, before[1].st_mode)
-
-
-def test_without_crash_the_wrapper_opens_drgn(finished: Site) -> None:
-    shell = subprocess.run(
-        [finished.job("T-1") / "crash"],
-        input="print(prog['init_uts_ns'].name.release.string_().decode())\n",
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "6.1.192-1.cas1.x86_64" in shell.stdout, shell.stderr

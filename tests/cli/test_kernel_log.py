@@ -19,7 +19,7 @@ import pytest
 
 from cas.dump import identify
 
-from installed import COMMANDS, FIXTURES, Site
+from installed import COMMANDS, FIXTURES, Site, few_of
 
 NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
 WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum_entries"
@@ -54,7 +54,7 @@ def signatures(result: Mapping[str, Any]) -> Mapping[str, str]:
     return {each["granularity"]: each["value"] for each in found}
 
 
-@pytest.mark.parametrize("part", ["a", "arm64"])
+@pytest.mark.parametrize("part", few_of(("a", "arm64"), {"arm64"}))
 def test_an_oops_text_names_the_line_that_its_dump_would_and_has_its_signatures(
     site: Site,
     catalogued: Callable[[Site, str], Site],
@@ -311,12 +311,14 @@ def test_a_log_or_a_dump_may_be_piped_in(
     done = site_a.cas("-i", "L-1", "-f", "-", input=logs["a"].read_text())
     assert (done.returncode, NO_DUMP in done.stderr) == (3, True), done.stderr
     assert site_a.result("L-1")["finding"]["where"].startswith(WHERE)
+    site_a.settings["database"] = str(site_a.directory / "other.db")  # which knows no kernel
+    site_a.settings["debugs"] = str(site_a.directory / "debugs")
     with vmcore.open("rb") as dump, subprocess.Popen(["cat"], stdin=dump, stdout=-1) as cat:
         argv = [COMMANDS / "cas", "-i", "L-2", "-f", "-"]
         piped = subprocess.run(
             argv, env=site_a.prepared(), stdin=cat.stdout, capture_output=True, check=False
         )
-    assert piped.returncode == 0, piped.stderr
+    assert piped.returncode == 6, piped.stderr
     kept = site_a.job("L-2") / "vmcore" / "stdin"
     assert kept.read_bytes() == vmcore.read_bytes()
 

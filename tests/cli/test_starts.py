@@ -9,12 +9,12 @@ from installed import Site
 COMMANDS = (
     "cas --version",
     "cas identify no-dump",
-    "cas debug T-1 --engine drgn -c log",
     "cas -i T-2 -f no-dump",
     "cas-admin -b",
     "cas-admin check",
 )
 OTHERS = (
+    "cas debug T-1 --engine drgn -c log",
     "cas signature T-1",
     "cas -i T-1",
     "cas-admin host list",

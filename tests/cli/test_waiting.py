@@ -139,7 +139,7 @@ def test_a_job_that_another_run_has_is_left_to_it_and_that_is_said(waiting: Site
 
 
 def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finishes_the_job(
-    waiting: Site, vmlinux: Path
+    waiting: Site, vmlinux: Path, shared: Path
 ) -> None:
     waiting.keep_snippets("sys")
     kernels = waiting.directory / "kernels"
@@ -161,6 +161,7 @@ def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finish
     assert waiting.admin("resume").returncode == 6
     assert stamps(waiting) == before
     other.unlink()
+    waiting.settings["debugs"] = str(shared / "debugs")
     assert f"complete {waiting.job('T-1')}\n" in waiting.admin("-b").stdout
 
 

@@ -214,8 +214,10 @@ def test_a_host_that_answers_without_end_costs_one_section(
 
 
 def test_storage_that_is_not_shared_is_copied_once(
-    site_a: Site, tmp_path: Path, vmcore: Path, vmlinux: Path
+    site_a: Site, tmp_path: Path, vmlinux_b: Path, catalogued: Callable[[Site, str], Site]
 ) -> None:
+    vmcore = FIXTURES / "b" / "vmcore.kdump"
+    catalogued(site_a, "b")
     site_a.keep_snippets(*SNIPPETS)
     site_a.settings["hosts"] = "first"
     hidden = (site_a.jobs, Path(site_a.settings["debugs"]))
@@ -227,7 +229,7 @@ def test_storage_that_is_not_shared_is_copied_once(
         done = [site_a.cas("-i", ticket, "-f", vmcore) for ticket in ("T-1", "T-2")]
         assert [each.returncode for each in done] == [0, 0], done[0].stderr
         assert ["Copying" in each.stderr for each in done] == [True, False]
-    expected = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (vmlinux, vmcore)]
+    expected = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (vmlinux_b, vmcore)]
     for ticket in ("T-1", "T-2"):
         assert site_a.result(ticket)["host"] == host.name
         assert (site_a.job(ticket) / "traceback").read_text().split()[:2] == expected

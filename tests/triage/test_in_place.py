@@ -54,6 +54,7 @@ class Watcher(Silent):
 
 @pytest.fixture
 def config(site_a: Site) -> Config:
+    site_a.keep_snippets("sys", "traceback")
     return replace(site_a.world().config, engine=EngineChoice.DRGN)
 
 

@@ -44,6 +44,7 @@ class Heard(Silent):
 @pytest.fixture
 def config(site: Site, catalogued: Callable[[Site, str], Site]) -> Config:
     """That of a site with all shipped kernels, whose jobs run through drgn."""
+    site.keep_snippets("sys", "traceback")
     found = catalogued(site, ".").world().config
     return replace(found, engine=EngineChoice.DRGN, debug_level="DEBUG")
 
