@@ -32,8 +32,8 @@ class NoAnswer(TimeoutError):
     """A file system did not answer in time."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.strerror = no_answer(timeout_s)
-        super().__init__(self.strerror)
+        super().__init__(no_answer(timeout_s))
+        self.strerror = str(self)
 
 
 def no_answer(timeout_s: float) -> str:

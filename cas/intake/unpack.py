@@ -7,7 +7,8 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cas.errors import NotADump
+from cas.errors import AGAIN, NotADump, TryAgain
+from cas.files.patient_calls import NoAnswer, answering
 from cas.files.permission import DENIED, not_permitted
 from cas.intake import apport, programs
 from cas.intake.quicker import NotQuicker, quicker
@@ -156,7 +157,15 @@ def check_upload(path: Path) -> None:
     """Make sure that there is a regular, readable, non-empty file.
 
     :raises NotADump: with the reason
+    :raises TryAgain: its file system does not answer
     """
+    try:
+        answering(path)
+    except NoAnswer as error:
+        said = f"{path} cannot be read: {error}"
+        raise TryAgain(said, hint=f"see to its mount, then {AGAIN}") from error
+    except (OSError, ValueError):
+        pass  # what is wrong is told below
     try:
         state = path.stat()
         if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):

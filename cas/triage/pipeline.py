@@ -169,7 +169,8 @@ class Pipeline:
             own_snippets = self.run_stages()
         except CasError as error:
             stopped_by = error
-        if not self.arrival.has_changed():
+        change = self.arrival.change()
+        if change is None:
             if stopped_by is not None:
                 raise stopped_by
             return own_snippets
@@ -178,7 +179,7 @@ class Pipeline:
         self.tell.retract()
         self.checking = None
         self.has_looked_back = False
-        self.context.remark("the upload changed after it was copied: the copy was read once more")
+        self.context.remark(f"{change}: the copy was read once more")
         return self.run_stages()
 
     def run_stages(self) -> frozenset[str]:
@@ -193,9 +194,11 @@ class Pipeline:
         early = self.foresee(head)
         dump = self.identify(self.unpacked(head))
         if dump.is_log:
+            self.arrival.let_go()
             self.judge_log(dump)
             return frozenset()
         case = self.fitting_case(dump, early, self.arrival)
+        self.arrival.let_go()
         crash = self.prepare_crash(case)
         answer = self.first_answer(case)
         if answer and self.report.finding:

@@ -16,6 +16,7 @@ from cas.dump import kind_of, reassemble, recognise_file
 from cas.dump.log_file import choose_log
 from cas.errors import DumpChanged, DumpMissing, JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
+from cas.files.patient_calls import NoAnswer, answering
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import sync_directory
 from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
@@ -26,11 +27,14 @@ from cas.jobs.work_directory import is_regular
 from cas.model.dump import KERNEL_LOG, Stored
 from cas.progress import Progress
 from cas.settings.config import Config
+from cas.triage.lookout import Lookout
 
 if TYPE_CHECKING:
     from cas.fetch.source import FetchPolicy
     from cas.fetch.url import Url
 
+SILENCES = 10
+"""Times `watchdog` that an upload's file system may keep silent: servers come back."""
 _PLAIN = re.compile(r"[\w./+:,=@~-]+", re.ASCII)
 
 
@@ -55,6 +59,8 @@ class Arrival:
         self._why_copied: str | None = None
         """What was in the way of another storage that was asked for."""
         self._stored: Stored | None = job.stored
+        self._is_read_here = True
+        """Whether this process may read the upload where it lies."""
         self._is_kept = job.stored is not None
         """Whether the job's record says that the dump is kept."""
         self.arrived_bytes: int | None = None
@@ -110,6 +116,8 @@ class Arrival:
             vmcore = self._stored.vmcore
             if self._stored.reference and (lack := lack_of_dump(self._job)):
                 raise DumpMissing(f"{self._job.directory} {lack}")
+            if self._stored.reference:
+                self._stack.enter_context(self._lookout(vmcore))
             if os.path.lexists(vmcore) and not is_regular(vmcore):
                 raise JobFailed(f"{vmcore} is no regular file, so no dump that was received")
             if recorded := self._job.fingerprint:
@@ -124,6 +132,8 @@ class Arrival:
         intake = Intake(self._config.intake, kind_of, order.member, self._storage, choose_log)
         if self._is_one_plain_file():
             self._before = state_of_upload(self._uploads[0])
+        if self._job.directory not in self._uploads[0].parents:
+            self._stack.enter_context(self._lookout(self._uploads[0]))
         storing = Storing(self._uploads, self._job.directory, intake, self._progress)
         self._storing = self._stack.enter_context(storing)
         head = storing.head()
@@ -133,6 +143,24 @@ class Arrival:
     def is_plain(self, head: Path) -> bool:
         """Whether that file is the upload itself, all of it a dump."""
         return (head,) == self._uploads
+
+    def let_go(self) -> None:
+        """Note that this process reads the upload no more where it lies; debuggers may."""
+        self._is_read_here = False
+
+    def _lookout(self, dump: Path) -> Lookout:
+        def is_needed() -> bool:
+            if (self._stored and self._stored.reference) or self._storage is Storage.REFERENCE:
+                return True
+            is_copied = self._storing is not None and self._storing.is_over
+            return self._is_read_here or not is_copied
+
+        def tell(silence: str) -> None:
+            again = f"when it answers again: cas -i {self._job.order.ticket}"
+            self._progress.warn(f"{silence}: the job stops here; {again}")
+
+        timeout_s = SILENCES * self._config.supervision.watchdog_s
+        return Lookout(dump, timeout_s, is_needed, tell)
 
     def readable(self, head: Path) -> Path:
         """A file with all of the dump: what is still being copied is read where it lies.
@@ -157,15 +185,23 @@ class Arrival:
             return self._storing.written().vmcore
         return self.stored().vmcore
 
-    def has_changed(self) -> bool:
-        """Whether an upload that was read where it lies is another one than was copied.
+    def change(self) -> str | None:
+        """Why an upload that was read where it lies may be another one than was copied.
 
         One that is gone by now was not read any more.
         """
         if self._before is None or self._storing is None or self._storage is Storage.REFERENCE:
-            return False
+            return None
         self.stored()
-        return state_of_upload(self._uploads[0]) not in (None, self._before)
+        try:
+            answering(self._uploads[0], self._config.supervision.watchdog_s)
+        except NoAnswer:
+            return "the file system of the upload does not answer any more"
+        except OSError:
+            return None
+        if state_of_upload(self._uploads[0]) in (None, self._before):
+            return None
+        return "the upload changed after it was copied"
 
     @property
     def has_begun(self) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from silent_mount import silent
 
 from cas.dump import identify
 
@@ -124,17 +123,3 @@ def test_what_is_packed_or_split_or_a_kernel_log_is_the_jobs_own(
     assert (referring.job("T-3") / "vmcore" / "vmcore.elf").is_file()
     done = referring.cas("-i", "T-4", "-f", upload, "--take")
     assert f"{upload} was moved to {referring.job('T-4')}/vmcore/vmcore" in done.stderr
-
-
-@pytest.mark.long
-def test_a_dump_whose_file_system_does_not_answer_is_not_waited_for(
-    referring: Site, upload: Path
-) -> None:
-    assert referring.cas("-i", "T-1", "-f", upload).returncode == 0
-    job = referring.job("T-1")
-    with silent(upload.parent):
-        done = referring.cas("debug", "T-1", "-c", "sys")
-        assert done.returncode == 2
-        assert (
-            f"{job} cannot read its dump, {upload}: no answer from the file system" in done.stderr
-        )

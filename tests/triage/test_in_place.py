@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.choices import EngineChoice, Verdict
+from cas.choices import EngineChoice, Storage, Verdict
 from cas.dump import identify
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import CasError, DumpChanged
@@ -26,9 +26,10 @@ from cas.progress import Advance, Silent
 from cas.settings.config import Config
 from cas.triage.triage import triage
 
-from installed import Site
+from installed import Site, few_of
 
 LIMIT_S = 60.0
+SPOILT = ("overwritten", "truncated", "replaced")
 
 
 class Watcher(Silent):
@@ -76,6 +77,18 @@ def may_copy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
+def spoil(upload: Path, how: str) -> None:
+    """Make another file of it."""
+    if how == "truncated":
+        os.truncate(upload, 8192)
+    elif how == "replaced":
+        other = upload.with_name("other")
+        other.write_bytes(bytes(upload.stat().st_size))
+        other.rename(upload)
+    else:
+        upload.write_bytes(bytes(upload.stat().st_size))
+
+
 def run(upload: Path, config: Config, watcher: Watcher) -> Report:
     report, error = taken(Order("T-1", upload), config, watcher)
     assert error is None
@@ -99,8 +112,9 @@ def test_the_first_answer_does_not_wait_for_the_copy(
     assert report.dump.path.read_bytes() == upload.read_bytes()
 
 
+@pytest.mark.parametrize("how", few_of(SPOILT, ["overwritten"]))
 def test_an_upload_that_changes_once_it_is_copied_is_judged_by_the_copy(
-    config: Config, upload: Path, may_copy: threading.Event
+    config: Config, upload: Path, may_copy: threading.Event, how: str
 ) -> None:
     def overwrite() -> None:
         """Once, when the copy is there, and before the snippets run."""
@@ -112,7 +126,7 @@ def test_an_upload_that_changes_once_it_is_copied_is_judged_by_the_copy(
         while copy.stat().st_size != size and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1)  # and it is looked at once more when it is copied
-        upload.write_bytes(bytes(size))
+        spoil(upload, how)
 
     size = upload.stat().st_size
     watcher = Watcher("Running", overwrite)
@@ -162,3 +176,20 @@ def test_a_dump_that_is_written_to_while_it_is_taken_stays_where_it_is(
     assert f"{upload} was not moved: it stays where it is" in report.remarks
     assert upload.stat().st_nlink == 1
     assert not list(report.directory.glob("vmcore/*"))
+
+
+@pytest.mark.parametrize("how", few_of(SPOILT, ["truncated"]))
+def test_of_a_dump_that_changes_where_it_stays_nothing_is_believed(
+    config: Config, upload: Path, how: str
+) -> None:
+    referring = replace(config, storage=Storage.REFERENCE)
+    watcher = Watcher("Looking for evidence", lambda: spoil(upload, how))
+    report, error = taken(Order("T-1", upload), referring, watcher)
+    assert isinstance(error, DumpChanged)
+    assert (report.verdict, report.answer, report.dump, report.sections) == (
+        Verdict.FAILED,
+        None,
+        None,
+        (),
+    )
+    assert str(upload) in str(report.reason)
