@@ -248,7 +248,9 @@ def require_given(url: Url, response: PatientResponse) -> None:
     if response.status in (404, 410):
         raise NotThere(f"{url}: there is no such file: {status}")
     if response.status in (401, 403, 407):
-        raise Denied(f"{url}: the server denies it: {status}")
+        # what is told as something else is no URL of a user's, who could have a login there
+        hint = "look at the credentials in [stores] of cas.conf" if url.told_as else None
+        raise Denied(f"{url}: the server denies it: {status}", hint=hint)
     if response.status in LATER or response.status >= 500:
         raise InTrouble(f"{url}: the server says {status}")
     if response.status not in (200, 206):

@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cas.errors import CasError, FetchError
 from cas.fetch.attempts import Attempts
-from cas.fetch.source import Broken, Changed, FetchPolicy, Ranges, Spent
+from cas.fetch.source import Broken, Changed, FetchPolicy, NoRanges, Ranges, Spent
 from cas.fetch.url import Url
 from cas.files.whole import cannot_write
 from cas.progress import Progress
 from cas.units import human_size
+
+if TYPE_CHECKING:
+    from cas.fetch.http_ranges import HttpRanges
+    from cas.fetch.sftp_ranges import SftpRanges
 
 BLOCK_BYTES = 64 << 10
 """Of 64 KiB to 1 MiB the size with which the least is fetched in vain."""
@@ -225,11 +230,25 @@ def opened_ranged(
 
 def _opened_ranges(url: Url, policy: FetchPolicy, spent: Spent) -> tuple[Ranges, bytes]:
     """The parts of a file by its scheme, and its beginning; its library is loaded only now."""
-    from cas.fetch.http_ranges import HttpRanges
-
-    ranges = HttpRanges(url, policy, spent)
+    ranges = _ranges_by_scheme(url, policy, spent)
     try:
         return ranges, ranges.first(HEAD_BYTES)
     except BaseException:
         ranges.close()
         raise
+
+
+def _ranges_by_scheme(url: Url, policy: FetchPolicy, spent: Spent) -> HttpRanges | SftpRanges:
+    if url.scheme == "ftp":
+        raise NoRanges(f"{url}: by ftp a file is fetched to its end")
+    if url.scheme == "sftp":
+        from cas.fetch.sftp_ranges import SftpRanges
+
+        return SftpRanges(url, policy, spent)
+    from cas.fetch.http_ranges import HttpRanges
+
+    if url.scheme == "s3":
+        from cas.fetch.stores import by_http
+
+        return HttpRanges(*by_http(url, policy), spent)
+    return HttpRanges(url, policy, spent)

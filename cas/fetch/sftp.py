@@ -27,7 +27,15 @@ from cas.fetch.source import (
     Version,
 )
 from cas.fetch.url import PORTS, Url
-from cas.ssh import Destination, LoginDenied, LoginOptions, SshError, Unreachable, logged_in
+from cas.ssh import (
+    Connection,
+    Destination,
+    LoginDenied,
+    LoginOptions,
+    SshError,
+    Unreachable,
+    logged_in,
+)
 
 AHEAD_BYTES = 8 << 20
 """Asked for at once, 32 KiB a request; with more, paramiko's search among the answers is slow:
@@ -56,13 +64,13 @@ class SftpFile:
 
     def read(self) -> bytes:
         """The next bytes of the file; none at its end."""
-        with _sftp_errors_told(self.url):
+        with sftp_errors_told(self.url):
             if self._at == self._asked < self._size:
                 self._asked = min(self._size, self._asked + AHEAD_BYTES)
                 self._ask_ahead()
             data = self.file.read(min(CHUNK_BYTES, self._asked - self._at))
             self._at += len(data)
-            if not data and _stat_version(self.url, self.file) != self.version:
+            if not data and stat_version(self.url, self.file) != self.version:
                 raise Changed(f"{self.url}: the file has changed on the server")
         return data
 
@@ -89,11 +97,26 @@ class SftpFile:
 def opened_by_sftp(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile]:
     """Open a file at where an earlier attempt ended.
 
-    :raises Refused: the server's key is not believed, or its network is private
     :raises NotThere: there is no such file
-    :raises Denied: no key or password is accepted, or the file is not for this user
-    :raises FetchError: there is no such host, or ~/.ssh or the server is of no use
+    :raises FetchError: as `connected_to`; or the file is not for this user
     :raises Broken: the connection broke
+    """
+    with connected_to(url, policy) as connection:
+        file = opened_file(connection, url, policy)
+        with sftp_errors_told(url):
+            version = stat_version(url, file)
+        offset = had.offset if version.continues(had.version) else 0
+        yield SftpFile(url, file, version, offset)
+
+
+@contextmanager
+def connected_to(url: Url, policy: FetchPolicy) -> Iterator[Connection]:
+    """A login on the URL's host.
+
+    :raises Refused: the server's key is not believed, or its network is private
+    :raises Denied: no key or password is accepted
+    :raises FetchError: there is no such host, or ~/.ssh or the server is of no use
+    :raises Broken: nobody answers
     """
     port = None if url.port == PORTS["sftp"] else url.port
     destination = Destination(url.host, port, url.user)
@@ -113,18 +136,25 @@ def opened_by_sftp(url: Url, policy: FetchPolicy, had: Had) -> Iterator[SftpFile
             raise FetchError(f"{url}: {error}", hint=error.hint) from None
         except Unreachable as error:
             raise Broken(f"{url}: {error}") from None
-        with _sftp_errors_told(url):
-            channel = connection.transport.open_session(window_size=WINDOW_BYTES)
-            channel.settimeout(policy.timeout_s)
-            channel.invoke_subsystem("sftp")
-            file = paramiko.SFTPClient(channel).open(url.file_path, "rb")
-            version = _stat_version(url, file)
-            offset = had.offset if version.continues(had.version) else 0
-            found = SftpFile(url, file, version, offset)
-        yield found
+        yield connection
 
 
-def _stat_version(url: Url, file: paramiko.SFTPFile) -> Version:
+def opened_file(connection: Connection, url: Url, policy: FetchPolicy) -> paramiko.SFTPFile:
+    """The file, over a channel of its own.
+
+    :raises NotThere: there is no such file
+    :raises Denied: it is not for this user
+    :raises Broken: the connection broke
+    """
+    with sftp_errors_told(url):
+        channel = connection.transport.open_session(window_size=WINDOW_BYTES)
+        channel.settimeout(policy.timeout_s)
+        channel.invoke_subsystem("sftp")
+        return paramiko.SFTPClient(channel).open(url.file_path, "rb")
+
+
+def stat_version(url: Url, file: paramiko.SFTPFile) -> Version:
+    """Which version of the file an open one is, by its size and the time of its last change."""
     state = file.stat()
     if state.st_size is None or (state.st_mode and not stat.S_ISREG(state.st_mode)):
         raise FetchError(f"{url} is not a regular file")
@@ -132,7 +162,7 @@ def _stat_version(url: Url, file: paramiko.SFTPFile) -> Version:
 
 
 @contextmanager
-def _sftp_errors_told(url: Url) -> Iterator[None]:
+def sftp_errors_told(url: Url) -> Iterator[None]:
     """Say what went wrong; no `from`, for a server's answer may quote anything."""
     try:
         yield

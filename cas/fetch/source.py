@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from cas.errors import FetchError, TryAgain
-from cas.settings.rules import IntakeLimits
+from cas.settings.rules import IntakeLimits, StoreRules
 
 CHUNK_BYTES = 256 << 10
 
@@ -45,6 +46,8 @@ class FetchPolicy(NetworkPolicy):
     home: Path = field(default_factory=Path.home)
     limits: IntakeLimits = field(default_factory=IntakeLimits)
     """How large the file may be, and what of the disk it must leave free."""
+    stores: Mapping[str, StoreRules] = field(default_factory=dict)
+    """By bucket; ``""`` stands for all others."""
     sshkey: Path | None = None
     """A private key that is tried first."""
     attempts: int = 5

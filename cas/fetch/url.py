@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from cas.errors import UsageError
 
-PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
+PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "s3": 443}
 """The schemes that are fetched, and where their servers listen."""
 NAME_CHARACTERS = 100
 SECRET_CHARACTERS = 4
@@ -93,12 +93,14 @@ class Url:
 
     @property
     def file_path(self) -> str:
-        """The path for ftp and sftp, decoded: below the login directory, or absolute.
+        """The path for ftp, sftp and s3, decoded: below the login directory, or absolute.
 
         Source: RFC 1738, 3.2.2 for ftp (``%2F`` leads to the root); draft-ietf-secsh-scp-sftp-ssh-
-        uri for sftp (absolute), with curl's ``/~/`` for the home directory.
+        uri for sftp (absolute), with curl's ``/~/`` for the home directory; the key for s3.
         """
         path = unquote(self.path)
+        if self.scheme == "s3":
+            return path[1:]
         if self.scheme == "ftp":
             return re.sub(r";type=[aid]$", "", path[1:])
         return path.removeprefix("/~/")
@@ -148,6 +150,11 @@ def parse_url(text: str) -> Url:
     except ValueError:
         # no `from`: the library's message may quote the password
         raise _unusable(scheme, "its host or port cannot be read") from None
+    if scheme == "s3" and (parts.query or not re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc)):
+        raise UsageError(
+            "the s3 URL cannot be used: it has more than a bucket and a key, s3://BUCKET/KEY",
+            hint="endpoint, region and credentials stand in [stores] of cas.conf, see cas.conf(5)",
+        )
     if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):
         raise _unusable(scheme, "it holds port 0, a backslash or encoded control characters")
     host = parts.hostname or ""

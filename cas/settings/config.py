@@ -23,6 +23,7 @@ from cas.settings.rules import (
     IntakeLimits,
     Mail,
     PackageRules,
+    StoreRules,
     Supervision,
 )
 
@@ -30,6 +31,8 @@ SECRET = frozenset({"database", "debuginfod"})
 """Directives whose value may hold a password."""
 SYSTEM_FILE = Path("/etc/cas.conf")
 SECTIONS = ("settings", "maintenance", "advanced")
+STORES = "stores"
+"""The section on all buckets; ``stores BUCKET`` is on one of them."""
 MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
 """Wrong names that the original's own manual and releases used."""
 
@@ -80,6 +83,8 @@ class Config:
     """What becomes of a plain dump: `COPY` or `REFERENCE`."""
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
+    stores: Mapping[str, StoreRules] = field(default_factory=dict)
+    """Where buckets are, by their names; ``""`` stands for all others."""
     fetch: Fetch = Fetch.ALL
     """How much of a dump on a server is fetched: ``all`` or ``answer``."""
     fetch_timeout_s: float = 60.0
@@ -119,6 +124,7 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         raise ConfigError(said, hint="put its keys into the first one") from None
     config, warnings = replace(defaults, file=path), []
     seen = set()
+    stores: dict[str, dict[str, Any]] = {}
     entries = [(name, *item) for name in parsed.sections() for item in parsed.items(name)]
     for section, key, value in entries:
         head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
@@ -126,13 +132,48 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         found = pattern.search(text, head.end() if head else 0)
         line = text.count("\n", 0, found.end()) + 1 if found else 0
         where = f"{path}, line {line}"
-        known, warning = _known_directive(section, key, where)
+        is_of_store = _is_of_store(section)
+        if is_of_store:
+            known, warning = _known_name(key, _STORE_DIRECTIVES, where), None
+        else:
+            known, warning = _known_directive(section, key, where)
         if (section, known) in seen:  # in other letters
             raise _twice(where, key, section)
         seen.add((section, known))
         warnings += [warning] if warning else []
-        config = _apply(config, known, value.strip(), where)
-    return replace(config, warnings=tuple(warnings))
+        if is_of_store:
+            of_bucket = stores.setdefault(section.removeprefix(STORES).strip(), {})
+            of_bucket |= _of_store(known, value.strip(), where)
+        else:
+            config = _apply(config, known, value.strip(), where)
+    return replace(config, stores=_stores_of(parsed, stores), warnings=tuple(warnings))
+
+
+def store_directives() -> tuple[str, ...]:
+    """Every key that a section on stores may hold."""
+    return tuple(_STORE_DIRECTIVES)
+
+
+def _stores_of(
+    parsed: configparser.RawConfigParser, said: Mapping[str, Mapping[str, Any]]
+) -> dict[str, StoreRules]:
+    """The rules of each bucket: its own, before those of all."""
+    names = filter(_is_of_store, parsed.sections())
+    buckets = [name.removeprefix(STORES).strip() for name in names]
+    return {each: StoreRules(**{**said.get("", {}), **said.get(each, {})}) for each in buckets}
+
+
+def _is_of_store(section: str) -> bool:
+    return section == STORES or section.startswith(f"{STORES} ")
+
+
+def _of_store(key: str, value: str, where: str) -> dict[str, Any]:
+    """What a line says of a store; an empty one says nothing."""
+    name, convert = _STORE_DIRECTIVES[key]
+    try:
+        return {name: convert(value)} if value else {}
+    except ValueError as error:
+        raise ConfigError(f"{where}: `{key} = {value}`: {error}") from None
 
 
 def directives() -> tuple[str, ...]:
@@ -147,16 +188,22 @@ def _twice(where: str, key: str, section: str) -> ConfigError:
 def _known_directive(section: str, key: str, where: str) -> tuple[str, str | None]:
     if section not in SECTIONS:
         raise ConfigError(
-            f"{where}: unknown section [{section}]; the sections are {', '.join(SECTIONS)}"
+            f"{where}: unknown section [{section}]; the sections are"
+            f" {', '.join((*SECTIONS, STORES))}"
         )
-    lowered = {name.lower(): name for name in _DIRECTIVES}
     right = MISSPELLINGS.get(key.lower())
     if right:
         return right, f"{where}: `{key}` is read as `{right}`; please correct it"
-    if key.lower() in lowered:
-        return lowered[key.lower()], None
-    if re.fullmatch(r"crash_[a-z0-9_]+", key):
+    if re.fullmatch(r"crash_[a-z0-9_]+", key) and key not in _DIRECTIVES:
         return key, None
+    return _known_name(key, _DIRECTIVES, where), None
+
+
+def _known_name(key: str, directives: Mapping[str, Any], where: str) -> str:
+    """A key as the manual spells it."""
+    lowered = {name.lower(): name for name in directives}
+    if key.lower() in lowered:
+        return lowered[key.lower()]
     nearest = difflib.get_close_matches(key.lower(), lowered, n=1, cutoff=0.0)[0]
     raise ConfigError(f"{where}: unknown key `{key}`; did you mean `{lowered[nearest]}`?")
 
@@ -226,6 +273,12 @@ def _yes_no(value: str) -> bool:
     return states[value.lower()]
 
 
+def _word(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+        raise ValueError("must be a word")
+    return value
+
+
 def _positive(value: str) -> int:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise ValueError("must be a whole number above 0")
@@ -246,6 +299,19 @@ def _size(value: str) -> int:
     return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
+def _endpoint(value: str) -> str:
+    (url,) = _urls(value) or ("",)
+    if not url:
+        raise ValueError("must be the URL of a server")
+    return url
+
+
+_STORE_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "endpoint": ("endpoint", _endpoint),
+    "region": ("region", _word),
+    "credentials": ("credentials", _absolute),
+    "instanceMetadata": ("has_instance_metadata", _yes_no),
+}
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),
     "resultGroup": ("result_group", str),

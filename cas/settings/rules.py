@@ -130,6 +130,19 @@ class CacheRules:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreRules:
+    """Where the objects of a bucket are, and who we are there."""
+
+    endpoint: str | None = None
+    """URL of the store's server; ``None``: Amazon's for the region."""
+    region: str = "us-east-1"
+    credentials: Path | None = None
+    """A file as ``~/.aws/credentials``; ``None``: requests are not signed."""
+    has_instance_metadata: bool = False
+    """Whether a key is asked for at the cloud's own address on this machine (169.254.169.254)."""
+
+
+@dataclass(frozen=True, slots=True)
 class DebuginfodRules:
     """Which servers are asked for a kernel that no catalogued package has."""
 

@@ -102,6 +102,7 @@ class Arrival:
             PrivateNetworks.ALLOWED if config.private_addresses else PrivateNetworks.REFUSED,
             config.fetch_timeout_s,
             limits=config.intake,
+            stores=config.stores,
             sshkey=config.sshkey,
         )
 

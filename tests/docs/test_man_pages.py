@@ -10,7 +10,7 @@ import pkgutil
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +23,14 @@ from cas.errors import EXIT_CODES, CasError
 from cas.jobs import job
 from cas.model.report import Report
 from cas.report.result import as_result
-from cas.settings.config import MISSPELLINGS, Config, directives, read_config
+from cas.settings.config import (
+    MISSPELLINGS,
+    Config,
+    directives,
+    read_config,
+    store_directives,
+)
+from cas.settings.rules import StoreRules
 from cas.snippets import snippets
 from cas.supervise import Confinement
 
@@ -173,11 +180,10 @@ def directive_items() -> dict[str, str]:
     return {one.split()[1]: one for chapter in chapters for one in items(chapter)}
 
 
-def fixed_defaults() -> dict[str, str]:
+def fixed_defaults(items_of: Mapping[str, str]) -> dict[str, str]:
     """The defaults that the page states as values; others depend on the machine, or are none."""
     found = {
-        name: re.search(r"^Default:\n\.Ql (.+) \.$", one, re.M)
-        for name, one in directive_items().items()
+        name: re.search(r"^Default:\n\.Ql (.+) \.$", one, re.M) for name, one in items_of.items()
     }
     return {
         name: one[1].replace(r"\e", "\\").replace(r"\&", "") for name, one in found.items() if one
@@ -188,16 +194,28 @@ def test_the_directives_are_those_of_the_program() -> None:
     assert set(directive_items()) == {*directives(), "crash_"}
 
 
+def store_items() -> dict[str, str]:
+    return {one.split()[1]: one for one in items(section(CONF, "STORES"))}
+
+
+def test_the_directives_on_stores_are_those_of_the_program() -> None:
+    assert set(store_items()) == set(store_directives())
+
+
 def test_every_directive_says_its_default() -> None:
-    silent = [name for name, one in directive_items().items() if "\nDefault:" not in one]
+    found = {**directive_items(), **store_items()}
+    silent = [name for name, one in found.items() if "\nDefault:" not in one]
     assert silent == []
 
 
 def test_the_documented_defaults_are_the_real_ones(tmp_path: Path, defaults: Config) -> None:
-    lines = [f"{name} = {value}" for name, value in fixed_defaults().items()]
+    lines = [f"{name} = {value}" for name, value in fixed_defaults(directive_items()).items()]
+    of_stores = [f"{name} = {value}" for name, value in fixed_defaults(store_items()).items()]
     path = tmp_path / "cas.conf"
-    path.write_text("\n".join(("[settings]", *lines)))
-    assert dataclasses.replace(read_config(path, defaults), file=None) == defaults
+    path.write_text("\n".join(("[settings]", *lines, "[stores]", *of_stores)))
+    read = read_config(path, defaults)
+    assert dataclasses.replace(read, file=None, stores={}) == defaults
+    assert read.stores == {"": StoreRules()}
 
 
 def test_misspellings_that_are_accepted_are_documented() -> None:
@@ -225,7 +243,8 @@ def example_comments() -> dict[str, str]:
 
 
 def test_the_example_has_every_directive() -> None:
-    assert set(example_comments()) == {*directives(), "crash_aarch64"}
+    found = set(example_comments()) - {"[stores]"}
+    assert found == {*directives(), *store_directives(), "crash_aarch64"}
 
 
 def test_the_example_can_be_read_without_comment_signs(tmp_path: Path, defaults: Config) -> None:
@@ -233,7 +252,7 @@ def test_the_example_can_be_read_without_comment_signs(tmp_path: Path, defaults:
     assert read_config(path, defaults).warnings == ()
     shown = configparser.RawConfigParser()
     shown.read(path)
-    assert shown.sections() == ["settings", "maintenance", "advanced"]
+    assert shown.sections() == ["settings", "maintenance", "advanced", "stores"]
 
 
 def test_the_example_shows_the_defaults_where_they_are_fixed(tmp_path: Path) -> None:
@@ -241,7 +260,8 @@ def test_the_example_shows_the_defaults_where_they_are_fixed(tmp_path: Path) -> 
     no_examples = {
         name for name, text in example_comments().items() if not text.startswith("Example")
     }
-    assert {name: shown[name] for name in no_examples} == fixed_defaults()
+    stated = fixed_defaults({**directive_items(), **store_items()})
+    assert {name: shown[name] for name in no_examples} == stated
 
 
 def test_the_example_itself_changes_nothing(defaults: Config) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fetch_servers import Fault, Parts, Request, Web, redirect, web
+from ssh_servers import sshd
 
 from installed import Site
 
@@ -178,3 +179,22 @@ def test_a_redirect_into_a_private_network_is_refused(far: Site, server: Web, vm
     assert done.returncode == 5
     assert "privateAddresses" in done.stderr
     assert parts.ranges == []
+
+
+def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
+    far: Site, vmcore: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "vmcore of today"
+    copy.write_bytes(vmcore.read_bytes())
+    with sshd(tmp_path / "sshd", tmp_path / "home") as server:
+        server.know()
+        far.environment["HOME"] = str(server.home)
+        done = far.cas("-i", "T-1", "-f", server.url(copy), "--fetch", "answer")
+        assert done.returncode == 3, done.stderr
+        assert CRASH in done.stderr
+        told = result(far)
+        assert told["dump"]["checked"] == "ranges"
+        assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
+        done = far.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+    assert result(far)["verdict"] == "complete"

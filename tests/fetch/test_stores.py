@@ -1,0 +1,126 @@
+"""Dumps in an object store: moto's S3, and servers that only say they are one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fetch_servers import redirect, web
+
+from installed import Site
+
+KEY_ID, SECRET = "AKIAEXAMPLE", "s3cret-of-the-store"
+CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
+
+
+@pytest.fixture
+def store(vmcore: Path, site_a: Site) -> Iterator[Site]:
+    """A site that knows the store, in which the dump is an object."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("moto")
+    from moto.server import ThreadedMotoServer
+    from obstore import put
+    from obstore.store import S3Store
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        _make_bucket(endpoint)
+        key = {"access_key_id": KEY_ID, "secret_access_key": SECRET, "region": "us-east-1"}
+        bucket = S3Store(
+            "dumps", config={"endpoint": endpoint, **key}, client_options={"allow_http": True}
+        )
+        put(bucket, "of today/vmcore", vmcore)
+        yield _configured(site_a, endpoint)
+    finally:
+        server.stop()
+
+
+def _make_bucket(endpoint: str) -> None:
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection(endpoint.removeprefix("http://"))
+    connection.request("PUT", "/dumps", headers={"Content-Type": "application/octet-stream"})
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def _configured(site: Site, endpoint: str) -> Site:
+    key = site.directory / "key"
+    key.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n")
+    key.chmod(0o600)
+    site.settings["engine"] = "drgn"
+    site.keep_snippets("sys")
+    # the last of [settings], behind which sections on stores may begin
+    site.settings["sshkey"] = f"/nothing\n[stores]\nendpoint = {endpoint}\ncredentials = {key}"
+    return site
+
+
+def secrets_in(directory: Path) -> list[Path]:
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name != "key")
+    words = (SECRET.encode(), b"X-Amz-Signature", KEY_ID.encode())
+    return [path for path in files if any(word in path.read_bytes() for word in words)]
+
+
+def test_a_dump_in_a_store_is_answered_by_ranges_and_then_fetched(store: Site) -> None:
+    # what the environment says of stores is not heard
+    store.environment |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SESSION_TOKEN": "x"}
+    url = "s3://dumps/of%20today/vmcore"
+    done = store.cas("-i", "T-1", "-f", url, "--fetch", "answer")
+    assert done.returncode == 3, done.stderr
+    assert CRASH in done.stderr
+    told = store.result("T-1")
+    assert told["upload"] == url
+    assert told["dump"]["checked"] == "ranges"
+    assert 0 < told["by_ranges"]["requests"] < 120
+    done = store.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+    told = store.result("T-1")
+    assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+    assert secrets_in(store.jobs) == []
+
+
+def test_what_is_not_in_a_store_is_told_by_its_name_alone(store: Site) -> None:
+    done = store.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+    assert done.returncode == 4
+    assert "s3://dumps/vmcore: there is no such file" in done.stderr
+    assert "X-Amz" not in done.stderr
+    assert secrets_in(store.jobs) == []
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@dumps/vmcore", "s3://dumps:9000/vmcore"])
+def test_a_url_says_nothing_but_bucket_and_key(site: Site, url: str) -> None:
+    done = site.cas("-i", "T-1", "-f", url)
+    assert done.returncode == 2
+    assert "[stores] of cas.conf" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_bucket_that_nobody_has_configured_is_refused_and_can_be_gone_on_with(
+    site_a: Site,
+) -> None:
+    done = site_a.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+    assert done.returncode == 2
+    assert "cas.conf has no [stores]" in done.stderr
+    assert site_a.result("T-1")["verdict"] == "interrupted"
+
+
+def test_a_key_that_others_may_read_is_not_used(site_a: Site) -> None:
+    site = _configured(site_a, "http://127.0.0.1:9")
+    (site.directory / "key").chmod(0o644)
+    done = site.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+    assert done.returncode == 2
+    assert "run: chmod 600" in done.stderr
+
+
+def test_a_store_that_redirects_is_followed_by_our_policy(site_a: Site) -> None:
+    with web() as server:
+        server.files["/dumps/vmcore"] = redirect("ftp://127.0.0.1/etc/passwd")
+        site = _configured(site_a, server.address)
+        done = site.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+    assert done.returncode == 5
+    assert "s3://dumps/vmcore redirects to ftp:" in done.stderr
