@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
+from cas.catalogue.cache.fitting import compare
 from cas.choices import Verdict
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError, TryAgain
 from cas.klog.log_text import code_places, kmods_of_places
-from cas.model.code import Located
+from cas.model.code import CodePlace, Located
 from cas.model.dump import Dump
 from cas.model.kernel import Match
+from cas.text import count
 from cas.triage.context import Context
 from cas.triage.kernel import KernelSupply
 
@@ -53,7 +56,10 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
             raise
         hint = f"; {error.hint}" if error.hint and not isinstance(error, EngineError) else ""
         context.remark(f"no line of the source is known: {error}{hint}")
-        return LocatedLog(dump, lacks_kernel=error.verdict is Verdict.WAITING)
+        if dump.build_id is None and dump.banner is None and error.verdict is Verdict.WAITING:
+            context.remark(_candidates(places, context))
+        is_named = bool(dump.build_id or dump.banner or dump.osrelease)
+        return LocatedLog(dump, lacks_kernel=is_named and error.verdict is Verdict.WAITING)
     for remark in (*match.remarks, *kmods.remarks, *_told(found)):
         context.remark(remark)
     lacking = sorted(set(wanted) - set(kmods.debug_files))
@@ -67,6 +73,33 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
     if None in found.misfits:
         return LocatedLog(dump)
     return LocatedLog(replace(dump, locations=found.locations), match, extraction.vmlinux)
+
+
+def _candidates(places: Sequence[CodePlace], context: Context) -> str:
+    """Which kernels a log may be of that does not say it, by the sizes of the functions in it."""
+    wanted = dict[str, set[int]]()
+    for place in places:
+        if place.kmod is None:
+            wanted.setdefault(place.function, set()).add(place.size)
+    debug = f"cas debug {context.order.ticket} --kernel"
+    with context.progress.bar("Comparing the sizes of functions", None):
+        compared = compare(context.config.debugs, wanted)
+    said = f"{count(compared.compared, 'kernel')} in the cache compared"
+    if compared.left:
+        said += f", {compared.left} not"
+    unnamed = "the log does not say which kernel it is of"
+    if not compared.fits:
+        return (
+            f"{unnamed}, and no kernel in the cache fits ({said}); with a vmlinux of yours: {debug}"
+            " FILE; what there is: cas-admin kernels"
+        )
+    shown = [f"{fit.name} ({fit.functions} functions)" for fit in compared.fits[:SHOWN]]
+    more = len(compared.fits) - SHOWN
+    told = "; ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"{unnamed}; by the sizes of its functions it may be {told} ({said}); to look at it so:"
+        f" {debug} {quote(str(compared.fits[0].vmlinux))}"
+    )
 
 
 def _told(found: Located) -> tuple[str, ...]:

@@ -167,6 +167,32 @@ def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_
     assert "no unfinished job" in site.cas("-i", "L-1").stderr
 
 
+def test_of_a_log_that_does_not_name_its_kernel_those_are_told_whose_functions_fit(
+    finished: Site, logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    lines = logs["a"].read_text().splitlines()
+    (tmp_path / "oops.txt").write_text(
+        "".join(f"{line}\n" for line in lines if "6.1.192-1.cas1" not in line)
+    )
+    result = judged(finished, tmp_path / "oops.txt", "L-9")
+    assert result["finding"]["where"] == "cas_sum_entries+0x18 [cas_oops]"
+    (told,) = [each for each in result["remarks"] if "does not say which kernel" in each]
+    found = re.search(
+        r"may be 6\.1\.192-1\.cas1\.x86_64, build-id (81561b\w+) \((\d+) functions\)", told
+    )
+    assert found
+    assert int(found[2]) >= 5
+    command = told.partition("to look at it so: cas ")[2].split()
+    answered = finished.cas(*command, "-c", "sym worker_thread+0x10")
+    assert "kernel/workqueue.c" in answered.stdout, answered.stderr
+    text = (tmp_path / "oops.txt").read_text()
+    (tmp_path / "other.txt").write_text(re.sub(r"(worker_thread\+0x\w+)/0x\w+", r"\1/0x999", text))
+    result = judged(finished, tmp_path / "other.txt", "L-10")
+    assert any("no kernel in the cache fits" in each for each in result["remarks"])
+    refused = finished.cas("debug", "L-10", *command[2:], "-c", "sym worker_thread")
+    assert "its functions have other sizes than in the log" in refused.stderr
+
+
 def test_the_parts_that_pstore_kept_of_a_crash_are_put_together(
     site: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:

@@ -1,8 +1,7 @@
 """Where code of a kernel log stands in the source, by the debug information alone, without a dump.
 
-The kernel names code as ``function+offset/size`` (``lib/vsprintf.c``: symbol_string()). The size is
-the distance to the next symbol (``kernel/kallsyms.c``: get_symbol_pos()), so it tells whether a
-symbol of the same name is the same code.
+The kernel names code as ``function+offset/size`` (``lib/vsprintf.c``: symbol_string()). The size
+tells whether a symbol of the same name is the same code.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from drgn import Module, ModuleFileStatus, Program, Symbol, SymbolKind
 
-from cas import elf
+from cas import elf, kallsyms
 from cas.engines.drgn.child.target import BITS_64, CannotOpen, File
 from cas.errors import NotADump
 
@@ -24,8 +23,6 @@ _KMODS_BEGIN = {64: 0x1000_0000_0000, 32: 0x1000_0000}
 _PAGE = 4096
 _ALLOCATED = 2
 """SHF_ALLOC: the section is part of the loaded code or data."""
-_KINDS = (0, 1, 2, 10)
-"""NOTYPE, OBJECT, FUNC, GNU_IFUNC: what kallsyms lists (``scripts/kallsyms.c``)."""
 
 
 class Place(NamedTuple):
@@ -98,18 +95,7 @@ class _Code:
     @cached_property
     def _starts(self) -> list[int]:
         """Where the symbols begin that kallsyms would list, in order."""
-        read = _reader(self._file)
-        names, symbols = elf.symbols(read, elf.header(read))
-        found = set[int]()
-        for each in symbols:
-            # not $x of arm and riscv, which tells code from data, nor .L of compilers
-            if each.type not in _KINDS or names[each.name : each.name + 1] in (b"$", b".", b"\0"):
-                continue
-            if self._sections is None and each.section:
-                found.add(each.value)
-            elif self._sections and each.section in self._sections:
-                found.add(self._sections[each.section] + each.value)
-        return sorted(found)
+        return kallsyms.starts(_reader(self._file), self._sections)
 
     @cached_property
     def _section_ends(self) -> list[int]:
