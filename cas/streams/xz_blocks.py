@@ -48,24 +48,34 @@ class Block:
 
 
 def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Block]:
-    """The blocks of the xz data in a file, by the indexes at its streams' ends.
+    """The blocks of the xz data in a file; see `layout_of`.
 
-    :param begin: where in the file it begins
     :param end: where it ends; ``None``: with the file
-    :return: empty when the data is not in order, or has too few blocks to be worth it
     :raises OSError: the file cannot be read
     """
-    at, blocks = os.fstat(descriptor).st_size if end is None else end, deque[Block]()
+    end = os.fstat(descriptor).st_size if end is None else end
+    return layout_of(lambda at, size: os.pread(descriptor, size, at), begin, end)
+
+
+def layout_of(read: Callable[[int, int], bytes], begin: int, end: int) -> list[Block]:
+    """The blocks of xz data, by the indexes at its streams' ends.
+
+    :param read: bytes by their offset and number, fewer at the end
+    :param begin: offset of the data
+    :param end: that of its end
+    :return: empty when the data is not in order, or has too few blocks to be worth it
+    """
+    at, blocks = end, deque[Block]()
     try:
         while at > begin:
-            while at >= begin + 4 and os.pread(descriptor, 4, at - 4) == bytes(4):
+            while at >= begin + 4 and read(at - 4, 4) == bytes(4):
                 at -= 4  # padding
-            footer = os.pread(descriptor, HEADER_BYTES, max(begin, at - HEADER_BYTES))
+            footer = read(max(begin, at - HEADER_BYTES), HEADER_BYTES)
             index_bytes = (int.from_bytes(footer[4:8], "little") + 1) * 4
             if footer[10:] != b"YZ" or index_bytes > min(INDEX_BYTES, at - begin):
                 return []
             index_at = at - HEADER_BYTES - index_bytes
-            index = os.pread(descriptor, index_bytes, index_at) if index_at >= begin else b""
+            index = read(index_at, index_bytes) if index_at >= begin else b""
             count, place = _seven_bit_number(index, 1)
             if count > BLOCKS_LIMIT:
                 return []
@@ -75,7 +85,7 @@ def layout(descriptor: int, begin: int = 0, end: int | None = None) -> list[Bloc
                 size, place = _seven_bit_number(index, place)
                 sizes.append((unpadded + -unpadded % 4, size))
             at = index_at - sum(packed for packed, _ in sizes) - HEADER_BYTES
-            header = os.pread(descriptor, HEADER_BYTES, at) if at >= begin else b""
+            header = read(at, HEADER_BYTES) if at >= begin else b""
             if index[0] != 0 or header[:6] != b"\xfd7zXZ\0":
                 return []
             offset, stream = at + HEADER_BYTES, []

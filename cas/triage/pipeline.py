@@ -50,7 +50,14 @@ from cas.settings import users
 from cas.settings.config import Config
 from cas.triage import page_check
 from cas.triage.asking_drgn import detections, first_answer
-from cas.triage.by_ranges import FarDump, is_better_whole, opened_far, tell_fetched, told_spent
+from cas.triage.by_ranges import (
+    DumpByRanges,
+    identified,
+    is_better_whole,
+    opened_far,
+    opened_inside,
+    tell_fetched,
+)
 from cas.triage.completion import completed, remove_results, stopped
 from cas.triage.context import Context
 from cas.triage.crash_run import CrashRun, expected_dump, leave_wrapper
@@ -177,8 +184,6 @@ class Pipeline:
         self.stack.close()
         self.disown()
         self.tell.retract()
-        self.checking = None
-        self.has_looked_back = False
         self.context.remark(f"{change}: the copy was read once more")
         return self.run_stages()
 
@@ -192,6 +197,7 @@ class Pipeline:
         if is_answered:  # all of it is there now, and counts
             self.disown()
         early = self.foresee(head)
+        self.answer_before_unpacked()
         dump = self.identify(self.unpacked(head))
         if dump.is_log:
             self.arrival.let_go()
@@ -233,16 +239,36 @@ class Pipeline:
                     tell_fetched(str(error), context)
                 return False
             self.report = replace(self.report, by_ranges=far.spent)
-            context.progress.say(told_spent(far))
+            context.progress.say(far.told())
         return True
 
-    def answer_from(self, far: FarDump) -> None:
-        """Identity, kernel and first answer of a dump on a server, each told at once."""
+    def answer_before_unpacked(self) -> None:
+        """What crashed, of an upload that is still being unpacked, where that can be read already.
+
+        What it told is judged anew when all is unpacked.
+        """
+        with ExitStack() as stack:
+            packed = opened_inside(self.arrival, stack)
+            if packed is None:
+                return
+            try:
+                self.answer_from(packed)
+                packed.require_sound()
+                self.context.progress.say(packed.told())
+            except CasError as error:
+                self.tell.retract()
+                told = packed.failure or error
+                self.context.progress.note(f"not read before it is unpacked: {told}")
+            finally:
+                self.disown()
+
+    def answer_from(self, source: DumpByRanges) -> None:
+        """Identity, kernel and first answer of a dump by ranges, each told at once."""
         context = self.context
         with context.timed("identify"), context.progress.bar("Reading the dump by ranges", None):
-            dump = far.identified()
+            dump = identified(source)
         self.describe(dump)
-        self.worker.serve(far.path, far.file)
+        self.worker.serve(source.path, source.source)
         self.first_answer(self.fitting_case(dump, None, None))
 
     def leave_rest(self) -> None:
@@ -319,14 +345,10 @@ class Pipeline:
 
     def describe(self, dump: Dump) -> None:
         """Tell what a dump says about itself."""
-        progress = self.context.progress
         self.report = replace(self.report, dump=dump)
         self.reached(Stage.IDENTIFIED)
         self.tell.dump(dump)
-        for remark in dump.remarks:
-            progress.warn(remark)
-        for missing in dump.missing:
-            progress.warn(f"the dump is damaged: {missing.what}")
+        self.tell.flaws(dump)
         require_modest(dump)
 
     def judge_log(self, dump: Dump) -> None:
@@ -500,7 +522,8 @@ class Pipeline:
         remove_results(self.report)
         told = self.report
         self.report = replace(self._blank, stored=told.stored, by_ranges=told.by_ranges)
-        self.misfit = None
+        self.misfit = self.checking = None
+        self.has_looked_back = False
         self.context.problems.clear()
         self.context.remarks.clear()
         self.job = replace(self.job, stages=self.job.stages[:2])

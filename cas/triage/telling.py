@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cas.choices import Weight
 from cas.model.dump import Dump
@@ -38,6 +38,13 @@ class Announcer:
             self._progress.say(", ".join((release, *filter(None, known))))
         self._kernel = kernel
 
+    def flaws(self, dump: Dump) -> None:
+        """What a reader should know of a dump, and what it lacks."""
+        for remark in dump.remarks:
+            self._tell_once(remark, self._progress.warn)
+        for missing in dump.missing:
+            self._tell_once(f"the dump is damaged: {missing.what}", self._progress.warn)
+
     def match(self, match: Match) -> None:
         """By what the kernel was found, and where."""
         self._say(f"Kernel found by {match.evidence}: {match.kernel.source.name}")
@@ -72,7 +79,10 @@ class Announcer:
             self._say(f"seen before: {line}")
 
     def _say(self, line: str) -> None:
+        self._tell_once(line, self._progress.say)
+
+    def _tell_once(self, line: str, tell: Callable[[str], None]) -> None:
         """Tell a line that was not told before: a dump may be read twice, by ranges and whole."""
         if line not in self._told:
             self._told.add(line)
-            self._progress.say(line)
+            tell(line)

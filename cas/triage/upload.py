@@ -163,6 +163,17 @@ class Arrival:
         timeout_s = SILENCES * self._config.supervision.watchdog_s
         return Lookout(dump, timeout_s, is_needed, tell)
 
+    def packed_upload(self) -> Path | None:
+        """The upload, if it is one file that is still being unpacked."""
+        is_under_way = self._stored is None and self._storing and not self._storing.is_over
+        if not is_under_way or self._job.order.member or len(self._uploads) != 1:
+            return None
+        return None if self._is_one_plain_file() else self._uploads[0]
+
+    def left_s(self) -> float:
+        """About how long it takes until all of the upload is in the job directory."""
+        return self._storing.left_s() if self._storing else 0.0
+
     def readable(self, head: Path) -> Path:
         """A file with all of the dump: what is still being copied is read where it lies.
 

@@ -1,0 +1,128 @@
+"""A packed dump whose wrapping can be undone here and there is read before it is unpacked."""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from cas.choices import Checked, EngineChoice, Verdict
+from cas.engines.drgn.prestart import prestarted
+from cas.intake.space import Sink
+from cas.jobs.job import Order
+from cas.jobs.layout import DOWNLOAD
+from cas.jobs.new_job import create_job
+from cas.jobs.work_directory import WorkDirectory
+from cas.model.report import Report
+from cas.progress import Silent
+from cas.triage import by_ranges
+from cas.triage.triage import triage
+
+from installed import Site
+
+FRAME_BYTES = 1 << 20
+HELD_BYTES = 8 << 20
+LIMIT_S = 300.0
+READ_EARLY = "read before it is unpacked"
+NOT_READ = "not read before it is unpacked"
+
+
+class Listener(Silent):
+    """What was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+
+    def note(self, text: str, *_: object, **__: object) -> None:
+        self.told.append(text)
+
+    def tells(self, text: str) -> bool:
+        return any(line.startswith(text) for line in self.told)
+
+
+def seekable_zstd(dump: Path, upload: Path, *, flaw_at: int | None = None) -> Path:
+    """As zstd's seekable format has it; with a frame that is spoilt."""
+    pack, data = zstandard.ZstdCompressor(write_checksum=True).compress, dump.read_bytes()
+    frames, table = list[bytes](), b""
+    for at in range(0, len(data), FRAME_BYTES):
+        piece = data[at : at + FRAME_BYTES]
+        frames.append(pack(piece))
+        table += struct.pack("<II", len(frames[-1]), len(piece))
+    if flaw_at is not None:
+        frames[flaw_at] = frames[flaw_at][:-200] + bytes(200)
+    table += struct.pack("<IBI", len(frames), 0, 0x8F92EAB1)
+    upload.write_bytes(b"".join(frames) + struct.pack("<II", 0x184D2A5E, len(table)) + table)
+    return upload
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
+    """The upload is unpacked no further until the dump was read before, or could not be."""
+    listener, put = Listener(), Sink.put
+
+    def held(sink: Sink, block: bytes) -> None:
+        deadline = time.monotonic() + LIMIT_S
+        is_over = False
+        while sink.done_bytes > HELD_BYTES and not is_over:
+            is_over = listener.tells(READ_EARLY) or listener.tells(NOT_READ)
+            assert time.monotonic() < deadline
+            time.sleep(0 if is_over else 0.05)
+        put(sink, block)
+
+    monkeypatch.setattr(Sink, "put", held)
+    monkeypatch.setattr(by_ranges, "WORTH_S", 0)
+    return listener
+
+
+def run(upload: Path, site: Site, listener: Listener, ticket: str = "T-1") -> Report:
+    config = replace(site.world().config, engine=EngineChoice.DRGN)
+    with prestarted(config) as opened:
+        job = create_job(
+            WorkDirectory(config.work_directory), Order(ticket, upload), datetime.now(UTC)
+        )
+        report, error = triage(job, config, listener, opened)
+    assert error is None
+    return report
+
+
+def test_what_crashed_is_told_before_all_is_unpacked(
+    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
+) -> None:
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst")
+    report = run(upload, site_a, listener)
+    told = list(listener.told)
+    (answered,) = [n for n, line in enumerate(told) if line.startswith("in cas_balance")]
+    (read,) = [n for n, line in enumerate(told) if line.startswith(READ_EARLY)]
+    assert answered < read
+    assert report.verdict is Verdict.COMPLETE
+    assert report.by_ranges is None
+    assert report.dump
+    assert report.dump.checked is not Checked.RANGES
+    assert report.dump.path.read_bytes() == vmcore.read_bytes()
+    assert not (report.directory / DOWNLOAD).exists()
+    listener.told.clear()
+    again = run(upload, site_a, listener, "T-2")
+    assert again.finding
+    assert again.finding.seen
+    assert again.finding.seen.same_dump == ("T-1",)
+
+
+def test_a_piece_that_is_damaged_leaves_the_answer_to_what_is_unpacked(
+    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
+) -> None:
+    frames = vmcore.stat().st_size // FRAME_BYTES
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=frames // 2)
+    report = run(upload, site_a, listener)
+    assert report.verdict is Verdict.PARTIAL
+    assert report.stored
+    assert any("zstd" in missing.what for missing in report.stored.missing)
+    assert report.dump
+    assert not report.dump.is_whole
