@@ -141,10 +141,14 @@ class Site:
             check=False,
         )
 
-    def start(self, program: str, *words: str | Path) -> Running:
+    def start(self, program: str, *words: str | Path) -> Running | ready_commands.Started:
+        argv = [str(COMMANDS / program), *map(str, words)]
+        environment = self.prepared()
+        if ready_commands.can_run(environment, ""):
+            return ready_commands.Started(argv, environment, self.directory)
         return Running(
-            [COMMANDS / program, *words],
-            env=self.prepared(),
+            argv,
+            env=environment,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,10 +12,12 @@ import io
 import multiprocessing
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
@@ -23,6 +25,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Self
 from unittest import mock
 
 PROGRAMS = {"cas": "cas.__main__", "cas-admin": "cas_admin.__main__"}
@@ -78,6 +81,83 @@ def run(
         raise subprocess.TimeoutExpired(argv, timeout)
     assert command.exitcode is not None
     return subprocess.CompletedProcess(argv, command.exitcode, *said)
+
+
+class Started:
+    """A command that runs, with the parts of :class:`subprocess.Popen` that tests use."""
+
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path
+    ) -> None:
+        """Start it; it has nothing to read.
+
+        :param argv: the path of a program, and its words
+        """
+        self._argv = argv
+        out, stdout = multiprocessing.Pipe(duplex=False)
+        err, stderr = multiprocessing.Pipe(duplex=False)
+        self.stdout, self.stderr = (
+            os.fdopen(os.dup(end.fileno()), errors="surrogateescape") for end in (out, err)
+        )
+        with ExitStack() as stack:
+            streams = (_stdin(""), stdout, stderr)
+            for stream in (out, err, *streams):
+                stack.enter_context(stream)
+            self._process = fork(_be, argv, dict(environment), directory, streams)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        if kind is not None:
+            self.kill()  # instead of waiting for it
+        self.stdout.close()
+        self.stderr.close()
+        self._process.join()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status.
+
+        :raises subprocess.TimeoutExpired: it runs on
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._argv, timeout or 0)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has still to say, to its end."""
+        with ThreadPoolExecutor(2) as pool:
+            said = [pool.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        first, second = (each.result() for each in said)
+        return first, second
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def fork(target: Callable[..., object], *arguments: object) -> ForkServerProcess:

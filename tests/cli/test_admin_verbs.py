@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from catalogue import kernel_packages
+from ready_commands import Started
 
 from cas.database.store import Store
 from cas.errors import UsageError
@@ -28,7 +28,7 @@ from cas.model.report import Report
 from cas.report.report import write_report
 from cas_admin.command_line import parse_admin
 
-from installed import FIXTURES, Answer, Site, answer
+from installed import FIXTURES, Answer, Running, Site, answer
 
 RELEASE = "6.1.192-1.cas1.x86_64"
 (PACKAGE,) = (FIXTURES / "a").glob("*.rpm")
@@ -39,7 +39,7 @@ DAMAGED = "kernel-debuginfo-9.rpm"
 class Watcher:
     """A ``cas-admin -b --watch`` that is at work, and what it has said so far."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Running | Started) -> None:
         self.process = process
         self.lines: list[str] = []
         threading.Thread(target=self._listen, daemon=True).start()

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from ready_commands import Started
 
-from installed import Site
+from installed import Running, Site
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def cold(site_a: Site) -> Site:
     return site_a
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: Running | Started) -> tuple[int, str, str]:
     said, complained = process.communicate(timeout=300)
+    assert process.returncode is not None
     return process.returncode, said, complained
 
 
