@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from detectors.conftest import open_case, put
+from altered import put
+from detectors.conftest import open_case
 from drgn import Object, offsetof
 
 from cas.detectors.case import Case, KernelTask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detectors.conftest import put
+from altered import put
 from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
 from drgn.helpers.linux.sched import task_cpu
