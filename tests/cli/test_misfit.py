@@ -70,6 +70,7 @@ def test_a_note_of_another_kernel_does_not_make_it_the_dumps(
     assert (debug.returncode, "NODENAME: cas-guest" in debug.stdout) == (0, True), debug.stderr
 
 
+@pytest.mark.long
 def test_a_kernel_that_nobody_has_may_be_another_by_the_dumps_memory(
     site_a: Site, vmcore: Path, tmp_path: Path
 ) -> None:
