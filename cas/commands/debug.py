@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.choices import EngineChoice
 from cas.commands import specification
-from cas.commands.debug_dump import require_kept
+from cas.commands.debug_dump import far_dump, opened_far, require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import (
     given_kernel,
@@ -24,11 +25,16 @@ from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
 from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
+from cas.dump.served_source import SourceServer
 from cas.errors import UsageError
 from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.case import Case
+from cas.model.dump import Dump
 from cas.supervise import Confinement, find_sandbox, scratch
+
+if TYPE_CHECKING:
+    from cas.fetch.ranged_file import RangedFile
 
 
 def debug(order: DebugOrder, world: World) -> int:
@@ -46,9 +52,18 @@ def debug(order: DebugOrder, world: World) -> int:
     engine = order.engine or world.config.engine
     if order.host and engine is EngineChoice.DRGN:
         raise UsageError("drgn runs on this machine: --host is for crash")
-    store = Store.of(world.config)
+    if job.is_answer_alone:
+        if order.engine is EngineChoice.CRASH or order.host:
+            raise UsageError(
+                f"{job.directory} has no dump, which is still on its server: crash cannot read it",
+                hint=f"to fetch it: cas -i {job.order.ticket}; drgn reads it there:"
+                f" cas debug {order.spec} --engine drgn",
+            )
+        engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:
-        case, debuginfo = _case(job, order, store, world, leases)
+        source = opened_far(job, world, directory, leases) if job.is_answer_alone else None
+        dump = _dump(job, order, source, world)
+        case, debuginfo = _case(job, dump, order, world, leases)
         if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
             raise UsageError(
                 f"{job.directory} has no dump, only a kernel log: crash has nothing to open",
@@ -59,31 +74,45 @@ def debug(order: DebugOrder, world: World) -> int:
         rules = replace(world.config.supervision, watchdog_s=math.inf)
         confinement = Confinement(directory, rules, sandbox=sandbox)
         order = replace(order, engine=engine)
-        session = DebugSession(order, job, case, debuginfo, store, confinement)
+        served = None
+        if source is not None:
+            served = leases.enter_context(SourceServer(source)).theirs.fileno()
+        session = DebugSession(
+            order, job, case, debuginfo, Store.of(world.config), confinement, served
+        )
         run = in_drgn if engine is EngineChoice.DRGN or case.dump.is_log else in_crash
         return run(session, feed, world)
 
 
+def _dump(job: Job, order: DebugOrder, source: RangedFile | None, world: World) -> Dump:
+    """What the dump says of itself."""
+    if source is None:
+        require_kept(job, world, is_forced=order.is_forced)
+    with world.progress.bar("Reading the dump", None):
+        if source is not None:
+            dump = far_dump(job, source, is_forced=order.is_forced)
+        else:
+            assert job.stored  # noqa: S101  it would not have been found
+            limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
+            dump = identify(job.stored.vmcore, limit_bytes)
+            if was_read_otherwise(job, dump):
+                dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
+    require_modest(dump)
+    return dump
+
+
 def _case(
-    job: Job, order: DebugOrder, store: Store, world: World, leases: ExitStack
+    job: Job, dump: Dump, order: DebugOrder, world: World, leases: ExitStack
 ) -> tuple[Case, frozenset[str]]:
     """The dump with its kernel; the names of the kmods whose files have debug information.
 
     :param leases: until its end the cache keeps these files
     """
-    assert job.stored  # noqa: S101  it would not have been found
-    require_kept(job, world, is_forced=order.is_forced)
-    with world.progress.bar("Reading the dump", None):
-        limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
-        dump = identify(job.stored.vmcore, limit_bytes)
-        if was_read_otherwise(job, dump):
-            dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
-    require_modest(dump)
     if order.kernel:
         vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
         leases.enter_context(lease.on_file(world.config.debugs, vmlinux))
         return Case(dump, vmlinux), frozenset()
-    catalogue = Catalogue.of(world.config, store)
+    catalogue = Catalogue.of(world.config, Store.of(world.config))
     vmlinux, match = right_kernel(job, dump, catalogue, world, leases)
     if dump.is_log:
         found = kmods_of_log(dump, match, catalogue, world)

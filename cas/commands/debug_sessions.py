@@ -62,6 +62,8 @@ class DebugSession:
     """The names of those whose file has debug information; drgn gets no others."""
     store: Store
     confinement: Confinement
+    served: int | None = None
+    """Descriptor of a socket that the dump is read through, where it is no file here."""
 
 
 def in_drgn(session: DebugSession, feed: Input, world: World) -> int:
@@ -74,8 +76,9 @@ def in_drgn(session: DebugSession, feed: Input, world: World) -> int:
         world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
     kmods = {name: path for name, path in session.case.kmods.items() if name in session.debuginfo}
     case, confinement = replace(session.case, kmods=kmods), session.confinement
+    beginning = drgn.Beginning(feed.first, theirs.is_silent, is_forced, session.served)
     if not feed.is_for_a_person:
-        with drgn.drgn_between_pipes(case, confinement, is_forced=is_forced) as child:
+        with drgn.drgn_between_pipes(case, confinement, beginning) as child:
             piped = PipedDebugger(child, "drgn")
             with world.progress.bar("Opening it with drgn", None):
                 remarks = piped.greeting(world.config.supervision.start_s)
@@ -84,7 +87,6 @@ def in_drgn(session: DebugSession, feed: Input, world: World) -> int:
             return _shell_status("drgn", piped.converse(feed.chunks(), _shower()), world)
     screen = Screen()
     window = Window(screen.size, world.environment.get("TERM", ""))
-    beginning = drgn.Beginning(feed.first, theirs.is_silent, is_forced)
     started = drgn.drgn_on_terminal(case, confinement, window, beginning)
     with started as terminal:
         return _shell_status("drgn", Relay(terminal, screen).relay(), world)

@@ -63,7 +63,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         except CasError as error:
             problems.append(str(error))
             continue
-        if (lack := lack_of_dump(job)) is None:
+        if job.is_answer_alone or (lack := lack_of_dump(job)) is None:
             found.append(job)
         elif job.is_stopped and job.stored is None:
             stopped = job

@@ -33,8 +33,6 @@ RUN_BLOCKS = 16
 """Most blocks of one request."""
 AT_ONCE = 8
 """Requests."""
-BUDGET_BYTES = 64 << 20
-"""A dump of which more than this must be read to answer is better fetched whole."""
 HEAD_BYTES = 128 << 10
 """The beginning comes with the first request: it tells what the file is."""
 
@@ -69,6 +67,8 @@ class RangedFile:
         self._held = set[int]()
         """Numbers of the blocks that are there."""
         self._under_way: dict[int, Future[None]] = {}
+        self.limit_bytes: int | None = None
+        """Of what is read of it, at most."""
         self.failure: CasError | None = None
         """Why a reader, who may not be one of ours, did not get what it asked for."""
         self._behind_last = -1
@@ -143,9 +143,7 @@ class RangedFile:
                 if not lacking:
                     self._behind_last = end
                     return
-                if (len(lacking) + len(self._held)) * BLOCK_BYTES > BUDGET_BYTES:
-                    limit = human_size(BUDGET_BYTES)
-                    raise TooMuch(f"more than {limit} of {self._url} would have to be read")
+                self._require_worth(len(lacking))
                 self._ask_for(lacking)
                 self._read_on(first, end)
                 wanted = {self._under_way[number] for number in lacking}
@@ -158,6 +156,12 @@ class RangedFile:
             except Broken as error:
                 attempts = attempts or self._attempts()
                 attempts.failed(error, self.spent.size_bytes)
+
+    def _require_worth(self, more: int) -> None:
+        size = (len(self._held) + more) * BLOCK_BYTES
+        if self.limit_bytes is not None and size > self.limit_bytes:
+            limit = human_size(self.limit_bytes)
+            raise TooMuch(f"more than {limit} of {self._url} would have to be read")
 
     def _read_on(self, first: int, end: int) -> None:
         """Ask for what comes next, where somebody reads a long piece from its beginning on."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from cas.errors import FetchError, TryAgain
+from cas.settings.config import Config
 from cas.settings.rules import IntakeLimits, StoreRules
 
 CHUNK_BYTES = 256 << 10
@@ -54,6 +55,17 @@ class FetchPolicy(NetworkPolicy):
     """Failures in a row, without a new mebibyte of the file between them."""
     pause_s: float = 1.0
     """Seconds before the second attempt; they double from one to the next."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """What the administrator allows."""
+        return cls(
+            PrivateNetworks.ALLOWED if config.private_addresses else PrivateNetworks.REFUSED,
+            config.fetch_timeout_s,
+            limits=config.intake,
+            stores=config.stores,
+            sshkey=config.sshkey,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ the answer came half as late again; of 6 GiB, in 30 s, in half the time."""
 UNPACKED_LIMIT_BYTES = 2 << 30
 """What may be unpacked of a dump here and there, to be thrown away afterwards."""
 
+LIMIT_BYTES = 64 << 20
+"""A dump of which more than this must be read to tell what crashed is better fetched whole."""
+
 
 class DumpByRanges(Protocol):
     """A dump of which some bytes can be had now."""
@@ -181,11 +184,12 @@ def opened_far(arrival: Arrival, context: Context, stack: ExitStack) -> FarDump 
         return None
     # three protocols, for few jobs
     from cas.fetch.ranged_file import HEAD_BYTES, opened_ranged
-    from cas.fetch.source import NoRanges
+    from cas.fetch.source import FetchPolicy, NoRanges
 
-    policy, directory = arrival.fetch_policy(), arrival.download_directory()
+    policy, directory = FetchPolicy.of(context.config), arrival.download_directory()
     try:
         file = stack.enter_context(opened_ranged(url, policy, directory, context.progress))
+        file.limit_bytes = LIMIT_BYTES
         is_dump = is_for_ranges(file.read(0, HEAD_BYTES))
     except NoRanges as lack:
         tell_fetched(str(lack), context)

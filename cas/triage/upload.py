@@ -30,7 +30,6 @@ from cas.settings.config import Config
 from cas.triage.lookout import Lookout
 
 if TYPE_CHECKING:
-    from cas.fetch.source import FetchPolicy
     from cas.fetch.url import Url
 
 SILENCES = 10
@@ -92,19 +91,6 @@ class Arrival:
         directory = self._job.directory / DOWNLOAD
         directory.mkdir(exist_ok=True)
         return directory
-
-    def fetch_policy(self) -> FetchPolicy:
-        """What a URL may lead to, and how long it is tried."""
-        from cas.fetch.source import FetchPolicy, PrivateNetworks
-
-        config = self._config
-        return FetchPolicy(
-            PrivateNetworks.ALLOWED if config.private_addresses else PrivateNetworks.REFUSED,
-            config.fetch_timeout_s,
-            limits=config.intake,
-            stores=config.stores,
-            sshkey=config.sshkey,
-        )
 
     def begin(self) -> Path:
         """A file that begins as the dump does; the rest of it may still be under way.
@@ -344,9 +330,9 @@ class Arrival:
         if url is None:
             return tuple(_whole_files(directory))
         # three protocols, for few jobs
-        from cas.fetch.fetch import fetch
+        from cas.fetch.fetch import FetchPolicy, fetch
 
-        return (fetch(url, directory, self.fetch_policy(), self._progress),)
+        return (fetch(url, directory, FetchPolicy.of(self._config), self._progress),)
 
     def _handed_over(self) -> tuple[Path, ...]:
         """The uploads; in place of one that only root can open, a copy of ours."""

@@ -16,6 +16,7 @@ from installed import Site
 CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
 BY_RANGES = "read by ranges: "
 WHOLE = "Fetching http"
+PARTIAL = 3
 
 
 @pytest.fixture
@@ -198,3 +199,25 @@ def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
         done = far.cas("-i", "T-1")
     assert done.returncode == 0, done.stderr
     assert result(far)["verdict"] == "complete"
+
+
+def test_drgn_debugs_an_answer_where_the_dump_is_and_crash_says_how_to_fetch_it(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    parts = served(server, vmcore)
+    assert (
+        far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer").returncode == PARTIAL
+    )
+    done = far.cas("debug", "T-1", "-c", "bt")
+    assert done.returncode == 0, done.stderr
+    assert "cas_sum_entries" in done.stdout
+    assert whole_requests(parts) == 0
+    done = far.cas("debug", "T-1", "--engine", "crash")
+    assert done.returncode == 2
+    assert "to fetch it: cas -i T-1" in done.stderr
+    other = far.directory / "other"
+    other.write_bytes(vmcore.read_bytes() + bytes(4096))
+    parts.path, parts.etag = other, '"v2"'
+    done = far.cas("debug", "T-1", "-c", "bt")
+    assert done.returncode == 5
+    assert "is not the dump that the job has read" in done.stderr

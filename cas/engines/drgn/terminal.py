@@ -32,7 +32,7 @@ LOG = "log"
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a person's drgn begins."""
+    """How a user's drgn begins."""
 
     first: bytes = b""
     """Lines that are run before the first prompt; its working directory gets a file with them."""
@@ -40,6 +40,8 @@ class Beginning:
     """Nothing introduces it."""
     is_forced: bool = False
     """The vmlinux may be another kernel's."""
+    served: int | None = None
+    """Descriptor of a socket that the dump is read through, where it is no file here."""
 
 
 def drgn_on_terminal(
@@ -52,31 +54,25 @@ def drgn_on_terminal(
     path = confinement.directory / FIRST
     path.write_bytes(beginning.first)
     way = "quiet" if beginning.is_quiet else "terminal"
-    words, view = _console_program(
-        way,
-        case,
-        confinement.directory,
-        path if beginning.first else None,
-        is_forced=beginning.is_forced,
-    )
+    first = path if beginning.first else None
+    words, view = _console_program(way, case, confinement.directory, first, beginning)
     variables = {**confinement.environment, **window.environment, QUIET: ENVIRONMENT[QUIET]}
     return LocalTerminal(words, replace(confinement, environment=variables), view, window.size)
 
 
-def drgn_between_pipes(case: Case, confinement: Confinement, *, is_forced: bool = False) -> Child:
+def drgn_between_pipes(case: Case, confinement: Confinement, beginning: Beginning) -> Child:
     """drgn that is told by lines what to do.
 
-    :param is_forced: the vmlinux may be another kernel's
     :raises EngineError: it cannot be started
     """
-    words, view = _console_program("pipe", case, confinement.directory, None, is_forced=is_forced)
+    words, view = _console_program("pipe", case, confinement.directory, None, beginning)
     return Child(
         words, replace(confinement, environment={**confinement.environment, **ENVIRONMENT}), view
     )
 
 
 def _console_program(
-    way: str, case: Case, directory: Path, first: Path | None, *, is_forced: bool
+    way: str, case: Case, directory: Path, first: Path | None, beginning: Beginning
 ) -> tuple[Sequence[str | os.PathLike[str]], VisibleFiles]:
     """The words that start it, and the files that it sees.
 
@@ -89,7 +85,8 @@ def _console_program(
     if is_log:
         vmcore = directory / LOG
         vmcore.write_text(case.dump.dmesg or "", "utf-8", "surrogateescape")
-    seen = {vmcore: f"{FILES}/vmcore", vmlinux: f"{FILES}/vmlinux"}
+    seen = {vmlinux: f"{FILES}/vmlinux"}
+    seen |= {vmcore: f"{FILES}/vmcore"} if beginning.served is None else {}
     seen |= {path: str(path) for path in case.kmods.values()}
     seen |= {first: f"{FILES}/{FIRST}"} if first else {}
     kmods = (word for pair in case.kmods.items() for word in map(str, pair))
@@ -97,10 +94,12 @@ def _console_program(
         "arch": case.dump.arch,
         "vmcoreinfo": vmcoreinfo_text(case.dump),
         "known": facts_to_compare(case),
-        "is_forced": is_forced,
+        "is_forced": beginning.is_forced,
+        "served": beginning.served,
         "is_log": is_log,
         "places": [astuple(each) for each in code_places(case.dump.dmesg or "")] if is_log else [],
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
     words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]
-    return words, VisibleFiles({**dict(visible(needed)), **seen})
+    descriptors = () if beginning.served is None else (beginning.served,)
+    return words, VisibleFiles({**dict(visible(needed)), **seen}, descriptors)

@@ -82,10 +82,12 @@ def _opened_target(
     vmcore: str, kernel: File, kmods: Mapping[str, File], facts: dict[str, Any]
 ) -> Target | WithoutMemory:
     places = [Place(*each) for each in facts.pop("places")]
+    served: int | None = facts.pop("served")
     if facts.pop("is_log"):
         return WithoutMemory(kernel, kmods, Path(vmcore), () if facts["is_forced"] else places)
     facts["known"] = Known(**facts["known"])
-    return Target(Request(_opened_file(vmcore), kernel, kmods=kmods, **facts))
+    dump = _opened_file(vmcore) if served is None else File(vmcore, served)
+    return Target(Request(dump, kernel, kmods=kmods, **facts))
 
 
 class Console(repl._InteractiveConsoleWithCommand):
