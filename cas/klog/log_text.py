@@ -67,6 +67,15 @@ _SYMBOL = re.compile(
     r"(?<![\w.$])([A-Za-z_.][\w.$]{0,127})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})(?![0-9a-f])"
     r"(?: \[([\w-]{1,64})(?: ([0-9a-f]{8,64}))?\])?"
 )
+_WIDTHS = (80, 132)
+"""Columns of a terminal."""
+_ROWS = 16
+"""Of one line: printk cuts its lines at about 1,000 characters."""
+_MOST_OF = 2
+_CUT_PLACE = re.compile(r"[\w.]\+(?:0(?:x[0-9a-f]{0,8}(?:/(?:0x?)?)?)?)?$")
+"""The beginning of ``+0x18/0x38``, which nothing ends with."""
+_CUT = 24
+"""Characters on each side of an edge that such a place takes."""
 _JSON_RECORD = re.compile(rb"\s{0,16}(?:[^\n]{0,65536}\n)?(?:data: |\x1e)?\{")
 """A journal's first line, or second where the first is cut (``journalctl -o json``, ``-pretty``,
 ``-sse``, ``-seq``)."""
@@ -112,7 +121,40 @@ def kernel_lines(raw: bytes) -> str:
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    return _CONSOLE_DATE.sub("", _PSTORE.sub("", text))
+    return _CONSOLE_DATE.sub("", _PSTORE.sub("", _unwrapped(text)))
+
+
+def _unwrapped(text: str) -> str:
+    """A text whose lines a terminal broke at its edge, with these put together again.
+
+    Where the kernel stamps its lines, a row without one that follows a full one goes on with it;
+    elsewhere only what cuts a place in the code is sure.
+    """
+    rows = text.split("\n")
+    is_wrapped = max(map(len, rows)) in _WIDTHS
+    lines: list[list[str]] = [[]]
+    if is_wrapped:
+        stamped = sum(1 for row in rows if _STAMP.match(row))
+        is_wrapped = stamped * _MOST_OF > len(rows)
+    before = ""
+    for row in rows:
+        goes_on = len(before) in _WIDTHS and len(lines[-1]) < _ROWS
+        goes_on = goes_on and (
+            (is_wrapped and row != "" and not _STAMP.match(row))
+            or _is_cut_place(before[-_CUT:], row[:_CUT])
+        )
+        if goes_on:
+            lines[-1].append(row)
+        else:
+            lines.append([row])
+        before = row
+    return "\n".join(map("".join, lines[1:]))
+
+
+def _is_cut_place(before: str, after: str) -> bool:
+    return _CUT_PLACE.search(before) is not None and any(
+        found.end() > len(before) for found in _PLACE.finditer(before + after)
+    )
 
 
 def pstore_part(raw: bytes) -> tuple[int, int] | None:

@@ -256,3 +256,33 @@ def test_the_date_that_a_consoles_server_writes_before_each_line_is_taken_off(da
 
 def test_lines_may_end_with_a_carriage_return_alone() -> None:
     assert kernel_lines(OOPS.replace("\n", "\r").encode()) == OOPS
+
+
+def wrapped(text: str, width: int) -> str:
+    """As a terminal shows it."""
+    lines = text.split("\n")
+    return "\n".join(
+        line[at : at + width] for line in lines for at in range(0, max(len(line), 1), width)
+    )
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_lines_that_a_terminal_broke_are_put_together_again(width: int) -> None:
+    text = stamped(f"Modules linked in: {'cas_oops ' * 40}\n{OOPS}")
+    assert wrapped(text, width) != text
+    assert kernel_lines(wrapped(text, width).encode()) == text
+
+
+@pytest.mark.parametrize("cut", range(1, 11))
+def test_a_place_in_the_code_that_is_cut_at_the_edge_is_whole_without_stamps(cut: int) -> None:
+    """Unless it may have ended there."""
+    place = " worker_thread+0x18/0x38 [cas_oops]"
+    row = "x" * (80 - cut - place.index("+")) + place
+    text = f"Oops: 0000 [#1] SMP\n{wrapped(row, 80)}\nCall Trace:\n"
+    assert (row in kernel_lines(text.encode())) == (cut <= 8)
+    assert kernel_lines(text.encode()).endswith("\nCall Trace:\n")
+
+
+def test_full_lines_that_nothing_says_go_on_are_left_alone() -> None:
+    text = f"{'a' * 80}\nb\n{'c' * 80}\nabc\n"
+    assert kernel_lines(text.encode()) == text
