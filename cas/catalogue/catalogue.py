@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ class Catalogue:
         """
         self.store = store
         self._rules = packages or PackageRules()
-        catalogued = Packages(store, self._rules, self.doubt)
+        self._packages = catalogued = Packages(store, self._rules, self.doubt)
         asks_servers = self._rules.signatures != "require"  # nobody signs what a server sends
         servers = debuginfod if asks_servers and debuginfod else DebuginfodRules()
         self.suppliers: tuple[Supplier, ...] = (
@@ -165,6 +165,26 @@ class Catalogue:
         from cas.catalogue.extraction.extract import extract_kmods  # and its decompressors
 
         return extract_kmods(found, wanted, cache, progress, self.suppliers)
+
+    def guessed_kmods(
+        self, match: Match, kmods: Collection[str], *, cache: Path, progress: Progress
+    ) -> Found:
+        """Files of kmods whose build nobody knows, of one that a package has for the kernel.
+
+        Whoever uses them has to see whether they are of the right build.
+
+        :param kmods: names as the kernel spells them
+        """
+        from cas.catalogue.extraction.kmod_search import Found
+
+        try:
+            builds = self._packages.kmod_builds(match.kernel, kmods)
+            if builds:
+                return self.kmods(match, builds, cache=cache, progress=progress)
+        except CasError as error:
+            said = f"other packages with kernel modules cannot be looked up: {error}"
+            return Found(remarks=(said,))
+        return Found()
 
     def doubt(self, package: Path) -> str | None:
         """The remark on a package that nobody vouches for; ``None``: somebody does, or need not.

@@ -176,6 +176,32 @@ class Packages(Supplier):
             and self._may_be_used(package, search)
         )
 
+    def kmod_builds(self, kernel: Kernel, kmods: Collection[str]) -> dict[str, str]:
+        """A build of each kmod that a package has for that kernel, as its header says.
+
+        :param kmods: names as the kernel spells them
+        :raises CasError: packages cannot be looked up
+        """
+        from cas.catalogue.extraction.kmod_search import package_listing
+        from cas.catalogue.packages import kmod_files
+
+        found: dict[str, str] = {}
+        for package in self._store.packages.with_kmods(kernel.release, kernel.arch):
+            lacking = set(kmods) - set(found)
+            if not lacking:
+                break
+            if package == kernel.source or not self._is_there(package):
+                continue
+            with suppress(PackageError, PackageNotTrusted):
+                self._doubt(package)
+                files = package_listing(package).files
+                paths = kmod_files.of_kernel(kernel, files)
+                for kmod, named in kmod_files.ranked(paths, lacking).items():
+                    for build_id in (files[each.path].build_id for each in named):
+                        if build_id is not None:
+                            found.setdefault(kmod, build_id)
+        return found
+
     def claims(self, build_id: str) -> Current:
         """What they say of a build-id; SQLAlchemy is not loaded for that."""
         return self._still_true(self._store.claims(build_id), ())

@@ -69,3 +69,15 @@ class KernelSupply:
         cache, progress = self._context.config.debugs, self._context.progress
         with self._context.timed("extract"):
             return self._context.catalogue.kmods(match, wanted, cache=cache, progress=progress)
+
+    def guessed_kmods(self, match: Match, wanted: Wanted, there: Found) -> Found:
+        """Files of those that are lacking and of unknown builds, of whatever build a package has.
+
+        :param there: what `kmods` gave
+        """
+        cache, progress = self._context.config.debugs, self._context.progress
+        unknown = [kmod for kmod in wanted if wanted[kmod] is None and kmod not in there.debuginfo]
+        with self._context.timed("extract"):
+            return self._context.catalogue.guessed_kmods(
+                match, unknown, cache=cache, progress=progress
+            )

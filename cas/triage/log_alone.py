@@ -48,9 +48,11 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
         match, extraction = supply.extract(dump, supply.find(dump), ())
         wanted = kmods_of_places(dump.dmesg or "")
         kmods = supply.kmods(match, wanted)
+        guessed = supply.guessed_kmods(match, wanted, kmods)
+        files = {**kmods.debug_files, **guessed.debug_files}
         progress = context.progress
         with context.timed("first answer"), progress.bar("Looking for lines of the source", None):
-            found = worker.locate(extraction.vmlinux, kmods.debug_files, places)
+            found = worker.locate(extraction.vmlinux, files, places)
     except CasError as error:
         if error.exit_code == TryAgain.exit_code:
             raise
@@ -60,9 +62,14 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
             context.remark(_candidates(places, context))
         is_named = bool(dump.build_id or dump.banner or dump.osrelease)
         return LocatedLog(dump, lacks_kernel=is_named and error.verdict is Verdict.WAITING)
-    for remark in (*match.remarks, *kmods.remarks, *_told(found)):
+    for remark in (*match.remarks, *kmods.remarks, *guessed.remarks, *_told(found)):
         context.remark(remark)
-    lacking = sorted(set(wanted) - set(kmods.debug_files))
+    if fit := sorted(set(guessed.debug_files) - set(found.misfits)):
+        context.remark(
+            f"lines of {_named(fit)} are of the build that another package has: the log does not"
+            " tell which it was, and its functions have the same sizes"
+        )
+    lacking = sorted(set(wanted) - set(files))
     if unknown := [name for name in lacking if wanted[name] is None]:
         context.remark(
             f"no lines of {_named(unknown)}: not in the kernel's own package, and the log does not"

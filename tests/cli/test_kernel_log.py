@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from catalogue import kernel_packages as kp
 
+from cas import elf
 from cas.dump import identify
 
-from installed import COMMANDS, FIXTURES, Site, few_of
+from installed import COMMANDS, FIXTURES, Site, few_of, needs
 
 NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
 WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum_entries"
@@ -144,6 +146,39 @@ def test_a_kmod_of_another_size_costs_only_its_own_lines(
     assert lines["cas_sum_entries"] is lines["cas_audit_work"] is None
     assert lines["worker_thread"]
     assert any("no lines of cas_oops" in remark for remark in result["remarks"])
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
+    site: Site, logs: Mapping[str, Path], vmlinux: Path, tmp_path: Path, fits: bool
+) -> None:
+    (package,) = (FIXTURES / "a").glob("*.rpm")
+    subprocess.run(
+        [needs("bsdtar"), "-xf", package, "-C", tmp_path, "*cas_oops.ko.debug"], check=True
+    )
+    (kmod,) = tmp_path.rglob("cas_oops.ko.debug")
+    tree = "/usr/lib/debug/lib/modules/6.1.192-1.cas1.x86_64/extra"
+    identity = elf.build_id(kmod) or ""
+    link = f"/usr/lib/debug/.build-id/{identity[:2]}/{identity[2:]}.debug"
+    recipe = kp.Recipe(
+        {f"{tree}/cas_oops.ko.debug": kmod.read_bytes()},
+        {link: "../../lib/modules/6.1.192-1.cas1.x86_64/extra/cas_oops.ko.debug"},
+        name="oops-debuginfo",
+    )
+    kp.build(recipe, Path(site.settings["kernels"]))
+    (Path(site.settings["kernels"]) / "vmlinux").symlink_to(vmlinux)
+    assert site.admin("-b").returncode == 0
+    text = logs["a"].read_text()
+    if not fits:
+        text = text.replace("cas_audit_ledger+0x18/0x2c", "cas_audit_ledger+0x18/0x30")
+    (tmp_path / "oops.txt").write_text(text)
+    result = judged(site, tmp_path / "oops.txt")
+    told = (
+        "lines of cas_oops are of the build that another package has: the log does not tell which"
+    )
+    assert any(told in each for each in result["remarks"]) == fits
+    assert any("no lines of cas_oops: what is there" in each for each in result["remarks"]) != fits
+    assert result["finding"]["where"].startswith(WHERE) == fits
 
 
 def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_comes(
