@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dump.rewritten import as_kdump_of_qemu
-from dump.writer import Elf
+from dump.writer import Elf, flattened
 
 from cas.dump.source import FileSource, opened_source
 from cas.engines.drgn.process import Worker
@@ -35,6 +36,12 @@ def opened_kdump(opened: Case, unpack: Callable[[str], Path]) -> Case:
     path = FIXTURES / "b" / "vmcore.kdump"
     (vmlinux,) = unpack("b").rglob("vmlinux")
     return Case(replace(opened.dump, path=path, format="KDUMP"), vmlinux)
+
+
+def at(case: Case, path: Path, data: bytes) -> Case:
+    """The kernel of a case with another dump."""
+    path.write_bytes(data)
+    return replace(case, dump=replace(case.dump, path=path))
 
 
 class LostSource(FileSource):
@@ -90,10 +97,31 @@ def test_a_dump_that_drgn_is_blind_to_is_read_for_it_and_that_is_said(
     assert answer == worker.answer(opened_aarch64, TIMEOUT_S)
 
 
+def test_a_flattened_dump_that_is_cut_is_read_as_far_as_it_goes(
+    opened_kdump: Case, worker: Worker, tmp_path: Path
+) -> None:
+    whole = flattened(opened_kdump.dump.path.read_bytes(), 64 << 10)
+    case = at(opened_kdump, tmp_path / "vmcore", whole[:-5000])
+    (remark,) = worker.fit(case, TIMEOUT_S)
+    assert "Cannot rearrange" in remark
+    assert worker.answer(case, TIMEOUT_S).kmods[0].name == "cas_oops"
+
+
+def test_a_dump_that_kills_drgn_is_read_all_the_same(
+    opened_kdump: Case, worker: Worker, tmp_path: Path
+) -> None:
+    # its eraseinfo crosses the end of the file, which libkdumpfile has mapped
+    data = bytearray(opened_kdump.dump.path.read_bytes())
+    struct.pack_into("<QQ", data, 4096 + 64, len(data) - len(data) % -4096 - 8, 64)
+    case = at(opened_kdump, tmp_path / "vmcore", data)
+    (remark,) = worker.fit(case, TIMEOUT_S)
+    assert remark.endswith("drgn cannot: drgn was killed by SIGBUS")
+    assert len(worker.answer(case, TIMEOUT_S).backtrace) > 5
+
+
 def test_what_neither_can_open_is_told_as_of_drgn_alone(
     opened: Case, worker: Worker, tmp_path: Path
 ) -> None:
-    path = tmp_path / "vmcore"
-    path.write_bytes(Elf(notes=()).build())
+    case = at(opened, tmp_path / "vmcore", Elf(notes=()).build())
     with pytest.raises(EngineError, match="drgn cannot open the dump: the dump has no VMCOREINFO"):
-        worker.answer(replace(opened, dump=replace(opened.dump, path=path)), TIMEOUT_S)
+        worker.answer(case, TIMEOUT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -202,9 +203,16 @@ def test_a_stopped_worker_is_killed_after_the_time_allowed_and_asked_once_more(
     assert "Traced because: stopped by SIGSTOP\n" in trace.read_text()
 
 
-def test_a_worker_that_dies_during_the_answer_is_told(worker: Worker, opened: Case) -> None:
-    killer = threading.Timer(0.05, os.kill, (worker.pid, signal.SIGSEGV))
-    killer.start()
+def test_a_worker_that_dies_twice_during_the_answer_is_told(worker: Worker, opened: Case) -> None:
+    def kill_each() -> None:
+        killed = set[int]()
+        while len(killed) < 2:
+            time.sleep(0.05)
+            if worker.pid not in killed:
+                killed.add(worker.pid)
+                os.kill(worker.pid, signal.SIGSEGV)
+
+    threading.Thread(target=kill_each, daemon=True).start()
     with pytest.raises(EngineError, match="drgn was killed by SIGSEGV"):
         worker.answer(opened, TIMEOUT_S)
 

@@ -145,6 +145,8 @@ class Worker:
         self._sources: dict[Path, Source] = {}
         self._servers = ExitStack()
         """Answer what the process that runs now asks of them."""
+        self._death: str | None = None
+        """How drgn died while it read the dump by itself; from then on our readers feed it."""
         self._start_worker()
 
     def __enter__(self) -> Self:
@@ -180,6 +182,8 @@ class Worker:
         """Let the worker begin to read the dump; whether it can be read shows later."""
         if self._is_alive and case == self._case:
             return
+        if self._case is None or case.dump.path != self._case.dump.path:
+            self._death = None
         self._case = case
         if self._is_alive:
             self._send_open(case)
@@ -212,12 +216,15 @@ class Worker:
         self.open(case)
         said = known(case.dump)
         facts, problems = dict(said), list[str]()
+        before = self._death
         try:
             self._repeat_if_killed(lambda: self._ask_worker(facts, problems, timeout_s))
         except WorkerEnded as error:
             if facts == said:
                 raise
             problems.append(f"{self._reading}: {error}")
+        if self._death != before:
+            problems.append(f"the dump, which CAS itself reads now: {self._death}")
         if not any(value for name, value in facts.items() if name not in said):
             raise EngineError(
                 f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
@@ -237,14 +244,17 @@ class Worker:
         refuse(message["refused"], facts, problems)
 
     def _repeat_if_killed(self, ask: Callable[[], T]) -> T:
-        """What drgn answers; it is asked once more if somebody else has ended it meanwhile.
+        """What drgn answers; it is asked once more if somebody else has ended it meanwhile, or if
+        it died of a dump that our readers may bear.
 
         :raises WorkerEnded: it is gone all the same
         """
+        before = self._death
         try:
             return ask()
         except WorkerEnded as error:
-            if not error.is_from_outside:
+            is_of_dump = self._command == OPENING and self._death != before
+            if not error.is_from_outside and not is_of_dump:
                 raise
         return ask()
 
@@ -448,7 +458,7 @@ class Worker:
     def _send_open(self, case: Case) -> None:
         self._command = OPENING
         self._hand_over(files_of(case), os.O_RDONLY)
-        self._send_message({"open": open_request(case)})
+        self._send_message({"open": {**open_request(case), "death": self._death}})
 
     def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
         """Open files and give them to the worker.
@@ -520,11 +530,11 @@ class Worker:
         end = f"{end}: {last}" if last else end
         self._write_drgn_trace(end)
         is_starved = OUT_OF_MEMORY.search(self._child.stderr.encode())
-        return WorkerEnded(
-            SectionStatus.MEMORY if is_starved else SectionStatus.CRASHED,
-            end,
-            is_from_outside=is_from_outside(max(0, -status)),
-        )
+        is_killed = is_from_outside(max(0, -status))
+        if not is_starved and not is_killed:
+            self._death = self._death or end
+        kind = SectionStatus.MEMORY if is_starved else SectionStatus.CRASHED
+        return WorkerEnded(kind, end, is_from_outside=is_killed)
 
     def _write_drgn_trace(self, why: str) -> None:
         failure = ProgramFailure(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cas import elf
+from cas.choices import Cause
 from cas.errors import NotADump
 from cas.model.case import Case
 from cas.model.dump import Dump
@@ -33,6 +34,13 @@ def vmcoreinfo_text(dump: Dump) -> str | None:
     """VMCOREINFO as it is known of the dump, which its headers may have otherwise."""
     lines = (f"{key}={text}\n" for key, text in dump.vmcoreinfo.items())
     return "".join(lines) or None
+
+
+def foreseen_death(dump: Dump) -> str | None:
+    """Why drgn shall not read a dump by itself where nobody can start it again."""
+    if "KDUMP" in dump.format and any(lack.cause is Cause.CUT for lack in dump.missing):
+        return "libkdumpfile dies of a page that crosses the end of a cut file"
+    return None
 
 
 def facts_to_compare(case: Case) -> dict[str, Any]:

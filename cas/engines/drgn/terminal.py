@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
-from cas.engines.drgn.request import facts_to_compare, vmcoreinfo_text
+from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
 from cas.klog.log_text import code_places
 from cas.model.case import Case
 from cas.supervise import FILES, Child, Confinement, VisibleFiles
@@ -98,6 +98,7 @@ def _console_program(
         "served": beginning.served,
         "is_log": is_log,
         "places": [astuple(each) for each in code_places(case.dump.dmesg or "")] if is_log else [],
+        "death": foreseen_death(case.dump),
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
     words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]

@@ -144,6 +144,8 @@ class Request:
     """What must be read through the vmlinux again."""
     is_forced: bool = False
     """The vmlinux may be another kernel's."""
+    death: str | None = None
+    """How drgn ended when it read the dump by itself, which is then the last to be tried."""
 
 
 Opening = Callable[[Platform | None, str | None], Program]
@@ -305,27 +307,39 @@ def _best_view(request: Request) -> View:
     """
     if request.dump.is_served:
         return _require_fit(_view(_opening_by_us(request), request))
-    own = fed = None
-    failure: CannotOpen | None = None
-    try:
-        own = _view(_opening_by_drgn(request.dump), request)
-    except CannotOpen as error:
-        failure = error
+    own, why = (None, request.death) if request.death else _view_by_drgn(request)
     if own and own.is_clear:
         return own
-    with suppress(CannotOpen):
+    fed = _view_by_us(request, own)
+    if fed and not fed.wrong and not fed.is_blind:
+        reason = own.reason if own else why
+        fed.remarks.append(f"CAS itself reads this dump, for drgn cannot: {reason}")
+        return fed
+    if request.death:
+        own, why = _view_by_drgn(request)
+    view = own or fed
+    if view is None or (own is None and not view.wrong):
+        raise CannotOpen(why)
+    return _require_fit(view)
+
+
+def _view_by_drgn(request: Request) -> tuple[View | None, str]:
+    """The dump as drgn reads it, or why it cannot."""
+    try:
+        return _view(_opening_by_drgn(request.dump), request), ""
+    except CannotOpen as error:
+        return None, str(error)
+
+
+def _view_by_us(request: Request, own: View | None) -> View | None:
+    """The dump as we read it, where that may show more than drgn's own view."""
+    try:
         opening = _opening_by_us(request)
         if own is None or own.wrong or _sees_more(_program(opening, request), own):
-            fed = _view(opening, request)
-    if fed and not fed.wrong and not fed.is_blind:
-        why = own.reason if own else failure
-        fed.remarks.append(f"CAS itself reads this dump, for drgn cannot: {why}")
-        return fed
-    if own:
-        return _require_fit(own)
-    if fed and fed.wrong:
-        return _require_fit(fed)
-    raise failure or CannotOpen("it is not told why")
+            return _view(opening, request)
+    except CannotOpen:
+        pass
+    return None
 
 
 def _require_fit(view: View) -> View:

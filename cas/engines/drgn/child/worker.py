@@ -4,7 +4,8 @@ A damaged dump can kill drgn, hang it or fill the memory, so it never runs in ou
 Files come open, over a socket beside stdin. Requests, in this order:
 
 - ``{"open": {"names": [NAME, …], "kmods": [KMOD, …], "arch": …, "vmcoreinfo": …, …}}``
-  with as many files: dump, vmlinux, and the kmods' debug files; no answer; if it fails,
+  with as many files: dump (or a socket to what serves it), vmlinux, and the kmods' debug files; no
+  answer; if it fails,
   ``{"failed": SENTENCE, "misfit": …}`` to every later request
 - ``{"fit": {}}``: ``{"done": "fit", "remarks": [SENTENCE, …]}``, once it is open
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
@@ -148,6 +149,7 @@ class Session:
             asked["vmcoreinfo"],
             Known(**asked["known"]),
             asked["forced"],
+            asked["death"],
         )
         self._target = None
         try:
