@@ -165,6 +165,7 @@ def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
         {link: "../../lib/modules/6.1.192-1.cas1.x86_64/extra/cas_oops.ko.debug"},
         name="oops-debuginfo",
     )
+    site.settings["debugs"] = str(tmp_path / "debugs")  # where no job has left the kmod
     kp.build(recipe, Path(site.settings["kernels"]))
     (Path(site.settings["kernels"]) / "vmlinux").symlink_to(vmlinux)
     assert site.admin("-b").returncode == 0
