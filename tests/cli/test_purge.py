@@ -29,7 +29,7 @@ from cas_admin import ageing
 from cas_admin.ageing import Records
 from cas_admin.purging import Purging
 
-from installed import COMMANDS, Site, few_of
+from installed import COMMANDS, Site, answer, few_of
 
 NOW = datetime.now(UTC)
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
@@ -113,6 +113,12 @@ def test_purge_asks_on_a_terminal(purged: Site, answer: str, *, goes: bool) -> N
         assert admin.status() == (0 if goes else 5)
     assert left(purged) == (["T-new"] if goes else ["T-new", "T-old"])
     assert (b"the answer was not y" in admin.seen) is not goes
+
+
+def agree(site: Site, *words: str) -> None:
+    """Purge, and answer that it is really to be done."""
+    world = replace(site.world(), is_interactive=True, ask=lambda _: "y")
+    assert answer(world, "cas-admin", "-p", *words).status == 0
 
 
 def test_purging_takes_the_rows_along(purged: Site) -> None:
@@ -411,10 +417,7 @@ def test_an_answer_stands_for_what_was_quiet_before(site: Site) -> None:
     site.settings["database"] = str(site.directory / "cas.db")
     for days in (80, 140, 200):
         make_job(site, f"T-{days}", days=days)
-    with person(site, "-p", "-d", "180", program="cas-admin", columns=200) as admin:
-        admin.wait_for(b"[Y/y/N/n]:")
-        admin.press(b"y\n")
-        assert admin.status() == 0
+    agree(site, "-d", "180")
     make_job(site, "T-1971", days=55 * 365)  # by a clock that went wrong after the answer
     done = site.admin("-p", "--yes")
     assert f"removed {site.jobs}/T-140/" in done.stdout, done.stderr
@@ -423,10 +426,7 @@ def test_an_answer_stands_for_what_was_quiet_before(site: Site) -> None:
 
 def test_builds_of_a_wrong_clock_are_forgotten_with_the_answer(purged: Site) -> None:
     build_on(purged, NOW + timedelta(days=700))
-    with person(purged, "-p", program="cas-admin", columns=200) as admin:
-        admin.wait_for(b"[Y/y/N/n]:")
-        admin.press(b"y\n")
-        assert admin.status() == 0
+    agree(purged)
     purged.settings["autoPurge"] = "Yes"
     make_job(purged, "T-old", days=200)
     assert "removed" in purged.admin("-b").stdout

@@ -357,11 +357,11 @@ def test_leaving_by_an_exception_stops_the_work(
 ) -> None:
     job.mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))  # Python's own bzip2 is slow enough to be met
-    path = upload(bz2.compress(b"DUMP" + os.urandom(1 << 20)) * 100)
+    path = upload(bz2.compress(b"DUMP" + os.urandom(1 << 20)) * 40)
     with pytest.raises(KeyboardInterrupt), Storing([path], job, intake(), Silent()) as storing:
         storing.head()
         raise KeyboardInterrupt
-    assert storing.unpacked_bytes < 100 << 20
+    assert storing.unpacked_bytes < 40 << 20
     assert names(job) == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("cas-")]
 
