@@ -40,7 +40,7 @@ class FaultReader:
         if case is None:
             return None
         with self._context.timed("fault"):
-            reading = self._reading(case, answer) if case.was_stopped else None
+            reading = self._reading(case, dump, answer) if case.was_stopped else None
             fault = case.explained(reading)
             if fault is not None:
                 fault = with_line_of_log(fault, dump)
@@ -87,7 +87,9 @@ class FaultReader:
         timeout_s = self._context.config.packages.timeout_s
         return not (match and file and is_built_with(match.kernel, file, timeout_s))
 
-    def _reading(self, case: findings.FaultCase, answer: FirstAnswer | None) -> Reading | None:
+    def _reading(
+        self, case: findings.FaultCase, dump: Dump, answer: FirstAnswer | None
+    ) -> Reading | None:
         """What the dump has of the fault, else what the code in the kernel log gives."""
         problem = None
         if answer is not None:
@@ -100,7 +102,9 @@ class FaultReader:
         if code is None:
             return None
         try:
-            reading = self._worker.decode(code)
+            named = (at.place for at in dump.locations)
+            places = (at for at in named if f"{at.function}+{at.offset:#x}" == case.place)
+            reading = self._worker.decode(code, next(places, None))
         except EngineError as error:
             self._context.progress.note(str(error))
             return None

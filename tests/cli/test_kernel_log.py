@@ -117,6 +117,20 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
     assert (refused.returncode, "crash has nothing to open" in refused.stderr) == (2, True)
 
 
+def test_a_bad_pointer_of_a_log_is_named_with_the_member_that_was_wanted(
+    site: Site, catalogued: Callable[[Site, str], Site], logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """One instruction earlier than in the dump: there the debug information has the pointer."""
+    text = logs["a"].read_text().replace("cas_sum_entries+0x18/0x38", "cas_sum_entries+0x14/0x38")
+    text = text.replace("48 8b 43 18 <48> 8b 50 18", "<48> 8b 43 18 48 8b 50 18")
+    text = re.sub(r"RBX: ffff\w+", f"RBX: {0:016x}", text)
+    (tmp_path / "oops.txt").write_text(text)
+    result = judged(catalogued(site, "a"), tmp_path / "oops.txt")
+    told = "entry (struct cas_entry *, rbx) is NULL: the access to 0x18 was to its member account"
+    assert told in " ".join(each["sentence"] for each in result["fault"]["evidence"])
+    assert (result["fault"]["registers_from"], result["fault"]["code_from"]) == ("kernel log",) * 2
+
+
 def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
     site_a: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:

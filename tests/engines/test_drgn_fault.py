@@ -156,11 +156,10 @@ def test_a_value_that_is_memory_of_the_machine_has_no_bit_too_many(
 
 def test_a_member_is_counted_from_the_variable_and_not_from_the_register(target: Target) -> None:
     prog = target.prog
-    fault = drgn_fault._Fault(target, Wanted(None, None, None, {}), {})
     node = prog.type("struct task_struct").member("tasks").offset
     known = Known("task", prog.type("struct task_struct *"), 1, is_variable=True, shift=node)
-    assert fault._pointer_message("rbx", known, 8, 8)["member"] == "tasks.prev"
-    assert fault._pointer_message("rbx", known._replace(shift=0), node, 8)["member"] == "tasks.next"
+    assert known.as_pointer("rbx", 8, 8)["member"] == "tasks.prev"
+    assert known._replace(shift=0).as_pointer("rbx", node, 8)["member"] == "tasks.next"
 
 
 def test_without_debug_information_of_the_module_there_is_no_variable(

@@ -328,13 +328,14 @@ class Worker:
         """
         return self._ask_of_fault("fault", wanted)
 
-    def decode(self, code: Message) -> Reading:
+    def decode(self, code: Message, at: CodePlace | None = None) -> Reading:
         """What the code that the kernel log shows says of the fault; no dump need be open.
 
         :param code: ``arch``, ``code``, ``mark``, ``place``, ``address``, ``registers``
+        :param at: the instruction's place, one of those that `locate` knew
         :raises EngineError: drgn's process does not come back, or makes nothing of it
         """
-        return self._ask_of_fault("decode", code)
+        return self._ask_of_fault("decode", {**code, "at": at and astuple(at)})
 
     def _ask_of_fault(self, request: str, facts: Message) -> Reading:
         self._revive()

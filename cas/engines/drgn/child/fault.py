@@ -27,9 +27,8 @@ from cas.engines.drgn.child.code import (
     steps,
     thunk_register,
 )
-from cas.engines.drgn.child.member import member_at, name_of_type, structure_of
 from cas.engines.drgn.child.target import Target
-from cas.engines.drgn.child.variables import Known, Site, Variables, signed
+from cas.engines.drgn.child.variables import Site, Variables, signed
 from cas.engines.drgn.child.walk import Walk
 
 BEFORE, AFTER = 12, 6
@@ -266,7 +265,7 @@ class _Fault:
         if step.divisor:
             self._reading["divisor"] = step.divisor
             if known := walk.resolved(step.divisor, walk.at):
-                self._reading["pointer"] = self._pointer_message(step.divisor, known, None)
+                self._reading["pointer"] = known.as_pointer(step.divisor)
             return
         if self._wanted.nowhere is not None:
             self._read_call(walk, step)
@@ -297,8 +296,9 @@ class _Fault:
             return
         if known := walk.resolved(name, walk.at):
             is_plain = not (memory.base and memory.index)
-            offset = address - walk.site.registers[name] if is_plain else None
-            self._reading["pointer"] = self._pointer_message(name, known, offset, memory.size)
+            distance = address - walk.site.registers[name]
+            offset = signed(distance, self._bits) if is_plain else None
+            self._reading["pointer"] = known.as_pointer(name, offset, memory.size)
         value = walk.site.registers[name]
         self._reading["lookalikes"] = list(self._lookalikes(value, walk.site.registers))
         self._read_user_mapping(address)
@@ -319,32 +319,9 @@ class _Fault:
             with contextlib.suppress(LookupError):
                 name = thunk_register(self._prog.symbol(step.shown.target).name)
         if name and (known := walk.resolved(name, walk.at)):
-            self._reading["pointer"] = self._pointer_message(name, known, None)
+            self._reading["pointer"] = known.as_pointer(name)
         elif step.memory and (known := walk.loaded(step, walk.at, 0)):
-            self._reading["pointer"] = self._pointer_message("", known, None)
-
-    def _pointer_message(
-        self, name: str, known: Known, offset: int | None, size: int = 0
-    ) -> Message:
-        member, structure = None, structure_of(known.type)
-        if offset is not None:
-            distance = signed(offset, self._bits) + known.shift
-            member = member_at(known.type, distance, size)
-        return {
-            "register": name,
-            "value": known.value or 0,
-            "expression": known.expression,
-            "type": "" if known.type.kind == TypeKind.VOID else name_of_type(known.type),
-            "is_variable": known.is_variable,
-            "origin": known.origin,
-            "returned_by": known.returned_by,
-            "shift": known.shift,
-            "structure": structure,
-            "member": member.path if member else None,
-            "member_type": name_of_type(member.type) if member else None,
-            "holder": known.holder,
-            "holder_address": known.holder_address,
-        }
+            self._reading["pointer"] = known.as_pointer("")
 
     # -- variables
 

@@ -156,15 +156,22 @@ class Locator:
 
         :raises Misfit: the kernel's, or the kmod's, code is another build's
         """
+        at = self.address_of(place)
+        if at is None:
+            return None
+        return Located(self._lines(at), self._lines(at - 1) if place.offset else self._lines(at))
+
+    def address_of(self, place: Place) -> int | None:
+        """Where a place is in this program; ``None``: that is not known.
+
+        :raises Misfit: as `locate`
+        """
         code = self._codes.get(place.kmod)
         try:
             start = code.start_of(place) if code else None
         except LookupError:
             return None
-        if start is None:
-            return None
-        at = start + place.offset
-        return Located(self._lines(at), self._lines(at - 1) if place.offset else self._lines(at))
+        return None if start is None else start + place.offset
 
     def misfits(self, places: Iterable[Place]) -> list[str | None]:
         """The names of the kmods whose code is another build's; ``None``: the kernel's."""
@@ -184,20 +191,14 @@ class Locator:
         return [{"function": one.name(), "file": one.filename, "line": one.line} for one in found]
 
 
-def locate_all(
-    vmlinux: File, kmods: Mapping[str, File], places: Iterable[Place], into: dict[str, Any]
-) -> None:
+def locate_all(locator: Locator, places: Iterable[Place], into: dict[str, Any]) -> None:
     """Locate places one after another, so that what was found in the time is there.
 
     :param into: gets ``places``, a list with ``None`` for what is not known, and ``misfits``, of
         whose code some is another build's: the kernel's is ``""``
-    :raises CannotOpen: the vmlinux has no debug information
     """
     found = into["places"] = list[Any]()
     misfits = into["misfits"] = list[str]()
-    locator = Locator(vmlinux)
-    for name, file in kmods.items():
-        locator.add_kmod(name, file)
     for place in places:
         try:
             located = locator.locate(place)

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 from drgn import Platform, PlatformFlags
 
 from cas.engines.drgn.child.code import CONVENTIONS, Step, accessed, steps
+from cas.engines.drgn.child.locate import Locator, Place
+from cas.engines.drgn.child.member import structure_of
 from cas.engines.drgn.child.target import PLATFORMS
+from cas.engines.drgn.child.variables import Variables
 
 
 class Logged(NamedTuple):
@@ -62,6 +65,23 @@ def read_opcodes(logged: Logged, reading: dict[str, Any]) -> None:
             "offset": memory.offset,
             "size": memory.size,
         }
+
+
+def read_pointer(locator: Locator, place: Place, logged: Logged, reading: dict[str, Any]) -> None:
+    """Fill in which variable the register is that the access went through.
+
+    Only what the debug information says of a register at that instruction: where a value was
+    loaded from, the code as it was linked does not tell for sure, and memory is not there.
+    """
+    access: Mapping[str, Any] = reading.get("access") or {}
+    name, address = access.get("base"), locator.address_of(place)
+    if not name or address is None:
+        return
+    for known in Variables(locator.prog).held(name, address, logged.registers):
+        if structure_of(known.type):
+            offset = None if access["index"] else access["offset"]
+            reading["pointer"] = known.as_pointer(name, offset, access["size"])
+            return
 
 
 def _around(

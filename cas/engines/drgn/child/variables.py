@@ -23,6 +23,7 @@ from drgn import (
 )
 
 from cas.engines.drgn.child.code import CONVENTIONS, Step
+from cas.engines.drgn.child.member import member_at, name_of_type, structure_of
 
 SENTINELS = (0x5CA1_AB1E_0BAD_F00D, 0x1DEA_C0DE_0DDB_A115)
 
@@ -52,6 +53,31 @@ class Known(NamedTuple):
     shift: int = 0
     holder: str | None = None
     holder_address: int | None = None
+
+    def as_pointer(self, register: str, offset: int | None = None, size: int = 0) -> dict[str, Any]:
+        """What :class:`cas.fault_reading.Pointer` has.
+
+        :param offset: of the access from the register's value, signed
+        :param size: of the access; 0: not known
+        """
+        member = None
+        if offset is not None:
+            member = member_at(self.type, offset + self.shift, size)
+        return {
+            "register": register,
+            "value": self.value or 0,
+            "expression": self.expression,
+            "type": "" if self.type.kind == TypeKind.VOID else name_of_type(self.type),
+            "is_variable": self.is_variable,
+            "origin": self.origin,
+            "returned_by": self.returned_by,
+            "shift": self.shift,
+            "structure": structure_of(self.type),
+            "member": member.path if member else None,
+            "member_type": name_of_type(member.type) if member else None,
+            "holder": self.holder,
+            "holder_address": self.holder_address,
+        }
 
 
 class Variables:

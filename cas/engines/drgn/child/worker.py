@@ -25,7 +25,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
-  "timeout_s": N}}``, at any time, without a dump: the same, of the code that the log shows
+  "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
+  of the code that the log shows, and by the debug information of what ``locate`` was given, if any
 - ``{"locate": {"names": [NAME, …], "kmods": [KMOD, …], "places": [[FUNCTION, OFFSET, SIZE, KMOD],
   …], "timeout_s": N}}`` with as many files, vmlinux and kmods' debug files, at any time, without a
   dump: ``{"done": "locate", "found": …, "problem": …}``, see :func:`.locate.locate_all`
@@ -41,7 +42,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cas.choices import SectionStatus
 from cas.engines.drgn.child.answer import FACTS, Fact
@@ -50,6 +51,9 @@ from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Req
 from cas.panic import panic_message
 from cas.text import plain_fault
 from cas.units import human_size
+
+if TYPE_CHECKING:
+    from cas.engines.drgn.child.locate import Locator
 
 STRING_LIMIT = 300
 """Characters of one string of a fault; a symbol of the kernel has up to 512."""
@@ -87,6 +91,8 @@ class Session:
         self._channel = channel
         self._target: Target | None = None
         self._failure = CannotOpen("no dump was opened")
+        self._locator: Locator | None = None
+        """The kernel of a log, once places of it were asked for."""
 
     def serve(self, request: dict[str, Any]) -> None:
         """Do what one request asks."""
@@ -196,15 +202,21 @@ class Session:
             "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
         )
 
-    def _decode_opcodes(self, timeout_s: float, **code: Any) -> None:
-        from cas.engines.drgn.child.opcodes import Logged, read_opcodes
+    def _decode_opcodes(self, timeout_s: float, at: list[Any] | None, **code: Any) -> None:
+        from cas.engines.drgn.child.locate import Place
+        from cas.engines.drgn.child.opcodes import Logged, read_opcodes, read_pointer
 
-        self._tell_fault("decode", timeout_s, lambda into: read_opcodes(Logged(**code), into))
+        def read(into: dict[str, Any]) -> None:
+            read_opcodes(Logged(**code), into)
+            if at is not None and self._locator is not None:
+                read_pointer(self._locator, Place(*at), Logged(**code), into)
+
+        self._tell_fault("decode", timeout_s, read)
 
     def _locate(
         self, names: list[str], kmods: list[str], places: list[list[Any]], timeout_s: float
     ) -> None:
-        from cas.engines.drgn.child.locate import Place, locate_all
+        from cas.engines.drgn.child.locate import Locator, Place, locate_all
 
         vmlinux, *files = self._received_files(names)
         found: dict[str, Any] = {}
@@ -212,7 +224,10 @@ class Session:
         try:
             with time_limit(timeout_s):
                 wanted = (Place(*each) for each in places)
-                locate_all(vmlinux, dict(zip(kmods, files, strict=True)), wanted, found)
+                self._locator = Locator(vmlinux)
+                for name, file in zip(kmods, files, strict=True):
+                    self._locator.add_kmod(name, file)
+                locate_all(self._locator, wanted, found)
         except Late:
             problem = f"given up after {timeout_s:g} s"
         except Exception as error:
