@@ -16,6 +16,7 @@ from cas.dump.reassemble import with_reason
 from cas.errors import CasError, DiskFull, NotADump
 from cas.files.whole import is_there
 from cas.intake import Intake, Storing, is_plain, take_over
+from cas.jobs.job import load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory, is_ticket
 from cas.model.dump import Dump
@@ -46,6 +47,10 @@ def identify_upload(path: Path, member: str | None, world: World) -> Dump:
                     directories = list(WorkDirectory.of(world.config).jobs(named))
             if directories:
                 dump = shlex.quote(str(directories[-1] / DUMP)) + "/*"
+                with suppress(CasError):
+                    stored = load_job(directories[-1]).stored
+                    if stored and stored.reference:
+                        dump = shlex.quote(str(stored.vmcore))
                 error.hint = f"the dump of that ticket's last job: cas identify {dump}"
             raise
     limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cas.files.digest import Fingerprint
 from cas.files.patient_calls import answering
 from cas.jobs.job import Job
 from cas.jobs.work_directory import is_regular
 from cas.model.dump import Reference
 
 
-def refer(path: Path, found: Fingerprint) -> Reference:
-    """Note what a dump looks like that stays where it is.
+def looks(path: Path) -> tuple[int, int, int]:
+    """What cannot stay the same when a file is written to, or another is put in its place.
 
-    :param path: absolute, without symbolic links
-    :raises OSError: it is gone
+    :raises OSError: there is none
     """
-    return Reference(path, found.size_bytes, found.digest, *_looks(path))
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_ctime_ns
 
 
 def is_untouched(there: Reference) -> bool:
     """Whether nobody has written to the file or put another in its place since."""
     try:
-        size, looks = there.path.stat().st_size, _looks(there.path)
+        return looks(there.path) == (there.inode, there.modified_ns, there.changed_ns)
     except OSError:
         return False
-    return (size, *looks) == (
-        there.size_bytes,
-        there.inode,
-        there.modified_ns,
-        there.changed_ns,
-    )
 
 
 def lack_of_dump(job: Job) -> str | None:
@@ -68,8 +61,3 @@ def flaw_of_dump(job: Job, *, with_digests: bool) -> str | None:
     except OSError as error:
         return f"cannot read its dump, {path}: {error.strerror}"
     return f"its dump {path} has another content than was sealed" if is_other else None
-
-
-def _looks(path: Path) -> tuple[int, int, int]:
-    state = path.stat()
-    return state.st_ino, state.st_mtime_ns, state.st_ctime_ns

@@ -22,9 +22,9 @@ from cas.files.whole import sync_directory
 from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
 from cas.jobs.job import FROM_STDIN, Job
 from cas.jobs.layout import DOWNLOAD, DUMP
-from cas.jobs.reference import lack_of_dump, refer
+from cas.jobs.reference import lack_of_dump, looks
 from cas.jobs.work_directory import is_regular
-from cas.model.dump import KERNEL_LOG, Stored
+from cas.model.dump import KERNEL_LOG, Reference, Stored
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.triage.lookout import Lookout
@@ -61,7 +61,7 @@ class Arrival:
         self._is_read_here = True
         """Whether this process may read the upload where it lies."""
         self._is_kept = job.stored is not None
-        """Whether the job's record says that the dump is kept."""
+        """Whether the job's record says that the dump is kept, or is about to."""
         self.arrived_bytes: int | None = None
         """Size of what was submitted, as it came; ``None`` where it is not there any more."""
 
@@ -238,6 +238,7 @@ class Arrival:
             if told := self._how_stored(stored.vmcore):
                 stored = replace(stored, remarks=(*stored.remarks, told))
         found = self._digest.result()
+        self._is_kept = True
         return stored, {} if stored.reference else {self._job.name_of(stored.vmcore): found}
 
     @property
@@ -252,7 +253,6 @@ class Arrival:
 
         :raises NotPermitted: that name cannot be taken away
         """
-        self._is_kept = True
         shutil.rmtree(self._job.directory / DOWNLOAD, ignore_errors=True)
         if self._job.order.takes:
             taking.move_out(self._job.order.upload, self.stored().vmcore)
@@ -263,15 +263,14 @@ class Arrival:
         :raises DumpChanged: it is another by now
         """
         try:
-            # what is written from here on is noticed later
-            there = refer(dump, Fingerprint(0, ""))
+            marks = looks(dump)  # what is written from here on is noticed later
         except OSError as error:
             raise DumpChanged(f"{dump} is gone, which was read where it lies") from error
         found = digest.result()
         if state_of_upload(dump) != self._before:
             raise DumpChanged(f"{dump} was changed while it was read where it lies")
-        there = replace(there, size_bytes=found.size_bytes, digest=found.digest)
         told = f"the dump stays where it is, the job has no copy of it: {dump} ({found})"
+        there = Reference(dump, found.size_bytes, found.digest, *marks)
         return Stored(dump, remarks=(told,), reference=there)
 
     def _how_stored(self, kept: Path) -> str | None:

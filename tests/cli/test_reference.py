@@ -45,6 +45,7 @@ def test_a_plain_dump_stays_where_it_is(referring: Site, upload: Path, tmp_path:
     assert (result["reference"], result["dump"]["path"]) == (there, str(upload))
     assert result["verdict"] == "complete"
     assert "PANIC" in referring.cas("debug", "T-1", "-c", "sys").stdout
+    assert f"last job: cas identify {upload}\n" in referring.cas("identify", "T-1").stderr
     before = {path.name: path.read_bytes() for path in job.iterdir() if path.is_file()}
     assert referring.admin("reprocess", "T-1").returncode == 0
     assert {path.name: path.read_bytes() for path in job.iterdir() if path.is_file()} == before

@@ -30,7 +30,7 @@ TIMELESS += ("summary",)
 _OF_TAKING = re.compile(r" was (moved to|copied and stays where) | keeps its name: ")
 """Keys of a result that differ between two runs of one order: `evidence_detail` says whether the
 kernel was in the cache, `summary` repeats the others."""
-SCENARIOS = ("complete", "cold", "waiting", "unpack", "take")
+SCENARIOS = ("complete", "cold", "waiting", "unpack", "take", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def prepared(directory: Path, scenario: str) -> Stage:
         kernels, debugs = directory / "none", directory / "empty"
         kernels.mkdir(exist_ok=True)
     cache = None if scenario == "cold" else debugs
-    stage = Stage(directory, upload, kernels, cache, takes=scenario == "take")
+    settings = {"storage": "reference"} if scenario == "reference" else {}
+    stage = Stage(directory, upload, kernels, cache, settings, takes=scenario == "take")
     if not (directory / "cas.db").exists():
         site = stage.site("prepare")
         command(site, COMMANDS / "cas-admin", "-b")
