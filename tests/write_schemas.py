@@ -23,6 +23,7 @@ KINDS: dict[str, type[record.Whole]] = {
 
 ANSWERS: dict[str, type[record.Record]] = {
     "cas identify --json": identify.Identified,
+    "cas object --json": identify.CrashObject,
     "cas-admin kernels --json": admin.Kernels,
     "cas-admin host list --json": admin.Hosts,
     "cas-admin check --json": admin.Check,
@@ -30,6 +31,7 @@ ANSWERS: dict[str, type[record.Record]] = {
 STATUS = "cas-admin status --json"
 NAMES = {
     "cas identify --json": "identify.json",
+    "cas object --json": "object.json",
     "cas-admin kernels --json": "kernels.json",
     "cas-admin host list --json": "hosts.json",
     "cas-admin check --json": "check.json",

@@ -53,7 +53,18 @@ class Identified(Record, frozen=True, kw_only=True):
     pages_checked: Count | None
     panic_message: str | None
     dmesg: str | None
+    crash_id: str | None
+    is_crash_id_weak: bool
     log_digest: str | None
     vmcoreinfo: dict[str, str]
     registers: tuple[Registers, ...]
     remarks: tuple[str, ...]
+
+
+class CrashObject(Record, frozen=True, kw_only=True):
+    """What the crash of a dump is called."""
+
+    version: Version
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    is_weak: bool
+    """Another crash may have the same id: the dump does not tell when it crashed."""

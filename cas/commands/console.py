@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BAR_TEXT_LIMIT = 200
 """Characters in front of a bar."""
 _PROPOSED = re.compile(
-    r"(?<![\w./-])(cas(?= (?:-[if]|identify|debug|signature)\b)|"
+    r"(?<![\w./-])(cas(?= (?:-[if]|identify|debug|signature|object)\b)|"
     r"cas-admin(?= (?:-[bps]|[a-z]+)\b))(?![^;]* --config\b)"
 )
 """A command in a sentence that does not name its configuration; the next begins behind a `;`."""

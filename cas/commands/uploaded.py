@@ -1,4 +1,4 @@
-"""The dump that ``cas identify`` is given, read as it lies there or out of its wrappings."""
+"""The dump that ``identify`` or ``object`` is given, as it lies there or out of its wrappings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from cas.commands.invocation import World
 from cas.commands.mistakes import shell_command
 from cas.commands.wrong_file import require_dump_file
 from cas.dump import SEARCH_BYTES, identify, kind_of, reassemble
+from cas.dump.crash_id import CrashId
+from cas.dump.identify import crash_id, crash_id_by_headers
 from cas.dump.reassemble import with_reason
+from cas.dump.source import opened_source
 from cas.errors import CasError, DiskFull, NotADump
 from cas.files.whole import is_there
 from cas.intake import Intake, Storing, is_plain, take_over
@@ -20,10 +23,19 @@ from cas.jobs.job import load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory, is_ticket
 from cas.model.dump import Dump
+from cas.progress import Silent
 from cas.supervise import scratch
 
 LARGE = Path("/var/tmp")  # noqa: S108  a directory of our own below it
 """Where large files are put that nobody keeps (hier(7)); /tmp is memory on many machines."""
+
+
+def packed_files(path: Path) -> tuple[Path, ...]:
+    """The file, if it must be unpacked to be read."""
+    with suppress(OSError):
+        if path.is_file() and not is_plain(path, kind_of):
+            return (path,)
+    return ()
 
 
 def identify_upload(path: Path, member: str | None, world: World) -> Dump:
@@ -59,11 +71,68 @@ def identify_upload(path: Path, member: str | None, world: World) -> Dump:
     return _identify_packed(path, member, world, limit_bytes)
 
 
+def crash_id_of_upload(path: Path, world: World) -> CrashId:
+    """What the crash of a dump is called; of a packed one as much is unpacked as that takes.
+
+    :raises NotADump: it is not a kernel dump
+    :raises DiskFull: it cannot be unpacked
+    """
+    if path not in world.held:
+        require_dump_file(path, ("object",))
+        if is_plain(path, kind_of):
+            with opened_source(path) as source:
+                return crash_id(path, source)
+        if found := _id_by_beginning(path, world):
+            return found
+    dump = _identify_packed(path, None, world, world.config.buffer_size_bytes or SEARCH_BYTES)
+    assert dump.crash_id  # noqa: S101  as identify() promises
+    return CrashId(dump.crash_id, dump.is_crash_id_weak)
+
+
+def crash_id_of_url(address: str, world: World) -> CrashId:
+    """What the crash of a dump on a server is called; it is read there by ranges.
+
+    :raises CasError: the server gives whole files only, or has no such dump for us
+    """
+    from cas.fetch.ranged_file import opened_ranged
+    from cas.fetch.source import FetchPolicy
+    from cas.fetch.url import parse_url
+
+    url, policy = parse_url(address), FetchPolicy.of(world.config)
+    with scratch() as directory, opened_ranged(url, policy, directory, world.progress) as file:
+        found = crash_id_by_headers(Path(url.name), file)
+        file.require_same()
+    if found is None:
+        raise NotADump(
+            f"the headers of {url} have neither registers nor VMCOREINFO",
+            hint="fetch it first, then: cas object FILE",
+        )
+    return found
+
+
+def _id_by_beginning(path: Path, world: World) -> CrashId | None:
+    """The id by the beginning of a packed dump; no more is unpacked."""
+
+    class Found(Exception):
+        """It ends the unpacking."""
+
+    intake = Intake(world.config.intake, kind_of)
+    found: CrashId | None = None
+    with (
+        suppress(Found, CasError),
+        scratch(_large_place(world)) as directory,
+        Storing([path], directory, intake, Silent()) as storing,
+    ):
+        with opened_source(storing.head()) as source:
+            found = crash_id_by_headers(path, source)
+        raise Found
+    return found
+
+
 def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: int) -> Dump:
     """The dump in an upload, as if it were there unpacked, and what its wrapping lost."""
-    place = None if "TMPDIR" in world.environment else LARGE
     try:
-        with scratch(place) as directory:
+        with scratch(_large_place(world)) as directory:
             intake = Intake(world.config.intake, kind_of, member)
             upload = path
             if path in world.held:  # only root could open it
@@ -88,6 +157,10 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
         raise
     missing = (*missing, *dump.missing)
     return replace(dump, path=path, missing=missing, remarks=(*stored.remarks, *dump.remarks))
+
+
+def _large_place(world: World) -> Path | None:
+    return None if "TMPDIR" in world.environment else LARGE
 
 
 @contextmanager

@@ -62,9 +62,10 @@ class _Run:
 class Flattened:
     """The dump inside a flattened stream, readable at random."""
 
-    def __init__(self, stream: Source) -> None:
+    def __init__(self, stream: Source, most_records: int = RECORD_LIMIT) -> None:
         """Index the records without reading their bytes.
 
+        :param most_records: those behind are passed over, for who needs the beginning only
         :raises NotADump: another type or version of the format, or more records than any dump has
         """
         header = stream.read(0, 32)
@@ -74,6 +75,7 @@ class Flattened:
         if (kind, version) != (1, 1):
             raise NotADump(f"flattened format of unknown type {kind}, version {version}", offset=16)
         self._stream = stream
+        self._most_records = most_records
         self.missing: tuple[Missing, ...] = ()
         self.end = stream.size
         """Where the stream ends by its end record."""
@@ -129,7 +131,7 @@ class Flattened:
         runs: list[_Run] = []
         growing: dict[int, _Run] = {}  # by their end, where the next record may go on
         at = HEADER_BYTES
-        for _ in range(RECORD_LIMIT):
+        for _ in range(self._most_records):
             record = self._stream.read(at, 16)
             if len(record) < 16:
                 held = self._stream.size
@@ -157,4 +159,6 @@ class Flattened:
             if len(runs) > RUN_LIMIT:
                 raise NotADump("flattened stream too scattered to be read")
             at += 16 + size
+        if self._most_records < RECORD_LIMIT:
+            return runs
         raise NotADump(f"flattened stream of more than {RECORD_LIMIT} records", offset=at)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cas.choices import Cause, Checked
 from cas.dump.banner import SEARCH_BYTES, banner_of_image, search_memory
+from cas.dump.crash_id import HEAD_BYTES, CrashId, id_of_notes, id_without_notes
 from cas.dump.flattened import Flattened
 from cas.dump.image import open_image
 from cas.dump.log_search import find_log
@@ -30,6 +31,8 @@ from cas.panic import panic_message
 from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
+FIRST_RECORDS = 4096
+"""makedumpfile writes headers and notes first."""
 LOOSE_BYTES = 1 << 30
 """Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
 _BLANK = "the kernel's own memory is zeros in the file"
@@ -98,7 +101,7 @@ def identify(
         if kind == KERNEL_LOG:
             from cas.dump.log_file import read_log_file
 
-            return read_log_file(path, file)
+            return _with_weak_id(read_log_file(path, file), file)
         stream: Flattened | None = None
         try:
             stream = Flattened(file) if kind == "flattened" else None
@@ -120,7 +123,45 @@ def identify(
             dump = left
         else:
             changed = converted(file, is_flawed=not dump.is_whole)
-        return replace(dump, missing=(changed, *dump.missing)) if changed else dump
+        if changed:
+            dump = replace(dump, missing=(changed, *dump.missing))
+        return dump if dump.crash_id else _with_weak_id(dump, file)
+
+
+def crash_id(path: Path, source: Source) -> CrashId:
+    """What the crash of a dump is called.
+
+    :param path: of the dump
+    :raises NotADump: it is none
+    """
+    with suppress(NotADump):
+        if found := crash_id_by_headers(path, source):
+            return found
+    dump = identify(path)
+    assert dump.crash_id  # noqa: S101  which only here has a weak one
+    return CrashId(dump.crash_id, dump.is_crash_id_weak)
+
+
+def crash_id_by_headers(path: Path, source: Source) -> CrashId | None:
+    """What the crash of a dump is called, as far as its headers tell: kilobytes are read.
+
+    :param path: what to call it
+    :raises NotADump: it is none, or its headers are not all there
+    """
+    if recognise_source(source, str(path)) != "flattened":
+        return _id_of_image(source)
+    first = _id_of_image(Flattened(source, FIRST_RECORDS))
+    return first or _id_of_image(Flattened(source))
+
+
+def _id_of_image(source: Source) -> CrashId | None:
+    image = open_image(source, checked=False, is_far=True)
+    return id_of_notes(image.notes, image.vmcoreinfo)
+
+
+def _with_weak_id(dump: Dump, file: Source) -> Dump:
+    weak = id_without_notes(dump.log_digest, file.read(0, HEAD_BYTES))
+    return replace(dump, crash_id=weak.value, is_crash_id_weak=True)
 
 
 def identify_by_ranges(path: Path, source: Source) -> Dump:
@@ -193,6 +234,7 @@ def _assembled_dump(path: Path, image: Image, words: _Words) -> Dump:
     if seconds and moment(seconds) is None:
         what = f"VMCOREINFO dates the crash to {seconds:,} s after 1970"
         remarks.append(f"{what}, which is not to be believed")
+    named = id_of_notes(image.notes, image.vmcoreinfo)
     return Dump(
         path=path,
         format=image.format,
@@ -213,6 +255,8 @@ def _assembled_dump(path: Path, image: Image, words: _Words) -> Dump:
         pages_checked=image.pages_checked,
         panic_message=panic_message(words.log) if words.log else None,
         dmesg=words.log,
+        crash_id=named.value if named else None,
+        is_crash_id_weak=bool(named and named.is_weak),
         log_digest=log_digest(words.log),
         vmcoreinfo=info.lines,
         registers=registers_of_notes(

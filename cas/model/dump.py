@@ -110,6 +110,10 @@ class Dump:
     """The line of the kernel log that announces the crash."""
     dmesg: str | None = None
     """The kernel log with ``[seconds.micros]`` stamps; ``None`` when it could not be read."""
+    crash_id: str | None = None
+    """What the crash is called, see :mod:`cas.dump.crash_id`."""
+    is_crash_id_weak: bool = False
+    """It may be that of another crash, too."""
     log_digest: str | None = None
     """What the same crash has in another file: see :func:`cas.klog.log_digest.log_digest`."""
     locations: tuple[Location, ...] = ()

@@ -90,6 +90,8 @@ class Dump(Record, frozen=True, kw_only=True):
     pages: Count | None = None
     pages_checked: Count | None = None
     panic_message: str | None = None
+    crash_id: str | None = None
+    is_crash_id_weak: bool = False
     log_digest: str | None = None
     locations: tuple[Location, ...] = ()
     """Where the code that a kernel log names stands in the source; only where there is no dump."""

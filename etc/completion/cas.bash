@@ -78,8 +78,9 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature) in
+    case $(_cas_verb identify debug signature object) in
         identify) words='--member --json --config --debug -h --help' ;;
+        object) words='--json --config --debug -h --help' ;;
         signature) words='--json --config --debug -h --help' ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
@@ -89,7 +90,7 @@ _cas() {
     if [[ -n $words ]]; then
         if [[ $current != -* ]]; then
             _cas_files "$current"
-            [[ $words == --member* ]] || _cas_tickets "$current" jobs
+            [[ -n $(_cas_verb identify object) ]] || _cas_tickets "$current" jobs
             return
         fi
     else
@@ -97,7 +98,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature'
+        [[ $current == -* ]] || words='identify debug signature object'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

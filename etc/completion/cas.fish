@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from identify debug signature'
+set -l bare 'not __fish_seen_subcommand_from identify debug signature object'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -64,10 +64,11 @@ complete -c cas -l debug -d 'show tracebacks of errors'
 complete -c cas -n $bare -l version -d 'print the versions'
 complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n $bare -a signature -d 'tell what the crash of a job is called'
-complete -c cas -n '__fish_seen_subcommand_from identify signature' -F
+complete -c cas -n $bare -a object -d "tell the id of a dump's crash"
+complete -c cas -n '__fish_seen_subcommand_from identify signature object' -F
 complete -c cas -n '__fish_seen_subcommand_from debug signature' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
-complete -c cas -n '__fish_seen_subcommand_from identify signature' -l json -d 'print everything, as JSON'
+complete -c cas -n '__fish_seen_subcommand_from identify signature object' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a job'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'

@@ -221,3 +221,11 @@ def test_drgn_debugs_an_answer_where_the_dump_is_and_crash_says_how_to_fetch_it(
     done = far.cas("debug", "T-1", "-c", "bt")
     assert done.returncode == 5
     assert "is not the dump that the job has read" in done.stderr
+
+
+def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: Path) -> None:
+    parts = served(server, vmcore)
+    told = far.cas("object", server.url("/vmcore"))
+    assert (told.returncode, told.stdout) == (0, far.cas("object", vmcore).stdout)
+    assert len(parts.ranges) <= 10
+    assert whole_requests(parts) == 0

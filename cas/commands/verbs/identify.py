@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ DAMAGED = 3
 HIDDEN = frozenset(
     {
         *("version", "dmesg", "log_digest", "vmcoreinfo", "registers"),
+        "is_crash_id_weak",
         *("checked", "pages", "pages_checked"),
     }
 )
@@ -40,13 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def uploads(options: argparse.Namespace) -> tuple[Path, ...]:
     """The file, if it must be unpacked, which is not for root to do."""
-    from cas.dump import kind_of
-    from cas.intake import is_plain
+    from cas.commands.uploaded import packed_files
 
-    with suppress(OSError):
-        if options.dump.is_file() and not is_plain(options.dump, kind_of):
-            return (options.dump,)
-    return ()
+    return packed_files(options.dump)
 
 
 def run(options: argparse.Namespace, world: World) -> Output:
