@@ -104,6 +104,8 @@ class Site:
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    sections: str = ""
+    """What the configuration has behind its ``[settings]``."""
 
     @property
     def jobs(self) -> Path:
@@ -174,7 +176,7 @@ class Site:
 
     def configure(self) -> None:
         lines = [f"{key} = {value}" for key, value in self.settings.items()]
-        (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, "")))
+        (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, self.sections)))
 
     def world(self) -> World:
         """What the verbs are given, for one that runs in this process."""

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,10 +67,15 @@ class RangedFile:
         self._held = set[int]()
         """Numbers of the blocks that are there."""
         self._under_way: dict[int, Future[None]] = {}
+        self.is_for_one_answer = False
+        """Then one failure is enough, and who asks on is not let wait once more."""
         self.limit_bytes: int | None = None
         """Of what is read of it, at most."""
         self.failure: CasError | None = None
         """Why a reader, who may not be one of ours, did not get what it asked for."""
+        self._waiting = 0
+        """Readers that wait for the server."""
+        self._is_closed = False
         self._behind_last = -1
         """The block after those that were asked for last."""
         self._ahead = 0
@@ -87,11 +92,18 @@ class RangedFile:
         if offset < 0 or size <= 0 or offset >= self.size:
             return b""
         end = min(offset + size, self.size)
+        if self.is_for_one_answer and self.failure:
+            raise self.failure
+        with self._lock:
+            self._waiting += 1
         try:
             self._require(offset // BLOCK_BYTES, -(-end // BLOCK_BYTES))
         except CasError as error:
             self.failure = self.failure or error
             raise
+        finally:
+            with self._lock:
+                self._waiting -= 1
         return os.pread(self._cache, end - offset, offset)
 
     def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -102,19 +114,14 @@ class RangedFile:
     def gap(self, _start: int, _end: int) -> None:
         """There is none: the file is no stream that was put in order."""
 
-    def expect(self, places: Iterable[tuple[int, int]]) -> None:
-        """Ask for what will be read soon, as offset and size, and wait for nothing."""
-        with self._lock:
-            for offset, size in places:
-                if 0 <= offset < self.size and size > 0:
-                    end = min(offset + size, self.size)
-                    self._ask_for(range(offset // BLOCK_BYTES, -(-end // BLOCK_BYTES)))
-
     def require_same(self) -> None:
-        """Make sure that all that was read is of one version of the file.
+        """Make sure that all that was read is of one version of the file, and has come.
 
-        :raises Changed: it may not be
+        :raises Changed: it may be of several
+        :raises Broken: somebody waits for the server, or has given that up
         """
+        if self._waiting:
+            raise Broken(f"{self._url}: the server did not answer in time")
         self._ranges.require_same()
 
     def add(self, offset: int, data: bytes) -> None:
@@ -130,7 +137,8 @@ class RangedFile:
             self._held.update(range(first, first + -(-len(data) // BLOCK_BYTES)))
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Let go of the server; who still waits for it hears of it."""
+        self._is_closed = True
         self._ranges.close()
         self._pool.shutdown(cancel_futures=True)
 
@@ -153,7 +161,11 @@ class RangedFile:
                     future.result()
             except Changed:
                 raise
+            except CancelledError:
+                raise Broken(f"{self._url} is read no more") from None
             except Broken as error:
+                if self._is_closed:
+                    raise
                 attempts = attempts or self._attempts()
                 attempts.failed(error, self.spent.size_bytes)
 
@@ -186,6 +198,8 @@ class RangedFile:
             self._submit(run)
 
     def _submit(self, run: list[int]) -> None:
+        if self._is_closed:
+            raise Broken(f"{self._url} is read no more")
         future = self._pool.submit(self._fetch_run, run[0], run[-1] + 1)
         self._under_way |= dict.fromkeys(run, future)
 

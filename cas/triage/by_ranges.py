@@ -189,7 +189,7 @@ def opened_far(arrival: Arrival, context: Context, stack: ExitStack) -> FarDump 
     policy, directory = FetchPolicy.of(context.config), arrival.download_directory()
     try:
         file = stack.enter_context(opened_ranged(url, policy, directory, context.progress))
-        file.limit_bytes = LIMIT_BYTES
+        file.limit_bytes, file.is_for_one_answer = LIMIT_BYTES, True
         is_dump = is_for_ranges(file.read(0, HEAD_BYTES))
     except NoRanges as lack:
         tell_fetched(str(lack), context)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -281,6 +281,8 @@ class Pipeline:
             " and no snippet ran"
         )
         leave_wrapper(self.context, EngineChoice.DRGN)
+        with suppress(OSError):  # of a run before
+            (self.job.directory / DOWNLOAD).rmdir()
 
     def receive(self) -> Path:
         """A file that begins as the dump does; the rest may still be copied or unpacked."""

@@ -85,6 +85,8 @@ class Parts:
     """Instead of every answer behind those that have a fault of their own."""
     ranges: list[str | None] = field(default_factory=list)
     """What was asked for."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    """What a fault may wait for."""
 
     def give(self, request: Request) -> None:
         asked = request.headers.get("Range")

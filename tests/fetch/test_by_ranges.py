@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 from fetch_servers import Fault, Parts, Request, Web, redirect, web
 from ssh_servers import sshd
 
-from installed import Site
+from installed import FIXTURES, Site, needs
 
 CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
 BY_RANGES = "read by ranges: "
 WHOLE = "Fetching http"
-PARTIAL = 3
+PARTIAL, WAITING = 3, 6
 
 
 @pytest.fixture
@@ -172,6 +173,26 @@ def test_a_server_that_dies_in_the_middle_costs_the_attempt_and_no_more(
     assert CRASH in done.stderr
 
 
+def hangs(_: Request, parts: Parts) -> None:
+    parts.go_on.wait(60)
+
+
+@pytest.mark.long
+def test_a_server_that_hangs_while_drgn_asks_is_named_and_not_drgn(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    far.settings |= {"watchdog": "2", "fetchTimeout": "30"}
+    parts = served(server, vmcore, lasting=hangs, fault_20=hangs)
+    try:
+        done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    finally:
+        parts.go_on.set()
+    assert done.returncode == 75, done.stderr
+    assert "the server did not answer in time" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert result(far)["verdict"] == "interrupted"
+
+
 def test_a_redirect_into_a_private_network_is_refused(far: Site, server: Web, vmcore: Path) -> None:
     far.settings["privateAddresses"] = "no"
     parts = served(server, vmcore)
@@ -229,3 +250,66 @@ def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: 
     assert (told.returncode, told.stdout) == (0, far.cas("object", vmcore).stdout)
     assert len(parts.ranges) <= 10
     assert whole_requests(parts) == 0
+
+
+@pytest.fixture
+def compressed(made: Callable[[str, Callable[[Path], object]], Path], vmcore: Path) -> Path:
+    """The dump as makedumpfile compresses it."""
+    argv = [needs("makedumpfile"), "-c", "-d", "31", vmcore]
+
+    def make(path: Path) -> None:
+        subprocess.run([*argv, path], check=True, capture_output=True)
+
+    return made("vmcore.kdump-by-ranges", make)
+
+
+def test_a_compressed_dump_is_read_page_by_page(far: Site, server: Web, compressed: Path) -> None:
+    far.settings["fetch"] = "answer"
+    parts = served(server, compressed)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"))
+    assert done.returncode == PARTIAL, done.stderr
+    assert CRASH in done.stderr
+    told = result(far)
+    assert (told["dump"]["format"], told["dump"]["checked"]) == ("KDUMP", "ranges")
+    assert whole_requests(parts) == 0
+    assert told["by_ranges"]["size_bytes"] < compressed.stat().st_size * 0.8
+
+
+def test_what_a_dump_on_a_server_lacks_is_told_though_it_is_not_fetched(
+    far: Site, server: Web, vmcore: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    cut.write_bytes(vmcore.read_bytes()[: -(1 << 20)])
+    served(server, cut)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == PARTIAL, done.stderr
+    told = result(far)
+    assert told["dump"]["missing"][0]["cause"] == "cut"
+    assert "the dump is damaged: declares" in told["reason"]
+    assert "only what the first answer takes was read" in told["reason"]
+
+
+def test_an_answer_without_a_kernel_waits_and_is_given_when_that_is_there(
+    site: Site, server: Web, vmcore: Path
+) -> None:
+    site.settings |= {"engine": "drgn", "privateAddresses": "yes", "fetch": "answer"}
+    site.settings["debugs"] = str(site.directory / "debugs")
+    parts = served(server, vmcore)
+    done = site.cas("-i", "T-1", "-f", server.url("/vmcore"))
+    assert done.returncode == WAITING, done.stderr
+    assert "cas_sum_entries" in result(site)["finding"]["title"]
+    site.settings["kernels"] = str(FIXTURES / "a")
+    done = site.admin("-b")
+    assert done.returncode == 0, done.stderr
+    told = result(site)
+    assert (told["verdict"], told["dump"]["checked"]) == ("partial", "ranges")
+    assert told["finding"]["where"].startswith("cas_balance")
+    assert whole_requests(parts) == 0
+
+
+def test_a_packed_dump_is_fetched_although_an_answer_was_asked_for(far: Site, server: Web) -> None:
+    parts = served(server, FIXTURES / "a/vmcore.elf.xz")
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == 0, done.stderr
+    assert "is packed, or no dump that is read by ranges: it is fetched whole" in done.stderr
+    assert (len(parts.ranges), whole_requests(parts)) == (2, 1)

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fetch_servers import redirect, web
+from store_servers import KEY_ID, SECRET, know_store, store_with
 
 from installed import Site
 
-KEY_ID, SECRET = "AKIAEXAMPLE", "s3cret-of-the-store"
 CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
 
 
 @pytest.fixture
 def store(vmcore: Path, site_a: Site) -> Iterator[Site]:
     """A site that knows the store, in which the dump is an object."""
-    if not os.environ.get("CI"):
-        pytest.importorskip("moto")
-    from moto.server import ThreadedMotoServer
-    from obstore import put
-    from obstore.store import S3Store
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        _make_bucket(endpoint)
-        key = {"access_key_id": KEY_ID, "secret_access_key": SECRET, "region": "us-east-1"}
-        bucket = S3Store(
-            "dumps", config={"endpoint": endpoint, **key}, client_options={"allow_http": True}
-        )
-        put(bucket, "of today/vmcore", vmcore)
-        yield _configured(site_a, endpoint)
-    finally:
-        server.stop()
-
-
-def _make_bucket(endpoint: str) -> None:
-    from http.client import HTTPConnection
-
-    connection = HTTPConnection(endpoint.removeprefix("http://"))
-    connection.request("PUT", "/dumps", headers={"Content-Type": "application/octet-stream"})
-    assert connection.getresponse().status == 200
-    connection.close()
-
-
-def _configured(site: Site, endpoint: str) -> Site:
-    key = site.directory / "key"
-    key.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n")
-    key.chmod(0o600)
-    site.settings["engine"] = "drgn"
-    site.keep_snippets("sys")
-    # the last of [settings], behind which sections on stores may begin
-    site.settings["sshkey"] = f"/nothing\n[stores]\nendpoint = {endpoint}\ncredentials = {key}"
-    return site
+    with store_with(vmcore, "of today/vmcore") as endpoint:
+        know_store(site_a, endpoint)
+        site_a.settings["engine"] = "drgn"
+        site_a.keep_snippets("sys")
+        yield site_a
 
 
 def secrets_in(directory: Path) -> list[Path]:
@@ -110,9 +74,9 @@ def test_a_bucket_that_nobody_has_configured_is_refused_and_can_be_gone_on_with(
 
 
 def test_a_key_that_others_may_read_is_not_used(site_a: Site) -> None:
-    site = _configured(site_a, "http://127.0.0.1:9")
-    (site.directory / "key").chmod(0o644)
-    done = site.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+    know_store(site_a, "http://127.0.0.1:9")
+    (site_a.directory / "key").chmod(0o644)
+    done = site_a.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
     assert done.returncode == 2
     assert "run: chmod 600" in done.stderr
 
@@ -120,7 +84,7 @@ def test_a_key_that_others_may_read_is_not_used(site_a: Site) -> None:
 def test_a_store_that_redirects_is_followed_by_our_policy(site_a: Site) -> None:
     with web() as server:
         server.files["/dumps/vmcore"] = redirect("ftp://127.0.0.1/etc/passwd")
-        site = _configured(site_a, server.address)
-        done = site.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+        know_store(site_a, server.address)
+        done = site_a.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
     assert done.returncode == 5
     assert "s3://dumps/vmcore redirects to ftp:" in done.stderr

@@ -1,0 +1,55 @@
+"""moto's S3 on loopback, and the key of its user."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from installed import Site
+
+KEY_ID, SECRET = "AKIAEXAMPLE", "s3cret-of-the-store"
+BUCKET = "dumps"
+
+
+@contextmanager
+def store_with(dump: Path, key: str) -> Iterator[str]:
+    """The endpoint of a store in whose bucket the dump is an object."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("moto")
+        pytest.importorskip("obstore")
+    from moto.server import ThreadedMotoServer
+    from obstore import put
+    from obstore.store import S3Store
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it writes a line for each request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        connection = HTTPConnection(host, port)
+        connection.request(
+            "PUT", f"/{BUCKET}", headers={"Content-Type": "application/octet-stream"}
+        )
+        assert connection.getresponse().status == 200
+        connection.close()
+        endpoint = f"http://{host}:{port}"
+        config = {"endpoint": endpoint, "region": "us-east-1"}
+        config |= {"access_key_id": KEY_ID, "secret_access_key": SECRET}
+        put(S3Store(BUCKET, config=config, client_options={"allow_http": True}), key, dump)
+        yield endpoint
+    finally:
+        server.stop()
+
+
+def know_store(site: Site, endpoint: str) -> None:
+    """Let a site's configuration say where buckets are, and with which key."""
+    key = site.directory / "key"
+    key.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n")
+    key.chmod(0o600)
+    site.sections = f"[stores]\nendpoint = {endpoint}\ncredentials = {key}\n"
