@@ -21,7 +21,7 @@ from cas.dump.salvage import salvage_dump
 from cas.dump.source import FileSource, opened_source
 from cas.dump.text_mode import converted
 from cas.dump.trailing import trailing_remarks
-from cas.dump.translate import Kernel, Machine, kernel_order
+from cas.dump.translate import Kernel, Machine, kernel_order, page_size_of
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse_vmcoreinfo
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
@@ -245,7 +245,7 @@ def _assembled_dump(path: Path, image: Image, words: _Words) -> Dump:
         banner=words.banner,
         nodename=image.nodename,
         crash_time=moment(seconds) or image.written,
-        page_size=_page_size(image, info),
+        page_size=page_size_of(image, info),
         kaslr_offset=info.hexadecimal("KERNELOFFSET"),
         dump_level=image.dump_level,
         compression=image.compression,
@@ -329,7 +329,7 @@ def _hear(image: Image, info: VmcoreInfo, *, is_far: bool = False) -> _Words:
         machine = Machine(
             arch=_arch_of_image(replace(image, order=order), info),
             order=order,
-            page_size=_page_size(image, info) or 4096,
+            page_size=page_size_of(image, info) or 4096,
             memory=image.memory,
             phys_base=image.phys_base,
             info=info,
@@ -395,11 +395,6 @@ def _arch_of_image(image: Image, info: VmcoreInfo) -> str:
     if arch is None:
         raise NotADump("nothing in the dump tells its architecture")
     return "ppc64le" if arch == "ppc64" and image.order == "<" else arch
-
-
-def _page_size(image: Image, info: VmcoreInfo) -> int | None:
-    size = info.decimal("PAGESIZE")
-    return size if size in (4096, 8192, 16384, 32768, 65536) else image.page_size
 
 
 def _release_in_banner(banner: str | None) -> str | None:

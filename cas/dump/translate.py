@@ -123,6 +123,12 @@ def kernel_order(image: Image, info: VmcoreInfo) -> str:
     return ">" if is_big else "<"
 
 
+def page_size_of(image: Image, info: VmcoreInfo) -> int | None:
+    """Bytes of a page, by VMCOREINFO where what it says can be true."""
+    size = info.decimal("PAGESIZE")
+    return size if size in (4096, 8192, 16384, 32768, 65536) else image.page_size
+
+
 def _x86_64(machine: Machine) -> Translate:
     """arch/x86/include/asm/page_64.h, __phys_addr_nodebug(); all else by the page tables."""
     phys_base = machine.info.number("phys_base")

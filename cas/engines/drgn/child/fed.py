@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
 
 from drgn import FaultError, Platform, Program
@@ -20,10 +20,10 @@ from cas import elf
 from cas.dump.elf_core import ElfMemory
 from cas.dump.flattened import MAGIC, Flattened
 from cas.dump.image import open_image
-from cas.dump.memory import Absent, Image
+from cas.dump.memory import Image
 from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.dump.served_source import source_behind
-from cas.dump.translate import Kernel, Machine, kernel_order
+from cas.dump.translate import Kernel, Machine, kernel_order, page_size_of
 from cas.dump.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from cas.errors import NotADump, plain_reason
 
@@ -60,7 +60,7 @@ class FedDump:
         """drgn with this dump.
 
         :param vmcoreinfo: in place of what the dump's headers say
-        :raises NotADump: nothing tells of which kernel or architecture it is
+        :raises NotADump: nothing tells of which kernel it is, or where its memory is mapped
         """
         text = vmcoreinfo.encode() if vmcoreinfo else self._image.vmcoreinfo
         if not text or self._arch is None:
@@ -73,27 +73,27 @@ class FedDump:
             core.write(core_of_notes(self._image, self._arch, order, text))
             prog.set_core_dump(os.dup(core.fileno()))  # drgn closes it
         prog.add_memory_segment(0, MAX_ADDRESS, _answering(self._memory.read), True)
-        try:
+        for start, size in self._translated(info):
             kernel = Kernel(self._machine(order, info))
-        except Absent:
-            if self._arch not in WALKED:
-                raise
-        else:
-            read_virtual = _answering(kernel.read)
-            if self._arch not in WALKED:
-                prog.add_memory_segment(0, MAX_ADDRESS, read_virtual)
-            elif self._arch == "x86_64":
-                # before Linux 4.10 (401721ecd1dc) VMCOREINFO did not tell phys_base
-                prog.add_memory_segment(X86_KERNEL_MAP, X86_IMAGE_BYTES, read_virtual)
+            prog.add_memory_segment(start, size, _answering(kernel.read))
         for segment in self._image.loads:
             # what QEMU has not looked up is 0, or the physical address once more
             if segment.filesz and segment.vaddr not in (0, segment.paddr):
                 prog.add_memory_segment(segment.vaddr, segment.memsz, self._moved(segment))
         return prog
 
+    def _translated(self, info: VmcoreInfo) -> Iterator[tuple[int, int]]:
+        """The virtual addresses that drgn cannot look up, as start and size in bytes."""
+        # drgn takes the bit that marks memory as encrypted for one of the address
+        if self._arch not in WALKED or info.number("sme_mask"):
+            yield 0, MAX_ADDRESS
+        elif self._arch == "x86_64" and info.number("phys_base") is None:
+            # without it, which is told since Linux 4.10 (401721ecd1dc), no walk begins
+            yield X86_KERNEL_MAP, X86_IMAGE_BYTES
+
     def _machine(self, order: str, info: VmcoreInfo) -> Machine:
         assert self._arch is not None  # noqa: S101
-        page_size = info.decimal("PAGESIZE") or self._image.page_size or PAGE_BYTES
+        page_size = page_size_of(self._image, info) or PAGE_BYTES
         phys_base = self._image.phys_base
         return Machine(self._arch, order, page_size, self._memory, phys_base, info)
 
