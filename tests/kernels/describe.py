@@ -16,6 +16,9 @@ WHAT = {
     "arm64/kernel-debuginfo": "another architecture; xz payload",
     "arm64/vmcore.elf.xz": "oops in cas_oops, lean guest; ELF as QEMU wrote it, unfiltered, xz",
     "i686/kernel-debuginfo": "32-bit x86; xz payload",
+    "arm64-16k/kernel-debuginfo": "pages of 16 KiB; xz payload",
+    "arm64-16k/vmcore": "oops in cas_oops, lean guest; as QEMU wrote it, unfiltered",
+    "i686/vmcore-moved": "the same, moved by KASLR",
     "i686/vmcore.elf.xz": "oops in cas_oops, lean guest; ELF with 32-bit headers, unfiltered, xz",
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Dump a guest's memory when its kernel has panicked.
+"""Dump a guest's memory when its kernel has panicked: DUMP is ELF, beside it is one as KDUMP.
 
 dump_guest.py CONSOLE_LOG DUMP QEMU [ARGUMENT ...]
 """
@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
     with started(Path(console), qemu) as guest:
         guest.wait_for(PANIC_MARK)
         guest.dump(Path(dump))
+        guest.dump(Path(dump).with_suffix(".kdump"), "kdump-zlib")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Guest:
                 raise SystemExit(f"no {mark.decode()!r} within {timeout_s} s; see {self.console}")
             time.sleep(0.5)
 
-    def dump(self, path: Path) -> None:
-        self.run("dump-guest-memory", paging=False, protocol=f"file:{path.absolute()}")
+    def dump(self, path: Path, format: str = "elf") -> None:
+        place = f"file:{path.absolute()}"
+        self.run("dump-guest-memory", paging=False, protocol=place, format=format)
 
     def run(self, name: str, **arguments: Any) -> None:
         """Run one QMP command."""
