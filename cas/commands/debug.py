@@ -11,7 +11,7 @@ from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.choices import EngineChoice
 from cas.commands import specification
-from cas.commands.debug_dump import far_dump, opened_far, require_kept
+from cas.commands.debug_dump import require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import (
     given_kernel,
@@ -22,6 +22,7 @@ from cas.commands.debug_kernel import (
 )
 from cas.commands.debug_order import DebugOrder
 from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
+from cas.commands.far_dump import far_dump, opened_far
 from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
@@ -59,6 +60,9 @@ def debug(order: DebugOrder, world: World) -> int:
                 hint=f"to fetch it: cas -i {job.order.ticket}; drgn reads it there:"
                 f" cas debug {order.spec} --engine drgn",
             )
+        world.progress.say(
+            f"the dump is read where it is, {job.order.url}; to fetch it: cas -i {job.order.ticket}"
+        )
         engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:
         source = opened_far(job, world, directory, leases) if job.is_answer_alone else None

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 from cas.commands.invocation import World
-from cas.dump import identify_by_ranges
 from cas.errors import DumpChanged, NotADump, Refused
 from cas.files.digest import require_same
 from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS
 from cas.jobs.log import logged
 from cas.jobs.reference import is_untouched
-from cas.model.dump import Dump
-from cas.report.result import load as load_result
-
-if TYPE_CHECKING:
-    from cas.fetch.ranged_file import RangedFile
 
 
 class OtherDump(Refused):
@@ -59,39 +51,6 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
             raise OtherDump(str(error)) from error
         with logged(job, world.config.debug_level, world.progress) as log:
             log.warn(f"{user()} debugs another dump by --force: {error}")
-
-
-def opened_far(job: Job, world: World, directory: Path, session: ExitStack) -> RangedFile:
-    """The dump of a job that ended with the first answer, on the server where it still is.
-
-    :param directory: where what is read of it may take room
-    :param session: until its end it is open
-    :raises CasError: it cannot be read there any more
-    """
-    from cas.fetch.ranged_file import opened_ranged
-    from cas.fetch.source import FetchPolicy
-    from cas.fetch.url import parse_url
-
-    url, policy = parse_url(job.order.url or ""), FetchPolicy.of(world.config)
-    file = session.enter_context(opened_ranged(url, policy, directory, world.progress))
-    world.progress.say(f"{url} is read where it is; to fetch it: cas -i {job.order.ticket}")
-    return file
-
-
-def far_dump(job: Job, file: RangedFile, *, is_forced: bool) -> Dump:
-    """What a dump on a server says of itself.
-
-    :raises OtherDump: it is not the one that the job has read; unless that is forced
-    """
-    assert job.order.url  # noqa: S101  or nothing would be open
-    dump = identify_by_ranges(Path(Path(job.order.url).name), file)
-    told = load_result(job.directory).dump
-    if told is None or is_forced:
-        return dump
-    here = (dump.size_bytes, dump.build_id, dump.log_digest)
-    if here != (told.size_bytes, told.build_id, told.log_digest):
-        raise OtherDump(f"the file at {job.order.url} is not the dump that the job has read")
-    return dump
 
 
 def user() -> str:

@@ -78,6 +78,10 @@ def resume_ticket(order: Order, world: World) -> Output:
     if not unfinished:
         raise _nothing_unfinished(order.ticket, work, readable)
     job = unfinished[-1]
+    if job.is_answer_alone:
+        from cas.commands.far_dump import require_there  # for few jobs
+
+        require_there(job, world)
     amended = replace(
         job.order,
         email=order.email or job.order.email,
@@ -248,7 +252,12 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         report_file = shlex.quote(str(directory / "report.txt"))
         told = f"next: less {report_file}"
         if report.dump and report.dump.checked is Checked.RANGES:
-            told += f"; to fetch the rest of the dump and go on: cas -i {job.order.ticket}"
+            again = f"cas -i {job.order.ticket}"
+            from cas.fetch.url import SHORTENED
+
+            if SHORTENED in (job.order.url or ""):  # with its secrets it could be asked again
+                again += " -f URL"
+            told += f"; to fetch the rest of the dump and go on: {again}"
         if report.dump and (report.vmlinux or not report.dump.is_log):
             # the ticket alone may mean several jobs
             told += f"; to open a debugger: cas debug {specification.job_name(job)}"

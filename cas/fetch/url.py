@@ -19,7 +19,8 @@ PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "s3": 443}
 NAME_CHARACTERS = 100
 SECRET_CHARACTERS = 4
 """Shorter words are everywhere."""
-_SHOWN = "…"
+SHORTENED = "…"
+"""In a text that a URL is shown by: it stands for secrets, which the text does not give back."""
 _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = _PATH + "?"
 
@@ -49,13 +50,13 @@ class Url:
             return self.told_as
         login = ""
         if self.scheme in ("ftp", "sftp") and self.user:
-            secret = f":{_SHOWN}" if self.password else ""
+            secret = f":{SHORTENED}" if self.password else ""
             login = f"{quote(self.user, safe='')}{secret}@"
         elif self.user is not None or self.password is not None:
-            login = f"{_SHOWN}@"
-        host = _SHOWN if self.hides_host else self.authority
-        path = f"/{_SHOWN}" if self.hides_path else self.path
-        query = f"?{_SHOWN}" if self.query else ""
+            login = f"{SHORTENED}@"
+        host = SHORTENED if self.hides_host else self.authority
+        path = f"/{SHORTENED}" if self.hides_path else self.path
+        query = f"?{SHORTENED}" if self.query else ""
         return f"{self.scheme}://{login}{host}{path}{query}"
 
     def __repr__(self) -> str:
@@ -137,7 +138,7 @@ def parse_url(text: str) -> Url:
     if scheme not in PORTS:
         shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else "other"
         raise UsageError(f"{shown}: URLs are not fetched; use {', '.join(PORTS)} or a file")
-    if _SHOWN in text:
+    if SHORTENED in text:
         raise UsageError(
             "this URL was shortened for a log: its password or query is not kept",
             hint="give the whole URL with -f; a password can stay in ~/.netrc instead",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import lzma
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fetch_servers import Fault, Parts, Request, Web, redirect, web
+from fetch_servers import Fault, Parts, Request, Web, certificate, redirect, web
 from ssh_servers import sshd
 
 from installed import FIXTURES, Site, needs
@@ -99,6 +100,29 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     assert whole_requests(parts) == 1
 
 
+def test_an_answer_is_kept_while_its_server_cannot_be_reached(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    served(server, vmcore)
+    url = server.url("/vmcore?token=s3cret")
+    done = far.cas("-i", "T-1", "-f", url, "--fetch", "answer")
+    assert done.returncode == PARTIAL, done.stderr
+    assert "and go on: cas -i T-1 -f URL" in done.stderr
+    assert "s3cret" not in (far.job("T-1") / "job.json").read_text() + done.stderr
+    before = (far.job("T-1") / "result.json").read_bytes()
+    done = far.cas("-i", "T-1")
+    assert done.returncode == 2
+    assert "give the whole URL with -f" in done.stderr
+    assert (far.job("T-1") / "result.json").read_bytes() == before
+    del server.files["/vmcore"]
+    job = far.job("T-1") / "job.json"
+    job.write_text(job.read_text().replace("?…", "").replace("?\\u2026", ""))
+    done = far.cas("-i", "T-1")
+    assert done.returncode == 4
+    assert "there is no such file" in done.stderr
+    assert (far.job("T-1") / "result.json").read_bytes() == before
+
+
 def gives_all(request: Request, parts: Parts) -> None:
     """A server that takes no notice of Range."""
     del request.headers["Range"]
@@ -149,10 +173,12 @@ def hangs_up(request: Request, _: Parts) -> None:
 
 
 def test_a_break_and_a_busy_server_in_the_middle_are_waited_out(
-    far: Site, server: Web, vmcore: Path
+    far: Site, vmcore: Path, tmp_path: Path
 ) -> None:
-    served(server, vmcore, fault_4=breaks, fault_9=throttles)
-    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    with web(certificate(tmp_path)) as server:
+        far.environment["SSL_CERT_FILE"] = str(tmp_path / "made.pem")
+        served(server, vmcore, fault_4=breaks, fault_9=throttles)
+        done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
     assert done.returncode == 3, done.stderr
     assert CRASH in done.stderr
     assert result(far)["dump"]["checked"] == "ranges"
@@ -313,3 +339,24 @@ def test_a_packed_dump_is_fetched_although_an_answer_was_asked_for(far: Site, se
     assert done.returncode == 0, done.stderr
     assert "is packed, or no dump that is read by ranges: it is fetched whole" in done.stderr
     assert (len(parts.ranges), whole_requests(parts)) == (2, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", ["b", "arm64"])
+def test_every_shipped_dump_is_answered_by_ranges_as_beside_us(
+    site: Site, catalogued: Callable[[Site, str], Site], server: Web, part: str
+) -> None:
+    site = catalogued(site, part)
+    site.settings |= {"engine": "drgn", "privateAddresses": "yes", "fetch": "answer"}
+    packed = next((FIXTURES / part).glob("vmcore*"))
+    dump = site.directory / "dump"
+    data = packed.read_bytes()
+    dump.write_bytes(lzma.decompress(data) if packed.suffix == ".xz" else data)
+    served(server, dump)
+    done = site.cas("-i", "T-1", "-f", server.url("/vmcore"))
+    assert done.returncode == PARTIAL, done.stderr
+    beside = site.cas("-i", "T-2", "-f", dump)
+    assert beside.returncode == 0, beside.stderr
+    mine, theirs = result(site)["finding"], site.result("T-2")["finding"]
+    same = ("title", "what", "where", "who", "signature", "similar")
+    assert {key: mine[key] for key in same} == {key: theirs[key] for key in same}
