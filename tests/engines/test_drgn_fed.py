@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drgn import FaultError
 from dump.rewritten import as_kdump_of_qemu
-from dump.writer import Elf, flattened
+from dump.writer import Elf, flattened, info_note, vmcoreinfo
 
 from cas.dump.source import FileSource, opened_source
+from cas.engines.drgn.child.fed import FedDump
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError, FetchError
 from cas.model.case import Case
@@ -125,3 +127,37 @@ def test_what_neither_can_open_is_told_as_of_drgn_alone(
     case = at(opened, tmp_path / "vmcore", Elf(notes=()).build())
     with pytest.raises(EngineError, match="drgn cannot open the dump: the dump has no VMCOREINFO"):
         worker.answer(case, TIMEOUT_S)
+
+
+EM_RISCV, EM_386 = 243, 3
+RISCV64 = {
+    "SYMBOL__swapper_pg_dir": "ffffffff80001000",
+    "NUMBER__PAGE_OFFSET": "0xff60000000000000",
+    "NUMBER__phys_ram_base": "2147483648",
+    "NUMBER__KERNEL_LINK_ADDR": "0xffffffff80000000",
+    "NUMBER__va_kernel_pa_offset": "0xfffffffeffe00000",
+}
+I686 = {"SYMBOL__swapper_pg_dir": "c0200000", "SYMBOL___stext": "c0100000"}
+
+
+@pytest.mark.parametrize(
+    ("dump", "address"),
+    [
+        (Elf({0x80200000: b"here"}, [], machine=EM_RISCV), 0xFF60000000200000),
+        (Elf({0x80200000: b"here"}, [], machine=EM_RISCV), 0xFFFFFFFF80000000),
+        (Elf({0x100000: b"here"}, [], machine=EM_386, bits=32), 0xC0100000),
+        (Elf({0x100000: b"here"}, [], machine=EM_386), 0xC0100000),
+    ],
+    ids=["riscv64", "riscv64-image", "i686", "i686-of-qemu"],
+)
+def test_memory_of_which_drgn_walks_no_page_tables_is_found(
+    dump: Elf, address: int, tmp_path: Path
+) -> None:
+    lines = RISCV64 if dump.machine == EM_RISCV else I686
+    path = tmp_path / "vmcore"
+    path.write_bytes(replace(dump, notes=[info_note(vmcoreinfo(**lines))]).build())
+    with path.open("rb") as file:
+        prog = FedDump(file.fileno(), None).program(None, None)
+        assert prog.read(address, 4) == b"here"
+        with pytest.raises(FaultError, match="is not in the dump"):
+            prog.read(address + 4, 1)
