@@ -164,6 +164,10 @@ def _resolved_order(order: Order, world: World) -> Order:
         if order.more:
             raise UsageError("parts of a split dump cannot be fetched: give files")
         source = parse_url(order.url)
+        if source.scheme == "s3":
+            from cas.fetch.stores import store_of
+
+            store_of(source, world.config.stores)
         return replace(order, url=str(source), source=source)
     held = world.held
     if PIPE in (order.upload, *order.more):

@@ -38,7 +38,7 @@ class HttpRanges:
         self._url = url
         self._policy = policy
         self._spent = spent
-        self._all: list[Connection] = []
+        self._open = set[Connection]()
         self._idle: list[tuple[Url, Connection]] = []
         """Each with who answers it, behind all redirects."""
         self.version = Version()
@@ -52,15 +52,17 @@ class HttpRanges:
 
     def part(self, start: int, end: int) -> bytes:
         """See `Ranges.part`."""
-        if self._idle:
+        kept = None
+        with suppress(IndexError):  # another thread may have taken it
             kept = self._idle.pop()
+        if kept is not None:
             try:
                 return self._part(*kept, self._ask_again(*kept, start, end), start, end)
             except (Changed, InTrouble, NoRanges):
                 raise
             except (FetchError, Broken):
                 # the server has closed it meanwhile, or where a redirect led serves no longer
-                kept[1].close()
+                self._drop(kept[1])
         return self._part_from_origin(start, end)
 
     def require_same(self) -> None:
@@ -68,7 +70,7 @@ class HttpRanges:
 
     def close(self) -> None:
         """Let go of all connections; who reads from one hears of it."""
-        for connection in self._all:
+        for connection in list(self._open):
             with suppress(OSError, AttributeError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
@@ -89,7 +91,7 @@ class HttpRanges:
     def _part_from_origin(self, start: int, end: int) -> bytes:
         headers = self._headers(start, end)
         hop, connection, response = answered(self._url, self._policy, headers, self._spent)
-        self._all.append(connection)
+        self._open.add(connection)
         return self._part(hop, connection, response, start, end)
 
     def _part(
@@ -110,14 +112,18 @@ class HttpRanges:
                 with http_errors_told(hop):
                     is_over = not response.read1(1)
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         if is_over:
             self._idle.append((hop, connection))
         else:
-            connection.close()
+            self._drop(connection)
         self._spent.received(len(data))
         return bytes(data)
+
+    def _drop(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        connection.close()
 
     def _require_part(self, hop: Url, response: PatientResponse, start: int, end: int) -> int:
         """Make sure that the answer is that part, of that version; where it ends.

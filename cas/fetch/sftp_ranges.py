@@ -44,7 +44,7 @@ class SftpRanges:
 
     def part(self, start: int, end: int) -> bytes:
         """See `Ranges.part`."""
-        file = self._idle.pop() if self._idle else self._opened()
+        file = self._taken()
         data = b""
         try:
             with sftp_errors_told(self._url):
@@ -64,7 +64,7 @@ class SftpRanges:
 
     def require_same(self) -> None:
         """See `Ranges.require_same`: an open file tells what it became, not when."""
-        file = self._idle.pop() if self._idle else self._opened()
+        file = self._taken()
         self._require_version(file)
         self._idle.append(file)
 
@@ -72,6 +72,12 @@ class SftpRanges:
         """See `Ranges.close`."""
         with self._lock, suppress(OSError, EOFError, paramiko.SSHException):
             self._stack.close()
+
+    def _taken(self) -> paramiko.SFTPFile:
+        """An open file that no other thread reads."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        return self._opened()
 
     def _opened(self) -> paramiko.SFTPFile:
         """The file once more."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -39,12 +39,7 @@ def by_http(url: Url, policy: FetchPolicy) -> tuple[Url, NetworkPolicy]:
 
     :raises ConfigError: cas.conf has no such store, or what it says of it is of no use
     """
-    rules = policy.stores.get(url.host) or policy.stores.get("")
-    if rules is None:
-        raise ConfigError(
-            f"{url}: cas.conf has no [stores], so nobody knows where the bucket {url.host} is",
-            hint="add a section [stores] to cas.conf; see cas.conf(5)",
-        )
+    rules = store_of(url, policy.stores)
     endpoint = (rules.endpoint or f"https://s3.{rules.region}.amazonaws.com").rstrip("/")
     text = f"{endpoint}/{url.host}/{quote(url.file_path)}"
     if rules.credentials or rules.has_instance_metadata:
@@ -57,6 +52,20 @@ def by_http(url: Url, policy: FetchPolicy) -> tuple[Url, NetworkPolicy]:
     if private is PrivateNetworks.REFUSED:
         private = PrivateNetworks.REFUSED_BEHIND_PUBLIC
     return found, NetworkPolicy(private, policy.timeout_s)
+
+
+def store_of(url: Url, stores: Mapping[str, StoreRules]) -> StoreRules:
+    """Where a URL's bucket is.
+
+    :raises ConfigError: cas.conf does not say it
+    """
+    rules = stores.get(url.host) or stores.get("")
+    if rules is None:
+        raise ConfigError(
+            f"{url}: cas.conf does not say where the bucket {url.host} is",
+            hint="add a section [stores] to cas.conf; see cas.conf(5)",
+        )
+    return rules
 
 
 def _signed(url: Url, endpoint: str, rules: StoreRules) -> str:

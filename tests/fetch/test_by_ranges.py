@@ -13,6 +13,8 @@ import pytest
 from fetch_servers import Fault, Parts, Request, Web, certificate, redirect, web
 from ssh_servers import sshd
 
+from cas.fetch.ranged_file import AT_ONCE
+
 from installed import FIXTURES, Site, needs
 
 CRASH = "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63"
@@ -66,7 +68,8 @@ def test_what_crashed_is_told_before_the_dump_is_fetched(
     assert done.stderr.count(CRASH) == 1
     told, job = result(far), json.loads((far.job("T-1") / "job.json").read_text())
     asked = [text for text in parts.ranges if text]
-    assert told["by_ranges"]["requests"] == len(asked)
+    # what is read ahead may still be under way when the answer is there
+    assert 0 <= len(asked) - told["by_ranges"]["requests"] <= AT_ONCE
     assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
     # the report is of what was fetched
     assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")

@@ -64,13 +64,12 @@ def test_a_url_says_nothing_but_bucket_and_key(site: Site, url: str) -> None:
     assert "secret" not in done.stderr
 
 
-def test_a_bucket_that_nobody_has_configured_is_refused_and_can_be_gone_on_with(
-    site_a: Site,
-) -> None:
-    done = site_a.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
+def test_a_bucket_that_is_not_configured_is_refused_before_a_job_is_made(site: Site) -> None:
+    site.sections = "[stores others]\nregion = eu-central-1\n"
+    done = site.cas("-i", "T-1", "-f", "s3://dumps/vmcore")
     assert done.returncode == 2
-    assert "cas.conf has no [stores]" in done.stderr
-    assert site_a.result("T-1")["verdict"] == "interrupted"
+    assert "cas.conf does not say where the bucket dumps is" in done.stderr
+    assert not site.jobs.exists()
 
 
 def test_a_key_that_others_may_read_is_not_used(site_a: Site) -> None:
