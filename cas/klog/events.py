@@ -183,9 +183,16 @@ def _is_of_head(draft: _Draft, found: Announcement, between: Sequence[Line]) -> 
         return found.kind in (Kind.BUG_ON, Kind.WARNING) and len(between) <= _DETAIL_LINES
     # an oops announced twice: ``PANIC: double fault`` and ``double fault: 0000 [#1]``
     is_same_oops = draft.weight is found.weight is Weight.OOPS and not draft.has_header
+    addresses = {each[1] for text in (draft.first.text, found.text) if (each := _at_address(text))}
+    # two processors announce before either may print its oops (arch/x86/mm/fault.c)
+    is_same_oops = is_same_oops and len(addresses) < 2
     return is_same_oops and not any(
         line.text.lstrip().startswith(("Call T", "Call t")) for line in between
     )
+
+
+def _at_address(text: str) -> re.Match[str] | None:
+    return _ADDRESS.search(clean(text))
 
 
 def _finished_event(log: Log, draft: _Draft, ending: tuple[int, bool]) -> Event:

@@ -8,7 +8,7 @@ import pytest
 
 from cas.choices import Kind
 from cas.klog.choice import choose
-from cas.klog.events import events_of
+from cas.klog.events import events_of, read_report
 from cas.klog.lines import Log
 from cas.klog.wordings import ANNOUNCEMENTS_LIMIT, announcements
 
@@ -133,6 +133,14 @@ def test_of_a_flood_only_the_newest_lines_are_read(line: str) -> None:
 def test_an_oops_whose_lines_another_processors_oops_cuts_off_is_still_the_first() -> None:
     lines = f"{OOPS[0]}\nOops: 0000 [#1] SMP\nPANIC: double fault, error_code: 0x0\n"
     assert choose(Log(lines)).crash.kind is Kind.NULL_DEREFERENCE
+
+
+def test_two_faults_that_are_announced_at_once_are_not_one_oops_of_the_second() -> None:
+    other = "BUG: unable to handle page fault for address: ffff8880deadbeef"
+    log = Log("\n".join((OOPS[0], other, *OOPS[1:])))
+    first, second = events_of(log)
+    assert (first.kind, second.kind) == (Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT)
+    assert (read_report(log, first).traces, len(read_report(log, second).traces)) == ((), 1)
 
 
 def test_a_task_with_a_newline_in_its_name_is_hung_too() -> None:
