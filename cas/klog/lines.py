@@ -29,19 +29,32 @@ _LATE = re.compile(rf"[^\[]{{1,80}}?{_STAMP}")
 (``kernel/printk/printk.c``), a syslog's date and host."""
 _GLUED = re.compile(r".{1,400}[^\s\]]\[ *(\d{1,10}\.\d{6})\](?: ?\[ *([TC]\d{1,10})\])? ")
 """A line that another processor began while the one before had no newline yet."""
-_KMSG = re.compile(r"\d{1,3},\d{1,10},(\d{1,16}),[^;,]{0,16}(?:,caller=([TC]\d{1,10}))?[^;]{0,60};")
-"""/dev/kmsg and netconsole's long form: level, number, microseconds, flags, who prints."""
-_SYSLOG = re.compile(
-    r"(?:(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT\S{8,30}"
-    r"|\w{3} \d{4}-\d\d-\d\d [\d:]{8} \w{2,6}) \S{1,64} )?kernel: |\[ *\+\d{1,10}\.\d{1,9}\] "
-    r"|\[[^\W\d]{1,6}\.? [^\W_]{2,6}\.? [ \d]\d [\d:]{8} \d{4}\] |<\d{1,3}>"
+_KMSG = re.compile(
+    r"(?:\d{1,3}\.\d{1,5}[^\s,]{0,80},)?\d{1,3},\d{1,10},(\d{1,16}),[^;,]{0,16}"
+    r"(?:,caller=([TC]\d{1,10}))?[^;]{0,60};"
 )
-"""Dates instead of seconds, in a locale's words (syslog's files, journalctl, ``dmesg -T``), the
-time since the line before (``dmesg --reltime``), or the level."""
+"""/dev/kmsg and netconsole's long form: the kernel's release, if asked for, level, number,
+microseconds, flags, who prints."""
+_LEVEL_WORDS = r"[a-z]\w{2,7} {0,5}:[a-z]{3,6} {0,4}: "
+_DATE = (
+    r"(?:[^\W\d]{2,6}\.? [ \d]\d (?:\d{4} )?[\d:]{8}(?:\.\d{1,6})?"
+    r"|\d{4}-\d\d-\d\d[T ][\d:]{8}(?:[.,]\d{1,9})?(?: ?Z|[+-]\d\d:?\d\d)?"
+    r"|\w{3} \d{4}-\d\d-\d\d [\d:]{8} \w{2,6}|\d{10}\.\d{6})"
+)
+_SYSLOG = re.compile(
+    rf"(?=[\w\[<])(?:{_LEVEL_WORDS})?(?:(?:{_DATE} (?:\S{{1,64}} )?)?kernel: |{_DATE} "
+    r"|\[ *\+\d{1,10}\.\d{1,9}\] |\[[^\W\d]{2,6}[ \d]\d \d\d:\d\d\] "
+    r"|\[[^\W\d]{1,6}\.? [^\W_]{2,6}\.? [ \d]\d [\d:]{8} \d{4}\] |<\d{1,3}>)"
+    rf"(?:{_CALLER} )?"
+)
+"""Dates instead of seconds, in a locale's words (syslog's files, journalctl, ``dmesg -T`` and
+``--time-format iso``), the time since the line before (``dmesg --reltime``), or the level (also in
+words: ``dmesg -x``)."""
 _UNSTAMPED = re.compile(rf"{_CALLER} ")
 """``dmesg --notime``."""
-_COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[mK]|\r")
-"""Colours of dmesg on a terminal, and what a serial console's lines end with."""
+_COLOURS = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[A-Za-z]|[()][A-Z0-9])|\r")
+"""Colours of dmesg on a terminal, where a boot loader puts its menu, and what a serial console's
+lines end with."""
 
 
 class Line(NamedTuple):
@@ -59,9 +72,7 @@ class Log(Sequence[Line]):
     """A kernel log's lines, oldest first."""
 
     def __init__(self, dmesg: str | None) -> None:
-        self._text = (dmesg or "")[-LOG_LIMIT:]
-        if "\x1b" in self._text or "\r" in self._text:
-            self._text = _COLOURS.sub("", self._text)
+        self._text = without_colours((dmesg or "")[-LOG_LIMIT:])
         self._raw = self._text.rsplit("\n", LINES_LIMIT) if self._text else []
         if len(self._raw) > LINES_LIMIT:
             self._text = self._text[len(self._raw.pop(0)) + 1 :]
@@ -89,6 +100,11 @@ class Log(Sequence[Line]):
             at = self._text.rfind(words, 0, self._starts[number])
 
 
+def without_colours(text: str) -> str:
+    """A text without what only a terminal understands."""
+    return _COLOURS.sub("", text) if "\x1b" in text or "\r" in text else text
+
+
 def parse(raw: str) -> Line:
     """Take level, stamp and caller off a line."""
     return _parse(raw[:LINE_LIMIT])
@@ -105,7 +121,7 @@ def _parse(raw: str) -> Line:
     if found := _KMSG.match(raw):
         return Line(raw[found.end() :].rstrip(), int(found[1]) / 1e6, found[2])
     if found := _SYSLOG.match(raw):
-        return Line(raw[found.end() :].rstrip())
+        return Line(raw[found.end() :].rstrip(), caller=found[1])
     if found := _UNSTAMPED.match(raw):
         return Line(raw[found.end() :].rstrip(), caller=found[1])
     return Line(raw.rstrip())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,11 +17,11 @@ from typing import NamedTuple
 
 from cas.choices import Kind
 from cas.klog.choice import choose
-from cas.klog.lines import LOG_LIMIT, Log, parse
+from cas.klog.lines import LOG_LIMIT, Log, parse, without_colours
 from cas.model.code import CodePlace
 
-TEXT_LIMIT = 2 * LOG_LIMIT
-"""Bytes of the end of a file that are read: a journal says each line with much beside it."""
+TEXT_LIMIT = LOG_LIMIT
+"""Bytes of the end of a file that are read."""
 BOOTS_LIMIT = 1000
 _BANNER = "Linux version "
 _WHOLE_BANNER = re.compile(r"Linux version \d{1,3}\.\d{1,5}\S{0,80} \(")
@@ -43,9 +44,11 @@ _RESET_STAMPS = 50
 """Stamps that must stay low then: of two machines in one log the higher ones come again."""
 _OF_MACHINE = re.compile(
     r"(?m)^(?:<\d{1,3}>)?(?:[^\W\d]{2,6}\.? [ \d]\d [\d:]{8}(?:\.\d{1,6})?"
-    r"|\d{4}-\d\d-\d\dT\S{8,30}|\[ *\d{1,10}\.\d{6}\]) (\S{1,64}) kernel: "
+    r"|\d{4}-\d\d-\d\dT\S{8,30}|\[ *\d{1,10}\.\d{6}\]) (\S{1,64}) "
+    r"(?:kernel: |(?=\[ *\d{1,10}\.\d{6}\]))"
 )
-"""A syslog's date and machine, or journalctl's seconds and machine."""
+"""A syslog's date and machine, or journalctl's seconds and machine; what netconsole sent has the
+kernel's stamp behind it."""
 _KASLR = re.compile(r"Kernel Offset: 0x([0-9a-f]{1,16}) from 0x")
 _CLOCK = re.compile(r"setting system clock to [^\n]{10,60}\((\d{9,11})\)")
 """``drivers/rtc/class.c``: rtc_hctosys(), when a kernel has booted."""
@@ -71,9 +74,11 @@ _WIDTHS = (80, 132)
 """Columns of a terminal."""
 _ROWS = 16
 """Of one line: printk cuts its lines at about 1,000 characters."""
-_MOST_OF = 2
+_ROW = re.compile(r"[^\n]+")
 _CUT_PLACE = re.compile(r"[\w.]\+(?:0(?:x[0-9a-f]{0,8}(?:/(?:0x?)?)?)?)?$")
 """The beginning of ``+0x18/0x38``, which nothing ends with."""
+_REST_OF_NAME = re.compile(r"[\w.]{0,128}\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}\b")
+"""At a row's beginning: the kernel puts at least a blank before a function there."""
 _CUT = 24
 """Characters on each side of an edge that such a place takes."""
 _JSON_RECORD = re.compile(rb"\s{0,16}(?:[^\n]{0,65536}\n)?(?:data: |\x1e)?\{")
@@ -121,37 +126,61 @@ def kernel_lines(raw: bytes) -> str:
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    return _CONSOLE_DATE.sub("", _PSTORE.sub("", _unwrapped(text)))
+    return _CONSOLE_DATE.sub("", _PSTORE.sub("", _unwrapped(without_colours(text))))
 
 
 def _unwrapped(text: str) -> str:
     """A text whose lines a terminal broke at its edge, with these put together again.
 
-    Where the kernel stamps its lines, a row without one that follows a full one goes on with it;
-    elsewhere only what cuts a place in the code is sure.
+    Where lines begin with stamps or dates, a row without one that follows a full one goes on with
+    it; elsewhere only what cuts a place in the code is sure.
     """
-    rows = text.split("\n")
-    is_wrapped = max(map(len, rows)) in _WIDTHS
-    lines: list[list[str]] = [[]]
-    if is_wrapped:
-        stamped = sum(1 for row in rows if _STAMP.match(row))
-        is_wrapped = stamped * _MOST_OF > len(rows)
-    before = ""
-    for row in rows:
-        goes_on = len(before) in _WIDTHS and len(lines[-1]) < _ROWS
-        goes_on = goes_on and (
-            (is_wrapped and row != "" and not _STAMP.match(row))
-            or _is_cut_place(before[-_CUT:], row[:_CUT])
-        )
+    is_wrapped = max((end - start for start, end in _rows(text)), default=0) in _WIDTHS
+    is_stamped = is_wrapped and _is_stamped(text)
+    pieces, kept_from, joined = list[str](), 0, 1
+    before = before_end = -1
+    for start, end in _rows(text):
+        goes_on = start == before_end + 1 and before_end - before in _WIDTHS and joined < _ROWS
+        if goes_on and not (is_stamped and not _begins_line(text[start:end])):
+            rows = text[before:before_end], text[start:end]
+            goes_on = _is_cut_place(*rows, is_wrapped=is_wrapped)
         if goes_on:
-            lines[-1].append(row)
-        else:
-            lines.append([row])
-        before = row
-    return "\n".join(map("".join, lines[1:]))
+            pieces.append(text[kept_from:before_end])
+            kept_from = start
+        joined = joined + 1 if goes_on else 1
+        before, before_end = start, end
+    return "".join((*pieces, text[kept_from:]))
 
 
-def _is_cut_place(before: str, after: str) -> bool:
+def _rows(text: str) -> Iterator[tuple[int, int]]:
+    # a list of all rows would take several times the text's memory
+    return (row.span() for row in _ROW.finditer(text))
+
+
+def _is_stamped(text: str) -> bool:
+    """Whether most lines begin with a stamp or a date, as far as a full row does not go on."""
+    begun, before, before_end = 0, -1, -1
+    for start, end in _rows(text):
+        if _begins_line(text[start:end]):
+            begun += 1
+        elif start != before_end + 1 or before_end - before not in _WIDTHS:
+            begun -= 1
+        before, before_end = start, end
+    return begun > 0
+
+
+def _begins_line(row: str) -> bool:
+    return len(parse(row).text) < len(row.rstrip())
+
+
+def _is_cut_place(before: str, after: str, *, is_wrapped: bool) -> bool:
+    """Whether the edge between two rows is in a place in the code.
+
+    :param is_wrapped: no row is longer: then it may also be in the function's name
+    """
+    if is_wrapped and re.match(r"\w", before[-1]) and _REST_OF_NAME.match(after):
+        return True
+    before, after = before[-_CUT:], after[:_CUT]
     return _CUT_PLACE.search(before) is not None and any(
         found.end() > len(before) for found in _PLACE.finditer(before + after)
     )
@@ -193,9 +222,18 @@ def boots(text: str) -> tuple[str, ...]:
     # a few lines may come before the banner, with or without stamps
     starts = {each for each in banners if not _has_between(resets, each - _HEAD, each)}
     starts |= {each for each in resets if not _has_between(banners, each - _HEAD, each)}
+    first = min(starts, default=0)
+    if first < _HEAD and not _is_of_a_boot(text[:first]):
+        starts -= {first}
     starts -= {0}
     ends = [*sorted(starts), len(text)]
     return tuple(text[a:b] for a, b in zip([0, *sorted(starts)], ends, strict=True))[-BOOTS_LIMIT:]
+
+
+def _is_of_a_boot(head: str) -> bool:
+    """Whether what stands before a banner is of a boot before, not only an archive's heading."""
+    ran_s = max(map(_seconds, _STAMP.finditer(head)), default=0.0)
+    return ran_s > 0 or choose(Log(head)).crash.kind is not Kind.NONE
 
 
 def is_mixed(log: str) -> bool:
@@ -331,16 +369,19 @@ class _Fall(NamedTuple):
 
 
 def _falls(text: str) -> Iterator[_Fall]:
-    stamps = [(_seconds(each), each.start()) for each in _STAMP.finditer(text)]
+    seconds, starts = array("d"), array("q")
+    for stamp in _STAMP.finditer(text):
+        seconds.append(_seconds(stamp))
+        starts.append(stamp.start())
     mixed_until = 0
-    for n, ((last_s, _), (now_s, start)) in enumerate(pairwise(stamps), 1):
+    for n, (last_s, now_s) in enumerate(pairwise(seconds), 1):
         limit_s = min(last_s - _RESET_FALL_S, last_s * _RESET_PART)
         if now_s >= limit_s:
             continue
-        is_reset = n > mixed_until and max(stamps[n : n + _RESET_STAMPS])[0] < limit_s
+        is_reset = n > mixed_until and max(seconds[n : n + _RESET_STAMPS]) < limit_s
         if not is_reset:
             mixed_until = n + _RESET_STAMPS
-        yield _Fall(start, is_reset)
+        yield _Fall(starts[n], is_reset)
 
 
 def _lines_of_journal(records: Iterable[Mapping[str, str]]) -> Iterator[str]:

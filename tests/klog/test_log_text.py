@@ -191,11 +191,19 @@ def test_a_boot_without_banner_begins_where_the_time_falls() -> None:
 @pytest.mark.parametrize(
     "prefix", ["Nov  1 10:00:00", "2026-11-01T10:00:00+01:00", "[    1.000000]"]
 )
+@pytest.mark.parametrize("said", ["kernel: hello", "[    1.000000] hello"])
 def test_machines_in_one_syslog_are_told_by_their_names(
-    names: str, is_so: bool, prefix: str
+    names: str, is_so: bool, prefix: str, said: str
 ) -> None:
-    log = "".join(f"{prefix} {name} kernel: hello\n" for name in names)
+    log = "".join(f"{prefix} {name} {said}\n" for name in names)
     assert is_mixed(log) is is_so
+
+
+def test_a_heading_before_the_banner_is_no_boot_and_colours_hide_none() -> None:
+    log = stamped(f"{BANNER}\nx\n{OOPS}", 0.0)
+    assert boots(f"# dmesg\n{log}") == (f"# dmesg\n{log}",)
+    coloured = "".join(f"\x1b[32m{line}\x1b[0m\x1b[K\n" for line in log.splitlines())
+    assert banner_of(kernel_lines(f"\x1b[2J\x1b[01;01H{coloured}".encode())) == BANNER
 
 
 def test_what_the_kernel_says_before_its_banner_is_of_the_same_boot() -> None:
@@ -281,6 +289,16 @@ def test_a_place_in_the_code_that_is_cut_at_the_edge_is_whole_without_stamps(cut
     text = f"Oops: 0000 [#1] SMP\n{wrapped(row, 80)}\nCall Trace:\n"
     assert (row in kernel_lines(text.encode())) == (cut <= 8)
     assert kernel_lines(text.encode()).endswith("\nCall Trace:\n")
+
+
+def test_dates_begin_lines_as_stamps_do_where_a_terminal_broke_them() -> None:
+    text = "".join(f"Nov 21 08:41:29 host kernel: {'y' * n} memcmp+0x1/0x2\n" for n in (20, 36, 60))
+    assert kernel_lines(wrapped(text, 80).encode()) == text
+
+
+def test_no_rest_of_a_functions_name_is_taken_for_a_function() -> None:
+    row = f"{'x' * 77} memcmp+0xe3/0x130"
+    assert row in kernel_lines(f"Oops\n{wrapped(row, 80)}\nCall Trace:\n".encode())
 
 
 def test_full_lines_that_nothing_says_go_on_are_left_alone() -> None:

@@ -135,6 +135,17 @@ def test_who_likely_holds_the_lock_is_read() -> None:
         ("Nov 30 06:01:28.123456 host kernel: text", None, None),
         ("Mon 2026-11-30 06:01:28 CET host kernel: text", None, None),
         ("kernel: text", None, None),
+        # dmesg -x, -H, --time-format iso; journalctl -o short-unix, of consoles' servers and ts
+        ("kern  :warn  : [    1.500000] text", 1.5, None),
+        ("kern  :warn  : [Mon Nov 30 06:01:28 2026] text", None, None),
+        ("[Nov30 06:01] text", None, None),
+        ("2026-11-30T06:01:28,123456+00:00 text", None, None),
+        ("1796018488.123456 host kernel: text", None, None),
+        ("Nov 30 06:01:28 text", None, None),
+        # netconsole with the kernel's release; who prints behind a date
+        ("6.1.0-13-amd64,6,1234,1500000,-,caller=T12;text", 1.5, "T12"),
+        ("[Mon Nov 30 06:01:28 2026] [   T12] text", None, "T12"),
+        ("Nov 30 06:01:28 host kernel: [   T12] text", None, "T12"),
         ("[    1.500000] [C12] rxq0: [name:bug&]text", 1.5, "C12"),
         ("text", None, None),
     ],
