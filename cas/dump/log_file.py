@@ -23,7 +23,7 @@ from cas.klog.log_text import (
     release_of,
 )
 from cas.model.dump import KERNEL_LOG, Dump
-from cas.panic import panic_message
+from cas.panic import Told, told_crash
 from cas.text import count, printable, short_line
 from cas.units import human_size
 
@@ -54,16 +54,17 @@ def is_log(source: Source) -> bool:
 def read_log_file(path: Path, source: Source) -> Dump:
     """What a kernel log says of its kernel and of the crash.
 
-    Of a log with several boots that of the last crash counts, and the others are told.
+    Of a log with several boots that of the last crash counts, and the others are told; a boot that
+    only reported trouble counts where none crashed.
     """
     left_out = max(0, source.size - TEXT_LIMIT)
     logs = boots(_text_of(source))
-    messages = [panic_message(log) for log in logs]
+    crashes = [told_crash(log) for log in logs]
     of_kdump = [n for n, log in enumerate(logs) if is_of_crash_kernel(log)]
     if len(of_kdump) == len(logs):  # nothing else is there to judge
         of_kdump.clear()
     judged = [n for n in range(len(logs)) if n not in of_kdump]
-    chosen = next((n for n in reversed(judged) if messages[n]), judged[-1])
+    chosen = max(judged, key=lambda n: (_gravity(crashes[n]), n))
     log = logs[chosen]
     banner = banner_of(log)
     reported, build_id = release_of(log)
@@ -75,14 +76,17 @@ def read_log_file(path: Path, source: Source) -> Dump:
             f" {printable(reported)}: that counts"
         )
         banner, release = None, reported
-    if len(messages) > 1:
-        others = [(n, said) for n, said in enumerate(messages, 1) if said and n != chosen + 1]
+    if len(logs) > 1:
+        gravity = _gravity(crashes[chosen])
+        crashed = sum(_gravity(each) == gravity for each in crashes) if gravity else 0
         remarks.append(
-            f"the log has {count(len(messages), 'boot')}, and "
-            f"{len(others) + bool(messages[chosen])} of them crashed: this is number {chosen + 1}"
+            f"the log has {count(len(logs), 'boot')}, and {crashed} of them crashed: this is number"
+            f" {chosen + 1}"
         )
-        for number, said in others[-_SHOWN:]:
-            remarks.append(f"boot {number} crashed too: {short_line(said)}")
+        others = [n for n, each in enumerate(crashes) if each.message and n != chosen]
+        for n in others[-_SHOWN:]:
+            verb = "crashed too" if _gravity(crashes[n]) == gravity else "reported"
+            remarks.append(f"boot {n + 1} {verb}: {short_line(crashes[n].message or '')}")
     if is_mixed(log) or any(is_going_on_in(a, log) for a in logs[max(0, chosen - 1) : chosen]):
         remarks.append(
             "lines of several machines, or of several logs, are mixed in this one: what it says may"
@@ -102,11 +106,15 @@ def read_log_file(path: Path, source: Source) -> Dump:
         osrelease=release,
         build_id=build_id,
         banner=banner,
-        panic_message=messages[chosen],
+        panic_message=crashes[chosen].message,
         dmesg=log,
         log_digest=log_digest(log),
         remarks=tuple(remarks),
     )
+
+
+def _gravity(crash: Told) -> int:
+    return (crash.message is not None) + crash.is_fatal
 
 
 def tail_of(path: Path, limit_bytes: int) -> bytes:
@@ -147,13 +155,13 @@ class _Part(NamedTuple):
 def choose_log(files: Sequence[Path]) -> ChosenLog | None:
     """The kernel log of a crash among files.
 
-    The parts that pstore keeps of one crash are put together. Else the file counts that tells of a
-    crash and has most of it.
+    That which tells of a crash and has most of it; one that only reported trouble counts where none
+    crashed. The parts that pstore keeps of one crash are put together.
 
     :return: ``None``: no file is a kernel log
     """
     parts: list[_Part] = []
-    best: tuple[tuple[bool, bool, bool, int], Path, bytes] | None = None
+    best: tuple[tuple[bool, int, bool, int], Path, bytes] | None = None
     crashed = 0
     for path in files:
         raw = tail_of(path, TEXT_LIMIT)
@@ -165,19 +173,24 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
             continue
         worth = (
             not (is_of_kdump(path.name) or all(map(is_of_crash_kernel, boots(text)))),
-            panic_message(text) is not None,
+            _gravity(told_crash(text)),
             banner_of(text) is not None,
             len(text),
         )
-        crashed += worth[:2] == (True, True)
+        crashed += worth[:2] >= (True, 1)
         if best is None or worth > best[0]:
             best = worth, path, raw
-    if parts and not crashed:
-        return _newest_record(parts)
+    record = _newest_record(parts) if parts else None
+    if record and (not crashed or not best or _gravity_of(record.text) > best[0][1]):
+        return record
     if best is None:
         return None
     remark = f"{crashed} of the files tell of a crash: --member NAME takes another than this"
     return ChosenLog((best[1],), best[2], (remark,) if crashed > 1 else ())
+
+
+def _gravity_of(raw: bytes) -> int:
+    return _gravity(told_crash(kernel_lines(raw)))
 
 
 def _newest_record(parts: Sequence[_Part]) -> ChosenLog:
@@ -198,7 +211,7 @@ def _newest_record(parts: Sequence[_Part]) -> ChosenLog:
     if len(set(numbers)) < len(numbers):
         one = max(
             record,
-            key=lambda each: (panic_message(kernel_lines(each.raw)) is not None, len(each.raw)),
+            key=lambda each: (_gravity_of(each.raw), len(each.raw)),
         )
         remarks.append(
             f"pstore kept parts of several crashes that nothing tells apart: this is one of"

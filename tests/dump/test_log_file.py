@@ -105,6 +105,21 @@ def pstore(path: Path, second: int, crash: int, number: int, text: str) -> Path:
     return kept
 
 
+def test_what_crashed_counts_before_what_only_reported_trouble(
+    read: Reading, tmp_path: Path
+) -> None:
+    crash = stamped(f"{BANNER}\n{OOPS}", 50.0)
+    hung = stamped(f"{BANNER}\nINFO: task a:1 blocked for more than 120 seconds.\n", 0.0)
+    log = read(crash + hung)
+    assert log.panic_message == OOPS.splitlines()[0]
+    assert log.remarks[-1] == "boot 2 reported: INFO: task a:1 blocked for more than 120 seconds."
+    (tmp_path / "dmesg").write_text(hung)
+    part = pstore(tmp_path, 1_764_500_000, 1, 1, OOPS)
+    chosen = choose_log([tmp_path / "dmesg", part])
+    assert chosen is not None
+    assert chosen.files == (part,)
+
+
 def test_of_two_crashes_in_pstore_the_newer_is_taken_though_it_was_the_first_of_its_boot(
     tmp_path: Path,
 ) -> None:
