@@ -145,9 +145,15 @@ def gives_less(request: Request, parts: Parts) -> None:
 @pytest.mark.parametrize(
     ("faults", "why"),
     [
-        ({"fault_1": gives_all}, "the server gives no parts of a file"),
+        pytest.param(
+            {"fault_1": gives_all}, "the server gives no parts of a file", marks=pytest.mark.long
+        ),
         ({"fault_7": changes}, "the file has changed on the server"),
-        ({"fault_5": gives_less}, "the server sends another part of the file"),
+        pytest.param(
+            {"fault_5": gives_less},
+            "the server sends another part of the file",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_cannot_be_read_by_ranges_is_fetched_whole(
@@ -304,6 +310,7 @@ def test_a_compressed_dump_is_read_page_by_page(far: Site, server: Web, compress
     assert told["by_ranges"]["size_bytes"] < compressed.stat().st_size * 0.8
 
 
+@pytest.mark.long
 def test_what_a_dump_on_a_server_lacks_is_told_though_it_is_not_fetched(
     far: Site, server: Web, vmcore: Path, tmp_path: Path
 ) -> None:
@@ -336,6 +343,7 @@ def test_an_answer_without_a_kernel_waits_and_is_given_when_that_is_there(
     assert whole_requests(parts) == 0
 
 
+@pytest.mark.long
 def test_a_packed_dump_is_fetched_although_an_answer_was_asked_for(far: Site, server: Web) -> None:
     parts = served(server, FIXTURES / "a/vmcore.elf.xz")
     done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
