@@ -176,7 +176,10 @@ class Site:
 
     def configure(self) -> None:
         lines = [f"{key} = {value}" for key, value in self.settings.items()]
-        (self.directory / "cas.conf").write_text("\n".join(("[settings]", *lines, self.sections)))
+        text, path = "\n".join(("[settings]", *lines, self.sections)), self.directory / "cas.conf"
+        # a command that was started just before may be about to read it
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)
 
     def world(self) -> World:
         """What the verbs are given, for one that runs in this process."""
