@@ -88,6 +88,12 @@ def site_a(site: Site, catalogued: Callable[[Site, str], Site]) -> Site:
     return catalogued(site, "a")
 
 
+@pytest.fixture
+def site_b(site: Site, catalogued: Callable[[Site, str], Site]) -> Site:
+    """A site whose catalogue knows the kernel of `vmcore_b`."""
+    return catalogued(site, "b")
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that all workers of this test run share."""
@@ -150,6 +156,12 @@ def vmcore(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The shipped x86_64 dump, unpacked: an ELF file that makedumpfile wrote with -E -d 31."""
     packed = FIXTURES / "a" / "vmcore.elf.xz"
     return made("vmcore.elf", lambda path: path.write_bytes(lzma.decompress(packed.read_bytes())))
+
+
+@pytest.fixture(scope="session")
+def vmcore_b() -> Path:
+    """A smaller dump, of a smaller kernel: a job on it takes two thirds of the time."""
+    return FIXTURES / "b" / "vmcore.kdump"
 
 
 @pytest.fixture(scope="session")

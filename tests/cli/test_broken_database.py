@@ -52,47 +52,47 @@ def reported(done: subprocess.CompletedProcess[str], site: Site, ticket: str) ->
 
 
 def test_a_damaged_database_costs_no_result_and_is_mended(
-    site_a: Site, vmcore: Path, shared: Path
+    site_b: Site, vmcore_b: Path, shared: Path
 ) -> None:
-    site_a.settings |= {"engine": "drgn", "debugs": str(site_a.directory / "debugs")}
-    site_a.keep_snippets("sys")
-    Store(site_a.settings["database"]).hosts.put_host(Host("arm", 22, is_enabled=False))
-    damage(site_a, "kernels")
-    said = reported(done := site_a.cas("-i", "T-1", "-f", vmcore), site_a, "T-1")
+    site_b.settings |= {"engine": "drgn", "debugs": str(site_b.directory / "debugs")}
+    site_b.keep_snippets("sys")
+    Store(site_b.settings["database"]).hosts.put_host(Host("arm", 22, is_enabled=False))
+    damage(site_b, "kernels")
+    said = reported(done := site_b.cas("-i", "T-1", "-f", vmcore_b), site_b, "T-1")
     assert done.returncode == WAITING
     assert "kernels cannot be looked up: database" in said
     assert "malformed" in said
     assert "→ run: cas-admin index" in said
-    assert site_a.result("T-1")["verdict"] == "waiting"
+    assert site_b.result("T-1")["verdict"] == "waiting"
 
-    checked = site_a.admin("check")
+    checked = site_b.admin("check")
     assert checked.returncode == 4
     assert "cas.db: is damaged" in checked.stdout
     assert "run: cas-admin index, then: cas-admin -b" in checked.stdout
-    assert "cas-admin index" in site_a.admin("-b").stderr
+    assert "cas-admin index" in site_b.admin("-b").stderr
 
-    damaged = Path(site_a.settings["database"]).read_bytes()
-    done = site_a.admin("index")
+    damaged = Path(site_b.settings["database"]).read_bytes()
+    done = site_b.admin("index")
     assert (done.returncode, done.stdout) == (0, "1 job entered\n")
-    (aside,) = site_a.directory.glob("cas.db.damaged-*[0-9]")
+    (aside,) = site_b.directory.glob("cas.db.damaged-*[0-9]")
     assert aside.read_bytes() == damaged
     assert f"the damaged file is kept as {aside}" in done.stderr
     assert "1 registered analysis host taken over" in done.stderr
     assert "run: cas-admin -b" in done.stderr
-    assert "arm" in [host.name for host in Store(site_a.settings["database"]).registered_hosts()]
-    site_a.settings["debugs"] = str(shared / "debugs")
-    assert f"complete {site_a.job('T-1')}" in site_a.admin("-b").stdout
-    assert site_a.admin("check").returncode == 0
+    assert "arm" in [host.name for host in Store(site_b.settings["database"]).registered_hosts()]
+    site_b.settings["debugs"] = str(shared / "debugs")
+    assert f"complete {site_b.job('T-1')}" in site_b.admin("-b").stdout
+    assert site_b.admin("check").returncode == 0
 
     # with a kernel that was extracted before, a job needs no catalogue
-    Path(site_a.settings["database"]).write_bytes(bytes(9000))
-    said = reported(done := site_a.cas("-i", "T-2", "-f", vmcore), site_a, "T-2")
-    assert (done.returncode, done.stdout) == (0, f"{site_a.job('T-2')}\n")
+    Path(site_b.settings["database"]).write_bytes(bytes(9000))
+    said = reported(done := site_b.cas("-i", "T-2", "-f", vmcore_b), site_b, "T-2")
+    assert (done.returncode, done.stdout) == (0, f"{site_b.job('T-2')}\n")
     assert "whether packages contradict the extracted kernel is not known" in said
     assert "similar crashes cannot be looked up" in said
     assert "later run: cas-admin index" in said
-    assert any("is not known" in remark for remark in site_a.result("T-2")["remarks"])
-    done = site_a.admin("index")
+    assert any("is not known" in remark for remark in site_b.result("T-2")["remarks"])
+    done = site_b.admin("index")
     assert (done.returncode, done.stdout) == (3, "2 jobs entered\n")
     assert "the registered analysis hosts may be lost" in done.stderr
 

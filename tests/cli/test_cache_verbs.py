@@ -17,7 +17,7 @@ from cas.catalogue.cache import lease
 from installed import FIXTURES, Site
 
 RELEASE = "6.1.192-1.cas1.x86_64"
-BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
+BUILD_ID = "bed5fd30e12cd8d93b7cebca1a352810446bd99e"
 TAINT, TAINTED = "sys -t", "TAINTED_MASK: "
 """A command that is soon answered, and how its answer begins."""
 UTSNAME = "print(prog['init_uts_ns'].name.release.string_().decode())\n"
@@ -28,15 +28,15 @@ def analysed(
     tmp_path_factory: pytest.TempPathFactory,
     made: Callable[[str, Callable[[Path], object]], Path],
     catalogued: Callable[[Site, str], Site],
-    vmcore: Path,
+    vmcore_b: Path,
 ) -> Site:
     """A site of its own with the job T-1, whose cache may be spoiled."""
 
     def analyse(path: Path) -> None:
         path.mkdir()
-        site = catalogued(site_at(path), "a")
+        site = catalogued(site_at(path), "b")
         site.keep_snippets("sys")
-        running = site.start("cas", "-i", "T-1", "-f", vmcore)
+        running = site.start("cas", "-i", "T-1", "-f", vmcore_b)
         was_held = False
         while running.poll() is None:
             was_held = was_held or lease.is_held(entry(site))
@@ -46,7 +46,7 @@ def analysed(
 
     directory = tmp_path_factory.mktemp("site")
     copy_made(made("cached", analyse), directory)
-    return site_at(directory, kernels=FIXTURES / "a", snippets=directory / "snippets")
+    return site_at(directory, kernels=FIXTURES / "b", snippets=directory / "snippets")
 
 
 @pytest.fixture

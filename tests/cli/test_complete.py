@@ -68,19 +68,19 @@ def test_the_shipped_dumps_are_complete_and_what_their_kernels_lack_is_skipped(
 
 
 def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
-    site_a: Site, vmcore: Path
+    site_b: Site, vmcore_b: Path
 ) -> None:
-    directory = site_a.keep_snippets("sys")
+    directory = site_b.keep_snippets("sys")
     (directory / "mine").write_text("# title: Mine\nsys\nnosuchcommand\nmach\n")
     (directory / "template").write_text("{{ nosuch }}\n")
     (directory / "program").write_text("#!/nowhere/sh\n")
     (directory / "program").chmod(0o755)
-    (directory / "fits").write_text("# needs: symbol=init_net config=SMP\nsys\n")
+    (directory / "fits").write_text("# needs: symbol=init_task config=SMP\nsys\n")
     (directory / "elsewhere").write_text("# needs: type=task_struct.nosuch\nnosuchcommand\n")
-    site_a.settings["engine"] = "drgn"
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    site_b.settings["engine"] = "drgn"
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 3, done.stderr
-    result = site_a.result("T-1")
+    result = site_b.result("T-1")
     assert result["reason"] == "of 6 snippets 3 could not be used (program, template, mine)"
     sections = by_name(result)
     assert {name: section["status"] for name, section in sections.items()} == {
@@ -91,7 +91,7 @@ def test_a_snippet_of_the_sites_that_is_wrong_is_named_and_keeps_its_rest(
         "sys": "ok",
         "template": "failed",
     }
-    text = (site_a.job("T-1") / "mine").read_text()
+    text = (site_b.job("T-1") / "mine").read_text()
     assert "NODENAME" in text
     assert "MACHINE TYPE" in text
     statuses = [each["status"] for each in sections["mine"]["commands"]]
@@ -109,33 +109,33 @@ def test_memory_that_the_dump_lacks_makes_it_partial(site_a: Site, vmcore: Path)
 
 
 def test_a_crash_that_is_too_old_costs_one_start_and_one_sentence(
-    site_a: Site, vmcore: Path
+    site_b: Site, vmcore_b: Path
 ) -> None:
-    site_a.keep_snippets("log", "sys")
-    starts = site_a.directory / "starts"
-    use_crash(site_a, OLD % starts)
-    site_a.settings["sandbox"] = "none"
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    site_b.keep_snippets("log", "sys")
+    starts = site_b.directory / "starts"
+    use_crash(site_b, OLD % starts)
+    site_b.settings["sandbox"] = "none"
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0, done.stderr
     assert "! crash 8.0.2 is too old for 6.1: drgn did it\n" in done.stderr
     assert starts.read_text() == "x\n"
-    result = site_a.result("T-1")
+    result = site_b.result("T-1")
     assert (result["verdict"], result["engine"]) == ("complete", "drgn")
     assert result["ladder"] == ["crash", "drgn"]
-    assert "Oops: 0000" in (site_a.job("T-1") / "log").read_text()
-    assert "--engine drgn " in (site_a.job("T-1") / "crash").read_text()
+    assert "Oops: 0000" in (site_b.job("T-1") / "log").read_text()
+    assert "--engine drgn " in (site_b.job("T-1") / "crash").read_text()
 
 
-def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore: Path) -> None:
-    site_a.keep_snippets("log", "sys", "traceback")
+def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_b: Site, vmcore_b: Path) -> None:
+    site_b.keep_snippets("log", "sys", "traceback")
     answers = (
         'case "$w $x" in "log ") echo "WARNING: cannot read prb_desc_ring contents";;'
         ' "sys -t") echo "sys: -t option not supported";; *) echo "crash says $w $x";; esac'
     )
-    use_crash(site_a, f"#!/bin/sh\n{loop(answers)}")
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    use_crash(site_b, f"#!/bin/sh\n{loop(answers)}")
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0, done.stderr
-    result = site_a.result("T-1")
+    result = site_b.result("T-1")
     assert (result["verdict"], result["engine"]) == ("complete", "crash")
     sections = by_name(result)
     assert [sections[name]["engine"] for name in ("log", "sys", "traceback")] == [
@@ -143,7 +143,7 @@ def test_what_crash_cannot_answer_drgn_answers_in_its_place(site_a: Site, vmcore
         "crash",
         "crash",
     ]
-    job = site_a.job("T-1")
+    job = site_b.job("T-1")
     assert "Oops: 0000" in (job / "log").read_text()
     assert "prb_desc_ring" not in (job / "log").read_text()
     first, second = (job / "sys").read_text().splitlines()

@@ -97,7 +97,8 @@ def test_a_script_gets_the_directory_of_a_job_that_waits_and_a_command_to_repeat
     assert f"and run: cas-admin --config {config} -b\n" in done.stderr
 
 
-@pytest.mark.parametrize("how", ["cas", pytest.param("cas-admin", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["cas", "cas-admin"])
 def test_a_waiting_job_is_finished_when_its_kernel_arrives(
     waiting: Site, shared: Path, how: str
 ) -> None:
@@ -130,19 +131,19 @@ def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) 
 
 @pytest.mark.long
 def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
-    site_a: Site, vmcore: Path, shared: Path, tmp_path: Path
+    site_b: Site, vmcore_b: Path, shared: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    site_a.keep_snippets("sys")
-    site_a.settings |= {
+    site_b.keep_snippets("sys")
+    site_b.settings |= {
         "engine": "drgn",
         "database": str(tmp_path / "file" / "cas.db"),
         "debugs": str(tmp_path / "debugs"),
     }
-    failed(site_a.cas("-i", "T-1", "-f", vmcore), 2, "cas.db")
-    assert (site_a.job("T-1") / "report.txt").exists()
-    site_a.settings |= {"database": str(tmp_path / "cas.db"), "debugs": str(shared / "debugs")}
-    done = site_a.cas("-i", "T-1")
+    failed(site_b.cas("-i", "T-1", "-f", vmcore_b), 2, "cas.db")
+    assert (site_b.job("T-1") / "report.txt").exists()
+    site_b.settings |= {"database": str(tmp_path / "cas.db"), "debugs": str(shared / "debugs")}
+    done = site_b.cas("-i", "T-1")
     assert done.returncode == 0, done.stderr
 
 
@@ -158,14 +159,14 @@ def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
     assert site_a.result("T-1")["engine"] == "drgn"
 
 
-def test_no_crash_at_all_is_no_problem(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
-    site_a.environment["PATH"] = str(tmp_path)
-    site_a.keep_snippets("sys")
-    done = site_a.cas("-i", "T-1", "-f", vmcore, "--quiet")
+def test_no_crash_at_all_is_no_problem(site_b: Site, vmcore_b: Path, tmp_path: Path) -> None:
+    site_b.environment["PATH"] = str(tmp_path)
+    site_b.keep_snippets("sys")
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{site_a.job('T-1')}\n"
-    assert " UTC INFO Asking drgn what crashed" in (site_a.job("T-1") / "T-1.log").read_text()
-    assert site_a.result("T-1")["engine"] == "drgn"
+    assert done.stdout == f"{site_b.job('T-1')}\n"
+    assert " UTC INFO Asking drgn what crashed" in (site_b.job("T-1") / "T-1.log").read_text()
+    assert site_b.result("T-1")["engine"] == "drgn"
 
 
 @pytest.mark.long
@@ -194,14 +195,14 @@ def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
 
 
 def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
-    site_a: Site, vmcore: Path, tmp_path: Path
+    site_b: Site, vmcore_b: Path, tmp_path: Path
 ) -> None:
     program = tmp_path / "crash"
     program.write_text("#!/bin/sh\nexec sleep 1000.75\n")
     program.chmod(0o755)
-    site_a.keep_snippets("sys")
-    site_a.settings["crash"] = str(program)
-    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
+    site_b.keep_snippets("sys")
+    site_b.settings["crash"] = str(program)
+    with site_b.start("cas", "-i", "T-1", "-f", vmcore_b) as process:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:
@@ -214,22 +215,22 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
     assert following.endswith(" what is finished is kept: cas -i T-1")
     left = subprocess.run([needs("pgrep"), "-xf", "sleep 1000.75"], check=False)
     assert left.returncode == 1
-    assert not (site_a.job("T-1") / "result.json").exists()
-    done = site_a.cas("-i", "T-1", "--engine", "drgn")
+    assert not (site_b.job("T-1") / "result.json").exists()
+    done = site_b.cas("-i", "T-1", "--engine", "drgn")
     assert done.returncode == 0, done.stderr
-    assert site_a.result("T-1")["verdict"] == "complete"
+    assert site_b.result("T-1")["verdict"] == "complete"
 
 
 def test_a_failing_crash_that_was_demanded_fails_the_job(
-    site_a: Site, vmcore: Path, tmp_path: Path
+    site_b: Site, vmcore_b: Path, tmp_path: Path
 ) -> None:
     program = tmp_path / "crash"
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
-    site_a.settings["crash"] = str(program)
-    done = site_a.cas("-i", "T-1", "-f", vmcore, "--engine", "crash")
+    site_b.settings["crash"] = str(program)
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b, "--engine", "crash")
     failed(done, 4, "exit status 1 without a message", "--engine drgn")
-    assert site_a.result("T-1")["finding"]["what"].startswith("BUG: kernel NULL")
+    assert site_b.result("T-1")["finding"]["what"].startswith("BUG: kernel NULL")
 
 
 def test_a_package_with_another_kernel_than_its_header_says(
@@ -279,25 +280,25 @@ def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_
 
 
 def test_a_disk_that_has_no_room_for_the_report_keeps_the_job_and_says_how_to_go_on(
-    site_a: Site, vmcore: Path, tmp_path: Path
+    site_b: Site, vmcore_b: Path, tmp_path: Path
 ) -> None:
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("only root mounts a small disk")
     small = tmp_path / "small"
     small.mkdir()
-    kib = vmcore.stat().st_blocks // 2 + 64
+    kib = vmcore_b.stat().st_blocks // 2 + 64
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", small]
     subprocess.run(mount, check=True)
     try:
-        site_a.settings |= {"workDirectory": str(small), "diskReserve": "1K", "engine": "drgn"}
-        site_a.keep_snippets("sys")
-        done = site_a.cas("-i", "T-1", "-f", vmcore)
+        site_b.settings |= {"workDirectory": str(small), "diskReserve": "1K", "engine": "drgn"}
+        site_b.keep_snippets("sys")
+        done = site_b.cas("-i", "T-1", "-f", vmcore_b)
         failed(done, 75, "no room for report.", "then run: cas -i T-1\n")
         directory = Path(done.stdout.strip())
         assert directory.parent == small / "T-1"
         assert (directory / "sys").is_file()
         subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
-        went_on = site_a.cas("-i", "T-1")
+        went_on = site_b.cas("-i", "T-1")
         assert (went_on.returncode, went_on.stdout) == (0, f"{directory}\n"), went_on.stderr
     finally:
         subprocess.run(["umount", small], check=True)

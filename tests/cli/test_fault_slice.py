@@ -89,11 +89,11 @@ def test_the_source_around_the_fault_is_shown_from_a_configured_tree(
 
 
 def test_the_source_around_the_fault_is_shown_from_the_rpm_that_was_built_with_the_kernel(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, vmcore_b: Path
 ) -> None:
     kernels = tmp_path / "kernels"
     kernels.mkdir(exist_ok=True)
-    (package,) = (FIXTURES / "a").glob("*.rpm")
+    (package,) = (FIXTURES / "b").glob("*.rpm")
     (kernels / package.name).symlink_to(package)
     code = (FIXTURES.parent / "modules" / "cas_oops.c").read_bytes()
     origin = made_sources.origin_of(package)
@@ -107,7 +107,7 @@ def test_the_source_around_the_fault_is_shown_from_the_rpm_that_was_built_with_t
     }
     site.keep_snippets("bt")
     assert site.admin("-b").returncode == 0
-    done = site.cas("-i", "T-1", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    done = site.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0, done.stderr
     source = site.result("T-1")["fault"]["source"]
     assert source["lines"][63 - source["first"]] == "\treturn READ_ONCE(entry->account->balance);"

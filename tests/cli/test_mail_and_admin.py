@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
 from made_sites import SAID
 
-from installed import COMMANDS, FIXTURES, Site, closed_port
+from installed import COMMANDS, Site, closed_port
 
 
 class Inbox(Mailbox):
@@ -43,22 +44,22 @@ def server(tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def mailing(site_a: Site) -> Site:
-    site_a.settings |= {
+def mailing(site_b: Site) -> Site:
+    site_b.settings |= {
         "engine": "drgn",
         "smtphost": "127.0.0.1",
         "mailFrom": "Core Analysis <cas@example.com>",
         "mailSections": "traceback sys",
     }
-    site_a.keep_snippets("traceback", "sys")
-    return site_a
+    site_b.keep_snippets("traceback", "sys")
+    return site_b
 
 
 def test_the_mail_has_the_manuals_form_and_is_sent_later_where_its_server_is_down(
-    mailing: Site, vmcore: Path, server: Controller
+    mailing: Site, vmcore_b: Path, server: Controller
 ) -> None:
     mailing.settings |= {"smtpPort": str(closed_port()), "mailReport": "Yes"}
-    done = mailing.cas("-i", "12345", "-f", vmcore, "-e", "user@cas-server.com")
+    done = mailing.cas("-i", "12345", "-f", vmcore_b, "-e", "user@cas-server.com")
     assert done.returncode == 0
     assert "Connection refused" in done.stderr
     mailing.settings["smtpPort"] = str(server.port)
@@ -137,13 +138,14 @@ def test_an_address_without_a_mail_server_is_refused_before_the_work(
 
 
 def test_progress_bars_appear_on_a_terminal_only(
-    site_a: Site, finished: Site, tmp_path: Path
+    site_b: Site, vmcore_b: Path, finished: Site, tmp_path: Path
 ) -> None:
-    site_a.settings |= {"engine": "drgn", "debugs": str(tmp_path / "debugs")}
-    site_a.keep_snippets("sys", "log")
-    dump = FIXTURES / "a" / "vmcore.elf.xz"
-    said = on_a_terminal(site_a, ["cas", "-i", "T-1", "-f", str(dump)])
-    for step in ("Unpacking vmcore.elf.xz", "Extracting", "Running"):
+    site_b.settings |= {"engine": "drgn", "debugs": str(tmp_path / "debugs")}
+    site_b.keep_snippets("sys", "log")
+    dump = tmp_path / "vmcore.xz"
+    dump.write_bytes(lzma.compress(vmcore_b.read_bytes(), preset=0))
+    said = on_a_terminal(site_b, ["cas", "-i", "T-1", "-f", str(dump)])
+    for step in ("Unpacking vmcore.xz", "Extracting", "Running"):
         assert any("━" in line for line in said.splitlines() if step in line), step
     steps = ("Linux 6.1", "Kernel found by", "Extracting vmlinux", "Reading the dump")
     assert sorted(steps, key=said.index) == [*steps]

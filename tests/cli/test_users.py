@@ -39,12 +39,11 @@ def roots_upload(site: SharedSite, vmcore: Path) -> Path:
 
 @pytest.mark.early
 def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
+    """The job waits for its kernel: its debugger would run as whoever the program is by then."""
     shared_a.settings["storage"] = "reference"
     upload = roots_upload(shared_a, vmcore)
-    done = shared_a.admin("-b")
-    assert done.returncode == 0, done.stderr
     done = shared_a.cas("-i", "T-1", "-f", upload)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 6, done.stderr
     assert "Taking over vmcore" in done.stderr
     assert f"{upload} was copied and stays where it is: only root can open it" in done.stderr
     job = shared_a.job("T-1")
@@ -159,9 +158,8 @@ def test_a_place_that_is_closed_is_said_alike_by_every_command(shared_a: SharedS
     status = shared_a.admin("status").stdout
     assert f"PACKAGES\n  ! {closed}/cas.db cannot be written: {told}" in status
     assert f"! {closed}/known cannot be read: Permission denied; let {OTHER} read it" in status
-    for words in ("check", "index"):
-        done = shared_a.admin(*words.split())
-        assert f"{closed}/cas.db cannot be written: {told}" in done.stdout + done.stderr
+    done = shared_a.admin("check")
+    assert f"{closed}/cas.db cannot be written: {told}" in done.stdout + done.stderr
     done = shared_a.cas("-i", "T-1", "-f", FIXTURES / "b" / "vmcore.kdump")
     assert done.returncode == 2, done.stderr
     for said in (status, done.stderr):

@@ -29,8 +29,8 @@ def server(tmp_path: Path) -> Iterator[Controller]:
     controller.stop()
 
 
-def rpm(directory: Path) -> Path:
-    (package,) = (FIXTURES / "a").glob("*.rpm")
+def rpm(directory: Path, part: str = "a") -> Path:
+    (package,) = (FIXTURES / part).glob("*.rpm")
     return Path(shutil.copy(package, directory))
 
 
@@ -74,8 +74,9 @@ def test_a_job_of_an_earlier_release_goes_on(waiting: Site, name: str, place: st
 
 
 def test_the_next_build_finishes_a_waiting_job_and_its_mail(
-    site: Site, server: Controller, shared: Path
+    site: Site, server: Controller, shared: Path, vmcore_b: Path, vmlinux_b: Path
 ) -> None:
+    """And one before, of packages that contradict one another, tells that once."""
     site.settings |= {
         "engine": "drgn",
         "debugs": str(site.directory / "debugs"),
@@ -83,7 +84,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(
         "smtpPort": str(server.port),
     }
     site.keep_snippets("sys")
-    done = site.cas("-i", "T-1", "-f", VMCORE, "-e", "user@example.com")
+    done = site.cas("-i", "T-1", "-f", vmcore_b, "-e", "user@example.com")
     assert done.returncode == 6
     assert f"put kernel-debuginfo-{RELEASE}.rpm below `kernels`" in done.stderr
     assert f"kernel-debuginfo-{RELEASE}.rpm" in (site.job("T-1") / "report.txt").read_text()
@@ -95,7 +96,24 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(
     assert "Linux 6.1" not in still.stderr  # nobody has looked at the dump again
     assert stamps(site) == before
     assert len(inbox(site)) == 1
-    rpm(site.directory / "kernels")
+    rpm(site.directory / "kernels", "b")
+    other = site.directory / "kernels" / "vmlinux"
+    shutil.copy(vmlinux_b, other)
+    with other.open("ab") as file:
+        file.write(bytes(4096))
+    done = site.admin("-b")
+    assert "hold different kernels" in done.stderr
+    assert str(other) in done.stderr
+    assert "1 job still waiting" in done.stdout
+    assert "none of them is used" in done.stderr
+    assert "hold different kernels" in site.result("T-1")["reason"]
+    # nothing hangs on our words: another release of cas may choose others
+    result = site.job("T-1") / "result.json"
+    result.write_text(result.read_text().replace("hold different kernels", "disagree"))
+    before = stamps(site)
+    assert site.admin("resume").returncode == 6
+    assert stamps(site) == before
+    other.unlink()
     site.settings["debugs"] = str(shared / "debugs")
     done = site.admin("-b")
     assert done.returncode == 0, done.stderr
@@ -103,7 +121,7 @@ def test_the_next_build_finishes_a_waiting_job_and_its_mail(
     assert f"* Going on with T-1/{site.job('T-1').name}\n" in done.stderr
     assert "still waiting" not in done.stdout
     mails = inbox(site)
-    assert len(mails) == 2
+    assert len(mails) == 3
     assert any("cas_sum_entries" in mail for mail in mails if mail != first)
 
 
@@ -136,33 +154,6 @@ def test_a_job_that_another_run_has_is_left_to_it_and_that_is_said(waiting: Site
     told = f"* T-1/{job.name} is left to another run, which is working on it\n"
     assert told in done.stderr
     assert (job / "result.json").read_text() == "{"
-
-
-def test_packages_that_contradict_one_another_are_told_once_and_a_removal_finishes_the_job(
-    waiting: Site, vmlinux: Path, shared: Path
-) -> None:
-    waiting.keep_snippets("sys")
-    kernels = waiting.directory / "kernels"
-    rpm(kernels)
-    other = kernels / "vmlinux"
-    shutil.copy(vmlinux, other)
-    with other.open("ab") as file:
-        file.write(bytes(4096))
-    done = waiting.admin("-b")
-    assert "hold different kernels" in done.stderr
-    assert str(other) in done.stderr
-    assert "1 job still waiting" in done.stdout
-    assert "none of them is used" in done.stderr
-    assert "hold different kernels" in waiting.result("T-1")["reason"]
-    # nothing hangs on our words: another release of cas may choose others
-    result = waiting.job("T-1") / "result.json"
-    result.write_text(result.read_text().replace("hold different kernels", "disagree"))
-    before = stamps(waiting)
-    assert waiting.admin("resume").returncode == 6
-    assert stamps(waiting) == before
-    other.unlink()
-    waiting.settings["debugs"] = str(shared / "debugs")
-    assert f"complete {waiting.job('T-1')}\n" in waiting.admin("-b").stdout
 
 
 def test_an_unsigned_package_is_refused_where_signatures_are_required(waiting: Site) -> None:

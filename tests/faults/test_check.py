@@ -23,11 +23,11 @@ from installed import FIXTURES, Answer, Site, answer
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site with a complete job, never changed."""
     directory = tmp_path_factory.mktemp("site")
-    shutil.copytree(FIXTURES / "a", directory / "kernels")
+    shutil.copytree(FIXTURES / "b", directory / "kernels")
     site = Site(directory, {"engine": "drgn"})
     site.keep_snippets("log", "sys", "traceback")
     assert at(site, directory).admin("-b").returncode == 0
-    done = site.cas("-i", "T-1", "-f", directory / "kernels" / "vmcore.elf.xz")
+    done = site.cas("-i", "T-1", "-f", directory / "kernels" / "vmcore.kdump")
     assert done.returncode == 0, done.stderr
     return site
 
@@ -93,8 +93,8 @@ def leave_partial(site: Site) -> None:
 BREAKS: dict[str, tuple[Callable[[Site], object], str]] = {
     "section": (lambda site: flip(job(site) / "traceback"), "traceback has another content"),
     "dump": (
-        lambda site: flip(job(site) / "vmcore" / "vmcore.elf"),
-        "vmcore.elf has another content",
+        lambda site: flip(job(site) / "vmcore" / "vmcore.kdump"),
+        "vmcore.kdump has another content",
     ),
     "report": (lambda site: (job(site) / "report.txt").unlink(), "report.txt is missing"),
     "cut": (lambda site: rewrite(job(site) / "sys", b""), "sys has 0 bytes"),

@@ -163,30 +163,30 @@ def test_a_demanded_sandbox_that_does_not_work_is_refused_before_anything_is_don
     assert not site.jobs.exists()
 
 
-def test_where_there_is_none_everybody_is_told(site_a: Site, vmcore: Path) -> None:
-    site_a.settings["engine"] = "drgn"
-    site_a.keep_snippets("sys")
-    programs = site_a.directory / "bin"
+def test_where_there_is_none_everybody_is_told(site_b: Site, vmcore_b: Path) -> None:
+    site_b.settings["engine"] = "drgn"
+    site_b.keep_snippets("sys")
+    programs = site_b.directory / "bin"
     programs.mkdir()
     (programs / "bwrap").write_text("#!/bin/sh\necho no user namespaces >&2\nexit 1\n")
     (programs / "bwrap").chmod(0o755)
-    site_a.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    site_b.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0, done.stderr
     assert "! sandbox of the debuggers: none (no user namespaces)\n" in done.stderr
     for name in ("report.txt", "report.html"):
-        told = (site_a.job("T-1") / name).read_text()
+        told = (site_b.job("T-1") / name).read_text()
         assert "sandbox of the debuggers: none (no user namespaces)" in told
-    status = site_a.admin("status")
+    status = site_b.admin("status")
     hint = "install bubblewrap and allow user namespaces"
     assert f"! none (no user namespaces); {hint}" in status.stdout
-    checked = site_a.admin("check", "--quick")
+    checked = site_b.admin("check", "--quick")
     line = f"open   sandbox: programs that read a dump have none (no user namespaces); {hint}"
     assert line in checked.stdout.splitlines()
     assert checked.returncode == 0
-    site_a.settings["sandbox"] = "none"  # as somebody wanted it
-    assert "sandbox" not in site_a.admin("check", "--quick").stdout
-    assert "! none (switched off in the configuration)\n" in site_a.admin("status").stdout
+    site_b.settings["sandbox"] = "none"  # as somebody wanted it
+    assert "sandbox" not in site_b.admin("check", "--quick").stdout
+    assert "! none (switched off in the configuration)\n" in site_b.admin("status").stdout
 
 
 @pytest.mark.parametrize(
