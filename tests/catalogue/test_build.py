@@ -88,7 +88,7 @@ def test_a_changed_package_is_read_again(
         catalogue.find(dump(build_id=kp.build_id("one")))
 
 
-@on_both
+@now_and_then_on_both
 def test_rows_of_vanished_packages_go(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:
@@ -359,7 +359,7 @@ def test_packages_of_one_build_id_that_differ_are_reported(
     assert catalogue.store.kernels.contested() == (contest,)
 
 
-@on_both
+@now_and_then_on_both
 def test_kernels_are_listed_by_pattern(
     catalogue: Catalogue, kernels: Path, package: Path, other: Path
 ) -> None:

@@ -68,10 +68,10 @@ def test_a_dump_is_found_below_many_wrappings_and_what_came_with_it_is_kept(
     (tmp_path / "a b" / "vm core\n.xz").write_bytes(PACKED.read_bytes())
     (tmp_path / "a b" / "vmcore-dmesg.txt").write_text("[    0.000000] hello\n")
     pack(tmp_path, "tar", "cf", "one.tar", "a b")
-    pack(tmp_path, "gzip", "one.tar")
+    pack(tmp_path, "gzip", "-1", "one.tar")
     (tmp_path / "linux.crash").write_bytes(apport((tmp_path / "one.tar.gz").read_bytes()))
-    pack(tmp_path, "7z", "a", "two.7z", "linux.crash")
-    pack(tmp_path, "zip", "three", "two.7z")
+    pack(tmp_path, "7z", "a", "-mx0", "two.7z", "linux.crash")
+    pack(tmp_path, "zip", "-1", "three", "two.7z")
     done = bare.cas("-i", "T-1", "-f", tmp_path / "three.zip")
     assert done.returncode == 6, done.stderr
     assert CRASH in done.stderr

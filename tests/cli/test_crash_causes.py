@@ -52,7 +52,7 @@ def test_every_dump_that_is_said_to_be_shipped_is() -> None:
     )
 
 
-@pytest.mark.parametrize("name", few_of(SHIPPED, {"mutex-abba", "use-after-free"}))
+@pytest.mark.parametrize("name", few_of(SHIPPED, {"mutex-abba"}))
 def test_the_verdict_names_the_culprit_and_the_evidence_the_cause(
     crash_site: Site, name: str
 ) -> None:

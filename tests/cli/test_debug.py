@@ -324,19 +324,14 @@ def test_the_wrapper_opens_the_job_that_it_lies_in(job: Site, tmp_path: Path) ->
     typed = done.stderr.rpartition("now: ")[2]
     assert (done.returncode, "/nowhere/cas.conf is not there" in done.stderr) == (2, True)
     again = shlex.split(typed.replace("FILE", config))
-    assert wrapper(Path(again[0]), *again[1:]).stdout == DRGNS
+    script = moved / "crash.in"  # by which what the snippets gave can be had again
+    assert " >> " in script.read_text()
+    assert "MACHINE TYPE" in wrapper(Path(again[0]), *again[1:], "-x", str(script)).stdout
     python = re.findall(r"^python=(\S+)", text, re.MULTILINE)[0]
     (moved / "crash").write_text(text.replace(python, "/nowhere/python"))
     done = wrapper(moved / "crash")
     assert (done.returncode, "/nowhere/python is not there" in done.stderr) == (2, True)
     assert shlex.split(done.stderr.rpartition("now: ")[2]) == ["cas", "debug", str(moved)]
-
-
-def test_what_the_snippets_gave_can_be_had_again(job: Site) -> None:
-    script = job.job("T-1") / "crash.in"
-    assert " >> " in script.read_text()
-    done = wrapper(job.job("T-1") / "crash", "-x", str(script))
-    assert "MACHINE TYPE" in done.stdout, done.stderr
 
 
 # Which kernel
@@ -513,7 +508,7 @@ def pretended(site: Site, script: str) -> None:
     "number",
     [
         signal.SIGTERM,
-        signal.SIGHUP,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
         pytest.param(signal.SIGINT, marks=pytest.mark.long),
         pytest.param(signal.SIGQUIT, marks=pytest.mark.long),
     ],
@@ -530,7 +525,13 @@ def test_a_signal_leaves_the_terminal_as_it_was(job: Site, number: int) -> None:
         assert b"\x1b[m" in user.seen
 
 
-@pytest.mark.parametrize("reach", [os.kill, os.killpg], ids=["alone", "its group"])
+@pytest.mark.parametrize(
+    "reach",
+    [
+        pytest.param(os.kill, id="alone"),
+        pytest.param(os.killpg, marks=pytest.mark.long, id="its group"),
+    ],
+)
 def test_even_a_session_that_is_killed_leaves_the_terminal_as_it_was(
     job: Site, reach: Callable[[int, int], None]
 ) -> None:

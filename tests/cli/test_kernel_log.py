@@ -90,29 +90,29 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
     job = site.job("L-1")
     assert "sym cas_sum_entries+0x18 >> lines\n" in (job / "crash.in").read_text()
     assert os.access(job / "crash", os.X_OK)
-    words = ("debug", "L-1", "-c", "struct list_head", "-c", "dis worker_thread 1")
-    answered = site.cas(*words, "-x", job / "crash.in")
-    assert answered.returncode == 0, answered.stdout
-    for line in (
-        "cas_sum_entries+0x18 drivers/cas/cas_oops.c: 63 (cas_balance, inlined)\n",
-        "SIZE: 16\n",
-        "<worker_thread>:\t",
-    ):
-        assert line in answered.stdout
-    more = (
+    commands = (
+        "struct list_head",
+        "dis worker_thread 1",
         "sym cas_audit_ledger+0x18/0x2c [cas_oops]",
         "log | grep -c Oops:",
         "bt",
         "p init_task.pid",
     )
-    others = site.cas("debug", "L-1", *(word for one in more for word in ("-c", one)))
-    assert others.returncode == 1
-    assert "cas_audit_ledger+0x18 " in others.stdout
-    assert "\n1\n" in others.stdout
+    words = [word for one in commands for word in ("-c", one)]
+    answered = site.cas("debug", "L-1", *words, "-x", job / "crash.in")
+    assert answered.returncode == 1, answered.stdout
     told = "there is no dump, only a kernel log: no memory can be read"
-    assert told in others.stderr
-    assert f"bt: {told}; of the commands there are ascii, dis, " in others.stdout
-    assert f"p: {told}: 0xffffffff" in others.stdout
+    for line in (
+        "cas_sum_entries+0x18 drivers/cas/cas_oops.c: 63 (cas_balance, inlined)\n",
+        "SIZE: 16\n",
+        "<worker_thread>:\t",
+        "cas_audit_ledger+0x18 ",
+        "\n1\n",
+        f"bt: {told}; of the commands there are ascii, dis, ",
+        f"p: {told}: 0xffffffff",
+    ):
+        assert line in answered.stdout
+    assert told in answered.stderr
     refused = site.cas("debug", "L-1", "--engine", "crash")
     assert (refused.returncode, "crash has nothing to open" in refused.stderr) == (2, True)
 
@@ -162,7 +162,7 @@ def test_a_kmod_of_another_size_costs_only_its_own_lines(
     assert any("no lines of cas_oops" in remark for remark in result["remarks"])
 
 
-@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("fits", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
     site: Site, logs: Mapping[str, Path], vmlinux: Path, tmp_path: Path, fits: bool
 ) -> None:
@@ -364,7 +364,9 @@ def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
     assert not any("came with the dump" in remark for remark in result["remarks"])
 
 
-@pytest.mark.parametrize(("taint", "is_shown"), [("", True), ("(O)", False)])
+@pytest.mark.parametrize(
+    ("taint", "is_shown"), [("", True), pytest.param("(O)", False, marks=pytest.mark.long)]
+)
 def test_the_source_of_the_faulting_line_is_shown_unless_the_kmod_is_not_the_kernels(
     site_a: Site, logs: Mapping[str, Path], tmp_path: Path, taint: str, is_shown: bool
 ) -> None:

@@ -69,7 +69,7 @@ def split(tmp_path_factory: pytest.TempPathFactory, indexed: Path) -> Site:
     return site
 
 
-@pytest.mark.early
+@pytest.mark.long
 def test_with_crash_the_snippets_run_there_with_file_and_line_in_kmods_of_other_packages(
     split: Site,
 ) -> None:

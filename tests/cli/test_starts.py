@@ -8,12 +8,12 @@ from installed import Site
 
 COMMANDS = (
     "cas --version",
-    "cas identify no-dump",
     "cas -i T-2 -f no-dump",
     "cas-admin -b",
-    "cas-admin check",
 )
 OTHERS = (
+    "cas identify no-dump",
+    "cas-admin check",
     "cas debug T-1 --engine drgn -c log",
     "cas signature T-1",
     "cas -i T-1",

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from postgresql import on_both
+from postgresql import now_and_then_on_both, on_both
 from sqlalchemy import Engine, event, insert, inspect, text
 
 from cas.database import HEAD
@@ -57,7 +57,7 @@ def test_the_head_is_alembics() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-@on_both
+@now_and_then_on_both
 def test_a_new_database_and_a_migrated_one_have_the_tables_that_the_code_uses(
     database: str,
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_job_that_is_not_reprocessed_is_compared_by_the_first_rules(store: Sto
     assert (seen.same, seen.similar is not None) == (None, True)
 
 
-@on_both
+@now_and_then_on_both
 def test_the_one_signature_of_before_becomes_a_row(database: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

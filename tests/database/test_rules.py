@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from postgresql import on_both
+from postgresql import now_and_then_on_both, on_both
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -72,7 +72,7 @@ def test_rows_that_keep_the_rules_are_taken(database: str) -> None:
         assert all(connection.execute(select(table)).first() for table in ROWS)
 
 
-@on_both
+@now_and_then_on_both
 @pytest.mark.parametrize(
     ("table", "change"),
     [

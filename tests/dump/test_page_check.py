@@ -111,7 +111,13 @@ def checked(path: Path) -> Dump:
         return checking.judged(dump)
 
 
-@pytest.mark.parametrize("wrap", [bytes, lambda data: flattened(data, 1 << 16)], ids=["", "flat"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(bytes, marks=pytest.mark.long, id=""),
+        pytest.param(lambda data: flattened(data, 1 << 16), id="flat"),
+    ],
+)
 def test_pages_between_the_samples_are_found_beside_the_debuggers(
     tmp_path: Path, wrap: Callable[[bytes], bytes]
 ) -> None:

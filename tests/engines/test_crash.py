@@ -98,6 +98,7 @@ def test_a_command_that_does_not_end_is_ended_and_the_next_one_runs(
     assert "Degradation level: crash\n" in trace
 
 
+@pytest.mark.long
 def test_a_slow_command_that_computes_runs_to_its_end(session: Crash, tmp_path: Path) -> None:
     busy = "!end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done; echo done"
     section, text = run(session, tmp_path, busy)
@@ -154,6 +155,7 @@ def test_too_little_memory_is_told(
         crash.open()
 
 
+@pytest.mark.long
 def test_a_gdbinit_or_crashrc_of_ours_or_beside_the_dump_is_not_executed(
     indexed: Path,
     vmcore: Path,

@@ -80,6 +80,7 @@ def test_what_crashed_is_told_before_the_dump_is_fetched(
 def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     far: Site, server: Web, vmcore: Path
 ) -> None:
+    """Meanwhile drgn debugs it where the dump is, and crash says how to fetch that."""
     parts = served(server, vmcore)
     done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
     assert done.returncode == 3, done.stderr
@@ -96,6 +97,20 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     assert not (far.job("T-1") / "download").exists() or not any(
         (far.job("T-1") / "download").iterdir()
     )
+    done = far.cas("debug", "T-1", "-c", "bt")
+    assert done.returncode == 0, done.stderr
+    assert "cas_sum_entries" in done.stdout
+    assert whole_requests(parts) == 0
+    done = far.cas("debug", "T-1", "--engine", "crash")
+    assert done.returncode == 2
+    assert "to fetch it: cas -i T-1" in done.stderr
+    other = far.directory / "other"
+    other.write_bytes(vmcore.read_bytes() + bytes(4096))
+    server.files["/vmcore"] = Parts(other, etag='"v2"')
+    done = far.cas("debug", "T-1", "-c", "bt")
+    assert done.returncode == 5
+    assert "is not the dump that the job has read" in done.stderr
+    server.files["/vmcore"] = parts
     done = far.cas("-i", "T-1")
     assert done.returncode == 0, done.stderr
     told = result(far)
@@ -252,31 +267,6 @@ def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
         told = result(far)
         assert told["dump"]["checked"] == "ranges"
         assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
-        done = far.cas("-i", "T-1")
-    assert done.returncode == 0, done.stderr
-    assert result(far)["verdict"] == "complete"
-
-
-def test_drgn_debugs_an_answer_where_the_dump_is_and_crash_says_how_to_fetch_it(
-    far: Site, server: Web, vmcore: Path
-) -> None:
-    parts = served(server, vmcore)
-    assert (
-        far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer").returncode == PARTIAL
-    )
-    done = far.cas("debug", "T-1", "-c", "bt")
-    assert done.returncode == 0, done.stderr
-    assert "cas_sum_entries" in done.stdout
-    assert whole_requests(parts) == 0
-    done = far.cas("debug", "T-1", "--engine", "crash")
-    assert done.returncode == 2
-    assert "to fetch it: cas -i T-1" in done.stderr
-    other = far.directory / "other"
-    other.write_bytes(vmcore.read_bytes() + bytes(4096))
-    parts.path, parts.etag = other, '"v2"'
-    done = far.cas("debug", "T-1", "-c", "bt")
-    assert done.returncode == 5
-    assert "is not the dump that the job has read" in done.stderr
 
 
 def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: Path) -> None:

@@ -25,6 +25,7 @@ def test_spoilt_dumps_end_with_a_verdict(site_a: Site, number: int) -> None:
 
 
 def test_cut_dump_ends_as_partial(site_a: Site) -> None:
+    site_a.keep_snippets("sys", "traceback")
     size = len(SEEDS["kdump-zlib"].data) - 1
     cut = Mutant("kdump-zlib", 1, ("cut",), (), size)  # of an odd number: with drgn
     with Bench(site_a.directory / "bench").spoilt(cut) as path:

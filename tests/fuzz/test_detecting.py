@@ -9,7 +9,7 @@ from fuzz.detecting import opened
 from fuzz.sweeps import tally
 from fuzz.worker import trials
 
-MUTATIONS = 30
+MUTATIONS = 15
 
 
 def test_spoilt_memory_neither_stops_nor_escapes_the_detectors(

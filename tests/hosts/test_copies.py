@@ -206,6 +206,7 @@ def test_names_are_inert(host: Place, tmp_path: Path, name: str) -> None:
     assert all(line.isprintable() for line in host.told.lines)
 
 
+@pytest.mark.long
 def test_a_cut_transfer_goes_on_where_it_stopped(host: Place, tmp_path: Path) -> None:
     file, rest = random_file(tmp_path / "file", 24 * MIB), Relay()
     with pytest.raises(HostLost, match="the connection broke"):
@@ -388,7 +389,11 @@ def test_a_host_that_lies_about_the_digest_gets_it_twice_and_is_given_up(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("while :; do echo 'at 1" + "\nat 1" * 300 + "'; done", "without end"),
+        pytest.param(
+            "while :; do echo 'at 1" + "\nat 1" * 300 + "'; done",
+            "without end",
+            marks=pytest.mark.long,
+        ),
         ("exec cat /dev/zero", "without end"),
         (
             "printf 'send 0 0 9 9 zstd ,sparse\\nhave\\n' >&2; printf 'in \\033[31m\\n'",

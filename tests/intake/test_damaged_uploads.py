@@ -99,7 +99,9 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, name: str, where: float) -> No
 @pytest.mark.parametrize(
     "name", ["gzip", "xz", "zstd", "lz4", "lzop", "bzip2", "xz-blocks", "lzma"]
 )
-@pytest.mark.parametrize("trailing", [b"garbage", bytes(1000), b"\x1f", os.urandom(70_000)])
+@pytest.mark.parametrize(
+    "trailing", few_of((b"garbage", bytes(1000), b"\x1f", os.urandom(70_000)), {b"garbage"})
+)
 def test_bytes_behind_the_end_are_remarked_upon(tmp_path: Path, name: str, trailing: bytes) -> None:
     stored = store(put(tmp_path / "upload", packed_dump(name) + trailing), tmp_path / "job")
     assert stored.vmcore.read_bytes() == DUMP
@@ -133,7 +135,7 @@ def test_a_checksum_around_an_archive_counts(tmp_path: Path) -> None:
 
 
 def test_damage_beside_the_dump_is_only_a_remark(tmp_path: Path) -> None:
-    members = {"broken.txt": lzma.compress(NOISE[4:])[:5000], "vmcore": DUMP}
+    members = {"broken.txt": lzma.compress(NOISE[4:], preset=0)[:5000], "vmcore": DUMP}
     stored = store(put(tmp_path / "upload", tar(members)), tmp_path / "job")
     assert stored.vmcore.read_bytes() == DUMP
     assert stored.missing == ()
@@ -141,7 +143,7 @@ def test_damage_beside_the_dump_is_only_a_remark(tmp_path: Path) -> None:
 
 
 def test_damage_is_told_once_where_it_is(tmp_path: Path) -> None:
-    packed = gzip.compress(tar({"vmcore.xz": lzma.compress(NOISE)}))
+    packed = gzip.compress(tar({"vmcore.xz": lzma.compress(NOISE, preset=0)}), 1)
     stored = store(put(tmp_path / "upload", packed[: len(packed) // 2]), tmp_path / "job")
     (missing,) = stored.missing
     assert "gzip data" in missing.what

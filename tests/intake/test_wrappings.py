@@ -24,6 +24,8 @@ from packing import (
 
 from cas.errors import NotADump, UnsupportedFormat
 
+from installed import few_of
+
 ALL = COMPRESSIONS | VARIANTS | ARCHIVES
 DUMP = b"DUMP" + os.urandom(50_000) + bytes(3 << 20) + os.urandom(10_000) + b"end"
 SHORT = DUMP[:40_000]
@@ -43,6 +45,8 @@ NAMES = [
 ]
 IN_SEVEN_ZIPS = (b"new\nline", b"invalid \xff utf-8", b"../../../../etc/vmcore")
 """Each takes a program of its own, which reads all in the same way: the others are `long`."""
+SEVEN_ZIPS = ("7z-ppmd", "7z-bzip2", "7z-copy")
+"""How that program has packed makes no difference to us."""
 
 
 @functools.cache
@@ -55,7 +59,7 @@ def put(path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", few_of(ALL, [name for name in ALL if name not in SEVEN_ZIPS]))
 def test_every_wrapping_gives_the_dump(tmp_path: Path, name: str) -> None:
     stored = store(put(tmp_path / "upload", ALL[name](DUMP)), tmp_path / "job")
     assert stored.vmcore.read_bytes() == DUMP

@@ -115,6 +115,14 @@ def test_what_crashed_is_told_before_all_is_unpacked(
     assert report.dump.checked is not Checked.RANGES
     assert report.dump.path.read_bytes() == vmcore.read_bytes()
     assert not (report.directory / DOWNLOAD).exists()
+
+
+@pytest.mark.long
+def test_the_same_dump_is_told_whose_first_answer_came_before(
+    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
+) -> None:
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst")
+    run(upload, site_a, listener)
     listener.is_over.clear()
     again = run(upload, site_a, listener, "T-2")
     assert again.finding

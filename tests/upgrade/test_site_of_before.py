@@ -129,6 +129,7 @@ def test_a_site_of_before_is_judged_by_the_rules_of_today(before: Site) -> None:
     assert before.admin("check").returncode == 0
 
 
+@pytest.mark.long
 def test_a_site_of_before_is_purged(before: Site) -> None:
     with person(before, "-p", program="cas-admin") as admin:
         admin.wait_for(b"is this what you really want to do?")
