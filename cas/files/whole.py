@@ -136,7 +136,11 @@ def writing_below(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         named = error.filename if isinstance(error.filename, str) else None
-        raise cannot_write(directory / named if named else directory, error, 0) from error
+        path = directory / named if named else directory
+        if error.errno == errno.ENOENT and not path.is_relative_to(directory):
+            hint = f"put it back, then {AGAIN}"  # an upload that is read where it lies
+            raise TryAgain(f"{path} is not there any more", hint=hint) from error
+        raise cannot_write(path, error, 0) from error
 
 
 def sync(path: Path) -> None:

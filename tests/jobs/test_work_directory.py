@@ -15,7 +15,7 @@ import pytest
 
 from cas.engines import salvage
 from cas.engines.crash import wrapper
-from cas.errors import CasError, Refused
+from cas.errors import CasError, Refused, TryAgain
 from cas.files.whole import opener_below, read_regular, write_whole, writing_below
 from cas.jobs.job import Job, Order, load_job
 from cas.jobs.lock import lock_job
@@ -258,3 +258,11 @@ def test_nothing_is_written_through_what_stands_in_a_files_place(
         WRITERS[name](job)
     assert caught.value.hint.endswith(f": rm {job.directory / name}")
     assert victim.read_text() == "precious"
+
+
+def test_an_upload_that_goes_while_a_job_is_written_is_not_said_to_be_written(
+    tmp_path: Path,
+) -> None:
+    gone = pytest.raises(TryAgain, match="up/vmcore is not there any more")
+    with gone, writing_below(tmp_path / "job"):
+        (tmp_path / "up" / "vmcore").stat()
