@@ -162,7 +162,7 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
     """
     parts: list[_Part] = []
     best: tuple[tuple[bool, int, bool, int], Path, bytes] | None = None
-    crashed = 0
+    crashed: list[int] = []
     for path in files:
         raw = tail_of(path, TEXT_LIMIT)
         if number := pstore_part(raw):
@@ -177,7 +177,7 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
             banner_of(text) is not None,
             len(text),
         )
-        crashed += worth[:2] >= (True, 1)
+        crashed += [worth[1]] if worth[:2] >= (True, 1) else []
         if best is None or worth > best[0]:
             best = worth, path, raw
     record = _newest_record(parts) if parts else None
@@ -185,8 +185,9 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
         return record
     if best is None:
         return None
-    remark = f"{crashed} of the files tell of a crash: --member NAME takes another than this"
-    return ChosenLog((best[1],), best[2], (remark,) if crashed > 1 else ())
+    alike = crashed.count(best[0][1])
+    remark = f"{alike} of the files tell of a crash: --member NAME takes another than this"
+    return ChosenLog((best[1],), best[2], (remark,) if alike > 1 else ())
 
 
 def _gravity_of(raw: bytes) -> int:

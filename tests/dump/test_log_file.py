@@ -156,9 +156,12 @@ def test_what_systemd_has_put_together_of_pstore_is_a_log_and_no_part(tmp_path: 
 
 
 def test_of_several_logs_with_a_crash_it_is_told_that_there_are_others(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("1-dmesg.txt", "2-dmesg.txt")]
+    files = [tmp_path / name for name in ("1-dmesg.txt", "2-dmesg.txt", "3-hung.txt")]
     for path in files:
         path.write_text(OOPS)
+    files[2].write_text(
+        stamped(f"{BANNER}\nINFO: task a:1 blocked for more than 120 seconds.\n", 0.0)
+    )
     chosen = choose_log(files)
     assert chosen is not None
     assert chosen.remarks == (
