@@ -23,6 +23,7 @@ from cas.dump import identify
 
 from installed import COMMANDS, FIXTURES, Site, few_of, needs
 
+PARTS = ("a", "b", "arm64")
 NO_DUMP = "there is no dump, only a kernel log: what it does not say cannot be looked up"
 WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum_entries"
 
@@ -31,18 +32,20 @@ WHERE = "cas_balance [cas_oops] at drivers/cas/cas_oops.c:63, inlined in cas_sum
 def logs(
     made: Callable[[str, Callable[[Path], object]], Path],
 ) -> Mapping[str, Path]:
-    """The kernel logs of two shipped dumps, as ``vmcore-dmesg`` would have kept them."""
+    """The kernel logs of the shipped dumps, as ``vmcore-dmesg`` would have kept them."""
 
     def write(path: Path) -> None:
         path.mkdir()
-        for part in ("a", "arm64"):
+        for part in PARTS:
             dump = path / f"vmcore-{part}"
-            dump.write_bytes(lzma.decompress((FIXTURES / part / "vmcore.elf.xz").read_bytes()))
+            packed = next((FIXTURES / part).glob("vmcore*"))
+            data = packed.read_bytes()
+            dump.write_bytes(lzma.decompress(data) if packed.suffix == ".xz" else data)
             (path / f"{part}.txt").write_text(identify(dump).dmesg or "")
             dump.unlink()
 
     directory = made("kernel-logs", write)
-    return {part: directory / f"{part}.txt" for part in ("a", "arm64")}
+    return {part: directory / f"{part}.txt" for part in PARTS}
 
 
 def judged(site: Site, upload: Path, ticket: str = "L-1", *words: str) -> Mapping[str, Any]:
@@ -86,7 +89,7 @@ def test_an_oops_text_names_the_line_that_its_dump_would_and_has_its_signatures(
 def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
     site: Site, catalogued: Callable[[Site, str], Site], logs: Mapping[str, Path]
 ) -> None:
-    judged(catalogued(site, "a"), logs["a"])
+    judged(catalogued(site, "b"), logs["b"])
     job = site.job("L-1")
     assert "sym cas_sum_entries+0x18 >> lines\n" in (job / "crash.in").read_text()
     assert os.access(job / "crash", os.X_OK)
@@ -121,41 +124,41 @@ def test_a_bad_pointer_of_a_log_is_named_with_the_member_that_was_wanted(
     site: Site, catalogued: Callable[[Site, str], Site], logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
     """One instruction earlier than in the dump: there the debug information has the pointer."""
-    text = logs["a"].read_text().replace("cas_sum_entries+0x18/0x38", "cas_sum_entries+0x14/0x38")
+    text = logs["b"].read_text().replace("cas_sum_entries+0x18/0x38", "cas_sum_entries+0x14/0x38")
     text = text.replace("48 8b 43 18 <48> 8b 50 18", "<48> 8b 43 18 48 8b 50 18")
     text = re.sub(r"RBX: ffff\w+", f"RBX: {0:016x}", text)
     (tmp_path / "oops.txt").write_text(text)
-    result = judged(catalogued(site, "a"), tmp_path / "oops.txt")
+    result = judged(catalogued(site, "b"), tmp_path / "oops.txt")
     told = "entry (struct cas_entry *, rbx) is NULL: the access to 0x18 was to its member account"
     assert told in " ".join(each["sentence"] for each in result["fault"]["evidence"])
     assert (result["fault"]["registers_from"], result["fault"]["code_from"]) == ("kernel log",) * 2
 
 
 def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
-    site_a: Site, logs: Mapping[str, Path], tmp_path: Path
+    site_b: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    text = logs["a"].read_text()
+    text = logs["b"].read_text()
     other = re.sub(r"(worker_thread\+0x\w+)/0x\w+", r"\1/0x999", text)
     (tmp_path / "oops.txt").write_text(other)
-    result = judged(site_a, tmp_path / "oops.txt")
+    result = judged(site_b, tmp_path / "oops.txt")
     assert "cas_sum_entries+0x18 [cas_oops]" in result["finding"]["where"]
     assert not any(frame["line"] for frame in result["finding"]["trace"])
     (told,) = [remark for remark in result["remarks"] if "does not fit" in remark]
     assert "its functions have other sizes than in the log" in told
     assert result["kernel"]["package"] is None
-    assert not (site_a.job("L-1") / "crash").exists()
-    refused = site_a.cas("debug", "L-1", "-c", "sym worker_thread")
+    assert not (site_b.job("L-1") / "crash").exists()
+    refused = site_b.cas("debug", "L-1", "-c", "sym worker_thread")
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "its functions have other sizes than in the log" in refused.stderr
-    assert site_a.cas("debug", "L-1", "-c", "sym worker_thread", "--force").returncode == 0
+    assert site_b.cas("debug", "L-1", "-c", "sym worker_thread", "--force").returncode == 0
 
 
 def test_a_kmod_of_another_size_costs_only_its_own_lines(
-    site_a: Site, logs: Mapping[str, Path], tmp_path: Path
+    site_b: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    text = logs["a"].read_text().replace("cas_audit_ledger+0x18/0x2c", "cas_audit_ledger+0x18/0x30")
+    text = logs["b"].read_text().replace("cas_audit_ledger+0x18/0x2c", "cas_audit_ledger+0x18/0x30")
     (tmp_path / "oops.txt").write_text(text)
-    result = judged(site_a, tmp_path / "oops.txt")
+    result = judged(site_b, tmp_path / "oops.txt")
     lines = {frame["function"]: frame["line"] for frame in result["finding"]["trace"]}
     assert lines["cas_sum_entries"] is lines["cas_audit_work"] is None
     assert lines["worker_thread"]
@@ -164,9 +167,9 @@ def test_a_kmod_of_another_size_costs_only_its_own_lines(
 
 @pytest.mark.parametrize("fits", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
-    site: Site, logs: Mapping[str, Path], vmlinux: Path, tmp_path: Path, fits: bool
+    site: Site, logs: Mapping[str, Path], vmlinux_b: Path, tmp_path: Path, fits: bool
 ) -> None:
-    (package,) = (FIXTURES / "a").glob("*.rpm")
+    (package,) = (FIXTURES / "b").glob("*.rpm")
     subprocess.run(
         [needs("bsdtar"), "-xf", package, "-C", tmp_path, "*cas_oops.ko.debug"], check=True
     )
@@ -181,9 +184,9 @@ def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
     )
     site.settings["debugs"] = str(tmp_path / "debugs")  # where no job has left the kmod
     kp.build(recipe, Path(site.settings["kernels"]))
-    (Path(site.settings["kernels"]) / "vmlinux").symlink_to(vmlinux)
+    (Path(site.settings["kernels"]) / "vmlinux").symlink_to(vmlinux_b)
     assert site.admin("-b").returncode == 0
-    text = logs["a"].read_text()
+    text = logs["b"].read_text()
     if not fits:
         text = text.replace("cas_audit_ledger+0x18/0x2c", "cas_audit_ledger+0x18/0x30")
     (tmp_path / "oops.txt").write_text(text)
@@ -282,7 +285,7 @@ def test_of_several_boots_the_last_crash_is_judged_and_what_others_reported_is_t
 def test_a_log_is_identified_and_a_text_that_only_quotes_one_is_not(
     site: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    told = json.loads(site.cas("identify", "--json", logs["a"]).stdout)
+    told = json.loads(site.cas("identify", "--json", logs["b"]).stdout)
     assert (told["format"], told["arch"]) == ("kernel log", "x86_64")
     assert told["osrelease"] == "6.1.192-1.cas1.x86_64"
     (tmp_path / "letter").write_text("It says:\nBUG: kernel NULL pointer dereference\nHelp!\n")
@@ -327,22 +330,22 @@ KDUMPS_LOG = b"""\
     ids=["unreadable", "cut"],
 )
 def test_an_incomplete_dump_is_judged_by_the_log_that_came_beside_it(
-    site_a: Site,
-    vmcore: Path,
+    site_b: Site,
+    vmcore_b: Path,
     logs: Mapping[str, Path],
     tmp_path: Path,
     incomplete: tuple[int, str],
 ) -> None:
     size, told = incomplete
     members = {
-        "vmcore-incomplete": vmcore.read_bytes()[:size],
-        "vmcore-dmesg.txt": logs["a"].read_bytes(),
+        "vmcore-incomplete": vmcore_b.read_bytes()[:size],
+        "vmcore-dmesg.txt": logs["b"].read_bytes(),
         "kexec-dmesg.log": KDUMPS_LOG,
     }
-    site_a.settings["engine"] = "drgn"
-    done = site_a.cas("-i", "L-1", "-f", packed(tmp_path / "crash.tar.gz", members))
+    site_b.settings["engine"] = "drgn"
+    done = site_b.cas("-i", "L-1", "-f", packed(tmp_path / "crash.tar.gz", members))
     assert done.returncode == 3, done.stderr
-    result = site_a.result("L-1")
+    result = site_b.result("L-1")
     assert result["finding"]["kind"] == "null-dereference"
     assert "cas_sum_entries+0x18" in result["finding"]["where"]
     remarks = "\n".join(result["remarks"])
@@ -353,10 +356,10 @@ def test_an_incomplete_dump_is_judged_by_the_log_that_came_beside_it(
 
 
 def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
-    site: Site, vmcore: Path, logs: Mapping[str, Path], tmp_path: Path
+    site: Site, vmcore_b: Path, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    other = logs["a"].read_text().replace("6.1.192-1.cas1", "6.1.190-7.cas1")
-    members = {"vmcore": vmcore.read_bytes()[:65536], "dmesg.txt": other.encode()}
+    other = logs["b"].read_text().replace("6.1.192-1.cas1", "6.1.190-7.cas1")
+    members = {"vmcore": vmcore_b.read_bytes()[:65536], "dmesg.txt": other.encode()}
     site.settings["engine"] = "drgn"
     site.cas("-i", "L-1", "-f", packed(tmp_path / "a.tar.gz", members))
     result = site.result("L-1")
@@ -368,37 +371,37 @@ def test_the_log_of_another_kernel_beside_a_dump_is_left_alone(
     ("taint", "is_shown"), [("", True), pytest.param("(O)", False, marks=pytest.mark.long)]
 )
 def test_the_source_of_the_faulting_line_is_shown_unless_the_kmod_is_not_the_kernels(
-    site_a: Site, logs: Mapping[str, Path], tmp_path: Path, taint: str, is_shown: bool
+    site_b: Site, logs: Mapping[str, Path], tmp_path: Path, taint: str, is_shown: bool
 ) -> None:
     drivers = tmp_path / "sources" / "6.1.192-1.cas1.x86_64" / "drivers" / "cas"
     drivers.mkdir(parents=True)
     shutil.copy(FIXTURES.parent / "modules" / "cas_oops.c", drivers)
-    site_a.settings["sources"] = str(tmp_path / "sources")
-    text = logs["a"].read_text().replace("in: cas_oops(O)", f"in: cas_oops{taint}")
+    site_b.settings["sources"] = str(tmp_path / "sources")
+    text = logs["b"].read_text().replace("in: cas_oops(O)", f"in: cas_oops{taint}")
     (tmp_path / "oops.txt").write_text(text)
-    source = judged(site_a, tmp_path / "oops.txt")["fault"]["source"]
+    source = judged(site_b, tmp_path / "oops.txt")["fault"]["source"]
     assert (source is not None) is is_shown
     if is_shown:
         assert (source["file"], source["line"]) == ("drivers/cas/cas_oops.c", 63)
 
 
 def test_a_log_or_a_dump_may_be_piped_in(
-    site_a: Site, vmcore: Path, logs: Mapping[str, Path]
+    site_b: Site, vmcore_b: Path, logs: Mapping[str, Path]
 ) -> None:
-    site_a.settings["engine"] = "drgn"
-    done = site_a.cas("-i", "L-1", "-f", "-", input=logs["a"].read_text())
+    site_b.settings["engine"] = "drgn"
+    done = site_b.cas("-i", "L-1", "-f", "-", input=logs["b"].read_text())
     assert (done.returncode, NO_DUMP in done.stderr) == (3, True), done.stderr
-    assert site_a.result("L-1")["finding"]["where"].startswith(WHERE)
-    site_a.settings["database"] = str(site_a.directory / "other.db")  # which knows no kernel
-    site_a.settings["debugs"] = str(site_a.directory / "debugs")
-    with vmcore.open("rb") as dump, subprocess.Popen(["cat"], stdin=dump, stdout=-1) as cat:
+    assert site_b.result("L-1")["finding"]["where"].startswith(WHERE)
+    site_b.settings["database"] = str(site_b.directory / "other.db")  # which knows no kernel
+    site_b.settings["debugs"] = str(site_b.directory / "debugs")
+    with vmcore_b.open("rb") as dump, subprocess.Popen(["cat"], stdin=dump, stdout=-1) as cat:
         argv = [COMMANDS / "cas", "-i", "L-2", "-f", "-"]
         piped = subprocess.run(
-            argv, env=site_a.prepared(), stdin=cat.stdout, capture_output=True, check=False
+            argv, env=site_b.prepared(), stdin=cat.stdout, capture_output=True, check=False
         )
     assert piped.returncode == 6, piped.stderr
-    kept = site_a.job("L-2") / "vmcore" / "stdin"
-    assert kept.read_bytes() == vmcore.read_bytes()
+    kept = site_b.job("L-2") / "vmcore" / "stdin"
+    assert kept.read_bytes() == vmcore_b.read_bytes()
 
 
 def test_what_is_piped_in_and_is_neither_is_called_stdin(site: Site) -> None:

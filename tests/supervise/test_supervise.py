@@ -97,7 +97,7 @@ def test_a_hung_program_is_ended_with_all_that_it_started(room: Confinement, how
 
 @pytest.mark.parametrize("room", few_of(("sandbox", "none"), {"sandbox"}), indirect=True)
 def test_a_silent_program_that_computes_is_left_alone(room: Confinement) -> None:
-    busy = "timeout 2.2 sh -c 'while :; do :; done'; echo done"
+    busy = "timeout 1.7 sh -c 'while :; do :; done'; echo done"
     assert run_program(sh(busy), room, **LIMITS).stdout == b"done\n"
 
 
@@ -108,7 +108,7 @@ def test_an_idle_program_that_writes_is_left_alone(room: Confinement) -> None:
 
 @pytest.mark.parametrize("room", few_of(("sandbox", "none"), {"sandbox"}), indirect=True)
 def test_a_program_that_computes_for_ever_ends_with_our_patience(room: Confinement) -> None:
-    finished = run_program(sh("while :; do :; done"), room, timeout_s=1.5, max_bytes=100)
+    finished = run_program(sh("while :; do :; done"), room, timeout_s=0.7, max_bytes=100)
     assert finished.timed_out
     assert finished.fault is None
 
