@@ -1,6 +1,7 @@
 """Blocks of xz data by two threads: in order, within limits, and gone with whoever took them."""
 
 import lzma
+import os
 import random
 import subprocess
 import threading
@@ -41,6 +42,22 @@ def test_the_content_comes_in_order_however_little_may_wait(packed: Path, ahead:
     assert content == CONTENT
     assert read == [block.packed_bytes for block in blocks]
     assert not threads()
+
+
+@pytest.mark.parametrize("zeros", [4, 8 << 20, (64 << 20) + 4])
+def test_zeros_behind_the_end_are_passed_over_at_once(packed: Path, zeros: int) -> None:
+    with packed.open("r+b") as file:
+        blocks = xz_blocks.layout(file.fileno())
+        end = file.seek(0, 2) + zeros
+        file.truncate(end)
+        reads: list[int] = []
+
+        def read(at: int, size: int) -> bytes:
+            reads.append(size)
+            return os.pread(file.fileno(), size, at)
+
+        assert xz_blocks.layout_of(read, 0, end) == blocks
+    assert len(reads) < 80
 
 
 def test_a_damaged_block_ends_it_behind_those_before(packed: Path) -> None:
