@@ -54,14 +54,14 @@ class Watcher(Silent):
 
 
 @pytest.fixture
-def config(site_a: Site) -> Config:
-    site_a.keep_snippets("sys", "traceback")
-    return replace(site_a.world().config, engine=EngineChoice.DRGN)
+def config(site_b: Site) -> Config:
+    site_b.keep_snippets("sys", "traceback")
+    return replace(site_b.world().config, engine=EngineChoice.DRGN)
 
 
 @pytest.fixture
-def upload(tmp_path: Path, vmcore: Path) -> Path:
-    return Path(shutil.copy(vmcore, tmp_path / "vmcore"))
+def upload(tmp_path: Path, vmcore_b: Path) -> Path:
+    return Path(shutil.copy(vmcore_b, tmp_path / "vmcore"))
 
 
 @pytest.fixture
@@ -141,9 +141,9 @@ def test_an_upload_that_changes_once_it_is_copied_is_judged_by_the_copy(
 
 @pytest.mark.parametrize("other", few_of(("another crash", "nothing of use"), {"another crash"}))
 def test_an_upload_that_is_replaced_before_it_is_identified_is_judged_by_the_copy(
-    config: Config, tmp_path: Path, vmcore: Path, other: str
+    config: Config, tmp_path: Path, vmcore_b: Path, other: str
 ) -> None:
-    log = identify(vmcore).dmesg or ""
+    log = identify(vmcore_b).dmesg or ""
     upload = tmp_path / "console.log"
     upload.write_text(log)
 
