@@ -56,10 +56,18 @@ def unxz(flow: Flow, layer: Layer) -> Iterator[bytes]:
     """All streams of an xz file, with zeros between them."""
     while True:
         yield from decoded(lzma.LZMADecompressor(lzma.FORMAT_XZ, layer.limits.lzma_bytes), flow)
-        while flow.peek(4) == bytes(4):
-            flow.read(4)
+        _skip_padding(flow)
         if flow.peek(6) != b"\xfd7zXZ\0":
             return layer.trailing(flow)
+
+
+def _skip_padding(flow: Flow) -> None:
+    """Pass over zeros in fours; behind an upload may be gigabytes of them."""
+    zeros, rest = 0, b""
+    while not rest and (block := flow.block()):
+        rest = block.lstrip(b"\0")
+        zeros += len(block) - len(rest)
+    flow.put_back(bytes(zeros % 4) + rest)
 
 
 def unlzma(flow: Flow, layer: Layer) -> Iterator[bytes]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from cas.streams import xz_blocks
-from cas.streams.flow import Damaged
+from cas.streams.decompress import unxz
+from cas.streams.flow import Damaged, Flow
+from cas.streams.layer import Payload
 
 from installed import needs
 
@@ -58,6 +60,21 @@ def test_zeros_behind_the_end_are_passed_over_at_once(packed: Path, zeros: int) 
 
         assert xz_blocks.layout_of(read, 0, end) == blocks
     assert len(reads) < 80
+
+
+@pytest.mark.parametrize("more", [0, 4])
+def test_zeros_between_streams_are_passed_over_a_block_at_a_time(more: int) -> None:
+    class Counted(Flow):
+        peeks = 0
+
+        def peek(self, count: int) -> bytes:
+            self.peeks += 1
+            return super().peek(count)
+
+    first, second = lzma.compress(b"one "), lzma.compress(b"two")
+    flow = Counted([first, *[bytes(1 << 20)] * 8, bytes(4 + more) + second])
+    assert b"".join(unxz(flow, Payload())) == b"one two"
+    assert flow.peeks < 20
 
 
 def test_a_damaged_block_ends_it_behind_those_before(packed: Path) -> None:
