@@ -20,8 +20,8 @@ from cas.klog.choice import choose
 from cas.klog.lines import LOG_LIMIT, Log, parse, without_colours
 from cas.model.code import CodePlace
 
-TEXT_LIMIT = LOG_LIMIT
-"""Bytes of the end of a file that are read."""
+TEXT_LIMIT = LOG_LIMIT // 2
+"""Bytes of the end of a file that are read; text with an emoji in it takes four times as many."""
 BOOTS_LIMIT = 1000
 _BANNER = "Linux version "
 _WHOLE_BANNER = re.compile(r"Linux version \d{1,3}\.\d{1,5}\S{0,80} \(")
@@ -316,13 +316,13 @@ def code_places(log: str) -> tuple[CodePlace, ...]:
 
     Of one function that has several sizes there are several places.
     """
-    found = (
-        CodePlace(
-            each[1], int(each[2], 16), int(each[3], 16), each[4] and each[4].replace("-", "_")
-        )
-        for each in _SYMBOL.finditer(log)
-    )
-    return tuple(dict.fromkeys(reversed(tuple(found))))[:PLACES_LIMIT]
+    found: dict[CodePlace, None] = {}
+    for each in _SYMBOL.finditer(log):
+        kmod = each[4] and each[4].replace("-", "_")
+        place = CodePlace(each[1], int(each[2], 16), int(each[3], 16), kmod)
+        found.pop(place, None)  # where it was named last is its place
+        found[place] = None
+    return tuple(reversed(found))[:PLACES_LIMIT]
 
 
 def kmods_of_places(log: str) -> dict[str, str | None]:
@@ -434,6 +434,8 @@ def _exported(raw: bytes) -> Iterator[dict[str, str]]:
             continue
         if not equals:
             size = int.from_bytes(raw[at : at + 8], "little")
+            if at + 8 + size > len(raw):
+                continue  # the rest of a line whose beginning is cut
             value = raw[at + 8 : at + 8 + size]
             at += 8 + size + 1
         record[name.decode("latin-1")] = value.decode("utf-8", "surrogateescape")

@@ -61,6 +61,10 @@ def test_the_kernels_lines_are_taken_out_of_an_exported_journal() -> None:
     assert "not the kernel's" not in kernel_lines(exported(OOPS))
 
 
+def test_an_exported_journal_whose_beginning_is_cut_in_a_line_is_read_from_there() -> None:
+    assert kernel_lines(b"cut off\n\n" + exported(OOPS)) == kernel_lines(exported(OOPS))
+
+
 def test_the_kernels_lines_are_taken_out_of_a_journal_in_json() -> None:
     records = [{"_TRANSPORT": "kernel", "MESSAGE": line} for line in OOPS.splitlines()]
     records.insert(0, {"_TRANSPORT": "stdout", "MESSAGE": "hello"})
