@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import http.client
 import re
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
@@ -49,16 +50,21 @@ OTHER_ENCODINGS = frozenset({"br", "deflate", "dcb", "dcz", "aes128gcm", "exi", 
 """The other ones of IANA's registry of HTTP content codings: words that are not a server's own."""
 
 
+Began = Callable[[socket.socket], None]
+"""Is given each connection before anything is asked over it, and may raise."""
+
+
 class Connection(http.client.HTTPConnection):
     """A connection to a checked address."""
 
     response_class = PatientResponse
 
-    def __init__(self, url: Url, policy: NetworkPolicy) -> None:
+    def __init__(self, url: Url, policy: NetworkPolicy, began: Began | None = None) -> None:
         super().__init__(url.host, url.port)
         self.default_port = PORTS[url.scheme]
         self._url = url
         self._policy = policy
+        self._began = began
         self.is_to_public = False
 
     def connect(self) -> None:
@@ -68,6 +74,8 @@ class Connection(http.client.HTTPConnection):
         if self._url.scheme == "https":
             self.sock = secure(self.sock, self._url)
         self.sock.settimeout(self._policy.timeout_s)
+        if self._began:
+            self._began(self.sock)
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,11 @@ def opened_by_http(url: Url, policy: NetworkPolicy, had: Had | None = None) -> I
 
 
 def answered(
-    url: Url, policy: NetworkPolicy, asked: Mapping[str, str], spent: Spent | None = None
+    url: Url,
+    policy: NetworkPolicy,
+    asked: Mapping[str, str],
+    spent: Spent | None = None,
+    began: Began | None = None,
 ) -> tuple[Url, Connection, PatientResponse]:
     """The answer to a request, behind at most REDIRECTS redirects; the caller closes both.
 
@@ -127,7 +139,7 @@ def answered(
     """
     hop = url
     for _ in range(REDIRECTS + 1):
-        connection = Connection(hop, policy)
+        connection = Connection(hop, policy, began)
         try:
             if spent:
                 spent.request()

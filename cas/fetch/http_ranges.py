@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from contextlib import closing, suppress
+from weakref import WeakSet
 
 from cas.errors import FetchError
 from cas.fetch.http import (
@@ -38,7 +40,10 @@ class HttpRanges:
         self._url = url
         self._policy = policy
         self._spent = spent
-        self._open = set[Connection]()
+        self._lock = threading.Lock()
+        self._sockets = WeakSet[socket.socket]()
+        """Those over which something may be asked."""
+        self._is_closed = False
         self._idle: list[tuple[Url, Connection]] = []
         """Each with who answers it, behind all redirects."""
         self.version = Version()
@@ -62,18 +67,28 @@ class HttpRanges:
                 raise
             except (FetchError, Broken):
                 # the server has closed it meanwhile, or where a redirect led serves no longer
-                self._drop(kept[1])
+                kept[1].close()
         return self._part_from_origin(start, end)
 
     def require_same(self) -> None:
         """See `Ranges.require_same`: each part was compared."""
 
     def close(self) -> None:
-        """Let go of all connections; who reads from one hears of it."""
-        for connection in list(self._open):
-            with suppress(OSError, AttributeError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            connection.close()
+        """Let go of all connections; who waits for an answer hears of it, and closes its own."""
+        with self._lock:
+            self._is_closed = True
+            for each in self._sockets:
+                with suppress(OSError):
+                    # TLS's own would have what is still to come read as it is, encrypted
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    def _began(self, connection: socket.socket) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise Broken(f"{self._url} is read no more")
+            self._sockets.add(connection)
 
     def _headers(self, start: int, end: int) -> dict[str, str]:
         headers = {"Range": f"bytes={start}-{end - 1}"}
@@ -90,8 +105,9 @@ class HttpRanges:
 
     def _part_from_origin(self, start: int, end: int) -> bytes:
         headers = self._headers(start, end)
-        hop, connection, response = answered(self._url, self._policy, headers, self._spent)
-        self._open.add(connection)
+        hop, connection, response = answered(
+            self._url, self._policy, headers, self._spent, self._began
+        )
         return self._part(hop, connection, response, start, end)
 
     def _part(
@@ -112,18 +128,14 @@ class HttpRanges:
                 with http_errors_told(hop):
                     is_over = not response.read1(1)
         except BaseException:
-            self._drop(connection)
+            connection.close()
             raise
         if is_over:
             self._idle.append((hop, connection))
         else:
-            self._drop(connection)
+            connection.close()
         self._spent.received(len(data))
         return bytes(data)
-
-    def _drop(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        connection.close()
 
     def _require_part(self, hop: Url, response: PatientResponse, start: int, end: int) -> int:
         """Make sure that the answer is that part, of that version; where it ends.

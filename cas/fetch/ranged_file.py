@@ -48,19 +48,29 @@ class RangedFile:
     """
 
     def __init__(
-        self, url: Url, ranges: Ranges, spent: Spent, cache: int, attempts: Callable[[], Attempts]
+        self,
+        url: Url,
+        ranges: Ranges,
+        spent: Spent,
+        directory: Path,
+        attempts: Callable[[], Attempts],
     ) -> None:
         """Nothing but its version is known.
 
-        :param cache: descriptor of an empty file for the blocks that came
+        :param directory: where the blocks that came take room
         :param attempts: counts those at one request
+        :raises CasError: no file can be made there
         """
         assert ranges.version.size_bytes is not None  # noqa: S101  what `Ranges` promises
         self.size = ranges.version.size_bytes
         self.spent = spent
         self._url = url
         self._ranges = ranges
-        self._cache = cache
+        self._directory = directory
+        try:
+            self._cache = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  close() does
+        except OSError as error:
+            raise cannot_write(directory, error, 0) from error
         self._attempts = attempts
         self._pool = ThreadPoolExecutor(AT_ONCE, "ranges")
         self._lock = threading.Lock()
@@ -104,7 +114,10 @@ class RangedFile:
         finally:
             with self._lock:
                 self._waiting -= 1
-        return os.pread(self._cache, end - offset, offset)
+        with self._lock:  # its descriptor may become another file's once it is closed
+            if self._is_closed:
+                raise Broken(f"{self._url} is read no more")
+            return os.pread(self._cache.fileno(), end - offset, offset)
 
     def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """All of a range: a server tells of no holes."""
@@ -129,18 +142,21 @@ class RangedFile:
         try:
             left = memoryview(data)
             while left:
-                left = left[os.pwrite(self._cache, left, offset + len(data) - len(left)) :]
+                left = left[os.pwrite(self._cache.fileno(), left, offset + len(data) - len(left)) :]
         except OSError as error:
-            raise cannot_write(Path(self._url.name), error, len(data)) from error
+            raise cannot_write(self._directory / self._url.name, error, len(data)) from error
         first = offset // BLOCK_BYTES
         with self._lock:
             self._held.update(range(first, first + -(-len(data) // BLOCK_BYTES)))
 
     def close(self) -> None:
         """Let go of the server; who still waits for it hears of it."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
         self._ranges.close()
         self._pool.shutdown(cancel_futures=True)
+        with self._lock:
+            self._cache.close()
 
     def _require(self, first: int, end: int) -> None:
         """Have these blocks; what fails is tried again with patience."""
@@ -234,13 +250,10 @@ def opened_ranged(
             except Broken as error:
                 attempts.failed(error, 0)
         try:
-            cache = stack.enter_context(tempfile.TemporaryFile(dir=directory))
-            file = RangedFile(
-                url, ranges, spent, cache.fileno(), lambda: Attempts(policy, progress)
-            )
-        except OSError as error:
+            file = RangedFile(url, ranges, spent, directory, lambda: Attempts(policy, progress))
+        except BaseException:
             ranges.close()
-            raise cannot_write(directory, error, 0) from error
+            raise
         stack.callback(file.close)
         file.add(0, head)
         yield file
