@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cas.commands.debug_dump import OtherDump
 from cas.commands.invocation import World
+from cas.commands.mistakes import shell_command
 from cas.dump import identify_by_ranges
+from cas.errors import NotADump, UsageError
+from cas.fetch.url import SHORTENED
 from cas.jobs.job import Job
 from cas.model.dump import Dump
 from cas.report.result import load as load_result
 
 if TYPE_CHECKING:
     from cas.fetch.ranged_file import RangedFile
+
+
+def has_whole_url(job: Job) -> bool:
+    """Whether what the job kept of its URL can be asked for: secrets are not kept."""
+    return SHORTENED not in (job.order.url or "")
+
+
+def to_fetch(job: Job) -> str:
+    """The command that fetches the dump."""
+    return f"cas -i {job.order.ticket}" + ("" if has_whole_url(job) else " -f URL")
+
+
+def require_whole_url(job: Job) -> None:
+    """Make sure that the dump can be asked for without its user.
+
+    :raises UsageError: its URL had secrets
+    """
+    if not has_whole_url(job):
+        raise UsageError(
+            f"{job.directory} has no dump, which is still on its server, and of its URL the"
+            " password or query is not kept",
+            hint=f"fetch it, with the whole URL: {to_fetch(job)}",
+        )
 
 
 def opened_far(job: Job, world: World, directory: Path, session: ExitStack) -> RangedFile:
@@ -37,12 +62,19 @@ def opened_far(job: Job, world: World, directory: Path, session: ExitStack) -> R
 def require_there(job: Job, world: World) -> None:
     """Make sure that the rest of the dump can be fetched, before what the job told is withdrawn.
 
+    :raises OtherDump: there is another one by now
     :raises CasError: it cannot be had any more, or not now
     """
     from cas.fetch.source import NoRanges
 
     with ExitStack() as session, suppress(NoRanges):
-        opened_far(job, world, Path(tempfile.gettempdir()), session)
+        file = opened_far(job, world, job.directory, session)
+        try:
+            far_dump(job, file, is_forced=False)
+        except OtherDump as error:
+            again = shell_command("cas", ["-i", job.order.ticket, "-f", job.order.url or ""])
+            error.hint = f"what the job told is kept; to analyse what is there now: {again}"
+            raise
 
 
 def far_dump(job: Job, file: RangedFile, *, is_forced: bool) -> Dump:
@@ -51,11 +83,17 @@ def far_dump(job: Job, file: RangedFile, *, is_forced: bool) -> Dump:
     :raises OtherDump: it is not the one that the job has read; unless that is forced
     """
     assert job.order.url  # noqa: S101  or nothing would be open
-    dump = identify_by_ranges(Path(Path(job.order.url).name), file)
-    told = load_result(job.directory).dump
-    if told is None or is_forced:
+    other = f"the file at {job.order.url} is not the dump that the job has read"
+    told = None if is_forced else load_result(job.directory).dump
+    try:
+        dump = identify_by_ranges(Path(Path(job.order.url).name), file)
+    except NotADump as error:
+        if told is None:
+            raise
+        raise OtherDump(f"{other}: {error}") from error
+    if told is None:
         return dump
     here = (dump.size_bytes, dump.build_id, dump.log_digest)
     if here != (told.size_bytes, told.build_id, told.log_digest):
-        raise OtherDump(f"the file at {job.order.url} is not the dump that the job has read")
+        raise OtherDump(other)
     return dump

@@ -255,14 +255,13 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         world.progress.warn(f"partial, exit status {PARTIAL}: {report.reason or 'see the report'}")
         report_file = shlex.quote(str(directory / "report.txt"))
         told = f"next: less {report_file}"
+        can_debug = report.dump is not None and bool(report.vmlinux or not report.dump.is_log)
         if report.dump and report.dump.checked is Checked.RANGES:
-            again = f"cas -i {job.order.ticket}"
-            from cas.fetch.url import SHORTENED
+            from cas.commands.far_dump import has_whole_url, to_fetch  # for few jobs
 
-            if SHORTENED in (job.order.url or ""):  # with its secrets it could be asked again
-                again += " -f URL"
-            told += f"; to fetch the rest of the dump and go on: {again}"
-        if report.dump and (report.vmlinux or not report.dump.is_log):
+            told += f"; to fetch the rest of the dump and go on: {to_fetch(job)}"
+            can_debug = has_whole_url(job)
+        if can_debug:
             # the ticket alone may mean several jobs
             told += f"; to open a debugger: cas debug {specification.job_name(job)}"
         world.progress.say(told)

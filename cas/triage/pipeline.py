@@ -194,11 +194,22 @@ class Pipeline:
             self.leave_rest()
             return frozenset()
         head = self.receive()
+        answered = self.report.dump if is_answered else None
         if is_answered:  # all of it is there now, and counts
             self.disown()
         early = self.foresee(head)
         self.answer_before_unpacked()
         dump = self.identify(self.unpacked(head))
+        if answered and (dump.size_bytes, dump.build_id) != (
+            answered.size_bytes,
+            answered.build_id,
+        ):
+            self.tell.retract()
+            self.report = replace(self.report, by_ranges=None)
+            self.context.remark(
+                "what was fetched is another dump than the one that was read by ranges: what was"
+                " told of that does not count"
+            )
         if dump.is_log:
             self.arrival.let_go()
             self.judge_log(dump)
