@@ -16,9 +16,9 @@ from cas.dump.crash_id import CrashId
 from cas.dump.identify import crash_id, crash_id_by_headers
 from cas.dump.reassemble import with_reason
 from cas.dump.source import opened_source
-from cas.errors import CasError, DiskFull, NotADump
+from cas.errors import CasError, DiskFull, NotADump, UnsupportedFormat
 from cas.files.whole import is_there
-from cas.intake import Intake, Storing, is_plain, take_over
+from cas.intake import PEEK_BYTES, Intake, Storing, is_plain, take_over, wrapping
 from cas.jobs.job import load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory, is_ticket
@@ -26,6 +26,8 @@ from cas.model.dump import Dump
 from cas.progress import Silent
 from cas.supervise import scratch
 
+ID_LIMIT_BYTES = 64 << 20
+"""The headers of no dump take more; what says so is not read on its server to its end."""
 LARGE = Path("/var/tmp")  # noqa: S108  a directory of our own below it
 """Where large files are put that nobody keeps (hier(7)); /tmp is memory on many machines."""
 
@@ -94,19 +96,27 @@ def crash_id_of_url(address: str, world: World) -> CrashId:
 
     :raises CasError: the server gives whole files only, or has no such dump for us
     """
-    from cas.fetch.ranged_file import opened_ranged
+    from cas.fetch.ranged_file import TooMuch, opened_ranged
     from cas.fetch.source import FetchPolicy
     from cas.fetch.url import parse_url
 
     url, policy = parse_url(address), FetchPolicy.of(world.config)
+    whole = "fetch it first, then: cas object FILE"
     with scratch() as directory, opened_ranged(url, policy, directory, world.progress) as file:
-        found = crash_id_by_headers(Path(url.name), file)
+        file.limit_bytes = ID_LIMIT_BYTES
+        try:
+            found = crash_id_by_headers(str(url), file)
+        except TooMuch as error:
+            error.hint = whole
+            raise
+        except NotADump as error:
+            head = file.read(0, PEEK_BYTES)
+            if not isinstance(error, UnsupportedFormat) and (kind_of(head) or wrapping(head)):
+                error.hint = whole
+            raise
         file.require_same()
     if found is None:
-        raise NotADump(
-            f"the headers of {url} have neither registers nor VMCOREINFO",
-            hint="fetch it first, then: cas object FILE",
-        )
+        raise NotADump(f"{url} has no headers with registers or VMCOREINFO", hint=whole)
     return found
 
 
@@ -124,7 +134,7 @@ def _id_by_beginning(path: Path, world: World) -> CrashId | None:
         Storing([path], directory, intake, Silent()) as storing,
     ):
         with opened_source(storing.head()) as source:
-            found = crash_id_by_headers(path, source)
+            found = crash_id_by_headers(str(path), source)
         raise Found
     return found
 

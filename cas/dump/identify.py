@@ -135,23 +135,29 @@ def crash_id(path: Path, source: Source) -> CrashId:
     :raises NotADump: it is none
     """
     with suppress(NotADump):
-        if found := crash_id_by_headers(path, source):
+        if found := crash_id_by_headers(str(path), source):
             return found
     dump = identify(path)
     assert dump.crash_id  # noqa: S101  which only here has a weak one
     return CrashId(dump.crash_id, dump.is_crash_id_weak)
 
 
-def crash_id_by_headers(path: Path, source: Source) -> CrashId | None:
+def crash_id_by_headers(name: str, source: Source) -> CrashId | None:
     """What the crash of a dump is called, as far as its headers tell: kilobytes are read.
 
-    :param path: what to call it
+    :param name: what to call it
     :raises NotADump: it is none, or its headers are not all there
     """
-    if recognise_source(source, str(path)) != "flattened":
-        return _id_of_image(source)
-    first = _id_of_image(Flattened(source, FIRST_RECORDS))
-    return first or _id_of_image(Flattened(source))
+    kind = recognise_source(source, name)
+    if kind == KERNEL_LOG:
+        return None
+    try:
+        if kind != "flattened":
+            return _id_of_image(source)
+        first = _id_of_image(Flattened(source, FIRST_RECORDS))
+        return first or _id_of_image(Flattened(source))
+    except NotADump as error:
+        raise type(error)(f"{name}: {error}", hint=error.hint, offset=error.offset) from error
 
 
 def _id_of_image(source: Source) -> CrashId | None:

@@ -151,9 +151,11 @@ def parse_url(text: str) -> Url:
     except ValueError:
         # no `from`: the library's message may quote the password
         raise _unusable(scheme, "its host or port cannot be read") from None
-    if scheme == "s3" and (parts.query or not re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc)):
+    is_object = re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc) and parts.path.strip("/")
+    if scheme == "s3" and (parts.query or not is_object):
         raise UsageError(
-            "the s3 URL cannot be used: it has more than a bucket and a key, s3://BUCKET/KEY",
+            "the s3 URL cannot be used: it must have a bucket and a key and no more,"
+            " s3://BUCKET/KEY",
             hint="endpoint, region and credentials stand in [stores] of cas.conf, see cas.conf(5)",
         )
     if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):

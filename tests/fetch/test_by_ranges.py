@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
+import resource
+import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fetch_servers import Fault, Parts, Request, Web, certificate, redirect, web
+from fetch_servers import (
+    Fault,
+    Parts,
+    Request,
+    Web,
+    certificate,
+    patient_policy,
+    redirect,
+    web,
+)
 from ssh_servers import sshd
 
-from cas.fetch.ranged_file import AT_ONCE
+from cas.errors import DiskFull
+from cas.fetch.ranged_file import AT_ONCE, RangedFile, opened_ranged
+from cas.fetch.source import Broken
+from cas.fetch.url import parse_url
+from cas.progress import Silent
 
 from installed import FIXTURES, Site, needs
 
@@ -110,6 +129,14 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     done = far.cas("debug", "T-1", "-c", "bt")
     assert done.returncode == 5
     assert "is not the dump that the job has read" in done.stderr
+    before = (far.job("T-1") / "result.json").read_bytes()
+    for path in (other, far.directory / "cas.conf"):
+        server.files["/vmcore"] = Parts(path, etag='"v3"')
+        done = far.cas("-i", "T-1")
+        assert done.returncode == 5
+        assert "is not the dump that the job has read" in done.stderr
+        assert f"to analyse what is there now: cas -i T-1 -f {server.url('/vmcore')}" in done.stderr
+    assert (far.job("T-1") / "result.json").read_bytes() == before
     server.files["/vmcore"] = parts
     done = far.cas("-i", "T-1")
     assert done.returncode == 0, done.stderr
@@ -126,6 +153,10 @@ def test_an_answer_is_kept_while_its_server_cannot_be_reached(
     done = far.cas("-i", "T-1", "-f", url, "--fetch", "answer")
     assert done.returncode == PARTIAL, done.stderr
     assert "and go on: cas -i T-1 -f URL" in done.stderr
+    assert "cas debug" not in done.stderr
+    done = far.cas("debug", "T-1")
+    assert done.returncode == 2
+    assert "with the whole URL: cas -i T-1 -f URL" in done.stderr
     assert "s3cret" not in (far.job("T-1") / "job.json").read_text() + done.stderr
     before = (far.job("T-1") / "result.json").read_bytes()
     done = far.cas("-i", "T-1")
@@ -182,6 +213,65 @@ def test_what_cannot_be_read_by_ranges_is_fetched_whole(
     assert told["by_ranges"] is None
     assert any(why in remark and "fetched whole" in remark for remark in told["remarks"])
     assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+
+
+@pytest.mark.long
+def test_a_dump_replaced_after_the_answer_by_ranges_is_told_to_be_another(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    other = far.directory / "other"
+    other.write_bytes(vmcore.read_bytes() + bytes(4096))
+
+    def replaced(request: Request, parts: Parts) -> None:
+        if request.headers.get("Range") is None:
+            parts.path, parts.etag = other, '"v2"'
+        parts.send_part(request)
+
+    served(server, vmcore, lasting=replaced, fault_1=replaced)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"))
+    assert "what was fetched is another dump than the one that was read by ranges" in done.stderr
+    told = result(far)
+    assert told["by_ranges"] is None
+    assert told["dump"]["size_bytes"] == other.stat().st_size
+
+
+@contextmanager
+def opened(server: Web, directory: Path) -> Iterator[RangedFile]:
+    url, policy = parse_url(server.url("/vmcore")), patient_policy(directory, timeout_s=60.0)
+    with opened_ranged(url, policy, directory, Silent()) as file:
+        yield file
+
+
+def test_who_lets_go_of_a_server_does_not_wait_for_its_answer(
+    server: Web, vmcore: Path, tmp_path: Path
+) -> None:
+    waits = list[bool]()
+
+    def is_silent(_: Request, parts: Parts) -> None:
+        waits.append(parts.go_on.wait(20))
+
+    parts = served(server, vmcore, fault_2=is_silent)
+    with opened(server, tmp_path) as file, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(file.read, 1 << 20, 100)
+        while len(parts.ranges) < 2:
+            time.sleep(0.01)
+        file.close()
+        with pytest.raises(Broken, match="is read no more"):
+            reading.result()
+    assert not waits
+    parts.go_on.set()
+
+
+def test_where_a_part_finds_no_room_is_told(server: Web, vmcore: Path, tmp_path: Path) -> None:
+    served(server, vmcore)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(server, tmp_path) as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+        try:
+            with pytest.raises(DiskFull, match=f"vmcore in {re.escape(str(tmp_path))} "):
+                file.read(8 << 20, 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def breaks(request: Request, parts: Parts) -> None:
@@ -274,6 +364,38 @@ def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: 
     told = far.cas("object", server.url("/vmcore"))
     assert (told.returncode, told.stdout) == (0, far.cas("object", vmcore).stdout)
     assert len(parts.ranges) <= 10
+    assert whole_requests(parts) == 0
+
+
+def test_what_has_no_id_in_its_headers_is_named_and_to_be_fetched(far: Site, server: Web) -> None:
+    url = server.url("/vmcore")
+    log = far.directory / "log"
+    log.write_text("".join(f"[    {second}.000000] a line\n" for second in range(100)))
+    for path, why in (
+        (FIXTURES / "a/vmcore.elf.xz", "is a"),
+        (log, "has no headers with registers or VMCOREINFO"),
+    ):
+        served(server, path)
+        told = far.cas("object", url)
+        assert told.returncode == 4
+        assert f"! {url} {why}" in told.stderr
+        assert "fetch it first, then: cas object FILE" in told.stderr
+
+
+@pytest.mark.long
+def test_the_id_of_what_claims_to_be_scattered_is_given_up(far: Site, server: Web) -> None:
+    stream = far.directory / "stream"
+    with stream.open("wb") as file:
+        file.write(b"makedumpfile".ljust(16, b"\0") + struct.pack(">qq", 1, 1).ljust(4080, b"\0"))
+        for number in range(5000):
+            file.write(struct.pack(">qq", (number + 1) << 20, 60_000))
+            file.seek(60_000, 1)
+        file.truncate()
+    parts = served(server, stream)
+    told = far.cas("object", server.url("/vmcore"))
+    assert told.returncode == 4
+    assert "more than 64.0 MiB of" in told.stderr
+    assert "fetch it first, then: cas object FILE" in told.stderr
     assert whole_requests(parts) == 0
 
 

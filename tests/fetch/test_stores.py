@@ -52,7 +52,9 @@ def test_what_is_not_in_a_store_is_told_by_its_name_alone(store: Site) -> None:
     assert secrets_in(store.jobs) == []
 
 
-@pytest.mark.parametrize("url", ["s3://key:secret@dumps/vmcore", "s3://dumps:9000/vmcore"])
+@pytest.mark.parametrize(
+    "url", ["s3://key:secret@dumps/vmcore", "s3://dumps:9000/vmcore", "s3://dumps/"]
+)
 def test_a_url_says_nothing_but_bucket_and_key(site: Site, url: str) -> None:
     done = site.cas("-i", "T-1", "-f", url)
     assert done.returncode == 2
