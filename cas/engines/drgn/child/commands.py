@@ -10,10 +10,11 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from drgn import Object, PlatformFlags, Program
+from drgn import Object, PlatformFlags, Program, RelocatableModule, Symbol
 from drgn.commands import CommandError, _redirect_and_pipe, parse_shell_command
 from drgn.commands._crash import _fs
 from drgn.commands._crash.common import CRASH_COMMAND_NAMESPACE, _get_pager, crash_command
@@ -42,7 +43,7 @@ Command = Callable[[Program, Sequence[str]], None]
 Condition = Callable[[Object], bool]
 
 MAX_TEXT_BYTES = 256
-_PLACE = re.compile(r"([A-Za-z_$][\w.$]*)\+(0x[0-9a-fA-F]+|\d+)(?:/0x[0-9a-fA-F]+)?")
+_PLACE = re.compile(r"([A-Za-z_$][\w.$]*)\+(0x[0-9a-fA-F]+|\d+)(?:/(0x[0-9a-fA-F]+))?")
 """Code as a kernel log names it."""
 
 STATES: Mapping[str, str] = {
@@ -269,21 +270,46 @@ def _print_waits(prog: Program, tasks: Iterable[Object]) -> None:
 def show_symbols(prog: Program, words: Sequence[str]) -> None:
     """``sym``, also of a place as the kernel log has it, with the lines that are inlined there.
 
-    :raises CommandError: there is no such function
+    :raises CommandError: there is no such function, or it has another size
     """
     places = [found for word in words[1:] if (found := _PLACE.fullmatch(word))]
     if not places:
         return run_in_drgn(prog, " ".join(words))
     for place in places:
-        try:
-            symbol = prog.symbol(place[1])
-        except LookupError as error:
-            raise CommandError(f"symbol not found: {place[1]}") from error
-        address = symbol.address + int(place[2], 0)
-        lines = [*prog.source_location(address)]
-        texts = [f"{each.filename}: {each.line} ({each.name()}, inlined)" for each in lines[:-1]]
-        texts += [f"{each.filename}: {each.line}" for each in lines[-1:]]
-        print(f"{address:x} {place[1]}+{place[2]}", "\n    ".join(texts))
+        for start in _starts(prog, place[1], place[3]):
+            address = start + int(place[2], 0)
+            lines = [*prog.source_location(address)]
+            texts = [
+                f"{each.filename}: {each.line} ({each.name()}, inlined)" for each in lines[:-1]
+            ]
+            texts += [f"{each.filename}: {each.line}" for each in lines[-1:]]
+            print(f"{address:x} {place[1]}+{place[2]}", "\n    ".join(texts))
+
+
+def _starts(prog: Program, name: str, size: str | None) -> list[int]:
+    """Where a function of that name begins; where there are several of that size, each."""
+    if not (named := prog.symbols(name)):
+        raise CommandError(f"symbol not found: {name}")
+    if size is None:
+        return [prog.symbol(name).address]
+    starts = {each.address for each in named if _may_have(prog, each, int(size, 0))}
+    if not starts:
+        raise CommandError(f"{name} has another size here than {size}: it is of another build")
+    return sorted(starts)
+
+
+def _may_have(prog: Program, symbol: Symbol, size: int) -> bool:
+    """Whether the kernel may say that a function is so large: it counts to the next symbol.
+
+    Behind the last one of a kmod's section that may be anywhere.
+    """
+    if size <= symbol.size:
+        return bool(size == symbol.size)
+    with suppress(LookupError):
+        if isinstance(prog.module(symbol.address), RelocatableModule):
+            return True
+    behind = prog.symbols(symbol.address + size - 1)
+    return all(each.address <= symbol.address for each in behind)
 
 
 FIRST_WORDS: Mapping[str, Command] = {
