@@ -86,6 +86,7 @@ def test_of_a_dump_that_was_changed_nothing_is_believed_and_a_missing_one_is_tol
     assert checked.returncode != 0
     assert told in checked.stdout
     upload.with_name("whole").rename(upload)
+    assert referring.cas(*words).returncode == 0
     assert referring.admin("check").returncode == 0
 
 

@@ -65,6 +65,10 @@ def test_a_run_ends_where_its_dump_falls_silent_but_goes_on_with_a_copy(
         told = f"{upload}: no answer from the file system in 5 s: the job stops here"
         assert f"{told}; when it answers again: cas -i T-1" in said
         assert (record["verdict"], record["stored"]) == (None, None)
+        del site_b.settings["crash"]
+        site_b.settings |= {"engine": "drgn", "watchdog": "30"}
+        done = site_b.cas("-i", "T-1")
+        assert done.returncode == 0, done.stderr
     else:
         assert running.returncode == 0, said
         assert "the file system of the upload does not answer any more: the copy was read" in said

@@ -357,6 +357,9 @@ def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
         told = result(far)
         assert told["dump"]["checked"] == "ranges"
         assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
+        done = far.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+    assert result(far)["verdict"] == "complete"
 
 
 def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: Path) -> None:
