@@ -33,8 +33,11 @@ PIECE_BYTES = 1 << 20
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SIDECAR = re.compile(
-    r"(^|/)([^/]*dmesg[^/]*|[^/]+\.(txt|log|json)|[^/]*(sha256|md5)(sums?)?(\.txt)?)$", re.I
+    r"(^|/)([^/]*dmesg[^/]*|(messages|syslog|kern\.log|console|netconsole|serial|journalctl)[^/]*"
+    r"|[^/]+\.(txt|log|json)([.-]\d{1,8})?|[^/]*(sha256|md5)(sums?)?(\.txt)?)$",
+    re.I,
 )
+"""Texts that come with a dump, and the names that kernel logs have where kdump failed."""
 _SOSREPORT = re.compile(r"(^|/)sosreport-[^/]*/")
 
 
@@ -250,8 +253,10 @@ class Selection:
             self._names.append(member.name)
         if is_memory(member.name) and len(self._memories) < MAX_NAMES:
             self._memories.add(member.name)
-        is_piece = _SOSREPORT.search(member.name) and b"\0" not in head
-        if not head or not (_SIDECAR.search(COMPRESSED.sub("", member.name)) or is_piece):
+        is_wanted = self._intake.member in (member.name, member.name.rpartition("/")[2])
+        is_sidecar = is_wanted or _SIDECAR.search(COMPRESSED.sub("", member.name))
+        is_piece = not is_sidecar and _SOSREPORT.search(member.name) and b"\0" not in head
+        if not head or not (is_sidecar or is_piece):
             return
         directory = self._account.directory / SIDECARS
         directory.mkdir(mode=0o700, exist_ok=True)

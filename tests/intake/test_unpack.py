@@ -8,7 +8,8 @@ import lzma
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,19 @@ def test_sidecars_are_kept_under_safe_names(upload: Callable[..., Path], job: Pa
     ]
     assert sidecars[3].read_bytes() == b"log3"
     assert names(job / "sidecars") == [path.name for path in sidecars]
+
+
+@pytest.mark.parametrize("name", ["var/log/messages-20261130", "console.0", "kern.log.1", "own"])
+def test_a_log_without_a_dump_is_kept_by_the_names_that_logs_have_or_by_its_own(
+    upload: Callable[..., Path], job: Path, name: str
+) -> None:
+    def choose(paths: Sequence[Path]) -> tuple[tuple[Path, ...], bytes, tuple[str, ...]]:
+        return tuple(paths), b"".join(path.read_bytes() for path in paths), ()
+
+    packed = upload(tar({name: b"log", "other": b"no log"}))
+    asked = intake(member="own" if name == "own" else None)
+    stored = store(packed, job, replace(asked, choose_log=choose))
+    assert stored.vmcore.read_bytes() == b"log"
 
 
 def test_the_sidecars_of_the_dumps_own_directory_come_first(
