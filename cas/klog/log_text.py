@@ -33,7 +33,8 @@ _LOOKED_AT = 200
 """Lines of which some must have stamps where nothing else tells that a text is a kernel log."""
 _STAMP = re.compile(
     r"(?m)^(?:<\d{1,3}>|[^\n\[]{0,80}\bkernel: )?"
-    r"(?:\[ *(\d{1,10}\.\d{6})\b|\d{1,3},\d{1,10},(\d{1,16}),[^;,\n]{0,16}[;,])"
+    r"(?:\[ *(\d{1,10}\.\d{6})\b"
+    r"|(?:\d{1,3}\.\d{1,5}[^\s,]{0,80},)?\d{1,3},\d{1,10},(\d{1,16}),[^;,\n]{0,16}[;,])"
 )
 """Seconds, always with six decimals (``kernel/printk/printk.c``: print_time()), or netconsole's
 microseconds. X servers print three decimals, tables of numbers anything."""

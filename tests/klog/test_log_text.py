@@ -186,6 +186,8 @@ def test_a_boot_without_banner_begins_where_the_time_falls() -> None:
     assert boots(first + second) == (first, second)
     netconsole = [f"6,{n},{5_000_000_000 - n * 4_000_000_000},-;line {n}\n" for n in range(2)]
     assert boots("".join(netconsole)) == tuple(netconsole)
+    released = [f"6.1.0-13-amd64,{line}" for line in netconsole]
+    assert boots("".join(released)) == tuple(released)
 
 
 @pytest.mark.parametrize(
