@@ -80,6 +80,8 @@ _CUT_PLACE = re.compile(r"[\w.]\+(?:0(?:x[0-9a-f]{0,8}(?:/(?:0x?)?)?)?)?$")
 """The beginning of ``+0x18/0x38``, which nothing ends with."""
 _REST_OF_NAME = re.compile(r"[\w.]{0,128}\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}\b")
 """At a row's beginning: the kernel puts at least a blank before a function there."""
+_FEWEST_TWICE = 10
+"""Lines that must stand there twice (rsyslog's imklog beside its imjournal)."""
 _CUT = 24
 """Characters on each side of an edge that such a place takes."""
 _JSON_RECORD = re.compile(rb"\s{0,16}(?:[^\n]{0,65536}\n)?(?:data: |\x1e)?\{")
@@ -127,7 +129,26 @@ def kernel_lines(raw: bytes) -> str:
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    return _CONSOLE_DATE.sub("", _PSTORE.sub("", _unwrapped(without_colours(text))))
+    text = _said_once(_unwrapped(without_colours(text)))
+    return _CONSOLE_DATE.sub("", _PSTORE.sub("", text))
+
+
+def _said_once(text: str) -> str:
+    """A text whose lines two programs wrote, each of them, without the second of each line.
+
+    Repeated lines of a flood or a recursion come in runs of any length.
+    """
+
+    def runs() -> Iterator[tuple[str, int]]:
+        rows = groupby(row[0] for row in _ROW.finditer(text))
+        return ((row, sum(1 for _ in run)) for row, run in rows)
+
+    odd = even = 0
+    for _, length in runs():
+        odd, even = odd + length % 2, even + 1 - length % 2
+    if even < _FEWEST_TWICE or even < odd * 10:
+        return text
+    return "".join(f"{row}\n" * -(-length // 2) for row, length in runs())
 
 
 def _unwrapped(text: str) -> str:

@@ -307,6 +307,14 @@ def test_no_rest_of_a_functions_name_is_taken_for_a_function() -> None:
     assert row in kernel_lines(f"Oops\n{wrapped(row, 80)}\nCall Trace:\n".encode())
 
 
+def test_a_log_that_two_programs_wrote_into_one_file_is_read_once() -> None:
+    text = f"{OOPS}{OOPS}".replace("Call Trace", "f+0x1/0x2\n f+0x1/0x2\nCall Trace")
+    twice = "".join(f"{line}\n" * 2 for line in text.splitlines())
+    assert kernel_lines(twice.encode()) == text
+    recursion = OOPS + " f+0x1/0x2\n" * 60
+    assert kernel_lines(recursion.encode()) == recursion
+
+
 def test_full_lines_that_nothing_says_go_on_are_left_alone() -> None:
     text = f"{'a' * 80}\nb\n{'c' * 80}\nabc\n"
     assert kernel_lines(text.encode()) == text
