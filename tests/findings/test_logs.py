@@ -16,12 +16,10 @@ from typing import Any
 
 import pytest
 
+from cas import model
 from cas.findings.crash import crash_of
 from cas.findings.finding import find
 from cas.findings.outline import Backtrace, outline, read_backtrace
-from cas.model.answer import FirstAnswer, Task
-from cas.model.code import Frame
-from cas.model.dump import Dump
 from cas.panic import panic_message
 
 LOGS = Path(__file__).parent / "logs"
@@ -78,7 +76,7 @@ def test_what_others_measure_by_has_its_names_and_parameters(name: str) -> None:
     """A harness outside of this repository calls these functions and makes these values itself."""
     text, told = (LOGS / name).read_text("utf-8"), judged(name)
     message = panic_message(text)
-    dump = Dump(
+    dump = model.Dump(
         path=Path("vmcore"),
         format="ELF",
         size_bytes=len(text),
@@ -89,14 +87,14 @@ def test_what_others_measure_by_has_its_names_and_parameters(name: str) -> None:
     first, stack = None, (LOGS / name).with_suffix(".stack")
     if stack.exists():
         frames, task = read_backtrace(stack.read_text().splitlines())
-        first = FirstAnswer(
+        first = model.FirstAnswer(
             backtrace=tuple(
-                Frame(each.function, offset=each.offset, kmod=each.kmod, inlined=each.inlined)
+                model.Frame(each.function, offset=each.offset, kmod=each.kmod, inlined=each.inlined)
                 for each in frames
             ),
             dmesg=text,
             panic_message=message,
-            panic_task=Task(task.pid, task.comm, task.cpu) if task else None,
+            panic_task=model.Task(task.pid, task.comm, task.cpu) if task else None,
         )
     crash, finding = crash_of(dump, first), find(dump, first, None)
     assert str(crash.kind) == told["kind"]
