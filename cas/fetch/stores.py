@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import configparser
 import os
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,7 +77,7 @@ def _signed(url: Url, endpoint: str, rules: StoreRules) -> str:
     except ImportError:
         raise ConfigError(
             f"{url}: the Python package obstore is not installed, which signs requests to stores",
-            hint="pip install 'cas-triage[s3]'",
+            hint=f"{shlex.quote(sys.executable)} -m pip install obstore",
         ) from None
     config: Any = {"endpoint": endpoint, "region": rules.region}
     if rules.credentials:
