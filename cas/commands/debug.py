@@ -22,7 +22,7 @@ from cas.commands.debug_kernel import (
 )
 from cas.commands.debug_order import DebugOrder
 from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
-from cas.commands.far_dump import far_dump, opened_far, require_whole_url, to_fetch
+from cas.commands.far_dump import far_dump, opened_far, require_whole_url
 from cas.commands.invocation import World
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
@@ -58,11 +58,11 @@ def debug(order: DebugOrder, world: World) -> int:
         if order.engine is EngineChoice.CRASH or order.host:
             raise UsageError(
                 f"{job.directory} has no dump, which is still on its server: crash cannot read it",
-                hint=f"to fetch it: {to_fetch(job)}; drgn reads it there:"
+                hint=f"to fetch it: cas -i {job.order.ticket}; drgn reads it there:"
                 f" cas debug {order.spec} --engine drgn",
             )
         world.progress.say(
-            f"the dump is read where it is, {job.order.url}; to fetch it: {to_fetch(job)}"
+            f"the dump is read where it is, {job.order.url}; to fetch it: cas -i {job.order.ticket}"
         )
         engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:

@@ -11,7 +11,7 @@ from cas.commands.invocation import World
 from cas.commands.mistakes import shell_command
 from cas.dump import identify_by_ranges
 from cas.errors import NotADump, UsageError
-from cas.fetch.url import SHORTENED
+from cas.fetch.url import is_whole, to_fetch
 from cas.jobs.job import Job
 from cas.model.dump import Dump
 from cas.report.result import load as load_result
@@ -20,26 +20,17 @@ if TYPE_CHECKING:
     from cas.fetch.ranged_file import RangedFile
 
 
-def has_whole_url(job: Job) -> bool:
-    """Whether what the job kept of its URL can be asked for: secrets are not kept."""
-    return SHORTENED not in (job.order.url or "")
-
-
-def to_fetch(job: Job) -> str:
-    """The command that fetches the dump."""
-    return f"cas -i {job.order.ticket}" + ("" if has_whole_url(job) else " -f URL")
-
-
 def require_whole_url(job: Job) -> None:
     """Make sure that the dump can be asked for without its user.
 
     :raises UsageError: its URL had secrets
     """
-    if not has_whole_url(job):
+    url = job.order.url or ""
+    if not is_whole(url):
         raise UsageError(
             f"{job.directory} has no dump, which is still on its server, and of its URL the"
             " password or query is not kept",
-            hint=f"fetch it, with the whole URL: {to_fetch(job)}",
+            hint=f"fetch it, with the whole URL: {to_fetch(job.order.ticket, url)}",
         )
 
 

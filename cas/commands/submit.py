@@ -257,10 +257,11 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
         told = f"next: less {report_file}"
         can_debug = report.dump is not None and bool(report.vmlinux or not report.dump.is_log)
         if report.dump and report.dump.checked is Checked.RANGES:
-            from cas.commands.far_dump import has_whole_url, to_fetch  # for few jobs
+            from cas.fetch.url import is_whole, to_fetch  # for few jobs
 
-            told += f"; to fetch the rest of the dump and go on: {to_fetch(job)}"
-            can_debug = has_whole_url(job)
+            url = job.order.url or ""
+            told += f"; to fetch the rest of the dump and go on: {to_fetch(job.order.ticket, url)}"
+            can_debug = is_whole(url)
         if can_debug:
             # the ticket alone may mean several jobs
             told += f"; to open a debugger: cas debug {specification.job_name(job)}"

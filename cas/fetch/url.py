@@ -129,6 +129,16 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
+def is_whole(text: str) -> bool:
+    """Whether what was kept of a URL can be asked for: secrets are not kept."""
+    return SHORTENED not in text
+
+
+def to_fetch(ticket: str, text: str) -> str:
+    """The command that fetches the dump of a job whose URL was kept so."""
+    return f"cas -i {ticket}" + ("" if is_whole(text) else " -f URL")
+
+
 def parse_url(text: str) -> Url:
     """Read a URL that can be fetched; a fragment is dropped.
 
@@ -138,7 +148,7 @@ def parse_url(text: str) -> Url:
     if scheme not in PORTS:
         shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else "other"
         raise UsageError(f"{shown}: URLs are not fetched; use {', '.join(PORTS)} or a file")
-    if SHORTENED in text:
+    if not is_whole(text):
         raise UsageError(
             "this URL was shortened for a log: its password or query is not kept",
             hint="give the whole URL with -f; a password can stay in ~/.netrc instead",

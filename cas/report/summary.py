@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cas.choices import Level, Verdict, Weight
+from cas.choices import Checked, Level, Verdict, Weight
 from cas.model.dump import Missing
 from cas.model.finding import Finding
 from cas.model.report import Report
@@ -111,6 +111,11 @@ def summary(report: Report) -> Summary:
         steps = (report.hint, *(step for step in steps if not (build_id and build_id in step)))
     job = f"{report.directory.parent.name}/{report.directory.name}"
     can_debug = report.dump is not None and report.match is not None
+    if report.dump and report.dump.checked is Checked.RANGES and report.verdict is Verdict.PARTIAL:
+        from cas.fetch.url import is_whole, to_fetch  # for few jobs
+
+        steps = (f"fetch the rest of the dump: {to_fetch(report.ticket, report.upload)}", *steps)
+        can_debug = can_debug and is_whole(report.upload)
     return Summary(
         ticket=one_line(report.ticket),
         started=utc(report.started),

@@ -113,6 +113,7 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     assert (job["stored"], "vmcore/vmcore" in job["files"]) == (None, False)
     report = (far.job("T-1") / "report.txt").read_text()
     assert "read by ranges on its server" in report
+    assert "fetch the rest of the dump: cas -i T-1\n" in report
     assert not (far.job("T-1") / "download").exists() or not any(
         (far.job("T-1") / "download").iterdir()
     )
@@ -154,6 +155,9 @@ def test_an_answer_is_kept_while_its_server_cannot_be_reached(
     assert done.returncode == PARTIAL, done.stderr
     assert "and go on: cas -i T-1 -f URL" in done.stderr
     assert "cas debug" not in done.stderr
+    report = (far.job("T-1") / "report.txt").read_text()
+    assert "fetch the rest of the dump: cas -i T-1 -f URL\n" in report
+    assert "Go on" not in report.partition("Location:")[0]
     done = far.cas("debug", "T-1")
     assert done.returncode == 2
     assert "with the whole URL: cas -i T-1 -f URL" in done.stderr
