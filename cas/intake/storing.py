@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,8 +20,6 @@ from cas.text import printable
 
 PATIENCE_S = 1.0
 """A copy that takes longer than this is shown."""
-NICE = 15
-"""Of a copy, see nice(1)."""
 _LARGEST_KEPT_BYTES = (32 << 20) - 8192
 """Just below DEFAULT_MMAP_THRESHOLD_MAX of glibc; nothing is written to it."""
 
@@ -146,9 +142,6 @@ class Storing:
         selection, looks = self._selection, list(map(state_of_upload, self._paths))
         try:
             try:
-                if is_plain(self._paths[0], self._intake.kind_of):
-                    # the first answer is read where it lies: 5 % sooner, of a dump of 1 GiB
-                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
                 for path in self._paths:
                     selection.search_upload(path, is_one_of_many=len(self._paths) > 1)
                 stored = selection.result()
