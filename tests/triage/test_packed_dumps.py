@@ -14,6 +14,7 @@ import zstandard
 
 from cas.choices import Checked, EngineChoice, Verdict
 from cas.engines.drgn.prestart import prestarted
+from cas.intake.selection import Selection
 from cas.intake.space import Sink
 from cas.jobs.job import Order
 from cas.jobs.layout import DOWNLOAD
@@ -28,7 +29,6 @@ from cas.triage.triage import triage
 from installed import Site
 
 FRAME_BYTES = 1 << 20
-HELD_BYTES = 8 << 20
 LIMIT_S = 60.0
 READ_EARLY = "read before it is unpacked"
 
@@ -66,11 +66,16 @@ def seekable_zstd(dump: Path, upload: Path, *, flaw_at: int | None = None) -> Pa
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     """The upload is unpacked no further until the dump was read before, or nobody tries to."""
-    listener, put = Listener(), Sink.put
+    listener, put, announce = Listener(), Sink.put, Selection._announce
+    is_readable = threading.Event()
 
     def held(sink: Sink, block: bytes) -> None:
-        assert sink.done_bytes <= HELD_BYTES or listener.is_over.wait(LIMIT_S)
+        assert not is_readable.is_set() or listener.is_over.wait(LIMIT_S)
         put(sink, block)
+
+    def announced(selection: Selection, path: Path) -> None:
+        announce(selection, path)
+        is_readable.set()
 
     def ending(step: Callable[[Pipeline], object]) -> Callable[[Pipeline], object]:
         def taken(pipeline: Pipeline) -> object:
@@ -82,6 +87,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
         return taken
 
     monkeypatch.setattr(Sink, "put", held)
+    monkeypatch.setattr(Selection, "_announce", announced)
     monkeypatch.setattr(Pipeline, "answer_before_unpacked", ending(Pipeline.answer_before_unpacked))
     monkeypatch.setattr(Pipeline, "run_stages", ending(Pipeline.run_stages))
     # what is unpacked is small, and may have been read to its end by then
