@@ -23,8 +23,8 @@ from cas.streams.wrapping import PEEK_BYTES, wrapping
 
 PIECE_LIMIT = 64 << 20
 """Bytes that a piece may unpack to: those of ``xz -T0 -9`` have 192 MiB, no quick answer."""
-PIECES_LIMIT = 1 << 20
-"""BGZF of 64 GiB has so many."""
+PIECES_LIMIT = 1 << 18
+"""BGZF of 16 GiB has so many; they take 50 MiB of memory."""
 DECODER_BYTES = 96 << 20
 """Memory of xz's decoder: ``xz -9`` needs 65 MiB."""
 
