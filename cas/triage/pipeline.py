@@ -42,6 +42,7 @@ from cas.model.answer import FirstAnswer
 from cas.model.case import Case
 from cas.model.dump import Dump
 from cas.model.evidence import Detection
+from cas.model.finding import Finding
 from cas.model.kernel import Match
 from cas.model.report import Report
 from cas.model.snippet import Snippet
@@ -198,8 +199,13 @@ class Pipeline:
         if is_answered:  # all of it is there now, and counts
             self.disown()
         early = self.foresee(head)
-        self.answer_before_unpacked()
+        before = self.finding_before_unpacked()
         dump = self.identify(self.unpacked(head))
+        if before and self.report.stored and self.report.stored.missing:
+            where = f", in {before.where}" if before.where else ""
+            self.context.remark(
+                f"told by pieces of the damaged upload that unpack alone: {before.what}{where}"
+            )
         if answered and (dump.size_bytes, dump.build_id) != (
             answered.size_bytes,
             answered.build_id,
@@ -253,23 +259,25 @@ class Pipeline:
             context.progress.say(far.told())
         return True
 
-    def answer_before_unpacked(self) -> None:
+    def finding_before_unpacked(self) -> Finding | None:
         """What crashed, of an upload that is still being unpacked, where that can be read already.
 
-        What it told is judged anew when all is unpacked.
+        It is judged anew when all is unpacked: of a damaged upload that may be less.
         """
         with ExitStack() as stack:
             packed = opened_inside(self.arrival, stack)
             if packed is None:
-                return
+                return None
             try:
                 self.answer_from(packed)
                 packed.require_sound()
                 self.context.progress.say(packed.told())
+                return self.report.finding
             except CasError as error:
                 self.tell.retract()
                 told = packed.failure or error
                 self.context.progress.note(f"not read before it is unpacked: {told}")
+                return None
             finally:
                 self.disown()
 

@@ -88,7 +88,9 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
 
     monkeypatch.setattr(Sink, "put", held)
     monkeypatch.setattr(Selection, "_announce", announced)
-    monkeypatch.setattr(Pipeline, "answer_before_unpacked", ending(Pipeline.answer_before_unpacked))
+    monkeypatch.setattr(
+        Pipeline, "finding_before_unpacked", ending(Pipeline.finding_before_unpacked)
+    )
     monkeypatch.setattr(Pipeline, "run_stages", ending(Pipeline.run_stages))
     # what is unpacked is small, and may have been read to its end by then
     monkeypatch.setattr(by_ranges, "WORTH_S", float("-inf"))
@@ -147,3 +149,5 @@ def test_a_piece_that_is_damaged_leaves_the_answer_to_what_is_unpacked(
     assert any("zstd" in missing.what for missing in report.stored.missing)
     assert report.dump
     assert not report.dump.is_whole
+    (told,) = [line for line in report.remarks if "pieces of the damaged upload" in line]
+    assert "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63" in told
