@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -167,18 +167,20 @@ class Catalogue:
         return extract_kmods(found, wanted, cache, progress, self.suppliers)
 
     def guessed_kmods(
-        self, match: Match, kmods: Collection[str], *, cache: Path, progress: Progress
+        self, match: Match, wanted: Wanted, there: Found, *, cache: Path, progress: Progress
     ) -> Found:
-        """Files of kmods whose build nobody knows, of one that a package has for the kernel.
+        """Files of kmods that are lacking and whose build nobody knows, of whatever a package has.
 
         Whoever uses them has to see whether they are of the right build.
 
-        :param kmods: names as the kernel spells them
+        :param wanted: their build-ids, by names as the kernel spells them
+        :param there: what `kmods` gave
         """
         from cas.catalogue.extraction.kmod_search import Found
 
+        unknown = [kmod for kmod in wanted if wanted[kmod] is None and kmod not in there.debuginfo]
         try:
-            builds = self._packages.kmod_builds(match.kernel, kmods)
+            builds = self._packages.kmod_builds(match.kernel, unknown)
             if builds:
                 return self.kmods(match, builds, cache=cache, progress=progress)
         except CasError as error:

@@ -115,8 +115,7 @@ def kmods_of_log(dump: Dump, match: Match | None, catalogue: Catalogue, world: W
     try:
         match = match or catalogue.find(dump.identity, cache=cache, progress=world.progress)
         found = catalogue.kmods(match, wanted, cache=cache, progress=world.progress)
-        unknown = [kmod for kmod in wanted if wanted[kmod] is None and kmod not in found.debuginfo]
-        guess = catalogue.guessed_kmods(match, unknown, cache=cache, progress=world.progress)
+        guess = catalogue.guessed_kmods(match, wanted, found, cache=cache, progress=world.progress)
         return Found({**found.files, **guess.files}, found.debuginfo | guess.debuginfo)
     except CasError as error:
         world.progress.warn(f"there are no files of kernel modules: {error}")

@@ -71,13 +71,9 @@ class KernelSupply:
             return self._context.catalogue.kmods(match, wanted, cache=cache, progress=progress)
 
     def guessed_kmods(self, match: Match, wanted: Wanted, there: Found) -> Found:
-        """Files of those that are lacking and of unknown builds, of whatever build a package has.
-
-        :param there: what `kmods` gave
-        """
+        """See `Catalogue.guessed_kmods`."""
         cache, progress = self._context.config.debugs, self._context.progress
-        unknown = [kmod for kmod in wanted if wanted[kmod] is None and kmod not in there.debuginfo]
         with self._context.timed("extract"):
             return self._context.catalogue.guessed_kmods(
-                match, unknown, cache=cache, progress=progress
+                match, wanted, there, cache=cache, progress=progress
             )

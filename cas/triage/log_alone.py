@@ -88,19 +88,19 @@ def _candidates(places: Sequence[CodePlace], context: Context) -> str:
     for place in places:
         if place.kmod is None:
             wanted.setdefault(place.function, set()).add(place.size)
+    unnamed = "the log does not say which kernel it is of"
     debug = f"cas debug {context.order.ticket} --kernel"
+    by_hand = f"with a vmlinux of yours: {debug} FILE; what there is: cas-admin kernels"
+    if not wanted:
+        return f"{unnamed}, and names no function of the kernel itself to compare; {by_hand}"
     with context.progress.bar("Comparing the sizes of functions", None):
         compared = compare(context.config.debugs, wanted)
     said = f"{count(compared.compared, 'kernel')} in the cache compared"
     if compared.left:
         said += f", {compared.left} not"
-    unnamed = "the log does not say which kernel it is of"
     if not compared.fits:
-        return (
-            f"{unnamed}, and no kernel in the cache fits ({said}); with a vmlinux of yours: {debug}"
-            " FILE; what there is: cas-admin kernels"
-        )
-    shown = [f"{fit.name} ({fit.functions} functions)" for fit in compared.fits[:SHOWN]]
+        return f"{unnamed}, and no kernel in the cache fits ({said}); {by_hand}"
+    shown = [f"{fit.name} ({count(fit.functions, 'function')})" for fit in compared.fits[:SHOWN]]
     more = len(compared.fits) - SHOWN
     told = "; ".join(shown) + (f" and {more} more" if more > 0 else "")
     return (

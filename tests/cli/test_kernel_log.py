@@ -109,7 +109,7 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
     for line in (
         "cas_sum_entries+0x18 drivers/cas/cas_oops.c: 63 (cas_balance, inlined)\n",
         "SIZE: 16\n",
-        "<worker_thread>:\t",
+        "<worker_thread>:\tpushq   %r14\n",
         "cas_audit_ledger+0x18 ",
         "worker_thread has another size here than 0x238: it is of another build\n",
         "\n1\n",
@@ -199,6 +199,9 @@ def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
     assert any(told in each for each in result["remarks"]) == fits
     assert any("no lines of cas_oops: what is there" in each for each in result["remarks"]) != fits
     assert result["finding"]["where"].startswith(WHERE) == fits
+    answered = site.cas("debug", "L-1", "-c", "sym cas_sum_entries+0x18/0x38")
+    assert "cas_oops.c: 63 (cas_balance, inlined)" in answered.stdout
+    assert ("cas_oops is of another build than in the log" in answered.stderr) != fits
 
 
 def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_comes(
@@ -213,6 +216,7 @@ def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_
     assert "no debuginfo for 6.1.192-1.cas1.x86_64" in told
     assert "1 job still waiting for a kernel" in site.admin("-b").stdout
     assert "1 job waiting for 6.1.192-1.cas1.x86_64" in site.admin("status").stdout
+    assert f"{site.job('L-1')}" in site.admin("-p", "-d", "0", "-n").stdout
     (rpm,) = (FIXTURES / "a").glob("*.rpm")
     shutil.copy(rpm, site.settings["kernels"])
     came = site.admin("-b")
@@ -246,6 +250,12 @@ def test_of_a_log_that_does_not_name_its_kernel_those_are_told_whose_functions_f
     assert any("no kernel in the cache fits" in each for each in result["remarks"])
     refused = finished.cas("debug", "L-10", *command[2:], "-c", "sym worker_thread")
     assert "its functions have other sizes than in the log" in refused.stderr
+    lines = text.splitlines(keepends=True)
+    of_kmod = [line for line in lines if "[cas_oops]" in line or not re.search(r"\+0x\w+/0x", line)]
+    (tmp_path / "kmod.txt").write_text("".join(of_kmod))
+    result = judged(finished, tmp_path / "kmod.txt", "L-11")
+    (told,) = [each for each in result["remarks"] if "does not say which kernel" in each]
+    assert "names no function of the kernel itself to compare" in told
 
 
 def test_the_parts_that_pstore_kept_of_a_crash_are_put_together(
