@@ -67,10 +67,9 @@ def identify_upload(path: Path, member: str | None, world: World) -> Dump:
                         dump = shlex.quote(str(stored.vmcore))
                 error.hint = f"the dump of that ticket's last job: cas identify {dump}"
             raise
-    limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
     if path not in world.held and is_plain(path, kind_of):
-        return identify(path, limit_bytes)
-    return _identify_packed(path, member, world, limit_bytes)
+        return identify(path, _search_bytes(world))
+    return _identify_packed("identify", path, member, world)
 
 
 def crash_id_of_upload(path: Path, world: World) -> CrashId:
@@ -86,7 +85,7 @@ def crash_id_of_upload(path: Path, world: World) -> CrashId:
                 return crash_id(path, source)
         if found := _id_by_beginning(path, world):
             return found
-    dump = _identify_packed(path, None, world, world.config.buffer_size_bytes or SEARCH_BYTES)
+    dump = _identify_packed("object", path, None, world)
     assert dump.crash_id  # noqa: S101  as identify() promises
     return CrashId(dump.crash_id, dump.is_crash_id_weak)
 
@@ -139,8 +138,11 @@ def _id_by_beginning(path: Path, world: World) -> CrashId | None:
     return found
 
 
-def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: int) -> Dump:
-    """The dump in an upload, as if it were there unpacked, and what its wrapping lost."""
+def _identify_packed(verb: str, path: Path, member: str | None, world: World) -> Dump:
+    """The dump in an upload, as if it were there unpacked, and what its wrapping lost.
+
+    :param verb: what to call again where there is no room
+    """
     try:
         with scratch(_large_place(world)) as directory:
             intake = Intake(world.config.intake, kind_of, member)
@@ -160,13 +162,17 @@ def _identify_packed(path: Path, member: str | None, world: World, limit_bytes: 
                     vmcore = directory / "joined"
                     missing = (*missing, *reassemble(stored.parts, vmcore))
                 with _given_name_told(vmcore, path):
-                    dump = with_reason(identify(vmcore, limit_bytes), missing)
+                    dump = with_reason(identify(vmcore, _search_bytes(world)), missing)
     except DiskFull as error:
-        again = f"TMPDIR=DIRECTORY {shell_command('cas', ['identify', str(path)])}"
+        again = f"TMPDIR=DIRECTORY {shell_command('cas', [verb, str(path)])}"
         error.hint = f"to unpack it where there is room: {again}"
         raise
     missing = (*missing, *dump.missing)
     return replace(dump, path=path, missing=missing, remarks=(*stored.remarks, *dump.remarks))
+
+
+def _search_bytes(world: World) -> int:
+    return world.config.buffer_size_bytes or SEARCH_BYTES
 
 
 def _large_place(world: World) -> Path | None:

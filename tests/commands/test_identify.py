@@ -89,8 +89,13 @@ def test_the_limits_of_an_upload_hold(world: World, room: Path) -> None:
         return replace(world, config=replace(world.config, intake=limits))
 
     with pytest.raises(LimitExceeded):
-        told(PACKED, limited(IntakeLimits(unpack_bytes=1 << 20)))
+        told(PACKED, limited(IntakeLimits(unpack_bytes=16 << 20)))
+    # of which the headers are the beginning
+    answer(limited(IntakeLimits(unpack_bytes=16 << 20)), "cas", "object", PACKED)
     with pytest.raises(DiskFull) as full:
         told(PACKED, limited(IntakeLimits(reserve_bytes=1 << 60)))
     assert full.value.hint.endswith(f"TMPDIR=DIRECTORY cas identify {PACKED}")
+    with pytest.raises(DiskFull) as full:
+        answer(limited(IntakeLimits(reserve_bytes=1 << 60)), "cas", "object", PACKED)
+    assert full.value.hint.endswith(f"TMPDIR=DIRECTORY cas object {PACKED}")
     assert not any(room.iterdir())

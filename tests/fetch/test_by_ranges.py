@@ -370,6 +370,7 @@ def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: 
     parts = served(server, vmcore)
     told = far.cas("object", server.url("/vmcore"))
     assert (told.returncode, told.stdout) == (0, far.cas("object", vmcore).stdout)
+    assert "another crash may have the same id" in told.stderr
     assert len(parts.ranges) <= 10
     assert whole_requests(parts) == 0
 
