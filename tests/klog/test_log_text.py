@@ -140,7 +140,8 @@ def test_the_architecture_may_stand_in_the_kernels_name() -> None:
 
 
 def test_places_in_the_code_have_their_size_and_kmod() -> None:
-    text = f"{OOPS} vfs_read+0x10/0x20\n vfs_read+0x10/0x20\n f.cold+0x1/0x2 [ext4 0123456789ab]\n"
+    last = " f.cold+0x1/0x2 [ext4 0123456789ab]\n"
+    text = f"{last}{OOPS} vfs_read+0x10/0x20\n vfs_read+0x10/0x20\n{last}"
     assert code_places(text) == (
         CodePlace("f.cold", 1, 2, "ext4"),
         CodePlace("vfs_read", 16, 32),
@@ -313,6 +314,16 @@ def test_a_log_that_two_programs_wrote_into_one_file_is_read_once() -> None:
     assert kernel_lines(twice.encode()) == text
     recursion = OOPS + " f+0x1/0x2\n" * 60
     assert kernel_lines(recursion.encode()) == recursion
+    few = OOPS.splitlines()[:2]
+    for lines in (few, [f"{OOPS}line {n}" for n in range(300)]):
+        doubled = "".join(f"{line}\n" * (1 + (n < 30)) for n, line in enumerate(lines))
+        assert kernel_lines(doubled.encode()) == doubled
+
+
+def test_no_line_goes_on_for_more_rows_than_printk_makes() -> None:
+    rows = "".join(f"{'z' * 80}\n" for _ in range(60))
+    text = f"{wrapped(stamped(OOPS), 80)}[   21.000000] {'y' * 65}\n{rows}"
+    assert max(map(len, kernel_lines(text.encode()).splitlines())) == 16 * 80
 
 
 def test_full_lines_that_nothing_says_go_on_are_left_alone() -> None:
