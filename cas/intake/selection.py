@@ -326,7 +326,10 @@ class Selection:
             wanted = printable(self._intake.member)
             text = f"{self._upload_named()} holds no dump and no kernel log called {wanted}{inside}"
             return NotADump(text, hint="choose one of them: --member NAME")
-        return NotADump(f"{self._upload_named()} holds no kernel dump{inside}")
+        found = NotADump(f"{self._upload_named()} holds no kernel dump{inside}")
+        if self._names and self._intake.choose_log:
+            found.hint += "; to take one of these as a kernel log: --member NAME"
+        return found
 
     def _upload_named(self) -> str:
         """What was given: of a copy of ours, and of what was fetched, the name alone."""

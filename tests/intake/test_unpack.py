@@ -293,6 +293,9 @@ def test_a_log_without_a_dump_is_kept_by_the_names_that_logs_have_or_by_its_own(
     asked = intake(member="own" if name == "own" else None)
     stored = store(packed, job, replace(asked, choose_log=choose))
     assert stored.vmcore.read_bytes() == b"log"
+    with pytest.raises(NotADump) as error:
+        store(upload(tar({"other": b"no log"})), job, replace(intake(), choose_log=choose))
+    assert error.value.hint.endswith("to take one of these as a kernel log: --member NAME")
 
 
 def test_the_sidecars_of_the_dumps_own_directory_come_first(
