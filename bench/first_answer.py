@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The first answer of a dump that lies on a server, against that of the same dump beside us.
 
-usage: bench/first_answer.py [--full DIRECTORY] [--delay S] [--rounds N] [NAME…]
+usage: bench/first_answer.py [--full DIRECTORY] [--dump NAME] [--delay S] [--rounds N] [NAME…]
 
 Without --full it takes the shipped dump, with it the full-size one that bench/fullsize put into
 DIRECTORY. Each remote case is measured in turns with the local one, in the same run. An http server

@@ -315,7 +315,7 @@ def test_a_log_that_two_programs_wrote_into_one_file_is_read_once() -> None:
     recursion = OOPS + " f+0x1/0x2\n" * 60
     assert kernel_lines(recursion.encode()) == recursion
     few = OOPS.splitlines()[:2]
-    for lines in (few, [f"{OOPS}line {n}" for n in range(300)]):
+    for lines in (few, [*OOPS.splitlines(), *(f"line {n}" for n in range(400))]):
         doubled = "".join(f"{line}\n" * (1 + (n < 30)) for n, line in enumerate(lines))
         assert kernel_lines(doubled.encode()) == doubled
 
