@@ -44,7 +44,9 @@ def test_a_plain_dump_stays_where_it_is(referring: Site, upload: Path, tmp_path:
     assert there["digest"].startswith("sha256")
     assert (result["reference"], result["dump"]["path"]) == (there, str(upload))
     assert result["verdict"] == "complete"
-    assert "PANIC" in referring.cas("debug", "T-1", "-c", "sys").stdout
+    debugged = referring.cas("debug", "T-1", "-c", "sys")
+    assert "PANIC" in debugged.stdout
+    assert "Comparing the dump" not in debugged.stderr
     assert f"last job: cas identify {upload}\n" in referring.cas("identify", "T-1").stderr
     before = {path.name: path.read_bytes() for path in job.iterdir() if path.is_file()}
     assert referring.admin("reprocess", "T-1").returncode == 0
@@ -127,5 +129,8 @@ def test_what_is_packed_or_split_or_a_kernel_log_is_the_jobs_own(
     done = referring.cas("-i", "T-3", "-f", referring.job("T-2") / "vmcore" / "vmcore.elf")
     assert "copied and stays where it is: it belongs to another job" in done.stderr
     assert (referring.job("T-3") / "vmcore" / "vmcore.elf").is_file()
+    odd = shutil.copy(upload, tmp_path / "of a customer")
+    done = referring.cas("-i", "T-5", "-f", odd)
+    assert "its path has characters that not every debugger takes" in done.stderr
     done = referring.cas("-i", "T-4", "-f", upload, "--take")
     assert f"{upload} was moved to {referring.job('T-4')}/vmcore/vmcore" in done.stderr

@@ -120,6 +120,8 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     done = far.cas("debug", "T-1", "-c", "bt")
     assert done.returncode == 0, done.stderr
     assert "cas_sum_entries" in done.stdout
+    url = server.url("/vmcore")
+    assert f"the dump is read where it is, {url}; to fetch it: cas -i T-1" in done.stderr
     assert whole_requests(parts) == 0
     done = far.cas("debug", "T-1", "--engine", "crash")
     assert done.returncode == 2

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cas.intake.taking import why_copied
+from cas.jobs.work_directory import STATE
+
 from installed import Site
 
 
@@ -65,3 +68,17 @@ def test_what_cannot_be_moved_is_copied(
     assert f"{upload} was copied and stays where it is: " in done.stderr
     assert why in done.stderr
     assert (site.job("T-1") / "vmcore" / "vmcore").read_bytes() == upload.read_bytes() == content
+
+
+def test_no_file_is_moved_of_another_user_job_or_file_system(upload: Path, tmp_path: Path) -> None:
+    assert why_copied(upload, tmp_path) is None
+    assert why_copied(upload, Path("/proc")) == (
+        "it lies on another file system than the work directory"
+    )
+    upload.with_name(STATE).touch()
+    assert why_copied(upload, tmp_path) == "it belongs to another job"
+    other = upload if os.geteuid() == 0 else Path("/etc/passwd")
+    if other is upload:
+        os.chown(upload, 65534, -1)
+    assert (why_copied(other, tmp_path) or "").startswith("it belongs to ")
+    assert ", not " in (why_copied(other, tmp_path) or "")
