@@ -199,6 +199,7 @@ def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
     assert any(told in each for each in result["remarks"]) == fits
     assert any("no lines of cas_oops: what is there" in each for each in result["remarks"]) != fits
     assert result["finding"]["where"].startswith(WHERE) == fits
+    shutil.rmtree(tmp_path / "debugs")
     answered = site.cas("debug", "L-1", "-c", "sym cas_sum_entries+0x18/0x38")
     assert "cas_oops.c: 63 (cas_balance, inlined)" in answered.stdout
     assert ("cas_oops is of another build than in the log" in answered.stderr) != fits
