@@ -126,7 +126,7 @@ class Job:
 
     @property
     def digest(self) -> str | None:
-        """The digest in it."""
+        """The digest of the dump, as it was when it was stored."""
         kept = self.fingerprint
         return kept.digest if kept else None
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fetch_servers import redirect, web
 from store_servers import KEY_ID, SECRET, know_store, store_with
+
+from cas.fetch.source import FetchPolicy, PrivateNetworks
+from cas.fetch.stores import by_http
+from cas.fetch.url import parse_url
+from cas.settings.rules import StoreRules
 
 from installed import Site
 
@@ -68,6 +74,23 @@ def test_a_bucket_that_is_not_configured_is_refused_before_a_job_is_made(site: S
     assert done.returncode == 2
     assert "cas.conf does not say where the bucket dumps is" in done.stderr
     assert not site.jobs.exists()
+
+
+@pytest.mark.parametrize(
+    ("rules", "begins"),
+    [
+        (StoreRules(region="eu-central-1"), "https://s3.eu-central-1.amazonaws.com"),
+        (StoreRules("http://10.0.0.1:9000/"), "http://10.0.0.1:9000"),
+    ],
+)
+def test_without_credentials_an_object_is_asked_for_unsigned_at_its_store(
+    rules: StoreRules, begins: str
+) -> None:
+    policy = FetchPolicy(PrivateNetworks.REFUSED, 1.0, stores={"": rules})
+    url, network = by_http(parse_url("s3://dumps/of today/vmcore"), policy)
+    request = f"{begins}/dumps/of%20today/vmcore"
+    assert replace(url, told_as="") == replace(parse_url(request), told_as="")
+    assert network.private_networks is PrivateNetworks.REFUSED_BEHIND_PUBLIC
 
 
 def test_a_key_that_others_may_read_is_not_used(site_a: Site) -> None:

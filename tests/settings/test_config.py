@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cas.errors import ConfigError
 from cas.settings.config import Config, override, read_config
+from cas.settings.rules import StoreRules
 
 from installed import Site
 
@@ -128,6 +130,19 @@ def test_a_comment_may_stand_behind_a_value(tmp_path: Path, defaults: Config) ->
     config = read_config(write(tmp_path, text), defaults)
     assert (config.kernels, config.mail.host) == (Path("/srv/kernels"), None)
     assert config.snippets == (Path("/a#b"),)
+
+
+def test_what_a_bucket_leaves_out_is_as_for_all_and_of_others_nothing(
+    tmp_path: Path, defaults: Config
+) -> None:
+    path = tmp_path / "cas.conf"
+    path.write_text(
+        "[stores one]\nregion = eu-central-1\n"
+        "[stores]\nregion = eu-west-3\nendpoint = https://objects.example.com\n"
+    )
+    stores = read_config(path, defaults).stores
+    every = StoreRules("https://objects.example.com", "eu-west-3")
+    assert stores == {"": every, "one": replace(every, region="eu-central-1")}
 
 
 def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
