@@ -101,6 +101,7 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
         "log | grep -c Oops:",
         "bt",
         "p init_task.pid",
+        "struct list_head ffffffff82000000",
     )
     words = [word for one in commands for word in ("-c", one)]
     answered = site.cas("debug", "L-1", *words, "-x", job / "crash.in")
@@ -114,7 +115,8 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
         "worker_thread has another size here than 0x238: it is of another build\n",
         "\n1\n",
         f"bt: {told}; of the commands there are ascii, dis, ",
-        f"p: {told}: 0xffffffff",
+        f"p: {told}; of the commands there are ascii, dis, ",
+        f"struct: {told}: 0xffffffff",
     ):
         assert line in answered.stdout
     assert told in answered.stderr

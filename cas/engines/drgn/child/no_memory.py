@@ -17,7 +17,7 @@ from cas.engines.drgn.child.target import MAX_ADDRESS, File, Misfit
 
 NO_MEMORY = "there is no dump, only a kernel log: no memory can be read"
 _COMMANDS = frozenset(
-    {"*", "ascii", "dis", "drgn", "eval", "help", "p", "ptob", "struct", "sym", "union", "whatis"}
+    {"*", "ascii", "dis", "drgn", "eval", "help", "struct", "sym", "union", "whatis"}
 )
 """Those that have an answer without memory."""
 _READ_ONLY_CODE = 2  # SHF_ALLOC without SHF_WRITE, 1
@@ -26,7 +26,8 @@ _READ_ONLY_CODE = 2  # SHF_ALLOC without SHF_WRITE, 1
 class WithoutMemory:
     """A vmlinux and debug files of kmods, opened in drgn.
 
-    Of memory it has what the vmlinux says that is not written to: code and constants, as linked.
+    Of memory it has what the vmlinux says that is not written to, as it was linked: code and its
+    tables. That is not so of `.rodata`, which a kernel completes while it boots.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class WithoutMemory:
             *(f"what is there of {name} is of another build than in the log" for name in misfits),
         ]
         self.prog.add_memory_segment(0, MAX_ADDRESS, _raise_fault)
-        _add_constants(self.prog, vmlinux)
+        _add_unwritten(self.prog, vmlinux)
 
     def describe_all(self) -> None:
         """Nothing else was loaded that could be told of."""
@@ -70,13 +71,13 @@ def _refuse(_: Program, __: Sequence[str]) -> None:
     raise CommandError(f"{NO_MEMORY}; of the commands there are {there_are}")
 
 
-def _add_constants(prog: Program, vmlinux: File) -> None:
+def _add_unwritten(prog: Program, vmlinux: File) -> None:
     def read(offset: int, size: int) -> bytes:
         return os.pread(vmlinux.descriptor, size, offset)
 
     for section in elf.sections(read, elf.header(read)):
-        is_constant = section.flags & 3 == _READ_ONLY_CODE and section.type == elf.SHT_PROGBITS
-        if is_constant and section.addr and section.size:
+        is_unwritten = section.flags & 3 == _READ_ONLY_CODE and section.type == elf.SHT_PROGBITS
+        if is_unwritten and section.addr and section.size:
             at = section.offset
 
             def answer(_: int, size: int, offset: int, _physical: bool, at: int = at) -> bytes:
