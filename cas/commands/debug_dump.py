@@ -34,13 +34,13 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
     recorded, there = job.fingerprint, job.stored.reference
     if recorded is None or (there and is_untouched(there)):
         return
-    with suppress(OSError):
-        # nobody can set the time of a file's last change of any kind, st_ctime
-        ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
-        # the clock of a dump that stays where it is may be another one
-        is_older = there is None and state.st_ctime_ns <= ended.st_mtime_ns
-        if state.st_size == recorded.size_bytes and is_older:
-            return
+    if there is None:  # else the file system's clock may be another one
+        with suppress(OSError):
+            # nobody can set the time of a file's last change of any kind, st_ctime
+            ended, state = (job.directory / RESULTS[0]).stat(), vmcore.stat()
+            is_older = state.st_ctime_ns <= ended.st_mtime_ns
+            if state.st_size == recorded.size_bytes and is_older:
+                return
     try:
         with world.progress.bar("Comparing the dump with its recorded digest", None):
             require_same(vmcore, recorded)
