@@ -116,6 +116,22 @@ def test_a_table_that_claims_too_much_costs_nothing() -> None:
     assert opened(bytes(packed)) is None
 
 
+def test_a_table_whose_frames_do_not_end_where_it_begins_is_not_believed() -> None:
+    packed = bytearray(seekable_zstd(CONTENT))
+    packed[-17] ^= 1  # of the last frame's packed bytes
+    assert opened(bytes(packed)) is None
+
+
+def test_no_more_is_unpacked_than_is_allowed() -> None:
+    packed = InMemory(seekable_zstd(CONTENT))
+    found = unpacked_at_random(packed, io.BytesIO(), 2 * PIECE_BYTES)
+    assert found
+    assert found.read(0, 2 * PIECE_BYTES) == CONTENT[: 2 * PIECE_BYTES]
+    with pytest.raises(Damaged, match="not unpacked any further"):
+        found.read(2 * PIECE_BYTES, 1)
+    assert found.unpacked_bytes == 2 * PIECE_BYTES
+
+
 @pytest.mark.parametrize(
     "packed",
     [
