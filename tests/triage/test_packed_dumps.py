@@ -29,6 +29,8 @@ from cas.triage.triage import triage
 from installed import Site
 
 FRAME_BYTES = 1 << 20
+READ_BY_DRGN = 20
+"""The number of a frame to which no header leads, but drgn for its backtrace."""
 LIMIT_S = 60.0
 READ_EARLY = "read before it is unpacked"
 
@@ -141,9 +143,13 @@ def test_the_same_dump_is_told_whose_first_answer_came_before(
 def test_a_piece_that_is_damaged_leaves_the_answer_to_what_is_unpacked(
     site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
 ) -> None:
-    frames = vmcore.stat().st_size // FRAME_BYTES
-    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=frames // 2)
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=READ_BY_DRGN)
     report = run(upload, site_a, listener)
+    log = (report.directory / "T-1.log").read_text()
+    assert f"not read before it is unpacked: {upload} " in log
+    assert not any(line.startswith(READ_EARLY) for line in listener.told)
+    # what was told before is told again, as it counts only now
+    assert sum(line.startswith("BUG: kernel NULL pointer") for line in listener.told) == 2
     assert report.verdict is Verdict.PARTIAL
     assert report.stored
     assert any("zstd" in missing.what for missing in report.stored.missing)
