@@ -12,7 +12,7 @@ from cas.commands.invocation import World
 from cas.commands.mistakes import shell_command
 from cas.commands.wrong_file import require_dump_file
 from cas.dump import SEARCH_BYTES, identify, kind_of, reassemble
-from cas.dump.crash_id import CrashId
+from cas.dump.crash_id import CrashId, id_of_dump
 from cas.dump.identify import crash_id, crash_id_by_headers
 from cas.dump.reassemble import with_reason
 from cas.dump.source import opened_source
@@ -85,9 +85,7 @@ def crash_id_of_upload(path: Path, world: World) -> CrashId:
                 return crash_id(path, source)
         if found := _id_by_beginning(path, world):
             return found
-    dump = _identify_packed("object", path, None, world)
-    assert dump.crash_id  # noqa: S101  as identify() promises
-    return CrashId(dump.crash_id, dump.is_crash_id_weak)
+    return id_of_dump(_identify_packed("object", path, None, world))
 
 
 def crash_id_of_url(address: str, world: World) -> CrashId:

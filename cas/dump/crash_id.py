@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cas.dump.registers import is_status
 from cas.elf import Note
+from cas.model.dump import Dump
 
-NT_PRSTATUS = 1
 HEAD_BYTES = 64 << 10
 _CRASH_TIME = b"\nCRASHTIME="
 """A kernel that crashes adds it: crash_save_vmcoreinfo(), kernel/vmcore_info.c."""
@@ -34,10 +35,16 @@ class CrashId:
 def id_of_notes(notes: Iterable[Note], vmcoreinfo: bytes | None) -> CrashId | None:
     """The id by a dump's headers; ``None``: they have neither registers nor VMCOREINFO."""
     text = (vmcoreinfo or b"").rstrip(b"\0")
-    registers = [note.desc for note in notes if note.name == "CORE" and note.type == NT_PRSTATUS]
+    registers = [note.desc for note in notes if is_status(note)]
     if not text and not any(map(bytes.strip, registers)):
         return None
     return CrashId(_digest("notes", *registers, text), _CRASH_TIME not in text)
+
+
+def id_of_dump(dump: Dump) -> CrashId:
+    """The id that `identify` has found; it finds one of every dump."""
+    assert dump.crash_id  # noqa: S101
+    return CrashId(dump.crash_id, dump.is_crash_id_weak)
 
 
 def id_without_notes(log_digest: str | None, head: bytes) -> CrashId:

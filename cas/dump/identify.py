@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.choices import Cause, Checked
 from cas.dump.banner import SEARCH_BYTES, banner_of_image, search_memory
-from cas.dump.crash_id import HEAD_BYTES, CrashId, id_of_notes, id_without_notes
+from cas.dump.crash_id import HEAD_BYTES, CrashId, id_of_dump, id_of_notes, id_without_notes
 from cas.dump.flattened import Flattened
 from cas.dump.image import open_image
 from cas.dump.log_search import find_log
@@ -137,9 +137,7 @@ def crash_id(path: Path, source: Source) -> CrashId:
     with suppress(NotADump):
         if found := crash_id_by_headers(str(path), source):
             return found
-    dump = identify(path)
-    assert dump.crash_id  # noqa: S101  which only here has a weak one
-    return CrashId(dump.crash_id, dump.is_crash_id_weak)
+    return id_of_dump(identify(path))
 
 
 def crash_id_by_headers(name: str, source: Source) -> CrashId | None:

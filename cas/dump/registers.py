@@ -58,7 +58,7 @@ _SIZES = {
 
 def arch_of(notes: Iterable[Note], order: str) -> str | None:
     """The architecture that the size of the register notes tells."""
-    sizes = (len(note.desc) for note in notes if _is_status(note))
+    sizes = (len(note.desc) for note in notes if is_status(note))
     return next(filter(None, (_SIZES.get((order, size)) for size in sizes)), None)
 
 
@@ -78,7 +78,7 @@ def registers_of_notes(
     bits = 32 if arch in ("i686", "arm") else 64
     fields = struct.Struct(f"{order}{len(names)}{'I' if bits == 32 else 'Q'}")
     found: list[Registers] = []
-    for cpu, note in enumerate(islice(filter(_is_status, notes), PROCESSORS_LIMIT)):
+    for cpu, note in enumerate(islice(filter(is_status, notes), PROCESSORS_LIMIT)):
         if len(note.desc) < _REGISTERS[bits] + fields.size:
             continue
         values = fields.unpack_from(note.desc, _REGISTERS[bits])
@@ -92,5 +92,6 @@ def registers_of_notes(
     return tuple(found)
 
 
-def _is_status(note: Note) -> bool:
+def is_status(note: Note) -> bool:
+    """Whether a note has the registers of a processor."""
     return note.type == NT_PRSTATUS and note.name == "CORE"

@@ -246,13 +246,14 @@ class Pipeline:
                 self.answer_from(far)
                 far.require_sound()
             except CasError as raised:
-                error = far.file.failure or raised
-                goes_on = isinstance(error, TryAgain) and not is_better_whole(error)
-                if goes_on or (context.fetch is Fetch.ANSWER and not is_better_whole(error)):
+                error = far.failure or raised
+                is_for_whole = is_better_whole(error)
+                is_last = context.fetch is Fetch.ANSWER or isinstance(error, TryAgain)
+                if is_last and not is_for_whole:
                     raise error from raised
                 self.disown()
                 self.tell.retract()
-                if is_better_whole(error):
+                if is_for_whole:
                     tell_fetched(str(error), context)
                 return False
             self.report = replace(self.report, by_ranges=far.spent)

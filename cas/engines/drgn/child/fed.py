@@ -25,9 +25,9 @@ from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.dump.served_source import source_behind
 from cas.dump.translate import Kernel, Machine, kernel_order, page_size_of
 from cas.dump.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
+from cas.engines.drgn.child.target import MAX_ADDRESS
 from cas.errors import NotADump, plain_reason
 
-MAX_ADDRESS = (1 << 64) - 1
 WALKED = frozenset({"x86_64", "aarch64", "arm", "ppc64", "ppc64le", "s390x"})
 """Architectures of which drgn walks the page tables."""
 NOTES = ("CORE", "LINUX")
