@@ -33,6 +33,7 @@ READ_BY_DRGN = 20
 """The number of a frame to which no header leads, but drgn for its backtrace."""
 LIMIT_S = 60.0
 READ_EARLY = "read before it is unpacked"
+TOLD_BY_PIECES = "pieces of the damaged upload"
 
 
 class Listener(Silent):
@@ -140,20 +141,35 @@ def test_the_same_dump_is_told_whose_first_answer_came_before(
     assert again.finding.seen.same_dump == ("T-1",)
 
 
-def test_a_piece_that_is_damaged_leaves_the_answer_to_what_is_unpacked(
-    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
-) -> None:
-    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=READ_BY_DRGN)
-    report = run(upload, site_a, listener)
-    log = (report.directory / "T-1.log").read_text()
-    assert f"not read before it is unpacked: {upload} " in log
-    assert not any(line.startswith(READ_EARLY) for line in listener.told)
-    # what was told before is told again, as it counts only now
-    assert sum(line.startswith("BUG: kernel NULL pointer") for line in listener.told) == 2
+def require_damaged(report: Report) -> None:
+    """Whatever pieces told, the report is of what was unpacked."""
     assert report.verdict is Verdict.PARTIAL
     assert report.stored
     assert any("zstd" in missing.what for missing in report.stored.missing)
     assert report.dump
     assert not report.dump.is_whole
-    (told,) = [line for line in report.remarks if "pieces of the damaged upload" in line]
+
+
+def test_a_damaged_piece_that_was_read_leaves_the_answer_to_what_is_unpacked(
+    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
+) -> None:
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=READ_BY_DRGN)
+    report = run(upload, site_a, listener)
+    require_damaged(report)
+    log = (report.directory / "T-1.log").read_text()
+    assert f"not read before it is unpacked: {upload} " in log
+    assert not any(line.startswith(READ_EARLY) for line in listener.told)
+    # what was told before is told again, as it counts only now
+    assert sum(line.startswith("BUG: kernel NULL pointer") for line in listener.told) == 2
+    assert not any(TOLD_BY_PIECES in remark for remark in report.remarks)
+
+
+def test_a_damaged_piece_that_was_not_read_leaves_what_the_others_told(
+    site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
+) -> None:
+    frames = vmcore.stat().st_size // FRAME_BYTES
+    upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst", flaw_at=frames // 2)
+    report = run(upload, site_a, listener)
+    require_damaged(report)
+    (told,) = [remark for remark in report.remarks if TOLD_BY_PIECES in remark]
     assert "in cas_balance [cas_oops] at drivers/cas/cas_oops.c:63" in told
