@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import re
 import resource
 import struct
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from fetch_servers import (
 )
 from ssh_servers import sshd
 
+from cas.choices import Verdict
+from cas.engines.drgn.prestart import prestarted
 from cas.errors import DiskFull
 from cas.fetch.ranged_file import (
     AT_ONCE,
@@ -39,7 +43,12 @@ from cas.fetch.ranged_file import (
 )
 from cas.fetch.source import Broken, Changed, NoRanges
 from cas.fetch.url import parse_url
+from cas.jobs.job import Order
+from cas.jobs.new_job import create_job
+from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
+from cas.triage import by_ranges
+from cas.triage.triage import triage
 
 from installed import FIXTURES, Site, needs
 
@@ -315,8 +324,11 @@ def test_nothing_is_taken_but_that_part_of_that_version(
     server: Web, vmcore: Path, tmp_path: Path, fault: Fault, error: type[Exception]
 ) -> None:
     served(server, vmcore, fault_2=fault)
-    with opened(server, tmp_path) as file, pytest.raises(error):
-        file.read(1 << 20, BLOCK_BYTES)
+    with opened(server, tmp_path) as file:
+        file.is_for_one_answer = True
+        for offset in (1 << 20, 2 << 20):  # the second is not even asked for
+            with pytest.raises(error):
+                file.read(offset, BLOCK_BYTES)
     assert server.asked("/vmcore", "If-Range") == [None, '"v1"']
 
 
@@ -445,8 +457,33 @@ def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
         assert told["dump"]["checked"] == "ranges"
         assert told["by_ranges"]["size_bytes"] < vmcore.stat().st_size / 5
         done = far.cas("-i", "T-1")
-    assert done.returncode == 0, done.stderr
-    assert result(far)["verdict"] == "complete"
+        assert done.returncode == 0, done.stderr
+        assert result(far)["verdict"] == "complete"
+        url, policy = parse_url(server.url(copy)), patient_policy(server.home, timeout_s=60.0)
+        with opened_ranged(url, policy, tmp_path, Silent()) as file:
+            assert file.read(1 << 20, 100) == vmcore.read_bytes()[1 << 20 :][:100]
+            file.require_same()
+            os.utime(copy, (0, 0))  # as if it were written to
+            with pytest.raises(Changed):
+                file.require_same()
+
+
+@pytest.mark.long
+def test_a_dump_of_which_too_much_would_be_read_is_fetched_whole(
+    far: Site, server: Web, vmcore: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(server, vmcore)
+    monkeypatch.setattr(by_ranges, "LIMIT_BYTES", 1 << 20)
+    config, url = far.world().config, server.url("/vmcore")
+    with prestarted(config) as opened:
+        order = Order("T-1", Path(), url=url, source=parse_url(url))
+        job = create_job(WorkDirectory(config.work_directory), order, datetime.now(UTC))
+        report, error = triage(job, config, Silent(), opened)
+    assert error is None
+    assert (
+        f"more than 1.0 MiB of {url} would have to be read: it is fetched whole" in report.remarks
+    )
+    assert (report.verdict, report.by_ranges) == (Verdict.COMPLETE, None)
 
 
 def test_the_id_of_its_crash_takes_few_requests(far: Site, server: Web, vmcore: Path) -> None:
