@@ -86,6 +86,8 @@ def watch(interval_s: float, world: World, *, tells_all: bool) -> None:
     with suppress(KeyboardInterrupt):  # SIGTERM as well: the usual end of a service
         for number in itertools.count():
             news.next_run()
+            if number == 0:  # it goes on with unfinished jobs, which may take long
+                world.progress.say(f"Watching {world.config.kernels}: the first build begins")
             built = _try_build(replace(told, now=datetime.now(UTC)), may_fail=number > 0)
             for line in _news_lines(built, None if tells_all else last):
                 world.progress.say(line)

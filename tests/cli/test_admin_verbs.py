@@ -283,6 +283,7 @@ def test_a_watch_sees_a_new_package_and_finishes_the_job_that_waits_for_it(
     waiting.keep_snippets("sys", "log")
     watcher = watching()
     watcher.wait_for(f"Watching {kernels_of(waiting)}: the next build is in 1 s")
+    assert f"Watching {kernels_of(waiting)}: the first build begins" in watcher.lines[0]
     shutil.copy(PACKAGE, kernels_of(waiting) / ".copy")
     (kernels_of(waiting) / ".copy").rename(kernels_of(waiting) / PACKAGE.name)
     watcher.wait_for("1 kernel in the catalogue")
@@ -301,11 +302,11 @@ def test_a_watch_says_what_is_new_and_nothing_twice(
     watcher.wait_for("1 kernel in the catalogue")
     wait_for_runs(site, 2)
     assert sum(DAMAGED in line for line in watcher.lines) == 1
-    assert len(watcher.lines) == 3
+    assert len(watcher.lines) == 4
     (kernels_of(site) / DAMAGED).unlink()
     watcher.wait_for("1 gone")
     assert watcher.end(signal.SIGINT) == 0
-    assert len(watcher.lines) == 4
+    assert len(watcher.lines) == 5
 
 
 @pytest.mark.long
