@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     cas = Parser(
         prog="cas",
         description="Find out why a kernel crashed, from its dump.",
-        epilog="`cas -i ID` without -f goes on with the ticket's job that has not ended.",
+        epilog="For example: cas -i T-1234 -f vmcore.xz. "
+        "`cas -i ID` without -f goes on with the ticket's job that has not ended.",
     )
     text = "the ticket that the core belongs to"
     cas.add_argument("-i", "--identifier", metavar="ID", action=Once, help=text)
