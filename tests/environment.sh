@@ -39,7 +39,9 @@ why_not_fetched() {
         echo "pip cannot reach the Python package index: see to the network, or name an index that" \
             "can be reached (pip config set global.index-url URL), then run the same command again"
     else
-        echo "pip cannot install what CAS needs: $(grep '^ *\(ERROR\|error\): ' "$1" | tail -n 1)"
+        # of a pip that pip has started, the error itself, not that it had one
+        echo "pip cannot install what CAS needs: $(sed -n 's/^ *\(ERROR\|error\): //p' "$1" |
+            grep -v '^subprocess-exited' | tail -n 1)"
     fi
 }
 

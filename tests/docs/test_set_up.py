@@ -13,6 +13,8 @@ MET = {
     "Max retries exceeded with url: /simple/drgn/ (Caused by SSLError(SSLCertVerificationError(1, "
     "'[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed": "trust",
     "ERROR: No matching distribution found for drgn>=0.3.0": "install",
+    "      ERROR: No matching distribution found for setuptools>=77\n"
+    "error: subprocess-exited-with-error": "setuptools",
 }
 
 
