@@ -35,6 +35,8 @@ SHT_PROGBITS, SHT_NOTE, SHT_NOBITS = 1, 7, 8
 
 TABLE_LIMIT = 1 << 18
 """Most program or section headers that a file may declare."""
+MAX_ADDRESS = (1 << 64) - 1
+"""The largest that any machine has."""
 NO_ADDRESS = (1 << 64) - 1, (1 << 32) - 1
 """Physical addresses of segments that have none."""
 NOTE_LIMIT = 1 << 17

@@ -25,7 +25,6 @@ from cas.dump.page_table import X86_IMAGE_BYTES, X86_KERNEL_MAP
 from cas.dump.served_source import source_behind
 from cas.dump.translate import Kernel, Machine, kernel_order, page_size_of
 from cas.dump.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from cas.engines.drgn.child.target import MAX_ADDRESS
 from cas.errors import NotADump, plain_reason
 
 WALKED = frozenset({"x86_64", "aarch64", "arm", "ppc64", "ppc64le", "s390x"})
@@ -72,7 +71,7 @@ class FedDump:
         with TemporaryFile(buffering=0) as core:
             core.write(core_of_notes(self._image, self._arch, order, text))
             prog.set_core_dump(os.dup(core.fileno()))  # drgn closes it
-        prog.add_memory_segment(0, MAX_ADDRESS, _answering(self._memory.read), True)
+        prog.add_memory_segment(0, elf.MAX_ADDRESS, _answering(self._memory.read), True)
         for start, size in self._translated(info):
             kernel = Kernel(self._machine(order, info))
             prog.add_memory_segment(start, size, _answering(kernel.read))
@@ -86,7 +85,7 @@ class FedDump:
         """The virtual addresses that drgn cannot look up, as start and size in bytes."""
         # drgn takes the bit that marks memory as encrypted for one of the address
         if self._arch not in WALKED or info.number("sme_mask"):
-            yield 0, MAX_ADDRESS
+            yield 0, elf.MAX_ADDRESS
         elif self._arch == "x86_64" and info.number("phys_base") is None:
             # without it, which is told since Linux 4.10 (401721ecd1dc), no walk begins
             yield X86_KERNEL_MAP, X86_IMAGE_BYTES

@@ -13,7 +13,7 @@ from drgn.commands import CommandError
 from cas import elf
 from cas.engines.drgn.child.commands import Command
 from cas.engines.drgn.child.locate import Locator, Place
-from cas.engines.drgn.child.target import MAX_ADDRESS, File, Misfit
+from cas.engines.drgn.child.target import File, Misfit
 
 NO_MEMORY = "there is no dump, only a kernel log: no memory can be read"
 _COMMANDS = frozenset(
@@ -52,7 +52,7 @@ class WithoutMemory:
             f"{NO_MEMORY}; addresses are those of the vmlinux, as it was linked",
             *(f"what is there of {name} is of another build than in the log" for name in misfits),
         ]
-        self.prog.add_memory_segment(0, MAX_ADDRESS, _raise_fault)
+        self.prog.add_memory_segment(0, elf.MAX_ADDRESS, _raise_fault)
         _add_unwritten(self.prog, vmlinux)
 
     def describe_all(self) -> None:

@@ -43,7 +43,6 @@ from cas.engines.drgn.child.fit import (
 )
 from cas.errors import NotADump, plain_reason
 
-MAX_ADDRESS = (1 << 64) - 1
 MAX_KMODS = 4096
 """A corrupt list has no end; distribution kernels load a few hundred."""
 
@@ -409,7 +408,10 @@ def _load_vmlinux(prog: Program, request: Request) -> Module:
         begin, end = loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz
         if begin < end:
             bias = module.debug_file_bias
-            module.address_range = ((begin + bias) & MAX_ADDRESS, (end + bias) & MAX_ADDRESS)
+            module.address_range = (
+                (begin + bias) & elf.MAX_ADDRESS,
+                (end + bias) & elf.MAX_ADDRESS,
+            )
     return module
 
 
