@@ -145,7 +145,7 @@ class Rejudging:
                 old.seen,
                 key=lambda seen: (
                     sum(each.count for each in (seen.same, seen.similar) if each)
-                    + len(seen.same_dump)
+                    + len({*seen.same_dump, *seen.same_log})
                 ),
             )
             seen = replace(

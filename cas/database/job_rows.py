@@ -99,7 +99,7 @@ class JobRows:
                 found[row.id] = row
                 if row.value in crash.same:
                     same.add(row.id)
-            same_dump = _same_dump(connection, crash)
+            same_dump, same_log = _same_files(connection, crash)
             uncompared = 0 if found else _uncompared(connection, crash)
             host, model = _tally_of_host(connection, crash), None
             if crash.machine is not None:
@@ -112,6 +112,7 @@ class JobRows:
             same=_occurrences_of([row for row in rows if dumps[row.dump] in numbers], dumps),
             similar=_occurrences_of([row for row in rows if dumps[row.dump] not in numbers], dumps),
             same_dump=same_dump,
+            same_log=same_log,
             uncompared=uncompared,
             host=host,
             model=model,
@@ -255,22 +256,25 @@ def _uncompared(connection: Connection, crash: Crashed) -> int:
     return connection.scalar(query) or 0
 
 
-def _same_dump(connection: Connection, crash: Crashed) -> tuple[str, ...]:
-    """Tickets whose jobs have the same dump; of the same ticket the jobs."""
+def _same_files(connection: Connection, crash: Crashed) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tickets whose jobs have the same dump, and those with the same kernel log only; of the same
+    ticket the jobs.
+    """
     event = _same_event(crash)
     same = [jobs.c.digest == crash.digest] if crash.digest is not None else []
     same += [event] if event is not None else []
     if not same:
-        return ()
+        return (), ()
     query = (
-        select(jobs.c.ticket, jobs.c.directory)
+        select(jobs.c.ticket, jobs.c.directory, jobs.c.digest)
         .where(or_(*same), jobs.c.directory != crash.directory)
         .order_by(jobs.c.started.desc(), jobs.c.id.desc())
     )
     if crash.until is not None:
         query = query.where(jobs.c.started < crash.until)
-    names = (
-        f"{ticket}/{directory.name}" if ticket == crash.ticket else ticket
-        for ticket, directory in connection.execute(query)
-    )
-    return tuple(dict.fromkeys(names))
+    dumps, logs = dict[str, None](), dict[str, None]()
+    for ticket, directory, digest in connection.execute(query):
+        name = f"{ticket}/{directory.name}" if ticket == crash.ticket else ticket
+        is_dump = digest is not None and digest == crash.digest
+        (dumps if is_dump else logs)[name] = None
+    return tuple(dumps), tuple(name for name in logs if name not in dumps)

@@ -57,8 +57,10 @@ class Seen:
     similar: Occurrences | None = None
     """The same title and no more."""
     same_dump: tuple[str, ...] = ()
-    """Jobs that have this very dump, or another file of it (the end of the kernel log is the
-    same to the microsecond), newest first: they are no occurrences."""
+    """Jobs that have this very dump, newest first: they are no occurrences."""
+    same_log: tuple[str, ...] = ()
+    """Jobs of this very crash, by another dump or a kernel log: the log's end is the same to the
+    microsecond. They are no occurrences either."""
     uncompared: int = 0
     """Jobs whose crash has a name of earlier rules only; counted where nothing was seen."""
     host: Tally | None = None

@@ -214,6 +214,7 @@ class Seen(Record, frozen=True, kw_only=True):
     same: Occurrences | None = None
     similar: Occurrences | None = None
     same_dump: tuple[str, ...] = ()
+    same_log: tuple[str, ...] = ()
     uncompared: Count = 0
     host: Tally | None = None
     model: Tally | None = None

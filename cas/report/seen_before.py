@@ -63,7 +63,8 @@ def named_jobs(finding: Finding) -> tuple[str, ...]:
     if found is None:
         return ()
     kinds = (each.tickets.names for each in (found.same, found.similar) if each)
-    some = [found.same_dump[:NAMED], *(names[:NAMED] for names in kinds)]
+    files = (found.same_dump[:NAMED], found.same_log[:NAMED])
+    some = [*files, *(names[:NAMED] for names in kinds)]
     return tuple(dict.fromkeys(one_line(name) for names in some for name in names))
 
 
@@ -72,10 +73,13 @@ def _occurrence_phrases(finding: Finding, is_log: bool) -> list[str]:
     if found is None:
         return []
     told = []
-    if found.same_dump:
-        what = "kernel log" if is_log else "dump"
-        names = _named_first(Newest(len(found.same_dump), found.same_dump))
-        told.append(f"the same {what} as {names}")
+    same_dump, same_log = found.same_dump, found.same_log
+    if is_log:
+        same_dump, same_log = (), (*same_dump, *same_log)
+    if same_dump:
+        told.append(f"the same dump as {_all_named(same_dump)}")
+    if same_log:
+        told.append(f"the same kernel log as {_all_named(same_log)}")
     if found.same:
         told.append(f"the same crash {_occurrences_phrase(found.same)}")
     if found.similar:
@@ -95,6 +99,10 @@ def _occurrences_phrase(seen: Occurrences) -> str:
             many = what if names.count == 1 else f"{what}s"
             said.append(f"{many} {_named_first(names)}")
     return "; ".join(said)
+
+
+def _all_named(names: tuple[str, ...]) -> str:
+    return _named_first(Newest(len(names), names))
 
 
 def _named_first(newest: Newest) -> str:

@@ -459,7 +459,10 @@ def test_another_file_of_one_dump_is_no_occurrence(store: Store) -> None:
     assert seen.same is not None
     assert seen.host is not None
     assert (seen.same.count, seen.tickets, seen.host.count) == (1, ("T-3",), 1)
-    assert seen.same_dump == ("T-2", "T-1")
+    assert (seen.same_dump, seen.same_log) == ((), ("T-2", "T-1"))
+    store.jobs.put(job("T-2", 3, "title", "path", digest="flat", log_digest="log", **one))
+    seen = store.jobs.seen(replace(asked, log_digest="log"))
+    assert (seen.same_dump, seen.same_log) == (("T-2",), ("T-1",))
 
 
 @on_both

@@ -258,6 +258,10 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
             f"and 2 more {signature}",
         ),
         Seen(same_dump=("T-7",)): (f"the same dump as T-7 {signature}",),
+        Seen(same_dump=("T-7",), same_log=("T-6",)): (
+            f"the same dump as T-7 {signature}",
+            "the same kernel log as T-6",
+        ),
         None: (f"unknown: it could not be looked up {signature}",),
     }
     for state, words in told.items():
@@ -281,6 +285,7 @@ def test_whether_it_was_seen_is_told_in_words_that_promise_no_more(report: Repor
     )
     again = replace(unnamed, seen=Seen(same_dump=("T-7", "T-6", "T-5", "T-4")))
     assert seen_phrases(again) == ("the same dump as T-7, T-6, T-5 and 1 more",)
+    assert seen_phrases(again, is_log=True) == ("the same kernel log as T-7, T-6, T-5 and 1 more",)
 
 
 def test_the_trace_of_another_task_comes_before_the_panic_tasks_backtrace(report: Report) -> None:
