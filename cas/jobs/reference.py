@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
+from cas.errors import CasError
 from cas.files.patient_calls import answering
-from cas.jobs.job import Job
-from cas.jobs.work_directory import is_regular
+from cas.files.whole import read_regular
+from cas.jobs.job import STATE_LIMIT, Job, load_job
+from cas.jobs.work_directory import STATE, WorkDirectory, is_regular
 from cas.model.dump import Reference
 
 
@@ -25,6 +29,22 @@ def is_untouched(there: Reference) -> bool:
         return looks(there.path) == (there.inode, there.modified_ns, there.changed_ns)
     except OSError:
         return False
+
+
+def referrer(work: WorkDirectory, path: Path) -> Path | None:
+    """The directory of a job that has left its dump there, as far as this user may look.
+
+    :param path: absolute, without symbolic links
+    """
+    written = json.dumps(str(path)).encode()
+    for directory in work.jobs():
+        with suppress(OSError, CasError):
+            if written not in read_regular(directory / STATE, STATE_LIMIT):
+                continue  # most jobs: their records need not be decoded
+            stored = load_job(directory).stored
+            if stored and stored.reference and stored.reference.path == path:
+                return directory
+    return None
 
 
 def lack_of_dump(job: Job) -> str | None:

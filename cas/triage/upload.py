@@ -22,8 +22,8 @@ from cas.files.whole import sync_directory
 from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
 from cas.jobs.job import FROM_STDIN, Job
 from cas.jobs.layout import DOWNLOAD, DUMP
-from cas.jobs.reference import lack_of_dump, looks
-from cas.jobs.work_directory import is_regular
+from cas.jobs.reference import lack_of_dump, looks, referrer
+from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.model.dump import KERNEL_LOG, Reference, Stored
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -303,7 +303,7 @@ class Arrival:
             why = "it is packed" if order.takes else ""
         elif order.takes:
             self._forget_links()  # of a run that was stopped
-            why = taking.why_copied(order.upload, self._job.directory)
+            why = taking.why_copied(order.upload, self._job.directory) or self._why_needed()
         elif recognise_file(order.upload) == KERNEL_LOG:
             why = ""
         elif not _PLAIN.fullmatch(str(order.upload.resolve())):
@@ -311,6 +311,12 @@ class Arrival:
         elif taking.is_of_job(order.upload):
             why = "it belongs to another job, and goes when that is purged"
         return (wanted, None) if why is None else (Storage.COPY, why or None)
+
+    def _why_needed(self) -> str | None:
+        """Why nobody may move the upload away; ``None``: no job needs it where it is."""
+        work = WorkDirectory.of(self._config)
+        other = referrer(work, self._job.order.upload.resolve())
+        return f"it is the dump of {other}, which has no copy of it" if other else None
 
     def _forget_links(self) -> None:
         """Remove the job's name of a file that was to be moved: it has its own."""

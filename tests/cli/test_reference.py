@@ -59,6 +59,16 @@ def test_a_plain_dump_stays_where_it_is(referring: Site, upload: Path, tmp_path:
     assert upload.read_bytes() == content
 
 
+def test_a_dump_that_a_job_needs_where_it_is_is_not_moved(referring: Site, upload: Path) -> None:
+    assert referring.cas("-i", "T-1", "-f", upload).returncode == 0
+    done = referring.cas("-i", "T-2", "-f", upload, "--take")
+    assert done.returncode == 0, done.stderr
+    why = f"it is the dump of {referring.job('T-1')}, which has no copy of it"
+    assert f"{upload} was copied and stays where it is: {why}" in done.stderr
+    assert (referring.job("T-2") / "vmcore" / "vmcore").read_bytes() == upload.read_bytes()
+    assert referring.admin("check").returncode == 0
+
+
 def test_of_a_dump_that_was_changed_nothing_is_believed_and_a_missing_one_is_told(
     referring: Site, upload: Path
 ) -> None:
