@@ -240,7 +240,11 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
     if error:
         world.progress.say(f"{report.verdict}, exit status {error.exit_code}")
         again = f"cas -i {job.order.ticket}"
-        if report.verdict is Verdict.INTERRUPTED and AGAIN in error.hint:
+        if report.verdict is Verdict.PARTIAL:
+            wait = error.hint.replace(AGAIN, f"to go on: {again}")
+            kept = shlex.quote(str(directory / "report.txt"))
+            error.hint = f"the answer is kept: less {kept}; {wait}"
+        elif report.verdict is Verdict.INTERRUPTED and AGAIN in error.hint:
             error.hint = error.hint.replace(AGAIN, f"run: {again}")
         elif report.verdict is Verdict.INTERRUPTED:
             error.hint = "; ".join(filter(None, (error.hint, f"then run: {again}")))

@@ -15,6 +15,8 @@ from cas.jobs.layout import DUMP, RESULTS, is_for_dumps
 def take_up(job: Job) -> Job:
     """Take up a job whose lock we have; results of an earlier attempt are withdrawn first.
 
+    A first answer alone is kept: until `begin_anew` the job stays on the disk what it was.
+
     :param job: as it was read before; its order counts
     :return: the job as the disk has it, with nothing finished but the storing of the dump
     :raises UsageError: another run has brought it to its end meanwhile
@@ -30,10 +32,18 @@ def take_up(job: Job) -> Job:
         found,
         order=job.order,
         stages=tuple(name for name in found.stages if name in STAGES[:2]),
-        verdict=None,
         lacks_kernel=False,
         files={name: one for name, one in found.files.items() if name == found.dump_name},
     )
+    return begun if begun.is_answer_alone else begin_anew(begun)
+
+
+def begin_anew(job: Job) -> Job:
+    """The job without what an earlier attempt found out, which is withdrawn.
+
+    :raises TryAgain: the directory cannot be written
+    """
+    begun = replace(job, verdict=None)
     begun.save()
     withdraw(job.directory)
     return begun

@@ -36,6 +36,7 @@ from cas.errors import (
     shortage,
 )
 from cas.files.whole import writing_below
+from cas.jobs.attempt import begin_anew
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
 from cas.model.answer import FirstAnswer
@@ -190,11 +191,14 @@ class Pipeline:
 
     def run_stages(self) -> frozenset[str]:
         """The stages in order; each adds to the report what it found out."""
-        is_answered = self.answer_by_ranges()
+        is_told_before = self.job.is_answer_alone and self.context.fetch is not Fetch.ANSWER
+        is_answered = not is_told_before and self.answer_by_ranges()
         if is_answered and self.context.fetch is Fetch.ANSWER:
+            self.begin_anew()
             self.leave_rest()
             return frozenset()
         head = self.receive()
+        self.begin_anew()
         answered = self.report.dump if is_answered else None
         if is_answered:  # all of it is there now, and counts
             self.disown()
@@ -303,6 +307,11 @@ class Pipeline:
         leave_wrapper(self.context, EngineChoice.DRGN)
         with suppress(OSError):  # of a run before
             (self.job.directory / DOWNLOAD).rmdir()
+
+    def begin_anew(self) -> None:
+        """Let go of the answer of an earlier run, now that there is more to tell."""
+        if self.job.is_answer_alone:
+            self.job = begin_anew(self.job)
 
     def receive(self) -> Path:
         """A file that begins as the dump does; the rest may still be copied or unpacked."""
@@ -541,7 +550,8 @@ class Pipeline:
 
     def disown(self) -> None:
         """Take back what was said of the dump, and the files with it: it is of something else."""
-        remove_results(self.report)
+        if not self.job.is_answer_alone:  # an earlier run's are kept
+            remove_results(self.report)
         told = self.report
         self.report = replace(self._blank, stored=told.stored, by_ranges=told.by_ranges)
         self.misfit = self.checking = None

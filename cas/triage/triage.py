@@ -47,6 +47,10 @@ def triage(
         share(job, [log.path], config, log)
         pipeline = Pipeline(take_up(job), config, log, prestart)
         error = pipeline.analyse()
+        if error and pipeline.job.is_answer_alone:
+            from cas.triage.kept_answer import keep_answer
+
+            return keep_answer(job.directory, error, pipeline.context), error
         report = pipeline.completed_report()
         # the template engine is loaded only now: the first answer does not wait for it
         from cas.triage.publish import publish

@@ -7,6 +7,7 @@ import lzma
 import os
 import re
 import resource
+import signal
 import struct
 import subprocess
 import threading
@@ -192,6 +193,57 @@ def test_an_answer_is_kept_while_its_server_cannot_be_reached(
     assert done.returncode == 4
     assert "there is no such file" in done.stderr
     assert (far.job("T-1") / "result.json").read_bytes() == before
+
+
+def test_an_answer_is_kept_when_its_rest_does_not_come_and_when_its_fetch_is_killed(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    """What was in the way stands in its report, once; then the rest comes."""
+    parts = served(server, vmcore)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == PARTIAL, done.stderr
+    before, job = result(far), far.job("T-1")
+
+    def not_whole(instead: Fault) -> Fault:
+        def give(request: Request, parts: Parts) -> None:
+            if request.headers.get("Range"):
+                parts.send_part(request)
+            else:
+                instead(request, parts)
+
+        return give
+
+    parts.faults[1] = parts.lasting = not_whole(denies)
+    for _ in range(2):
+        done = far.cas("-i", "T-1")
+        assert done.returncode == 4, done.stderr
+        assert "partial, exit status 4" in done.stderr
+        assert f"the answer is kept: less {job}/report.txt; " in done.stderr
+        told = result(far)
+        assert told["remarks"][:-1] == before["remarks"]
+        assert told["remarks"][-1].startswith("the rest of the dump was not fetched: http://")
+        assert {**told, "remarks": []} == {**before, "remarks": []}
+    assert "the rest of the dump was not fetched" in (job / "report.txt").read_text()
+    assert far.admin("check").returncode == 0
+    parts.lasting, asked = not_whole(hangs), whole_requests(parts)
+    running = far.start("cas", "-i", "T-1")
+    while whole_requests(parts) == asked:
+        time.sleep(0.01)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    parts.go_on.set()
+    assert result(far)["finding"] == before["finding"]
+    assert far.cas("debug", "T-1", "-c", "bt").returncode == 0
+    parts.faults.clear()
+    done = far.cas("-i", "T-1")
+    assert done.returncode == 0, done.stderr
+    told = result(far)
+    assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
+    assert not any("not fetched" in line for line in told["remarks"])
+
+
+def denies(request: Request, _: Parts) -> None:
+    request.send(403, {"Content-Length": "0"})
 
 
 def gives_all(request: Request, parts: Parts) -> None:
