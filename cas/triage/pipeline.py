@@ -113,6 +113,7 @@ class Pipeline:
         self.confinement = prestart.confinement
         self.worker = prestart.worker
         self.worker.trace_into(job.directory, progress.note)
+        self.worker.remark_by(self.context.remark)
         self.engine = job.order.engine or config.engine
         self.stack = ExitStack()
         """Ends what the run starts."""

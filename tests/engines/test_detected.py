@@ -63,10 +63,13 @@ def test_detectors_that_cannot_run_are_one_failure() -> None:
 def test_a_process_that_died_is_started_again_for_the_detectors(
     worker: Worker, opened: Case
 ) -> None:
+    told = list[str]()
+    worker.remark_by(told.append)
     answer = worker.answer(opened, 60)
     os.kill(worker.pid, signal.SIGSEGV)
     found = {each.detector: each for each in worker.detect(answer, "null-dereference")}
     assert found["detectors"].status is DetectorStatus.FAILED
     assert "SIGSEGV" in (found["detectors"].remark or "")
+    assert told == ["CAS itself reads this dump, for drgn cannot: drgn was killed by SIGSEGV"]
     assert found["blocked"].evidence[0].sentence.startswith("cat (pid ")
     assert worker.answer(opened, 60).panic_task == answer.panic_task

@@ -145,6 +145,7 @@ class Worker:
         self._sources: dict[Path, Source] = {}
         self._servers = ExitStack()
         """Answer what the process that runs now asks of them."""
+        self._remark: Callable[[str], object] = lambda _: None
         self._death: str | None = None
         """How drgn died while it read the dump by itself; from then on our readers feed it."""
         self._start_worker()
@@ -164,6 +165,10 @@ class Worker:
         :param note: told where one cannot be written
         """
         self._traces = lambda child, failure: write_trace(directory, child, failure, note)
+
+    def remark_by(self, remark: Callable[[str], object]) -> None:
+        """Tell how the dump is read from then on, whenever drgn's death has changed that."""
+        self._remark = remark
 
     @property
     def pid(self) -> int:
@@ -200,8 +205,7 @@ class Worker:
 
         def ask() -> tuple[str, ...]:
             self._revive()
-            self._send_message({"fit": {}})
-            return tuple(self._receive_message(time.monotonic() + timeout_s, timeout_s)["remarks"])
+            return self._ask_how_read(time.monotonic() + timeout_s, timeout_s)
 
         self.open(case)
         return self._repeat_if_killed(ask)
@@ -453,8 +457,18 @@ class Worker:
         self._channel.close()
         self._servers.close()
         self._start_worker()
-        if self._case is not None:
-            self._send_open(self._case)
+        if self._case is None:
+            return
+        self._send_open(self._case)
+        if self._death:
+            limit_s = self._rules.start_s
+            for remark in self._ask_how_read(time.monotonic() + limit_s, limit_s):
+                self._remark(remark)
+
+    def _ask_how_read(self, deadline: float, limit_s: float) -> tuple[str, ...]:
+        """What a reader should know of how the dump was opened."""
+        self._send_message({"fit": {}})
+        return tuple(self._receive_message(deadline, limit_s)["remarks"])
 
     def _send_open(self, case: Case) -> None:
         self._command = OPENING
