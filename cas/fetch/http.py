@@ -36,6 +36,7 @@ from cas.fetch.source import (
     Version,
 )
 from cas.fetch.url import PORTS, Url, parse_url
+from cas.units import human_span
 
 REDIRECTS = 5
 _REFUSED_HINT = "fetch the file by other means and give its path"
@@ -264,7 +265,9 @@ def require_given(url: Url, response: PatientResponse) -> None:
         hint = "look at the credentials in [stores] of cas.conf" if url.told_as else None
         raise Denied(f"{url}: the server denies it: {status}", hint=hint)
     if response.status in LATER or response.status >= 500:
-        raise InTrouble(f"{url}: the server says {status}")
+        wait_s = response.retry_after_s
+        told = f", and to ask again in {human_span(wait_s)}" if wait_s else ""
+        raise InTrouble(f"{url}: the server says {status}{told}", wait_s=wait_s)
     if response.status not in (200, 206):
         raise FetchError(f"{url}: the server says {status}")
     if response.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":

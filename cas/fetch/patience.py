@@ -7,6 +7,7 @@ import io
 import re
 import socket
 import time
+from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -112,3 +113,21 @@ class PatientResponse(http.client.HTTPResponse):
             return tag
         date = self.getheader("Last-Modified", "").strip()
         return date if re.fullmatch(r"[A-Za-z0-9,: +-]{1,60}", date) else None
+
+    @property
+    def retry_after_s(self) -> float:
+        """How many seconds the server asks to be left alone; 0 where it does not say.
+
+        A time is compared with the one that the server itself says it is, if it does.
+
+        Source: RFC 9110, 10.2.3.
+        """
+        told = self.getheader("Retry-After", "").strip()
+        if re.fullmatch(r"[0-9]{1,9}", told):
+            return float(told)
+        try:
+            until = parsedate_to_datetime(told)
+            now = parsedate_to_datetime(self.getheader("Date") or formatdate())
+            return max(0.0, (until - now).total_seconds())
+        except (ValueError, TypeError):  # no time, or one without its zone
+            return 0.0

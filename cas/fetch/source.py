@@ -177,6 +177,14 @@ class Changed(Broken):
 class InTrouble(Broken):
     """The server answers, and says that it cannot give the file now."""
 
+    def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
+        """Keep what it says.
+
+        :param wait_s: how long it asks to be left alone
+        """
+        super().__init__(message)
+        self.wait_s = wait_s
+
 
 class NotConnected(FetchError):
     """No connection can be made: the host's name, its certificate or its TLS is of no use."""

@@ -30,6 +30,8 @@ class Served:
     """Of each request in turn: after how many bytes the connection is cut."""
     statuses: list[int] = field(default_factory=list)
     """Of each request in turn, before the file is given."""
+    retry_after: str | None = None
+    """What it says with them."""
     headers: dict[str, str] = field(default_factory=dict)
     declared: int | None = None
     """A Content-Length that is a lie."""
@@ -38,7 +40,8 @@ class Served:
 
     def give(self, request: Request) -> None:
         if self.statuses:
-            request.send(self.statuses.pop(0), {"Content-Length": "0"})
+            said = {"Retry-After": self.retry_after} if self.retry_after else {}
+            request.send(self.statuses.pop(0), {"Content-Length": "0", **said})
             return
         begin = self.begin(request)
         if begin >= len(self.body) > 0:

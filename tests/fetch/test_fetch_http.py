@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,31 @@ def test_a_whole_part_that_was_not_finished_needs_no_byte(site: Web, tmp_path: P
 def test_a_server_that_recovers_is_forgiven(site: Web, tmp_path: Path) -> None:
     site.files["/vmcore"] = Served(BODY, statuses=[503, 429])
     assert get(site.url("/vmcore"), tmp_path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("3600", ", and to ask again in 1 h$"),
+        (formatdate(4e9, usegmt=True), ", and to ask again in [0-9]+ d"),
+        (formatdate(0, usegmt=True), "503 Service Unavailable$"),
+        ("soon", "503 Service Unavailable$"),
+    ],
+)
+def test_a_server_that_wants_to_be_left_alone_for_long_is_not_asked_again(
+    asked: str, told: str, site: Web, tmp_path: Path
+) -> None:
+    site.files["/vmcore"] = Served(BODY, statuses=[503] * 3, retry_after=asked)
+    with pytest.raises(TryAgain, match=told):
+        get(site.url("/vmcore"), tmp_path)
+    assert len(site.requests) == (1 if "again" in told else 3)
+
+
+def test_a_server_is_left_alone_as_long_as_it_asks(site: Web, tmp_path: Path) -> None:
+    site.files["/vmcore"] = Served(BODY, statuses=[429], retry_after="1")
+    begun = time.monotonic()
+    assert get(site.url("/vmcore"), tmp_path).read_bytes() == BODY
+    assert time.monotonic() - begun >= 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
