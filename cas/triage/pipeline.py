@@ -294,7 +294,12 @@ class Pipeline:
             dump = identified(source)
         self.describe(dump)
         self.worker.serve(source.path, source.source)
-        self.first_answer(self.fitting_case(dump, None, None))
+        answer = self.first_answer(self.fitting_case(dump, None, None))
+        if answer is None and dump.dmesg is None:  # the whole of it can be searched for the log
+            raise NotADump(
+                "neither the kernel log nor anything else of the kernel's memory is where the dump"
+                " says"
+            )
 
     def leave_rest(self) -> None:
         """Say what of the dump nobody has looked at."""

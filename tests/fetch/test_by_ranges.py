@@ -291,6 +291,23 @@ def test_what_cannot_be_read_by_ranges_is_fetched_whole(
     assert (told["verdict"], told["dump"]["checked"]) == ("complete", "length")
 
 
+def test_a_dump_of_which_ranges_tell_nothing_is_fetched_and_searched(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    """Its headers place the kernel elsewhere in memory; the log is found all the same."""
+    spoilt = far.directory / "spoilt"
+    line = rb"(NUMBER\(phys_base\)=)-?\d+"
+    told = re.search(line, vmcore.read_bytes())
+    assert told
+    other = told[1] + b"7" * (len(told[0]) - len(told[1]))
+    spoilt.write_bytes(vmcore.read_bytes().replace(told[0], other, 1))
+    served(server, spoilt)
+    done = far.cas("-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer")
+    assert done.returncode == PARTIAL, done.stderr
+    assert "is where the dump says: it is fetched whole" in done.stderr
+    assert "BUG: kernel NULL pointer dereference" in result(far)["finding"]["what"]
+
+
 @pytest.mark.long
 def test_a_dump_replaced_after_the_answer_by_ranges_is_told_to_be_another(
     far: Site, server: Web, vmcore: Path
