@@ -19,9 +19,9 @@ from cas.klog.log_text import (
     is_mixed,
     is_of_crash_kernel,
     kernel_lines,
-    pstore_part,
     release_of,
 )
+from cas.klog.pstore import opened_record, pstore_part
 from cas.model.dump import KERNEL_LOG, Dump
 from cas.panic import Told, told_crash
 from cas.text import count, printable, short_line
@@ -32,7 +32,7 @@ _HEAD_BYTES = 1 << 16
 _CONTROLS = tuple(bytes([code]) for code in range(32) if chr(code) not in "\0\t\n\f\r\x1b")
 """What no text has, but for zeros where a console's memory begins, and sizes in a journal."""
 _FEWER_THAN_ONE_IN = 50
-_RECORD_ID = re.compile(r"dmesg-efi-(\d{15,18})\b")
+_RECORD_ID = re.compile(r"dmesg-efi(?:_pstore)?-(\d{15,18})(?!\d)")
 _RECORD_S = 600
 """Seconds between two parts in pstore that are of two crashes: a machine boots between them."""
 _SHOWN = 5
@@ -47,6 +47,8 @@ def is_of_kdump(name: str) -> bool:
 def is_log(source: Source) -> bool:
     """Whether a file that is nothing else is a text in which a kernel speaks."""
     head = source.read(0, _HEAD_BYTES)
+    if source.size <= _HEAD_BYTES and (record := opened_record(head)):
+        head = record.raw[:_HEAD_BYTES]
     controls = sum(head.count(byte) for byte in _CONTROLS)
     return controls * _FEWER_THAN_ONE_IN <= len(head) and is_kernel_log(_text_of(source))
 
@@ -58,7 +60,8 @@ def read_log_file(path: Path, source: Source) -> Dump:
     only reported trouble counts where none crashed.
     """
     left_out = max(0, source.size - TEXT_LIMIT)
-    logs = boots(_text_of(source))
+    raw = source.read(left_out, TEXT_LIMIT)
+    logs = boots(kernel_lines(raw))
     crashes = [told_crash(log) for log in logs]
     of_kdump = [n for n, log in enumerate(logs) if is_of_crash_kernel(log)]
     if len(of_kdump) == len(logs):  # nothing else is there to judge
@@ -70,6 +73,8 @@ def read_log_file(path: Path, source: Source) -> Dump:
     reported, build_id = release_of(log)
     release = banner.split(None, 3)[2] if banner else reported
     remarks = []
+    if (record := opened_record(raw)) and record.flaw:
+        remarks.append(f"this part of pstore {record.flaw}")
     if reported and release != reported:
         remarks.append(
             f"the log has the banner of kernel {printable(release or '')}, but its crash is one of"
@@ -150,6 +155,8 @@ class _Part(NamedTuple):
     """When it was written, if its name tells."""
     path: Path
     raw: bytes
+    flaw: str | None
+    """What of it is lost."""
 
 
 def choose_log(files: Sequence[Path]) -> ChosenLog | None:
@@ -165,8 +172,9 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
     crashed: list[int] = []
     for path in files:
         raw = tail_of(path, TEXT_LIMIT)
-        if number := pstore_part(raw):
-            parts.append(_Part(*number, _second_of(path), path, raw))
+        record = opened_record(raw)
+        if record and (number := pstore_part(record.raw)):
+            parts.append(_Part(*number, _second_of(path), path, *record))
             continue
         text = kernel_lines(raw)
         if not is_kernel_log(text):
@@ -180,9 +188,9 @@ def choose_log(files: Sequence[Path]) -> ChosenLog | None:
         crashed += [worth[1]] if worth[:2] >= (True, 1) else []
         if best is None or worth > best[0]:
             best = worth, path, raw
-    record = _newest_record(parts) if parts else None
-    if record and (not crashed or not best or _gravity_of(record.text) > best[0][1]):
-        return record
+    newest = _newest_record(parts) if parts else None
+    if newest and (not crashed or not best or _gravity_of(newest.text) > best[0][1]):
+        return newest
     if best is None:
         return None
     alike = crashed.count(best[0][1])
@@ -204,7 +212,7 @@ def _newest_record(parts: Sequence[_Part]) -> ChosenLog:
     for each in parts:
         key = -1 if each.second is None else times[each.second]
         records.setdefault((key, each.crash), []).append(each)
-    record = {each.raw: each for each in records[max(records)]}.values()
+    record = list({each.raw: each for each in records[max(records)]}.values())
     numbers = sorted(each.number for each in record)
     remarks = []
     if len(records) > 1:
@@ -222,6 +230,7 @@ def _newest_record(parts: Sequence[_Part]) -> ChosenLog:
     if missing := sorted(set(range(1, numbers[-1])) - set(numbers)):
         named = ", ".join(map(str, missing[:_SHOWN]))
         remarks.append(f"of the parts that pstore keeps of the crash these are missing: {named}")
+    remarks += [f"part {each.number} in pstore {each.flaw}" for each in record if each.flaw]
     oldest_first = sorted(record, key=lambda each: -each.number)
     joined = b"".join(each.raw.partition(b"\n")[2] for each in oldest_first)
     return ChosenLog(tuple(each.path for each in oldest_first), joined, tuple(remarks))

@@ -17,7 +17,10 @@ from typing import NamedTuple
 
 from cas.choices import Kind
 from cas.klog.choice import choose
+from cas.klog.dmesg_json import is_dmesg_json, lines_of_dmesg_json
+from cas.klog.fragments import without_fragments
 from cas.klog.lines import LOG_LIMIT, Log, parse, without_colours
+from cas.klog.pstore import opened_record, without_heads
 from cas.model.code import CodePlace
 
 TEXT_LIMIT = LOG_LIMIT // 2
@@ -59,8 +62,6 @@ _GOES_ON_S = 60.0
 """Seconds: a leap by more, to where another boot had just ended, is no pause of one machine."""
 _CRASH_KERNEL = re.compile(r"ommand line: [^\n]{0,4096}\belfcorehdr=|\bfor elfcorehdr\b")
 """It is told where the memory is that it is to write (``kernel/crash_dump.c``)."""
-_PSTORE = re.compile(r"(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d{1,9}) Part(\d{1,9})\n")
-"""The first line of each part (``fs/pstore/platform.c``: pstore_dump()); part 1 is the newest."""
 _CONSOLE_DATE = re.compile(
     r"(?m)^\[(?:\d{4}-\d\d-\d\d[ T]|[^\W\d]{2,5} [^\W\d]{2,5} [ \d]\d )?[\d:]{8}[^\]\n]{0,16}\] ?"
     r"(?=(?:<\d{1,3}>)?\[ *\d{1,10}\.\d{6}\])"
@@ -120,17 +121,21 @@ _RELEASE = re.compile(
 
 def kernel_lines(raw: bytes) -> str:
     """What the kernel printed, of a file in any of the forms that logs are kept in."""
+    if record := opened_record(raw):
+        raw = record.raw
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     if b"__REALTIME_TIMESTAMP=" in raw[:65536]:
         return "".join(_lines_of_journal(_exported(raw)))
     if _JSON_RECORD.match(raw[:65536]) and b'"MESSAGE"' in raw[:65536]:
         return "".join(_lines_of_journal(_json_objects(raw)))
     text = raw.decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+    if is_dmesg_json(raw[:65536]):
+        return "".join(lines_of_dmesg_json(text))
     text = text.replace("\0", "").replace("\r\n", "\n").removeprefix("\ufeff")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    text = _said_once(_unwrapped(without_colours(text)))
-    return _CONSOLE_DATE.sub("", _PSTORE.sub("", text))
+    text = _said_once(_unwrapped(without_fragments(without_colours(text))))
+    return _CONSOLE_DATE.sub("", without_heads(text))
 
 
 def _said_once(text: str) -> str:
@@ -206,18 +211,6 @@ def _is_cut_place(before: str, after: str, *, is_wrapped: bool) -> bool:
     return _CUT_PLACE.search(before) is not None and any(
         found.end() > len(before) for found in _PLACE.finditer(before + after)
     )
-
-
-def pstore_part(raw: bytes) -> tuple[int, int] | None:
-    """Which crash's part a file of pstore is: the count of the crash, and the part's number.
-
-    systemd-pstore's ``dmesg.txt`` is none: it is several parts, put together.
-    """
-    text = raw.decode("latin-1")
-    found = _PSTORE.match(text)
-    if found and _PSTORE.search(text, found.end()):
-        return None
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def is_kernel_log(text: str) -> bool:

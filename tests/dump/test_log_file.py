@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from cas.dump import identify, recognise_file
 from cas.dump.beside import logs_beside, with_log_beside
 from cas.dump.log_file import choose_log, read_log_file
 from cas.dump.source import opened_source
-from cas.model.dump import Dump
+from cas.model.dump import KERNEL_LOG, Dump
 
 BANNER = "Linux version 6.1.0-13-amd64 (d@b) (gcc-12) #1 SMP Debian 6.1.55-1"
 OOPS = """\
@@ -144,6 +146,31 @@ def test_parts_of_crashes_that_nothing_tells_apart_are_not_put_together(tmp_path
     assert chosen is not None
     assert (chosen.files[0] in files[1:], len(chosen.files)) == (True, 1)
     assert "of several crashes that nothing tells apart" in chosen.remarks[0]
+
+
+def test_a_packed_part_alone_is_a_kernel_log_and_what_of_it_is_lost_is_told(
+    tmp_path: Path,
+) -> None:
+    said = stamped(f"{BANNER}\n{OOPS}", 1.0)
+    text = f"Panic#1 Part1\n{said}"
+    packed = zlib.compress(text.encode(), wbits=-15)
+    path = tmp_path / "dmesg-ramoops-0.enc.z"
+    for content, remarks in (
+        (packed, ()),
+        (packed[:-9], ("this part of pstore is damaged: only its beginning could be unpacked",)),
+    ):
+        path.write_bytes(content)
+        assert recognise_file(path) == KERNEL_LOG
+        log = identify(path)
+        assert log.banner == BANNER
+        assert log.remarks == remarks
+    part = pstore(tmp_path, 1_700_000_000, 1, 2, "[    0.900000] before\n")
+    renamed = part.rename(part.with_name(part.name.replace("efi-", "efi_pstore-") + ".enc.z"))
+    path.rename(tmp_path / "0001-dmesg-efi_pstore-170000000001001.enc.z")
+    chosen = choose_log([renamed, tmp_path / "0001-dmesg-efi_pstore-170000000001001.enc.z"])
+    assert chosen is not None
+    assert len(chosen.files) == 2
+    assert chosen.remarks == ("part 1 in pstore is damaged: only its beginning could be unpacked",)
 
 
 def test_what_systemd_has_put_together_of_pstore_is_a_log_and_no_part(tmp_path: Path) -> None:

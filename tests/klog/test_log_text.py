@@ -16,9 +16,9 @@ from cas.klog.log_text import (
     is_mixed,
     kernel_lines,
     kmods_of_places,
-    pstore_part,
     release_of,
 )
+from cas.klog.pstore import pstore_part
 from cas.model.code import CodePlace
 from cas.panic import panic_message
 
