@@ -33,6 +33,21 @@ class Storage(StrEnum):
     """It stays where it is; the job knows its path and its digest."""
 
 
+class Presence(StrEnum):
+    """Where the best file of an archived crash is."""
+
+    HERE = "here"
+    """In the archive, with the size that it was stored with."""
+    TRUNCATED = "truncated"
+    """In the archive, with another size than it was stored with."""
+    ELSEWHERE = "elsewhere"
+    """Where it was submitted: it was never copied."""
+    MISSING = "missing"
+    """There should be a file, and there is none."""
+    PURGED = "purged"
+    """It was removed for its age; what was found out is kept."""
+
+
 class Stage(StrEnum):
     """What is behind a job, in this order; a stage that is not noted is done again."""
 

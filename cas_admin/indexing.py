@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cas.archive.archive import Archive, NotArchived, all_entries
+from cas.archive.keeping import enter_job
 from cas.commands import World
 from cas.database.records import JobRecord
 from cas.database.repair import repair
 from cas.database.store import LOCK_S
+from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError
-from cas.jobs.job import load_job
+from cas.jobs.job import Job, job_name, load_job
 from cas.model.answer import FirstAnswer
+from cas.model.archived import EVERY, IndexedCrash
 from cas.model.dump import Dump
 from cas.model.finding import Finding, Signature
 from cas.model.report import Report
+from cas.report.result import NAME
 from cas.report.result_record import Result
 from cas.text import count
 from cas.triage.rejudge import kernel_log, value_of_record
@@ -49,17 +55,23 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
 
     :param directory: where it lies now; it may have been moved since
     """
-    dump, digest = (value_of_record(result.dump, Dump) if result.dump else None), None
-    with suppress(CasError):  # a log or a record that cannot be read costs only this
+    digest = None
+    with suppress(CasError):  # a record that cannot be read costs only this
+        digest = load_job(directory).digest
+    return JobRecord.of(report_of(result, directory), digest)
+
+
+def report_of(result: Result, directory: Path) -> Report:
+    """The report of a job, as far as indexes are made of it."""
+    dump = value_of_record(result.dump, Dump) if result.dump else None
+    with suppress(CasError):  # a log that cannot be read costs only this
         if dump and dump.log_digest is None:  # a result of before, or a log of a few lines
             dump = replace(dump, dmesg=kernel_log(result, directory))
-    with suppress(CasError):
-        digest = load_job(directory).digest
     finding = value_of_record(result.finding, Finding) if result.finding else None
     if finding and not finding.title and result.signature:
         # judged by no rules but the first, it has the one name that these gave
         finding = replace(finding, signatures=(Signature(1, "full", result.signature),))
-    report = Report(
+    return Report(
         ticket=result.ticket,
         directory=directory,
         upload=result.upload,
@@ -67,8 +79,59 @@ def job_record_of(result: Result, directory: Path) -> JobRecord:
         started=result.started,
         verdict=result.verdict,
         stage=result.stage,
+        engine=result.engine,
         dump=dump,
         answer=(value_of_record(result.answer, FirstAnswer) if result.answer else None),
         finding=finding,
     )
-    return JobRecord.of(report, digest)
+
+
+def archive_job(archive: Archive, result: Result, directory: Path) -> None:
+    """Take a job over into the archive, if it is not there yet: its dump gets a second name.
+
+    :raises CasError: its dump or its records cannot be read
+    """
+    job, report = load_job(directory), report_of(result, directory)
+    dump = report.dump
+    if dump is None or job.is_stopped:
+        return
+    if dump.crash_id and _is_archived(archive, dump.crash_id, job):
+        return
+    if dump.crash_id is None and job.stored:  # a result of before there were ids
+        named = identify(job.stored.vmcore, SEARCH_BYTES)
+        dump = replace(dump, crash_id=named.crash_id, is_crash_id_weak=named.is_crash_id_weak)
+    ended_ns = (directory / NAME).stat().st_mtime_ns
+
+    def is_older(dump: Path) -> bool:
+        # nobody can set the time of a file's last change of any kind, st_ctime
+        return dump.stat().st_ctime_ns <= ended_ns
+
+    enter_job(archive, replace(report, dump=dump), job, is_verified=is_older)
+
+
+def _is_archived(archive: Archive, crash_id: str, job: Job) -> bool:
+    try:
+        info = archive.read(crash_id)
+    except NotArchived:
+        return False
+    digests = {file.digest for file in info.files if file.purged_s is None}
+    return job_name(job) in info.jobs and job.digest in digests
+
+
+def index_archive(archive: Archive, world: World) -> int:
+    """Enter every crash into the index, and take out what the archive has not; how many there are.
+
+    Jobs that are gone go from their crashes, too.
+    """
+    found = set[str]()
+
+    def entries() -> Iterator[IndexedCrash]:
+        for entry in all_entries(archive, lambda error: world.progress.warn(str(error))):
+            found.add(entry.line.id)
+            yield entry
+
+    archive.store.crashes.put(entries())
+    for crash_id in archive.store.crashes.presences(EVERY):
+        if crash_id not in found:
+            archive.store.crashes.remove_crash(crash_id)
+    return len(found)

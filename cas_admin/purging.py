@@ -11,14 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.archive.archive import Archive, IndexBehind
+from cas.archive.freeing import drop_job
 from cas.catalogue.cache import clock
 from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import World
 from cas.database.store import Store
 from cas.errors import CasError, JobBusy
-from cas.jobs.job import load_job
+from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.work_directory import PURGED, UNBORN_S, Entry, Kind, WorkDirectory
+from cas.report.result import load as load_result
 from cas.text import count
 from cas_admin import ageing
 from cas_admin.ageing import Aged, Records
@@ -131,6 +134,7 @@ class Purging:
             if job != one.job or ageing.held_for(job) != one.held_for:
                 raise JobBusy("it was gone on with meanwhile")
             _require_one_file_system(directory)
+            self._drop_from_archive(job)
             # under another name it is no job any more, even if we are stopped half-way
             doomed = directory.rename(directory.with_name(PURGED + directory.name))
         try:
@@ -140,6 +144,19 @@ class Purging:
         _remove_tree(doomed)
         with suppress(OSError):  # it has other jobs, or another purge was faster
             directory.parent.rmdir()
+
+    def _drop_from_archive(self, job: Job) -> None:
+        """First, so that whoever is stopped leaves a job that is purged once more."""
+        try:
+            dump = load_result(job.directory).dump
+        except CasError:  # it has come to no result, and into no archive
+            return
+        if dump and dump.crash_id:
+            archive = Archive.of(self.world.config, self.store)
+            try:
+                drop_job(archive, dump.crash_id, job_name(job), int(self.world.now.timestamp()))
+            except IndexBehind as error:
+                self.world.progress.warn(f"{error}; {error.hint}")
 
 
 def _remove_tree(directory: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import getpass
 from contextlib import suppress
 
+from cas.archive.archive import Archive
+from cas.archive.keeping import is_as_stored
 from cas.commands.invocation import World
-from cas.errors import DumpChanged, NotADump, Refused
+from cas.errors import CasError, DumpChanged, NotADump, Refused
 from cas.files.digest import require_same
 from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS
 from cas.jobs.log import logged
 from cas.jobs.reference import is_untouched
+from cas.report.result import load as load_result
 
 
 class OtherDump(Refused):
@@ -41,6 +44,8 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
             is_older = state.st_ctime_ns <= ended.st_mtime_ns
             if state.st_size == recorded.size_bytes and is_older:
                 return
+    if _is_vouched_for(job, world):
+        return
     try:
         with world.progress.bar("Comparing the dump with its recorded digest", None):
             require_same(vmcore, recorded)
@@ -51,6 +56,19 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
             raise OtherDump(str(error)) from error
         with logged(job, world.config.debug_level, world.progress) as log:
             log.warn(f"{user()} debugs another dump by --force: {error}")
+
+
+def _is_vouched_for(job: Job, world: World) -> bool:
+    """Whether the archive has the dump, and nobody has touched it since its digest was made."""
+    assert job.stored  # noqa: S101  it would not have been found
+    if job.digest is None:
+        return False
+    with suppress(CasError):
+        dump = load_result(job.directory).dump
+        if dump and dump.crash_id:
+            archive = Archive.of(world.config)
+            return is_as_stored(archive, dump.crash_id, job.digest, job.stored.vmcore)
+    return False
 
 
 def user() -> str:

@@ -18,12 +18,12 @@ MANY = 5
 """Files that a proposed command may name."""
 ADMIN_OPTIONS = ("-b", "--build", "-p", "--purge", "-s", "--server", "--watch", "-d", "--days")
 JOBS = (
-    "a ticket's results lie below `workDirectory` of cas.conf, in TICKET/STAMP; how many jobs wait "
-    "or failed: cas-admin status"
+    "what was analysed: cas ls; a ticket's results lie below `workDirectory` of cas.conf, in "
+    "TICKET/STAMP; how many jobs wait or failed: cas-admin status"
 )
 _TO_ANALYSE = f"to analyse a dump: {ANALYSE}"
 _MEANT = {
-    **dict.fromkeys(("list", "ls", "jobs", "tickets", "show", "report", "results"), JOBS),
+    **dict.fromkeys(("list", "jobs", "tickets", "show", "results"), JOBS),
     **dict.fromkeys(
         ("submit", "analyse", "analyze", "run", "add", "new", "start", "triage"), _TO_ANALYSE
     ),
@@ -35,7 +35,7 @@ _MEANT = {
         ("crash", "gdb", "drgn", "bt", "open", "shell"),
         "to open a debugger on a ticket's dump: cas debug TICKET",
     ),
-    **dict.fromkeys(("info", "file", "inspect"), "to look at a dump: cas identify FILE"),
+    **dict.fromkeys(("file", "inspect"), "to look at a dump: cas identify FILE"),
     **dict.fromkeys(("rm", "remove", "delete"), "old jobs are removed by: cas-admin -p"),
     "version": "cas --version",
     "config": "the settings are in /etc/cas.conf, or where CAS_CONF or --config says: cas.conf(5)",

@@ -14,7 +14,7 @@ from pathlib import Path
 from cas.commands.invocation import Output, World
 from cas.errors import CasError, UsageError
 from cas.files.whole import is_file
-from cas.jobs.job import Job, by_age, load_job
+from cas.jobs.job import Job, by_age, job_name, load_job
 from cas.jobs.reference import lack_of_dump
 from cas.jobs.work_directory import STATE, WorkDirectory, is_stamp, is_ticket
 from cas.report.result import load as load_result
@@ -86,11 +86,6 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
     if len(found) > 1 and not is_latest:
         raise SeveralJobs(f"{spec} has {len(found)} jobs", tuple(found))
     return found[-1]
-
-
-def job_name(job: Job) -> str:
-    """What to call a job: ``TICKET/STAMP``."""
-    return f"{job.directory.parent.name}/{job.directory.name}"
 
 
 def _nearest_names(work: WorkDirectory, spec: str) -> str:

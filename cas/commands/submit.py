@@ -17,7 +17,7 @@ from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
 from cas.files.whole import is_file
-from cas.jobs.job import FROM_STDIN, Job, Order, by_age, load_job
+from cas.jobs.job import FROM_STDIN, Job, Order, by_age, job_name, load_job
 from cas.jobs.new_job import check_ticket, create_job
 from cas.jobs.reference import lack_of_dump
 from cas.jobs.sharing import ResultGroup
@@ -124,11 +124,7 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     said, analyse = f"{ticket} has no unfinished job", f"cas -i {ticket} -f FILE"
     if ended:
         last = ended[-1]
-        debug = (
-            f"to open a debugger: cas debug {specification.job_name(last)}; "
-            if _has_dump(last)
-            else ""
-        )
+        debug = f"to open a debugger: cas debug {job_name(last)}; " if _has_dump(last) else ""
         return UsageError(
             f"{said}; its results are in {last.directory}",
             hint=f"{debug}to analyse another dump: {analyse}",
@@ -268,7 +264,7 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
             can_debug = is_whole(url)
         if can_debug:
             # the ticket alone may mean several jobs
-            told += f"; to open a debugger: cas debug {specification.job_name(job)}"
+            told += f"; to open a debugger: cas debug {job_name(job)}"
         world.progress.say(told)
     yield Done(directory)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0

@@ -1,4 +1,4 @@
-"""What is kept in a database of packages, kernels, jobs and hosts: tables, queries, migrations."""
+"""Packages, kernels, jobs, crashes and hosts in a database: tables, queries, migrations."""
 
-HEAD = "0006"
+HEAD = "0007"
 """The version of the tables that this program uses, which is its newest migration."""

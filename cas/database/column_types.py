@@ -35,6 +35,17 @@ class Words(TypeDecorator[str]):
         return storable(value, self.limit)
 
 
+class OrderedWords(Words):
+    """Text in the order of its code points on every server: a beginning is a range of its index."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """As `Words`; SQLite orders so by itself, PostgreSQL by the collation ``C``."""
+        collation = "C" if dialect.name == "postgresql" else None
+        return Text(collation=collation) if self.limit is None else String(self.limit, collation)
+
+
 class FilePath(TypeDecorator[Path]):
     """A file's name, whose bytes need not be UTF-8."""
 

@@ -14,7 +14,17 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.pool import NullPool
 
 from cas.database import HEAD, refusal
-from cas.database.tables import jobs, kernels, kmods, metadata, packages, readings, signatures
+from cas.database.tables import (
+    crash_words,
+    crashes,
+    jobs,
+    kernels,
+    kmods,
+    metadata,
+    packages,
+    readings,
+    signatures,
+)
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import is_directory
@@ -29,6 +39,7 @@ _NO_CATALOGUE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_E
 _TIED = (
     {packages.name, kernels.name, kmods.name, readings.name},
     {jobs.name, signatures.name},
+    {crashes.name, crash_words.name},
 )
 """Tables whose rows name rows of one another."""
 _NO_TABLE = {"42P01", "42703"}
@@ -175,8 +186,8 @@ class Database:
         """Make tables anew, empty.
 
         What the packages say is in four of them, which are made together, and so are jobs and their
-        signatures: rows of one that is left would be taken for those of the next package, or job,
-        that gets the same number.
+        signatures, and crashes and their words: rows of one that is left would be taken for those
+        of the next package, or job, that gets the same number.
         """
         wanted = set(lacking)
         for tied in _TIED:

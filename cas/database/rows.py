@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cas.database.build_rows import BuildRows, ReadingRows
 from cas.database.connection import Database
+from cas.database.crash_rows import CrashRows
 from cas.database.host_rows import HostRows
 from cas.database.job_rows import JobRows
 from cas.database.kernel_rows import KernelRows
@@ -18,6 +19,7 @@ class Rows:
         self.packages = PackageRows(database)
         self.kernels = KernelRows(database)
         self.jobs = JobRows(database)
+        self.crashes = CrashRows(database)
         self.hosts = HostRows(database)
         self.builds = BuildRows(database)
         self.readings = ReadingRows(database)

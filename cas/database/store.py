@@ -17,6 +17,7 @@ from cas.settings.config import Config
 
 if TYPE_CHECKING:
     from cas.database.build_rows import BuildRows, ReadingRows
+    from cas.database.crash_rows import CrashRows
     from cas.database.host_rows import HostRows
     from cas.database.job_rows import JobRows
     from cas.database.kernel_rows import KernelRows
@@ -32,11 +33,10 @@ would cost each stage of a job the same time."""
 
 
 class Store:
-    """What is kept of packages, kernels, jobs and hosts; threads may share it.
+    """What is kept of packages, kernels, jobs, crashes and hosts; threads may share it.
 
-    Whoever uses one of its nouns (`packages`, `kernels`, `jobs`, `hosts`, `builds`, `readings`)
-    opens the database: the first such use imports SQLAlchemy (0.2 s), and may raise what `open`
-    does.
+    Whoever uses one of its nouns (`packages`, `kernels`, `jobs`, `crashes`, …) opens the database:
+    the first such use imports SQLAlchemy (0.2 s), and may raise what `open` does.
     """
 
     def __init__(self, database: str | Path, *, timeout_s: float = LOCK_S) -> None:
@@ -114,6 +114,11 @@ class Store:
     def jobs(self) -> JobRows:
         """The index of jobs: which job crashed how."""
         return self.open().jobs
+
+    @property
+    def crashes(self) -> CrashRows:
+        """The index of the archive: every crash ever seen."""
+        return self.open().crashes
 
     @property
     def hosts(self) -> HostRows:

@@ -26,12 +26,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from cas.choices import Verdict
-from cas.database.column_types import FilePath, Instant, Words
+from cas.choices import Presence, Verdict
+from cas.database.column_types import FilePath, Instant, OrderedWords, Words
 from cas.database.records import PackageKind, PackageState, RunKind
 
 NAME_LIMIT = 200
 """Characters of names that are indexed: PostgreSQL's indexes hold some 2,700 bytes."""
+VALUE_LIMIT = 400
+"""Characters of a property's value that are indexed; by what is behind them nothing is found."""
 
 metadata = MetaData()
 
@@ -182,6 +184,42 @@ signatures = Table(
 )
 """What each job's crash is called. The first version of the rules knew one granularity, ``full``; a
 job has its row until it is reprocessed."""
+
+crashes = Table(
+    "crashes",
+    metadata,
+    Column("id", OrderedWords(32), primary_key=True),
+    Column("type", OrderedWords(16), nullable=False),
+    Column("time_s", BigInteger, nullable=False, index=True),
+    Column("added_s", BigInteger, nullable=False, index=True),
+    Column("node", OrderedWords(NAME_LIMIT), index=True),
+    Column("cmd", OrderedWords(NAME_LIMIT)),
+    Column("ticket", Words),
+    Column("presence", _choice_column(Presence, "crashes_presence_known"), nullable=False),
+    Column("info", Text, nullable=False),
+    CheckConstraint("length(id) = 32", name="crashes_id"),
+)
+"""The index of the archive: what ``cas ls`` prints of each crash, and in ``info`` the object that
+``cas info`` prints, as JSON but for its presence. ``ticket`` has all tickets, with commas."""
+
+crash_words = Table(
+    "crash_words",
+    metadata,
+    Column(
+        "crash_id",
+        OrderedWords(32),
+        ForeignKey("crashes.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", OrderedWords(NAME_LIMIT), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("value", OrderedWords(VALUE_LIMIT), nullable=False),
+    CheckConstraint("name <> ''", name="crash_words_name"),
+    CheckConstraint("position >= 0", name="crash_words_position"),
+)
+"""Every value of ``info`` by its dotted name; the members of an array have one name, and their
+``position`` in it."""
+Index("crash_words_by_value", crash_words.c.name, crash_words.c.value, crash_words.c.crash_id)
 
 hosts = Table(
     "hosts",

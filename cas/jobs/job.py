@@ -210,6 +210,11 @@ def _reference(there: job_record.Reference) -> Reference:
     return Reference(Path(there.path), there.size_bytes, there.digest, *marks)
 
 
+def job_name(job: Job) -> str:
+    """What to call a job: ``TICKET/STAMP``."""
+    return f"{job.directory.parent.name}/{job.directory.name}"
+
+
 def by_age(found: Iterable[Job]) -> list[Job]:
     """Jobs, oldest first: by when they began, which names in local time do not tell in autumn."""
     return sorted(found, key=lambda job: (job.started, job.directory))

@@ -81,6 +81,8 @@ class Config:
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     storage: Storage = Storage.COPY
     """What becomes of a plain dump: `COPY` or `REFERENCE`."""
+    store: Path | None = None
+    """Where the archive is; ``None``: below the work directory."""
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
     stores: Mapping[str, StoreRules] = field(default_factory=dict)
@@ -344,6 +346,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "mailReportLimit": ("mail.attachment_bytes", _size),
     "database": ("database", lambda value: value if "://" in value else str(_absolute(value))),
     "sshkey": ("sshkey", _absolute),
+    "store": ("store", _absolute),
     "storage": ("storage", lambda value: Storage(_one_of("copy", "reference")(value))),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from cas.archive.archive import Archive
+from cas.archive.keeping import enter_job
 from cas.choices import Stage, Verdict
 from cas.database.records import JobRecord
-from cas.errors import CasError
+from cas.errors import CasError, NotPermitted
 from cas.jobs import seal
 from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS
@@ -29,6 +31,8 @@ def publish(report: Report, job: Job, digest: str | None, now: datetime, context
     """
     with context.timed("report"):
         seal.settle(job)
+        if report.verdict is not Verdict.INTERRUPTED:
+            _archive(report, job, context)  # first, since it changes when the dump was changed last
         write_report(report)
     told = [job.directory / name for name in RESULTS]
     told += [section.path for section in report.sections]
@@ -46,3 +50,15 @@ def publish(report: Report, job: Job, digest: str | None, now: datetime, context
         except CasError as error:
             context.progress.warn(f"there is no mail to {email}: {error}")
     seal.seal(replace(job.having(Stage.REPORTED), verdict=report.verdict)).save()
+
+
+def _archive(report: Report, job: Job, context: Context) -> None:
+    """Enter the crash into the archive; that fails no job."""
+    later = "later run: cas-admin index"
+    try:
+        archive = Archive.of(context.config, context.store)
+        enter_job(archive, report, job, is_verified=lambda _: True)
+    except NotPermitted as error:  # it is another user's
+        context.progress.note(f"the crash is not in the archive: {error}")
+    except CasError as error:
+        context.progress.warn(f"the crash is not in the archive: {error}; {later}")

@@ -26,13 +26,15 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises ConfigError: the damaged database is none of ours
     :raises TryAgain: the database cannot be used
     """
+    from cas.archive.archive import Archive
     from cas.database.store import Store
     from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
     from cas.report.result import NAME, load
-    from cas_admin.indexing import job_record_of, mend_database
+    from cas_admin.indexing import archive_job, index_archive, job_record_of, mend_database
 
     has_lost = mend_database(world)
     store, entered, unreadable = Store.of(world.config), 0, 0
+    archive = Archive.of(world.config, store)
     work = WorkDirectory.of(world.config)
     for line in work.skipped():
         world.progress.warn(line)
@@ -40,15 +42,23 @@ def run(options: argparse.Namespace, world: World) -> Output:
         if not is_regular(directory / NAME):  # it has not come to a result yet
             continue
         try:
-            record = job_record_of(load(directory), directory)
+            result = load(directory)
+            record = job_record_of(result, directory)
         except CasError as error:
             world.progress.warn(f"{directory}: {error}")
             unreadable += 1
             continue
         store.jobs.put(record)
         entered += 1
+        try:
+            archive_job(archive, result, directory)
+        except CasError as error:
+            world.progress.warn(f"the crash of {directory} is not in the archive: {error}")
+            unreadable += 1
     for directory in store.jobs.verdicts():
         if is_gone(directory):
             store.jobs.remove_job(directory)
+    crashes = index_archive(archive, world)
+    world.progress.say(f"{crashes:,} {'crash' if crashes == 1 else 'crashes'} in the archive")
     yield Done(f"{count(entered, 'job')} entered")
     return UNREADABLE if unreadable else LOST if has_lost else 0

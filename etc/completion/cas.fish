@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from identify debug signature object'
+set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -65,10 +65,17 @@ complete -c cas -n $bare -l version -d 'print the versions'
 complete -c cas -s h -l help -d 'print a summary of the options'
 complete -c cas -n $bare -a signature -d 'tell what the crash of a job is called'
 complete -c cas -n $bare -a object -d "tell the id of a dump's crash"
-complete -c cas -n '__fish_seen_subcommand_from identify signature object' -F
-complete -c cas -n '__fish_seen_subcommand_from debug signature' -a '(__cas_specs)'
+complete -c cas -n $bare -a ls -d 'list crashes of the archive'
+complete -c cas -n $bare -a info -d 'print what is known of crashes, as JSON'
+complete -c cas -n $bare -a report -d 'count crashes, or the values of a property'
+complete -c cas -n $bare -a set -d 'set a property of crashes'
+complete -c cas -n $bare -a unset -d 'take away a property that was set'
+complete -c cas -n $bare -a ticket -d 'give crashes a ticket, which keeps them'
+complete -c cas -n $bare -a unticket -d 'take a ticket from crashes'
+complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket' -F
+complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
-complete -c cas -n '__fish_seen_subcommand_from identify signature object' -l json -d 'print everything, as JSON'
+complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a job'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'

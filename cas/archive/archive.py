@@ -1,0 +1,308 @@
+"""The archive on the disk: a directory for each crash, with ``info.json`` and its files.
+
+``info.json`` is the truth. Whoever changes one notes that in ``unindexed`` first, and takes the
+note away once the database has it: so whoever is stopped between them leaves a note, and the next
+one who asks brings the index up to date.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from cas.archive.record import File, Info, info_of
+from cas.archive.shown import indexed
+from cas.choices import Presence
+from cas.database.store import Store
+from cas.errors import CasError, Refused, TryAgain, UsageError
+from cas.files.permission import DENIED, not_permitted, user_name
+from cas.files.record import Unreadable
+from cas.files.whole import read_regular, sync_directory, write_whole, writing_below
+from cas.jobs.work_directory import lets_others_write
+from cas.model.archived import EVERY, IndexedCrash, Selection
+from cas.settings.config import Config
+from cas.text import json_text
+
+NAME = ".archive"
+"""Below the work directory, unless `store` of cas.conf names another place."""
+INFO = "info.json"
+FILES = "files"
+_OBJECTS, _UNINDEXED = "objects", "unindexed"
+_GROUP_DIGITS = 2
+"""Digits of the ids whose directories lie together."""
+_INFO_LIMIT = 16 << 20
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_LOCK_S = 60.0
+"""Seconds that a process waits while another one changes a crash."""
+_LOOK_S = 0.02
+
+
+class NotArchived(UsageError):
+    """The archive has no such crash."""
+
+    hint = "to see what it has: cas ls"
+
+
+class ArchiveDamaged(CasError):
+    """A record of the archive cannot be read."""
+
+    hint = "put its info.json back from a backup; cas-admin index tells of all such"
+
+
+class IndexBehind(TryAgain):
+    """What was changed is recorded, and the database does not know of it yet."""
+
+    hint = "it is recorded; the index has it with the next command that can use the database"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A crash that is being changed."""
+
+    info: Info
+    """What is written in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive, as one user sees it."""
+
+    path: Path
+    work_directory: Path
+    """By which the paths of files that stayed in their jobs are told."""
+    store: Store
+    owners: frozenset[int]
+    """User ids who may own it."""
+
+    @classmethod
+    def of(cls, config: Config, store: Store | None = None) -> Self:
+        """The configured one.
+
+        :raises Refused: others may change it
+        """
+        from cas.jobs.work_directory import WorkDirectory
+
+        owners = WorkDirectory.of(config).owners | {0}
+        path = config.store or config.work_directory / NAME
+        found = cls(path, config.work_directory, store or Store.of(config), owners)
+        found.require_safe()
+        return found
+
+    def require_safe(self) -> None:
+        """Make sure that nobody else can put other files in the place of ours.
+
+        :raises Refused: that is not so
+        """
+        try:
+            state = self.path.lstat()
+        except OSError:  # it is not made yet, or whoever needs it says so
+            return
+        why = None
+        if not stat.S_ISDIR(state.st_mode):
+            why = "is no directory"
+        elif state.st_uid not in self.owners:
+            why = f"belongs to {user_name(state.st_uid)}"
+        elif lets_others_write(self.path, state, self.owners):
+            why = "can be written to by others"
+        if why:
+            raise Refused(
+                f"the archive {self.path} {why}",
+                hint="let it belong to who runs cas, and to nobody else: chown, chmod go-w",
+            )
+
+    def directory_of(self, crash_id: str) -> Path:
+        """The directory of a crash."""
+        return self.path / _OBJECTS / crash_id[:_GROUP_DIGITS] / crash_id
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all crashes, in their order."""
+        objects = self.path / _OBJECTS
+        for group in _names(objects):
+            if len(group) == _GROUP_DIGITS:
+                yield from filter(_ID.fullmatch, _names(objects / group))
+
+    def read(self, crash_id: str) -> Info:
+        """What is recorded of a crash.
+
+        :raises NotArchived: there is none of this id
+        :raises ArchiveDamaged: its record cannot be read
+        :raises NotPermitted: this user may not read it
+        """
+        file = self.directory_of(crash_id) / INFO
+        try:
+            found = info_of(read_regular(file, _INFO_LIMIT))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotArchived(f"the archive has no crash {crash_id}") from error
+        except OSError as error:
+            if error.errno in DENIED:
+                raise not_permitted(file, error, "read") from error
+            raise ArchiveDamaged(f"cannot read {file}: {error.strerror}") from error
+        except Unreadable as error:
+            raise ArchiveDamaged(f"{file} is damaged: {error}") from error
+        if found.id != crash_id:
+            raise ArchiveDamaged(f"{file} is of another crash, {found.id}")
+        return found
+
+    @contextmanager
+    def changing(self, crash_id: str, blank: Callable[[], Info] | None = None) -> Iterator[Draft]:
+        """A crash that nobody else changes meanwhile; written and indexed in the end.
+
+        If the index cannot be written, the change holds all the same, and the next who can does it.
+
+        :param blank: what is recorded of one that is not there yet
+        :raises NotArchived: it is not there
+        :raises IndexBehind: the database cannot be used
+        :raises TryAgain: another process changes it for too long
+        """
+        directory = self.directory_of(crash_id)
+        with writing_below(self.path), self._locked(directory, is_made=blank is not None):
+            try:
+                before = self.read(crash_id)
+            except NotArchived:
+                if blank is None:
+                    raise
+                before = blank()
+            draft = Draft(before)
+            yield draft
+            if draft.info is before and blank is None:
+                return
+            note = self.path / _UNINDEXED / crash_id
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            note.touch(mode=0o600)
+            sync_directory(note.parent)
+            write_whole(directory / INFO, _content(draft.info))
+            self._index(draft.info)
+
+    def _index(self, info: Info) -> None:
+        try:
+            self.store.crashes.put([self.entry_of(info)])
+        except CasError as error:
+            raise IndexBehind(str(error)) from error
+        with suppress(FileNotFoundError):
+            (self.path / _UNINDEXED / info.id).unlink()
+
+    def catch_up(self) -> None:
+        """Bring into the index what somebody changed who could not do it himself.
+
+        :raises TryAgain: the database is of no use now
+        """
+        for crash_id in filter(_ID.fullmatch, _names(self.path / _UNINDEXED)):
+            try:
+                with self.changing(crash_id) as draft:
+                    self._index(draft.info)
+            except NotArchived:  # it was stopped before there was anything
+                with suppress(OSError):
+                    (self.path / _UNINDEXED / crash_id).unlink()
+
+    def entry_of(self, info: Info) -> IndexedCrash:
+        """What the index keeps of a crash."""
+        best = info.best_file
+        dump = self.place_of(info, best) if best else None
+        return indexed(info, dump, self.presence_of(info))
+
+    def path_of(self, info: Info, file: File) -> Path | None:
+        """Where a file is on this machine; ``None``: on a server."""
+        if file.at is not None:
+            return None if "://" in file.at else self.work_directory / file.at
+        assert file.digest  # noqa: S101  what is in the archive was read
+        return self.directory_of(info.id) / FILES / file.digest.partition(":")[2]
+
+    def place_of(self, info: Info, file: File) -> str:
+        """Where a file is: a path or a URL."""
+        return str(self.path_of(info, file) or file.at)
+
+    def presence_of(self, info: Info) -> Presence:
+        """Where the best file of a crash is now."""
+        best = info.best_file
+        if best is None:
+            return Presence.MISSING
+        if best.purged_s is not None:
+            return Presence.PURGED
+        path = self.path_of(info, best)
+        if path is None:
+            return Presence.ELSEWHERE
+        try:
+            size_bytes = path.stat().st_size
+        except OSError:
+            return Presence.MISSING
+        if size_bytes != best.size_bytes:
+            return Presence.TRUNCATED
+        return Presence.ELSEWHERE if Path(best.at or "").is_absolute() else Presence.HERE
+
+    def look_after_files(self, selection: Selection = EVERY) -> None:
+        """Note in the index which best files are gone, truncated, or back.
+
+        :raises TryAgain: the database is of no use now
+        """
+        known = self.store.crashes.presences(selection)
+        found = {}
+        for crash_id, before in known.items():
+            with suppress(CasError):
+                now = self.presence_of(self.read(crash_id))
+                if now is not before:
+                    found[crash_id] = now
+        if found:
+            self.store.crashes.note_presence(found.items())
+
+    @contextmanager
+    def _locked(self, directory: Path, *, is_made: bool) -> Iterator[None]:
+        """Have a crash to ourselves; the kernel releases it if we die."""
+        if is_made:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (directory / FILES).mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotArchived(f"the archive has no crash {directory.name}") from error
+        try:
+            until = time.monotonic() + _LOCK_S
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if time.monotonic() > until:
+                    raise TryAgain(f"another process is changing the crash {directory.name}")
+                time.sleep(_LOOK_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _names(directory: Path) -> list[str]:
+    """Names in a directory, in their order; none if it is not there.
+
+    :raises NotPermitted: this user may not read it
+    """
+    try:
+        return sorted(os.listdir(directory))  # noqa: PTH208  names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        if error.errno in DENIED:
+            raise not_permitted(directory, error, "read") from error
+        raise CasError(f"cannot read {directory}: {error.strerror}") from error
+
+
+def _content(info: Info) -> bytes:
+    return json_text(msgspec.to_builtins(info), indent=1).encode() + b"\n"
+
+
+def all_entries(archive: Archive, told: Callable[[CasError], None]) -> Iterable[IndexedCrash]:
+    """What the index must keep, of every crash; what cannot be read is told and left out."""
+    for crash_id in archive.ids():
+        try:
+            yield archive.entry_of(archive.read(crash_id))
+        except NotArchived:  # a directory that was made by somebody who was stopped
+            continue
+        except CasError as error:
+            told(error)

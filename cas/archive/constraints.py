@@ -1,0 +1,112 @@
+"""What a user asks of crashes: ``property=value``, and a few words of their own meaning.
+
+The grammar is that of Thoth's README. What is typed is data: it is compared, never evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from cas.archive.facts import PROPERTIES
+from cas.errors import UsageError
+from cas.model.archived import USERS, Comparison, Constraint, Selection
+
+STDIN = frozenset({"dump=stdin", "dumps=stdin", "name=stdin"})
+"""Instead of constraints: ids are read from standard input."""
+_DAY_S = 24 * 60 * 60
+_SUFFIXES = {
+    **dict.fromkeys(("", "s", "sec", "second"), 1),
+    **dict.fromkeys(("min", "minute"), 60),
+    **dict.fromkeys(("h", "hour"), 60 * 60),
+    **dict.fromkeys(("d", "day"), _DAY_S),
+    **dict.fromkeys(("w", "week"), 7 * _DAY_S),
+    "fortnight": 14 * _DAY_S,
+    **dict.fromkeys(("m", "month"), 31 * _DAY_S),
+    **dict.fromkeys(("y", "year"), 365 * _DAY_S),
+}
+"""Seconds of what an age ends with, as Thoth has them: ``m`` is a month."""
+_AGE = re.compile(r"(\d*)(.*)", re.ASCII | re.DOTALL)
+_LONGEST_S = 1000 * 365 * _DAY_S
+
+
+class Garbage(UsageError):
+    """What was asked of crashes cannot be meant."""
+
+    exit_code = 1
+    hint = "see SPECIFICATIONS in cas(1)"
+
+
+def selection_of(words: Sequence[str], now: datetime) -> Selection:
+    """What constraints mean together: all of them hold.
+
+    :param words: each with a ``=``; the first parts name from value
+    :param now: what ages are counted from
+    :raises Garbage: one of them cannot be meant
+    """
+    chosen, constraints = Selection(), list[Constraint]()
+    now_s = int(now.timestamp())
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name:
+            raise Garbage(f"{word!r} names no property: write property=value")
+        if name == "mtime":
+            chosen = replace(chosen, added_after_s=now_s - age_s(value))
+        elif name == "otime":
+            chosen = replace(chosen, added_before_s=now_s - age_s(value))
+        elif name == "time":
+            chosen = replace(chosen, crashed_after_s=now_s - age_s(value))
+        elif name == "limit":
+            chosen = replace(chosen, limit=_limit(value))
+        else:
+            constraints.append(_constraint(property_name(name), value))
+    return replace(chosen, constraints=tuple(constraints))
+
+
+def property_name(name: str) -> str:
+    """The whole name of a property: what a crash has not by itself somebody has set.
+
+    >>> property_name("node"), property_name("triage.engineer"), property_name("ticket")
+    ('node', 'properties.triage.engineer', 'tickets')
+    """
+    if name in ("ticket", "name"):
+        return {"ticket": "tickets", "name": "id"}[name]
+    return name if name.partition(".")[0] in PROPERTIES else f"{USERS}.{name}"
+
+
+def age_s(text: str) -> int:
+    """Seconds of an age such as ``6h``; without a number it is one of them.
+
+    :raises Garbage: it ends with no unit that there is
+    """
+    found = _AGE.fullmatch(text)
+    assert found  # noqa: S101  it fits everything
+    number, suffix = found.groups()
+    if suffix not in _SUFFIXES or not text:
+        raise Garbage(
+            f"invalid time suffix {suffix!r}",
+            hint="ages end with s, min, h, d, w, month (or m) and y, for example 6h",
+        )
+    return min(int(number[:12] or 1) * _SUFFIXES[suffix], _LONGEST_S)
+
+
+def ids_of_lines(lines: Iterable[str]) -> list[str]:
+    """Ids, or beginnings of some, that somebody has piped to us: the first word of each line."""
+    words = (line.split(maxsplit=1)[:1] for line in lines)
+    return list(dict.fromkeys(word.lower() for (word,) in filter(None, words)))
+
+
+def _limit(value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise Garbage(f"limit={value} is no number", hint="for example: limit=10")
+    return min(int(value[:12]), 1 << 40)
+
+
+def _constraint(name: str, value: str) -> Constraint:
+    if value == "undefined":
+        return Constraint(name, Comparison.UNDEFINED)
+    if "*" in value or "?" in value:
+        return Constraint(name, Comparison.GLOB, value)
+    return Constraint(name, Comparison.EQUAL, value)

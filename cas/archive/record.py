@@ -1,0 +1,117 @@
+"""``info.json`` of a crash in the archive: the truth, of which the database is an index."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
+
+from cas.files.record import Count, Record, Unreadable
+from cas.jobs.job_record import Digest
+
+VERSION = 1
+CHANGES_KEPT = 200
+"""Changes that are remembered of a crash, the newest."""
+
+CrashIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+JobName = Annotated[str, Meta(pattern=r"^[^/\x00]+/[^/\x00]+$")]
+
+
+class File(Record, frozen=True, kw_only=True):
+    """One file of a crash: its dumps differ in what was left out, and how far they came."""
+
+    name: str
+    """What it was called where it came from."""
+    digest: Digest | None
+    """``None``: only a part of it was read, where it lies."""
+    size_bytes: Count
+    format: str
+    dump_level: int | None = None
+    """makedumpfile's ``-d``; ``None``: nothing is left out, or it does not tell."""
+    is_whole: bool
+    """Nothing is known to be missing."""
+    lacks: str | None = None
+    """What is known to be missing."""
+    at: str | None = None
+    """Where it lies: a URL, or a path, also of a file that could not be given a second name in the
+    archive; ``None``: in the archive."""
+    added_s: int
+    """Seconds since 1970."""
+    purged_s: int | None = None
+    looks: tuple[int, int, int] | None = None
+    """Inode, and when content and anything at all were changed last, in ns since 1970: while it
+    looks so it has this digest."""
+
+
+class Change(Record, frozen=True, kw_only=True):
+    """Who changed what people say of a crash."""
+
+    at_s: int
+    by: str
+    what: str
+
+
+class Info(Record, frozen=True, kw_only=True):
+    """A crash."""
+
+    version: Annotated[int, Meta(ge=1, le=VERSION)] = VERSION
+    id: CrashIdText
+    is_weak: bool = False
+    """Another crash may have this id, too."""
+    type: str = "crash"
+    time_s: int
+    """When it crashed, in seconds since 1970; when it was added where that is not known."""
+    added_s: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the newest job or upload of its best file found out, by property."""
+    facts_of: str | None = None
+    """The digest of the file that they are of."""
+    files: tuple[File, ...] = ()
+    """In the order in which they came."""
+    jobs: tuple[JobName, ...] = ()
+    """Those that analysed a file of it and are not purged, as ``TICKET/STAMP``."""
+    set_tickets: tuple[str, ...] = ()
+    """Those that somebody has set: they protect it from a purge."""
+    properties: dict[str, Any] = field(default_factory=dict)
+    """What people and analyzers say of it."""
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def tickets(self) -> tuple[str, ...]:
+        """Those of its jobs, then those that were set."""
+        of_jobs = (name.partition("/")[0] for name in self.jobs)
+        return tuple(dict.fromkeys((*of_jobs, *self.set_tickets)))
+
+    @property
+    def best_file(self) -> File | None:
+        """Whole before cut, then what least was left out of, then the larger, then the newer."""
+        return max(self.files, key=file_rank, default=None)
+
+    def noting(self, what: str, by: str, at_s: int) -> Info:
+        """The same with one more change remembered."""
+        changes = (*self.changes, Change(at_s=at_s, by=by, what=what))[-CHANGES_KEPT:]
+        return msgspec.structs.replace(self, changes=changes)
+
+
+def file_rank(file: File) -> tuple[Any, ...]:
+    """By what the best file is chosen: the greatest is it."""
+    is_kept = file.purged_s is None
+    is_log = file.format == "kernel log"
+    unfiltered = -(file.dump_level or 0)
+    return is_kept, not is_log, file.is_whole, unfiltered, file.size_bytes, file.added_s
+
+
+def info_of(content: bytes) -> Info:
+    """A record that was read.
+
+    :raises Unreadable: it is no JSON, of a later version, or some value has another type
+    """
+    try:
+        # json and not msgspec's own reader: undecodable file names have surrogates
+        return msgspec.convert(json.loads(content), Info)
+    except RecursionError as error:
+        raise Unreadable("it is nested too deeply") from error
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error

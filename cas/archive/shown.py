@@ -1,0 +1,114 @@
+"""A crash of the archive as ``cas info`` prints it, and as the index keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from cas.archive.record import Info
+from cas.choices import Presence
+from cas.model.archived import USERS, CrashLine, CrashWord, IndexedCrash
+from cas.text import json_text
+
+
+def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
+    """The object that is printed, but for the crash's presence; what is not known is left out.
+
+    :param dump: where the best file is
+    """
+    best = info.best_file
+    found = {
+        "id": info.id,
+        "name": info.id,
+        "type": info.type,
+        "time": info.time_s,
+        "added": info.added_s,
+        "weak": info.is_weak,
+        "ticket": ",".join(info.tickets) or None,
+        "tickets": list(info.tickets) or None,
+        "jobs": list(info.jobs) or None,
+        "dump": dump,
+    }
+    if best:
+        found |= {
+            "format": best.format,
+            "size": best.size_bytes,
+            "dump_level": best.dump_level,
+            "whole": best.is_whole,
+        }
+    found |= info.facts | {"files": [msgspec.to_builtins(file) for file in info.files]}
+    found = {name: value for name, value in found.items() if value is not None}
+    return found | {USERS: info.properties}
+
+
+def indexed(info: Info, dump: str | None, presence: Presence) -> IndexedCrash:
+    """What the index keeps of a crash."""
+    shown = shown_info(info, dump)
+    line = CrashLine(
+        info.id,
+        info.type,
+        info.time_s,
+        _text_or_none(shown.get("node")),
+        _text_or_none(shown.get("cmd")),
+        shown.get("ticket"),
+    )
+    alone = {name: value for name, value in shown.items() if name != "ticket"}
+    return IndexedCrash(line, info.added_s, presence, json_text(shown), tuple(words_of(alone)))
+
+
+def words_of(facts: Mapping[str, Any]) -> Iterator[CrashWord]:
+    """Every value of an object by its dotted name.
+
+    >>> [(word.name, word.value) for word in words_of({"a": {"b": [1, True]}, "c": None})]
+    [('a.b', '1'), ('a.b', 'true')]
+    """
+    seen: dict[str, int] = {}
+    for name, value in _leaves("", facts):
+        position = seen.get(name, 0)
+        seen[name] = position + 1
+        yield CrashWord(name, position, value)
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(name, each)
+    elif value is not None:
+        yield name, value_text(value)
+
+
+def value_text(value: object) -> str:
+    """A value as it is compared and printed in a column."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else json_text(value)
+
+
+def property_of(info: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted property of a printed object; ``None``: it is not set.
+
+    Of an array of objects it is the array of their values.
+    """
+    found: Any = info
+    for part in name.split("."):
+        if isinstance(found, list):
+            found = [each.get(part) for each in found if isinstance(each, Mapping)]
+        else:
+            found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def column_text(value: object) -> str:
+    """A value in a column: the members of an array with commas between."""
+    if isinstance(value, list):
+        return ",".join(map(value_text, value))
+    return value_text(value)
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,46 @@
+"""The archive for a verb: up to date, and changed by whoever gives the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cas.archive.archive import Archive
+from cas.archive.record import Info
+from cas.commands.invocation import Done, Output, World
+from cas.model.archived import Selection
+from cas.settings.person import person
+
+
+def opened_archive(world: World) -> Archive:
+    """The archive, whose index has all that is recorded.
+
+    :raises TryAgain: the database is of no use now
+    """
+    archive = Archive.of(world.config)
+    archive.catch_up()
+    return archive
+
+
+def change_all(
+    selection: Selection,
+    archive: Archive,
+    change: Callable[[Info], Info],
+    what: str,
+    world: World,
+) -> Output:
+    """Change what is said of every crash that is meant; the exit status is 2 if there is none.
+
+    :param what: for the record of changes
+    """
+    by, at_s = person(world.environment), int(world.now.timestamp())
+    ids = [line.id for line in archive.store.crashes.lines(selection)]
+    for crash_id in ids:
+        with archive.changing(crash_id) as draft:
+            changed = change(draft.info)
+            if changed != draft.info:
+                draft.info = changed.noting(what, by, at_s)
+    if not ids:
+        world.progress.warn("no crash of the archive is meant")
+        return 2
+    yield Done(f"{what}: {len(ids):,} {'crash' if len(ids) == 1 else 'crashes'}")
+    return 0

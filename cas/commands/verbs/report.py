@@ -1,0 +1,43 @@
+"""``cas report [SPEC] [PROPERTY]``: how many crashes have which value of a property."""
+
+from __future__ import annotations
+
+import argparse
+
+from cas.commands.invocation import Output, World
+
+PLACE = 7
+HELP = "count crashes, or the values of a property"
+EXAMPLE = "cas report mtime=month release"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    text = "which crashes (see SPECIFICATIONS in cas(1)), then a property"
+    parser.add_argument("words", metavar="WORD", nargs="*", help=text)
+    parser.add_argument("--json", action="store_true", help="the same: it is JSON already")
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Print an object of values and counts, the most frequent first; without a property the count.
+
+    :raises Garbage: a word cannot be meant
+    :raises TryAgain: the database is of no use now
+    """
+    from cas.archive.constraints import Garbage, property_name
+    from cas.commands.archive_access import opened_archive
+    from cas.commands.crash_spec import leading_crashes
+    from cas.text import json_text
+
+    archive = opened_archive(world)
+    meant = leading_crashes(options.words, world, archive)
+    if len(meant.rest) > 1 or "=" in "".join(meant.rest):
+        raise Garbage("a report is on one property, which stands last", hint=EXAMPLE)
+    if not meant.rest:
+        yield str(archive.store.crashes.count(meant.selection))
+        return 0
+    name = property_name(meant.rest[0])
+    if name == "presence":
+        archive.look_after_files(meant.selection)
+    yield json_text(dict(archive.store.crashes.tally(meant.selection, name)), indent=2)
+    return 0

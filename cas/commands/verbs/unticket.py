@@ -1,0 +1,40 @@
+"""``cas unticket SPEC [TICKET]``: take back tickets that were given."""
+
+from __future__ import annotations
+
+import argparse
+
+from cas.commands.invocation import Output, World
+
+PLACE = 11
+HELP = "take a ticket from crashes, or all that were given"
+EXAMPLE = "cas unticket 76998f82 T-1234"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    text = "which crashes, then a ticket if not all shall go"
+    parser.add_argument("words", metavar="WORD", nargs="+", help=text)
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Take them back; the ticket of a job goes with the job.
+
+    :raises Garbage: a word cannot be meant
+    :raises TryAgain: the database is of no use now; what was taken back is recorded all the same
+    """
+    from functools import partial
+
+    from cas.archive.annotation import checked_ticket, without_ticket
+    from cas.archive.constraints import Garbage
+    from cas.commands.archive_access import change_all, opened_archive
+    from cas.commands.crash_spec import leading_crashes
+
+    archive = opened_archive(world)
+    meant = leading_crashes(options.words, world, archive)
+    if len(meant.rest) > 1 or len(meant.rest) == len(options.words):
+        raise Garbage("it takes SPEC [TICKET]", hint=f"for example: {EXAMPLE}")
+    ticket = checked_ticket(meant.rest[0]) if meant.rest else None
+    what = f"unticket {ticket}" if ticket else "unticket all"
+    change = partial(without_ticket, ticket=ticket)
+    return (yield from change_all(meant.selection, archive, change, what, world))

@@ -1,0 +1,253 @@
+"""The index of the archive, as rows: the one place where a selection of crashes becomes SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from cas.choices import Presence
+from cas.database.connection import Database
+from cas.database.storable import storable
+from cas.database.tables import NAME_LIMIT, crash_words, crashes
+from cas.model.archived import Comparison, Constraint, CrashLine, IndexedCrash, Selection
+
+_LAST = "\U0010ffff"
+"""No text that begins with some prefix is behind the prefix and this, but of this character."""
+_LINE = tuple(crashes.c[name] for name in ("id", "type", "time_s", "node", "cmd", "ticket"))
+_AT_ONCE = 1000
+"""Rows that are read or written in one go."""
+_OWN: dict[str, ColumnElement[str]] = {
+    **{name: crashes.c[name] for name in ("id", "type", "node", "cmd")},
+    "presence": type_coerce(crashes.c.presence, Text()),
+}
+"""Properties that have a column; all others stand among the words."""
+
+
+class matches_glob(GenericFunction[bool]):
+    """Whether a text fits a pattern of ``*`` and ``?``, in which all else is literal."""
+
+    inherit_cache = True
+
+
+@compiles(matches_glob, "sqlite")
+def _glob_in_sqlite(element: matches_glob, compiler: SQLCompiler, **words: Any) -> str:
+    """GLOB, which minds the case; https://www.sqlite.org/lang_expr.html, section 5."""
+    column, pattern = element.clauses
+    pattern = func.replace(pattern, "[", "[[]")
+    return f"{compiler.process(column, **words)} GLOB {compiler.process(pattern, **words)}"
+
+
+@compiles(matches_glob)
+def _glob_elsewhere(element: matches_glob, compiler: SQLCompiler, **words: Any) -> str:
+    """LIKE, whose own special characters are escaped in the pattern."""
+    column, pattern = element.clauses
+    for special, plain in (("\\", "\\\\"), ("%", "\\%"), ("_", "\\_"), ("*", "%"), ("?", "_")):
+        pattern = func.replace(pattern, special, plain)
+    return f"{compiler.process(column, **words)} LIKE {compiler.process(pattern, **words)}"
+
+
+class CrashRows:
+    """Which crashes there are in the archive, and what is known of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, entries: Iterable[IndexedCrash]) -> None:
+        """Add crashes to the index, or replace what it says of them."""
+        with self._database.writing() as connection:
+            for some in _portions({one.line.id: one for one in entries}.values(), _AT_ONCE):
+                ids = _members(one.line.id for one in some)
+                connection.execute(delete(crashes).where(crashes.c.id.in_(ids)))
+                connection.execute(insert(crashes), [_row_of(one) for one in some])
+                if words := [word for one in some for word in _words_of(one)]:
+                    connection.execute(insert(crash_words), words)
+
+    def remove_crash(self, crash_id: str) -> None:
+        """Take a crash out of the index."""
+        with self._database.writing() as connection:
+            connection.execute(delete(crashes).where(crashes.c.id == crash_id))
+
+    def note_presence(self, found: Iterable[tuple[str, Presence]]) -> None:
+        """Note where the best files are now, by the ids of their crashes."""
+        with self._database.writing() as connection:
+            for crash_id, presence in found:
+                rows = update(crashes).where(crashes.c.id == crash_id)
+                connection.execute(rows.values(presence=presence))
+
+    def presences(self, selection: Selection) -> dict[str, Presence]:
+        """Where the best file of each crash was when that was last looked at, by id."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_of(selection, (crashes.c.id, crashes.c.presence)))
+            return dict(map(tuple, rows))
+
+    def lines(self, selection: Selection) -> Iterator[CrashLine]:
+        """The crashes that are meant, oldest first."""
+        with self._database.reading() as connection:
+            for row in _streamed(connection, _of(selection, _LINE)):
+                yield CrashLine(*row)
+
+    def infos(self, selection: Selection) -> Iterator[tuple[CrashLine, Presence, str]]:
+        """The same with their presence and ``info``."""
+        columns = (*_LINE, crashes.c.presence, crashes.c.info)
+        with self._database.reading() as connection:
+            for *line, presence, info in _streamed(connection, _of(selection, columns)):
+                yield CrashLine(*line), presence, info
+
+    def count(self, selection: Selection) -> int:
+        """How many crashes are meant."""
+        chosen = _of(selection, (crashes.c.id,)).subquery()
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.count()).select_from(chosen)) or 0
+
+    def tally(self, selection: Selection, name: str) -> list[tuple[str, int]]:
+        """How many of the crashes have which value of a property, the most frequent first."""
+        chosen = _of(selection, (crashes.c.id, crashes.c.presence)).subquery()
+        if name == "presence":
+            often = func.count()
+            query = select(chosen.c.presence, often).group_by(chosen.c.presence)
+            query = query.order_by(often.desc(), chosen.c.presence)
+        else:
+            often = func.count(crash_words.c.crash_id.distinct())
+            query = (
+                select(crash_words.c.value, often)
+                .join(chosen, chosen.c.id == crash_words.c.crash_id)
+                .where(crash_words.c.name == name)
+                .group_by(crash_words.c.value)
+                .order_by(often.desc(), crash_words.c.value)
+            )
+        with self._database.reading() as connection:
+            return [(str(value), number) for value, number in connection.execute(query)]
+
+    def ids_by_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Ids that begin so, in their order."""
+        query = select(crashes.c.id).where(_begins(crashes.c.id, prefix))
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query.order_by(crashes.c.id).limit(limit)).scalars())
+
+    def has_property(self, name: str) -> bool:
+        """Whether any crash has a property, or one below it."""
+        query = select(crash_words.c.crash_id).where(_is_named(name)).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
+
+def _portions(crashes: Iterable[IndexedCrash], size: int) -> Iterator[list[IndexedCrash]]:
+    rest = iter(crashes)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _row_of(crash: IndexedCrash) -> dict[str, Any]:
+    presence = {"added_s": crash.added_s, "presence": crash.presence, "info": crash.info}
+    return asdict(crash.line) | presence
+
+
+def _words_of(crash: IndexedCrash) -> list[dict[str, Any]]:
+    """A row for each word; two that are the same once they are cut are one."""
+    kept = {(storable(one.name, NAME_LIMIT), one.position): one.value for one in crash.words}
+    return [
+        {"crash_id": crash.line.id, "name": name, "position": position, "value": value}
+        for (name, position), value in kept.items()
+    ]
+
+
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:
+    return iter(connection.execution_options(yield_per=_AT_ONCE).execute(query))
+
+
+def _of(selection: Selection, columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Columns of the crashes that are meant, oldest first."""
+    query = select(*columns).where(*map(_holds, selection.constraints))
+    if selection.added_after_s is not None:
+        query = query.where(crashes.c.added_s > selection.added_after_s)
+    if selection.added_before_s is not None:
+        query = query.where(crashes.c.added_s < selection.added_before_s)
+    if selection.crashed_after_s is not None:
+        query = query.where(crashes.c.time_s > selection.crashed_after_s)
+    if selection.ids is not None:
+        query = query.where(crashes.c.id.in_(_members(selection.ids)))
+    return query.order_by(crashes.c.time_s, crashes.c.id).limit(selection.limit)
+
+
+class json_members(GenericFunction[str]):
+    """The members of an array of JSON, as rows: one parameter, however many there are."""
+
+    inherit_cache = True
+
+
+@compiles(json_members, "sqlite")
+def _members_in_sqlite(element: json_members, compiler: SQLCompiler, **words: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **words)})"
+
+
+@compiles(json_members)
+def _members_elsewhere(element: json_members, compiler: SQLCompiler, **words: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **words)} AS json))"
+
+
+def _members(ids: Iterable[str]) -> Select[Any]:
+    return select(json_members(literal(json.dumps(list(ids)))).table_valued("value").c.value)
+
+
+def _holds(constraint: Constraint) -> ColumnElement[bool]:
+    name = constraint.name
+    own = _OWN.get(name)
+    if constraint.comparison is Comparison.UNDEFINED:
+        if own is not None:
+            return own.is_(None)
+        named = select(crash_words.c.crash_id).where(crash_words.c.crash_id == crashes.c.id)
+        return not_(named.where(_is_named(name)).exists())
+    if own is not None:
+        return _compares(own, constraint)
+    fitting = select(crash_words.c.crash_id).where(
+        crash_words.c.name == name, _compares(crash_words.c.value, constraint)
+    )
+    return crashes.c.id.in_(fitting)
+
+
+def _compares(column: ColumnElement[str], constraint: Constraint) -> ColumnElement[bool]:
+    value = constraint.value
+    if constraint.comparison is Comparison.EQUAL:
+        return column == value
+    prefix = value[: min(value.find(each) % (len(value) + 1) for each in "*?")]
+    in_range = _begins(column, prefix)
+    if value == f"{prefix}*":
+        return in_range
+    return and_(in_range, matches_glob(column, value))
+
+
+def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """That a text begins so, as a range, which an index has together."""
+    if not prefix:
+        return column.is_not(None)
+    # bound as they are: a column's own type would cut them
+    first, last = (literal(storable(text), Text()) for text in (prefix, prefix + _LAST))
+    return and_(column >= first, column < last)
+
+
+def _is_named(name: str) -> ColumnElement[bool]:
+    return or_(crash_words.c.name == name, _begins(crash_words.c.name, f"{name}."))

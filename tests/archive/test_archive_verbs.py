@@ -1,0 +1,191 @@
+"""The archive as users meet it: every crash that a job analysed, asked for and annotated."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from installed import Site
+
+HEADER = "NAME             TYPE  TIME                NODE/CMD         TICKET"
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    """One whose jobs wait for a kernel: they end in a moment, and their dumps are kept."""
+    site.settings["debugs"] = str(site.directory / "debugs")
+    return site
+
+
+def archived(site: Site, vmcore: Path, ticket: str = "T-1") -> str:
+    """The id of a dump's crash, once a job has brought it into the archive."""
+    done = site.cas("-i", ticket, "-f", vmcore)
+    assert done.returncode == 6, done.stderr
+    return site.cas("object", vmcore).stdout.strip()
+
+
+def rows(site: Site, *words: str) -> list[list[str]]:
+    done = site.cas("ls", *words)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()[1:]]
+
+
+def info(site: Site, *words: str) -> dict[str, object]:
+    done = site.cas("info", *words)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_of_nothing_the_header_is_listed(site: Site) -> None:
+    assert site.cas("ls").stdout == f"{HEADER}\n"
+    assert site.cas("report").stdout == "0\n"
+    for word in ('__import__("os")', "x);", "T-9", "'; DROP TABLE crashes; --"):
+        done = site.cas("ls", word)
+        assert (done.returncode, done.stdout) == (0, f"{HEADER}\n")
+    assert site.cas("ls", "--json").stdout == "[]\n"
+
+
+def test_a_job_is_in_the_archive_with_a_second_name_for_its_dump(
+    site: Site, vmcore_b: Path
+) -> None:
+    crash_id = archived(site, vmcore_b)
+    assert rows(site) == [[crash_id[:16], "crash", rows(site)[0][2], rows(site)[0][3], "T-1"]]
+    found = info(site, "T-1")
+    assert found["id"] == crash_id
+    kept, own = Path(str(found["dump"])), site.job("T-1") / "vmcore" / vmcore_b.name
+    assert kept.samefile(own)
+    assert kept.stat().st_mode & 0o777 == 0o400
+    assert (found["presence"], found["whole"], found["format"]) == ("here", True, "KDUMP")
+    for word in (crash_id, crash_id[:4], "T-1/latest", found["jobs"][0], str(vmcore_b)):  # type: ignore[index]
+        assert info(site, word)["id"] == crash_id
+
+
+def test_what_is_not_there_has_status_2_and_what_cannot_be_meant_1(
+    site: Site, vmcore_b: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("no dump")
+    for words in (("T-9",), ("abcdef",), (str(vmcore_b),), ("node=x",)):
+        assert site.cas("info", *words).returncode == 2, words
+    for words in (("zz!",), ("mtime=10x",), (str(tmp_path / "text"),), ("=x",)):
+        done = site.cas("info", *words)
+        assert (done.returncode, done.stdout) == (1, ""), words
+    assert "invalid time suffix" in site.cas("info", "mtime=10x").stderr
+
+
+def test_a_word_that_means_two_things_is_listed(site: Site, vmcore_b: Path) -> None:
+    crash_id = site.cas("object", vmcore_b).stdout.strip()
+    ticket = crash_id[:6]
+    archived(site, vmcore_b, ticket)
+    done = site.cas("info", ticket)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [f"ticket={ticket}", f"id={ticket}"]
+    for word in done.stdout.splitlines():
+        assert info(site, word)["id"] == crash_id
+
+
+def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    assert site.cas("set", crash_id[:8], "triage", "bmc").stdout == "set triage: 1 crash\n"
+    text = '{"category": "SMF", "engineer": "o\'x\\n$HOME"}'
+    assert site.cas("set", "type=crash", "more", input=text).returncode == 0
+    assert rows(site, "triage=bmc", "more.category")[0][-1] == "SMF"
+    assert info(site, "T-1")["properties"] == {"triage": "bmc", "more": json.loads(text)}
+    assert json.loads(site.cas("report", "triage").stdout) == {"bmc": 1}
+    assert site.cas("unset", "T-1", "triage").returncode == 0
+    assert len(rows(site, "triage=undefined")) == 1
+    assert rows(site, "ticket=undefined") == []
+    refused = site.cas("ticket", "type=crash")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert site.cas("ticket", "type=crash", "a=b").returncode == 1
+    assert site.cas("ticket", "T-1", "X-1").returncode == 0
+    assert rows(site, "ticket=X-1")[0][-1] == "T-1,X-1"
+    record = json.loads((archive_of(site, crash_id) / "info.json").read_text())
+    assert {one["by"] for one in record["changes"]} == {getpass.getuser()}
+    assert [one["what"] for one in record["changes"]] == [
+        *("set triage", "set more", "unset triage", "ticket X-1"),
+    ]
+    assert site.cas("unticket", "ticket=X-1").returncode == 0
+    assert rows(site)[0][-1] == "T-1"
+
+
+def archive_of(site: Site, crash_id: str) -> Path:
+    return site.directory / "cores" / ".archive" / "objects" / crash_id[:2] / crash_id
+
+
+def test_ids_come_through_standard_input(site: Site, vmcore_b: Path) -> None:
+    archived(site, vmcore_b)
+    listed = site.cas("ls").stdout
+    assert site.cas("ls", "dump=stdin", input=listed).stdout == listed
+    assert site.cas("ls", "dump=stdin", input="").stdout == f"{HEADER}\n"
+
+
+def test_the_index_can_be_made_anew_and_prints_what_it_printed(
+    site: Site, vmcore_b: Path, tmp_path: Path
+) -> None:
+    archived(site, vmcore_b)
+    assert site.cas("set", "T-1", "triage.engineer", "bmc").returncode == 0
+    calls = (("ls",), ("ls", "triage.engineer", "stack"), ("info", "T-1"), ("report", "release"))
+    before = [site.cas(*words).stdout for words in calls]
+    for file in tmp_path.glob("cas.db*"):
+        file.unlink()
+    assert site.admin("index").returncode == 0
+    assert [site.cas(*words).stdout for words in calls] == before
+
+
+def test_jobs_of_before_are_taken_over_without_a_copy(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    shutil.rmtree(site.directory / "cores" / ".archive")
+    own = site.job("T-1") / "vmcore" / vmcore_b.name
+    assert own.stat().st_nlink == 1
+    assert site.admin("index").returncode == 0
+    assert own.stat().st_nlink == 2
+    assert rows(site)[0][0] == crash_id[:16]
+
+
+def test_what_a_file_became_is_seen_when_it_is_asked_for(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    dump = Path(str(info(site, "T-1")["dump"]))
+    content = dump.read_bytes()
+    dump.chmod(0o600)
+    os.truncate(dump, 100)
+    assert rows(site, "presence=truncated")[0][0] == crash_id[:16]
+    dump.unlink()
+    assert rows(site, "presence")[0][-1] == "missing"
+    dump.write_bytes(content)
+    assert rows(site, "presence=missing") == []
+
+
+def test_another_job_on_the_same_dump_adds_its_ticket_and_no_copy(
+    site: Site, vmcore_b: Path
+) -> None:
+    archived(site, vmcore_b)
+    assert site.cas("set", "T-1", "triage", "bmc").returncode == 0
+    crash_id = archived(site, vmcore_b, "T-2")
+    found = info(site, crash_id)
+    assert (found["ticket"], found["properties"]) == ("T-1,T-2", {"triage": "bmc"})
+    dump = Path(str(found["dump"]))
+    for ticket in ("T-1", "T-2"):
+        assert dump.samefile(site.job(ticket) / "vmcore" / vmcore_b.name)
+    assert len(found["files"]) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_ticketed", [False, True])
+def test_a_purge_frees_what_no_job_and_no_set_ticket_needs(
+    site: Site, vmcore_b: Path, *, is_ticketed: bool
+) -> None:
+    archived(site, vmcore_b)
+    crash_id = archived(site, vmcore_b, "T-2")
+    dump = Path(str(info(site, crash_id)["dump"]))
+    if is_ticketed:
+        assert site.cas("ticket", crash_id, "KEEP").returncode == 0
+    assert site.admin("-p", "-d", "0", "--unfinished", "--yes").returncode == 0
+    assert dump.exists() is is_ticketed
+    found = info(site, crash_id)
+    assert found["presence"] == ("here" if is_ticketed else "purged")
+    assert found.get("ticket") == ("KEEP" if is_ticketed else None)

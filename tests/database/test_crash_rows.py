@@ -1,0 +1,131 @@
+"""A selection of crashes as SQL, on both databases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from postgresql import on_both
+
+from cas.choices import Presence
+from cas.database.store import Store
+from cas.model.archived import (
+    EVERY,
+    Comparison,
+    Constraint,
+    CrashLine,
+    CrashWord,
+    IndexedCrash,
+    Selection,
+)
+
+ALL = (1, 2, 3)
+NODES = {1: "web1.x[y]", 2: "webX.", 3: "a%b_c\\"}
+WORDS = {
+    1: {"release": ["6.1.0"], "tickets": ["T-1", "T-2"], "panic": ["it's; DROP TABLE x --"]},
+    2: {"release": ["6.10"], "properties.triage.engineer": ["bmc"]},
+    3: {"tickets": ["T-2"], "modules": ["nvme", "ext4"], "panic": ["Ä" * 500]},
+}
+
+
+def crash(number: int) -> IndexedCrash:
+    line = CrashLine(f"{number:032x}", "crash", 100 - number, NODES[number], None, None)
+    words = [
+        CrashWord(name, position, value)
+        for name, values in WORDS[number].items()
+        for position, value in enumerate(values)
+    ]
+    info = json.dumps({"id": line.id})
+    return IndexedCrash(line, 1000 * number, Presence.HERE, info, tuple(words))
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    store.crashes.put(map(crash, ALL))
+    store.crashes.put(map(crash, ALL))  # takes the place of what was there
+    return store
+
+
+def found(store: Store, *constraints: Constraint, **rest: object) -> list[int]:
+    selection = Selection(constraints, **rest)  # type: ignore[arg-type]
+    return [int(line.id, 16) for line in store.crashes.lines(selection)]
+
+
+def equal(name: str, value: str) -> Constraint:
+    return Constraint(name, Comparison.EQUAL, value)
+
+
+def glob(name: str, value: str) -> Constraint:
+    return Constraint(name, Comparison.GLOB, value)
+
+
+@on_both
+def test_constraints_find_what_they_say(filled: Store) -> None:
+    expected = {
+        equal("node", "webX."): [2],
+        equal("node", "webx."): [],
+        glob("node", "web*"): [2, 1],
+        glob("node", "WEB*"): [],
+        glob("node", "web1.*"): [1],
+        glob("node", "*[y]"): [1],
+        glob("node", "web?."): [2],
+        glob("node", "*.?*"): [1],
+        glob("node", "a%b_c*"): [3],
+        glob("node", "a?b?c\\"): [3],
+        glob("node", "a%?_c\\"): [3],
+        glob("node", "%*"): [],
+        glob("node", "*"): [3, 2, 1],
+        equal("type", "crash"): [3, 2, 1],
+        equal("presence", "here"): [3, 2, 1],
+        equal("presence", "nowhere"): [],
+        equal("id", f"{2:032x}"): [2],
+        equal("release", "6.1.0"): [1],
+        glob("release", "6.1*"): [2, 1],
+        equal("tickets", "T-2"): [3, 1],
+        equal("modules", "ext4"): [3],
+        equal("panic", "it's; DROP TABLE x --"): [1],
+        glob("panic", "Ä*"): [3],
+        Constraint("release", Comparison.UNDEFINED): [3],
+        Constraint("tickets", Comparison.UNDEFINED): [2],
+        Constraint("properties.triage", Comparison.UNDEFINED): [3, 1],
+        Constraint("node", Comparison.UNDEFINED): [],
+        Constraint("cmd", Comparison.UNDEFINED): [3, 2, 1],
+    }
+    assert {one: found(filled, one) for one in expected} == expected
+
+
+@on_both
+def test_all_of_a_selection_holds_and_its_order_is_that_of_the_crashes(filled: Store) -> None:
+    assert found(filled, glob("node", "web*"), equal("tickets", "T-1")) == [1]
+    assert found(filled, added_after_s=1000) == [3, 2]
+    assert found(filled, added_after_s=1000, added_before_s=3000) == [2]
+    assert found(filled, crashed_after_s=97) == [2, 1]
+    assert found(filled, limit=2) == [3, 2]
+    assert found(filled, limit=0) == []
+    assert found(filled, ids=(f"{1:032x}", "no id")) == [1]
+    assert found(filled, ids=()) == []
+    assert filled.crashes.count(Selection(limit=2)) == 2
+
+
+@on_both
+def test_values_are_counted_by_crash(filled: Store) -> None:
+    assert filled.crashes.tally(EVERY, "tickets") == [("T-2", 2), ("T-1", 1)]
+    assert filled.crashes.tally(EVERY, "presence") == [("here", 3)]
+    assert filled.crashes.tally(Selection((equal("node", "webX."),)), "tickets") == []
+
+
+@on_both
+def test_ids_are_found_by_their_beginnings(filled: Store) -> None:
+    assert filled.crashes.ids_by_prefix("0000", 2) == (f"{1:032x}", f"{2:032x}")
+    assert filled.crashes.ids_by_prefix("%", 2) == ()
+
+
+@on_both
+def test_a_presence_is_noted_and_a_crash_taken_out(filled: Store) -> None:
+    filled.crashes.note_presence([(f"{1:032x}", Presence.MISSING)])
+    assert found(filled, equal("presence", "missing")) == [1]
+    assert filled.crashes.presences(EVERY)[f"{1:032x}"] is Presence.MISSING
+    filled.crashes.remove_crash(f"{1:032x}")
+    assert found(filled) == [3, 2]
+    assert not filled.crashes.has_property("release.x")
+    assert filled.crashes.has_property("properties.triage")
