@@ -160,7 +160,7 @@ def _resolved_order(order: Order, world: World) -> Order:
         if order.more:
             raise UsageError("parts of a split dump cannot be fetched: give files")
         source = parse_url(order.url)
-        if source.scheme == "s3":
+        if source.is_object:
             from cas.fetch.stores import store_of
 
             store_of(source, world.config.stores)

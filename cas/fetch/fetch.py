@@ -65,7 +65,7 @@ def _opened_source(url: Url, had: Had, policy: FetchPolicy) -> AbstractContextMa
         return sftp.opened_by_sftp(url, policy, had)
     from cas.fetch import http
 
-    if url.scheme == "s3":
+    if url.is_object:
         from cas.fetch.stores import by_http
 
         return http.opened_by_http(*by_http(url, policy), had)

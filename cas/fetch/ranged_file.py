@@ -278,7 +278,7 @@ def _ranges_by_scheme(url: Url, policy: FetchPolicy, spent: Spent) -> HttpRanges
         return SftpRanges(url, policy, spent)
     from cas.fetch.http_ranges import HttpRanges
 
-    if url.scheme == "s3":
+    if url.is_object:
         from cas.fetch.stores import by_http
 
         return HttpRanges(*by_http(url, policy), spent)

@@ -1,36 +1,31 @@
 """Objects of a store, ``s3://BUCKET/KEY``: where it is and who we are there only cas.conf says.
 
-obstore signs the URL under which the store gives an object by http, and our own client asks for it:
-what holds for any URL holds for this one too.
+The URL under which the store gives an object by http is signed, by obstore where that can, and our
+own client asks for it: what holds for any URL holds for this one too.
 """
 
 from __future__ import annotations
 
-import configparser
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from cas.errors import ConfigError, FetchError, UsageError
+from cas.fetch import store_keys
+from cas.fetch.azure_signature import signed_query
 from cas.fetch.source import FetchPolicy, NetworkPolicy, PrivateNetworks
 from cas.fetch.url import Url, parse_url
 from cas.settings.rules import StoreRules
 
 HOLDS_FOR = timedelta(days=1)
 """A signature; a connection that was made before its end goes on."""
-_KEYS = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-}
-"""Of a file of credentials, and what obstore calls them."""
+_GOOGLE = "https://storage.googleapis.com"
 
 
 def by_http(url: Url, policy: FetchPolicy) -> tuple[Url, NetworkPolicy]:
@@ -41,11 +36,7 @@ def by_http(url: Url, policy: FetchPolicy) -> tuple[Url, NetworkPolicy]:
 
     :raises ConfigError: cas.conf has no such store, or what it says of it is of no use
     """
-    rules = store_of(url, policy.stores)
-    endpoint = (rules.endpoint or f"https://s3.{rules.region}.amazonaws.com").rstrip("/")
-    text = f"{endpoint}/{url.host}/{quote(url.file_path)}"
-    if rules.credentials or rules.has_instance_metadata:
-        text = _signed(url, endpoint, rules)
+    text = _BY_SCHEME[url.scheme](url, store_of(url, policy.stores))
     try:
         found = replace(parse_url(text), told_as=str(url))
     except UsageError as error:
@@ -59,64 +50,86 @@ def by_http(url: Url, policy: FetchPolicy) -> tuple[Url, NetworkPolicy]:
 def store_of(url: Url, stores: Mapping[str, StoreRules]) -> StoreRules:
     """Where a URL's bucket is.
 
+    :param stores: see `cas.settings.config.STORES`
     :raises ConfigError: cas.conf does not say it
     """
-    rules = stores.get(url.host) or stores.get("")
+    of_all = "" if url.scheme == "s3" else f"{url.scheme}://"
+    rules = stores.get(of_all + url.host) or stores.get(of_all)
     if rules is None:
+        section = f"stores {of_all}" if of_all else "stores"
         raise ConfigError(
             f"{url}: cas.conf does not say where the bucket {url.host} is",
-            hint="add a section [stores] to cas.conf; see cas.conf(5)",
+            hint=f"add a section [{section}] to cas.conf; see cas.conf(5)",
         )
     return rules
 
 
-def _signed(url: Url, endpoint: str, rules: StoreRules) -> str:
+def _by_amazon(url: Url, rules: StoreRules) -> str:
+    endpoint = (rules.endpoint or f"https://s3.{rules.region}.amazonaws.com").rstrip("/")
+    if not rules.credentials and not rules.has_instance_metadata:
+        return _unsigned(url, endpoint)
+    config = {"endpoint": endpoint, "region": rules.region}
+    if rules.credentials:
+        config |= store_keys.of_amazon(rules.credentials)
+    return _signed_by_obstore(url, "S3Store", config)
+
+
+def _by_google(url: Url, rules: StoreRules) -> str:
+    endpoint = (rules.endpoint or _GOOGLE).rstrip("/")
+    if not rules.credentials:
+        return _unsigned(url, endpoint)
+    account = store_keys.of_google(rules.credentials, endpoint)
+    return _signed_by_obstore(url, "GCSStore", {"service_account_key": account})
+
+
+def _by_azure(url: Url, rules: StoreRules) -> str:
+    account = store_keys.of_azure(rules.credentials) if rules.credentials else None
+    endpoint = rules.endpoint or (account and account.endpoint)
+    if endpoint is None:
+        raise ConfigError(
+            f"{url}: cas.conf does not say which account has the container {url.host}",
+            hint="set `endpoint = https://ACCOUNT.blob.core.windows.net` in [stores az://]",
+        )
+    endpoint = endpoint.rstrip("/")
+    if account is None:
+        return _unsigned(url, endpoint)
+    path, until = f"{url.host}/{url.file_path}", datetime.now(UTC) + HOLDS_FOR
+    query = account.signature or signed_query(account.name, account.key, path, until)
+    return f"{_unsigned(url, endpoint)}?{query}"
+
+
+_BY_SCHEME = {"s3": _by_amazon, "gs": _by_google, "az": _by_azure}
+
+
+def _unsigned(url: Url, endpoint: str) -> str:
+    return f"{endpoint}/{url.host}/{quote(url.file_path)}"
+
+
+def _signed_by_obstore(url: Url, store: str, config: Mapping[str, Any]) -> str:
+    """The URL of an object, which says who asks for it.
+
+    :param store: obstore's class for stores of that kind
+    :raises ConfigError: obstore is not installed
+    :raises FetchError: it cannot sign
+    """
     try:
-        import obstore
-        from obstore.store import S3Store
+        import obstore.store
     except ImportError:
         raise ConfigError(
             f"{url}: the Python package obstore is not installed, which signs requests to stores",
             hint=f"{shlex.quote(sys.executable)} -m pip install obstore",
         ) from None
-    config: Any = {"endpoint": endpoint, "region": rules.region}
-    if rules.credentials:
-        config |= _credentials(rules.credentials)
     try:
         with _environment_unheard():
-            store = S3Store(url.host, config=config, client_options={"allow_http": True})
-            return str(obstore.sign(store, "GET", url.file_path, HOLDS_FOR))
+            kind = getattr(obstore.store, store)
+            opened = kind(url.host, config=config, client_options={"allow_http": True})
+            return str(obstore.sign(opened, "GET", url.file_path, HOLDS_FOR))
     except Exception:  # obstore's errors have no common class
         # no `from`: the library's message may quote a key
         raise FetchError(
             f"{url}: no request to the store can be signed",
             hint="look at [stores] in cas.conf, and at what its `credentials` name",
         ) from None
-
-
-def _credentials(path: Path) -> dict[str, str]:
-    """The key of a file such as ``~/.aws/credentials``, from its first section.
-
-    :raises ConfigError: there is none, or others may read it
-    """
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        found = dict(parser.items(parser.sections()[0]))
-        is_open = bool(path.stat().st_mode & 0o077)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (configparser.Error, UnicodeDecodeError, IndexError):
-        # no `from`: the library's message may quote a key
-        raise ConfigError(f"{path} is not in the format of ~/.aws/credentials") from None
-    if is_open:
-        raise ConfigError(
-            f"{path} holds a key and other users may read it", hint=f"run: chmod 600 {path}"
-        )
-    keys = {ours: found[name] for name, ours in _KEYS.items() if name in found}
-    if not {"access_key_id", "secret_access_key"} <= keys.keys():
-        raise ConfigError(f"{path} has no aws_access_key_id and aws_secret_access_key")
-    return keys
 
 
 @contextmanager
@@ -130,4 +143,5 @@ def _environment_unheard() -> Iterator[None]:
 
 
 def _is_heard(name: str) -> bool:
-    return name.startswith("aws_") or name.endswith("_proxy")
+    others = ("aws_", "azure_", "google_", "gcs_", "msi_", "identity_")
+    return name.startswith(others) or name.endswith("_proxy")

@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from cas.errors import UsageError
 
-PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "s3": 443}
+STORES = ("s3", "gs", "az")
+"""The schemes of objects in stores: of Amazon's protocol, Google's and Azure's."""
+PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, **dict.fromkeys(STORES, 443)}
 """The schemes that are fetched, and where their servers listen."""
 NAME_CHARACTERS = 100
 SECRET_CHARACTERS = 4
@@ -83,6 +85,11 @@ class Url:
         return frozenset(word.lower() for word in words if word and len(word) >= SECRET_CHARACTERS)
 
     @property
+    def is_object(self) -> bool:
+        """Whether it is an object of a store, which has no host of its own."""
+        return self.scheme in STORES
+
+    @property
     def target(self) -> str:
         """What an http request asks for: path and query, a secret perhaps."""
         return f"{self.path}?{self.query}" if self.query else self.path
@@ -94,13 +101,13 @@ class Url:
 
     @property
     def file_path(self) -> str:
-        """The path for ftp, sftp and s3, decoded: below the login directory, or absolute.
+        """The path for ftp, sftp and stores, decoded: below the login directory, or absolute.
 
         Source: RFC 1738, 3.2.2 for ftp (``%2F`` leads to the root); draft-ietf-secsh-scp-sftp-ssh-
-        uri for sftp (absolute), with curl's ``/~/`` for the home directory; the key for s3.
+        uri for sftp (absolute), with curl's ``/~/`` for the home directory; the key in a store.
         """
         path = unquote(self.path)
-        if self.scheme == "s3":
+        if self.is_object:
             return path[1:]
         if self.scheme == "ftp":
             return re.sub(r";type=[aid]$", "", path[1:])
@@ -162,10 +169,10 @@ def parse_url(text: str) -> Url:
         # no `from`: the library's message may quote the password
         raise _unusable(scheme, "its host or port cannot be read") from None
     is_object = re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc) and parts.path.strip("/")
-    if scheme == "s3" and (parts.query or not is_object):
+    if scheme in STORES and (parts.query or not is_object):
         raise UsageError(
-            "the s3 URL cannot be used: it must have a bucket and a key and no more,"
-            " s3://BUCKET/KEY",
+            f"the {scheme} URL cannot be used: it must have a bucket and a key and no more,"
+            f" {scheme}://BUCKET/KEY",
             hint="endpoint, region and credentials stand in [stores] of cas.conf, see cas.conf(5)",
         )
     if port == 0 or "\\" in parts.netloc or re.search(r"%(0[0-9a-d]|1|7f)", parts.path.lower()):

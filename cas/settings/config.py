@@ -32,7 +32,10 @@ SECRET = frozenset({"database", "debuginfod"})
 SYSTEM_FILE = Path("/etc/cas.conf")
 SECTIONS = ("settings", "maintenance", "advanced")
 STORES = "stores"
-"""The section on all buckets; ``stores BUCKET`` is on one of them."""
+"""The section on all buckets; ``stores BUCKET`` is on one of them. Those of other protocols than
+Amazon's have its scheme: ``stores gs://`` is on all of Google's, ``stores gs://BUCKET`` on one."""
+_BUCKET = re.compile(r"(?:s3://)?((?:(gs|az)://)?[A-Za-z0-9._-]*)")
+_OF_AMAZON = frozenset({"region", "instanceMetadata"})
 MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
 """Wrong names that the original's own manual and releases used."""
 
@@ -136,7 +139,7 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         where = f"{path}, line {line}"
         is_of_store = _is_of_store(section)
         if is_of_store:
-            known, warning = _known_name(key, _STORE_DIRECTIVES, where), None
+            known, warning = _known_of_store(section, key, where), None
         else:
             known, warning = _known_directive(section, key, where)
         if (section, known) in seen:  # in other letters
@@ -144,11 +147,11 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         seen.add((section, known))
         warnings += [warning] if warning else []
         if is_of_store:
-            of_bucket = stores.setdefault(section.removeprefix(STORES).strip(), {})
+            of_bucket = stores.setdefault(_bucket_of(section, path)[0], {})
             of_bucket |= _of_store(known, value.strip(), where)
         else:
             config = _apply(config, known, value.strip(), where)
-    return replace(config, stores=_stores_of(parsed, stores), warnings=tuple(warnings))
+    return replace(config, stores=_stores_of(parsed, stores, path), warnings=tuple(warnings))
 
 
 def store_directives() -> tuple[str, ...]:
@@ -157,12 +160,39 @@ def store_directives() -> tuple[str, ...]:
 
 
 def _stores_of(
-    parsed: configparser.RawConfigParser, said: Mapping[str, Mapping[str, Any]]
+    parsed: configparser.RawConfigParser, said: Mapping[str, Mapping[str, Any]], path: Path
 ) -> dict[str, StoreRules]:
     """The rules of each bucket: its own, before those of all."""
-    names = filter(_is_of_store, parsed.sections())
-    buckets = [name.removeprefix(STORES).strip() for name in names]
-    return {each: StoreRules(**{**said.get("", {}), **said.get(each, {})}) for each in buckets}
+    buckets = (_bucket_of(name, path) for name in parsed.sections() if _is_of_store(name))
+    return {
+        each: StoreRules(**{**said.get(of_all, {}), **said.get(each, {})})
+        for each, of_all in buckets
+    }
+
+
+def _bucket_of(section: str, path: Path) -> tuple[str, str]:
+    """What bucket a section is on, and what stands for all buckets like it.
+
+    :raises ConfigError: its name is none
+    """
+    found = _BUCKET.fullmatch(section.removeprefix(STORES).strip())
+    if found is None:
+        raise ConfigError(
+            f"{path}: the section [{section}] is on no bucket",
+            hint="call it [stores], [stores BUCKET], [stores gs://BUCKET] or [stores az://CONTAINER]",
+        )
+    return found[1], f"{found[2]}://" if found[2] else ""
+
+
+def _known_of_store(section: str, key: str, where: str) -> str:
+    """A key of a section on stores.
+
+    :raises ConfigError: it has none of that name
+    """
+    known = _known_name(key, _STORE_DIRECTIVES, where)
+    if re.match(rf"{STORES}\s+(gs|az)://", section) and known in _OF_AMAZON:
+        raise ConfigError(f"{where}: `{known}` is of stores of Amazon's protocol alone (s3://)")
+    return known
 
 
 def _is_of_store(section: str) -> bool:

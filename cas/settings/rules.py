@@ -134,12 +134,15 @@ class StoreRules:
     """Where the objects of a bucket are, and who we are there."""
 
     endpoint: str | None = None
-    """URL of the store's server; ``None``: Amazon's for the region."""
+    """URL of the store's server; ``None``: Amazon's for the region, Google's, that of the account
+    at Azure."""
     region: str = "us-east-1"
+    """Of Amazon's protocol alone."""
     credentials: Path | None = None
-    """A file as ``~/.aws/credentials``; ``None``: requests are not signed."""
+    """A file as the store's provider gives it; ``None``: requests are not signed."""
     has_instance_metadata: bool = False
-    """Whether a key is asked for at the cloud's own address on this machine (169.254.169.254)."""
+    """Whether a key is asked for at the cloud's own address on this machine (169.254.169.254); of
+    Amazon's protocol alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def test_a_file_name_is_no_url(text: str) -> None:
     assert not is_url(text)
 
 
-@pytest.mark.parametrize("scheme", ["file", "data", "gopher", "ftps", "jar", "gs"])
+@pytest.mark.parametrize("scheme", ["file", "data", "gopher", "ftps", "jar", "abfs"])
 def test_other_schemes_are_refused_with_the_ones_that_work(scheme: str) -> None:
     with pytest.raises(UsageError, match=f"{scheme}: URLs are not .* http, https, ftp, sftp"):
         parse_url(f"{scheme}://host/file")

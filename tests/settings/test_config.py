@@ -145,6 +145,29 @@ def test_what_a_bucket_leaves_out_is_as_for_all_and_of_others_nothing(
     assert stores == {"": every, "one": replace(every, region="eu-central-1")}
 
 
+def test_stores_of_each_protocol_have_sections_of_their_own(
+    tmp_path: Path, defaults: Config
+) -> None:
+    path = tmp_path / "cas.conf"
+    path.write_text(
+        "[stores s3://one]\nregion = eu-central-1\n[stores gs://]\ncredentials = /key\n"
+        "[stores gs://one]\nendpoint = https://objects.example.com\n[stores az://]\nendpoint =\n"
+    )
+    key = Path("/key")
+    assert read_config(path, defaults).stores == {
+        "one": StoreRules(region="eu-central-1"),
+        "gs://": StoreRules(credentials=key),
+        "gs://one": StoreRules("https://objects.example.com", credentials=key),
+        "az://": StoreRules(),
+    }
+    path.write_text("[stores az://one]\nregion = eu-central-1\n")
+    with pytest.raises(ConfigError, match=r"line 2: `region` is of stores of Amazon's protocol"):
+        read_config(path, defaults)
+    path.write_text("[stores ftp://one]\nendpoint =\n")
+    with pytest.raises(ConfigError, match=r"cas\.conf: the section \[stores ftp://one\] is on no"):
+        read_config(path, defaults)
+
+
 def test_sizes_take_binary_units(tmp_path: Path, defaults: Config) -> None:
     config = read_config(write(tmp_path, "[advanced]\nsectionLimit = 3M\n"), defaults)
     assert config.supervision.section_bytes == 3 << 20
