@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cas.archive.archive import Archive
+from cas.archive.keeping import enter_job
 from cas.commands import World
 from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
@@ -123,7 +125,15 @@ class Rejudging:
         names = (directory / name for name in RESULTS)
         share(job, names, self.world.config, self.world.progress)
         self.store.jobs.put(JobRecord.of(after, job.digest))
+        self._note_in_archive(after, job)
         return change
+
+    def _note_in_archive(self, report: Report, job: Job) -> None:
+        try:
+            archive = Archive.of(self.world.config, self.store)
+            enter_job(archive, report, job, is_verified=lambda _: False)
+        except CasError as error:
+            self.world.progress.warn(f"the archive has what it had: {error}; {error.hint}")
 
     def _new_finding(self, job: Job, report: Report) -> Finding:
         """The verdict; what was seen before is looked up again.

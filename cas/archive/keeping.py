@@ -86,11 +86,15 @@ def with_file(info: Info, file: File) -> Info:
 
 
 def with_facts(info: Info, report: Report, file: File, time_s: int) -> Info:
-    """A crash with what a report found out, if it is of the best file of it."""
-    best = info.best_file
-    if info.facts and best and best.digest not in (file.digest, None):
+    """A crash with what a report found out, if it is of its best file, and no older one."""
+    best, at_s = info.best_file, int(report.started.timestamp())
+    is_of_best = best is None or best.digest in (file.digest, None)
+    is_older = info.facts_of == file.digest and at_s < info.facts_at_s
+    if info.facts and (not is_of_best or is_older):
         return info
-    return replace(info, facts=facts_of(report), facts_of=file.digest, time_s=time_s)
+    return replace(
+        info, facts=facts_of(report), facts_of=file.digest, facts_at_s=at_s, time_s=time_s
+    )
 
 
 def _kept(

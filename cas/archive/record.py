@@ -68,6 +68,8 @@ class Info(Record, frozen=True, kw_only=True):
     """What the newest job or upload of its best file found out, by property."""
     facts_of: str | None = None
     """The digest of the file that they are of."""
+    facts_at_s: int = 0
+    """When the job or upload began that found them out, in seconds since 1970."""
     files: tuple[File, ...] = ()
     """In the order in which they came."""
     jobs: tuple[JobName, ...] = ()

@@ -189,3 +189,16 @@ def test_a_purge_frees_what_no_job_and_no_set_ticket_needs(
     found = info(site, crash_id)
     assert found["presence"] == ("here" if is_ticketed else "purged")
     assert found.get("ticket") == ("KEEP" if is_ticketed else None)
+
+
+def test_what_is_judged_anew_is_known_to_the_archive(site: Site, vmcore_b: Path) -> None:
+    """And an older job on the same file does not take the place of what a newer one found out."""
+    crash_id = archived(site, vmcore_b)
+    record = archive_of(site, crash_id) / "info.json"
+    found = json.loads(record.read_text())
+    title, newer = found["facts"]["title"], found["facts_at_s"] + 1000
+    for at_s, expected in ((found["facts_at_s"], title), (newer, "old")):
+        found |= {"facts": found["facts"] | {"title": "old"}, "facts_at_s": at_s}
+        record.write_text(json.dumps(found))
+        assert site.admin("reprocess", "T-1").returncode == 0
+        assert info(site, "T-1")["title"] == expected
