@@ -8,7 +8,6 @@ from cas.findings.functions import BadPatterns, Functions, functions_with
 from cas.findings.kdump_failure import failure_paragraph, kdump_failure
 from cas.findings.shortage import detections_of_log
 from cas.findings.shortfall import Shortfall, given_up, shortfall
-from cas.findings.suspects import kmods_in_list, kmods_in_traces, out_of_tree_kmods
 
 __all__ = [
     "BadPatterns",
@@ -27,9 +26,6 @@ __all__ = [
     "functions_with",
     "given_up",
     "kdump_failure",
-    "kmods_in_list",
-    "kmods_in_traces",
-    "out_of_tree_kmods",
     "shortfall",
     "with_advice",
     "with_source",

@@ -11,6 +11,7 @@ from cas.catalogue.source_lines import source_lines
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError
 from cas.fault_reading import Reading
+from cas.klog.named_kmods import out_of_tree_kmods
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
 from cas.model.fault import Fault
@@ -79,7 +80,7 @@ class FaultReader:
         does not tell the build.
         """
         if dump.is_log:
-            return fault.kmod in findings.out_of_tree_kmods(dump.dmesg)
+            return fault.kmod in out_of_tree_kmods(dump.dmesg)
         kmods = answer.kmods if answer else ()
         if not any(kmod.name == fault.kmod and "O" in kmod.taint for kmod in kmods):
             return False

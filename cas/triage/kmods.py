@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cas import findings
 from cas.catalogue.advice import package_hint
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found
 from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import CasError, EngineError
+from cas.klog.named_kmods import kmods_in_list, kmods_in_traces
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
 from cas.model.kernel import Match
@@ -50,9 +50,9 @@ class Kmods:
         return tuple(dict.fromkeys((*self._named(dump), *FOR_DETECTORS)))
 
     def _named(self, dump: Dump) -> tuple[str, ...]:
-        names = findings.kmods_in_traces(dump.dmesg)
+        names = kmods_in_traces(dump.dmesg)
         if self._context.order.wants_kmods:
-            names += findings.kmods_in_list(dump.dmesg)
+            names += kmods_in_list(dump.dmesg)
         return tuple(dict.fromkeys(map(kernel_spelling, names)))
 
     def take_foreseen(self, dump: Dump, found: Found) -> None:
@@ -74,7 +74,7 @@ class Kmods:
 
     def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
         """The debug files that a first answer may need; many more would only delay it."""
-        names = set(map(kernel_spelling, findings.kmods_in_traces(dump.dmesg)))
+        names = set(map(kernel_spelling, kmods_in_traces(dump.dmesg)))
         return {kmod: path for kmod, path in found.debug_files.items() if kmod in names}
 
     def look_closer(self, answer: FirstAnswer, match: Match) -> FirstAnswer:
@@ -98,7 +98,7 @@ class Kmods:
 
         :return: the answer that knows which kmods have debug information by now
         """
-        names = dict.fromkeys(findings.kmods_in_list(dump.dmesg))
+        names = dict.fromkeys(kmods_in_list(dump.dmesg))
         wanted: Wanted = loaded(answer) if answer and answer.kmods else names
         with self._context.timed("kmods"):
             found = self._find(wanted, match, is_asked_for=True)
@@ -153,7 +153,7 @@ def loaded(answer: FirstAnswer) -> Wanted:
 
 def in_traces(answer: FirstAnswer) -> Wanted:
     """Those whose code is in a backtrace: of the log, or of the task that panicked."""
-    traced = set(map(kernel_spelling, findings.kmods_in_traces(answer.dmesg)))
+    traced = set(map(kernel_spelling, kmods_in_traces(answer.dmesg)))
     traced |= {frame.kmod for frame in answer.backtrace if frame.kmod}
     return {kmod: build_id for kmod, build_id in loaded(answer).items() if kmod in traced}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cas.choices import Cause
-from cas.findings import find, kmods_in_traces
+from cas.findings import find
 from cas.klog.taint import LETTERS, describe_kmods, describe_taint
 from cas.model.answer import KMODS, FirstAnswer, Kmod, Task
 from cas.model.code import Frame
@@ -303,11 +303,6 @@ def test_kmods_that_cannot_be_read_are_not_said_to_be_none() -> None:
 
 def test_kmods_of_the_distribution_are_only_counted() -> None:
     assert describe_kmods((Kmod("ext4"),)).startswith("1 loaded, none of them")
-
-
-def test_kmods_in_the_call_trace_are_found() -> None:
-    assert kmods_in_traces(LOG) == ("demo",)
-    assert kmods_in_traces(None) == ()
 
 
 def test_the_shipped_dump_is_a_null_pointer_in_cas_oops(vmcore: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cas.dump.kdump import open_kdump
 from cas.dump.memory import Image, Source
 from cas.dump.source import opened_source
 from cas.errors import EXIT_CODES, CasError
+from cas.klog.named_kmods import kmods_in_traces
 from cas.model.dump import Dump
 
 STAGES = {"recognise", "identify", "memory", "reassemble"}
@@ -107,7 +108,7 @@ def _identify(path: Path, outcome: Outcome, search_bytes: int | None) -> None:
         how = () if search_bytes is None else (search_bytes,)
         outcome.dump = identify(path, *how)
         finding = findings.find(outcome.dump, None, None)
-        findings.kmods_in_traces(outcome.dump.dmesg)
+        kmods_in_traces(outcome.dump.dmesg)
         if not finding.what:
             outcome.complaints.append("the finding says nothing")
     except CasError as error:

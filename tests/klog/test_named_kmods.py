@@ -1,6 +1,6 @@
 import pytest
 
-from cas.findings import kmods_in_list, kmods_in_traces
+from cas.klog.named_kmods import kmods_in_list, kmods_in_traces
 
 LOG = """[    9.1] BUG: kernel NULL pointer dereference
 [    9.2] Modules linked in: nf_cas_dummy(O) nvidia(POE+) xfs [last unloaded: cas_gone(O)]
@@ -16,6 +16,7 @@ def test_the_log_lists_the_loaded_kmods() -> None:
 
 def test_kmods_in_call_traces_are_named_once() -> None:
     assert kmods_in_traces(LOG + LOG) == ("cas_oops", "xfs", "nf_cas_dummy")
+    assert kmods_in_traces(None) == ()
 
 
 @pytest.mark.parametrize(
