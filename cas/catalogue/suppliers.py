@@ -134,13 +134,15 @@ class Packages(Supplier):
         """
         identity = sought.identity
         try:
-            rows: Lookup = sought.shelf or self._store.kernels
             claims = Current()
             if identity.build_id is not None:
-                claims = self._still_true(rows.with_build_id(identity.build_id), sought.failed)
+                shelf = sought.shelf
+                look_up = shelf.with_build_id if shelf else self._store.claims
+                claims = self._still_true(look_up(identity.build_id), sought.failed)
             found: Match | Promise | Lack | None = match.by_build_id(identity, claims.candidates)
             changed = dict(claims.changed)
             if found is None:
+                rows: Lookup = sought.shelf or self._store.kernels
                 release = match.release_of(identity)
                 of_release = rows.with_release(release) if release is not None else []
                 of_arch = [one for one in of_release if one.kernel.arch == identity.arch]

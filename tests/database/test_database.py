@@ -28,6 +28,8 @@ from cas.errors import ConfigError, DatabaseDamaged, TryAgain
 from cas.model.finding import Machine, Signature
 from cas.model.occurrence import Newest, Occurrences, Seen, Tally
 
+from installed import Site
+
 NOW = datetime(2026, 11, 21, 8, 41, 20, tzinfo=UTC)
 
 
@@ -102,6 +104,25 @@ def test_a_new_database_is_made_without_alembic_and_without_an_orm(tmp_path: Pat
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_catalogued_kernel_is_found_by_its_build_id_without_an_orm(site_a: Site) -> None:
+    script = (
+        "import sys; from pathlib import Path; from cas.catalogue import Catalogue\n"
+        "from cas.database.store import Store; from cas.model.kernel import KernelIdentity\n"
+        "identity = KernelIdentity('x86_64', None, sys.argv[2], None)\n"
+        "print(Catalogue(Store(sys.argv[1])).find(identity).kernel.source.suffix)\n"
+        "print('sqlalchemy' in sys.modules)"
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        script,
+        site_a.settings["database"],
+        "81561b88fc316209f6d1adc62e3e31a14f1760c3",
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == ".rpm\nFalse\n"
 
 
 @on_both
