@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cas.choices import DetectorStatus, Kind
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import EngineError
 from cas.model.answer import FirstAnswer
 from cas.model.case import Case
 from cas.model.evidence import Detection
-from cas.model.kernel import Match
 from cas.triage.context import Context
-from cas.triage.kmods import Kmods
+from cas.triage.kmods import Kmods, lacks_lines_of_kmods
 
 
 def first_answer(
-    case: Case, match: Match | None, worker: Worker, kmods: Kmods, context: Context
+    case: Case, worker: Worker, context: Context, tell: Callable[[FirstAnswer], None]
 ) -> FirstAnswer | None:
-    """What crashed, where and why; ``None``: drgn could not say, which costs the verdict."""
+    """What crashed, where and why; ``None``: drgn could not say, which costs the verdict.
+
+    :param tell: told of the crash while drgn reads the rest, unless a closer look at kmods may show
+        more of it
+    """
+
+    def tell_settled(answer: FirstAnswer) -> None:
+        if not lacks_lines_of_kmods(answer):
+            tell(answer)
+
     try:
         with context.timed("first answer"), context.progress.bar("Asking drgn what crashed", None):
-            answer = worker.answer(case, FIRST_ANSWER_S)
+            return worker.answer(case, FIRST_ANSWER_S, tell_settled)
     except EngineError as error:
         context.degrade(f"drgn gave no first answer: {error}")
         return None
-    return kmods.look_closer(answer, match) if match else answer
 
 
 def detections(

@@ -158,6 +158,11 @@ def in_traces(answer: FirstAnswer) -> Wanted:
     return {kmod: build_id for kmod, build_id in loaded(answer).items() if kmod in traced}
 
 
+def lacks_lines_of_kmods(answer: FirstAnswer) -> bool:
+    """Whether the backtrace goes through kmods of which a debug file may show more."""
+    return any(frame.kmod and not frame.file for frame in answer.backtrace)
+
+
 def _absence(absent: Collection[str], answer: FirstAnswer | None, match: Match) -> str:
     """Which kmods have no debuginfo, and where that is to be had."""
     taints: Mapping[str, str] = {kmod.name: kmod.taint for kmod in answer.kmods} if answer else {}

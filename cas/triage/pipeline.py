@@ -13,6 +13,7 @@ import socket
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -423,11 +424,18 @@ class Pipeline:
         """What crashed, where and why, as drgn sees it; the verdict is told at once."""
         answer = None
         if self.misfit is None:
-            answer = first_answer(case, self.report.match, self.worker, self.kmods, self.context)
+            tell = partial(self.tell_crash, case.dump)
+            answer = first_answer(case, self.worker, self.context, tell)
+            if answer and self.report.match:
+                answer = self.kmods.look_closer(answer, self.report.match)
         else:
             self.context.degrade(str(self.misfit))
         self.conclude(case.dump, answer)
         return answer
+
+    def tell_crash(self, dump: Dump, answer: FirstAnswer) -> None:
+        """Tell the verdict by what of the answer it is made of, while drgn reads the rest."""
+        self.tell.verdict(self.judge.judged(dump, answer, self.report.match))
 
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once; then what the fault itself gives away."""

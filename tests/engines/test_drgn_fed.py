@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cas.dump.source import FileSource, opened_source
 from cas.engines.drgn.child.fed import FedDump
 from cas.engines.drgn.process import Worker
 from cas.errors import EngineError, FetchError
+from cas.model.answer import FirstAnswer
 from cas.model.case import Case
 from cas.supervise import Confinement
 
@@ -58,6 +60,44 @@ class LostSource(FileSource):
         if self._left < 0:
             raise FetchError("files.example.com closed the connection")
         return super().read(offset, size)
+
+
+class HeldSource(FileSource):
+    """A dump of which no more than some blocks can be had before the crash is told."""
+
+    def __init__(self, fd: int, blocks: int) -> None:
+        super().__init__(fd)
+        self._left = blocks
+        self.told = list[FirstAnswer]()
+        self._is_told = threading.Event()
+
+    def read(self, offset: int, size: int) -> bytes:
+        self._left -= 1
+        if self._left < 0 and not self._is_told.wait(TIMEOUT_S):
+            raise FetchError("the crash is not told yet")
+        return super().read(offset, size)
+
+    def tell(self, answer: FirstAnswer) -> None:
+        self.told.append(answer)
+        self._is_told.set()
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("opened", 30), ("opened_aarch64", 30)])
+def test_the_crash_is_told_by_few_blocks_before_drgn_reads_the_rest(
+    name: str, blocks: int, worker: Worker, request: pytest.FixtureRequest
+) -> None:
+    case: Case = request.getfixturevalue(name)
+    # the log is known of a dump that was identified
+    case = replace(case, dump=replace(case.dump, dmesg="a line\n"))
+    with case.dump.path.open("rb") as file:
+        source = HeldSource(file.fileno(), blocks)
+        worker.serve(case.dump.path, source)
+        answer = worker.answer(case, TIMEOUT_S, source.tell)
+    (told,) = source.told
+    assert (told.panic_task, told.backtrace) == (answer.panic_task, answer.backtrace)
+    assert (told.kmods, told.nodename) == ((), None)
+    assert answer.kmods
+    assert answer.nodename
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,12 @@ from cas.model.dump import Dump
 BY_KMODS = ("kmods", "backtrace")
 """What of :class:`cas.model.answer.FirstAnswer` debug files of kernel modules change."""
 
+OF_CRASH = frozenset({"panic_task", "backtrace"})
+"""What of it a verdict is made of, beside the kernel log; it is read before all else."""
+
+FACTS_THAT_KILL = 2
+"""Facts that may kill drgn before the rest of them is left out."""
+
 OTHER_BUILD = "the given debug file is of another build"
 
 Message = dict[str, Any]
@@ -25,20 +31,71 @@ def known(dump: Dump) -> Message:
     return {"dmesg": dump.dmesg, "panic_message": dump.panic_message}
 
 
-def take_fact(message: Message, facts: Message, problems: list[str]) -> None:
-    """Add a message of the worker's to what is known."""
-    if "fact" in message:
-        facts[message["fact"]] = message["value"]
-        if message["problem"]:
-            problems.append(message["problem"])
+class Facts:
+    """What is known so far of a crash: what the worker has told, on top of what was known."""
 
+    def __init__(self, said: Message | None = None) -> None:
+        """Nothing is told yet.
 
-def refuse(kmods: list[str], facts: Message, problems: list[str]) -> None:
-    """Note of which kernel modules the given debug file was of no use."""
-    for kmod in facts["kmods"] or ():
-        if kmod["name"] in kmods:
-            kmod["has_debuginfo"] = False
-            problems.append(_refusal(kmod["name"]))
+        :param said: what need not be asked
+        """
+        self._said = dict(said or {})
+        self._told = Message()
+        self.problems: list[str] = []
+        """What could not be read, a sentence each."""
+        self._lost = set[str]()
+        self._reading: tuple[str, str] | None = None
+        """Name of the fact that is just being read, and how to call it in a sentence."""
+
+    @property
+    def done(self) -> list[str]:
+        """Names of those that are not to be asked any more."""
+        return [*self._said, *self._told, *self._lost]
+
+    @property
+    def is_crash_told(self) -> bool:
+        """Whether all is told that a verdict is made of."""
+        return self._told.keys() >= OF_CRASH
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that was told has a value."""
+        return not any(self._told.values())
+
+    def take_message(self, message: Message) -> None:
+        """Add a message of the worker's."""
+        if "reading" in message:
+            self._reading = (message["reading"], message["what"])
+        elif "fact" in message:
+            self._told[message["fact"]] = message["value"]
+            if message["problem"]:
+                self.problems.append(message["problem"])
+        elif "done" in message:
+            self._refuse(message["refused"])
+
+    def begin(self) -> None:
+        """Note that the worker is asked, and reads none of them yet."""
+        self._reading = None
+
+    def lose(self, why: str) -> bool:
+        """Note that the worker ended; whether it did at one of them, and others can be asked."""
+        if self._reading is None:
+            return False
+        name, what = self._reading
+        self._lost.add(name)
+        self.problems.append(f"{what}: {why}")
+        return len(self._lost) <= FACTS_THAT_KILL
+
+    def answer(self) -> FirstAnswer:
+        """The answer that they make."""
+        return answer_of({**self._said, **self._told}, self.problems)
+
+    def _refuse(self, kmods: list[str]) -> None:
+        """Note of which kernel modules the given debug file was of no use."""
+        for kmod in self._told.get("kmods") or ():
+            if kmod["name"] in kmods:
+                kmod["has_debuginfo"] = False
+                self.problems.append(_refusal(kmod["name"]))
 
 
 def _refusal(kmod: str) -> str:
@@ -64,9 +121,9 @@ def answer_of(facts: Message, problems: list[str]) -> FirstAnswer:
     )
 
 
-def renewed(answer: FirstAnswer, facts: Message, problems: list[str]) -> FirstAnswer:
+def renewed(answer: FirstAnswer, facts: Facts) -> FirstAnswer:
     """The first answer with what was asked again, where that shows more."""
-    again = answer_of(facts, problems)
+    again = facts.answer()
     if not again.kmods or len(again.backtrace) < len(answer.backtrace):
         return answer
     refused = {_refusal(kmod.name) for kmod in answer.kmods}
@@ -75,5 +132,5 @@ def renewed(answer: FirstAnswer, facts: Message, problems: list[str]) -> FirstAn
         answer,
         kmods=again.kmods,
         backtrace=again.backtrace,
-        problems=tuple(dict.fromkeys((*first, *problems))),
+        problems=tuple(dict.fromkeys((*first, *again.problems))),
     )

@@ -26,12 +26,10 @@ from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
 from cas.engines.drgn.first_answer import (
     BY_KMODS,
+    Facts,
     Message,
-    answer_of,
     known,
-    refuse,
     renewed,
-    take_fact,
 )
 from cas.engines.drgn.locations import located_of
 from cas.engines.drgn.request import files_of, open_request
@@ -80,7 +78,7 @@ PATIENCE_S = 5.0
 """The worker gives up by itself; if it hangs inside drgn, it is killed so much later."""
 
 FACT_SHARE = 0.5
-"""The part of the whole answer's time that one fact may take_fact."""
+"""The part of the whole answer's time that one fact may take."""
 
 EXIT_S = 0.5
 """Seconds between the end of its output and the end of a process that died."""
@@ -141,7 +139,6 @@ class Worker:
         self._starts = StartLimit("drgn", self._rules)
         self._case: Case | None = None
         self._command = OPENING
-        self._reading = "the dump"
         self._sources: dict[Path, Source] = {}
         self._servers = ExitStack()
         """Answer what the process that runs now asks of them."""
@@ -210,42 +207,55 @@ class Worker:
         self.open(case)
         return self._repeat_if_killed(ask)
 
-    def answer(self, case: Case, timeout_s: float) -> FirstAnswer:
+    def answer(
+        self, case: Case, timeout_s: float, tell: Callable[[FirstAnswer], None] | None = None
+    ) -> FirstAnswer:
         """What crashed, where and why.
 
         What cannot be read is missing in the answer and named in its ``problems``.
 
+        :param tell: told as soon as there is all that a verdict is made of; the rest is still read
+            meanwhile. What it raises leaves the conversation in its middle
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
         self.open(case)
-        said = known(case.dump)
-        facts, problems = dict(said), list[str]()
+        facts = Facts(known(case.dump))
         before = self._death
-        try:
-            self._repeat_if_killed(lambda: self._ask_worker(facts, problems, timeout_s))
-        except WorkerEnded as error:
-            if facts == said:
-                raise
-            problems.append(f"{self._reading}: {error}")
+        while True:
+            try:
+                self._repeat_if_killed(lambda: self._ask_worker(facts, timeout_s, tell))
+                break
+            except WorkerEnded as error:
+                if not facts.lose(str(error)):
+                    if facts.is_empty:
+                        raise
+                    break
         if self._death != before:
-            problems.append(f"the dump, which CAS itself reads now: {self._death}")
-        if not any(value for name, value in facts.items() if name not in said):
+            facts.problems.append(f"the dump, which CAS itself reads now: {self._death}")
+        if facts.is_empty:
             raise EngineError(
-                f"drgn can read nothing in the dump: {problems[0].partition(': ')[2]}"
+                f"drgn can read nothing in the dump: {facts.problems[0].partition(': ')[2]}"
             )
-        return answer_of(facts, problems)
+        return facts.answer()
 
-    def _ask_worker(self, facts: Message, problems: list[str], timeout_s: float) -> None:
+    def _ask_worker(
+        self, facts: Facts, timeout_s: float, tell: Callable[[FirstAnswer], None] | None = None
+    ) -> None:
         """Ask for all facts that are not known yet."""
         deadline = time.monotonic() + timeout_s
-        self._reading = "the dump"
+        was_told = facts.is_crash_told
+        facts.begin()
         self._revive()
-        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": list(facts)}
+        request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": facts.done}
         self._send_message({"answer": request})
-        while "done" not in (message := self._receive_message(deadline, timeout_s)):
-            self._reading = message.get("reading", self._reading)
-            take_fact(message, facts, problems)
-        refuse(message["refused"], facts, problems)
+        done = False
+        while not done:
+            message = self._receive_message(deadline, timeout_s)
+            facts.take_message(message)
+            done = "done" in message
+            if tell and facts.is_crash_told and not was_told:
+                was_told = True
+                tell(facts.answer())
 
     def _repeat_if_killed(self, ask: Callable[[], T]) -> T:
         """What drgn answers; it is asked once more if somebody else has ended it meanwhile, or if
@@ -283,15 +293,11 @@ class Worker:
         :raises EngineError: drgn does not come back
         """
         self.supply(kmods)
-        ended = time.monotonic() + timeout_s
-        self._revive()
-        rest = [each.name for each in fields(FirstAnswer) if each.name not in BY_KMODS]
-        self._send_message({"answer": {"fact_timeout_s": timeout_s * FACT_SHARE, "known": rest}})
-        facts, problems = Message(), list[str]()
-        while "done" not in (message := self._receive_message(ended, timeout_s)):
-            take_fact(message, facts, problems)
-        refuse(message["refused"], facts, problems)
-        return renewed(answer, facts, problems)
+        facts = Facts(
+            {each.name: None for each in fields(FirstAnswer) if each.name not in BY_KMODS}
+        )
+        self._ask_worker(facts, timeout_s)
+        return renewed(answer, facts)
 
     def detect(self, answer: FirstAnswer, kind: Kind | None) -> tuple[Detection, ...]:
         """What the detectors find in the dump; one that kills drgn costs only itself.

@@ -118,17 +118,19 @@ def _utf8_text(raw: bytes) -> str:
 
 
 FACTS: Mapping[str, Fact] = {
+    "dmesg": Fact("the kernel log", lambda target: _utf8_text(get_dmesg(target.prog))),
+    "panic_task": Fact("the panic task", _facts_of_panic_task),
+    "backtrace": Fact("the backtrace of the panic task", frames),
     "nodename": Fact("the node's name", _nodename),
     "taint": Fact("the taint flags", lambda target: tainted(target.prog).replace(" ", "")),
     "uptime_s": Fact("the uptime", _uptime_s),
     "crash_time": Fact("the clock", _crash_time),
     "cpus_online": Fact("the number of CPUs", _cpus_online),
     "memory_bytes": Fact("the size of the memory", _memory_bytes),
-    "dmesg": Fact("the kernel log", lambda target: _utf8_text(get_dmesg(target.prog))),
     "kmods": Fact(KMODS, _facts_of_kmods),
-    "panic_task": Fact("the panic task", _facts_of_panic_task),
-    "backtrace": Fact("the backtrace of the panic task", frames),
 }
 """What reads each fact of a :class:`cas.model.answer.FirstAnswer`.
 
-Those that may fail badly come last."""
+Those that the verdict is made of come first: somebody waits for it. The list of kernel modules
+comes last: each of them lies elsewhere, and a dump on a server is asked for one after the other.
+"""

@@ -161,8 +161,7 @@ def exception_frame(target: Target, task: Object) -> Object | None:
 
 
 def _is_kernels_code(target: Target, address: int) -> bool:
-    ranges = target.main.address_ranges or ()
-    return any(low <= address < high for low, high in ranges) or bool(target.kmod_at(address))
+    return target.is_own(address) or bool(target.kmod_at(address))
 
 
 def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:

@@ -174,9 +174,7 @@ class _Fault:
     # -- code
 
     def _is_code(self, address: int) -> bool:
-        ranges = self._target.main.address_ranges or ()
-        is_kernel = any(low <= address < high for low, high in ranges)
-        return is_kernel or self._target.kmod_at(address) is not None
+        return self._target.is_own(address) or self._target.kmod_at(address) is not None
 
     def _is_kmods_area(self, pc: int) -> bool:
         if self._is_code(pc):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -201,7 +201,9 @@ class Target:
         """What to call what drgn calls otherwise: it was given a descriptor."""
         self.kmods_end: str | None = None
         """Why the list of kernel modules could not be read further."""
-        self._kmods: list[LoadedKmod] | None = None
+        self._kmods: list[LoadedKmod] = []
+        """Those that were read so far."""
+        self._unread = self._read_kmods()
         self.refused: list[str] = []
         """Kernel modules whose debug file is of another build."""
         self._described: set[str] = set()
@@ -212,10 +214,43 @@ class Target:
     @property
     def kmods(self) -> list[LoadedKmod]:
         """The kernel modules that were loaded, newest first, as far as they can be read."""
-        if self._kmods is not None:
-            return self._kmods
-        self._kmods = []
-        seen = set()
+        return list(self._each_kmod())
+
+    def kmod_at(self, address: int) -> LoadedKmod | None:
+        """The kernel module whose code or data is at an address.
+
+        Where that is the kernel's own, or no kernel's at all, the list is not even looked at, and
+        else no further than to that module: each lies elsewhere in the dump.
+        """
+        if self.is_own(address) or self._is_no_kernels(address):
+            return None
+        return next((kmod for kmod in self._each_kmod() if kmod.holds(address)), None)
+
+    def is_own(self, address: int) -> bool:
+        """Whether an address is in the kernel's own image."""
+        return any(low <= address < high for low, high in self.main.address_ranges or ())
+
+    def _is_no_kernels(self, address: int) -> bool:
+        platform = self.prog.platform
+        return platform is not None and address < NOT_THE_KERNELS.get(platform.arch, 0)
+
+    def _each_kmod(self) -> Iterator[LoadedKmod]:
+        """Those that were read before, then the others, each read when it is asked for."""
+        number = 0
+        while number < len(self._kmods) or self._read_another_kmod():
+            yield self._kmods[number]
+            number += 1
+
+    def _read_another_kmod(self) -> bool:
+        """Whether there was another one."""
+        kmod = next(self._unread, None)
+        if kmod is not None:
+            self._kmods.append(kmod)
+        return kmod is not None
+
+    def _read_kmods(self) -> Iterator[LoadedKmod]:
+        self.kmods_end = "it was not read to its end in time"
+        end, seen = None, set()
         try:
             for module in itertools.islice(for_each_module(self.prog), MAX_KMODS):
                 if module.value_() in seen:
@@ -223,14 +258,10 @@ class Target:
                 seen.add(module.value_())
                 name = module.name.string_().decode("utf-8", "replace")
                 regions = tuple(module_address_regions(module))
-                self._kmods.append(LoadedKmod(name, module, regions))
+                yield LoadedKmod(name, module, regions)
         except (FaultError, LookupError) as error:
-            self.kmods_end = str(error)
-        return self._kmods
-
-    def kmod_at(self, address: int) -> LoadedKmod | None:
-        """The kernel module whose code or data is at an address."""
-        return next((kmod for kmod in self.kmods if kmod.holds(address)), None)
+            end = str(error)
+        self.kmods_end = end
 
     def has_debuginfo(self, name: str) -> bool:
         """Whether a debug file of the kernel module was given, and not refused so far."""

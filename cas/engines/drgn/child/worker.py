@@ -9,7 +9,7 @@ Files come open, over a socket beside stdin. Requests, in this order:
   ``{"failed": SENTENCE, "misfit": …}`` to every later request
 - ``{"fit": {}}``: ``{"done": "fit", "remarks": [SENTENCE, …]}``, once it is open
 - ``{"answer": {"fact_timeout_s": N, "known": [FACT, …]}}``: for each fact that is not known
-  ``{"reading": WHAT}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
+  ``{"reading": NAME, "what": …}`` and ``{"fact": NAME, "value": …, "problem": …}``; then
   ``{"done": "answer", "refused": [KMOD, …]}``
 - ``{"supply": {"names": [NAME, …], "kmods": [KMOD, …]}}`` with as many files: more debug files of
   kernel modules; no answer
@@ -167,7 +167,7 @@ class Session:
         for name, fact in FACTS.items():
             if name in known:
                 continue
-            self._reply(reading=fact.what)
+            self._reply(reading=name, what=fact.what)
             value, problem = read_fact(target, fact, fact_timeout_s)
             said = problem and f"{fact.what}: {plain_fault(problem)}"
             self._reply(fact=name, value=value, problem=said)
