@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cas.dump import SEARCH_BYTES, identify
@@ -51,13 +53,16 @@ class KernelChoice:
         self.misfit: KernelMisfit | None = None
         """Why nothing that is read through the kernel can be believed."""
 
-    def fitting_case(self, dump: Dump, early: Match | None) -> Case:
+    def fitting_case(
+        self, dump: Dump, early: Match | None, meanwhile: Callable[[Case], None]
+    ) -> Case:
         """The dump with the kernel that fits it; `misfit` says whether there was one.
 
         Where nobody has the one that the headers name, or it does not fit, that which memory
         names is tried.
 
         :param early: the kernel that was found for the beginning of the dump
+        :param meanwhile: called while drgn opens the dump for the first time
         :raises KernelNotFound: nobody has it
         """
         self.dump = dump
@@ -66,7 +71,7 @@ class KernelChoice:
             case = self._case(dump, early if is_early else None)
         except KernelNotFound as lack:
             return self._case_by_memory(dump, lack)
-        misfit = self._misfit_of(case)
+        misfit = self._misfit_of(case, partial(meanwhile, case))
         return self._other_case(case, misfit) if misfit else case
 
     def _case(self, dump: Dump, match: Match | None = None) -> Case:
@@ -85,7 +90,9 @@ class KernelChoice:
         kept = replace(dump, path=path)
         return Case(kept, extraction.vmlinux, kmods.traced(dump, extraction.found))
 
-    def _misfit_of(self, case: Case) -> KernelMisfit | None:
+    def _misfit_of(
+        self, case: Case, meanwhile: Callable[[], None] | None = None
+    ) -> KernelMisfit | None:
         """Why what is read through a vmlinux is not what the dump says itself.
 
         A case that drgn cannot open fits as far as is known: the first answer says what is wrong.
@@ -93,7 +100,7 @@ class KernelChoice:
         context = self._context
         try:
             with context.timed("first answer"), context.progress.bar("Opening it with drgn", None):
-                remarks = self._worker.fit(case, FIRST_ANSWER_S)
+                remarks = self._worker.fit(case, FIRST_ANSWER_S, meanwhile)
         except KernelMisfit as error:
             return error
         except EngineError as error:

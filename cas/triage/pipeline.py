@@ -11,20 +11,17 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas import findings
 from cas.choices import Checked, Engine, EngineChoice, Fetch, Stage, Verdict
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.beside import log_in_place_of, with_log_beside
 from cas.dump.reassemble import with_reason
-from cas.engines.crash.conversation import Preparation
-from cas.engines.crash.wrapper import write_commands, write_transcript
 from cas.engines.drgn.prestart import Prestart
 from cas.errors import (
     CasError,
@@ -33,7 +30,6 @@ from cas.errors import (
     KernelMisfit,
     NotADump,
     NotPermitted,
-    TryAgain,
     shortage,
 )
 from cas.files.whole import writing_below
@@ -53,39 +49,23 @@ from cas.settings import users
 from cas.settings.config import Config
 from cas.triage import page_check
 from cas.triage.asking_drgn import detections, first_answer
-from cas.triage.by_ranges import (
-    DumpByRanges,
-    identified,
-    is_better_whole,
-    opened_far,
-    opened_inside,
-    tell_fetched,
-)
-from cas.triage.completion import completed, remove_results, stopped
 from cas.triage.context import Context
-from cas.triage.crash_run import CrashRun, expected_dump, leave_wrapper
-from cas.triage.fault import FaultReader
+from cas.triage.early_answer import EarlyAnswer, leave_rest
 from cas.triage.kernel import KernelSupply
 from cas.triage.kernel_choice import KernelChoice
 from cas.triage.kmods import FOR_DETECTORS, Kmods
-from cas.triage.log_alone import located_log
-from cas.triage.snippets import (
-    ChosenSnippets,
-    choose_snippets,
-    ladder_of,
-    run_snippets,
-    unusable_sections,
-    with_rungs,
-    with_section,
-)
 from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
-from cas.triage.verdict import Judge, job_verdict, seen_before
-from cas.units import human_size
 
 if TYPE_CHECKING:
     from cas.dump.checking import Checking
+    from cas.triage.crash_run import CrashRun
+    from cas.triage.fault import FaultReader
+    from cas.triage.snippets import ChosenSnippets
+    from cas.triage.verdict import Judge
 
+LATER = ("cas.triage.completion", "cas.triage.crash_run", "cas.triage.fault", "cas.triage.snippets")
+"""Modules that nothing needs until drgn has the dump: while it opens that, they are imported."""
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
 
@@ -122,13 +102,32 @@ class Pipeline:
         self.tell = Announcer(progress)
         self.supply = KernelSupply(self.context, self.stack, self.tell)
         self.kmods = Kmods(self.context, self.worker)
-        self.faults = FaultReader(self.context, self.worker, self.kmods)
-        self.judge = Judge(config, progress.warn, self.context.remark)
         self.misfit: KernelMisfit | None = None
         """Why nothing that is read through the kernel can be believed."""
         self.checking: Checking | None = None
         self.has_looked_back = False
         """Whether the index was asked for earlier occurrences of the crash."""
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who gives the verdicts."""
+        from cas.triage.verdict import Judge
+
+        context = self.context
+        return Judge(context.config, context.progress.warn, context.remark)
+
+    @cached_property
+    def faults(self) -> FaultReader:
+        """Who reads the fault."""
+        from cas.triage.fault import FaultReader
+
+        return FaultReader(self.context, self.worker, self.kmods)
+
+    def get_ready(self, dump: Dump) -> None:
+        """Load what is used behind the first answer, while drgn opens the dump."""
+        self.judge.get_ready(dump)
+        for module in LATER:
+            import_module(module)
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
@@ -146,8 +145,12 @@ class Pipeline:
                 error.hint = users.hint(error, self.context.config)
             if self.job.order.takes and not self.job.stored:
                 self.context.remark(f"{self.report.upload} was not moved: it stays where it is")
+            from cas.triage.completion import stopped
+
             self.report = stopped(self.report, error)
             return error
+        from cas.triage.verdict import job_verdict
+
         verdict, reason = job_verdict(self.report, own_snippets, self.context)
         self.report = replace(self.report, verdict=verdict, reason=reason)
         return None
@@ -193,19 +196,21 @@ class Pipeline:
 
     def run_stages(self) -> frozenset[str]:
         """The stages in order; each adds to the report what it found out."""
+        early = EarlyAnswer(self.arrival, self.context, self.worker, self.tell, self)
         is_told_before = self.job.is_answer_alone and self.context.fetch is not Fetch.ANSWER
-        is_answered = not is_told_before and self.answer_by_ranges()
-        if is_answered and self.context.fetch is Fetch.ANSWER:
+        spent = None if is_told_before else early.by_ranges()
+        self.report = replace(self.report, by_ranges=spent)
+        answered = self.report.dump if spent else None
+        if answered and spent and self.context.fetch is Fetch.ANSWER:
             self.begin_anew()
-            self.leave_rest()
+            leave_rest(answered, spent, self.context)
             return frozenset()
         head = self.receive()
         self.begin_anew()
-        answered = self.report.dump if is_answered else None
-        if is_answered:  # all of it is there now, and counts
+        if answered:  # all of it is there now, and counts
             self.disown()
-        early = self.foresee(head)
-        before = self.finding_before_unpacked()
+        foreseen = self.foresee(head)
+        before = early.before_unpacked()
         dump = self.identify(self.unpacked(head))
         if before and self.report.stored and self.report.stored.missing:
             where = f", in {before.where}" if before.where else ""
@@ -226,7 +231,8 @@ class Pipeline:
             self.arrival.let_go()
             self.judge_log(dump)
             return frozenset()
-        case = self.fitting_case(dump, early, self.arrival)
+        choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, self.arrival)
+        case = self.fitting_case(choice, dump, foreseen)
         self.arrival.let_go()
         crash = self.prepare_crash(case)
         answer = self.first_answer(case)
@@ -236,84 +242,24 @@ class Pipeline:
         if self.job.order.wants_kmods:
             answer = self.extract_all_kmods(answer)
         is_begun = self.begin_crash(crash)
+        from cas.triage.snippets import choose_snippets
+
         chosen = choose_snippets(self.context, self.confinement, self.worker, case.dump, answer)
         self.run_snippets(chosen, crash if is_begun else None)
         self.reached(Stage.ANALYSED)
         return chosen.own
 
-    def answer_by_ranges(self) -> bool:
-        """What crashed, of a dump that still lies on its server; whether it is told."""
-        context = self.context
-        with ExitStack() as stack:
-            far = opened_far(self.arrival, context, stack)
-            if far is None:
-                return False
-            try:
-                self.answer_from(far)
-                far.require_sound()
-            except CasError as raised:
-                error = far.failure or raised
-                is_for_whole = is_better_whole(error)
-                is_last = context.fetch is Fetch.ANSWER or isinstance(error, TryAgain)
-                if is_last and not is_for_whole:
-                    raise error from raised
-                self.disown()
-                self.tell.retract()
-                if is_for_whole:
-                    tell_fetched(str(error), context)
-                return False
-            self.report = replace(self.report, by_ranges=far.spent)
-            context.progress.say(far.told())
-        return True
-
-    def finding_before_unpacked(self) -> Finding | None:
-        """What crashed, of an upload that is still being unpacked, where that can be read already.
-
-        It is judged anew when all is unpacked: of a damaged upload that may be less.
-        """
-        with ExitStack() as stack:
-            packed = opened_inside(self.arrival, stack)
-            if packed is None:
-                return None
-            try:
-                self.answer_from(packed)
-                packed.require_sound()
-                self.context.progress.say(packed.told())
-                return self.report.finding
-            except CasError as error:
-                self.tell.retract()
-                told = packed.failure or error
-                self.context.progress.note(f"not read before it is unpacked: {told}")
-                return None
-            finally:
-                self.disown()
-
-    def answer_from(self, source: DumpByRanges) -> None:
-        """Identity, kernel and first answer of a dump by ranges, each told at once."""
-        context = self.context
-        with context.timed("identify"), context.progress.bar("Reading the dump by ranges", None):
-            dump = identified(source)
+    def judge_part(self, dump: Dump) -> Finding | None:
+        """What crashed, of a dump of which some bytes can be had; each step is told at once."""
         self.describe(dump)
-        self.worker.serve(source.path, source.source)
-        answer = self.first_answer(self.fitting_case(dump, None, None))
+        choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, None)
+        answer = self.first_answer(self.fitting_case(choice, dump, None))
         if answer is None and dump.dmesg is None:  # the whole of it can be searched for the log
             raise NotADump(
                 "neither the kernel log nor anything else of the kernel's memory is where the dump"
                 " says"
             )
-
-    def leave_rest(self) -> None:
-        """Say what of the dump nobody has looked at."""
-        assert self.report.dump and self.report.by_ranges  # noqa: S101  it is answered
-        read = human_size(self.report.by_ranges.size_bytes)
-        whole = human_size(self.report.dump.size_bytes)
-        self.context.degrade(
-            f"only what the first answer takes was read of the dump, {read} of {whole}: no detector"
-            " and no snippet ran"
-        )
-        leave_wrapper(self.context, EngineChoice.DRGN)
-        with suppress(OSError):  # of a run before
-            (self.job.directory / DOWNLOAD).rmdir()
+        return self.report.finding
 
     def begin_anew(self) -> None:
         """Let go of the answer of an earlier run, now that there is more to tell."""
@@ -391,6 +337,10 @@ class Pipeline:
 
     def judge_log(self, dump: Dump) -> None:
         """The verdict on the crash of a kernel log, with lines of the source if it has a kernel."""
+        from cas.engines.crash.wrapper import write_commands
+        from cas.triage.crash_run import leave_wrapper
+        from cas.triage.log_alone import located_log
+
         located = located_log(dump, self.supply, self.worker, self.context)
         self.job = replace(self.job, lacks_kernel=located.lacks_kernel)
         self.report = replace(
@@ -400,16 +350,18 @@ class Pipeline:
         if located.vmlinux:
             places = (each.place for each in located.dump.locations)
             commands = tuple(f"sym {each.function}+{each.offset:#x}" for each in places)
-            write_commands(self.job.directory, [Snippet("lines", "Lines of the source", commands)])
+            lines = Snippet("lines", "Lines of the source", commands)
+            write_commands(self.job.directory, [lines])
             leave_wrapper(self.context, None)
         self.reached(Stage.ANALYSED)
 
-    def fitting_case(self, dump: Dump, early: Match | None, arrival: Arrival | None) -> Case:
-        """The dump with the kernel that fits it, and what else drgn needs."""
-        kmods, worker = self.kmods, self.worker
-        choice = KernelChoice(self.context, worker, self.supply, kmods, arrival)
+    def fitting_case(self, choice: KernelChoice, dump: Dump, foreseen: Match | None) -> Case:
+        """The dump with the kernel that fits it, and what else drgn needs.
+
+        :param foreseen: the kernel that was found for its beginning
+        """
         try:
-            return choice.fitting_case(dump, early)
+            return choice.fitting_case(dump, foreseen, lambda _: self.get_ready(dump))
         finally:
             self.misfit = choice.misfit
             self.report = replace(
@@ -443,8 +395,9 @@ class Pipeline:
         finding = self.judge.judged(dump, answer, match)
         self.report = replace(self.report, answer=answer, finding=finding)
         self.tell.verdict(finding)
+        self.context.store.preload()
         if answer is None:
-            self.note_detections(findings.detections_of_log(dump, finding.kind))
+            self.note_detections(self.judge.detections_of_log(dump, finding))
         if self.digest:
             self.look_back()
         fault = self.faults.fault(dump, answer, match)
@@ -466,15 +419,19 @@ class Pipeline:
 
     def prepare_crash(self, case: Case) -> CrashRun:
         """crash, wherever it may run; on a host it begins now, beside drgn."""
+        from cas.triage.crash_run import CrashRun
+
         kept = replace(case, dump=replace(case.dump, path=self.arrival.vmcore()))
         crash = CrashRun(kept, self.kmods, self.engine, self.confinement, self.context)
         self.stack.enter_context(crash)
-        if self.job.order.wants_kmods or not crash.begin_on_host(self.arrival.written):
-            self.context.store.preload()
+        if not self.job.order.wants_kmods:
+            crash.begin_on_host(self.arrival.written)
         return crash
 
     def begin_crash(self, crash: CrashRun) -> bool:
         """Have crash read the dump while the snippets are prepared; whether it can run anywhere."""
+        from cas.triage.crash_run import leave_wrapper
+
         is_begun = crash.begin(self.arrival.stored)
         if not is_begun and (lack := crash.lack()):
             self.go_on_without_crash(lack)
@@ -491,6 +448,15 @@ class Pipeline:
 
     def run_snippets(self, chosen: ChosenSnippets, run: CrashRun | None) -> None:
         """Each snippet into its file: in crash where it serves, else in drgn."""
+        from cas.engines.crash.wrapper import write_commands, write_transcript
+        from cas.triage.snippets import (
+            ladder_of,
+            run_snippets,
+            unusable_sections,
+            with_rungs,
+            with_section,
+        )
+
         directory, context = self.job.directory, self.context
         for section in unusable_sections(chosen, directory):
             self.report = with_section(self.report, section, context)
@@ -512,6 +478,9 @@ class Pipeline:
 
     def open_crash(self, run: CrashRun, prelude: tuple[str, ...]) -> bool:
         """Wait until crash has read the dump; whether it could, somewhere."""
+        from cas.engines.crash.conversation import Preparation
+        from cas.triage.crash_run import expected_dump, leave_wrapper
+
         # the template engine is loaded while a debugger opens the dump
         threading.Thread(target=import_module, args=(REPORTS,), name="reports", daemon=True).start()
         extensions = self.context.config.extensions
@@ -564,6 +533,8 @@ class Pipeline:
 
     def disown(self) -> None:
         """Take back what was said of the dump, and the files with it: it is of something else."""
+        from cas.triage.completion import remove_results
+
         if not self.job.is_answer_alone:  # an earlier run's are kept
             remove_results(self.report)
         told = self.report
@@ -576,6 +547,8 @@ class Pipeline:
 
     def completed_report(self) -> Report:
         """The report as it is published, whatever has stopped the run."""
+        from cas.triage.completion import completed
+
         if self.report.dump and not self.report.finding:
             self.conclude(self.report.dump, None)
         self.report = replace(self.report, finding=self.judge.advised(self.report))
@@ -593,6 +566,8 @@ class Pipeline:
         finding = self.report.finding
         if finding is None or finding.seen is not None or self.has_looked_back:
             return
+        from cas.triage.verdict import seen_before
+
         self.has_looked_back = True
         if seen := seen_before(self.report, self.digest, self.context):
             finding = replace(finding, seen=seen)

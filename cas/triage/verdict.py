@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from cas.database.records import Crashed
 from cas.errors import CasError
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
+from cas.model.evidence import Detection
 from cas.model.finding import Finding
 from cas.model.kernel import Match
 from cas.model.occurrence import Seen
@@ -39,9 +41,17 @@ class Judge:
         """
         self._config, self._warn, self._remark = config, warn, remark
 
+    def get_ready(self, dump: Dump) -> None:
+        """Read what verdicts are made by; nothing is made of the dump's log, which may be long."""
+        findings.find(replace(dump, dmesg=None), None, None, self.functions, self.known_issues)
+
     def judged(self, dump: Dump, answer: FirstAnswer | None, match: Match | None) -> Finding:
         """The verdict on a crash."""
         return findings.find(dump, answer, match, self.functions, self.known_issues)
+
+    def detections_of_log(self, dump: Dump, finding: Finding) -> tuple[Detection, ...]:
+        """What the kernel log alone has of what detectors look for."""
+        return findings.detections_of_log(dump, finding.kind)
 
     def advised(self, report: Report) -> Finding | None:
         """The verdict of a report, with what to do next by all that was found in the dump."""

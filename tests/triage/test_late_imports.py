@@ -15,6 +15,8 @@ import pytest
         ("cas.commands.submit", {"cas.dump", "cas.intake", "cas.triage.pipeline", "drgn"}),
         # a quarter of a second each, for some jobs only, or for the end of all
         ("cas.triage.pipeline", {"jinja2", "paramiko", "rich", "sqlalchemy"}),
+        # while drgn opens the dump
+        ("cas.triage.pipeline", {"cas.findings", "cas.engines.crash", "cas.snippets"}),
     ],
 )
 def test_nothing_is_loaded_that_is_not_needed_yet(module: str, late: set[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import zstandard
@@ -23,11 +24,13 @@ from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Silent
 from cas.triage import by_ranges
+from cas.triage.early_answer import EarlyAnswer
 from cas.triage.pipeline import Pipeline
 from cas.triage.triage import triage
 
 from installed import Site
 
+Step, Result = TypeVar("Step"), TypeVar("Result")
 FRAME_BYTES = 1 << 20
 READ_BY_DRGN = 20
 """The number of a frame to which no header leads, but drgn for its backtrace."""
@@ -80,10 +83,10 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
         announce(selection, path)
         is_readable.set()
 
-    def ending(step: Callable[[Pipeline], object]) -> Callable[[Pipeline], object]:
-        def taken(pipeline: Pipeline) -> object:
+    def ending(step: Callable[[Step], Result]) -> Callable[[Step], Result]:
+        def taken(run: Step) -> Result:
             try:
-                return step(pipeline)
+                return step(run)
             finally:
                 listener.is_over.set()
 
@@ -91,9 +94,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
 
     monkeypatch.setattr(Sink, "put", held)
     monkeypatch.setattr(Selection, "_announce", announced)
-    monkeypatch.setattr(
-        Pipeline, "finding_before_unpacked", ending(Pipeline.finding_before_unpacked)
-    )
+    monkeypatch.setattr(EarlyAnswer, "before_unpacked", ending(EarlyAnswer.before_unpacked))
     monkeypatch.setattr(Pipeline, "run_stages", ending(Pipeline.run_stages))
     # what is unpacked is small, and may have been read to its end by then
     monkeypatch.setattr(by_ranges, "WORTH_S", float("-inf"))

@@ -192,9 +192,12 @@ class Worker:
         else:
             self._revive()
 
-    def fit(self, case: Case, timeout_s: float) -> tuple[str, ...]:
+    def fit(
+        self, case: Case, timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> tuple[str, ...]:
         """Open a dump, and make sure that the vmlinux is its kernel's.
 
+        :param meanwhile: called once the process has begun with it
         :return: what a reader should know of how it was opened
         :raises KernelMisfit: what is read through the vmlinux is not what the dump says
         :raises EngineError: drgn cannot open the dump, or does not come back
@@ -205,6 +208,8 @@ class Worker:
             return self._ask_how_read(time.monotonic() + timeout_s, timeout_s)
 
         self.open(case)
+        if meanwhile:
+            meanwhile()
         return self._repeat_if_killed(ask)
 
     def answer(
