@@ -15,7 +15,9 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Callable, Iterator
+import sys
+from array import array
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -74,6 +76,10 @@ ARCHES = frozenset({*_MACHINES.values(), "ppc64le"})
 
 SYMBOLS_LIMIT = 256 << 20
 """Bytes that are read of symbols, or of their names; the largest vmlinux has 20 MB."""
+
+
+PLACES_LIMIT = 1000
+"""Names of symbols that end in one that is looked for."""
 
 
 class TooMany(NotADump):
@@ -243,18 +249,62 @@ def symbols(read: Read, elf: Header) -> tuple[bytes, Iterator[Symbol]]:
 
     Source: System V ABI, chapter 4, "Symbol Table".
     """
+    names, data = _symbol_table(read, elf)
+    return names, (_symbol(elf, one) for one in _symbol_fields(elf).iter_unpack(data))
+
+
+def _symbol_table(read: Read, elf: Header) -> tuple[bytes, bytes]:
+    """The strings and the rows of the symbol table, all of them whole."""
     table = sections(read, elf)
     found = next((one for one in table if one.type == SHT_SYMTAB), None)
     if found is None or not 0 < found.link < len(table):
-        return b"", iter(())
-    strings = table[found.link]
+        return b"", b""
+    strings, size = table[found.link], _symbol_fields(elf).size
     names = read(strings.offset, min(strings.size, SYMBOLS_LIMIT))
-    row = struct.Struct(elf.order + ("IBBHQQ" if elf.bits == 64 else "IIIBBH"))
-    data = read(found.offset, min(found.size, SYMBOLS_LIMIT) // row.size * row.size)
-    rows = row.iter_unpack(data[: len(data) // row.size * row.size])
+    data = read(found.offset, min(found.size, SYMBOLS_LIMIT))
+    return names, data[: len(data) // size * size]
+
+
+def _symbol_fields(elf: Header) -> struct.Struct:
+    return struct.Struct(elf.order + ("IBBHQQ" if elf.bits == 64 else "IIIBBH"))
+
+
+def _symbol(elf: Header, row: tuple[int, ...]) -> Symbol:
     if elf.bits == 64:
-        return names, (Symbol(one[0], one[1] & 0xF, one[3], one[4]) for one in rows)
-    return names, (Symbol(one[0], one[3] & 0xF, one[5], one[1]) for one in rows)
+        return Symbol(row[0], row[1] & 0xF, row[3], row[4])
+    return Symbol(row[0], row[3] & 0xF, row[5], row[1])
+
+
+def addresses(read: Read, elf: Header, wanted: Collection[str]) -> dict[str, int]:
+    """Where symbols of a linked file are, as it was linked; of one name that which comes first.
+
+    A vmlinux has hundreds of thousands: only their names are looked at one by one.
+    """
+    names, data = _symbol_table(read, elf)
+    at = {
+        place: name
+        for name in wanted
+        for place in islice(_places(names, name.encode()), PLACES_LIMIT)
+    }
+    row = _symbol_fields(elf)
+    column = array("I", data)[:: row.size // 4]
+    if (elf.order == "<") != (sys.byteorder == "little"):
+        column.byteswap()
+    where = dict[str, int]()
+    for number, place in enumerate(column):
+        if place in at:
+            symbol = _symbol(elf, row.unpack_from(data, number * row.size))
+            if symbol.section:
+                where.setdefault(at[place], symbol.value)
+    return where
+
+
+def _places(names: bytes, name: bytes) -> Iterator[int]:
+    """Where a string table has a name: also where that is the end of a longer one."""
+    place = names.find(name + b"\0")
+    while place >= 0:
+        yield place
+        place = names.find(name + b"\0", place + 1)
 
 
 def notes(data: bytes, order: str, align: int = 4) -> Iterator[Note]:

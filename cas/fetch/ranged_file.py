@@ -114,6 +114,27 @@ class RangedFile:
         finally:
             with self._lock:
                 self._waiting -= 1
+        return self._kept(offset, end)
+
+    def guess(self, offset: int, size: int) -> bytes:
+        """As `read`, for bytes that nobody may need: nothing is tried again, no failure counts.
+
+        :raises CasError: they are not to be had
+        """
+        if offset < 0 or size <= 0 or offset >= self.size:
+            return b""
+        end = min(offset + size, self.size)
+        first, last = offset // BLOCK_BYTES, -(-end // BLOCK_BYTES)
+        wanted = self._asked_for(first, last)
+        try:
+            for future in wanted:
+                future.result()
+        except CancelledError:
+            raise Broken(f"{self._url} is read no more") from None
+        return self._kept(offset, end)
+
+    def _kept(self, offset: int, end: int) -> bytes:
+        """Bytes that have come."""
         with self._lock:  # its descriptor may become another file's once it is closed
             if self._is_closed:
                 raise Broken(f"{self._url} is read no more")
@@ -162,15 +183,9 @@ class RangedFile:
         """Have these blocks; what fails is tried again with patience."""
         attempts: Attempts | None = None
         while True:
-            with self._lock:
-                lacking = [number for number in range(first, end) if number not in self._held]
-                if not lacking:
-                    self._behind_last = end
-                    return
-                self._require_worth(len(lacking))
-                self._ask_for(lacking)
-                self._read_on(first, end)
-                wanted = {self._under_way[number] for number in lacking}
+            wanted = self._asked_for(first, end, reads_on=True)
+            if not wanted:
+                return
             wait(wanted)
             try:
                 for future in wanted:
@@ -184,6 +199,23 @@ class RangedFile:
                     raise
                 attempts = attempts or self._attempts()
                 attempts.failed(error, self.spent.size_bytes)
+
+    def _asked_for(self, first: int, end: int, *, reads_on: bool = False) -> set[Future[None]]:
+        """What brings those of these blocks that are not there yet.
+
+        :param reads_on: whether who reads on and on from there is to find more
+        """
+        with self._lock:
+            lacking = [number for number in range(first, end) if number not in self._held]
+            if not lacking:
+                if reads_on:
+                    self._behind_last = end
+                return set()
+            self._require_worth(len(lacking))
+            self._ask_for(lacking)
+            if reads_on:
+                self._read_on(first, end)
+            return {self._under_way[number] for number in lacking}
 
     def _require_worth(self, more: int) -> None:
         size = (len(self._held) + more) * BLOCK_BYTES
@@ -227,6 +259,17 @@ class RangedFile:
             with self._lock:
                 for number in range(first, end):
                     self._under_way.pop(number, None)
+
+
+class Guesses:
+    """A file on a server as a :class:`cas.dump.memory.Source` of bytes that nobody may need."""
+
+    def __init__(self, file: RangedFile) -> None:
+        """Nothing is asked yet."""
+        self.size = file.size
+        self.read = file.guess
+        self.data = file.data
+        self.gap = file.gap
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from cas.triage.upload import Arrival
 from cas.units import human_size
 
 if TYPE_CHECKING:
+    from cas.dump.ahead import Ahead
     from cas.dump.memory import Source
     from cas.fetch.ranged_file import RangedFile
     from cas.streams.random_access import Readable
@@ -59,17 +60,30 @@ class DumpByRanges(Protocol):
     def told(self) -> str:
         """How much was read, in a sentence."""
 
+    def read_ahead(self, dump: Dump, vmlinux: Path) -> None:
+        """Begin to read what drgn will ask for, where waiting for it takes longer than reading.
+
+        :param dump: what it says of itself
+        :param vmlinux: its kernel's
+        """
+
 
 class FarDump:
     """A dump on a server, opened; see `DumpByRanges`."""
 
-    def __init__(self, file: RangedFile, path: Path) -> None:
+    def __init__(self, file: RangedFile, path: Path, ahead: Ahead) -> None:
         """Nothing of it is told yet.
 
         :param path: what to call it
+        :param ahead: reads what will be asked for
         """
         self.source = self.file = file
         self.path = path
+        self._ahead = ahead
+
+    def read_ahead(self, dump: Dump, vmlinux: Path) -> None:
+        """See `DumpByRanges.read_ahead`."""
+        self._ahead.begin(dump, vmlinux)
 
     @property
     def failure(self) -> CasError | None:
@@ -134,6 +148,9 @@ class PackedDump:
         if self.failure:
             raise self.failure
 
+    def read_ahead(self, dump: Dump, vmlinux: Path) -> None:
+        """See `DumpByRanges.read_ahead`: to undo a wrapping keeps a processor busy."""
+
     def told(self) -> str:
         """See `DumpByRanges.told`."""
         return (
@@ -183,7 +200,8 @@ def opened_far(arrival: Arrival, context: Context, stack: ExitStack) -> FarDump 
     if url is None:
         return None
     # three protocols, for few jobs
-    from cas.fetch.ranged_file import HEAD_BYTES, opened_ranged
+    from cas.dump.ahead import Ahead
+    from cas.fetch.ranged_file import HEAD_BYTES, Guesses, opened_ranged
     from cas.fetch.source import FetchPolicy, NoRanges
 
     policy, directory = FetchPolicy.of(context.config), arrival.download_directory()
@@ -195,7 +213,9 @@ def opened_far(arrival: Arrival, context: Context, stack: ExitStack) -> FarDump 
         tell_fetched(str(lack), context)
         return None
     if is_dump:
-        return FarDump(file, Path(url.name))
+        ahead = Ahead(Guesses(file))
+        stack.callback(ahead.close)
+        return FarDump(file, Path(url.name), ahead)
     if context.fetch is Fetch.ANSWER:
         tell_fetched(f"{url} is packed, or no dump that is read by ranges", context)
     return None

@@ -5,6 +5,7 @@ All of it is judged anew once it is there, and only then counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from cas.choices import EngineChoice, Fetch
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, TryAgain
 from cas.jobs.layout import DOWNLOAD
+from cas.model.case import Case
 from cas.model.dump import Dump
 from cas.model.finding import Finding
 from cas.model.report import ByRanges
@@ -32,9 +34,10 @@ from cas.units import human_size
 class Judging(Protocol):
     """Who judges what was read, and tells it at once."""
 
-    def judge_part(self, dump: Dump) -> Finding | None:
+    def judge_part(self, dump: Dump, begun: Callable[[Case], None]) -> Finding | None:
         """What crashed, of a dump of which some bytes can be had.
 
+        :param begun: called when drgn has begun to open it
         :raises CasError: its kernel is not to be had, or it cannot be read
         """
 
@@ -116,7 +119,11 @@ class EarlyAnswer:
         with context.timed("identify"), context.progress.bar("Reading the dump by ranges", None):
             dump = identified(source)
         self._worker.serve(source.path, source.source)
-        return self._judging.judge_part(dump)
+
+        def read_ahead(case: Case) -> None:
+            source.read_ahead(case.dump, case.vmlinux)
+
+        return self._judging.judge_part(dump, read_ahead)
 
 
 def leave_rest(dump: Dump, spent: ByRanges, context: Context) -> None:

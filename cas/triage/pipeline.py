@@ -58,6 +58,8 @@ from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cas.dump.checking import Checking
     from cas.triage.crash_run import CrashRun
     from cas.triage.fault import FaultReader
@@ -249,11 +251,11 @@ class Pipeline:
         self.reached(Stage.ANALYSED)
         return chosen.own
 
-    def judge_part(self, dump: Dump) -> Finding | None:
+    def judge_part(self, dump: Dump, begun: Callable[[Case], None]) -> Finding | None:
         """What crashed, of a dump of which some bytes can be had; each step is told at once."""
         self.describe(dump)
         choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, None)
-        answer = self.first_answer(self.fitting_case(choice, dump, None))
+        answer = self.first_answer(self.fitting_case(choice, dump, None, begun))
         if answer is None and dump.dmesg is None:  # the whole of it can be searched for the log
             raise NotADump(
                 "neither the kernel log nor anything else of the kernel's memory is where the dump"
@@ -355,13 +357,25 @@ class Pipeline:
             leave_wrapper(self.context, None)
         self.reached(Stage.ANALYSED)
 
-    def fitting_case(self, choice: KernelChoice, dump: Dump, foreseen: Match | None) -> Case:
+    def fitting_case(
+        self,
+        choice: KernelChoice,
+        dump: Dump,
+        foreseen: Match | None,
+        begun: Callable[[Case], None] = lambda _: None,
+    ) -> Case:
         """The dump with the kernel that fits it, and what else drgn needs.
 
         :param foreseen: the kernel that was found for its beginning
+        :param begun: called when drgn has begun to open it
         """
+
+        def meanwhile(case: Case) -> None:
+            begun(case)
+            self.get_ready(dump)
+
         try:
-            return choice.fitting_case(dump, foreseen, lambda _: self.get_ready(dump))
+            return choice.fitting_case(dump, foreseen, meanwhile)
         finally:
             self.misfit = choice.misfit
             self.report = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
@@ -128,3 +129,36 @@ def test_format_string_is_no_banner() -> None:
 def test_unreadable_file_is_not_a_dump(tmp_path: Path) -> None:
     with pytest.raises(NotADump, match="No such file"):
         elf.build_id(tmp_path / "absent")
+
+
+def linked(order: str, bits: int) -> bytes:
+    """A file with a symbol table: of one name two, one that ends in another, one undefined."""
+    names = b"\0all_modules\0other\0"
+    word, head = ("Q", 64) if bits == 64 else ("I", 52)
+    symbols = [(1, 0x1000, 1), (5, 0x2000, 1), (5, 0x3000, 1), (13, 0, 0)]
+    if bits == 64:
+        rows = [struct.pack(f"{order}IBBHQQ", at, 1, 0, of, value, 8) for at, value, of in symbols]
+    else:
+        rows = [struct.pack(f"{order}IIIBBH", at, value, 8, 1, 0, of) for at, value, of in symbols]
+    table = b"".join(rows)
+    sections = b"".join(
+        struct.pack(f"{order}II{4 * word}II{2 * word}", 0, kind, 0, 0, offset, size, link, 0, 0, 0)
+        for kind, offset, size, link in (
+            (0, 0, 0, 0),
+            (elf.SHT_SYMTAB, head, len(table), 2),
+            (3, head + len(table), len(names), 0),
+        )
+    )
+    ident = b"\x7fELF" + bytes((bits // 32, 1 if order == "<" else 2, 1)) + bytes(9)
+    shoff, shentsize = head + len(table) + len(names), len(sections) // 3
+    rest = (2, 62, 1, 0, 0, shoff, 0, head, 0, 0, shentsize, 3, 0)
+    return ident + struct.pack(f"{order}HHI{3 * word}I6H", *rest) + table + names + sections
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_symbols_are_found_by_name_also_within_a_longer_one(order: str, bits: int) -> None:
+    read = elf.reader(linked(order, bits))
+    found = elf.addresses(read, elf.header(read), ("modules", "all_modules", "other", "absent"))
+    assert found == {"all_modules": 0x1000, "modules": 0x2000}
+    assert elf.addresses(elf.reader(b"\x7fELF"), elf.header(read), ("modules",)) == {}

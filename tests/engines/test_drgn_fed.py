@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from drgn import FaultError
 from dump.rewritten import as_kdump_of_qemu
 from dump.writer import Elf, flattened, info_note, vmcoreinfo
 
+from cas.dump import identify
+from cas.dump.ahead import Ahead
+from cas.dump.served_source import BLOCK_BYTES
 from cas.dump.source import FileSource, opened_source
 from cas.engines.drgn.child.fed import FedDump
 from cas.engines.drgn.process import Worker
@@ -98,6 +102,41 @@ def test_the_crash_is_told_by_few_blocks_before_drgn_reads_the_rest(
     assert (told.kmods, told.nodename) == ((), None)
     assert answer.kmods
     assert answer.nodename
+
+
+class NotedSource(FileSource):
+    """A dump of which it is known what was read."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self.blocks = set[int]()
+        self.before = set[int]()
+        """Those that were read before the crash was told."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        self.blocks |= {*range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES))}
+        return super().read(offset, size)
+
+    def tell(self, _: FirstAnswer) -> None:
+        self.before = self.blocks.copy()
+
+
+@pytest.mark.parametrize("name", ["opened", "opened_kdump"])
+def test_most_of_what_drgn_asks_for_is_read_ahead_and_little_in_vain(
+    name: str, worker: Worker, request: pytest.FixtureRequest
+) -> None:
+    case: Case = request.getfixturevalue(name)
+    case = replace(case, dump=identify(case.dump.path))
+    with case.dump.path.open("rb") as file:
+        drgns, ours = NotedSource(file.fileno()), NotedSource(file.fileno())
+        with closing(Ahead(ours)) as ahead:
+            ahead.begin(case.dump, case.vmlinux)
+            ahead.wait()
+        worker.serve(case.dump.path, drgns)
+        worker.fit(case, TIMEOUT_S)
+        worker.answer(case, TIMEOUT_S, drgns.tell)
+    assert 3 * len(drgns.before - ours.blocks) < len(drgns.before)
+    assert len(ours.blocks - drgns.blocks) <= 3
 
 
 @pytest.mark.parametrize(

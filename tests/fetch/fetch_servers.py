@@ -90,13 +90,16 @@ class Parts:
     """What was asked for."""
     go_on: threading.Event = field(default_factory=threading.Event)
     """What a fault may wait for."""
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def give(self, request: Request) -> None:
         asked = request.headers.get("Range")
-        self.ranges.append(asked)
+        with self._counting:
+            self.ranges.append(asked)
+            number = len(self.ranges)
         time.sleep(self.delay_s)
-        fault = self.faults.get(len(self.ranges))
-        if fault is None and self.faults and len(self.ranges) > max(self.faults):
+        fault = self.faults.get(number)
+        if fault is None and self.faults and number > max(self.faults):
             fault = self.lasting
         if fault is not None:
             fault(request, self)

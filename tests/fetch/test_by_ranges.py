@@ -113,6 +113,26 @@ def test_what_crashed_is_told_before_the_dump_is_fetched(
     assert whole_requests(parts) == 1
 
 
+def test_what_crashed_is_told_by_few_requests_and_drgn_reads_the_rest_later(
+    far: Site, server: Web, vmcore: Path
+) -> None:
+    def is_held(request: Request, parts: Parts) -> None:
+        assert parts.go_on.wait(60)
+        parts.send_part(request)
+
+    parts = served(server, vmcore, lasting=is_held, fault_40=is_held)
+    with far.start("cas", "-i", "T-1", "-f", server.url("/vmcore"), "--fetch", "answer") as running:
+        assert running.stderr
+        told = list[str]()
+        while not any(CRASH in line for line in told):
+            told.append(running.stderr.readline())
+        parts.go_on.set()
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == PARTIAL, rest
+    assert CRASH not in rest
+    assert result(far)["answer"]["kmods"]
+
+
 def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     far: Site, server: Web, vmcore: Path
 ) -> None:
