@@ -455,12 +455,18 @@ def _behind_pointer(pointer: Pointer | None, address: int, meaning: Meaning) -> 
     if meaning.sort is Sort.TEXT:
         return ": something wrote over the pointer"
     if pointer is not None and pointer.holder and meaning.text.startswith(FREED):
-        return f": the {pointer.holder} at {pointer.holder_address:#x} was freed"
+        return f": the {_holder(pointer)} was freed"
     if pointer is not None and pointer.member and pointer.member_type:
         return f": the access to {address:#x} was to its member {declared_member(pointer)}"
     if meaning.sort is Sort.NULL and address:
         return f": {address:#x} is the offset of what was accessed"
     return ""
+
+
+def _holder(pointer: Pointer) -> str:
+    """The structure that a pointer was loaded from, and where it is if there is memory to show."""
+    at = pointer.holder_address
+    return f"{pointer.holder} at {at:#x}" if at is not None else f"{pointer.holder}"
 
 
 def declared_member(pointer: Pointer) -> str:
@@ -585,9 +591,7 @@ def _pointer_advice(told: _Told) -> str | None:
             else None
         )
     if pointer.holder and meaning.text.startswith(FREED):
-        return (
-            f"find who freed the {pointer.holder} at {pointer.holder_address:#x} while it was used"
-        )
+        return f"find who freed the {_holder(pointer)} while it was used"
     show = _show_command(pointer)
     look = f" (cas debug: {show})" if show else ""
     return f"find out why {pointer.expression} {state}{look}"

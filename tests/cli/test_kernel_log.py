@@ -139,6 +139,27 @@ def test_a_bad_pointer_of_a_log_is_named_with_the_member_that_was_wanted(
     assert (result["fault"]["registers_from"], result["fault"]["code_from"]) == ("kernel log",) * 2
 
 
+def test_a_bad_pointer_of_a_log_that_the_kernel_itself_loaded_is_named(
+    site: Site, catalogued: Callable[[Site, str], Site], logs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """No debug information has it in a register; the code before the fault fills that."""
+    text = re.sub(
+        r"Code: .*>.*",
+        "Code: 48 8b 46 10 <48> 8b b0 20 03 00 00 b8 02 00 00",
+        logs["b"].read_text(),
+    )
+    text = text.replace("cas_sum_entries+0x18/0x38 [cas_oops]", "vdso_fault+0x4/0x6f")
+    text = re.sub(r"(address|CR2): 0{14}18", r"\1: 0000000000000320", text)
+    (tmp_path / "oops.txt").write_text(text)
+    result = judged(catalogued(site, "b"), tmp_path / "oops.txt")
+    (told,) = [each for each in result["fault"]["evidence"] if "vma->vm_mm" in each["sentence"]]
+    assert told["sentence"].startswith(
+        "vma->vm_mm (struct mm_struct *, rax) is NULL: the access to"
+    )
+    assert "its member context.vdso_image" in told["sentence"]
+    assert "`movq 0x10(%rsi), %rax`, where rsi is struct vm_area_struct *vma" in told["source"]
+
+
 def test_a_kernel_whose_functions_have_other_sizes_gives_no_lines(
     site_b: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:

@@ -176,6 +176,13 @@ def test_of_a_structure_that_was_freed_it_is_said() -> None:
         "entry->account (struct cas_account *, rax) is the pattern of freed slab memory (6b,"
         f" POISON_FREE): the struct cas_entry at {LIVE:#x} was freed"
     )
+    # of a kernel log there is no memory to show
+    told = through(bad, pointer=pointer(bad, holder_address=None))
+    assert (
+        explained(GPF_LOG, told, bad + 0x18)
+        .evidence[0]
+        .sentence.endswith("POISON_FREE): the struct cas_entry was freed")
+    )
     assert fault.advice == f"find who freed the struct cas_entry at {LIVE:#x} while it was used"
 
 

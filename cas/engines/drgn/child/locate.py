@@ -114,6 +114,7 @@ class Locator:
 
         :raises CannotOpen: it has none
         """
+        self.vmlinux = vmlinux
         self.prog = Program()
         self.prog.set_enabled_debug_info_finders([])
         module = self.prog.extra_module("kernel", 0, create=True)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from drgn import Platform, PlatformFlags
 
 from cas.engines.drgn.child.code import CONVENTIONS, Step, accessed, steps
+from cas.engines.drgn.child.linked import Shown, WalkWithoutMemory, ran_before
 from cas.engines.drgn.child.locate import Locator, Place
-from cas.engines.drgn.child.member import structure_of
+from cas.engines.drgn.child.member import name_of_type, structure_of
 from cas.engines.drgn.child.target import PLATFORMS
-from cas.engines.drgn.child.variables import Variables
+from cas.engines.drgn.child.variables import Site, Variables
 
 
 class Logged(NamedTuple):
@@ -68,20 +69,35 @@ def read_opcodes(logged: Logged, reading: dict[str, Any]) -> None:
 
 
 def read_pointer(locator: Locator, place: Place, logged: Logged, reading: dict[str, Any]) -> None:
-    """Fill in which variable the register is that the access went through.
+    """Fill in which variable the register is that the access went through, or of which one it is a
+    member.
 
-    Only what the debug information says of a register at that instruction: where a value was
-    loaded from, the code as it was linked does not tell for sure, and memory is not there.
+    That is what the debug information says of a register at that instruction, or before it, where
+    what filled the register then is sure; memory is not there.
     """
     access: Mapping[str, Any] = reading.get("access") or {}
     name, address = access.get("base"), locator.address_of(place)
     if not name or address is None:
         return
-    for known in Variables(locator.prog).held(name, address, logged.registers):
+    variables = Variables(locator.prog)
+    for known in variables.held(name, address, logged.registers):
         if structure_of(known.type):
             offset = None if access["index"] else access["offset"]
             reading["pointer"] = known.as_pointer(name, offset, access["size"])
             return
+    if place.kmod is not None:
+        return  # its debug file has no code
+    shown = Shown(bytes.fromhex(logged.code), logged.mark)
+    ran = ran_before(locator.prog, locator.vmlinux, address, shown)
+    if ran is None:
+        return
+    walk = WalkWithoutMemory(variables, ran, Site(address, logged.registers))
+    loaded = walk.resolved(name, walk.at)
+    if loaded is not None and loaded.origin and name_of_type(loaded.type).endswith("*"):
+        offset = None if access["index"] else access["offset"]
+        # there is no memory to show at an address
+        pointer = loaded._replace(holder_address=None).as_pointer(name, offset, access["size"])
+        reading["pointer"] = pointer
 
 
 def _around(

@@ -251,7 +251,7 @@ def _number_in_register(frame: StackFrame, name: str) -> _Number | None:
             return None
         unsigned = cast("unsigned long", found) if kind.kind != TypeKind.POINTER else found
         return _Number(int(unsigned.value_()), 8 * kind.size)
-    except (LookupError, ValueError, TypeError, FaultError, OverflowError):
+    except (LookupError, ValueError, TypeError, AttributeError, FaultError, OverflowError):
         return None
 
 

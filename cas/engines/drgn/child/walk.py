@@ -21,6 +21,8 @@ DEPTH = 6
 class Walk:
     """Back from an instruction, to where its registers got their values."""
 
+    _has_memory = True
+
     def __init__(
         self,
         variables: Variables,
@@ -115,13 +117,14 @@ class Walk:
         if memory.base is None:
             return self._known_of_variable(memory.offset & ((1 << 64) - 1), step)
         base = self.resolved(memory.base, number, depth + 1)
-        if base is None or base.value is None or structure_of(base.type) is None:
+        if base is None or structure_of(base.type) is None:
             return None
+        address = None if base.value is None else base.value + memory.offset
         member = member_at(base.type, memory.offset + base.shift, memory.size)
         if member is None:
             return None
-        value = self._variables.word(base.value + memory.offset)
-        if value is None:
+        value = self._variables.word(address) if self._has_memory and address is not None else None
+        if value is None and self._has_memory:
             return None
         origin = _quoted_instruction(step)
         if base.is_variable:
@@ -134,13 +137,15 @@ class Walk:
             is_variable=False,
             origin=origin,
             holder=structure_of(base.type),
-            holder_address=(base.value - base.shift) & ((1 << 64) - 1),
+            holder_address=(
+                None if base.value is None else (base.value - base.shift) & ((1 << 64) - 1)
+            ),
         )
 
     def _known_of_variable(self, address: int, step: Step) -> Known | None:
         found = self._variables.variable_at(address)
-        value = self._variables.word(address)
-        if found is None or value is None:
+        value = self._variables.word(address) if self._has_memory else None
+        if found is None or (value is None and self._has_memory):
             return None
         variable, offset = found
         member = member_at(variable.type_, offset, 0, is_object=True)
