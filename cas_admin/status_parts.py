@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cas.catalogue.cache import lease
 from cas.catalogue.cache.listing import holdings
 from cas.choices import EngineChoice
 from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
+from cas.files.lease import is_held
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job, load_job
 from cas.jobs.layout import DUMP
@@ -92,7 +92,7 @@ def cache_part(config: Config, store: Store) -> StatusPart:
     """What the cache of extracted kernels takes."""
     found, limit_bytes = holdings(config.debugs), config.cache.limit_bytes
     size_bytes = sum(holding.size_bytes for holding in found)
-    in_use = sum(lease.is_held(holding.entry) for holding in found)
+    in_use = sum(is_held(holding.entry) for holding in found)
     facts = {
         "size_bytes": size_bytes,
         "limit_bytes": limit_bytes,

@@ -127,11 +127,11 @@ def _verify_cache(options: argparse.Namespace, world: World) -> Output:
 
 
 def _entry_cells(holding: Holding) -> tuple[str, ...]:
-    from cas.catalogue.cache import lease
+    from cas.files.lease import is_held
 
     kernel, state = holding.kernel, "closed"
     if not holding.problem:
-        state = "in use" if lease.is_held(holding.entry) else "free"
+        state = "in use" if is_held(holding.entry) else "free"
     cells = (
         kernel.release if kernel else "-",
         kernel.arch if kernel else "-",
@@ -150,7 +150,7 @@ def _last_use(holding: Holding) -> datetime:
 
 
 def _entry_facts(holding: Holding) -> dict[str, object]:
-    from cas.catalogue.cache import lease
+    from cas.files.lease import is_held
 
     kernel = holding.kernel
     return {
@@ -162,7 +162,7 @@ def _entry_facts(holding: Holding) -> dict[str, object]:
         "has_vmlinux": holding.has_vmlinux,
         "kmods": holding.kmods,
         "last_use": plain(_last_use(holding).replace(microsecond=0)),
-        "is_in_use": lease.is_held(holding.entry),
+        "is_in_use": is_held(holding.entry),
         "problem": holding.problem,
         "source": str(kernel.source) if kernel else None,
         "member": kernel and kernel.member,

@@ -23,6 +23,7 @@ from cas.catalogue.cache.listing import holdings
 from cas.catalogue.cache.placing import TEMPORARY, Place
 from cas.catalogue.extraction import extract
 from cas.errors import ConfigError
+from cas.files.lease import IN_USE
 from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Silent
 from cas.settings.rules import CacheRules
@@ -488,4 +489,4 @@ def test_a_cache_with_the_setgid_bit_is_its_groups(cache: Path) -> None:
     seen = {path: stat.S_IMODE(path.stat().st_mode) for path in cache.rglob("*")}
     assert {mode for path, mode in seen.items() if path.is_dir()} == {0o2770}
     assert seen[entry / "vmlinux"] == seen[entry / "digests.json"] == 0o440
-    assert seen[entry / lease.IN_USE] == seen[lock_file_of(entry)] == seen[cache / GROWN] == 0o660
+    assert seen[entry / IN_USE] == seen[lock_file_of(entry)] == seen[cache / GROWN] == 0o660

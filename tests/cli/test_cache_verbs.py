@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from made_sites import copy_made, site_at
 
-from cas.catalogue.cache import lease
+from cas.files.lease import is_held
 
 from installed import FIXTURES, Site
 
@@ -39,7 +39,7 @@ def analysed(
         running = site.start("cas", "-i", "T-1", "-f", vmcore_b)
         was_held = False
         while running.poll() is None:
-            was_held = was_held or lease.is_held(entry(site))
+            was_held = was_held or is_held(entry(site))
             time.sleep(0.05)
         assert running.returncode == 0, running.communicate()[1]
         assert was_held
@@ -120,8 +120,8 @@ def test_what_a_debugger_uses_stays_goes_afterwards_and_is_got_back(cached: Site
         assert done.stdout.startswith(f"kept {RELEASE}, {BUILD_ID}, ")
         assert "it is in use" in done.stdout
         assert (entry(cached) / "vmlinux").exists()
-        assert lease.is_held(entry(cached))
-    assert not lease.is_held(entry(cached))
+        assert is_held(entry(cached))
+    assert not is_held(entry(cached))
     planned = cached.admin("cache", "clean", "--dry-run")
     assert planned.stdout.startswith(f"would remove {RELEASE}, {BUILD_ID}, ")
     assert (entry(cached) / "vmlinux").exists()

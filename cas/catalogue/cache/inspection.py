@@ -28,9 +28,10 @@ from cas.catalogue.cache.listing import visible_files
 from cas.catalogue.cache.seals import Seal
 from cas.catalogue.packages import kmod_files
 from cas.errors import NotADump, NotPermitted
+from cas.files.lease import IN_USE
 
 VMLINUX = "vmlinux"
-_OURS = {VMLINUX, seals.RECORD, lease.IN_USE, *RECORDS}
+_OURS = {VMLINUX, seals.RECORD, IN_USE, *RECORDS}
 
 Advance = Callable[[int], None]
 

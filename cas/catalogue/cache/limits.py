@@ -27,6 +27,7 @@ from cas.catalogue.cache.entry import (
 )
 from cas.catalogue.cache.listing import Holding, holdings
 from cas.errors import CasError, NotPermitted
+from cas.files.lease import is_held
 from cas.settings.rules import CacheRules
 from cas.text import count
 from cas.units import human_size
@@ -167,7 +168,7 @@ class _Trim:
     def _let_go(self, holding: Holding, why: str) -> None:
         try:
             if self._only_plan:
-                kept_for = _IN_USE if lease.is_held(holding.entry) else None
+                kept_for = _IN_USE if is_held(holding.entry) else None
             else:
                 kept_for = None if _remove(holding.entry, holding.last_use) else _IN_USE
         except CasError as error:  # somebody else's; it does not keep the others
