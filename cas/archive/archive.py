@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -25,9 +25,16 @@ from cas.archive.shown import indexed
 from cas.choices import Presence
 from cas.database.store import Store
 from cas.errors import CasError, Refused, TryAgain, UsageError
+from cas.files import lease
 from cas.files.permission import DENIED, not_permitted, user_name
 from cas.files.record import Unreadable
-from cas.files.whole import read_regular, sync_directory, write_whole, writing_below
+from cas.files.whole import (
+    is_directory,
+    read_regular,
+    sync_directory,
+    write_whole,
+    writing_below,
+)
 from cas.jobs.work_directory import lets_others_write
 from cas.model.archived import EVERY, IndexedCrash, Selection
 from cas.settings.config import Config
@@ -45,6 +52,9 @@ _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _LOCK_S = 60.0
 """Seconds that a process waits while another one changes a crash."""
 _LOOK_S = 0.02
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+BLOCK_BYTES = 512
+"""Of ``st_blocks``, whatever the file system's own are."""
 
 
 class NotArchived(UsageError):
@@ -71,6 +81,10 @@ class Draft:
 
     info: Info
     """What is written in the end."""
+    doomed: list[Path] = field(default_factory=list)
+    """Files of the crash that go once that is written."""
+    freed_bytes: int = 0
+    """Of the disk, by those that have gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +195,49 @@ class Archive:
             note.touch(mode=0o600)
             sync_directory(note.parent)
             write_whole(directory / INFO, _content(draft.info))
+            draft.freed_bytes += sum(map(remove_file, draft.doomed))
             self._index(draft.info)
+
+    @contextmanager
+    def using(self, crash_id: str) -> Iterator[None]:
+        """Keep a crash's files, and its jobs, from being purged.
+
+        Whoever may not write there at all goes on without.
+
+        :raises NotArchived: it is not there
+        :raises TryAgain: they are being purged, for too long
+        """
+        directory = self._existing(crash_id)
+        with writing_below(directory):
+            descriptor = lease.take_lease(directory, _lease_mode)
+        with lease.keeping_lease(descriptor, is_use=True):
+            yield
+
+    @contextmanager
+    def unused(self, crash_id: str) -> Iterator[bool]:
+        """Whether nobody uses a crash's files; if so, nobody can until the end of the context.
+
+        :raises NotArchived: it is not there
+        """
+        with lease.unused(self._existing(crash_id), _lease_mode) as is_unused:
+            yield is_unused
+
+    @contextmanager
+    def alone_with(self, crash_id: str) -> Iterator[Path]:
+        """A crash's directory, with a record or without one, that nobody changes meanwhile.
+
+        :raises NotArchived: it is not there
+        :raises TryAgain: another process changes it for too long
+        """
+        directory = self._existing(crash_id)
+        with self._locked(directory, is_made=False):
+            yield directory
+
+    def _existing(self, crash_id: str) -> Path:
+        directory = self.directory_of(crash_id)
+        if not is_directory(directory):
+            raise NotArchived(f"the archive has no crash {crash_id}")
+        return directory
 
     def _index(self, info: Info) -> None:
         try:
@@ -257,25 +313,55 @@ class Archive:
     @contextmanager
     def _locked(self, directory: Path, *, is_made: bool) -> Iterator[None]:
         """Have a crash to ourselves; the kernel releases it if we die."""
-        if is_made:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (directory / FILES).mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise NotArchived(f"the archive has no crash {directory.name}") from error
-        try:
-            until = time.monotonic() + _LOCK_S
-            while True:
-                with suppress(BlockingIOError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                if time.monotonic() > until:
-                    raise TryAgain(f"another process is changing the crash {directory.name}")
-                time.sleep(_LOOK_S)
-            yield
-        finally:
-            os.close(descriptor)
+        until = time.monotonic() + _LOCK_S
+        while True:
+            if is_made:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (directory / FILES).mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(directory, _DIRECTORY)
+            except FileNotFoundError as error:
+                raise NotArchived(f"the archive has no crash {directory.name}") from error
+            try:
+                _lock(descriptor, until, directory)
+                # a purge may have removed it before the lock, with what a stopped run had left
+                if _is_still(directory, descriptor):
+                    yield
+                    return
+            finally:
+                os.close(descriptor)
+
+
+def remove_file(path: Path) -> int:
+    """Remove a file, if it is there; the bytes of the disk that this has freed."""
+    try:
+        state = path.lstat()
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    sync_directory(path.parent)
+    return state.st_blocks * BLOCK_BYTES if state.st_nlink == 1 else 0
+
+
+def _lock(descriptor: int, until: float, directory: Path) -> None:
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > until:
+            raise TryAgain(f"another process is changing the crash {directory.name}")
+        time.sleep(_LOOK_S)
+
+
+def _is_still(directory: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(directory.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _lease_mode(directory: Path) -> int:
+    return 0o600
 
 
 def _names(directory: Path) -> list[str]:

@@ -32,7 +32,7 @@ def change_all(
 
     :param what: for the record of changes
     """
-    by, at_s = person(world.environment), int(world.now.timestamp())
+    by, at_s = person(world.environment, world.config), int(world.now.timestamp())
     ids = [line.id for line in archive.store.crashes.lines(selection)]
     for crash_id in ids:
         with archive.changing(crash_id) as draft:

@@ -11,7 +11,7 @@ from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
 from cas.choices import EngineChoice
 from cas.commands import specification
-from cas.commands.debug_dump import require_kept
+from cas.commands.debug_dump import kept_from_purge, require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import (
     given_kernel,
@@ -66,6 +66,7 @@ def debug(order: DebugOrder, world: World) -> int:
         )
         engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:
+        leases.enter_context(kept_from_purge(job, world))
         source = opened_far(job, world, directory, leases) if job.is_answer_alone else None
         dump = _dump(job, order, source, world)
         case, debuginfo = _case(job, dump, order, world, leases)

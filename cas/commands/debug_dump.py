@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from cas.archive.archive import Archive
 from cas.archive.keeping import is_as_stored
@@ -14,7 +14,8 @@ from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS
 from cas.jobs.log import logged
 from cas.jobs.reference import is_untouched
-from cas.report.result import load as load_result
+from cas.report.result import crash_id_of
+from cas.settings.person import person
 
 
 class OtherDump(Refused):
@@ -55,25 +56,26 @@ def require_kept(job: Job, world: World, *, is_forced: bool) -> None:
         if not is_forced:
             raise OtherDump(str(error)) from error
         with logged(job, world.config.debug_level, world.progress) as log:
-            log.warn(f"{user()} debugs another dump by --force: {error}")
+            who = person(world.environment, world.config)
+            log.warn(f"{who} debugs another dump by --force: {error}")
+
+
+@contextmanager
+def kept_from_purge(job: Job, world: World) -> Iterator[None]:
+    """Keep a job, and the files of its crash, from being purged while somebody looks at it."""
+    with ExitStack() as leases:
+        with suppress(CasError):  # it is in no archive, or this user may not write there
+            if crash_id := crash_id_of(job.directory):
+                leases.enter_context(Archive.of(world.config).using(crash_id))
+        yield
 
 
 def _is_vouched_for(job: Job, world: World) -> bool:
     """Whether the archive has the dump, and nobody has touched it since its digest was made."""
     assert job.stored  # noqa: S101  it would not have been found
-    if job.digest is None:
-        return False
     with suppress(CasError):
-        dump = load_result(job.directory).dump
-        if dump and dump.crash_id:
+        crash_id = crash_id_of(job.directory)
+        if crash_id and job.digest:
             archive = Archive.of(world.config)
-            return is_as_stored(archive, dump.crash_id, job.digest, job.stored.vmcore)
+            return is_as_stored(archive, crash_id, job.digest, job.stored.vmcore)
     return False
-
-
-def user() -> str:
-    """Who does that, as a log has it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without an entry in the password database
-        return "somebody"

@@ -14,7 +14,6 @@ from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.kmod_search import Found, in_cache
 from cas.catalogue.packages import debug_info
 from cas.catalogue.suppliers import Sought
-from cas.commands.debug_dump import user
 from cas.commands.invocation import World
 from cas.errors import CasError, NotADump, Refused
 from cas.jobs.job import Job
@@ -24,6 +23,7 @@ from cas.klog.log_text import kmods_of_places
 from cas.model.dump import Dump
 from cas.model.kernel import Kernel, Match
 from cas.report.result import load as load_result
+from cas.settings.person import person
 
 NO_VMLINUX = (
     "give the vmlinux of the debuginfo package, or leave --kernel away to have the right one found"
@@ -143,7 +143,8 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
     if not is_forced:
         raise WrongKernel(difference)
     with logged(job, world.config.debug_level, world.progress) as log:
-        log.warn(f"{user()} debugs with a wrong kernel by --force: {difference}")
+        who = person(world.environment, world.config)
+        log.warn(f"{who} debugs with a wrong kernel by --force: {difference}")
     return vmlinux
 
 

@@ -113,6 +113,15 @@ def load(path: Path) -> Result:
         raise JobFailed(f"{file} is damaged: {error}") from error
 
 
+def crash_id_of(directory: Path) -> str | None:
+    """The id of the crash that a job found out; ``None``: its dump tells none.
+
+    :raises JobFailed: there is no readable ``result.json``
+    """
+    dump = load(directory).dump
+    return dump.crash_id if dump else None
+
+
 def _kernel_facts(report: Report) -> dict[str, Any] | None:
     """The kernel of the match, or what the dump alone says."""
     dump, kernel = report.dump, report.match.kernel if report.match else None

@@ -6,15 +6,26 @@ import os
 import pwd
 from collections.abc import Mapping
 
+from cas.settings.config import Config
 
-def person(environment: Mapping[str, str]) -> str:
-    """The name of whoever gave the command; behind ``sudo -u casuser`` of who called that.
 
-    sudo(8) sets SUDO_UID and SUDO_USER itself, whatever its caller has there.
+def person(environment: Mapping[str, str], config: Config) -> str:
+    """The name of whoever gave the command; of who called sudo(8), where that made us ``casuser``.
+
+    sudo sets SUDO_UID itself, whatever its caller has there; of any other user it says nothing,
+    since he may set it as he likes.
     """
-    uid = environment.get("SUDO_UID", "")
-    number = int(uid) if uid.isascii() and uid.isdigit() else os.getuid()
+    uid, number = environment.get("SUDO_UID", ""), os.getuid()
+    if uid.isascii() and uid.isdigit() and _is_casuser(number, config.casuser):
+        number = int(uid)
     try:
         return pwd.getpwuid(number).pw_name
-    except KeyError:  # without an entry in the password database
+    except (KeyError, OverflowError):  # without an entry in the password database
         return f"user {number}"
+
+
+def _is_casuser(uid: int, casuser: str | None) -> bool:
+    try:
+        return casuser in (str(uid), pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
