@@ -1,13 +1,15 @@
 """Kernel virtual addresses to physical ones, with nothing but VMCOREINFO.
 
 Each architecture has a rule for its linear mappings or a walk of its page tables; the sources are
-the kernel's, by file, at the functions. A rule is here only where VMCOREINFO tells all it needs.
+the kernel's, by file, at the functions. A rule is here only where VMCOREINFO tells all it needs, or
+memory proves what it does not tell.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cas.dump.memory import Absent, Image, Memory
@@ -31,6 +33,9 @@ _SPANS_LIMIT = 1 << 16
 _I686_LOW_BYTES = 0x38000000
 """Most memory that is mapped where it lies (arch/x86/include/asm/pgtable_32_areas.h, MAXMEM)."""
 _RISCV64_LEVELS = {39: 3, 48: 4, 57: 5}
+_RISCV64_STEP = 2 << 20
+_RISCV64_LOADED_BYTES = 64 << 30
+"""Where the image is looked for: a kernel is loaded to where memory begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +269,13 @@ def _riscv64(machine: Machine) -> Translate:
     All else is found by the page tables.
 
     phys_ram_base is where memory begins since Linux 6.4 (3335068f8721); the image's own offset is
-    what crash 8.0.4 (ff963b795b3f) goes by.
+    what crash 8.0.4 (ff963b795b3f) goes by. Before Linux 6.2 (649d6b1019a2) nothing of it is told.
     """
     info = machine.info
     base, ram = info.number("PAGE_OFFSET"), info.number("phys_ram_base")
     link, image = info.number("KERNEL_LINK_ADDR"), info.number("va_kernel_pa_offset")
     if base is None or ram is None:
-        raise Absent("VMCOREINFO does not tell PAGE_OFFSET and phys_ram_base")
+        return _riscv64_found(machine)
     end = info.number("MODULES_VADDR") or link or _WHOLE
 
     def by_rule(address: int) -> Span:
@@ -283,16 +288,35 @@ def _riscv64(machine: Machine) -> Translate:
     top, va_bits = info.symbol("swapper_pg_dir"), info.number("VA_BITS")
     if top is None or va_bits not in _RISCV64_LEVELS:
         return by_rule
-    table = PageTable(
-        memory=machine.memory,
-        root=by_rule(top)[0],
-        shifts=tuple(12 + 9 * level for level in reversed(range(_RISCV64_LEVELS[va_bits]))),
-        bits=9,
-        top_bits=9,
-        order="<",
-        entry=riscv_entry,
-    )
+    table = _riscv64_tables(machine, by_rule(top)[0], _RISCV64_LEVELS[va_bits])
     return _first_of(by_rule, table.walk_table)
+
+
+def _riscv64_tables(machine: Machine, root: int, levels: int) -> PageTable:
+    shifts = tuple(12 + 9 * level for level in reversed(range(levels)))
+    return PageTable(machine.memory, root, shifts, bits=9, top_bits=9, order="<", entry=riscv_entry)
+
+
+def _riscv64_found(machine: Machine) -> Translate:
+    """By the kernel's page tables, wherever they are: the image was moved by pieces of 2 MiB
+    (``arch/riscv/mm/init.c``: setup_vm()), and they map themselves, and its text, so far from where
+    it was linked.
+    """
+    top, text = machine.info.symbol("swapper_pg_dir"), machine.info.symbol("_stext")
+    if top is None or text is None:
+        raise Absent("VMCOREINFO tells neither PAGE_OFFSET nor where the page tables are")
+    for root in range(top % _RISCV64_STEP, _RISCV64_LOADED_BYTES, _RISCV64_STEP):
+        try:
+            machine.memory.read(root, 8)
+        except Absent:
+            continue
+        for levels in _RISCV64_LEVELS.values():
+            table = _riscv64_tables(machine, root, levels)
+            with suppress(Absent):
+                places = [table.walk_table(address)[0] for address in (top, text)]
+                if places == [root, root + text - top]:
+                    return table.walk_table
+    raise Absent("no page tables are where the kernel's image may be")
 
 
 def _loongarch64(_: Machine) -> Translate:

@@ -149,6 +149,40 @@ def test_riscv64_beyond_its_linear_map(
     assert machine.physical(0xFFFFFFFF80001234) == 0x1234
 
 
+@pytest.mark.parametrize(
+    ("shifts", "address"),
+    [
+        ((30, 21), 0xFFFFFFD801234567),
+        ((39, 30, 21), 0xFFFFAF8001234567),
+        ((48, 39, 30, 21), 0xFF60000001234567),
+    ],
+    ids=["3-levels", "4-levels", "5-levels"],
+)
+def test_riscv64_that_does_not_tell_its_maps_is_read_by_the_tables_that_map_themselves(
+    shifts: tuple[int, ...], address: int
+) -> None:
+    image, loaded = 0xFFFFFFFF80000000, 0x80200000
+    tables = Tables(address_shift=2)
+    tables.map(image, shifts, (9,) * len(shifts), (1, 0xCF))
+    leaf = max(tables.entries)
+    tables.map(address, shifts, (9,) * len(shifts), (1, 0xCF))
+    # the image begins where its first table is, whose page maps it
+    tables.entries = {loaded + at: _moved(entry, loaded) for at, entry in tables.entries.items()}
+    tables.entries |= {loaded + leaf: loaded >> 2 | 0xCF, loaded + 0x10000: 0}
+    lines = {"SYMBOL(swapper_pg_dir)": f"{image + 0x10000:x}", "SYMBOL(_stext)": f"{image:x}"}
+    machine = kernel("riscv64", tables, lines)
+    assert machine.physical(image + 0x2345) == loaded + 0x2345
+    assert machine.physical(address) == TARGET + (address & 0x1FFFFF)
+    del tables.entries[loaded + leaf]
+    with pytest.raises(Absent, match="no page tables are where"):
+        kernel("riscv64", tables, lines)
+
+
+def _moved(entry: int, distance: int) -> int:
+    """An entry, of a table that lies elsewhere."""
+    return entry if entry & 0xE else entry + (distance >> 2)
+
+
 def test_riscv64_entries_of_64_kib_are_not_misread() -> None:
     tables, address = Tables(address_shift=2), 0xFF20000001234567
     tables.map(address, (48, 39, 30, 21, 12), (9,) * 5, (1, 1 << 63 | 0xCF))
