@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from cas.commands import answers as identify
+from cas.commands import archive_answers as archive
 from cas.files import record
 from cas.jobs import job_record
 from cas.report import result_record
@@ -24,14 +26,18 @@ KINDS: dict[str, type[record.Whole]] = {
 ANSWERS: dict[str, type[record.Record]] = {
     "cas identify --json": identify.Identified,
     "cas object --json": identify.CrashObject,
+    "cas info": archive.CrashInfo,
     "cas-admin kernels --json": admin.Kernels,
     "cas-admin host list --json": admin.Hosts,
     "cas-admin check --json": admin.Check,
 }
 STATUS = "cas-admin status --json"
+LS = "cas ls --json"
 NAMES = {
     "cas identify --json": "identify.json",
     "cas object --json": "object.json",
+    "cas info": "info.json",
+    LS: "ls.json",
     "cas-admin kernels --json": "kernels.json",
     "cas-admin host list --json": "hosts.json",
     "cas-admin check --json": "check.json",
@@ -44,6 +50,8 @@ def text_of(name: str) -> str:
     """The schema of a record or an answer, as its file has it."""
     if name == STATUS:
         schema = record.schema_of_parts(admin.STATUS, admin.Problem, name)
+    elif name == LS:
+        schema = record.schema_of_array(archive.ListedCrash, name)
     else:
         schema = record.schema({**KINDS, **ANSWERS}[name], name)
     return json.dumps(schema, indent=1) + "\n"
@@ -51,6 +59,16 @@ def text_of(name: str) -> str:
 
 def path_of(name: str) -> Path:
     return SCHEMAS / NAMES.get(name, name).replace(".json", ".schema.json")
+
+
+def closed(schema: Any) -> Any:
+    """The schema with every object as it is told, and no other key."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: closed(value) for key, value in schema.items()}
+    return {**strict, "additionalProperties": False} if "properties" in schema else strict
 
 
 if __name__ == "__main__":

@@ -73,7 +73,12 @@ def property_name(name: str) -> str:
     """
     if name in ("ticket", "name"):
         return {"ticket": "tickets", "name": "id"}[name]
-    return name if name.partition(".")[0] in PROPERTIES else f"{USERS}.{name}"
+    return name if is_own_property(name) else f"{USERS}.{name}"
+
+
+def is_own_property(name: str) -> bool:
+    """Whether a crash may have a property of this name by itself."""
+    return name.partition(".")[0] in PROPERTIES
 
 
 def age_s(text: str) -> int:

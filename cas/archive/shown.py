@@ -93,14 +93,23 @@ def property_of(info: Mapping[str, Any], name: str) -> Any:
     """The value of a dotted property of a printed object; ``None``: it is not set.
 
     Of an array of objects it is the array of their values.
+
+    >>> property_of({"files": [{"name": "vmcore"}], "properties": {"a.b": 1}}, "properties.a.b")
+    1
     """
-    found: Any = info
-    for part in name.split("."):
-        if isinstance(found, list):
-            found = [each.get(part) for each in found if isinstance(each, Mapping)]
-        else:
-            found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    return _below(info, name)
+
+
+def _below(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        found = [_below(each, name) for each in value]
+        return [each for each in found if each is not None] or None
+    if not isinstance(value, Mapping):
+        return None
+    if name in value:  # a key may have dots of its own
+        return value[name]
+    first, dot, rest = name.partition(".")
+    return _below(value.get(first), rest) if dot else None
 
 
 def column_text(value: object) -> str:

@@ -34,13 +34,16 @@ def change_all(
     """
     by, at_s = person(world.environment, world.config), int(world.now.timestamp())
     ids = [line.id for line in archive.store.crashes.lines(selection)]
+    number = 0
     for crash_id in ids:
         with archive.changing(crash_id) as draft:
             changed = change(draft.info)
             if changed != draft.info:
                 draft.info = changed.noting(what, by, at_s)
+                number += 1
     if not ids:
         world.progress.warn("no crash of the archive is meant")
         return 2
-    yield Done(f"{what}: {len(ids):,} {'crash' if len(ids) == 1 else 'crashes'}")
+    crashes = f"{len(ids):,} {'crash' if len(ids) == 1 else 'crashes'}"
+    yield Done(f"{what}: {crashes}" + f", of which {number:,} changed" * (number < len(ids)))
     return 0

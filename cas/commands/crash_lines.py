@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain, islice, zip_longest
 
 from cas.model.archived import SHORT_DIGITS, CrashLine
-from cas.text import one_line
+from cas.text import short_line
 
 COLUMNS = ("name", "type", "time", "node/cmd", "ticket")
-_WIDTHS = (SHORT_DIGITS, 5, 19, 16, 0)
+_WIDTHS = (SHORT_DIGITS, 5, 19, 16, 7)
 """Those that Thoth has."""
+_WIDEST = 60
+"""Characters that a column leaves room for; what is longer moves the rest of its line."""
+_LOOKED_AT = 1000
+"""Rows by whose cells the width of a column is chosen."""
 UNSET = "-"
 
 
@@ -20,15 +26,23 @@ def ls_columns(line: CrashLine) -> tuple[str, ...]:
     return line.id[:SHORT_DIGITS], line.type, time, place or UNSET, line.ticket or UNSET
 
 
-def ls_row(cells: tuple[str, ...], widths: tuple[int, ...] = _WIDTHS) -> str:
-    """Cells side by side, as wide as they are or wider."""
-    filled = (one_line(cell).ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return " ".join(filled).rstrip()
-
-
 def ls_line(line: CrashLine) -> str:
     """A line of ``cas ls`` without further properties."""
-    return ls_row(ls_columns(line))
+    return _row(map(short_line, ls_columns(line)), _WIDTHS)
 
 
-HEADER = ls_row(tuple(name.upper() for name in COLUMNS))
+def ls_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Lines of a table whose first columns are `COLUMNS`; they come as their rows do."""
+    printed = ([short_line(cell) for cell in row] for row in rows)
+    first = [[short_line(name.upper()) for name in head], *islice(printed, _LOOKED_AT)]
+    widest = [min(_WIDEST, max(map(len, column))) for column in zip(*first, strict=True)]
+    widths = [max(pair) for pair in zip_longest(widest, _WIDTHS, fillvalue=0)]
+    for row in chain(first, printed):
+        yield _row(row, widths)
+
+
+def _row(cells: Iterable[str], widths: Iterable[int]) -> str:
+    return " ".join(map(str.ljust, cells, widths)).rstrip()
+
+
+HEADER = _row((name.upper() for name in COLUMNS), _WIDTHS)

@@ -2,6 +2,8 @@
 
 A word with ``=`` is a constraint. Any other means a ticket, ``TICKET/STAMP`` or ``TICKET/latest``,
 then a file on this machine, then the beginning of an id; one that may mean two of them is listed.
+What lies beside the user by chance, under a bare name and neither a dump nor a job, is not meant
+where something else may be.
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from cas.archive.archive import Archive, NotArchived
-from cas.archive.constraints import STDIN, Garbage, ids_of_lines, selection_of
+from cas.archive.constraints import (
+    STDIN,
+    Garbage,
+    ids_of_lines,
+    is_own_property,
+    selection_of,
+)
 from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.invocation import World, file_of
 from cas.commands.specification import LATEST
@@ -28,9 +36,11 @@ from cas.model.archived import (
     Constraint,
     Selection,
 )
-from cas.text import short_line
+from cas.text import count, short_line
 
-_HEX = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS},{ID_DIGITS}}}", re.ASCII)
+_HEX = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS},{ID_DIGITS}}}", re.ASCII)
+_ID = re.compile(r"(?:id|name)=(?!undefined$|stdin$|[^*?]*[*?])(.*)", re.DOTALL)
+"""The beginning of an id, which stands for it; a pattern is compared as any other value."""
 _CANDIDATES = 20
 """Crashes that are listed of those that a word may mean."""
 
@@ -76,21 +86,27 @@ def leading_crashes(words: Sequence[str], world: World, archive: Archive) -> Mea
 
     :raises: as `chosen_crashes`
     """
-    if words and words[0] in STDIN:
-        return Meant(_from_stdin(archive), tuple(words[1:]))
-    meant: Selection | None = None
-    if words and words[0].startswith("id=") and _HEX.fullmatch(words[0][3:]):
-        meant = _of_prefix(words[0][3:], archive) or Selection(ids=())
-    elif words and "=" not in words[0]:
-        meant = _meaning(words[0], world, archive)
+    first = words[0] if words else ""
+    if words and not first:
+        raise Garbage("a word is empty", hint="is the variable set that stands there?")
+    meant = _meaning(first, world, archive) if first and "=" not in first else None
+    start = 0 if meant is None else 1
+    number = start + _count_constraints(words[start:])
+    constraints = words[start:number]
+    sets = [_of_id(word, archive) for word in constraints if _ID.match(word)]
+    if any(word in STDIN for word in constraints):
+        sets.append(_from_stdin(world, archive))
+    if meant and meant.ids is not None:
+        sets.append(meant.ids)
+    others = [word for word in constraints if word not in STDIN and not _ID.match(word)]
+    chosen = selection_of(others, world.now)
     if meant:
-        number = 1 + _count_constraints(words[1:])
-        chosen = selection_of(words[1:number], world.now)
-        constraints = (*meant.constraints, *chosen.constraints)
-        selection = replace(chosen, constraints=constraints, ids=meant.ids)
-        return Meant(selection, tuple(words[number:]))
-    number = _count_constraints(words)
-    return Meant(selection_of(words[:number], world.now), tuple(words[number:]))
+        chosen = replace(chosen, constraints=(*meant.constraints, *chosen.constraints))
+    if sets:
+        smallest, *more = sorted(sets, key=len)
+        rest = set(smallest).intersection(*more)
+        chosen = replace(chosen, ids=tuple(each for each in smallest if each in rest))
+    return Meant(chosen, tuple(words[number:]))
 
 
 def _count_constraints(words: Sequence[str]) -> int:
@@ -106,14 +122,20 @@ def _meaning(word: str, world: World, archive: Archive) -> Selection | None:
         selection = _of_ticket(ticket, last, archive)
         if selection and crashes.count(replace(selection, limit=1)):
             found[f"ticket={ticket}" if not last else word] = selection
+    is_hex = _HEX.fullmatch(word)
+    begun = crashes.ids_by_prefix(word.lower(), _CANDIDATES) if is_hex else ()
     if is_there(file_of(word)):
-        found[f"./{word}" if "/" not in word else word] = _of_file(file_of(word), world, archive)
-    if _HEX.fullmatch(word) and (begun := _of_prefix(word, archive)):
-        found[f"id={word}"] = begun
+        is_sought = "/" in word or not (found or begun or is_own_property(word))
+        if (of_file := _of_file(file_of(word), world, is_sought=is_sought)) is not None:
+            found[f"./{word}" if "/" not in word else word] = of_file
+    if begun:
+        found[f"id={word}"] = Selection(ids=begun)
     if len(found) > 1:
         raise AmbiguousSpec(
             f"{word} may mean {' or '.join(found)}", list(found), hint="write one of these instead"
         )
+    if len(begun) > 1:
+        _list_crashes(word, begun, archive)
     return next(iter(found.values()), None)
 
 
@@ -130,44 +152,59 @@ def _of_ticket(ticket: str, last: str, archive: Archive) -> Selection | None:
     return Selection(ids=(newest[1],)) if newest else None
 
 
-def _of_file(path: Path, world: World, archive: Archive) -> Selection:
-    """The crash of a file on this machine, or of a job's directory."""
+def _of_file(path: Path, world: World, *, is_sought: bool) -> Selection | None:
+    """The crash of a file on this machine, or of a job's directory.
+
+    :param is_sought: whether nothing else is meant: then what is neither is told
+    """
     from cas.commands.uploaded import crash_id_of_upload
 
-    if path.is_dir():
-        place = path.resolve()
-        if is_there(place / STATE):
-            name = f"{place.parent.name}/{place.name}"
-            return Selection((Constraint("jobs", Comparison.EQUAL, name),))
-        raise Garbage(f"{path} is a directory, and no job's")
     try:
-        return Selection(ids=(crash_id_of_upload(path, world).value,))
+        if not path.is_dir():
+            return Selection(ids=(crash_id_of_upload(path, world).value,))
+        place = path.resolve()
+        if not is_there(place / STATE):
+            raise NotADump(f"{path} is a directory, and no job's", hint=Garbage.hint)
+        name = f"{place.parent.name}/{place.name}"
+        return Selection((Constraint("jobs", Comparison.EQUAL, name),))
     except NotADump as error:
+        if not is_sought:
+            return None
         raise Garbage(str(error), hint=error.hint) from error
 
 
-def _of_prefix(prefix: str, archive: Archive) -> Selection | None:
-    ids = archive.store.crashes.ids_by_prefix(prefix, _CANDIDATES)
+def _of_id(word: str, archive: Archive) -> tuple[str, ...]:
+    digits = word.partition("=")[2]
+    if not _HEX.fullmatch(digits):
+        raise Garbage(
+            f"{short_line(digits, 40)!r} is no beginning of an id",
+            hint=f"it has {PREFIX_DIGITS} to {ID_DIGITS} hex digits: cas ls",
+        )
+    return _of_prefix(digits, archive)
+
+
+def _of_prefix(prefix: str, archive: Archive) -> tuple[str, ...]:
+    ids = archive.store.crashes.ids_by_prefix(prefix.lower(), _CANDIDATES)
     if len(ids) > 1:
         _list_crashes(prefix, ids, archive)
-    return Selection(ids=ids) if ids else None
+    return ids
 
 
-def _from_stdin(archive: Archive) -> Selection:
-    crashes, ids = archive.store.crashes, list[str]()
-    for word in ids_of_lines(sys.stdin):
-        if len(word) == ID_DIGITS and _HEX.fullmatch(word):
-            ids.append(word)
-            continue
-        if not _HEX.fullmatch(word):
-            if word == "name":  # the header of cas ls
-                continue
-            raise Garbage(f"standard input has {short_line(word, 40)!r}, which is no id")
-        found = crashes.ids_by_prefix(word, 2)
-        if len(found) > 1:
-            _list_crashes(word, found, archive)
-        ids += found
-    return Selection(ids=tuple(ids))
+def _from_stdin(world: World, archive: Archive) -> tuple[str, ...]:
+    """The ids that the lines of standard input begin with, those that are archived."""
+    if world.is_interactive:
+        world.progress.say("reading ids from standard input")
+    words = [word for word in ids_of_lines(sys.stdin) if word != "name"]  # the header of cas ls
+    if wrong := next((word for word in words if not _HEX.fullmatch(word)), None):
+        raise Garbage(f"standard input has {short_line(wrong, 40)!r}, which is no id")
+    found = archive.store.crashes.ids_by_prefixes(words)
+    for prefix, ids in found.items():
+        if len(ids) > 1:
+            _list_crashes(prefix, ids, archive)
+    if unknown := sum(not found.get(word) for word in words):
+        which = count(unknown, "id")
+        world.progress.warn(f"nothing in the archive is meant by {which} of standard input")
+    return tuple(dict.fromkeys(each for ids in found.values() for each in ids))
 
 
 def _list_crashes(prefix: str, ids: Iterable[str], archive: Archive) -> NoReturn:

@@ -150,6 +150,17 @@ def file_of(text: str) -> Path:
     return path
 
 
+def more_words(options: argparse.Namespace, words: Sequence[str]) -> bool:
+    """Take words that stand behind an option into ``words``, which the parser has filled before.
+
+    :return: whether there are only such
+    """
+    if any(word.startswith("-") for word in words):
+        return False
+    options.words += words
+    return True
+
+
 def interval_options(parser: argparse.ArgumentParser) -> None:
     """The options for times that the environment and cas.conf can set too."""
     group = parser.add_argument_group("times, in seconds")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -147,6 +147,20 @@ class CrashRows:
         query = select(crashes.c.id).where(_begins(crashes.c.id, prefix))
         with self._database.reading() as connection:
             return tuple(connection.execute(query.order_by(crashes.c.id).limit(limit)).scalars())
+
+    def ids_by_prefixes(self, prefixes: Collection[str]) -> dict[str, list[str]]:
+        """Ids that begin with each of these, in the order of the prefixes; some may have none."""
+        begun = _members(prefixes).subquery()
+        prefix = type_coerce(begun.c.value, Text())
+        query = select(prefix, crashes.c.id).join(
+            crashes,
+            and_(crashes.c.id >= prefix, crashes.c.id < prefix + literal(_LAST, Text())),
+        )
+        found = dict[str, list[str]]()
+        with self._database.reading() as connection:
+            for begin, crash_id in connection.execute(query.order_by(crashes.c.id)):
+                found.setdefault(begin, []).append(crash_id)
+        return {begin: found[begin] for begin in prefixes if begin in found}
 
     def has_property(self, name: str) -> bool:
         """Whether any crash has a property, or one below it."""

@@ -81,6 +81,13 @@ def schema(kind: type[Record], title: str) -> dict[str, Any]:
     return {"$schema": DIALECT, **whole, "title": title, "$defs": parts}
 
 
+def schema_of_array(kind: type[Record], title: str) -> dict[str, Any]:
+    """The schema of an array of objects of this kind."""
+    parts = _schema_parts([kind])
+    items = {"$ref": f"#/$defs/{kind.__name__}"}
+    return {"$schema": DIALECT, "type": "array", "items": items, "title": title, "$defs": parts}
+
+
 def schema_of_parts(
     kinds: Mapping[str, type[Record]], instead: type[Record], title: str
 ) -> dict[str, Any]:

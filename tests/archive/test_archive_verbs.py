@@ -8,7 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
+from write_schemas import closed, path_of
 
 from installed import Site
 
@@ -49,6 +51,8 @@ def test_of_nothing_the_header_is_listed(site: Site) -> None:
         done = site.cas("ls", word)
         assert (done.returncode, done.stdout) == (0, f"{HEADER}\n")
     assert site.cas("ls", "--json").stdout == "[]\n"
+    done = site.cas("info")
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_job_is_in_the_archive_with_a_second_name_for_its_dump(
@@ -72,7 +76,8 @@ def test_what_is_not_there_has_status_2_and_what_cannot_be_meant_1(
     (tmp_path / "text").write_text("no dump")
     for words in (("T-9",), ("abcdef",), (str(vmcore_b),), ("node=x",)):
         assert site.cas("info", *words).returncode == 2, words
-    for words in (("zz!",), ("mtime=10x",), (str(tmp_path / "text"),), ("=x",)):
+    garbage = (("zz!",), ("mtime=10x",), (str(tmp_path / "text"),), ("=x",), ("",), ("id=7",))
+    for words in garbage:
         done = site.cas("info", *words)
         assert (done.returncode, done.stdout) == (1, ""), words
     assert "invalid time suffix" in site.cas("info", "mtime=10x").stderr
@@ -87,6 +92,52 @@ def test_a_word_that_means_two_things_is_listed(site: Site, vmcore_b: Path) -> N
     assert done.stdout.splitlines() == [f"ticket={ticket}", f"id={ticket}"]
     for word in done.stdout.splitlines():
         assert info(site, word)["id"] == crash_id
+
+
+def test_what_lies_about_by_chance_is_not_meant(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    (site.directory / "node").mkdir()
+    (site.directory / "kind").write_text("no dump")
+    (site.directory / "T-1").mkdir()
+    shutil.copy(vmcore_b, site.directory / "copy")
+    for words in (("node",), ("kind",), ("T-1",), ("copy",), ("./copy", "kind")):
+        assert rows(site, *words)[0][0] == crash_id[:16]
+    for word in ("./kind", "./T-1"):
+        assert site.cas("ls", word).returncode == 1
+    (site.directory / "T-1").rmdir()
+    shutil.copy(vmcore_b, site.directory / "T-1")
+    done = site.cas("ls", "T-1")
+    assert (done.returncode, done.stdout) == (1, "ticket=T-1\n./T-1\n")
+
+
+def test_hostile_values_stay_in_their_cells(site: Site, vmcore_b: Path) -> None:
+    archived(site, vmcore_b)
+    assert site.cas("set", "T-1", "esc", "\x1b[31mred\n\u202e").returncode == 0
+    assert site.cas("set", "T-1", "long", "x" * 100_000).returncode == 0
+    assert site.cas("set", "T-1", "nul", input="a\0b").returncode == 0
+    assert site.cas("set", "T-1", "deep", '{"a.b": [{"c d": 1}]}').returncode == 0
+    head, line = site.cas("ls", "T-1", "esc", "deep.a.b", "nul", "long").stdout.splitlines()
+    assert head.split()[-4:] == ["ESC", "B", "NUL", "LONG"]
+    assert "\\x1b[31mred \\u202e" in line
+    assert line.index('{"c d": 1}') == head.index("B ", head.index("ESC"))
+    assert r"a\x00b" in line
+    assert "more characters" in line
+    assert len(head) < 200
+    for words in (("node=" + "x" * 100_000,), ("x" * 100_000,), ("\x1b[0m",)):
+        done = site.cas("ls", *words)
+        assert (done.returncode, done.stdout) == (0, f"{HEADER}\n")
+        assert "\x1b" not in done.stderr
+        assert len(done.stderr) < 400
+
+
+def test_what_is_printed_as_json_is_what_the_schemas_say(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    for words, name in ((("info", crash_id), "cas info"), (("ls", "--json"), "cas ls --json")):
+        schema = closed(json.loads(path_of(name).read_text()))
+        found = json.loads(site.cas(*words).stdout)
+        jsonschema.Draft202012Validator(schema).validate(found)
+    (listed,) = json.loads(site.cas("ls", "T-1", "--json", "jobs", "files.format").stdout)
+    assert (listed["id"], listed["files.format"]) == (crash_id, ["KDUMP"])
 
 
 def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmcore_b: Path) -> None:
@@ -111,6 +162,8 @@ def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmco
         *("set triage", "set more", "unset triage", "ticket X-1"),
     ]
     assert site.cas("unticket", "ticket=X-1").returncode == 0
+    kept = site.cas("unticket", "T-1", "T-1").stdout
+    assert kept == "unticket T-1: 1 crash, of which 0 changed\n"
     assert rows(site)[0][-1] == "T-1"
 
 
@@ -122,6 +175,13 @@ def test_ids_come_through_standard_input(site: Site, vmcore_b: Path) -> None:
     archived(site, vmcore_b)
     listed = site.cas("ls").stdout
     assert site.cas("ls", "dump=stdin", input=listed).stdout == listed
+    assert site.cas("ls", "type=core", "dump=stdin", input=listed).stdout == f"{HEADER}\n"
+    done = site.cas("ls", "dump=stdin", "kind", input=f"{listed}{'ab' * 16}\n0000\n")
+    assert "2 ids of standard input" in done.stderr
+    assert done.stdout.split()[-1] == rows(site, "kind")[0][-1]
+    for text in ("garbage\n", "\0\0\n", "\x1b\n", "abc\n"):
+        done = site.cas("ls", "dump=stdin", input=text)
+        assert (done.returncode, done.stdout) == (1, "")
     assert site.cas("ls", "dump=stdin", input="").stdout == f"{HEADER}\n"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from write_schemas import NAMES, path_of, text_of
+from write_schemas import NAMES, closed, path_of, text_of
 
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
@@ -65,16 +65,6 @@ def wait(work: Path, upload: Path) -> None:
     told = {"server": "here", "started": job.started, "verdict": "waiting", "stage": "identified"}
     write_report(Report("T-1", job.directory, str(upload), dump=dump, **told))  # type: ignore[arg-type]
     replace(job, verdict="waiting").save()
-
-
-def closed(schema: Any) -> Any:
-    """The schema with every object as it is told, and no other key."""
-    if isinstance(schema, list):
-        return [closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    strict = {key: closed(value) for key, value in schema.items()}
-    return {**strict, "additionalProperties": False} if "properties" in schema else strict
 
 
 def checked(name: str, lines: tuple[str, ...]) -> dict[str, Any]:

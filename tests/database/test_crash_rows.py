@@ -118,6 +118,10 @@ def test_values_are_counted_by_crash(filled: Store) -> None:
 def test_ids_are_found_by_their_beginnings(filled: Store) -> None:
     assert filled.crashes.ids_by_prefix("0000", 2) == (f"{1:032x}", f"{2:032x}")
     assert filled.crashes.ids_by_prefix("%", 2) == ()
+    assert filled.crashes.ids_by_prefixes([f"{2:032x}", "%", "0" * 31]) == {
+        f"{2:032x}": [f"{2:032x}"],
+        "0" * 31: [f"{number:032x}" for number in (1, 2, 3)],
+    }
 
 
 @on_both

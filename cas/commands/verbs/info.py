@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from cas.commands.invocation import Output, World
+from cas.commands.invocation import Output, World, more_words
 
 PLACE = 6
 HELP = "print what is known of crashes, as JSON"
 EXAMPLE = "cas info ticket=T-1234 | jq .stack"
 NONE = 2
+take_others = more_words
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     text = "which crashes: see SPECIFICATIONS in cas(1); also a dump that is still to be uploaded"
-    parser.add_argument("words", metavar="SPEC", nargs="+", help=text)
+    parser.add_argument("words", metavar="SPEC", nargs="*", help=text)
     parser.add_argument("--json", action="store_true", help="the same: it is JSON already")
 
 
@@ -27,10 +28,13 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     import json
 
+    from cas.archive.constraints import Garbage
     from cas.commands.archive_access import opened_archive
     from cas.commands.crash_spec import chosen_crashes
     from cas.text import json_text
 
+    if not options.words:  # status 2 would say that there is no such crash
+        raise Garbage("it takes SPEC", hint=f"for example: {EXAMPLE}; of all: cas info type=*")
     archive = opened_archive(world)
     selection = chosen_crashes(options.words, world, archive)
     archive.look_after_files(selection)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from cas.commands.invocation import Output, World
+from cas.commands.invocation import Output, World, more_words
 
 PLACE = 7
 HELP = "count crashes, or the values of a property"
 EXAMPLE = "cas report mtime=month release"
+take_others = more_words
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
