@@ -242,7 +242,7 @@ def test_a_url_into_a_private_network_is_refused(site: Site, tmp_path: Path) -> 
 def test_other_schemes_are_no_way_in(site: Site, url: str) -> None:
     done = site.cas("-i", "T-1", "-f", url)
     assert done.returncode == 2
-    assert "use http, https, ftp, sftp, s3 or a file" in done.stderr
+    assert "use http, https, ftp, sftp, s3, gs, az or a file" in done.stderr
     assert not site.jobs.exists()
 
 
