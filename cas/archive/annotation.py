@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from cas.archive.constraints import Garbage
-from cas.archive.record import Info
+from cas.archive.record import Hold, Info
 from cas.jobs.work_directory import is_ticket
 from cas.text import json_text
 
@@ -39,6 +39,17 @@ def without_ticket(info: Info, ticket: str | None) -> Info:
     """A crash without a ticket that was set; ``None``: without all of them."""
     kept = (each for each in info.set_tickets if ticket not in (None, each))
     return replace(info, set_tickets=tuple(kept))
+
+
+def with_hold(info: Info, why: str, by: str, at_s: int) -> Info:
+    """A crash that nothing is purged of; whoever holds it already has a new reason."""
+    others = (each for each in info.holds if each.by != by)
+    return replace(info, holds=(*others, Hold(at_s=at_s, by=by, why=why)))
+
+
+def without_holds(info: Info) -> Info:
+    """A crash that nobody holds any more."""
+    return replace(info, holds=())
 
 
 def checked_name(name: str) -> str:

@@ -53,6 +53,14 @@ class Change(Record, frozen=True, kw_only=True):
     what: str
 
 
+class Hold(Record, frozen=True, kw_only=True):
+    """Why a crash must not be purged, whatever its age."""
+
+    at_s: int
+    by: str
+    why: str = ""
+
+
 class Info(Record, frozen=True, kw_only=True):
     """A crash."""
 
@@ -76,6 +84,8 @@ class Info(Record, frozen=True, kw_only=True):
     """Those that analysed a file of it and are not purged, as ``TICKET/STAMP``."""
     set_tickets: tuple[str, ...] = ()
     """Those that somebody has set: they protect it from a purge."""
+    holds: tuple[Hold, ...] = ()
+    """While there is one nothing of the crash is purged, and no job of it."""
     properties: dict[str, Any] = field(default_factory=dict)
     """What people and analyzers say of it."""
     changes: tuple[Change, ...] = ()

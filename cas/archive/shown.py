@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from cas.archive.record import Info
+from cas.archive.record import Hold, Info
 from cas.choices import Presence
 from cas.model.archived import USERS, CrashLine, CrashWord, IndexedCrash
 from cas.text import json_text
@@ -19,7 +19,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
     :param dump: where the best file is
     """
     best = info.best_file
-    found = {
+    found: dict[str, Any] = info.facts | {
         "id": info.id,
         "name": info.id,
         "type": info.type,
@@ -29,6 +29,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
         "ticket": ",".join(info.tickets) or None,
         "tickets": list(info.tickets) or None,
         "jobs": list(info.jobs) or None,
+        "hold": [told_hold(each) for each in info.holds] or None,
         "dump": dump,
     }
     if best:
@@ -38,9 +39,14 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
             "dump_level": best.dump_level,
             "whole": best.is_whole,
         }
-    found |= info.facts | {"files": [msgspec.to_builtins(file) for file in info.files]}
+    found["files"] = [msgspec.to_builtins(file) for file in info.files]
     found = {name: value for name, value in found.items() if value is not None}
     return found | {USERS: info.properties}
+
+
+def told_hold(hold: Hold) -> str:
+    """Who holds a crash, and why."""
+    return f"{hold.by}: {hold.why}" if hold.why else hold.by
 
 
 def indexed(info: Info, dump: str | None, presence: Presence) -> IndexedCrash:

@@ -45,6 +45,7 @@ class CrashInfo(Record, frozen=True, kw_only=True):
     ticket: str | None = None
     tickets: tuple[str, ...] = ()
     jobs: tuple[JobName, ...] = ()
+    hold: tuple[str, ...] = ()
     presence: Presence
     dump: str | None = None
     files: tuple[File, ...]

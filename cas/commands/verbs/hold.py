@@ -1,0 +1,44 @@
+"""``cas hold SPEC [REASON]``: keep crashes from every purge, and say why."""
+
+from __future__ import annotations
+
+import argparse
+
+from cas.commands.invocation import Output, World
+
+PLACE = 12
+HELP = "keep crashes from every purge, with a reason"
+EXAMPLE = "cas hold T-1234 'asked for by the customer until May'"
+REASON_LIMIT = 1000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    text = "which crashes, then why they are held"
+    parser.add_argument("words", metavar="WORD", nargs="+", help=text)
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Hold them; who holds one already has a new reason.
+
+    :raises Garbage: a word cannot be meant
+    :raises TryAgain: the database is of no use now; what was held is recorded all the same
+    """
+    from functools import partial
+
+    from cas.archive.annotation import with_hold
+    from cas.archive.constraints import Garbage
+    from cas.commands.archive_access import change_all, opened_archive
+    from cas.commands.crash_spec import leading_crashes
+    from cas.settings.person import person
+
+    archive = opened_archive(world)
+    meant = leading_crashes(options.words, world, archive)
+    if len(meant.rest) == len(options.words):
+        raise Garbage("it takes SPEC [REASON]", hint=f"for example: {EXAMPLE}")
+    why = " ".join(meant.rest)
+    if len(why) > REASON_LIMIT:
+        raise Garbage(f"a reason has {REASON_LIMIT} characters at most")
+    by, at_s = person(world.environment, world.config), int(world.now.timestamp())
+    change = partial(with_hold, why=why, by=by, at_s=at_s)
+    return (yield from change_all(meant.selection, archive, change, "hold", world))
