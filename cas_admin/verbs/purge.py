@@ -13,8 +13,7 @@ from cas.units import human_size
 from cas_admin.flags import purge_options
 
 if TYPE_CHECKING:
-    from cas.jobs.work_directory import Entry
-    from cas_admin.ageing import Aged
+    from cas_admin.purging import Old, Purging, Remains
 
 PLACE = 2
 HELP = "the same as -p"
@@ -41,51 +40,56 @@ def run(options: argparse.Namespace, world: World) -> Output:
     for line in purging.work.skipped():
         world.progress.warn(line)
     days = world.config.purge_limit_days if options.days is None else options.days
-    old = list(purging.old(days, with_unfinished=options.unfinished))
-    doubtful = purging.doubtful(old)
-    remains = list(purging.remains())
-    listed = _list_old(old, remains)
-    every = () if options.unfinished else purging.old(days, with_unfinished=True)
+    old = purging.old(days, with_unfinished=options.unfinished)
+    sure, remains = purging.beyond_doubt(old), purging.remains()
+    listed = _list_old(old, remains, purging)
+    for line in purging.needed(days):
+        world.progress.say(line)
+    every = () if options.unfinished else purging.old(days, with_unfinished=True).jobs
     if held := [one for one in every if one.held_for]:
         world.progress.say(
             f"{count(len(held), 'job')} older than {count(days, 'day')} kept, because "
             "they wait, were stopped, or have an unsent mail: --unfinished is for these"
         )
-    if doubtful:
-        world.progress.warn(f"{purging.belief.doubt}: {count(len(doubtful), 'job')} may be young")
+    if len(sure) < len(old):
+        doubtful = old.without(sure).counted()
+        world.progress.warn(f"{purging.belief.doubt}: {doubtful} may be young")
     if options.yes and not options.dry_run:
         purging.leave_trace(is_answered=False)
     if options.dry_run or not listed:
-        world.progress.say(f"{count(len(old), 'job')} older than {count(days, 'day')}")
+        world.progress.say(f"{old.counted()} older than {count(days, 'day')}")
         yield from listed
         return 0
     if options.yes:
-        old = [one for one in old if one not in doubtful]
-        if not old and not remains:
+        old = sure
+        if not len(old) and not remains.entries and not remains.crashes:
             raise Refused(f"nothing was purged: {purging.belief.doubt}", hint=ASK)
     else:
         _confirm_purge(world, listed)
         purging.leave_trace(is_answered=True)
     gone, kept = 0, list[str]()
-    for line in purging.remove_jobs(old, remains, kept):
-        gone += 1
+    for line in purging.remove(old, remains, kept):
+        gone += line.startswith("removed ")
         yield Done(line)
     if kept:
         raise CasError(f"{len(kept)} of {len(kept) + gone} could not be removed")
     return 0
 
 
-def _list_old(old: Iterable[Aged], remains: Iterable[Entry]) -> list[str]:
+def _list_old(old: Old, remains: Remains, purging: Purging) -> list[str]:
     """What may go, a line each."""
     from cas_admin.ageing import HELD, disk_bytes
+    from cas_admin.archive_purging import LEFTOVER
 
     listed = []
-    for one in old:
+    for one in old.jobs:
         held = f"  {HELD[one.held_for]}" if one.held_for else ""
         listed.append(f"{one.job.directory}  {human_size(disk_bytes(one.job.directory))}{held}")
-    for entry in remains:
+    listed += [f"{one}  {human_size(one.size_bytes)}" for one in old.crashes]
+    for entry in remains.entries:
         size = human_size(disk_bytes(entry.path))
         listed.append(f"{entry.path}  {size}  {entry.kind.value}")
+    listed += [f"{path}  {LEFTOVER}" for path in purging.leftovers()]
     return listed
 
 

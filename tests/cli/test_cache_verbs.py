@@ -121,6 +121,10 @@ def test_what_a_debugger_uses_stays_goes_afterwards_and_is_got_back(cached: Site
         assert "it is in use" in done.stdout
         assert (entry(cached) / "vmlinux").exists()
         assert is_held(entry(cached))
+        purge = cached.admin("-p", "-d", "0", "--yes")
+        assert (purge.returncode, purge.stdout) == (0, "")
+        assert f"{cached.job('T-1')} stays: the crash " in purge.stderr
+        assert " is in use" in purge.stderr
     assert not is_held(entry(cached))
     planned = cached.admin("cache", "clean", "--dry-run")
     assert planned.stdout.startswith(f"would remove {RELEASE}, {BUILD_ID}, ")

@@ -208,14 +208,14 @@ def test_a_job_that_was_gone_on_with_meanwhile_stays(purged: Site) -> None:
     purged.configure()
     config = read_config(purged.directory / "cas.conf", defaults({"HOME": str(purged.directory)}))
     purging = Purging.of(World(config, Silent(), NOW, is_interactive=False, ask=str))
-    (old,) = purging.old(90, with_unfinished=False)
+    (old,) = purging.old(90, with_unfinished=False).jobs
     (old.job.directory / "mail.eml").touch()
     kept = list[str]()
-    assert list(purging.remove_jobs([old], [], kept)) == []
+    assert list(purging.remove_jobs([old], kept)) == []
     assert "was gone on with meanwhile" in kept.pop()
     (old.job.directory / "mail.eml").unlink()
-    assert list(purging.remove_jobs([old], [], kept)) == [f"removed {old.job.directory}"]
-    assert list(purging.remove_jobs([old], [], kept)) == []  # another purge was faster
+    assert list(purging.remove_jobs([old], kept)) == [f"removed {old.job.directory}"]
+    assert list(purging.remove_jobs([old], kept)) == []  # another purge was faster
     assert kept == []
     assert left(purged) == ["T-new"]
 
