@@ -25,10 +25,10 @@ from cas.archive.constraints import (
 )
 from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.invocation import World, file_of
-from cas.commands.specification import LATEST
+from cas.commands.specification import LATEST, ticket_and_stamp
 from cas.errors import NotADump, UsageError
 from cas.files.whole import is_there
-from cas.jobs.work_directory import STATE, is_stamp, is_ticket
+from cas.jobs.work_directory import STATE, is_ticket
 from cas.model.archived import (
     ID_DIGITS,
     PREFIX_DIGITS,
@@ -109,6 +109,11 @@ def leading_crashes(words: Sequence[str], world: World, archive: Archive) -> Mea
     return Meant(chosen, tuple(words[number:]))
 
 
+def may_be_no_ticket(word: str) -> bool:
+    """Whether what has the form of a ticket may be a file or the beginning of an id as well."""
+    return bool(_HEX.fullmatch(word)) or is_there(file_of(word))
+
+
 def _count_constraints(words: Sequence[str]) -> int:
     return next((at for at, word in enumerate(words) if "=" not in word), len(words))
 
@@ -117,8 +122,8 @@ def _meaning(word: str, world: World, archive: Archive) -> Selection | None:
     """What a word means by itself; ``None``: nothing."""
     found = dict[str, Selection]()
     crashes = archive.store.crashes
-    ticket, _, last = word.partition("/")
-    if is_ticket(ticket) and (not last or last == LATEST or is_stamp(last)):
+    if form := ticket_and_stamp(word):
+        ticket, last = form
         selection = _of_ticket(ticket, last, archive)
         if selection and crashes.count(replace(selection, limit=1)):
             found[f"ticket={ticket}" if not last else word] = selection

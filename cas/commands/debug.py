@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cas.catalogue import Catalogue
 from cas.catalogue.cache import lease
+from cas.catalogue.extraction.kmod_search import Found
 from cas.choices import EngineChoice
-from cas.commands import specification
-from cas.commands.debug_dump import kept_from_purge, require_kept
+from cas.commands.debug_dump import dump_path, kept_from_purge, require_kept
 from cas.commands.debug_input import Input, content, from_stdin
 from cas.commands.debug_kernel import (
     given_kernel,
@@ -24,12 +24,12 @@ from cas.commands.debug_order import DebugOrder
 from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
 from cas.commands.far_dump import far_dump, opened_far, require_whole_url
 from cas.commands.invocation import World
+from cas.commands.meant_job import Subject, find_dump
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.dump.served_source import SourceServer
 from cas.errors import UsageError
 from cas.jobs.job import Job
-from cas.jobs.work_directory import WorkDirectory
 from cas.model.case import Case
 from cas.model.dump import Dump
 from cas.supervise import Confinement, find_sandbox, scratch
@@ -49,11 +49,12 @@ def debug(order: DebugOrder, world: World) -> int:
         feed = Input(order.inputs, first=first)
     else:
         feed = from_stdin(world.is_interactive, first)
-    job = specification.find_job(order.spec, WorkDirectory.of(world.config))
+    subject = find_dump(order.words, world)
+    job = subject if isinstance(subject, Job) else None
     engine = order.engine or world.config.engine
     if order.host and engine is EngineChoice.DRGN:
         raise UsageError("drgn runs on this machine: --host is for crash")
-    if job.is_answer_alone:
+    if job and job.is_answer_alone:
         require_whole_url(job)
         if order.engine is EngineChoice.CRASH or order.host:
             raise UsageError(
@@ -66,13 +67,14 @@ def debug(order: DebugOrder, world: World) -> int:
         )
         engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:
-        leases.enter_context(kept_from_purge(job, world))
-        source = opened_far(job, world, directory, leases) if job.is_answer_alone else None
-        dump = _dump(job, order, source, world)
-        case, debuginfo = _case(job, dump, order, world, leases)
+        leases.enter_context(kept_from_purge(subject, world))
+        is_far = job is not None and job.is_answer_alone
+        source = opened_far(job, world, directory, leases) if job and is_far else None
+        dump = _dump(subject, order, source, world)
+        case, debuginfo = _case(subject, dump, order, world, leases)
         if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
             raise UsageError(
-                f"{job.directory} has no dump, only a kernel log: crash has nothing to open",
+                f"{subject} has no dump, only a kernel log: crash has nothing to open",
                 hint=f"what its kernel says without memory: cas debug {order.spec}",
             )
         sandbox, _ = find_sandbox(world.config.supervision.sandbox)
@@ -90,38 +92,41 @@ def debug(order: DebugOrder, world: World) -> int:
         return run(session, feed, world)
 
 
-def _dump(job: Job, order: DebugOrder, source: RangedFile | None, world: World) -> Dump:
+def _dump(subject: Subject, order: DebugOrder, source: RangedFile | None, world: World) -> Dump:
     """What the dump says of itself."""
     if source is None:
-        require_kept(job, world, is_forced=order.is_forced)
+        require_kept(subject, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
-        if source is not None:
-            dump = far_dump(job, source, is_forced=order.is_forced)
+        if source is not None and isinstance(subject, Job):
+            dump = far_dump(subject, source, is_forced=order.is_forced)
         else:
-            assert job.stored  # noqa: S101  it would not have been found
+            path = dump_path(subject)
             limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
-            dump = identify(job.stored.vmcore, limit_bytes)
-            if was_read_otherwise(job, dump):
-                dump = identify(job.stored.vmcore, limit_bytes, is_header_wrong=True)
+            dump = identify(path, limit_bytes)
+            if isinstance(subject, Job) and was_read_otherwise(subject, dump):
+                dump = identify(path, limit_bytes, is_header_wrong=True)
     require_modest(dump)
     return dump
 
 
 def _case(
-    job: Job, dump: Dump, order: DebugOrder, world: World, leases: ExitStack
+    subject: Subject, dump: Dump, order: DebugOrder, world: World, leases: ExitStack
 ) -> tuple[Case, frozenset[str]]:
     """The dump with its kernel; the names of the kmods whose files have debug information.
 
     :param leases: until its end the cache keeps these files
     """
     if order.kernel:
-        vmlinux = given_kernel(order.kernel, job, dump, world, is_forced=order.is_forced)
+        vmlinux = given_kernel(order.kernel, subject, dump, world, is_forced=order.is_forced)
         leases.enter_context(lease.on_file(world.config.debugs, vmlinux))
         return Case(dump, vmlinux), frozenset()
     catalogue = Catalogue.of(world.config, Store.of(world.config))
+    job = subject if isinstance(subject, Job) else None
     vmlinux, match = right_kernel(job, dump, catalogue, world, leases)
     if dump.is_log:
         found = kmods_of_log(dump, match, catalogue, world)
+    elif job is None:
+        found = Found()
     else:
         found = loaded_kmods(job, dump, vmlinux, match, world)
     return Case(dump, vmlinux, found.files), found.debuginfo

@@ -14,16 +14,16 @@ from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.kmod_search import Found, in_cache
 from cas.catalogue.packages import debug_info
 from cas.catalogue.suppliers import Sought
+from cas.commands.debug_dump import record_force
 from cas.commands.invocation import World
+from cas.commands.meant_job import Subject
 from cas.errors import CasError, NotADump, Refused
 from cas.jobs.job import Job
 from cas.jobs.layout import LINKED
-from cas.jobs.log import logged
 from cas.klog.log_text import kmods_of_places
 from cas.model.dump import Dump
 from cas.model.kernel import Kernel, Match
 from cas.report.result import load as load_result
-from cas.settings.person import person
 
 NO_VMLINUX = (
     "give the vmlinux of the debuginfo package, or leave --kernel away to have the right one found"
@@ -37,7 +37,7 @@ class WrongKernel(Refused):
 
 
 def right_kernel(
-    job: Job, dump: Dump, catalogue: Catalogue, world: World, session: ExitStack
+    job: Job | None, dump: Dump, catalogue: Catalogue, world: World, session: ExitStack
 ) -> tuple[Path, Match | None]:
     """The vmlinux that the job used, if it still is the dump's; else the catalogue's, as a match.
 
@@ -45,7 +45,7 @@ def right_kernel(
     :raises KernelNotFound: there is none
     """
     config, progress = world.config, world.progress
-    vmlinux = _vmlinux_of_job(job, dump)
+    vmlinux = _vmlinux_of_job(job, dump) if job else None
     if vmlinux is not None:
         session.enter_context(lease.on_file(config.debugs, vmlinux))
         if is_sound(config.debugs, vmlinux):
@@ -122,7 +122,9 @@ def kmods_of_log(dump: Dump, match: Match | None, catalogue: Catalogue, world: W
         return Found()
 
 
-def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced: bool) -> Path:
+def given_kernel(
+    vmlinux: Path, subject: Subject, dump: Dump, world: World, *, is_forced: bool
+) -> Path:
     """A vmlinux of the user's own; one that is not the dump's only by force, which is recorded.
 
     :raises NotADump: it is no ELF file, cannot be read, or has no debug information
@@ -142,9 +144,7 @@ def given_kernel(vmlinux: Path, job: Job, dump: Dump, world: World, *, is_forced
         return vmlinux
     if not is_forced:
         raise WrongKernel(difference)
-    with logged(job, world.config.debug_level, world.progress) as log:
-        who = person(world.environment, world.config)
-        log.warn(f"{who} debugs with a wrong kernel by --force: {difference}")
+    record_force(subject, f"debugs with a wrong kernel by --force: {difference}", world)
     return vmlinux
 
 

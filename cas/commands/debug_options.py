@@ -50,12 +50,17 @@ def for_crash(words: Sequence[str]) -> ForCrash:
         elif word.startswith("-i") and not word.startswith("--"):
             scripts.append(Path(word[2:] or _value(word, rest)))
         elif not word.startswith("-") or word == "-":
-            raise UsageError(f"one SPEC at a time: {word!a} is another", hint=_BEHIND)
+            raise one_spec(word)
         else:
             passed.append(word)
             if word in WITH_A_VALUE:
                 passed.append(_value(word, rest))
     return ForCrash(tuple(passed), tuple(scripts), is_silent)
+
+
+def one_spec(word: str) -> UsageError:
+    """What to say of a word behind a SPEC that is no part of it."""
+    return UsageError(f"one SPEC at a time: {word!a} is another", hint=_BEHIND)
 
 
 _BEHIND = "options of crash stand behind SPEC, as in: cas debug T-1234 -s -i FILE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from cas.commands.debug_options import ForCrash
 class DebugOrder:
     """What the user asked for."""
 
-    spec: str
+    words: tuple[str, ...]
+    """Which dump."""
     engine: EngineChoice | None = None
     """Instead of the configuration's engine."""
     inputs: tuple[str | Path, ...] = ()
@@ -26,3 +28,8 @@ class DebugOrder:
     """The analysis host to run crash on."""
     for_crash: ForCrash = field(default_factory=ForCrash)
     """What is none of our options."""
+
+    @property
+    def spec(self) -> str:
+        """The words that say which dump, as they are typed."""
+        return shlex.join(self.words)

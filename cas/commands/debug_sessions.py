@@ -55,7 +55,8 @@ class DebugSession:
     """What is debugged, and how."""
 
     order: DebugOrder
-    job: Job
+    job: Job | None
+    """Whose dump it is; ``None``: a file of the archive that no job has."""
     case: Case
     """With the kernel modules that were loaded, of the same builds."""
     debuginfo: frozenset[str]
@@ -147,10 +148,11 @@ class _Beginning:
     def of(cls, session: DebugSession, world: World) -> Self:
         dump, theirs = session.case.dump, session.order.for_crash
         kmods, ladder = list[str](), tuple[str, ...]()
-        with suppress(CasError):  # the job has not come to its end
-            result = load_result(session.job.directory)
-            kmods = [kmod.name for kmod in result.answer.kmods] if result.answer else []
-            ladder = result.ladder
+        if session.job is not None:
+            with suppress(CasError):  # the job has not come to its end
+                result = load_result(session.job.directory)
+                kmods = [kmod.name for kmod in result.answer.kmods] if result.answer else []
+                ladder = result.ladder
         facts = snippets.Facts(dump.arch, dump.osrelease, kmods, dump.size_bytes)
         directories = (shipped.shipped("snippets") / "crash", *world.config.snippets)
         loaded = snippets.load_prelude(directories, facts, session.confinement)

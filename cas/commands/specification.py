@@ -128,6 +128,22 @@ def _letters(ticket: str) -> str:
     return "".join(filter(str.isalnum, ticket.lower()))
 
 
+def ticket_and_stamp(spec: str) -> tuple[str, str] | None:
+    """Ticket, and stamp or ``latest`` or nothing, of a SPEC of that form.
+
+    >>> ticket_and_stamp("T-1/latest"), ticket_and_stamp("T-1"), ticket_and_stamp("./T-1")
+    (('T-1', 'latest'), ('T-1', ''), None)
+    """
+    ticket, slash, last = spec.partition("/")
+    is_form = is_ticket(ticket) and (not slash or last == LATEST or is_stamp(last))
+    return (ticket, last) if is_form else None
+
+
+def is_job_named(spec: str, work: WorkDirectory) -> bool:
+    """Whether a SPEC means any job that is kept."""
+    return bool(_meant_directories(work, spec))
+
+
 def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
     """The directories of all jobs that a SPEC means, whether or not they have a dump still.
 
@@ -171,11 +187,10 @@ def _ticket_of(spec: str) -> str | None:
 def _meant_directories(work: WorkDirectory, spec: str) -> tuple[Path, ...]:
     """The directories of jobs that a SPEC means; what is none of our names may be a path."""
     found = tuple[Path, ...]()
-    ticket, slash, last = spec.partition("/")
-    if is_ticket(ticket) and (not slash or last == LATEST):
-        found = tuple(work.jobs(ticket))
-    elif is_ticket(ticket) and is_stamp(last):
-        found = tuple(path for path in work.jobs(ticket) if path == work.path / spec)
+    if form := ticket_and_stamp(spec):
+        ticket, last = form
+        is_one = last not in ("", LATEST)
+        found = tuple(path for path in work.jobs(ticket) if not is_one or path.name == last)
     if not found and "\0" not in spec and os.path.lexists(Path(spec) / STATE):
         found = (Path(spec).resolve(),)
     return found

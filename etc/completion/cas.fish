@@ -78,7 +78,7 @@ complete -c cas -n '__fish_seen_subcommand_from identify signature object ls inf
 complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket hold unhold' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report' -l json -d 'print everything, as JSON'
-complete -c cas -n $bare -a debug -d 'open a debugger on a job'
+complete -c cas -n $bare -a debug -d 'open a debugger on a dump'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'
 complete -c cas -n $debug -s c -l command -x -d 'run a command and exit'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -277,11 +278,52 @@ def test_a_name_that_no_job_has_is_answered_with_the_nearest(job: Site) -> None:
         ("t-1", "T-1"),
         ("T-1/2026.01.01.00.00.00", f"T-1/{stamp}"),
         (str(job.job("T-1").parent), f"T-1/{stamp}"),
-        (f"cores/T-1/{stamp}/vmcore/vmcore.elf", in_job),
+        (f"cores/T-1/{stamp}/report.txt", in_job),
     ):
         done = job.cas("debug", spec, "-c", "bt")
         assert (done.returncode, done.stdout) == (2, "")
         assert f"did you mean {near}?" in done.stderr
+
+
+def test_a_crash_is_debugged_by_whatever_means_it_in_the_archive(
+    own_finished: Site, vmcore: Path
+) -> None:
+    site, job = own_finished, own_finished.job("T-1")
+    (crash,) = json.loads(site.cas("ls", "--json").stdout)
+    pretend_crash(site, 'opened "$@"; read -r line; echo "$line"\n')
+    site.settings["engine"] = "auto"
+    one = crash["id"][:8]
+    specs = ((one,), (f"id={one}",), ("kind=null*", "ticket=T-1"), (vmcore,), ("T-1/latest",))
+    for words in specs:
+        done = site.cas("debug", *words, "-c", "hello")
+        assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+        assert site.cas("signature", *words).returncode == 0
+    for words, status in ((("kind=x",), 2), (("mtime=10x",), 1), ((f"id={'0' * 32}",), 2)):
+        done = site.cas("debug", *words)
+        assert (done.returncode, done.stdout) == (status, ""), words
+    # without its job, the archive's own file is opened
+    dump = Path(json.loads(site.cas("info", one).stdout)["dump"])
+    job.rename(job.with_name("elsewhere"))
+    done = site.cas("debug", one, "-c", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert site.cas("signature", one).returncode == 2
+    dump.chmod(0o600)
+    with dump.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    assert site.cas("debug", one, "-c", "hello").returncode == 5
+    done = site.cas("debug", one, "-c", "hello", "--force")
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    record = json.loads((dump.parents[1] / "info.json").read_text())
+    assert "debugs another dump by --force" in record["changes"][-1]["what"]
+
+
+def test_several_crashes_are_listed(own_finished: Site, vmcore_b: Path) -> None:
+    own_finished.cas("-i", "T-2", "-f", vmcore_b)
+    done = own_finished.cas("debug", "type=crash", "-c", "bt")
+    assert done.returncode == 1
+    assert done.stdout == own_finished.cas("ls").stdout
+    assert "2 crashes are meant" in done.stderr
 
 
 def test_a_job_is_named_by_its_time_or_its_directory(job: Site) -> None:

@@ -11,13 +11,14 @@ from cas.commands.debug_options import ForCrash, for_crash
 from cas.commands.invocation import Output, Parser, World, engine_choice
 
 PLACE = 2
-HELP = "open a debugger on a job's dump"
+HELP = "open a debugger on a dump"
 EXAMPLE = "cas debug TICKET, or one command: cas debug TICKET -c bt"
 EXAMPLES = """\
 examples:
   cas debug T-1234                      a session on the ticket's only job
   cas debug T-1234/latest -c bt -c ps   two commands on the newest
   echo log | cas debug T-1234           the same through a pipe
+  cas debug 76998f82                    the best dump of a crash, by its id
   cas debug T-1234 --engine drgn        crash's commands and Python
   cas debug T-1234 -s -i FILE           options of crash stand behind SPEC
 """
@@ -29,8 +30,8 @@ INTERRUPTED = 130
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options; those that are not among them are crash's."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
-    parser.add_argument("spec", metavar="SPEC", help=text)
+    text = "a ticket, TICKET/STAMP, TICKET/latest, a job directory, or a crash of the archive"
+    parser.add_argument("words", metavar="SPEC", nargs="+", help=text)
     text = "which debugger"
     engines = [each.value for each in EngineChoice]
     parser.add_argument("--engine", dest="debugger", choices=engines, help=text)
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.commands.specification import SeveralJobs, list_jobs
 
     order = DebugOrder(
-        options.spec,
+        tuple(options.words),
         engine_choice(options.debugger),
         tuple(options.inputs or ()),
         options.kernel,

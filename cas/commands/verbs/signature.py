@@ -13,8 +13,8 @@ EXAMPLE = "cas signature TICKET"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "a ticket, TICKET/STAMP, TICKET/latest or a job directory"
-    parser.add_argument("spec", metavar="SPEC", help=text)
+    text = "a ticket, TICKET/STAMP, TICKET/latest, a job directory, or a crash of the archive"
+    parser.add_argument("words", metavar="SPEC", nargs="+", help=text)
     parser.add_argument("--json", action="store_true", help="print everything, as JSON")
 
 
@@ -23,14 +23,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     :raises CasError: there is no such job, or it was not finished
     """
-    from cas.commands.specification import SeveralJobs, find_job, list_jobs
+    from cas.commands.meant_job import find_kept_job
+    from cas.commands.specification import SeveralJobs, list_jobs
     from cas.findings.outline import naming, outline_of
-    from cas.jobs.work_directory import WorkDirectory
     from cas.text import json_text
     from cas.triage.rejudge import evidence
 
     try:
-        job = find_job(options.spec, WorkDirectory.of(world.config))
+        job = find_kept_job(options.words, world)
     except SeveralJobs as error:
         return (yield from list_jobs(error, "cas signature", world))
     told = outline_of(*evidence(job.directory))

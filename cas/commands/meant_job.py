@@ -1,0 +1,188 @@
+"""Which kept dump or job the words of a command mean.
+
+A ticket and whatever else names jobs of the work directory needs no database; all other words are
+those of `crash_spec`, and mean one crash of the archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from cas.commands.debug_options import one_spec
+from cas.commands.invocation import World
+from cas.commands.specification import (
+    NoJob,
+    directories_of,
+    find_job,
+    is_job_named,
+    ticket_and_stamp,
+)
+from cas.errors import CasError, TryAgain
+from cas.files.digest import Fingerprint
+from cas.jobs.job import Job, by_age, load_job
+from cas.jobs.reference import lack_of_dump
+from cas.jobs.work_directory import WorkDirectory
+
+if TYPE_CHECKING:
+    from cas.archive.archive import Archive
+    from cas.archive.record import File, Info
+
+Subject: TypeAlias = "Job | ArchivedDump"
+"""What is debugged."""
+_LISTED = 20
+"""Crashes that are listed of those that words may mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedDump:
+    """A file of the archive that no job has."""
+
+    crash_id: str
+    path: Path
+    recorded: Fingerprint
+    looks: tuple[int, int, int] | None
+    """While it looks so, it has the recorded content."""
+
+    def __str__(self) -> str:
+        return f"the crash {self.crash_id}"
+
+
+def find_dump(words: Sequence[str], world: World) -> Subject:
+    """The dump that words mean: a job's, or the best one of a crash, in its newest job that has it.
+
+    :raises NoJob: they mean nothing
+    :raises SeveralJobs: a ticket has several
+    :raises AmbiguousSpec: they mean several crashes
+    """
+    work = WorkDirectory.of(world.config)
+    if _names_job(words, world, work):
+        return find_job(words[0], work)
+    info, archive = _meant_crash(words, world, work)
+    best = info.best_file
+    jobs = [job for job in jobs_of(info, work) if best and _has(job, best)]
+    return jobs[-1] if jobs else _archived(info, best, archive)
+
+
+def find_kept_job(words: Sequence[str], world: World) -> Job:
+    """The job that words mean, with its dump; of a crash the newest that has come to an end.
+
+    :raises NoJob: they mean nothing
+    :raises SeveralJobs: a ticket has several
+    :raises AmbiguousSpec: they mean several crashes
+    """
+    work = WorkDirectory.of(world.config)
+    if _names_job(words, world, work):
+        return find_job(words[0], work)
+    info, _ = _meant_crash(words, world, work)
+    return _newest_ended(jobs_of(info, work), f"the crash {info.id}")
+
+
+def find_newest_job(words: Sequence[str], world: World) -> Job:
+    """The newest of the jobs that words mean which has come to an end; its dump may be gone.
+
+    :raises NoJob: they mean nothing
+    :raises AmbiguousSpec: they mean several crashes
+    """
+    work = WorkDirectory.of(world.config)
+    if _names_job(words, world, work):
+        return _newest_ended(_loaded(directories_of(words[0], work)), words[0])
+    info, _ = _meant_crash(words, world, work)
+    return _newest_ended(jobs_of(info, work), f"the crash {info.id}")
+
+
+def _newest_ended(jobs: Sequence[Job], of: str) -> Job:
+    ended = [job for job in jobs if job.verdict and not job.is_stopped]
+    if not ended:
+        raise NoJob(
+            f"{of} has no job that has come to an end",
+            hint="to see what there is: cas jobs; what is known of crashes: cas info SPEC",
+        )
+    return ended[-1]
+
+
+def jobs_of(info: Info, work: WorkDirectory) -> list[Job]:
+    """The jobs of a crash that are there, oldest first."""
+    tickets = dict.fromkeys(name.partition("/")[0] for name in info.jobs)
+    named = {work.path / name for name in info.jobs}
+    return _loaded(path for ticket in tickets for path in work.jobs(ticket) if path in named)
+
+
+def _loaded(directories: Iterable[Path]) -> list[Job]:
+    found = list[Job]()
+    for directory in directories:
+        with suppress(CasError):
+            found.append(load_job(directory))
+    return list(by_age(found))
+
+
+def _names_job(words: Sequence[str], world: World, work: WorkDirectory) -> bool:
+    """Whether the words are what names jobs, and mean nothing else.
+
+    :raises AmbiguousSpec: they may mean something else, too
+    """
+    (first, *more) = words
+    if more or not is_job_named(first, work):
+        return False
+    from cas.commands.crash_spec import chosen_crashes, may_be_no_ticket
+
+    if ticket_and_stamp(first) and may_be_no_ticket(first):
+        from cas.commands.archive_access import opened_archive
+
+        with suppress(TryAgain):
+            chosen_crashes(words, world, opened_archive(world))
+    return True
+
+
+def _meant_crash(words: Sequence[str], world: World, work: WorkDirectory) -> tuple[Info, Archive]:
+    from cas.archive.archive import NotArchived
+    from cas.archive.constraints import Garbage
+    from cas.commands.archive_access import opened_archive
+    from cas.commands.crash_lines import HEADER, ls_line
+    from cas.commands.crash_spec import AmbiguousSpec, leading_crashes
+
+    is_word = "=" not in words[0]
+    archive = opened_archive(world)
+    try:
+        meant = leading_crashes(words, world, archive)
+    except Garbage:
+        if is_word and len(words) == 1:
+            find_job(words[0], work)  # says what is nearly called so
+        raise
+    if meant.rest:
+        if meant.rest[0] == words[0]:
+            find_job(words[0], work)
+        raise one_spec(meant.rest[0])
+    found = list(islice(archive.store.crashes.lines(meant.selection), _LISTED + 1))
+    if not found:
+        if is_word:
+            find_job(words[0], work)
+        raise NotArchived("no crash of the archive is meant")
+    if len(found) > 1:
+        number = archive.store.crashes.count(meant.selection)
+        lines = [HEADER, *map(ls_line, found[:_LISTED])]
+        hint = "name one of them by its id"
+        hint += "; all of them: cas ls with the same words" * (number > _LISTED)
+        raise AmbiguousSpec(f"{number:,} crashes are meant", lines, hint=hint)
+    return archive.read(found[0].id), archive
+
+
+def _has(job: Job, file: File) -> bool:
+    if file.digest is None:
+        return job.is_answer_alone
+    return job.digest == file.digest and lack_of_dump(job) is None
+
+
+def _archived(info: Info, best: File | None, archive: Archive) -> ArchivedDump:
+    path = archive.path_of(info, best) if best else None
+    if best is None or path is None or best.digest is None or best.purged_s is not None:
+        why = "is on its server" if best and path is None else "is not there any more"
+        raise NoJob(
+            f"the best file of the crash {info.id} {why}", hint=f"what is known: cas info {info.id}"
+        )
+    recorded = Fingerprint(best.size_bytes, best.digest)
+    return ArchivedDump(info.id, path, recorded, best.looks)
