@@ -44,6 +44,7 @@ NAME = ".archive"
 """Below the work directory, unless `store` of cas.conf names another place."""
 INFO = "info.json"
 FILES = "files"
+ANSWERS = "answers"
 _OBJECTS, _UNINDEXED = "objects", "unindexed"
 _GROUP_DIGITS = 2
 """Digits of the ids whose directories lie together."""
@@ -51,6 +52,8 @@ _INFO_LIMIT = 16 << 20
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _LOCK_S = 60.0
 """Seconds that a process waits while another one changes a crash."""
+FOR_FILES_S = 600.0
+"""The same of one that has a file for it."""
 _LOOK_S = 0.02
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 BLOCK_BYTES = 512
@@ -168,18 +171,24 @@ class Archive:
         return found
 
     @contextmanager
-    def changing(self, crash_id: str, blank: Callable[[], Info] | None = None) -> Iterator[Draft]:
+    def changing(
+        self, crash_id: str, blank: Callable[[], Info] | None = None, patience_s: float = _LOCK_S
+    ) -> Iterator[Draft]:
         """A crash that nobody else changes meanwhile; written and indexed in the end.
 
         If the index cannot be written, the change holds all the same, and the next who can does it.
 
         :param blank: what is recorded of one that is not there yet
+        :param patience_s: how long to wait while another process changes it
         :raises NotArchived: it is not there
         :raises IndexBehind: the database cannot be used
         :raises TryAgain: another process changes it for too long
         """
         directory = self.directory_of(crash_id)
-        with writing_below(self.path), self._locked(directory, is_made=blank is not None):
+        with (
+            writing_below(self.path),
+            self._locked(directory, patience_s, is_made=blank is not None),
+        ):
             try:
                 before = self.read(crash_id)
             except NotArchived:
@@ -230,7 +239,7 @@ class Archive:
         :raises TryAgain: another process changes it for too long
         """
         directory = self._existing(crash_id)
-        with self._locked(directory, is_made=False):
+        with self._locked(directory, _LOCK_S, is_made=False):
             yield directory
 
     def _existing(self, crash_id: str) -> Path:
@@ -271,7 +280,30 @@ class Archive:
         if file.at is not None:
             return None if "://" in file.at else self.work_directory / file.at
         assert file.digest  # noqa: S101  what is in the archive was read
-        return self.directory_of(info.id) / FILES / file.digest.partition(":")[2]
+        return self.file_path(info.id, file.digest)
+
+    def file_path(self, crash_id: str, digest: str) -> Path:
+        """Where a file of this content lies, if it is in the archive."""
+        return self.directory_of(crash_id) / FILES / digest.partition(":")[2]
+
+    def answer_path(self, crash_id: str, name: str) -> Path:
+        """Where it is said what an upload gave, see `Info.answer`."""
+        return self.directory_of(crash_id) / ANSWERS / name
+
+    def answers(self, crash_id: str) -> list[str]:
+        """Names of the directories that say what uploads of a crash gave."""
+        return _names(self.directory_of(crash_id) / ANSWERS)
+
+    def answer_of(self, info: Info) -> Path | None:
+        """The directory with the reports of the newest upload of a crash's best file.
+
+        It is as a job's is, with ``job.json``, ``result.json``, reports and kernel log; its dump is
+        a reference to the archive's file.
+
+        :return: ``None``: there was no upload, or one that was stopped before it had an answer
+        """
+        path = self.answer_path(info.id, info.answer) if info.answer else None
+        return path if path and path.is_dir() else None
 
     def place_of(self, info: Info, file: File) -> str:
         """Where a file is: a path or a URL."""
@@ -311,13 +343,15 @@ class Archive:
             self.store.crashes.note_presence(found.items())
 
     @contextmanager
-    def _locked(self, directory: Path, *, is_made: bool) -> Iterator[None]:
+    def _locked(self, directory: Path, patience_s: float, *, is_made: bool) -> Iterator[None]:
         """Have a crash to ourselves; the kernel releases it if we die."""
-        until = time.monotonic() + _LOCK_S
+        until = time.monotonic() + patience_s
         while True:
-            if is_made:
+            if is_made and not (directory / FILES).is_dir():
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (directory / FILES).mkdir(parents=True, exist_ok=True)
+                for made in (directory, *directory.parents[:3]):
+                    sync_directory(made)
             try:
                 descriptor = os.open(directory, _DIRECTORY)
             except FileNotFoundError as error:

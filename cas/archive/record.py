@@ -16,6 +16,7 @@ CHANGES_KEPT = 200
 """Changes that are remembered of a crash, the newest."""
 
 CrashIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+AnswerName = Annotated[str, Meta(pattern=r"^\d{4}(\.\d\d){5}\.\d{6}(?!\n)$")]
 JobName = Annotated[str, Meta(pattern=r"^[^/\x00]+/[^/\x00]+$")]
 
 
@@ -78,6 +79,8 @@ class Info(Record, frozen=True, kw_only=True):
     """The digest of the file that they are of."""
     facts_at_s: int = 0
     """When the job or upload began that found them out, in seconds since 1970."""
+    answer: AnswerName | None = None
+    """The directory below ``answers`` that says what an upload of that file gave."""
     files: tuple[File, ...] = ()
     """In the order in which they came."""
     jobs: tuple[JobName, ...] = ()

@@ -44,7 +44,7 @@ def submit_upload(order: Order, world: World) -> Output:
     if group:
         group.require_member()
     with prestarted(world.config) as opened:
-        order = _resolved_order(order, world)
+        order = resolved_order(order, world, ("-i", order.ticket, "-f"))
         job = create_job(work, order, world.now)
         with going_on(job):
             if group:
@@ -149,9 +149,10 @@ def _check_order(order: Order, world: World) -> None:
             )
 
 
-def _resolved_order(order: Order, world: World) -> Order:
+def resolved_order(order: Order, world: World, before: Sequence[str]) -> Order:
     """The order, with absolute paths or a URL that can be shown.
 
+    :param before: the words of the command, up to the file
     :raises CasError: there is plainly no dump, and no archive that may hold one
     """
     if order.url:
@@ -170,7 +171,7 @@ def _resolved_order(order: Order, world: World) -> Order:
         if order.more or world.is_interactive:
             raise UsageError(
                 "nothing is piped in" if world.is_interactive else "-f - takes one upload alone",
-                hint=f"for example: dmesg | cas -i {order.ticket} -f -",
+                hint=f"for example: dmesg | cas {' '.join(before)} -",
             )
         if stat.S_ISREG(os.fstat(STDIN).st_mode):
             _look_into(STDIN, FROM_STDIN)
@@ -186,7 +187,7 @@ def _resolved_order(order: Order, world: World) -> Order:
         if path in held:
             _look_into(held[path], path)
             continue
-        require_dump_file(path, ("-i", order.ticket, "-f"))
+        require_dump_file(path, before)
         if not is_wrapped(path):
             recognise_file(path)
     more = tuple(path.absolute() for path in order.more)

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from cas.errors import CasError, Refused
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import FULL, cannot_write, sync_directory
 from cas.jobs.job import Job, Order
+from cas.jobs.lock import lock_job
 from cas.jobs.work_directory import STAMP, UNBORN, WorkDirectory, is_ticket
+from cas.model.dump import Stored
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
@@ -43,15 +47,7 @@ def create_job(work: WorkDirectory, order: Order, now: datetime) -> Job:
     """
     parent = work.path / check_ticket(order.ticket)
     try:
-        unborn = _unborn_directory(work, order.ticket)
-        try:
-            Job(unborn, order, now).save()
-            directory = _take_free_name(unborn, now)
-        except BaseException:
-            shutil.rmtree(unborn, ignore_errors=True)
-            raise
-        sync_directory(parent)
-        sync_directory(work.path)
+        return _made(Job(work.path, order, now), work)
     except OSError as error:
         if error.errno in FULL:
             raise cannot_write(parent / "a new job", error, 0) from error
@@ -61,7 +57,39 @@ def create_job(work: WorkDirectory, order: Order, now: datetime) -> Job:
             f"cannot create a job directory in {parent}: {error.strerror}",
             hint="check `workDirectory` in cas.conf and its permissions",
         ) from error
-    return Job(directory, order, now)
+
+
+@contextlib.contextmanager
+def making_job(
+    work: WorkDirectory, order: Order, now: datetime, stored: Stored | None = None
+) -> Iterator[Job]:
+    """The same as a context in which no other run can have the job, from its beginning on.
+
+    :param stored: its dump, where that is kept already
+    :raises OSError: it cannot be made
+    :raises Refused: what has the ticket's name there is not ours
+    """
+    with contextlib.ExitStack() as stack:
+        job = Job(work.path, order, now, stored=stored)
+        yield _made(job, work, lambda unborn: stack.enter_context(lock_job(unborn)))
+
+
+def _made(job: Job, work: WorkDirectory, prepare: Callable[[Path], object] = lambda _: None) -> Job:
+    """A job with a directory of its own.
+
+    :param prepare: called with that before it has its name
+    """
+    unborn = _unborn_directory(work, job.order.ticket)
+    try:
+        prepare(unborn)
+        replace(job, directory=unborn).save()
+        directory = _take_free_name(unborn, job.started)
+    except BaseException:
+        shutil.rmtree(unborn, ignore_errors=True)
+        raise
+    sync_directory(directory.parent)
+    sync_directory(work.path)
+    return replace(job, directory=directory)
 
 
 def _unborn_directory(work: WorkDirectory, ticket: str) -> Path:

@@ -109,7 +109,10 @@ def summary(report: Report) -> Summary:
         dump = report.dump if report.verdict is Verdict.WAITING else None
         build_id = dump.build_id if dump else None
         steps = (report.hint, *(step for step in steps if not (build_id and build_id in step)))
-    job = f"{report.directory.parent.name}/{report.directory.name}"
+    directory = report.directory
+    # of an upload, which is no job, the crash's id has the ticket's place
+    is_job = directory.parent.name == report.ticket
+    job = f"{directory.parent.name}/{directory.name}" if is_job else report.ticket
     can_debug = report.dump is not None and report.match is not None
     if report.dump and report.dump.checked is Checked.RANGES and report.verdict is Verdict.PARTIAL:
         from cas.fetch.url import is_whole, to_fetch  # for few jobs

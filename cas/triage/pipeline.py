@@ -75,8 +75,19 @@ REPORTS = "cas.report.report"
 class Pipeline:
     """One run of a job."""
 
-    def __init__(self, job: Job, config: Config, progress: Progress, prestart: Prestart) -> None:
-        """Prepare a run; nothing is done yet."""
+    def __init__(
+        self,
+        job: Job,
+        config: Config,
+        progress: Progress,
+        prestart: Prestart,
+        again: str | None = None,
+    ) -> None:
+        """Prepare a run; nothing is done yet.
+
+        :param again: the command to go on with an upload, which ends with the first answer and the
+            evidence; ``None``: it is a job
+        """
         self.job = job
         self.context = Context(job, config, progress)
         progress.note(f"sandbox of the debuggers: {prestart.sandbox}")
@@ -98,9 +109,10 @@ class Pipeline:
         self.worker.trace_into(job.directory, progress.note)
         self.worker.remark_by(self.context.remark)
         self.engine = job.order.engine or config.engine
+        self.wants_snippets = again is None
         self.stack = ExitStack()
         """Ends what the run starts."""
-        self.arrival = Arrival(job, config, progress)
+        self.arrival = Arrival(job, config, progress, again)
         self.tell = Announcer(progress)
         self.supply = KernelSupply(self.context, self.stack, self.tell)
         self.kmods = Kmods(self.context, self.worker)
@@ -236,11 +248,14 @@ class Pipeline:
         choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, self.arrival)
         case = self.fitting_case(choice, dump, foreseen)
         self.arrival.let_go()
-        crash = self.prepare_crash(case)
+        crash = self.prepare_crash(case) if self.wants_snippets else None
         answer = self.first_answer(case)
         if answer and self.report.finding:
             kind = self.report.finding.kind
             self.note_detections(detections(answer, kind, self.worker, self.kmods, self.context))
+        if crash is None:
+            self.reached(Stage.ANALYSED)
+            return frozenset()
         if self.job.order.wants_kmods:
             answer = self.extract_all_kmods(answer)
         is_begun = self.begin_crash(crash)
@@ -349,7 +364,7 @@ class Pipeline:
             self.report, dump=located.dump, match=located.match, vmlinux=located.vmlinux
         )
         self.conclude(located.dump, None)
-        if located.vmlinux:
+        if located.vmlinux and self.wants_snippets:
             places = (each.place for each in located.dump.locations)
             commands = tuple(f"sym {each.function}+{each.offset:#x}" for each in places)
             lines = Snippet("lines", "Lines of the source", commands)

@@ -43,8 +43,14 @@ class Arrival:
     A context manager; leaving it by an error stops the copy and removes what is half-written.
     """
 
-    def __init__(self, job: Job, config: Config, progress: Progress) -> None:
-        """Prepare; nothing is read yet."""
+    def __init__(
+        self, job: Job, config: Config, progress: Progress, again: str | None = None
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        :param again: the command to go on with, if it is not that of the job
+        """
+        self._again = again or f"cas -i {job.order.ticket}"
         self._job = job
         self._config = config
         self._progress = progress
@@ -143,7 +149,7 @@ class Arrival:
             return self._is_read_here or not is_copied
 
         def tell(silence: str) -> None:
-            again = f"when it answers again: cas -i {self._job.order.ticket}"
+            again = f"when it answers again: {self._again}"
             self._progress.warn(f"{silence}: the job stops here; {again}")
 
         timeout_s = SILENCES * self._config.supervision.watchdog_s

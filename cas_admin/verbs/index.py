@@ -30,6 +30,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.database.store import Store
     from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
     from cas.report.result import NAME, load
+    from cas.triage.uploading import finish_uploads
     from cas_admin.indexing import archive_job, index_archive, job_record_of, mend_database
 
     has_lost = mend_database(world)
@@ -58,6 +59,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     for directory in store.jobs.verdicts():
         if is_gone(directory):
             store.jobs.remove_job(directory)
+    finish_uploads(archive, world.config, world.now, world.progress)
     crashes = index_archive(archive, world)
     world.progress.say(f"{crashes:,} {'crash' if crashes == 1 else 'crashes'} in the archive")
     yield Done(f"{count(entered, 'job')} entered")

@@ -78,11 +78,11 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
         signature | ls | info | report) words='--json --config --debug -h --help' ;;
-        set | unset | ticket | unticket | hold | unhold) words='--config --debug -h --help' ;;
+        set | unset | ticket | unticket | hold | unhold | upload) words='--config --debug -h --help' ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
                 --help'
@@ -91,7 +91,7 @@ _cas() {
     if [[ -n $words ]]; then
         if [[ $current != -* ]]; then
             _cas_files "$current"
-            [[ -n $(_cas_verb identify object) ]] || _cas_tickets "$current" jobs
+            [[ -n $(_cas_verb identify object upload) ]] || _cas_tickets "$current" jobs
             return
         fi
     else
@@ -99,7 +99,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket hold unhold'
+set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket hold unhold upload'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -74,7 +74,8 @@ complete -c cas -n $bare -a ticket -d 'give crashes a ticket, which keeps them'
 complete -c cas -n $bare -a unticket -d 'take a ticket from crashes'
 complete -c cas -n $bare -a hold -d 'keep crashes from every purge, with a reason'
 complete -c cas -n $bare -a unhold -d 'let crashes be purged again that were held'
-complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket hold unhold' -F
+complete -c cas -n $bare -a upload -d 'put dumps into the archive'
+complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket hold unhold upload' -F
 complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket hold unhold' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report' -l json -d 'print everything, as JSON'

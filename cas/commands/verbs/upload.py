@@ -1,0 +1,55 @@
+"""``cas upload FILE…``: dumps into the archive, each with its first answer, and without a job."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cas.commands.invocation import Done, Output, World, file_of
+
+PLACE = 14
+HELP = "put dumps into the archive"
+EXAMPLE = "cas upload vmcore.xz"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    text = "a dump, packed or not, or its URL; - for standard input"
+    parser.add_argument("dumps", metavar="FILE", nargs="+", help=text)
+
+
+def reads(options: argparse.Namespace) -> tuple[Path, ...]:
+    """The files."""
+    return tuple(file_of(word) for word in options.dumps if not _is_elsewhere(word))
+
+
+def run(options: argparse.Namespace, world: World) -> Output:
+    """Upload one after the other, and print the id of each crash; one that fails keeps no other.
+
+    :raises CasError: the only one that is given is of no use, or cannot be stored now
+    """
+    from cas.archive.archive import Archive
+    from cas.commands.uploading import upload_file
+    from cas.errors import CasError
+    from cas.triage.uploading import finish_uploads
+
+    archive, status = Archive.of(world.config), 0
+    finish_uploads(archive, world.config, world.now, world.progress)
+    for word in options.dumps:
+        try:
+            done = upload_file(word, archive, world)
+        except CasError as error:
+            if len(options.dumps) == 1:
+                raise
+            world.progress.warn(f"{word}: {error}; {error.hint}".removesuffix("; "))
+            status = status or error.exit_code
+        else:
+            yield Done(done.crash_id)
+            status = status or done.status
+    return status
+
+
+def _is_elsewhere(word: str) -> bool:
+    from cas.fetch.url import is_url
+
+    return word == "-" or is_url(word)
