@@ -8,25 +8,30 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cas.archive.archive import Archive
 from cas.catalogue import Catalogue
 from cas.choices import Verdict
 from cas.commands import Done, Output, World
 from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
-from cas.jobs.job import Job, load_job
+from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.kernel import KernelIdentity
 from cas.progress import Advance, Progress
 from cas.report.result import load
 from cas.text import count
 from cas.triage.triage import send_mails, triage
+from cas_admin import waiting_uploads
 
 
 class OfJob:
     """Progress of one job among many: a warning names it, also where no line says its beginning."""
 
-    def __init__(self, job: Job, shown: Progress) -> None:
-        """Tell somebody else."""
-        self.name = f"{job.directory.parent.name}/{job.directory.name}"
+    def __init__(self, name: str, shown: Progress) -> None:
+        """Tell somebody else.
+
+        :param name: the job's, or the id of an upload's crash
+        """
+        self.name = name
         self._shown = shown
 
     def say(self, text: str) -> None:
@@ -83,10 +88,42 @@ def go_on_with_jobs(world: World, *, is_asked: bool = True) -> Output:
         stopped += verdict is None
         if verdict not in (None, Verdict.WAITING):
             yield Done(f"{verdict} {job.directory}")
+    uploads = yield from _complete_uploads(world)
     send_mails(world.config, world.progress, at_once=is_asked)
     if waiting:
         yield Done(f"{count(waiting, 'job')} still waiting for a kernel")
+    if uploads:
+        yield Done(f"{count(uploads, 'upload')} still waiting for a kernel")
     return KernelNotFound.exit_code if waiting or stopped else 0
+
+
+def _complete_uploads(world: World) -> Output:
+    """Complete what is told of uploads for which a kernel may have come.
+
+    :return: a line for each that came to its end; how many still wait
+    """
+    try:
+        archive = Archive.of(world.config)
+        found = list(waiting_uploads.incomplete(archive))
+    except CasError as error:
+        world.progress.warn(f"uploads that wait for a kernel cannot be told: {error}; {error.hint}")
+        return 0
+    hopeless, waiting = _hopeless([job for _, _, job in found if job], world), 0
+    for info, file, job in found:
+        if job and job.directory in hopeless:
+            waiting += 1
+            continue
+        world.progress.say(f"Going on with the upload of {info.id}")
+        told = OfJob(info.id, world.progress)
+        try:
+            verdict = waiting_uploads.complete(info, file, archive, world, told)
+        except CasError as error:
+            world.progress.warn(f"{info.id}: {error}")
+            continue
+        waiting += verdict is Verdict.WAITING
+        if verdict is not Verdict.WAITING:
+            yield Done(f"{verdict} {info.id}")
+    return waiting
 
 
 def _hopeless(waiting: Sequence[Job], world: World) -> set[Path]:
@@ -135,7 +172,7 @@ def _go_on_with(job: Job, world: World) -> str | None:
     """How a job ended; ``None`` when it did not: another run has it, or the disk is full."""
     from cas.engines.drgn.prestart import prestarted
 
-    told = OfJob(job, world.progress)
+    told = OfJob(job_name(job), world.progress)
     world.progress.say(f"Going on with {told.name}")
     try:
         with prestarted(world.config) as opened:

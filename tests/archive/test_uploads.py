@@ -318,3 +318,27 @@ def test_a_damaged_file_of_the_archive_is_replaced_by_a_sound_one(
         file.write(b"damage")
     assert uploaded(world, files[FULL]) == Answer((crash_id,), 0)
     require_sound(world, crash_id, [files[FULL].read_bytes()])
+
+
+def test_an_upload_waits_for_its_kernel_and_a_build_completes_it(
+    site_b: Site, vmcore_b: Path
+) -> None:
+    kernels = site_b.settings["kernels"]
+    database = Path(site_b.settings["database"])
+    catalogue = database.read_bytes()
+    database.unlink()
+    site_b.settings["kernels"] = str(site_b.directory / "kernels")
+    site_b.settings["debugs"] = str(site_b.directory / "debugs")
+    assert site_b.cas("upload", vmcore_b).returncode == 0
+    database.write_bytes(catalogue)
+    for file in site_b.directory.glob("cas.db-*"):
+        file.unlink()
+    site_b.settings["kernels"] = kernels
+    assert site_b.admin("index").returncode == 0
+    done = site_b.admin("resume")
+    assert done.stdout.startswith("complete "), done.stderr
+    found = json.loads(site_b.cas("info", vmcore_b).stdout)
+    assert found["verdict"] == "complete"
+    assert found["culprit"]
+    assert site_b.admin("resume").stdout == ""
+    assert left(site_b.world()) == []

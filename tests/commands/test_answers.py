@@ -17,7 +17,7 @@ from write_schemas import NAMES, closed, path_of, text_of
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.commands import World
-from cas.jobs.job import Order, load_job
+from cas.jobs.job import Order, job_name, load_job
 from cas.jobs.new_job import create_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Dump
@@ -119,7 +119,7 @@ def test_an_empty_list_says_how_to_fill_it(world: World, tmp_path: Path) -> None
 
 def test_a_warning_of_a_job_among_many_names_it(world: World) -> None:
     said, job = Said(), load_job(next(WorkDirectory(world.config.work_directory).jobs()))
-    OfJob(job, said).warn("the dump is damaged")
+    OfJob(job_name(job), said).warn("the dump is damaged")
     assert said.lines == [f"T-1/{job.directory.name}: the dump is damaged"]
 
 
