@@ -8,7 +8,6 @@ import hmac
 import json
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -23,7 +22,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from installed import closed_port
+from installed import closed_port, needs
 
 SERVICE = "cas@example.iam.gserviceaccount.com"
 ACCOUNT = "devstoreaccount1"
@@ -104,9 +103,7 @@ def google_store_with(content: bytes, key: str) -> Iterator[str]:
 @contextmanager
 def azure_store_with(content: bytes, key: str) -> Iterator[str]:
     """The endpoint of Azurite, in whose container an object is."""
-    program = shutil.which("azurite-blob")
-    if program is None:
-        pytest.skip("azurite-blob is not installed: npm install --global azurite")
+    program = needs("azurite-blob")
     port = closed_port()
     argv = [program, "--inMemoryPersistence", "--blobPort", str(port), "--silent"]
     environment = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{ACCOUNT_KEY}"}

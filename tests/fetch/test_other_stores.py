@@ -81,6 +81,7 @@ def test_an_object_of_googles_emulator_is_fetched(tmp_path: Path) -> None:
             assert got(f"gs://dumps/{QUOTED}", rules, home) == CONTENT
 
 
+@pytest.mark.long
 def test_an_object_of_azurite_is_fetched_whole_and_by_ranges(tmp_path: Path) -> None:
     azure_key(tmp_path / "key")
     with azure_store_with(CONTENT, NAME) as endpoint:
