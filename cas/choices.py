@@ -227,6 +227,17 @@ class DetectorStatus(StrEnum):
     """It was ended at its limit; what it had found by then counts."""
 
 
+class AnalyzerKind(StrEnum):
+    """What runs an analyzer."""
+
+    SHELL = "shell"
+    """bash, else sh."""
+    PYTHON = "python"
+    """drgn's process."""
+    COMMAND = "command"
+    """The debugger, of which it is a command: no analyzer is stored so."""
+
+
 class Kind(StrEnum):
     """What kind of crash it was; the values are part of signatures and never change."""
 

@@ -24,9 +24,7 @@ JOBS = (
 _TO_ANALYSE = f"to analyse a dump: {ANALYSE}"
 _MEANT = {
     **dict.fromkeys(("list", "jobs", "tickets", "show", "results"), JOBS),
-    **dict.fromkeys(
-        ("submit", "analyse", "analyze", "run", "add", "new", "start", "triage"), _TO_ANALYSE
-    ),
+    **dict.fromkeys(("submit", "analyse", "run", "add", "new", "start", "triage"), _TO_ANALYSE),
     **dict.fromkeys(
         ("continue", "retry", "go", "restart", "resume"),
         "to go on with a ticket's job: cas -i TICKET; with all of them: cas-admin resume",

@@ -63,7 +63,7 @@ _cas() {
     COMPREPLY=()
     case $previous in
         -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
-        -c | --command | --host) return ;;
+        -c | --command | --host | --jobs | --timeout) return ;;
         --fetch) mapfile -t COMPREPLY < <(compgen -W 'all answer' -- "$current"); return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
         -i | --identifier)
@@ -78,10 +78,13 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
         signature | ls | info | report) words='--json --config --debug -h --help' ;;
+        analyze) words='--jobs --timeout --config --debug -h --help' ;;
+        analyzer) words='--remove --config --debug -h --help' ;;
+        analyzers) words='--json --config --debug -h --help' ;;
         set | unset | ticket | unticket | hold | unhold | upload) words='--config --debug -h --help' ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
@@ -99,7 +102,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

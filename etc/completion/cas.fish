@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket hold unhold upload'
+set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -75,8 +75,15 @@ complete -c cas -n $bare -a unticket -d 'take a ticket from crashes'
 complete -c cas -n $bare -a hold -d 'keep crashes from every purge, with a reason'
 complete -c cas -n $bare -a unhold -d 'let crashes be purged again that were held'
 complete -c cas -n $bare -a upload -d 'put dumps into the archive'
-complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket hold unhold upload' -F
-complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket hold unhold' -a '(__cas_specs)'
+complete -c cas -n $bare -a analyze -d 'run an analyzer on crashes'
+complete -c cas -n $bare -a analyzer -d 'add, replace or remove an analyzer'
+complete -c cas -n $bare -a analyzers -d 'list the analyzers'
+complete -c cas -n '__fish_seen_subcommand_from analyze' -l jobs -x -d 'so many crashes at a time'
+complete -c cas -n '__fish_seen_subcommand_from analyze' -l timeout -x -d 'seconds for one crash'
+complete -c cas -n '__fish_seen_subcommand_from analyzer' -l remove -d 'remove it'
+complete -c cas -n '__fish_seen_subcommand_from analyzers' -l json -d 'print everything, as JSON'
+complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket hold unhold upload analyze' -F
+complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket hold unhold analyze' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a dump'

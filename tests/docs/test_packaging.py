@@ -40,7 +40,16 @@ def test_every_file_for_the_system_is_installed() -> None:
     setup.read(ROOT / "setup.cfg")
     patterns = setup["options.data_files"].values()
     installed = {path for pattern in patterns for path in ROOT.glob(pattern.strip())}
-    for directory in ("advice", "etc", "man", "snippets", "functions", "known", "schemas"):
+    for directory in (
+        "advice",
+        "analyzers",
+        "etc",
+        "man",
+        "snippets",
+        "functions",
+        "known",
+        "schemas",
+    ):
         for path in (ROOT / directory).rglob("*"):
             if path.is_file() and path.name not in ("Containerfile", "README.md"):
                 assert path in installed, path

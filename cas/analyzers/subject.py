@@ -1,0 +1,168 @@
+"""What an analyzer is run on: a crash of the archive, its best file, and that one's kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cas.archive.archive import Archive
+from cas.archive.record import Info
+from cas.archive.shown import shown_info
+from cas.catalogue import Catalogue
+from cas.catalogue.extraction.kmod_search import in_cache
+from cas.catalogue.suppliers import Sought
+from cas.choices import Presence
+from cas.dump import SEARCH_BYTES, identify, require_modest
+from cas.errors import CasError
+from cas.model.case import Case
+from cas.model.dump import KERNEL_LOG, Dump
+from cas.model.kernel import KernelIdentity, Match
+from cas.progress import Progress
+from cas.report.result import load as load_result
+from cas.settings.config import Config
+from cas.text import json_text
+
+HAVING_DUMP = frozenset({Presence.HERE, Presence.TRUNCATED, Presence.ELSEWHERE})
+"""Where a best file is that can be read, if it is on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A crash that analyzers are run on."""
+
+    info: Info
+    dump: Path
+    shown: Mapping[str, Any]
+    """What ``cas info`` prints of it."""
+    arch: str | None
+    osrelease: str | None
+    vmlinux: Path | None
+    """``None``: there is no kernel for it, see `why_no_kernel`."""
+    why_no_kernel: CasError | None = None
+    case: Case | None = None
+    """For a debugger, with the kernel modules' files that have debug information."""
+    kmods: Mapping[str, Path] = field(default_factory=dict)
+    """All files of kernel modules, also those without: crash takes them, too."""
+
+    @property
+    def id(self) -> str:
+        """The crash's."""
+        return self.info.id
+
+    @property
+    def json(self) -> str:
+        """The object that ``cas info`` prints."""
+        return json_text(dict(self.shown), indent=4) + "\n"
+
+
+class Subjects:
+    """Makes subjects of crashes; each kernel is looked for once, and kept to the end."""
+
+    def __init__(
+        self, archive: Archive, config: Config, progress: Progress, leases: ExitStack
+    ) -> None:
+        """Prepare; nothing is looked for yet.
+
+        :param leases: until its end the cache keeps the kernels
+        """
+        self._archive = archive
+        self._config = config
+        self._progress = progress
+        self._leases = leases
+        self._catalogue = Catalogue.of(config, archive.store)
+        self._kernels: dict[KernelIdentity, tuple[Match, Path] | CasError] = {}
+
+    def file_of(self, info: Info) -> Path | None:
+        """The dump of a crash, if it is on this machine."""
+        best = info.best_file
+        if best is None or self._archive.presence_of(info) not in HAVING_DUMP:
+            return None
+        return self._archive.path_of(info, best)
+
+    def of(self, info: Info, dump: Path, *, for_debugger: bool) -> Subject:
+        """A crash with all that an analyzer needs.
+
+        :param for_debugger: the dump itself is read, and files of kernel modules are looked for
+        :raises CasError: the dump cannot be read
+        """
+        facts, best = info.facts, info.best_file
+        shown = shown_info(info, str(dump)) | {"presence": self._archive.presence_of(info)}
+        found: Dump | None = None
+        is_log = bool(best and best.format == KERNEL_LOG)
+        if for_debugger or not {"arch", "release", "build_id"} <= facts.keys():
+            found = identify(dump, self._config.buffer_size_bytes or SEARCH_BYTES)
+            identity = found.identity
+            is_log = found.is_log
+        else:
+            identity = KernelIdentity(facts["arch"], facts["release"], facts["build_id"])
+        match: Match | None = None
+        vmlinux: Path | None = None
+        why: CasError | None = None
+        try:
+            match, vmlinux = self._kernel(identity)
+        except CasError as error:
+            why = error
+        case: Case | None = None
+        kmods: Mapping[str, Path] = {}
+        if found and for_debugger and match and vmlinux and not is_log:
+            require_modest(found)
+            with_debuginfo, kmods = self._kmods(info, match)
+            case = Case(found, vmlinux, with_debuginfo)
+        return Subject(
+            *(info, dump, shown, identity.arch or None, identity.osrelease, vmlinux, why, case),
+            kmods=kmods,
+        )
+
+    def _kernel(self, identity: KernelIdentity) -> tuple[Match, Path]:
+        """The vmlinux of a kernel.
+
+        :raises CasError: there is none
+        """
+        known = self._kernels.get(identity)
+        if known is None:
+            try:
+                known = self._look_for_kernel(identity)
+            except CasError as error:
+                known = error
+            self._kernels[identity] = known
+        if isinstance(known, CasError):
+            raise known
+        return known
+
+    def _look_for_kernel(self, identity: KernelIdentity) -> tuple[Match, Path]:
+        cache = self._config.debugs
+        match = self._catalogue.find(identity, cache=cache, progress=self._progress)
+        for remark in match.remarks:
+            self._progress.warn(remark)
+        sought = Sought(identity, cache, self._progress)
+        match, found = self._catalogue.extract(sought, match, (), self._leases)
+        return match, found.vmlinux
+
+    def _kmods(self, info: Info, match: Match) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Files of the kernel modules that were loaded, which the cache has: those that have debug
+        information, and all.
+
+        Their build-ids are known by the crash's jobs.
+        """
+        wanted: dict[str, str] = {}
+        for name in reversed(info.jobs):
+            try:
+                answer = load_result(self._archive.work_directory / name).answer
+            except CasError:
+                continue
+            if answer:
+                wanted = {kmod.name: kmod.build_id for kmod in answer.kmods if kmod.build_id}
+                break
+        if not wanted:
+            return {}, {}
+        found = in_cache(match.kernel, wanted, self._config.debugs)
+        return found.debug_files, dict(found.files)
+
+
+def renewed(subject: Subject, info: Info) -> Subject:
+    """The same crash after something was said of it."""
+    shown = shown_info(info, str(subject.dump)) | {"presence": subject.shown["presence"]}
+    return replace(subject, info=info, shown=shown)

@@ -1,0 +1,69 @@
+"""drgn for an analyzer in Python: a process of its own on one dump, which writes to a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
+from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
+from cas.files.whole import put
+from cas.model.case import Case
+from cas.supervise import FILES, Confinement, VisibleFiles
+from cas.supervise.sandbox import visible
+
+PROGRAM = (
+    "import sys; sys.path += sys.argv[1:3]; "
+    "from cas.engines.drgn.child.analyze import main; main(*sys.argv[3:])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerCall:
+    """An analyzer that is to be run on a dump."""
+
+    text: bytes
+    info: Mapping[str, Any]
+    """What is known of the crash."""
+    pipe: int
+    """Descriptor of the pipe for what it says."""
+    death: str | None = None
+    """How drgn ended when it read the dump by itself."""
+
+
+def python_program(
+    call: AnalyzerCall, case: Case, confinement: Confinement
+) -> tuple[Sequence[str | os.PathLike[str]], Confinement, VisibleFiles]:
+    """The words that start it, where it runs, and what it sees.
+
+    :param confinement: its directory, of this run alone, gets files
+    :raises EngineError: drgn is not installed
+    """
+    room, home = confinement.directory, home_of_drgn()
+    analyzer, about = room / "analyzer", room / "call.json"
+    request = {
+        "arch": case.dump.arch,
+        "vmcoreinfo": vmcoreinfo_text(case.dump),
+        "known": facts_to_compare(case),
+        "death": call.death or foreseen_death(case.dump),
+    }
+    put(analyzer, call.text)
+    put(about, json.dumps({"pipe": call.pipe, "info": call.info, "request": request}).encode())
+    needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
+    seen = {case.dump.path: f"{FILES}/vmcore", case.vmlinux: f"{FILES}/vmlinux"}
+    seen |= {path: str(path) for path in case.kmods.values()}
+    seen |= {path: f"{FILES}/{path.name}" for path in (analyzer, about)}
+    kmods = (word for pair in case.kmods.items() for word in map(str, pair))
+    words: list[str | Path] = [Path(sys.executable).resolve(), "-I", "-S", "-c", PROGRAM]
+    words += [PACKAGES, home, case.dump.path, case.vmlinux, analyzer, about, *kmods]
+    environment = {**confinement.environment, **ENVIRONMENT}
+    return (
+        words,
+        replace(confinement, environment=environment),
+        VisibleFiles({**dict(visible(needed)), **seen}, (call.pipe,)),
+    )
