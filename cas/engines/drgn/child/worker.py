@@ -38,15 +38,15 @@ import contextlib
 import gc
 import json
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 from cas.choices import SectionStatus
 from cas.engines.drgn.child.answer import FACTS, Fact
 from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.limits import Late, raise_late_on_alarm, time_limit
 from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Request, Target
 from cas.panic import panic_message
 from cas.text import plain_fault
@@ -57,10 +57,6 @@ if TYPE_CHECKING:
 
 STRING_LIMIT = 300
 """Characters of one string of a fault; a symbol of the kernel has up to 512."""
-
-
-class Late(BaseException):
-    """What was asked for took longer than allowed; not for drgn's own handlers to catch."""
 
 
 def main(channel: int) -> None:
@@ -77,7 +73,7 @@ def main(channel: int) -> None:
     sys.stdout = sys.stderr
     # A first answer is over before there is garbage worth a collection.
     gc.disable()
-    signal.signal(signal.SIGALRM, _raise_late)
+    raise_late_on_alarm()
     session = Session(replies, socket.socket(fileno=channel))
     for line in requests:
         session.serve(json.loads(line))
@@ -296,16 +292,6 @@ def read_fact(target: Target, fact: Fact, timeout_s: float) -> Partial:
     return value if isinstance(value, Partial) else Partial(value, None)
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`Late` in the block when it takes longer."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def _with_short_strings(told: Any) -> Any:
     """What was read, with strings of the dump cut: a name there may be of any length."""
     if isinstance(told, str):
@@ -313,10 +299,6 @@ def _with_short_strings(told: Any) -> Any:
     if isinstance(told, dict):
         return {name: _with_short_strings(value) for name, value in told.items()}
     return [_with_short_strings(value) for value in told] if isinstance(told, list) else told
-
-
-def _raise_late(*_: object) -> None:
-    raise Late
 
 
 def error_sentence(error: BaseException) -> str:
