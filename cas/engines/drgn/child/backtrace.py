@@ -70,7 +70,7 @@ def frames(target: Target) -> Partial:
             doubt = f"the current task of CPU {cpu} says that it runs on CPU {task_cpu(task)}"
         else:
             low, high = _stack_extent(task)
-            if not any(low <= _frame_register(frame, "sp") < high for frame in trace):
+            if not any(low <= frame_register(frame, "sp") < high for frame in trace):
                 doubt = f"the dump's registers of CPU {cpu} belong to another task"
     except (ValueError, LookupError, FaultError) as error:
         trace, doubt = None, f"the registers of CPU {cpu} cannot be used: {error}"
@@ -168,6 +168,8 @@ def kernel_frames(target: Target, trace: StackTrace) -> list[StackFrame]:
     """Without what follows the entry from user space, where the unwinder can only guess."""
     kept: list[StackFrame] = []
     for frame in list(trace)[:MAX_FRAMES]:
+        if kept and not frame.interrupted and not frame_register(frame, "pc"):
+            break
         if kept and frame.interrupted and not _is_kernels_code(target, _code_address(frame)):
             break
         kept.append(frame)
@@ -179,7 +181,7 @@ def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> 
 
     :param with_offset: whether the symbol is looked up, which takes most of the time
     """
-    pc = _frame_register(frame, "pc")
+    pc = frame_register(frame, "pc")
     kmod = target.kmod_at(_code_address(frame))
     function, offset = frame.name, None
     if with_offset and not frame.is_inline:
@@ -206,10 +208,11 @@ def frame_of(target: Target, frame: StackFrame, *, with_offset: bool = True) -> 
 
 def _code_address(frame: StackFrame) -> int:
     """An address inside the instruction; a return address may be the next function's first."""
-    return _frame_register(frame, "pc") - (not frame.interrupted)
+    return frame_register(frame, "pc") - (not frame.interrupted)
 
 
-def _frame_register(frame: StackFrame, name: str) -> int:
+def frame_register(frame: StackFrame, name: str) -> int:
+    """A register of a frame, such as ``pc`` or ``sp``; 0 where it is not known."""
     try:
         return int(getattr(frame, name))
     except LookupError:
