@@ -104,6 +104,19 @@ class EngineChoice(StrEnum):
     """drgn and nothing else."""
 
 
+class GlideRole(StrEnum):
+    """Why a task stands where it does in a deep trace."""
+
+    PANIC = "panic"
+    """It was on the CPU that panicked."""
+    CPU = "cpu"
+    """It was on another CPU, or is the idle task of one."""
+    BLOCKED = "blocked"
+    """It was in uninterruptible sleep."""
+    OTHER = "other"
+    """It was asleep otherwise, or waited for a CPU."""
+
+
 class SectionStatus(StrEnum):
     """How a snippet, or one of its commands, ended."""
 

@@ -33,6 +33,7 @@ ANSWERS: dict[str, type[record.Record]] = {
 }
 STATUS = "cas-admin status --json"
 LS = "cas ls --json"
+GLIDE = "cas glide --json"
 NAMES = {
     "cas identify --json": "identify.json",
     "cas object --json": "object.json",
@@ -42,6 +43,7 @@ NAMES = {
     "cas-admin host list --json": "hosts.json",
     "cas-admin check --json": "check.json",
     STATUS: "status.json",
+    GLIDE: "glide.json",
 }
 """What the files of the answers' schemas are called."""
 
@@ -50,6 +52,8 @@ def text_of(name: str) -> str:
     """The schema of a record or an answer, as its file has it."""
     if name == STATUS:
         schema = record.schema_of_parts(admin.STATUS, admin.Problem, name)
+    elif name == GLIDE:
+        schema = record.schema_of_lines(identify.GLIDE, name)
     elif name == LS:
         schema = record.schema_of_array(archive.ListedCrash, name)
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cas.choices import Cause, Checked
+from cas.choices import Cause, Checked, GlideRole
 from cas.files.record import Count, FilePath, Record, Time
 
 VERSION = 1
@@ -59,6 +59,115 @@ class Identified(Record, frozen=True, kw_only=True):
     vmcoreinfo: dict[str, str]
     registers: tuple[Registers, ...]
     remarks: tuple[str, ...]
+
+
+class GlideValue(Record, frozen=True, kw_only=True):
+    """A variable, member or element of a deep trace."""
+
+    name: str
+    """``[N]`` of an element."""
+    type: str
+    """As C has it, without the name."""
+    value: str
+    """A number, an address, a string, ``<fault ADDRESS>``, ``<optimized out>``; empty of a
+    structure or an array."""
+    note: str = ""
+    """What it means: a symbol, an error, names of flags, a path."""
+    above: str | None = None
+    """Where what it points to is told already."""
+    members: tuple[GlideValue, ...] = ()
+    zeros: Count = 0
+    """Members that are 0 and left out."""
+    left_out: Count = 0
+    """Elements and members beyond a limit."""
+
+
+class GlideNote(Record, frozen=True, kw_only=True):
+    """What a module tells: a line of text, or a value."""
+
+    module: str | None = None
+    text: str | None = None
+    value: GlideValue | None = None
+
+
+class GlideStart(Record, frozen=True, kw_only=True, tag_field="kind", tag="start"):
+    """The first record of a deep trace."""
+
+    version: Version
+    dump: str
+    """``TICKET/STAMP`` of the job that has it, else the crash that it is of."""
+    osrelease: str | None
+    modules: tuple[str, ...]
+    """Those that take part."""
+
+
+class GlideNamedTask(Record, frozen=True, kw_only=True):
+    """A task in a few words."""
+
+    address: str
+    pid: int | None
+    comm: str | None
+    cpu: int | None
+    state: str | None
+
+
+class GlideTask(GlideNamedTask, frozen=True, kw_only=True, tag_field="kind", tag="task"):
+    """A task; its frames follow."""
+
+    role: GlideRole
+    alike: tuple[GlideNamedTask, ...]
+    """Others with the same stack."""
+    problem: str | None
+    notes: tuple[GlideNote, ...]
+
+
+class GlideFrame(Record, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
+    """A frame of the task before, innermost first."""
+
+    number: Count
+    function: str | None
+    offset: Count | None
+    size: Count | None
+    pc: str
+    kmod: str | None
+    file: str | None
+    line: Count | None
+    inlined: bool
+    is_exception: bool
+    """Here an exception interrupted the kernel."""
+    registers: dict[str, str]
+    variables: tuple[GlideValue, ...]
+    notes: tuple[GlideNote, ...]
+
+
+class GlideSection(Record, frozen=True, kw_only=True, tag_field="kind", tag="section"):
+    """What a module tells before or behind the tasks."""
+
+    module: str
+    when: str
+    lines: tuple[GlideNote, ...]
+
+
+class GlideRemark(Record, frozen=True, kw_only=True, tag_field="kind", tag="remark"):
+    """What went wrong, and cost only what it names."""
+
+    text: str
+
+
+class GlideEnd(Record, frozen=True, kw_only=True, tag_field="kind", tag="end"):
+    """The last record."""
+
+    tasks: Count
+    stacks: Count
+    frames: Count
+    values: Count
+    duration_s: float
+    cut: str | None
+    """Why the trace ends before its end."""
+
+
+GLIDE = (GlideStart, GlideTask, GlideFrame, GlideSection, GlideRemark, GlideEnd)
+"""The records of ``cas glide --json``, one a line."""
 
 
 class CrashObject(Record, frozen=True, kw_only=True):

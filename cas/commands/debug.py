@@ -70,8 +70,8 @@ def debug(order: DebugOrder, world: World) -> int:
         leases.enter_context(kept_from_purge(subject, world))
         is_far = job is not None and job.is_answer_alone
         source = opened_far(job, world, directory, leases) if job and is_far else None
-        dump = _dump(subject, order, source, world)
-        case, debuginfo = _case(subject, dump, order, world, leases)
+        dump = dump_of(subject, order, source, world)
+        case, debuginfo = case_of(subject, dump, order, world, leases)
         if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
             raise UsageError(
                 f"{subject} has no dump, only a kernel log: crash has nothing to open",
@@ -92,7 +92,7 @@ def debug(order: DebugOrder, world: World) -> int:
         return run(session, feed, world)
 
 
-def _dump(subject: Subject, order: DebugOrder, source: RangedFile | None, world: World) -> Dump:
+def dump_of(subject: Subject, order: DebugOrder, source: RangedFile | None, world: World) -> Dump:
     """What the dump says of itself."""
     if source is None:
         require_kept(subject, world, is_forced=order.is_forced)
@@ -109,7 +109,7 @@ def _dump(subject: Subject, order: DebugOrder, source: RangedFile | None, world:
     return dump
 
 
-def _case(
+def case_of(
     subject: Subject, dump: Dump, order: DebugOrder, world: World, leases: ExitStack
 ) -> tuple[Case, frozenset[str]]:
     """The dump with its kernel; the names of the kmods whose files have debug information.

@@ -88,6 +88,13 @@ def schema_of_array(kind: type[Record], title: str) -> dict[str, Any]:
     return {"$schema": DIALECT, "type": "array", "items": items, "title": title, "$defs": parts}
 
 
+def schema_of_lines(kinds: Sequence[type[Record]], title: str) -> dict[str, Any]:
+    """The schema of an object that is of one of several kinds."""
+    either = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
+    parts = _schema_parts(list(kinds))
+    return {"$schema": DIALECT, "anyOf": either, "title": title, "$defs": parts}
+
+
 def schema_of_parts(
     kinds: Mapping[str, type[Record]], instead: type[Record], title: str
 ) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class Config:
     """``auto``, ``crash`` or ``drgn``."""
     snippets: tuple[Path, ...] = ()
     """The site's snippet directories, after the shipped one."""
+    glide: tuple[Path, ...] = ()
+    """The site's directories of modules of the deep trace, after the shipped one."""
     functions: Path | None = None
     """A file of patterns: which kernel functions are everybody's here, besides those we know."""
     known_issues: tuple[Path, ...] = ()
@@ -382,6 +384,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "autoPurge": ("auto_purge", _yes_no),
     "engine": ("engine", _one_of(*EngineChoice)),
     "snippets": ("snippets", _paths),
+    "glide": ("glide", _paths),
     "functions": ("functions", _absolute),
     "knownIssues": ("known_issues", _paths),
     "sources": ("sources", _paths),

@@ -78,7 +78,7 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
         signature | ls | info | report) words='--json --config --debug -h --help' ;;
@@ -86,6 +86,15 @@ _cas() {
         analyzer) words='--remove --config --debug -h --help' ;;
         analyzers) words='--json --config --debug -h --help' ;;
         set | unset | ticket | unticket | hold | unhold | upload) words='--config --debug -h --help' ;;
+        glide)
+            [[ $previous != --tasks ]] || words='panic cpus blocked all'
+            [[ $previous != --depth ]] || words='0 1 2 3 4 5 6'
+            if [[ -n $words ]]; then
+                mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+                return
+            fi
+            words='--tasks --depth --json --config --debug -h --help'
+            ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h
                 --help'
@@ -102,7 +111,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

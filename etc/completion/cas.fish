@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
+set -l bare 'not __fish_seen_subcommand_from glide identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -82,11 +82,14 @@ complete -c cas -n '__fish_seen_subcommand_from analyze' -l jobs -x -d 'so many 
 complete -c cas -n '__fish_seen_subcommand_from analyze' -l timeout -x -d 'seconds for one crash'
 complete -c cas -n '__fish_seen_subcommand_from analyzer' -l remove -d 'remove it'
 complete -c cas -n '__fish_seen_subcommand_from analyzers' -l json -d 'print everything, as JSON'
-complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report set unset ticket unticket hold unhold upload analyze' -F
-complete -c cas -n '__fish_seen_subcommand_from debug signature ls info report set unset ticket unticket hold unhold analyze' -a '(__cas_specs)'
+complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report set unset ticket unticket hold unhold upload analyze' -F
+complete -c cas -n '__fish_seen_subcommand_from glide debug signature ls info report set unset ticket unticket hold unhold analyze' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
-complete -c cas -n '__fish_seen_subcommand_from identify signature object ls info report' -l json -d 'print everything, as JSON'
+complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a dump'
+complete -c cas -n $bare -a glide -d 'print every stack with its variables'
+complete -c cas -n '__fish_seen_subcommand_from glide' -l tasks -x -a 'panic cpus blocked all' -d 'which tasks'
+complete -c cas -n '__fish_seen_subcommand_from glide' -l depth -x -a '0 1 2 3 4 5 6' -d 'pointers to follow'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'
 complete -c cas -n $debug -s c -l command -x -d 'run a command and exit'

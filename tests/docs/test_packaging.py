@@ -47,6 +47,7 @@ def test_every_file_for_the_system_is_installed() -> None:
         "man",
         "snippets",
         "functions",
+        "glide",
         "known",
         "schemas",
     ):

@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, fields, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from cas.engines.drgn.first_answer import (
     known,
     renewed,
 )
+from cas.engines.drgn.glide import GlideOrder
 from cas.engines.drgn.locations import located_of
 from cas.engines.drgn.request import files_of, open_request
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
@@ -342,6 +343,19 @@ class Worker:
         :raises EngineError: drgn cannot open the dump, or reads nothing of it
         """
         return self._ask_of_fault("fault", wanted)
+
+    def glide(self, order: GlideOrder) -> Iterator[Message]:
+        """The deep trace, record by record, see ``schemas/glide.schema.json``.
+
+        :raises EngineError: drgn cannot open the dump, or does not come to the end of it
+        """
+        self._revive()
+        self._command = "(tracing the tasks)"
+        self._send_message({"glide": order.request()})
+        limit_s = order.timeout_s + PATIENCE_S
+        deadline = time.monotonic() + self._rules.start_s + limit_s
+        while "done" not in (message := self._receive_message(deadline, limit_s)):
+            yield message["record"]
 
     def decode(self, code: Message, at: CodePlace | None = None) -> Reading:
         """What the code that the kernel log shows says of the fault; no dump need be open.

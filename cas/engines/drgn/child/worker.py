@@ -24,6 +24,9 @@ Files come open, over a socket beside stdin. Requests, in this order:
   ``{"problem": SENTENCE}`` if they cannot run at all; then ``{"done": "detect"}``
 - ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
+- ``{"glide": {"tasks": …, "panic_depth": N, "depth": N, "timeout_s": N, "sources": [[NAME, PATH,
+  TEXT], …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
+  ``schemas/glide.schema.json``; then ``{"done": "glide"}``
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
   of the code that the log shows, and by the debug information of what ``locate`` was given, if any
@@ -120,6 +123,8 @@ class Session:
                 self._run_detectors(self._target, **request["detect"])
             elif "fault" in request:
                 self._read_fault(self._target, **request["fault"])
+            elif "glide" in request:
+                self._glide(self._target, **request["glide"])
             elif "run" in request:
                 self._run_into_file(self._target, output, request["run"])
 
@@ -197,6 +202,17 @@ class Session:
         self._tell_fault(
             "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
         )
+
+    def _glide(self, target: Target, sources: list[list[str]], **wanted: Any) -> None:
+        # Few ask for it, and it imports many of drgn's helpers.
+        from cas.engines.drgn.child.glide.modules import Source
+        from cas.engines.drgn.child.glide.trace import Glide, Wanted
+
+        gc.enable()
+        files = tuple(Source(*each) for each in sources)
+        for record in Glide(target, Wanted(sources=files, **wanted)).records():
+            self._reply(record=record)
+        self._reply(done="glide")
 
     def _decode_opcodes(self, timeout_s: float, at: list[Any] | None, **code: Any) -> None:
         from cas.engines.drgn.child.locate import Place

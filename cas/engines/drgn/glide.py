@@ -1,0 +1,77 @@
+"""What drgn's process is asked for of a deep trace, and the files of modules that go with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cas.errors import CasError
+
+MODULE = re.compile(r"cas_glide_([A-Za-z0-9_-]+)\.py")
+MODULE_BYTES = 1 << 20
+
+
+class UnusableModule(CasError):
+    """A module of the deep trace cannot be read."""
+
+    hint = "make the file readable for who runs cas, and shorter than 1 MiB"
+
+
+@dataclass(frozen=True, slots=True)
+class GlideModule:
+    """The file of a module."""
+
+    name: str
+    """Of the kernel module that it is for, with underscores."""
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlideOrder:
+    """What a trace is to be of."""
+
+    tasks: str = "all"
+    """``panic``, ``cpus``, ``blocked``, ``all``, or process ids between commas."""
+    panic_depth: int = 2
+    """Pointers to structures that are followed in the panic task, one through the other."""
+    depth: int = 0
+    """In the others."""
+    timeout_s: float = 60.0
+    modules: tuple[GlideModule, ...] = ()
+
+    def request(self) -> dict[str, Any]:
+        """It as the worker takes it."""
+        return {
+            "tasks": self.tasks,
+            "panic_depth": self.panic_depth,
+            "depth": self.depth,
+            "timeout_s": self.timeout_s,
+            "sources": [(each.name, str(each.path), each.text) for each in self.modules],
+        }
+
+
+def glide_modules(directories: Iterable[Path]) -> tuple[GlideModule, ...]:
+    """The modules in some directories; a file of a later one takes the place of a namesake.
+
+    :raises UnusableModule: one of them cannot be read
+    """
+    found: dict[str, GlideModule] = {}
+    for directory in directories:
+        for path in sorted(directory.glob("cas_glide_*.py")):
+            if match := MODULE.fullmatch(path.name):
+                name = match[1].replace("-", "_")
+                found[name] = GlideModule(name, path, _text_of(path))
+    return tuple(found.values())
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > MODULE_BYTES:
+            raise UnusableModule(f"{path} is longer than 1 MiB")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnusableModule(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,249 @@
+"""The deep trace of the shipped dump, as drgn's process tells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.engines.drgn.glide import GlideModule, GlideOrder, glide_modules
+from cas.engines.drgn.process import Worker
+from cas.files.shipped import shipped
+from cas.model.case import Case
+from cas.supervise import Confinement
+
+Record = dict[str, Any]
+Ask = Callable[..., list[Record]]
+
+
+@pytest.fixture(scope="module")
+def ask(
+    opened: Case, kmods: Mapping[str, Path], make_room: Callable[..., Confinement]
+) -> Iterator[Ask]:
+    """The records of a trace, ``ask(tasks="cpus")``; the sources of modules by their names."""
+    with Worker(make_room()) as worker:
+
+        def records(modules: Mapping[str, str] | None = None, **order: Any) -> list[Record]:
+            written = tuple(
+                GlideModule(name, Path(f"{name}.py"), text)
+                for name, text in (modules or {}).items()
+            )
+            worker.open(replace(opened, kmods=kmods))
+            return list(worker.glide(GlideOrder(modules=written, **order)))
+
+        yield records
+
+
+@pytest.fixture(scope="module")
+def trace(ask: Ask) -> list[Record]:
+    return ask()
+
+
+def of_kind(records: list[Record], kind: str) -> list[Record]:
+    return [record for record in records if record["kind"] == kind]
+
+
+def frames_of(records: list[Record], pid: int) -> list[Record]:
+    """The frames behind a task."""
+    (at,) = (n for n, one in enumerate(records) if one["kind"] == "task" and one["pid"] == pid)
+    found = []
+    for record in records[at + 1 :]:
+        if record["kind"] != "frame":
+            break
+        found.append(record)
+    return found
+
+
+def panic_frames(records: list[Record]) -> dict[str, Record]:
+    pid = next(one["pid"] for one in records if one["kind"] == "task")
+    return {record["function"]: record for record in frames_of(records, pid)}
+
+
+def variable(frame: Record, name: str) -> Record:
+    (found,) = (one for one in frame["variables"] if one["name"] == name)
+    return found
+
+
+def member(value: Record, *path: str) -> Record:
+    for name in path:
+        (value,) = (one for one in value["members"] if one["name"] == name)
+    return value
+
+
+def test_the_panic_task_comes_first_then_the_cpus_then_who_is_blocked(trace: list[Record]) -> None:
+    tasks = of_kind(trace, "task")
+    roles = [task["role"] for task in tasks]
+    assert roles[:3] == ["panic", "cpu", "blocked"]
+    assert set(roles[3:]) == {"other"}
+    assert tasks[0]["comm"].startswith("kworker/1:")
+    assert (tasks[1]["pid"], tasks[1]["comm"]) == (0, "swapper/0")
+
+
+def test_the_same_stack_stands_there_once_with_all_who_have_it(trace: list[Record]) -> None:
+    tasks, end = of_kind(trace, "task"), trace[-1]
+    assert end["kind"] == "end" and end["cut"] is None
+    assert end["tasks"] == sum(1 + len(task["alike"]) for task in tasks) > len(tasks) + 10
+    pids = [one["pid"] for task in tasks for one in (task, *task["alike"]) if one["pid"]]
+    assert len(pids) == len(set(pids))
+
+
+def test_a_stack_ends_where_the_task_entered_the_kernel(trace: list[Record]) -> None:
+    assert all(int(frame["pc"], 16) for frame in of_kind(trace, "frame"))
+    blocked = next(task for task in of_kind(trace, "task") if task["role"] == "blocked")
+    assert frames_of(trace, blocked["pid"])[-1]["function"] == "entry_SYSCALL_64"
+
+
+@pytest.mark.parametrize(
+    ("which", "roles"),
+    [("panic", {"panic"}), ("cpus", {"panic", "cpu"}), ("blocked", {"blocked"}), ("1", {"other"})],
+)
+def test_only_the_tasks_that_are_asked_for_are_told(ask: Ask, which: str, roles: set[str]) -> None:
+    assert {task["role"] for task in of_kind(ask(tasks=which), "task")} == roles
+
+
+def test_a_frame_has_its_kmod_place_and_what_is_inlined(trace: list[Record]) -> None:
+    frames = panic_frames(trace)
+    inlined, own = frames["cas_balance"], frames["cas_sum_entries"]
+    assert (inlined["inlined"], inlined["kmod"], inlined["offset"]) == (True, "cas_oops", None)
+    assert (own["inlined"], own["offset"], own["size"]) == (False, 0x18, 0x38)
+    assert (inlined["file"], inlined["line"]) == ("drivers/cas/cas_oops.c", 63)
+
+
+def test_an_exception_is_marked_where_its_frames_begin_with_its_registers(
+    trace: list[Record],
+) -> None:
+    frames = panic_frames(trace)
+    assert [name for name, one in frames.items() if one["is_exception"]] == ["cas_balance"]
+    registers = frames["cas_sum_entries"]["registers"]
+    assert registers["rip"] == frames["cas_sum_entries"]["pc"]
+    assert registers["rbx"] == variable(frames["cas_balance"], "entry")["value"]
+
+
+def test_what_a_pointer_leads_to_is_told_once(trace: list[Record]) -> None:
+    frames = panic_frames(trace)
+    ledger = variable(frames["cas_sum_entries"], "ledger")
+    assert (ledger["note"], "above" in ledger) == ("cas_ledger", False)
+    assert variable(frames["cas_audit_ledger"], "ledger")["above"] == "#10.ledger"
+    work = member(ledger, "audit", "work")
+    assert (work["note"], member(work, "func")["note"]) == ("cas_audit_work", "cas_audit_work")
+
+
+def test_pointers_of_other_tasks_are_not_followed_unless_asked_for(
+    ask: Ask, trace: list[Record]
+) -> None:
+    def followed(records: list[Record]) -> list[str]:
+        values = (v for frame in frames_of(records, 1) for v in frame["variables"])
+        return [v["name"] for v in values if v["value"].startswith("0x") and v.get("members")]
+
+    assert followed(trace) == []
+    assert followed(ask(tasks="1", depth=1))
+
+
+def test_values_that_are_gone_say_so_one_by_one(trace: list[Record]) -> None:
+    panic = panic_frames(trace)["panic"]
+    assert variable(panic, "fmt")["value"] == "<optimized out>"
+    assert variable(panic, "buf")["value"] == '"Fatal exception"'
+    assert (variable(panic, "i")["value"], variable(panic, "i")["note"]) == ("400", "0x190")
+
+
+def test_memory_that_is_not_in_the_dump_is_a_fault_in_its_place(ask: Ask) -> None:
+    text = (
+        "from drgn import Object\n"
+        "def end(trace):\n"
+        "    trace.show(Object(trace.prog, 'struct file *', 0xffff888fffff0000), 'gone')\n"
+        "    trace.show(Object(trace.prog, 'char *', 0xffff888fffff0000), 'text')\n"
+        "    trace.show(Object(trace.prog, 'void *', -12), 'error')\n"
+        "    trace.show(Object(trace.prog, 'void *', 0xdead000000000122), 'poison')\n"
+        "    trace.show(Object(trace.prog, 'gfp_t', 0xcc0), 'gfp')\n"
+    )
+    (section,) = of_kind(ask({"core": text}, tasks="panic"), "section")
+    told = {line["value"]["name"]: line["value"] for line in section["lines"]}
+    assert re.fullmatch(r"<fault 0xffff888fffff0\w+>(; .*)?", told["gone"]["note"])
+    assert told["text"]["note"] == "<fault 0xffff888fffff0000>"
+    assert told["error"]["note"] == "-ENOMEM"
+    assert told["poison"]["note"] == "poison LIST_POISON2: taken off its list"
+    assert told["gfp"]["note"] == "0xcc0, GFP_KERNEL"
+
+
+def test_core_tells_memory_run_queues_mounts_and_the_log(ask: Ask) -> None:
+    (core,) = glide_modules([shipped("glide")])
+    records = ask({core.name: core.text}, tasks="panic")
+    assert records[0]["modules"] == ["core"]
+    (section,) = of_kind(records, "section")
+    lines = [line["text"] for line in section["lines"]]
+    assert re.fullmatch(r"memory: \d+ MiB, \d+ MiB free", lines[0])
+    assert any(re.fullmatch(r"CPU 1: pid \d+ \(kworker/1:1\), 1 to run, .*", one) for one in lines)
+    assert "mount /proc (proc)" in lines
+    assert lines[-1].endswith("end Kernel panic - not syncing: Fatal exception ]---")
+
+
+def test_the_guides_module_takes_part_where_its_kmod_is_loaded(ask: Ask) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "glide.md"
+    (text,) = re.findall(r"```python\n(.*?)```", guide.read_text(), re.S)
+    records = ask({"cas_oops": text, "cas_spare": text}, tasks="panic")
+    assert records[0]["modules"] == ["cas_oops"]
+    assert variable(panic_frames(records)["cas_balance"], "entry")["note"] == "number 8"
+    (section,) = of_kind(records, "section")
+    assert section["lines"][0]["text"] == "the ledger at cas_ledger"
+    # the ninth has no quota: what the crash followed
+    assert len(section["lines"]) == 9
+
+
+def test_code_that_is_built_in_is_found_by_its_module(ask: Ask) -> None:
+    text = "def matches(trace):\n    return trace.symbol({!r}) is not None\n"
+    there, not_there = text.format("init_task"), text.format("no_such_symbol")
+    records = ask({"pid_ns": there, "ext9": not_there}, tasks="panic")
+    assert records[0]["modules"] == ["pid_ns"]
+
+
+def test_hooks_are_called_for_each_item_and_may_leave_it_out(ask: Ask) -> None:
+    text = (
+        "def task(trace, task):\n"
+        "    trace.say(f'state {task.member_(\"__state\").value_()}')\n"
+        "    return trace.SUPPRESS if task.pid == 0 else None\n"
+        "def frame(trace, task, frame):\n"
+        "    return trace.SUPPRESS if frame.name == 'panic' else trace.say('here')\n"
+        "def variable(trace, frame, name, value):\n"
+        "    return trace.SUPPRESS if name == 'regs' else None\n"
+    )
+    records = ask({"core": text}, tasks="cpus")
+    (task,) = of_kind(records, "task")
+    assert task["notes"] == [{"module": "core", "text": "state 0"}]
+    frames = of_kind(records, "frame")
+    assert all(frame["notes"] == [{"module": "core", "text": "here"}] for frame in frames)
+    assert "panic" not in [frame["function"] for frame in frames]
+    names = {one["name"] for frame in frames for one in frame["variables"]}
+    assert "signr" in names and "regs" not in names
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("1/0", "end: ZeroDivisionError: division by zero"),
+        ("raise SystemExit", "end: it called exit()"),
+        ("trace.read(0, 8)", "end: FaultError: "),
+        ("[trace.say('x') for _ in range(3000)]", "end: TooMuch: it told more than 2,000 lines"),
+        ("while True: pass", "end: not within 1 s"),
+    ],
+)
+def test_a_module_that_fails_is_disabled_and_the_others_go_on(
+    ask: Ask, wrong: str, said: str
+) -> None:
+    good = "def end(trace):\n    trace.say('fine')\n"
+    bad = f"def end(trace):\n    trace.say('before')\n    {wrong}\n"
+    records = ask({"cas_oops": bad, "core": good}, tasks="panic")
+    (remark,) = of_kind(records, "remark")
+    assert remark["text"].startswith(f"module cas_oops is disabled: {said}")
+    last = of_kind(records, "section")[-1]
+    assert (last["module"], last["lines"]) == ("core", [{"text": "fine"}])
+
+
+def test_a_file_that_is_no_python_is_said_and_costs_nothing_else(ask: Ask) -> None:
+    records = ask({"core": "def end(trace:\n"}, tasks="panic")
+    (remark,) = of_kind(records, "remark")
+    assert remark["text"].startswith("module core is disabled: its file: SyntaxError: ")
+    assert panic_frames(records)
