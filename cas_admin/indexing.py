@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cas.archive.archive import Archive, NotArchived, all_entries
+from msgspec import structs
+
+from cas.archive.archive import Archive, IndexBehind, NotArchived
 from cas.archive.keeping import enter_job
+from cas.archive.record import Info
 from cas.commands import World
 from cas.database.records import JobRecord
 from cas.database.repair import repair
@@ -17,8 +21,9 @@ from cas.database.store import LOCK_S
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError
 from cas.jobs.job import Job, job_name, load_job
+from cas.jobs.work_directory import is_gone
 from cas.model.answer import FirstAnswer
-from cas.model.archived import EVERY, IndexedCrash
+from cas.model.archived import IndexedCrash
 from cas.model.dump import Dump
 from cas.model.finding import Finding, Signature
 from cas.model.report import Report
@@ -26,6 +31,14 @@ from cas.report.result import NAME
 from cas.report.result_record import Result
 from cas.text import count
 from cas.triage.rejudge import kernel_log, value_of_record
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """How many crashes the archive has."""
+
+    entered: int
+    unreadable: int
 
 
 def mend_database(world: World) -> bool:
@@ -114,24 +127,54 @@ def _is_archived(archive: Archive, crash_id: str, job: Job) -> bool:
         info = archive.read(crash_id)
     except NotArchived:
         return False
-    digests = {file.digest for file in info.files if file.purged_s is None}
+    digests = {file.digest for file in info.files}  # also of one that made room for a better one
     return job_name(job) in info.jobs and job.digest in digests
 
 
-def index_archive(archive: Archive, world: World) -> int:
-    """Enter every crash into the index, and take out what the archive has not; how many there are.
+def index_archive(archive: Archive, world: World) -> Indexed:
+    """Enter every crash into the index, and take out what the archive has not.
 
     Jobs that are gone go from their crashes, too.
+
+    :raises TryAgain: the database is of no use now
     """
-    found = set[str]()
+    counts = Counter[str]()
 
     def entries() -> Iterator[IndexedCrash]:
-        for entry in all_entries(archive, lambda error: world.progress.warn(str(error))):
-            found.add(entry.line.id)
-            yield entry
+        for crash_id in archive.ids():
+            try:
+                entry = archive.entry_of(without_gone_jobs(archive, crash_id))
+            except NotArchived:  # a directory that was made by somebody who was stopped
+                continue
+            except CasError as error:
+                world.progress.warn(str(error))
+                counts["unreadable"] += 1
+            else:
+                counts["entered"] += 1
+                yield entry
 
     archive.store.crashes.put(entries())
-    for crash_id in archive.store.crashes.presences(EVERY):
-        if crash_id not in found:
+    for crash_id in archive.store.crashes.all_ids():
+        if not archive.has_record(crash_id):
             archive.store.crashes.remove_crash(crash_id)
-    return len(found)
+    return Indexed(counts["entered"], counts["unreadable"])
+
+
+def without_gone_jobs(archive: Archive, crash_id: str) -> Info:
+    """What is recorded of a crash, once the jobs that are gone are not any more.
+
+    :raises CasError: its record cannot be read, or not be changed
+    """
+    info = archive.read(crash_id)
+    if not gone_jobs(archive, info):
+        return info
+    with suppress(IndexBehind), archive.changing(crash_id) as draft:
+        gone = gone_jobs(archive, draft.info)
+        left = tuple(name for name in draft.info.jobs if name not in gone)
+        draft.info = structs.replace(draft.info, jobs=left)
+    return archive.read(crash_id)
+
+
+def gone_jobs(archive: Archive, info: Info) -> list[str]:
+    """The jobs of a crash that are not there any more."""
+    return [name for name in info.jobs if is_gone(archive.work_directory / name)]

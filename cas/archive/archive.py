@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Self
 
 import msgspec
 
-from cas.archive.record import File, Info, info_of
+from cas.archive.record import File, Info, info_of, is_deep
 from cas.archive.shown import indexed
 from cas.choices import Presence
 from cas.database.store import Store
@@ -78,6 +78,16 @@ class IndexBehind(TryAgain):
     hint = "it is recorded; the index has it with the next command that can use the database"
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the archive has."""
+
+    crashes: int
+    files: int
+    size_bytes: int
+    """Of the disk."""
+
+
 @dataclass(slots=True)
 class Draft:
     """A crash that is being changed."""
@@ -131,6 +141,11 @@ class Archive:
             why = f"belongs to {user_name(state.st_uid)}"
         elif lets_others_write(self.path, state, self.owners):
             why = "can be written to by others"
+        else:
+            above = self.path.parent.stat()
+            is_protected = above.st_mode & stat.S_ISVTX
+            if not is_protected and lets_others_write(self.path.parent, above, self.owners):
+                why = f"may be replaced by others, who can write to {self.path.parent}"
         if why:
             raise Refused(
                 f"the archive {self.path} {why}",
@@ -147,6 +162,28 @@ class Archive:
         for group in _names(objects):
             if len(group) == _GROUP_DIGITS:
                 yield from filter(_ID.fullmatch, _names(objects / group))
+
+    def holdings(self) -> Holdings:
+        """How many crashes and files it has, and what these take; no record is read for that.
+
+        :raises NotPermitted: this user may not read it
+        """
+        crashes = files = size_bytes = 0
+        for crash_id in self.ids():
+            crashes += self.has_record(crash_id)
+            with suppress(OSError), os.scandir(self.directory_of(crash_id) / FILES) as entries:
+                for entry in entries:
+                    files += 1
+                    size_bytes += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+        return Holdings(crashes, files, size_bytes)
+
+    def has_record(self, crash_id: str) -> bool:
+        """Whether there is a record of a crash, readable or not."""
+        return os.path.lexists(self.directory_of(crash_id) / INFO)
+
+    def awaits_index(self, crash_id: str) -> bool:
+        """Whether a change of a crash is noted that the index may not have yet."""
+        return os.path.lexists(self.path / _UNINDEXED / crash_id)
 
     def read(self, crash_id: str) -> Info:
         """What is recorded of a crash.
@@ -199,13 +236,14 @@ class Archive:
             yield draft
             if draft.info is before and blank is None:
                 return
+            content = _content(draft.info)
             note = self.path / _UNINDEXED / crash_id
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             note.touch(mode=0o600)
             sync_directory(note.parent)
-            write_whole(directory / INFO, _content(draft.info))
+            write_whole(directory / INFO, content)
             draft.freed_bytes += sum(map(remove_file, draft.doomed))
-            self._index(draft.info)
+            self._index(self.entry_of(draft.info))
 
     @contextmanager
     def using(self, crash_id: str) -> Iterator[None]:
@@ -248,13 +286,13 @@ class Archive:
             raise NotArchived(f"the archive has no crash {crash_id}")
         return directory
 
-    def _index(self, info: Info) -> None:
+    def _index(self, entry: IndexedCrash) -> None:
         try:
-            self.store.crashes.put([self.entry_of(info)])
+            self.store.crashes.put([entry])
         except CasError as error:
             raise IndexBehind(str(error)) from error
-        with suppress(FileNotFoundError):
-            (self.path / _UNINDEXED / info.id).unlink()
+        with suppress(OSError):  # whoever may not do it leaves it to the next one
+            (self.path / _UNINDEXED / entry.line.id).unlink()
 
     def catch_up(self) -> None:
         """Bring into the index what somebody changed who could not do it himself.
@@ -264,10 +302,12 @@ class Archive:
         for crash_id in filter(_ID.fullmatch, _names(self.path / _UNINDEXED)):
             try:
                 with self.changing(crash_id) as draft:
-                    self._index(draft.info)
+                    self._index(self.entry_of(draft.info))
             except NotArchived:  # it was stopped before there was anything
                 with suppress(OSError):
                     (self.path / _UNINDEXED / crash_id).unlink()
+            except ArchiveDamaged:  # the others are of use all the same
+                continue
 
     def entry_of(self, info: Info) -> IndexedCrash:
         """What the index keeps of a crash."""
@@ -414,15 +454,12 @@ def _names(directory: Path) -> list[str]:
 
 
 def _content(info: Info) -> bytes:
-    return json_text(msgspec.to_builtins(info), indent=1).encode() + b"\n"
-
-
-def all_entries(archive: Archive, told: Callable[[CasError], None]) -> Iterable[IndexedCrash]:
-    """What the index must keep, of every crash; what cannot be read is told and left out."""
-    for crash_id in archive.ids():
-        try:
-            yield archive.entry_of(archive.read(crash_id))
-        except NotArchived:  # a directory that was made by somebody who was stopped
-            continue
-        except CasError as error:
-            told(error)
+    try:
+        values = msgspec.to_builtins(info)
+        is_refused = is_deep(values)
+    except RecursionError:
+        is_refused = True
+    if is_refused:
+        said = f"what is said of the crash {info.id} would be nested too deeply"
+        raise UsageError(said, hint="set less in one another")
+    return json_text(values, indent=1).encode() + b"\n"

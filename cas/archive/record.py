@@ -15,9 +15,17 @@ VERSION = 1
 CHANGES_KEPT = 200
 """Changes that are remembered of a crash, the newest."""
 
+_DEPTH_LIMIT = 100
+"""Objects and arrays in one another: whoever prints them calls himself for each."""
+_TOO_DEEP = "it is nested too deeply"
+
 CrashIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
 AnswerName = Annotated[str, Meta(pattern=r"^\d{4}(\.\d\d){5}\.\d{6}(?!\n)$")]
 JobName = Annotated[str, Meta(pattern=r"^[^/\x00]+/[^/\x00]+$")]
+
+
+Seconds = Annotated[int, Meta(ge=-(1 << 35), le=1 << 37)]
+"""Since 1970, of the years that a calendar has."""
 
 
 class File(Record, frozen=True, kw_only=True):
@@ -38,9 +46,9 @@ class File(Record, frozen=True, kw_only=True):
     at: str | None = None
     """Where it lies: a URL, or a path, also of a file that could not be given a second name in the
     archive; ``None``: in the archive."""
-    added_s: int
+    added_s: Seconds
     """Seconds since 1970."""
-    purged_s: int | None = None
+    purged_s: Seconds | None = None
     looks: tuple[int, int, int] | None = None
     """Inode, and when content and anything at all were changed last, in ns since 1970: while it
     looks so it has this digest."""
@@ -49,7 +57,7 @@ class File(Record, frozen=True, kw_only=True):
 class Change(Record, frozen=True, kw_only=True):
     """Who changed what people say of a crash."""
 
-    at_s: int
+    at_s: Seconds
     by: str
     what: str
 
@@ -57,7 +65,7 @@ class Change(Record, frozen=True, kw_only=True):
 class Hold(Record, frozen=True, kw_only=True):
     """Why a crash must not be purged, whatever its age."""
 
-    at_s: int
+    at_s: Seconds
     by: str
     why: str = ""
 
@@ -70,14 +78,14 @@ class Info(Record, frozen=True, kw_only=True):
     is_weak: bool = False
     """Another crash may have this id, too."""
     type: str = "crash"
-    time_s: int
+    time_s: Seconds
     """When it crashed, in seconds since 1970; when it was added where that is not known."""
-    added_s: int
+    added_s: Seconds
     facts: dict[str, Any] = field(default_factory=dict)
     """What the newest job or upload of its best file found out, by property."""
     facts_of: str | None = None
     """The digest of the file that they are of."""
-    facts_at_s: int = 0
+    facts_at_s: Seconds = 0
     """When the job or upload began that found them out, in seconds since 1970."""
     answer: AnswerName | None = None
     """The directory below ``answers`` that says what an upload of that file gave."""
@@ -125,8 +133,20 @@ def info_of(content: bytes) -> Info:
     """
     try:
         # json and not msgspec's own reader: undecodable file names have surrogates
-        return msgspec.convert(json.loads(content), Info)
+        found = json.loads(content)
+        if is_deep(found):
+            raise Unreadable(_TOO_DEEP)
+        return msgspec.convert(found, Info)
     except RecursionError as error:
-        raise Unreadable("it is nested too deeply") from error
+        raise Unreadable(_TOO_DEEP) from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def is_deep(value: object, limit: int = _DEPTH_LIMIT) -> bool:
+    """Whether there are more objects and arrays in one another than a record may have."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return False
+    return not limit or any(is_deep(each, limit - 1) for each in value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
     :param dump: where the best file is
     """
     best = info.best_file
-    found: dict[str, Any] = info.facts | {
+    found: dict[str, Any] = {
         "id": info.id,
         "name": info.id,
         "type": info.type,
@@ -39,6 +40,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
             "dump_level": best.dump_level,
             "whole": best.is_whole,
         }
+    found |= {name: value for name, value in info.facts.items() if name not in found}
     found["files"] = [msgspec.to_builtins(file) for file in info.files]
     found = {name: value for name, value in found.items() if value is not None}
     return found | {USERS: info.properties}
@@ -71,7 +73,7 @@ def words_of(facts: Mapping[str, Any]) -> Iterator[CrashWord]:
     [('a.b', '1'), ('a.b', 'true')]
     """
     seen: dict[str, int] = {}
-    for name, value in _leaves("", facts):
+    for name, value in filter(itemgetter(0), _leaves("", facts)):
         position = seen.get(name, 0)
         seen[name] = position + 1
         yield CrashWord(name, position, value)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cas.archive.archive import Archive
 from cas.archive.record import Info
 from cas.commands.invocation import Done, Output, World
+from cas.errors import AGAIN, TryAgain
 from cas.model.archived import Selection
 from cas.settings.person import person
 
@@ -36,11 +37,17 @@ def change_all(
     ids = [line.id for line in archive.store.crashes.lines(selection)]
     number = 0
     for crash_id in ids:
-        with archive.changing(crash_id) as draft:
-            changed = change(draft.info)
-            if changed != draft.info:
-                draft.info = changed.noting(what, by, at_s)
-                number += 1
+        try:
+            with archive.changing(crash_id) as draft:
+                changed = change(draft.info)
+                if changed != draft.info:
+                    draft.info = changed.noting(what, by, at_s)
+                    number += 1
+        except TryAgain as error:
+            if crash_id == ids[-1]:
+                raise
+            said = f"{what}: {number:,} of {len(ids):,} crashes changed, then: {error}"
+            raise TryAgain(said, hint=AGAIN) from error
     if not ids:
         world.progress.warn("no crash of the archive is meant")
         return 2

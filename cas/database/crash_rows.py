@@ -77,9 +77,11 @@ class CrashRows:
         self._database = database
 
     def put(self, entries: Iterable[IndexedCrash]) -> None:
-        """Add crashes to the index, or replace what it says of them."""
-        with self._database.writing() as connection:
-            for some in _portions({one.line.id: one for one in entries}.values(), _AT_ONCE):
+        """Add crashes to the index, or replace what it says of them; some at a time, with each
+        of them whole."""
+        for portion in _portions(entries, _AT_ONCE):
+            some = {one.line.id: one for one in portion}.values()
+            with self._database.writing() as connection:
                 ids = _members(one.line.id for one in some)
                 connection.execute(delete(crashes).where(crashes.c.id.in_(ids)))
                 connection.execute(insert(crashes), [_row_of(one) for one in some])
@@ -161,6 +163,18 @@ class CrashRows:
             for begin, crash_id in connection.execute(query.order_by(crashes.c.id)):
                 found.setdefault(begin, []).append(crash_id)
         return {begin: found[begin] for begin in prefixes if begin in found}
+
+    def all_ids(self) -> Iterator[str]:
+        """The ids of all crashes, in their order; between some and some others may be changed."""
+        last = ""
+        while True:
+            query = select(crashes.c.id).where(crashes.c.id > last).order_by(crashes.c.id)
+            with self._database.reading() as connection:
+                ids = connection.execute(query.limit(_AT_ONCE)).scalars().all()
+            if not ids:
+                return
+            yield from ids
+            last = ids[-1]
 
     def has_property(self, name: str) -> bool:
         """Whether any crash has a property, or one below it."""

@@ -61,6 +61,8 @@ def run(options: argparse.Namespace, world: World) -> Output:
             store.jobs.remove_job(directory)
     finish_uploads(archive, world.config, world.now, world.progress)
     crashes = index_archive(archive, world)
-    world.progress.say(f"{crashes:,} {'crash' if crashes == 1 else 'crashes'} in the archive")
+    unreadable += crashes.unreadable
+    number = crashes.entered
+    world.progress.say(f"{number:,} {'crash' if number == 1 else 'crashes'} in the archive")
     yield Done(f"{count(entered, 'job')} entered")
     return UNREADABLE if unreadable else LOST if has_lost else 0
