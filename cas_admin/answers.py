@@ -168,6 +168,15 @@ class Jobs(Record, frozen=True, kw_only=True):
     skipped: tuple[str, ...]
 
 
+class ArchiveCounts(Record, frozen=True, kw_only=True):
+    """What the archive has."""
+
+    crashes: Count
+    files: Count
+    size_bytes: Count
+    missing: Count
+
+
 class Known(Record, frozen=True, kw_only=True):
     """The known issues in effect."""
 
@@ -221,6 +230,7 @@ STATUS: dict[str, type[Record]] = {
     "builds": Builds,
     "cache": Cache,
     "jobs": Jobs,
+    "archive": ArchiveCounts,
     "known": Known,
     "hosts": HostCounts,
     "engines": Engines,

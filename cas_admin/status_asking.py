@@ -21,6 +21,7 @@ PARTS: dict[str, Part] = {
     "builds": status_parts.build_part,
     "cache": status_parts.cache_part,
     "jobs": status_parts.job_part,
+    "archive": status_parts.archive_part,
     "known": status_parts.known_issue_part,
     "hosts": status_parts.host_part,
     "engines": status_parts.debugger_part,

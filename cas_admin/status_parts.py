@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cas.archive.archive import Archive
 from cas.catalogue.cache.listing import holdings
-from cas.choices import EngineChoice
+from cas.choices import EngineChoice, Presence
 from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
@@ -20,6 +21,7 @@ from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job, load_job
 from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory
+from cas.model.archived import EVERY
 from cas.report import mail_files, result
 from cas.report.result_record import Kernel
 from cas.settings.config import Config
@@ -137,6 +139,25 @@ def job_part(config: Config, store: Store) -> StatusPart:
         who = f"{kernel['release'] or UNKNOWN} ({kernel['arch'] or UNKNOWN})"
         awaited.append(f"{count(len(kernel['jobs']), 'job')} waiting for {who}: {kernel['hint']}")
     return StatusPart(facts, (*lines, *_first_lines(awaited)))
+
+
+def archive_part(config: Config, store: Store) -> StatusPart:
+    """What the archive takes, and what of it is gone, as far as somebody has looked."""
+    archive = Archive.of(config, store)
+    held = archive.holdings()
+    presences = dict(store.crashes.tally(EVERY, "presence"))
+    lost = sum(presences.get(each, 0) for each in (Presence.MISSING, Presence.TRUNCATED))
+    facts = {
+        "crashes": held.crashes,
+        "files": held.files,
+        "size_bytes": held.size_bytes,
+        "missing": lost,
+    }
+    crashes = f"{held.crashes:,} {'crash' if held.crashes == 1 else 'crashes'}"
+    said = f"{crashes}, {count(held.files, 'file')} of {human_size(held.size_bytes)}"
+    if lost:
+        return StatusPart(facts, (f"! {said}, {lost} missing; run: cas ls presence=missing",))
+    return StatusPart(facts, (said,))
 
 
 def known_issue_part(config: Config, store: Store) -> StatusPart:

@@ -35,6 +35,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.database.store import Store
     from cas.jobs.sharing import ResultGroup
     from cas.jobs.work_directory import WorkDirectory
+    from cas_admin.archive_invariants import of_archive
     from cas_admin.invariants import Scope, of_cache, of_jobs, of_known, of_rows, of_sandbox
 
     config, flaws = world.config, []
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     with suppress(NotPermitted):  # which is told as a flaw
         total = sum(1 for _ in work.jobs())
     with world.progress.bar(f"Checking {count(total, 'job')}", None):
-        looks = (of_jobs, of_rows, of_cache, of_sandbox, of_known)
+        looks = (of_jobs, of_archive, of_rows, of_cache, of_sandbox, of_known)
         for flaw in chain.from_iterable(look(scope) for look in looks):
             flaws.append(flaw)
             if not options.json:

@@ -185,6 +185,7 @@ def test_status_shows_what_is_there_what_waits_and_what_is_wrong(site: Site) -> 
         "BUILDS",
         "CACHE",
         "JOBS",
+        "ARCHIVE",
         "KNOWN",
         "HOSTS",
         "ENGINES",
