@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,6 +22,8 @@ from cas.text import printable
 
 PATIENCE_S = 1.0
 """A copy that takes longer than this is shown."""
+_NICE = 10
+"""A plain dump is read where it lies, while it is copied: its copy gives way to the debuggers."""
 _LARGEST_KEPT_BYTES = (32 << 20) - 8192
 """Just below DEFAULT_MMAP_THRESHOLD_MAX of glibc; nothing is written to it."""
 
@@ -48,7 +52,8 @@ class Storing:
         self._account = Account(intake.limits, directory)
         self._readable: Future[Path] = Future()
         self._selection = Selection(intake, self._account, self._readable)
-        self._pool = ThreadPoolExecutor(1, "cas-storing")
+        gives_way = len(paths) == 1 and is_plain(paths[0], intake.kind_of)
+        self._pool = ThreadPoolExecutor(1, "cas-storing", give_way if gives_way else None)
         self._begun = 0.0
         self._stored: Future[Stored] = Future()
         self._settled: Future[Stored] = Future()
@@ -182,6 +187,11 @@ class Storing:
         for directory in {path.parent for path in paths} | {self._directory}:
             sync_directory(directory)
         return stored
+
+
+def give_way() -> None:
+    """Lower the priority of the thread that calls: on Linux each has one of its own."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def state_of_upload(path: Path) -> tuple[int, ...] | None:

@@ -18,8 +18,8 @@ from cas.choices import EngineChoice, Storage, Verdict
 from cas.dump import identify
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import CasError, DumpChanged
-from cas.jobs.job import Order
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Advance, Silent
@@ -70,6 +70,8 @@ def may_copy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     event, copy = threading.Event(), os.copy_file_range
 
     def held(*arguments: int) -> int:
+        # it gives way to who reads the dump where it lies
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) > 0
         assert event.wait(LIMIT_S)
         return copy(*arguments)
 
