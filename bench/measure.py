@@ -135,7 +135,7 @@ print(prog.type("struct task_struct").size)
 
 def bare_drgn(script: str, *files: Path) -> float:
     """drgn imported as our child does it, without the hooks of other packages."""
-    from cas.engines.drgn.process import ENVIRONMENT, home_of_drgn
+    from cas.engines.drgn.starting import ENVIRONMENT, home_of_drgn
 
     argv = [sys.executable, "-I", "-S", "-c", script, *files, home_of_drgn()]
     return timed(argv, {**os.environ, **ENVIRONMENT})

@@ -5,6 +5,7 @@ Everything else is imported by `main`, when signals are already handled.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cas.commands import Asked
 
 INTERRUPTED = 130
+MANY_OBJECTS = 50_000
+"""New ones, after which it is looked for garbage: what is imported stays, and is much."""
 AGAIN_S = 0.02
 """From an interruption that was lost to the next."""
 
@@ -34,6 +37,7 @@ def main(parse: Callable[[Sequence[str]], Asked], going_on: str) -> None:
     :param going_on: how to go on after an interruption
     """
     status = INTERRUPTED
+    gc.set_threshold(MANY_OBJECTS)
     try:
         os.umask(0o077)
         standard_streams.prepare()

@@ -15,7 +15,8 @@ from cas.commands import World
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import CasError
 from cas.files.whole import writing_below
-from cas.jobs.job import Job, Order, load_job
+from cas.jobs.job import Job, load_job
+from cas.jobs.order import Order
 from cas.model.archived import Comparison, Constraint, Selection
 from cas.progress import Progress
 from cas.triage.uploading import Uploader

@@ -12,7 +12,7 @@ from typing import Self
 from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.subject import Subject
 from cas.archive.shown import words_of
-from cas.engines.drgn.process import home_of_drgn
+from cas.engines.drgn.starting import home_of_drgn
 from cas.errors import EngineError
 from cas.files.whole import put
 from cas.supervise import FILES, SAFE_PATH, Confinement, VisibleFiles, find_program

@@ -17,10 +17,11 @@ from cas.errors import CasError
 from cas.files.digest import Fingerprint
 from cas.files.whole import sync_directory, writing_below
 from cas.jobs import seal
-from cas.jobs.job import Job, Order, load_job
+from cas.jobs.job import Job, load_job
 from cas.jobs.layout import DOWNLOAD, DUMP
 from cas.jobs.lock import lock_job
 from cas.jobs.new_job import making_job
+from cas.jobs.order import Order
 from cas.jobs.reference import looks
 from cas.jobs.work_directory import UNBORN_S, Kind, WorkDirectory
 from cas.model.dump import Reference, Stored

@@ -21,7 +21,8 @@ from cas.database.records import JobRecord
 from cas.errors import CasError
 from cas.files.digest import Fingerprint, dump_digest
 from cas.files.whole import PART, sync_directory, writing_below
-from cas.jobs.job import FROM_STDIN, Job, job_name
+from cas.jobs.job import Job, job_name
+from cas.jobs.order import FROM_STDIN
 from cas.jobs.reference import looks
 from cas.model.dump import Dump
 from cas.model.report import Report

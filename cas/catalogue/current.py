@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cas.catalogue.packages import package_kinds
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
 from cas.files.patient_calls import CallThreads, regular
@@ -90,7 +89,11 @@ _FileNow = tuple[FileStamp, Package | None]
 def _file_now(path: Path, catalogued: FileStamp | None) -> _FileNow:
     """:raises OSError: it is gone, no regular file, or cannot be opened"""
     stamp = FileStamp.of(regular(path))
-    return stamp, None if stamp == catalogued else package_kinds.read_package(path)
+    if stamp == catalogued:
+        return stamp, None
+    from cas.catalogue.packages import package_kinds  # and how each kind is read
+
+    return stamp, package_kinds.read_package(path)
 
 
 def _changed_sentence(path: Path) -> str:

@@ -21,7 +21,7 @@ from cas.commands.invocation import (
 from cas.commands.verb import VERBS, add_verbs, asked_verb, load_verb
 from cas.commands.versions import asked_versions
 from cas.errors import UsageError
-from cas.jobs.job import Order
+from cas.jobs.order import PIPE, Order
 from cas.jobs.work_directory import is_ticket
 from cas.settings.config import INTERVALS
 
@@ -120,7 +120,7 @@ def _verb_or_job(
         from cas.commands.habits import no_ticket
 
         no_ticket(ticket)
-    from cas.commands.submit import PIPE, resume_ticket, submit_upload
+    from cas.commands.begin import resume_ticket, submit_upload
 
     action = submit_upload if arguments.file else resume_ticket
     times = {key: value for key in INTERVALS if (value := getattr(arguments, key))}

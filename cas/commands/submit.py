@@ -17,8 +17,9 @@ from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
 from cas.files.whole import is_file
-from cas.jobs.job import FROM_STDIN, Job, Order, by_age, job_name, load_job
+from cas.jobs.job import Job, by_age, job_name, load_job
 from cas.jobs.new_job import check_ticket, create_job
+from cas.jobs.order import FROM_STDIN, PIPE, Order
 from cas.jobs.reference import lack_of_dump
 from cas.jobs.sharing import ResultGroup
 from cas.jobs.work_directory import WorkDirectory
@@ -29,12 +30,9 @@ from cas.triage.triage import send_mails, triage
 
 PARTIAL = 3
 
-PIPE = Path("-")
-"""In place of a file: standard input."""
 
-
-def submit_upload(order: Order, world: World) -> Output:
-    """Start a job; nothing is created when its order cannot be carried out.
+def run_new_job(order: Order, world: World, opened: Prestart) -> Output:
+    """Run a job from its beginning; nothing is created when its order cannot be carried out.
 
     :raises CasError: the ticket, the file or the address is of no use
     """
@@ -43,21 +41,20 @@ def submit_upload(order: Order, world: World) -> Output:
     group = ResultGroup.of(world.config)
     if group:
         group.require_member()
-    with prestarted(world.config) as opened:
-        order = resolved_order(order, world, ("-i", order.ticket, "-f"))
-        job = create_job(work, order, world.now)
-        with going_on(job):
-            if group:
-                group.open_directory(job.directory)
-                if closed := group.closed_way(world.config.work_directory):
-                    world.progress.warn(
-                        f"the results are closed to the group {group.name}, which may not pass "
-                        f"{closed}: chgrp {group.name} {closed} && chmod g+x {closed}"
-                    )
-            return (yield from _run_to_end(job, world, opened))
+    order = resolved_order(order, world, ("-i", order.ticket, "-f"))
+    job = create_job(work, order, world.now)
+    with going_on(job):
+        if group:
+            group.open_directory(job.directory)
+            if closed := group.closed_way(world.config.work_directory):
+                world.progress.warn(
+                    f"the results are closed to the group {group.name}, which may not pass "
+                    f"{closed}: chgrp {group.name} {closed} && chmod g+x {closed}"
+                )
+        return (yield from _run_to_end(job, world, opened))
 
 
-def resume_ticket(order: Order, world: World) -> Output:
+def resume_job(order: Order, world: World) -> Output:
     """Go on with the ticket's newest job that has not come to its end.
 
     :param order: its address, modules and engine are added to what was asked before

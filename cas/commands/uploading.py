@@ -14,11 +14,11 @@ from cas.archive.record import File, Info
 from cas.choices import Fetch, Verdict
 from cas.commands.invocation import World, file_of
 from cas.commands.mistakes import shell_command
-from cas.commands.submit import PIPE, resolved_order
+from cas.commands.submit import resolved_order
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import AGAIN, CasError, Interrupted, TryAgain
 from cas.files.whole import writing_below
-from cas.jobs.job import FROM_STDIN, Order
+from cas.jobs.order import FROM_STDIN, PIPE, Order
 from cas.model.dump import Stored
 from cas.triage.uploading import Uploaded, Uploader
 from cas.units import human_size

@@ -11,53 +11,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from cas.choices import EngineChoice, Fetch, Stage, Verdict
+from cas.choices import Stage, Verdict
 from cas.errors import CasError
 from cas.files.digest import Fingerprint
 from cas.files.permission import DENIED, not_permitted
 from cas.files.record import VERSION, Unreadable, decode
 from cas.files.whole import read_regular, write_whole
 from cas.jobs import job_record
+from cas.jobs.order import Order
 from cas.jobs.work_directory import STATE
 from cas.model.dump import Missing, Reference, Stored
-
-if TYPE_CHECKING:
-    from cas.fetch.url import Url
 
 STAGES = tuple(Stage)
 STATE_LIMIT = 64 << 20
 """Bytes of a ``job.json``, which names every file of its job."""
-
-FROM_STDIN = Path("/dev/stdin")
-"""The upload of an order whose dump comes through standard input."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the user asked for."""
-
-    ticket: str
-    upload: Path
-    email: str | None = None
-    wants_kmods: bool = False
-    engine: EngineChoice | None = None
-    """Instead of the configuration's engine."""
-    member: str | None = None
-    """The dump to take from an archive that holds several."""
-    more: tuple[Path, ...] = ()
-    """Further parts of a split dump."""
-    takes: bool = False
-    """Move the upload into the job, where that can be, instead of copying it."""
-    url: str | None = None
-    """Where the upload is fetched from, fit to be shown; there is no `upload` then."""
-    fetch: Fetch | None = None
-    """How much of a dump on a server is fetched; instead of the configuration's choice."""
-    source: Url | None = field(default=None, repr=False, compare=False)
-    """The same with its secrets, which are not kept."""
-    held: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False)
-    """Descriptors of uploads that this user could not open by their paths; not kept either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 from cas.errors import CasError, Refused
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import FULL, cannot_write, sync_directory
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job
 from cas.jobs.lock import lock_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import STAMP, UNBORN, WorkDirectory, is_ticket
 from cas.model.dump import Stored
 

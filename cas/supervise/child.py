@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -82,7 +81,7 @@ class Child:
         :raises EngineError: it cannot be started
         """
         view = view or VisibleFiles()
-        mark = secrets.token_hex(8)
+        mark = os.urandom(8).hex()
         with prepared_start(argv, confinement, view) as start:
             self.program = start.program
             self.argv = [str(self.program), *(os.fspath(word) for word in argv[1:])]

@@ -17,7 +17,7 @@ from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import ZERO_EXCLUDED
 from cas.engines.crash.start_failures import ExpectedDump
 from cas.engines.crash.wrapper import TRANSCRIPT, Installation, write_wrapper
-from cas.engines.drgn import process
+from cas.engines.drgn.starting import PACKAGES
 from cas.errors import EngineError
 from cas.files.whole import create
 from cas.hosts.demand import CrashDemand
@@ -172,5 +172,5 @@ def leave_wrapper(context: Context, engine: EngineChoice | None) -> None:
 
     :param engine: where another than the configuration's serves
     """
-    here = Installation(sys.executable, process.PACKAGES / "cas", context.config.file)
+    here = Installation(sys.executable, PACKAGES / "cas", context.config.file)
     write_wrapper(context.directory, here, ("--engine", engine) if engine else ())

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from cas.triage.snippets import ChosenSnippets
     from cas.triage.verdict import Judge
 
-LATER = ("cas.triage.completion", "cas.triage.crash_run", "cas.triage.fault", "cas.triage.snippets")
-"""Modules that nothing needs until drgn has the dump: while it opens that, they are imported."""
+CRASH_RUN = "cas.triage.crash_run"
+"""The module that has crash run somewhere, which may begin before the first answer."""
 REPORTS = "cas.report.report"
 """The module that draws the reports."""
 
@@ -136,12 +136,6 @@ class Pipeline:
         from cas.triage.fault import FaultReader
 
         return FaultReader(self.context, self.worker, self.kmods)
-
-    def get_ready(self, dump: Dump) -> None:
-        """Load what is used behind the first answer, while drgn opens the dump."""
-        self.judge.get_ready(dump)
-        for module in LATER:
-            import_module(module)
 
     def analyse(self) -> CasError | None:
         """Everything between the upload and the last section; what stopped it."""
@@ -387,7 +381,8 @@ class Pipeline:
 
         def meanwhile(case: Case) -> None:
             begun(case)
-            self.get_ready(dump)
+            self.judge.get_ready(dump)
+            import_module(CRASH_RUN)
 
         try:
             return choice.fitting_case(dump, foreseen, meanwhile)

@@ -20,8 +20,9 @@ from cas.files.patient_calls import NoAnswer, answering
 from cas.files.permission import DENIED, not_permitted
 from cas.files.whole import sync_directory
 from cas.intake import Intake, Storing, is_plain, state_of_upload, take_over, taking
-from cas.jobs.job import FROM_STDIN, Job
+from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD, DUMP
+from cas.jobs.order import FROM_STDIN
 from cas.jobs.reference import lack_of_dump, looks, referrer
 from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.model.dump import KERNEL_LOG, Reference, Stored

@@ -22,7 +22,8 @@ from cas.choices import Fetch
 from cas.commands import World
 from cas.errors import DiskFull, NotADump, NotPermitted, TryAgain
 from cas.files.digest import BLOCKS, Fingerprint
-from cas.jobs.job import Order, load_job
+from cas.jobs.job import load_job
+from cas.jobs.order import Order
 from cas.model.dump import Stored
 from cas.progress import Silent
 

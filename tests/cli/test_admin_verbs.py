@@ -19,8 +19,8 @@ from ready_commands import Started
 
 from cas.database.store import Store
 from cas.errors import UsageError
-from cas.jobs.job import Order
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Dump
 from cas.model.host import Host

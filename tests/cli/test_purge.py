@@ -19,9 +19,10 @@ from cas.commands import World
 from cas.commands.program import defaults
 from cas.database.records import JobRecord
 from cas.database.store import Store
-from cas.jobs.job import Job, Order, load_job
+from cas.jobs.job import Job, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
 from cas.settings.config import read_config

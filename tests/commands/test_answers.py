@@ -17,8 +17,9 @@ from write_schemas import NAMES, closed, path_of, text_of
 from cas.catalogue import Catalogue
 from cas.catalogue.building.build import build
 from cas.commands import World
-from cas.jobs.job import Order, job_name, load_job
+from cas.jobs.job import job_name, load_job
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Dump
 from cas.model.host import CrashProgram, Host

@@ -14,7 +14,8 @@ import cas.commands
 import cas_admin.command_line
 from cas.commands import command_line, habits, mistakes, wrong_file
 from cas.errors import NotADump, UsageError
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job
+from cas.jobs.order import Order
 from cas.model.dump import Stored
 from cas_admin import habits as admin_habits
 

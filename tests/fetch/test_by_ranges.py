@@ -44,8 +44,8 @@ from cas.fetch.ranged_file import (
 )
 from cas.fetch.source import Broken, Changed, NoRanges
 from cas.fetch.url import parse_url
-from cas.jobs.job import Order
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.progress import Silent
 from cas.triage import by_ranges

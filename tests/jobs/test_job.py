@@ -18,10 +18,11 @@ from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.digest import Fingerprint, dump_digest
 from cas.jobs import seal
 from cas.jobs.attempt import note_interruption, set_dump_apart, take_up
-from cas.jobs.job import Job, Order, by_age, load_job
+from cas.jobs.job import Job, by_age, load_job
 from cas.jobs.layout import RESULTS
 from cas.jobs.lock import lock_job
 from cas.jobs.new_job import check_ticket, create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.dump import Missing, Stored
 

@@ -17,10 +17,11 @@ from cas.engines import salvage
 from cas.engines.crash import wrapper
 from cas.errors import CasError, Refused, TryAgain
 from cas.files.whole import opener_below, read_regular, write_whole, writing_below
-from cas.jobs.job import Job, Order, load_job
+from cas.jobs.job import Job, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.log import logged
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import Kind, UnsafeWorkDirectory, WorkDirectory
 from cas.model.dump import Dump
 from cas.progress import Silent

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cas.errors import UsageError
-from cas.jobs.job import Job, Order
+from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
+from cas.jobs.order import Order
 from cas.progress import Silent
 from cas.settings.config import Config
 from cas.triage.upload import Arrival

@@ -11,6 +11,8 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "late"),
     [
+        # drgn's process is started before these are imported
+        ("cas.commands.begin", {"cas.dump", "cas.engines.drgn.process", "cas.jobs.job", "msgspec"}),
         # drgn's process gets ready while the readers of dumps are imported
         ("cas.commands.submit", {"cas.dump", "cas.intake", "cas.triage.pipeline", "drgn"}),
         # a quarter of a second each, for some jobs only, or for the end of all

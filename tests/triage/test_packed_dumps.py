@@ -17,9 +17,9 @@ from cas.choices import Checked, EngineChoice, Verdict
 from cas.engines.drgn.prestart import prestarted
 from cas.intake.selection import Selection
 from cas.intake.space import Sink
-from cas.jobs.job import Order
 from cas.jobs.layout import DOWNLOAD
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Silent

@@ -13,8 +13,8 @@ import pytest
 
 from cas.choices import EngineChoice, Verdict
 from cas.engines.drgn.prestart import prestarted
-from cas.jobs.job import Order
 from cas.jobs.new_job import create_job
+from cas.jobs.order import Order
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
 from cas.progress import Silent

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cas.engines.drgn.process import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
+from cas.engines.drgn.starting import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.files.whole import put
 from cas.model.case import Case
 from cas.supervise import FILES, Confinement, VisibleFiles

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cas.engines.drgn.process import Worker
+from cas.engines.drgn.starting import start_drgn
 from cas.settings.config import Config
 from cas.supervise import Confinement, find_sandbox, scratch
+
+if TYPE_CHECKING:
+    from cas.engines.drgn.process import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +40,12 @@ def prestarted(config: Config) -> Iterator[Prestart]:
         confinement = Confinement(
             stack.enter_context(scratch()), config.supervision, sandbox=sandbox
         )
-        worker = stack.enter_context(Worker(confinement))
+        running = start_drgn(confinement)
+        try:
+            from cas.engines.drgn.process import Worker  # it gets ready meanwhile
+
+            worker = stack.enter_context(Worker(confinement, running))
+        except BaseException:
+            running.child.end()
+            raise
         yield Prestart(worker, confinement, name, stack)

@@ -8,11 +8,9 @@ the dump and the debug information, for writing a snippet's output.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +18,6 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import cas
 from cas.choices import Engine, Kind, SectionStatus
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.fault_answer import reading_of
@@ -33,7 +30,8 @@ from cas.engines.drgn.first_answer import (
 )
 from cas.engines.drgn.glide import GlideOrder
 from cas.engines.drgn.locations import located_of
-from cas.engines.drgn.request import files_of, open_request
+from cas.engines.drgn.request import files_of, open_request, unknown_case
+from cas.engines.drgn.starting import Running, start_drgn
 from cas.engines.outcome import OUT_OF_MEMORY, Ran, output_budget, section_of
 from cas.errors import EngineError, KernelMisfit
 from cas.fault_reading import Reading
@@ -49,28 +47,13 @@ from cas.supervise import (
     Confinement,
     ProgramFailure,
     StartLimit,
-    VisibleFiles,
     describe_status,
     is_from_outside,
     write_trace,
 )
-from cas.supervise.sandbox import visible
 
 if TYPE_CHECKING:
     from cas.dump.memory import Source
-
-PACKAGES = Path(cas.__file__).absolute().parent.parent
-PROGRAM = (
-    "import sys; sys.path += sys.argv[1:3]; "
-    "from cas.engines.drgn.child.worker import main; main(int(sys.argv[3]))"
-)
-ENVIRONMENT = {
-    # Other packages' plugins have no business with a hostile dump; drgn's own cost 0.2 s.
-    "DRGN_DISABLE_PLUGINS": "*",
-    # A thread that waits for another sleeps: drgn's read debug information in uneven parts.
-    "OMP_WAIT_POLICY": "passive",
-    "COLUMNS": "80",
-}
 
 MAX_MESSAGE_BYTES = 256 << 20
 """The greatest kernel log, 2^25 bytes, with every character escaped."""
@@ -126,15 +109,14 @@ class Worker:
     It is started at once, and again after it died, as long as that happens seldom.
     """
 
-    def __init__(self, confinement: Confinement) -> None:
+    def __init__(self, confinement: Confinement, running: Running | None = None) -> None:
         """Start the process.
 
         :param confinement: where it runs
+        :param running: one that was started there already
         :raises EngineError: it cannot be started
         """
-        self._confinement = replace(
-            confinement, environment={**confinement.environment, **ENVIRONMENT}
-        )
+        self._confinement = confinement
         self._rules = confinement.supervision
         self._traces: Callable[[Child, ProgramFailure], object] = lambda *_: None
         self._starts = StartLimit("drgn", self._rules)
@@ -146,7 +128,12 @@ class Worker:
         self._remark: Callable[[str], object] = lambda _: None
         self._death: str | None = None
         """How drgn died while it read the dump by itself; from then on our readers feed it."""
-        self._start_worker()
+        if running is None:
+            self._start_worker()
+        else:
+            self._starts.take()
+            self._child, self._channel = running
+            self._begin_conversation()
 
     def __enter__(self) -> Self:
         return self
@@ -192,6 +179,15 @@ class Worker:
             self._send_open(case)
         else:
             self._revive()
+
+    def open_ahead(self, dump: Path, vmlinux: Path) -> None:
+        """Let the worker begin with a dump that a case may be made of later.
+
+        :raises EngineError: one of the files cannot be opened
+        """
+        self._command = OPENING
+        self._hand_over((dump, vmlinux), os.O_RDONLY)
+        self._send_message({"open": {**unknown_case(dump, vmlinux), "death": None}})
 
     def fit(
         self, case: Case, timeout_s: float, meanwhile: Callable[[], None] | None = None
@@ -461,18 +457,10 @@ class Worker:
 
     def _start_worker(self) -> None:
         self._starts.take()
-        self._channel, theirs = socket.socketpair()
-        # without site, whose hooks for other packages cost up to a tenth of the whole answer
-        program: list[str | Path] = [Path(sys.executable).resolve(), "-I", "-S", "-c", PROGRAM]
-        # Python itself, drgn and this package; and no way to open a descriptor for writing again
-        needed = (Path(sys.base_prefix).resolve(), home_of_drgn(), PACKAGES / "cas")
-        with theirs:
-            channel = theirs.fileno()
-            self._child = Child(
-                [*program, PACKAGES, home_of_drgn(), str(channel)],
-                self._confinement,
-                VisibleFiles(dict(visible(needed)), (channel,), has_proc=False),
-            )
+        self._child, self._channel = start_drgn(self._confinement)
+        self._begin_conversation()
+
+    def _begin_conversation(self) -> None:
         self._received = bytearray()
         self._is_alive = True
 
@@ -581,14 +569,3 @@ class Worker:
             "drgn", why, attempt=str(self._starts), rung="drgn", command=self._command
         )
         self._traces(self._child, failure)
-
-
-def home_of_drgn() -> Path:
-    """The directory that drgn's package is in.
-
-    :raises EngineError: it is not installed
-    """
-    found = importlib.util.find_spec("drgn")
-    if found is None or found.origin is None:
-        raise EngineError("the Python package drgn is not installed", hint="pip install drgn")
-    return Path(found.origin).parent.parent

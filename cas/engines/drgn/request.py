@@ -27,6 +27,20 @@ def open_request(case: Case) -> dict[str, Any]:
         "vmcoreinfo": vmcoreinfo_text(case.dump),
         "known": facts_to_compare(case),
         "forced": False,
+        "ahead": False,
+    }
+
+
+def unknown_case(dump: Path, vmlinux: Path) -> dict[str, Any]:
+    """The same of two files of which nothing is known."""
+    return {
+        "names": [str(dump.absolute()), str(vmlinux.absolute())],
+        "arch": None,
+        "kmods": [],
+        "vmcoreinfo": None,
+        "known": {},
+        "forced": False,
+        "ahead": True,
     }
 
 

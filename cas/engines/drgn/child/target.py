@@ -122,6 +122,12 @@ class File(NamedTuple):
         """There is no file: the parent answers what is asked of it over a socket."""
         return stat.S_ISSOCK(os.fstat(self.descriptor).st_mode)
 
+    @property
+    def state(self) -> tuple[int, ...]:
+        """By what it is told from another file, and from the same that was written to."""
+        now = os.fstat(self.descriptor)
+        return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
     def another(self) -> int:
         """The file once more, for someone who closes it."""
         return os.dup(self.descriptor)
@@ -145,6 +151,8 @@ class Request:
     """The vmlinux may be another kernel's."""
     death: str | None = None
     """How drgn ended when it read the dump by itself, which is then the last to be tried."""
+    is_ahead: bool = False
+    """It is asked for before anything is known: what drgn does not open at once is left."""
 
 
 Opening = Callable[[Platform | None, str | None], Program]
@@ -165,6 +173,8 @@ class View(NamedTuple):
     remarks: list[str]
     unseen: list[FaultError]
     """Where the kernel's own data cannot be read."""
+    is_fed: bool = False
+    """Whether we read it for drgn."""
 
     @property
     def is_clear(self) -> bool:
@@ -193,7 +203,10 @@ class Target:
         """
         self.remarks: list[str] = []
         """What a reader should know of how it was opened."""
-        view = _best_view(request)
+        self._request = request
+        self._states = (request.dump.state, request.vmlinux.state)
+        """What the files were before they were read."""
+        self._view = view = _best_view(request)
         self.prog, self.main = view.prog, view.main
         self.remarks += view.remarks
         self._files = dict(request.kmods or {})
@@ -266,6 +279,27 @@ class Target:
     def has_debuginfo(self, name: str) -> bool:
         """Whether a debug file of the kernel module was given, and not refused so far."""
         return name in self._files and name not in self.refused
+
+    def serves(self, request: Request) -> bool:
+        """Whether this is what a request asks to open; then it is, from now on.
+
+        To read the debug information once more takes most of an opening.
+        """
+        mine = self._request
+        if request.death or request.is_forced or self._view.is_fed or not self._view.is_clear:
+            return False
+        if self._states != (request.dump.state, request.vmlinux.state):
+            return False
+        if request.vmcoreinfo and is_of_another(self.prog, request.vmcoreinfo):
+            return False
+        if contradictions(self.prog, request.known):
+            return False
+        self._request = request
+        self.names = {str(self.prog.core_dump_path): request.dump.name}
+        for file in (mine.dump, mine.vmlinux):
+            os.close(file.descriptor)
+        self.supply(request.kmods or {})
+        return True
 
     def supply(self, files: Mapping[str, File]) -> None:
         """Take debug files of kernel modules that were not there, or of another build, before."""
@@ -340,6 +374,8 @@ def _best_view(request: Request) -> View:
     own, why = (None, request.death) if request.death else _view_by_drgn(request)
     if own and own.is_clear:
         return own
+    if request.is_ahead:
+        raise CannotOpen(own.reason if own else why)
     fed = _view_by_us(request, own)
     if fed and not fed.wrong and not fed.is_blind:
         reason = own.reason if own else why
@@ -366,7 +402,7 @@ def _view_by_us(request: Request, own: View | None) -> View | None:
     try:
         opening = _opening_by_us(request)
         if own is None or own.wrong or _sees_more(_program(opening, request), own):
-            return _view(opening, request)
+            return _view(opening, request)._replace(is_fed=True)
     except CannotOpen:
         pass
     return None

@@ -49,9 +49,9 @@ from typing import IO, TYPE_CHECKING, Any
 from cas.choices import SectionStatus
 from cas.engines.drgn.child.answer import FACTS, Fact
 from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.helpers import import_all
 from cas.engines.drgn.child.limits import Late, raise_late_on_alarm, time_limit
 from cas.engines.drgn.child.target import CannotOpen, File, Misfit, Partial, Request, Target
-from cas.panic import panic_message
 from cas.text import plain_fault
 from cas.units import human_size
 
@@ -157,7 +157,10 @@ class Session:
             Known(**asked["known"]),
             asked["forced"],
             asked["death"],
+            asked["ahead"],
         )
+        if self._target is not None and self._target.serves(request):
+            return
         self._target = None
         try:
             self._target = Target(request)
@@ -173,6 +176,8 @@ class Session:
             said = problem and f"{fact.what}: {plain_fault(problem)}"
             self._reply(fact=name, value=value, problem=said)
             if name == "dmesg" and value:
+                from cas.panic import panic_message  # most logs were read before
+
                 self._reply(fact="panic_message", value=panic_message(value), problem=None)
         self._reply(done="answer", refused=target.refused)
 
@@ -263,6 +268,7 @@ class Session:
 
     def _run_into_file(self, target: Target, file: IO[bytes], request: dict[str, Any]) -> None:
         # Importing drgn's commands costs more than the whole first answer's Python.
+        import_all()
         from cas.engines.drgn.child.run import Full, Output, run_command
 
         gc.enable()

@@ -1,0 +1,68 @@
+"""A plain dump opened in drgn before anything of it is known for sure.
+
+drgn reads the debug information of a vmlinux for longer than we take to find out what a dump is,
+which kernel is its, and whether that may be used. So it begins with what the headers and the cache
+say at once. Nothing is told by that: the case that is found out later is opened in its turn, and
+only if it is of the same two files drgn's process keeps what it has read, see
+:meth:`cas.engines.drgn.child.target.Target.serves`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cas import elf
+from cas.catalogue.cache.entry import vmlinux_in
+from cas.errors import CasError
+from cas.files.patient_calls import Attempt
+
+if TYPE_CHECKING:
+    from cas.jobs.order import Order
+    from cas.settings.config import Config
+
+_BUILD_ID = re.compile(rb"^BUILD-ID=([0-9a-f]{8,128})$", re.MULTILINE)
+
+
+def open_ahead(order: Order, config: Config, begin: Callable[[Path, Path], None]) -> None:
+    """Have drgn begin with the dump of an order, where that is a plain one of a kernel at hand.
+
+    A vmlinux for which somebody has to vouch first is not touched.
+
+    :param begin: has drgn open a dump with a vmlinux
+    """
+    is_one_file = not (order.url or order.more or order.member)
+    if not is_one_file or config.packages.signatures != "ignore":
+        return
+    attempt = Attempt(partial(_vmlinux_at_hand, order.upload, config.debugs))
+    # the dump may lie on a file system that does not answer: who looks for it later says so
+    threading.Thread(target=attempt.run, name="file system", daemon=True).start()
+    if attempt.is_slow():
+        return
+    with suppress(CasError, OSError, ValueError):
+        if vmlinux := attempt.result(0):
+            begin(order.upload, vmlinux)
+
+
+def _vmlinux_at_hand(dump: Path, cache: Path) -> Path | None:
+    """The extracted vmlinux of the build-id in the notes of an ELF dump.
+
+    :raises NotADump: it cannot be read, or is none
+    """
+    with elf.opened(dump) as read:
+        header = elf.header(read)
+        if header.type != elf.ET_CORE:
+            return None
+        for segment in elf.segments(read, header):
+            if segment.type == elf.PT_NOTE:
+                notes = elf.notes(read(segment.offset, segment.filesz), header.order)
+                told = next((note.desc for note in notes if note.name == "VMCOREINFO"), b"")
+                if found := _BUILD_ID.search(told):
+                    vmlinux = vmlinux_in(cache, found[1].decode())
+                    return vmlinux if vmlinux.is_file() else None
+    return None

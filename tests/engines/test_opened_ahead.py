@@ -1,0 +1,118 @@
+"""A dump that drgn opens before anything is known of it: kept where that is what is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.dump import identify
+from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.target import CannotOpen, File, Request, Target
+from cas.engines.drgn.process import Worker
+from cas.jobs.order import Order
+from cas.model.case import Case
+from cas.triage.opened_ahead import open_ahead
+
+from installed import FIXTURES, Site
+
+BUILD_ID = "81561b88fc316209f6d1adc62e3e31a14f1760c3"
+TIMEOUT_S = 60
+
+
+def asked(dump: Path, vmlinux: Path, **how: Any) -> Request:
+    """Files as drgn's process is given them, which closes them."""
+    opened = (File(str(path), os.open(path, os.O_RDONLY)) for path in (dump, vmlinux))
+    return Request(*opened, **how)
+
+
+@pytest.fixture
+def target(opened: Case) -> Target:
+    return Target(asked(opened.dump.path, opened.vmlinux, is_ahead=True))
+
+
+def test_the_same_two_files_are_not_opened_anew(target: Target, opened: Case) -> None:
+    dump = identify(opened.dump.path)
+    assert dump.banner
+    known, prog = Known(dump.banner, dump.osrelease), target.prog
+    for _ in range(2):
+        assert target.serves(asked(opened.dump.path, opened.vmlinux, known=known))
+        assert target.prog is prog
+
+
+def test_what_is_another_file_or_another_kernel_is_opened_anew(
+    target: Target, opened: Case, tmp_path: Path
+) -> None:
+    vmlinux = opened.vmlinux
+    copy = Path(shutil.copy(opened.dump.path, tmp_path / "vmcore"))
+    assert not target.serves(asked(copy, vmlinux))
+    for how in (
+        {"known": Known("Linux version 5.4.0 (a@b)", "5.4.0")},
+        {"death": "drgn was killed by SIGSEGV"},
+        {"vmcoreinfo": "OSRELEASE=5.4.0\n"},
+    ):
+        assert not target.serves(asked(opened.dump.path, vmlinux, **how))
+    os.utime(vmlinux)  # as if it were written to
+    assert not target.serves(asked(opened.dump.path, vmlinux))
+
+
+def test_what_drgn_does_not_open_at_once_is_left(opened: Case, tmp_path: Path) -> None:
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(b"\x7fELF garbage")
+    with pytest.raises(CannotOpen):
+        Target(asked(dump, opened.vmlinux, is_ahead=True))
+
+
+def test_an_answer_is_the_same_whatever_was_opened_ahead(
+    worker: Worker, opened: Case, tmp_path: Path
+) -> None:
+    case = replace(opened, dump=identify(opened.dump.path))
+    expected = worker.answer(case, TIMEOUT_S)
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(bytes(4096))
+    for dump in (garbage, opened.dump.path):
+        worker.open_ahead(dump, opened.vmlinux)
+        other = replace(case, dump=replace(case.dump, remarks=(dump.name,)))
+        assert worker.fit(other, TIMEOUT_S) == ()
+        assert worker.answer(other, TIMEOUT_S) == expected
+
+
+@pytest.fixture
+def cache(tmp_path: Path, opened: Case) -> Path:
+    """A cache that has the kernel of the dump."""
+    (tmp_path / "debugs" / BUILD_ID).mkdir(parents=True)
+    (tmp_path / "debugs" / BUILD_ID / "vmlinux").symlink_to(opened.vmlinux)
+    return tmp_path / "debugs"
+
+
+def begun(site: Site, cache: Path, order: Order) -> list[Path]:
+    """Which vmlinux drgn begins with."""
+    site.settings["debugs"] = str(cache)
+    found = list[Path]()
+    open_ahead(order, site.world().config, lambda _, vmlinux: found.append(vmlinux))
+    return found
+
+
+def test_drgn_begins_with_a_plain_dump_whose_kernel_was_extracted_before(
+    site: Site, cache: Path, opened: Case
+) -> None:
+    order = Order("T-1", opened.dump.path)
+    assert begun(site, cache, order) == [cache / BUILD_ID / "vmlinux"]
+    (cache / BUILD_ID / "vmlinux").unlink()
+    assert begun(site, cache, order) == []
+
+
+def test_drgn_begins_with_nothing_that_somebody_has_to_look_at_first(
+    site: Site, cache: Path, opened: Case, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for upload in (FIXTURES / "a/vmcore.elf.xz", tmp_path / "pipe", tmp_path / "absent"):
+        assert begun(site, cache, Order("T-1", upload)) == []
+    dump = opened.dump.path
+    assert begun(site, cache, Order("T-1", dump, more=(dump,))) == []
+    site.settings |= {"signatures": "report"}
+    assert begun(site, cache, Order("T-1", dump)) == []
